@@ -1,0 +1,55 @@
+#include "common/base/error.hpp"
+
+#include <fmt/format.h>
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+namespace crx {
+
+std::string_view to_string(ErrorCode code) {
+  switch (code) {
+    case ErrorCode::victim_gone: return "victim_gone";
+    case ErrorCode::unsupported: return "unsupported";
+    case ErrorCode::peer: return "peer";
+    case ErrorCode::corrupt_image: return "corrupt_image";
+    case ErrorCode::kernel: return "kernel";
+    case ErrorCode::refused: return "refused";
+    case ErrorCode::bug: return "bug";
+  }
+  return "unknown";
+}
+
+Error::Error(ErrorCode code, std::string step, std::string reason, int err)
+    : std::runtime_error(reason), code_(code), err_(err), step_(std::move(step)), reason_(std::move(reason)) {
+  compose();
+}
+
+Error&& Error::with_pid(pid_t pid) && {
+  pid_ = pid;
+  compose();
+  return std::move(*this);
+}
+
+Error&& Error::with_hint(std::string hint) && {
+  hint_ = std::move(hint);
+  compose();
+  return std::move(*this);
+}
+
+void Error::compose() {
+  text_ = step_;
+  if (pid_ != 0) text_ += fmt::format(" (pid {})", pid_);
+  text_ += ": " + reason_;
+  if (err_ != 0) text_ += fmt::format(": {}", std::strerror(err_));
+  if (!hint_.empty()) text_ += "; " + hint_;
+}
+
+void throw_errno(std::string step, std::string object) { throw_errno(std::move(step), std::move(object), errno); }
+
+void throw_errno(std::string step, std::string object, int err) {
+  throw Error(err == ESRCH ? ErrorCode::victim_gone : ErrorCode::kernel, std::move(step), std::move(object), err);
+}
+
+}  // namespace crx

@@ -1,0 +1,56 @@
+// The one exception of crx: what failed, on which object, and what the user can do about it.
+#pragma once
+
+#include <sys/types.h>
+
+#include <stdexcept>
+#include <string>
+#include <string_view>
+
+namespace crx {
+
+enum class ErrorCode {
+  victim_gone,    // the process ended or exec'ed while we worked on it: an ordinary event
+  unsupported,    // this kernel, CPU or crx version cannot do it
+  peer,           // the other host: unreachable, wrong certificate, broke the protocol, said no
+  corrupt_image,  // bytes from a file or a peer are not what the format allows
+  kernel,         // a system call failed that should not have
+  refused,        // the process holds something that cannot move; nothing was touched
+  bug,            // an invariant of crx itself is broken
+};
+
+std::string_view to_string(ErrorCode code);
+
+// what() is one sentence: "step: object: reason (errno text); hint". The parts stay readable, so that the
+// same error can travel to the peer and be printed there. Copyable; never carries references.
+class Error : public std::runtime_error {
+ public:
+  // step: what crx was doing ("restoring timers"). reason: the object and what is wrong with it.
+  Error(ErrorCode code, std::string step, std::string reason, int err = 0);
+
+  // Builders, used as `throw Error(...).with_pid(pid).with_hint("...")`.
+  Error&& with_pid(pid_t pid) &&;
+  Error&& with_hint(std::string hint) &&;
+
+  ErrorCode code() const noexcept { return code_; }
+  int err() const noexcept { return err_; }
+  pid_t pid() const noexcept { return pid_; }
+  const std::string& step() const noexcept { return step_; }
+  const std::string& reason() const noexcept { return reason_; }
+  const std::string& hint() const noexcept { return hint_; }
+  const char* what() const noexcept override { return text_.c_str(); }
+
+ private:
+  void compose();
+  ErrorCode code_;
+  int err_;
+  pid_t pid_ = 0;
+  std::string step_, reason_, hint_, text_;
+};
+
+// Throws Error(kernel) with the current errno; ESRCH becomes victim_gone.
+[[noreturn]] void throw_errno(std::string step, std::string object);
+// The same for an errno value at hand (a raw kernel result is -err).
+[[noreturn]] void throw_errno(std::string step, std::string object, int err);
+
+}  // namespace crx

@@ -1,0 +1,72 @@
+#include "common/base/fd.hpp"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "common/base/error.hpp"
+
+namespace crx {
+
+void Fd::reset(int fd) noexcept {
+  if (fd_ >= 0) ::close(fd_);
+  fd_ = fd;
+}
+
+Fd try_open(const std::string& path, int flags, unsigned mode) noexcept {
+  return Fd(::open(path.c_str(), flags | O_CLOEXEC, mode));
+}
+
+Fd open_checked(const std::string& path, int flags, unsigned mode) {
+  Fd fd = try_open(path, flags, mode);
+  if (!fd) throw_errno("opening a file", path);
+  return fd;
+}
+
+Fd duplicate(int fd) {
+  const int copy = ::fcntl(fd, F_DUPFD_CLOEXEC, 3);
+  if (copy < 0) throw_errno("duplicating a descriptor", std::to_string(fd));
+  return Fd(copy);
+}
+
+std::string read_fd(int fd, const std::string& name, std::size_t limit) {
+  std::string text;
+  std::size_t used = 0;
+  text.resize(8192);
+  for (;;) {
+    const ssize_t n = ::pread(fd, text.data() + used, text.size() - used, static_cast<off_t>(used));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) throw_errno("reading a file", name);
+    if (n == 0) break;
+    used += static_cast<std::size_t>(n);
+    if (used > limit) {
+      throw Error(ErrorCode::refused, "reading a file", name + " is larger than " + std::to_string(limit) + " bytes");
+    }
+    if (used == text.size()) text.resize(text.size() * 2);
+  }
+  text.resize(used);
+  return text;
+}
+
+std::string read_file(const std::string& path, std::size_t limit) {
+  const Fd fd = open_checked(path, O_RDONLY);
+  return read_fd(fd.get(), path, limit);
+}
+
+void write_file(const std::string& path, std::string_view text) {
+  const Fd fd = open_checked(path, O_WRONLY);
+  if (::write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size())) {
+    throw_errno("writing a file", path);
+  }
+}
+
+std::string read_link(const std::string& path) {
+  std::string target(4097, '\0');
+  const ssize_t n = ::readlink(path.c_str(), target.data(), target.size());
+  if (n < 0) throw_errno("reading a link", path);
+  target.resize(static_cast<std::size_t>(n));
+  return target;
+}
+
+}  // namespace crx
