@@ -1,0 +1,28 @@
+#include "common/base/error.hpp"
+
+#include <doctest/doctest.h>
+
+#include <cerrno>
+#include <string_view>
+
+namespace crx {
+
+TEST_CASE("an error reads as one sentence: step, pid, reason, errno, hint") {
+  const Error error = Error(ErrorCode::kernel, "restoring timers", "timer 3", EAGAIN).with_pid(7).with_hint("try again");
+  CHECK(std::string_view(error.what()) ==
+        "restoring timers (pid 7): timer 3: Resource temporarily unavailable; try again");
+  CHECK(error.code() == ErrorCode::kernel);
+  CHECK(error.hint() == "try again");
+}
+
+TEST_CASE("ESRCH means that the victim is gone") {
+  try {
+    throw_errno("reading registers", "thread 4", ESRCH);
+    FAIL("nothing thrown");
+  } catch (const Error& error) {
+    CHECK(error.code() == ErrorCode::victim_gone);
+    CHECK(to_string(error.code()) == "victim_gone");
+  }
+}
+
+}  // namespace crx
