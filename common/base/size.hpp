@@ -1,0 +1,20 @@
+// Sizes, rates and durations as people write and read them.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace crx {
+
+// "4096", "64K", "100M", "1.5G", "2T"; the suffix may be followed by "B" or "iB" and may be lower case.
+// Suffixes are powers of 1024, as in CRIU. Nothing when it is no size or does not fit 64 bits.
+std::optional<uint64_t> parse_size(std::string_view text);
+
+std::string format_size(uint64_t bytes);                // "512 B", "1.5 GiB"
+std::string format_rate(uint64_t bytes, int64_t us);    // "310.2 MiB/s"; "-" when us <= 0
+std::string format_us(int64_t us);                      // "870 us", "12.3 ms", "4.10 s"
+std::string format_count(uint64_t n);                   // "1,234,567"
+
+}  // namespace crx
