@@ -1,0 +1,34 @@
+// The engine of one session: a root process of its own, forked by the supervisor, that owns the vessels.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "wire/link.hpp"
+
+namespace crx {
+
+struct EngineOptions {
+  std::string session;  // 32 hex digits
+  std::string peer;     // who asks, for messages: "name (address)"
+  std::string store;    // journals are in store/journal
+  std::string hook;
+  std::vector<std::pair<uint32_t, uint32_t>> allow_uid;
+  uint64_t max_memory = 0;
+  // To be called once the tree runs: tells the supervisor which of its children is the session's root task (pid as
+  // this process sees it). The supervisor logs its exit and, where Hello.wait was set, reports Exited to the source,
+  // also after this engine has ended.
+  std::function<void(pid_t root)> root_resumed;
+};
+
+// Serves one session to its end and returns the exit code of the process (0: done as the source wished). The first
+// event of the link is Hello. A stop of the agent shows up as LinkClosed.
+int run_engine(std::unique_ptr<wire::DestinationLink> link, const EngineOptions& options);
+
+}  // namespace crx

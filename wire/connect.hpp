@@ -1,0 +1,53 @@
+// How the source reaches a destination agent. No Asio and no OpenSSL here: they stay inside wire/*.cpp.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "common/base/clock.hpp"
+#include "wire/link.hpp"
+
+namespace crx::wire {
+
+// HOST:PORT, [V6]:PORT or IPv4:PORT, as given to --to and --listen.
+struct Endpoint {
+  std::string host;
+  uint16_t port = 0;
+  std::string text() const;
+};
+// Throws Error(refused) that names `option` when the text is not of that shape.
+Endpoint parse_endpoint(const std::string& text, const std::string& option);
+
+// A fresh session id: 32 lower-case hex digits from getrandom(2).
+std::string new_session_id();
+// Exactly 32 lower-case hex digits: safe as a file name.
+bool valid_session_id(const std::string& id);
+
+// The directory of ca.pem, cert.pem and key.pem: `given` if not empty, else $CRX_TLS_DIR, else /etc/crx/tls.
+std::string tls_dir_or_default(const std::string& given);
+
+struct ConnectOptions {
+  Endpoint to;
+  std::string tls_dir;            // holds ca.pem, cert.pem, key.pem
+  std::string session;            // new_session_id()
+  unsigned streams = 0;           // data connections; 0: chosen from the cores of this host
+  std::string compress = "auto";  // none | zstd[:LEVEL] | auto
+  uint64_t max_bandwidth = 0;     // bytes per second of page data on the wire; 0: no limit
+  unsigned buffers = 32;          // buffers of kBatchBytes; bounds what is under way
+  int64_t connect_timeout_ms = 10'000;  // per connection: resolve, connect, TLS, first answer
+  int64_t silence_timeout_ms = 15'000;  // a peer that says nothing for so long (not even a ping) is lost
+};
+
+// Connects the control stream, authenticates both sides, measures the round trip; data connections follow by
+// themselves once the destination has answered Hello with Welcome. The first message the caller sends must be
+// Hello; the link fills in its `session`, `streams` and `protocol`.
+// Throws Error(peer) or Error(refused) with what is wrong and the remedy: unreachable, another CA, expired, wrong name,
+// not a crx-agent, unreadable key files. The destructor flushes what was queued (at most two seconds) and closes.
+std::unique_ptr<SourceLink> connect_source(const ConnectOptions& options);
+
+// Asks the agent what became of options.session, on a connection of its own. Used after GO when the connection was
+// lost. Throws Error(peer) when there is no answer by the deadline.
+SessionState query_session(const ConnectOptions& options, Deadline deadline);
+
+}  // namespace crx::wire
