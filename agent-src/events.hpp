@@ -1,0 +1,81 @@
+// What a migration tells whoever watches it.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "agent-src/report.hpp"
+#include "common/base/error.hpp"
+
+namespace crx {
+
+// Exit statuses of crx-migrate; part of its contract.
+enum class Outcome : int {
+  moved = 0,
+  failed = 1,    // the process runs on here unharmed
+  usage = 2,
+  refused = 3,   // by preflight; nothing was touched
+  in_doubt = 4,  // committed but not confirmed: the original is kept frozen
+};
+
+// One thing preflight has to say. Fatal ones refuse the migration.
+struct PreflightFinding {
+  bool fatal = true;
+  std::string where;   // the host that found it
+  std::string object;  // "pid 12 fd 3 (socket)"
+  std::string reason;
+  std::string remedy;
+};
+
+struct HelloEvent {
+  std::string session;
+  pid_t pid = 0;
+  std::string comm;
+  std::string to;  // HOST:PORT as given
+  HostSummary source;
+  HostSummary destination;
+  int64_t rtt_us = 0;
+  std::string tracker;
+};
+
+// How far the current round has come; sent often, drawn at most a few times a second.
+struct ProgressEvent {
+  uint32_t round = 0;
+  uint64_t bytes_done = 0;
+  uint64_t bytes_planned = 0;
+  uint64_t bytes_wire = 0;  // of the whole migration so far
+};
+
+struct FailedEvent {
+  Outcome outcome = Outcome::failed;
+  std::string session;  // empty when there was none yet
+  pid_t pid = 0;
+  std::string message;  // one sentence: step: object: reason; remedy
+  ErrorCode code = ErrorCode::bug;
+};
+
+// Calls come from the engine's thread, in the order of the members; progress() any time between preflight() and
+// freeze(). Exactly one of done() and failed() ends a migration. An observer must be quick and must not throw; between
+// freeze() and committed() every microsecond is downtime, so implementations defer their output there.
+class MigrationObserver {
+ public:
+  virtual ~MigrationObserver() = default;
+  virtual void hello(const HelloEvent& /*event*/) {}
+  virtual void preflight(const std::vector<PreflightFinding>& /*findings*/) {}
+  virtual void progress(const ProgressEvent& /*event*/) {}
+  virtual void round(const RoundReport& /*round*/) {}
+  virtual void freeze() {}
+  // The destination has built everything; the cutover is measured up to here.
+  virtual void prepared(const CutoverReport& /*cutover*/) {}
+  // RESUMED has arrived: the tree runs at the destination.
+  virtual void committed() {}
+  virtual void done(const MigrationReport& /*report*/) {}
+  // Called by crx-migrate itself when run_migration throws, so a session only throws; and by a session that returns
+  // Outcome::in_doubt or another failure without throwing.
+  virtual void failed(const FailedEvent& /*event*/) {}
+  // With --wait, after done(): the moved program ended; as waitpid(2) gives it.
+  virtual void exited(int /*wait_status*/) {}
+};
+
+}  // namespace crx
