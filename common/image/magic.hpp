@@ -1,0 +1,131 @@
+// Names, magics and constants of CRIU's image format (version 2, "V1.1"), and of the files crx puts beside.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace crx {
+
+namespace magic {
+inline constexpr uint32_t kCommon = 0x54564319;   // first word of every image but the inventory
+inline constexpr uint32_t kService = 0x55105940;  // the same of stats-*.img
+inline constexpr uint32_t kInventory = 0x58313116;
+inline constexpr uint32_t kPstree = 0x50273030;
+inline constexpr uint32_t kFdinfo = 0x56213732;
+inline constexpr uint32_t kPagemap = 0x56084025;
+inline constexpr uint32_t kCore = 0x55053847;
+inline constexpr uint32_t kIds = 0x54432030;
+inline constexpr uint32_t kPipesData = 0x56453709;
+inline constexpr uint32_t kFifoData = 0x59333054;
+inline constexpr uint32_t kSkQueues = 0x56264026;
+inline constexpr uint32_t kUtsns = 0x54473203;
+inline constexpr uint32_t kIpcVar = 0x53115007;
+inline constexpr uint32_t kIpcShm = 0x46283044;
+inline constexpr uint32_t kIpcMsg = 0x55453737;
+inline constexpr uint32_t kIpcSem = 0x59573019;
+inline constexpr uint32_t kFs = 0x51403912;
+inline constexpr uint32_t kMm = 0x57492820;
+inline constexpr uint32_t kRemapFpath = 0x59133954;
+inline constexpr uint32_t kGhostFile = 0x52583605;
+inline constexpr uint32_t kTcpStream = 0x51465506;
+inline constexpr uint32_t kMnts = 0x55563928;
+inline constexpr uint32_t kNetdev = 0x57373951;
+inline constexpr uint32_t kNetns = 0x55933752;
+inline constexpr uint32_t kTtyInfo = 0x59453036;
+inline constexpr uint32_t kTtyData = 0x59413026;
+inline constexpr uint32_t kFileLocks = 0x54323616;
+inline constexpr uint32_t kCgroup = 0x59383330;
+inline constexpr uint32_t kCpuinfo = 0x61404013;
+inline constexpr uint32_t kUserns = 0x55474906;
+inline constexpr uint32_t kSeccomp = 0x64413049;
+inline constexpr uint32_t kFiles = 0x56303138;
+inline constexpr uint32_t kMemfdInode = 0x48453499;
+inline constexpr uint32_t kTimens = 0x43114433;
+inline constexpr uint32_t kPidns = 0x61157326;
+inline constexpr uint32_t kStats = 0x57093306;
+// Ours: CRIU has no such files.
+inline constexpr uint32_t kCrxTask = 0x43525831;
+inline constexpr uint32_t kCrxIntegrity = 0x43525832;
+}  // namespace magic
+
+// File names of a set of images. Every function gives the whole name, ".img" included.
+namespace image_file {
+inline constexpr std::string_view kInventory = "inventory.img";
+inline constexpr std::string_view kPstree = "pstree.img";
+inline constexpr std::string_view kFiles = "files.img";
+inline constexpr std::string_view kPipesData = "pipes-data.img";
+inline constexpr std::string_view kFifoData = "fifo-data.img";
+inline constexpr std::string_view kSkQueues = "sk-queues.img";
+inline constexpr std::string_view kTtyInfo = "tty-info.img";
+inline constexpr std::string_view kTtyData = "tty-data.img";
+inline constexpr std::string_view kRemapFpath = "remap-fpath.img";
+inline constexpr std::string_view kFileLocks = "filelocks.img";
+inline constexpr std::string_view kCgroup = "cgroup.img";
+inline constexpr std::string_view kSeccomp = "seccomp.img";
+inline constexpr std::string_view kMemfdInode = "memfd.img";
+inline constexpr std::string_view kCpuinfo = "cpuinfo.img";
+inline constexpr std::string_view kStatsDump = "stats-dump.img";
+inline constexpr std::string_view kStatsRestore = "stats-restore.img";
+inline constexpr std::string_view kCrxIntegrity = "crx-integrity.img";
+std::string core(uint32_t tid);
+std::string ids(uint32_t pid);
+std::string mm(uint32_t pid);
+std::string fs(uint32_t pid);
+std::string fdinfo(uint32_t files_id);
+std::string pagemap(uint64_t pid);
+std::string pagemap_shmem(uint64_t shmid);
+std::string pages(uint32_t pages_id);
+std::string ghost_file(uint32_t remap_id);
+std::string tcp_stream(uint32_t inode);
+std::string timens(uint32_t ns_id);
+std::string utsns(uint32_t ns_id);
+std::string mountpoints(uint32_t ns_id);
+std::string crx_task(uint32_t pid);
+
+// The magic that an image of this name carries; nothing for raw files (pages-*.img) and unknown names.
+std::optional<uint32_t> magic_of(std::string_view name);
+// A name we would store or send: letters, digits, '-', '_' and '.', at most 64, not starting with a dot,
+// ending in ".img". A peer's names are checked with this before they come near a directory.
+bool valid_name(std::string_view name);
+}  // namespace image_file
+
+inline constexpr uint32_t kImageVersion = 2;  // inventory_entry.img_version
+
+// vma_entry.status
+namespace vma_status {
+inline constexpr uint32_t kRegular = 1u << 0;
+inline constexpr uint32_t kStack = 1u << 1;
+inline constexpr uint32_t kVsyscall = 1u << 2;
+inline constexpr uint32_t kVdso = 1u << 3;
+inline constexpr uint32_t kHeap = 1u << 5;
+inline constexpr uint32_t kFilePrivate = 1u << 6;
+inline constexpr uint32_t kFileShared = 1u << 7;
+inline constexpr uint32_t kAnonShared = 1u << 8;
+inline constexpr uint32_t kAnonPrivate = 1u << 9;
+inline constexpr uint32_t kSysvIpc = 1u << 10;
+inline constexpr uint32_t kSocket = 1u << 11;
+inline constexpr uint32_t kVvar = 1u << 12;
+inline constexpr uint32_t kAioRing = 1u << 13;
+inline constexpr uint32_t kMemfd = 1u << 14;
+inline constexpr uint32_t kShadowStack = 1u << 15;
+inline constexpr uint32_t kGuard = 1u << 16;
+inline constexpr uint32_t kUprobes = 1u << 17;
+}  // namespace vma_status
+
+// pagemap_entry.flags
+namespace pagemap_flag {
+inline constexpr uint32_t kParent = 1;
+inline constexpr uint32_t kLazy = 2;
+inline constexpr uint32_t kPresent = 4;
+}  // namespace pagemap_flag
+
+// task_core_entry.task_state
+namespace task_state {
+inline constexpr uint32_t kAlive = 1;
+inline constexpr uint32_t kZombie = 2;
+inline constexpr uint32_t kStopped = 3;
+}  // namespace task_state
+
+}  // namespace crx
