@@ -1,0 +1,29 @@
+// Opens the files of an image set: by path where they are the same here, from carried content where they are not.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <map>
+#include <string>
+
+#include "common/base/fd.hpp"
+#include "common/image/files.pb.h"
+
+namespace crx {
+
+// Knows the file entries by id (added as layouts and images bring them). Every file is opened in our own process;
+// descriptors reach a vessel with pidfd_getfd(2) (Vessel::plan_inject). Throws Error(refused) naming the file where it
+// is missing or another one.
+class FileOpener {
+ public:
+  virtual ~FileOpener() = default;
+  // Later entries for the same id replace earlier ones.
+  virtual void add(const img::file_entry& entry) = 0;
+  virtual const img::file_entry& entry(uint32_t id) const = 0;
+  // Opens regular file (or directory) `id` for a mapping, an exe link, cwd or root: a new description with the flags
+  // of the entry, O_CREAT and O_TRUNC never.
+  virtual Fd open(uint32_t id) = 0;
+};
+
+}  // namespace crx

@@ -1,0 +1,56 @@
+// What every resource kind at the destination implements: image messages -> vessel.
+#pragma once
+
+#include <sys/types.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "agent-dst/restore/file_opener.hpp"
+#include "agent-dst/vessel/vessel.hpp"
+#include "common/image/core.pb.h"
+#include "common/image/crx.pb.h"
+#include "common/image/image_io.hpp"
+#include "common/remote/batch.hpp"
+
+namespace crx {
+
+// Shared by all restorers of one task. Images have been received whole; the vessel is stopped, mapped and filled.
+struct RestoreContext {
+  Vessel& vessel;
+  const ImageSource& images;
+  FileOpener& files;
+  ShmemTable& shmem;
+  pid_t pid = 0;                        // of the task in the images, and of the vessel
+  std::vector<img::core_entry> cores;   // one per thread, leader first
+  img::crx_task_entry extra;            // `threads` in the same order as cores; default values where the set has none
+};
+
+// One resource kind. Calls come in this order, each for all kinds in registry order:
+//   prepare         outside the task: read images, check them, open and fill objects in our own process
+//   plan_process    remote calls of the leader before other threads exist (several may be added)
+//   after_process   their results, already checked
+//   plan_thread     remote calls of every thread, made in all threads together
+//   after_thread
+//   plan_last       what takes privileges away (securebits, capabilities, uids, seccomp, dumpable): the last calls of
+//                   every thread, in the order seccomp-independent first; made in all threads together
+//   commit          step 4 of the cutover: what only one may hold (file locks, final names). May fail the migration.
+// Every result is checked with RemoteBatch::check_all(); a call that may fail is added with RemoteBatch::add_optional.
+class Restorer {
+ public:
+  virtual ~Restorer() = default;
+  virtual const char* name() const = 0;
+  virtual void prepare(RestoreContext&) {}
+  virtual void plan_process(RestoreContext&, RemoteBatch& /*leader*/) {}
+  virtual void after_process(RestoreContext&, const RemoteBatch&) {}
+  virtual void plan_thread(RestoreContext&, std::size_t /*thread*/, RemoteBatch&) {}
+  virtual void after_thread(RestoreContext&, std::size_t /*thread*/, const RemoteBatch&) {}
+  virtual void plan_last(RestoreContext&, std::size_t /*thread*/, RemoteBatch&) {}
+  virtual void commit(RestoreContext&) {}
+};
+
+// All kinds, in order (registry.cpp).
+std::vector<std::unique_ptr<Restorer>> make_restorers();
+
+}  // namespace crx

@@ -1,0 +1,43 @@
+// Shared-memory objects of a tree at the destination: anonymous shared mappings and memfds, by shmid.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "common/base/fd.hpp"
+#include "common/base/page.hpp"
+#include "common/image/regular.pb.h"
+
+namespace crx {
+
+// Objects live in our own process until the table dies; vessels map duplicates of their descriptors.
+class ShmemTable {
+ public:
+  // The object behind an anonymous shared mapping ("/dev/zero (deleted)" in maps), made on first use, grown to
+  // `bytes` where smaller. The descriptor stays the table's.
+  int anonymous(uint64_t shmid, uint64_t bytes);
+  // A memfd, made on first use with the entry's name, size, owner and mode; seals are put on by seal_all() only.
+  int memfd(const img::memfd_inode_entry& inode);
+  // The descriptor of an object that exists; Error(peer) otherwise.
+  int descriptor(uint64_t shmid) const;
+  bool contains(uint64_t shmid) const { return objects_.contains(shmid); }
+
+  void write_pages(uint64_t shmid, const std::vector<PageRange>& ranges, std::span<const std::byte> bytes);
+  // Punches holes.
+  void drop_pages(uint64_t shmid, const std::vector<PageRange>& ranges);
+  // F_ADD_SEALS on every memfd: at cutover, when content is complete.
+  void seal_all();
+
+ private:
+  struct Object {
+    Fd fd;
+    uint32_t seals = 0;
+    bool is_memfd = false;
+  };
+  std::map<uint64_t, Object> objects_;
+};
+
+}  // namespace crx

@@ -1,0 +1,94 @@
+// A vessel: the process that becomes the moved task. It has the right PID from the start and is stopped under
+// ptrace; its address space is emptied, mapped like the source's and filled while the source still runs.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "agent-dst/restore/file_opener.hpp"
+#include "agent-dst/vessel/shmem_table.hpp"
+#include "common/base/fd.hpp"
+#include "common/base/page.hpp"
+#include "common/image/mm.pb.h"
+#include "common/remote/arena.hpp"
+#include "common/remote/batch.hpp"
+#include "common/remote/remote_thread.hpp"
+#include "common/remote/traced_thread.hpp"
+
+namespace crx {
+
+struct VesselPlan {
+  pid_t pid = 0;        // wanted; set_tid of clone3(2)
+  pid_t sid = 0;        // session and process group as in the images; where they are the task's own they are made
+  pid_t pgid = 0;
+  int cgroup_dir = -1;  // CLONE_INTO_CGROUP, -1 for none
+};
+
+// Owns the process: destroying a Vessel kills it (PTRACE_O_EXITKILL besides), unless release() let it run.
+// Single-threaded. The engine's thread that created it is its tracer. A vessel's parent is our own parent
+// (CLONE_PARENT), its exit signal ours.
+class Vessel {
+ public:
+  // Error(refused) naming the process that has the PID, when it is taken.
+  static Vessel create(const VesselPlan& plan);
+  Vessel(Vessel&& other) noexcept;
+  Vessel& operator=(Vessel&&) = delete;
+  ~Vessel();
+
+  pid_t pid() const noexcept { return pid_; }
+  int pidfd() const noexcept { return pidfd_.get(); }
+
+  // --- memory (rounds) ---
+  // Makes the mappings equal to `mm`'s: unmaps, maps and mprotects what differs; untouched mappings keep their pages.
+  // Contents of new mappings are empty (files: the file's). Moves the arena out of the way where needed.
+  // Returns the ranges that were (re)mapped, whose pages the vessel no longer has.
+  std::vector<PageRange> apply_layout(const img::mm_entry& mm, FileOpener& files, ShmemTable& shmem);
+  // Writes pages; `bytes` holds those of `ranges` one after another. Ranges outside the layout: Error(peer).
+  void write_pages(const std::vector<PageRange>& ranges, std::span<const std::byte> bytes);
+  // Makes pages absent again (anonymous memory: zero; private file mappings: the file's).
+  void drop_pages(const std::vector<PageRange>& ranges);
+  const img::mm_entry& layout() const noexcept;
+
+  // --- remote calls ---
+  RemoteArena& arena() noexcept;
+  // Before create_threads only thread 0 exists.
+  RemoteThread& thread(std::size_t index);
+  std::size_t thread_count() const noexcept;
+  // A batch with room for `calls`; batches and arena pieces are valid until the next arena().reset().
+  RemoteBatch batch(std::size_t calls) { return RemoteBatch(arena(), calls); }
+  // Runs it in the leader and checks every result.
+  void run_checked(RemoteBatch& batch);
+
+  // --- descriptors ---
+  // Adds the calls that give the task a duplicate of our descriptor `fd` as its number `target`
+  // (pidfd_getfd + dup3 + close: three calls). The fd must stay open here until the batch ran.
+  void plan_inject(RemoteBatch& batch, int fd, int target, bool cloexec);
+  // The same, leaving it at whatever number the task got; returns the index of the call whose result is the number.
+  std::size_t plan_borrow(RemoteBatch& batch, int fd);
+
+  // --- cutover ---
+  // Creates the other threads with the TIDs of the images (clone3 batch, CLONE_PTRACE); all stopped.
+  void create_threads(const std::vector<pid_t>& tids);
+  // PR_SET_MM_MAP: brk, code, data, stack, args, env, auxv and exe link of the layout.
+  void set_mm_fields(int exe_fd);
+  // Leaves the stub everywhere and unmaps the arena: afterwards no remote calls are possible; registers are free to
+  // be set through traced().
+  void close_arena();
+  TracedThread& traced(std::size_t index);
+  // Clears EXITKILL on all threads and detaches all. The process then runs (or stays frozen by its cgroup).
+  void release();
+
+ private:
+  struct State;
+  explicit Vessel(std::unique_ptr<State> state);
+  pid_t pid_ = 0;
+  Fd pidfd_;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace crx

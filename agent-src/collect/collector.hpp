@@ -1,0 +1,86 @@
+// What every resource kind at the source implements: running task -> image messages.
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "agent-src/frozen_task.hpp"
+#include "common/image/core.pb.h"
+#include "common/image/crx.pb.h"
+#include "common/image/image_io.hpp"
+#include "common/remote/batch.hpp"
+
+namespace crx {
+
+class FileTable;
+
+// What the user allowed or asked for, as far as collectors care.
+struct CollectOptions {
+  uint64_t ghost_limit_bytes = 1 << 20;
+  bool with_files = false;
+  bool file_locks = true;
+};
+
+// Something that cannot move. One line for the user: "object: reason; remedy".
+struct Refusal {
+  std::string object;  // "pid 12 fd 3 (socket:[4711])"
+  std::string reason;
+  std::string remedy;
+};
+
+// Looking at a running, untouched task from outside; nothing is stopped.
+struct InspectContext {
+  pid_t pid;
+  std::string proc;  // "/proc/PID/"
+  const CollectOptions& options;
+  std::vector<Refusal>& refusals;
+};
+
+// Shared by all collectors of one frozen task. A collector sets its own fields of the messages; they are written to
+// the sink after the last one. Images of its own (fdinfo, pipes-data, ...) a collector appends itself.
+struct CollectContext {
+  FrozenTask& task;
+  ImageSink& images;
+  FileTable& files;
+  const CollectOptions& options;
+  std::vector<img::core_entry>& cores;          // one per thread, in the order of task.threads(); [0] has tc and ids
+  img::crx_task_entry& extra;                   // has one `threads` entry per thread already, in the same order
+
+  img::core_entry& core(std::size_t thread = 0) { return cores.at(thread); }
+  img::crx_thread_entry& extra_thread(std::size_t thread) { return *extra.mutable_threads(static_cast<int>(thread)); }
+};
+
+// Remote calls of all collectors, made together: one batch for the leader and one for every thread (the leader has
+// both). A collector remembers the indexes that add() gives it.
+struct BatchPlan {
+  RemoteBatch leader;                // for the process as a whole; capacity kLeaderCalls
+  std::deque<RemoteBatch> threads;   // per thread; capacity kThreadCalls
+  static constexpr std::size_t kLeaderCalls = 512;
+  static constexpr std::size_t kThreadCalls = 24;
+};
+
+// One resource kind. One object lives for one freeze; members carry state from plan() to collect().
+// Order: inspect() on its own object while the task runs (preflight); then, frozen, plan() of all, the batches,
+// collect() of all. A kind that cannot move reports it in inspect() and throws the same as Error(refused) in collect()
+// if it finds it only there. Everything must be read-only for the task (design: the victim runs on unharmed).
+class Collector {
+ public:
+  virtual ~Collector() = default;
+  virtual const char* name() const = 0;
+  virtual void inspect(InspectContext&) {}
+  virtual void plan(CollectContext&, BatchPlan&) {}
+  virtual void collect(CollectContext&, const BatchPlan&) = 0;
+};
+
+// All kinds, in the order in which they collect (registry.cpp).
+std::vector<std::unique_ptr<Collector>> make_collectors();
+
+// Runs them all over a frozen, injected task: fills `images` with core-*, ids, fs, fdinfo, files, ... of the task and
+// crx-task-PID.img. The task's threads are left in the stub or stopped; regs as before.
+void collect_task(FrozenTask& task, FileTable& files, const CollectOptions& options, ImageSink& images);
+// Preflight: what of the running task cannot move.
+std::vector<Refusal> inspect_task(pid_t pid, const CollectOptions& options);
+
+}  // namespace crx

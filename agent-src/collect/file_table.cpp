@@ -1,0 +1,52 @@
+#include "agent-src/collect/file_table.hpp"
+
+#include "common/base/error.hpp"
+
+namespace crx {
+
+uint32_t FileTable::add_path(const std::string& link, const std::string& path, bool deleted, uint32_t open_flags) {
+  struct stat st{};
+  if (::stat(link.c_str(), &st) < 0) throw_errno("looking at a file", link);
+  const auto [slot, is_new] = by_path_.try_emplace(Key(st.st_dev, st.st_ino, path, open_flags), 0);
+  if (!is_new) return slot->second;
+  slot->second = next_id();
+  img::file_entry entry;
+  entry.set_type(img::REG);
+  entry.set_id(slot->second);
+  img::reg_file_entry& reg = *entry.mutable_reg();
+  reg.set_id(slot->second);
+  reg.set_flags(open_flags);
+  reg.set_pos(0);
+  img::fown_entry& owner = *reg.mutable_fown();
+  owner.set_uid(0);
+  owner.set_euid(0);
+  owner.set_signum(0);
+  owner.set_pid_type(0);
+  owner.set_pid(0);
+  reg.set_name(path);
+  reg.set_size(static_cast<uint64_t>(st.st_size));
+  reg.set_mode(st.st_mode);
+  if (deleted) deleted_.push_back({slot->second, link, path});
+  add(std::move(entry));
+  return slot->second;
+}
+
+void FileTable::add(img::file_entry entry) {
+  const uint32_t id = entry.id();
+  if (!entries_.try_emplace(id, std::move(entry)).second) {
+    throw Error(ErrorCode::bug, "collecting files", "file id " + std::to_string(id) + " is used twice");
+  }
+}
+
+const img::file_entry* FileTable::find(uint32_t id) const {
+  const auto found = entries_.find(id);
+  return found == entries_.end() ? nullptr : &found->second;
+}
+
+std::vector<const img::file_entry*> FileTable::entries() const {
+  std::vector<const img::file_entry*> all;
+  for (const auto& [id, entry] : entries_) all.push_back(&entry);
+  return all;
+}
+
+}  // namespace crx

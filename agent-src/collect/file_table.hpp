@@ -1,0 +1,51 @@
+// Files by identity: every regular file, directory or device that a task maps, runs or stands in gets one id.
+#pragma once
+
+#include <sys/stat.h>
+#include <sys/types.h>
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "common/image/files.pb.h"
+
+namespace crx {
+
+// Hands out the ids of files.img and keeps the entries. Lives as long as the session, so that a mapped file has the
+// same id in every round. Not thread-safe.
+class FileTable {
+ public:
+  // A file that is mapped, executed or stood in (exe, mapping, cwd, root): shared by everyone who uses it the same
+  // way. link: a /proc link to open it by (".../map_files/..", ".../exe"); path: as maps or readlink show it,
+  // " (deleted)" stripped by the caller and told in `deleted`; open_flags: O_RDONLY or O_RDWR [| O_DIRECTORY].
+  uint32_t add_path(const std::string& link, const std::string& path, bool deleted, uint32_t open_flags);
+  // An entry for an open file description; sets entry.id (and the inner message's) itself: the caller passes the new
+  // id it got from next_id().
+  uint32_t next_id() { return ++last_id_; }
+  void add(img::file_entry entry);
+
+  const img::file_entry* find(uint32_t id) const;
+  // All entries in ascending order of id.
+  std::vector<const img::file_entry*> entries() const;
+
+  // Files that are deleted and must be carried along: (id, link to read the content from). Consumed by the collector
+  // of ghost files.
+  struct Deleted {
+    uint32_t id;
+    std::string link;
+    std::string path;
+  };
+  const std::vector<Deleted>& deleted() const noexcept { return deleted_; }
+
+ private:
+  using Key = std::tuple<dev_t, ino_t, std::string, uint32_t>;
+  std::map<Key, uint32_t> by_path_;
+  std::map<uint32_t, img::file_entry> entries_;
+  std::vector<Deleted> deleted_;
+  uint32_t last_id_ = 0;
+};
+
+}  // namespace crx

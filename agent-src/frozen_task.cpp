@@ -1,0 +1,170 @@
+#include "agent-src/frozen_task.hpp"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "common/base/error.hpp"
+#include "common/base/log.hpp"
+#include "common/base/page.hpp"
+#include "common/proc/maps.hpp"
+#include "common/proc/status.hpp"
+#include "common/remote/rseq_section.hpp"
+
+namespace crx {
+namespace {
+
+std::vector<pid_t> list_threads(const std::string& proc) {
+  std::vector<pid_t> tids;
+  DIR* dir = ::opendir((proc + "task").c_str());
+  if (dir == nullptr) throw_errno("listing threads", proc + "task", errno == ENOENT ? ESRCH : errno);
+  while (const dirent* entry = ::readdir(dir)) {
+    const int tid = std::atoi(entry->d_name);
+    if (tid > 0) tids.push_back(tid);
+  }
+  ::closedir(dir);
+  return tids;
+}
+
+}  // namespace
+
+uint64_t find_vdso_syscall(pid_t pid) {
+  const std::string proc = "/proc/" + std::to_string(pid) + "/";
+  for (const proc::MapsEntry& vma : proc::parse_maps(read_file(proc + "maps"))) {
+    if (vma.path != "[vdso]") continue;
+    const Fd mem = open_checked(proc + "mem", O_RDONLY);
+    std::string text(vma.end - vma.start, '\0');
+    if (::pread(mem.get(), text.data(), text.size(), static_cast<off_t>(vma.start)) !=
+        static_cast<ssize_t>(text.size())) {
+      throw_errno("reading the vDSO", proc + "mem");
+    }
+    const auto at = text.find("\x0f\x05");
+    if (at != std::string::npos) return vma.start + at;
+  }
+  throw Error(ErrorCode::unsupported, "looking for the vDSO", "it has no system call instruction to borrow").with_pid(pid);
+}
+
+FrozenTask::FrozenTask(pid_t pid)
+    : pid_(pid), proc_("/proc/" + std::to_string(pid) + "/"), pidfd_(open_pidfd(pid)) {}
+
+FrozenTask::~FrozenTask() {
+  if (threads_.empty()) return;
+  try {
+    thaw();
+  } catch (const std::exception& error) {
+    log::debug("giving back process {}: {}", pid_, error.what());
+  }
+}
+
+FrozenTask FrozenTask::freeze(pid_t pid, Deadline deadline, bool suspend_seccomp) {
+  FrozenTask task(pid);
+  task.seize_new_threads(deadline, suspend_seccomp);
+  task.read_threads();
+  return task;
+}
+
+// A thread that we have not seized yet may create others: repeat until a listing holds nothing new. New threads of
+// stopped ones cannot appear, so this ends.
+void FrozenTask::seize_new_threads(Deadline deadline, bool suspend_seccomp) {
+  for (bool found = true; found;) {
+    found = false;
+    const std::size_t first_new = threads_.size();
+    for (const pid_t tid : list_threads(proc_)) {
+      const bool known = std::any_of(threads_.begin(), threads_.end(), [&](const auto& t) { return t.tid() == tid; });
+      if (known) continue;
+      auto traced = TracedThread::try_seize(tid, TracedThread::Kind::victim, suspend_seccomp);
+      if (!traced) continue;
+      traced->interrupt();
+      threads_.push_back(FrozenThread{std::move(*traced), {}, 0, {}, nullptr});
+      found = true;
+    }
+    for (std::size_t i = first_new; i < threads_.size(); ++i) {
+      if (threads_[i].traced.wait_stopped(deadline)) continue;
+      const auto status = proc::parse_status(read_file(fmt::format("{}task/{}/status", proc_, threads_[i].tid())));
+      throw Error(ErrorCode::refused, "freezing",
+                  fmt::format("thread {} is in state {} and cannot be stopped", threads_[i].tid(), status.state))
+          .with_pid(pid_)
+          .with_hint("it waits for a vfork child or a device; try again or raise --freeze-timeout");
+    }
+  }
+  const auto leader = std::find_if(threads_.begin(), threads_.end(), [&](const auto& t) { return t.tid() == pid_; });
+  if (leader == threads_.end()) throw_gone(pid_, "freezing");
+  std::rotate(threads_.begin(), leader, leader + 1);
+}
+
+void FrozenTask::read_threads() {
+  for (FrozenThread& thread : threads_) {
+    thread.regs = thread.traced.regs();
+    thread.sigmask = thread.traced.blocked_signals();
+    thread.rseq = thread.traced.rseq();
+    if (leave_rseq_section(pid_, thread.rseq, thread.regs)) thread.traced.set_regs(thread.regs);
+  }
+}
+
+bool FrozenTask::is_arena(uint64_t start) const noexcept {
+  return arena_ != nullptr && (start == code_addr_ || start == data_addr_);
+}
+
+void FrozenTask::inject(uint64_t vdso_syscall, std::size_t scratch) {
+  if (arena_ != nullptr) return;
+  vdso_syscall_ = vdso_syscall;
+  const std::size_t code_bytes = RemoteArena::code_bytes(threads_.size());
+  const std::size_t data_bytes = RemoteArena::data_bytes(threads_.size(), scratch + threads_.size() * 4096);
+  FrozenThread& first = leader();
+  first.traced.set_blocked_signals(~0ULL);
+  const auto map = [&](std::size_t bytes, int prot) {
+    const int64_t at = call_through_vdso(first.traced, vdso_syscall, SYS_mmap,
+                                         {0, bytes, static_cast<uint64_t>(prot), MAP_SHARED | MAP_ANONYMOUS, ~0ULL, 0});
+    if (at < 0 && at >= -4095) {
+      throw Error(ErrorCode::kernel, "mapping the arena", fmt::format("{} bytes", bytes), static_cast<int>(-at))
+          .with_pid(pid_);
+    }
+    return static_cast<uint64_t>(at);
+  };
+  code_addr_ = map(code_bytes, PROT_READ | PROT_EXEC);
+  data_addr_ = map(data_bytes, PROT_READ | PROT_WRITE);
+  first.traced.set_blocked_signals(first.sigmask);
+  first.traced.set_regs(first.regs);
+  const auto object = [&](uint64_t addr, std::size_t bytes) {
+    return open_checked(fmt::format("{}map_files/{:x}-{:x}", proc_, addr, addr + bytes), O_RDWR);
+  };
+  arena_ = std::make_unique<RemoteArena>(object(code_addr_, code_bytes), object(data_addr_, data_bytes), data_bytes,
+                                         code_addr_, data_addr_, threads_.size());
+}
+
+RemoteThread& FrozenTask::remote(std::size_t index) {
+  FrozenThread& thread = threads_.at(index);
+  if (thread.remote == nullptr) thread.remote = std::make_unique<RemoteThread>(thread.traced, *arena_, index);
+  return *thread.remote;
+}
+
+void FrozenTask::eject() {
+  if (code_addr_ == 0) return;
+  for (FrozenThread& thread : threads_) {
+    if (thread.remote != nullptr) thread.remote->leave();
+    thread.remote.reset();
+  }
+  FrozenThread& first = leader();
+  first.traced.set_blocked_signals(~0ULL);
+  const std::size_t slots = threads_.size();
+  if (arena_ != nullptr) call_through_vdso(first.traced, vdso_syscall_, SYS_munmap, {data_addr_, arena_->data_size()});
+  call_through_vdso(first.traced, vdso_syscall_, SYS_munmap, {code_addr_, RemoteArena::code_bytes(slots)});
+  first.traced.set_blocked_signals(first.sigmask);
+  first.traced.set_regs(first.regs);
+  arena_.reset();
+  code_addr_ = data_addr_ = 0;
+}
+
+void FrozenTask::thaw() {
+  eject();
+  for (FrozenThread& thread : threads_) thread.traced.detach();
+  threads_.clear();
+}
+
+}  // namespace crx

@@ -1,0 +1,80 @@
+// The process being moved while it is stopped: all its threads under ptrace, able to make system calls for us.
+#pragma once
+
+#include <sys/types.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "common/base/clock.hpp"
+#include "common/base/fd.hpp"
+#include "common/kernel/pidfd.hpp"
+#include "common/remote/arena.hpp"
+#include "common/remote/remote_thread.hpp"
+#include "common/remote/traced_thread.hpp"
+
+namespace crx {
+
+struct FrozenThread {
+  TracedThread traced;
+  user_regs_struct regs{};  // as stopped (moved out of an rseq critical section), what the image holds
+  uint64_t sigmask = 0;
+  RseqConfiguration rseq{};
+  std::unique_ptr<RemoteThread> remote;  // while the arena is injected
+
+  pid_t tid() const noexcept { return traced.tid(); }
+};
+
+// Where the victim's vDSO has a `syscall` instruction; found once, before the freeze. Throws Error(unsupported) if
+// the process has no vDSO or it has none.
+uint64_t find_vdso_syscall(pid_t pid);
+
+// Owns the stop. Destroying it gives the process back: threads leave the stub, the arena goes, all detach and run
+// on from where they were. Single-threaded; every call from the thread that froze it. Any call may throw
+// Error(victim_gone).
+class FrozenTask {
+ public:
+  // Seizes and stops every thread, also those created meanwhile; throws Error(refused) naming the thread and state
+  // when the deadline passes (everything is running again then). suspend_seccomp: the victim has filters.
+  static FrozenTask freeze(pid_t pid, Deadline deadline, bool suspend_seccomp);
+  FrozenTask(FrozenTask&&) noexcept = default;
+  FrozenTask& operator=(FrozenTask&&) = delete;
+  ~FrozenTask();
+
+  pid_t pid() const noexcept { return pid_; }
+  int pidfd() const noexcept { return pidfd_.get(); }
+  // "/proc/PID/"
+  const std::string& proc() const noexcept { return proc_; }
+  // threads()[0] is the leader.
+  std::vector<FrozenThread>& threads() noexcept { return threads_; }
+  const std::vector<FrozenThread>& threads() const noexcept { return threads_; }
+  FrozenThread& leader() noexcept { return threads_.front(); }
+
+  // Maps the arena in the victim, room for every thread. Idempotent. scratch: bytes for tables and arguments.
+  void inject(uint64_t vdso_syscall, std::size_t scratch = 192 * 1024);
+  // Where the injected arena lies: these VMAs are ours and not part of the image.
+  bool is_arena(uint64_t start) const noexcept;
+  RemoteArena& arena() { return *arena_; }
+  // The thread as a maker of system calls; needs inject().
+  RemoteThread& remote(std::size_t index);
+  // Threads leave the stub; the arena is unmapped; registers and masks are as they were.
+  void eject();
+  // eject(), then detaches all: they run on (or stay frozen by their cgroup). The checked way back.
+  void thaw();
+
+ private:
+  explicit FrozenTask(pid_t pid);
+  void seize_new_threads(Deadline deadline, bool suspend_seccomp);
+  void read_threads();
+
+  pid_t pid_;
+  std::string proc_;
+  Fd pidfd_;
+  std::vector<FrozenThread> threads_;
+  std::unique_ptr<RemoteArena> arena_;
+  uint64_t vdso_syscall_ = 0;
+  uint64_t code_addr_ = 0, data_addr_ = 0;
+};
+
+}  // namespace crx

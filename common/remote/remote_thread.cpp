@@ -1,0 +1,200 @@
+#include "common/remote/remote_thread.hpp"
+
+#include <linux/futex.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "common/base/error.hpp"
+#include "common/base/log.hpp"
+
+namespace crx {
+namespace {
+
+constexpr uint32_t kFutex32 = 2;  // FUTEX_32
+constexpr int64_t kBatchDeadlineMs = 60'000;
+constexpr int kSpins = 2000;
+constexpr int64_t kSliceNs = 2'000'000;
+
+stub::Mailbox& box_of(RemoteArena& arena, std::size_t slot) {
+  return *reinterpret_cast<stub::Mailbox*>(arena.mailbox(slot));
+}
+
+long futex(uint32_t* word, int op, uint32_t value, const timespec* timeout) {
+  return ::syscall(SYS_futex, word, op, value, timeout, nullptr, 0);
+}
+
+}  // namespace
+
+RemoteThread::RemoteThread(TracedThread& thread, RemoteArena& arena, std::size_t slot)
+    : thread_(&thread), arena_(&arena), slot_(slot), regs_(thread.regs()), sigmask_(thread.blocked_signals()) {
+  std::memset(arena.mailbox(slot), 0, sizeof(stub::Mailbox));
+}
+
+RemoteThread::RemoteThread(RemoteThread&& other) noexcept
+    : thread_(std::exchange(other.thread_, nullptr)),
+      arena_(other.arena_),
+      slot_(other.slot_),
+      regs_(other.regs_),
+      sigmask_(other.sigmask_),
+      inside_(other.inside_),
+      running_(other.running_) {}
+
+RemoteThread::~RemoteThread() {
+  if (thread_ == nullptr) return;
+  try {
+    leave();
+  } catch (const std::exception& error) {
+    log::debug("leaving the stub of thread {}: {}", thread_->tid(), error.what());
+  }
+}
+
+void RemoteThread::set_healing(const RemoteBatch& heal) {
+  stub::Mailbox& box = box_of(*arena_, slot_);
+  box.heal_table = heal.table_addr();
+  box.heal_count = heal.size();
+}
+
+void RemoteThread::arm_deadline() {
+  timespec now{};
+  ::clock_gettime(CLOCK_REALTIME, &now);
+  stub::Mailbox& box = box_of(*arena_, slot_);
+  box.deadline_sec = static_cast<uint64_t>(now.tv_sec + kHealAfterMs / 1000);
+  box.deadline_nsec = static_cast<uint64_t>(now.tv_nsec);
+}
+
+// The thread must find its way back without us: plain registers, or, where a system call was interrupted, what the
+// kernel itself would have done (arch/x86/kernel/signal.c): the call once more, or restart_syscall.
+void RemoteThread::write_healing_registers() {
+  user_regs_struct r = regs_;
+  if (static_cast<int64_t>(r.orig_rax) >= 0) {
+    switch (static_cast<int64_t>(r.rax)) {
+      case -512: case -513: case -514:  // ERESTARTSYS, ERESTARTNOINTR, ERESTARTNOHAND
+        r.rax = r.orig_rax;
+        r.rip -= 2;
+        break;
+      case -516:  // ERESTART_RESTARTBLOCK
+        r.rax = SYS_restart_syscall;
+        r.rip -= 2;
+        break;
+      default: break;
+    }
+  }
+  stub::Mailbox& box = box_of(*arena_, slot_);
+  box.sigmask = sigmask_;
+  box.regs = {r.r14, r.r13, r.r12, r.rbp, r.rbx, r.r11, r.r10, r.r9, r.r8, r.rax, r.rcx, r.rdx, r.rsi, r.rdi,
+              r.eflags, r.rsp, arena_->landing_addr(slot_)};
+  stub::Landing landing;
+  landing.r15 = r.r15;
+  landing.rsp = r.rsp;
+  landing.rip = r.rip;
+  std::memcpy(arena_->landing(slot_), &landing, sizeof landing);
+}
+
+void RemoteThread::enter() {
+  stub::Mailbox& box = box_of(*arena_, slot_);
+  box.waiter = {0, arena_->mailbox_addr(slot_) + offsetof(stub::Mailbox, go), kFutex32, 0};
+  write_healing_registers();
+  user_regs_struct stub_regs = regs_;
+  stub_regs.rip = arena_->code_addr();
+  stub_regs.r15 = arena_->mailbox_addr(slot_);
+  stub_regs.orig_rax = ~0ULL;  // nothing for the kernel to restart
+  stub_regs.eflags &= ~0x400ULL;
+  thread_->set_blocked_signals(~0ULL);
+  thread_->set_regs(stub_regs);
+  inside_ = true;
+}
+
+void RemoteThread::start(const RemoteBatch& batch) {
+  stub::Mailbox& box = box_of(*arena_, slot_);
+  box.count = batch.size();
+  box.table = batch.table_addr();
+  box.done = 0;
+  arm_deadline();
+  running_ = true;
+  if (!inside_) {
+    enter();
+    thread_->resume();
+    return;
+  }
+  std::atomic_ref<uint32_t>(box.go).store(1, std::memory_order_release);
+  futex(&box.go, FUTEX_WAKE, 1, nullptr);
+}
+
+void RemoteThread::check_alive() {
+  // A stop that we did not ask for, or the end of the thread: wait_stopped() takes both, and the former is
+  // resumed, since in the stub only SIGSTOP and SIGKILL can reach it.
+  if (thread_->wait_stopped(Deadline::in_ms(0))) thread_->resume();
+}
+
+void RemoteThread::finish(Deadline deadline) {
+  stub::Mailbox& box = box_of(*arena_, slot_);
+  std::atomic_ref<uint32_t> done(box.done);
+  for (int i = 0; i < kSpins && done.load(std::memory_order_acquire) == 0; ++i) __builtin_ia32_pause();
+  while (done.load(std::memory_order_acquire) == 0) {
+    const timespec slice{0, kSliceNs};
+    futex(&box.done, FUTEX_WAIT, 0, &slice);
+    if (done.load(std::memory_order_acquire) != 0) break;
+    check_alive();
+    if (deadline.passed()) {
+      throw Error(ErrorCode::kernel, "running a remote batch",
+                  "thread " + std::to_string(thread_->tid()) + " did not finish its system calls in time");
+    }
+    arm_deadline();
+  }
+  running_ = false;
+  if (box.healing != 0) {
+    throw Error(ErrorCode::bug, "running a remote batch",
+                "thread " + std::to_string(thread_->tid()) + " gave us up and went back to its own work");
+  }
+}
+
+void RemoteThread::run(const RemoteBatch& batch) {
+  start(batch);
+  finish(Deadline::in_ms(kBatchDeadlineMs));
+}
+
+void RemoteThread::leave() {
+  if (!inside_) return;
+  if (!thread_->stopped()) {
+    thread_->interrupt();
+    if (!thread_->wait_stopped(Deadline::in_ms(kBatchDeadlineMs))) {
+      throw Error(ErrorCode::kernel, "leaving the stub", "thread " + std::to_string(thread_->tid()) + " does not stop");
+    }
+  }
+  const bool healed = box_of(*arena_, slot_).healing != 0;
+  inside_ = false;
+  if (healed) {
+    throw Error(ErrorCode::bug, "leaving the stub",
+                "thread " + std::to_string(thread_->tid()) + " had already gone back to its own work");
+  }
+  thread_->set_blocked_signals(sigmask_);
+  thread_->set_regs(regs_);
+}
+
+int64_t call_through_vdso(TracedThread& thread, uint64_t syscall_addr, long nr,
+                          std::initializer_list<uint64_t> args) {
+  uint64_t a[6] = {};
+  std::copy(args.begin(), args.end(), a);
+  user_regs_struct regs = thread.regs();
+  regs.rip = syscall_addr;
+  regs.rax = static_cast<uint64_t>(nr);
+  regs.orig_rax = ~0ULL;
+  regs.rdi = a[0];
+  regs.rsi = a[1];
+  regs.rdx = a[2];
+  regs.r10 = a[3];
+  regs.r8 = a[4];
+  regs.r9 = a[5];
+  thread.set_regs(regs);
+  thread.step_over_syscall();
+  return static_cast<int64_t>(thread.regs().rax);
+}
+
+}  // namespace crx

@@ -1,0 +1,65 @@
+// A stopped thread that makes system calls for us, batch after batch, without a ptrace stop in between.
+#pragma once
+
+#include <sys/user.h>
+
+#include <cstdint>
+
+#include "common/base/clock.hpp"
+#include "common/remote/arena.hpp"
+#include "common/remote/batch.hpp"
+#include "common/remote/traced_thread.hpp"
+
+namespace crx {
+
+// Enters the stub with the first batch and leaves it in leave() or when destroyed: then the thread is in a ptrace
+// stop again with the registers and signal mask it had at construction. Signals stay blocked in between. If we die
+// while it is in the stub, it heals itself (stub.S) within kHealAfter: undoes what `heal` lists and runs on.
+// The thread must be stopped, the arena mapped in its process, and `slot` its own.
+class RemoteThread {
+ public:
+  static constexpr int64_t kHealAfterMs = 2000;
+
+  RemoteThread(TracedThread& thread, RemoteArena& arena, std::size_t slot);
+  RemoteThread(RemoteThread&& other) noexcept;
+  RemoteThread(const RemoteThread&) = delete;
+  ~RemoteThread();
+
+  // What a thread orphaned in the stub undoes before it runs on; empty by default. Stays valid until replaced.
+  void set_healing(const RemoteBatch& heal);
+
+  // Starts a batch and returns at once, so that many threads run theirs together; finish() waits for it.
+  void start(const RemoteBatch& batch);
+  void finish(Deadline deadline);
+  // start + finish with a generous deadline. Results are in the batch; throws victim_gone if the thread died.
+  void run(const RemoteBatch& batch);
+
+  // Back to the ptrace stop, registers and mask as saved. Idempotent.
+  void leave();
+  // The registers the thread had when it came, and will have again: what a caller changes here, leave() sets.
+  user_regs_struct& saved_regs() noexcept { return regs_; }
+  const user_regs_struct& saved_regs() const noexcept { return regs_; }
+  uint64_t& saved_sigmask() noexcept { return sigmask_; }
+  TracedThread& thread() noexcept { return *thread_; }
+
+ private:
+  void enter();
+  void write_healing_registers();
+  void arm_deadline();
+  void check_alive();
+
+  TracedThread* thread_;
+  RemoteArena* arena_;
+  std::size_t slot_;
+  user_regs_struct regs_;
+  uint64_t sigmask_;
+  bool inside_ = false;   // has the stub's registers
+  bool running_ = false;  // a batch is under way
+};
+
+// One system call of a stopped thread, made through the `syscall` instruction of its own vDSO (syscall_addr), for
+// the time when no arena is there. Registers and mask are the caller's to restore: they are clobbered.
+// Returns the raw kernel result. There is no healing during it; it lasts microseconds.
+int64_t call_through_vdso(TracedThread& thread, uint64_t syscall_addr, long nr, std::initializer_list<uint64_t> args);
+
+}  // namespace crx

@@ -1,0 +1,70 @@
+// Memory that the stub (stub.S) and we agree on. Offsets are checked here and repeated in stub.S.
+#pragma once
+
+#include <time.h>
+
+#include <cstddef>
+#include <cstdint>
+
+namespace crx::stub {
+
+// One system call of a batch.
+struct Entry {
+  uint64_t nr;
+  uint64_t args[6];
+  int64_t ret;
+  uint64_t result_to;  // remote address that gets a copy of ret, or 0: lets a later entry use it
+};
+static_assert(sizeof(Entry) == 72 && offsetof(Entry, ret) == 56 && offsetof(Entry, result_to) == 64);
+
+struct FutexWaiter {  // struct futex_waitv, Linux 5.16
+  uint64_t val;
+  uint64_t uaddr;
+  uint32_t flags;
+  uint32_t reserved;
+};
+
+// What a healing thread loads before it leaves the stub.
+struct HealRegisters {
+  uint64_t r14, r13, r12, rbp, rbx, r11, r10, r9, r8, rax, rcx, rdx, rsi, rdi, eflags, rsp;
+  uint64_t landing;  // remote address of this thread's Landing
+};
+
+struct Mailbox {
+  uint32_t go;
+  uint32_t done;
+  uint64_t count;
+  uint64_t table;
+  FutexWaiter waiter;
+  uint64_t deadline_sec;
+  uint64_t deadline_nsec;
+  uint64_t heal_count;
+  uint64_t heal_table;
+  uint64_t sigmask;
+  uint64_t healing;
+  HealRegisters regs;
+};
+static_assert(offsetof(Mailbox, count) == 8 && offsetof(Mailbox, table) == 16 && offsetof(Mailbox, waiter) == 24);
+static_assert(offsetof(Mailbox, deadline_sec) == 48 && offsetof(Mailbox, heal_count) == 64);
+static_assert(offsetof(Mailbox, regs.eflags) == 208 && offsetof(Mailbox, regs.landing) == 224);
+static_assert(offsetof(Mailbox, sigmask) == 80 && offsetof(Mailbox, healing) == 88 && offsetof(Mailbox, regs) == 96);
+
+// Code that the agent writes for one thread, where the healed thread leaves the stub:
+//   movabs $r15,%r15; movabs $rsp,%rsp; jmp *0(%rip); .quad rip
+struct [[gnu::packed]] Landing {
+  uint8_t movabs_r15[2] = {0x49, 0xbf};
+  uint64_t r15 = 0;
+  uint8_t movabs_rsp[2] = {0x48, 0xbc};
+  uint64_t rsp = 0;
+  uint8_t jmp_rip[6] = {0xff, 0x25, 0, 0, 0, 0};
+  uint64_t rip = 0;
+};
+static_assert(sizeof(Landing) == 34);
+inline constexpr std::size_t kLandingStride = 40;
+inline constexpr std::size_t kMailboxStride = 256;
+static_assert(sizeof(Mailbox) <= kMailboxStride);
+
+extern "C" const char crx_stub_begin[];
+extern "C" const char crx_stub_end[];
+
+}  // namespace crx::stub

@@ -1,0 +1,263 @@
+#include "common/remote/traced_thread.hpp"
+
+#include <elf.h>
+#include <linux/ptrace.h>
+#include <sched.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "common/base/error.hpp"
+#include "common/base/log.hpp"
+
+#ifndef PTRACE_SET_SYSCALL_USER_DISPATCH_CONFIG  // Linux 6.4
+#define PTRACE_SET_SYSCALL_USER_DISPATCH_CONFIG 0x4210
+#define PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG 0x4211
+#endif
+
+namespace crx {
+namespace {
+
+constexpr std::size_t kXstateMax = 64 * 1024;
+constexpr unsigned kSignalsPerPeek = 64;
+
+// ptrace(2) through syscall(2): glibc's variadic prototype takes an enum that lacks newer requests.
+long raw_ptrace(int request, pid_t tid, uint64_t addr, uint64_t data) {
+  return ::syscall(SYS_ptrace, request, tid, addr, data);
+}
+
+uint64_t as_word(const void* pointer) { return reinterpret_cast<uint64_t>(pointer); }
+
+void checked_ptrace(int request, pid_t tid, uint64_t addr, uint64_t data, const char* what) {
+  if (raw_ptrace(request, tid, addr, data) < 0) throw_errno(what, "thread " + std::to_string(tid));
+}
+
+uint64_t options_of(TracedThread::Kind kind, bool suspend_seccomp) {
+  uint64_t options = PTRACE_O_TRACESYSGOOD;
+  if (kind == TracedThread::Kind::vessel) options |= PTRACE_O_EXITKILL;
+  if (suspend_seccomp) options |= PTRACE_O_SUSPEND_SECCOMP;
+  return options;
+}
+
+}  // namespace
+
+void throw_gone(pid_t tid, const std::string& step) {
+  throw Error(ErrorCode::victim_gone, step, "thread " + std::to_string(tid) + " has ended");
+}
+
+std::optional<TracedThread> TracedThread::try_seize(pid_t tid, Kind kind, bool suspend_seccomp) {
+  if (raw_ptrace(PTRACE_SEIZE, tid, 0, options_of(kind, suspend_seccomp)) < 0) {
+    if (errno == ESRCH) return std::nullopt;
+    if (errno == EPERM) {
+      throw Error(ErrorCode::refused, "attaching", "thread " + std::to_string(tid) + " may not be traced", EPERM)
+          .with_hint("another tracer (debugger, strace) holds it, or CAP_SYS_PTRACE is missing");
+    }
+    throw_errno("attaching", "thread " + std::to_string(tid));
+  }
+  return TracedThread(tid);
+}
+
+TracedThread TracedThread::adopt(pid_t tid, Kind kind, Deadline deadline) {
+  TracedThread thread(tid);
+  if (!thread.wait_stopped(deadline)) {
+    throw Error(ErrorCode::kernel, "adopting a thread", "thread " + std::to_string(tid) + " did not stop");
+  }
+  thread.set_options(kind, false);
+  return thread;
+}
+
+TracedThread::TracedThread(TracedThread&& other) noexcept
+    : tid_(std::exchange(other.tid_, 0)), stopped_(other.stopped_), group_stop_(other.group_stop_) {}
+
+TracedThread& TracedThread::operator=(TracedThread&& other) noexcept {
+  std::swap(tid_, other.tid_);
+  std::swap(stopped_, other.stopped_);
+  std::swap(group_stop_, other.group_stop_);
+  return *this;
+}
+
+TracedThread::~TracedThread() {
+  if (tid_ == 0) return;
+  try {
+    if (!stopped_) {
+      interrupt();
+      if (!wait_stopped(Deadline::in_ms(1000))) return;
+    }
+    detach();
+  } catch (const std::exception& error) {
+    log::debug("giving back thread {}: {}", tid_, error.what());
+  }
+}
+
+void TracedThread::interrupt() { checked_ptrace(PTRACE_INTERRUPT, tid_, 0, 0, "stopping"); }
+
+bool TracedThread::wait_stopped(Deadline deadline) {
+  // waitpid has no time-out. A stop comes within microseconds, so yield first and sleep only when it is late.
+  for (int turn = 0; !stopped_; ++turn) {
+    int raw = 0;
+    const pid_t got = ::waitpid(tid_, &raw, __WALL | WNOHANG);
+    if (got < 0 && errno == ECHILD) throw_gone(tid_, "stopping");
+    if (got < 0 && errno != EINTR) throw_errno("stopping", "thread " + std::to_string(tid_));
+    if (got == tid_) {
+      const WaitStatus status(raw);
+      if (status.exited()) {
+        const pid_t tid = std::exchange(tid_, 0);
+        throw_gone(tid, "stopping");
+      }
+      if (status.event_stop()) {
+        stopped_ = true;
+        group_stop_ = status.group_stop();
+        break;
+      }
+      const auto signal = status.signal_delivery() ? static_cast<uint64_t>(status.signal()) : 0;
+      log::debug("thread {}: {} on the way to its stop", tid_, status.text());
+      checked_ptrace(PTRACE_CONT, tid_, 0, signal, "delivering a signal");
+      continue;
+    }
+    if (deadline.passed()) return false;
+    if (turn < 200) {
+      ::sched_yield();
+    } else {
+      ::usleep(50);
+    }
+  }
+  return true;
+}
+
+void TracedThread::get_regset(int type, void* data, std::size_t& bytes, const char* what) const {
+  iovec iov{data, bytes};
+  checked_ptrace(PTRACE_GETREGSET, tid_, static_cast<uint64_t>(type), as_word(&iov), what);
+  bytes = iov.iov_len;
+}
+
+user_regs_struct TracedThread::regs() const {
+  user_regs_struct regs{};
+  std::size_t bytes = sizeof regs;
+  get_regset(NT_PRSTATUS, &regs, bytes, "reading registers");
+  if (bytes != sizeof regs) {
+    throw Error(ErrorCode::unsupported, "reading registers", "thread " + std::to_string(tid_) + " runs 32-bit code")
+        .with_hint("crx moves 64-bit tasks");
+  }
+  return regs;
+}
+
+void TracedThread::set_regs(const user_regs_struct& regs) {
+  iovec iov{const_cast<user_regs_struct*>(&regs), sizeof regs};
+  checked_ptrace(PTRACE_SETREGSET, tid_, NT_PRSTATUS, as_word(&iov), "setting registers");
+}
+
+std::vector<std::byte> TracedThread::xstate() const {
+  std::vector<std::byte> bytes(kXstateMax);
+  std::size_t size = bytes.size();
+  get_regset(NT_X86_XSTATE, bytes.data(), size, "reading xstate");
+  bytes.resize(size);
+  return bytes;
+}
+
+void TracedThread::set_xstate(std::span<const std::byte> bytes) {
+  iovec iov{const_cast<std::byte*>(bytes.data()), bytes.size()};
+  checked_ptrace(PTRACE_SETREGSET, tid_, NT_X86_XSTATE, as_word(&iov), "setting xstate");
+}
+
+uint64_t TracedThread::blocked_signals() const {
+  uint64_t mask = 0;
+  checked_ptrace(PTRACE_GETSIGMASK, tid_, sizeof mask, as_word(&mask), "reading the signal mask");
+  return mask;
+}
+
+void TracedThread::set_blocked_signals(uint64_t mask) {
+  checked_ptrace(PTRACE_SETSIGMASK, tid_, sizeof mask, as_word(&mask), "setting the signal mask");
+}
+
+std::vector<siginfo_t> TracedThread::pending_signals(bool shared) const {
+  std::vector<siginfo_t> all;
+  for (;;) {
+    siginfo_t infos[kSignalsPerPeek];
+    __ptrace_peeksiginfo_args args{};
+    args.off = all.size();
+    args.flags = shared ? PTRACE_PEEKSIGINFO_SHARED : 0;
+    args.nr = static_cast<int>(kSignalsPerPeek);
+    const long got = raw_ptrace(PTRACE_PEEKSIGINFO, tid_, as_word(&args), as_word(infos));
+    if (got < 0) throw_errno("reading pending signals", "thread " + std::to_string(tid_));
+    all.insert(all.end(), infos, infos + got);
+    if (got < static_cast<long>(kSignalsPerPeek)) return all;
+  }
+}
+
+RseqConfiguration TracedThread::rseq() const {
+  RseqConfiguration config{};
+  if (raw_ptrace(0x420f /* PTRACE_GET_RSEQ_CONFIGURATION */, tid_, sizeof config, as_word(&config)) < 0) {
+    if (errno == EIO || errno == EINVAL) return {};  // a kernel without it
+    throw_errno("reading the rseq registration", "thread " + std::to_string(tid_));
+  }
+  return config;
+}
+
+SyscallUserDispatch TracedThread::user_dispatch() const {
+  SyscallUserDispatch config{};
+  if (raw_ptrace(PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG, tid_, sizeof config, as_word(&config)) < 0) {
+    if (errno == EIO || errno == EINVAL) return {};
+    throw_errno("reading syscall user dispatch", "thread " + std::to_string(tid_));
+  }
+  return config;
+}
+
+void TracedThread::set_user_dispatch(const SyscallUserDispatch& config) {
+  checked_ptrace(PTRACE_SET_SYSCALL_USER_DISPATCH_CONFIG, tid_, sizeof config, as_word(&config),
+                 "setting syscall user dispatch");
+}
+
+std::optional<std::vector<std::byte>> TracedThread::seccomp_filter(unsigned index) const {
+  const long count = raw_ptrace(PTRACE_SECCOMP_GET_FILTER, tid_, index, 0);
+  if (count < 0 && (errno == ENOENT || errno == EINVAL)) return std::nullopt;
+  if (count < 0) throw_errno("reading a seccomp filter", "thread " + std::to_string(tid_));
+  std::vector<std::byte> program(static_cast<std::size_t>(count) * 8);  // sizeof(struct sock_filter)
+  checked_ptrace(PTRACE_SECCOMP_GET_FILTER, tid_, index, as_word(program.data()), "reading a seccomp filter");
+  return program;
+}
+
+std::optional<uint64_t> TracedThread::seccomp_filter_flags(unsigned index) const {
+  struct {
+    uint64_t filter_off;
+    uint64_t flags;
+  } metadata{index, 0};
+  const long got = raw_ptrace(0x420d /* PTRACE_SECCOMP_GET_METADATA */, tid_, sizeof metadata, as_word(&metadata));
+  if (got < 0) return std::nullopt;
+  return metadata.flags;
+}
+
+void TracedThread::resume() {
+  checked_ptrace(PTRACE_CONT, tid_, 0, 0, "resuming");
+  stopped_ = false;
+  group_stop_ = false;
+}
+
+void TracedThread::step_over_syscall() {
+  for (int stops = 0; stops < 2;) {
+    checked_ptrace(PTRACE_SYSCALL, tid_, 0, 0, "making a system call in the task");
+    int raw = 0;
+    if (::waitpid(tid_, &raw, __WALL) < 0) throw_gone(tid_, "making a system call in the task");
+    const WaitStatus status(raw);
+    if (status.exited()) {
+      const pid_t tid = std::exchange(tid_, 0);
+      throw_gone(tid, "making a system call in the task");
+    }
+    if (status.syscall_stop()) ++stops;
+  }
+}
+
+void TracedThread::set_options(Kind kind, bool suspend_seccomp) {
+  checked_ptrace(PTRACE_SETOPTIONS, tid_, 0, options_of(kind, suspend_seccomp), "setting trace options");
+}
+
+void TracedThread::detach() {
+  checked_ptrace(PTRACE_DETACH, tid_, 0, 0, "detaching");
+  tid_ = 0;
+}
+
+}  // namespace crx
