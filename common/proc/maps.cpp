@@ -1,0 +1,117 @@
+#include "common/proc/maps.hpp"
+
+#include <sys/mman.h>
+
+#include <utility>
+
+#include "common/proc/text.hpp"
+
+namespace crx::proc {
+namespace {
+
+constexpr std::string_view kFile = "/proc/PID/maps";
+constexpr std::string_view kDeleted = " (deleted)";
+
+bool flag(Scanner& line, char set, char clear) {
+  const char c = line.character();
+  if (c != set && c != clear) line.fail("a permission is unknown");
+  return c == set;
+}
+
+// Undoes the only escape of this file. A backslash is not escaped itself, so other sequences stay.
+std::string unescape_newline(std::string_view text) {
+  constexpr std::string_view kNewline = "\\012";
+  std::string out;
+  for (std::size_t at; (at = text.find(kNewline)) != std::string_view::npos; text.remove_prefix(at + 4)) {
+    out += text.substr(0, at);
+    out += '\n';
+  }
+  out += text;
+  return out;
+}
+
+bool take(std::string_view& text, std::string_view prefix, std::string_view suffix) {
+  if (text.size() < prefix.size() + suffix.size() || !text.starts_with(prefix) || !text.ends_with(suffix)) return false;
+  text = text.substr(prefix.size(), text.size() - prefix.size() - suffix.size());
+  return true;
+}
+
+MapKind bracketed_kind(std::string_view text) {
+  using enum MapKind;
+  constexpr std::pair<std::string_view, MapKind> kNames[] = {
+      {"[heap]", heap}, {"[stack]", stack},   {"[vdso]", vdso}, {"[vvar]", vvar}, {"[vvar_vclock]", vvar_vclock},
+      {"[vsyscall]", vsyscall}};
+  for (const auto& [name, kind] : kNames) {
+    if (text == name) return kind;
+  }
+  return other;
+}
+
+void classify(MapsEntry& entry, std::string_view text) {
+  if (text.empty()) return;
+  if (take(text, "[anon:", "]")) {
+    entry.name = text;
+  } else if (take(text, "[anon_shmem:", "]")) {
+    entry.kind = MapKind::shared_anonymous;
+    entry.name = text;
+  } else if (text.front() == '[') {
+    entry.kind = bracketed_kind(text);
+    if (entry.kind == MapKind::other && take(text, "[", "]")) entry.name = text;
+  } else if (text.starts_with("anon_inode:")) {
+    entry.kind = MapKind::anon_inode;
+    entry.name = text.substr(sizeof("anon_inode:") - 1);
+  } else if (text == "/dev/zero (deleted)" && entry.shared) {
+    // A device file that is mapped has the device's driver behind it, never this name: only the kernel's own
+    // shared memory objects are called so.
+    entry.kind = MapKind::shared_anonymous;
+  } else if (text == "/[aio] (deleted)") {
+    entry.kind = MapKind::aio_ring;
+  } else if (entry.dev_major == 0 && take(text, "/memfd:", kDeleted)) {
+    entry.kind = MapKind::memfd;
+    entry.name = unescape_newline(text);
+  } else if (entry.dev_major == 0 && text.size() == 13 + kDeleted.size() && take(text, "/SYSV", kDeleted)) {
+    entry.kind = MapKind::sysv_shm;
+    entry.name = text;
+  } else {
+    entry.kind = MapKind::file;
+    entry.deleted = take(text, "", kDeleted);
+    entry.name = unescape_newline(text);
+  }
+}
+
+}  // namespace
+
+int MapsEntry::prot() const {
+  return (readable ? PROT_READ : 0) | (writable ? PROT_WRITE : 0) | (executable ? PROT_EXEC : 0);
+}
+
+MapsEntry parse_maps_line(std::string_view text) {
+  Scanner line(kFile, text);
+  MapsEntry entry;
+  entry.start = line.hex();
+  entry.end = line.expect("-").hex();
+  if (entry.end <= entry.start) line.fail("the range is empty");
+  line.expect(" ");
+  entry.readable = flag(line, 'r', '-');
+  entry.writable = flag(line, 'w', '-');
+  entry.executable = flag(line, 'x', '-');
+  entry.shared = flag(line, 's', 'p');
+  entry.pgoff = line.expect(" ").hex();
+  entry.dev_major = line.expect(" ").hex32();
+  entry.dev_minor = line.expect(":").hex32();
+  entry.inode = line.expect(" ").dec();
+  classify(entry, line.blanks().left());
+  return entry;
+}
+
+std::vector<MapsEntry> parse_maps(std::string_view text) {
+  std::vector<MapsEntry> entries;
+  while (const auto line = next_line(text)) {
+    MapsEntry entry = parse_maps_line(*line);
+    if (!entries.empty() && entry.start < entries.back().end) Scanner(kFile, *line).fail("the entries do not ascend");
+    entries.push_back(std::move(entry));
+  }
+  return entries;
+}
+
+}  // namespace crx::proc
