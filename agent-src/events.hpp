@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,7 +14,7 @@ namespace crx {
 // Exit statuses of crx-migrate; part of its contract.
 enum class Outcome : int {
   moved = 0,
-  failed = 1,    // the process runs on here unharmed
+  failed = 1,  // the process runs on here unharmed
   usage = 2,
   refused = 3,   // by preflight; nothing was touched
   in_doubt = 4,  // committed but not confirmed: the original is kept frozen
@@ -55,9 +56,10 @@ struct FailedEvent {
   ErrorCode code = ErrorCode::bug;
 };
 
-// Calls come from the engine's thread, in the order of the members; progress() any time between preflight() and
-// freeze(). Exactly one of done() and failed() ends a migration. An observer must be quick and must not throw; between
-// freeze() and committed() every microsecond is downtime, so implementations defer their output there.
+// Calls come from the engine's thread, in the order of the members; progress() any time between preflight()
+// and freeze(). Exactly one of done() and failed() ends a migration, but for --check-only with nothing to
+// refuse, which ends after preflight(). An observer must be quick and must not throw; between freeze() and
+// committed() every microsecond is downtime.
 class MigrationObserver {
  public:
   virtual ~MigrationObserver() = default;
@@ -71,11 +73,46 @@ class MigrationObserver {
   // RESUMED has arrived: the tree runs at the destination.
   virtual void committed() {}
   virtual void done(const MigrationReport& /*report*/) {}
-  // Called by crx-migrate itself when run_migration throws, so a session only throws; and by a session that returns
-  // Outcome::in_doubt or another failure without throwing.
+  // Called by main when run_migration throws: a session calls it itself only where it returns without
+  // throwing (Outcome::in_doubt).
   virtual void failed(const FailedEvent& /*event*/) {}
   // With --wait, after done(): the moved program ended; as waitpid(2) gives it.
   virtual void exited(int /*wait_status*/) {}
+};
+
+// Hands every event on to several observers, and remembers what main needs to know for the exit status.
+class ObserverList final : public MigrationObserver {
+ public:
+  // Observers are called in the order they were added; they must outlive the list.
+  void add(MigrationObserver& observer) { observers_.push_back(&observer); }
+
+  void hello(const HelloEvent& event) override;
+  void preflight(const std::vector<PreflightFinding>& findings) override;
+  void progress(const ProgressEvent& event) override;
+  void round(const RoundReport& round) override;
+  void freeze() override;
+  void prepared(const CutoverReport& cutover) override;
+  void committed() override;
+  void done(const MigrationReport& report) override;
+  void failed(const FailedEvent& event) override;
+  void exited(int wait_status) override;
+
+  // What a run_migration that threw `error` comes to: refused where preflight was not passed and the error
+  // says that the process or the hosts cannot do it; failed otherwise. Tells the observers, unless they know
+  // already.
+  Outcome conclude(const Error& error);
+
+  const std::optional<MigrationReport>& report() const noexcept { return report_; }
+  const std::optional<int>& wait_status() const noexcept { return wait_status_; }
+
+ private:
+  std::vector<MigrationObserver*> observers_;
+  std::string session_;
+  pid_t pid_ = 0;
+  bool preflight_passed_ = false;
+  std::optional<MigrationReport> report_;
+  std::optional<FailedEvent> failure_;
+  std::optional<int> wait_status_;
 };
 
 }  // namespace crx

@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <cstdlib>
 #include <map>
 #include <memory>
 #include <sstream>
@@ -10,6 +9,7 @@
 #include "common/base/command_line.hpp"
 #include "common/base/journal.hpp"
 #include "common/base/version.hpp"
+#include "wire/connect.hpp"
 
 namespace crx {
 namespace {
@@ -188,12 +188,6 @@ void add_output(CLI::App& app, MigrateOptions& options, Raw& raw) {
       ->group(group);
 }
 
-std::string resolve_tls_dir(const std::string& given) {
-  if (!given.empty()) return given;
-  const char* from_environment = std::getenv("CRX_TLS_DIR");
-  return from_environment != nullptr && *from_environment != '\0' ? from_environment : "/etc/crx/tls";
-}
-
 // What CLI11 cannot check by itself; throws CLI::ParseError.
 void finish(MigrateOptions& options, const Raw& raw) {
   const auto wrong = [](const std::string& text) {
@@ -211,7 +205,7 @@ void finish(MigrateOptions& options, const Raw& raw) {
     throw wrong("--max-bandwidth must be at least 4K");
   if (!raw.ghost_limit.empty()) options.ghost_limit = *parse_size(raw.ghost_limit);
   options.timeout_ms = static_cast<int64_t>(raw.timeout_s * 1000);
-  options.tls_dir = resolve_tls_dir(raw.tls_dir);
+  options.tls_dir = wire::tls_dir_or_default(raw.tls_dir);
   options.log_level = log::parse_level(raw.log_level);
 }
 

@@ -1,0 +1,25 @@
+// crx-agent: receives processes and lets them run on here.
+#include <signal.h>
+
+#include <cstdio>
+#include <exception>
+
+#include "agent-dst/agent.hpp"
+#include "agent-dst/options.hpp"
+#include "common/base/log.hpp"
+
+int main(int argc, char** argv) {
+  try {
+    const crx::ParsedAgentOptions parsed = crx::parse_agent_options(argc, argv);
+    if (!parsed.options) {
+      std::fputs(parsed.text.c_str(), parsed.exit_code == 0 ? stdout : stderr);
+      return parsed.exit_code;
+    }
+    ::signal(SIGPIPE, SIG_IGN);
+    crx::log::setup(parsed.options->log_level, "agent");
+    return crx::run_agent(*parsed.options);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "crx-agent: %s\n", error.what());
+    return 1;
+  }
+}
