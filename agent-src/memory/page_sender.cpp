@@ -1,0 +1,75 @@
+#include "agent-src/memory/page_sender.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+#include "common/base/scope_exit.hpp"
+
+namespace crx {
+namespace {
+
+// Keeps, at the buffer's start, the pages that were read and changed; returns their ranges.
+std::vector<PageRange> compact(const std::vector<PageRange>& batch, const std::vector<PageRange>& failed,
+                               std::span<std::byte> bytes, PageHashes* hashes, SendOutcome& outcome) {
+  std::vector<PageRange> kept;
+  auto bad = failed.begin();
+  std::size_t from = 0;
+  std::size_t to = 0;
+  for (const PageRange& range : batch) {
+    for (uint64_t addr = range.start; addr < range.end; addr += kPageSize, from += kPageSize) {
+      while (bad != failed.end() && bad->end <= addr) ++bad;
+      if (bad != failed.end() && bad->start <= addr) continue;
+      if (hashes != nullptr && !hashes->update(addr, bytes.subspan(from, kPageSize))) {
+        ++outcome.unchanged_pages;
+        continue;
+      }
+      if (to != from) std::memmove(bytes.data() + to, bytes.data() + from, kPageSize);
+      to += kPageSize;
+      append_range(kept, {addr, addr + kPageSize});
+    }
+  }
+  return kept;
+}
+
+}  // namespace
+
+SendOutcome send_pages(PageSpace space, const std::vector<PageRange>& ranges, PageReader& reader, PageSink& sink,
+                       PageHashes* hashes) {
+  SendOutcome outcome;
+  // When the sink throws, nobody knows what arrived: the records must not say that it did.
+  ScopeExit forget_all([&] {
+    if (hashes == nullptr) return;
+    for (const PageRange& range : ranges) hashes->forget(range);
+  });
+  std::size_t next = 0;
+  uint64_t inside = 0;  // bytes of ranges[next] already taken
+  while (next < ranges.size()) {
+    const std::span<std::byte> buffer = sink.acquire();
+    std::vector<PageRange> batch;
+    uint64_t room = page_down(buffer.size());
+    while (next < ranges.size() && room > 0) {
+      const uint64_t start = ranges[next].start + inside;
+      const uint64_t bytes = std::min(room, ranges[next].end - start);
+      batch.push_back({start, start + bytes});
+      room -= bytes;
+      inside += bytes;
+      if (ranges[next].start + inside == ranges[next].end) {
+        ++next;
+        inside = 0;
+      }
+    }
+    const std::span<std::byte> filled = buffer.first(page_down(buffer.size()) - room);
+    std::vector<PageRange> failed;
+    reader.read(batch, filled, failed);
+    if (hashes != nullptr || !failed.empty()) batch = compact(batch, failed, filled, hashes, outcome);
+    for (const PageRange& range : failed) append_range(outcome.failed, range);
+    const uint64_t pages = total_pages(batch);
+    if (pages == 0) continue;
+    sink.put(space, std::move(batch));
+    outcome.put_pages += pages;
+  }
+  forget_all.release();
+  return outcome;
+}
+
+}  // namespace crx

@@ -1,0 +1,52 @@
+#include "agent-src/memory/tracker.hpp"
+
+#include <fmt/format.h>
+
+#include "agent-src/memory/comparing_trackers.hpp"
+#include "agent-src/memory/wp_async_tracker.hpp"
+#include "common/base/error.hpp"
+#include "common/base/log.hpp"
+
+namespace crx {
+
+TrackerKind parse_tracker(std::string_view text) {
+  for (const TrackerKind kind :
+       {TrackerKind::automatic, TrackerKind::wp_async, TrackerKind::soft_dirty, TrackerKind::hash}) {
+    if (text == to_string(kind)) return kind;
+  }
+  throw Error(ErrorCode::refused, "choosing the tracker", fmt::format("there is none named '{}'", text))
+      .with_hint("one of auto, wp-async, soft-dirty, hash");
+}
+
+std::string_view to_string(TrackerKind kind) {
+  switch (kind) {
+    case TrackerKind::automatic: return "auto";
+    case TrackerKind::wp_async: return "wp-async";
+    case TrackerKind::soft_dirty: return "soft-dirty";
+    case TrackerKind::hash: return "hash";
+  }
+  return "auto";
+}
+
+std::unique_ptr<Tracker> make_tracker(TrackerKind wanted, pid_t pid, const std::function<Fd()>& make_userfaultfd) {
+  const bool any = wanted == TrackerKind::automatic;
+  if (wanted == TrackerKind::wp_async || (any && WriteProtectFd::supported())) {
+    try {
+      return std::make_unique<WpAsyncTracker>(pid, WriteProtectFd::adopt(make_userfaultfd()));
+    } catch (const Error& error) {
+      // Automatic choice: the victim may forbid it (a seccomp filter, say); tracking by content still works.
+      if (!any || error.code() == ErrorCode::victim_gone) throw;
+      log::warn("writes cannot be tracked by write protection: {}", error.what());
+    }
+  }
+  if (wanted == TrackerKind::soft_dirty && !Pagemap::features().soft_dirty) {
+    throw Error(ErrorCode::unsupported, "choosing the tracker", "this kernel keeps no soft-dirty bits")
+        .with_hint("use --tracker auto");
+  }
+  if (wanted == TrackerKind::soft_dirty || (any && Pagemap::features().soft_dirty)) {
+    return std::make_unique<SoftDirtyTracker>(pid);
+  }
+  return std::make_unique<HashTracker>(pid);
+}
+
+}  // namespace crx

@@ -1,0 +1,95 @@
+#include "agent-src/memory/vma.hpp"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+#include <algorithm>
+#include <string_view>
+
+#include "common/base/error.hpp"
+#include "common/base/fd.hpp"
+
+namespace crx {
+namespace {
+
+// Huge pages live on mounts of their own, also behind memfd and System V names.
+VmaKind object_kind(bool shared, uint64_t dev) {
+  if (dev != shmem_device()) return VmaKind::hugetlb;
+  return shared ? VmaKind::shmem : VmaKind::private_file;
+}
+
+VmaKind file_kind(bool shared, std::string_view path) {
+  if (path.starts_with("/anon_hugepage") || path.starts_with("/dev/hugepages/")) return VmaKind::hugetlb;
+  if (path.starts_with("/secretmem")) return VmaKind::device;
+  // Private /dev/zero is anonymous memory with a name.
+  if (path == "/dev/zero" && !shared) return VmaKind::private_file;
+  if (path.starts_with("/dev/") && !path.starts_with("/dev/shm/")) return VmaKind::device;
+  return shared ? VmaKind::shared_file : VmaKind::private_file;
+}
+
+VmaKind kind_of(const proc::MapsEntry& entry, uint64_t dev) {
+  switch (entry.kind) {
+    case proc::MapKind::anonymous:
+    case proc::MapKind::heap:
+    case proc::MapKind::stack: return entry.has_inode() ? file_kind(entry.shared, {}) : VmaKind::private_anon;
+    case proc::MapKind::vdso:
+    case proc::MapKind::vvar:
+    case proc::MapKind::vvar_vclock:
+    case proc::MapKind::vsyscall: return VmaKind::special;
+    case proc::MapKind::shared_anonymous:
+    case proc::MapKind::memfd:
+    case proc::MapKind::sysv_shm: return object_kind(entry.shared, dev);
+    case proc::MapKind::anon_inode:
+    case proc::MapKind::aio_ring: return VmaKind::device;
+    case proc::MapKind::other: return entry.has_inode() ? VmaKind::device : VmaKind::special;
+    case proc::MapKind::file: break;
+  }
+  return file_kind(entry.shared, entry.name);
+}
+
+// Whether both describe the same bytes at an address they share.
+bool same_source(const MemoryVma& a, const MemoryVma& b) {
+  if (a.kind != b.kind || a.shared != b.shared || a.dev != b.dev || a.ino != b.ino) return false;
+  return a.kind == VmaKind::private_anon || a.offset - a.range.start == b.offset - b.range.start;
+}
+
+}  // namespace
+
+uint64_t shmem_device() {
+  static const uint64_t device = [] {
+    const Fd fd(::memfd_create("crx-probe", MFD_CLOEXEC));
+    struct stat st {};
+    if (!fd || ::fstat(fd.get(), &st) != 0) throw_errno("probing shared memory", "memfd_create");
+    return static_cast<uint64_t>(st.st_dev);
+  }();
+  return device;
+}
+
+MemoryVma classify_vma(const proc::MapsEntry& entry) {
+  const uint64_t dev = entry.has_inode() ? ::makedev(entry.dev_major, entry.dev_minor) : 0;
+  return {{entry.start, entry.end}, kind_of(entry, dev), entry.shared, dev, entry.inode, entry.pgoff, entry.name};
+}
+
+std::vector<MemoryVma> classify_maps(const std::vector<proc::MapsEntry>& maps) {
+  std::vector<MemoryVma> vmas;
+  vmas.reserve(maps.size());
+  for (const proc::MapsEntry& entry : maps) vmas.push_back(classify_vma(entry));
+  return vmas;
+}
+
+std::vector<PageRange> changed_ranges(const std::vector<MemoryVma>& before, const std::vector<MemoryVma>& now) {
+  std::vector<PageRange> same;
+  auto old = before.begin();
+  for (const MemoryVma& vma : now) {
+    while (old != before.end() && old->range.end <= vma.range.start) ++old;
+    for (auto it = old; it != before.end() && it->range.start < vma.range.end; ++it) {
+      const PageRange both{std::max(it->range.start, vma.range.start), std::min(it->range.end, vma.range.end)};
+      if (same_source(*it, vma)) append_range(same, both);
+    }
+  }
+  return subtract(ranges_where(now, [](const MemoryVma&) { return true; }), same);
+}
+
+}  // namespace crx

@@ -1,0 +1,102 @@
+#include "agent-src/memory/wp_async_tracker.hpp"
+
+#include "agent-src/memory/content_scan.hpp"
+#include "common/base/error.hpp"
+
+namespace crx {
+
+WpAsyncTracker::WpAsyncTracker(pid_t pid, WriteProtectFd fd) : pagemap_(Pagemap::open(pid)), fd_(std::move(fd)) {}
+
+void WpAsyncTracker::begin_pass(std::span<const MemoryVma> vmas) {
+  for (const MemoryVma& vma : vmas) {
+    if (is_private(vma.kind) || vma.kind == VmaKind::shmem || vma.kind == VmaKind::special) continue;
+    // Nothing of it is scanned; a mapping that cannot be registered has no neighbours to protect.
+    if (fd_.register_range(vma.range) == RegisterStatus::gone) throw_mm_gone(pagemap_.pid());
+  }
+}
+
+void WpAsyncTracker::scan_private(const MemoryVma& vma, std::vector<PageRange>& dirty) {
+  std::vector<PageRegion> regions;
+  Pagemap::Query query = content_query(vma.kind, true);
+  query.rearm = true;
+  ScanStatus status = pagemap_.scan(vma.range, query, regions);
+  if (status == ScanStatus::not_tracked) {
+    // New, moved or replaced, at least in part; the marks of what was scanned before that part are lost. So:
+    // register, protect all content, and count all of it as written.
+    regions.clear();
+    const RegisterStatus registered = fd_.register_range(vma.range);
+    if (registered == RegisterStatus::gone) throw_mm_gone(pagemap_.pid());
+    if (registered == RegisterStatus::ok) {
+      query = content_query(vma.kind, false);
+      query.rearm = true;
+      status = pagemap_.scan(vma.range, query, regions);
+    }
+    if (status == ScanStatus::not_tracked) {
+      // It changes under our hands, or cannot be registered: all of it, every time.
+      regions.clear();
+      status = pagemap_.scan(vma.range, content_query(vma.kind, false), regions);
+    }
+  }
+  require_alive(status, pagemap_.pid());
+  append_ranges(regions, dirty);
+}
+
+bool WpAsyncTracker::scan_shared(const MemoryVma& vma, PageRange part, std::vector<PageRange>& dirty) {
+  // A shared page may be dropped from this page table and still exist in the object, so absent pages get marks too
+  // (WP_UNPOPULATED), and only a page that carries the mark is known to be unwritten.
+  Pagemap::Query written;
+  written.inverted = page_is::kGuard;
+  written.required = page_is::kWritten | page_is::kGuard;
+  written.rearm = true;
+  Pagemap::Query absent;
+  absent.inverted = page_is::kPresent | page_is::kSwapped;
+  absent.required = absent.inverted;
+  absent.rearm = true;
+  std::vector<PageRegion> first;
+  std::vector<PageRegion> second;
+  ScanStatus status = pagemap_.scan(part, written, first);
+  if (status == ScanStatus::ok) status = pagemap_.scan(part, absent, second);
+  if (status == ScanStatus::not_tracked) {
+    const RegisterStatus registered = fd_.register_range(vma.range);
+    if (registered == RegisterStatus::gone) throw_mm_gone(pagemap_.pid());
+    if (registered == RegisterStatus::not_writable) return true;  // nobody can write through it
+    if (registered != RegisterStatus::ok) return false;
+    Pagemap::Query all;
+    all.inverted = page_is::kGuard;
+    all.required = page_is::kGuard;
+    all.rearm = true;
+    first.clear();
+    require_alive(pagemap_.scan(part, all, first), pagemap_.pid());
+    append_range(dirty, part);
+    return true;
+  }
+  require_alive(status, pagemap_.pid());
+  std::vector<PageRange> a;
+  std::vector<PageRange> b;
+  append_ranges(first, a);
+  append_ranges(second, b);
+  for (const PageRange& range : unite(a, b)) append_range(dirty, range);
+  return true;
+}
+
+void WpAsyncTracker::frozen_private(const MemoryVma& vma, FrozenPages& pages) const {
+  frozen_pages(pagemap_, vma, pages);
+}
+
+bool WpAsyncTracker::frozen_shared(const MemoryVma& vma, PageRange part, std::vector<PageRange>& dirty) const {
+  static_cast<void>(vma);
+  // Reported: everything but "present and protected in a registered VMA"; of that, marks of absent pages are clean.
+  Pagemap::Query query;
+  query.inverted = page_is::kPresent | page_is::kWpAllowed;
+  query.anyof = page_is::kWritten | page_is::kPresent | page_is::kWpAllowed;
+  query.returned = page_is::kWritten | page_is::kSwapped | page_is::kWpAllowed | page_is::kGuard;
+  std::vector<PageRegion> regions;
+  require_alive(pagemap_.scan(part, query, regions), pagemap_.pid());
+  for (const PageRegion& region : regions) {
+    constexpr uint64_t kClean = page_is::kSwapped | page_is::kWpAllowed;
+    if (region.categories != kClean) append_range(dirty, region.range);
+  }
+  return true;
+}
+
+}  // namespace crx

@@ -1,0 +1,28 @@
+// Asynchronous write protection: exact to the page, while the victim runs.
+#pragma once
+
+#include "agent-src/memory/tracker.hpp"
+
+namespace crx {
+
+// Every mapping is registered when it is first met, also those whose content is not sent: an mremap over a
+// registered and an unregistered neighbour would fail in the victim with EFAULT.
+class WpAsyncTracker final : public Tracker {
+ public:
+  WpAsyncTracker(pid_t pid, WriteProtectFd fd);
+  TrackerKind kind() const override { return TrackerKind::wp_async; }
+  bool needs_stop() const override { return false; }
+  bool compares_content() const override { return false; }
+  void begin_pass(std::span<const MemoryVma> vmas) override;
+  void scan_private(const MemoryVma& vma, std::vector<PageRange>& dirty) override;
+  bool scan_shared(const MemoryVma& vma, PageRange part, std::vector<PageRange>& dirty) override;
+  void end_pass() override {}
+  void frozen_private(const MemoryVma& vma, FrozenPages& pages) const override;
+  bool frozen_shared(const MemoryVma& vma, PageRange part, std::vector<PageRange>& dirty) const override;
+
+ private:
+  Pagemap pagemap_;
+  WriteProtectFd fd_;
+};
+
+}  // namespace crx

@@ -1,0 +1,112 @@
+#include "common/kernel/memory_reader.hpp"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "common/base/error.hpp"
+
+namespace crx {
+namespace {
+
+constexpr std::size_t kMaxIovecs = 512;
+
+}  // namespace
+
+MemoryReader::MemoryReader(pid_t pid) : pid_(pid) {
+  const std::string path = fmt::format("/proc/{}/mem", pid);
+  mem_ = try_open(path, O_RDONLY);
+  if (!mem_) throw_errno("reading memory", path, errno == ENOENT ? ESRCH : errno);
+}
+
+void MemoryReader::read(std::span<const PageRange> ranges, std::span<std::byte> out, std::vector<PageRange>& failed) {
+  std::array<iovec, kMaxIovecs> remote;
+  std::size_t next = 0;      // first range not finished
+  uint64_t inside = 0;       // bytes of it that are
+  std::size_t out_at = 0;
+  while (next < ranges.size()) {
+    std::size_t count = 0;
+    std::size_t wanted = 0;
+    for (std::size_t i = next; i < ranges.size() && count < remote.size(); ++i, ++count) {
+      const uint64_t start = ranges[i].start + (i == next ? inside : 0);
+      remote[count] = {reinterpret_cast<void*>(start), ranges[i].end - start};
+      wanted += remote[count].iov_len;
+    }
+    const iovec local{out.data() + out_at, wanted};
+    const ssize_t got = ::process_vm_readv(pid_, &local, 1, remote.data(), count, 0);
+    // A short count ends where a page could not be read; whole pages before it have been copied.
+    uint64_t done = got > 0 ? page_down(static_cast<uint64_t>(got)) : 0;
+    const bool complete = done == wanted;
+    out_at += done;
+    while (next < ranges.size() && done >= ranges[next].bytes() - inside) {
+      done -= ranges[next].bytes() - inside;
+      inside = 0;
+      ++next;
+      if (done == 0) break;
+    }
+    inside += done;
+    if (complete || next >= ranges.size()) continue;
+    const PageRange rest{ranges[next].start + inside, ranges[next].end};
+    read_through_mem(rest, out.subspan(out_at, rest.bytes()), failed);
+    out_at += rest.bytes();
+    inside = 0;
+    ++next;
+  }
+}
+
+void MemoryReader::read_through_mem(PageRange range, std::span<std::byte> out, std::vector<PageRange>& failed) {
+  uint64_t addr = range.start;
+  while (addr < range.end) {
+    const std::span<std::byte> rest = out.subspan(addr - range.start);
+    const ssize_t got = ::pread(mem_.get(), rest.data(), rest.size(), static_cast<off_t>(addr));
+    const uint64_t done = got > 0 ? page_down(static_cast<uint64_t>(got)) : 0;
+    addr += done;
+    if (done == 0) {
+      append_range(failed, {addr, addr + kPageSize});
+      addr += kPageSize;
+    }
+  }
+}
+
+bool MemoryReader::read_bytes(uint64_t addr, std::span<std::byte> out) {
+  std::size_t done = 0;
+  while (done < out.size()) {
+    const ssize_t got = ::pread(mem_.get(), out.data() + done, out.size() - done, static_cast<off_t>(addr + done));
+    if (got <= 0) return false;
+    done += static_cast<std::size_t>(got);
+  }
+  return true;
+}
+
+void FileReader::read(std::span<const PageRange> ranges, std::span<std::byte> out, std::vector<PageRange>& failed) {
+  std::size_t out_at = 0;
+  for (const PageRange& range : ranges) {
+    const std::span<std::byte> part = out.subspan(out_at, range.bytes());
+    out_at += range.bytes();
+    std::size_t done = 0;
+    while (done < part.size()) {
+      const ssize_t got =
+          ::pread(fd_, part.data() + done, part.size() - done, static_cast<off_t>(range.start + done));
+      if (got < 0 && errno == EINTR) continue;
+      if (got < 0) {
+        const uint64_t bad = range.start + page_down(done);
+        append_range(failed, {bad, bad + kPageSize});
+        done = page_down(done) + kPageSize;
+        continue;
+      }
+      if (got == 0) {
+        std::memset(part.data() + done, 0, part.size() - done);
+        break;
+      }
+      done += static_cast<std::size_t>(got);
+    }
+  }
+}
+
+}  // namespace crx
