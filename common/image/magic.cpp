@@ -54,29 +54,60 @@ constexpr std::array kKinds = {
 };
 
 std::optional<uint32_t> lookup(std::string_view stem) {
-  const auto* kind = std::find_if(kKinds.begin(), kKinds.end(), [&](const Kind& k) { return k.first == stem; });
+  const auto* kind =
+      std::find_if(kKinds.begin(), kKinds.end(), [&](const Kind& k) { return k.first == stem; });
   if (kind == kKinds.end()) return std::nullopt;
   return kind->second;
 }
 
-bool is_hex_digit(char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); }
+bool is_hex_digit(char c) {
+  return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+}
 
 }  // namespace
 
-std::string core(uint32_t tid) { return fmt::format("core-{}.img", tid); }
-std::string ids(uint32_t pid) { return fmt::format("ids-{}.img", pid); }
-std::string mm(uint32_t pid) { return fmt::format("mm-{}.img", pid); }
-std::string fs(uint32_t pid) { return fmt::format("fs-{}.img", pid); }
-std::string fdinfo(uint32_t files_id) { return fmt::format("fdinfo-{}.img", files_id); }
-std::string pagemap(uint64_t pid) { return fmt::format("pagemap-{}.img", pid); }
-std::string pagemap_shmem(uint64_t shmid) { return fmt::format("pagemap-shmem-{}.img", shmid); }
-std::string pages(uint32_t pages_id) { return fmt::format("pages-{}.img", pages_id); }
-std::string ghost_file(uint32_t remap_id) { return fmt::format("ghost-file-{:x}.img", remap_id); }
-std::string tcp_stream(uint32_t inode) { return fmt::format("tcp-stream-{:x}.img", inode); }
-std::string timens(uint32_t ns_id) { return fmt::format("timens-{}.img", ns_id); }
-std::string utsns(uint32_t ns_id) { return fmt::format("utsns-{}.img", ns_id); }
-std::string mountpoints(uint32_t ns_id) { return fmt::format("mountpoints-{}.img", ns_id); }
-std::string crx_task(uint32_t pid) { return fmt::format("crx-task-{}.img", pid); }
+std::string core(uint32_t tid) {
+  return fmt::format("core-{}.img", tid);
+}
+std::string ids(uint32_t pid) {
+  return fmt::format("ids-{}.img", pid);
+}
+std::string mm(uint32_t pid) {
+  return fmt::format("mm-{}.img", pid);
+}
+std::string fs(uint32_t pid) {
+  return fmt::format("fs-{}.img", pid);
+}
+std::string fdinfo(uint32_t files_id) {
+  return fmt::format("fdinfo-{}.img", files_id);
+}
+std::string pagemap(uint64_t pid) {
+  return fmt::format("pagemap-{}.img", pid);
+}
+std::string pagemap_shmem(uint64_t shmid) {
+  return fmt::format("pagemap-shmem-{}.img", shmid);
+}
+std::string pages(uint32_t pages_id) {
+  return fmt::format("pages-{}.img", pages_id);
+}
+std::string ghost_file(uint32_t remap_id) {
+  return fmt::format("ghost-file-{:x}.img", remap_id);
+}
+std::string tcp_stream(uint32_t inode) {
+  return fmt::format("tcp-stream-{:x}.img", inode);
+}
+std::string timens(uint32_t ns_id) {
+  return fmt::format("timens-{}.img", ns_id);
+}
+std::string utsns(uint32_t ns_id) {
+  return fmt::format("utsns-{}.img", ns_id);
+}
+std::string mountpoints(uint32_t ns_id) {
+  return fmt::format("mountpoints-{}.img", ns_id);
+}
+std::string crx_task(uint32_t pid) {
+  return fmt::format("crx-task-{}.img", pid);
+}
 
 std::optional<uint32_t> magic_of(std::string_view name) {
   if (!name.ends_with(".img")) return std::nullopt;
@@ -93,8 +124,8 @@ std::optional<uint32_t> magic_of(std::string_view name) {
 bool valid_name(std::string_view name) {
   if (name.size() < 5 || name.size() > 64 || name.front() == '.' || !name.ends_with(".img")) return false;
   return std::all_of(name.begin(), name.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' ||
-           c == '.';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+           c == '_' || c == '.';
   });
 }
 

@@ -10,20 +10,20 @@ namespace crx::proc {
 
 // What the last column says a mapping is.
 enum class MapKind {
-  anonymous,     // nothing, or [anon:NAME]
-  file,          // a path
-  heap,          // [heap]
-  stack,         // [stack]
-  vdso,          // [vdso]
-  vvar,          // [vvar]
-  vvar_vclock,   // [vvar_vclock] (Linux 6.13)
-  vsyscall,      // [vsyscall]
+  anonymous,         // nothing, or [anon:NAME]
+  file,              // a path
+  heap,              // [heap]
+  stack,             // [stack]
+  vdso,              // [vdso]
+  vvar,              // [vvar]
+  vvar_vclock,       // [vvar_vclock] (Linux 6.13)
+  vsyscall,          // [vsyscall]
   shared_anonymous,  // MAP_SHARED|MAP_ANONYMOUS: "/dev/zero (deleted)" or [anon_shmem:NAME]
-  memfd,         // "/memfd:NAME (deleted)"
-  sysv_shm,      // "/SYSV... (deleted)"
-  anon_inode,    // "anon_inode:..." (io_uring, perf, bpf)
-  aio_ring,      // "/[aio] (deleted)"
-  other,         // another name in brackets: [uprobes], ...
+  memfd,             // "/memfd:NAME (deleted)"
+  sysv_shm,          // "/SYSV... (deleted)"
+  anon_inode,        // "anon_inode:..." (io_uring, perf, bpf)
+  aio_ring,          // "/[aio] (deleted)"
+  other,             // another name in brackets: [uprobes], ...
 };
 
 // One line. Addresses and pgoff in bytes.

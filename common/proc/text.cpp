@@ -15,7 +15,9 @@ unsigned digit(char c) {
   return 16;
 }
 
-bool is_blank(char c) { return c == ' ' || c == '\t'; }
+bool is_blank(char c) {
+  return c == ' ' || c == '\t';
+}
 
 }  // namespace
 
@@ -90,7 +92,9 @@ int32_t Scanner::signed_dec32() {
   return static_cast<int32_t>(value);
 }
 
-uint64_t Scanner::prefixed_hex() { return expect("0x").hex(); }
+uint64_t Scanner::prefixed_hex() {
+  return expect("0x").hex();
+}
 
 void Scanner::expect_end() {
   if (!blanks().at_end()) fail("the line should end");
@@ -107,7 +111,8 @@ std::string unescape_octal(std::string_view text) {
   std::string out;
   out.reserve(text.size());
   while (!text.empty()) {
-    if (text.size() >= 4 && text[0] == '\\' && digit(text[1]) < 4 && digit(text[2]) < 8 && digit(text[3]) < 8) {
+    if (text.size() >= 4 && text[0] == '\\' && digit(text[1]) < 4 && digit(text[2]) < 8 &&
+        digit(text[3]) < 8) {
       out += static_cast<char>(digit(text[1]) << 6 | digit(text[2]) << 3 | digit(text[3]));
       text.remove_prefix(4);
     } else {

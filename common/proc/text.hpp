@@ -12,8 +12,9 @@ namespace crx::proc {
 // Takes the next line off `text`, without its newline; nothing when `text` is empty.
 std::optional<std::string_view> next_line(std::string_view& text);
 
-// Reads one line from left to right. Everything that does not fit throws Error(kernel) that names the file and
-// quotes the line. Numbers that do not fit 64 bits (or the given limit) are such a case. Keeps views only.
+// Reads one line from left to right. Everything that does not fit throws Error(kernel) that names the file
+// and quotes the line. Numbers that do not fit 64 bits (or the given limit) are such a case. Keeps views
+// only.
 class Scanner {
  public:
   // file: "/proc/PID/maps", for messages.
@@ -58,8 +59,8 @@ class Scanner {
 // Undoes \ooo with the kernel's mangle_path(): every backslash with three octal digits behind it.
 std::string unescape_octal(std::string_view text);
 
-// A file that holds one number: "0000000000000023\n" (personality, coredump_filter), "50000\n" (timerslack_ns,
-// oom_score_adj).
+// A file that holds one number: "0000000000000023\n" (personality, coredump_filter), "50000\n"
+// (timerslack_ns, oom_score_adj).
 uint64_t parse_hex_value(std::string_view file, std::string_view text);
 int64_t parse_signed_value(std::string_view file, std::string_view text);
 

@@ -8,7 +8,8 @@
 namespace crx {
 
 TEST_CASE("an error reads as one sentence: step, pid, reason, errno, hint") {
-  const Error error = Error(ErrorCode::kernel, "restoring timers", "timer 3", EAGAIN).with_pid(7).with_hint("try again");
+  const Error error =
+      Error(ErrorCode::kernel, "restoring timers", "timer 3", EAGAIN).with_pid(7).with_hint("try again");
   CHECK(std::string_view(error.what()) ==
         "restoring timers (pid 7): timer 3: Resource temporarily unavailable; try again");
   CHECK(error.code() == ErrorCode::kernel);

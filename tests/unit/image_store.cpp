@@ -16,7 +16,9 @@
 namespace crx {
 namespace {
 
-std::span<const std::byte> bytes_of(std::string_view text) { return std::as_bytes(std::span(text)); }
+std::span<const std::byte> bytes_of(std::string_view text) {
+  return std::as_bytes(std::span(text));
+}
 
 img::pstree_entry task(uint32_t pid) {
   img::pstree_entry entry;
@@ -131,8 +133,9 @@ TEST_CASE("one entry means exactly one") {
 
 TEST_CASE("unset required fields and unknown names are our own bugs") {
   ImageStore store;
-  CHECK(failure([&] { store.append(image_file::kPstree, img::pstree_entry()); }, ErrorCode::bug).find("pid") !=
-        std::string::npos);
+  CHECK(
+      failure([&] { store.append(image_file::kPstree, img::pstree_entry()); }, ErrorCode::bug).find("pid") !=
+      std::string::npos);
   failure([&] { store.append("nonsense.img", task(1)); }, ErrorCode::bug);
 }
 

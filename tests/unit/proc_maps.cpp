@@ -10,7 +10,8 @@ namespace crx::proc {
 
 TEST_CASE("maps: a mapped file") {
   const MapsEntry e = parse_maps_line(
-      "7f35ed044000-7f35ed19a000 r-xp 00026000 fe:1a 332835                     /usr/lib/x86_64-linux-gnu/libc.so.6");
+      "7f35ed044000-7f35ed19a000 r-xp 00026000 fe:1a 332835                     "
+      "/usr/lib/x86_64-linux-gnu/libc.so.6");
   CHECK(e.start == 0x7f35ed044000);
   CHECK(e.end == 0x7f35ed19a000);
   CHECK(e.prot() == (PROT_READ | PROT_EXEC));
@@ -53,8 +54,8 @@ TEST_CASE("maps: names and kinds") {
 }
 
 TEST_CASE("maps: deleted files and names that look like it") {
-  const MapsEntry e =
-      parse_maps_line("7f35ecc60000-7f35ecc61000 rw-s 00000000 fe:00 10952873   /tmp/new\\012line (deleted) (deleted)");
+  const MapsEntry e = parse_maps_line(
+      "7f35ecc60000-7f35ecc61000 rw-s 00000000 fe:00 10952873   /tmp/new\\012line (deleted) (deleted)");
   CHECK(e.name == "/tmp/new\nline (deleted)");
   CHECK(e.deleted);
   CHECK(parse_maps_line("1000-2000 r--p 00000000 fe:00 7 /tmp/a\\040b").name == "/tmp/a\\040b");
@@ -62,8 +63,9 @@ TEST_CASE("maps: deleted files and names that look like it") {
 }
 
 TEST_CASE("maps: what does not fit is named") {
-  for (const char* line : {"", "x", "1000", "1000-", "2000-1000 rw-p 00000000 00:00 0", "1000-2000 rwzp 00000000 00:00 0",
-                           "1000-2000 rw-p 00000000 00:00", "1000-2000 rw-p", "11112222333344445-2 rw-p 0 0:0 0"}) {
+  for (const char* line :
+       {"", "x", "1000", "1000-", "2000-1000 rw-p 00000000 00:00 0", "1000-2000 rwzp 00000000 00:00 0",
+        "1000-2000 rw-p 00000000 00:00", "1000-2000 rw-p", "11112222333344445-2 rw-p 0 0:0 0"}) {
     CAPTURE(line);
     CHECK_THROWS_AS(parse_maps_line(line), Error);
   }

@@ -1,0 +1,94 @@
+// /proc/PID/fdinfo/FD (proc_pid_fdinfo(5); fs/proc/fd.c and the show_fdinfo of each kind of file).
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/proc/locks.hpp"
+
+namespace crx::proc {
+
+struct EventfdInfo {
+  uint64_t count = 0;
+  bool semaphore = false;  // EFD_SEMAPHORE; printed since Linux 6.5
+};
+
+// A descriptor that an epoll set watches.
+struct EpollTarget {
+  int32_t fd = 0;  // the number it was added under
+  uint32_t events = 0;
+  uint64_t data = 0;
+  int64_t pos = 0;
+  uint64_t inode = 0;
+  uint32_t sdev = 0;  // in the kernel's encoding: major << 20 | minor
+};
+
+struct TimerfdInfo {
+  int32_t clock_id = 0;
+  uint64_t ticks = 0;
+  uint32_t settime_flags = 0;
+  // What is left until it fires (0, 0: disarmed), and the interval.
+  int64_t value_sec = 0;
+  int64_t value_nsec = 0;
+  int64_t interval_sec = 0;
+  int64_t interval_nsec = 0;
+};
+
+// struct file_handle, where the filesystem has handles.
+struct FileHandle {
+  int32_t type = 0;
+  std::string bytes;
+};
+
+struct InotifyWatch {
+  int32_t wd = 0;
+  uint64_t inode = 0;
+  uint32_t sdev = 0;
+  uint32_t mask = 0;
+  uint32_t ignored_mask = 0;
+  std::optional<FileHandle> handle;
+};
+
+struct FanotifyInfo {
+  uint32_t flags = 0;
+  uint32_t event_flags = 0;
+  struct Mark {
+    std::optional<uint32_t> mount_id;  // of a mark on a mount
+    uint64_t inode = 0;
+    uint32_t sdev = 0;
+    uint32_t mark_flags = 0;
+    uint32_t mask = 0;
+    uint32_t ignored_mask = 0;
+    std::optional<FileHandle> handle;
+  };
+  std::vector<Mark> marks;
+};
+
+struct PidfdInfo {
+  int32_t pid = 0;  // in the reader's namespace; -1 once the task is gone, 0 when it is not visible
+  std::vector<int32_t> ns_pids;
+};
+
+struct Fdinfo {
+  int64_t pos = 0;
+  uint32_t flags = 0;  // F_GETFL's, with O_CLOEXEC of the descriptor
+  int32_t mnt_id = 0;
+  std::optional<uint64_t> inode;  // Linux 5.14
+  std::optional<EventfdInfo> eventfd;
+  std::vector<EpollTarget> epoll_targets;
+  std::optional<TimerfdInfo> timerfd;
+  std::optional<uint64_t> signalfd_mask;
+  std::vector<InotifyWatch> inotify;
+  std::optional<FanotifyInfo> fanotify;
+  std::optional<PidfdInfo> pidfd;
+  std::vector<Lock> locks;  // taken through this descriptor's file by this task, or of its description
+  std::optional<int32_t> tty_index;
+};
+
+// Lines of kinds it does not know are passed over.
+Fdinfo parse_fdinfo(std::string_view text);
+
+}  // namespace crx::proc

@@ -1,0 +1,34 @@
+// /proc/PID/mountinfo (proc_pid_mountinfo(5)).
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace crx::proc {
+
+// All texts unescaped.
+struct MountEntry {
+  int32_t id = 0;
+  int32_t parent_id = 0;
+  uint32_t dev_major = 0;
+  uint32_t dev_minor = 0;
+  std::string root;         // which part of the filesystem is mounted
+  std::string mount_point;  // seen from the reader's root
+  std::string options;      // of the mount: "rw,relatime"
+  std::optional<uint32_t> shared_group;
+  std::optional<uint32_t> master_group;
+  std::optional<uint32_t> propagate_from;
+  bool unbindable = false;
+  std::string fs_type;
+  std::string source;
+  std::string super_options;
+
+  bool operator==(const MountEntry&) const = default;
+};
+
+std::vector<MountEntry> parse_mountinfo(std::string_view text);
+
+}  // namespace crx::proc
