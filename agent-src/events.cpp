@@ -11,8 +11,8 @@ void ObserverList::hello(const HelloEvent& event) {
 }
 
 void ObserverList::preflight(const std::vector<PreflightFinding>& findings) {
-  preflight_passed_ =
-      std::none_of(findings.begin(), findings.end(), [](const PreflightFinding& finding) { return finding.fatal; });
+  preflight_passed_ = std::none_of(findings.begin(), findings.end(),
+                                   [](const PreflightFinding& finding) { return finding.fatal; });
   for (MigrationObserver* observer : observers_) observer->preflight(findings);
 }
 

@@ -19,11 +19,16 @@ using nlohmann::ordered_json;
 
 std::string_view name_of(Outcome outcome) {
   switch (outcome) {
-    case Outcome::moved: return "moved";
-    case Outcome::failed: return "failed";
-    case Outcome::usage: return "usage";
-    case Outcome::refused: return "refused";
-    case Outcome::in_doubt: return "in_doubt";
+    case Outcome::moved:
+      return "moved";
+    case Outcome::failed:
+      return "failed";
+    case Outcome::usage:
+      return "usage";
+    case Outcome::refused:
+      return "refused";
+    case Outcome::in_doubt:
+      return "in_doubt";
   }
   return "failed";
 }

@@ -9,12 +9,12 @@
 namespace crx {
 
 // Every line has "event" (hello, preflight, round, freeze, prepared, committed, done, failed) and "t_us", the
-// microseconds since this object was made. A line is written at once, but never blocks while the process is frozen:
-// what the reader does not take then follows after committed.
+// microseconds since this object was made. A line is written at once, but never blocks while the process is
+// frozen: what the reader does not take then follows after committed.
 class JsonEvents final : public MigrationObserver {
  public:
-  // fd stays the caller's. wait: the done line is held back until exited(), and carries "exit_status" (128 + signal
-  // where a signal ended the program).
+  // fd stays the caller's. wait: the done line is held back until exited(), and carries "exit_status" (128 +
+  // signal where a signal ended the program).
   explicit JsonEvents(int fd, bool wait = false);
   ~JsonEvents() override;
 
