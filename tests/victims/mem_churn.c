@@ -1,5 +1,5 @@
-// A program that maps, writes, empties, moves and unmaps memory all the time, by two threads; every area carries
-// its own content and is checked before it goes.
+// A program that maps, writes, empties, moves and unmaps memory all the time, by two threads; every area
+// carries its own content and is checked before it goes.
 #include "victim.h"
 
 static _Atomic int stop;
@@ -7,13 +7,19 @@ static _Atomic int stop;
 static void* churn(void* argument) {
   uint64_t seed = (uint64_t)(uintptr_t)argument, turn = 0;
   enum { kSlots = 24 };
-  struct { char* at; size_t pages; uint64_t seed; bool empty; } slots[kSlots] = {0};
+  struct {
+    char* at;
+    size_t pages;
+    uint64_t seed;
+    bool empty;
+  } slots[kSlots] = {0};
   while (!atomic_load(&stop)) {
     uint64_t dice = pattern(seed, turn++);
     size_t slot = dice % kSlots;
     if (slots[slot].at == NULL) {
       slots[slot].pages = 2 + (dice >> 8) % 30;
-      // With a PROT_NONE page at either end: mremap across two neighbours is the kernel's matter, not this test's.
+      // With a PROT_NONE page at either end: mremap across two neighbours is the kernel's matter, not this
+      // test's.
       char* at = mmap(NULL, (slots[slot].pages + 2) * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
       if (at == MAP_FAILED) continue;
       slots[slot].at = at + PAGE;
@@ -25,8 +31,10 @@ static void* churn(void* argument) {
     }
     char* at = slots[slot].at;
     size_t length = slots[slot].pages * PAGE;
-    if (slots[slot].empty) check_zero(at, length, "emptied memory");
-    else check_fill(at, length, slots[slot].seed, "memory under churn");
+    if (slots[slot].empty)
+      check_zero(at, length, "emptied memory");
+    else
+      check_fill(at, length, slots[slot].seed, "memory under churn");
     switch ((dice >> 16) % 4) {
       case 0:
         munmap(at - PAGE, length + 2 * PAGE);
@@ -62,8 +70,10 @@ static void* churn(void* argument) {
   }
   for (size_t slot = 0; slot < kSlots; slot++) {
     if (slots[slot].at == NULL) continue;
-    if (slots[slot].empty) check_zero(slots[slot].at, slots[slot].pages * PAGE, "emptied memory, at the end");
-    else check_fill(slots[slot].at, slots[slot].pages * PAGE, slots[slot].seed, "memory at the end");
+    if (slots[slot].empty)
+      check_zero(slots[slot].at, slots[slot].pages * PAGE, "emptied memory, at the end");
+    else
+      check_fill(slots[slot].at, slots[slot].pages * PAGE, slots[slot].seed, "memory at the end");
   }
   return NULL;
 }

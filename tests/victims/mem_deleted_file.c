@@ -18,8 +18,10 @@ int main(int argc, char** argv) {
     fill(shared[i], length, 71 + (uint64_t)i);
     fill(private[i] + PAGE, PAGE, 73);
     MUST(unlink(own_path("file")));
-    if (i == 0) kept = fd;
-    else close(fd);
+    if (i == 0)
+      kept = fd;
+    else
+      close(fd);
   }
 
   victim_wait();
@@ -32,7 +34,8 @@ int main(int argc, char** argv) {
     CHECK(private[i][5 * PAGE] == 9, "the two mappings are no longer of one file");
   }
   char byte = 0;
-  CHECK(pread(kept, &byte, 1, 5 * PAGE) == 1 && byte == 9, "mapping and descriptor are no longer of one file");
+  CHECK(pread(kept, &byte, 1, 5 * PAGE) == 1 && byte == 9,
+        "mapping and descriptor are no longer of one file");
   struct stat about;
   MUST(fstat(kept, &about));
   CHECK_EQ(about.st_nlink, 0, "links of the deleted file");

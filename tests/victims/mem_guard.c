@@ -1,13 +1,15 @@
 // Guard pages (MADV_GUARD_INSTALL, Linux 6.13): touching one is still fatal, its neighbours are intact.
-#include "victim.h"
 #include <setjmp.h>
+#include "victim.h"
 #ifndef MADV_GUARD_INSTALL
 #define MADV_GUARD_INSTALL 102
 #define MADV_GUARD_REMOVE 103
 #endif
 
 static sigjmp_buf back;
-static void on_fault(int number) { siglongjmp(back, number); }
+static void on_fault(int number) {
+  siglongjmp(back, number);
+}
 static bool faults(volatile char* at) {
   if (sigsetjmp(back, 1) != 0) return true;
   (void)*at;
@@ -30,7 +32,8 @@ int main(int argc, char** argv) {
   victim_wait();
   for (size_t i = 0; i < 64; i++) {
     bool guarded = known && ((i >= 10 && i < 13) || i == 0 || i == 63);
-    CHECK(faults(area + i * PAGE) == guarded, "page %zu %s a guard page", i, guarded ? "is no longer" : "became");
+    CHECK(faults(area + i * PAGE) == guarded, "page %zu %s a guard page", i,
+          guarded ? "is no longer" : "became");
     if (!guarded) CHECK(*(uint64_t*)(area + i * PAGE) == pattern(95, i * PAGE / 8), "content of page %zu", i);
   }
   if (known) {

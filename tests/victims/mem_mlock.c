@@ -1,7 +1,9 @@
 // Locked memory: mlock, mlock2(ONFAULT) and MCL_FUTURE.
 #include "victim.h"
 
-static bool locked(const void* at) { return has_flag(at, "lo "); }
+static bool locked(const void* at) {
+  return has_flag(at, "lo ");
+}
 
 int main(int argc, char** argv) {
   victim_start(argc, argv);

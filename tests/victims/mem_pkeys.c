@@ -1,9 +1,11 @@
 // Memory protection keys; on a CPU without them, that they are still absent.
-#include "victim.h"
 #include <setjmp.h>
+#include "victim.h"
 
 static sigjmp_buf back;
-static void on_fault(int number) { siglongjmp(back, number); }
+static void on_fault(int number) {
+  siglongjmp(back, number);
+}
 static bool write_faults(volatile char* at) {
   if (sigsetjmp(back, 1) != 0) return true;
   *at = 1;

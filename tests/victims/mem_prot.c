@@ -1,14 +1,18 @@
 // Protections: content behind PROT_NONE and in read-only memory is kept, and every protection still holds.
-#include "victim.h"
 #include <setjmp.h>
+#include "victim.h"
 
 static sigjmp_buf back;
-static void on_fault(int number) { siglongjmp(back, number); }
+static void on_fault(int number) {
+  siglongjmp(back, number);
+}
 
 static bool faults(volatile char* at, bool write) {
   if (sigsetjmp(back, 1) != 0) return true;
-  if (write) *at = 1;
-  else (void)*at;
+  if (write)
+    *at = 1;
+  else
+    (void)*at;
   return false;
 }
 

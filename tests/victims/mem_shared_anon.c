@@ -1,5 +1,5 @@
-// Shared anonymous memory: content, two mappings of the same pages, pages that no page table holds any more, and
-// that a child forked after the move shares it.
+// Shared anonymous memory: content, two mappings of the same pages, pages that no page table holds any more,
+// and that a child forked after the move shares it.
 #include "victim.h"
 
 int main(int argc, char** argv) {

@@ -4,8 +4,10 @@
 static int deep(int depth, char* outer) {
   char frame[8192];
   fill(frame, sizeof frame, (uint64_t)depth);
-  if (depth > 0) deep(depth - 1, frame);
-  else victim_wait();
+  if (depth > 0)
+    deep(depth - 1, frame);
+  else
+    victim_wait();
   check_fill(frame, sizeof frame, (uint64_t)depth, "stack frame");
   CHECK(outer == NULL || outer > frame, "frames out of order");
   return frame[5];

@@ -12,9 +12,12 @@ int main(int argc, char** argv) {
   MUST(madvise(at + 3 * huge + 5 * PAGE, 9 * PAGE, MADV_DONTNEED));  // splits one
   victim_wait();
   for (size_t page = 0; page < length; page += PAGE) {
-    if (page >= 3 * huge + 5 * PAGE && page < 3 * huge + 14 * PAGE) check_zero(at + page, PAGE, "hole in a huge page");
-    else if (page % (100 * PAGE) == 0) check_fill(at + page, PAGE, page, "page of its own");
-    else CHECK(*(uint64_t*)(at + page) == pattern(91, page / 8), "page %zu", page / PAGE);
+    if (page >= 3 * huge + 5 * PAGE && page < 3 * huge + 14 * PAGE)
+      check_zero(at + page, PAGE, "hole in a huge page");
+    else if (page % (100 * PAGE) == 0)
+      check_fill(at + page, PAGE, page, "page of its own");
+    else
+      CHECK(*(uint64_t*)(at + page) == pattern(91, page / 8), "page %zu", page / PAGE);
   }
   CHECK(has_flag(at, "hg"), "MADV_HUGEPAGE is lost");
   return victim_end();

@@ -1,10 +1,12 @@
 // FS and GS bases of several threads.
-#include "victim.h"
 #include <asm/prctl.h>
+#include "victim.h"
 
 static _Atomic int go;
 static __thread int local;
-struct bases { unsigned long fs, gs, block[4]; };
+struct bases {
+  unsigned long fs, gs, block[4];
+};
 
 static void* body(void* argument) {
   struct bases* mine = argument;

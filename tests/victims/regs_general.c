@@ -24,8 +24,8 @@ static void* spin(void* unused) {
       "pushf\n\t pop %%rax\n\t mov %%rax, saved+120(%%rip)\n\t cld\n\t pop %%rbp\n\t"
       :
       :
-      : "rax", "rbx", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "memory",
-        "cc");
+      : "rax", "rbx", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15",
+        "memory", "cc");
   return unused;
 }
 
@@ -35,8 +35,8 @@ int main(int argc, char** argv) {
   victim_wait();
   go = 1;
   pthread_join(thread, NULL);
-  for (uint64_t i = 0; i < 15; i++) CHECK(saved[i] == 0x1111111111111101 + i, "register %d is %llx", (int)i,
-                                          (unsigned long long)saved[i]);
+  for (uint64_t i = 0; i < 15; i++)
+    CHECK(saved[i] == 0x1111111111111101 + i, "register %d is %llx", (int)i, (unsigned long long)saved[i]);
   CHECK((saved[15] & 0x400) != 0, "the direction flag is lost: flags %llx", (unsigned long long)saved[15]);
   return victim_end();
 }

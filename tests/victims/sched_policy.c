@@ -1,10 +1,18 @@
 // Scheduling policy, priority, nice value and reset-on-fork of several threads.
 #include "victim.h"
-struct attributes { uint32_t size, policy; uint64_t flags; int32_t nice; uint32_t priority; uint64_t runtime, deadline, period; uint32_t util_min, util_max; };
+struct attributes {
+  uint32_t size, policy;
+  uint64_t flags;
+  int32_t nice;
+  uint32_t priority;
+  uint64_t runtime, deadline, period;
+  uint32_t util_min, util_max;
+};
 static _Atomic int go, ready;
 static const struct attributes wanted[] = {
-    {.policy = SCHED_OTHER, .nice = 7}, {.policy = SCHED_OTHER, .nice = -5}, {.policy = SCHED_BATCH, .nice = 3},
-    {.policy = SCHED_IDLE}, {.policy = SCHED_FIFO, .priority = 10}, {.policy = SCHED_RR, .priority = 20, .flags = 1}};
+    {.policy = SCHED_OTHER, .nice = 7},     {.policy = SCHED_OTHER, .nice = -5},
+    {.policy = SCHED_BATCH, .nice = 3},     {.policy = SCHED_IDLE},
+    {.policy = SCHED_FIFO, .priority = 10}, {.policy = SCHED_RR, .priority = 20, .flags = 1}};
 enum { kCount = sizeof wanted / sizeof *wanted };
 
 static void* body(void* argument) {
@@ -17,8 +25,9 @@ static void* body(void* argument) {
   MUST((int)syscall(SYS_sched_getattr, 0, &after, sizeof after, 0));
   CHECK(before.policy == after.policy && before.nice == after.nice && before.priority == after.priority &&
             before.flags == after.flags,
-        "policy %u nice %d priority %u flags %llx, not %u %d %u %llx", after.policy, after.nice, after.priority,
-        (unsigned long long)after.flags, before.policy, before.nice, before.priority, (unsigned long long)before.flags);
+        "policy %u nice %d priority %u flags %llx, not %u %d %u %llx", after.policy, after.nice,
+        after.priority, (unsigned long long)after.flags, before.policy, before.nice, before.priority,
+        (unsigned long long)before.flags);
   return NULL;
 }
 

@@ -1,6 +1,6 @@
 // Alternate signal stacks: main's, a thread's with SS_AUTODISARM, and a thread that is on it during the move.
-#include "victim.h"
 #include <ucontext.h>
+#include "victim.h"
 #ifndef SS_AUTODISARM
 #define SS_AUTODISARM (1U << 31)
 #endif
@@ -16,13 +16,15 @@ static void on_signal(int number) {
     wait_change(&go, 0);
   }
 }
-static bool within(const char* at, const char* stack) { return at >= stack && at < stack + 65536; }
+static bool within(const char* at, const char* stack) {
+  return at >= stack && at < stack + 65536;
+}
 
 static void query(const char* who, const char* stack, int flags) {
   stack_t now;
   MUST(sigaltstack(NULL, &now));
-  CHECK(now.ss_sp == stack && now.ss_size == 65536 && now.ss_flags == flags, "%s: altstack %p size %zu flags %x", who,
-        now.ss_sp, now.ss_size, (unsigned)now.ss_flags);
+  CHECK(now.ss_sp == stack && now.ss_size == 65536 && now.ss_flags == flags,
+        "%s: altstack %p size %zu flags %x", who, now.ss_sp, now.ss_size, (unsigned)now.ss_flags);
 }
 static void* automatic(void* unused) {
   stack_t mine = {.ss_sp = auto_stack, .ss_size = 65536, .ss_flags = (int)SS_AUTODISARM};

@@ -3,7 +3,9 @@
 static _Atomic int stop;
 static _Atomic long born;
 
-static void* brief(void* argument) { return (char*)argument + 1; }
+static void* brief(void* argument) {
+  return (char*)argument + 1;
+}
 static void* maker(void* argument) {
   while (!atomic_load(&stop)) {
     pthread_t threads[3];

@@ -1,12 +1,14 @@
-// Restartable sequences: still registered in every thread (a second registration says EBUSY), the CPU number in the
-// area is right, and increments made in critical sections are never torn.
-#include "victim.h"
+// Restartable sequences: still registered in every thread (a second registration says EBUSY), the CPU number
+// in the area is right, and increments made in critical sections are never torn.
 #include <sys/rseq.h>
+#include "victim.h"
 
 static _Atomic int go;
 static volatile uint64_t turns[3];
 
-static struct rseq* area(void) { return (struct rseq*)((char*)__builtin_thread_pointer() + __rseq_offset); }
+static struct rseq* area(void) {
+  return (struct rseq*)((char*)__builtin_thread_pointer() + __rseq_offset);
+}
 
 // One more in *value, done as a critical section: aborts run it again.
 static void increment(volatile uint64_t* value) {
@@ -35,7 +37,8 @@ static void* body(void* argument) {
   }
   CHECK_EQ(*mine, mirror, "increments in critical sections");
   long again = syscall(SYS_rseq, area(), __rseq_size < 32 ? 32 : __rseq_size, 0, 0x53053053);
-  CHECK(again == -1 && errno == EBUSY, "rseq is no longer registered in a thread: %ld, %s", again, strerror(errno));
+  CHECK(again == -1 && errno == EBUSY, "rseq is no longer registered in a thread: %ld, %s", again,
+        strerror(errno));
   return NULL;
 }
 

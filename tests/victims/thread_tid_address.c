@@ -14,7 +14,7 @@ int main(int argc, char** argv) {
   victim_start(argc, argv);
   MUST(prctl(PR_GET_TID_ADDRESS, &addresses[0][0], 0, 0, 0));
   pthread_t thread = start_thread(body, &go);
-  while (*(int**volatile)&addresses[1][0] == NULL) sched_yield();
+  while (*(int** volatile)&addresses[1][0] == NULL) sched_yield();
   victim_wait();
   MUST(prctl(PR_GET_TID_ADDRESS, &addresses[0][1], 0, 0, 0));
   void* result = NULL;

@@ -4,7 +4,12 @@
 enum { kThreads = 60 };
 static _Atomic int stop;
 static __thread uint64_t mine;
-static struct worker { pthread_t thread; pid_t tid; uint64_t turns, sum; int bad; } workers[kThreads];
+static struct worker {
+  pthread_t thread;
+  pid_t tid;
+  uint64_t turns, sum;
+  int bad;
+} workers[kThreads];
 
 static void* work(void* argument) {
   struct worker* self = argument;

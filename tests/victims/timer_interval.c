@@ -1,6 +1,6 @@
 // Interval timers: real (periodic, signals neither lost for good nor early), virtual and profiling.
-#include "victim.h"
 #include <sys/time.h>
+#include "victim.h"
 static volatile sig_atomic_t ticks, virtual_ticks, profile_ticks;
 static volatile int64_t first, latest, shortest = INT64_MAX;
 static void on_alarm(int number) {
@@ -11,7 +11,9 @@ static void on_alarm(int number) {
   latest = now;
   ticks++;
 }
-static void on_virtual(int number) { number == SIGVTALRM ? virtual_ticks++ : profile_ticks++; }
+static void on_virtual(int number) {
+  number == SIGVTALRM ? virtual_ticks++ : profile_ticks++;
+}
 
 int main(int argc, char** argv) {
   victim_start(argc, argv);
@@ -20,7 +22,8 @@ int main(int argc, char** argv) {
   action.sa_handler = on_virtual;
   sigaction(SIGVTALRM, &action, NULL);
   sigaction(SIGPROF, &action, NULL);
-  struct itimerval real = {{0, 30000}, {0, 30000}}, virtual = {{0, 40000}, {0, 40000}}, profile = {{0, 50000}, {3000, 0}};
+  struct itimerval real = {{0, 30000}, {0, 30000}}, virtual = {{0, 40000}, {0, 40000}},
+                   profile = {{0, 50000}, {3000, 0}};
   MUST(setitimer(ITIMER_REAL, &real, NULL));
   MUST(setitimer(ITIMER_VIRTUAL, &virtual, NULL));
   MUST(setitimer(ITIMER_PROF, &profile, NULL));
@@ -33,7 +36,8 @@ int main(int argc, char** argv) {
   CHECK(now.it_interval.tv_usec == 30000 && now.it_interval.tv_sec == 0, "interval of the real timer");
   MUST(getitimer(ITIMER_PROF, &now));
   CHECK(now.it_interval.tv_usec == 50000, "interval of the profiling timer");
-  CHECK(now.it_value.tv_sec > 2900 && now.it_value.tv_sec <= 3000, "profiling timer in %ld s", now.it_value.tv_sec);
+  CHECK(now.it_value.tv_sec > 2900 && now.it_value.tv_sec <= 3000, "profiling timer in %ld s",
+        now.it_value.tv_sec);
   MUST(getitimer(ITIMER_VIRTUAL, &now));
   CHECK(now.it_interval.tv_usec == 40000, "interval of the virtual timer");
   int64_t end = clock_ns(CLOCK_MONOTONIC) + 5000000000LL;

@@ -1,7 +1,8 @@
-// What every victim has in common. A victim sets something up, calls victim_wait() (which prints "ready" and returns
-// once the file argv[1] exists: the test makes it when all moves are done), checks itself, and ends with
-// victim_end(): "PASS", or one line "FAIL: ..." for each difference. While it waits it also watches the clocks, and
-// it compares its maps, descriptors and /proc/self/status before and after. stdout must be a regular file.
+// What every victim has in common. A victim sets something up, calls victim_wait() (which prints "ready" and
+// returns once the file argv[1] exists: the test makes it when all moves are done), checks itself, and ends
+// with victim_end(): "PASS", or one line "FAIL: ..." for each difference. While it waits it also watches the
+// clocks, and it compares its maps, descriptors and /proc/self/status before and after. stdout must be a
+// regular file.
 #pragma once
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -33,21 +34,21 @@
 #define UNUSED __attribute__((unused))
 #define PAGE 4096UL
 
-static char victim_go[4096];         // the file that ends the wait; a victim that changes its root rewrites it
+static char victim_go[4096];  // the file that ends the wait; a victim that changes its root rewrites it
 static bool victim_loose_maps UNUSED;  // the victim changes its own mappings while it waits
 static bool victim_loose_status UNUSED;
 static _Atomic int victim_failures;
 
 // Something the victim needs for its setup did not work: the test fails, with another word than FAIL.
-#define MUST(expression)                                                                                 \
-  ({                                                                                                     \
-    __typeof__(expression) must_result = (expression);                                                   \
-    if ((long)must_result == -1) victim_setup_failed(#expression, __LINE__);                             \
-    must_result;                                                                                         \
+#define MUST(expression)                                                     \
+  ({                                                                         \
+    __typeof__(expression) must_result = (expression);                       \
+    if ((long)must_result == -1) victim_setup_failed(#expression, __LINE__); \
+    must_result;                                                             \
   })
-#define CHECK(condition, ...)                    \
-  do {                                           \
-    if (!(condition)) victim_fail(__VA_ARGS__);  \
+#define CHECK(condition, ...)                   \
+  do {                                          \
+    if (!(condition)) victim_fail(__VA_ARGS__); \
   } while (0)
 #define CHECK_EQ(got, want, what)                                                                         \
   do {                                                                                                    \
@@ -181,7 +182,7 @@ UNUSED static void snapshot_maps(char* to, size_t room) {
   size_t used = 0;
   to[0] = 0;
   read_file("/proc/self/maps", text, sizeof text);
-  for (char* save, *line = strtok_r(text, "\n", &save); line != NULL; line = strtok_r(NULL, "\n", &save)) {
+  for (char *save, *line = strtok_r(text, "\n", &save); line != NULL; line = strtok_r(NULL, "\n", &save)) {
     char range[64], perms[8], offset[24], path[512] = "";
     if (sscanf(line, "%63s %7s %23s %*s %*s %511[^\n]", range, perms, offset, path) < 3) continue;
     int wrote = snprintf(to + used, room - used, "%s %s %s %s\n", range, perms, offset, path);
@@ -191,14 +192,16 @@ UNUSED static void snapshot_maps(char* to, size_t room) {
 }
 
 UNUSED static void snapshot_status(char* to, size_t room) {
-  static const char* const kept[] = {"Name:", "Umask:", "Tgid:", "Pid:", "TracerPid:", "Uid:", "Gid:", "Groups:",
-      "NStgid:", "NSpid:", "Threads:", "SigPnd:", "ShdPnd:", "SigBlk:", "SigIgn:", "SigCgt:", "Cap", "NoNewPrivs:",
+  static const char* const kept[] = {
+      "Name:",   "Umask:",        "Tgid:",         "Pid:",         "TracerPid:",  "Uid:",
+      "Gid:",    "Groups:",       "NStgid:",       "NSpid:",       "Threads:",    "SigPnd:",
+      "ShdPnd:", "SigBlk:",       "SigIgn:",       "SigCgt:",      "Cap",         "NoNewPrivs:",
       "Seccomp", "Cpus_allowed:", "Mems_allowed:", "THP_enabled:", "CoreDumping:"};
   static char text[1 << 13];
   size_t used = 0;
   to[0] = 0;
   read_file("/proc/self/status", text, sizeof text);
-  for (char* save, *line = strtok_r(text, "\n", &save); line != NULL; line = strtok_r(NULL, "\n", &save))
+  for (char *save, *line = strtok_r(text, "\n", &save); line != NULL; line = strtok_r(NULL, "\n", &save))
     for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
       if (strncmp(line, kept[i], strlen(kept[i])) == 0) {
         int wrote = snprintf(to + used, room - used, "%s\n", line);
@@ -245,8 +248,10 @@ UNUSED static void compare_text(const char* what, const char* before, const char
       else
         victim_fail("%s: missing: %.*s", what, (int)one, before);
     }
-    if (later || one == 0) after += two + (after[two] != 0);
-    else before += one + (before[one] != 0);
+    if (later || one == 0)
+      after += two + (after[two] != 0);
+    else
+      before += one + (before[one] != 0);
   }
 }
 
@@ -284,7 +289,8 @@ UNUSED static void victim_pause(void) {
     for (int i = 0; i < 4; i++) {
       int64_t now = clock_ns(clocks[i]);
       CHECK(now >= last[i], "clock %d went back by %lld ns", clocks[i], (long long)(last[i] - now));
-      CHECK(now - last[i] < 60000000000LL, "clock %d jumped by %lld ns", clocks[i], (long long)(now - last[i]));
+      CHECK(now - last[i] < 60000000000LL, "clock %d jumped by %lld ns", clocks[i],
+            (long long)(now - last[i]));
       last[i] = now;
     }
   }
