@@ -1,6 +1,7 @@
 // epoll_pwait with a signal mask.
-#include <sys/epoll.h>
 #include "blocked.h"
+
+#include <sys/epoll.h>
 static int ends[2], epoll;
 static void set_up(void) {
   MUST(pipe(ends));

@@ -1,6 +1,7 @@
 // epoll_wait without a timeout.
-#include <sys/epoll.h>
 #include "blocked.h"
+
+#include <sys/epoll.h>
 static int ends[2], epoll;
 static void set_up(void) {
   MUST(pipe(ends));

@@ -1,6 +1,7 @@
 // flock that another descriptor of the same process holds.
-#include <sys/file.h>
 #include "blocked.h"
+
+#include <sys/file.h>
 static int holder, waiter;
 static void set_up(void) {
   holder = MUST(open(own_path("lock"), O_RDWR | O_CREAT, 0644));

@@ -1,6 +1,7 @@
 // futex wait without a timeout.
-#include <linux/futex.h>
 #include "blocked.h"
+
+#include <linux/futex.h>
 static int word;
 static void set_up(void) {}
 static long call(void) {

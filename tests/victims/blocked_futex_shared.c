@@ -1,6 +1,7 @@
 // futex wait on shared memory.
-#include <linux/futex.h>
 #include "blocked.h"
+
+#include <linux/futex.h>
 static int* word;
 static void set_up(void) {
   word = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);

@@ -1,8 +1,9 @@
 // io_getevents without a timeout: the event comes from an eventfd poll submitted before the move.
+#include "blocked.h"
+
 #include <linux/aio_abi.h>
 #include <poll.h>
 #include <sys/eventfd.h>
-#include "blocked.h"
 
 static aio_context_t context;
 static int fd;

@@ -1,7 +1,8 @@
 // msgrcv (System V).
+#include "blocked.h"
+
 #include <sys/ipc.h>
 #include <sys/msg.h>
-#include "blocked.h"
 static int queue;
 struct message {
   long type;

@@ -1,7 +1,8 @@
 // msgsnd (System V) to a full queue.
+#include "blocked.h"
+
 #include <sys/ipc.h>
 #include <sys/msg.h>
-#include "blocked.h"
 static int queue;
 static struct message {
   long type;

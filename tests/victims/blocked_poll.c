@@ -1,6 +1,7 @@
 // poll without a timeout, on a pipe.
-#include <poll.h>
 #include "blocked.h"
+
+#include <poll.h>
 static int ends[2];
 static void set_up(void) {
   MUST(pipe(ends));

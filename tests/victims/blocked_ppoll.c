@@ -1,6 +1,7 @@
 // ppoll with a signal mask.
-#include <poll.h>
 #include "blocked.h"
+
+#include <poll.h>
 static int ends[2];
 static void set_up(void) {
   MUST(pipe(ends));

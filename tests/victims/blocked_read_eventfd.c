@@ -1,6 +1,7 @@
 // read of an eventfd that is zero.
-#include <sys/eventfd.h>
 #include "blocked.h"
+
+#include <sys/eventfd.h>
 static int fd;
 static void set_up(void) {
   fd = MUST(eventfd(0, 0));

@@ -1,6 +1,7 @@
 // read of an inotify descriptor.
-#include <sys/inotify.h>
 #include "blocked.h"
+
+#include <sys/inotify.h>
 static int fd;
 static void set_up(void) {
   fd = MUST(inotify_init1(0));

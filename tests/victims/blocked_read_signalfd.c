@@ -1,6 +1,7 @@
 // read of a signalfd.
-#include <sys/signalfd.h>
 #include "blocked.h"
+
+#include <sys/signalfd.h>
 static int fd;
 static void set_up(void) {
   sigset_t mask;

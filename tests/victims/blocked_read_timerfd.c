@@ -1,6 +1,7 @@
 // read of a timerfd that is not armed until after the move.
-#include <sys/timerfd.h>
 #include "blocked.h"
+
+#include <sys/timerfd.h>
 static int fd;
 static void set_up(void) {
   fd = MUST(timerfd_create(CLOCK_MONOTONIC, 0));

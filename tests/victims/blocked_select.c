@@ -1,6 +1,7 @@
 // select without a timeout.
-#include <sys/select.h>
 #include "blocked.h"
+
+#include <sys/select.h>
 static int ends[2];
 static void set_up(void) {
   MUST(pipe(ends));

@@ -1,7 +1,8 @@
 // semop (System V): both hosts share the IPC namespace.
+#include "blocked.h"
+
 #include <sys/ipc.h>
 #include <sys/sem.h>
-#include "blocked.h"
 static int set;
 static void set_up(void) {
   set = MUST(semget(IPC_PRIVATE, 1, 0600));

@@ -1,6 +1,7 @@
 // The fields of the address space: code, data, stack, arguments, environment, auxv, exe link, command line.
-#include <sys/auxv.h>
 #include "victim.h"
+
+#include <sys/auxv.h>
 
 static void fields(char* to, size_t room) {
   static char stat[4096];

@@ -1,6 +1,7 @@
 // Guard pages (MADV_GUARD_INSTALL, Linux 6.13): touching one is still fatal, its neighbours are intact.
-#include <setjmp.h>
 #include "victim.h"
+
+#include <setjmp.h>
 #ifndef MADV_GUARD_INSTALL
 #define MADV_GUARD_INSTALL 102
 #define MADV_GUARD_REMOVE 103

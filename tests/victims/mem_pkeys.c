@@ -1,6 +1,7 @@
 // Memory protection keys; on a CPU without them, that they are still absent.
-#include <setjmp.h>
 #include "victim.h"
+
+#include <setjmp.h>
 
 static sigjmp_buf back;
 static void on_fault(int number) {

@@ -1,6 +1,7 @@
 // Protections: content behind PROT_NONE and in read-only memory is kept, and every protection still holds.
-#include <setjmp.h>
 #include "victim.h"
+
+#include <setjmp.h>
 
 static sigjmp_buf back;
 static void on_fault(int number) {

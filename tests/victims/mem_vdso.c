@@ -1,7 +1,8 @@
 // The vDSO: where it was, and all its functions work.
+#include "victim.h"
+
 #include <sys/auxv.h>
 #include <sys/time.h>
-#include "victim.h"
 
 int main(int argc, char** argv) {
   victim_start(argc, argv);

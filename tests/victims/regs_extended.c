@@ -1,7 +1,8 @@
 // Extended state: x87 stack and control word, MXCSR, SSE, AVX and AVX-512 registers and masks, of a thread
 // that spins with them loaded, and of one that sleeps in the kernel.
-#include <immintrin.h>
 #include "victim.h"
+
+#include <immintrin.h>
 
 static volatile int go __attribute__((used));
 struct state {

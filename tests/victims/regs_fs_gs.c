@@ -1,6 +1,7 @@
 // FS and GS bases of several threads.
-#include <asm/prctl.h>
 #include "victim.h"
+
+#include <asm/prctl.h>
 
 static _Atomic int go;
 static __thread int local;

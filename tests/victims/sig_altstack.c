@@ -1,6 +1,7 @@
 // Alternate signal stacks: main's, a thread's with SS_AUTODISARM, and a thread that is on it during the move.
-#include <ucontext.h>
 #include "victim.h"
+
+#include <ucontext.h>
 #ifndef SS_AUTODISARM
 #define SS_AUTODISARM (1U << 31)
 #endif

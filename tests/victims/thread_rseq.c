@@ -1,7 +1,8 @@
 // Restartable sequences: still registered in every thread (a second registration says EBUSY), the CPU number
 // in the area is right, and increments made in critical sections are never torn.
-#include <sys/rseq.h>
 #include "victim.h"
+
+#include <sys/rseq.h>
 
 static _Atomic int go;
 static volatile uint64_t turns[3];

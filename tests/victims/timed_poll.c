@@ -1,8 +1,9 @@
 // Waits for descriptors with a time limit: poll, ppoll, select, pselect, epoll_wait, epoll_pwait2.
+#include "timed.h"
+
 #include <poll.h>
 #include <sys/epoll.h>
 #include <sys/select.h>
-#include "timed.h"
 
 static int ends[2], epoll;
 static struct timespec length = {TIMED_SECONDS, 0};

@@ -1,8 +1,9 @@
 // Other waits with a time limit: futex relative and absolute, condition variable, sigtimedwait, semtimedop.
+#include "timed.h"
+
 #include <linux/futex.h>
 #include <sys/ipc.h>
 #include <sys/sem.h>
-#include "timed.h"
 
 static int word, set;
 static struct timespec length = {TIMED_SECONDS, 0};

@@ -1,6 +1,7 @@
 // A one-shot alarm three seconds ahead: it comes once, and not before its time.
-#include <sys/time.h>
 #include "victim.h"
+
+#include <sys/time.h>
 static volatile sig_atomic_t ticks;
 static volatile int64_t at;
 static void on_alarm(int number) {

@@ -1,6 +1,7 @@
 // Interval timers: real (periodic, signals neither lost for good nor early), virtual and profiling.
-#include <sys/time.h>
 #include "victim.h"
+
+#include <sys/time.h>
 static volatile sig_atomic_t ticks, virtual_ticks, profile_ticks;
 static volatile int64_t first, latest, shortest = INT64_MAX;
 static void on_alarm(int number) {
