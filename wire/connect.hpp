@@ -6,23 +6,12 @@
 #include <string>
 
 #include "common/base/clock.hpp"
+#include "common/base/endpoint.hpp"
 #include "wire/link.hpp"
 
 namespace crx::wire {
 
-// HOST:PORT, [V6]:PORT or IPv4:PORT, as given to --to and --listen.
-struct Endpoint {
-  std::string host;
-  uint16_t port = 0;
-  std::string text() const;
-};
-// Throws Error(refused) that names `option` when the text is not of that shape.
-Endpoint parse_endpoint(const std::string& text, const std::string& option);
-
-// A fresh session id: 32 lower-case hex digits from getrandom(2).
-std::string new_session_id();
-// Exactly 32 lower-case hex digits: safe as a file name.
-bool valid_session_id(const std::string& id);
+using crx::Endpoint;  // common/base/endpoint.hpp; session ids: common/base/journal.hpp
 
 // The directory of ca.pem, cert.pem and key.pem: `given` if not empty, else $CRX_TLS_DIR, else /etc/crx/tls.
 std::string tls_dir_or_default(const std::string& given);
@@ -30,7 +19,7 @@ std::string tls_dir_or_default(const std::string& given);
 struct ConnectOptions {
   Endpoint to;
   std::string tls_dir;            // holds ca.pem, cert.pem, key.pem
-  std::string session;            // new_session_id()
+  std::string session;            // make_session_id()
   unsigned streams = 0;           // data connections; 0: chosen from the cores of this host
   std::string compress = "auto";  // none | zstd[:LEVEL] | auto
   uint64_t max_bandwidth = 0;     // bytes per second of page data on the wire; 0: no limit

@@ -1,0 +1,32 @@
+// The bounded set of page buffers between an engine and its connections.
+#pragma once
+
+#include <condition_variable>
+#include <mutex>
+#include <vector>
+
+#include "common/base/mapping.hpp"
+#include "wire/link.hpp"
+
+namespace crx::wire {
+
+// Thread-safe. The buffer given back last is handed out first: it is still in the caches, and buffers that are never
+// needed are never touched.
+class BufferPool final : public PageBuffer::Pool {
+ public:
+  explicit BufferPool(unsigned buffers);
+  // Blocks while all buffers are out; an empty buffer once stop() was called.
+  PageBuffer acquire();
+  void give_back(std::byte* data) noexcept override;
+  // Wakes everybody; acquire() no longer blocks.
+  void stop() noexcept;
+
+ private:
+  Mapping memory_;
+  std::mutex mutex_;
+  std::condition_variable available_;
+  std::vector<std::byte*> free_;
+  bool stopped_ = false;
+};
+
+}  // namespace crx::wire
