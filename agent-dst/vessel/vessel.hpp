@@ -22,6 +22,8 @@
 
 namespace crx {
 
+struct VesselState;
+
 struct VesselPlan {
   pid_t pid = 0;        // wanted; set_tid of clone3(2)
   pid_t sid = 0;        // session and process group as in the images; where they are the task's own they are made
@@ -84,11 +86,10 @@ class Vessel {
   void release();
 
  private:
-  struct State;
-  explicit Vessel(std::unique_ptr<State> state);
+  explicit Vessel(std::unique_ptr<VesselState> state);
   pid_t pid_ = 0;
   Fd pidfd_;
-  std::unique_ptr<State> state_;
+  std::unique_ptr<VesselState> state_;
 };
 
 }  // namespace crx

@@ -160,6 +160,10 @@ void RemoteThread::run(const RemoteBatch& batch) {
   finish(Deadline::in_ms(kBatchDeadlineMs));
 }
 
+void RemoteThread::interrupt() {
+  if (inside_ && !thread_->stopped()) thread_->interrupt();
+}
+
 void RemoteThread::leave() {
   if (!inside_) return;
   if (!thread_->stopped()) {

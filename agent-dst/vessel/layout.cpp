@@ -1,0 +1,133 @@
+#include "agent-dst/vessel/layout.hpp"
+
+#include <fmt/format.h>
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <array>
+#include <set>
+
+#include "common/base/error.hpp"
+#include "common/image/magic.hpp"
+
+namespace crx {
+namespace {
+
+constexpr uint64_t kUserEnd = 0x7ffffffff000;
+constexpr uint32_t kKindBits = vma_status::kFilePrivate | vma_status::kFileShared | vma_status::kAnonShared |
+                               vma_status::kAnonPrivate | vma_status::kVdso | vma_status::kVvar |
+                               vma_status::kMemfd | vma_status::kSysvIpc;
+// Flags that a mapping is born with: changing one means mapping anew.
+constexpr uint32_t kBirthFlags = MAP_SHARED | MAP_PRIVATE | MAP_GROWSDOWN | MAP_NORESERVE | MAP_HUGETLB;
+
+bool special(const Vma& vma) { return (vma.status & (vma_status::kVdso | vma_status::kVvar)) != 0; }
+
+Vma piece_of(Vma vma, uint64_t start, uint64_t end) {
+  if (vma.backing != 0) vma.offset += start - vma.start;
+  vma.start = start;
+  vma.end = end;
+  return vma;
+}
+
+const Vma* covering(const std::vector<Vma>& vmas, uint64_t addr) {
+  const auto after = std::upper_bound(vmas.begin(), vmas.end(), addr, [](uint64_t a, const Vma& v) { return a < v.start; });
+  if (after == vmas.begin()) return nullptr;
+  const Vma& candidate = *std::prev(after);
+  return addr < candidate.end ? &candidate : nullptr;
+}
+
+// Joins a change with the one before it where they are one mapping.
+void add_change(std::vector<LayoutChange>& list, LayoutChange next) {
+  if (!list.empty()) {
+    LayoutChange& last = list.back();
+    const bool same = last.kind == next.kind && last.vma.end == next.vma.start;
+    const bool joins = next.kind == LayoutChange::Kind::unmap ||
+                       (last.vma.prot == next.vma.prot && last.vma.madvise == next.vma.madvise &&
+                        last.vma.continues(next.vma) && !special(next.vma));
+    if (same && joins) {
+      last.vma.end = next.vma.end;
+      return;
+    }
+  }
+  list.push_back(next);
+}
+
+}  // namespace
+
+bool Vma::continues(const Vma& other) const noexcept {
+  return (status & kKindBits) == (other.status & kKindBits) && backing == other.backing &&
+         (flags & kBirthFlags) == (other.flags & kBirthFlags) &&
+         (backing == 0 || offset - start == other.offset - other.start);
+}
+
+std::vector<Vma> vmas_of(const img::mm_entry& mm) {
+  std::vector<Vma> vmas;
+  uint64_t last_end = 0;
+  for (const img::vma_entry& entry : mm.vmas()) {
+    const auto bad = [&](const char* why) {
+      return Error(ErrorCode::corrupt_image, "reading the memory layout",
+                   fmt::format("mapping {:x}-{:x} {}", entry.start(), entry.end(), why));
+    };
+    if ((entry.status() & vma_status::kVsyscall) != 0) continue;
+    if (entry.start() % kPageSize != 0 || entry.end() % kPageSize != 0) throw bad("is not page-aligned");
+    if (entry.start() < last_end || entry.end() <= entry.start()) throw bad("overlaps the one before it");
+    if (entry.end() > kUserEnd) throw bad("lies outside user space");
+    if ((entry.status() & kKindBits) == 0) throw bad("is of an unknown kind");
+    last_end = entry.end();
+    Vma vma{entry.start(), entry.end(), 0, 0, entry.prot(), entry.flags(), entry.status(), entry.madv()};
+    if ((entry.status() & vma_status::kAnonPrivate) == 0 && !special(vma)) {
+      vma.offset = entry.pgoff();
+      vma.backing = entry.shmid();
+    }
+    vmas.push_back(vma);
+  }
+  return vmas;
+}
+
+std::vector<LayoutChange> changes(const std::vector<Vma>& current, const std::vector<Vma>& wanted) {
+  std::set<uint64_t> borders;
+  for (const auto* list : {&current, &wanted}) {
+    for (const Vma& vma : *list) borders.insert({vma.start, vma.end});
+  }
+  std::vector<LayoutChange> unmaps, maps, protects, advices;
+  for (auto it = borders.begin(); it != borders.end() && std::next(it) != borders.end(); ++it) {
+    const uint64_t start = *it, end = *std::next(it);
+    const Vma* have = covering(current, start);
+    const Vma* want = covering(wanted, start);
+    if (want == nullptr) {
+      if (have != nullptr) add_change(unmaps, {LayoutChange::Kind::unmap, piece_of(*have, start, end)});
+      continue;
+    }
+    const Vma piece = piece_of(*want, start, end);
+    if (have != nullptr && have->continues(*want)) {
+      if (special(*want)) continue;
+      if (have->prot != want->prot) add_change(protects, {LayoutChange::Kind::protect, piece});
+      if (have->madvise != want->madvise) add_change(advices, {LayoutChange::Kind::advise, piece});
+    } else {
+      if (have != nullptr && special(*want)) add_change(unmaps, {LayoutChange::Kind::unmap, piece});
+      add_change(maps, {LayoutChange::Kind::map, piece});
+    }
+  }
+  std::vector<LayoutChange> all;
+  for (auto* list : {&unmaps, &maps, &protects, &advices}) all.insert(all.end(), list->begin(), list->end());
+  return all;
+}
+
+uint64_t find_gap(const std::vector<Vma>& vmas, uint64_t bytes) {
+  constexpr std::array<uint64_t, 4> kCandidates{0x3f0000000000, 0x2e0000000000, 0x1d0000000000, 0x50000000000};
+  const auto is_free = [&](uint64_t at) {
+    return std::none_of(vmas.begin(), vmas.end(), [&](const Vma& v) { return v.start < at + bytes && at < v.end; });
+  };
+  for (const uint64_t at : kCandidates) {
+    if (is_free(at)) return at;
+  }
+  uint64_t at = 0x100000;
+  for (const Vma& vma : vmas) {
+    if (vma.start >= at + bytes) return at;
+    at = std::max(at, vma.end);
+  }
+  if (at + bytes <= kUserEnd) return at;
+  throw Error(ErrorCode::unsupported, "placing the arena", "the address space has no gap for it");
+}
+
+}  // namespace crx

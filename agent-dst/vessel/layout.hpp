@@ -1,0 +1,44 @@
+// What must be unmapped, mapped and protected so that one list of VMAs becomes another.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "common/base/page.hpp"
+#include "common/image/mm.pb.h"
+
+namespace crx {
+
+// One VMA as the vessel has it, in the image's terms (vma_entry).
+struct Vma {
+  uint64_t start = 0, end = 0;
+  uint64_t offset = 0;   // of `start` in the file or object, bytes; 0 for private anonymous memory
+  uint64_t backing = 0;  // file id or shmid; 0 for private anonymous memory
+  uint32_t prot = 0;
+  uint32_t flags = 0;    // MAP_*
+  uint32_t status = 0;   // vma_status bits
+  uint64_t madvise = 0;  // bit n: madvise(n) is in force
+
+  // Pages of the one are pages of the other where they lie at the same addresses.
+  bool continues(const Vma& other) const noexcept;
+  bool operator==(const Vma&) const = default;
+};
+
+// Parses and checks an mm_entry's VMAs: ascending, disjoint, page-aligned, below the end of user space, known kinds.
+// Special mappings (vsyscall) are left out. Throws Error(corrupt_image) naming the VMA.
+std::vector<Vma> vmas_of(const img::mm_entry& mm);
+
+struct LayoutChange {
+  enum class Kind { unmap, map, protect, advise };
+  Kind kind;
+  Vma vma;  // the piece of address space; unmap uses only start and end
+};
+
+// The changes in the order in which they must be made. The vDSO and its data pages are special: they appear as one
+// `map` of the first of them, and never move.
+std::vector<LayoutChange> changes(const std::vector<Vma>& current, const std::vector<Vma>& wanted);
+
+// A gap of `bytes` that no VMA of the list touches, for the arena. Throws Error(unsupported) when there is none.
+uint64_t find_gap(const std::vector<Vma>& vmas, uint64_t bytes);
+
+}  // namespace crx

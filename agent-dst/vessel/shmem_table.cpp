@@ -1,0 +1,98 @@
+#include "agent-dst/vessel/shmem_table.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <linux/falloc.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/base/error.hpp"
+#include "common/base/mapping.hpp"
+
+#ifndef F_ADD_SEALS
+#define F_ADD_SEALS 1033
+#endif
+
+namespace crx {
+namespace {
+
+void grow(int fd, uint64_t bytes) {
+  struct stat st{};
+  if (::fstat(fd, &st) < 0) throw_errno("looking at shared memory", std::to_string(fd));
+  if (static_cast<uint64_t>(st.st_size) >= bytes) return;
+  if (::ftruncate(fd, static_cast<off_t>(bytes)) < 0) throw_errno("growing shared memory", fmt::format("{} bytes", bytes));
+}
+
+}  // namespace
+
+int ShmemTable::anonymous(uint64_t shmid, uint64_t bytes) {
+  Object& object = objects_[shmid];
+  if (!object.fd) {
+    // The object of an anonymous shared mapping, reached through our own map_files link, so that the task's maps
+    // show it as what it was.
+    const Mapping mapping = Mapping::map(bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE);
+    const auto at = reinterpret_cast<uint64_t>(mapping.data());
+    object.fd = open_checked(fmt::format("/proc/self/map_files/{:x}-{:x}", at, at + page_up(bytes)), O_RDWR);
+  }
+  grow(object.fd.get(), bytes);
+  return object.fd.get();
+}
+
+int ShmemTable::memfd(const img::memfd_inode_entry& inode) {
+  Object& object = objects_[inode.shmid()];
+  if (!object.fd) {
+    const int fd = ::memfd_create(inode.name().c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd < 0) throw_errno("creating a memfd", inode.name());
+    object.fd.reset(fd);
+    object.is_memfd = true;
+    object.seals = inode.seals();
+    if (inode.has_mode() && ::fchmod(fd, inode.mode() & 07777) < 0) throw_errno("setting a memfd's mode", inode.name());
+    if (::fchown(fd, inode.uid(), inode.gid()) < 0) throw_errno("setting a memfd's owner", inode.name());
+  }
+  object.seals = inode.seals();
+  grow(object.fd.get(), inode.size());
+  return object.fd.get();
+}
+
+int ShmemTable::descriptor(uint64_t shmid) const {
+  const auto found = objects_.find(shmid);
+  if (found == objects_.end()) {
+    throw Error(ErrorCode::peer, "looking for shared memory", fmt::format("object {} was never described", shmid));
+  }
+  return found->second.fd.get();
+}
+
+void ShmemTable::write_pages(uint64_t shmid, const std::vector<PageRange>& ranges, std::span<const std::byte> bytes) {
+  const int fd = descriptor(shmid);
+  std::size_t used = 0;
+  for (const PageRange& range : ranges) {
+    const std::size_t size = range.bytes();
+    if (bytes.size() - used < size) throw Error(ErrorCode::peer, "writing shared memory", "the page data are too short");
+    if (::pwrite(fd, bytes.data() + used, size, static_cast<off_t>(range.start)) != static_cast<ssize_t>(size)) {
+      throw_errno("writing shared memory", fmt::format("object {} at {:#x}", shmid, range.start));
+    }
+    used += size;
+  }
+}
+
+void ShmemTable::drop_pages(uint64_t shmid, const std::vector<PageRange>& ranges) {
+  const int fd = descriptor(shmid);
+  for (const PageRange& range : ranges) {
+    if (::fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(range.start),
+                    static_cast<off_t>(range.bytes())) < 0) {
+      throw_errno("dropping shared memory", fmt::format("object {} at {:#x}", shmid, range.start));
+    }
+  }
+}
+
+void ShmemTable::seal_all() {
+  for (auto& [shmid, object] : objects_) {
+    if (!object.is_memfd || object.seals == 0) continue;
+    if (::fcntl(object.fd.get(), F_ADD_SEALS, object.seals) < 0) {
+      throw_errno("sealing a memfd", fmt::format("object {} with seals {:#x}", shmid, object.seals));
+    }
+  }
+}
+
+}  // namespace crx

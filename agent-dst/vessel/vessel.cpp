@@ -1,0 +1,271 @@
+#include "agent-dst/vessel/vessel.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <linux/prctl.h>
+#include <linux/sched.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+
+#include "agent-dst/vessel/vessel_state.hpp"
+#include "common/base/error.hpp"
+#include "common/base/log.hpp"
+#include "common/kernel/pidfd.hpp"
+
+namespace crx {
+namespace {
+
+constexpr std::size_t kSlots = 4096;
+constexpr std::size_t kScratch = std::size_t{4} << 20;
+constexpr uint64_t kUserEnd = 0x7ffffffff000;
+constexpr int64_t kStopMs = 10'000;
+
+Fd arena_object(const char* name, std::size_t bytes) {
+  int fd = ::memfd_create(name, MFD_CLOEXEC | 0x10u /* MFD_EXEC, Linux 6.3 */);
+  if (fd < 0) fd = ::memfd_create(name, MFD_CLOEXEC);
+  if (fd < 0) throw_errno("making the arena", "memfd");
+  Fd object(fd);
+  if (::ftruncate(object.get(), static_cast<off_t>(bytes)) < 0) throw_errno("making the arena", "memfd");
+  return object;
+}
+
+// A descriptor of ourselves, at the highest number a task can have, so that it is in nobody's way.
+Fd make_door() {
+  rlimit limit{};
+  ::getrlimit(RLIMIT_NOFILE, &limit);
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+  const Fd self = open_pidfd(::getpid());
+  const auto top = static_cast<int>(std::min<rlim_t>(limit.rlim_max, 1 << 20)) - 1;
+  for (int number = top; number > top - 64; --number) {
+    if (::fcntl(number, F_GETFD) >= 0) continue;
+    if (::dup3(self.get(), number, O_CLOEXEC) < 0) throw_errno("opening the door", std::to_string(number));
+    return Fd(number);
+  }
+  throw Error(ErrorCode::kernel, "opening the door", "no descriptor number is free");
+}
+
+// The first batch: everything the process inherited from us goes.
+void empty_process(VesselState& state) {
+  const RseqConfiguration rseq = state.threads.front().rseq();
+  const auto door = static_cast<unsigned>(state.door.get());
+  RemoteBatch batch(state.arena, 16);
+  if (rseq.rseq_abi_pointer != 0) {
+    batch.add("leaving rseq", SYS_rseq, rseq.rseq_abi_pointer, rseq.rseq_abi_size, 1, rseq.signature);
+  }
+  batch.add("clearing the robust list", SYS_set_robust_list, 0, 24);
+  batch.add("clearing the tid address", SYS_set_tid_address, 0);
+  batch.add("closing descriptors", SYS_close_range, 0, door - 1, 0);
+  batch.add("closing descriptors", SYS_close_range, door + 1, ~0U, 0);
+  const uint64_t code_end = state.arena.code_addr() + state.arena.code_size();
+  const uint64_t data_end = state.arena.data_addr() + state.arena.data_size();
+  batch.add("emptying the address space", SYS_munmap, 0, state.arena.code_addr());
+  if (code_end < state.arena.data_addr()) {
+    batch.add("emptying the address space", SYS_munmap, code_end, state.arena.data_addr() - code_end);
+  }
+  batch.add("emptying the address space", SYS_munmap, data_end, kUserEnd - data_end);
+  state.run_checked(batch);
+  state.arena.reset();
+}
+
+}  // namespace
+
+VesselState::VesselState(Fd door_fd, Fd code, Fd data, uint64_t arena_addr)
+    : door(std::move(door_fd)),
+      code_object(std::move(code)),
+      data_object(std::move(data)),
+      arena(code_object, data_object, RemoteArena::data_bytes(kSlots, kScratch), arena_addr,
+            arena_addr + RemoteArena::code_bytes(kSlots), kSlots) {}
+
+void VesselState::run_checked(RemoteBatch& batch) {
+  if (batch.size() == 0) return;
+  remotes.front()->run(batch);
+  batch.check_all();
+}
+
+Vessel::Vessel(std::unique_ptr<VesselState> state) : state_(std::move(state)) {}
+Vessel::Vessel(Vessel&& other) noexcept
+    : pid_(std::exchange(other.pid_, 0)), pidfd_(std::move(other.pidfd_)), state_(std::move(other.state_)) {}
+
+Vessel::~Vessel() {
+  if (pid_ == 0) return;
+  try {
+    send_signal(pidfd_.get(), SIGKILL);
+    // We are its tracer: reap our part, so that its parent sees it end.
+    for (TracedThread& thread : state_->threads) {
+      if (thread.tid() == 0) continue;
+      ::waitpid(thread.tid(), nullptr, __WALL);
+      thread.forget();
+    }
+  } catch (const std::exception& error) {
+    log::debug("removing vessel {}: {}", pid_, error.what());
+  }
+}
+
+Vessel Vessel::create(const VesselPlan& plan) {
+  const std::size_t code_bytes = RemoteArena::code_bytes(kSlots);
+  const std::size_t data_bytes = RemoteArena::data_bytes(kSlots, kScratch);
+  const uint64_t at = find_gap({}, code_bytes + data_bytes);
+  auto state = std::make_unique<VesselState>(make_door(), arena_object("crx-code", code_bytes),
+                                             arena_object("crx-data", data_bytes), at);
+  BirthPlan birth;
+  birth.pid = plan.pid;
+  birth.sid = plan.sid;
+  birth.pgid = plan.pgid;
+  birth.cgroup_dir = plan.cgroup_dir;
+  birth.code_fd = state->code_object.get();
+  birth.data_fd = state->data_object.get();
+  birth.code_bytes = code_bytes;
+  birth.data_bytes = data_bytes;
+  birth.code_addr = state->arena.code_addr();
+  birth.data_addr = state->arena.data_addr();
+  give_birth(birth);
+  auto traced = TracedThread::try_seize(plan.pid, TracedThread::Kind::vessel, false);
+  if (!traced) throw_gone(plan.pid, "seizing the vessel");
+  Vessel vessel(std::move(state));
+  vessel.pid_ = plan.pid;
+  vessel.pidfd_ = open_pidfd(plan.pid);
+  traced->interrupt();
+  if (!traced->wait_stopped(Deadline::in_ms(kStopMs))) {
+    throw Error(ErrorCode::kernel, "seizing the vessel", "it does not stop").with_pid(plan.pid);
+  }
+  VesselState& s = *vessel.state_;
+  s.threads.push_back(std::move(*traced));
+  s.remotes.push_back(std::make_unique<RemoteThread>(s.threads.front(), s.arena, 0));
+  s.mem = open_checked(fmt::format("/proc/{}/mem", plan.pid), O_RDWR);
+  empty_process(s);
+  return vessel;
+}
+
+const img::mm_entry& Vessel::layout() const noexcept { return state_->mm; }
+RemoteArena& Vessel::arena() noexcept { return state_->arena; }
+RemoteThread& Vessel::thread(std::size_t index) { return *state_->remotes.at(index); }
+std::size_t Vessel::thread_count() const noexcept { return state_->threads.size(); }
+TracedThread& Vessel::traced(std::size_t index) { return state_->threads.at(index); }
+void Vessel::run_checked(RemoteBatch& batch) { state_->run_checked(batch); }
+
+std::size_t Vessel::plan_borrow(RemoteBatch& batch, int fd) {
+  return batch.add("handing over a descriptor", SYS_pidfd_getfd, state_->door.get(), fd, 0);
+}
+
+void Vessel::plan_inject(RemoteBatch& batch, int fd, int target, bool cloexec) {
+  VesselState& s = *state_;
+  if (target == s.door.get()) {
+    throw Error(ErrorCode::unsupported, "handing over a descriptor",
+                fmt::format("the task uses descriptor number {}, which the restore needs itself", target));
+  }
+  // pidfd_getfd takes the lowest free number; we know which one that is, since we filled the table.
+  int lowest = 0;
+  while (s.fds.contains(lowest)) ++lowest;
+  const std::size_t got = plan_borrow(batch, fd);
+  if (lowest == target) {
+    batch.add("setting close-on-exec", SYS_fcntl, target, F_SETFD, cloexec ? FD_CLOEXEC : 0);
+  } else {
+    const std::size_t dup = batch.add("placing a descriptor", SYS_dup3, 0, target, cloexec ? O_CLOEXEC : 0);
+    batch.store_result(got, batch.argument_addr(dup, 0));
+    batch.add("placing a descriptor", SYS_close, lowest);
+  }
+  s.fds.insert(target);
+}
+
+void Vessel::create_threads(const std::vector<pid_t>& tids) {
+  VesselState& s = *state_;
+  if (tids.size() + s.threads.size() > kSlots) {
+    throw Error(ErrorCode::unsupported, "creating threads", fmt::format("{} threads are more than {}", tids.size(), kSlots));
+  }
+  for (std::size_t done = 0; done < tids.size();) {
+    s.arena.reset();
+    const std::size_t count = std::min<std::size_t>(tids.size() - done, 512);
+    RemoteBatch batch(s.arena, count);
+    for (std::size_t i = 0; i < count; ++i) {
+      const auto args = s.arena.allocate<clone_args>();
+      const auto tid = s.arena.allocate<pid_t>();
+      *tid.local = tids[done + i];
+      args.local->flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_PTRACE;
+      args.local->set_tid = tid.remote;
+      args.local->set_tid_size = 1;
+      batch.add("creating a thread", SYS_clone3, args.remote, sizeof(clone_args));
+    }
+    s.remotes.front()->run(batch);
+    for (std::size_t i = 0; i < count; ++i) {
+      if (batch.result(i) == -EEXIST) {
+        throw Error(ErrorCode::refused, "creating threads", fmt::format("TID {} is taken", tids[done + i]))
+            .with_hint("end the task that has it, or move to another host");
+      }
+      static_cast<void>(batch.checked(i));
+      s.threads.push_back(TracedThread::adopt(tids[done + i], TracedThread::Kind::vessel, Deadline::in_ms(kStopMs)));
+    }
+    done += count;
+  }
+  for (std::size_t i = s.remotes.size(); i < s.threads.size(); ++i) {
+    s.remotes.push_back(std::make_unique<RemoteThread>(s.threads[i], s.arena, i));
+  }
+  s.arena.reset();
+}
+
+void Vessel::set_mm_fields(int exe_fd) {
+  VesselState& s = *state_;
+  const img::mm_entry& mm = s.mm;
+  RemoteBatch batch(s.arena, 3);
+  const auto auxv = s.arena.allocate<uint64_t>(static_cast<std::size_t>(mm.mm_saved_auxv_size()) + 1);
+  std::copy(mm.mm_saved_auxv().begin(), mm.mm_saved_auxv().end(), auxv.local);
+  prctl_mm_map map{};
+  map.start_code = mm.mm_start_code();
+  map.end_code = mm.mm_end_code();
+  map.start_data = mm.mm_start_data();
+  map.end_data = mm.mm_end_data();
+  map.start_brk = mm.mm_start_brk();
+  map.brk = mm.mm_brk();
+  map.start_stack = mm.mm_start_stack();
+  map.arg_start = mm.mm_arg_start();
+  map.arg_end = mm.mm_arg_end();
+  map.env_start = mm.mm_env_start();
+  map.env_end = mm.mm_env_end();
+  map.auxv = reinterpret_cast<__u64*>(auxv.remote);
+  map.auxv_size = static_cast<__u32>(mm.mm_saved_auxv_size()) * 8;
+  map.exe_fd = ~0U;
+  const auto piece = s.arena.allocate<prctl_mm_map>();
+  *piece.local = map;
+  const std::size_t fd = plan_borrow(batch, exe_fd);
+  batch.store_result(fd, piece.remote + offsetof(prctl_mm_map, exe_fd));
+  // The 64-bit store of the number runs over the end of the structure into its padding: exe_fd is its last word.
+  static_assert(offsetof(prctl_mm_map, exe_fd) + 4 == sizeof(prctl_mm_map));
+  batch.add("setting the memory fields", SYS_prctl, PR_SET_MM, PR_SET_MM_MAP, piece.remote, sizeof(prctl_mm_map), 0);
+  int lowest = 0;
+  while (s.fds.contains(lowest)) ++lowest;
+  batch.add("closing the executable", SYS_close, lowest);
+  s.run_checked(batch);
+  s.arena.reset();
+}
+
+void Vessel::close_arena() {
+  VesselState& s = *state_;
+  RemoteBatch last(s.arena, 1);
+  last.add("closing the door", SYS_close, s.door.get());
+  s.run_checked(last);
+  for (auto& remote : s.remotes) remote->interrupt();
+  for (auto& remote : s.remotes) remote->leave();
+  s.remotes.clear();
+  if (s.vdso_syscall == 0) {
+    throw Error(ErrorCode::unsupported, "leaving the vessel", "the task has no vDSO to unmap the arena through");
+  }
+  TracedThread& leader = s.threads.front();
+  leader.set_blocked_signals(~0ULL);
+  call_through_vdso(leader, s.vdso_syscall, SYS_munmap, {s.arena.data_addr(), s.arena.data_size()});
+  call_through_vdso(leader, s.vdso_syscall, SYS_munmap, {s.arena.code_addr(), s.arena.code_size()});
+}
+
+void Vessel::release() {
+  for (TracedThread& thread : state_->threads) thread.set_options(TracedThread::Kind::victim, false);
+  for (TracedThread& thread : state_->threads) thread.detach();
+  state_->threads.clear();
+  pid_ = 0;
+}
+
+}  // namespace crx

@@ -1,0 +1,256 @@
+// The memory of a vessel: mappings and pages.
+#include <fmt/format.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <map>
+
+#include "agent-dst/vessel/vessel.hpp"
+#include "agent-dst/vessel/vessel_state.hpp"
+#include "common/base/error.hpp"
+#include "common/base/log.hpp"
+#include "common/image/magic.hpp"
+
+namespace crx {
+namespace {
+
+constexpr std::size_t kChangesPerBatch = 256;
+constexpr std::size_t kCallsPerChange = 12;
+constexpr uint64_t kArchMapVdso64 = 0x2003;  // ARCH_MAP_VDSO_64, asm/prctl.h
+constexpr uint32_t kMapFlags = MAP_SHARED | MAP_PRIVATE | MAP_GROWSDOWN | MAP_NORESERVE | MAP_HUGETLB | MAP_ANONYMOUS;
+
+// Advice that sticks to a VMA, with the advice that takes it back (-1: nothing does).
+struct Advice {
+  int advice;
+  int undo;
+};
+constexpr Advice kAdvices[] = {
+    {MADV_RANDOM, MADV_NORMAL},        {MADV_SEQUENTIAL, MADV_NORMAL},
+    {MADV_DONTFORK, MADV_DOFORK},      {MADV_MERGEABLE, MADV_UNMERGEABLE},
+    {MADV_HUGEPAGE, -1},               {MADV_NOHUGEPAGE, -1},
+    {MADV_DONTDUMP, MADV_DODUMP},      {18 /* MADV_WIPEONFORK */, 19 /* MADV_KEEPONFORK */},
+};
+
+bool special(const Vma& vma) { return (vma.status & (vma_status::kVdso | vma_status::kVvar)) != 0; }
+
+// Adds the calls of one layout change to a batch, opening files as needed.
+class ChangePlanner {
+ public:
+  ChangePlanner(Vessel& vessel, VesselState& state, FileOpener& files, ShmemTable& shmem)
+      : vessel_(vessel), state_(state), files_(files), shmem_(shmem) {
+    while (state.fds.contains(lowest_)) ++lowest_;
+  }
+
+  void plan(RemoteBatch& batch, const LayoutChange& change) {
+    const Vma& vma = change.vma;
+    const uint64_t bytes = vma.end - vma.start;
+    switch (change.kind) {
+      case LayoutChange::Kind::unmap:
+        batch.add("unmapping", SYS_munmap, vma.start, bytes);
+        break;
+      case LayoutChange::Kind::protect:
+        batch.add("protecting memory", SYS_mprotect, vma.start, bytes, vma.prot);
+        break;
+      case LayoutChange::Kind::advise:
+        for (const Advice& a : kAdvices) {
+          if (a.undo >= 0) batch.add_optional("taking advice back", SYS_madvise, vma.start, bytes, a.undo);
+        }
+        break;
+      case LayoutChange::Kind::map:
+        map(batch, vma);
+        break;
+    }
+    if (change.kind == LayoutChange::Kind::map || change.kind == LayoutChange::Kind::advise) advise(batch, vma);
+  }
+
+ private:
+  void advise(RemoteBatch& batch, const Vma& vma) {
+    for (const Advice& a : kAdvices) {
+      if ((vma.madvise >> a.advice & 1) == 0) continue;
+      batch.add_optional("advising", SYS_madvise, vma.start, vma.end - vma.start, a.advice);
+    }
+  }
+
+  void map(RemoteBatch& batch, const Vma& vma) {
+    const uint64_t flags = (vma.flags & kMapFlags) | MAP_FIXED;
+    const uint64_t bytes = vma.end - vma.start;
+    if ((vma.status & vma_status::kAnonPrivate) != 0) {
+      batch.add("mapping memory", SYS_mmap, vma.start, bytes, vma.prot, flags | MAP_ANONYMOUS, -1, 0);
+      return;
+    }
+    const std::size_t fd = vessel_.plan_borrow(batch, backing(vma));
+    const std::size_t mapped =
+        batch.add("mapping a file", SYS_mmap, vma.start, bytes, vma.prot, flags & ~uint64_t{MAP_ANONYMOUS}, 0, vma.offset);
+    batch.store_result(fd, batch.argument_addr(mapped, 4));
+    batch.add("closing a mapped file", SYS_close, lowest_);
+  }
+
+  int backing(const Vma& vma) {
+    if ((vma.status & vma_status::kAnonShared) != 0) return shmem_.anonymous(vma.backing, vma.offset + vma.end - vma.start);
+    if ((vma.status & vma_status::kMemfd) != 0) return shmem_.descriptor(vma.backing);
+    auto& fd = opened_[vma.backing];
+    if (!fd) fd = files_.open(static_cast<uint32_t>(vma.backing));
+    return fd.get();
+  }
+
+  Vessel& vessel_;
+  VesselState& state_;
+  FileOpener& files_;
+  ShmemTable& shmem_;
+  std::map<uint64_t, Fd> opened_;
+  int lowest_ = 0;
+};
+
+// The vDSO with its data pages, which the kernel maps as one piece.
+void map_vdso(VesselState& state, const std::vector<Vma>& wanted) {
+  const auto first = std::find_if(wanted.begin(), wanted.end(), special);
+  const bool have = std::any_of(state.vmas.begin(), state.vmas.end(), special);
+  if (first == wanted.end() || have) return;
+  RemoteBatch batch(state.arena, 1);
+  batch.add("mapping the vDSO", SYS_arch_prctl, kArchMapVdso64, first->start);
+  state.run_checked(batch);
+  const auto text = std::find_if(first, wanted.end(), [](const Vma& v) { return (v.status & vma_status::kVdso) != 0; });
+  if (text == wanted.end()) return;
+  std::string code(text->end - text->start, '\0');
+  if (::pread(state.mem.get(), code.data(), code.size(), static_cast<off_t>(text->start)) !=
+      static_cast<ssize_t>(code.size())) {
+    throw Error(ErrorCode::unsupported, "mapping the vDSO",
+                fmt::format("this kernel's vDSO does not lie at {:x}-{:x} as the task's did", text->start, text->end))
+        .with_hint("move between hosts with the same kernel");
+  }
+  const auto at = code.find("\x0f\x05");
+  if (at == std::string::npos) throw Error(ErrorCode::unsupported, "mapping the vDSO", "it has no system call to borrow");
+  state.vdso_syscall = text->start + at;
+}
+
+// Moves the arena out of the way of what is to be mapped: a second mapping of the same objects, then into it.
+void relocate_arena(Vessel& vessel, VesselState& state, const std::vector<Vma>& wanted) {
+  const uint64_t code_bytes = state.arena.code_size(), data_bytes = state.arena.data_size();
+  const uint64_t old_code = state.arena.code_addr(), old_data = state.arena.data_addr();
+  std::vector<Vma> taken = wanted;
+  taken.insert(taken.end(), state.vmas.begin(), state.vmas.end());
+  Vma arena;
+  arena.start = old_code;
+  arena.end = old_data + data_bytes;
+  taken.push_back(arena);
+  std::sort(taken.begin(), taken.end(), [](const Vma& a, const Vma& b) { return a.start < b.start; });
+  const uint64_t at = find_gap(taken, code_bytes + data_bytes);
+  int lowest = 0;
+  while (state.fds.contains(lowest)) ++lowest;
+  RemoteBatch batch(state.arena, 6);
+  const auto map = [&](const Fd& object, uint64_t addr, uint64_t bytes, int prot) {
+    const std::size_t fd = vessel.plan_borrow(batch, object.get());
+    const std::size_t mapped = batch.add("moving the arena", SYS_mmap, addr, bytes, prot, MAP_SHARED | MAP_FIXED, 0, 0);
+    batch.store_result(fd, batch.argument_addr(mapped, 4));
+    batch.add("moving the arena", SYS_close, lowest);
+  };
+  map(state.code_object, at, code_bytes, PROT_READ | PROT_EXEC);
+  map(state.data_object, at + code_bytes, data_bytes, PROT_READ | PROT_WRITE);
+  state.run_checked(batch);
+  for (auto& remote : state.remotes) remote->leave();
+  state.arena.moved_to(at, at + code_bytes);
+  state.arena.reset();
+  RemoteBatch unmap(state.arena, 2);
+  unmap.add("moving the arena", SYS_munmap, old_code, code_bytes);
+  unmap.add("moving the arena", SYS_munmap, old_data, data_bytes);
+  state.run_checked(unmap);
+  state.arena.reset();
+}
+
+bool overlaps_arena(const VesselState& state, const std::vector<Vma>& wanted) {
+  const uint64_t start = state.arena.code_addr(), end = state.arena.data_addr() + state.arena.data_size();
+  return std::any_of(wanted.begin(), wanted.end(), [&](const Vma& v) { return v.start < end && start < v.end; });
+}
+
+const Vma& vma_at(const VesselState& state, uint64_t addr) {
+  const auto after = std::upper_bound(state.vmas.begin(), state.vmas.end(), addr,
+                                      [](uint64_t a, const Vma& v) { return a < v.start; });
+  if (after == state.vmas.begin() || std::prev(after)->end <= addr) {
+    throw Error(ErrorCode::peer, "writing pages", fmt::format("{:#x} is in no mapping of the vessel", addr));
+  }
+  return *std::prev(after);
+}
+
+}  // namespace
+
+std::vector<PageRange> Vessel::apply_layout(const img::mm_entry& mm, FileOpener& files, ShmemTable& shmem) {
+  VesselState& s = *state_;
+  const std::vector<Vma> wanted = vmas_of(mm);
+  s.arena.reset();
+  if (overlaps_arena(s, wanted)) relocate_arena(*this, s, wanted);
+  std::vector<PageRange> remapped;
+  const std::vector<LayoutChange> todo = changes(s.vmas, wanted);
+  for (std::size_t done = 0; done < todo.size();) {
+    s.arena.reset();
+    ChangePlanner planner(*this, s, files, shmem);
+    RemoteBatch batch(s.arena, kChangesPerBatch * kCallsPerChange);
+    for (std::size_t i = 0; i < kChangesPerBatch && done < todo.size(); ++i, ++done) {
+      const LayoutChange& change = todo[done];
+      if (change.kind == LayoutChange::Kind::map && special(change.vma)) continue;
+      planner.plan(batch, change);
+      if (change.kind == LayoutChange::Kind::map) remapped.push_back({change.vma.start, change.vma.end});
+    }
+    s.run_checked(batch);
+  }
+  s.arena.reset();
+  map_vdso(s, wanted);
+  s.mm = mm;
+  s.vmas = wanted;
+  log::debug("vessel {}: {} layout changes, {} mappings", pid_, todo.size(), wanted.size());
+  return remapped;
+}
+
+void Vessel::write_pages(const std::vector<PageRange>& ranges, std::span<const std::byte> bytes) {
+  VesselState& s = *state_;
+  std::vector<iovec> local, remote;
+  std::size_t used = 0, planned = 0;
+  const auto flush = [&] {
+    if (local.empty()) return;
+    const ssize_t n = ::process_vm_writev(pid_, local.data(), local.size(), remote.data(), remote.size(), 0);
+    if (n < 0) throw_errno("writing pages", fmt::format("at {:#x}", reinterpret_cast<uint64_t>(remote[0].iov_base)));
+    if (static_cast<std::size_t>(n) != planned) {
+      throw Error(ErrorCode::kernel, "writing pages", fmt::format("{} of {} bytes were written", n, planned)).with_pid(pid_);
+    }
+    local.clear();
+    remote.clear();
+    planned = 0;
+  };
+  for (const PageRange& range : ranges) {
+    for (uint64_t at = range.start; at < range.end;) {
+      const Vma& vma = vma_at(s, at);
+      const uint64_t end = std::min(range.end, vma.end);
+      const std::size_t size = end - at;
+      if (bytes.size() - used < size) throw Error(ErrorCode::peer, "writing pages", "the page data are too short");
+      auto* source = const_cast<std::byte*>(bytes.data() + used);
+      if ((vma.prot & PROT_WRITE) != 0) {
+        local.push_back({source, size});
+        remote.push_back({reinterpret_cast<void*>(at), size});
+        planned += size;
+        if (local.size() == 512) flush();
+      } else if (::pwrite(s.mem.get(), source, size, static_cast<off_t>(at)) != static_cast<ssize_t>(size)) {
+        throw_errno("writing pages", fmt::format("read-only memory at {:#x}", at));
+      }
+      used += size;
+      at = end;
+    }
+  }
+  flush();
+}
+
+void Vessel::drop_pages(const std::vector<PageRange>& ranges) {
+  VesselState& s = *state_;
+  for (std::size_t done = 0; done < ranges.size();) {
+    s.arena.reset();
+    RemoteBatch batch(s.arena, 1024);
+    for (; done < ranges.size() && !batch.full(); ++done) {
+      batch.add("dropping pages", SYS_madvise, ranges[done].start, ranges[done].bytes(), MADV_DONTNEED);
+    }
+    s.run_checked(batch);
+  }
+  s.arena.reset();
+}
+
+}  // namespace crx

@@ -1,0 +1,31 @@
+// The inside of a Vessel; for the files of this folder only.
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <set>
+#include <vector>
+
+#include "agent-dst/vessel/birth.hpp"
+#include "agent-dst/vessel/layout.hpp"
+#include "agent-dst/vessel/vessel.hpp"
+
+namespace crx {
+
+struct VesselState {
+  VesselState(Fd door_fd, Fd code, Fd data, uint64_t arena_addr);
+  void run_checked(RemoteBatch& batch);
+
+  Fd door;  // a pidfd of ourselves; the vessel has it under the same number
+  Fd code_object, data_object;
+  RemoteArena arena;
+  std::deque<TracedThread> threads;
+  std::vector<std::unique_ptr<RemoteThread>> remotes;
+  Fd mem;            // /proc/PID/mem
+  std::set<int> fds; // numbers the vessel has, the door aside
+  img::mm_entry mm;
+  std::vector<Vma> vmas;
+  uint64_t vdso_syscall = 0;
+};
+
+}  // namespace crx
