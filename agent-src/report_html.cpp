@@ -46,7 +46,7 @@ th:first-child, td:first-child { text-align: left; } th { color: var(--soft); fo
 
 constexpr double kWidth = 920;
 constexpr double kLeft = 92;    // where bars begin
-constexpr double kRight = 150;  // kept free behind them for their labels
+constexpr double kRight = 180;  // kept free behind them for their labels
 constexpr double kRow = 28;
 constexpr double kBar = 18;
 
