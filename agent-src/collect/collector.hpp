@@ -10,6 +10,7 @@
 #include "common/image/core.pb.h"
 #include "common/image/crx.pb.h"
 #include "common/image/image_io.hpp"
+#include "common/proc/status.hpp"
 #include "common/remote/batch.hpp"
 
 namespace crx {
@@ -47,9 +48,16 @@ struct CollectContext {
   const CollectOptions& options;
   std::vector<img::core_entry>& cores;          // one per thread, in the order of task.threads(); [0] has tc and ids
   img::crx_task_entry& extra;                   // has one `threads` entry per thread already, in the same order
+  const std::vector<proc::Status>& statuses;    // /proc/PID/task/TID/status of every thread, read before plan()
 
   img::core_entry& core(std::size_t thread = 0) { return cores.at(thread); }
   img::crx_thread_entry& extra_thread(std::size_t thread) { return *extra.mutable_threads(static_cast<int>(thread)); }
+  // The thread in a ptrace stop, for what only ptrace can ask. Cheap in plan(); in collect() the thread has to leave
+  // the stub for it.
+  TracedThread& stopped_thread(std::size_t thread) {
+    task.remote(thread).leave();
+    return task.threads()[thread].traced;
+  }
 };
 
 // Remote calls of all collectors, made together: one batch for the leader and one for every thread (the leader has

@@ -1,0 +1,126 @@
+// Registers of every thread: general, segment bases, and the extended state, exactly (crx-task) and as CRIU has it
+// (core).
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+
+#include <cstring>
+#include <vector>
+
+#include "agent-src/collect/registry.hpp"
+#include "common/base/error.hpp"
+#include "common/kernel/xstate.hpp"
+
+#ifndef PR_GET_TID_ADDRESS
+#define PR_GET_TID_ADDRESS 40
+#endif
+
+namespace crx {
+namespace {
+
+void fill_general(const user_regs_struct& r, img::user_x86_regs_entry& regs) {
+  regs.set_r15(r.r15);
+  regs.set_r14(r.r14);
+  regs.set_r13(r.r13);
+  regs.set_r12(r.r12);
+  regs.set_bp(r.rbp);
+  regs.set_bx(r.rbx);
+  regs.set_r11(r.r11);
+  regs.set_r10(r.r10);
+  regs.set_r9(r.r9);
+  regs.set_r8(r.r8);
+  regs.set_ax(r.rax);
+  regs.set_cx(r.rcx);
+  regs.set_dx(r.rdx);
+  regs.set_si(r.rsi);
+  regs.set_di(r.rdi);
+  regs.set_orig_ax(r.orig_rax);
+  regs.set_ip(r.rip);
+  regs.set_cs(r.cs);
+  regs.set_flags(r.eflags);
+  regs.set_sp(r.rsp);
+  regs.set_ss(r.ss);
+  regs.set_fs_base(r.fs_base);
+  regs.set_gs_base(r.gs_base);
+  regs.set_ds(r.ds);
+  regs.set_es(r.es);
+  regs.set_fs(r.fs);
+  regs.set_gs(r.gs);
+  regs.set_mode(img::NATIVE);
+}
+
+template <typename T>
+T at(std::span<const std::byte> area, std::size_t offset) {
+  T value{};
+  std::memcpy(&value, area.data() + offset, sizeof value);
+  return value;
+}
+
+// Appends bytes as words of the field's type.
+template <typename Word, typename Field>
+void add_words(std::span<const std::byte> bytes, Field& field) {
+  for (std::size_t offset = 0; offset + sizeof(Word) <= bytes.size(); offset += sizeof(Word)) {
+    field.Add(at<Word>(bytes, offset));
+  }
+}
+
+void fill_extended(std::span<const std::byte> area, img::user_x86_fpregs_entry& fp) {
+  fp.set_cwd(at<uint16_t>(area, 0));
+  fp.set_swd(at<uint16_t>(area, 2));
+  fp.set_twd(at<uint16_t>(area, 4));
+  fp.set_fop(at<uint16_t>(area, 6));
+  fp.set_rip(at<uint64_t>(area, 8));
+  fp.set_rdp(at<uint64_t>(area, 16));
+  fp.set_mxcsr(at<uint32_t>(area, 24));
+  fp.set_mxcsr_mask(at<uint32_t>(area, 28));
+  add_words<uint32_t>(area.subspan(32, 128), *fp.mutable_st_space());
+  add_words<uint32_t>(area.subspan(160, 256), *fp.mutable_xmm_space());
+  add_words<uint32_t>(area.subspan(416, 96), *fp.mutable_padding());
+  if (area.size() < xstate::kFirstComponent) return;
+  img::user_x86_xsave_entry& xsave = *fp.mutable_xsave();
+  xsave.set_xstate_bv(xstate::word_at(area, xstate::kHeaderOffset));
+  add_words<uint32_t>(xstate::component(area, xstate::kAvx), *xsave.mutable_ymmh_space());
+  add_words<uint64_t>(xstate::component(area, xstate::kBndRegs), *xsave.mutable_bndreg_state());
+  add_words<uint64_t>(xstate::component(area, xstate::kBndCsr), *xsave.mutable_bndcsr_state());
+  add_words<uint64_t>(xstate::component(area, xstate::kOpmask), *xsave.mutable_opmask_reg());
+  add_words<uint64_t>(xstate::component(area, xstate::kZmmHi256), *xsave.mutable_zmm_upper());
+  add_words<uint64_t>(xstate::component(area, xstate::kHi16Zmm), *xsave.mutable_hi16_zmm());
+  add_words<uint32_t>(xstate::component(area, xstate::kPkru), *xsave.mutable_pkru());
+}
+
+class CoreRegisters final : public Collector {
+ public:
+  const char* name() const override { return "registers"; }
+
+  // Extended state is read before the thread enters the stub: only a stopped one can be asked.
+  void plan(CollectContext& context, BatchPlan& plan) override {
+    tid_addresses_ = context.task.arena().allocate<uint64_t>(plan.threads.size());
+    for (std::size_t i = 0; i < plan.threads.size(); ++i) {
+      const std::vector<std::byte> area = context.stopped_thread(i).xstate();
+      if (area.size() < xstate::kLegacyBytes) {
+        throw Error(ErrorCode::unsupported, "reading registers", "the CPU's extended state is too small");
+      }
+      fill_extended(area, *context.core(i).mutable_thread_info()->mutable_fpregs());
+      img::crx_thread_entry& extra = context.extra_thread(i);
+      extra.set_xstate(area.data(), area.size());
+      extra.set_xfeatures(xstate::word_at(area, xstate::kFeaturesOffset));
+      plan.threads[i].add("reading the tid address", SYS_prctl, PR_GET_TID_ADDRESS, tid_addresses_.remote + i * 8);
+    }
+  }
+
+  void collect(CollectContext& context, const BatchPlan&) override {
+    for (std::size_t i = 0; i < context.cores.size(); ++i) {
+      img::thread_info_x86& info = *context.core(i).mutable_thread_info();
+      fill_general(context.task.threads()[i].regs, *info.mutable_gpregs());
+      info.set_clear_tid_addr(tid_addresses_.local[i]);
+    }
+  }
+
+ private:
+  ArenaPiece<uint64_t> tid_addresses_;
+};
+
+}  // namespace
+
+CollectorPtr make_core_registers_collector() { return std::make_unique<CoreRegisters>(); }
+
+}  // namespace crx

@@ -1,0 +1,16 @@
+#include "agent-src/collect/registry.hpp"
+
+namespace crx {
+
+std::vector<CollectorPtr> make_collectors() {
+  std::vector<CollectorPtr> all;
+  all.push_back(make_shape_collector());
+  all.push_back(make_core_registers_collector());
+  all.push_back(make_signals_collector());
+  all.push_back(make_sigactions_collector());
+  all.push_back(make_thread_state_collector());
+  all.push_back(make_credentials_collector());
+  return all;
+}
+
+}  // namespace crx

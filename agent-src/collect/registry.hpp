@@ -1,0 +1,20 @@
+// The resource kinds at the source, each in the file of its name. To add a kind: its pair of files (here and in
+// agent-dst/restore), a line here and one in registry.cpp.
+#pragma once
+
+#include <memory>
+
+#include "agent-src/collect/collector.hpp"
+
+namespace crx {
+
+using CollectorPtr = std::unique_ptr<Collector>;
+
+CollectorPtr make_shape_collector();
+CollectorPtr make_core_registers_collector();
+CollectorPtr make_signals_collector();
+CollectorPtr make_sigactions_collector();
+CollectorPtr make_thread_state_collector();
+CollectorPtr make_credentials_collector();
+
+}  // namespace crx
