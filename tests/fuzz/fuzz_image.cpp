@@ -1,0 +1,82 @@
+// Images come from files and from peers. The first byte chooses the kind. What can be read must survive being
+// written and read again; what cannot be read must throw Error.
+#include <google/protobuf/message_lite.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <string>
+#include <string_view>
+
+#include "common/base/error.hpp"
+#include "common/image/core.pb.h"
+#include "common/image/crx.pb.h"
+#include "common/image/files.pb.h"
+#include "common/image/image_store.hpp"
+#include "common/image/inventory.pb.h"
+#include "common/image/magic.hpp"
+#include "common/image/memory.pb.h"
+#include "common/image/mm.pb.h"
+#include "common/image/pipes.pb.h"
+
+namespace {
+
+using namespace crx;
+
+template <typename T>
+void read_and_write(const std::string& name, std::string bytes) {
+  ImageStore store;
+  store.insert(name, std::move(bytes));
+  const std::vector<T> first = store.read_all<T>(name);
+  ImageStore copy;
+  copy.create(name);
+  for (const T& message : first) copy.append(name, message);
+  if (copy.read_all<T>(name).size() != first.size()) std::abort();
+}
+
+// Each entry is followed by as many bytes as it says.
+void read_pipes(std::string bytes) {
+  ImageStore store;
+  store.insert(std::string(image_file::kPipesData), std::move(bytes));
+  ImageReader reader = store.reader(image_file::kPipesData);
+  for (img::pipe_data_entry entry; reader.next(entry);) {
+    if (reader.raw(entry.bytes()).size() != entry.bytes()) std::abort();
+  }
+  reader.expect_end();
+}
+
+void read_pagemap(std::string bytes) {
+  ImageStore store;
+  const std::string name = image_file::pagemap(1);
+  store.insert(name, std::move(bytes));
+  ImageReader reader = store.reader(name);
+  reader.expect<img::pagemap_head>();
+  for (img::pagemap_entry entry; reader.next(entry);) {
+  }
+}
+
+void read(char kind, std::string bytes) {
+  switch (kind) {
+    case 'i': read_and_write<img::inventory_entry>(std::string(image_file::kInventory), std::move(bytes)); break;
+    case 'p': read_and_write<img::pstree_entry>(std::string(image_file::kPstree), std::move(bytes)); break;
+    case 'c': read_and_write<img::core_entry>(image_file::core(1), std::move(bytes)); break;
+    case 'm': read_and_write<img::mm_entry>(image_file::mm(1), std::move(bytes)); break;
+    case 'f': read_and_write<img::file_entry>(std::string(image_file::kFiles), std::move(bytes)); break;
+    case 'd': read_and_write<img::fdinfo_entry>(image_file::fdinfo(1), std::move(bytes)); break;
+    case 't': read_and_write<img::crx_task_entry>(image_file::crx_task(1), std::move(bytes)); break;
+    case 'x': read_pipes(std::move(bytes)); break;
+    case 'g': read_pagemap(std::move(bytes)); break;
+    default: break;
+  }
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  if (size == 0) return 0;
+  try {
+    read(static_cast<char>(data[0]), std::string(reinterpret_cast<const char*>(data) + 1, size - 1));
+  } catch (const crx::Error&) {
+  }
+  return 0;
+}
