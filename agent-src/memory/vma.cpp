@@ -69,7 +69,9 @@ uint64_t shmem_device() {
 
 MemoryVma classify_vma(const proc::MapsEntry& entry) {
   const uint64_t dev = entry.has_inode() ? ::makedev(entry.dev_major, entry.dev_minor) : 0;
-  return {{entry.start, entry.end}, kind_of(entry, dev), entry.shared, dev, entry.inode, entry.pgoff, entry.name};
+  const bool anonymous_shared = entry.kind == proc::MapKind::shared_anonymous;
+  return {{entry.start, entry.end}, kind_of(entry, dev), entry.shared, anonymous_shared, dev,
+          entry.inode, entry.pgoff, entry.name};
 }
 
 std::vector<MemoryVma> classify_maps(const std::vector<proc::MapsEntry>& maps) {

@@ -24,6 +24,7 @@ struct MemoryVma {
   PageRange range;
   VmaKind kind = VmaKind::private_anon;
   bool shared = false;
+  bool anonymous_shared = false;  // shmem that no descriptor led to: MAP_SHARED | MAP_ANONYMOUS
   uint64_t dev = 0;     // st_dev of what is mapped, 0 for none
   uint64_t ino = 0;
   uint64_t offset = 0;  // bytes into it

@@ -9,8 +9,9 @@ WpAsyncTracker::WpAsyncTracker(pid_t pid, WriteProtectFd fd) : pagemap_(Pagemap:
 
 void WpAsyncTracker::begin_pass(std::span<const MemoryVma> vmas) {
   for (const MemoryVma& vma : vmas) {
-    if (is_private(vma.kind) || vma.kind == VmaKind::shmem || vma.kind == VmaKind::special) continue;
-    // Nothing of it is scanned; a mapping that cannot be registered has no neighbours to protect.
+    // Private ones are registered when a scan finds them untracked; here that would hide that they are new. In a
+    // shared one every page without a mark counts as written, so new ones need no telling apart.
+    if (is_private(vma.kind) || vma.kind == VmaKind::special) continue;
     if (fd_.register_range(vma.range) == RegisterStatus::gone) throw_mm_gone(pagemap_.pid());
   }
 }
