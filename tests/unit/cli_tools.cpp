@@ -149,7 +149,8 @@ TEST_CASE("cli: the man pages name every option that the help names") {
     CHECK(options.size() > 3);
     for (const std::string& option : options) {
       const std::string in_roff = std::regex_replace(option, std::regex("-"), "\\-");
-      CHECK_MESSAGE(text.find(in_roff) != std::string::npos, (page + ": " + option));
+      const std::string shown = page + ": " + option;
+      CHECK_MESSAGE(text.find(in_roff) != std::string::npos, shown);
     }
   }
 }
