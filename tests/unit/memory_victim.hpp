@@ -93,9 +93,6 @@ class Victim {
     call(SYS_close, fd);
     return ours;
   }
-  std::unique_ptr<Tracker> track(TrackerKind kind = TrackerKind::wp_async) {
-    return make_tracker(kind, pid_, [this] { return make_userfaultfd(); });
-  }
 
   static bool read_all(int fd, void* data, std::size_t bytes) {
     auto* at = static_cast<char*>(data);
@@ -196,8 +193,10 @@ class Shadow final : public PageSink {
 // A victim, its rounds and its shadow.
 class Move {
  public:
-  explicit Move(Victim& victim, TrackerKind kind = TrackerKind::wp_async) : victim_(victim) {
-    rounds.add_space(victim.pid(), victim.track(kind));
+  explicit Move(Victim& victim, TrackerKind kind = TrackerKind::wp_async)
+      : Move(victim, kind, [&] { return victim.make_userfaultfd(); }) {}
+  Move(Victim& victim, TrackerKind kind, const std::function<Fd()>& make_userfaultfd) : victim_(victim) {
+    rounds.add_space(victim.pid(), make_tracker(kind, victim.pid(), make_userfaultfd));
   }
   PageSpace space() const { return {PageSpace::Kind::mm, static_cast<uint64_t>(victim_.pid())}; }
   MemoryStatistics round() {
