@@ -146,7 +146,7 @@ class Host:
         self.agent_log = os.path.join(self.dir, "agent.log")
         self.lock = threading.Lock()
         self.counter = 0
-        for name in ("store", "state", "tmp"):
+        for name in ("state", "tmp"):
             os.makedirs(os.path.join(self.dir, name))
         self.cgroup = ""
         if CGROUP2:
@@ -270,8 +270,7 @@ class Host:
         try:
             self.agent = self.spawn(
                 [f"{BIN}/crx-agent", "--listen", f"{self.address}:0", "--tls-dir", tls or self.tls,
-                 "--store", f"{self.dir}/store", "--state", f"{self.dir}/state", "--ready-fd", "9",
-                 "--log-level", "debug", *options],
+                 "--store", f"{self.dir}/state", "--ready-fd", "9", "--log-level", "debug", *options],
                 stdout=self.agent_log, fds={9: write_end})
         finally:
             os.close(write_end)

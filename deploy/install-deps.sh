@@ -1,0 +1,31 @@
+#!/bin/sh
+# Installs the Debian packages that crx is built and tested with, and says nothing when all are there.
+# As a library for the other scripts: run it, exit code 0 means everything is there.
+set -eu
+
+build="g++ cmake ninja-build ccache pkg-config libasio-dev libssl-dev libzstd-dev libprotobuf-dev protobuf-compiler
+doctest-dev libcli11-dev libfmt-dev libspdlog-dev libxxhash-dev nlohmann-json3-dev libseccomp-dev"
+test="iproute2 python3-minimal python3 util-linux mount sqlite3 xz-utils openssl procps"
+
+missing=
+for package in $build $test; do
+  case $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true) in
+    installed) ;;
+    *) missing="$missing $package" ;;
+  esac
+done
+[ -n "$missing" ] || exit 0
+
+if [ "$(id -u)" != 0 ]; then
+  echo "install-deps.sh: needs root to install:$missing" >&2
+  exit 1
+fi
+echo "installing:$missing" >&2
+export DEBIAN_FRONTEND=noninteractive
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+# shellcheck disable=SC2086 # a list of packages
+if ! { apt-get update -q && apt-get install -q -y --no-install-recommends $missing; } >"$log" 2>&1; then
+  cat "$log" >&2
+  exit 1
+fi

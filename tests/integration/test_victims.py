@@ -1,0 +1,58 @@
+"""Every victim passes after moves around a ring of three hosts, of which one has other uptimes.
+
+    test_victims.py                 all victims
+    test_victims.py Victims.test_fd_pipe
+"""
+import os
+
+import crxtest
+from crxtest import lines_of, read_text, until
+
+# What a user has to allow for this victim, as with CRIU.
+OPTIONS = {"lock_flock": ["--file-locks"], "lock_posix": ["--file-locks"], "lock_ofd": ["--file-locks"],
+           "blocked_flock": ["--file-locks"], "blocked_fcntl_lock": ["--file-locks"],
+           "fd_deleted": ["--ghost-limit", "16M"]}
+
+
+class Victims(crxtest.RingTest):
+    def run_victim(self, name):
+        base = self.ring.path(name)
+        output, go = f"{base}.out", f"{base}.go"
+        process = self.ring[0].spawn([f"{crxtest.VICTIMS}/{name}", go], stdout=output)
+        try:
+            until(lambda: lines_of(output) or not process.alive(), f"{name} says ready")
+            self.assertEqual(lines_of(output), ["ready"], f"{name} before any move")
+            downtime = 0.0
+            for move in range(crxtest.MOVES):
+                process, result = self.move(process, self.ring[move + 1], *OPTIONS.get(name, []))
+                downtime += result.downtime_s
+                self.assertTrue(process.alive(), f"{name} died in move {move + 1}: {read_text(output)}\n{result}")
+            with open(go, "w"):
+                pass
+            process.wait_end(30)
+            text = read_text(output)
+            self.assertTrue(text.endswith("PASS\n") and "FAIL" not in text,
+                            f"{name} after {crxtest.MOVES} moves:\n{text}")
+            self.check_timing(name, text, downtime)
+        finally:
+            process.kill()
+
+    def check_timing(self, name, text, downtime):
+        for line in text.splitlines():
+            if line.startswith("TIMING"):
+                _, what, wanted, taken = line.split()
+                late = (int(taken) - int(wanted)) / 1e6
+                self.assertLessEqual(late, downtime + 0.05,
+                                     f"{name}: {what} ended {late:.3f} s late, with {downtime:.3f} s of downtime")
+
+
+def add_tests():
+    for name in sorted(os.listdir(crxtest.VICTIMS)):
+        def test(self, name=name):
+            self.run_victim(name)
+        setattr(Victims, f"test_{name}", test)
+
+
+add_tests()
+if __name__ == "__main__":
+    crxtest.main()
