@@ -57,7 +57,7 @@ TEST_CASE("a set written to a directory is read back, and nothing else is left t
 
 TEST_CASE("committing again replaces images") {
   const TemporaryDirectory directory;
-  for (uint64_t uptime : {1, 2}) {
+  for (const uint64_t uptime : {uint64_t{1}, uint64_t{2}}) {
     DirectorySink sink(directory.path());
     img::inventory_entry entry = inventory();
     entry.set_dump_uptime(uptime);
