@@ -159,8 +159,8 @@ class Host:
              str(monotonic), str(boottime), str(1000 + 3000 * index)],
             pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
         theirs.close()
-        self.init = self.receive()[0]["init"]
-        self.receive()
+        greetings = {**self.receive()[0], **self.receive()[0]}  # from either side of the fork, in any order
+        self.init = greetings["init"]
 
     # -- the control socket
 
@@ -291,7 +291,8 @@ class Host:
         if self.agent is None:
             return
         own = [p for p in self.children(self.agent.pid)
-               if os.path.basename(readlink_or_none(self.proc(p, "exe")) or "") == "crx-agent"]
+               if os.path.basename(readlink_or_none(self.proc(p, "exe")) or "") == "crx-agent"
+               and "TracerPid:\t0\n" in read_text(self.proc(p, "status"), "")]
         self.agent.kill()
         for pid in own:
             process = self.find(pid)
@@ -428,11 +429,70 @@ class Ring:
     def path(self, name):
         return os.path.join(self.dir, name)
 
+    def compile(self, name, *options, output=None):
+        """Builds programs/NAME.c; the path of the program (or of `output`)."""
+        target = self.path(output or name)
+        subprocess.run(["cc", "-std=gnu17", "-O2", "-pthread", *options, "-o", target,
+                        os.path.join(HERE, "programs", f"{name}.c")], check=True)
+        return target
+
     def close(self):
         for host in self.hosts + ([self.switch] if self.switch else []):
             host.close()
         if os.environ.get("CRX_KEEP") != "1":
             shutil.rmtree(self.dir, ignore_errors=True)
+
+
+class Stages:
+    """A hook that stops at chosen stages until told to go on, so that a test can act in between.
+
+        stages = Stages(ring, "source.frozen"); host.start_migrate(..., "--hook", stages.command)
+        stages.wait("source.frozen"); ...; stages.go_on("source.frozen")
+    """
+
+    def __init__(self, ring, *stops):
+        self.dir = tempfile.mkdtemp(prefix="hook-", dir=ring.dir)
+        for stop in stops:
+            open(f"{self.dir}/stop.{stop}", "w").close()
+        self.command = (f'at={self.dir}; me=$CRX_ROLE.$CRX_STAGE; echo "$CRX_SESSION" > $at/at.$me; '
+                        'while [ -e $at/stop.$me ]; do sleep 0.01; done')
+
+    def reached(self, stage):
+        return os.path.exists(f"{self.dir}/at.{stage}")
+
+    def wait(self, stage, otherwise=lambda: False):
+        """Until the stage is reached (true) or `otherwise` holds (false)."""
+        until(lambda: self.reached(stage) or otherwise(), f"stage {stage}", 30)
+        return self.reached(stage)
+
+    def go_on(self, stage):
+        try:
+            os.unlink(f"{self.dir}/stop.{stage}")
+        except FileNotFoundError:
+            pass
+
+    def all(self):
+        return sorted(name[3:] for name in os.listdir(self.dir) if name.startswith("at."))
+
+
+def state_of(process):
+    """All that can be seen of a process from outside and that a failed move must not change, as lines."""
+    lines = []
+    for line in read_text(process.proc("smaps"), "").splitlines():
+        if line.startswith("VmFlags:") or (line[:1] in "0123456789abcdef" and "-" in line.split()[0]):
+            lines.append(line)
+    ignored = ("Vm", "Rss", "voluntary", "nonvoluntary", "State", "HugetlbPages", "SigQ")
+    tasks = sorted(int(t) for t in os.listdir(process.proc("task")))
+    for task in tasks:
+        for line in read_text(process.proc(f"task/{task}/status"), "").splitlines():
+            if not line.startswith(ignored):
+                lines.append(f"thread {task}: {line}")
+    for fd in sorted(os.listdir(process.proc("fd")), key=int):
+        info = read_text(process.proc(f"fdinfo/{fd}"), "").replace("\n", " ")
+        lines.append(f"fd {fd}: {readlink_or_none(process.proc(f'fd/{fd}'))} {info}")
+    for name in ("cgroup", "limits", "timers", "oom_score_adj", "coredump_filter"):
+        lines += [f"{name}: {line}" for line in read_text(process.proc(name), "").splitlines()]
+    return lines
 
 
 class RingTest(unittest.TestCase):

@@ -1,0 +1,115 @@
+"""What the tests of failures have in common: a counting program, and the question where it runs."""
+import os
+
+import crxtest
+from crxtest import lines_of, read_text, state_of, until
+
+
+class FailureTest(crxtest.RingTest):
+    HOSTS = 2
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.program = cls.ring.compile("counter", "-rdynamic")
+        cls.library = cls.ring.compile("library", "-shared", "-fPIC", "-Wl,--build-id", output="libvictim.so")
+        cls.other = cls.ring.compile("library", "-shared", "-fPIC", "-Wl,--build-id", "-DOTHER", output="other.so")
+        cls.number = 0
+
+    def setUp(self):
+        self.source, self.target = self.ring[0], self.ring[1]
+        for host in self.ring.hosts:
+            if host.agent is None or not host.agent.alive():
+                host.restart_agent()
+
+    def start(self, ghost_kib=64, library=None, ghost_dir=None):
+        type(self).number += 1
+        self.base = self.ring.path(f"counter{self.number}")
+        self.ghosts = ghost_dir or f"{self.base}.ghosts"
+        os.makedirs(self.ghosts, exist_ok=True)
+        self.output, self.stop = f"{self.base}.out", f"{self.base}.stop"
+        arguments = [self.program, self.output, self.stop, self.ghosts, str(ghost_kib)]
+        process = self.source.spawn(arguments + ([library] if library else []), stdout=f"{self.base}.log")
+        self.addCleanup(self.end_everywhere, process.pid)
+        self.wait_progress("the counter starts")
+        return process
+
+    def end_everywhere(self, pid):
+        for host in self.ring.hosts:
+            crxtest.thaw_all(host.cgroup)
+            process = host.find(pid)
+            if process and read_text(process.proc("cmdline"), "").startswith(self.program):
+                process.kill()
+                process.wait_end(10)
+
+    def count(self):
+        return len(lines_of(self.output))
+
+    def wait_progress(self, what):
+        have = self.count()
+        until(lambda: self.count() >= have + 5, f"{what}: no progress beyond {have} lines")
+
+    def copies(self, pid):
+        """{host name: process} of all copies that there are, running or not."""
+        found = {}
+        for host in self.ring.hosts:
+            process = host.find(pid)
+            if process and read_text(process.proc("cmdline"), "").startswith(self.program + "\0"):
+                found[host.name] = process
+        return found
+
+    def frozen(self, process):
+        """Whether its cgroup is frozen."""
+        for line in read_text(process.proc("cgroup"), "").splitlines():
+            hierarchy, controllers, path = line.split(":", 2)
+            if hierarchy == "0" and crxtest.CGROUP2:
+                if read_text(f"{crxtest.CGROUP2}{path}/cgroup.events", "").find("frozen 1") >= 0:
+                    return True
+            if "freezer" in controllers.split(","):
+                if read_text(f"/sys/fs/cgroup/freezer{path}/freezer.state", "").strip() == "FROZEN":
+                    return True
+        return False
+
+    def check_once(self, pid, context):
+        """The rule of all failures: it runs in exactly one place, or it is kept frozen in one place and runs in none.
+        The name of the host where it runs, or None."""
+        def settled():
+            copies = self.copies(pid)
+            return [p for p in copies.values() if not self.frozen(p) and
+                    "TracerPid:\t0" in read_text(p.proc("status"), "")] or (copies if all(
+                        self.frozen(p) for p in copies.values()) and copies else None)
+        until(settled, lambda: f"{pid} runs or is frozen; copies: {self.describe(pid)}\n{context}", 15)
+        running = [name for name, p in self.copies(pid).items() if not self.frozen(p)]
+        self.assertLessEqual(len(running), 1, f"{pid} runs twice: {self.describe(pid)}\n{context}")
+        if running:
+            self.wait_progress(f"{pid} runs at {running[0]}: {self.describe(pid)}\n{context}")
+            return running[0]
+        return None
+
+    def describe(self, pid):
+        return {name: (p.state(), "frozen" if self.frozen(p) else "not frozen",
+                       [line for line in read_text(p.proc("status"), "").splitlines() if line.startswith("Tracer")])
+                for name, p in self.copies(pid).items()}
+
+    def check_finish(self, context=""):
+        """Ends the counter; its numbers must be without gap or repetition, its own checks pass."""
+        with open(self.stop, "w"):
+            pass
+        until(lambda: read_text(f"{self.base}.log", "").endswith("\n"), f"the counter's verdict\n{context}")
+        self.assertEqual(read_text(f"{self.base}.log"), "PASS\n", context)
+        numbers = [int(line) for line in lines_of(self.output)]
+        self.assertEqual(numbers, list(range(len(numbers))), context)
+
+    def check_unharmed(self, process, before, result, exits, *words):
+        """The move failed with one of `exits` and a message with all `words`; the process is as it was, and runs."""
+        self.assertIn(result.exit, exits, f"{result}\n{self.target.agent_tail()}")
+        message = result.stderr.lower()
+        for word in words:
+            self.assertIn(word.lower(), message, f"{result}")
+        last = result.last
+        self.assertEqual(last.get("event"), "failed", f"{result}")
+        self.wait_progress(f"after the failed move: {result}")
+        after = state_of(process)
+        self.assertEqual([f"- {line}" for line in before if line not in after] +
+                         [f"+ {line}" for line in after if line not in before], [], f"what the failed move left: {result}")
+        self.assertEqual(list(self.copies(process.pid)), [self.source.name], f"{result}")
