@@ -11,6 +11,7 @@ class HashTracker final : public Tracker {
  public:
   explicit HashTracker(pid_t pid) : pagemap_(Pagemap::open(pid)) {}
   TrackerKind kind() const override { return TrackerKind::hash; }
+  const Pagemap& pagemap() const override { return pagemap_; }
   bool needs_stop() const override { return false; }
   bool compares_content() const override { return true; }
   void begin_pass(std::span<const MemoryVma> vmas) override { static_cast<void>(vmas); }
@@ -30,6 +31,7 @@ class SoftDirtyTracker final : public Tracker {
  public:
   explicit SoftDirtyTracker(pid_t pid) : pagemap_(Pagemap::open(pid)) {}
   TrackerKind kind() const override { return TrackerKind::soft_dirty; }
+  const Pagemap& pagemap() const override { return pagemap_; }
   bool needs_stop() const override { return true; }
   bool compares_content() const override { return false; }
   void begin_pass(std::span<const MemoryVma> vmas) override { static_cast<void>(vmas); }

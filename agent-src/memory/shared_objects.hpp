@@ -80,8 +80,12 @@ class SharedObjects {
   };
 
   void find(std::span<const MappedSpace> spaces);
-  bool scan(Object& object, const std::vector<PageRange>& extents, bool frozen, std::vector<PageRange>& dirty);
-  std::vector<PageRange> plan(Object& object, const std::vector<PageRange>& extents, bool frozen);
+  // The offsets of all its pages.
+  static std::vector<PageRange> extents(const Object& object);
+  // Those of `present` that some mapping does not know to be unwritten; false when one cannot tell.
+  static bool scan(const Object& object, const std::vector<PageRange>& present, bool frozen,
+                   std::vector<PageRange>& dirty);
+  static std::vector<PageRange> plan(Object& object, const std::vector<PageRange>& present, bool frozen);
 
   static SendOutcome send(ObjectId id, Object& object, const std::vector<PageRange>& ranges, PageSink& sink);
 

@@ -33,6 +33,8 @@ class Tracker {
  public:
   virtual ~Tracker() = default;
   virtual TrackerKind kind() const = 0;
+  // Of the tracked address space.
+  virtual const Pagemap& pagemap() const = 0;
   // Passes must be made while the victim is stopped.
   virtual bool needs_stop() const = 0;
   // Lists candidates only: the sender must compare content with what it sent last.

@@ -11,6 +11,7 @@ class WpAsyncTracker final : public Tracker {
  public:
   WpAsyncTracker(pid_t pid, WriteProtectFd fd);
   TrackerKind kind() const override { return TrackerKind::wp_async; }
+  const Pagemap& pagemap() const override { return pagemap_; }
   bool needs_stop() const override { return false; }
   bool compares_content() const override { return false; }
   void begin_pass(std::span<const MemoryVma> vmas) override;
