@@ -12,6 +12,7 @@ the IPC namespace and /sys/fs/cgroup are shared. Everything ends with `close()`,
 """
 import json
 import os
+import re
 import select
 import shutil
 import signal
@@ -167,7 +168,7 @@ class Host:
     def receive(self):
         if not select.select([self.sock], [], [], 30)[0]:
             raise Timeout(f"{self.name}: its init does not answer")
-        message, fds, _, _ = socket.recv_fds(self.sock, 1 << 20, 32)
+        message, fds, _, _ = socket.recv_fds(self.sock, 1 << 20, 32, socket.MSG_CMSG_CLOEXEC)
         if not message:
             raise AssertionError(f"{self.name}: its init has gone")
         return json.loads(message), fds
@@ -489,6 +490,9 @@ def state_of(process):
                 lines.append(f"thread {task}: {line}")
     for fd in sorted(os.listdir(process.proc("fd")), key=int):
         info = read_text(process.proc(f"fdinfo/{fd}"), "").replace("\n", " ")
+        info = re.sub(r"it_value: \([^)]*\)", "", info)
+        if re.search(r"flags:\t\d*2\d{3}\b", info):  # O_APPEND: the program is writing
+            info = re.sub(r"pos:\t\d+", "", info)
         lines.append(f"fd {fd}: {readlink_or_none(process.proc(f'fd/{fd}'))} {info}")
     for name in ("cgroup", "limits", "timers", "oom_score_adj", "coredump_filter"):
         lines += [f"{name}: {line}" for line in read_text(process.proc(name), "").splitlines()]

@@ -114,7 +114,7 @@ class Init:
                 self.reap()
             if self.sock not in ready:
                 continue
-            message, fds, _, _ = socket.recv_fds(self.sock, 1 << 20, 32)
+            message, fds, _, _ = socket.recv_fds(self.sock, 1 << 20, 32, socket.MSG_CMSG_CLOEXEC)
             if not message:
                 return
             reply_fds = []

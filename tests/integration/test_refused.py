@@ -1,0 +1,109 @@
+"""What this version cannot move is refused by name before anything is touched: exit code 3."""
+import os
+
+import crxtest
+from crxtest import read_text, state_of, until
+
+PYTHON = "/usr/bin/python3"
+HOLD = "\nimport sys, time\nprint('ready', flush=True)\nwhile True: time.sleep(0.05)\n"
+
+
+class Refused(crxtest.RingTest):
+    HOSTS = 2
+
+    def refuse(self, program, *words, argv=None, ready=True, **options):
+        log = self.ring.path(f"{self.id()}.log")
+        process = self.ring[0].spawn(argv or [PYTHON, "-c", program + HOLD], stdout=log, **options)
+        try:
+            if ready:
+                until(lambda: read_text(log, "") or not process.alive(), "ready")
+                self.assertEqual(read_text(log), "ready\n")
+            before = state_of(process)
+            result = self.ring[0].migrate(process, self.ring[1])
+            self.assertEqual(result.exit, 3, f"{result}")
+            for word in words:
+                self.assertIn(word.lower(), result.stderr.lower(), f"{result}")
+            self.assertEqual(result.last.get("event"), "failed", f"{result}")
+            self.assertTrue(process.alive(), f"{result}")
+            self.assertEqual(state_of(process), before, f"{result}")
+        finally:
+            for pid in self.ring[0].children(process.pid):
+                child = self.ring[0].find(pid)
+                if child:
+                    child.kill()
+            process.kill()
+
+    def test_tcp_socket(self):
+        self.refuse("import socket; s = socket.create_server(('127.0.0.1', 0))", "socket")
+
+    def test_unix_socket(self):
+        self.refuse("import socket; s = socket.socketpair()", "socket")
+
+    def test_netlink_socket(self):
+        self.refuse("import socket; s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)", "socket")
+
+    def test_child_process(self):
+        self.refuse("import os, time\nif os.fork() == 0:\n    while True: time.sleep(1)", "child")
+
+    def test_terminal(self):
+        self.refuse("import os; ends = os.openpty()", "tty")
+
+    def test_pipe_to_another_process(self):
+        reader, writer = os.pipe()
+        try:
+            self.refuse("", "pipe", fds={5: writer})
+        finally:
+            os.close(reader)
+            os.close(writer)
+
+    def test_foreign_tracer(self):
+        log = self.ring.path("traced.log")
+        tracer = self.ring[0].spawn([PYTHON, "-c", f"""
+import ctypes, os, time
+libc = ctypes.CDLL(None)
+pid = os.fork()
+if pid == 0:
+    os.setsid()
+    while True: time.sleep(0.05)
+assert libc.ptrace(0x4206, pid, None, None) == 0
+print(pid, flush=True)
+while True: time.sleep(1)
+"""], stdout=log)
+        try:
+            pid = int(until(lambda: read_text(log, ""), "the tracer"))
+            process = self.ring[0].find(pid)
+            result = self.ring[0].migrate(process, self.ring[1])
+            self.assertEqual(result.exit, 3, f"{result}")
+            self.assertIn("trac", result.stderr)
+            self.assertTrue(process.alive())
+            process.kill()
+        finally:
+            tracer.kill()
+
+    def test_io_uring(self):
+        self.refuse("import ctypes; fd = ctypes.CDLL(None).syscall(425, 4, (ctypes.c_char * 120)()); assert fd > 0",
+                    "io_uring")
+
+    def test_userfaultfd(self):
+        self.refuse("import ctypes; fd = ctypes.CDLL(None).syscall(323, 1); assert fd > 0", "userfaultfd")
+
+    def test_seccomp_listener(self):
+        self.refuse("""
+import ctypes, struct
+libc = ctypes.CDLL(None)
+code = (ctypes.c_char * 8).from_buffer_copy(struct.pack('HBBI', 6, 0, 0, 0x7fff0000))
+class Program(ctypes.Structure):
+    _fields_ = [('length', ctypes.c_ushort), ('code', ctypes.c_void_p)]
+program = Program(1, ctypes.addressof(code))
+libc.prctl(38, 1, 0, 0, 0)
+fd = libc.syscall(317, 1, 8, ctypes.byref(program))
+assert fd > 0
+""", "seccomp")
+
+    def test_kernel_thread_or_init(self):
+        result = self.ring[0].migrate(1, self.ring[1])
+        self.assertEqual(result.exit, 3, f"{result}")
+
+
+if __name__ == "__main__":
+    crxtest.main()
