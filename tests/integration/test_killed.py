@@ -1,4 +1,7 @@
 """Either agent ends by SIGKILL at each stage of a move: the program never runs twice, and never is lost."""
+import random
+import select
+
 import crxtest
 from crxtest import Stages
 from failing import FailureTest
@@ -52,6 +55,48 @@ class Killed(FailureTest):
         stages.go_on(stage)
         context = f"source killed at {stage}\n{self.target.agent_tail()}"
         return self.check(process, context)
+
+    # Not only between the steps: in the middle of whatever is being done, remote batches included.
+
+    def anywhere(self, seed, end):
+        """Many moves, each ended by `end` after a random part of the time that a whole move takes."""
+        dice = random.Random(seed)
+        process = self.start()
+        tool = self.source.start_migrate(process, self.target)
+        began = crxtest.time.monotonic()
+        result = self.source.finish_migrate(tool)
+        whole = crxtest.time.monotonic() - began
+        self.assertEqual(result.exit, 0, f"{result}\n{self.target.agent_tail()}")
+        self.check_finish(f"{result}")
+        outcomes = {}
+        for turn in range(100 if crxtest.FULL else 15):
+            if not self.target.agent or not self.target.agent.alive():
+                self.target.restart_agent()
+            process = self.start()
+            after = dice.uniform(0, whole * 1.1)
+            tool = self.source.start_migrate(process, self.target)
+            select.select([tool.pidfd], [], [], after)  # the length of the wait is what is being tried
+            context = f"turn {turn} of seed {seed}, after {after * 1000:.1f} of {whole * 1000:.1f} ms"
+            where = end(process, tool, context)
+            outcomes[where] = outcomes.get(where, 0) + 1
+            self.end_everywhere(process.pid)
+        print(f"{outcomes} ", end="", flush=True)
+
+    def test_source_anywhere(self):
+        def end(process, tool, context):
+            tool.kill()
+            tool.wait_end(10)
+            return self.check(process, f"source killed, {context}\n{self.target.agent_tail()}")
+        self.anywhere(1, end)
+
+    def test_destination_anywhere(self):
+        def end(process, tool, context):
+            self.target.kill_agent()
+            result = self.source.finish_migrate(tool)
+            context = f"destination killed, {context}: {result}\n{self.target.agent_tail()}"
+            self.assertIn(result.exit, (0, 1, 3, 4), context)
+            return self.check(process, context, result.exit if result.exit in (1, 3) else None)
+        self.anywhere(2, end)
 
 
 def add_tests():
