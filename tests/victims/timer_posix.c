@@ -44,6 +44,10 @@ int main(int argc, char** argv) {
   victim_start(argc, argv);
   struct sigaction action = {.sa_sigaction = on_timer, .sa_flags = SA_SIGINFO | SA_RESTART};
   for (int i = 0; i < 5; i++) sigaction(SIGRTMIN + i, &action, NULL);
+  sigset_t hold;
+  sigemptyset(&hold);
+  sigaddset(&hold, SIGRTMIN + 2);
+  pthread_sigmask(SIG_BLOCK, &hold, NULL);
   pthread_t thread = start_thread(body, NULL);
   wait_change(&armed, 0);
   int gap = make(CLOCK_MONOTONIC, SIGEV_NONE, 0, 0, 0);
@@ -55,11 +59,7 @@ int main(int argc, char** argv) {
   int blocked = make(CLOCK_MONOTONIC, SIGEV_SIGNAL, SIGRTMIN + 2, 777, 0);
   MUST((int)syscall(SYS_timer_delete, gap));
   MUST((int)syscall(SYS_timer_delete, gap2));
-  sigset_t hold;
-  sigemptyset(&hold);
-  sigaddset(&hold, SIGRTMIN + 2);
-  pthread_sigmask(SIG_BLOCK, &hold, NULL);
-  pthread_kill(thread, 0);
+  set(blocked, 10, 10);
   set(plain, 20, 20);
   set(directed, 30, 30);
   set(silent, 100000, 0);
@@ -90,6 +90,14 @@ int main(int argc, char** argv) {
   CHECK(got[3].count == 1 && got[3].value == 9, "a timer armed after the move");
   go = 1;
   pthread_join(thread, NULL);
-  (void)blocked;
+  siginfo_t info;
+  struct timespec second = {1, 0};
+  for (int i = 0; i < 3; i++) {
+    CHECK(sigtimedwait(&hold, &info, &second) == SIGRTMIN + 2, "the blocked timer's signal: %s",
+          strerror(errno));
+    CHECK(info.si_code == SI_TIMER && info.si_value.sival_int == 777 && info.si_timerid == blocked,
+          "siginfo %d of the blocked timer: code %d value %d timer %d", i, info.si_code,
+          info.si_value.sival_int, info.si_timerid);
+  }
   return victim_end();
 }
