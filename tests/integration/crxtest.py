@@ -374,13 +374,28 @@ def remove_cgroups(top):
     until(gone, f"empty cgroups below {top}", 20)
 
 
+def sweep():
+    """Removes what tests left that were killed themselves."""
+    for folder in ([CGROUP2] if CGROUP2 else []) + [tempfile.gettempdir()]:
+        for name in os.listdir(folder):
+            owner = name.split("-")[1] if name.startswith("crxtest-") and name.count("-") > 1 else ""
+            if not owner.isdigit() or os.path.exists(f"/proc/{owner}"):
+                continue
+            if folder == CGROUP2:
+                thaw_all(f"{folder}/{name}")
+                remove_cgroups(f"{folder}/{name}")
+            elif os.environ.get("CRX_KEEP") != "1":
+                shutil.rmtree(f"{folder}/{name}", ignore_errors=True)
+
+
 class Ring:
     """`count` hosts on one bridge. The second one has other uptimes than the rest."""
 
     OFFSETS = ((0, 0), (500_000, 700_000), (1_000, 2_000))
 
-    def __init__(self, count, hosts_file=True):
-        self.dir = tempfile.mkdtemp(prefix="crxtest-")
+    def __init__(self, count):
+        sweep()
+        self.dir = tempfile.mkdtemp(prefix=f"crxtest-{os.getpid()}-")
         os.chmod(self.dir, 0o755)
         self.hosts = []
         self.switch = None
