@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "common/base/clock.hpp"
+#include "common/base/log.hpp"
 
 namespace crx {
 namespace {
@@ -94,12 +95,15 @@ class JsonEvents::Line {
 JsonEvents::JsonEvents(int fd, bool wait) : fd_(fd), wait_(wait), began_us_(monotonic_us()) {}
 
 JsonEvents::~JsonEvents() {
-  frozen_ = false;
-  if (held_) {  // the connection was lost before the program's end became known
+  try {
+    frozen_ = false;
     wait_ = false;
-    done(*std::exchange(held_, std::nullopt));
+    // The connection was lost before the program's end became known.
+    if (held_) done(*std::exchange(held_, std::nullopt));
+    flush();
+  } catch (const std::exception& error) {
+    log::warn("the last event could not be written: {}", error.what());
   }
-  flush();
 }
 
 void JsonEvents::put(const Line& line) {

@@ -65,6 +65,7 @@ pid_t start(const std::string& command, std::vector<std::string> env) {
   std::string text = command;
   const std::array<char*, 4> argv = {shell.data(), flag.data(), text.data(), nullptr};
   std::vector<char*> envp;
+  envp.reserve(env.size() + 1);
   for (std::string& entry : env) envp.push_back(entry.data());
   envp.push_back(nullptr);
   pid_t pid = 0;
