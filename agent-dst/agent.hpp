@@ -2,10 +2,13 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "agent-dst/engine.hpp"
 #include "common/base/log.hpp"
 #include "wire/connect.hpp"
 
@@ -30,5 +33,9 @@ struct AgentOptions {
 // others. Returns the exit code: with `once` that of the session's engine, else 0 after SIGTERM or SIGINT.
 // Throws Error when it cannot start: address in use, unreadable keys, store in use by another agent.
 int run_agent(const AgentOptions& options);
+
+// The same with another engine than run_engine (engine.hpp).
+using EngineMain = std::function<int(std::unique_ptr<wire::DestinationLink>, const EngineOptions&)>;
+int run_agent(const AgentOptions& options, const EngineMain& engine);
 
 }  // namespace crx

@@ -19,6 +19,11 @@
 #include "wire/frame.hpp"
 #include "wire/tls_context.hpp"
 
+#if defined(__GNUC__) && !defined(__clang__)
+// g++ 12 takes Asio's coroutine frames (aligned_alloc behind operator new) for a mismatch.
+#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
+#endif
+
 namespace crx::wire {
 
 // Errors are Error(peer) that name the peer. One coroutine may read while another writes; all on the socket's

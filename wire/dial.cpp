@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "common/base/error.hpp"
+#include "wire/failure.hpp"
 
 namespace crx::wire {
 namespace {
@@ -86,10 +87,15 @@ asio::awaitable<int64_t> measure_rtt(std::shared_ptr<Channel> channel) {
     co_await write_text(channel, frame_u64(FrameType::ping, static_cast<uint64_t>(i)));
     FrameHeader header{};
     const bool there = co_await read_frame_header(channel, header);
+    std::string payload;
+    if (there) payload = co_await read_payload(channel, header.length);
+    SessionMessage message;
+    if (there && header.type == FrameType::message && message.ParseFromString(payload) && message.has_failure()) {
+      throw to_error(message.failure(), channel->peer());
+    }
     if (!there || header.type != FrameType::pong) {
       throw Error(ErrorCode::peer, "greeting the destination", channel->peer() + " did not answer as a crx-agent does");
     }
-    co_await read_payload(channel, header.length);
     best_us = std::min(best_us, monotonic_us() - before_us);
   }
   co_return best_us;

@@ -69,6 +69,8 @@ std::size_t head_bytes(std::span<const std::byte> fixed) {
   return kBatchHeaderBytes + ranges * kRangeBytes;
 }
 
+std::size_t encoded_bytes_of(std::span<const std::byte> head) { return get_u32(head.data() + 16); }
+
 PageBatch parse_head(std::span<const std::byte> head, std::size_t payload_bytes) {
   if (head_bytes(head) != head.size()) broken("a batch header of the wrong size");
   PageBatch batch;

@@ -38,6 +38,8 @@ struct PageBatch {
 std::string encode_head(const PageBatch& batch);
 // The part of the head that has a fixed size says how long the whole head is; throws Error(peer).
 std::size_t head_bytes(std::span<const std::byte> fixed);
+// The encoded size a head claims; of a head that head_bytes() accepted.
+std::size_t encoded_bytes_of(std::span<const std::byte> head);
 // Parses a whole head. payload_bytes: the frame's length, which must fit. Throws Error(peer) on anything that is not
 // as encode_head makes it: unaligned, empty, overlapping or unordered ranges, too many pages, sizes that do not agree.
 PageBatch parse_head(std::span<const std::byte> head, std::size_t payload_bytes);

@@ -1,0 +1,312 @@
+#include "agent-dst/front/front.hpp"
+
+#include <fmt/format.h>
+#include <sys/prctl.h>
+
+#include <algorithm>
+#include <asio/co_spawn.hpp>
+#include <asio/io_context.hpp>
+#include <asio/redirect_error.hpp>
+#include <asio/use_awaitable.hpp>
+#include <csignal>
+#include <map>
+
+#include "agent-dst/front/sandbox.hpp"
+#include "agent-dst/front/session.hpp"
+#include "agent-dst/front/supervisor_port.hpp"
+#include "common/base/journal.hpp"
+#include "common/base/scope_exit.hpp"
+#include "common/base/log.hpp"
+#include "wire/failure.hpp"
+#include "wire/limits.hpp"
+
+namespace crx::front {
+namespace {
+
+using asio::ip::tcp;
+using wire::Channel;
+using wire::FrameHeader;
+using wire::FrameType;
+using wire::SessionMessage;
+
+constexpr int kMaxStrangers = 64;         // connections that have not said what they want
+constexpr int64_t kStrangerMs = 10'000;   // how long they may take for it
+constexpr int64_t kGoodbyeMs = 2'000;
+
+class Front {
+ public:
+  Front(asio::io_context& io, FrontOptions& options, std::shared_ptr<const wire::TlsContext> tls);
+  void start();
+
+ private:
+  asio::awaitable<void> accept_all();
+  asio::awaitable<void> serve(tcp::socket socket);
+  asio::awaitable<void> greet(std::shared_ptr<Channel> channel);
+  asio::awaitable<void> answer_query(std::shared_ptr<Channel> channel, std::string session);
+  asio::awaitable<void> serve_session(std::shared_ptr<Channel> channel, SessionMessage hello, std::string payload);
+  asio::awaitable<void> serve_data(std::shared_ptr<Channel> channel, std::string payload);
+  void check_hello(const wire::Hello& hello) const;
+  void check_allowed(const wire::PeerIdentity& who) const;
+  void on_news(const ipc::SupervisorNotice& notice);
+  void known(const std::shared_ptr<Channel>& channel);
+  void stop_if_idle();
+
+  asio::io_context& io_;
+  std::shared_ptr<const wire::TlsContext> tls_;
+  std::vector<std::string> allow_;
+  tcp::acceptor acceptor_;
+  SupervisorPort supervisor_;
+  asio::steady_timer fewer_strangers_;  // never expires: cancelled when one is known or gone
+  int strangers_ = 0;
+  bool stopping_ = false;
+  std::map<std::string, std::shared_ptr<Session>> sessions_;
+};
+
+tcp::acceptor adopt_listener(asio::io_context& io, Fd fd) {
+  sockaddr_storage address{};
+  socklen_t length = sizeof address;
+  if (::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&address), &length) != 0) {
+    throw_errno("starting the front", "the listening socket");
+  }
+  return {io, address.ss_family == AF_INET6 ? tcp::v6() : tcp::v4(), fd.release()};
+}
+
+Front::Front(asio::io_context& io, FrontOptions& options, std::shared_ptr<const wire::TlsContext> tls)
+    : io_(io),
+      tls_(std::move(tls)),
+      allow_(options.allow),
+      acceptor_(adopt_listener(io, std::move(options.listener))),
+      supervisor_(io.get_executor(), std::move(options.supervisor)),
+      fewer_strangers_(io, asio::steady_timer::time_point::max()) {}
+
+void Front::start() {
+  asio::co_spawn(io_, supervisor_.listen([this](const ipc::SupervisorNotice& notice) { on_news(notice); }),
+                 [this](std::exception_ptr) { io_.stop(); });  // without a supervisor there is nothing to do
+  asio::co_spawn(io_, accept_all(), [](std::exception_ptr thrown) {
+    if (thrown) log::error("crx-agent no longer accepts connections");
+  });
+  ipc::FrontNotice ready;
+  ready.kind = ipc::FrontNotice::Kind::ready;
+  supervisor_.tell(ready);
+}
+
+asio::awaitable<void> Front::accept_all() {
+  while (!stopping_) {
+    asio::error_code ec;
+    if (strangers_ >= kMaxStrangers) {
+      co_await fewer_strangers_.async_wait(asio::redirect_error(asio::use_awaitable, ec));
+      continue;
+    }
+    tcp::socket socket(io_);
+    co_await acceptor_.async_accept(socket, asio::redirect_error(asio::use_awaitable, ec));
+    if (stopping_) co_return;
+    if (ec) {
+      // Out of descriptors or the peer went away again: give the others time to finish.
+      log::warn("accepting a connection: {}", ec.message());
+      asio::steady_timer pause(io_, std::chrono::milliseconds(100));
+      co_await pause.async_wait(asio::redirect_error(asio::use_awaitable, ec));
+      continue;
+    }
+    ++strangers_;
+    asio::co_spawn(io_, serve(std::move(socket)), [](std::exception_ptr thrown) {
+      if (thrown) log::error("serving a connection failed");
+    });
+  }
+}
+
+// From here on the connection no longer counts as a stranger's.
+void Front::known(const std::shared_ptr<Channel>& channel) {
+  channel->set_hard_deadline(Deadline::never());
+}
+
+asio::awaitable<void> Front::serve(tcp::socket socket) {
+  asio::error_code ec;
+  const auto remote = socket.remote_endpoint(ec);
+  const std::string peer = ec ? "a peer" : fmt::format("{}:{}", remote.address().to_string(), remote.port());
+  auto channel = std::make_shared<Channel>(std::move(socket), tls_, peer);
+  channel->set_hard_deadline(Deadline::in_ms(kStrangerMs));
+  std::optional<Error> failed;
+  try {
+    co_await greet(channel);
+  } catch (const Error& error) {
+    failed = error;
+  } catch (const std::exception& error) {
+    failed = Error(ErrorCode::bug, "serving a connection", error.what());
+  }
+  if (failed) {
+    log::warn("{}: {}", peer, failed->what());
+    channel->set_hard_deadline(Deadline::in_ms(kGoodbyeMs));
+    channel->try_write(wire::frame(FrameType::message, wire::failure_message(*failed).SerializeAsString()));
+    co_await channel->shutdown();
+  }
+  channel->close();
+}
+
+asio::awaitable<void> Front::greet(std::shared_ptr<Channel> channel) {
+  bool counted = true;
+  const auto uncount = [this, &counted] {
+    if (counted) {
+      --strangers_;
+      fewer_strangers_.cancel();
+    }
+    counted = false;
+  };
+  const ScopeExit leave(uncount);
+  co_await channel->handshake();
+  const wire::PeerIdentity who = channel->identity();
+  check_allowed(who);
+  FrameHeader header{};
+  bool there = co_await wire::read_frame_header(channel, header);
+  for (; there && header.type == FrameType::ping; there = co_await wire::read_frame_header(channel, header)) {
+    std::string token = co_await wire::read_payload(channel, header.length);
+    std::string pong = wire::frame(FrameType::pong, token);
+    co_await wire::write_text(channel, std::move(pong));
+  }
+  if (!there) co_return;
+  if (header.length > wire::kMaxFirstMessageBytes) {
+    throw Error(ErrorCode::peer, "following the protocol", "the first message is too long");
+  }
+  std::string payload = co_await wire::read_payload(channel, header.length);
+  uncount();
+  known(channel);
+  if (header.type == FrameType::join) {
+    co_await serve_data(channel, std::move(payload));
+    co_return;
+  }
+  SessionMessage message;
+  if (header.type != FrameType::message || !message.ParseFromString(payload) ||
+      !(message.has_hello() || message.has_query())) {
+    throw Error(ErrorCode::peer, "following the protocol", "a connection starts with Hello, Query or Join");
+  }
+  check_limits(message);
+  if (message.has_query()) {
+    std::string session = message.query().session();
+    co_await answer_query(channel, std::move(session));
+  } else {
+    co_await serve_session(channel, std::move(message), std::move(payload));
+  }
+}
+
+void Front::check_allowed(const wire::PeerIdentity& who) const {
+  if (allow_.empty()) return;
+  for (const std::string& name : who.names) {
+    if (std::find(allow_.begin(), allow_.end(), name) != allow_.end()) return;
+  }
+  throw Error(ErrorCode::refused, "authenticating", fmt::format("{} is not allowed to move processes here", who.name))
+      .with_hint("add it to the agent's --allow");
+}
+
+void Front::check_hello(const wire::Hello& hello) const {
+  if (hello.protocol() != wire::kProtocolVersion) {
+    throw Error(ErrorCode::unsupported, "greeting",
+                fmt::format("the source speaks protocol {}, this agent {}", hello.protocol(), wire::kProtocolVersion))
+        .with_hint("install the same version of crx on both hosts");
+  }
+  if (!is_session_id(hello.session()) || hello.streams() < 1 || hello.streams() > wire::kMaxStreams) {
+    throw Error(ErrorCode::peer, "greeting", "the session id or the number of streams is not valid");
+  }
+  if (stopping_) throw Error(ErrorCode::refused, "greeting", "this agent is being stopped");
+}
+
+asio::awaitable<void> Front::answer_query(std::shared_ptr<Channel> channel, std::string session) {
+  if (!is_session_id(session)) throw Error(ErrorCode::peer, "answering a query", "the session id is not valid");
+  ipc::FrontNotice question;
+  question.kind = ipc::FrontNotice::Kind::query;
+  question.session.set(session);
+  const SupervisorPort::Answer answer = co_await supervisor_.ask(question);
+  if (answer.notice.kind != ipc::SupervisorNotice::Kind::state) {
+    throw Error(ErrorCode::kernel, "answering a query", answer.notice.text.get());
+  }
+  SessionMessage reply;
+  reply.mutable_session_state()->set_session(session);
+  reply.mutable_session_state()->set_state(answer.notice.state.get());
+  reply.mutable_session_state()->set_detail(answer.notice.text.get());
+  channel->set_hard_deadline(Deadline::in_ms(kStrangerMs));
+  std::string text = wire::frame(FrameType::message, reply.SerializeAsString());
+  co_await wire::write_text(channel, std::move(text));
+  co_await channel->shutdown();
+}
+
+asio::awaitable<void> Front::serve_session(std::shared_ptr<Channel> channel, SessionMessage hello, std::string payload) {
+  check_hello(hello.hello());
+  const std::string id = hello.hello().session();
+  if (sessions_.count(id) != 0) throw Error(ErrorCode::refused, "greeting", "this session is open already");
+  ipc::FrontNotice wanted;
+  wanted.kind = ipc::FrontNotice::Kind::want_engine;
+  wanted.session.set(id);
+  wanted.wait = hello.hello().wait() ? 1 : 0;
+  const wire::PeerIdentity who = channel->identity();
+  wanted.peer.set(fmt::format("{} ({})", who.name, channel->peer()));
+  SupervisorPort::Answer answer = co_await supervisor_.ask(wanted);
+  if (answer.notice.kind != ipc::SupervisorNotice::Kind::engine || answer.fds.size() != 2) {
+    throw Error(ErrorCode::refused, "starting an engine", answer.notice.text.get()).with_hint(answer.notice.hint.get());
+  }
+  auto engine = std::make_unique<EnginePort>(io_.get_executor(), std::move(answer.fds[0]), std::move(answer.fds[1]));
+  auto session =
+      std::make_shared<Session>(id, hello.hello().streams(), hello.hello().wait(), channel, std::move(engine));
+  sessions_[id] = session;
+  log::info("session {} of {} ({})", id, who.name, channel->peer());
+  co_await session->run(std::move(payload));
+  sessions_.erase(id);
+  ipc::FrontNotice closed;
+  closed.kind = ipc::FrontNotice::Kind::session_closed;
+  closed.session.set(id);
+  supervisor_.tell(closed);
+  stop_if_idle();
+}
+
+asio::awaitable<void> Front::serve_data(std::shared_ptr<Channel> channel, std::string payload) {
+  const wire::Join join = wire::parse_join(payload);
+  const auto found = sessions_.find(join.session);
+  const wire::PeerIdentity who = channel->identity();
+  if (found == sessions_.end() || found->second->fingerprint() != who.fingerprint) {
+    throw Error(ErrorCode::peer, "joining a data connection", "there is no such session");
+  }
+  const std::shared_ptr<Session> session = found->second;
+  co_await session->run_data(channel, join.stream);
+}
+
+void Front::on_news(const ipc::SupervisorNotice& notice) {
+  using Kind = ipc::SupervisorNotice::Kind;
+  if (notice.kind == Kind::stop) {
+    stopping_ = true;
+    asio::error_code ignored;
+    acceptor_.close(ignored);
+    for (const auto& [id, session] : sessions_) session->stop();
+    stop_if_idle();
+    return;
+  }
+  const auto found = sessions_.find(notice.session.get());
+  if (found == sessions_.end()) return;
+  if (notice.kind == Kind::engine_exited) found->second->engine_exited(notice);
+  if (notice.kind == Kind::root_exited) found->second->root_exited(notice.status);
+}
+
+void Front::stop_if_idle() {
+  if (stopping_ && sessions_.empty()) io_.stop();
+}
+
+}  // namespace
+
+int run_front(FrontOptions options) {
+  const int supervisor = options.supervisor.get();
+  try {
+    ::signal(SIGPIPE, SIG_IGN);
+    const auto tls = std::make_shared<wire::TlsContext>(wire::TlsRole::server, options.tls_dir);
+    close_all_but({options.listener.get(), supervisor});
+    asio::io_context io(1);
+    enter_sandbox();
+    Front front(io, options, tls);
+    front.start();
+    io.run();
+    return 0;
+  } catch (const Error& error) {
+    ipc::FrontNotice failed;
+    failed.kind = ipc::FrontNotice::Kind::failed;
+    failed.text.set(error.what());
+    (void)ipc::send_packet(supervisor, std::as_bytes(std::span(&failed, 1)));
+    return 1;
+  }
+}
+
+}  // namespace crx::front

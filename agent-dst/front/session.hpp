@@ -1,0 +1,76 @@
+// One migration as the front sees it: connections in, checked messages and decoded pages out to the engine, in order.
+// Includes Asio: for .cpp files of the front only.
+#pragma once
+
+#include <asio/awaitable.hpp>
+#include <asio/steady_timer.hpp>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "agent-dst/front/engine_port.hpp"
+#include "agent-dst/ipc/supervisor_packets.hpp"
+#include "common/base/error.hpp"
+#include "wire/control_stream.hpp"
+#include "wire/page_codec.hpp"
+
+namespace crx::front {
+
+// All calls on the front's one thread. Order: every connection is read in its own order; what follows the n-th end
+// mark on any of them is held back until all have brought theirs, and a batch until the messages sent before it have
+// been delivered.
+class Session : public std::enable_shared_from_this<Session> {
+ public:
+  Session(std::string id, unsigned data_streams, bool wait_for_exit, std::shared_ptr<wire::Channel> control,
+          std::unique_ptr<EnginePort> engine);
+
+  // Serves the session from Hello on until everything is over; never throws.
+  asio::awaitable<void> run(std::string hello);
+  // Serves a data connection that has sent Join; until it or the session ends. Throws Error(peer).
+  asio::awaitable<void> run_data(std::shared_ptr<wire::Channel> channel, uint32_t stream);
+
+  // News from the supervisor.
+  void engine_exited(const ipc::SupervisorNotice& notice);
+  void root_exited(int wait_status);
+  // The agent is to stop: waiting for a root's exit ends.
+  void stop();
+
+  const std::string& id() const { return id_; }
+  // The certificate of the control connection; data connections must show the same.
+  const std::string& fingerprint() const { return fingerprint_; }
+
+ private:
+  asio::awaitable<void> read_control();
+  asio::awaitable<void> on_message(std::string payload);
+  asio::awaitable<void> read_engine();
+  asio::awaitable<void> finish();
+  asio::awaitable<void> read_batch(std::shared_ptr<wire::Channel> channel, uint32_t stream, std::size_t length,
+                                   wire::Decompressor& decompressor, std::vector<std::byte>& scratch);
+  asio::awaitable<uint32_t> take_slot();
+  asio::awaitable<void> reach_mark(uint32_t stream, uint32_t round);
+  asio::awaitable<void> changed();
+  void notify() { changed_.cancel(); }
+  void send(const wire::SessionMessage& message);
+  void explain_exit();
+  void lose(const std::string& reason);
+  void check_open() const;
+
+  std::string id_, fingerprint_;
+  bool wait_for_exit_;
+  std::shared_ptr<wire::ControlStream> control_;
+  std::unique_ptr<EnginePort> engine_;
+  asio::steady_timer changed_;           // never expires: cancelled when anything below changes
+  std::vector<uint32_t> marks_;          // end marks read, by stream; 0 is the control connection
+  std::vector<std::shared_ptr<wire::Channel>> data_;
+  uint32_t epoch_ = 0;                   // end marks delivered
+  uint32_t messages_ = 0;                // messages delivered
+  bool source_gone_ = false, engine_gone_ = false, stopping_ = false, writer_done_ = false;
+  bool prepared_ = false, go_ = false;   // seen from engine and from source
+  wire::SessionMessage::BodyCase last_sent_ = wire::SessionMessage::BODY_NOT_SET;
+  std::optional<ipc::SupervisorNotice> exit_;
+  std::optional<int> root_status_;
+};
+
+}  // namespace crx::front

@@ -1,0 +1,43 @@
+// The engine's end of its session: DestinationLink over the socket pair and the page ring.
+#pragma once
+
+#include <deque>
+#include <string>
+#include <vector>
+
+#include "agent-dst/ipc/page_ring.hpp"
+#include "agent-dst/ipc/session_packets.hpp"
+#include "common/base/fd.hpp"
+#include "wire/link.hpp"
+
+namespace crx::ipc {
+
+// What comes from the front is checked again: the front parses hostile bytes and may have been taken over, so what it
+// says is treated as coming from the peer.
+class EngineLink final : public wire::DestinationLink {
+ public:
+  // supervisor_fd: where the supervisor asks this engine to stop; not owned, outlives the link.
+  EngineLink(Fd front, Fd ring, int supervisor_fd);
+
+  void send(const wire::SessionMessage& message) override;
+  std::optional<wire::LinkEvent> receive(Deadline deadline) override;
+  void release(uint32_t slot) override;
+
+ private:
+  enum class Next { front, supervisor, timeout };
+  Next wait(Deadline deadline) const;
+  std::optional<wire::LinkEvent> on_packet(std::span<const std::byte> packet);
+  wire::LinkEvent on_pages(uint32_t slot, std::span<const std::byte> head) const;
+  bool send_piece(SessionHeader header, std::span<const std::byte> body);
+  void close(std::string reason);
+
+  Fd front_;
+  PageRing ring_;
+  int supervisor_fd_;
+  std::vector<std::byte> packet_;
+  std::string partial_;  // pieces of a message
+  bool closed_ = false;
+  std::string reason_;
+};
+
+}  // namespace crx::ipc

@@ -1,0 +1,32 @@
+// What the front and the engine of a session say to each other over their socket pair; page bytes stand in the slots
+// of a shared ring beside it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "agent-dst/ipc/packet.hpp"
+
+namespace crx::ipc {
+
+enum class SessionKind : uint8_t {
+  message = 1,  // both ways: a piece of a serialised SessionMessage
+  pages = 2,    // front -> engine: number = slot or kNoSlot; body = head of a raw batch (wire/page_codec.hpp)
+  round = 3,    // front -> engine: number = the round that ended
+  closed = 4,   // front -> engine: the source is gone; body = reason
+  release = 5,  // engine -> front: number = slot
+};
+
+struct SessionHeader {
+  SessionKind kind = SessionKind::message;
+  uint8_t more = 0;  // message: another piece follows
+  uint16_t reserved = 0;
+  uint32_t number = 0;
+};
+static_assert(sizeof(SessionHeader) == 8);
+
+inline constexpr std::size_t kMaxBody = kMaxPacketBytes - sizeof(SessionHeader);
+inline constexpr uint32_t kNoSlot = UINT32_MAX;
+inline constexpr uint32_t kSlots = 16;  // of kBatchBytes each
+
+}  // namespace crx::ipc

@@ -1,0 +1,107 @@
+#include "agent-dst/supervisor/children.hpp"
+
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+
+#include "agent-dst/engine.hpp"
+#include "agent-dst/front/front.hpp"
+#include "agent-dst/front/sandbox.hpp"
+#include "agent-dst/ipc/engine_link.hpp"
+#include "agent-dst/ipc/packet.hpp"
+#include "agent-dst/ipc/page_ring.hpp"
+#include "agent-dst/ipc/supervisor_packets.hpp"
+#include "common/base/error.hpp"
+#include "common/base/log.hpp"
+
+namespace crx::supervisor {
+namespace {
+
+pid_t fork_checked(const char* what) {
+  const pid_t pid = ::fork();
+  if (pid < 0) throw_errno("starting a process of crx-agent", what);
+  return pid;
+}
+
+// Signals as a fresh process has them.
+void reset_signals(const sigset_t& mask) {
+  for (const int sig : {SIGTERM, SIGINT, SIGCHLD, SIGHUP, SIGPIPE}) (void)::signal(sig, SIG_DFL);
+  (void)::sigprocmask(SIG_SETMASK, &mask, nullptr);
+}
+
+// Runs a child's whole life; destructors of the parent's objects are not for it.
+template <typename Body>
+[[noreturn]] void live(const char* name, const AgentOptions& options, const sigset_t& mask, Body body) {
+  int code = 1;
+  try {
+    reset_signals(mask);
+    (void)::prctl(PR_SET_NAME, name, 0, 0, 0);
+    log::setup(options.log_level, name);
+    code = body();
+  } catch (const std::exception& error) {
+    log::error("{}", error.what());
+  }
+  ::_exit(code);  // without flushing stdio: what is buffered is the parent's
+}
+
+int engine_body(const AgentOptions& options, const EngineMain& main, const SessionRequest& request, Fd notices,
+                Fd link, Fd ring) {
+  front::close_all_but({notices.get(), link.get(), ring.get()});
+  EngineOptions engine;
+  engine.session = request.session;
+  engine.peer = request.peer;
+  engine.store = options.store;
+  engine.hook = options.hook;
+  engine.allow_uid = options.allow_uid;
+  engine.max_memory = options.max_memory;
+  const int to_supervisor = notices.get();
+  engine.root_resumed = [to_supervisor](pid_t root) {
+    ipc::EngineNotice notice;
+    notice.kind = ipc::EngineNotice::Kind::root_resumed;
+    notice.pid = root;
+    (void)ipc::send_packet(to_supervisor, std::as_bytes(std::span(&notice, 1)));
+  };
+  return main(std::make_unique<ipc::EngineLink>(std::move(link), std::move(ring), to_supervisor), engine);
+}
+
+}  // namespace
+
+FrontChild fork_front(const AgentOptions& options, int listener, const sigset_t& mask) {
+  auto [ours, theirs] = ipc::make_pair();
+  FrontChild child;
+  child.pid = fork_checked("the front");
+  if (child.pid == 0) {
+    live("crx-front", options, mask, [&, &front_link = theirs] {
+      (void)::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+      front::FrontOptions front;
+      front.listener = duplicate(listener);
+      front.supervisor = std::move(front_link);
+      front.tls_dir = options.tls_dir;
+      front.allow = options.allow;
+      return front::run_front(std::move(front));
+    });
+  }
+  child.link = std::move(ours);
+  return child;
+}
+
+EngineChild fork_engine(const AgentOptions& options, const EngineMain& main, const SessionRequest& request,
+                        const sigset_t& mask) {
+  auto [notices_ours, notices_theirs] = ipc::make_pair();
+  auto [link_front, link_engine] = ipc::make_pair();
+  EngineChild child;
+  child.ring = ipc::make_ring();
+  child.pid = fork_checked("an engine");
+  if (child.pid == 0) {
+    live("crx-engine", options, mask, [&, &notices = notices_theirs, &link = link_engine] {
+      return engine_body(options, main, request, std::move(notices), std::move(link), std::move(child.ring));
+    });
+  }
+  child.notices = std::move(notices_ours);
+  child.front_link = std::move(link_front);
+  return child;
+}
+
+}  // namespace crx::supervisor

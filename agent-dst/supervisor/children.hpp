@@ -1,0 +1,38 @@
+// Forking the front and the engines.
+#pragma once
+
+#include <signal.h>
+#include <sys/types.h>
+
+#include <string>
+#include <vector>
+
+#include "agent-dst/agent.hpp"
+#include "common/base/fd.hpp"
+
+namespace crx::supervisor {
+
+// What a session was opened with.
+struct SessionRequest {
+  std::string session;
+  std::string peer;
+  bool wait = false;
+};
+
+struct FrontChild {
+  pid_t pid = -1;
+  Fd link;  // packets of ipc/supervisor_packets.hpp
+};
+
+struct EngineChild {
+  pid_t pid = -1;
+  Fd notices;           // EngineNotice both ways
+  Fd front_link, ring;  // for the front
+};
+
+// `mask`: the signal mask the children get. The children never return from these calls. Throws Error.
+FrontChild fork_front(const AgentOptions& options, int listener, const sigset_t& mask);
+EngineChild fork_engine(const AgentOptions& options, const EngineMain& main, const SessionRequest& request,
+                        const sigset_t& mask);
+
+}  // namespace crx::supervisor
