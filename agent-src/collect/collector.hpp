@@ -22,6 +22,8 @@ struct CollectOptions {
   uint64_t ghost_limit_bytes = 1 << 20;
   bool with_files = false;
   bool file_locks = true;
+  // The hosts have different kernels: files open for writing get a digest of their content in the images.
+  bool digest_written_files = false;
 };
 
 // Something that cannot move. One line for the user: "object: reason; remedy".

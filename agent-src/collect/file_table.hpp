@@ -6,8 +6,10 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "common/image/files.pb.h"
@@ -39,12 +41,16 @@ class FileTable {
     std::string path;
   };
   const std::vector<Deleted>& deleted() const noexcept { return deleted_; }
+  // True the first time it is asked for this inode: who gets it writes the memfd_inode_entry.
+  bool first_memfd(uint64_t inode) { return memfds_.insert(inode).second; }
+  void add_deleted(Deleted file) { deleted_.push_back(std::move(file)); }
 
  private:
   using Key = std::tuple<dev_t, ino_t, std::string, uint32_t>;
   std::map<Key, uint32_t> by_path_;
   std::map<uint32_t, img::file_entry> entries_;
   std::vector<Deleted> deleted_;
+  std::set<uint64_t> memfds_;
   uint32_t last_id_ = 0;
 };
 

@@ -10,6 +10,11 @@ std::vector<CollectorPtr> make_collectors() {
   all.push_back(make_sigactions_collector());
   all.push_back(make_thread_state_collector());
   all.push_back(make_credentials_collector());
+  all.push_back(make_fs_collector());
+  all.push_back(make_descriptors_collector());
+  // These two write what all others put into the table of files.
+  all.push_back(make_ghost_files_collector());
+  all.push_back(make_files_collector());
   return all;
 }
 

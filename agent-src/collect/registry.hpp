@@ -16,5 +16,9 @@ CollectorPtr make_signals_collector();
 CollectorPtr make_sigactions_collector();
 CollectorPtr make_thread_state_collector();
 CollectorPtr make_credentials_collector();
+CollectorPtr make_fs_collector();
+CollectorPtr make_descriptors_collector();
+CollectorPtr make_ghost_files_collector();
+CollectorPtr make_files_collector();
 
 }  // namespace crx

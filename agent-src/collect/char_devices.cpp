@@ -1,0 +1,72 @@
+// Devices without state: null, zero, full, random, urandom. Opened again by their path.
+#include <fmt/format.h>
+#include <sys/sysmacros.h>
+
+#include "agent-src/collect/fd_kind.hpp"
+#include "agent-src/collect/file_name.hpp"
+
+namespace crx {
+namespace {
+
+constexpr unsigned kMemMajor = 1;
+
+bool is_stateless(dev_t device) {
+  if (::major(device) != kMemMajor) return false;
+  switch (::minor(device)) {
+    case 3: case 5: case 7: case 8: case 9: return true;  // null, zero, full, random, urandom
+    default: return false;
+  }
+}
+
+// Virtual consoles, serial lines, /dev/tty and friends, pseudo-terminals (Documentation/admin-guide/devices.txt).
+bool is_terminal(dev_t device) {
+  const unsigned number = ::major(device);
+  return number == 3 || number == 4 || (number == 5 && ::minor(device) != 3) || (number >= 136 && number <= 143) ||
+         number == 188 || number == 204;
+}
+
+class CharDevices final : public FdKind {
+ public:
+  const char* name() const override { return "character devices"; }
+  bool matches(const OpenFile& file) const override { return S_ISCHR(file.st.st_mode) && !file.path_only(); }
+
+  void inspect(const OpenFile& file, const std::vector<OpenFile>&, InspectContext& context) override {
+    if (const auto problem = problem_of(file)) {
+      context.refusals.push_back(refusal_of(file, problem->reason, problem->remedy));
+    }
+  }
+
+  void collect(OpenFile& file, FdContext&, img::file_entry& entry) override {
+    if (const auto problem = problem_of(file)) refuse(file, problem->reason, problem->remedy);
+    entry.set_type(img::REG);
+    img::reg_file_entry& reg = *entry.mutable_reg();
+    reg.set_id(file.id);
+    reg.set_flags(file.info.flags);
+    reg.set_pos(0);
+    *reg.mutable_fown() = read_file_owner(file);
+    reg.set_name(file.link);
+    reg.set_mode(file.st.st_mode);
+  }
+
+ private:
+  static std::optional<NameProblem> problem_of(const OpenFile& file) {
+    if (is_terminal(file.st.st_rdev)) {
+      return NameProblem{fmt::format("{} is a terminal, and terminals stay with their host", file.link),
+                         "start the program with its input and output redirected to files or /dev/null"};
+    }
+    if (!is_stateless(file.st.st_rdev)) {
+      return NameProblem{fmt::format("device {}:{} has state that cannot be moved", ::major(file.st.st_rdev),
+                                     ::minor(file.st.st_rdev)),
+                         "close it before moving the program"};
+    }
+    const FileName found = find_name(file.pid, file.link, file.st);
+    if (found.state == NameState::good) return std::nullopt;
+    return NameProblem{"its device file is gone or hidden", "restore the device file under this path"};
+  }
+};
+
+}  // namespace
+
+FdKindPtr make_char_devices() { return std::make_unique<CharDevices>(); }
+
+}  // namespace crx

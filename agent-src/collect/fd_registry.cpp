@@ -1,0 +1,36 @@
+// Every kind of descriptor, in the order of matching.
+#include "agent-src/collect/fd_kind.hpp"
+
+namespace crx {
+
+FdKindPtr make_memfds();
+FdKindPtr make_regular_files();
+FdKindPtr make_char_devices();
+FdKindPtr make_pipes();
+FdKindPtr make_fifos();
+FdKindPtr make_eventfds();
+FdKindPtr make_timerfds();
+FdKindPtr make_signalfds();
+FdKindPtr make_epolls();
+FdKindPtr make_inotifies();
+FdKindPtr make_pidfds();
+FdKindPtr make_unsupported_fds();
+
+std::vector<FdKindPtr> make_fd_kinds() {
+  std::vector<FdKindPtr> kinds;
+  kinds.push_back(make_memfds());
+  kinds.push_back(make_regular_files());
+  kinds.push_back(make_char_devices());
+  kinds.push_back(make_pipes());
+  kinds.push_back(make_fifos());
+  kinds.push_back(make_eventfds());
+  kinds.push_back(make_timerfds());
+  kinds.push_back(make_signalfds());
+  kinds.push_back(make_epolls());
+  kinds.push_back(make_inotifies());
+  kinds.push_back(make_pidfds());
+  kinds.push_back(make_unsupported_fds());
+  return kinds;
+}
+
+}  // namespace crx

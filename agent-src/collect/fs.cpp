@@ -1,0 +1,62 @@
+// Working directory, root directory and umask: fs-PID.img.
+#include <fcntl.h>
+
+#include "agent-src/collect/file_name.hpp"
+#include "agent-src/collect/file_table.hpp"
+#include "agent-src/collect/registry.hpp"
+#include "common/base/error.hpp"
+#include "common/image/files.pb.h"
+#include "common/image/magic.hpp"
+#include "common/proc/status.hpp"
+
+namespace crx {
+namespace {
+
+class Fs final : public Collector {
+ public:
+  const char* name() const override { return "fs"; }
+
+  void inspect(InspectContext& context) override {
+    for (const char* what : {"cwd", "root"}) {
+      const std::string link = context.proc + what;
+      struct stat st {};
+      if (::stat(link.c_str(), &st) != 0) throw_errno("looking at a directory", link);
+      const FileName found = find_name(context.pid, read_link(link), st);
+      if (found.state == NameState::good) continue;
+      context.refusals.push_back({"pid " + std::to_string(context.pid) + " " + what + " (" + found.path + ")",
+                                  reason_of(found.state), "start it in a directory that exists at both hosts"});
+    }
+  }
+
+  void collect(CollectContext& context, const BatchPlan&) override {
+    img::fs_entry fs;
+    fs.set_cwd_id(add(context, "cwd"));
+    fs.set_root_id(add(context, "root"));
+    const proc::Status status = proc::parse_status(read_file(context.task.proc() + "status"));
+    if (status.umask) fs.set_umask(*status.umask);
+    context.images.append(image_file::fs(static_cast<uint32_t>(context.task.pid())), fs);
+  }
+
+ private:
+  static std::string reason_of(NameState state) {
+    return state == NameState::hidden ? explain(state).reason : "the directory was removed";
+  }
+
+  static uint32_t add(CollectContext& context, const std::string& what) {
+    const std::string link = context.task.proc() + what;
+    struct stat st {};
+    if (::stat(link.c_str(), &st) != 0) throw_errno("looking at a directory", link);
+    const FileName found = find_name(context.task.pid(), read_link(link), st);
+    if (found.state != NameState::good) {
+      throw Error(ErrorCode::refused, "collecting the " + what, found.path + ": " + reason_of(found.state))
+          .with_pid(context.task.pid());
+    }
+    return context.files.add_path(link, found.path, false, O_RDONLY | O_DIRECTORY);
+  }
+};
+
+}  // namespace
+
+CollectorPtr make_fs_collector() { return std::make_unique<Fs>(); }
+
+}  // namespace crx

@@ -1,0 +1,22 @@
+// Deleted files that are still open or mapped: their content travels with the images.
+#pragma once
+
+#include <sys/stat.h>
+
+#include <optional>
+
+#include "agent-src/collect/file_name.hpp"
+#include "agent-src/collect/file_table.hpp"
+#include "common/image/image_io.hpp"
+
+namespace crx {
+
+// Why a deleted file cannot be carried along (a directory, over the limit of --ghost-limit); nothing if it can.
+std::optional<NameProblem> ghost_problem(const struct stat& st, uint64_t limit_bytes);
+
+// Writes ghost-file-*.img and remap-fpath.img for all deleted files of the table as they are now, each inode once.
+// Reads through descriptions of its own. Throws Error(refused) naming the file and --ghost-limit. For files that are mapped
+// it can be called before the freeze as well; the last set counts.
+void write_ghosts(const FileTable& files, uint64_t limit_bytes, ImageSink& images);
+
+}  // namespace crx

@@ -1,0 +1,85 @@
+#include "agent-src/collect/memfd.hpp"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <set>
+
+#include "agent-src/collect/fd_kind.hpp"
+#include "agent-src/memory/vma.hpp"
+#include "common/base/error.hpp"
+#include "common/image/image_io.hpp"
+#include "common/image/magic.hpp"
+
+#ifndef F_GET_SEALS
+#define F_GET_SEALS 1034
+#endif
+
+namespace crx {
+namespace {
+
+constexpr std::string_view kPrefix = "/memfd:";
+constexpr std::string_view kSuffix = " (deleted)";
+constexpr char kHugeReason[] = "a memfd in huge pages is not supported";
+constexpr char kHugeRemedy[] = "create it without MFD_HUGETLB";
+
+class Memfds final : public FdKind {
+ public:
+  const char* name() const override { return "memfd"; }
+  bool matches(const OpenFile& file) const override { return is_memfd(file.link, file.st) && !file.path_only(); }
+
+  void inspect(const OpenFile& file, const std::vector<OpenFile>&, InspectContext& context) override {
+    if (file.st.st_dev != shmem_device()) context.refusals.push_back(refusal_of(file, kHugeReason, kHugeRemedy));
+  }
+
+  void collect(OpenFile& file, FdContext& context, img::file_entry& entry) override {
+    if (file.st.st_dev != shmem_device()) refuse(file, kHugeReason, kHugeRemedy);
+    entry.set_type(img::MEMFD);
+    img::memfd_file_entry& memfd = *entry.mutable_memfd();
+    memfd.set_id(file.id);
+    memfd.set_flags(file.info.flags);
+    memfd.set_pos(static_cast<uint64_t>(std::max<int64_t>(file.info.pos, 0)));
+    *memfd.mutable_fown() = read_file_owner(file);
+    memfd.set_inode_id(static_cast<uint32_t>(file.st.st_ino));
+    if (context.task.files.first_memfd(file.st.st_ino)) {
+      context.task.images.append(image_file::kMemfdInode, describe_memfd(file.own.get(), file.link));
+    }
+  }
+};
+
+}  // namespace
+
+bool is_memfd(std::string_view link, const struct stat& st) {
+  return S_ISREG(st.st_mode) && link.starts_with(kPrefix) && link.ends_with(kSuffix) && st.st_nlink == 0;
+}
+
+img::memfd_inode_entry describe_memfd(int fd, std::string_view link) {
+  struct stat st {};
+  const int seals = ::fcntl(fd, F_GET_SEALS);
+  if (::fstat(fd, &st) != 0 || seals < 0) throw_errno("looking at a memfd", std::string(link));
+  if (st.st_ino > UINT32_MAX) throw Error(ErrorCode::unsupported, "looking at a memfd", "its inode number is over 32 bits");
+  img::memfd_inode_entry inode;
+  inode.set_name(std::string(link.substr(kPrefix.size(), link.size() - kPrefix.size() - kSuffix.size())));
+  inode.set_uid(st.st_uid);
+  inode.set_gid(st.st_gid);
+  inode.set_size(static_cast<uint64_t>(st.st_size));
+  inode.set_shmid(static_cast<uint32_t>(st.st_ino));
+  inode.set_seals(static_cast<uint32_t>(seals));
+  inode.set_inode_id(st.st_ino);
+  inode.set_mode(st.st_mode);
+  return inode;
+}
+
+std::vector<std::string> list_memfds(pid_t pid) {
+  std::vector<std::string> links;
+  std::set<ino_t> seen;
+  for (const OpenFile& file : list_open_files(pid)) {
+    if (is_memfd(file.link, file.st) && seen.insert(file.st.st_ino).second) links.push_back(file.proc_link());
+  }
+  return links;
+}
+
+FdKindPtr make_memfds() { return std::make_unique<Memfds>(); }
+
+}  // namespace crx

@@ -1,0 +1,93 @@
+#include "agent-src/collect/open_file.hpp"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+#include <map>
+#include <memory>
+
+#include "common/base/error.hpp"
+#include "common/kernel/kcmp.hpp"
+#include "common/kernel/pidfd.hpp"
+
+namespace crx {
+namespace {
+
+std::vector<int> list_numbers(pid_t pid) {
+  const std::string path = fmt::format("/proc/{}/fd", pid);
+  const std::unique_ptr<DIR, int (*)(DIR*)> dir(::opendir(path.c_str()), &::closedir);
+  if (!dir) throw_errno("listing descriptors", path, errno == ENOENT ? ESRCH : errno);
+  std::vector<int> numbers;
+  while (const dirent* entry = ::readdir(dir.get())) {
+    int number = 0;
+    const char* end = entry->d_name + std::strlen(entry->d_name);
+    if (std::from_chars(entry->d_name, end, number).ptr == end) numbers.push_back(number);
+  }
+  std::sort(numbers.begin(), numbers.end());
+  return numbers;
+}
+
+proc::Fdinfo read_fdinfo(pid_t pid, int number) {
+  return proc::parse_fdinfo(read_file(fmt::format("/proc/{}/fdinfo/{}", pid, number)));
+}
+
+// Fills link, st and info; throws Error with ENOENT when the number is gone.
+OpenFile look_at(pid_t pid, int number) {
+  OpenFile file;
+  file.pid = pid;
+  file.numbers.push_back({number, false});
+  file.info = read_fdinfo(pid, number);
+  file.numbers.front().cloexec = (file.info.flags & O_CLOEXEC) != 0;
+  file.info.flags &= ~static_cast<uint32_t>(O_CLOEXEC);
+  file.link = read_link(file.proc_link());
+  if (::stat(file.proc_link().c_str(), &file.st) != 0) throw_errno("looking at a descriptor", file.proc_link());
+  return file;
+}
+
+struct ByDescription {
+  bool operator()(const TaskFd& a, const TaskFd& b) const { return compare_files(a, b) == FileOrder::less; }
+};
+
+}  // namespace
+
+std::string OpenFile::proc_link() const { return fmt::format("/proc/{}/fd/{}", pid, fd()); }
+std::string OpenFile::label() const { return fmt::format("pid {} fd {} ({})", pid, fd(), link); }
+bool OpenFile::path_only() const { return (info.flags & O_PATH) != 0; }
+
+std::vector<OpenFile> list_open_files(pid_t pid) {
+  std::vector<OpenFile> files;
+  for (const int number : list_numbers(pid)) {
+    try {
+      files.push_back(look_at(pid, number));
+    } catch (const Error& error) {
+      // Closed since it was listed. Whether the process is there at all is found by the next listing.
+      if (error.err() != ENOENT && error.err() != ESRCH) throw;
+    }
+  }
+  return files;
+}
+
+std::vector<OpenFile> take_open_files(pid_t pid, int pidfd) {
+  std::vector<OpenFile> files;
+  std::map<TaskFd, std::size_t, ByDescription> known;
+  for (const int number : list_numbers(pid)) {
+    const auto [slot, is_new] = known.try_emplace(TaskFd{pid, number}, files.size());
+    if (!is_new) {
+      const proc::Fdinfo info = read_fdinfo(pid, number);
+      files[slot->second].numbers.push_back({number, (info.flags & O_CLOEXEC) != 0});
+      continue;
+    }
+    OpenFile file = look_at(pid, number);
+    file.own = try_get_fd(pidfd, number);
+    if (!file.own) throw_errno("duplicating a descriptor", file.label());
+    files.push_back(std::move(file));
+  }
+  return files;
+}
+
+}  // namespace crx

@@ -1,0 +1,65 @@
+// What is left: refused, by name.
+#include <fmt/format.h>
+#include <sys/sysmacros.h>
+
+#include <array>
+
+#include "agent-src/collect/fd_kind.hpp"
+#include "agent-src/collect/socket_names.hpp"
+
+namespace crx {
+namespace {
+
+struct Known {
+  std::string_view link;  // how the link starts
+  std::string_view what;
+};
+constexpr std::array<Known, 14> kKnown = {{
+    {"anon_inode:[io_uring]", "an io_uring, whose requests cannot be moved"},
+    {"anon_inode:[userfaultfd]", "a userfaultfd, which handles page faults of its own"},
+    {"anon_inode:[fanotify]", "a fanotify group"},
+    {"anon_inode:[perf_event]", "a performance counter"},
+    {"anon_inode:bpf", "a BPF object"},
+    {"anon_inode:seccomp notify", "a seccomp listener, which decides about system calls of others"},
+    {"anon_inode:kvm", "a virtual machine"},
+    {"anon_inode:[landlock", "a Landlock rule set"},
+    {"anon_inode:[fscontext]", "a filesystem being configured"},
+    {"anon_inode:sync_file", "a graphics fence"},
+    {"anon_inode:", "a kernel object"},
+    {"/secretmem", "secret memory, which only its owner can read"},
+    {"/dmabuf:", "a device's buffer"},
+    {"mnt:[", "a namespace"},
+}};
+
+std::string describe(const OpenFile& file) {
+  if (S_ISSOCK(file.st.st_mode)) return describe_socket(file.pid, file.st.st_ino);
+  if (S_ISBLK(file.st.st_mode)) {
+    return fmt::format("block device {}:{}", ::major(file.st.st_rdev), ::minor(file.st.st_rdev));
+  }
+  for (const Known& known : kKnown) {
+    if (std::string_view(file.link).starts_with(known.link)) return std::string(known.what);
+  }
+  if (!file.link.starts_with('/') && file.link.find(":[") != std::string::npos) return "a namespace";
+  return "a kind of file that crx does not know";
+}
+
+class UnsupportedFds final : public FdKind {
+ public:
+  const char* name() const override { return "unsupported descriptors"; }
+  bool matches(const OpenFile&) const override { return true; }
+
+  void inspect(const OpenFile& file, const std::vector<OpenFile>&, InspectContext& context) override {
+    context.refusals.push_back(refusal_of(file, reason(file), kRemedy));
+  }
+  void collect(OpenFile& file, FdContext&, img::file_entry&) override { refuse(file, reason(file), kRemedy); }
+
+ private:
+  static constexpr char kRemedy[] = "close it before moving the program";
+  static std::string reason(const OpenFile& file) { return "it is " + describe(file) + ", which cannot be moved"; }
+};
+
+}  // namespace
+
+FdKindPtr make_unsupported_fds() { return std::make_unique<UnsupportedFds>(); }
+
+}  // namespace crx
