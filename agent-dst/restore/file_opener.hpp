@@ -4,7 +4,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
-#include <map>
+#include <memory>
 #include <string>
 
 #include "common/base/fd.hpp"
@@ -25,5 +25,7 @@ class FileOpener {
   // of the entry, O_CREAT and O_TRUNC never.
   virtual Fd open(uint32_t id) = 0;
 };
+
+std::unique_ptr<FileOpener> make_file_opener();
 
 }  // namespace crx

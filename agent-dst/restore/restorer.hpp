@@ -35,6 +35,8 @@ struct RestoreContext {
 //   after_thread
 //   plan_last       what takes privileges away (securebits, capabilities, uids, seccomp, dumpable): the last calls of
 //                   every thread, in the order seccomp-independent first; made in all threads together
+//   finish          after every thread's last batch: what belongs to the process as a whole and what those calls undo
+//                   (dumpable); makes its own batches in the leader, sets things from outside
 //   commit          step 4 of the cutover: what only one may hold (file locks, final names). May fail the migration.
 // Every result is checked with RemoteBatch::check_all(); a call that may fail is added with RemoteBatch::add_optional.
 class Restorer {
@@ -47,6 +49,7 @@ class Restorer {
   virtual void plan_thread(RestoreContext&, std::size_t /*thread*/, RemoteBatch&) {}
   virtual void after_thread(RestoreContext&, std::size_t /*thread*/, const RemoteBatch&) {}
   virtual void plan_last(RestoreContext&, std::size_t /*thread*/, RemoteBatch&) {}
+  virtual void finish(RestoreContext&) {}
   virtual void commit(RestoreContext&) {}
 };
 

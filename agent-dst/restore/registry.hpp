@@ -1,0 +1,18 @@
+// The resource kinds at the destination, each in the file of its name (the same as in agent-src/collect). To add a
+// kind: its pair of files, a line here and one in registry.cpp.
+#pragma once
+
+#include <memory>
+
+#include "agent-dst/restore/restorer.hpp"
+
+namespace crx {
+
+using RestorerPtr = std::unique_ptr<Restorer>;
+
+RestorerPtr make_signals_restorer();
+RestorerPtr make_sigactions_restorer();
+RestorerPtr make_thread_state_restorer();
+RestorerPtr make_credentials_restorer();
+
+}  // namespace crx

@@ -1,0 +1,130 @@
+#include "agent-dst/restore/restore_task.hpp"
+
+#include <algorithm>
+
+#include "agent-dst/restore/load_registers.hpp"
+#include "common/base/clock.hpp"
+#include "common/base/error.hpp"
+#include "common/base/log.hpp"
+#include "common/image/inventory.pb.h"
+#include "common/image/magic.hpp"
+
+namespace crx {
+namespace {
+
+constexpr int64_t kBatchDeadlineMs = 30'000;
+constexpr std::size_t kThreadsAtOnce = 256;
+constexpr std::size_t kProcessCalls = 4096;
+constexpr std::size_t kThreadCalls = 32;
+constexpr std::size_t kLastCalls = 96;
+
+// What a thread needs calls for in any number: queued signals, and timers with their gaps.
+std::size_t queued_things(const img::core_entry& core) {
+  return static_cast<std::size_t>(core.thread_core().signals_p().signals_size() + core.tc().signals_s().signals_size() +
+                                  4 * core.tc().timers().posix_size());
+}
+
+}  // namespace
+
+void load_task_images(RestoreContext& context) {
+  const auto pid = static_cast<uint32_t>(context.pid);
+  for (const auto& node : context.images.read_all<img::pstree_entry>(image_file::kPstree)) {
+    if (node.pid() != pid) continue;
+    context.cores.push_back(context.images.read_one<img::core_entry>(image_file::core(pid)));
+    context.extra.add_threads()->set_tid(pid);
+    for (const uint32_t tid : node.threads()) {
+      if (tid == pid) continue;
+      context.cores.push_back(context.images.read_one<img::core_entry>(image_file::core(tid)));
+      context.extra.add_threads()->set_tid(tid);
+    }
+  }
+  if (context.cores.empty() || !context.cores.front().has_tc()) {
+    throw Error(ErrorCode::corrupt_image, "reading images", "there is no process " + std::to_string(pid));
+  }
+  for (const img::core_entry& core : context.cores) {
+    if (core.mtype() != img::core_entry::X86_64 || !core.has_thread_info() || !core.has_thread_core()) {
+      throw Error(ErrorCode::corrupt_image, "reading images", "a thread is not of this architecture").with_pid(context.pid);
+    }
+  }
+  auto extra = context.images.try_read_one<img::crx_task_entry>(image_file::crx_task(pid));
+  if (!extra) {
+    context.extra.set_pid(pid);
+    return;
+  }
+  if (extra->threads_size() != context.extra.threads_size()) {
+    throw Error(ErrorCode::corrupt_image, "reading images", "crx-task and pstree differ in threads").with_pid(context.pid);
+  }
+  for (int i = 0; i < extra->threads_size(); ++i) {
+    if (extra->threads(i).tid() != context.extra.threads(i).tid()) {
+      throw Error(ErrorCode::corrupt_image, "reading images", "crx-task and pstree differ in threads").with_pid(context.pid);
+    }
+  }
+  context.extra = std::move(*extra);
+}
+
+TaskRestore::TaskRestore(RestoreContext& context) : context_(context), kinds_(make_restorers()) {}
+TaskRestore::~TaskRestore() = default;
+
+void TaskRestore::prepare() {
+  for (const auto& kind : kinds_) kind->prepare(context_);
+}
+
+void TaskRestore::process() {
+  context_.vessel.arena().reset();
+  RemoteBatch leader = context_.vessel.batch(kProcessCalls);
+  for (const auto& kind : kinds_) kind->plan_process(context_, leader);
+  context_.vessel.run_checked(leader);
+  for (const auto& kind : kinds_) kind->after_process(context_, leader);
+}
+
+// Groups, so that the arena holds the tables of any number of threads. All threads of a group run together.
+template <typename Room, typename Plan, typename After>
+void TaskRestore::run_groups(Room room, Plan plan, After after) {
+  Vessel& vessel = context_.vessel;
+  for (std::size_t first = 0; first < context_.cores.size(); first += kThreadsAtOnce) {
+    const std::size_t end = std::min(context_.cores.size(), first + kThreadsAtOnce);
+    vessel.arena().reset();
+    std::vector<RemoteBatch> batches;
+    for (std::size_t i = first; i < end; ++i) {
+      batches.push_back(vessel.batch(room(i)));
+      for (const auto& kind : kinds_) plan(*kind, i, batches.back());
+    }
+    const Deadline deadline = Deadline::in_ms(kBatchDeadlineMs);
+    for (std::size_t i = first; i < end; ++i) vessel.thread(i).start(batches[i - first]);
+    for (std::size_t i = first; i < end; ++i) vessel.thread(i).finish(deadline);
+    for (const RemoteBatch& batch : batches) batch.check_all();
+    for (const auto& kind : kinds_) {
+      for (std::size_t i = first; i < end; ++i) after(*kind, i, batches[i - first]);
+    }
+  }
+}
+
+void TaskRestore::threads() {
+  std::vector<pid_t> tids;
+  for (std::size_t i = 1; i < context_.cores.size(); ++i) {
+    tids.push_back(static_cast<pid_t>(context_.extra.threads(static_cast<int>(i)).tid()));
+  }
+  if (!tids.empty()) context_.vessel.create_threads(tids);
+  run_groups([&](std::size_t i) { return kThreadCalls + queued_things(context_.cores[i]); },
+             [&](Restorer& kind, std::size_t i, RemoteBatch& batch) { kind.plan_thread(context_, i, batch); },
+             [&](Restorer& kind, std::size_t i, const RemoteBatch& batch) { kind.after_thread(context_, i, batch); });
+}
+
+void TaskRestore::last() {
+  run_groups([&](std::size_t) { return kLastCalls; },
+             [&](Restorer& kind, std::size_t i, RemoteBatch& batch) { kind.plan_last(context_, i, batch); },
+             [](Restorer&, std::size_t, const RemoteBatch&) {});
+  context_.vessel.arena().reset();
+  for (const auto& kind : kinds_) kind->finish(context_);
+}
+
+void TaskRestore::registers() {
+  context_.vessel.close_arena();
+  load_registers(context_.vessel, context_.cores, context_.extra);
+}
+
+void TaskRestore::commit() {
+  for (const auto& kind : kinds_) kind->commit(context_);
+}
+
+}  // namespace crx
