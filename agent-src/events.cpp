@@ -1,6 +1,9 @@
 #include "agent-src/events.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <iterator>
 
 namespace crx {
 
@@ -11,8 +14,10 @@ void ObserverList::hello(const HelloEvent& event) {
 }
 
 void ObserverList::preflight(const std::vector<PreflightFinding>& findings) {
-  preflight_passed_ = std::none_of(findings.begin(), findings.end(),
-                                   [](const PreflightFinding& finding) { return finding.fatal; });
+  fatal_.clear();
+  std::copy_if(findings.begin(), findings.end(), std::back_inserter(fatal_),
+               [](const PreflightFinding& finding) { return finding.fatal; });
+  preflight_passed_ = fatal_.empty();
   for (MigrationObserver* observer : observers_) observer->preflight(findings);
 }
 
@@ -63,6 +68,26 @@ Outcome ObserverList::conclude(const Error& error) {
   event.code = error.code();
   failed(event);
   return event.outcome;
+}
+
+Outcome ObserverList::conclude(int exit_code) {
+  const auto outcome = static_cast<Outcome>(exit_code);
+  if (outcome == Outcome::moved || failure_) return outcome;
+  FailedEvent event;
+  event.outcome = outcome;
+  event.session = session_;
+  event.pid = pid_;
+  event.code = outcome == Outcome::refused ? ErrorCode::refused : ErrorCode::kernel;
+  if (fatal_.empty()) {
+    event.message = "moving the process: it did not come to an end; see the lines above";
+  } else {
+    const PreflightFinding& first = fatal_.front();
+    event.message = fmt::format("preflight: {}: {}{}{}", first.object, first.reason,
+                                first.remedy.empty() ? "" : "; ", first.remedy);
+    if (fatal_.size() > 1) event.message += fmt::format(" (and {} more)", fatal_.size() - 1);
+  }
+  failed(event);
+  return outcome;
 }
 
 }  // namespace crx

@@ -83,6 +83,9 @@ class MigrationObserver {
 // Hands every event on to several observers, and remembers what main needs to know for the exit status.
 class ObserverList final : public MigrationObserver {
  public:
+  // pid: for a failure before hello().
+  explicit ObserverList(pid_t pid) : pid_(pid) {}
+
   // Observers are called in the order they were added; they must outlive the list.
   void add(MigrationObserver& observer) { observers_.push_back(&observer); }
 
@@ -101,6 +104,9 @@ class ObserverList final : public MigrationObserver {
   // says that the process or the hosts cannot do it; failed otherwise. Tells the observers, unless they know
   // already.
   Outcome conclude(const Error& error);
+  // What a run_migration that returned comes to: the same value. Where it is no success and the observers
+  // have not been told (a refusal that preflight's findings explain), they are told now.
+  Outcome conclude(int exit_code);
 
   const std::optional<MigrationReport>& report() const noexcept { return report_; }
   const std::optional<int>& wait_status() const noexcept { return wait_status_; }
@@ -108,8 +114,9 @@ class ObserverList final : public MigrationObserver {
  private:
   std::vector<MigrationObserver*> observers_;
   std::string session_;
-  pid_t pid_ = 0;
+  pid_t pid_;
   bool preflight_passed_ = false;
+  std::vector<PreflightFinding> fatal_;  // of the last preflight
   std::optional<MigrationReport> report_;
   std::optional<FailedEvent> failure_;
   std::optional<int> wait_status_;

@@ -18,7 +18,7 @@ namespace {
 
 int migrate(const MigrateOptions& options, ObserverList& observers) {
   try {
-    return run_migration(options, observers);
+    return static_cast<int>(observers.conclude(run_migration(options, observers)));
   } catch (const Error& error) {
     return static_cast<int>(observers.conclude(error));
   } catch (const std::exception& error) {
@@ -45,7 +45,7 @@ int run(const MigrateOptions& options) {
   HumanOutput human(STDERR_FILENO, {.live = wants_live_line(options.progress, STDERR_FILENO),
                                     .summary = !options.json,
                                     .check_only = options.check_only});
-  ObserverList observers;
+  ObserverList observers(options.pid);
   if (json) observers.add(*json);
   observers.add(human);
   const int outcome = migrate(options, observers);

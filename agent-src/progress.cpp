@@ -101,7 +101,7 @@ void HumanOutput::failed(const FailedEvent& event) {
   std::string text = "crx-migrate: " + event.message + "\n";
   switch (event.outcome) {
     case Outcome::failed:
-      if (event.pid != 0 && event.code != ErrorCode::victim_gone)
+      if (event.code != ErrorCode::victim_gone)
         text += "The process runs on here, unharmed.\n";
       break;
     case Outcome::refused:

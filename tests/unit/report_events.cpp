@@ -181,27 +181,27 @@ TEST_CASE("report: what an error comes to depends on how far it got") {
   const Error refused(ErrorCode::refused, "preflight", "pid 1 fd 3: a terminal");
   const Error lost(ErrorCode::peer, "connecting", "host-b: no route");
   {
-    ObserverList list;
+    ObserverList list(5);
     CHECK(list.conclude(lost) == Outcome::failed);
   }
   {
-    ObserverList list;
+    ObserverList list(5);
     CHECK(list.conclude(refused) == Outcome::refused);
   }
   {
-    ObserverList list;
+    ObserverList list(5);
     list.preflight({{true, "host-a", "fd 3", "a terminal", ""}});
     CHECK(list.conclude(refused) == Outcome::refused);
   }
   {
-    ObserverList list;
+    ObserverList list(5);
     list.preflight({{false, "host-a", "fd 3", "odd", ""}});
     CHECK(list.conclude(refused) == Outcome::failed);  // a hook, say: rolled back, but something was touched
   }
   {
     Pipe pipe;
     JsonEvents events(pipe.out.get());
-    ObserverList list;
+    ObserverList list(5);
     list.add(events);
     list.hello({"0123456789abcdef0123456789abcdef", 5, "p", "b:1", {}, {}, 0, ""});
     list.failed({Outcome::in_doubt, "0123456789abcdef0123456789abcdef", 5, "no answer", ErrorCode::peer});
@@ -212,6 +212,25 @@ TEST_CASE("report: what an error comes to depends on how far it got") {
     CHECK(all[1].at("exit") == 4);
     CHECK(all[1].at("message") == "no answer");
   }
+}
+
+TEST_CASE("report: a refusal by preflight ends with one sentence, also where the session only returned") {
+  Pipe pipe;
+  JsonEvents events(pipe.out.get());
+  ObserverList list(5);
+  list.add(events);
+  list.preflight({{false, "a", "x", "y", "z"},
+                  {true, "a", "pid 5 fd 3", "is a terminal", "use --shell-job"},
+                  {true, "b", "file /x", "is missing", ""}});
+  CHECK(list.conclude(3) == Outcome::refused);
+  CHECK(list.conclude(3) == Outcome::refused);
+  const std::vector<nlohmann::json> all = lines(pipe.drain());
+  REQUIRE(all.size() == 2);
+  CHECK(all[1].at("event") == "failed");
+  CHECK(all[1].at("outcome") == "refused");
+  CHECK(all[1].at("message") == "preflight: pid 5 fd 3: is a terminal; use --shell-job (and 1 more)");
+  ObserverList quiet(5);
+  CHECK(quiet.conclude(0) == Outcome::moved);
 }
 
 TEST_CASE("report: people read findings, failures and a summary") {
