@@ -19,6 +19,7 @@ namespace crx::wire {
 namespace {
 
 constexpr std::size_t kGather = 256 << 10;      // of sealed bytes before they go to the kernel
+constexpr std::size_t kReadAhead = 128 << 10;   // taken from the kernel at once
 constexpr std::size_t kFirstRecord = 16 << 10;  // head and start of the body are joined up to this
 constexpr std::size_t kGrow = 1 << 20;
 
@@ -31,6 +32,8 @@ struct Channel::Transport {
   bool eof = false;
   std::vector<char> out;  // sealed, not yet sent
   std::size_t sent = 0;
+  std::vector<char> in;   // received, not yet opened: [in_at, in_end)
+  std::size_t in_at = 0, in_end = 0;
 
   std::size_t pending() const { return out.size() - sent; }
 
@@ -50,17 +53,31 @@ struct Channel::Transport {
   static int read(BIO* bio, char* bytes, int count) {
     Transport& self = of(bio);
     BIO_clear_retry_flags(bio);
+    if (self.in_at == self.in_end && !self.refill(bio)) return self.eof ? 0 : -1;
+    const std::size_t n = std::min(static_cast<std::size_t>(count), self.in_end - self.in_at);
+    std::memcpy(bytes, self.in.data() + self.in_at, n);
+    self.in_at += n;
+    return static_cast<int>(n);
+  }
+
+  // OpenSSL's own read-ahead moves everything it holds once per record; this copies each byte once.
+  bool refill(BIO* bio) {
+    if (in.empty()) in.resize(kReadAhead);
     for (;;) {
-      const ssize_t n = ::recv(self.fd, bytes, static_cast<std::size_t>(count), MSG_DONTWAIT);
-      if (n > 0) return static_cast<int>(n);
+      const ssize_t n = ::recv(fd, in.data(), in.size(), MSG_DONTWAIT);
+      if (n > 0) {
+        in_at = 0;
+        in_end = static_cast<std::size_t>(n);
+        return true;
+      }
       if (n == 0) {
-        self.eof = true;
-        return 0;
+        eof = true;
+        return false;
       }
       if (errno == EINTR) continue;
       if (errno == EAGAIN || errno == EWOULDBLOCK) BIO_set_retry_read(bio);
-      else self.error = errno;
-      return -1;
+      else error = errno;
+      return false;
     }
   }
 

@@ -160,14 +160,41 @@ TEST_CASE("journal: session ids cannot leave the directory") {
   CHECK(is_session_id(make_session_id()));
   CHECK(make_session_id() != make_session_id());
   const TempDir dir;
-  for (const std::string_view id : {"", "../../../../etc/passwd", "0123456789abcdef0123456789ABCDEF",
-                                    "0123456789abcdef0123456789abcde", "0123456789abcdef0123456789abcdef0",
-                                    "0123456789abcdef/../456789abcdef"}) {
+  for (const std::string_view id :
+       {"", "../../../../etc/passwd", "0123456789abcdef0123456789ABCDEF", "0123456789abcdef0123456789abcde",
+        "0123456789abcdef0123456789abcdef0", "0123456789abcdef/../456789abcdef"}) {
     CHECK_FALSE(is_session_id(id));
     CHECK_THROWS_AS(Journal::open(dir.path(), id), Error);
     CHECK_THROWS_AS(read_journal(dir.path(), id), Error);
     CHECK_THROWS_AS(remove_journal(dir.path(), id), Error);
   }
+}
+
+TEST_CASE("journal: a session that never began leaves no file; old final ones can be pruned") {
+  const TempDir dir;
+  const std::string empty = make_session_id();
+  {
+    Journal journal = Journal::open(dir.path(), empty);
+    Journal moved = std::move(journal);
+  }
+  CHECK(list_journals(dir.path()).empty());
+
+  const auto make = [&](std::initializer_list<JournalState> states) {
+    const std::string id = make_session_id();
+    Journal journal = Journal::open(dir.path(), id);
+    for (const JournalState state : states) journal.append(state);
+    return id;
+  };
+  using S = JournalState;
+  make({S::open, S::aborted});
+  make({S::open, S::prepared, S::resuming, S::resumed});
+  const std::string doubt = make({S::open, S::go});
+  const Journal busy = *Journal::open_existing(dir.path(), make({S::open, S::never}));
+  CHECK(prune_journals(dir.path(), 3'600'000'000'000) == 0);
+  CHECK(prune_journals(dir.path(), 0) == 2);
+  std::vector<std::string> left = {doubt, busy.session()};
+  std::sort(left.begin(), left.end());
+  CHECK(list_journals(dir.path()) == left);
 }
 
 TEST_CASE("journal: list, absent sessions, removal, limits") {

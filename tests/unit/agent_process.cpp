@@ -6,7 +6,7 @@
 #include <stdexcept>
 
 #include "common/base/error.hpp"
-#include "tests/unit/destination_agent.hpp"
+#include "tests/unit/agent_process.hpp"
 #include "wire/failure.hpp"
 
 namespace crx::test {

@@ -7,7 +7,7 @@
 #include <random>
 
 #include "common/base/error.hpp"
-#include "tests/unit/destination_agent.hpp"
+#include "tests/unit/agent_process.hpp"
 
 using namespace crx;
 using namespace crx::test;
