@@ -61,7 +61,7 @@ Outcome ObserverList::conclude(const Error& error) {
   if (failure_) return failure_->outcome;
   const bool cannot = error.code() == ErrorCode::refused || error.code() == ErrorCode::unsupported;
   FailedEvent event;
-  event.outcome = cannot && !preflight_passed_ ? Outcome::refused : Outcome::failed;
+  event.outcome = cannot && !session_.empty() && !preflight_passed_ ? Outcome::refused : Outcome::failed;
   event.session = session_;
   event.pid = pid_;
   event.message = error.what();

@@ -2,6 +2,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <exception>
 #include <optional>
@@ -18,6 +19,9 @@ namespace {
 
 int migrate(const MigrateOptions& options, ObserverList& observers) {
   try {
+    if (::kill(options.pid, 0) != 0 && errno == ESRCH) {
+      throw Error(ErrorCode::victim_gone, "finding the process", "there is none").with_pid(options.pid);
+    }
     return static_cast<int>(observers.conclude(run_migration(options, observers)));
   } catch (const Error& error) {
     return static_cast<int>(observers.conclude(error));

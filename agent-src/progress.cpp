@@ -1,6 +1,7 @@
 #include "agent-src/progress.hpp"
 
 #include <fmt/format.h>
+#include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 

@@ -18,6 +18,7 @@
 #include "common/base/clock.hpp"
 #include "common/base/digest.hpp"
 #include "common/base/error.hpp"
+#include "common/base/log.hpp"
 
 namespace crx {
 namespace {
@@ -90,7 +91,8 @@ std::optional<JournalRecord> parse_record(std::string_view session, std::string_
   if (checksum != digest64(line, digest64(session))) return std::nullopt;
   JournalRecord record;
   const std::string_view time = take_word(line);
-  if (std::from_chars(time.data(), time.data() + time.size(), record.time_ns).ptr != time.data() + time.size()) {
+  if (std::from_chars(time.data(), time.data() + time.size(), record.time_ns).ptr !=
+      time.data() + time.size()) {
     return std::nullopt;
   }
   record.boot_id = take_word(line);
@@ -115,8 +117,9 @@ Parsed parse(std::string_view session, std::string_view text, const std::string&
     if (newline == std::string_view::npos) break;
     std::optional<JournalRecord> record = parse_record(session, text.substr(at, newline - at));
     if (record && damaged_at != std::string_view::npos) {
-      throw Error(ErrorCode::corrupt_image, "reading a journal",
-                  fmt::format("{}: the record at byte {} is damaged, and records follow it", path, damaged_at))
+      throw Error(
+          ErrorCode::corrupt_image, "reading a journal",
+          fmt::format("{}: the record at byte {} is damaged, and records follow it", path, damaged_at))
           .with_hint("find out by hand on which host the process runs before removing this file");
     }
     if (record) {
@@ -131,7 +134,8 @@ Parsed parse(std::string_view session, std::string_view text, const std::string&
 }
 
 void make_directory(const std::string& path) {
-  if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) throw_errno("creating the journal's directory", path);
+  if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST)
+    throw_errno("creating the journal's directory", path);
 }
 
 void sync_directory(const std::string& path) {
@@ -162,7 +166,9 @@ void write_durably(int fd, std::string_view text, std::size_t offset, const std:
 
 }  // namespace
 
-std::string_view to_string(JournalState state) { return kStateNames.at(static_cast<std::size_t>(state)); }
+std::string_view to_string(JournalState state) {
+  return kStateNames.at(static_cast<std::size_t>(state));
+}
 
 std::optional<JournalState> parse_journal_state(std::string_view text) {
   const auto* found = std::find(kStateNames.begin(), kStateNames.end(), text);
@@ -176,13 +182,17 @@ bool may_follow(JournalState last, JournalState next) {
     case JournalState::open:
       return next == JournalState::go || next == JournalState::aborted || next == JournalState::prepared ||
              next == JournalState::never;
-    case JournalState::go: return next == JournalState::done || next == JournalState::aborted;
-    case JournalState::prepared: return next == JournalState::resuming || next == JournalState::never;
-    case JournalState::resuming: return next == JournalState::resumed;
+    case JournalState::go:
+      return next == JournalState::done || next == JournalState::aborted;
+    case JournalState::prepared:
+      return next == JournalState::resuming || next == JournalState::never;
+    case JournalState::resuming:
+      return next == JournalState::resumed;
     case JournalState::done:
     case JournalState::aborted:
     case JournalState::resumed:
-    case JournalState::never: return false;
+    case JournalState::never:
+      return false;
   }
   return false;
 }
@@ -195,7 +205,9 @@ std::string make_session_id() {
   return Digest128{random}.hex();
 }
 
-bool is_session_id(std::string_view text) { return text.size() == 32 && is_hex(text); }
+bool is_session_id(std::string_view text) {
+  return text.size() == 32 && is_hex(text);
+}
 
 std::string read_boot_id() {
   static constexpr char kPath[] = "/proc/sys/kernel/random/boot_id";
@@ -211,9 +223,19 @@ Journal::Journal(Fd fd, std::string path, std::string session)
     : fd_(std::move(fd)), path_(std::move(path)), session_(std::move(session)), boot_id_(read_boot_id()) {
   if (::flock(fd_.get(), LOCK_EX | LOCK_NB) != 0) {
     if (errno != EWOULDBLOCK) throw_errno("locking a journal", path_);
-    throw Error(ErrorCode::refused, "opening a journal", "session " + session_ + " is in use by another process");
+    throw Error(ErrorCode::refused, "opening a journal",
+                "session " + session_ + " is in use by another process");
+  }
+  struct stat info {};
+  if (::fstat(fd_.get(), &info) != 0) throw_errno("opening a journal", path_);
+  if (info.st_nlink == 0) {  // its last writer deleted it between our open and our lock
+    throw Error(ErrorCode::refused, "opening a journal", "session " + session_ + " has just been removed");
   }
   load();
+}
+
+Journal::~Journal() {
+  if (fd_ && records_.empty()) ::unlink(path_.c_str());
 }
 
 void Journal::load() {
@@ -291,6 +313,26 @@ void remove_journal(const std::string& dir, std::string_view session) {
   const std::string path = checked_path(dir, session);
   if (::unlink(path.c_str()) != 0 && errno != ENOENT) throw_errno("removing a journal", path);
   sync_directory(dir + "/journal");
+}
+
+std::size_t prune_journals(const std::string& dir, int64_t age_ns) {
+  const int64_t now_ns = clock_ns(CLOCK_REALTIME);
+  std::size_t removed = 0;
+  for (const std::string& session : list_journals(dir)) {
+    try {
+      const std::optional<Journal> journal = Journal::open_existing(dir, session);
+      if (!journal || !journal->last()) continue;
+      const JournalState state = journal->last()->state;
+      const bool is_final = state == JournalState::done || state == JournalState::aborted ||
+                            state == JournalState::resumed || state == JournalState::never;
+      if (!is_final || now_ns - journal->last()->time_ns < age_ns) continue;
+      remove_journal(dir, session);
+      ++removed;
+    } catch (const Error& error) {  // in use, or damaged: an operator's business
+      log::debug("keeping the journal of session {}: {}", session, error.what());
+    }
+  }
+  return removed;
 }
 
 }  // namespace crx

@@ -2,11 +2,12 @@
 //
 // One file per session, DIR/journal/SESSION.log, mode 0600. Text lines, each
 //     CHECKSUM TIME_NS BOOT_ID STATE DETAIL\n
-// CHECKSUM: 16 hex digits, XXH3-64 of the rest of the line (after the space, without the newline), seeded with the
-// XXH3-64 of the session id. TIME_NS: CLOCK_REALTIME. DETAIL: free text, control characters and backslashes
-// written as \xHH. The file is filled with zeros ahead, so that a record overwrites allocated blocks and needs no
-// metadata on its way to the disk (80 instead of 125 us on ext4); the first zero byte where a line should start is
-// the journal's end. A last line that is cut off or fails its checksum never happened.
+// CHECKSUM: 16 hex digits, XXH3-64 of the rest of the line (after the space, without the newline), seeded
+// with the XXH3-64 of the session id. TIME_NS: CLOCK_REALTIME. DETAIL: free text, control characters and
+// backslashes written as \xHH. The file is filled with zeros ahead, so that a record overwrites allocated
+// blocks and needs no metadata on its way to the disk (80 instead of 125 us on ext4); the first zero byte
+// where a line should start is the journal's end. A last line that is cut off or fails its checksum never
+// happened.
 #pragma once
 
 #include <cstdint>
@@ -25,9 +26,9 @@ enum class JournalState : uint8_t { open, go, done, aborted, prepared, resuming,
 // "OPEN", "GO", ...
 std::string_view to_string(JournalState state);
 std::optional<JournalState> parse_journal_state(std::string_view text);
-// Whether `next` may be recorded after `last`: what was decided stays decided. The same state again is allowed (it
-// adds a detail). After go only done or aborted; resuming only after prepared; after resuming only resumed;
-// after done, aborted, resumed and never nothing else.
+// Whether `next` may be recorded after `last`: what was decided stays decided. The same state again is
+// allowed (it adds a detail). After go only done or aborted; resuming only after prepared; after resuming
+// only resumed; after done, aborted, resumed and never nothing else.
 bool may_follow(JournalState last, JournalState next);
 
 struct JournalRecord {
@@ -43,20 +44,26 @@ bool is_session_id(std::string_view text);
 // /proc/sys/kernel/random/boot_id, validated. Throws Error.
 std::string read_boot_id();
 
-// One session's journal, open for writing and locked (flock) against other writers; move-only. Not thread-safe.
-// The lock lives as long as any copy of the descriptor: a vessel must close what it inherited.
+// One session's journal, open for writing and locked (flock) against other writers; move-only. Not
+// thread-safe. The lock lives as long as any copy of the descriptor: a vessel must close what it inherited.
 class Journal {
  public:
-  // Opens DIR/journal/SESSION.log, creating it (and DIR, DIR/journal) as needed. The file and its directories are on
-  // disk when this returns. Throws Error(refused) for a malformed id or when another process is writing it,
-  // Error(corrupt_image) when it holds something else than a journal.
+  // Opens DIR/journal/SESSION.log, creating it (and DIR, DIR/journal) as needed. The file and its directories
+  // are on disk when this returns. Throws Error(refused) for a malformed id or when another process is
+  // writing it, Error(corrupt_image) when it holds something else than a journal.
   static Journal open(const std::string& dir, std::string_view session);
   // The same for a session that must exist already: empty when it does not.
   static std::optional<Journal> open_existing(const std::string& dir, std::string_view session);
 
-  // Records a state; on disk (pwritev2(2) with RWF_DSYNC, one system call) when this returns. Details are cut at
-  // kMaxDetail bytes. Throws Error(bug) where may_follow() says no, Error(kernel) when it could not be written:
-  // then whether the record exists is unknown until the file is read again, and last() stays at the one before.
+  Journal(Journal&&) noexcept = default;
+  Journal& operator=(Journal&&) = delete;
+  // Deletes the file where it has no record: a session that never began.
+  ~Journal();
+
+  // Records a state; on disk (pwritev2(2) with RWF_DSYNC, one system call) when this returns. Details are cut
+  // at kMaxDetail bytes. Throws Error(bug) where may_follow() says no, Error(kernel) when it could not be
+  // written: then whether the record exists is unknown until the file is read again, and last() stays at the
+  // one before.
   void append(JournalState state, std::string_view detail = {});
 
   const std::vector<JournalRecord>& records() const noexcept { return records_; }
@@ -85,5 +92,8 @@ std::vector<JournalRecord> read_journal(const std::string& dir, std::string_view
 std::vector<std::string> list_journals(const std::string& dir);
 // Deletes a session's journal; for sessions whose outcome nobody can ask for any more.
 void remove_journal(const std::string& dir, std::string_view session);
+// Deletes the journals whose last record is final (DONE, ABORTED, RESUMED, NEVER) and older than age_ns; how
+// many. Those in use stay.
+std::size_t prune_journals(const std::string& dir, int64_t age_ns);
 
 }  // namespace crx

@@ -186,10 +186,16 @@ TEST_CASE("report: what an error comes to depends on how far it got") {
   }
   {
     ObserverList list(5);
+    CHECK(list.conclude(refused) == Outcome::failed);  // unreadable keys, say: preflight was not reached
+  }
+  {
+    ObserverList list(5);
+    list.hello({"0123456789abcdef0123456789abcdef", 5, "p", "b:1", {}, {}, 0, ""});
     CHECK(list.conclude(refused) == Outcome::refused);
   }
   {
     ObserverList list(5);
+    list.hello({"0123456789abcdef0123456789abcdef", 5, "p", "b:1", {}, {}, 0, ""});
     list.preflight({{true, "host-a", "fd 3", "a terminal", ""}});
     CHECK(list.conclude(refused) == Outcome::refused);
   }
