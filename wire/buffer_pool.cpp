@@ -13,6 +13,7 @@ BufferPool::BufferPool(unsigned buffers)
 
 PageBuffer BufferPool::acquire() {
   std::unique_lock lock(mutex_);
+  if (free_.empty()) ++waits_;
   available_.wait(lock, [this] { return stopped_ || !free_.empty(); });
   if (stopped_) return {};
   std::byte* data = free_.back();
@@ -26,6 +27,11 @@ void BufferPool::give_back(std::byte* data) noexcept {
     free_.push_back(data);  // never beyond its first capacity: no allocation, so no throw
   }
   available_.notify_one();
+}
+
+uint64_t BufferPool::waits() const {
+  const std::lock_guard lock(mutex_);
+  return waits_;
 }
 
 void BufferPool::stop() noexcept {

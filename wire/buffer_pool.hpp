@@ -18,14 +18,17 @@ class BufferPool final : public PageBuffer::Pool {
   // Blocks while all buffers are out; an empty buffer once stop() was called.
   PageBuffer acquire();
   void give_back(std::byte* data) noexcept override;
+  // How often acquire() had to wait so far.
+  uint64_t waits() const;
   // Wakes everybody; acquire() no longer blocks.
   void stop() noexcept;
 
  private:
   Mapping memory_;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable available_;
   std::vector<std::byte*> free_;
+  uint64_t waits_ = 0;
   bool stopped_ = false;
 };
 

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "common/base/error.hpp"
+#include "wire/network_time.hpp"
 
 namespace crx::wire {
 namespace {
@@ -291,6 +292,11 @@ bool Channel::try_write(std::string_view bytes) noexcept {
     ERR_clear_error();
   }
   return true;
+}
+
+int64_t Channel::network_us() {
+  const std::lock_guard lock(mutex_);
+  return transport_->fd < 0 ? 0 : network_limited_us(transport_->fd);
 }
 
 bool Channel::unsent() noexcept {

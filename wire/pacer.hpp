@@ -13,6 +13,7 @@ namespace crx::wire {
 class Pacer {
  public:
   explicit Pacer(uint64_t bytes_per_second) : rate_(bytes_per_second) {}
+  bool limits() const { return rate_ != 0; }
 
   // Reserves the time that `bytes` take; how long to wait before sending them.
   int64_t reserve(uint64_t bytes) {

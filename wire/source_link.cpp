@@ -14,9 +14,11 @@
 #include "common/base/journal.hpp"
 #include "common/base/log.hpp"
 #include "wire/buffer_pool.hpp"
+#include "wire/compression_advisor.hpp"
 #include "wire/connect.hpp"
 #include "wire/control_stream.hpp"
 #include "wire/dial.hpp"
+#include "wire/encoder.hpp"
 #include "wire/failure.hpp"
 #include "wire/limits.hpp"
 #include "wire/page_codec.hpp"
@@ -27,6 +29,9 @@ namespace crx::wire {
 namespace {
 
 constexpr int64_t kFlushMs = 2000;
+constexpr std::size_t kWorthCompressing = 16 * kPageSize;  // less is sent as it is: the last round is about latency
+constexpr std::size_t kSampleBytes = 256 << 10;
+constexpr int64_t kLookEveryUs = 100'000;
 
 unsigned default_streams() {
   // One core of the machine seals, one reads the process: more streams only help where there are more cores.
@@ -77,6 +82,8 @@ class SourceConnection final : public SourceLink {
   asio::awaitable<void> watch_stream(std::shared_ptr<Channel> channel);
   asio::awaitable<void> send_batch(DataStream& stream, std::shared_ptr<OutgoingBatch> batch);
   void wake_streams();
+  bool compresses(std::span<const std::byte> content);
+  TransferWindow look();
   void fail(const Error& error);
   void ended(const std::exception_ptr& thrown);
 
@@ -89,6 +96,14 @@ class SourceConnection final : public SourceLink {
   Pacer pacer_;
   uint32_t messages_sent_ = 0;  // engine thread
   LinkStatistics counted_;      // engine thread: pages
+  std::optional<CompressionAdvisor> advisor_;  // engine thread; --compress auto
+  Compressor sampler_;
+  std::vector<std::byte> sample_;
+  struct {
+    int64_t us = 0, network_us = 0;
+    uint64_t bytes_wire = 0, waits = 0;
+    Encoder::Statistics encoded;
+  } last_look_;
   std::promise<void> flushed_;
   mutable std::mutex channel_mutex_;
 
@@ -100,6 +115,7 @@ class SourceConnection final : public SourceLink {
   std::shared_ptr<ControlStream> control_;
   std::vector<std::unique_ptr<DataStream>> streams_;
   std::vector<std::thread> threads_;
+  std::unique_ptr<Encoder> encoder_;  // its threads wake the streams: gone before them
 };
 
 SourceConnection::SourceConnection(const ConnectOptions& options)
@@ -113,6 +129,14 @@ SourceConnection::SourceConnection(const ConnectOptions& options)
   for (unsigned i = 0; i < stream_count_; ++i) {
     streams_.push_back(std::make_unique<DataStream>(asio::make_strand(io_)));
   }
+  if (compression_.mode != Compression::Mode::none) {
+    encoder_ = std::make_unique<Encoder>(std::clamp(std::thread::hardware_concurrency(), 2U, 9U) - 1,
+                                         [this](const std::shared_ptr<OutgoingBatch>& batch) {
+                                           queues_.mark_ready(batch);
+                                           wake_streams();
+                                         });
+  }
+  if (compression_.mode == Compression::Mode::automatic) advisor_.emplace(encoder_->threads());
   const unsigned threads = std::min(stream_count_ + 1, std::max(2U, std::thread::hardware_concurrency()));
   for (unsigned i = 0; i < threads; ++i) threads_.emplace_back([this] { io_.run(); });
   try {
@@ -130,6 +154,7 @@ SourceConnection::~SourceConnection() {
   control_->finish();
   wake_streams();
   flushed_.get_future().wait_for(std::chrono::milliseconds(kFlushMs));
+  encoder_.reset();
   io_.stop();
   for (std::thread& thread : threads_) thread.join();
 }
@@ -302,7 +327,7 @@ void SourceConnection::send_pages(PageSpace space, std::vector<PageRange> ranges
   take_out_zero_pages(std::span<std::byte>(buffer.data(), total * kPageSize), pages);
   const uint64_t content = total_pages(pages.ranges);
   pages.encoded_bytes = static_cast<uint32_t>(content * kPageSize);
-  counted_.pages_raw += content;
+  counted_.pages_raw += content;  // less what the encoder makes smaller
   counted_.pages_zero += total - content;
   counted_.bytes_raw += total * kPageSize;
 
@@ -310,9 +335,59 @@ void SourceConnection::send_pages(PageSpace space, std::vector<PageRange> ranges
   batch->head = encode_head(pages);
   batch->content_bytes = pages.encoded_bytes;
   batch->buffer = std::move(buffer);
-  batch->ready = true;
-  queues_.push_batch(std::move(batch));
-  wake_streams();
+  const bool compress = compresses({batch->buffer.data(), batch->content_bytes});
+  batch->ready = !compress;
+  queues_.push_batch(batch);
+  if (compress) encoder_->submit(std::move(batch), std::move(pages), compression_.level);
+  else wake_streams();
+}
+
+// What happened on the connections since it was called last.
+TransferWindow SourceConnection::look() {
+  TransferWindow window;
+  const int64_t now_us = monotonic_us();
+  int64_t network_us = 0;
+  {
+    const std::lock_guard lock(channel_mutex_);
+    for (const auto& stream : streams_) {
+      if (stream->channel) network_us += stream->channel->network_us();
+    }
+  }
+  const uint64_t bytes_wire = statistics().bytes_wire;
+  const uint64_t waits = pool_.waits();
+  window.us = now_us - last_look_.us;
+  window.network_us = (network_us - last_look_.network_us) / stream_count_;
+  window.bytes_wire = bytes_wire - last_look_.bytes_wire;
+  window.source_waited = waits != last_look_.waits;
+  window.paced = pacer_.limits();
+  last_look_.us = now_us;
+  last_look_.network_us = network_us;
+  last_look_.bytes_wire = bytes_wire;
+  last_look_.waits = waits;
+  return window;
+}
+
+bool SourceConnection::compresses(std::span<const std::byte> content) {
+  if (!encoder_ || content.size() < kWorthCompressing) return false;
+  if (!advisor_) return true;
+  if (monotonic_us() - last_look_.us < kLookEveryUs) return advisor_->on();
+  const TransferWindow window = look();
+  CompressionYield yield;
+  if (advisor_->on()) {
+    const Encoder::Statistics now = encoder_->statistics();
+    yield = {now.bytes_in - last_look_.encoded.bytes_in, now.bytes_out - last_look_.encoded.bytes_out,
+             now.busy_ns - last_look_.encoded.busy_ns};
+    last_look_.encoded = now;
+  } else if (advisor_->wants_sample(window)) {
+    sample_.resize(kBatchBytes);
+    const auto some = content.first(std::min(content.size(), kSampleBytes));
+    const int64_t start_ns = monotonic_ns();
+    const std::size_t smaller = sampler_.compress(some, sample_, compression_.level);
+    yield = {some.size(), smaller > 0 ? smaller : some.size(), static_cast<uint64_t>(monotonic_ns() - start_ns)};
+    last_look_.encoded = encoder_->statistics();
+  }
+  advisor_->decide(window, yield);
+  return advisor_->on();
 }
 
 void SourceConnection::end_round(uint32_t round) {
@@ -324,6 +399,10 @@ void SourceConnection::end_round(uint32_t round) {
 
 LinkStatistics SourceConnection::statistics() const {
   LinkStatistics now = counted_;
+  if (encoder_) {
+    now.pages_compressed = encoder_->statistics().pages;
+    now.pages_raw -= now.pages_compressed;
+  }
   now.rtt_us = control_->rtt_us();
   now.bytes_wire = control_->channel()->bytes_written();
   const std::lock_guard lock(channel_mutex_);

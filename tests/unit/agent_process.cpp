@@ -103,7 +103,7 @@ class TestEngine {
 
   Journal& journal() {
     if (!journal_) {
-      journal_ = Journal::open(options_.store, options_.session);
+      journal_.emplace(Journal::open(options_.store, options_.session));
       journal_->append(JournalState::open);
     }
     return *journal_;
