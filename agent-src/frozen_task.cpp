@@ -18,12 +18,12 @@
 #include "common/remote/rseq_section.hpp"
 
 namespace crx {
-namespace {
 
-std::vector<pid_t> list_threads(const std::string& proc) {
+std::vector<pid_t> list_threads(pid_t pid) {
+  const std::string path = fmt::format("/proc/{}/task", pid);
   std::vector<pid_t> tids;
-  DIR* dir = ::opendir((proc + "task").c_str());
-  if (dir == nullptr) throw_errno("listing threads", proc + "task", errno == ENOENT ? ESRCH : errno);
+  DIR* dir = ::opendir(path.c_str());
+  if (dir == nullptr) throw_errno("listing threads", path, errno == ENOENT ? ESRCH : errno);
   while (const dirent* entry = ::readdir(dir)) {
     const int tid = std::atoi(entry->d_name);
     if (tid > 0) tids.push_back(tid);
@@ -32,12 +32,10 @@ std::vector<pid_t> list_threads(const std::string& proc) {
   return tids;
 }
 
-}  // namespace
-
 uint64_t find_vdso_syscall(pid_t pid) {
   const std::string proc = "/proc/" + std::to_string(pid) + "/";
   for (const proc::MapsEntry& vma : proc::parse_maps(read_file(proc + "maps"))) {
-    if (vma.path != "[vdso]") continue;
+    if (vma.kind != proc::MapKind::vdso) continue;
     const Fd mem = open_checked(proc + "mem", O_RDONLY);
     std::string text(vma.end - vma.start, '\0');
     if (::pread(mem.get(), text.data(), text.size(), static_cast<off_t>(vma.start)) !=
@@ -69,33 +67,55 @@ FrozenTask FrozenTask::freeze(pid_t pid, Deadline deadline, bool suspend_seccomp
   return task;
 }
 
+FrozenTask FrozenTask::freeze_leader(pid_t pid, Deadline deadline, bool suspend_seccomp) {
+  FrozenTask task(pid);
+  if (!task.seize(pid, suspend_seccomp)) throw_gone(pid, "freezing");
+  task.await_stop(task.leader(), deadline);
+  task.read_threads();
+  return task;
+}
+
+bool FrozenTask::seize(pid_t tid, bool suspend_seccomp) {
+  auto traced = TracedThread::try_seize(tid, TracedThread::Kind::victim, suspend_seccomp);
+  if (!traced) return false;
+  traced->interrupt();
+  threads_.push_back(FrozenThread{std::move(*traced), {}, 0, {}, nullptr});
+  return true;
+}
+
+void FrozenTask::await_stop(FrozenThread& thread, Deadline deadline) const {
+  if (thread.traced.wait_stopped(deadline)) return;
+  const auto status = proc::parse_status(read_file(fmt::format("{}task/{}/status", proc_, thread.tid())));
+  throw Error(ErrorCode::refused, "freezing",
+              fmt::format("thread {} is in state {} and cannot be stopped", thread.tid(), status.state))
+      .with_pid(pid_)
+      .with_hint("it waits for a vfork child or a device; try again or raise --freeze-timeout");
+}
+
 // A thread that we have not seized yet may create others: repeat until a listing holds nothing new. New threads of
 // stopped ones cannot appear, so this ends.
 void FrozenTask::seize_new_threads(Deadline deadline, bool suspend_seccomp) {
   for (bool found = true; found;) {
     found = false;
     const std::size_t first_new = threads_.size();
-    for (const pid_t tid : list_threads(proc_)) {
+    for (const pid_t tid : list_threads(pid_)) {
       const bool known = std::any_of(threads_.begin(), threads_.end(), [&](const auto& t) { return t.tid() == tid; });
-      if (known) continue;
-      auto traced = TracedThread::try_seize(tid, TracedThread::Kind::victim, suspend_seccomp);
-      if (!traced) continue;
-      traced->interrupt();
-      threads_.push_back(FrozenThread{std::move(*traced), {}, 0, {}, nullptr});
-      found = true;
+      if (!known && seize(tid, suspend_seccomp)) found = true;
     }
-    for (std::size_t i = first_new; i < threads_.size(); ++i) {
-      if (threads_[i].traced.wait_stopped(deadline)) continue;
-      const auto status = proc::parse_status(read_file(fmt::format("{}task/{}/status", proc_, threads_[i].tid())));
-      throw Error(ErrorCode::refused, "freezing",
-                  fmt::format("thread {} is in state {} and cannot be stopped", threads_[i].tid(), status.state))
-          .with_pid(pid_)
-          .with_hint("it waits for a vfork child or a device; try again or raise --freeze-timeout");
-    }
+    for (std::size_t i = first_new; i < threads_.size(); ++i) await_stop(threads_[i], deadline);
   }
   const auto leader = std::find_if(threads_.begin(), threads_.end(), [&](const auto& t) { return t.tid() == pid_; });
   if (leader == threads_.end()) throw_gone(pid_, "freezing");
   std::rotate(threads_.begin(), leader, leader + 1);
+}
+
+int64_t FrozenTask::call(uint64_t vdso_syscall, long nr, std::initializer_list<uint64_t> args) {
+  FrozenThread& first = leader();
+  first.traced.set_blocked_signals(~0ULL);
+  const int64_t result = call_through_vdso(first.traced, vdso_syscall, nr, args);
+  first.traced.set_blocked_signals(first.sigmask);
+  first.traced.set_regs(first.regs);
+  return result;
 }
 
 void FrozenTask::read_threads() {
@@ -108,7 +128,7 @@ void FrozenTask::read_threads() {
 }
 
 bool FrozenTask::is_arena(uint64_t start) const noexcept {
-  return arena_ != nullptr && (start == code_addr_ || start == data_addr_);
+  return code_addr_ != 0 && (start == code_addr_ || start == data_addr_);
 }
 
 void FrozenTask::inject(uint64_t vdso_syscall, std::size_t scratch) {
@@ -116,11 +136,9 @@ void FrozenTask::inject(uint64_t vdso_syscall, std::size_t scratch) {
   vdso_syscall_ = vdso_syscall;
   const std::size_t code_bytes = RemoteArena::code_bytes(threads_.size());
   const std::size_t data_bytes = RemoteArena::data_bytes(threads_.size(), scratch + threads_.size() * 4096);
-  FrozenThread& first = leader();
-  first.traced.set_blocked_signals(~0ULL);
   const auto map = [&](std::size_t bytes, int prot) {
-    const int64_t at = call_through_vdso(first.traced, vdso_syscall, SYS_mmap,
-                                         {0, bytes, static_cast<uint64_t>(prot), MAP_SHARED | MAP_ANONYMOUS, ~0ULL, 0});
+    const int64_t at =
+        call(vdso_syscall, SYS_mmap, {0, bytes, static_cast<uint64_t>(prot), MAP_SHARED | MAP_ANONYMOUS, ~0ULL, 0});
     if (at < 0 && at >= -4095) {
       throw Error(ErrorCode::kernel, "mapping the arena", fmt::format("{} bytes", bytes), static_cast<int>(-at))
           .with_pid(pid_);
@@ -129,8 +147,7 @@ void FrozenTask::inject(uint64_t vdso_syscall, std::size_t scratch) {
   };
   code_addr_ = map(code_bytes, PROT_READ | PROT_EXEC);
   data_addr_ = map(data_bytes, PROT_READ | PROT_WRITE);
-  first.traced.set_blocked_signals(first.sigmask);
-  first.traced.set_regs(first.regs);
+  data_bytes_ = data_bytes;
   const auto object = [&](uint64_t addr, std::size_t bytes) {
     return open_checked(fmt::format("{}map_files/{:x}-{:x}", proc_, addr, addr + bytes), O_RDWR);
   };
@@ -150,13 +167,8 @@ void FrozenTask::eject() {
     if (thread.remote != nullptr) thread.remote->leave();
     thread.remote.reset();
   }
-  FrozenThread& first = leader();
-  first.traced.set_blocked_signals(~0ULL);
-  const std::size_t slots = threads_.size();
-  if (arena_ != nullptr) call_through_vdso(first.traced, vdso_syscall_, SYS_munmap, {data_addr_, arena_->data_size()});
-  call_through_vdso(first.traced, vdso_syscall_, SYS_munmap, {code_addr_, RemoteArena::code_bytes(slots)});
-  first.traced.set_blocked_signals(first.sigmask);
-  first.traced.set_regs(first.regs);
+  if (data_addr_ != 0) call(vdso_syscall_, SYS_munmap, {data_addr_, data_bytes_});
+  call(vdso_syscall_, SYS_munmap, {code_addr_, RemoteArena::code_bytes(threads_.size())});
   arena_.reset();
   code_addr_ = data_addr_ = 0;
 }

@@ -26,6 +26,9 @@ struct FrozenThread {
   pid_t tid() const noexcept { return traced.tid(); }
 };
 
+// TIDs of a process as /proc lists them. Throws Error(victim_gone).
+std::vector<pid_t> list_threads(pid_t pid);
+
 // Where the victim's vDSO has a `syscall` instruction; found once, before the freeze. Throws Error(unsupported) if
 // the process has no vDSO or it has none.
 uint64_t find_vdso_syscall(pid_t pid);
@@ -38,6 +41,8 @@ class FrozenTask {
   // Seizes and stops every thread, also those created meanwhile; throws Error(refused) naming the thread and state
   // when the deadline passes (everything is running again then). suspend_seccomp: the victim has filters.
   static FrozenTask freeze(pid_t pid, Deadline deadline, bool suspend_seccomp);
+  // Stops the leader only; the other threads run on and threads() does not list them.
+  static FrozenTask freeze_leader(pid_t pid, Deadline deadline, bool suspend_seccomp);
   FrozenTask(FrozenTask&&) noexcept = default;
   FrozenTask& operator=(FrozenTask&&) = delete;
   ~FrozenTask();
@@ -58,6 +63,9 @@ class FrozenTask {
   RemoteArena& arena() { return *arena_; }
   // The thread as a maker of system calls; needs inject().
   RemoteThread& remote(std::size_t index);
+  // One system call of the leader through the vDSO, without an arena; its registers and mask are as before afterwards.
+  // The raw kernel result.
+  int64_t call(uint64_t vdso_syscall, long nr, std::initializer_list<uint64_t> args);
   // Threads leave the stub; the arena is unmapped; registers and masks are as they were.
   void eject();
   // eject(), then detaches all: they run on (or stay frozen by their cgroup). The checked way back.
@@ -66,6 +74,8 @@ class FrozenTask {
  private:
   explicit FrozenTask(pid_t pid);
   void seize_new_threads(Deadline deadline, bool suspend_seccomp);
+  bool seize(pid_t tid, bool suspend_seccomp);
+  void await_stop(FrozenThread& thread, Deadline deadline) const;
   void read_threads();
 
   pid_t pid_;
@@ -74,7 +84,7 @@ class FrozenTask {
   std::vector<FrozenThread> threads_;
   std::unique_ptr<RemoteArena> arena_;
   uint64_t vdso_syscall_ = 0;
-  uint64_t code_addr_ = 0, data_addr_ = 0;
+  uint64_t code_addr_ = 0, data_addr_ = 0, data_bytes_ = 0;
 };
 
 }  // namespace crx

@@ -9,6 +9,7 @@
 
 #include "common/base/fd.hpp"
 #include "common/image/files.pb.h"
+#include "common/image/image_io.hpp"
 
 namespace crx {
 
@@ -23,8 +24,16 @@ class FileOpener {
   virtual const img::file_entry& entry(uint32_t id) const = 0;
   // Opens regular file (or directory) `id` for a mapping, an exe link, cwd or root: a new description with the flags
   // of the entry, O_CREAT and O_TRUNC never.
+  // The size of a file that is only read is compared.
   virtual Fd open(uint32_t id) = 0;
+  // The same for an open file description as it was when the task was stopped: the size is compared in any case.
+  virtual Fd open_description(uint32_t id) = 0;
+  // Deleted files whose content is carried (remap-fpath.img, ghost-file-*.img). Made without a name on the filesystem they
+  // were on. Called again with newer content it changes the same files. Before open() of any of them.
+  virtual void add_ghosts(const ImageSource& images) = 0;
 };
+
+std::unique_ptr<FileOpener> make_file_opener();
 
 std::unique_ptr<FileOpener> make_file_opener();
 

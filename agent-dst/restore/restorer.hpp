@@ -28,7 +28,8 @@ struct RestoreContext {
 };
 
 // One resource kind. Calls come in this order, each for all kinds in registry order:
-//   prepare         outside the task: read images, check them, open and fill objects in our own process
+//   prepare         outside the task: read images, check them, open and fill objects in our own process; descriptors are
+//                   put into the task here, in batches of their own (the arena is free)
 //   plan_process    remote calls of the leader before other threads exist (several may be added)
 //   after_process   their results, already checked
 //   plan_thread     remote calls of every thread, made in all threads together

@@ -14,6 +14,7 @@
 #include "agent-dst/vessel/shmem_table.hpp"
 #include "common/base/fd.hpp"
 #include "common/base/page.hpp"
+#include "common/image/crx.pb.h"
 #include "common/image/mm.pb.h"
 #include "common/remote/arena.hpp"
 #include "common/remote/batch.hpp"
@@ -54,6 +55,12 @@ class Vessel {
   void write_pages(const std::vector<PageRange>& ranges, std::span<const std::byte> bytes);
   // Makes pages absent again (anonymous memory: zero; private file mappings: the file's).
   void drop_pages(const std::vector<PageRange>& ranges);
+  // Makes pages read as zeros: absent in anonymous memory, a zero page in a private file mapping.
+  void clear_pages(const std::vector<PageRange>& ranges);
+  // MADV_GUARD_INSTALL (Linux 6.13).
+  void guard_pages(const std::vector<PageRange>& ranges);
+  // At cutover: what must not be in force while pages are written (mlock, seals), and what extras tell of VMAs.
+  void apply_vma_attributes(const img::crx_task_entry& extra);
   const img::mm_entry& layout() const noexcept;
 
   // --- remote calls ---
@@ -86,6 +93,7 @@ class Vessel {
   void release();
 
  private:
+  void advise_pages(const char* what, const std::vector<PageRange>& ranges, int advice);
   explicit Vessel(std::unique_ptr<VesselState> state);
   pid_t pid_ = 0;
   Fd pidfd_;

@@ -240,16 +240,61 @@ void Vessel::write_pages(const std::vector<PageRange>& ranges, std::span<const s
   flush();
 }
 
-void Vessel::drop_pages(const std::vector<PageRange>& ranges) {
+void Vessel::advise_pages(const char* what, const std::vector<PageRange>& ranges, int advice) {
   VesselState& s = *state_;
   for (std::size_t done = 0; done < ranges.size();) {
     s.arena.reset();
     RemoteBatch batch(s.arena, 1024);
     for (; done < ranges.size() && !batch.full(); ++done) {
-      batch.add("dropping pages", SYS_madvise, ranges[done].start, ranges[done].bytes(), MADV_DONTNEED);
+      batch.add(what, SYS_madvise, ranges[done].start, ranges[done].bytes(), advice);
     }
     s.run_checked(batch);
   }
+  s.arena.reset();
+}
+
+void Vessel::drop_pages(const std::vector<PageRange>& ranges) { advise_pages("dropping pages", ranges, MADV_DONTNEED); }
+
+void Vessel::guard_pages(const std::vector<PageRange>& ranges) {
+  advise_pages("guarding pages", ranges, 102 /* MADV_GUARD_INSTALL, Linux 6.13 */);
+}
+
+void Vessel::clear_pages(const std::vector<PageRange>& ranges) {
+  const VesselState& s = *state_;
+  std::vector<PageRange> anonymous, of_files;
+  for (const PageRange& range : ranges) {
+    for (uint64_t at = range.start; at < range.end;) {
+      const Vma& vma = vma_at(s, at);
+      const uint64_t end = std::min(range.end, vma.end);
+      append_range((vma.status & vma_status::kAnonPrivate) != 0 ? anonymous : of_files, {at, end});
+      at = end;
+    }
+  }
+  drop_pages(anonymous);
+  const std::vector<std::byte> zeros(kPageSize);
+  for (const PageRange& range : of_files) {
+    for (uint64_t at = range.start; at < range.end; at += kPageSize) write_pages({{at, at + kPageSize}}, zeros);
+  }
+}
+
+void Vessel::apply_vma_attributes(const img::crx_task_entry& extra) {
+  VesselState& s = *state_;
+  s.arena.reset();
+  RemoteBatch batch(s.arena, s.vmas.size() + static_cast<std::size_t>(extra.vmas_size()) * 4 + 1);
+  for (const Vma& vma : s.vmas) {
+    if ((vma.flags & MAP_LOCKED) == 0) continue;
+    const auto more = std::find_if(extra.vmas().begin(), extra.vmas().end(), [&](const auto& v) { return v.start() == vma.start; });
+    const bool on_fault = more != extra.vmas().end() && more->locked_on_fault();
+    batch.add("locking memory", SYS_mlock2, vma.start, vma.end - vma.start, on_fault ? MLOCK_ONFAULT : 0);
+  }
+  for (const img::crx_vma_entry& vma : extra.vmas()) {
+    const uint64_t bytes = vma.end() - vma.start();
+    if (vma.has_name()) {
+      batch.add_optional("naming memory", SYS_prctl, 0x53564d41 /* PR_SET_VMA */, 0, vma.start(), bytes, s.arena.put_string(vma.name()));
+    }
+    if (vma.sealed()) batch.add("sealing memory", 462 /* mseal, Linux 6.10 */, vma.start(), bytes, 0);
+  }
+  s.run_checked(batch);
   s.arena.reset();
 }
 

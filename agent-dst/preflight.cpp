@@ -1,0 +1,78 @@
+#include "agent-dst/preflight.hpp"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "common/base/fd.hpp"
+
+namespace crx {
+namespace {
+
+wire::Finding finding(std::string object, std::string reason, std::string remedy) {
+  wire::Finding f;
+  f.set_fatal(true);
+  f.set_object(std::move(object));
+  f.set_reason(std::move(reason));
+  f.set_remedy(std::move(remedy));
+  return f;
+}
+
+uint64_t available_memory() {
+  const std::string text = read_file("/proc/meminfo");
+  const auto at = text.find("MemAvailable:");
+  return at == std::string::npos ? ~uint64_t{0} : std::strtoull(text.c_str() + at + 13, nullptr, 10) * 1024;
+}
+
+std::string comm_of(uint32_t pid) {
+  const Fd fd = try_open(fmt::format("/proc/{}/comm", pid), 0);
+  if (!fd) return {};
+  std::string comm = read_fd(fd.get(), "comm");
+  while (!comm.empty() && comm.back() == '\n') comm.pop_back();
+  return comm;
+}
+
+void check_ids(const wire::TaskSummary& task, std::vector<wire::Finding>& findings) {
+  std::vector<uint32_t> ids(task.tids().begin(), task.tids().end());
+  ids.push_back(task.pid());
+  std::sort(ids.begin(), ids.end());
+  ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
+  const auto pid_max = std::strtoul(read_file("/proc/sys/kernel/pid_max").c_str(), nullptr, 10);
+  for (const uint32_t id : ids) {
+    if (id >= pid_max) {
+      findings.push_back(finding(fmt::format("PID {}", id), fmt::format("is above pid_max {} here", pid_max),
+                                 "raise kernel.pid_max at the destination"));
+    } else if (::access(fmt::format("/proc/{}", id).c_str(), F_OK) == 0) {
+      findings.push_back(finding(fmt::format("PID {}", id), fmt::format("is taken by \"{}\"", comm_of(id)),
+                                 "end that process or move to another host"));
+    }
+  }
+}
+
+}  // namespace
+
+std::vector<wire::Finding> check_preflight(const wire::Preflight& preflight, const wire::Hello&, const EngineOptions& options) {
+  std::vector<wire::Finding> findings;
+  for (const wire::TaskSummary& task : preflight.tasks()) {
+    check_ids(task, findings);
+    const auto allowed = [&](const auto& range) { return range.first <= task.uid() && task.uid() <= range.second; };
+    if (!options.allow_uid.empty() && std::none_of(options.allow_uid.begin(), options.allow_uid.end(), allowed)) {
+      findings.push_back(finding(fmt::format("uid {}", task.uid()), "is not allowed here", "see --allow-uid of crx-agent"));
+    }
+  }
+  const uint64_t available = available_memory();
+  if (preflight.memory_bytes() > available) {
+    findings.push_back(finding("memory", fmt::format("{} MiB are needed, {} MiB are available", preflight.memory_bytes() >> 20,
+                                                     available >> 20),
+                               "free memory at the destination"));
+  }
+  if (options.max_memory != 0 && preflight.memory_bytes() > options.max_memory) {
+    findings.push_back(finding("memory", fmt::format("{} MiB are more than a session may have here", preflight.memory_bytes() >> 20),
+                               "see --max-memory of crx-agent"));
+  }
+  return findings;
+}
+
+}  // namespace crx

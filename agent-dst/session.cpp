@@ -1,0 +1,307 @@
+#include "agent-dst/session.hpp"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <variant>
+
+#include "agent-dst/preflight.hpp"
+#include "common/base/error.hpp"
+#include "common/base/log.hpp"
+#include "common/image/magic.hpp"
+#include "common/image/mm.pb.h"
+#include "common/image/regular.pb.h"
+#include "common/kernel/space_digest.hpp"
+#include "common/kernel/time_namespace.hpp"
+#include "wire/failure.hpp"
+#include "wire/host_info.hpp"
+#include "wire/verify.hpp"
+
+namespace crx {
+namespace {
+
+std::vector<PageRange> ranges_of(const google::protobuf::RepeatedPtrField<wire::Range>& list, const char* what) {
+  std::vector<PageRange> ranges;
+  uint64_t last = 0;
+  for (const wire::Range& range : list) {
+    if (range.start() < last || range.end() <= range.start() || range.start() % kPageSize != 0 || range.end() % kPageSize != 0) {
+      throw Error(ErrorCode::peer, what, fmt::format("range {:#x}-{:#x} is malformed", range.start(), range.end()));
+    }
+    last = range.end();
+    ranges.push_back({range.start(), range.end()});
+  }
+  return ranges;
+}
+
+template <typename Message>
+Message parse(const std::string& bytes, const char* what) {
+  Message message;
+  if (!message.ParseFromString(bytes)) throw Error(ErrorCode::peer, "reading a layout", std::string(what) + " does not parse");
+  return message;
+}
+
+}  // namespace
+
+DestinationSession::DestinationSession(wire::DestinationLink& link, const EngineOptions& options)
+    : link_(link), options_(options), hook_(options.hook), files_(make_file_opener()) {}
+
+DestinationSession::~DestinationSession() = default;
+
+Vessel& DestinationSession::vessel() {
+  if (!vessel_) throw Error(ErrorCode::peer, "following the source", "no layout came before this");
+  return *vessel_;
+}
+
+int DestinationSession::run() {
+  while (state_ != State::ended) {
+    try {
+      const auto event = link_.receive(go_deadline_);
+      if (!event) {
+        fail(Error(ErrorCode::peer, "waiting for GO", "the source said nothing in time"));
+        continue;
+      }
+      if (const auto* message = std::get_if<wire::SessionMessage>(&*event)) handle(*message);
+      if (const auto* pages = std::get_if<wire::PagesArrived>(&*event)) on_pages(*pages);
+      if (const auto* round = std::get_if<wire::RoundEnded>(&*event)) on_round_ended(round->round);
+      if (const auto* closed = std::get_if<wire::LinkClosed>(&*event)) on_closed(closed->reason);
+    } catch (const Error& error) {
+      fail(error);
+    } catch (const std::exception& error) {
+      fail(Error(ErrorCode::bug, "restoring", error.what()));
+    }
+  }
+  return exit_code_;
+}
+
+void DestinationSession::handle(const wire::SessionMessage& message) {
+  if ((state_ == State::greeting) != message.has_hello()) {
+    throw Error(ErrorCode::peer, "following the source", "Hello must come first, and once");
+  }
+  if (state_ == State::prepared && !message.has_go() && !message.has_abort()) {
+    throw Error(ErrorCode::peer, "following the source", "only Go or Abort may follow Prepare");
+  }
+  switch (message.body_case()) {
+    case wire::SessionMessage::kHello: return on_hello(message.hello());
+    case wire::SessionMessage::kPreflight: return on_preflight(message.preflight());
+    case wire::SessionMessage::kLayout: return on_layout(message.layout());
+    case wire::SessionMessage::kHoles: return on_holes(message.holes());
+    case wire::SessionMessage::kImages: return on_images(message.images());
+    case wire::SessionMessage::kVerify: return on_verify(message.verify());
+    case wire::SessionMessage::kPrepare: return on_prepare();
+    case wire::SessionMessage::kGo: return on_go();
+    case wire::SessionMessage::kAbort:
+      log::info("session {}: the source gave up: {}", options_.session, message.abort().reason());
+      exit_code_ = 0;
+      return refuse_to_resume(message.abort().reason());
+    default: throw Error(ErrorCode::peer, "following the source", "a message that no source sends");
+  }
+}
+
+void DestinationSession::on_hello(const wire::Hello& hello) {
+  hello_ = hello;
+  source_name_ = hello.host().name();
+  journal_.emplace(Journal::open(options_.store, options_.session));
+  journal_->append(JournalState::open, fmt::format("from {}", options_.peer));
+  state_ = State::receiving;
+  wire::SessionMessage answer;
+  answer.mutable_welcome()->set_protocol(hello.protocol());
+  *answer.mutable_welcome()->mutable_host() = wire::local_host_info();
+  link_.send(answer);
+}
+
+void DestinationSession::on_preflight(const wire::Preflight& preflight) {
+  wire::SessionMessage answer;
+  wire::PreflightResult& result = *answer.mutable_preflight_result();
+  for (wire::Finding& finding : check_preflight(preflight, hello_, options_)) *result.add_findings() = std::move(finding);
+  link_.send(answer);
+}
+
+void DestinationSession::create_vessel(const wire::SpaceLayout& space) {
+  // The source's clocks have gone on for about half a round trip since it read them.
+  const int64_t late_ns = hello_.rtt_us() * 1000 / 2;
+  unshare_time({space.monotonic_ns() + late_ns, space.boottime_ns() + late_ns});
+  group_.emplace(FreezerGroup::create_below(::getpid(), options_.session.substr(0, 16)));
+  const Fd group_dir = group_->directory();
+  VesselPlan plan;
+  plan.pid = static_cast<pid_t>(space.space());
+  plan.sid = static_cast<pid_t>(space.sid());
+  plan.pgid = static_cast<pid_t>(space.pgid());
+  plan.cgroup_dir = group_dir.get();
+  vessel_.emplace(Vessel::create(plan));
+  if (!group_dir) group_->add(plan.pid);
+}
+
+void DestinationSession::on_layout(const wire::Layout& layout) {
+  for (const wire::SpaceLayout& space : layout.spaces()) {
+    if (!vessel_) create_vessel(space);
+    if (static_cast<pid_t>(space.space()) != vessel_->pid()) throw Error(ErrorCode::peer, "following the source", "a second task");
+    for (const std::string& bytes : space.files()) files_->add(parse<img::file_entry>(bytes, "a file entry"));
+    for (const std::string& bytes : space.memfds()) shmem_.memfd(parse<img::memfd_inode_entry>(bytes, "a memfd entry"));
+    vessel_->apply_layout(parse<img::mm_entry>(space.mm(), "the memory description"), *files_, shmem_);
+  }
+}
+
+void DestinationSession::on_pages(const wire::PagesArrived& pages) {
+  const int64_t began_us = monotonic_us();
+  if (pages.space.kind == PageSpace::Kind::shmem) {
+    shmem_.write_pages(pages.space.id, pages.ranges, pages.bytes);
+    shmem_.drop_pages(pages.space.id, pages.zero_ranges);
+  } else {
+    vessel().write_pages(pages.ranges, pages.bytes);
+    vessel().clear_pages(pages.zero_ranges);
+  }
+  pages_applied_ += total_pages(pages.ranges) + total_pages(pages.zero_ranges);
+  link_.release(pages.slot);
+  apply_us_ += monotonic_us() - began_us;
+}
+
+void DestinationSession::on_holes(const wire::Holes& holes) {
+  const std::vector<PageRange> ranges = ranges_of(holes.ranges(), "dropping pages");
+  if (holes.space_kind() == static_cast<uint32_t>(PageSpace::Kind::shmem)) {
+    shmem_.drop_pages(holes.space(), ranges);
+  } else {
+    vessel().drop_pages(ranges);
+    vessel().guard_pages(ranges_of(holes.guards(), "guarding pages"));
+  }
+}
+
+void DestinationSession::on_round_ended(uint32_t round) {
+  wire::SessionMessage answer;
+  wire::RoundDone& done = *answer.mutable_round_done();
+  done.set_round(round);
+  done.set_pages_applied(pages_applied_);
+  done.set_apply_us(static_cast<uint64_t>(apply_us_));
+  link_.send(answer);
+  steps_.clear();
+  add_step("apply", apply_us_);
+  apply_us_ = 0;
+  pages_applied_ = 0;
+}
+
+void DestinationSession::on_images(const wire::Images& images) {
+  for (const wire::ImageFile& file : images.files()) images_.insert(file.name(), file.content());
+}
+
+void DestinationSession::on_verify(const wire::Verify& verify) {
+  const int64_t began_us = monotonic_us();
+  for (const wire::SpaceDigest& theirs : verify.spaces()) {
+    const bool object = theirs.space_kind() == static_cast<uint32_t>(PageSpace::Kind::shmem);
+    const SpaceDigest ours = object ? digest_object(shmem_.descriptor(theirs.space()))
+                                    : digest_space(vessel().pid(), wire::digest_ranges(vessel().layout()));
+    if (const auto text = wire::difference(theirs, ours)) {
+      throw Error(ErrorCode::bug, "verifying memory",
+                  fmt::format("{} {} is not the same on both hosts: {}", object ? "shared object" : "the memory of task",
+                              theirs.space(), *text))
+          .with_hint("please report this");
+    }
+  }
+  add_step("verify", monotonic_us() - began_us);
+}
+
+void DestinationSession::on_prepare() {
+  const int64_t began_us = monotonic_us();
+  build();
+  hook_.run(HookStage::prepared, {options_.session, vessel().pid(), options_.peer, "destination"});
+  journal_->append(JournalState::prepared, fmt::format("pid {}", vessel().pid()));
+  state_ = State::prepared;
+  go_deadline_ = Deadline::in_ms(hello_.go_timeout_ms());
+  wire::SessionMessage answer;
+  wire::Prepared& prepared = *answer.mutable_prepared();
+  add_step("rebuild", monotonic_us() - began_us);
+  for (const wire::Step& step : steps_) *prepared.add_steps() = step;
+  link_.send(answer);
+  steps_.clear();
+}
+
+void DestinationSession::build() {
+  for (const img::file_entry& entry : images_.read_all<img::file_entry>(image_file::kFiles)) files_->add(entry);
+  vessel().apply_layout(images_.read_one<img::mm_entry>(image_file::mm(static_cast<uint32_t>(vessel().pid()))), *files_, shmem_);
+  context_.emplace(RestoreContext{vessel(), images_, *files_, shmem_, vessel().pid(), {}, {}});
+  load_task_images(*context_);
+  task_.emplace(*context_);
+  int64_t began_us = monotonic_us();
+  const auto lap = [&](const char* name) {
+    const int64_t now_us = monotonic_us();
+    add_step(name, now_us - began_us);
+    began_us = now_us;
+  };
+  task_->prepare();
+  lap("open");
+  task_->process();
+  lap("process");
+  task_->threads();
+  lap("threads");
+  const Fd exe = files_->open(vessel().layout().exe_file_id());
+  vessel().set_mm_fields(exe.get());
+  vessel().apply_vma_attributes(context_->extra);
+  lap("memory fields");
+  shmem_.seal_all();
+  task_->last();
+  task_->registers();
+  lap("registers");
+}
+
+void DestinationSession::add_step(const char* name, int64_t us) {
+  wire::Step& step = steps_.emplace_back();
+  step.set_name(name);
+  step.set_us(static_cast<uint64_t>(us));
+}
+
+void DestinationSession::on_go() {
+  if (state_ != State::prepared) throw Error(ErrorCode::peer, "following the source", "Go came before Prepared");
+  const int64_t began_us = monotonic_us();
+  task_->commit();
+  journal_->append(JournalState::resuming, fmt::format("pid {}", vessel().pid()));
+  resume();
+  const int64_t resumed_us = monotonic_us();
+  state_ = State::resumed;
+  exit_code_ = 0;
+  wire::SessionMessage answer;
+  wire::Resumed& resumed = *answer.mutable_resumed();
+  resumed.set_go_to_resume_us(static_cast<uint64_t>(resumed_us - began_us));
+  resumed.set_pid(static_cast<uint32_t>(context_->pid));
+  link_.send(answer);
+  journal_->append(JournalState::resumed, fmt::format("pid {}", context_->pid));
+  hook_.run_noting(HookStage::resumed, {options_.session, context_->pid, options_.peer, "destination"});
+  state_ = State::ended;
+}
+
+// The decision is on disk: nothing below may leave half a tree running. The group lets all tasks go at once.
+void DestinationSession::resume() {
+  group_->freeze(Deadline::in_ms(10'000));
+  vessel_->release();
+  if (options_.root_resumed) options_.root_resumed(context_->pid);
+  group_->thaw();
+  group_->abandon();
+}
+
+void DestinationSession::on_closed(const std::string& reason) {
+  log::warn("session {}: the source is gone: {}", options_.session, reason);
+  refuse_to_resume("the source is gone: " + reason);
+}
+
+void DestinationSession::refuse_to_resume(const std::string& reason) noexcept {
+  try {
+    if (journal_ && (state_ == State::prepared || state_ == State::receiving)) journal_->append(JournalState::never, reason);
+    if (state_ == State::prepared) {
+      wire::SessionMessage answer;
+      answer.mutable_never()->set_reason(reason);
+      link_.send(answer);
+    }
+  } catch (const std::exception& error) {
+    log::debug("ending session {}: {}", options_.session, error.what());
+  }
+  state_ = State::ended;
+}
+
+void DestinationSession::fail(const Error& error) noexcept {
+  log::error("session {}: {}", options_.session, error.what());
+  try {
+    if (state_ == State::receiving || state_ == State::greeting) link_.send(wire::failure_message(error));
+  } catch (const std::exception& other) {
+    log::debug("reporting the failure: {}", other.what());
+  }
+  refuse_to_resume(error.what());
+}
+
+}  // namespace crx

@@ -1,0 +1,81 @@
+// A migration as the destination sees it.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "agent-dst/engine.hpp"
+#include "agent-dst/restore/file_opener.hpp"
+#include "agent-dst/restore/restore_task.hpp"
+#include "agent-dst/restore/restorer.hpp"
+#include "agent-dst/vessel/shmem_table.hpp"
+#include "agent-dst/vessel/vessel.hpp"
+#include "common/base/error.hpp"
+#include "common/base/hook.hpp"
+#include "common/base/journal.hpp"
+#include "common/image/image_store.hpp"
+#include "common/kernel/freezer_group.hpp"
+#include "wire/link.hpp"
+
+namespace crx {
+
+// Owns the vessels; destroying it removes them unless they run. Single-threaded (it is their tracer). Every failure
+// before RESUMING is reported to the source as a Failure, journalled as NEVER where PREPARED was, and ends the session.
+class DestinationSession {
+ public:
+  DestinationSession(wire::DestinationLink& link, const EngineOptions& options);
+  ~DestinationSession();
+
+  // Serves events until the session has ended. The engine's exit code.
+  int run();
+
+ private:
+  enum class State { greeting, receiving, prepared, resumed, ended };
+
+  void handle(const wire::SessionMessage& message);
+  void on_hello(const wire::Hello& hello);
+  void on_preflight(const wire::Preflight& preflight);
+  void on_layout(const wire::Layout& layout);
+  void on_pages(const wire::PagesArrived& pages);
+  void on_holes(const wire::Holes& holes);
+  void on_round_ended(uint32_t round);
+  void on_images(const wire::Images& images);
+  void on_verify(const wire::Verify& verify);
+  void on_prepare();
+  void on_go();
+  void on_closed(const std::string& reason);
+
+  void create_vessel(const wire::SpaceLayout& space);
+  void build();
+  void add_step(const char* name, int64_t us);
+  void resume();
+  void refuse_to_resume(const std::string& reason) noexcept;
+  void fail(const Error& error) noexcept;
+  Vessel& vessel();
+
+  wire::DestinationLink& link_;
+  const EngineOptions& options_;
+  Hook hook_;
+  State state_ = State::greeting;
+  int exit_code_ = 1;
+  std::optional<Journal> journal_;
+  wire::Hello hello_;
+  std::string source_name_;
+
+  std::optional<FreezerGroup> group_;
+  std::unique_ptr<FileOpener> files_;
+  ShmemTable shmem_;
+  std::optional<Vessel> vessel_;
+  ImageStore images_;
+  std::optional<RestoreContext> context_;
+  std::optional<TaskRestore> task_;
+  int64_t apply_us_ = 0;
+  uint64_t pages_applied_ = 0;
+  std::vector<wire::Step> steps_;
+  Deadline go_deadline_ = Deadline::never();
+};
+
+}  // namespace crx

@@ -1,0 +1,234 @@
+#include "agent-src/collect/memory_map.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+
+#include "agent-src/collect/file_table.hpp"
+#include "common/base/error.hpp"
+#include "common/image/magic.hpp"
+#include "common/proc/smaps.hpp"
+#include "common/proc/stat.hpp"
+#include "common/proc/status.hpp"
+
+namespace crx {
+namespace {
+
+struct AdviceFlag {
+  const char* vm_flag;
+  int advice;
+};
+constexpr AdviceFlag kAdviceFlags[] = {
+    {"sr", MADV_SEQUENTIAL}, {"rr", MADV_RANDOM},      {"dc", MADV_DONTFORK},    {"dd", MADV_DONTDUMP},
+    {"mg", MADV_MERGEABLE},  {"hg", MADV_HUGEPAGE},    {"nh", MADV_NOHUGEPAGE},  {"wf", 18 /* MADV_WIPEONFORK */},
+};
+
+bool has_flag(const std::string& flags, const char* flag) {
+  for (std::size_t at = 0; at + 1 < flags.size(); at += 3) {
+    if (flags.compare(at, 2, flag) == 0) return true;
+  }
+  return false;
+}
+
+uint32_t special_status(proc::MapKind kind) {
+  switch (kind) {
+    case proc::MapKind::vdso: return vma_status::kRegular | vma_status::kVdso | vma_status::kAnonPrivate;
+    case proc::MapKind::vvar:
+    case proc::MapKind::vvar_vclock: return vma_status::kRegular | vma_status::kVvar | vma_status::kAnonPrivate;
+    case proc::MapKind::vsyscall: return vma_status::kVsyscall | vma_status::kAnonPrivate;
+    default: return 0;
+  }
+}
+
+}  // namespace
+
+MemoryMap::MemoryMap(pid_t pid, FileTable& files)
+    : pid_(pid), proc_("/proc/" + std::to_string(pid) + "/"), files_(files) {}
+
+void MemoryMap::read(const FrozenTask* ours) {
+  maps_ = proc::parse_maps(read_file(proc_ + "maps"));
+  if (maps_.empty()) throw_gone(pid_, "reading the mappings");
+  if (ours != nullptr) std::erase_if(maps_, [&](const proc::MapsEntry& m) { return ours->is_arena(m.start); });
+  vmas_ = classify_maps(maps_);
+}
+
+void MemoryMap::read_flags() {
+  vm_flags_.clear();
+  for (const proc::SmapsEntry& entry : proc::parse_smaps(read_file(proc_ + "smaps"))) {
+    vm_flags_[{entry.map.start, entry.map.end}] = entry.vm_flags;
+  }
+}
+
+bool MemoryMap::flags_are_current() const {
+  return std::all_of(maps_.begin(), maps_.end(), [&](const auto& m) { return vm_flags_.contains({m.start, m.end}); });
+}
+
+uint64_t MemoryMap::resident_bytes() const {
+  const proc::Stat stat = proc::parse_stat(read_file(proc_ + "stat"));
+  return static_cast<uint64_t>(std::max<int64_t>(stat.rss, 0)) * kPageSize;
+}
+
+std::vector<Refusal> MemoryMap::refusals() const {
+  std::vector<Refusal> found;
+  for (std::size_t i = 0; i < maps_.size(); ++i) {
+    const proc::MapsEntry& map = maps_[i];
+    const std::string object = fmt::format("pid {} mapping {:x}-{:x} ({})", pid_, map.start, map.end, map.name);
+    if (map.kind == proc::MapKind::sysv_shm) {
+      found.push_back({object, "System V shared memory cannot move yet", "end its use"});
+    } else if (vmas_[i].kind == VmaKind::hugetlb) {
+      found.push_back({object, "hugetlb memory cannot move", "run the program with transparent huge pages instead"});
+    } else if (vmas_[i].kind == VmaKind::device && map.kind == proc::MapKind::aio_ring) {
+      found.push_back({object, "asynchronous I/O rings (io_setup) cannot move", "let the program finish its I/O"});
+    } else if (vmas_[i].kind == VmaKind::device) {
+      found.push_back({object, "a mapped device or kernel object cannot move", "close what maps it"});
+    } else if (map.kind == proc::MapKind::other && map.name.starts_with("[uprobes]")) {
+      found.push_back({object, "uprobes are active in it", "remove the probes"});
+    }
+  }
+  return found;
+}
+
+std::string MemoryMap::link_of(const proc::MapsEntry& map) const {
+  return fmt::format("{}map_files/{:x}-{:x}", proc_, map.start, map.end);
+}
+
+// A memfd that is mapped: one file entry for the mapping, one inode entry for the object. Both are known by the inode.
+uint32_t MemoryMap::memfd_file(const proc::MapsEntry& map, const std::string& link) {
+  const Fd fd = open_checked(link, O_RDONLY);
+  struct stat st{};
+  if (::fstat(fd.get(), &st) < 0) throw_errno("looking at a memfd", link);
+  const int seals = ::fcntl(fd.get(), 1034 /* F_GET_SEALS */);
+  const auto object = static_cast<uint32_t>(map.inode);
+  const bool listed = std::any_of(memfds_.begin(), memfds_.end(), [&](const auto& m) { return m.shmid() == object; });
+  if (!listed) {
+    img::memfd_inode_entry inode;
+    inode.set_name(map.name);
+    inode.set_uid(st.st_uid);
+    inode.set_gid(st.st_gid);
+    inode.set_size(static_cast<uint64_t>(st.st_size));
+    inode.set_shmid(object);
+    inode.set_seals(seals < 0 ? 0 : static_cast<uint32_t>(seals));
+    inode.set_inode_id(object);
+    inode.set_mode(st.st_mode);
+    memfds_.push_back(std::move(inode));
+  }
+  uint32_t& id = memfd_ids_[map.inode];
+  if (id != 0) return id;
+  id = files_.next_id();
+  img::file_entry entry;
+  entry.set_type(img::MEMFD);
+  entry.set_id(id);
+  img::memfd_file_entry& memfd = *entry.mutable_memfd();
+  memfd.set_id(id);
+  memfd.set_flags(O_RDWR);
+  memfd.set_pos(0);
+  memfd.set_inode_id(object);
+  img::fown_entry& owner = *memfd.mutable_fown();
+  owner.set_uid(0);
+  owner.set_euid(0);
+  owner.set_signum(0);
+  owner.set_pid_type(0);
+  owner.set_pid(0);
+  files_.add(std::move(entry));
+  return id;
+}
+
+void MemoryMap::describe_backing(const proc::MapsEntry& map, const MemoryVma& vma, img::vma_entry& entry) {
+  using namespace vma_status;
+  if (map.kind == proc::MapKind::memfd) {
+    entry.set_shmid(memfd_file(map, link_of(map)));
+    entry.set_status(kRegular | kMemfd | (map.shared ? kFileShared : kFilePrivate));
+  } else if (map.shared && map.kind == proc::MapKind::shared_anonymous) {
+    entry.set_shmid(map.inode);
+    entry.set_status(kRegular | kAnonShared);
+    entry.set_flags(entry.flags() | MAP_ANONYMOUS);
+  } else {
+    const uint32_t access = map.shared && map.writable ? O_RDWR : O_RDONLY;
+    entry.set_shmid(files_.add_path(link_of(map), vma.name, map.deleted, access));
+    entry.set_status(kRegular | (map.shared ? kFileShared : kFilePrivate));
+  }
+  if ((entry.status() & kAnonShared) == 0) file_ids_.push_back(static_cast<uint32_t>(entry.shmid()));
+}
+
+void MemoryMap::describe_vma(const proc::MapsEntry& map, const MemoryVma& vma, img::vma_entry& entry) {
+  entry.set_start(map.start);
+  entry.set_end(map.end);
+  entry.set_pgoff(map.pgoff);
+  entry.set_shmid(0);
+  entry.set_prot(static_cast<uint32_t>(map.prot()));
+  entry.set_flags(map.shared ? MAP_SHARED : MAP_PRIVATE);
+  entry.set_fd(-1);
+  if (const uint32_t special = special_status(map.kind); special != 0) {
+    entry.set_status(special);
+  } else if (map.has_inode()) {
+    describe_backing(map, vma, entry);
+  } else {
+    entry.set_status(vma_status::kRegular | vma_status::kAnonPrivate |
+                     (map.kind == proc::MapKind::heap ? vma_status::kHeap : 0));
+    entry.set_flags(MAP_PRIVATE | MAP_ANONYMOUS);
+  }
+  const auto flags = vm_flags_.find({map.start, map.end});
+  if (flags == vm_flags_.end()) {
+    if (map.kind == proc::MapKind::stack) entry.set_flags(entry.flags() | MAP_GROWSDOWN);
+    return;
+  }
+  if (has_flag(flags->second, "gd")) entry.set_flags(entry.flags() | MAP_GROWSDOWN);
+  if (has_flag(flags->second, "nr")) entry.set_flags(entry.flags() | MAP_NORESERVE);
+  if (has_flag(flags->second, "lo")) entry.set_flags(entry.flags() | MAP_LOCKED);
+  uint64_t advice = 0;
+  for (const AdviceFlag& known : kAdviceFlags) {
+    if (has_flag(flags->second, known.vm_flag)) advice |= uint64_t{1} << known.advice;
+  }
+  if (advice != 0) entry.set_madv(advice);
+}
+
+void MemoryMap::describe_fields(img::mm_entry& mm, uint64_t brk) {
+  const proc::Stat stat = proc::parse_stat(read_file(proc_ + "stat"));
+  mm.set_mm_start_code(stat.start_code);
+  mm.set_mm_end_code(stat.end_code);
+  mm.set_mm_start_data(stat.start_data);
+  mm.set_mm_end_data(stat.end_data);
+  mm.set_mm_start_stack(stat.start_stack);
+  mm.set_mm_start_brk(stat.start_brk);
+  if (brk == 0) {
+    brk = stat.start_brk;
+    for (const proc::MapsEntry& map : maps_) {
+      if (map.kind == proc::MapKind::heap) brk = std::max(brk, map.end);
+    }
+  }
+  mm.set_mm_brk(brk);
+  mm.set_mm_arg_start(stat.arg_start);
+  mm.set_mm_arg_end(stat.arg_end);
+  mm.set_mm_env_start(stat.env_start);
+  mm.set_mm_env_end(stat.env_end);
+  const std::string auxv = read_file(proc_ + "auxv");
+  for (std::size_t at = 0; at + 8 <= auxv.size(); at += 8) {
+    uint64_t word = 0;
+    std::memcpy(&word, auxv.data() + at, 8);
+    mm.add_mm_saved_auxv(word);
+  }
+  std::string exe = read_link(proc_ + "exe");
+  constexpr std::string_view kDeleted = " (deleted)";
+  const bool deleted = exe.ends_with(kDeleted);
+  if (deleted) exe.resize(exe.size() - kDeleted.size());
+  mm.set_exe_file_id(files_.add_path(proc_ + "exe", exe, deleted, O_RDONLY));
+  file_ids_.push_back(mm.exe_file_id());
+}
+
+img::mm_entry MemoryMap::describe(uint64_t brk) {
+  file_ids_.clear();
+  memfds_.clear();
+  img::mm_entry mm;
+  describe_fields(mm, brk);
+  for (std::size_t i = 0; i < maps_.size(); ++i) describe_vma(maps_[i], vmas_[i], *mm.add_vmas());
+  std::sort(file_ids_.begin(), file_ids_.end());
+  file_ids_.erase(std::unique(file_ids_.begin(), file_ids_.end()), file_ids_.end());
+  return mm;
+}
+
+}  // namespace crx

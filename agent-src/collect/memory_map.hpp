@@ -1,0 +1,66 @@
+// The mappings of a task, as rounds need them and as the image tells them (mm-PID.img).
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "agent-src/collect/collector.hpp"
+#include "agent-src/memory/vma.hpp"
+#include "common/image/mm.pb.h"
+#include "common/image/regular.pb.h"
+#include "common/proc/maps.hpp"
+
+namespace crx {
+
+class FileTable;
+
+// Reads /proc/PID/maps as often as wanted and keeps what is dear to find out (the VmFlags of smaps). The task may run
+// or be stopped. Not thread-safe.
+class MemoryMap {
+ public:
+  MemoryMap(pid_t pid, FileTable& files);
+
+  // Reads the mappings. What `ours` says is left out: the arena of a frozen task.
+  void read(const FrozenTask* ours = nullptr);
+  // Reads VmFlags too, for all mappings as of now: 8-17 ms per GiB, so not while the task is frozen if it can be helped.
+  void read_flags();
+  // Whether every mapping had its VmFlags read with the bounds it has now.
+  bool flags_are_current() const;
+
+  const std::vector<MemoryVma>& vmas() const noexcept { return vmas_; }
+  uint64_t resident_bytes() const;
+
+  // What cannot move, by name.
+  std::vector<Refusal> refusals() const;
+
+  // The image's description of what read() saw. brk: the program break, 0 for "end of the heap".
+  // Adds mapped files to the FileTable.
+  img::mm_entry describe(uint64_t brk = 0);
+  // Ids of the files that the last describe() referred to, the executable included; ascending.
+  const std::vector<uint32_t>& file_ids() const noexcept { return file_ids_; }
+  const std::vector<img::memfd_inode_entry>& memfds() const noexcept { return memfds_; }
+
+ private:
+  using Bounds = std::pair<uint64_t, uint64_t>;
+  void describe_vma(const proc::MapsEntry& map, const MemoryVma& vma, img::vma_entry& entry);
+  void describe_backing(const proc::MapsEntry& map, const MemoryVma& vma, img::vma_entry& entry);
+  uint32_t memfd_file(const proc::MapsEntry& map, const std::string& link);
+  void describe_fields(img::mm_entry& mm, uint64_t brk);
+  std::string link_of(const proc::MapsEntry& map) const;
+
+  pid_t pid_;
+  std::string proc_;
+  FileTable& files_;
+  std::vector<proc::MapsEntry> maps_;
+  std::vector<MemoryVma> vmas_;
+  std::map<Bounds, std::string> vm_flags_;
+  std::vector<uint32_t> file_ids_;
+  std::vector<img::memfd_inode_entry> memfds_;
+  std::map<uint64_t, uint32_t> memfd_ids_;  // inode -> file id
+};
+
+}  // namespace crx

@@ -1,0 +1,260 @@
+// The stop: last round, state, and the two-phase commit as the source does it.
+#include <fmt/format.h>
+#include <sys/syscall.h>
+
+#include <csignal>
+#include <thread>
+
+#include "agent-src/migration.hpp"
+#include "common/base/error.hpp"
+#include "common/base/log.hpp"
+#include "common/image/magic.hpp"
+#include "wire/verify.hpp"
+
+namespace crx {
+namespace {
+
+constexpr int64_t kPrepareMs = 120'000;
+constexpr int64_t kVerdictMs = 60'000;
+constexpr int64_t kAskAgainMs = 500;
+constexpr uint64_t kFlagsInFreezeBytes = uint64_t{256} << 20;
+
+uint64_t program_break(FrozenTask& task) {
+  RemoteBatch batch(task.arena(), 1);
+  const std::size_t brk = batch.add("asking for the program break", SYS_brk, 0);
+  task.remote(0).run(batch);
+  return static_cast<uint64_t>(batch.checked(brk));
+}
+
+}  // namespace
+
+void Migration::send_last_holes(const FinalMemory& memory) {
+  const auto send = [&](PageSpace space, const std::vector<PageRange>& holes, const std::vector<PageRange>& guards) {
+    if (holes.empty() && guards.empty()) return;
+    wire::SessionMessage message;
+    wire::Holes& body = *message.mutable_holes();
+    body.set_space_kind(static_cast<uint32_t>(space.kind));
+    body.set_space(space.id);
+    const auto add = [](wire::Range& out, PageRange range) {
+      out.set_start(range.start);
+      out.set_end(range.end);
+    };
+    for (const PageRange& range : holes) add(*body.add_ranges(), range);
+    for (const PageRange& range : guards) add(*body.add_guards(), range);
+    link_->send(message);
+  };
+  for (const FinalSpace& space : memory.spaces) {
+    send({PageSpace::Kind::mm, static_cast<uint64_t>(space.pid)}, space.holes, space.guards);
+  }
+  for (const FinalObject& object : memory.objects) send({PageSpace::Kind::shmem, object.id.ino}, object.holes, {});
+}
+
+void Migration::send_digests(const FinalMemory& memory, const img::mm_entry& mm) {
+  wire::SessionMessage message;
+  wire::Verify& verify = *message.mutable_verify();
+  *verify.add_spaces() = wire::to_message({PageSpace::Kind::mm, static_cast<uint64_t>(options_.pid)},
+                                          digest_space(options_.pid, wire::digest_ranges(mm)));
+  for (const FinalObject& object : memory.objects) {
+    *verify.add_spaces() = wire::to_message({PageSpace::Kind::shmem, object.id.ino},
+                                            digest_object(rounds_.objects().descriptor(object.id)));
+  }
+  link_->send(message);
+}
+
+void Migration::collect(FrozenTask& task, ImageStore& images) {
+  const int64_t began_us = monotonic_us();
+  task.inject(vdso_syscall_);
+  const img::mm_entry mm = map_.describe(program_break(task));
+  images.append(image_file::mm(static_cast<uint32_t>(options_.pid)), mm);
+  collect_task(task, files_, collect_options(), images);
+  task.eject();
+  report_.cutover.collect_us = monotonic_us() - began_us;
+}
+
+void Migration::last_round(FrozenTask& task) {
+  const int64_t began_us = monotonic_us();
+  const auto round = static_cast<uint32_t>(report_.rounds.size() + 1);
+  map_.read();
+  if (!map_.flags_are_current() && map_.resident_bytes() < kFlagsInFreezeBytes) map_.read_flags();
+  MemoryStatistics statistics;
+  const SpaceVmas space{options_.pid, map_.vmas()};
+  const FinalMemory memory = rounds_.final_scan(std::span(&space, 1), statistics);
+  send_layout(round);
+  send_last_holes(memory);
+  rounds_.send_final(memory, *sink_, statistics);
+  link_->end_round(round);
+  report_.cutover.last_pages_us = monotonic_us() - began_us;
+  ImageStore images;
+  collect(task, images);
+  wire::SessionMessage message;
+  for (auto& [name, content] : images.take()) {
+    wire::ImageFile& file = *message.mutable_images()->add_files();
+    file.set_name(name);
+    file.set_content(std::move(content));
+  }
+  link_->send(message);
+  if (options_.verify) send_digests(memory, map_.describe());
+  await_round(round, Deadline::in_ms(kPrepareMs));
+  const wire::LinkStatistics now = link_->statistics();
+  RoundReport& entry = report_.rounds.emplace_back();
+  entry.round = round;
+  entry.is_final = true;
+  entry.start_us = began_us - began_us_;
+  entry.duration_us = monotonic_us() - began_us;
+  entry.scan_us = statistics.scan_us;
+  entry.bytes_scanned = statistics.scanned_bytes;
+  entry.bytes_dirty = statistics.dirty_pages * kPageSize;
+  entry.pages_sent = statistics.sent_pages;
+  entry.pages_raw = now.pages_raw - last_statistics_.pages_raw;
+  entry.pages_zero = now.pages_zero - last_statistics_.pages_zero;
+  entry.pages_compressed = now.pages_compressed - last_statistics_.pages_compressed;
+  entry.bytes_wire = now.bytes_wire - last_statistics_.bytes_wire;
+  last_statistics_ = now;
+}
+
+void Migration::prepare() {
+  wire::SessionMessage message;
+  message.mutable_prepare();
+  link_->send(message);
+  const auto prepared = expect<wire::Prepared>(Deadline::in_ms(kPrepareMs), wire::SessionMessage::kPrepared, "preparing");
+  CutoverReport& cutover = report_.cutover;
+  for (const wire::Step& step : prepared.steps()) {
+    cutover.destination_steps.push_back({step.name(), static_cast<int64_t>(step.us())});
+    if (step.name() == "apply") cutover.apply_us = static_cast<int64_t>(step.us());
+    if (step.name() == "rebuild") cutover.rebuild_us = static_cast<int64_t>(step.us());
+  }
+  observer_.prepared(cutover);
+}
+
+int Migration::cut_over() {
+  hook_.run(HookStage::pre_freeze, hook_context());
+  const int64_t stop_us = monotonic_us();
+  FrozenTask task = FrozenTask::freeze(options_.pid, Deadline::in_ms(options_.freeze_timeout_ms), has_seccomp_);
+  report_.cutover.start_us = stop_us - began_us_;
+  report_.cutover.freeze_us = monotonic_us() - stop_us;
+  observer_.freeze();
+  hook_.run(HookStage::frozen, hook_context());
+  last_round(task);
+  prepare();
+  hook_.run(HookStage::prepared, hook_context());
+  if (overall_.passed()) throw Error(ErrorCode::refused, "committing", "--timeout is over");
+  const int outcome = commit(task);
+  if (outcome == 0 && options_.wait) return wait_for_exit();
+  return outcome;
+}
+
+// From here on the group holds the original, whoever dies.
+int Migration::commit(FrozenTask& task) {
+  group_->freeze(Deadline::in_ms(options_.freeze_timeout_ms));
+  const int64_t go_us = monotonic_us();
+  journal_.append(JournalState::go, peer_);
+  decided_ = true;
+  std::optional<wire::Resumed> resumed;
+  std::string why;
+  try {
+    wire::SessionMessage go;
+    go.mutable_go();
+    link_->send(go);
+    resumed = await_verdict(Deadline::in_ms(kVerdictMs));
+    if (!resumed) why = peer_ + " has decided not to resume it";
+  } catch (const Error& error) {
+    why = error.what();
+    log::warn("after GO: {}", why);
+    group_->abandon();
+    observer_.failed({Outcome::in_doubt, session_, options_.pid,
+                      fmt::format("committing: {} may or may not have resumed the process; the original is kept frozen "
+                                  "in cgroup {}; settle it with crx-migrate --resolve {}",
+                                  peer_, group_->path(), session_),
+                      error.code()});
+    return static_cast<int>(Outcome::in_doubt);
+  }
+  if (resumed) return finish(task, *resumed, go_us);
+  journal_.append(JournalState::aborted, why);
+  group_->thaw();
+  task.thaw();
+  hook_.run_noting(HookStage::aborted, hook_context());
+  observer_.failed({Outcome::failed, session_, options_.pid, "committing: " + why, ErrorCode::peer});
+  return static_cast<int>(Outcome::failed);
+}
+
+// RESUMED, or nothing for NEVER. Asks by session id when the connection is lost.
+std::optional<wire::Resumed> Migration::await_verdict(Deadline deadline) {
+  try {
+    for (;;) {
+      const auto message = link_->receive(deadline);
+      if (!message) break;
+      if (message->has_resumed()) return message->resumed();
+      if (message->has_never()) return std::nullopt;
+    }
+  } catch (const Error& error) {
+    log::warn("waiting for the verdict: {}", error.what());
+  }
+  for (std::string last = "no answer";;) {
+    try {
+      const wire::SessionState state = wire::query_session(connect_options(), Deadline::in_ms(5'000));
+      last = state.state();
+      if (last == "RESUMED") return wire::Resumed();
+      if (last == "NEVER") return std::nullopt;
+    } catch (const Error& error) {
+      log::debug("asking {}: {}", peer_, error.what());
+    }
+    if (deadline.passed()) {
+      throw Error(ErrorCode::peer, "committing", fmt::format("{} gives no verdict ({})", peer_, last));
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(kAskAgainMs));
+  }
+}
+
+// It is still frozen when SIGKILL reaches it: not one instruction of it runs any more.
+void Migration::remove_original(FrozenTask& task) noexcept {
+  try {
+    const Fd pidfd = duplicate(task.pidfd());
+    task.thaw();
+    send_signal(pidfd.get(), SIGKILL);
+    group_->thaw();
+    if (!wait_exit(pidfd.get(), Deadline::in_ms(10'000))) log::warn("the original does not go away");
+    group_.reset();
+  } catch (const std::exception& error) {
+    log::warn("removing the original: {}", error.what());
+  }
+}
+
+int Migration::finish(FrozenTask& task, const wire::Resumed& resumed, int64_t go_us) {
+  const int64_t now_us = monotonic_us();
+  const int64_t stop_us = began_us_ + report_.cutover.start_us;
+  report_.cutover.resume_us = static_cast<int64_t>(resumed.go_to_resume_us());
+  for (const wire::Step& step : resumed.steps()) {
+    report_.cutover.destination_steps.push_back({step.name(), static_cast<int64_t>(step.us())});
+  }
+  observer_.committed();
+  hook_.run_noting(HookStage::committed, hook_context());
+  remove_original(task);
+  journal_.append(JournalState::done);
+  const wire::LinkStatistics statistics = link_->statistics();
+  report_.frozen_us = now_us - stop_us;
+  report_.downtime_us = resumed.go_to_resume_us() > 0
+                            ? go_us - stop_us + statistics.rtt_us / 2 + static_cast<int64_t>(resumed.go_to_resume_us())
+                            : report_.frozen_us;
+  report_.cutover.commit_us = now_us - go_us - report_.cutover.resume_us;
+  report_.total_us = now_us - began_us_;
+  report_.verify = options_.verify ? VerifyResult::ok : VerifyResult::off;
+  report_.compress = options_.compress;
+  report_.pages_sent = statistics.pages_raw + statistics.pages_zero + statistics.pages_compressed;
+  report_.bytes_raw = statistics.bytes_raw;
+  report_.bytes_wire = statistics.bytes_wire;
+  hook_.run_noting(HookStage::resumed, hook_context());
+  observer_.done(report_);
+  return static_cast<int>(Outcome::moved);
+}
+
+int Migration::wait_for_exit() {
+  for (;;) {
+    const auto message = link_->receive(Deadline::never());
+    if (message && message->has_exited()) {
+      observer_.exited(message->exited().wait_status());
+      return 0;
+    }
+  }
+}
+
+}  // namespace crx

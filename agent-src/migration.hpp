@@ -1,0 +1,91 @@
+// One migration while it is under way; the inside of session.cpp and cutover.cpp.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "agent-src/collect/file_table.hpp"
+#include "agent-src/collect/memory_map.hpp"
+#include "agent-src/events.hpp"
+#include "agent-src/frozen_task.hpp"
+#include "agent-src/link_page_sink.hpp"
+#include "agent-src/memory/convergence.hpp"
+#include "agent-src/memory/memory_rounds.hpp"
+#include "agent-src/options.hpp"
+#include "common/base/hook.hpp"
+#include "common/base/journal.hpp"
+#include "common/image/image_store.hpp"
+#include "common/kernel/freezer_group.hpp"
+#include "wire/connect.hpp"
+#include "wire/link.hpp"
+
+namespace crx {
+
+// Steps in the order in which session.cpp calls them; each leaves the victim running unharmed when it throws.
+// Single-threaded but for what the link does by itself.
+class Migration {
+ public:
+  Migration(const MigrateOptions& options, MigrationObserver& observer);
+  ~Migration();
+
+  // Whole migration; the exit code.
+  int run();
+
+ private:
+  // --- before anything is touched (session.cpp) ---
+  void greet();
+  bool preflight();  // false: refused, findings were shown
+  wire::SessionMessage preflight_message();
+  // --- rounds ---
+  void start_rounds();
+  void run_rounds();
+  void send_round(uint32_t round);
+  void send_layout(uint32_t round, uint64_t brk = 0);
+  void await_round(uint32_t round, Deadline deadline);
+  // --- the stop (cutover.cpp) ---
+  int cut_over();
+  void last_round(FrozenTask& task);
+  void send_last_holes(const FinalMemory& memory);
+  void collect(FrozenTask& task, ImageStore& images);
+  void send_digests(const FinalMemory& memory, const img::mm_entry& mm);
+  void prepare();
+  int commit(FrozenTask& task);
+  int finish(FrozenTask& task, const wire::Resumed& resumed, int64_t go_us);
+  void remove_original(FrozenTask& task) noexcept;
+  int wait_for_exit();
+  std::optional<wire::Resumed> await_verdict(Deadline deadline);
+
+  template <typename Body>
+  Body expect(Deadline deadline, wire::SessionMessage::BodyCase kind, const char* step);
+  HookContext hook_context() const;
+  CollectOptions collect_options() const;
+  void abort(const std::string& reason) noexcept;
+  wire::ConnectOptions connect_options() const;
+
+  const MigrateOptions& options_;
+  MigrationObserver& observer_;
+  Hook hook_;
+  Deadline overall_;
+  int64_t began_us_;
+  std::string session_;
+  Journal journal_;
+  MigrationReport report_;
+  bool decided_ = false;  // GO is journalled
+
+  std::string comm_, peer_;
+  bool has_seccomp_ = false;
+  uint64_t vdso_syscall_ = 0;
+  FileTable files_;
+  MemoryMap map_;
+  std::string last_layout_;
+  std::unique_ptr<wire::SourceLink> link_;
+  std::unique_ptr<LinkPageSink> sink_;
+  std::optional<FreezerGroup> group_;
+  MemoryRounds rounds_;
+  wire::LinkStatistics last_statistics_;
+  int64_t first_stop_us_ = 0;
+};
+
+}  // namespace crx

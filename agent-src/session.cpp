@@ -1,0 +1,314 @@
+#include "agent-src/session.hpp"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "agent-src/migration.hpp"
+#include "agent-src/throttle.hpp"
+#include "agent-src/tracking_start.hpp"
+#include "common/base/error.hpp"
+#include "common/base/log.hpp"
+#include "common/kernel/time_namespace.hpp"
+#include "common/proc/stat.hpp"
+#include "common/proc/status.hpp"
+#include "wire/failure.hpp"
+#include "wire/host_info.hpp"
+
+namespace crx {
+namespace {
+
+constexpr int64_t kAnswerMs = 30'000;
+constexpr int64_t kRoundMs = 24LL * 3600 * 1000;
+constexpr uint32_t kGoTimeoutMs = 30'000;
+
+TrackerKind tracker_kind(TrackerChoice choice) {
+  switch (choice) {
+    case TrackerChoice::automatic: return TrackerKind::automatic;
+    case TrackerChoice::wp_async: return TrackerKind::wp_async;
+    case TrackerChoice::soft_dirty: return TrackerKind::soft_dirty;
+    case TrackerChoice::hash: return TrackerKind::hash;
+  }
+  return TrackerKind::automatic;
+}
+
+ConvergenceLimits limits_of(const MigrateOptions& options) {
+  ConvergenceLimits limits;
+  limits.max_downtime_us = options.max_downtime_ms * 1000;
+  limits.max_rounds = options.max_rounds;
+  switch (options.on_no_converge) {
+    case OnNoConverge::accept: limits.policy = NonConvergence::accept; break;
+    case OnNoConverge::throttle: limits.policy = NonConvergence::throttle; break;
+    case OnNoConverge::fail: limits.policy = NonConvergence::fail; break;
+  }
+  return limits;
+}
+
+HostSummary summary_of(const wire::HostInfo& host) { return {host.name(), host.kernel_release(), host.tool_version()}; }
+
+}  // namespace
+
+Migration::Migration(const MigrateOptions& options, MigrationObserver& observer)
+    : options_(options),
+      observer_(observer),
+      hook_(options.hook, options.hook_timeout_ms),
+      overall_(options.timeout_ms > 0 ? Deadline::in_ms(options.timeout_ms) : Deadline::never()),
+      began_us_(monotonic_us()),
+      session_(make_session_id()),
+      journal_(Journal::open(options.state_dir, session_)),
+      map_(options.pid, files_) {
+  report_.session = session_;
+  report_.pid = options.pid;
+  report_.started_ns = clock_ns(CLOCK_REALTIME);
+}
+
+Migration::~Migration() = default;
+
+HookContext Migration::hook_context() const { return {session_, options_.pid, peer_, "source"}; }
+
+CollectOptions Migration::collect_options() const {
+  CollectOptions collect;
+  collect.ghost_limit_bytes = options_.ghost_limit;
+  collect.with_files = options_.with_files;
+  collect.file_locks = true;
+  return collect;
+}
+
+wire::ConnectOptions Migration::connect_options() const {
+  wire::ConnectOptions connect;
+  connect.to = options_.to;
+  connect.tls_dir = options_.tls_dir;
+  connect.session = session_;
+  connect.streams = options_.streams;
+  connect.compress = options_.compress;
+  connect.max_bandwidth = options_.max_bandwidth;
+  return connect;
+}
+
+void Migration::greet() {
+  comm_ = proc::parse_stat(read_file(fmt::format("/proc/{}/stat", options_.pid))).comm;
+  report_.comm = comm_;
+  link_ = wire::connect_source(connect_options());
+  sink_ = std::make_unique<LinkPageSink>(*link_);
+  wire::SessionMessage message;
+  wire::Hello& hello = *message.mutable_hello();
+  *hello.mutable_host() = wire::local_host_info();
+  hello.set_check_only(options_.check_only);
+  hello.set_verify(options_.verify);
+  hello.set_wait(options_.wait);
+  hello.set_compress(options_.compress);
+  hello.set_with_files(options_.with_files);
+  hello.set_go_timeout_ms(kGoTimeoutMs);
+  hello.set_rtt_us(link_->statistics().rtt_us);
+  link_->send(message);
+  const auto welcome = link_->receive(Deadline::in_ms(kAnswerMs));
+  if (!welcome || !welcome->has_welcome()) throw Error(ErrorCode::peer, "greeting", options_.to.text() + " did not answer");
+  peer_ = welcome->welcome().host().name();
+  report_.source = summary_of(hello.host());
+  report_.destination = summary_of(welcome->welcome().host());
+  HelloEvent event;
+  event.session = session_;
+  event.pid = options_.pid;
+  event.comm = comm_;
+  event.to = options_.to.text();
+  event.source = report_.source;
+  event.destination = report_.destination;
+  event.rtt_us = link_->statistics().rtt_us;
+  observer_.hello(event);
+  std::vector<PreflightFinding> findings;
+  for (const wire::Finding& f : wire::compare_hosts(hello.host(), welcome->welcome().host())) {
+    findings.push_back({f.fatal(), peer_, f.object(), f.reason(), f.remedy()});
+  }
+  if (!findings.empty()) {
+    observer_.preflight(findings);
+    throw Error(ErrorCode::refused, "preflight", findings.front().object + " " + findings.front().reason)
+        .with_hint(findings.front().remedy);
+  }
+}
+
+wire::SessionMessage Migration::preflight_message() {
+  wire::SessionMessage message;
+  wire::Preflight& preflight = *message.mutable_preflight();
+  wire::TaskSummary& task = *preflight.add_tasks();
+  const auto status = proc::parse_status(read_file(fmt::format("/proc/{}/status", options_.pid)));
+  has_seccomp_ = status.seccomp != 0;
+  task.set_pid(static_cast<uint32_t>(options_.pid));
+  task.set_uid(status.uid.real);
+  task.set_comm(comm_);
+  report_.memory_bytes = map_.resident_bytes();
+  task.set_resident_bytes(report_.memory_bytes);
+  for (const pid_t tid : list_threads(options_.pid)) task.add_tids(static_cast<uint32_t>(tid));
+  preflight.set_memory_bytes(report_.memory_bytes);
+  return message;
+}
+
+bool Migration::preflight() {
+  std::vector<PreflightFinding> findings;
+  char here[256] = "";
+  ::gethostname(here, sizeof here - 1);
+  map_.read();
+  for (const auto& list : {inspect_task(options_.pid, collect_options()), map_.refusals()}) {
+    for (const Refusal& r : list) findings.push_back({true, here, r.object, r.reason, r.remedy});
+  }
+  if (findings.empty() || options_.check_only) {
+    link_->send(preflight_message());
+    const auto result = expect<wire::PreflightResult>(Deadline::in_ms(kAnswerMs), wire::SessionMessage::kPreflightResult,
+                                                      "preflight");
+    for (const wire::Finding& f : result.findings()) {
+      findings.push_back({f.fatal(), peer_, f.object(), f.reason(), f.remedy()});
+    }
+  }
+  observer_.preflight(findings);
+  return std::none_of(findings.begin(), findings.end(), [](const PreflightFinding& f) { return f.fatal; });
+}
+
+template <typename Body>
+Body Migration::expect(Deadline deadline, wire::SessionMessage::BodyCase kind, const char* step) {
+  if (overall_.left_ns() < deadline.left_ns()) deadline = overall_;
+  const auto message = link_->receive(deadline);
+  if (!message) {
+    throw Error(ErrorCode::peer, step, peer_ + " did not answer in time")
+        .with_hint(overall_.passed() ? "--timeout is over" : "look at the agent's log there");
+  }
+  if (message->body_case() != kind) throw Error(ErrorCode::peer, step, peer_ + " broke the protocol");
+  if constexpr (std::is_same_v<Body, wire::PreflightResult>) return message->preflight_result();
+  if constexpr (std::is_same_v<Body, wire::RoundDone>) return message->round_done();
+  if constexpr (std::is_same_v<Body, wire::Prepared>) return message->prepared();
+}
+template wire::Prepared Migration::expect<wire::Prepared>(Deadline, wire::SessionMessage::BodyCase, const char*);
+
+void Migration::start_rounds() {
+  vdso_syscall_ = find_vdso_syscall(options_.pid);
+  group_.emplace(FreezerGroup::create_below(options_.pid, session_.substr(0, 16) + "-src"));
+  group_->add(options_.pid);
+  const auto make_userfaultfd = [&] {
+    TrackingStart start = start_tracking(options_.pid, vdso_syscall_, WriteProtectFd::create_flags(), has_seccomp_,
+                                         Deadline::in_ms(options_.freeze_timeout_ms));
+    first_stop_us_ = start.stop_us;
+    log::debug("tracking started, the process was stopped for {} us", start.stop_us);
+    return std::move(start.userfaultfd);
+  };
+  // Without rounds nothing is tracked: everything goes in the freeze.
+  const TrackerKind kind = options_.max_rounds == 0 ? TrackerKind::hash : tracker_kind(options_.tracker);
+  auto tracker = make_tracker(kind, options_.pid, make_userfaultfd);
+  report_.tracker = to_string(tracker->kind());
+  rounds_.add_space(options_.pid, std::move(tracker));
+}
+
+void Migration::send_layout(uint32_t round, uint64_t brk) {
+  const img::mm_entry mm = map_.describe(brk);
+  wire::SessionMessage message;
+  wire::Layout& layout = *message.mutable_layout();
+  wire::SpaceLayout& space = *layout.add_spaces();
+  space.set_space(static_cast<uint64_t>(options_.pid));
+  space.set_mm(mm.SerializeAsString());
+  for (const uint32_t id : map_.file_ids()) space.add_files(files_.find(id)->SerializeAsString());
+  for (const auto& memfd : map_.memfds()) space.add_memfds(memfd.SerializeAsString());
+  std::string fingerprint = space.SerializeAsString();
+  if (fingerprint == last_layout_) return;
+  last_layout_ = std::move(fingerprint);
+  const proc::Stat stat = proc::parse_stat(read_file(fmt::format("/proc/{}/stat", options_.pid)));
+  space.set_sid(static_cast<uint32_t>(std::max(stat.session, 0)));
+  space.set_pgid(static_cast<uint32_t>(std::max(stat.pgrp, 0)));
+  const TaskClocks clocks = task_clocks(options_.pid);
+  space.set_monotonic_ns(clocks.monotonic_ns);
+  space.set_boottime_ns(clocks.boottime_ns);
+  layout.set_round(round);
+  link_->send(message);
+}
+
+void Migration::await_round(uint32_t round, Deadline deadline) {
+  const auto done = expect<wire::RoundDone>(deadline, wire::SessionMessage::kRoundDone, "sending memory");
+  if (done.round() != round) throw Error(ErrorCode::peer, "sending memory", peer_ + " confirmed another round");
+}
+
+void Migration::send_round(uint32_t round) {
+  const int64_t began_us = monotonic_us();
+  map_.read();
+  if (!map_.flags_are_current()) map_.read_flags();
+  const SpaceVmas space{options_.pid, map_.vmas()};
+  MemoryStatistics statistics = rounds_.begin_round(std::span(&space, 1));
+  send_layout(round);
+  rounds_.send_round(*sink_, statistics);
+  link_->end_round(round);
+  await_round(round, Deadline::in_ms(kRoundMs));
+  const wire::LinkStatistics now = link_->statistics();
+  RoundReport& entry = report_.rounds.emplace_back();
+  entry.round = round;
+  entry.start_us = began_us - began_us_;
+  entry.duration_us = monotonic_us() - began_us;
+  entry.scan_us = statistics.scan_us;
+  entry.bytes_scanned = statistics.scanned_bytes;
+  entry.bytes_dirty = statistics.dirty_pages * kPageSize;
+  entry.pages_sent = statistics.sent_pages;
+  entry.pages_raw = now.pages_raw - last_statistics_.pages_raw;
+  entry.pages_zero = now.pages_zero - last_statistics_.pages_zero;
+  entry.pages_compressed = now.pages_compressed - last_statistics_.pages_compressed;
+  entry.bytes_wire = now.bytes_wire - last_statistics_.bytes_wire;
+  last_statistics_ = now;
+  observer_.round(entry);
+}
+
+void Migration::run_rounds() {
+  Convergence convergence(limits_of(options_));
+  std::optional<Throttle> throttle;
+  Decision decision = convergence.start();
+  for (uint32_t round = 1; decision.step == NextStep::round || decision.step == NextStep::throttle; ++round) {
+    throttle.reset();
+    if (decision.step == NextStep::throttle) throttle.emplace(*group_, decision.duty);
+    send_round(round);
+    const RoundReport& done = report_.rounds.back();
+    decision = convergence.after({done.bytes_dirty / kPageSize, done.pages_sent, done.scan_us, done.duration_us});
+    log::debug("round {}: {} pages dirty, {} us; a stop now would take {} us", round, done.bytes_dirty / kPageSize,
+               done.duration_us, decision.expected_us);
+  }
+  if (decision.step == NextStep::fail) {
+    throw Error(ErrorCode::refused, "pre-copy",
+                fmt::format("the process writes faster than {} takes it: a stop would last about {} ms", peer_,
+                            decision.expected_us / 1000))
+        .with_hint("raise --max-downtime, or use --on-no-converge throttle or accept");
+  }
+}
+
+void Migration::abort(const std::string& reason) noexcept {
+  try {
+    journal_.append(JournalState::aborted, reason);
+    if (link_ != nullptr) {
+      wire::SessionMessage message;
+      message.mutable_abort()->set_reason(reason);
+      link_->send(message);
+    }
+  } catch (const std::exception& error) {
+    log::debug("telling {} that the session is over: {}", peer_, error.what());
+  }
+  hook_.run_noting(HookStage::aborted, hook_context());
+}
+
+int Migration::run() {
+  try {
+    greet();
+    journal_.append(JournalState::open, fmt::format("pid {} ({}) to {}", options_.pid, comm_, options_.to.text()));
+    if (!preflight()) {
+      abort("refused by preflight");
+      return static_cast<int>(Outcome::refused);
+    }
+    if (options_.check_only) {
+      abort("check only");
+      return static_cast<int>(Outcome::moved);
+    }
+    start_rounds();
+    run_rounds();
+    return cut_over();
+  } catch (const std::exception& error) {
+    if (!decided_) abort(error.what());
+    throw;
+  }
+}
+
+int run_migration(const MigrateOptions& options, MigrationObserver& observer) {
+  Migration migration(options, observer);
+  return migration.run();
+}
+
+}  // namespace crx

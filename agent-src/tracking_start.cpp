@@ -1,0 +1,29 @@
+#include "agent-src/tracking_start.hpp"
+
+#include <sys/syscall.h>
+
+#include "agent-src/frozen_task.hpp"
+#include "common/base/error.hpp"
+
+namespace crx {
+
+TrackingStart start_tracking(pid_t pid, uint64_t vdso_syscall, unsigned flags, bool suspend_seccomp, Deadline deadline) {
+  const int64_t began_us = monotonic_us();
+  TrackingStart start;
+  {
+    FrozenTask task = FrozenTask::freeze_leader(pid, deadline, suspend_seccomp);
+    const int64_t fd = task.call(vdso_syscall, SYS_userfaultfd, {flags});
+    if (fd < 0) {
+      throw Error(ErrorCode::kernel, "starting to track memory", "userfaultfd in the process", static_cast<int>(-fd))
+          .with_pid(pid);
+    }
+    start.userfaultfd = try_get_fd(task.pidfd(), static_cast<int>(fd));
+    task.call(vdso_syscall, SYS_close, {static_cast<uint64_t>(fd)});
+    if (!start.userfaultfd) throw_errno("starting to track memory", "taking the userfaultfd out of the process");
+    task.thaw();
+  }
+  start.stop_us = monotonic_us() - began_us;
+  return start;
+}
+
+}  // namespace crx
