@@ -36,6 +36,13 @@ void SpaceRounds::forget(PageRange range) {
 }
 
 void SpaceRounds::follow_layout(const std::vector<MemoryVma>& vmas) {
+  for (const MemoryVma& vma : vmas) {
+    // Preflight refuses these by name; this one was mapped since.
+    if (vma.kind != VmaKind::device && vma.kind != VmaKind::hugetlb) continue;
+    throw Error(ErrorCode::refused, "tracking memory",
+                fmt::format("the mapping of {} at {:x} cannot be moved", vma.name, vma.range.start))
+        .with_pid(pid_);
+  }
   for (const PageRange& range : changed_ranges(vmas_, vmas)) {
     const std::vector<PageRange> lost = intersect(sent_, {range});
     if (lost.empty()) continue;

@@ -45,7 +45,8 @@ class SpaceRounds {
 
   // Pre-copy, the victim running (stopped, if tracker().needs_stop()). begin: takes the mappings as read just now,
   // finds what was written and re-arms it; between the two calls the layout goes out. send: reads and puts. What
-  // cannot be read, or was not put because the sink threw, is owed to the next round.
+  // cannot be read, or was not put because the sink threw, is owed to the next round. Throws Error: victim_gone, or
+  // refused when a mapping has appeared that cannot be moved.
   void begin_round(const std::vector<MemoryVma>& vmas, MemoryStatistics& statistics);
   void send_round(PageSink& sink, MemoryStatistics& statistics);
 

@@ -1,11 +1,15 @@
 #include "agent-src/memory/vma.hpp"
 
 #include <fcntl.h>
+#include <fmt/format.h>
+#include <linux/magic.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 
 #include <algorithm>
+#include <map>
 #include <string_view>
 
 #include "common/base/error.hpp"
@@ -43,7 +47,7 @@ VmaKind kind_of(const proc::MapsEntry& entry, uint64_t dev) {
     case proc::MapKind::sysv_shm: return object_kind(entry.shared, dev);
     case proc::MapKind::anon_inode:
     case proc::MapKind::aio_ring: return VmaKind::device;
-    case proc::MapKind::other: return entry.has_inode() ? VmaKind::device : VmaKind::special;
+    case proc::MapKind::other: return VmaKind::device;  // a name we do not know: better refused than lost
     case proc::MapKind::file: break;
   }
   return file_kind(entry.shared, entry.name);
@@ -79,6 +83,25 @@ std::vector<MemoryVma> classify_maps(const std::vector<proc::MapsEntry>& maps) {
   vmas.reserve(maps.size());
   for (const proc::MapsEntry& entry : maps) vmas.push_back(classify_vma(entry));
   return vmas;
+}
+
+std::vector<UnsupportedVma> unsupported_vmas(pid_t pid, const std::vector<MemoryVma>& vmas) {
+  std::vector<UnsupportedVma> found;
+  std::map<uint64_t, bool> huge;  // by device
+  for (const MemoryVma& vma : vmas) {
+    if (vma.kind == VmaKind::device) found.push_back({vma.range, vma.name, "a mapped device or kernel object"});
+    if (vma.kind == VmaKind::hugetlb) found.push_back({vma.range, vma.name, "huge pages of hugetlbfs"});
+    const bool file = vma.kind == VmaKind::shared_file || vma.kind == VmaKind::private_file;
+    if (!file || vma.dev == shmem_device()) continue;
+    if (!huge.contains(vma.dev)) {
+      struct statfs fs {};
+      const std::string link = fmt::format("/proc/{}/map_files/{:x}-{:x}", pid, vma.range.start, vma.range.end);
+      if (::statfs(link.c_str(), &fs) != 0) continue;
+      huge[vma.dev] = fs.f_type == HUGETLBFS_MAGIC;
+    }
+    if (huge[vma.dev]) found.push_back({vma.range, vma.name, "huge pages of hugetlbfs"});
+  }
+  return found;
 }
 
 std::vector<PageRange> changed_ranges(const std::vector<MemoryVma>& before, const std::vector<MemoryVma>& now) {

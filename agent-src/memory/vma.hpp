@@ -1,6 +1,8 @@
 // Mappings as the memory work sees them: where page content comes from and what of it has to travel.
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -16,7 +18,7 @@ enum class VmaKind : uint8_t {
   shared_file,   // a real file, mapped shared: its content is the file's, nothing is sent
   shmem,         // shared anonymous memory, memfd or System V: an object by (dev, ino), sent once
   special,       // [vdso], [vvar], [vvar_vclock], [vsyscall]: the kernel's own
-  device,        // a mapped device or kernel object: cannot be carried
+  device,        // a mapped device, secret memory or kernel object: cannot be carried
   hugetlb,       // not supported yet
 };
 
@@ -36,6 +38,16 @@ std::vector<MemoryVma> classify_maps(const std::vector<proc::MapsEntry>& maps);
 
 // st_dev of the kernel's internal mount that holds shared anonymous memory, memfd and System V segments.
 uint64_t shmem_device();
+
+// A mapping that cannot be moved, and why ("/dev/dri/card0", "a mapped device").
+struct UnsupportedVma {
+  PageRange range;
+  std::string name;
+  std::string reason;
+};
+// For preflight, before anything is touched: all such mappings of a process. Looks at the filesystems of mapped
+// files too (huge pages on a mount of the user's), through /proc/PID/map_files; what has gone since is left out.
+std::vector<UnsupportedVma> unsupported_vmas(pid_t pid, const std::vector<MemoryVma>& vmas);
 
 inline bool is_private(VmaKind kind) { return kind == VmaKind::private_anon || kind == VmaKind::private_file; }
 

@@ -26,7 +26,8 @@ class PageReader {
 // The process may run (then a page may be torn) or be stopped. Needs ptrace access. Single-threaded.
 class MemoryReader final : public PageReader {
  public:
-  // Throws Error, victim_gone when there is no such process. After an exec all reads fail.
+  // Throws Error, victim_gone when there is no such process. After an exec reads give the new program's memory or
+  // fail: only a scan (ScanStatus::gone) tells.
   explicit MemoryReader(pid_t pid);
   void read(std::span<const PageRange> ranges, std::span<std::byte> out, std::vector<PageRange>& failed) override;
   // Plain bytes at any address. False unless all could be read.

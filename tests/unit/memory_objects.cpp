@@ -106,6 +106,27 @@ TEST_CASE("objects: two mappings of one object, one of them gone meanwhile") {
   CHECK(move.difference() == "");
 }
 
+TEST_CASE("objects: a second view that nobody touches does not make them dirty") {
+  Victim victim;
+  const long fd = memfd(victim, 2048);
+  const uint64_t a = victim.map(2048, kReadWrite, MAP_SHARED, static_cast<int>(fd));
+  victim.map(2048, kReadWrite, MAP_SHARED, static_cast<int>(fd));
+  victim.call(SYS_close, fd);
+  victim.fill(a, 2048, 7);
+  Move move(victim);
+  for (const MemoryVma& vma : victim.vmas()) {
+    if (vma.kind == VmaKind::shmem) move.rounds.objects().set_exposed({vma.dev, vma.ino}, false);
+  }
+  move.round();
+  CHECK(object_pages(move).size() == 2048);
+  move.round();
+  CHECK(object_pages(move).empty());
+  victim.stop();
+  move.finish();
+  CHECK(object_pages(move).empty());
+  CHECK(move.difference() == "");
+}
+
 TEST_CASE("objects: only mapped privately, only offered, unmapped and back") {
   Victim victim;
   const uint64_t source = victim.map(1);
