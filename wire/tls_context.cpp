@@ -51,6 +51,24 @@ std::string time_text(const ASN1_TIME* time) {
                      parts.tm_hour, parts.tm_min);
 }
 
+// A certificate that is refused never becomes the connection's peer certificate; messages want its names all the same.
+int refused_index() {
+  static const int index = SSL_get_ex_new_index(
+      0, nullptr, nullptr, nullptr,
+      [](void*, void* cert, CRYPTO_EX_DATA*, int, long, void*) { X509_free(static_cast<X509*>(cert)); });
+  return index;
+}
+
+int note_refused(int accepted, X509_STORE_CTX* store) {
+  auto* ssl = static_cast<SSL*>(X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()));
+  X509* leaf = X509_STORE_CTX_get0_cert(store);
+  if (accepted != 1 && leaf != nullptr && SSL_get_ex_data(ssl, refused_index()) == nullptr && X509_up_ref(leaf) == 1 &&
+      SSL_set_ex_data(ssl, refused_index(), leaf) != 1) {
+    X509_free(leaf);
+  }
+  return accepted;
+}
+
 void set_rules(SSL_CTX* ctx, TlsRole role) {
   SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION);
   SSL_CTX_set_max_proto_version(ctx, TLS1_3_VERSION);
@@ -62,7 +80,7 @@ void set_rules(SSL_CTX* ctx, TlsRole role) {
   SSL_CTX_set_max_early_data(ctx, 0);
   SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
   const int verify = role == TlsRole::server ? SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT : SSL_VERIFY_PEER;
-  SSL_CTX_set_verify(ctx, verify, nullptr);
+  SSL_CTX_set_verify(ctx, verify, note_refused);
   SSL_CTX_set_verify_depth(ctx, 4);
   if (role == TlsRole::server) {
     SSL_CTX_set_alpn_select_cb(ctx, pass_alpn, nullptr);
@@ -143,7 +161,7 @@ void throw_verify_error(const SSL* ssl, const TlsContext& context, const std::st
   if (result == X509_V_OK) return;
   const bool server = context.role() == TlsRole::server;
   const std::string step = server ? "checking a client's certificate" : "checking the agent's certificate";
-  X509* cert = SSL_get0_peer_certificate(ssl);
+  X509* cert = static_cast<X509*>(SSL_get_ex_data(ssl, refused_index()));
   const std::string who = cert == nullptr ? peer : fmt::format("{} ({})", peer, join(certificate_names(cert)));
   switch (result) {
     case X509_V_ERR_CERT_HAS_EXPIRED:
