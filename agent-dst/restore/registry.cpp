@@ -2,12 +2,21 @@
 
 namespace crx {
 
-// Order matters in plan_last only: credentials take away what the others need.
+// Order matters in plan_last: limits and credentials take away what the others need.
 std::vector<RestorerPtr> make_restorers() {
   std::vector<RestorerPtr> all;
+  all.push_back(make_descriptors_restorer());
+  all.push_back(make_fs_restorer());
   all.push_back(make_sigactions_restorer());
   all.push_back(make_thread_state_restorer());
   all.push_back(make_signals_restorer());
+  all.push_back(make_interval_timers_restorer());
+  all.push_back(make_posix_timers_restorer());
+  all.push_back(make_process_flags_restorer());
+  all.push_back(make_thread_flags_restorer());
+  all.push_back(make_scheduling_restorer());
+  all.push_back(make_seccomp_restorer());
+  all.push_back(make_rlimits_restorer());
   all.push_back(make_credentials_restorer());
   return all;
 }

@@ -14,5 +14,14 @@ RestorerPtr make_signals_restorer();
 RestorerPtr make_sigactions_restorer();
 RestorerPtr make_thread_state_restorer();
 RestorerPtr make_credentials_restorer();
+RestorerPtr make_interval_timers_restorer();
+RestorerPtr make_posix_timers_restorer();
+RestorerPtr make_process_flags_restorer();
+RestorerPtr make_thread_flags_restorer();
+RestorerPtr make_scheduling_restorer();
+RestorerPtr make_seccomp_restorer();
+RestorerPtr make_rlimits_restorer();
+RestorerPtr make_descriptors_restorer();
+RestorerPtr make_fs_restorer();
 
 }  // namespace crx

@@ -1,6 +1,5 @@
 // Registers of every thread: general, segment bases, and the extended state, exactly (crx-task) and as CRIU has it
 // (core).
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 
 #include <cstring>
@@ -8,11 +7,8 @@
 
 #include "agent-src/collect/registry.hpp"
 #include "common/base/error.hpp"
+#include "common/kernel/prctl_uapi.hpp"
 #include "common/kernel/xstate.hpp"
-
-#ifndef PR_GET_TID_ADDRESS
-#define PR_GET_TID_ADDRESS 40
-#endif
 
 namespace crx {
 namespace {
@@ -103,7 +99,7 @@ class CoreRegisters final : public Collector {
       img::crx_thread_entry& extra = context.extra_thread(i);
       extra.set_xstate(area.data(), area.size());
       extra.set_xfeatures(xstate::word_at(area, xstate::kFeaturesOffset));
-      plan.threads[i].add("reading the tid address", SYS_prctl, PR_GET_TID_ADDRESS, tid_addresses_.remote + i * 8);
+      plan.threads[i].add("reading the tid address", SYS_prctl, uapi::kGetTidAddress, tid_addresses_.remote + i * 8);
     }
   }
 

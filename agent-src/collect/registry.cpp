@@ -10,6 +10,13 @@ std::vector<CollectorPtr> make_collectors() {
   all.push_back(make_sigactions_collector());
   all.push_back(make_thread_state_collector());
   all.push_back(make_credentials_collector());
+  all.push_back(make_interval_timers_collector());
+  all.push_back(make_posix_timers_collector());
+  all.push_back(make_rlimits_collector());
+  all.push_back(make_scheduling_collector());
+  all.push_back(make_process_flags_collector());
+  all.push_back(make_thread_flags_collector());
+  all.push_back(make_seccomp_collector());
   all.push_back(make_fs_collector());
   all.push_back(make_descriptors_collector());
   // These two write what all others put into the table of files.

@@ -6,6 +6,7 @@
 
 #include "agent-src/collect/registry.hpp"
 #include "common/kernel/kernel_sigaction.hpp"
+#include "common/proc/status.hpp"
 
 namespace crx {
 namespace {
@@ -32,19 +33,20 @@ class Signals final : public Collector {
   const char* name() const override { return "signals"; }
 
   void plan(CollectContext& context, BatchPlan& plan) override {
-    for (std::size_t i = 0; i < context.cores.size(); ++i) {
-      fill_queue(queue_of(context, i, context.statuses[i].pending, false),
-                 *context.core(i).mutable_thread_core()->mutable_signals_p());
-    }
-    fill_queue(queue_of(context, 0, context.statuses[0].shared_pending, true),
-               *context.core().mutable_tc()->mutable_signals_s());
     stacks_ = context.task.arena().allocate<KernelAltStack>(plan.threads.size());
     for (std::size_t i = 0; i < plan.threads.size(); ++i) {
       plan.threads[i].add("reading the alternate stack", SYS_sigaltstack, 0, stacks_.remote + i * sizeof(KernelAltStack));
     }
   }
 
+  // Queues are read after the timers were (in the batches): a timer that fires in between is then seen as fired.
   void collect(CollectContext& context, const BatchPlan&) override {
+    const auto now = proc::parse_status(read_file(context.task.proc() + "status"));
+    fill_queue(queue_of(context, 0, now.shared_pending, true), *context.core().mutable_tc()->mutable_signals_s());
+    for (std::size_t i = 0; i < context.cores.size(); ++i) {
+      const uint64_t pending = i == 0 ? now.pending : context.statuses[i].pending;
+      fill_queue(queue_of(context, i, pending, false), *context.core(i).mutable_thread_core()->mutable_signals_p());
+    }
     for (std::size_t i = 0; i < context.cores.size(); ++i) {
       img::thread_core_entry& core = *context.core(i).mutable_thread_core();
       core.set_blk_sigset(context.task.threads()[i].sigmask);
