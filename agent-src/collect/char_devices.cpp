@@ -36,7 +36,7 @@ class CharDevices final : public FdKind {
     }
   }
 
-  void collect(OpenFile& file, FdContext&, img::file_entry& entry) override {
+  void collect(OpenFile& file, FdContext& context, img::file_entry& entry) override {
     if (const auto problem = problem_of(file)) refuse(file, problem->reason, problem->remedy);
     entry.set_type(img::REG);
     img::reg_file_entry& reg = *entry.mutable_reg();
@@ -46,6 +46,7 @@ class CharDevices final : public FdKind {
     *reg.mutable_fown() = read_file_owner(file);
     reg.set_name(file.link);
     reg.set_mode(file.st.st_mode);
+    context.extra(file).set_rdev(static_cast<uint32_t>(file.st.st_rdev));
   }
 
  private:

@@ -1,0 +1,52 @@
+// What every kind of descriptor at the destination implements: files.img -> an open file description.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "agent-dst/restore/restorer.hpp"
+#include "common/base/fd.hpp"
+#include "common/image/files.pb.h"
+
+namespace crx {
+
+// Shared by all kinds while the descriptors of one task are restored.
+struct FdRestoreContext {
+  RestoreContext& task;
+  std::map<uint32_t, img::file_entry> entries;             // every description the task's table refers to
+  std::map<uint32_t, std::vector<img::fdinfo_entry>> numbers;  // by description, ascending numbers
+  std::map<uint32_t, Fd> own;  // our descriptor of each, from open() until all are in place
+
+  // crx_task_entry.files; the default where the set tells nothing.
+  const img::crx_file_entry& extra(uint32_t id) const;
+  // The lowest number in the task; Error(corrupt_image) when it has none.
+  int number_of(uint32_t id) const;
+  // A batch that must have room for `calls` in the arena as it is now; run it with task.vessel.run_checked().
+  RemoteBatch batch(std::size_t calls) { return task.vessel.batch(calls); }
+};
+
+// One kind; a line in fd_registry.cpp.
+class FdRestorer {
+ public:
+  virtual ~FdRestorer() = default;
+  virtual const char* name() const = 0;
+  virtual bool matches(const img::file_entry& entry) const = 0;
+  // A new description in our own process, with content, position and status flags (O_ASYNC aside). Each id once.
+  virtual Fd open(const img::file_entry& entry, FdRestoreContext& context) = 0;
+  // After the last open() of all kinds, before the descriptors go to the task: drops what was only held meanwhile.
+  virtual void opened(FdRestoreContext&) {}
+  // Remote calls that need the numbers in the task: in batches of its own; the arena is free, reset it as needed.
+  virtual void fix_up(FdRestoreContext&) {}
+};
+
+using FdRestorerPtr = std::unique_ptr<FdRestorer>;
+std::vector<FdRestorerPtr> make_fd_restorers();
+
+// fcntl(F_SETFL) of the flags that can be set (O_ASYNC aside); `object` names it in errors.
+void set_status_flags(int fd, uint32_t flags, const std::string& object);
+// "eventfd 7" for messages: the kind and the lowest number.
+std::string describe(const char* kind, uint32_t id, const FdRestoreContext& context);
+
+}  // namespace crx

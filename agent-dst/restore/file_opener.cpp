@@ -1,0 +1,105 @@
+#include "agent-dst/restore/file_opener.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <map>
+
+#include "agent-dst/restore/ghost_file.hpp"
+#include "common/base/error.hpp"
+#include "common/image/magic.hpp"
+
+namespace crx {
+namespace {
+
+constexpr uint32_t kTmpfileBit = 020000000;  // __O_TMPFILE
+// What must not happen again, what belongs to numbers, and what F_SETFL sets later.
+constexpr uint32_t kNeverFlags = O_CREAT | O_EXCL | O_TRUNC | O_ASYNC | kTmpfileBit;
+
+constexpr char kStep[] = "opening files";
+
+class Opener final : public FileOpener {
+ public:
+  void add(const img::file_entry& entry) override { entries_[entry.id()] = entry; }
+
+  const img::file_entry& entry(uint32_t id) const override {
+    const auto found = entries_.find(id);
+    if (found == entries_.end()) {
+      throw Error(ErrorCode::corrupt_image, kStep, fmt::format("file {} was never described", id));
+    }
+    return found->second;
+  }
+
+  Fd open(uint32_t id) override { return open_file(id, false); }
+  Fd open_description(uint32_t id) override { return open_file(id, true); }
+
+  void add_ghosts(const ImageSource& images) override {
+    std::map<uint32_t, std::string> paths;  // of every ghost
+    for (const auto& remap : images.read_all<img::remap_file_path_entry>(image_file::kRemapFpath)) {
+      if (remap.has_remap_type() && remap.remap_type() != img::GHOST) {
+        throw Error(ErrorCode::unsupported, kStep,
+                    fmt::format("{}: file {} was found under another name", image_file::kRemapFpath, remap.orig_id()));
+      }
+      ghost_of_[remap.orig_id()] = remap.remap_id();
+      const auto found = entries_.find(remap.orig_id());
+      paths[remap.remap_id()] = found == entries_.end() ? std::string() : found->second.reg().name();
+    }
+    for (const auto& [ghost, path] : paths) fill_ghost(images, ghost, path, ghosts_[ghost]);
+  }
+
+ private:
+  Fd open_file(uint32_t id, bool exact) const {
+    const img::file_entry& file = entry(id);
+    if (file.type() != img::REG || !file.has_reg()) {
+      throw Error(ErrorCode::corrupt_image, kStep, fmt::format("file {} is not opened by name", id));
+    }
+    const img::reg_file_entry& reg = file.reg();
+    const auto flags = static_cast<int>((reg.flags() & ~kNeverFlags) | O_NOCTTY);
+    const auto ghost = ghost_of_.find(id);
+    if (ghost != ghost_of_.end()) {
+      const auto content = ghosts_.find(ghost->second);
+      if (content == ghosts_.end() || !content->second) {
+        throw Error(ErrorCode::corrupt_image, kStep, reg.name() + ": its content was not carried along");
+      }
+      return open_checked(fmt::format("/proc/self/fd/{}", content->second.get()), flags & ~O_NOFOLLOW);
+    }
+    // The last component of a path that the kernel gave is a symbolic link only where the link itself was opened.
+    const bool is_link = reg.has_mode() && S_ISLNK(reg.mode());
+    Fd fd = try_open(reg.name(), is_link ? flags | O_NOFOLLOW : flags);
+    if (!fd) explain_failure(reg, errno);
+    compare(reg, fd.get(), exact || (reg.flags() & O_ACCMODE) == O_RDONLY);
+    return fd;
+  }
+
+  [[noreturn]] static void explain_failure(const img::reg_file_entry& reg, int err) {
+    if (err == ENOENT || err == ENOTDIR) {
+      throw Error(ErrorCode::refused, kStep, reg.name() + " does not exist here", err)
+          .with_hint("put the same file there, or use storage that both hosts share");
+    }
+    throw Error(ErrorCode::refused, kStep, reg.name() + " cannot be opened here", err);
+  }
+
+  static void compare(const img::reg_file_entry& reg, int fd, bool with_size) {
+    struct stat st {};
+    if (::fstat(fd, &st) != 0) throw_errno(kStep, reg.name());
+    if (reg.has_mode() && (reg.mode() & S_IFMT) != (st.st_mode & S_IFMT)) {
+      throw Error(ErrorCode::refused, kStep, reg.name() + " is another kind of file here");
+    }
+    if (!with_size || !reg.has_size() || !S_ISREG(st.st_mode) || static_cast<uint64_t>(st.st_size) == reg.size()) return;
+    throw Error(ErrorCode::refused, kStep,
+                fmt::format("{} is another file here: {} bytes instead of {}", reg.name(), st.st_size, reg.size()))
+        .with_hint("put the same file there, or use storage that both hosts share");
+  }
+
+  std::map<uint32_t, img::file_entry> entries_;
+  std::map<uint32_t, uint32_t> ghost_of_;  // file id -> ghost
+  std::map<uint32_t, Fd> ghosts_;
+};
+
+}  // namespace
+
+std::unique_ptr<FileOpener> make_file_opener() { return std::make_unique<Opener>(); }
+
+}  // namespace crx
