@@ -177,17 +177,36 @@ struct victim_snapshot {
   char fds[1 << 16];
 };
 
+// Neighbours that differ only in whether their memory is accounted for (a read-only page that was once
+// writable) count as one.
 UNUSED static void snapshot_maps(char* to, size_t room) {
   static char text[1 << 19];
   size_t used = 0;
+  unsigned long first = 0, last = 0, first_offset = 0;
+  char kind[600] = "";
   to[0] = 0;
   read_file("/proc/self/maps", text, sizeof text);
-  for (char *save, *line = strtok_r(text, "\n", &save); line != NULL; line = strtok_r(NULL, "\n", &save)) {
-    char range[64], perms[8], offset[24], path[512] = "";
-    if (sscanf(line, "%63s %7s %23s %*s %*s %511[^\n]", range, perms, offset, path) < 3) continue;
-    int wrote = snprintf(to + used, room - used, "%s %s %s %s\n", range, perms, offset, path);
-    if (wrote < 0 || used + (size_t)wrote >= room) return;
-    used += (size_t)wrote;
+  char *save, *line = strtok_r(text, "\n", &save);
+  for (;;) {
+    unsigned long start = 0, end = 0, offset = 0;
+    char perms[8] = "", path[512] = "", now[600];
+    if (line != NULL) sscanf(line, "%lx-%lx %7s %lx %*s %*s %511[^\n]", &start, &end, perms, &offset, path);
+    snprintf(now, sizeof now, "%s %s", perms, path);
+    bool file = path[0] == '/';
+    if (line != NULL && start == last && strcmp(kind, now) == 0 &&
+        (!file || offset == first_offset + (last - first))) {
+      last = end;
+    } else {
+      if (last != 0) {
+        int wrote = snprintf(to + used, room - used, "%lx-%lx %lx %s\n", first, last, first_offset, kind);
+        if (wrote < 0 || used + (size_t)wrote >= room) return;
+        used += (size_t)wrote;
+      }
+      if (line == NULL) return;
+      first = start, last = end, first_offset = offset;
+      memcpy(kind, now, sizeof kind);
+    }
+    line = strtok_r(NULL, "\n", &save);
   }
 }
 
