@@ -26,6 +26,7 @@ struct AgentOptions {
   std::vector<std::pair<uint32_t, uint32_t>> allow_uid;  // uids a moved task may have; empty: all
   uint64_t max_memory = 0;     // bytes one session may need; 0: no limit
   unsigned max_sessions = 8;   // engines at a time
+  int64_t greeting_timeout_ms = 10'000;  // how long a connection may take until it has said what it wants
   log::Level log_level = log::Level::info;
 };
 

@@ -274,6 +274,7 @@ void SourceConnection::wake_streams() {
 
 void SourceConnection::fail(const Error& error) {
   queues_.fail(error);
+  control_->finish();  // the peer need not wait for us
   pool_.stop();
   wake_streams();
 }

@@ -2,18 +2,18 @@
 
 #include <fmt/format.h>
 
-#include "common/image/magic.hpp"
+#include "common/base/fd.hpp"
+#include "common/proc/maps.hpp"
 
 namespace crx::wire {
 
-std::vector<DigestRange> digest_ranges(const img::mm_entry& mm) {
-  using namespace vma_status;
+std::vector<DigestRange> digest_ranges(pid_t pid) {
   std::vector<DigestRange> ranges;
-  for (const img::vma_entry& vma : mm.vmas()) {
-    if ((vma.status() & (kVdso | kVvar | kVsyscall)) != 0) continue;
-    const bool file = (vma.status() & kFilePrivate) != 0;
-    if (!file && (vma.status() & kAnonPrivate) == 0) continue;
-    ranges.push_back({{vma.start(), vma.end()}, file, file ? vma.pgoff() : 0});
+  for (const proc::MapsEntry& map : proc::parse_maps(read_file(fmt::format("/proc/{}/maps", pid)))) {
+    const bool special = map.kind == proc::MapKind::vdso || map.kind == proc::MapKind::vvar ||
+                         map.kind == proc::MapKind::vvar_vclock || map.kind == proc::MapKind::vsyscall;
+    if (map.shared || special) continue;
+    ranges.push_back({{map.start, map.end}, map.has_inode(), map.has_inode() ? map.pgoff : 0});
   }
   return ranges;
 }

@@ -5,14 +5,14 @@
 #include <string>
 #include <vector>
 
-#include "common/image/mm.pb.h"
 #include "common/kernel/space_digest.hpp"
 #include "wire/messages.pb.h"
 
 namespace crx::wire {
 
-// The mappings whose content counts: private ones, the kernel's own left out.
-std::vector<DigestRange> digest_ranges(const img::mm_entry& mm);
+// The mappings of a stopped task whose content counts: private ones, the kernel's own left out. From its own maps: the
+// kernel may have merged at one host what it keeps apart at the other.
+std::vector<DigestRange> digest_ranges(pid_t pid);
 SpaceDigest to_message(PageSpace space, const crx::SpaceDigest& digest);
 // What differs, in words ("14 of 200 MiB chunks, first 7f00..-7f00.."); nothing where the two are the same.
 std::optional<std::string> difference(const SpaceDigest& theirs, const crx::SpaceDigest& ours);

@@ -30,7 +30,6 @@ using wire::FrameType;
 using wire::SessionMessage;
 
 constexpr int kMaxStrangers = 64;         // connections that have not said what they want
-constexpr int64_t kStrangerMs = 10'000;   // how long they may take for it
 constexpr int64_t kGoodbyeMs = 2'000;
 
 class Front {
@@ -54,6 +53,7 @@ class Front {
   asio::io_context& io_;
   std::shared_ptr<const wire::TlsContext> tls_;
   std::vector<std::string> allow_;
+  int64_t greeting_ms_;
   tcp::acceptor acceptor_;
   SupervisorPort supervisor_;
   asio::steady_timer fewer_strangers_;  // never expires: cancelled when one is known or gone
@@ -75,6 +75,7 @@ Front::Front(asio::io_context& io, FrontOptions& options, std::shared_ptr<const 
     : io_(io),
       tls_(std::move(tls)),
       allow_(options.allow),
+      greeting_ms_(options.greeting_timeout_ms),
       acceptor_(adopt_listener(io, std::move(options.listener))),
       supervisor_(io.get_executor(), std::move(options.supervisor)),
       fewer_strangers_(io, asio::steady_timer::time_point::max()) {}
@@ -124,7 +125,7 @@ asio::awaitable<void> Front::serve(tcp::socket socket) {
   const auto remote = socket.remote_endpoint(ec);
   const std::string peer = ec ? "a peer" : fmt::format("{}:{}", remote.address().to_string(), remote.port());
   auto channel = std::make_shared<Channel>(std::move(socket), tls_, peer);
-  channel->set_hard_deadline(Deadline::in_ms(kStrangerMs));
+  channel->set_hard_deadline(Deadline::in_ms(greeting_ms_));
   std::optional<Error> failed;
   try {
     co_await greet(channel);
@@ -221,7 +222,7 @@ asio::awaitable<void> Front::answer_query(std::shared_ptr<Channel> channel, std:
   reply.mutable_session_state()->set_session(session);
   reply.mutable_session_state()->set_state(answer.notice.state.get());
   reply.mutable_session_state()->set_detail(answer.notice.text.get());
-  channel->set_hard_deadline(Deadline::in_ms(kStrangerMs));
+  channel->set_hard_deadline(Deadline::in_ms(greeting_ms_));
   std::string text = wire::frame(FrameType::message, reply.SerializeAsString());
   co_await wire::write_text(channel, std::move(text));
   co_await channel->shutdown();

@@ -1,6 +1,7 @@
 // The front: the process of crx-agent that hears the network. Unprivileged; see sandbox.hpp.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,7 @@ struct FrontOptions {
   Fd supervisor;            // packets of ipc/supervisor_packets.hpp
   std::string tls_dir;
   std::vector<std::string> allow;  // names; empty: everybody with a certificate of the CA
+  int64_t greeting_timeout_ms = 10'000;  // until a connection has sent its first frame
 };
 
 // Reads the keys, gives up all privileges, says `ready` (or `failed`) to the supervisor and serves until the supervisor

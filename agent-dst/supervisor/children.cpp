@@ -80,6 +80,7 @@ FrontChild fork_front(const AgentOptions& options, int listener, const sigset_t&
       front.supervisor = std::move(front_link);
       front.tls_dir = options.tls_dir;
       front.allow = options.allow;
+      front.greeting_timeout_ms = options.greeting_timeout_ms;
       return front::run_front(std::move(front));
     });
   }

@@ -208,9 +208,11 @@ void Supervisor::ready() {
   const uint16_t port = bound_port(listener_.get());
   log::info("crx-agent listens on {}", Endpoint{options_.listen.host, port}.text());
   if (options_.ready_fd < 0) return;
+  const Fd told(options_.ready_fd);  // closed: whoever waits sees the end of it as well
   const std::string text = fmt::format("ready {}\n", port);
-  if (::write(options_.ready_fd, text.data(), text.size()) < 0) log::warn("--ready-fd {}: {}", options_.ready_fd, std::strerror(errno));
-  ::close(options_.ready_fd);
+  if (::write(told.get(), text.data(), text.size()) < 0) {
+    log::warn("--ready-fd {}: {}", options_.ready_fd, std::strerror(errno));
+  }
 }
 
 void Supervisor::refuse(const ipc::FrontNotice& to, const std::string& text, const std::string& hint) {

@@ -1,3 +1,5 @@
+#include "tests/unit/agent_process.hpp"
+
 #include <fcntl.h>
 #include <sys/syscall.h>
 
@@ -6,7 +8,6 @@
 #include <stdexcept>
 
 #include "common/base/error.hpp"
-#include "tests/unit/agent_process.hpp"
 #include "wire/failure.hpp"
 
 namespace crx::test {

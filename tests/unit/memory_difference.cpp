@@ -79,6 +79,7 @@ std::string Move::difference() const {
     return found == shadow.pages.end() ? kNothing : found->second;
   };
   for (const MemoryVma& vma : victim_.vmas()) {
+    if (vma.range.bytes() > (uint64_t{1} << 30)) continue;  // the shadow memory of a sanitizer
     std::string found;
     if (is_private(vma.kind)) found = compare_vma(pid, pagemap.get(), mem.get(), vma, held(space()));
     if (vma.kind == VmaKind::shmem) found = compare_object(pid, vma, held({PageSpace::Kind::shmem, vma.ino}));

@@ -146,7 +146,7 @@ TEST_CASE("reader: protections, holes, and what cannot be read") {
   std::vector<PageRange> failed;
   reader.read(ranges, out, failed);
   CHECK(failed == std::vector<PageRange>{{a + 4 * kPageSize, a + 5 * kPageSize}});
-  for (const uint64_t i : {0, 1, 2, 3, 5, 6}) {
+  for (const uint64_t i : std::vector<uint64_t>{0, 1, 2, 3, 5, 6}) {
     uint64_t word = 0;
     std::memcpy(&word, out.data() + i * kPageSize, sizeof word);
     CHECK(word == 100 + i);
