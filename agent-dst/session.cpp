@@ -137,7 +137,8 @@ void DestinationSession::on_layout(const wire::Layout& layout) {
     if (static_cast<pid_t>(space.space()) != vessel_->pid()) throw Error(ErrorCode::peer, "following the source", "a second task");
     for (const std::string& bytes : space.files()) files_->add(parse<img::file_entry>(bytes, "a file entry"));
     for (const std::string& bytes : space.memfds()) shmem_.memfd(parse<img::memfd_inode_entry>(bytes, "a memfd entry"));
-    vessel_->apply_layout(parse<img::mm_entry>(space.mm(), "the memory description"), *files_, shmem_);
+    accounted_.assign(space.accounted().begin(), space.accounted().end());
+    vessel_->apply_layout(parse<img::mm_entry>(space.mm(), "the memory description"), accounted_, *files_, shmem_);
   }
 }
 
@@ -187,7 +188,7 @@ void DestinationSession::on_verify(const wire::Verify& verify) {
   for (const wire::SpaceDigest& theirs : verify.spaces()) {
     const bool object = theirs.space_kind() == static_cast<uint32_t>(PageSpace::Kind::shmem);
     const SpaceDigest ours = object ? digest_object(shmem_.descriptor(theirs.space()))
-                                    : digest_space(vessel().pid(), wire::digest_ranges(vessel().layout()));
+                                    : digest_space(vessel().pid(), wire::digest_ranges(vessel().pid()));
     if (const auto text = wire::difference(theirs, ours)) {
       throw Error(ErrorCode::bug, "verifying memory",
                   fmt::format("{} {} is not the same on both hosts: {}", object ? "shared object" : "the memory of task",
@@ -215,7 +216,8 @@ void DestinationSession::on_prepare() {
 
 void DestinationSession::build() {
   for (const img::file_entry& entry : images_.read_all<img::file_entry>(image_file::kFiles)) files_->add(entry);
-  vessel().apply_layout(images_.read_one<img::mm_entry>(image_file::mm(static_cast<uint32_t>(vessel().pid()))), *files_, shmem_);
+  vessel().apply_layout(images_.read_one<img::mm_entry>(image_file::mm(static_cast<uint32_t>(vessel().pid()))), accounted_,
+                        *files_, shmem_);
   context_.emplace(RestoreContext{vessel(), images_, *files_, shmem_, vessel().pid(), {}, {}});
   load_task_images(*context_);
   task_.emplace(*context_);

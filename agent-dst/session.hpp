@@ -69,6 +69,7 @@ class DestinationSession {
   std::unique_ptr<FileOpener> files_;
   ShmemTable shmem_;
   std::optional<Vessel> vessel_;
+  std::vector<uint64_t> accounted_;
   ImageStore images_;
   std::optional<RestoreContext> context_;
   std::optional<TaskRestore> task_;

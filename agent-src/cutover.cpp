@@ -49,11 +49,11 @@ void Migration::send_last_holes(const FinalMemory& memory) {
   for (const FinalObject& object : memory.objects) send({PageSpace::Kind::shmem, object.id.ino}, object.holes, {});
 }
 
-void Migration::send_digests(const FinalMemory& memory, const img::mm_entry& mm) {
+void Migration::send_digests(const FinalMemory& memory) {
   wire::SessionMessage message;
   wire::Verify& verify = *message.mutable_verify();
   *verify.add_spaces() = wire::to_message({PageSpace::Kind::mm, static_cast<uint64_t>(options_.pid)},
-                                          digest_space(options_.pid, wire::digest_ranges(mm)));
+                                          digest_space(options_.pid, wire::digest_ranges(options_.pid)));
   for (const FinalObject& object : memory.objects) {
     *verify.add_spaces() = wire::to_message({PageSpace::Kind::shmem, object.id.ino},
                                             digest_object(rounds_.objects().descriptor(object.id)));
@@ -93,7 +93,7 @@ void Migration::last_round(FrozenTask& task) {
     file.set_content(std::move(content));
   }
   link_->send(message);
-  if (options_.verify) send_digests(memory, map_.describe());
+  if (options_.verify) send_digests(memory);
   await_round(round, Deadline::in_ms(kPrepareMs));
   const wire::LinkStatistics now = link_->statistics();
   RoundReport& entry = report_.rounds.emplace_back();

@@ -49,7 +49,7 @@ class Migration {
   void last_round(FrozenTask& task);
   void send_last_holes(const FinalMemory& memory);
   void collect(FrozenTask& task, ImageStore& images);
-  void send_digests(const FinalMemory& memory, const img::mm_entry& mm);
+  void send_digests(const FinalMemory& memory);
   void prepare();
   int commit(FrozenTask& task);
   int finish(FrozenTask& task, const wire::Resumed& resumed, int64_t go_us);

@@ -205,6 +205,7 @@ void Migration::send_layout(uint32_t round, uint64_t brk) {
   space.set_mm(mm.SerializeAsString());
   for (const uint32_t id : map_.file_ids()) space.add_files(files_.find(id)->SerializeAsString());
   for (const auto& memfd : map_.memfds()) space.add_memfds(memfd.SerializeAsString());
+  for (const uint64_t start : map_.accounted()) space.add_accounted(start);
   std::string fingerprint = space.SerializeAsString();
   if (fingerprint == last_layout_) return;
   last_layout_ = std::move(fingerprint);

@@ -49,8 +49,10 @@ class Vessel {
   // --- memory (rounds) ---
   // Makes the mappings equal to `mm`'s: unmaps, maps and mprotects what differs; untouched mappings keep their pages.
   // Contents of new mappings are empty (files: the file's). Moves the arena out of the way where needed.
+  // accounted: starts of mappings that must be charged to the commit limit although they are not writable.
   // Returns the ranges that were (re)mapped, whose pages the vessel no longer has.
-  std::vector<PageRange> apply_layout(const img::mm_entry& mm, FileOpener& files, ShmemTable& shmem);
+  std::vector<PageRange> apply_layout(const img::mm_entry& mm, const std::vector<uint64_t>& accounted, FileOpener& files,
+                                      ShmemTable& shmem);
   // Writes pages; `bytes` holds those of `ranges` one after another. Ranges outside the layout: Error(peer).
   void write_pages(const std::vector<PageRange>& ranges, std::span<const std::byte> bytes);
   // Makes pages absent again (anonymous memory: zero; private file mappings: the file's).

@@ -52,6 +52,7 @@ class ChangePlanner {
         batch.add("unmapping", SYS_munmap, vma.start, bytes);
         break;
       case LayoutChange::Kind::protect:
+        charge(batch, vma);
         batch.add("protecting memory", SYS_mprotect, vma.start, bytes, vma.prot);
         break;
       case LayoutChange::Kind::advise:
@@ -61,12 +62,21 @@ class ChangePlanner {
         break;
       case LayoutChange::Kind::map:
         map(batch, vma);
+        if (vma.accounted) {
+          charge(batch, vma);
+          batch.add("protecting memory", SYS_mprotect, vma.start, bytes, vma.prot);
+        }
         break;
     }
     if (change.kind == LayoutChange::Kind::map || change.kind == LayoutChange::Kind::advise) advise(batch, vma);
   }
 
  private:
+  // A private mapping is charged when it becomes writable, and stays so.
+  static void charge(RemoteBatch& batch, const Vma& vma) {
+    if (vma.accounted) batch.add("charging memory", SYS_mprotect, vma.start, vma.end - vma.start, vma.prot | PROT_WRITE);
+  }
+
   void advise(RemoteBatch& batch, const Vma& vma) {
     for (const Advice& a : kAdvices) {
       if ((vma.madvise >> a.advice & 1) == 0) continue;
@@ -176,9 +186,10 @@ const Vma& vma_at(const VesselState& state, uint64_t addr) {
 
 }  // namespace
 
-std::vector<PageRange> Vessel::apply_layout(const img::mm_entry& mm, FileOpener& files, ShmemTable& shmem) {
+std::vector<PageRange> Vessel::apply_layout(const img::mm_entry& mm, const std::vector<uint64_t>& accounted,
+                                            FileOpener& files, ShmemTable& shmem) {
   VesselState& s = *state_;
-  const std::vector<Vma> wanted = vmas_of(mm);
+  const std::vector<Vma> wanted = vmas_of(mm, accounted);
   s.arena.reset();
   if (overlaps_arena(s, wanted)) relocate_arena(*this, s, wanted);
   std::vector<PageRange> remapped;

@@ -177,6 +177,7 @@ void MemoryMap::describe_vma(const proc::MapsEntry& map, const MemoryVma& vma, i
     if (map.kind == proc::MapKind::stack) entry.set_flags(entry.flags() | MAP_GROWSDOWN);
     return;
   }
+  if (!map.shared && !map.writable && has_flag(flags->second, "ac")) accounted_.push_back(map.start);
   if (has_flag(flags->second, "gd")) entry.set_flags(entry.flags() | MAP_GROWSDOWN);
   if (has_flag(flags->second, "nr")) entry.set_flags(entry.flags() | MAP_NORESERVE);
   if (has_flag(flags->second, "lo")) entry.set_flags(entry.flags() | MAP_LOCKED);
@@ -223,6 +224,7 @@ void MemoryMap::describe_fields(img::mm_entry& mm, uint64_t brk) {
 img::mm_entry MemoryMap::describe(uint64_t brk) {
   file_ids_.clear();
   memfds_.clear();
+  accounted_.clear();
   img::mm_entry mm;
   describe_fields(mm, brk);
   for (std::size_t i = 0; i < maps_.size(); ++i) describe_vma(maps_[i], vmas_[i], *mm.add_vmas());

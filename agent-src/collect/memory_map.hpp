@@ -42,6 +42,8 @@ class MemoryMap {
   img::mm_entry describe(uint64_t brk = 0);
   // Ids of the files that the last describe() referred to, the executable included; ascending.
   const std::vector<uint32_t>& file_ids() const noexcept { return file_ids_; }
+  // Starts of private mappings that are charged to the commit limit (VmFlags "ac") though not writable.
+  const std::vector<uint64_t>& accounted() const noexcept { return accounted_; }
   const std::vector<img::memfd_inode_entry>& memfds() const noexcept { return memfds_; }
 
  private:
@@ -60,6 +62,7 @@ class MemoryMap {
   std::map<Bounds, std::string> vm_flags_;
   std::vector<uint32_t> file_ids_;
   std::vector<img::memfd_inode_entry> memfds_;
+  std::vector<uint64_t> accounted_;
   std::map<uint64_t, uint32_t> memfd_ids_;  // inode -> file id
 };
 
