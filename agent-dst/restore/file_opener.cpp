@@ -14,9 +14,8 @@
 namespace crx {
 namespace {
 
-constexpr uint32_t kTmpfileBit = 020000000;  // __O_TMPFILE
 // What must not happen again, what belongs to numbers, and what F_SETFL sets later.
-constexpr uint32_t kNeverFlags = O_CREAT | O_EXCL | O_TRUNC | O_ASYNC | kTmpfileBit;
+constexpr uint32_t kNeverFlags = O_CREAT | O_EXCL | O_TRUNC | O_ASYNC;
 
 constexpr char kStep[] = "opening files";
 

@@ -83,10 +83,10 @@ bool other_end_is_open(const OpenFile& end) {
   return (entry.revents & (can_read(end) ? POLLHUP : POLLERR)) == 0;
 }
 
-std::vector<PipeHolder> find_holders(HeldFile file, std::string_view link, pid_t except) {
+std::vector<PipeHolder> find_holders(HeldFile file, std::string_view link, pid_t except, bool with_us) {
   std::vector<PipeHolder> holders;
   for_numbers("/proc", [&](int pid) {
-    if (pid == except || pid == ::getpid()) return;
+    if (pid == except || (!with_us && pid == ::getpid())) return;
     const std::string dir = fmt::format("/proc/{}/fd", pid);
     bool found = false;
     for_numbers(dir, [&](int fd) {

@@ -25,7 +25,7 @@ class Pipes final : public FdKind {
 
   void inspect(const OpenFile& file, const std::vector<OpenFile>&, InspectContext& context) override {
     if (!seen_.insert(file.st.st_ino).second) return;
-    const auto holders = find_holders({file.st.st_dev, file.st.st_ino}, file.link, file.pid);
+    const auto holders = find_holders({file.st.st_dev, file.st.st_ino}, file.link, file.pid, true);
     if (!holders.empty()) context.refusals.push_back(refusal_of(file, outside_reason(holders), kOutsideRemedy));
   }
 
@@ -47,7 +47,7 @@ class Pipes final : public FdKind {
       writer = writer || can_write(other);
     }
     if ((reader == nullptr || !writer) && other_end_is_open(file)) {
-      refuse(file, outside_reason(find_holders({file.st.st_dev, file.st.st_ino}, file.link, file.pid)), kOutsideRemedy);
+      refuse(file, outside_reason(find_holders({file.st.st_dev, file.st.st_ino}, file.link, file.pid, false)), kOutsideRemedy);
     }
     // Without a reader nobody will ever see what is in it; its capacity is all that counts.
     PipeContent content;

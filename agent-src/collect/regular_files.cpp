@@ -12,7 +12,10 @@
 namespace crx {
 namespace {
 
-constexpr uint32_t kTmpfileBit = 020000000;  // __O_TMPFILE
+// O_TMPFILE (which holds O_DIRECTORY) said where to make the file; it is a file.
+uint32_t reopen_flags(uint32_t flags) {
+  return (flags & O_TMPFILE) == O_TMPFILE ? flags & ~static_cast<uint32_t>(O_TMPFILE) : flags;
+}
 
 class RegularFiles final : public FdKind {
  public:
@@ -50,7 +53,7 @@ class RegularFiles final : public FdKind {
     entry.set_type(img::REG);
     img::reg_file_entry& reg = *entry.mutable_reg();
     reg.set_id(file.id);
-    reg.set_flags(file.info.flags & ~kTmpfileBit);
+    reg.set_flags(reopen_flags(file.info.flags));
     reg.set_pos(file.path_only() ? 0 : static_cast<uint64_t>(std::max<int64_t>(file.info.pos, 0)));
     *reg.mutable_fown() = read_file_owner(file);
     reg.set_name(found.path);
