@@ -12,8 +12,6 @@ namespace {
 
 using asio::posix::stream_descriptor;
 
-[[noreturn]] void gone() { throw Error(ErrorCode::peer, "talking to the engine", "the engine of this session ended"); }
-
 }  // namespace
 
 EnginePort::EnginePort(asio::any_io_executor executor, Fd link, Fd ring)
@@ -21,16 +19,21 @@ EnginePort::EnginePort(asio::any_io_executor executor, Fd link, Fd ring)
   for (uint32_t slot = ipc::kSlots; slot > 0; --slot) free_slots_.push_back(slot - 1);
 }
 
+void EnginePort::fail() {
+  gone_ = true;
+  throw Error(ErrorCode::peer, "talking to the engine", "the engine of this session ended");
+}
+
 asio::awaitable<void> EnginePort::send(ipc::SessionHeader header, std::string body) {
   for (;;) {
-    if (!link_.is_open()) gone();
+    if (!link_.is_open()) fail();
     const auto result = ipc::send_packet(link_.native_handle(), std::as_bytes(std::span(&header, 1)),
                                          std::as_bytes(std::span(body.data(), body.size())));
     if (result == ipc::SendResult::sent) co_return;
-    if (result == ipc::SendResult::closed) gone();
+    if (result == ipc::SendResult::closed) fail();
     asio::error_code ec;
     co_await link_.async_wait(stream_descriptor::wait_write, asio::redirect_error(asio::use_awaitable, ec));
-    if (ec) gone();
+    if (ec) fail();
   }
 }
 

@@ -36,10 +36,15 @@ class EnginePort {
   void give_back_slot(uint32_t slot);
   std::span<std::byte> slot(uint32_t slot) const { return ring_.slot(slot); }
   void close() noexcept;
+  // A send found the engine gone. That is no fault of the source; how the engine ended is known soon.
+  bool gone() const { return gone_; }
 
  private:
   asio::awaitable<void> send(ipc::SessionHeader header, std::string body);
 
+  [[noreturn]] void fail();
+
+  bool gone_ = false;
   asio::posix::stream_descriptor link_;
   ipc::PageRing ring_;
   std::vector<uint32_t> free_slots_;  // the last one given back is used first: its memory is warm

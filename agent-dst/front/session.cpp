@@ -71,25 +71,14 @@ asio::awaitable<void> Session::run(std::string hello) {
     self->engine_gone_ = true;
     self->notify();
   });
-  std::string reason;
   try {
     co_await on_message(std::move(hello));
     asio::co_spawn(changed_.get_executor(), read_control(), [self](std::exception_ptr thrown) {
-      std::string why = "the source closed the connection";
-      try {
-        if (thrown) std::rethrow_exception(thrown);
-      } catch (const Error& error) {
-        why = error.what();
-        if (!self->source_gone_ && !self->engine_gone_) self->send(wire::failure_message(error));
-      } catch (const std::exception& error) {
-        why = error.what();
-      }
-      self->lose(why);
+      self->connection_ended(thrown, "the source closed the connection");
     });
-  } catch (const Error& error) {
-    reason = error.what();
+  } catch (const Error&) {
+    connection_ended(std::current_exception(), {});
   }
-  if (!reason.empty()) lose(reason);
   while (!engine_gone_) co_await changed();
   co_await finish();
 }
@@ -133,6 +122,23 @@ void Session::explain_exit() {
   if (last_sent_ == SessionMessage::kResumed) return;
   send(wire::failure_message(
       Error(ErrorCode::bug, "restoring", why).with_hint("the log of crx-agent on that host says more")));
+}
+
+// A connection of the source is over: in order, or for the reason thrown.
+void Session::connection_ended(const std::exception_ptr& thrown, const std::string& in_order) {
+  if (source_gone_) return;
+  std::optional<Error> error;
+  try {
+    if (thrown) std::rethrow_exception(thrown);
+  } catch (const Error& known) {
+    error = known;
+  } catch (const std::exception& other) {
+    error = Error(ErrorCode::bug, "serving a session", other.what());
+  }
+  // Where the engine went first, finish() tells the source how; nothing the source did is wrong.
+  if (engine_gone_ || engine_->gone()) return;
+  if (error) send(wire::failure_message(*error));
+  lose(error ? error->what() : in_order);
 }
 
 void Session::lose(const std::string& reason) {
@@ -230,7 +236,7 @@ asio::awaitable<void> Session::run_data(std::shared_ptr<wire::Channel> channel, 
   co_await wire::write_text(channel, wire::frame_u32(FrameType::joined, stream));
   wire::Decompressor decompressor;
   std::vector<std::byte> scratch;
-  std::string reason;
+  std::exception_ptr thrown;
   try {
     for (;;) {
       FrameHeader header{};
@@ -245,12 +251,10 @@ asio::awaitable<void> Session::run_data(std::shared_ptr<wire::Channel> channel, 
         broke(fmt::format("a frame of type {} on a data connection", static_cast<int>(header.type)));
       }
     }
-    reason = "the source closed a data connection";
-  } catch (const Error& error) {
-    reason = error.what();
-    if (!source_gone_ && !engine_gone_) send(wire::failure_message(error));
+  } catch (const std::exception&) {
+    thrown = std::current_exception();
   }
-  lose(reason);
+  connection_ended(thrown, "the source closed a data connection");
   channel->close();
 }
 

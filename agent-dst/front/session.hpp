@@ -4,6 +4,7 @@
 
 #include <asio/awaitable.hpp>
 #include <asio/steady_timer.hpp>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -54,6 +55,7 @@ class Session : public std::enable_shared_from_this<Session> {
   void notify() { changed_.cancel(); }
   void send(const wire::SessionMessage& message);
   void explain_exit();
+  void connection_ended(const std::exception_ptr& thrown, const std::string& in_order);
   void lose(const std::string& reason);
   void check_open() const;
 

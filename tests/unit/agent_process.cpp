@@ -59,6 +59,7 @@ class TestEngine {
       reply.mutable_prepared();
       link_.send(reply);
     } else if (message.has_go()) {
+      if (killed_by_go_) ::raise(SIGKILL);
       journal().append(JournalState::resuming);
       const pid_t root = fork_root();
       options_.root_resumed(root);
@@ -80,6 +81,7 @@ class TestEngine {
       std::abort();
     }
     if (what == "hang") ::pause();
+    killed_by_go_ = what == "killed by go";
     if (what == "fail") {
       link_.send(wire::failure_message(
           Error(ErrorCode::refused, "mapping a file", "/lib/x.so has another build id").with_hint("install the same")));
@@ -115,6 +117,7 @@ class TestEngine {
   std::optional<Journal> journal_;
   uint64_t pages_ = 0, sum_ = 0;
   int code_ = 0;
+  bool killed_by_go_ = false;
 };
 
 }  // namespace

@@ -15,6 +15,7 @@ namespace crx::test {
 
 // Answers: Hello -> Welcome; Preflight with a task named
 //   "fail" -> a Failure;  "crash" -> the engine aborts;  "hang" -> it waits without reading until it is killed;
+//   "killed by go" -> PreflightResult, and Go kills it;
 //   else -> PreflightResult;
 // pages are added up; a round's end -> RoundDone with the number of pages and a sum over their bytes in apply_us;
 // Images -> the same back; Prepare -> journals, Prepared; Go -> journals, forks a root that exits with 7, Resumed.
