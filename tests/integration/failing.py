@@ -27,7 +27,8 @@ class FailureTest(crxtest.RingTest):
         self.base = self.ring.path(f"counter{self.number}")
         self.ghosts = ghost_dir or f"{self.base}.ghosts"
         os.makedirs(self.ghosts, exist_ok=True)
-        self.output, self.stop = f"{self.base}.out", f"{self.base}.stop"
+        os.makedirs(f"{self.base}.d")
+        self.output, self.stop = f"{self.base}.d/out", f"{self.base}.stop"
         arguments = [self.program, self.output, self.stop, self.ghosts, str(ghost_kib)]
         process = self.source.spawn(arguments + ([library] if library else []), stdout=f"{self.base}.log")
         self.addCleanup(self.end_everywhere, process.pid)

@@ -1,6 +1,6 @@
 """The first process of a test host: makes the namespaces, becomes pid 1, starts and reaps what it is told to.
 
-Started as `hostinit.py FD CGROUP MONOTONIC BOOTTIME PIDBASE`. FD is a SOCK_SEQPACKET socket to the test; every request
+Started as `hostinit.py FD CGROUP MONOTONIC BOOTTIME PIDBASE NAME`. FD is a SOCK_SEQPACKET socket to the test; every request
 is one JSON object (with descriptors where it needs some), every answer another. When the test goes away the socket ends,
 this process exits, and the kernel ends whatever still runs in the namespace.
 """
@@ -138,6 +138,8 @@ def main():
             sock.close()
             os.waitpid(pid, 0)
             os._exit(0)
+        name = sys.argv[6].encode()
+        checked(libc.sethostname(name, len(name)), "sethostname")
         checked(libc.mount(b"proc", b"/proc", b"proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, None), "mount /proc")
         with open("/proc/sys/kernel/ns_last_pid", "w") as last:
             last.write(sys.argv[5])

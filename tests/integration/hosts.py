@@ -141,7 +141,7 @@ class Host:
         theirs.set_inheritable(True)
         self.outer = subprocess.Popen(
             ["/usr/bin/python3", "-I", os.path.join(HERE, "hostinit.py"), str(theirs.fileno()), self.cgroup,
-             str(monotonic), str(boottime), str(1000 + 3000 * index)],
+             str(monotonic), str(boottime), str(1000 + 3000 * index), self.name],
             pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
         theirs.close()
         greetings = {**self.receive()[0], **self.receive()[0]}  # from either side of the fork, in any order

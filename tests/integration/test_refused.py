@@ -46,7 +46,7 @@ class Refused(crxtest.RingTest):
         self.refuse("import os, time\nif os.fork() == 0:\n    while True: time.sleep(1)", "child")
 
     def test_terminal(self):
-        self.refuse("import os; ends = os.openpty()", "tty")
+        self.refuse("import os; ends = os.openpty()", "terminal")
 
     def test_pipe_to_another_process(self):
         reader, writer = os.pipe()

@@ -40,7 +40,8 @@ class Tool(crxtest.RingTest):
     def test_wait(self):
         process = self.start("wait", 7)
         tool = self.ring[0].start_migrate(process, self.ring[1], "--wait")
-        until(lambda: '"done"' in read_text(tool.output) or not tool.alive(), "the move")
+        until(lambda: '"committed"' in read_text(tool.output) or not tool.alive(), "the move")
+        until(lambda: self.ring[1].find(process.pid) or not tool.alive(), "the program at the destination")
         moved = self.ring[1].find(process.pid)
         self.assertIsNotNone(moved, read_text(tool.errors))
         self.addCleanup(moved.kill)
