@@ -136,6 +136,7 @@ void DestinationSession::on_layout(const wire::Layout& layout) {
     if (!vessel_) create_vessel(space);
     if (static_cast<pid_t>(space.space()) != vessel_->pid()) throw Error(ErrorCode::peer, "following the source", "a second task");
     for (const std::string& bytes : space.files()) files_->add(parse<img::file_entry>(bytes, "a file entry"));
+    if (images_.contains(image_file::kRemapFpath)) files_->add_ghosts(images_);
     for (const std::string& bytes : space.memfds()) shmem_.memfd(parse<img::memfd_inode_entry>(bytes, "a memfd entry"));
     accounted_.assign(space.accounted().begin(), space.accounted().end());
     vessel_->apply_layout(parse<img::mm_entry>(space.mm(), "the memory description"), accounted_, *files_, shmem_);
@@ -180,7 +181,10 @@ void DestinationSession::on_round_ended(uint32_t round) {
 }
 
 void DestinationSession::on_images(const wire::Images& images) {
-  for (const wire::ImageFile& file : images.files()) images_.insert(file.name(), file.content());
+  for (const wire::ImageFile& file : images.files()) {
+    images_.erase(file.name());
+    images_.insert(file.name(), file.content());
+  }
 }
 
 void DestinationSession::on_verify(const wire::Verify& verify) {

@@ -61,21 +61,26 @@ void Migration::send_digests(const FinalMemory& memory) {
   link_->send(message);
 }
 
-void Migration::collect(FrozenTask& task, ImageStore& images) {
+// Before the last scan: threads that make calls for us have the kernel write into their memory (rseq).
+void Migration::collect(FrozenTask& task) {
   const int64_t began_us = monotonic_us();
+  map_.read();
+  if (!map_.flags_are_current() && map_.resident_bytes() < kFlagsInFreezeBytes) map_.read_flags();
+  map_.describe();  // its files belong into the table
+  ImageStore images;
   task.inject(vdso_syscall_);
-  const img::mm_entry mm = map_.describe(program_break(task));
-  images.append(image_file::mm(static_cast<uint32_t>(options_.pid)), mm);
+  const uint64_t brk = program_break(task);
   collect_task(task, files_, collect_options(), images);
   task.eject();
+  images.append(image_file::mm(static_cast<uint32_t>(options_.pid)), map_.describe(brk));
+  send_images(images);
   report_.cutover.collect_us = monotonic_us() - began_us;
 }
 
 void Migration::last_round(FrozenTask& task) {
+  collect(task);
   const int64_t began_us = monotonic_us();
   const auto round = static_cast<uint32_t>(report_.rounds.size() + 1);
-  map_.read();
-  if (!map_.flags_are_current() && map_.resident_bytes() < kFlagsInFreezeBytes) map_.read_flags();
   MemoryStatistics statistics;
   const SpaceVmas space{options_.pid, map_.vmas()};
   const FinalMemory memory = rounds_.final_scan(std::span(&space, 1), statistics);
@@ -84,15 +89,6 @@ void Migration::last_round(FrozenTask& task) {
   rounds_.send_final(memory, *sink_, statistics);
   link_->end_round(round);
   report_.cutover.last_pages_us = monotonic_us() - began_us;
-  ImageStore images;
-  collect(task, images);
-  wire::SessionMessage message;
-  for (auto& [name, content] : images.take()) {
-    wire::ImageFile& file = *message.mutable_images()->add_files();
-    file.set_name(name);
-    file.set_content(std::move(content));
-  }
-  link_->send(message);
   if (options_.verify) send_digests(memory);
   await_round(round, Deadline::in_ms(kPrepareMs));
   const wire::LinkStatistics now = link_->statistics();

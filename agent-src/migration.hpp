@@ -43,12 +43,14 @@ class Migration {
   void run_rounds();
   void send_round(uint32_t round);
   void send_layout(uint32_t round, uint64_t brk = 0);
+  void send_ghosts();
+  void send_images(ImageStore& images);
   void await_round(uint32_t round, Deadline deadline);
   // --- the stop (cutover.cpp) ---
   int cut_over();
   void last_round(FrozenTask& task);
   void send_last_holes(const FinalMemory& memory);
-  void collect(FrozenTask& task, ImageStore& images);
+  void collect(FrozenTask& task);
   void send_digests(const FinalMemory& memory);
   void prepare();
   int commit(FrozenTask& task);
@@ -80,6 +82,7 @@ class Migration {
   FileTable files_;
   MemoryMap map_;
   std::string last_layout_;
+  std::size_t ghosts_sent_ = 0;
   std::unique_ptr<wire::SourceLink> link_;
   std::unique_ptr<LinkPageSink> sink_;
   std::optional<FreezerGroup> group_;

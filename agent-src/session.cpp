@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "agent-src/collect/ghost_files.hpp"
 #include "agent-src/migration.hpp"
 #include "agent-src/throttle.hpp"
 #include "agent-src/tracking_start.hpp"
@@ -209,6 +210,7 @@ void Migration::send_layout(uint32_t round, uint64_t brk) {
   std::string fingerprint = space.SerializeAsString();
   if (fingerprint == last_layout_) return;
   last_layout_ = std::move(fingerprint);
+  send_ghosts();
   const proc::Stat stat = proc::parse_stat(read_file(fmt::format("/proc/{}/stat", options_.pid)));
   space.set_sid(static_cast<uint32_t>(std::max(stat.session, 0)));
   space.set_pgid(static_cast<uint32_t>(std::max(stat.pgrp, 0)));
@@ -216,6 +218,25 @@ void Migration::send_layout(uint32_t round, uint64_t brk) {
   space.set_monotonic_ns(clocks.monotonic_ns);
   space.set_boottime_ns(clocks.boottime_ns);
   layout.set_round(round);
+  link_->send(message);
+}
+
+// Mapped files that are deleted: the vessel cannot map them before their content is there.
+void Migration::send_ghosts() {
+  if (files_.deleted().size() == ghosts_sent_) return;
+  ghosts_sent_ = files_.deleted().size();
+  ImageStore ghosts;
+  write_ghosts(files_, options_.ghost_limit, ghosts);
+  send_images(ghosts);
+}
+
+void Migration::send_images(ImageStore& images) {
+  wire::SessionMessage message;
+  for (auto& [name, content] : images.take()) {
+    wire::ImageFile& file = *message.mutable_images()->add_files();
+    file.set_name(name);
+    file.set_content(std::move(content));
+  }
   link_->send(message);
 }
 

@@ -80,6 +80,7 @@ VesselState::VesselState(Fd door_fd, Fd code, Fd data, uint64_t arena_addr)
     : door(std::move(door_fd)),
       code_object(std::move(code)),
       data_object(std::move(data)),
+      door_number(door.get()),
       arena(code_object, data_object, RemoteArena::data_bytes(kSlots, kScratch), arena_addr,
             arena_addr + RemoteArena::code_bytes(kSlots), kSlots) {}
 
@@ -151,14 +152,18 @@ TracedThread& Vessel::traced(std::size_t index) { return state_->threads.at(inde
 void Vessel::run_checked(RemoteBatch& batch) { state_->run_checked(batch); }
 
 std::size_t Vessel::plan_borrow(RemoteBatch& batch, int fd) {
-  return batch.add("handing over a descriptor", SYS_pidfd_getfd, state_->door.get(), fd, 0);
+  return batch.add("handing over a descriptor", SYS_pidfd_getfd, state_->door_number, fd, 0);
 }
 
 void Vessel::plan_inject(RemoteBatch& batch, int fd, int target, bool cloexec) {
   VesselState& s = *state_;
-  if (target == s.door.get()) {
-    throw Error(ErrorCode::unsupported, "handing over a descriptor",
-                fmt::format("the task uses descriptor number {}, which the restore needs itself", target));
+  if (target == s.door_number) {  // the task needs our place: stand aside
+    const int old = s.door_number;
+    do {
+      --s.door_number;
+    } while (s.fds.contains(s.door_number));
+    batch.add("moving the door", SYS_dup3, old, s.door_number, O_CLOEXEC);
+    batch.add("moving the door", SYS_close, old);
   }
   // pidfd_getfd takes the lowest free number; we know which one that is, since we filled the table.
   int lowest = 0;
@@ -247,7 +252,7 @@ void Vessel::set_mm_fields(int exe_fd) {
 void Vessel::close_arena() {
   VesselState& s = *state_;
   RemoteBatch last(s.arena, 1);
-  last.add("closing the door", SYS_close, s.door.get());
+  last.add("closing the door", SYS_close, s.door_number);
   s.run_checked(last);
   for (auto& remote : s.remotes) remote->interrupt();
   for (auto& remote : s.remotes) remote->leave();

@@ -77,7 +77,7 @@ class Vessel {
 
   // --- descriptors ---
   // Adds the calls that give the task a duplicate of our descriptor `fd` as its number `target`
-  // (pidfd_getfd + dup3 + close: three calls). The fd must stay open here until the batch ran.
+  // (pidfd_getfd + dup3 + close: at most five calls). The fd must stay open here until the batch ran.
   void plan_inject(RemoteBatch& batch, int fd, int target, bool cloexec);
   // The same, leaving it at whatever number the task got; returns the index of the call whose result is the number.
   std::size_t plan_borrow(RemoteBatch& batch, int fd);

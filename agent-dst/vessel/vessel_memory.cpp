@@ -100,7 +100,9 @@ class ChangePlanner {
 
   int backing(const Vma& vma) {
     if ((vma.status & vma_status::kAnonShared) != 0) return shmem_.anonymous(vma.backing, vma.offset + vma.end - vma.start);
-    if ((vma.status & vma_status::kMemfd) != 0) return shmem_.descriptor(vma.backing);
+    if ((vma.status & vma_status::kMemfd) != 0) {
+      return shmem_.descriptor(files_.entry(static_cast<uint32_t>(vma.backing)).memfd().inode_id());
+    }
     auto& fd = opened_[vma.backing];
     if (!fd) fd = files_.open(static_cast<uint32_t>(vma.backing));
     return fd.get();

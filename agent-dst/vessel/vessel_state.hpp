@@ -16,8 +16,9 @@ struct VesselState {
   VesselState(Fd door_fd, Fd code, Fd data, uint64_t arena_addr);
   void run_checked(RemoteBatch& batch);
 
-  Fd door;  // a pidfd of ourselves; the vessel has it under the same number
+  Fd door;  // a pidfd of ourselves
   Fd code_object, data_object;
+  int door_number;  // under which the vessel has the door
   RemoteArena arena;
   std::deque<TracedThread> threads;
   std::vector<std::unique_ptr<RemoteThread>> remotes;
