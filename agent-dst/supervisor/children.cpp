@@ -37,6 +37,8 @@ template <typename Body>
   int code = 1;
   try {
     reset_signals(mask);
+    // Not in the supervisor's process group: a ^C at its terminal must not cut a commit in two.
+    (void)::setpgid(0, 0);
     (void)::prctl(PR_SET_NAME, name, 0, 0, 0);
     log::setup(options.log_level, name);
     code = body();
