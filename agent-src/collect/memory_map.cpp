@@ -10,9 +10,9 @@
 #include <cstring>
 
 #include "agent-src/collect/file_table.hpp"
+#include "common/base/digest.hpp"
 #include "common/base/error.hpp"
 #include "common/image/magic.hpp"
-#include "common/proc/smaps.hpp"
 #include "common/proc/stat.hpp"
 #include "common/proc/status.hpp"
 
@@ -55,17 +55,40 @@ void MemoryMap::read(const FrozenTask* ours) {
   if (maps_.empty()) throw_gone(pid_, "reading the mappings");
   if (ours != nullptr) std::erase_if(maps_, [&](const proc::MapsEntry& m) { return ours->is_arena(m.start); });
   vmas_ = classify_maps(maps_);
+  note_births();
 }
 
 void MemoryMap::read_flags() {
-  vm_flags_.clear();
-  for (const proc::SmapsEntry& entry : proc::parse_smaps(read_file(proc_ + "smaps"))) {
-    vm_flags_[{entry.map.start, entry.map.end}] = entry.vm_flags;
-  }
+  smaps_ = proc::parse_smaps(read_file(proc_ + "smaps"));
+  note_births();
 }
 
 bool MemoryMap::flags_are_current() const {
-  return std::all_of(maps_.begin(), maps_.end(), [&](const auto& m) { return vm_flags_.contains({m.start, m.end}); });
+  return std::all_of(maps_.begin(), maps_.end(), [&](const proc::MapsEntry& m) {
+    const auto at = std::partition_point(smaps_.begin(), smaps_.end(),
+                                         [&](const proc::SmapsEntry& entry) { return entry.map.start < m.start; });
+    return at != smaps_.end() && at->map.start == m.start && at->map.end == m.end;
+  });
+}
+
+const std::string* MemoryMap::flags_of(const proc::MapsEntry& map) const {
+  auto at = std::partition_point(smaps_.begin(), smaps_.end(),
+                                 [&](const proc::SmapsEntry& entry) { return entry.map.end <= map.start; });
+  for (; at != smaps_.end() && at->map.start < map.end; ++at) {
+    // Allocators move the bounds of their mappings all the time; those keep the flags they were born with.
+    if (at->map.kind == map.kind && at->map.inode == map.inode && at->map.shared == map.shared) return &at->vm_flags;
+  }
+  return nullptr;
+}
+
+void MemoryMap::note_births() {
+  for (std::size_t i = 0; i < maps_.size(); ++i) {
+    const std::string* flags = flags_of(maps_[i]);
+    const bool grows = flags != nullptr ? has_flag(*flags, "gd") : maps_[i].kind == proc::MapKind::stack;
+    const bool no_reserve = flags != nullptr && has_flag(*flags, "nr");
+    const uint64_t bits = (grows ? 1U : 0U) | (no_reserve ? 2U : 0U) | (maps_[i].deleted ? 4U : 0U);
+    vmas_[i].birth = digest64(std::string_view(maps_[i].has_inode() ? maps_[i].name : std::string()), bits);
+  }
 }
 
 uint64_t MemoryMap::resident_bytes() const {
@@ -172,18 +195,18 @@ void MemoryMap::describe_vma(const proc::MapsEntry& map, const MemoryVma& vma, i
                      (map.kind == proc::MapKind::heap ? vma_status::kHeap : 0));
     entry.set_flags(MAP_PRIVATE | MAP_ANONYMOUS);
   }
-  const auto flags = vm_flags_.find({map.start, map.end});
-  if (flags == vm_flags_.end()) {
+  const std::string* flags = flags_of(map);
+  if (flags == nullptr) {
     if (map.kind == proc::MapKind::stack) entry.set_flags(entry.flags() | MAP_GROWSDOWN);
     return;
   }
-  if (!map.shared && !map.writable && has_flag(flags->second, "ac")) accounted_.push_back(map.start);
-  if (has_flag(flags->second, "gd")) entry.set_flags(entry.flags() | MAP_GROWSDOWN);
-  if (has_flag(flags->second, "nr")) entry.set_flags(entry.flags() | MAP_NORESERVE);
-  if (has_flag(flags->second, "lo")) entry.set_flags(entry.flags() | MAP_LOCKED);
+  if (!map.shared && !map.writable && has_flag(*flags, "ac")) accounted_.push_back(map.start);
+  if (has_flag(*flags, "gd")) entry.set_flags(entry.flags() | MAP_GROWSDOWN);
+  if (has_flag(*flags, "nr")) entry.set_flags(entry.flags() | MAP_NORESERVE);
+  if (has_flag(*flags, "lo")) entry.set_flags(entry.flags() | MAP_LOCKED);
   uint64_t advice = 0;
   for (const AdviceFlag& known : kAdviceFlags) {
-    if (has_flag(flags->second, known.vm_flag)) advice |= uint64_t{1} << known.advice;
+    if (has_flag(*flags, known.vm_flag)) advice |= uint64_t{1} << known.advice;
   }
   if (advice != 0) entry.set_madv(advice);
 }

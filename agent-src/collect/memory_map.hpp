@@ -13,6 +13,7 @@
 #include "common/image/mm.pb.h"
 #include "common/image/regular.pb.h"
 #include "common/proc/maps.hpp"
+#include "common/proc/smaps.hpp"
 
 namespace crx {
 
@@ -47,7 +48,10 @@ class MemoryMap {
   const std::vector<img::memfd_inode_entry>& memfds() const noexcept { return memfds_; }
 
  private:
-  using Bounds = std::pair<uint64_t, uint64_t>;
+  // Of a mapping: as read, or of the one that was there then and has other bounds now. nullptr: a new one.
+  const std::string* flags_of(const proc::MapsEntry& map) const;
+  // Marks the VMAs with what makes a vessel map them anew, so that rounds send again what is lost then.
+  void note_births();
   void describe_vma(const proc::MapsEntry& map, const MemoryVma& vma, img::vma_entry& entry);
   void describe_backing(const proc::MapsEntry& map, const MemoryVma& vma, img::vma_entry& entry);
   uint32_t memfd_file(const proc::MapsEntry& map, const std::string& link);
@@ -59,7 +63,7 @@ class MemoryMap {
   FileTable& files_;
   std::vector<proc::MapsEntry> maps_;
   std::vector<MemoryVma> vmas_;
-  std::map<Bounds, std::string> vm_flags_;
+  std::vector<proc::SmapsEntry> smaps_;  // of the last read_flags()
   std::vector<uint32_t> file_ids_;
   std::vector<img::memfd_inode_entry> memfds_;
   std::vector<uint64_t> accounted_;

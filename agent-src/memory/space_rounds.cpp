@@ -116,8 +116,10 @@ void SpaceRounds::send_final(const FinalSpace& final_space, PageSink& sink, Memo
   const int64_t start_us = monotonic_us();
   owed_ = unite(owed_, final_space.dirty);
   sent_ = unite(sent_, final_space.dirty);
+  // Nothing recorded: everything is new, and is not worth hashing now.
   const SendOutcome outcome =
-      send_pages({PageSpace::Kind::mm, static_cast<uint64_t>(pid_)}, final_space.dirty, reader_, sink, hashes());
+      send_pages({PageSpace::Kind::mm, static_cast<uint64_t>(pid_)}, final_space.dirty, reader_, sink,
+                 hashes_.empty() ? nullptr : hashes());
   if (!outcome.failed.empty()) {
     throw Error(ErrorCode::refused, "reading memory",
                 fmt::format("the page at {:x} and {} more cannot be read", outcome.failed.front().start,

@@ -55,7 +55,7 @@ VmaKind kind_of(const proc::MapsEntry& entry, uint64_t dev) {
 
 // Whether both describe the same bytes at an address they share.
 bool same_source(const MemoryVma& a, const MemoryVma& b) {
-  if (a.kind != b.kind || a.shared != b.shared || a.dev != b.dev || a.ino != b.ino) return false;
+  if (a.kind != b.kind || a.shared != b.shared || a.dev != b.dev || a.ino != b.ino || a.birth != b.birth) return false;
   return a.kind == VmaKind::private_anon || a.offset - a.range.start == b.offset - b.range.start;
 }
 
@@ -75,7 +75,7 @@ MemoryVma classify_vma(const proc::MapsEntry& entry) {
   const uint64_t dev = entry.has_inode() ? ::makedev(entry.dev_major, entry.dev_minor) : 0;
   const bool anonymous_shared = entry.kind == proc::MapKind::shared_anonymous;
   return {{entry.start, entry.end}, kind_of(entry, dev), entry.shared, anonymous_shared, dev,
-          entry.inode, entry.pgoff, entry.name};
+          entry.inode, entry.pgoff, entry.name, 0};
 }
 
 std::vector<MemoryVma> classify_maps(const std::vector<proc::MapsEntry>& maps) {

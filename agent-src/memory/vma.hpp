@@ -31,6 +31,9 @@ struct MemoryVma {
   uint64_t ino = 0;
   uint64_t offset = 0;  // bytes into it
   std::string name;     // the path of a file; for messages
+  // What else would make the destination map an address anew when it changes (flags a mapping is born with, the
+  // file's name), as one number of the caller's making.
+  uint64_t birth = 0;
 };
 
 MemoryVma classify_vma(const proc::MapsEntry& entry);
@@ -51,7 +54,7 @@ std::vector<UnsupportedVma> unsupported_vmas(pid_t pid, const std::vector<Memory
 
 inline bool is_private(VmaKind kind) { return kind == VmaKind::private_anon || kind == VmaKind::private_file; }
 
-// Ranges of `now` where `before` had another mapping or none: other kind, other file or object, other offset. What a
+// Ranges of `now` where `before` had another mapping or none: other kind, file, object, offset or birth. What a
 // vessel held there it drops when it follows the layout. Both lists ascending.
 std::vector<PageRange> changed_ranges(const std::vector<MemoryVma>& before, const std::vector<MemoryVma>& now);
 

@@ -49,6 +49,9 @@ TEST_CASE("vma: changed ranges") {
   CHECK(changed_ranges({anon}, {file}) == Ranges{{0x1000, 0x5000}});
   CHECK(changed_ranges({file}, {tail}).empty());
   CHECK(changed_ranges({file}, {shifted}) == Ranges{{0x3000, 0x5000}});
+  MemoryVma reborn = anon;
+  reborn.birth = 2;
+  CHECK(changed_ranges({anon}, {reborn}) == Ranges{{0x1000, 0x5000}});
   CHECK(changed_ranges({}, {anon}) == Ranges{{0x1000, 0x5000}});
   CHECK(changed_ranges({anon}, {}).empty());
 }
