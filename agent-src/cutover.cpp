@@ -82,6 +82,7 @@ void Migration::last_round(FrozenTask& task) {
   const int64_t began_us = monotonic_us();
   const auto round = static_cast<uint32_t>(report_.rounds.size() + 1);
   MemoryStatistics statistics;
+  offer_memfds();
   const SpaceVmas space{options_.pid, map_.vmas()};
   const FinalMemory memory = rounds_.final_scan(std::span(&space, 1), statistics);
   send_layout(round);

@@ -43,6 +43,7 @@ class Migration {
   void run_rounds();
   void send_round(uint32_t round);
   void send_layout(uint32_t round, uint64_t brk = 0);
+  void offer_memfds();
   void send_ghosts();
   void send_images(ImageStore& images);
   void await_round(uint32_t round, Deadline deadline);
@@ -83,6 +84,7 @@ class Migration {
   MemoryMap map_;
   std::string last_layout_;
   std::size_t ghosts_sent_ = 0;
+  std::vector<img::memfd_inode_entry> open_memfds_;
   std::unique_ptr<wire::SourceLink> link_;
   std::unique_ptr<LinkPageSink> sink_;
   std::optional<FreezerGroup> group_;

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "agent-src/collect/ghost_files.hpp"
+#include "agent-src/collect/memfd.hpp"
 #include "agent-src/migration.hpp"
 #include "agent-src/throttle.hpp"
 #include "agent-src/tracking_start.hpp"
@@ -206,6 +207,7 @@ void Migration::send_layout(uint32_t round, uint64_t brk) {
   space.set_mm(mm.SerializeAsString());
   for (const uint32_t id : map_.file_ids()) space.add_files(files_.find(id)->SerializeAsString());
   for (const auto& memfd : map_.memfds()) space.add_memfds(memfd.SerializeAsString());
+  for (const auto& memfd : open_memfds_) space.add_memfds(memfd.SerializeAsString());
   for (const uint64_t start : map_.accounted()) space.add_accounted(start);
   std::string fingerprint = space.SerializeAsString();
   if (fingerprint == last_layout_) return;
@@ -219,6 +221,15 @@ void Migration::send_layout(uint32_t round, uint64_t brk) {
   space.set_boottime_ns(clocks.boottime_ns);
   layout.set_round(round);
   link_->send(message);
+}
+
+// Those that no mapping leads to hold content, too.
+void Migration::offer_memfds() {
+  open_memfds_.clear();
+  for (OpenMemfd& memfd : open_memfds(options_.pid)) {
+    open_memfds_.push_back(std::move(memfd.inode));
+    rounds_.objects().offer(std::move(memfd.fd));
+  }
 }
 
 // Mapped files that are deleted: the vessel cannot map them before their content is there.
@@ -249,6 +260,7 @@ void Migration::send_round(uint32_t round) {
   const int64_t began_us = monotonic_us();
   map_.read();
   if (!map_.flags_are_current()) map_.read_flags();
+  offer_memfds();
   const SpaceVmas space{options_.pid, map_.vmas()};
   MemoryStatistics statistics = rounds_.begin_round(std::span(&space, 1));
   send_layout(round);

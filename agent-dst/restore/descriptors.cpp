@@ -16,7 +16,7 @@ namespace crx {
 namespace {
 
 constexpr std::size_t kNumbersAtOnce = 4096;
-constexpr std::size_t kCallsPerNumber = 3;
+constexpr std::size_t kCallsPerNumber = 5;
 constexpr uint32_t kMaxNumber = 1 << 20;
 
 const img::fown_entry* owner_of(const img::file_entry& entry) {

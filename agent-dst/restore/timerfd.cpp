@@ -9,9 +9,7 @@
 #include <algorithm>
 
 #include "agent-dst/restore/fd_restorer.hpp"
-#include "common/base/clock.hpp"
 #include "common/base/error.hpp"
-#include "common/kernel/clock_offsets.hpp"
 
 #ifndef TFD_IOC_SET_TICKS
 #define TFD_IOC_SET_TICKS _IOW('T', 0, uint64_t)
@@ -41,8 +39,9 @@ class Timerfds final : public FdRestorer {
     for (const auto& [id, entry] : context.entries) {
       if (!matches(entry)) continue;
       context.task.vessel.arena().reset();
+      const int64_t now = task_clock(context, context.extra(id).deadline_clock());
+      const Setting setting = setting_of(entry.tfd(), context.extra(id), now);
       RemoteBatch batch = context.batch(2);
-      const Setting setting = setting_of(entry.tfd(), context.extra(id), context.task.pid);
       const int fd = context.number_of(id);
       batch.add("arming a timerfd", SYS_timerfd_settime, fd, setting.flags,
                 context.task.vessel.arena().put_object(setting.time), 0);
@@ -61,7 +60,17 @@ class Timerfds final : public FdRestorer {
     uint64_t ticks = 0;
   };
 
-  static Setting setting_of(const img::timerfd_entry& tfd, const img::crx_file_entry& extra, pid_t pid) {
+  // What the task, in its time namespace, sees on a clock.
+  static int64_t task_clock(FdRestoreContext& context, int clock) {
+    RemoteBatch batch = context.batch(1);
+    const auto now = context.task.vessel.arena().allocate<timespec>();
+    batch.add("reading a clock", SYS_clock_gettime, clock, now.remote);
+    context.task.vessel.run_checked(batch);
+    return int64_t{now.local->tv_sec} * kNsPerSecond + now.local->tv_nsec;
+  }
+
+  // now: the task's deadline_clock.
+  static Setting setting_of(const img::timerfd_entry& tfd, const img::crx_file_entry& extra, int64_t now) {
     Setting setting;
     setting.ticks = tfd.ticks();
     const int64_t interval = static_cast<int64_t>(tfd.isec()) * kNsPerSecond + static_cast<int64_t>(tfd.insec());
@@ -74,7 +83,6 @@ class Timerfds final : public FdRestorer {
     }
     const int clock = extra.deadline_clock();
     int64_t deadline = extra.deadline_ns();
-    const int64_t now = clock_ns(clock) + clock_difference(pid, clock);
     // Setting the unread expirations would overwrite one that happens at once: count those that are due here.
     if (setting.ticks != 0 && interval > 0 && deadline <= now) {
       const int64_t due = (now - deadline) / interval + 1;

@@ -26,9 +26,21 @@ uint32_t FileTable::add_path(const std::string& link, const std::string& path, b
   reg.set_name(path);
   reg.set_size(static_cast<uint64_t>(st.st_size));
   reg.set_mode(st.st_mode);
-  if (deleted) deleted_.push_back({slot->second, link, path});
+  if (deleted && st.st_nlink > 0) {
+    throw Error(ErrorCode::refused, "collecting files",
+                path + " is in use, its name was removed, but the file has another name that is not known")
+        .with_hint("give it its name again");
+  }
+  if (deleted) add_deleted({slot->second, link, path, 0}, st);
   add(std::move(entry));
   return slot->second;
+}
+
+void FileTable::add_deleted(Deleted file, const struct stat& st) {
+  const auto [slot, is_new] = ghosts_.try_emplace({st.st_dev, st.st_ino}, 0);
+  if (is_new) slot->second = static_cast<uint32_t>(ghosts_.size());
+  file.ghost = slot->second;
+  deleted_.push_back(std::move(file));
 }
 
 void FileTable::add(img::file_entry entry) {

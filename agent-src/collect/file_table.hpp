@@ -23,6 +23,7 @@ class FileTable {
   // A file that is mapped, executed or stood in (exe, mapping, cwd, root): shared by everyone who uses it the same
   // way. link: a /proc link to open it by (".../map_files/..", ".../exe"); path: as maps or readlink show it,
   // " (deleted)" stripped by the caller and told in `deleted`; open_flags: O_RDONLY or O_RDWR [| O_DIRECTORY].
+  // Throws Error(refused) for a deleted file that has another name somewhere.
   uint32_t add_path(const std::string& link, const std::string& path, bool deleted, uint32_t open_flags);
   // An entry for an open file description; sets entry.id (and the inner message's) itself: the caller passes the new
   // id it got from next_id().
@@ -33,23 +34,25 @@ class FileTable {
   // All entries in ascending order of id.
   std::vector<const img::file_entry*> entries() const;
 
-  // Files that are deleted and must be carried along: (id, link to read the content from). Consumed by the collector
-  // of ghost files.
+  // Files that are deleted and must be carried along. Consumed by the collector of ghost files.
   struct Deleted {
     uint32_t id;
-    std::string link;
+    std::string link;    // to read the content from, as long as it is there
     std::string path;
+    uint32_t ghost = 0;  // of ghost-file-GHOST.img: one per inode, the same in every round
   };
   const std::vector<Deleted>& deleted() const noexcept { return deleted_; }
   // True the first time it is asked for this inode: who gets it writes the memfd_inode_entry.
   bool first_memfd(uint64_t inode) { return memfds_.insert(inode).second; }
-  void add_deleted(Deleted file) { deleted_.push_back(std::move(file)); }
+  // st: of the file. Sets its ghost.
+  void add_deleted(Deleted file, const struct stat& st);
 
  private:
   using Key = std::tuple<dev_t, ino_t, std::string, uint32_t>;
   std::map<Key, uint32_t> by_path_;
   std::map<uint32_t, img::file_entry> entries_;
   std::vector<Deleted> deleted_;
+  std::map<std::pair<dev_t, ino_t>, uint32_t> ghosts_;
   std::set<uint64_t> memfds_;
   uint32_t last_id_ = 0;
 };

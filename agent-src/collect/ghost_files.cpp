@@ -6,7 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <map>
+#include <set>
 #include <vector>
 
 #include "agent-src/collect/registry.hpp"
@@ -107,19 +107,19 @@ std::optional<NameProblem> ghost_problem(const struct stat& st, uint64_t limit_b
 }
 
 void write_ghosts(const FileTable& files, uint64_t limit_bytes, ImageSink& images) {
-  std::map<std::pair<dev_t, ino_t>, uint32_t> ghosts;
+  std::set<uint32_t> written;
   for (const FileTable::Deleted& file : files.deleted()) {
-    const Fd fd = open_checked(file.link, O_RDONLY | O_NONBLOCK);
+    const Fd fd = try_open(file.link, O_RDONLY | O_NONBLOCK);
+    if (!fd && errno == ENOENT) continue;  // was mapped in an earlier round, and is not any more
     struct stat st {};
-    if (::fstat(fd.get(), &st) != 0) throw_errno("looking at a deleted file", file.path);
+    if (!fd || ::fstat(fd.get(), &st) != 0) throw_errno("looking at a deleted file", file.path);
     if (const auto problem = ghost_problem(st, limit_bytes)) {
       throw Error(ErrorCode::refused, "carrying deleted files", file.path + ": " + problem->reason).with_hint(problem->remedy);
     }
-    const auto [slot, is_new] = ghosts.try_emplace({st.st_dev, st.st_ino}, static_cast<uint32_t>(ghosts.size() + 1));
-    if (is_new) write_ghost(fd.get(), st, slot->second, file.path, images);
+    if (written.insert(file.ghost).second) write_ghost(fd.get(), st, file.ghost, file.path, images);
     img::remap_file_path_entry remap;
     remap.set_orig_id(file.id);
-    remap.set_remap_id(slot->second);
+    remap.set_remap_id(file.ghost);
     remap.set_remap_type(img::GHOST);
     images.append(image_file::kRemapFpath, remap);
   }

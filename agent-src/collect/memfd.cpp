@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <set>
@@ -71,13 +72,21 @@ img::memfd_inode_entry describe_memfd(int fd, std::string_view link) {
   return inode;
 }
 
-std::vector<std::string> list_memfds(pid_t pid) {
-  std::vector<std::string> links;
+std::vector<OpenMemfd> open_memfds(pid_t pid) {
+  std::vector<OpenMemfd> found;
   std::set<ino_t> seen;
-  for (const OpenFile& file : list_open_files(pid)) {
-    if (is_memfd(file.link, file.st) && seen.insert(file.st.st_ino).second) links.push_back(file.proc_link());
+  for (const int number : list_numbers(pid)) {
+    const std::string proc_link = "/proc/" + std::to_string(pid) + "/fd/" + std::to_string(number);
+    char target[kPrefix.size()];
+    if (::readlink(proc_link.c_str(), target, sizeof target) != sizeof target) continue;
+    if (std::string_view(target, sizeof target) != kPrefix) continue;
+    Fd fd = try_open(proc_link, O_RDONLY);
+    struct stat st {};
+    if (!fd || ::fstat(fd.get(), &st) != 0 || st.st_dev != shmem_device() || !seen.insert(st.st_ino).second) continue;
+    const std::string link = read_link("/proc/self/fd/" + std::to_string(fd.get()));
+    if (is_memfd(link, st)) found.push_back({describe_memfd(fd.get(), link), std::move(fd)});
   }
-  return links;
+  return found;
 }
 
 FdKindPtr make_memfds() { return std::make_unique<Memfds>(); }

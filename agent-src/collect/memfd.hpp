@@ -4,10 +4,10 @@
 #include <sys/stat.h>
 #include <sys/types.h>
 
-#include <string>
 #include <string_view>
 #include <vector>
 
+#include "common/base/fd.hpp"
 #include "common/image/regular.pb.h"
 
 namespace crx {
@@ -19,8 +19,12 @@ bool is_memfd(std::string_view link, const struct stat& st);
 // link: as above.
 img::memfd_inode_entry describe_memfd(int fd, std::string_view link);
 
-// Links (/proc/PID/fd/N) to the memfds that a task has open, each inode once: for rounds to open and carry those that no
-// mapping leads to.
-std::vector<std::string> list_memfds(pid_t pid);
+// The memfds that a task has open, each inode once, with a description of our own (read-only): for rounds to carry those
+// that no mapping leads to. The task may run.
+struct OpenMemfd {
+  img::memfd_inode_entry inode;
+  Fd fd;
+};
+std::vector<OpenMemfd> open_memfds(pid_t pid);
 
 }  // namespace crx

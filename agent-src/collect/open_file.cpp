@@ -18,20 +18,6 @@
 namespace crx {
 namespace {
 
-std::vector<int> list_numbers(pid_t pid) {
-  const std::string path = fmt::format("/proc/{}/fd", pid);
-  const std::unique_ptr<DIR, int (*)(DIR*)> dir(::opendir(path.c_str()), &::closedir);
-  if (!dir) throw_errno("listing descriptors", path, errno == ENOENT ? ESRCH : errno);
-  std::vector<int> numbers;
-  while (const dirent* entry = ::readdir(dir.get())) {
-    int number = 0;
-    const char* end = entry->d_name + std::strlen(entry->d_name);
-    if (std::from_chars(entry->d_name, end, number).ptr == end) numbers.push_back(number);
-  }
-  std::sort(numbers.begin(), numbers.end());
-  return numbers;
-}
-
 proc::Fdinfo read_fdinfo(pid_t pid, int number) {
   return proc::parse_fdinfo(read_file(fmt::format("/proc/{}/fdinfo/{}", pid, number)));
 }
@@ -54,6 +40,20 @@ struct ByDescription {
 };
 
 }  // namespace
+
+std::vector<int> list_numbers(pid_t pid) {
+  const std::string path = fmt::format("/proc/{}/fd", pid);
+  const std::unique_ptr<DIR, int (*)(DIR*)> dir(::opendir(path.c_str()), &::closedir);
+  if (!dir) throw_errno("listing descriptors", path, errno == ENOENT ? ESRCH : errno);
+  std::vector<int> numbers;
+  while (const dirent* entry = ::readdir(dir.get())) {
+    int number = 0;
+    const char* end = entry->d_name + std::strlen(entry->d_name);
+    if (std::from_chars(entry->d_name, end, number).ptr == end) numbers.push_back(number);
+  }
+  std::sort(numbers.begin(), numbers.end());
+  return numbers;
+}
 
 std::string OpenFile::proc_link() const { return fmt::format("/proc/{}/fd/{}", pid, fd()); }
 std::string OpenFile::label() const { return fmt::format("pid {} fd {} ({})", pid, fd(), link); }

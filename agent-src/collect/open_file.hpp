@@ -37,6 +37,9 @@ struct OpenFile {
   bool path_only() const;  // O_PATH
 };
 
+// The numbers in use, ascending. Throws Error(victim_gone).
+std::vector<int> list_numbers(pid_t pid);
+
 // What a running task has open, one entry per number (equal descriptions are not found). Numbers that vanish meanwhile
 // are left out. Throws Error(victim_gone).
 std::vector<OpenFile> list_open_files(pid_t pid);

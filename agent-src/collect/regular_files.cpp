@@ -45,7 +45,7 @@ class RegularFiles final : public FdKind {
       if (const auto problem = ghost_problem(file.st, context.task.options.ghost_limit_bytes)) {
         refuse(file, problem->reason, problem->remedy);
       }
-      context.task.files.add_deleted({file.id, file.proc_link(), found.path});
+      context.task.files.add_deleted({file.id, file.proc_link(), found.path, 0}, file.st);
     } else if (found.state != NameState::good) {
       const NameProblem problem = explain(found.state);
       refuse(file, problem.reason, problem.remedy);

@@ -4,7 +4,7 @@
 #include "agent-src/collect/fd_kind.hpp"
 #include "common/base/clock.hpp"
 #include "common/base/error.hpp"
-#include "common/kernel/clock_offsets.hpp"
+#include "common/kernel/time_namespace.hpp"
 
 namespace crx {
 namespace {
@@ -18,6 +18,17 @@ int deadline_clock(int clock, uint32_t settime_flags) {
   if (clock == CLOCK_BOOTTIME || clock == CLOCK_BOOTTIME_ALARM) return CLOCK_BOOTTIME;
   if (clock == CLOCK_MONOTONIC) return CLOCK_MONOTONIC;
   return (settime_flags & TFD_TIMER_ABSTIME) != 0 ? CLOCK_REALTIME : CLOCK_MONOTONIC;
+}
+
+// What the task's clock shows ahead of ours.
+int64_t ahead_of_us(pid_t pid, int clock) {
+  const TimeOffsets ours = time_offsets(0);
+  const TimeOffsets its = time_offsets(pid);
+  switch (clock) {
+    case CLOCK_MONOTONIC: return its.monotonic_ns - ours.monotonic_ns;
+    case CLOCK_BOOTTIME: return its.boottime_ns - ours.boottime_ns;
+    default: return 0;
+  }
 }
 
 class Timerfds final : public FdKind {
@@ -50,7 +61,7 @@ class Timerfds final : public FdKind {
     if (to_ns(left.it_value) == 0) return;
     img::crx_file_entry& extra = context.extra(file);
     extra.set_deadline_clock(clock);
-    extra.set_deadline_ns(now + to_ns(left.it_value) + clock_difference(file.pid, clock));
+    extra.set_deadline_ns(now + to_ns(left.it_value) + ahead_of_us(file.pid, clock));
   }
 };
 
