@@ -60,18 +60,16 @@ void check_limits(const SessionMessage& message) {
 
 bool source_may_send(SessionMessage::BodyCase kind) {
   switch (kind) {
-    case SessionMessage::kHello:
-    case SessionMessage::kPreflight:
-    case SessionMessage::kLayout:
-    case SessionMessage::kHoles:
-    case SessionMessage::kImages:
-    case SessionMessage::kVerify:
-    case SessionMessage::kPrepare:
-    case SessionMessage::kGo:
-    case SessionMessage::kAbort:
-    case SessionMessage::kFailure:
-    case SessionMessage::kQuery: return true;
-    default: return false;
+    case SessionMessage::BODY_NOT_SET:
+    case SessionMessage::kWelcome:
+    case SessionMessage::kPreflightResult:
+    case SessionMessage::kRoundDone:
+    case SessionMessage::kPrepared:
+    case SessionMessage::kResumed:
+    case SessionMessage::kNever:
+    case SessionMessage::kSessionState:
+    case SessionMessage::kExited: return false;
+    default: return true;
   }
 }
 
