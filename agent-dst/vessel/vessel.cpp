@@ -74,6 +74,20 @@ void empty_process(VesselState& state) {
   state.arena.reset();
 }
 
+// For the first round: memory that nobody touched yet is filled faster through a userfaultfd of the vessel's.
+void make_placer(VesselState& state, int pidfd) {
+  RemoteBatch make(state.arena, 1);
+  const std::size_t made = make.add_optional("making a userfaultfd", SYS_userfaultfd, PagePlacer::create_flags());
+  state.remotes.front()->run(make);
+  if (make.result(made) < 0) return;
+  const int fd = static_cast<int>(make.result(made));
+  state.placer = PagePlacer::adopt(try_get_fd(pidfd, fd));
+  RemoteBatch close(state.arena, 1);
+  close.add("closing the userfaultfd", SYS_close, fd);
+  state.run_checked(close);
+  state.arena.reset();
+}
+
 }  // namespace
 
 VesselState::VesselState(Fd door_fd, Fd code, Fd data, uint64_t arena_addr)
@@ -138,9 +152,10 @@ Vessel Vessel::create(const VesselPlan& plan) {
   }
   VesselState& s = *vessel.state_;
   s.threads.push_back(std::move(*traced));
-  s.remotes.push_back(std::make_unique<RemoteThread>(s.threads.front(), s.arena, 0));
+  s.remotes.push_back(std::make_unique<RemoteThread>(s.threads.front(), s.arena, 0, false));
   s.mem = open_checked(fmt::format("/proc/{}/mem", plan.pid), O_RDWR);
   empty_process(s);
+  make_placer(s, vessel.pidfd_.get());
   return vessel;
 }
 
@@ -209,7 +224,7 @@ void Vessel::create_threads(const std::vector<pid_t>& tids) {
     done += count;
   }
   for (std::size_t i = s.remotes.size(); i < s.threads.size(); ++i) {
-    s.remotes.push_back(std::make_unique<RemoteThread>(s.threads[i], s.arena, i));
+    s.remotes.push_back(std::make_unique<RemoteThread>(s.threads[i], s.arena, i, false));
   }
   s.arena.reset();
 }

@@ -186,6 +186,21 @@ const Vma& vma_at(const VesselState& state, uint64_t addr) {
   return *std::prev(after);
 }
 
+// Fills absent pages; how many bytes from the start are done. All mappings are registered at once, so that neighbours
+// stay alike and the kernel keeps them merged.
+std::size_t place_pages(VesselState& state, uint64_t addr, std::span<const std::byte> bytes) {
+  if (!state.placer) return 0;
+  if (!std::exchange(state.placer_registered, true)) {
+    for (const Vma& vma : state.vmas) {
+      if ((vma.status & vma_status::kAnonPrivate) != 0) state.placer->register_range({vma.start, vma.end});
+    }
+  }
+  const std::size_t done = state.placer->place(addr, bytes);
+  // Something is there already: the first round is over, and the rest of the pages is better written.
+  if (done < bytes.size()) state.placer.reset();
+  return done;
+}
+
 }  // namespace
 
 std::vector<PageRange> Vessel::apply_layout(const img::mm_entry& mm, const std::vector<uint64_t>& accounted,
@@ -193,6 +208,7 @@ std::vector<PageRange> Vessel::apply_layout(const img::mm_entry& mm, const std::
   VesselState& s = *state_;
   const std::vector<Vma> wanted = vmas_of(mm, accounted);
   s.arena.reset();
+  if (!s.vmas.empty()) s.placer.reset();  // what comes now are mostly pages that exist; and calls that touch them
   if (overlaps_arena(s, wanted)) relocate_arena(*this, s, wanted);
   std::vector<PageRange> remapped;
   const std::vector<LayoutChange> todo = changes(s.vmas, wanted);
@@ -235,8 +251,14 @@ void Vessel::write_pages(const std::vector<PageRange>& ranges, std::span<const s
     for (uint64_t at = range.start; at < range.end;) {
       const Vma& vma = vma_at(s, at);
       const uint64_t end = std::min(range.end, vma.end);
+      if (bytes.size() - used < end - at) throw Error(ErrorCode::peer, "writing pages", "the page data are too short");
+      if ((vma.status & vma_status::kAnonPrivate) != 0) {
+        const std::size_t placed = place_pages(s, at, bytes.subspan(used, end - at));
+        at += placed;
+        used += placed;
+        if (at == end) continue;
+      }
       const std::size_t size = end - at;
-      if (bytes.size() - used < size) throw Error(ErrorCode::peer, "writing pages", "the page data are too short");
       auto* source = const_cast<std::byte*>(bytes.data() + used);
       if ((vma.prot & PROT_WRITE) != 0) {
         local.push_back({source, size});

@@ -3,12 +3,14 @@
 
 #include <deque>
 #include <memory>
+#include <optional>
 #include <set>
 #include <vector>
 
 #include "agent-dst/vessel/birth.hpp"
 #include "agent-dst/vessel/layout.hpp"
 #include "agent-dst/vessel/vessel.hpp"
+#include "common/kernel/page_placer.hpp"
 
 namespace crx {
 
@@ -27,6 +29,8 @@ struct VesselState {
   img::mm_entry mm;
   std::vector<Vma> vmas;
   uint64_t vdso_syscall = 0;
+  std::optional<PagePlacer> placer;  // while the vessel gets its first pages
+  bool placer_registered = false;
 };
 
 }  // namespace crx

@@ -19,6 +19,7 @@ namespace {
 
 constexpr uint32_t kFutex32 = 2;  // FUTEX_32
 constexpr int64_t kBatchDeadlineMs = 60'000;
+constexpr int64_t kForeverSec = int64_t{1} << 32;
 constexpr int kSpins = 2000;
 constexpr int64_t kSliceNs = 2'000'000;
 
@@ -32,8 +33,13 @@ long futex(uint32_t* word, int op, uint32_t value, const timespec* timeout) {
 
 }  // namespace
 
-RemoteThread::RemoteThread(TracedThread& thread, RemoteArena& arena, std::size_t slot)
-    : thread_(&thread), arena_(&arena), slot_(slot), regs_(thread.regs()), sigmask_(thread.blocked_signals()) {
+RemoteThread::RemoteThread(TracedThread& thread, RemoteArena& arena, std::size_t slot, bool heals)
+    : thread_(&thread),
+      arena_(&arena),
+      slot_(slot),
+      regs_(thread.regs()),
+      sigmask_(thread.blocked_signals()),
+      heals_(heals) {
   std::memset(arena.mailbox(slot), 0, sizeof(stub::Mailbox));
 }
 
@@ -43,6 +49,7 @@ RemoteThread::RemoteThread(RemoteThread&& other) noexcept
       slot_(other.slot_),
       regs_(other.regs_),
       sigmask_(other.sigmask_),
+      heals_(other.heals_),
       inside_(other.inside_),
       running_(other.running_) {}
 
@@ -65,7 +72,7 @@ void RemoteThread::arm_deadline() {
   timespec now{};
   ::clock_gettime(CLOCK_REALTIME, &now);
   stub::Mailbox& box = box_of(*arena_, slot_);
-  box.deadline_sec = static_cast<uint64_t>(now.tv_sec + kHealAfterMs / 1000);
+  box.deadline_sec = static_cast<uint64_t>(now.tv_sec + (heals_ ? kHealAfterMs / 1000 : kForeverSec));
   box.deadline_nsec = static_cast<uint64_t>(now.tv_nsec);
 }
 

@@ -20,7 +20,8 @@ class RemoteThread {
  public:
   static constexpr int64_t kHealAfterMs = 2000;
 
-  RemoteThread(TracedThread& thread, RemoteArena& arena, std::size_t slot);
+  // heals: false for a thread that has nothing to go back to (a vessel's: it dies with us).
+  RemoteThread(TracedThread& thread, RemoteArena& arena, std::size_t slot, bool heals = true);
   RemoteThread(RemoteThread&& other) noexcept;
   RemoteThread(const RemoteThread&) = delete;
   ~RemoteThread();
@@ -55,6 +56,7 @@ class RemoteThread {
   std::size_t slot_;
   user_regs_struct regs_;
   uint64_t sigmask_;
+  bool heals_ = true;
   bool inside_ = false;   // has the stub's registers
   bool running_ = false;  // a batch is under way
 };
