@@ -14,7 +14,6 @@
 #include <vector>
 
 #include "common/base/error.hpp"
-#include "wire/network_time.hpp"
 
 namespace crx::wire {
 namespace {
@@ -294,9 +293,9 @@ bool Channel::try_write(std::string_view bytes) noexcept {
   return true;
 }
 
-int64_t Channel::network_us() {
+NetworkState Channel::network() {
   const std::lock_guard lock(mutex_);
-  return transport_->fd < 0 ? 0 : network_limited_us(transport_->fd);
+  return transport_->fd < 0 ? NetworkState() : network_state(transport_->fd);
 }
 
 bool Channel::unsent() noexcept {

@@ -17,6 +17,7 @@
 
 #include "common/base/clock.hpp"
 #include "wire/frame.hpp"
+#include "wire/network_time.hpp"
 #include "wire/tls_context.hpp"
 
 #if defined(__GNUC__) && !defined(__clang__)
@@ -66,8 +67,8 @@ class Channel : public std::enable_shared_from_this<Channel> {
   const std::string& peer() const { return peer_; }
   PeerIdentity identity() const { return peer_identity(ssl_); }
   asio::any_io_executor executor() { return socket_.get_executor(); }
-  // network_time.hpp; any thread.
-  int64_t network_us();
+  // Any thread.
+  NetworkState network();
   uint64_t bytes_written() const { return bytes_written_.load(std::memory_order_relaxed); }
 
  private:

@@ -6,8 +6,13 @@ namespace {
 // Losing is worse than not winning: a change must promise a quarter more.
 constexpr double kWorthwhile = 1.25;
 
+// A network that is the limit carries hardly more than what was sent; one that only looked busy because a host was
+// slow to acknowledge carries much more.
 bool network_bound(const TransferWindow& window) {
-  return window.source_waited && (window.paced || window.network_us * 2 > window.us);
+  if (!window.source_waited) return false;
+  if (window.paced) return true;
+  const double sent = static_cast<double>(window.bytes_wire) * 1e6 / static_cast<double>(window.us);
+  return window.network_us * 2 > window.us && static_cast<double>(window.network_bytes_per_second) < 2 * sent;
 }
 
 }  // namespace

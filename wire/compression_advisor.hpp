@@ -9,6 +9,7 @@ namespace crx::wire {
 struct TransferWindow {
   int64_t us = 0;              // its length
   int64_t network_us = 0;      // how long the connections waited for the network (not for the peer, not for us)
+  uint64_t network_bytes_per_second = 0;  // what the network carries, by the kernel's estimate
   bool source_waited = false;  // the engine had to wait for a free buffer
   bool paced = false;          // --max-bandwidth held it back
   uint64_t bytes_wire = 0;

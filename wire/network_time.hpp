@@ -5,8 +5,14 @@
 
 namespace crx::wire {
 
-// Microseconds since the connection was made in which data was under way and neither the peer's window nor our
-// send buffer was the limit: tcp_info's busy_time less rwnd_limited and sndbuf_limited (Linux 4.9). 0 where unknown.
-int64_t network_limited_us(int tcp_fd);
+struct NetworkState {
+  // Microseconds since the connection was made in which data was under way and neither the peer's window nor our send
+  // buffer was the limit: tcp_info's busy_time less rwnd_limited and sndbuf_limited (Linux 4.9). 0 where unknown, and
+  // for a connection to this very host, which has no network.
+  int64_t limited_us = 0;
+  // The kernel's newest estimate of what the network carries (tcpi_delivery_rate).
+  uint64_t bytes_per_second = 0;
+};
+NetworkState network_state(int tcp_fd);
 
 }  // namespace crx::wire

@@ -351,7 +351,10 @@ TransferWindow SourceConnection::look() {
   {
     const std::lock_guard lock(channel_mutex_);
     for (const auto& stream : streams_) {
-      if (stream->channel) network_us += stream->channel->network_us();
+      if (!stream->channel) continue;
+      const NetworkState state = stream->channel->network();
+      network_us += state.limited_us;
+      window.network_bytes_per_second += state.bytes_per_second;
     }
   }
   const uint64_t bytes_wire = statistics().bytes_wire;

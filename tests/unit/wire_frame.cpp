@@ -126,6 +126,7 @@ TEST_CASE("compression is turned on only where the network holds everybody up") 
   window.us = 100'000;
   window.source_waited = true;
   window.bytes_wire = 11'000'000;  // 110 MB/s
+  window.network_bytes_per_second = 120'000'000;
   CompressionAdvisor advisor(1);
   SUBCASE("a slow link") {
     window.network_us = 95'000;
@@ -143,9 +144,15 @@ TEST_CASE("compression is turned on only where the network holds everybody up") 
     advisor.decide(window, good);
     CHECK_FALSE(advisor.on());
   }
+  SUBCASE("nor is a network that could carry much more") {
+    window.network_us = 95'000;
+    window.network_bytes_per_second = 1'000'000'000;
+    CHECK_FALSE(advisor.wants_sample(window));
+  }
   SUBCASE("nor is a link that is faster than the compressor") {
     window.network_us = 95'000;
     window.bytes_wire = 90'000'000;
+    window.network_bytes_per_second = 950'000'000;
     advisor.decide(window, good);
     CHECK_FALSE(advisor.on());
   }

@@ -1,0 +1,12 @@
+// FileIdentity on the wire.
+#pragma once
+
+#include "common/kernel/file_identity.hpp"
+#include "wire/messages.pb.h"
+
+namespace crx::wire {
+
+FileIdentity to_message(const crx::FileIdentity& file);
+crx::FileIdentity from_message(const FileIdentity& message);
+
+}  // namespace crx::wire
