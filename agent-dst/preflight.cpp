@@ -7,6 +7,9 @@
 #include <cstdlib>
 
 #include "common/base/fd.hpp"
+#include "common/base/journal.hpp"
+#include "common/kernel/file_identity.hpp"
+#include "wire/file_message.hpp"
 
 namespace crx {
 namespace {
@@ -53,7 +56,8 @@ void check_ids(const wire::TaskSummary& task, std::vector<wire::Finding>& findin
 
 }  // namespace
 
-std::vector<wire::Finding> check_preflight(const wire::Preflight& preflight, const wire::Hello&, const EngineOptions& options) {
+std::vector<wire::Finding> check_preflight(const wire::Preflight& preflight, const wire::Hello& hello,
+                                           const EngineOptions& options) {
   std::vector<wire::Finding> findings;
   for (const wire::TaskSummary& task : preflight.tasks()) {
     check_ids(task, findings);
@@ -71,6 +75,20 @@ std::vector<wire::Finding> check_preflight(const wire::Preflight& preflight, con
   if (options.max_memory != 0 && preflight.memory_bytes() > options.max_memory) {
     findings.push_back(finding("memory", fmt::format("{} MiB are more than a session may have here", preflight.memory_bytes() >> 20),
                                "see --max-memory of crx-agent"));
+  }
+  for (wire::Finding& f : check_files(preflight.files(), hello)) findings.push_back(std::move(f));
+  return findings;
+}
+
+std::vector<wire::Finding> check_files(const google::protobuf::RepeatedPtrField<wire::FileIdentity>& files,
+                                       const wire::Hello& hello) {
+  std::vector<wire::Finding> findings;
+  const bool same_kernel = hello.host().boot_id() == read_boot_id();
+  for (const wire::FileIdentity& wanted : files) {
+    const auto difference = file_difference(wire::from_message(wanted), same_kernel);
+    if (!difference) continue;
+    findings.push_back(finding(fmt::format("{} ({})", wanted.path(), wanted.used_by()), *difference,
+                               "put the same file there, or use storage that both hosts share"));
   }
   return findings;
 }

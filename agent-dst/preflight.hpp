@@ -11,5 +11,8 @@ namespace crx {
 // Checks PIDs, memory, users and files against this host; one Finding each. Touches nothing.
 std::vector<wire::Finding> check_preflight(const wire::Preflight& preflight, const wire::Hello& hello,
                                            const EngineOptions& options);
+// The part that compares files.
+std::vector<wire::Finding> check_files(const google::protobuf::RepeatedPtrField<wire::FileIdentity>& files,
+                                       const wire::Hello& hello);
 
 }  // namespace crx

@@ -87,6 +87,7 @@ void DestinationSession::handle(const wire::SessionMessage& message) {
     case wire::SessionMessage::kHoles: return on_holes(message.holes());
     case wire::SessionMessage::kImages: return on_images(message.images());
     case wire::SessionMessage::kVerify: return on_verify(message.verify());
+    case wire::SessionMessage::kWrittenFiles: return on_written_files(message.written_files());
     case wire::SessionMessage::kPrepare: return on_prepare();
     case wire::SessionMessage::kGo: return on_go();
     case wire::SessionMessage::kAbort:
@@ -201,6 +202,13 @@ void DestinationSession::on_verify(const wire::Verify& verify) {
     }
   }
   add_step("verify", monotonic_us() - began_us);
+}
+
+void DestinationSession::on_written_files(const wire::WrittenFiles& written) {
+  for (const wire::Finding& finding : check_files(written.files(), hello_)) {
+    throw Error(ErrorCode::refused, "comparing written files", finding.object() + " " + finding.reason())
+        .with_hint(finding.remedy());
+  }
 }
 
 void DestinationSession::on_prepare() {

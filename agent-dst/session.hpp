@@ -44,6 +44,7 @@ class DestinationSession {
   void on_round_ended(uint32_t round);
   void on_images(const wire::Images& images);
   void on_verify(const wire::Verify& verify);
+  void on_written_files(const wire::WrittenFiles& written);
   void on_prepare();
   void on_go();
   void on_closed(const std::string& reason);

@@ -5,10 +5,13 @@
 #include <csignal>
 #include <thread>
 
+#include "agent-src/collect/file_locks.hpp"
+#include "agent-src/collect/used_files.hpp"
 #include "agent-src/migration.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
 #include "common/image/magic.hpp"
+#include "wire/file_message.hpp"
 #include "wire/verify.hpp"
 
 namespace crx {
@@ -61,6 +64,17 @@ void Migration::send_digests(const FinalMemory& memory) {
   link_->send(message);
 }
 
+// What the tree wrote must be the same there, bytes and all, unless it is one file. Hosts on one kernel see by its
+// device and inode that it is; nothing has to be read then.
+void Migration::send_written_files() {
+  if (same_kernel_) return;
+  wire::SessionMessage message;
+  for (const FileIdentity& file : used_files(options_.pid, map_, UsedFiles::written)) {
+    *message.mutable_written_files()->add_files() = wire::to_message(file);
+  }
+  if (message.has_written_files()) link_->send(message);
+}
+
 // Before the last scan: threads that make calls for us have the kernel write into their memory (rseq).
 void Migration::collect(FrozenTask& task) {
   const int64_t began_us = monotonic_us();
@@ -71,6 +85,7 @@ void Migration::collect(FrozenTask& task) {
   task.inject(vdso_syscall_);
   const uint64_t brk = program_break(task);
   collect_task(task, files_, collect_options(), images);
+  file_locks_ = images.read_all<img::file_lock_entry>(image_file::kFileLocks);
   task.eject();
   images.append(image_file::mm(static_cast<uint32_t>(options_.pid)), map_.describe(brk));
   send_images(images);
@@ -91,6 +106,7 @@ void Migration::last_round(FrozenTask& task) {
   link_->end_round(round);
   report_.cutover.last_pages_us = monotonic_us() - began_us;
   if (options_.verify) send_digests(memory);
+  send_written_files();
   await_round(round, Deadline::in_ms(kPrepareMs));
   const wire::LinkStatistics now = link_->statistics();
   RoundReport& entry = report_.rounds.emplace_back();
@@ -142,6 +158,8 @@ int Migration::cut_over() {
 
 // From here on the group holds the original, whoever dies.
 int Migration::commit(FrozenTask& task) {
+  LockHandover locks(task, file_locks_);
+  locks.begin(vdso_syscall_);
   group_->freeze(Deadline::in_ms(options_.freeze_timeout_ms));
   const int64_t go_us = monotonic_us();
   journal_.append(JournalState::go, peer_);
@@ -149,6 +167,7 @@ int Migration::commit(FrozenTask& task) {
   std::optional<wire::Resumed> resumed;
   std::string why;
   try {
+    locks.complete();
     wire::SessionMessage go;
     go.mutable_go();
     link_->send(go);
@@ -157,6 +176,7 @@ int Migration::commit(FrozenTask& task) {
   } catch (const Error& error) {
     why = error.what();
     log::warn("after GO: {}", why);
+    locks.given_up();
     group_->abandon();
     observer_.failed({Outcome::in_doubt, session_, options_.pid,
                       fmt::format("committing: {} may or may not have resumed the process; the original is kept frozen "
@@ -165,13 +185,35 @@ int Migration::commit(FrozenTask& task) {
                       error.code()});
     return static_cast<int>(Outcome::in_doubt);
   }
-  if (resumed) return finish(task, *resumed, go_us);
+  if (resumed) {
+    locks.given_up();
+    return finish(task, *resumed, go_us);
+  }
+  if (!take_back(locks)) return static_cast<int>(Outcome::in_doubt);
   journal_.append(JournalState::aborted, why);
-  group_->thaw();
   task.thaw();
   hook_.run_noting(HookStage::aborted, hook_context());
   observer_.failed({Outcome::failed, session_, options_.pid, "committing: " + why, ErrorCode::peer});
   return static_cast<int>(Outcome::failed);
+}
+
+// After NEVER: the group is thawed, the task still stopped. False: somebody else has a lock of it now, so it must not run.
+bool Migration::take_back(LockHandover& locks) {
+  group_->thaw();
+  try {
+    locks.take_back();
+    return true;
+  } catch (const Error& error) {
+    locks.given_up();
+    group_->freeze(Deadline::in_ms(options_.freeze_timeout_ms));
+    group_->abandon();
+    observer_.failed({Outcome::in_doubt, session_, options_.pid,
+                      fmt::format("committing: {} did not resume the process, and {}; the process is kept frozen here in "
+                                  "cgroup {}",
+                                  peer_, error.what(), group_->path()),
+                      error.code()});
+    return false;
+  }
 }
 
 // RESUMED, or nothing for NEVER. Asks by session id when the connection is lost.

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "agent-src/collect/restart.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
 #include "common/base/page.hpp"
@@ -62,16 +63,21 @@ FrozenTask::~FrozenTask() {
 
 FrozenTask FrozenTask::freeze(pid_t pid, Deadline deadline, bool suspend_seccomp) {
   FrozenTask task(pid);
+  CallWatch calls(pid, list_threads(pid));
   task.seize_new_threads(deadline, suspend_seccomp);
   task.read_threads();
+  calls.mend(task);
+  calls.find_sleeps(task);
   return task;
 }
 
 FrozenTask FrozenTask::freeze_leader(pid_t pid, Deadline deadline, bool suspend_seccomp) {
   FrozenTask task(pid);
+  CallWatch calls(pid, {pid});
   if (!task.seize(pid, suspend_seccomp)) throw_gone(pid, "freezing");
   task.await_stop(task.leader(), deadline);
   task.read_threads();
+  calls.mend(task);
   return task;
 }
 
@@ -79,7 +85,7 @@ bool FrozenTask::seize(pid_t tid, bool suspend_seccomp) {
   auto traced = TracedThread::try_seize(tid, TracedThread::Kind::victim, suspend_seccomp);
   if (!traced) return false;
   traced->interrupt();
-  threads_.push_back(FrozenThread{std::move(*traced), {}, 0, {}, nullptr});
+  threads_.push_back(FrozenThread{std::move(*traced), {}, 0, {}, nullptr, std::nullopt});
   return true;
 }
 

@@ -4,9 +4,11 @@
 #include <sys/types.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "agent-src/collect/timed_calls.hpp"
 #include "common/base/clock.hpp"
 #include "common/base/fd.hpp"
 #include "common/kernel/pidfd.hpp"
@@ -22,6 +24,7 @@ struct FrozenThread {
   uint64_t sigmask = 0;
   RseqConfiguration rseq{};
   std::unique_ptr<RemoteThread> remote;  // while the arena is injected
+  std::optional<InterruptedSleep> sleep;  // it was in one, and its time is not among the registers
 
   pid_t tid() const noexcept { return traced.tid(); }
 };
@@ -40,6 +43,7 @@ class FrozenTask {
  public:
   // Seizes and stops every thread, also those created meanwhile; throws Error(refused) naming the thread and state
   // when the deadline passes (everything is running again then). suspend_seccomp: the victim has filters.
+  // System calls that the stop made return -EINTR are rewound (collect/restart.hpp).
   static FrozenTask freeze(pid_t pid, Deadline deadline, bool suspend_seccomp);
   // Stops the leader only; the other threads run on and threads() does not list them.
   static FrozenTask freeze_leader(pid_t pid, Deadline deadline, bool suspend_seccomp);

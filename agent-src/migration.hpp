@@ -23,6 +23,8 @@
 
 namespace crx {
 
+class LockHandover;
+
 // Steps in the order in which session.cpp calls them; each leaves the victim running unharmed when it throws.
 // Single-threaded but for what the link does by itself.
 class Migration {
@@ -53,8 +55,10 @@ class Migration {
   void send_last_holes(const FinalMemory& memory);
   void collect(FrozenTask& task);
   void send_digests(const FinalMemory& memory);
+  void send_written_files();
   void prepare();
   int commit(FrozenTask& task);
+  bool take_back(LockHandover& locks);
   int finish(FrozenTask& task, const wire::Resumed& resumed, int64_t go_us);
   void remove_original(FrozenTask& task) noexcept;
   int wait_for_exit();
@@ -79,12 +83,14 @@ class Migration {
 
   std::string comm_, peer_;
   bool has_seccomp_ = false;
+  bool same_kernel_ = false;
   uint64_t vdso_syscall_ = 0;
   FileTable files_;
   MemoryMap map_;
   std::string last_layout_;
   std::size_t ghosts_sent_ = 0;
   std::vector<img::memfd_inode_entry> open_memfds_;
+  std::vector<img::file_lock_entry> file_locks_;
   std::unique_ptr<wire::SourceLink> link_;
   std::unique_ptr<LinkPageSink> sink_;
   std::optional<FreezerGroup> group_;

@@ -7,6 +7,7 @@
 
 #include "agent-src/collect/ghost_files.hpp"
 #include "agent-src/collect/memfd.hpp"
+#include "agent-src/collect/used_files.hpp"
 #include "agent-src/migration.hpp"
 #include "agent-src/throttle.hpp"
 #include "agent-src/tracking_start.hpp"
@@ -16,6 +17,7 @@
 #include "common/proc/stat.hpp"
 #include "common/proc/status.hpp"
 #include "wire/failure.hpp"
+#include "wire/file_message.hpp"
 #include "wire/host_info.hpp"
 
 namespace crx {
@@ -73,7 +75,7 @@ CollectOptions Migration::collect_options() const {
   CollectOptions collect;
   collect.ghost_limit_bytes = options_.ghost_limit;
   collect.with_files = options_.with_files;
-  collect.file_locks = true;
+  collect.file_locks = options_.file_locks;
   return collect;
 }
 
@@ -107,6 +109,7 @@ void Migration::greet() {
   const auto welcome = link_->receive(Deadline::in_ms(kAnswerMs));
   if (!welcome || !welcome->has_welcome()) throw Error(ErrorCode::peer, "greeting", options_.to.text() + " did not answer");
   peer_ = welcome->welcome().host().name();
+  same_kernel_ = hello.host().boot_id() == welcome->welcome().host().boot_id();
   report_.source = summary_of(hello.host());
   report_.destination = summary_of(welcome->welcome().host());
   HelloEvent event;
@@ -142,6 +145,9 @@ wire::SessionMessage Migration::preflight_message() {
   task.set_resident_bytes(report_.memory_bytes);
   for (const pid_t tid : list_threads(options_.pid)) task.add_tids(static_cast<uint32_t>(tid));
   preflight.set_memory_bytes(report_.memory_bytes);
+  for (const FileIdentity& file : used_files(options_.pid, map_, UsedFiles::reading)) {
+    *preflight.add_files() = wire::to_message(file);
+  }
   return message;
 }
 

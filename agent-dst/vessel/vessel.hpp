@@ -5,6 +5,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <initializer_list>
 #include <memory>
 #include <span>
 #include <string>
@@ -91,6 +92,9 @@ class Vessel {
   // be set through traced().
   void close_arena();
   TracedThread& traced(std::size_t index);
+  // One system call of the leader after close_arena(): args, then the address of a copy of `object` that lies below its
+  // stack meanwhile. Registers, mask and memory are as before afterwards. The raw kernel result.
+  int64_t call_late(long nr, std::initializer_list<uint64_t> args, const void* object, std::size_t bytes);
   // Clears EXITKILL on all threads and detaches all. The process then runs (or stays frozen by its cgroup).
   void release();
 

@@ -3,6 +3,7 @@
 #include <elf.h>
 #include <linux/ptrace.h>
 #include <sched.h>
+#include <fmt/format.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -42,6 +43,21 @@ uint64_t options_of(TracedThread::Kind kind, bool suspend_seccomp) {
   if (kind == TracedThread::Kind::vessel) options |= PTRACE_O_EXITKILL;
   if (suspend_seccomp) options |= PTRACE_O_SUSPEND_SECCOMP;
   return options;
+}
+
+// Where a fault happened, for the log: what a reader wants to know first of a vessel that dies.
+std::string fault_text(pid_t tid, const WaitStatus& status) {
+  const int signal = status.signal();
+  if (!status.signal_delivery() || (signal != SIGSEGV && signal != SIGBUS && signal != SIGILL && signal != SIGSYS)) return {};
+  siginfo_t info{};
+  user_regs_struct regs{};
+  iovec iov{&regs, sizeof regs};
+  raw_ptrace(PTRACE_GETSIGINFO, tid, 0, as_word(&info));
+  raw_ptrace(PTRACE_GETREGSET, tid, NT_PRSTATUS, as_word(&iov));
+  return fmt::format(", code {} addr {:#x}, rip {:#x} rsp {:#x} rax {:#x} r13 {:#x} r14 {:#x} r15 {:#x}", info.si_code,
+                     as_word(info.si_addr), static_cast<uint64_t>(regs.rip), static_cast<uint64_t>(regs.rsp),
+                     static_cast<uint64_t>(regs.rax), static_cast<uint64_t>(regs.r13), static_cast<uint64_t>(regs.r14),
+                     static_cast<uint64_t>(regs.r15));
 }
 
 }  // namespace
@@ -115,7 +131,7 @@ bool TracedThread::wait_stopped(Deadline deadline) {
         break;
       }
       const auto signal = status.signal_delivery() ? static_cast<uint64_t>(status.signal()) : 0;
-      log::debug("thread {}: {} on the way to its stop", tid_, status.text());
+      log::debug("thread {}: {} on the way to its stop{}", tid_, status.text(), fault_text(tid_, status));
       checked_ptrace(PTRACE_CONT, tid_, 0, signal, "delivering a signal");
       continue;
     }
@@ -248,6 +264,42 @@ void TracedThread::step_over_syscall() {
       throw_gone(tid, "making a system call in the task");
     }
     if (status.syscall_stop()) ++stops;
+  }
+}
+
+void TracedThread::begin_syscall() {
+  checked_ptrace(PTRACE_SYSCALL, tid_, 0, 0, "making a system call in the task");
+  stopped_ = false;
+  while (!syscall_over()) {
+  }
+  checked_ptrace(PTRACE_SYSCALL, tid_, 0, 0, "making a system call in the task");
+  stopped_ = false;
+}
+
+bool TracedThread::syscall_over() {
+  if (stopped_) return true;
+  int raw = 0;
+  const pid_t got = ::waitpid(tid_, &raw, __WALL | WNOHANG);
+  if (got < 0) throw_gone(tid_, "making a system call in the task");
+  if (got == 0) return false;
+  const WaitStatus status(raw);
+  if (status.exited()) {
+    const pid_t tid = std::exchange(tid_, 0);
+    throw_gone(tid, "making a system call in the task");
+  }
+  if (status.syscall_stop()) {
+    stopped_ = true;
+    return true;
+  }
+  checked_ptrace(PTRACE_SYSCALL, tid_, 0, 0, "making a system call in the task");
+  return false;
+}
+
+void TracedThread::settle() {
+  interrupt();
+  resume();
+  if (!wait_stopped(Deadline::in_ms(10'000))) {
+    throw Error(ErrorCode::kernel, "stopping", "thread " + std::to_string(tid_) + " does not stop");
   }
 }
 

@@ -88,6 +88,14 @@ class TracedThread {
   // Runs the one `syscall` instruction at rip and stops behind it, by PTRACE_SYSCALL stops (a single step would
   // force a SIGTRAP). The thread must be stopped, with the call's registers set.
   void step_over_syscall();
+  // The same in two steps, for a call that sleeps: begin_syscall() returns when the thread has entered the kernel;
+  // syscall_over() says, without waiting, whether it stands behind the call again (then it is stopped). An
+  // interrupt() in between ends the sleep.
+  void begin_syscall();
+  bool syscall_over();
+  // After syscall_over(): from behind the call to a stop of the kind interrupt() makes, without a step in user mode.
+  // (A stop behind a call takes a pending interrupt with it, and restarts nothing by itself.)
+  void settle();
   // Adds or clears PTRACE_O_EXITKILL etc.
   void set_options(Kind kind, bool suspend_seccomp);
   // PTRACE_DETACH; the thread must be stopped. The thread runs on, or stays in its group-stop.
