@@ -1,9 +1,12 @@
 #include <linux/elf.h>
+#include <linux/futex.h>
+#include <sys/syscall.h>
 
 #include <cstring>
 #include <string>
 
 #include "agent-dst/restore/load_registers.hpp"
+#include "agent-dst/restore/sleeping_calls.hpp"
 #include "common/base/error.hpp"
 #include "common/kernel/xstate.hpp"
 
@@ -11,7 +14,8 @@ namespace crx {
 namespace {
 
 constexpr uint64_t kNoSyscall = ~0ULL;
-constexpr int64_t kRestartSys = -512, kRestartNoIntr = -513, kRestartNoHand = -514, kRestartBlock = -516;
+constexpr int64_t kRestartSys = -512, kRestartNoIntr = -513, kRestartNoHand = -514, kRestartBlock = -516,
+                  kInterrupted = -4;
 constexpr uint64_t kSyscallInstructionBytes = 2;
 
 user_regs_struct general_of(const img::user_x86_regs_entry& regs) {
@@ -46,14 +50,32 @@ user_regs_struct general_of(const img::user_x86_regs_entry& regs) {
   return r;
 }
 
-// An image made for CRIU says what the thread would have found after the restart; crx_restart says what it was. With
-// it the kernel decides by itself, so that a signal queued meanwhile interrupts the call as it should.
-void continue_syscall(const img::crx_thread_entry& extra, user_regs_struct& r) {
+// A futex wait until a point in time.
+bool has_absolute_limit(const img::crx_restart& restart) {
+  return restart.nr() == SYS_futex && restart.args_size() > 1 &&
+         (static_cast<int>(restart.args(1)) & FUTEX_CMD_MASK) != FUTEX_WAIT;
+}
+
+// An image made for CRIU says what the thread finds when it makes the call again; crx_restart says what it was in.
+// With it the kernel decides by itself, so that a signal queued meanwhile interrupts the call as it should.
+void continue_syscall(const img::crx_thread_entry& extra, const SleepOutcome& sleep, user_regs_struct& r) {
+  if (sleep.slept) {
+    r.rax = sleep.ax;
+    r.orig_rax = sleep.orig_ax;
+    return;
+  }
   if (extra.has_restart() && extra.restart().has_nr()) {
     const auto ax = static_cast<int64_t>(extra.restart().ax());
-    if (ax != kRestartBlock) r.rip += kSyscallInstructionBytes;
     r.orig_rax = static_cast<uint64_t>(extra.restart().nr());
     r.rax = extra.restart().ax();
+    if (ax != kRestartBlock) {
+      r.rip += kSyscallInstructionBytes;
+    } else if (has_absolute_limit(extra.restart())) {
+      r.rax = static_cast<uint64_t>(kRestartNoHand);  // it ends when it should, made again with what it was given
+    } else {
+      r.rax = static_cast<uint64_t>(kInterrupted);  // all that can be said
+      r.orig_rax = kNoSyscall;
+    }
     return;
   }
   const auto ax = static_cast<int64_t>(r.rax);
@@ -156,15 +178,25 @@ uint64_t mask_of(const img::core_entry& core) {
 }  // namespace
 
 void load_registers(Vessel& vessel, const std::vector<img::core_entry>& cores, const img::crx_task_entry& extra) {
-  static const img::crx_thread_entry kNothing;
+  if (static_cast<std::size_t>(extra.threads_size()) != cores.size()) {
+    throw Error(ErrorCode::bug, "setting registers", "there are more threads than images, or fewer");
+  }
   for (std::size_t i = 0; i < cores.size(); ++i) {
-    const bool has_extra = i < static_cast<std::size_t>(extra.threads_size());
-    const img::crx_thread_entry& thread_extra = has_extra ? extra.threads(static_cast<int>(i)) : kNothing;
+    vessel.traced(i).set_blocked_signals(~0ULL);
+    load_extended(vessel.traced(i), cores[i], extra.threads(static_cast<int>(i)));
+    vessel.traced(i).set_regs(general_of(cores[i].thread_info().gpregs()));
+  }
+  const std::vector<SleepOutcome> sleeps = begin_sleeps(vessel, extra);
+  for (std::size_t i = 0; i < cores.size(); ++i) {
+    const img::crx_thread_entry& thread_extra = extra.threads(static_cast<int>(i));
     TracedThread& thread = vessel.traced(i);
-    load_extended(thread, cores[i], thread_extra);
+    if (thread_extra.has_syscall_dispatch()) {
+      const img::crx_syscall_dispatch& dispatch = thread_extra.syscall_dispatch();
+      thread.set_user_dispatch({dispatch.mode(), dispatch.selector(), dispatch.offset(), dispatch.len()});
+    }
     thread.set_blocked_signals(mask_of(cores[i]));
     user_regs_struct regs = general_of(cores[i].thread_info().gpregs());
-    continue_syscall(thread_extra, regs);
+    continue_syscall(thread_extra, sleeps[i], regs);
     thread.set_regs(regs);
   }
 }

@@ -1,6 +1,3 @@
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -11,6 +8,7 @@
 #include "common/base/log.hpp"
 #include "common/image/inventory.pb.h"
 #include "common/image/magic.hpp"
+#include "common/kernel/time_namespace.hpp"
 #include "common/proc/stat.hpp"
 #include "common/proc/status.hpp"
 
@@ -35,38 +33,6 @@ void fill_ids(img::task_kobj_ids_entry& ids) {
   ids.set_mnt_ns_id(5);
   ids.set_user_ns_id(6);
   ids.set_cgroup_ns_id(7);
-}
-
-// Offsets of a task's time namespace to the initial one: "monotonic  SEC  NSEC" / "boottime  SEC  NSEC". A kernel
-// without time namespaces has no such file.
-struct ClockOffsets {
-  int64_t monotonic_ns = 0;
-  int64_t boottime_ns = 0;
-};
-
-ClockOffsets clock_offsets(const std::string& proc) {
-  ClockOffsets offsets;
-  const Fd file = try_open(proc + "timens_offsets", O_RDONLY);
-  if (!file) return offsets;
-  const std::string text = read_fd(file.get(), proc + "timens_offsets");
-  long long seconds = 0;
-  long nanoseconds = 0;
-  const auto value = [&](const char* format, std::string_view name) -> int64_t {
-    const auto at = text.find(name);
-    if (at == std::string::npos || std::sscanf(text.c_str() + at, format, &seconds, &nanoseconds) != 2) return 0;
-    return int64_t{seconds} * 1'000'000'000 + nanoseconds;
-  };
-  offsets.monotonic_ns = value("monotonic %lld %ld", "monotonic");
-  offsets.boottime_ns = value("boottime %lld %ld", "boottime");
-  return offsets;
-}
-
-// The clocks as the task sees them.
-void fill_clocks(const FrozenTask& task, img::crx_task_entry& extra) {
-  const ClockOffsets ours = clock_offsets("/proc/self/");
-  const ClockOffsets its = clock_offsets(task.proc());
-  extra.set_monotonic_ns(clock_ns(CLOCK_MONOTONIC) - ours.monotonic_ns + its.monotonic_ns);
-  extra.set_boottime_ns(clock_ns(CLOCK_BOOTTIME) - ours.boottime_ns + its.boottime_ns);
 }
 
 void fill_process(FrozenTask& task, img::core_entry& leader, img::crx_task_entry& extra, ImageSink& images) {
@@ -125,7 +91,9 @@ void collect_task(FrozenTask& task, FileTable& files, const CollectOptions& opti
     cores[i].set_mtype(img::core_entry::X86_64);
     extra.add_threads()->set_tid(as_u32(task.threads()[i].tid()));
   }
-  fill_clocks(task, extra);
+  const TaskClocks clocks = task_clocks(task.pid());
+  extra.set_monotonic_ns(clocks.monotonic_ns);
+  extra.set_boottime_ns(clocks.boottime_ns);
   fill_process(task, cores.front(), extra, images);
 
   std::vector<proc::Status> statuses;

@@ -7,11 +7,17 @@
 
 #include "agent-src/collect/registry.hpp"
 #include "common/base/error.hpp"
+#include "common/base/clock.hpp"
 #include "common/kernel/prctl_uapi.hpp"
+#include "common/kernel/time_namespace.hpp"
 #include "common/kernel/xstate.hpp"
 
 namespace crx {
 namespace {
+
+constexpr int64_t kInterrupted = -4;     // -EINTR
+constexpr int64_t kRestartBlock = -516;  // -ERESTART_RESTARTBLOCK
+constexpr uint64_t kSyscallInstructionBytes = 2;
 
 void fill_general(const user_regs_struct& r, img::user_x86_regs_entry& regs) {
   regs.set_r15(r.r15);
@@ -42,6 +48,33 @@ void fill_general(const user_regs_struct& r, img::user_x86_regs_entry& regs) {
   regs.set_fs(r.fs);
   regs.set_gs(r.gs);
   regs.set_mode(img::NATIVE);
+}
+
+bool is_restart(int64_t ax) { return (ax <= -512 && ax >= -514) || ax == kRestartBlock; }
+
+// A thread that was in a system call. The image says, as CRIU's do, what it finds when it makes the call again, or
+// -EINTR for one whose time left the kernel keeps to itself. What it really was is in crx_restart.
+void fill_restart(const FrozenThread& thread, const TimeOffsets& offsets, img::user_x86_regs_entry& regs,
+                  img::crx_thread_entry& extra) {
+  const auto ax = static_cast<int64_t>(thread.regs.rax);
+  if (static_cast<int64_t>(thread.regs.orig_rax) < 0 || !is_restart(ax)) return;
+  SystemCall call = call_of(thread.regs);
+  if (thread.sleep) call = thread.sleep->call;
+  img::crx_restart& restart = *extra.mutable_restart();
+  restart.set_nr(call.nr);
+  restart.set_ax(thread.regs.rax);
+  for (const uint64_t argument : call.args) restart.add_args(argument);
+  if (ax != kRestartBlock) {
+    regs.set_ax(thread.regs.orig_rax);
+    regs.set_ip(thread.regs.rip - kSyscallInstructionBytes);
+    return;
+  }
+  regs.set_ax(static_cast<uint64_t>(kInterrupted));
+  restart.set_remainder_addr(remainder_addr(call));
+  if (!thread.sleep || thread.sleep->due_ns == 0) return;
+  restart.set_clock_id(CLOCK_MONOTONIC);
+  restart.set_deadline_ns(thread.sleep->due_ns + offsets.monotonic_ns);
+  restart.set_remaining_ns(thread.sleep->due_ns - (clock_ns(CLOCK_MONOTONIC) - time_offsets(0).monotonic_ns));
 }
 
 template <typename T>
@@ -104,9 +137,11 @@ class CoreRegisters final : public Collector {
   }
 
   void collect(CollectContext& context, const BatchPlan&) override {
+    const TimeOffsets offsets = time_offsets(context.task.pid());
     for (std::size_t i = 0; i < context.cores.size(); ++i) {
       img::thread_info_x86& info = *context.core(i).mutable_thread_info();
       fill_general(context.task.threads()[i].regs, *info.mutable_gpregs());
+      fill_restart(context.task.threads()[i], offsets, *info.mutable_gpregs(), context.extra_thread(i));
       info.set_clear_tid_addr(tid_addresses_.local[i]);
     }
   }

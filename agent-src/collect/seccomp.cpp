@@ -1,12 +1,13 @@
 // Seccomp mode and filters of each thread. Threads usually share their filters: each program is told once, as a chain
 // from the newest to the oldest.
-#include "agent-src/collect/registry.hpp"
+#include <fmt/format.h>
 
 #include <cstring>
 #include <map>
 #include <tuple>
 #include <vector>
 
+#include "agent-src/collect/registry.hpp"
 #include "common/base/error.hpp"
 #include "common/image/magic.hpp"
 #include "common/kernel/prctl_uapi.hpp"
@@ -16,6 +17,7 @@ namespace {
 
 constexpr uint32_t kNoFilter = ~0U;
 constexpr unsigned kMaxFilters = 1024;
+constexpr int64_t kLookMs = 2000;
 
 struct Instruction {  // struct sock_filter
   uint16_t code;
@@ -36,6 +38,24 @@ bool notifies_user(const std::vector<std::byte>& program) {
 class Seccomp final : public Collector {
  public:
   const char* name() const override { return "seccomp"; }
+
+  // Filters can be read only of a stopped thread: its leader stops for a moment, if there are any at all.
+  void inspect(InspectContext& context) override {
+    const auto status = proc::parse_status(read_file(context.proc + "status"));
+    if (status.seccomp != img::filter || status.tracer_pid != 0 || status.state == 'Z') return;
+    FrozenTask task = FrozenTask::freeze_leader(context.pid, Deadline::in_ms(kLookMs), false);
+    bool listens = false;
+    for (unsigned i = 0; i < kMaxFilters && !listens; ++i) {
+      const auto program = task.leader().traced.seccomp_filter(i);
+      if (!program) break;
+      listens = notifies_user(*program);
+    }
+    task.thaw();
+    if (listens) {
+      context.refusals.push_back({fmt::format("pid {}", context.pid), "has a seccomp filter that asks a listener in user "
+                                  "space", "such a process cannot be moved"});
+    }
+  }
 
   // ptrace tells filters of a stopped thread only.
   void plan(CollectContext& context, BatchPlan&) override {

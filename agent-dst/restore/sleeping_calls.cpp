@@ -1,0 +1,183 @@
+#include "agent-dst/restore/sleeping_calls.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sched.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <optional>
+#include <string>
+
+#include "common/base/clock.hpp"
+#include "common/base/error.hpp"
+#include "common/base/fd.hpp"
+#include "common/base/log.hpp"
+#include "common/kernel/time_namespace.hpp"
+#include "common/proc/maps.hpp"
+#include "common/proc/stat.hpp"
+
+namespace crx {
+namespace {
+
+constexpr int64_t kRestartBlock = -516;
+constexpr uint64_t kNoSyscall = ~0ULL;
+constexpr int64_t kNsPerSecond = 1'000'000'000;
+constexpr int64_t kNsPerMs = 1'000'000;
+constexpr int64_t kAsleepMs = 5000;
+constexpr uint64_t kBelowStack = 512;
+
+uint64_t syscall_instruction(pid_t pid) {
+  const std::string proc = fmt::format("/proc/{}/", pid);
+  for (const proc::MapsEntry& map : proc::parse_maps(read_file(proc + "maps"))) {
+    if (map.kind != proc::MapKind::vdso) continue;
+    std::string text(map.bytes(), '\0');
+    const Fd mem = open_checked(proc + "mem", O_RDONLY);
+    if (::pread(mem.get(), text.data(), text.size(), static_cast<off_t>(map.start)) < 0) {
+      throw_errno("reading the vDSO", proc + "mem");
+    }
+    const auto at = text.find("\x0f\x05");
+    if (at != std::string::npos) return map.start + at;
+  }
+  throw Error(ErrorCode::unsupported, "going on with sleeps", "the task has no vDSO").with_pid(pid);
+}
+
+// Bytes of the task that are lent for the time of a call: put back when this ends. No thread runs meanwhile.
+class LentMemory {
+ public:
+  LentMemory(pid_t pid, uint64_t addr, const timespec& value) : pid_(pid), addr_(addr) {
+    lent_ = copy(true, before_) && copy(false, value);
+  }
+  LentMemory(LentMemory&& other) noexcept
+      : pid_(other.pid_), addr_(other.addr_), before_(other.before_), lent_(std::exchange(other.lent_, false)) {}
+  ~LentMemory() {
+    if (lent_) copy(false, before_);
+  }
+  bool lent() const noexcept { return lent_; }
+
+ private:
+  template <typename T>
+  bool copy(bool read, T& bytes) const {
+    iovec local{const_cast<timespec*>(&bytes), sizeof bytes};
+    iovec remote{reinterpret_cast<void*>(addr_), sizeof bytes};
+    const ssize_t got = read ? ::process_vm_readv(pid_, &local, 1, &remote, 1, 0)
+                             : ::process_vm_writev(pid_, &local, 1, &remote, 1, 0);
+    return got == static_cast<ssize_t>(sizeof bytes);
+  }
+
+  pid_t pid_;
+  uint64_t addr_;
+  timespec before_{};
+  bool lent_ = false;
+};
+
+struct Sleeper {
+  std::size_t thread;
+  std::vector<LentMemory> lent;
+};
+
+// What is left until the point in time the source told, on the clock as the task sees it here; never more than was
+// left when it was stopped.
+int64_t left_ns(const img::crx_restart& restart, int64_t task_now_ns) {
+  const int64_t left = std::min(restart.remaining_ns(), restart.deadline_ns() - task_now_ns);
+  return std::max<int64_t>(left, 0);
+}
+
+bool is_asleep(pid_t pid, pid_t tid) {
+  return proc::parse_stat(read_file(fmt::format("/proc/{}/task/{}/stat", pid, tid))).state == 'S';
+}
+
+// Sets the registers of the call; false where it cannot be made.
+bool prepare_call(Vessel& vessel, const img::crx_restart& restart, uint64_t at, int64_t left, user_regs_struct& regs,
+                  Sleeper& sleeper) {
+  regs.rip = at;
+  regs.orig_rax = kNoSyscall;
+  const auto argument = [&](int i) { return i < restart.args_size() ? restart.args(i) : 0; };
+  const uint64_t room = (regs.rsp - kBelowStack) & ~uint64_t{15};
+  const timespec time{left / kNsPerSecond, left % kNsPerSecond};
+  switch (restart.nr()) {
+    case SYS_nanosleep:
+    case SYS_clock_nanosleep:
+      regs.rax = SYS_clock_nanosleep;
+      regs.rdi = restart.nr() == SYS_nanosleep ? CLOCK_MONOTONIC : argument(0);
+      regs.rsi = 0;
+      regs.rdx = room;
+      regs.r10 = restart.remainder_addr();
+      break;
+    case SYS_futex:
+      regs.rax = SYS_futex;
+      regs.rdi = argument(0);
+      regs.rsi = argument(1);
+      regs.rdx = argument(2);
+      regs.r10 = room;
+      break;
+    case SYS_poll:
+      regs.rax = SYS_poll;
+      regs.rdi = argument(0);
+      regs.rsi = argument(1);
+      regs.rdx = static_cast<uint64_t>((left + kNsPerMs - 1) / kNsPerMs);
+      return true;
+    default: return false;
+  }
+  sleeper.lent.emplace_back(vessel.pid(), room, time);
+  return sleeper.lent.back().lent();
+}
+
+void wait_asleep(Vessel& vessel, const Sleeper& sleeper, pid_t tid) {
+  TracedThread& thread = vessel.traced(sleeper.thread);
+  const Deadline deadline = Deadline::in_ms(kAsleepMs);
+  while (!thread.syscall_over()) {
+    if (is_asleep(vessel.pid(), tid)) {
+      thread.interrupt();
+      return;
+    }
+    if (deadline.passed()) {
+      throw Error(ErrorCode::kernel, "going on with sleeps", fmt::format("thread {} does not fall asleep", tid));
+    }
+    ::sched_yield();
+  }
+}
+
+}  // namespace
+
+std::vector<SleepOutcome> begin_sleeps(Vessel& vessel, const img::crx_task_entry& extra) {
+  std::vector<SleepOutcome> outcomes(static_cast<std::size_t>(extra.threads_size()));
+  std::vector<Sleeper> sleepers;
+  uint64_t instruction = 0;
+  for (std::size_t i = 0; i < outcomes.size(); ++i) {
+    const img::crx_thread_entry& thread = extra.threads(static_cast<int>(i));
+    if (!thread.has_restart() || static_cast<int64_t>(thread.restart().ax()) != kRestartBlock) continue;
+    if (!thread.restart().has_deadline_ns()) continue;
+    if (instruction == 0) instruction = syscall_instruction(vessel.pid());
+    user_regs_struct regs = vessel.traced(i).regs();
+    Sleeper sleeper{i, {}};
+    const int64_t left = left_ns(thread.restart(), task_clocks(vessel.pid()).monotonic_ns);
+    if (!prepare_call(vessel, thread.restart(), instruction, left, regs, sleeper)) {
+      log::warn("thread {}: the rest of its sleep is not known", thread.tid());
+      continue;
+    }
+    vessel.traced(i).set_regs(regs);
+    vessel.traced(i).begin_syscall();
+    sleepers.push_back(std::move(sleeper));
+  }
+  for (const Sleeper& sleeper : sleepers) {
+    wait_asleep(vessel, sleeper, static_cast<pid_t>(extra.threads(static_cast<int>(sleeper.thread)).tid()));
+  }
+  for (const Sleeper& sleeper : sleepers) {
+    TracedThread& thread = vessel.traced(sleeper.thread);
+    while (!thread.syscall_over()) ::sched_yield();
+    user_regs_struct regs = thread.regs();
+    SleepOutcome& outcome = outcomes[sleeper.thread];
+    outcome.slept = true;
+    outcome.ax = regs.rax;
+    const bool over = static_cast<int64_t>(regs.rax) != kRestartBlock;
+    outcome.orig_ax = over ? kNoSyscall : regs.orig_rax;
+    thread.settle();
+  }
+  return outcomes;
+}
+
+}  // namespace crx
