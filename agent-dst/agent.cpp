@@ -4,6 +4,8 @@
 
 namespace crx {
 
-int run_agent(const AgentOptions& options) { return run_agent(options, run_engine); }
+int run_agent(const AgentOptions& options) {
+  return run_agent(options, run_engine);
+}
 
 }  // namespace crx

@@ -15,24 +15,25 @@
 namespace crx {
 
 struct AgentOptions {
-  wire::Endpoint listen;       // port 0: the kernel picks one
-  std::string tls_dir;         // ca.pem, cert.pem, key.pem; read again whenever the front is started
+  wire::Endpoint listen;               // port 0: the kernel picks one
+  std::string tls_dir;                 // ca.pem, cert.pem, key.pem; read again whenever the front is started
   std::string store = "/var/lib/crx";  // journals and image sets; made if missing
-  bool once = false;           // serve one session and return its outcome
-  int ready_fd = -1;           // "ready PORT\n" is written there once connections are accepted, then it is closed
-  std::string metrics;         // HOST:PORT; empty: none
-  std::string hook;            // command run at the steps of a session
-  std::vector<std::string> allow;  // certificate names (CN or subjectAltName) that may connect; empty: all of the CA
+  bool once = false;                   // serve one session and return its outcome
+  int ready_fd = -1;    // "ready PORT\n" is written there once connections are accepted, then it is closed
+  std::string metrics;  // HOST:PORT; empty: none
+  std::string hook;     // command run at the steps of a session
+  std::vector<std::string>
+      allow;  // certificate names (CN or subjectAltName) that may connect; empty: all of the CA
   std::vector<std::pair<uint32_t, uint32_t>> allow_uid;  // uids a moved task may have; empty: all
-  uint64_t max_memory = 0;     // bytes one session may need; 0: no limit
-  unsigned max_sessions = 8;   // engines at a time
+  uint64_t max_memory = 0;                               // bytes one session may need; 0: no limit
+  unsigned max_sessions = 8;                             // engines at a time
   int64_t greeting_timeout_ms = 10'000;  // how long a connection may take until it has said what it wants
   log::Level log_level = log::Level::info;
 };
 
-// Runs the agent in this process, which must be root and single-threaded; it becomes the supervisor and forks the
-// others. Returns the exit code: with `once` that of the session's engine, else 0 after SIGTERM or SIGINT.
-// Throws Error when it cannot start: address in use, unreadable keys, store in use by another agent.
+// Runs the agent in this process, which must be root and single-threaded; it becomes the supervisor and forks
+// the others. Returns the exit code: with `once` that of the session's engine, else 0 after SIGTERM or
+// SIGINT. Throws Error when it cannot start: address in use, unreadable keys, store in use by another agent.
 int run_agent(const AgentOptions& options);
 
 // The same with another engine than run_engine (engine.hpp).

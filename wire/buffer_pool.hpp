@@ -10,8 +10,8 @@
 
 namespace crx::wire {
 
-// Thread-safe. The buffer given back last is handed out first: it is still in the caches, and buffers that are never
-// needed are never touched.
+// Thread-safe. The buffer given back last is handed out first: it is still in the caches, and buffers that
+// are never needed are never touched.
 class BufferPool final : public PageBuffer::Pool {
  public:
   explicit BufferPool(unsigned buffers);

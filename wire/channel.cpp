@@ -32,7 +32,7 @@ struct Channel::Transport {
   bool eof = false;
   std::vector<char> out;  // sealed, not yet sent
   std::size_t sent = 0;
-  std::vector<char> in;   // received, not yet opened: [in_at, in_end)
+  std::vector<char> in;  // received, not yet opened: [in_at, in_end)
   std::size_t in_at = 0, in_end = 0;
 
   std::size_t pending() const { return out.size() - sent; }
@@ -75,8 +75,10 @@ struct Channel::Transport {
         return false;
       }
       if (errno == EINTR) continue;
-      if (errno == EAGAIN || errno == EWOULDBLOCK) BIO_set_retry_read(bio);
-      else error = errno;
+      if (errno == EAGAIN || errno == EWOULDBLOCK)
+        BIO_set_retry_read(bio);
+      else
+        error = errno;
       return false;
     }
   }
@@ -119,7 +121,9 @@ Channel::Channel(asio::ip::tcp::socket socket, std::shared_ptr<const TlsContext>
   SSL_set_bio(ssl_, bio, bio);
 }
 
-Channel::~Channel() { SSL_free(ssl_); }
+Channel::~Channel() {
+  SSL_free(ssl_);
+}
 
 void Channel::close() noexcept {
   const std::lock_guard lock(mutex_);
@@ -132,7 +136,8 @@ void Channel::fail(const char* doing, int ssl_error) {
   const int err = transport_->error;
   if (!established_ || ssl_error == SSL_ERROR_SSL) throw_tls_error(ssl_, *tls_, peer_);
   ERR_clear_error();
-  if (transport_->fd < 0) throw Error(ErrorCode::peer, doing, peer_ + ": the connection was closed on this side");
+  if (transport_->fd < 0)
+    throw Error(ErrorCode::peer, doing, peer_ + ": the connection was closed on this side");
   if (err != 0 && err != ECONNRESET && err != EPIPE) throw Error(ErrorCode::peer, doing, peer_, err);
   if (!established_) {
     throw Error(ErrorCode::peer, "starting TLS", peer_ + " closed the connection during the handshake")
@@ -148,7 +153,8 @@ Channel::Need Channel::handshake_step() {
   const int why = rc == 1 ? SSL_ERROR_NONE : SSL_get_error(ssl_, rc);
   const std::size_t before = transport_->pending();
   const bool flushed = before == 0 || flush();
-  if (why != SSL_ERROR_NONE && why != SSL_ERROR_WANT_READ && why != SSL_ERROR_WANT_WRITE) fail("starting TLS", why);
+  if (why != SSL_ERROR_NONE && why != SSL_ERROR_WANT_READ && why != SSL_ERROR_WANT_WRITE)
+    fail("starting TLS", why);
   if (!flushed) return Need::writable;
   if (rc == 1) {
     established_ = true;
@@ -236,7 +242,8 @@ Channel::Need Channel::write_step(std::span<const std::byte> from, std::size_t& 
     bool full = false;
     while (done < from.size() && !full) {
       ERR_clear_error();
-      const int rc = SSL_write(ssl_, from.data() + done, static_cast<int>(std::min(from.size() - done, kGrow)));
+      const int rc =
+          SSL_write(ssl_, from.data() + done, static_cast<int>(std::min(from.size() - done, kGrow)));
       if (rc > 0) {
         done += static_cast<std::size_t>(rc);
         continue;
@@ -320,7 +327,8 @@ asio::awaitable<void> Channel::wait(Need need, asio::steady_timer& timer, bool s
     });
   }
   asio::error_code ec;
-  const auto what = need == Need::readable ? asio::ip::tcp::socket::wait_read : asio::ip::tcp::socket::wait_write;
+  const auto what =
+      need == Need::readable ? asio::ip::tcp::socket::wait_read : asio::ip::tcp::socket::wait_write;
   co_await socket_.async_wait(what, asio::redirect_error(asio::use_awaitable, ec));
   const bool late = *expired;
   *expired = true;
@@ -331,7 +339,8 @@ asio::awaitable<void> Channel::wait(Need need, asio::steady_timer& timer, bool s
   }
   if (ec) {
     throw Error(ErrorCode::peer, need == Need::readable ? "receiving" : "sending",
-                transport_->fd < 0 ? peer_ + ": the connection was closed on this side" : peer_ + ": " + ec.message());
+                transport_->fd < 0 ? peer_ + ": the connection was closed on this side"
+                                   : peer_ + ": " + ec.message());
   }
 }
 

@@ -1,7 +1,8 @@
 // One TLS connection as coroutines see it. Includes Asio: for .cpp files of wire and of the front only.
 //
-// OpenSSL works on the socket through a BIO of ours: records are gathered and sent in large pieces, and a receive takes
-// whatever the socket holds. Asio only waits for readiness, keeps the deadlines and runs the coroutines.
+// OpenSSL works on the socket through a BIO of ours: records are gathered and sent in large pieces, and a
+// receive takes whatever the socket holds. Asio only waits for readiness, keeps the deadlines and runs the
+// coroutines.
 #pragma once
 
 #include <asio/awaitable.hpp>
@@ -28,11 +29,13 @@
 namespace crx::wire {
 
 // Errors are Error(peer) that name the peer. One coroutine may read while another writes; all on the socket's
-// executor, which must be a strand or a single-threaded context. try_write() alone may be called from any thread.
-// The coroutines keep the channel alive only through their caller: hold a shared_ptr while one is under way.
+// executor, which must be a strand or a single-threaded context. try_write() alone may be called from any
+// thread. The coroutines keep the channel alive only through their caller: hold a shared_ptr while one is
+// under way.
 class Channel : public std::enable_shared_from_this<Channel> {
  public:
-  // socket: connected. peer: for messages. server_name: what the server's certificate must be for (client only).
+  // socket: connected. peer: for messages. server_name: what the server's certificate must be for (client
+  // only).
   Channel(asio::ip::tcp::socket socket, std::shared_ptr<const TlsContext> tls, std::string peer,
           const std::string& server_name = {});
   ~Channel();
@@ -53,9 +56,9 @@ class Channel : public std::enable_shared_from_this<Channel> {
   // Two pieces, gathered into as few records as possible.
   asio::awaitable<void> write(std::span<const std::byte> head, std::span<const std::byte> body);
 
-  // Takes all of it at once if nothing else is being written and it is small; else takes nothing (false). Never blocks.
-  // What the socket has no room for stays here: where unsent() says so, a write (of nothing) has to follow.
-  // A connection that fails here fails again in the coroutines.
+  // Takes all of it at once if nothing else is being written and it is small; else takes nothing (false).
+  // Never blocks. What the socket has no room for stays here: where unsent() says so, a write (of nothing)
+  // has to follow. A connection that fails here fails again in the coroutines.
   bool try_write(std::string_view bytes) noexcept;
   bool unsent() noexcept;
 

@@ -6,8 +6,8 @@ namespace {
 // Losing is worse than not winning: a change must promise a quarter more.
 constexpr double kWorthwhile = 1.25;
 
-// A network that is the limit carries hardly more than what was sent; one that only looked busy because a host was
-// slow to acknowledge carries much more.
+// A network that is the limit carries hardly more than what was sent; one that only looked busy because a
+// host was slow to acknowledge carries much more.
 bool network_bound(const TransferWindow& window) {
   if (!window.source_waited) return false;
   if (window.paced) return true;
@@ -17,12 +17,15 @@ bool network_bound(const TransferWindow& window) {
 
 }  // namespace
 
-bool CompressionAdvisor::wants_sample(const TransferWindow& window) const { return !on_ && network_bound(window); }
+bool CompressionAdvisor::wants_sample(const TransferWindow& window) const {
+  return !on_ && network_bound(window);
+}
 
 void CompressionAdvisor::decide(const TransferWindow& window, const CompressionYield& yield) {
   if (yield.bytes_in == 0 || yield.busy_ns == 0 || window.us <= 0) return;
   const double ratio = static_cast<double>(yield.bytes_out) / static_cast<double>(yield.bytes_in);
-  const double pool = static_cast<double>(yield.bytes_in) * 1e9 / static_cast<double>(yield.busy_ns) * threads_;
+  const double pool =
+      static_cast<double>(yield.bytes_in) * 1e9 / static_cast<double>(yield.busy_ns) * threads_;
   const double wire = static_cast<double>(window.bytes_wire) * 1e6 / static_cast<double>(window.us);
   if (on_) {
     // The link idles while the pool is busy, or it is no use: raw would be as fast.

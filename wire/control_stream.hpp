@@ -1,5 +1,5 @@
-// The source's control connection: messages out and in, pings, and the shortest way for what the cutover sends.
-// Includes Asio: for .cpp files of wire only.
+// The source's control connection: messages out and in, pings, and the shortest way for what the cutover
+// sends. Includes Asio: for .cpp files of wire only.
 #pragma once
 
 #include <asio/awaitable.hpp>
@@ -43,8 +43,8 @@ class ControlStream : public std::enable_shared_from_this<ControlStream> {
   std::shared_ptr<Channel> channel_;
   int64_t ping_ms_;
   std::mutex mutex_;
-  std::string queued_;    // whole frames
-  bool busy_ = false;     // writer() is writing
+  std::string queued_;  // whole frames
+  bool busy_ = false;   // writer() is writing
   bool finished_ = false;
   Event wake_;
   std::atomic<int64_t> rtt_us_ = 0;

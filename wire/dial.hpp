@@ -9,9 +9,10 @@
 
 namespace crx::wire {
 
-// Resolves, connects, shakes hands; the channel's hard deadline is lifted again at the end. Throws Error(peer) that
-// names host and port.
-asio::awaitable<std::shared_ptr<Channel>> dial(Endpoint to, std::shared_ptr<const TlsContext> tls, Deadline deadline);
+// Resolves, connects, shakes hands; the channel's hard deadline is lifted again at the end. Throws
+// Error(peer) that names host and port.
+asio::awaitable<std::shared_ptr<Channel>> dial(Endpoint to, std::shared_ptr<const TlsContext> tls,
+                                               Deadline deadline);
 
 // Sends pings until one is answered, a few times; the smallest round trip in microseconds.
 asio::awaitable<int64_t> measure_rtt(std::shared_ptr<Channel> channel);

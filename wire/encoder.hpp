@@ -29,10 +29,10 @@ class Encoder {
   void submit(std::shared_ptr<OutgoingBatch> batch, PageBatch pages, int level);
 
   struct Statistics {
-    uint64_t pages = 0;       // that travel compressed
-    uint64_t bytes_in = 0;    // given to the compressor
+    uint64_t pages = 0;     // that travel compressed
+    uint64_t bytes_in = 0;  // given to the compressor
     uint64_t bytes_out = 0;
-    uint64_t busy_ns = 0;     // of all threads
+    uint64_t busy_ns = 0;  // of all threads
   };
   Statistics statistics() const;
   unsigned threads() const { return static_cast<unsigned>(threads_.size()); }

@@ -25,8 +25,10 @@ class Event {
   asio::awaitable<bool> wait(Deadline deadline) {
     while (!set_ && !deadline.passed()) {
       const int64_t left_ns = deadline.left_ns();
-      if (left_ns == INT64_MAX) timer_.expires_at(asio::steady_timer::time_point::max());
-      else timer_.expires_after(std::chrono::nanoseconds(left_ns));
+      if (left_ns == INT64_MAX)
+        timer_.expires_at(asio::steady_timer::time_point::max());
+      else
+        timer_.expires_after(std::chrono::nanoseconds(left_ns));
       asio::error_code ignored;
       co_await timer_.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
     }

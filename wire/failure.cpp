@@ -6,8 +6,9 @@ namespace crx::wire {
 namespace {
 
 ErrorCode parse_code(const std::string& name) {
-  constexpr std::array kAll = {ErrorCode::victim_gone, ErrorCode::unsupported,   ErrorCode::peer,
-                               ErrorCode::corrupt_image, ErrorCode::kernel, ErrorCode::refused, ErrorCode::bug};
+  constexpr std::array kAll = {
+      ErrorCode::victim_gone, ErrorCode::unsupported, ErrorCode::peer, ErrorCode::corrupt_image,
+      ErrorCode::kernel,      ErrorCode::refused,     ErrorCode::bug};
   for (const ErrorCode code : kAll) {
     if (to_string(code) == name) return code;
   }

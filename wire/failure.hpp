@@ -10,7 +10,8 @@ namespace crx::wire {
 
 Failure to_failure(const Error& error);
 SessionMessage failure_message(const Error& error);
-// The Error it was; `where` ("host b") is put into the step, so that the reader sees on which side it happened.
+// The Error it was; `where` ("host b") is put into the step, so that the reader sees on which side it
+// happened.
 Error to_error(const Failure& failure, const std::string& where);
 
 }  // namespace crx::wire

@@ -26,30 +26,46 @@ T get(const std::byte* p) {
 constexpr std::size_t kSessionIdBytes = 32;
 constexpr std::size_t kJoinBytes = kSessionIdBytes + 4;
 
-[[noreturn]] void broken(std::string what) { throw Error(ErrorCode::peer, "reading a frame", std::move(what)); }
+[[noreturn]] void broken(std::string what) {
+  throw Error(ErrorCode::peer, "reading a frame", std::move(what));
+}
 
 struct Bounds {
   std::size_t least, most;
 };
 Bounds bounds(uint8_t type) {
   switch (static_cast<FrameType>(type)) {
-    case FrameType::message: return {1, kMaxMessageBytes};
-    case FrameType::pages: return {kBatchHeaderBytes, kMaxBatchPayload};
-    case FrameType::end_round: return {4, 4};
+    case FrameType::message:
+      return {1, kMaxMessageBytes};
+    case FrameType::pages:
+      return {kBatchHeaderBytes, kMaxBatchPayload};
+    case FrameType::end_round:
+      return {4, 4};
     case FrameType::ping:
-    case FrameType::pong: return {8, 8};
-    case FrameType::join: return {kJoinBytes, kJoinBytes};
-    case FrameType::joined: return {4, 4};
+    case FrameType::pong:
+      return {8, 8};
+    case FrameType::join:
+      return {kJoinBytes, kJoinBytes};
+    case FrameType::joined:
+      return {4, 4};
   }
   broken(fmt::format("type {} is unknown; is the peer another version of crx?", type));
 }
 
 }  // namespace
 
-void put_u32(std::byte* p, uint32_t value) { put(p, value); }
-void put_u64(std::byte* p, uint64_t value) { put(p, value); }
-uint32_t get_u32(const std::byte* p) { return get<uint32_t>(p); }
-uint64_t get_u64(const std::byte* p) { return get<uint64_t>(p); }
+void put_u32(std::byte* p, uint32_t value) {
+  put(p, value);
+}
+void put_u64(std::byte* p, uint64_t value) {
+  put(p, value);
+}
+uint32_t get_u32(const std::byte* p) {
+  return get<uint32_t>(p);
+}
+uint64_t get_u64(const std::byte* p) {
+  return get<uint64_t>(p);
+}
 
 std::array<std::byte, kFrameHeaderBytes> encode(FrameHeader header) {
   std::array<std::byte, kFrameHeaderBytes> bytes{};
@@ -61,10 +77,12 @@ std::array<std::byte, kFrameHeaderBytes> encode(FrameHeader header) {
 FrameHeader parse_frame_header(std::span<const std::byte, kFrameHeaderBytes> bytes) {
   const auto type = static_cast<uint8_t>(bytes[0]);
   const Bounds allowed = bounds(type);
-  if (bytes[1] != std::byte{0} || bytes[2] != std::byte{0} || bytes[3] != std::byte{0}) broken("reserved bits are set");
+  if (bytes[1] != std::byte{0} || bytes[2] != std::byte{0} || bytes[3] != std::byte{0})
+    broken("reserved bits are set");
   const uint32_t length = get_u32(bytes.data() + 4);
   if (length < allowed.least || length > allowed.most) {
-    broken(fmt::format("type {} has {} bytes; {} to {} are allowed", type, length, allowed.least, allowed.most));
+    broken(
+        fmt::format("type {} has {} bytes; {} to {} are allowed", type, length, allowed.least, allowed.most));
   }
   return {static_cast<FrameType>(type), length};
 }

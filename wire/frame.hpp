@@ -34,7 +34,8 @@ uint32_t get_u32(const std::byte* p);
 uint64_t get_u64(const std::byte* p);
 
 std::array<std::byte, kFrameHeaderBytes> encode(FrameHeader header);
-// Throws Error(peer) when the type is unknown, reserved bits are set or the length is above what the type allows.
+// Throws Error(peer) when the type is unknown, reserved bits are set or the length is above what the type
+// allows.
 FrameHeader parse_frame_header(std::span<const std::byte, kFrameHeaderBytes> bytes);
 
 // The header of a frame whose payload follows by itself.

@@ -11,7 +11,8 @@ namespace crx::wire {
 // Asks this host: kernel, boot id, CPU features, vDSO, free memory. Cheap; any thread.
 HostInfo local_host_info();
 
-// Why a task of `source` cannot run on `destination`, as far as kernels and CPUs decide that; one Finding each.
+// Why a task of `source` cannot run on `destination`, as far as kernels and CPUs decide that; one Finding
+// each.
 std::vector<Finding> compare_hosts(const HostInfo& source, const HostInfo& destination);
 
 }  // namespace crx::wire

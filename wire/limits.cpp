@@ -20,11 +20,13 @@ using google::protobuf::Reflection;
               fmt::format("{} holds {}, the limit is {}", field.full_name(), has, limit));
 }
 
-void check_string(const Message& message, const Reflection& reflection, const FieldDescriptor& field, int index) {
+void check_string(const Message& message, const Reflection& reflection, const FieldDescriptor& field,
+                  int index) {
   if (field.type() != FieldDescriptor::TYPE_STRING) return;  // bytes: bounded by the message
   std::string scratch;
-  const std::string& text = index < 0 ? reflection.GetStringReference(message, &field, &scratch)
-                                      : reflection.GetRepeatedStringReference(message, &field, index, &scratch);
+  const std::string& text = index < 0
+                                ? reflection.GetStringReference(message, &field, &scratch)
+                                : reflection.GetRepeatedStringReference(message, &field, index, &scratch);
   if (text.size() > kMaxStringBytes) too_much(field, text.size(), kMaxStringBytes);
 }
 
@@ -68,8 +70,10 @@ bool source_may_send(SessionMessage::BodyCase kind) {
     case SessionMessage::kResumed:
     case SessionMessage::kNever:
     case SessionMessage::kSessionState:
-    case SessionMessage::kExited: return false;
-    default: return true;
+    case SessionMessage::kExited:
+      return false;
+    default:
+      return true;
   }
 }
 

@@ -1,4 +1,5 @@
-// What an engine sees of the connection: two synchronous, single-threaded ends that know neither Asio nor TLS.
+// What an engine sees of the connection: two synchronous, single-threaded ends that know neither Asio nor
+// TLS.
 #pragma once
 
 #include <cstdint>
@@ -47,17 +48,17 @@ class PageBuffer {
 };
 
 struct LinkStatistics {
-  uint64_t pages_raw = 0;         // sent as they are
-  uint64_t pages_zero = 0;        // found to be all zero
+  uint64_t pages_raw = 0;   // sent as they are
+  uint64_t pages_zero = 0;  // found to be all zero
   uint64_t pages_compressed = 0;
-  uint64_t bytes_raw = 0;         // pages_sent * 4096
-  uint64_t bytes_wire = 0;        // everything written to the connections, TLS payload
-  int64_t rtt_us = 0;             // smallest seen, from the handshake
+  uint64_t bytes_raw = 0;   // pages_sent * 4096
+  uint64_t bytes_wire = 0;  // everything written to the connections, TLS payload
+  int64_t rtt_us = 0;       // smallest seen, from the handshake
 };
 
 // The source engine's end. All calls come from one thread; the wire side runs on threads of its own.
-// Every call throws Error(peer) once the connection is lost; a Failure from the peer is thrown as the Error it
-// carries, with the peer's name put into the step.
+// Every call throws Error(peer) once the connection is lost; a Failure from the peer is thrown as the Error
+// it carries, with the peer's name put into the step.
 class SourceLink {
  public:
   virtual ~SourceLink() = default;
@@ -66,8 +67,8 @@ class SourceLink {
   virtual void send(const SessionMessage& message) = 0;
   // An empty buffer; blocks while all are under way (this is the back pressure of the wire).
   virtual PageBuffer acquire() = 0;
-  // Sends the pages of `ranges` (ascending, at most kBatchPages in all), whose bytes stand one after another at
-  // the buffer's start. The buffer is the link's from here on.
+  // Sends the pages of `ranges` (ascending, at most kBatchPages in all), whose bytes stand one after another
+  // at the buffer's start. The buffer is the link's from here on.
   virtual void send_pages(PageSpace space, std::vector<PageRange> ranges, PageBuffer buffer) = 0;
   // Marks the end of a round on every stream: whatever is sent after it, control or pages, reaches the other
   // engine after everything that was sent before it.
@@ -80,7 +81,7 @@ class SourceLink {
 // What a destination engine receives, in order.
 struct PagesArrived {
   PageSpace space;
-  std::vector<PageRange> ranges;       // pages with content, ascending; their bytes one after another in `bytes`
+  std::vector<PageRange> ranges;  // pages with content, ascending; their bytes one after another in `bytes`
   std::span<const std::byte> bytes;    // valid until release(slot); owned by the link
   std::vector<PageRange> zero_ranges;  // pages that are all zero
   uint32_t slot = 0;

@@ -35,7 +35,8 @@ NetworkState network_state(int tcp_fd) {
   if (::getsockopt(tcp_fd, IPPROTO_TCP, TCP_INFO, &info, &length) != 0) return state;
   if (length < offsetof(tcp_info, tcpi_sndbuf_limited) + sizeof info.tcpi_sndbuf_limited) return state;
   state.bytes_per_second = info.tcpi_delivery_rate;
-  const auto limited = static_cast<int64_t>(info.tcpi_rwnd_limited) + static_cast<int64_t>(info.tcpi_sndbuf_limited);
+  const auto limited =
+      static_cast<int64_t>(info.tcpi_rwnd_limited) + static_cast<int64_t>(info.tcpi_sndbuf_limited);
   const int64_t us = static_cast<int64_t>(info.tcpi_busy_time) - limited;
   if (us > 0 && !same_host(tcp_fd)) state.limited_us = us;
   return state;

@@ -9,15 +9,17 @@
 #include "wire/frame.hpp"
 #include "wire/limits.hpp"
 
-// Head: u8 space kind, u8 encoding, u16 number of ranges, u32 after_messages, u64 space id, u32 encoded bytes,
-// 12 bytes zero. A range: u64 start, u32 pages, u32 kind (0 content, 1 zero).
+// Head: u8 space kind, u8 encoding, u16 number of ranges, u32 after_messages, u64 space id, u32 encoded
+// bytes, 12 bytes zero. A range: u64 start, u32 pages, u32 kind (0 content, 1 zero).
 namespace crx::wire {
 namespace {
 
 constexpr uint32_t kContent = 0;
 constexpr uint32_t kZero = 1;
 
-[[noreturn]] void broken(std::string what) { throw Error(ErrorCode::peer, "reading pages", std::move(what)); }
+[[noreturn]] void broken(std::string what) {
+  throw Error(ErrorCode::peer, "reading pages", std::move(what));
+}
 
 void append_range_bytes(std::string& out, PageRange range, uint32_t kind) {
   std::byte bytes[kRangeBytes];
@@ -33,7 +35,8 @@ PageRange parse_range(const std::byte* p, uint64_t& last_end) {
   if (start % kPageSize != 0) broken(fmt::format("a range at {:#x} is not page-aligned", start));
   if (pages == 0 || pages > kBatchPages) broken(fmt::format("a range of {} pages", pages));
   const uint64_t end = start + pages * kPageSize;
-  if (start < last_end || end > kMaxAddress) broken(fmt::format("a range at {:#x} is out of order or of bounds", start));
+  if (start < last_end || end > kMaxAddress)
+    broken(fmt::format("a range at {:#x} is out of order or of bounds", start));
   last_end = end;
   return {start, end};
 }
@@ -55,7 +58,8 @@ std::string encode_head(const PageBatch& batch) {
   // One ascending list, so that the receiver can check that nothing overlaps.
   auto zero = batch.zero_ranges.begin();
   for (const PageRange& range : batch.ranges) {
-    for (; zero != batch.zero_ranges.end() && zero->start < range.start; ++zero) append_range_bytes(out, *zero, kZero);
+    for (; zero != batch.zero_ranges.end() && zero->start < range.start; ++zero)
+      append_range_bytes(out, *zero, kZero);
     append_range_bytes(out, range, kContent);
   }
   for (; zero != batch.zero_ranges.end(); ++zero) append_range_bytes(out, *zero, kZero);
@@ -69,17 +73,21 @@ std::size_t head_bytes(std::span<const std::byte> fixed) {
   return kBatchHeaderBytes + ranges * kRangeBytes;
 }
 
-std::size_t encoded_bytes_of(std::span<const std::byte> head) { return get_u32(head.data() + 16); }
+std::size_t encoded_bytes_of(std::span<const std::byte> head) {
+  return get_u32(head.data() + 16);
+}
 
 PageBatch parse_head(std::span<const std::byte> head, std::size_t payload_bytes) {
   if (head_bytes(head) != head.size()) broken("a batch header of the wrong size");
   PageBatch batch;
   const auto kind = static_cast<uint8_t>(head[0]);
   const auto encoding = static_cast<uint8_t>(head[1]);
-  if (kind != static_cast<uint8_t>(PageSpace::Kind::mm) && kind != static_cast<uint8_t>(PageSpace::Kind::shmem)) {
+  if (kind != static_cast<uint8_t>(PageSpace::Kind::mm) &&
+      kind != static_cast<uint8_t>(PageSpace::Kind::shmem)) {
     broken(fmt::format("an address space of kind {}", kind));
   }
-  if (encoding > static_cast<uint8_t>(PageEncoding::zstd)) broken(fmt::format("encoding {} is unknown", encoding));
+  if (encoding > static_cast<uint8_t>(PageEncoding::zstd))
+    broken(fmt::format("encoding {} is unknown", encoding));
   for (std::size_t i = 20; i < kBatchHeaderBytes; ++i) {
     if (head[i] != std::byte{0}) broken("reserved bits are set in a batch");
   }
@@ -99,9 +107,11 @@ PageBatch parse_head(std::span<const std::byte> head, std::size_t payload_bytes)
   }
   if (pages > kBatchPages) broken(fmt::format("a batch of {} pages", pages));
   const uint64_t content = batch.content_bytes();
-  const bool fits = batch.encoding == PageEncoding::raw ? batch.encoded_bytes == content
-                                                        : batch.encoded_bytes > 0 && batch.encoded_bytes < content;
-  if (!fits || payload_bytes != head.size() + batch.encoded_bytes) broken("the sizes in a batch do not agree");
+  const bool fits = batch.encoding == PageEncoding::raw
+                        ? batch.encoded_bytes == content
+                        : batch.encoded_bytes > 0 && batch.encoded_bytes < content;
+  if (!fits || payload_bytes != head.size() + batch.encoded_bytes)
+    broken("the sizes in a batch do not agree");
   return batch;
 }
 
@@ -137,14 +147,16 @@ Compression parse_compression(const std::string& text) {
   if (text == "zstd") return {Compression::Mode::zstd, 1};
   if (text.rfind("zstd:", 0) == 0) {
     const std::string number = text.substr(5);
-    const bool digits = !number.empty() && number.size() <= 3 &&
-                        number.find_first_not_of("0123456789", number[0] == '-' ? 1 : 0) == std::string::npos &&
-                        number != "-";
+    const bool digits =
+        !number.empty() && number.size() <= 3 &&
+        number.find_first_not_of("0123456789", number[0] == '-' ? 1 : 0) == std::string::npos &&
+        number != "-";
     const int level = digits ? std::stoi(number) : 0;
     if (digits && level != 0 && level <= ZSTD_maxCLevel()) return {Compression::Mode::zstd, level};
   }
   throw Error(ErrorCode::refused, "reading --compress", text + " is not a way to compress")
-      .with_hint(fmt::format("use none, auto, zstd or zstd:LEVEL with a level from 1 to {}", ZSTD_maxCLevel()));
+      .with_hint(
+          fmt::format("use none, auto, zstd or zstd:LEVEL with a level from 1 to {}", ZSTD_maxCLevel()));
 }
 
 struct Compressor::Context {

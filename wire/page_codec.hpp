@@ -1,5 +1,5 @@
-// A batch of pages as it travels: a header, its ranges, then the content of those pages that are not all zero, as they
-// are or compressed (PROTOCOL.md §5).
+// A batch of pages as it travels: a header, its ranges, then the content of those pages that are not all
+// zero, as they are or compressed (PROTOCOL.md §5).
 #pragma once
 
 #include <cstddef>
@@ -40,8 +40,9 @@ std::string encode_head(const PageBatch& batch);
 std::size_t head_bytes(std::span<const std::byte> fixed);
 // The encoded size a head claims; of a head that head_bytes() accepted.
 std::size_t encoded_bytes_of(std::span<const std::byte> head);
-// Parses a whole head. payload_bytes: the frame's length, which must fit. Throws Error(peer) on anything that is not
-// as encode_head makes it: unaligned, empty, overlapping or unordered ranges, too many pages, sizes that do not agree.
+// Parses a whole head. payload_bytes: the frame's length, which must fit. Throws Error(peer) on anything that
+// is not as encode_head makes it: unaligned, empty, overlapping or unordered ranges, too many pages, sizes
+// that do not agree.
 PageBatch parse_head(std::span<const std::byte> head, std::size_t payload_bytes);
 
 // Splits what stands in `bytes` into zero pages and others; moves the others to the front.

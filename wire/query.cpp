@@ -44,8 +44,10 @@ SessionState query_session(const ConnectOptions& options, Deadline deadline) {
   std::promise<SessionState> promise;
   asio::co_spawn(io, ask(options.to, std::move(tls), options.session, deadline),
                  [&promise](std::exception_ptr thrown, SessionState state) {
-                   if (thrown) promise.set_exception(thrown);
-                   else promise.set_value(std::move(state));
+                   if (thrown)
+                     promise.set_exception(thrown);
+                   else
+                     promise.set_value(std::move(state));
                  });
   io.run();
   return promise.get_future().get();

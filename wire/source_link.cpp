@@ -21,15 +21,16 @@
 #include "wire/encoder.hpp"
 #include "wire/failure.hpp"
 #include "wire/limits.hpp"
-#include "wire/page_codec.hpp"
 #include "wire/pacer.hpp"
+#include "wire/page_codec.hpp"
 #include "wire/source_queues.hpp"
 
 namespace crx::wire {
 namespace {
 
 constexpr int64_t kFlushMs = 2000;
-constexpr std::size_t kWorthCompressing = 16 * kPageSize;  // less is sent as it is: the last round is about latency
+constexpr std::size_t kWorthCompressing =
+    16 * kPageSize;  // less is sent as it is: the last round is about latency
 constexpr std::size_t kSampleBytes = 256 << 10;
 constexpr int64_t kLookEveryUs = 100'000;
 
@@ -94,8 +95,8 @@ class SourceConnection final : public SourceLink {
   SourceQueues queues_;
   BufferPool pool_;
   Pacer pacer_;
-  uint32_t messages_sent_ = 0;  // engine thread
-  LinkStatistics counted_;      // engine thread: pages
+  uint32_t messages_sent_ = 0;                 // engine thread
+  LinkStatistics counted_;                     // engine thread: pages
   std::optional<CompressionAdvisor> advisor_;  // engine thread; --compress auto
   Compressor sampler_;
   std::vector<std::byte> sample_;
@@ -107,8 +108,8 @@ class SourceConnection final : public SourceLink {
   std::promise<void> flushed_;
   mutable std::mutex channel_mutex_;
 
-  // Coroutines left over are destroyed with the context and give their buffers back then; timers and sockets go before
-  // it. Hence this order.
+  // Coroutines left over are destroyed with the context and give their buffers back then; timers and sockets
+  // go before it. Hence this order.
   asio::io_context io_;
   asio::executor_work_guard<asio::io_context::executor_type> work_{io_.get_executor()};
   asio::strand<asio::io_context::executor_type> control_strand_{io_.get_executor()};
@@ -137,6 +138,7 @@ SourceConnection::SourceConnection(const ConnectOptions& options)
                                          });
   }
   if (compression_.mode == Compression::Mode::automatic) advisor_.emplace(encoder_->threads());
+  last_look_.us = monotonic_us();
   const unsigned threads = std::min(stream_count_ + 1, std::max(2U, std::thread::hardware_concurrency()));
   for (unsigned i = 0; i < threads; ++i) threads_.emplace_back([this] { io_.run(); });
   try {
@@ -182,7 +184,8 @@ asio::awaitable<void> SourceConnection::open_control(std::promise<void>* opened)
 }
 
 void SourceConnection::run_control() {
-  asio::co_spawn(control_strand_, control_->reader([this](SessionMessage message) { on_message(std::move(message)); }),
+  asio::co_spawn(control_strand_,
+                 control_->reader([this](SessionMessage message) { on_message(std::move(message)); }),
                  [this](std::exception_ptr thrown) { ended(thrown); });
   asio::co_spawn(control_strand_, control_writer(), [this](std::exception_ptr thrown) {
     ended(thrown);
@@ -235,12 +238,17 @@ asio::awaitable<void> SourceConnection::run_stream(unsigned index) {
   for (;;) {
     SourceQueues::Work work = queues_.take(stream.place);
     switch (work.kind) {
-      case SourceQueues::Work::Kind::batch: co_await send_batch(stream, std::move(work.batch)); break;
+      case SourceQueues::Work::Kind::batch:
+        co_await send_batch(stream, std::move(work.batch));
+        break;
       case SourceQueues::Work::Kind::mark:
         co_await write_text(channel, frame_u32(FrameType::end_round, work.round));
         break;
-      case SourceQueues::Work::Kind::nothing: co_await stream.wake.wait(Deadline::never()); break;
-      case SourceQueues::Work::Kind::stop: co_return;
+      case SourceQueues::Work::Kind::nothing:
+        co_await stream.wake.wait(Deadline::never());
+        break;
+      case SourceQueues::Work::Kind::stop:
+        co_return;
     }
   }
 }
@@ -249,8 +257,9 @@ asio::awaitable<void> SourceConnection::run_stream(unsigned index) {
 asio::awaitable<void> SourceConnection::watch_stream(std::shared_ptr<Channel> channel) {
   FrameHeader header{};
   const bool there = co_await read_frame_header(channel, header);
-  throw Error(ErrorCode::peer, "sending pages",
-              channel->peer() + (there ? " sent something on a data connection" : " closed a data connection"));
+  throw Error(
+      ErrorCode::peer, "sending pages",
+      channel->peer() + (there ? " sent something on a data connection" : " closed a data connection"));
 }
 
 asio::awaitable<void> SourceConnection::send_batch(DataStream& stream, std::shared_ptr<OutgoingBatch> batch) {
@@ -300,8 +309,8 @@ void SourceConnection::send(const SessionMessage& message) {
   }
   if (payload.size() > kMaxMessageBytes) {
     throw Error(ErrorCode::unsupported, "sending a message",
-                fmt::format("{} would be {} bytes; the limit is {}", kind_name(message.body_case()), payload.size(),
-                            kMaxMessageBytes));
+                fmt::format("{} would be {} bytes; the limit is {}", kind_name(message.body_case()),
+                            payload.size(), kMaxMessageBytes));
   }
   ++messages_sent_;
   control_->send(frame(FrameType::message, payload));
@@ -324,7 +333,8 @@ void SourceConnection::send_pages(PageSpace space, std::vector<PageRange> ranges
   pages.after_messages = messages_sent_;
   const uint64_t total = total_pages(pages.ranges);
   if (total == 0) return;
-  if (total > kBatchPages) throw Error(ErrorCode::bug, "sending pages", fmt::format("{} pages in a batch", total));
+  if (total > kBatchPages)
+    throw Error(ErrorCode::bug, "sending pages", fmt::format("{} pages in a batch", total));
   take_out_zero_pages(std::span<std::byte>(buffer.data(), total * kPageSize), pages);
   const uint64_t content = total_pages(pages.ranges);
   pages.encoded_bytes = static_cast<uint32_t>(content * kPageSize);
@@ -339,8 +349,10 @@ void SourceConnection::send_pages(PageSpace space, std::vector<PageRange> ranges
   const bool compress = compresses({batch->buffer.data(), batch->content_bytes});
   batch->ready = !compress;
   queues_.push_batch(batch);
-  if (compress) encoder_->submit(std::move(batch), std::move(pages), compression_.level);
-  else wake_streams();
+  if (compress)
+    encoder_->submit(std::move(batch), std::move(pages), compression_.level);
+  else
+    wake_streams();
 }
 
 // What happened on the connections since it was called last.
@@ -387,7 +399,8 @@ bool SourceConnection::compresses(std::span<const std::byte> content) {
     const auto some = content.first(std::min(content.size(), kSampleBytes));
     const int64_t start_ns = monotonic_ns();
     const std::size_t smaller = sampler_.compress(some, sample_, compression_.level);
-    yield = {some.size(), smaller > 0 ? smaller : some.size(), static_cast<uint64_t>(monotonic_ns() - start_ns)};
+    yield = {some.size(), smaller > 0 ? smaller : some.size(),
+             static_cast<uint64_t>(monotonic_ns() - start_ns)};
     last_look_.encoded = encoder_->statistics();
   }
   advisor_->decide(window, yield);

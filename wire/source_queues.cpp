@@ -25,8 +25,10 @@ std::optional<SessionMessage> SourceQueues::receive(Deadline deadline) {
   while (inbox_.empty() && !lost_) {
     const int64_t left_ns = deadline.left_ns();
     if (left_ns <= 0) return std::nullopt;
-    if (left_ns == INT64_MAX) arrived_.wait(lock);
-    else arrived_.wait_for(lock, std::chrono::nanoseconds(left_ns));
+    if (left_ns == INT64_MAX)
+      arrived_.wait(lock);
+    else
+      arrived_.wait_for(lock, std::chrono::nanoseconds(left_ns));
   }
   if (inbox_.empty()) throw Error(*lost_);
   SessionMessage message = std::move(inbox_.front());
@@ -48,8 +50,8 @@ SourceQueues::Work SourceQueues::take(StreamPlace& place) {
   }
   const bool batch_of_epoch = !batches_.empty() && batches_.front()->epoch <= place.epoch;
   if (!batch_of_epoch && place.epoch < rounds_.size()) {
-    // Nothing of this stream's epoch is left to take: its mark goes out. Batches of the epoch that other streams
-    // have taken precede those streams' marks.
+    // Nothing of this stream's epoch is left to take: its mark goes out. Batches of the epoch that other
+    // streams have taken precede those streams' marks.
     work.kind = Work::Kind::mark;
     work.round = rounds_[place.epoch++];
   } else if (batch_of_epoch && batches_.front()->ready) {

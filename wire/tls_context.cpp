@@ -31,8 +31,8 @@ void check_readable(const std::string& path) {
   throw Error(ErrorCode::refused, kStep, path, errno).with_hint(kMakeKeys);
 }
 
-int pass_alpn(SSL* /*ssl*/, const unsigned char** out, unsigned char* out_len, const unsigned char* in, unsigned in_len,
-              void* /*arg*/) {
+int pass_alpn(SSL* /*ssl*/, const unsigned char** out, unsigned char* out_len, const unsigned char* in,
+              unsigned in_len, void* /*arg*/) {
   const std::size_t n = std::strlen(kAlpn);
   for (unsigned at = 0; at + 1 + n <= in_len; at += 1U + in[at]) {
     if (in[at] == n && std::memcmp(in + at + 1, kAlpn, n) == 0) {
@@ -47,11 +47,12 @@ int pass_alpn(SSL* /*ssl*/, const unsigned char** out, unsigned char* out_len, c
 std::string time_text(const ASN1_TIME* time) {
   tm parts{};
   if (ASN1_TIME_to_tm(time, &parts) != 1) return "an unreadable date";
-  return fmt::format("{:04}-{:02}-{:02} {:02}:{:02} UTC", parts.tm_year + 1900, parts.tm_mon + 1, parts.tm_mday,
-                     parts.tm_hour, parts.tm_min);
+  return fmt::format("{:04}-{:02}-{:02} {:02}:{:02} UTC", parts.tm_year + 1900, parts.tm_mon + 1,
+                     parts.tm_mday, parts.tm_hour, parts.tm_min);
 }
 
-// A certificate that is refused never becomes the connection's peer certificate; messages want its names all the same.
+// A certificate that is refused never becomes the connection's peer certificate; messages want its names all
+// the same.
 int refused_index() {
   static const int index = SSL_get_ex_new_index(
       0, nullptr, nullptr, nullptr,
@@ -62,8 +63,8 @@ int refused_index() {
 int note_refused(int accepted, X509_STORE_CTX* store) {
   auto* ssl = static_cast<SSL*>(X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()));
   X509* leaf = X509_STORE_CTX_get0_cert(store);
-  if (accepted != 1 && leaf != nullptr && SSL_get_ex_data(ssl, refused_index()) == nullptr && X509_up_ref(leaf) == 1 &&
-      SSL_set_ex_data(ssl, refused_index(), leaf) != 1) {
+  if (accepted != 1 && leaf != nullptr && SSL_get_ex_data(ssl, refused_index()) == nullptr &&
+      X509_up_ref(leaf) == 1 && SSL_set_ex_data(ssl, refused_index(), leaf) != 1) {
     X509_free(leaf);
   }
   return accepted;
@@ -79,7 +80,8 @@ void set_rules(SSL_CTX* ctx, TlsRole role) {
   SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
   SSL_CTX_set_max_early_data(ctx, 0);
   SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-  const int verify = role == TlsRole::server ? SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT : SSL_VERIFY_PEER;
+  const int verify =
+      role == TlsRole::server ? SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT : SSL_VERIFY_PEER;
   SSL_CTX_set_verify(ctx, verify, note_refused);
   SSL_CTX_set_verify_depth(ctx, 4);
   if (role == TlsRole::server) {
@@ -96,14 +98,17 @@ void load_files(SSL_CTX* ctx, const TlsFiles& files) {
   for (const std::string* path : {&files.ca, &files.cert, &files.key}) check_readable(*path);
   ERR_clear_error();
   if (SSL_CTX_load_verify_locations(ctx, files.ca.c_str(), nullptr) != 1) {
-    throw Error(ErrorCode::refused, kStep, files.ca + " holds no certificate: " + queue_text()).with_hint(kMakeKeys);
+    throw Error(ErrorCode::refused, kStep, files.ca + " holds no certificate: " + queue_text())
+        .with_hint(kMakeKeys);
   }
   if (SSL_CTX_use_certificate_chain_file(ctx, files.cert.c_str()) != 1) {
-    throw Error(ErrorCode::refused, kStep, files.cert + " holds no certificate: " + queue_text()).with_hint(kMakeKeys);
+    throw Error(ErrorCode::refused, kStep, files.cert + " holds no certificate: " + queue_text())
+        .with_hint(kMakeKeys);
   }
   if (SSL_CTX_use_PrivateKey_file(ctx, files.key.c_str(), SSL_FILETYPE_PEM) != 1 ||
       SSL_CTX_check_private_key(ctx) != 1) {
-    throw Error(ErrorCode::refused, kStep, files.key + " is not the key of " + files.cert + ": " + queue_text())
+    throw Error(ErrorCode::refused, kStep,
+                files.key + " is not the key of " + files.cert + ": " + queue_text())
         .with_hint(kMakeKeys);
   }
 }
@@ -126,7 +131,8 @@ void check_dates(SSL_CTX* ctx, const TlsFiles& files) {
 std::string name_text(const GENERAL_NAME* name) {
   if (name->type == GEN_DNS) {
     const ASN1_STRING* text = name->d.dNSName;
-    return {reinterpret_cast<const char*>(ASN1_STRING_get0_data(text)), static_cast<std::size_t>(ASN1_STRING_length(text))};
+    return {reinterpret_cast<const char*>(ASN1_STRING_get0_data(text)),
+            static_cast<std::size_t>(ASN1_STRING_length(text))};
   }
   if (name->type != GEN_IPADD) return {};
   const ASN1_OCTET_STRING* ip = name->d.iPAddress;
@@ -139,7 +145,8 @@ std::string name_text(const GENERAL_NAME* name) {
 std::vector<std::string> certificate_names(X509* cert) {
   std::vector<std::string> names;
   char cn[256] = {};
-  if (X509_NAME_get_text_by_NID(X509_get_subject_name(cert), NID_commonName, cn, sizeof cn) > 0) names.emplace_back(cn);
+  if (X509_NAME_get_text_by_NID(X509_get_subject_name(cert), NID_commonName, cn, sizeof cn) > 0)
+    names.emplace_back(cn);
   auto* alt = static_cast<GENERAL_NAMES*>(X509_get_ext_d2i(cert, NID_subject_alt_name, nullptr, nullptr));
   for (int i = 0; alt != nullptr && i < sk_GENERAL_NAME_num(alt); ++i) {
     std::string name = name_text(sk_GENERAL_NAME_value(alt, i));
@@ -162,7 +169,8 @@ void throw_verify_error(const SSL* ssl, const TlsContext& context, const std::st
   const bool server = context.role() == TlsRole::server;
   const std::string step = server ? "checking a client's certificate" : "checking the agent's certificate";
   X509* cert = static_cast<X509*>(SSL_get_ex_data(ssl, refused_index()));
-  const std::string who = cert == nullptr ? peer : fmt::format("{} ({})", peer, join(certificate_names(cert)));
+  const std::string who =
+      cert == nullptr ? peer : fmt::format("{} ({})", peer, join(certificate_names(cert)));
   switch (result) {
     case X509_V_ERR_CERT_HAS_EXPIRED:
       throw Error(ErrorCode::peer, step,
@@ -177,7 +185,8 @@ void throw_verify_error(const SSL* ssl, const TlsContext& context, const std::st
       throw Error(ErrorCode::peer, step,
                   fmt::format("{} has a certificate for another name: {}", peer,
                               cert == nullptr ? "none" : join(certificate_names(cert))))
-          .with_hint("use one of these names with --to, or issue a certificate for the name you use with crx-keys");
+          .with_hint(
+              "use one of these names with --to, or issue a certificate for the name you use with crx-keys");
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
     case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
@@ -188,8 +197,9 @@ void throw_verify_error(const SSL* ssl, const TlsContext& context, const std::st
                   fmt::format("the certificate of {} is from another CA than {}", who, context.files().ca))
           .with_hint("issue the certificates of both hosts from one CA with crx-keys");
     default:
-      throw Error(ErrorCode::peer, step,
-                  fmt::format("the certificate of {} is refused: {}", who, X509_verify_cert_error_string(result)))
+      throw Error(
+          ErrorCode::peer, step,
+          fmt::format("the certificate of {} is refused: {}", who, X509_verify_cert_error_string(result)))
           .with_hint("issue a new one with crx-keys");
   }
 }
@@ -201,7 +211,9 @@ void throw_alert(int reason, const TlsContext& context, const std::string& peer)
   const char* remedy = "issue the certificates of both hosts from one CA with crx-keys";
   switch (reason) {
     case SSL_R_TLSV1_ALERT_UNKNOWN_CA:
-    case SSL_R_TLSV1_ALERT_DECRYPT_ERROR: what = "it is from another CA than the peer's ca.pem"; break;
+    case SSL_R_TLSV1_ALERT_DECRYPT_ERROR:
+      what = "it is from another CA than the peer's ca.pem";
+      break;
     case SSL_R_SSLV3_ALERT_CERTIFICATE_EXPIRED:
       what = "it has expired there";
       remedy = "issue a new certificate for this host with crx-keys, and check both hosts' clocks";
@@ -209,9 +221,14 @@ void throw_alert(int reason, const TlsContext& context, const std::string& peer)
     case SSL_R_SSLV3_ALERT_BAD_CERTIFICATE:
     case SSL_R_SSLV3_ALERT_UNSUPPORTED_CERTIFICATE:
     case SSL_R_SSLV3_ALERT_CERTIFICATE_REVOKED:
-    case SSL_R_SSLV3_ALERT_CERTIFICATE_UNKNOWN: what = "it is not valid for this use or for the name asked for"; break;
-    case SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED: what = "none was sent"; break;
-    default: return;
+    case SSL_R_SSLV3_ALERT_CERTIFICATE_UNKNOWN:
+      what = "it is not valid for this use or for the name asked for";
+      break;
+    case SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED:
+      what = "none was sent";
+      break;
+    default:
+      return;
   }
   throw Error(ErrorCode::peer, "authenticating", fmt::format("{} does not accept {}: {}", peer, cert, what))
       .with_hint(remedy);
@@ -235,7 +252,9 @@ TlsContext::TlsContext(TlsRole role, const std::string& dir) : role_(role), file
   }
 }
 
-TlsContext::~TlsContext() { SSL_CTX_free(ctx_); }
+TlsContext::~TlsContext() {
+  SSL_CTX_free(ctx_);
+}
 
 ssl_st* TlsContext::new_connection(const std::string& server_name) const {
   SSL* ssl = SSL_new(ctx_);
@@ -280,7 +299,9 @@ void throw_tls_error(const ssl_st* ssl, const TlsContext& context, const std::st
   throw_alert(reason, context, peer);
   const bool server = context.role() == TlsRole::server;
   switch (reason) {
-    case SSL_R_UNEXPECTED_EOF_WHILE_READING: ERR_clear_error(); return;
+    case SSL_R_UNEXPECTED_EOF_WHILE_READING:
+      ERR_clear_error();
+      return;
     case SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE:
       throw Error(ErrorCode::peer, "checking a client's certificate", peer + " sent none")
           .with_hint("give the client cert.pem and key.pem of this CA");
@@ -292,8 +313,10 @@ void throw_tls_error(const ssl_st* ssl, const TlsContext& context, const std::st
     case SSL_R_TLSV1_ALERT_PROTOCOL_VERSION:
       throw Error(ErrorCode::peer, "starting TLS",
                   fmt::format("{} does not speak crx's protocol ({})", peer, queue_text()))
-          .with_hint(server ? "only crx-migrate and its kin may connect here" : "is there a crx-agent on that port?");
-    default: throw Error(ErrorCode::peer, "talking TLS", fmt::format("{}: {}", peer, queue_text()));
+          .with_hint(server ? "only crx-migrate and its kin may connect here"
+                            : "is there a crx-agent on that port?");
+    default:
+      throw Error(ErrorCode::peer, "talking TLS", fmt::format("{}: {}", peer, queue_text()));
   }
 }
 

@@ -1,4 +1,5 @@
-// Keys, certificates and the rules of the TLS connection: 1.3 only, both sides authenticated by one private CA.
+// Keys, certificates and the rules of the TLS connection: 1.3 only, both sides authenticated by one private
+// CA.
 #pragma once
 
 #include <memory>
@@ -21,8 +22,8 @@ struct TlsFiles {
 // Loaded once, then immutable; may be shared between threads.
 class TlsContext {
  public:
-  // Reads DIR/{ca,cert,key}.pem. Throws Error(refused) that names the file and the remedy: missing, unreadable, no
-  // PEM, a key of another certificate, an expired certificate.
+  // Reads DIR/{ca,cert,key}.pem. Throws Error(refused) that names the file and the remedy: missing,
+  // unreadable, no PEM, a key of another certificate, an expired certificate.
   TlsContext(TlsRole role, const std::string& dir);
   ~TlsContext();
   TlsContext(const TlsContext&) = delete;
@@ -32,8 +33,8 @@ class TlsContext {
   const TlsFiles& files() const { return files_; }
   ssl_ctx_st* get() const { return ctx_; }
 
-  // A new connection object, owned by the caller. For a client: the name or IP address the server's certificate must
-  // be for.
+  // A new connection object, owned by the caller. For a client: the name or IP address the server's
+  // certificate must be for.
   ssl_st* new_connection(const std::string& server_name) const;
 
  private:
@@ -50,9 +51,9 @@ struct PeerIdentity {
 };
 PeerIdentity peer_identity(const ssl_st* ssl);
 
-// Throws the Error(peer) that tells why the handshake (or the first read after it, where TLS 1.3 reports a refused
-// client certificate) failed, from the connection's verify result and OpenSSL's error queue, which is emptied.
-// peer: "HOST:PORT". Returns only when the cause is not one of TLS.
+// Throws the Error(peer) that tells why the handshake (or the first read after it, where TLS 1.3 reports a
+// refused client certificate) failed, from the connection's verify result and OpenSSL's error queue, which is
+// emptied. peer: "HOST:PORT". Returns only when the cause is not one of TLS.
 void throw_tls_error(const ssl_st* ssl, const TlsContext& context, const std::string& peer);
 
 }  // namespace crx::wire

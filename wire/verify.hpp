@@ -10,8 +10,8 @@
 
 namespace crx::wire {
 
-// The mappings of a stopped task whose content counts: private ones, the kernel's own left out. From its own maps: the
-// kernel may have merged at one host what it keeps apart at the other.
+// The mappings of a stopped task whose content counts: private ones, the kernel's own left out. From its own
+// maps: the kernel may have merged at one host what it keeps apart at the other.
 std::vector<DigestRange> digest_ranges(pid_t pid);
 SpaceDigest to_message(PageSpace space, const crx::SpaceDigest& digest);
 // What differs, in words ("14 of 200 MiB chunks, first 7f00..-7f00.."); nothing where the two are the same.

@@ -15,8 +15,8 @@
 #include "agent-dst/front/session.hpp"
 #include "agent-dst/front/supervisor_port.hpp"
 #include "common/base/journal.hpp"
-#include "common/base/scope_exit.hpp"
 #include "common/base/log.hpp"
+#include "common/base/scope_exit.hpp"
 #include "wire/failure.hpp"
 #include "wire/limits.hpp"
 
@@ -29,7 +29,7 @@ using wire::FrameHeader;
 using wire::FrameType;
 using wire::SessionMessage;
 
-constexpr int kMaxStrangers = 64;         // connections that have not said what they want
+constexpr int kMaxStrangers = 64;  // connections that have not said what they want
 constexpr int64_t kGoodbyeMs = 2'000;
 
 class Front {
@@ -42,7 +42,8 @@ class Front {
   asio::awaitable<void> serve(tcp::socket socket);
   asio::awaitable<void> greet(std::shared_ptr<Channel> channel);
   asio::awaitable<void> answer_query(std::shared_ptr<Channel> channel, std::string session);
-  asio::awaitable<void> serve_session(std::shared_ptr<Channel> channel, SessionMessage hello, std::string payload);
+  asio::awaitable<void> serve_session(std::shared_ptr<Channel> channel, SessionMessage hello,
+                                      std::string payload);
   asio::awaitable<void> serve_data(std::shared_ptr<Channel> channel, std::string payload);
   void check_hello(const wire::Hello& hello) const;
   void check_allowed(const wire::PeerIdentity& who) const;
@@ -193,14 +194,16 @@ void Front::check_allowed(const wire::PeerIdentity& who) const {
   for (const std::string& name : who.names) {
     if (std::find(allow_.begin(), allow_.end(), name) != allow_.end()) return;
   }
-  throw Error(ErrorCode::refused, "authenticating", fmt::format("{} is not allowed to move processes here", who.name))
+  throw Error(ErrorCode::refused, "authenticating",
+              fmt::format("{} is not allowed to move processes here", who.name))
       .with_hint("add it to the agent's --allow");
 }
 
 void Front::check_hello(const wire::Hello& hello) const {
   if (hello.protocol() != wire::kProtocolVersion) {
-    throw Error(ErrorCode::unsupported, "greeting",
-                fmt::format("the source speaks protocol {}, this agent {}", hello.protocol(), wire::kProtocolVersion))
+    throw Error(
+        ErrorCode::unsupported, "greeting",
+        fmt::format("the source speaks protocol {}, this agent {}", hello.protocol(), wire::kProtocolVersion))
         .with_hint("install the same version of crx on both hosts");
   }
   if (!is_session_id(hello.session()) || hello.streams() < 1 || hello.streams() > wire::kMaxStreams) {
@@ -210,7 +213,8 @@ void Front::check_hello(const wire::Hello& hello) const {
 }
 
 asio::awaitable<void> Front::answer_query(std::shared_ptr<Channel> channel, std::string session) {
-  if (!is_session_id(session)) throw Error(ErrorCode::peer, "answering a query", "the session id is not valid");
+  if (!is_session_id(session))
+    throw Error(ErrorCode::peer, "answering a query", "the session id is not valid");
   ipc::FrontNotice question;
   question.kind = ipc::FrontNotice::Kind::query;
   question.session.set(session);
@@ -228,7 +232,8 @@ asio::awaitable<void> Front::answer_query(std::shared_ptr<Channel> channel, std:
   co_await channel->shutdown();
 }
 
-asio::awaitable<void> Front::serve_session(std::shared_ptr<Channel> channel, SessionMessage hello, std::string payload) {
+asio::awaitable<void> Front::serve_session(std::shared_ptr<Channel> channel, SessionMessage hello,
+                                           std::string payload) {
   check_hello(hello.hello());
   const std::string id = hello.hello().session();
   if (sessions_.count(id) != 0) throw Error(ErrorCode::refused, "greeting", "this session is open already");
@@ -240,11 +245,13 @@ asio::awaitable<void> Front::serve_session(std::shared_ptr<Channel> channel, Ses
   wanted.peer.set(fmt::format("{} ({})", who.name, channel->peer()));
   SupervisorPort::Answer answer = co_await supervisor_.ask(wanted);
   if (answer.notice.kind != ipc::SupervisorNotice::Kind::engine || answer.fds.size() != 2) {
-    throw Error(ErrorCode::refused, "starting an engine", answer.notice.text.get()).with_hint(answer.notice.hint.get());
+    throw Error(ErrorCode::refused, "starting an engine", answer.notice.text.get())
+        .with_hint(answer.notice.hint.get());
   }
-  auto engine = std::make_unique<EnginePort>(io_.get_executor(), std::move(answer.fds[0]), std::move(answer.fds[1]));
-  auto session =
-      std::make_shared<Session>(id, hello.hello().streams(), hello.hello().wait(), channel, std::move(engine));
+  auto engine =
+      std::make_unique<EnginePort>(io_.get_executor(), std::move(answer.fds[0]), std::move(answer.fds[1]));
+  auto session = std::make_shared<Session>(id, hello.hello().streams(), hello.hello().wait(), channel,
+                                           std::move(engine));
   sessions_[id] = session;
   log::info("session {} of {} ({})", id, who.name, channel->peer());
   co_await session->run(std::move(payload));

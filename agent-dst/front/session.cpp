@@ -35,8 +35,8 @@ std::string status_text(int status) {
 
 }  // namespace
 
-Session::Session(std::string id, unsigned data_streams, bool wait_for_exit, std::shared_ptr<wire::Channel> control,
-                 std::unique_ptr<EnginePort> engine)
+Session::Session(std::string id, unsigned data_streams, bool wait_for_exit,
+                 std::shared_ptr<wire::Channel> control, std::unique_ptr<EnginePort> engine)
     : id_(std::move(id)),
       fingerprint_(control->identity().fingerprint),
       wait_for_exit_(wait_for_exit),
@@ -217,13 +217,19 @@ asio::awaitable<void> Session::read_control() {
     std::string payload = co_await wire::read_payload(channel, header.length);
     check_open();
     switch (header.type) {
-      case FrameType::message: co_await on_message(std::move(payload)); break;
+      case FrameType::message:
+        co_await on_message(std::move(payload));
+        break;
       case FrameType::end_round:
         co_await reach_mark(0, wire::get_u32(reinterpret_cast<const std::byte*>(payload.data())));
         break;
-      case FrameType::ping: control_->send(wire::frame(FrameType::pong, payload)); break;
-      case FrameType::pong: break;
-      default: broke(fmt::format("a frame of type {} on the control connection", static_cast<int>(header.type)));
+      case FrameType::ping:
+        control_->send(wire::frame(FrameType::pong, payload));
+        break;
+      case FrameType::pong:
+        break;
+      default:
+        broke(fmt::format("a frame of type {} on the control connection", static_cast<int>(header.type)));
     }
   }
 }
@@ -267,8 +273,9 @@ asio::awaitable<uint32_t> Session::take_slot() {
   }
 }
 
-asio::awaitable<void> Session::read_batch(std::shared_ptr<wire::Channel> channel, uint32_t stream, std::size_t length,
-                                          wire::Decompressor& decompressor, std::vector<std::byte>& scratch) {
+asio::awaitable<void> Session::read_batch(std::shared_ptr<wire::Channel> channel, uint32_t stream,
+                                          std::size_t length, wire::Decompressor& decompressor,
+                                          std::vector<std::byte>& scratch) {
   std::vector<std::byte> head(wire::kBatchHeaderBytes);
   co_await channel->read(head);
   head.resize(wire::head_bytes(head));

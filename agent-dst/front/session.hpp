@@ -1,5 +1,5 @@
-// One migration as the front sees it: connections in, checked messages and decoded pages out to the engine, in order.
-// Includes Asio: for .cpp files of the front only.
+// One migration as the front sees it: connections in, checked messages and decoded pages out to the engine,
+// in order. Includes Asio: for .cpp files of the front only.
 #pragma once
 
 #include <asio/awaitable.hpp>
@@ -19,9 +19,9 @@
 
 namespace crx::front {
 
-// All calls on the front's one thread. Order: every connection is read in its own order; what follows the n-th end
-// mark on any of them is held back until all have brought theirs, and a batch until the messages sent before it have
-// been delivered.
+// All calls on the front's one thread. Order: every connection is read in its own order; what follows the
+// n-th end mark on any of them is held back until all have brought theirs, and a batch until the messages
+// sent before it have been delivered.
 class Session : public std::enable_shared_from_this<Session> {
  public:
   Session(std::string id, unsigned data_streams, bool wait_for_exit, std::shared_ptr<wire::Channel> control,
@@ -47,8 +47,9 @@ class Session : public std::enable_shared_from_this<Session> {
   asio::awaitable<void> on_message(std::string payload);
   asio::awaitable<void> read_engine();
   asio::awaitable<void> finish();
-  asio::awaitable<void> read_batch(std::shared_ptr<wire::Channel> channel, uint32_t stream, std::size_t length,
-                                   wire::Decompressor& decompressor, std::vector<std::byte>& scratch);
+  asio::awaitable<void> read_batch(std::shared_ptr<wire::Channel> channel, uint32_t stream,
+                                   std::size_t length, wire::Decompressor& decompressor,
+                                   std::vector<std::byte>& scratch);
   asio::awaitable<uint32_t> take_slot();
   asio::awaitable<void> reach_mark(uint32_t stream, uint32_t round);
   asio::awaitable<void> changed();
@@ -63,13 +64,13 @@ class Session : public std::enable_shared_from_this<Session> {
   bool wait_for_exit_;
   std::shared_ptr<wire::ControlStream> control_;
   std::unique_ptr<EnginePort> engine_;
-  asio::steady_timer changed_;           // never expires: cancelled when anything below changes
-  std::vector<uint32_t> marks_;          // end marks read, by stream; 0 is the control connection
+  asio::steady_timer changed_;   // never expires: cancelled when anything below changes
+  std::vector<uint32_t> marks_;  // end marks read, by stream; 0 is the control connection
   std::vector<std::shared_ptr<wire::Channel>> data_;
-  uint32_t epoch_ = 0;                   // end marks delivered
-  uint32_t messages_ = 0;                // messages delivered
+  uint32_t epoch_ = 0;     // end marks delivered
+  uint32_t messages_ = 0;  // messages delivered
   bool source_gone_ = false, engine_gone_ = false, stopping_ = false, writer_done_ = false;
-  bool prepared_ = false, go_ = false;   // seen from engine and from source
+  bool prepared_ = false, go_ = false;  // seen from engine and from source
   wire::SessionMessage::BodyCase last_sent_ = wire::SessionMessage::BODY_NOT_SET;
   std::optional<ipc::SupervisorNotice> exit_;
   std::optional<int> root_status_;

@@ -26,7 +26,10 @@ constexpr int64_t kSendLimitMs = 60'000;
 }  // namespace
 
 EngineLink::EngineLink(Fd front, Fd ring, int supervisor_fd)
-    : front_(std::move(front)), ring_(std::move(ring), false), supervisor_fd_(supervisor_fd), packet_(kMaxPacketBytes) {}
+    : front_(std::move(front)),
+      ring_(std::move(ring), false),
+      supervisor_fd_(supervisor_fd),
+      packet_(kMaxPacketBytes) {}
 
 void EngineLink::close(std::string reason) {
   if (closed_) return;
@@ -116,12 +119,15 @@ std::optional<wire::LinkEvent> EngineLink::on_packet(std::span<const std::byte> 
       partial_.clear();
       return message;
     }
-    case SessionKind::pages: return on_pages(header.number, body);
-    case SessionKind::round: return wire::RoundEnded{header.number};
+    case SessionKind::pages:
+      return on_pages(header.number, body);
+    case SessionKind::round:
+      return wire::RoundEnded{header.number};
     case SessionKind::closed:
       close(std::string(reinterpret_cast<const char*>(body.data()), body.size()));
       return std::nullopt;
-    default: broken(fmt::format("a packet of kind {}", static_cast<int>(header.kind)));
+    default:
+      broken(fmt::format("a packet of kind {}", static_cast<int>(header.kind)));
   }
 }
 
@@ -131,7 +137,8 @@ wire::LinkEvent EngineLink::on_pages(uint32_t slot, std::span<const std::byte> h
   const uint32_t encoded = static_cast<uint32_t>(wire::encoded_bytes_of(head));
   wire::PageBatch batch = wire::parse_head(head, head_size + encoded);
   const uint64_t content = batch.content_bytes();
-  if (batch.encoding != wire::PageEncoding::raw || (content > 0 && slot >= kSlots)) broken("a batch without its slot");
+  if (batch.encoding != wire::PageEncoding::raw || (content > 0 && slot >= kSlots))
+    broken("a batch without its slot");
   wire::PagesArrived pages;
   pages.space = batch.space;
   pages.ranges = std::move(batch.ranges);

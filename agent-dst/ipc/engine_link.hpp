@@ -12,8 +12,8 @@
 
 namespace crx::ipc {
 
-// What comes from the front is checked again: the front parses hostile bytes and may have been taken over, so what it
-// says is treated as coming from the peer.
+// What comes from the front is checked again: the front parses hostile bytes and may have been taken over, so
+// what it says is treated as coming from the peer.
 class EngineLink final : public wire::DestinationLink {
  public:
   // supervisor_fd: where the supervisor asks this engine to stop; not owned, outlives the link.

@@ -21,8 +21,8 @@ SendResult send_packet(int fd, std::span<const std::byte> head, std::span<const 
                        std::span<const int> fds = {});
 
 enum class ReceiveResult { received, would_block, closed };
-// One datagram into `to`, without blocking; bytes: its length. Descriptors that came with it are appended to `fds`
-// (CLOEXEC) and closed where there is no room for them. A datagram larger than `to` counts as closed.
+// One datagram into `to`, without blocking; bytes: its length. Descriptors that came with it are appended to
+// `fds` (CLOEXEC) and closed where there is no room for them. A datagram larger than `to` counts as closed.
 ReceiveResult receive_packet(int fd, std::span<std::byte> to, std::size_t& bytes, std::vector<Fd>& fds);
 
 }  // namespace crx::ipc

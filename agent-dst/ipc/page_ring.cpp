@@ -19,7 +19,8 @@ constexpr int kSeals = F_SEAL_SHRINK | F_SEAL_GROW;
 
 Fd make_ring() {
   Fd ring(::memfd_create("crx-pages", MFD_CLOEXEC | MFD_ALLOW_SEALING));
-  if (!ring || ::ftruncate(ring.get(), kRingBytes) != 0 || ::fcntl(ring.get(), F_ADD_SEALS, kSeals | F_SEAL_SEAL) != 0) {
+  if (!ring || ::ftruncate(ring.get(), kRingBytes) != 0 ||
+      ::fcntl(ring.get(), F_ADD_SEALS, kSeals | F_SEAL_SEAL) != 0) {
     throw_errno("starting an engine", "the page ring");
   }
   return ring;

@@ -10,8 +10,8 @@
 
 namespace crx::ipc {
 
-// A memfd of kSlots * kBatchBytes, sealed against shrinking and growing, so that neither side can make the other
-// fault. Throws Error.
+// A memfd of kSlots * kBatchBytes, sealed against shrinking and growing, so that neither side can make the
+// other fault. Throws Error.
 Fd make_ring();
 
 class PageRing {

@@ -1,5 +1,5 @@
-// What the front and the engine of a session say to each other over their socket pair; page bytes stand in the slots
-// of a shared ring beside it.
+// What the front and the engine of a session say to each other over their socket pair; page bytes stand in
+// the slots of a shared ring beside it.
 #pragma once
 
 #include <cstddef>

@@ -1,4 +1,5 @@
-// What the supervisor hears and says: fixed structures over SOCK_SEQPACKET pairs, between copies of one binary.
+// What the supervisor hears and says: fixed structures over SOCK_SEQPACKET pairs, between copies of one
+// binary.
 #pragma once
 
 #include <algorithm>

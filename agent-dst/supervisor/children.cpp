@@ -48,8 +48,8 @@ template <typename Body>
   ::_exit(code);  // without flushing stdio: what is buffered is the parent's
 }
 
-int engine_body(const AgentOptions& options, const EngineMain& main, const SessionRequest& request, Fd notices,
-                Fd link, Fd ring) {
+int engine_body(const AgentOptions& options, const EngineMain& main, const SessionRequest& request,
+                Fd notices, Fd link, Fd ring) {
   front::close_all_but({notices.get(), link.get(), ring.get()});
   EngineOptions engine;
   engine.session = request.session;

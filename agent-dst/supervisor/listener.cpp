@@ -22,7 +22,8 @@ Fd try_listen(const addrinfo& address) {
   const int on = 1;
   if (!fd) return {};
   (void)::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-  if (::bind(fd.get(), address.ai_addr, address.ai_addrlen) != 0 || ::listen(fd.get(), kBacklog) != 0) return {};
+  if (::bind(fd.get(), address.ai_addr, address.ai_addrlen) != 0 || ::listen(fd.get(), kBacklog) != 0)
+    return {};
   return fd;
 }
 
@@ -34,9 +35,11 @@ Fd listen_on(const Endpoint& where) {
   hints.ai_flags = AI_PASSIVE;
   addrinfo* found = nullptr;
   const std::string port = std::to_string(where.port);
-  const int rc = ::getaddrinfo(where.host.empty() ? nullptr : where.host.c_str(), port.c_str(), &hints, &found);
+  const int rc =
+      ::getaddrinfo(where.host.empty() ? nullptr : where.host.c_str(), port.c_str(), &hints, &found);
   if (rc != 0) {
-    throw Error(ErrorCode::refused, kStep, where.text() + ": " + ::gai_strerror(rc)).with_hint("check --listen");
+    throw Error(ErrorCode::refused, kStep, where.text() + ": " + ::gai_strerror(rc))
+        .with_hint("check --listen");
   }
   const std::unique_ptr<addrinfo, void (*)(addrinfo*)> owned(found, ::freeaddrinfo);
   int err = 0;
@@ -52,7 +55,8 @@ Fd listen_on(const Endpoint& where) {
 uint16_t bound_port(int fd) {
   sockaddr_storage address{};
   socklen_t length = sizeof address;
-  if (::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length) != 0) throw_errno(kStep, "getsockname");
+  if (::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length) != 0)
+    throw_errno(kStep, "getsockname");
   return ntohs(address.ss_family == AF_INET6 ? reinterpret_cast<const sockaddr_in6&>(address).sin6_port
                                              : reinterpret_cast<const sockaddr_in&>(address).sin_port);
 }

@@ -8,8 +8,8 @@
 
 namespace crx::supervisor {
 
-// Binds and listens; an empty host means all addresses. The supervisor keeps the descriptor, so that a new front gets the
-// same port, but never accepts from it. Throws Error(refused) that names the endpoint.
+// Binds and listens; an empty host means all addresses. The supervisor keeps the descriptor, so that a new
+// front gets the same port, but never accepts from it. Throws Error(refused) that names the endpoint.
 Fd listen_on(const Endpoint& where);
 uint16_t bound_port(int fd);
 

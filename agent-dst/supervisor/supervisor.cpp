@@ -33,7 +33,9 @@ std::string status_text(int status) {
   return WIFSIGNALED(status) ? fmt::format("killed by signal {}", WTERMSIG(status))
                              : fmt::format("exit status {}", WEXITSTATUS(status));
 }
-int exit_code(int status) { return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status); }
+int exit_code(int status) {
+  return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
 
 class Supervisor {
  public:
@@ -88,7 +90,8 @@ class Supervisor {
 };
 
 Supervisor::Supervisor(const AgentOptions& options, const EngineMain& main) : options_(options), main_(main) {
-  if (::mkdir(options.store.c_str(), 0700) != 0 && errno != EEXIST) throw_errno("opening the store", options.store);
+  if (::mkdir(options.store.c_str(), 0700) != 0 && errno != EEXIST)
+    throw_errno("opening the store", options.store);
   listener_ = listen_on(options.listen);
   sigset_t caught;
   sigemptyset(&caught);
@@ -187,17 +190,24 @@ void Supervisor::on_front() {
 void Supervisor::on_front_notice(const ipc::FrontNotice& notice) {
   using Kind = ipc::FrontNotice::Kind;
   switch (notice.kind) {
-    case Kind::ready: ready(); break;
+    case Kind::ready:
+      ready();
+      break;
     case Kind::failed:
       if (!announced_) throw Error(ErrorCode::refused, "starting crx-agent", notice.text.get());
       log::error("the front cannot start: {}", notice.text.get());
       break;
-    case Kind::want_engine: spawn_engine(notice); break;
-    case Kind::query: answer_query(notice); break;
+    case Kind::want_engine:
+      spawn_engine(notice);
+      break;
+    case Kind::query:
+      answer_query(notice);
+      break;
     case Kind::session_closed:
       if (served_ && !stopping_) begin_stop("the session is over");
       break;
-    default: log::warn("the front said something unknown");
+    default:
+      log::warn("the front said something unknown");
   }
 }
 
@@ -283,8 +293,8 @@ void Supervisor::on_engine(Engine& engine) {
     std::size_t bytes = 0;
     std::vector<Fd> fds;
     if (!engine.child.notices) return;
-    const auto result =
-        ipc::receive_packet(engine.child.notices.get(), std::as_writable_bytes(std::span(&notice, 1)), bytes, fds);
+    const auto result = ipc::receive_packet(engine.child.notices.get(),
+                                            std::as_writable_bytes(std::span(&notice, 1)), bytes, fds);
     if (result == ipc::ReceiveResult::would_block) return;
     if (result == ipc::ReceiveResult::closed || bytes != sizeof notice) {
       engine.child.notices.reset();  // it has ended; SIGCHLD tells how
@@ -316,7 +326,8 @@ void Supervisor::reap() {
 
 void Supervisor::on_exit(pid_t pid, int status) {
   if (pid == front_.pid) {
-    if (!stopping_ || status != 0) log::error("the front ended ({}); it is started again", status_text(status));
+    if (!stopping_ || status != 0)
+      log::error("the front ended ({}); it is started again", status_text(status));
     front_.link.reset();
     front_.pid = -1;
     return;
@@ -342,7 +353,8 @@ void Supervisor::on_exit(pid_t pid, int status) {
 
 void Supervisor::engine_exited(Engine engine, int status) {
   const std::string& session = engine.request.session;
-  log::at(status == 0 ? log::Level::info : log::Level::warn, "session {}: its engine ended, {}", session, status_text(status));
+  log::at(status == 0 ? log::Level::info : log::Level::warn, "session {}: its engine ended, {}", session,
+          status_text(status));
   ipc::SupervisorNotice notice;
   notice.kind = ipc::SupervisorNotice::Kind::engine_exited;
   notice.session.set(session);

@@ -7,7 +7,9 @@
 namespace crx::supervisor {
 namespace {
 
-Verdict to_verdict(const JournalRecord& record) { return {std::string(to_string(record.state)), record.detail}; }
+Verdict to_verdict(const JournalRecord& record) {
+  return {std::string(to_string(record.state)), record.detail};
+}
 
 bool undecided(const JournalRecord& record) {
   return record.state == JournalState::open || record.state == JournalState::prepared;
@@ -41,8 +43,11 @@ void settle_all(const std::string& store) {
     try {
       const Verdict verdict = settle(store, session, "crx-agent was restarted before the tree was resumed");
       if (verdict.state == "RESUMING") {
-        log::warn("session {}: an earlier agent ended while it resumed the tree; look at this host's processes before "
-                  "the source is thawed", session);
+        log::warn(
+            "session {}: an earlier agent ended while it resumed the tree; look at this host's processes "
+            "before "
+            "the source is thawed",
+            session);
       }
     } catch (const Error& error) {
       log::warn("session {}: {}", session, error.what());

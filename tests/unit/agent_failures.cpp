@@ -17,7 +17,8 @@ constexpr int64_t kLimitMs = 20'000;
 
 // The agent's child with this name; 0 when there is none.
 pid_t child(const TestAgent& agent, const std::string& name) {
-  const std::string tasks = "/proc/" + std::to_string(agent.pid()) + "/task/" + std::to_string(agent.pid()) + "/children";
+  const std::string tasks =
+      "/proc/" + std::to_string(agent.pid()) + "/task/" + std::to_string(agent.pid()) + "/children";
   std::ifstream list(tasks);
   pid_t pid = 0;
   while (list >> pid) {
@@ -62,7 +63,9 @@ std::string loss(wire::SourceLink& link) {
   return "none";
 }
 
-bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+bool has(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
 
 std::string state(const wire::ConnectOptions& options) {
   return wire::query_session(options, Deadline::in_ms(kLimitMs)).state();

@@ -15,7 +15,9 @@ using wire::SessionMessage;
 
 namespace {
 
-std::string keys(const TestAgent& agent) { return agent.dir() + "/client"; }
+std::string keys(const TestAgent& agent) {
+  return agent.dir() + "/client";
+}
 
 SessionMessage hello(const std::string& session, unsigned streams = 1) {
   SessionMessage message;

@@ -83,8 +83,9 @@ class TestEngine {
     if (what == "hang") ::pause();
     killed_by_go_ = what == "killed by go";
     if (what == "fail") {
-      link_.send(wire::failure_message(
-          Error(ErrorCode::refused, "mapping a file", "/lib/x.so has another build id").with_hint("install the same")));
+      link_.send(
+          wire::failure_message(Error(ErrorCode::refused, "mapping a file", "/lib/x.so has another build id")
+                                    .with_hint("install the same")));
       code_ = 1;
       return true;
     }
@@ -97,7 +98,8 @@ class TestEngine {
   void on_pages(const wire::PagesArrived& pages) {
     const std::byte* at = pages.bytes.data();
     for (const PageRange& range : pages.ranges) {
-      for (uint64_t addr = range.start; addr < range.end; addr += kPageSize, at += kPageSize) sum_ += page_sum(addr, at);
+      for (uint64_t addr = range.start; addr < range.end; addr += kPageSize, at += kPageSize)
+        sum_ += page_sum(addr, at);
     }
     pages_ += total_pages(pages.ranges) + total_pages(pages.zero_ranges);
     for (const PageRange& range : pages.zero_ranges) sum_ += range.start / kPageSize * range.pages();
@@ -167,7 +169,9 @@ TestAgent::TestAgent(AgentOptions options) {
   }
 }
 
-TestAgent::~TestAgent() { stop(); }
+TestAgent::~TestAgent() {
+  stop();
+}
 
 void TestAgent::stop() {
   if (pid_ < 0) return;

@@ -14,11 +14,11 @@
 namespace crx::test {
 
 // Answers: Hello -> Welcome; Preflight with a task named
-//   "fail" -> a Failure;  "crash" -> the engine aborts;  "hang" -> it waits without reading until it is killed;
-//   "killed by go" -> PreflightResult, and Go kills it;
-//   else -> PreflightResult;
-// pages are added up; a round's end -> RoundDone with the number of pages and a sum over their bytes in apply_us;
-// Images -> the same back; Prepare -> journals, Prepared; Go -> journals, forks a root that exits with 7, Resumed.
+//   "fail" -> a Failure;  "crash" -> the engine aborts;  "hang" -> it waits without reading until it is
+//   killed; "killed by go" -> PreflightResult, and Go kills it; else -> PreflightResult;
+// pages are added up; a round's end -> RoundDone with the number of pages and a sum over their bytes in
+// apply_us; Images -> the same back; Prepare -> journals, Prepared; Go -> journals, forks a root that exits
+// with 7, Resumed.
 int test_engine(std::unique_ptr<wire::DestinationLink> link, const EngineOptions& options);
 // What a batch adds to the sum of its round.
 uint64_t page_sum(uint64_t addr, const std::byte* page);

@@ -18,7 +18,9 @@ std::string refusal(const wire::ConnectOptions& options) {
   return "connected";
 }
 
-bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+bool has(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
 
 AgentOptions with_keys(const std::string& dir) {
   AgentOptions options;
@@ -118,7 +120,8 @@ TEST_CASE("key files that are missing, or of another certificate") {
   std::filesystem::copy_file(dir.path() + "/key.pem", dir.path() + "/old.pem");
   agent.ca().issue(dir.path(), "a", "DNS:a");
   std::filesystem::rename(dir.path() + "/old.pem", dir.path() + "/key.pem");
-  CHECK(has(refusal(agent.to(dir.path())), dir.path() + "/key.pem is not the key of " + dir.path() + "/cert.pem"));
+  CHECK(has(refusal(agent.to(dir.path())),
+            dir.path() + "/key.pem is not the key of " + dir.path() + "/cert.pem"));
 }
 
 TEST_CASE("nobody listens, or something else does") {

@@ -43,7 +43,8 @@ class TestCa {
     X509_sign(cert_.get(), key_.get(), EVP_sha256());
   }
 
-  // Writes DIR/{ca,cert,key}.pem. alt: as OpenSSL writes subjectAltName ("DNS:a,IP:127.0.0.1"). Times: seconds from now.
+  // Writes DIR/{ca,cert,key}.pem. alt: as OpenSSL writes subjectAltName ("DNS:a,IP:127.0.0.1"). Times:
+  // seconds from now.
   void issue(const std::string& dir, const std::string& name, const std::string& alt, long from_s = -60,
              long to_s = 3600) const {
     std::filesystem::create_directories(dir);

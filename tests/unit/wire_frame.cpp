@@ -14,7 +14,8 @@ using namespace crx::wire;
 namespace {
 
 FrameHeader parse(const std::string& text) {
-  return parse_frame_header(std::as_bytes(std::span<const char, kFrameHeaderBytes>(text.data(), kFrameHeaderBytes)));
+  return parse_frame_header(
+      std::as_bytes(std::span<const char, kFrameHeaderBytes>(text.data(), kFrameHeaderBytes)));
 }
 
 }  // namespace

@@ -14,7 +14,9 @@ namespace {
 
 constexpr uint64_t P = kPageSize;
 
-std::span<const std::byte> bytes(const std::string& text) { return std::as_bytes(std::span(text.data(), text.size())); }
+std::span<const std::byte> bytes(const std::string& text) {
+  return std::as_bytes(std::span(text.data(), text.size()));
+}
 
 PageBatch example() {
   PageBatch batch;
@@ -60,15 +62,15 @@ TEST_CASE("a head that does not hold together is refused") {
     bad[at] = value;
     return bad;
   };
-  CHECK(refused(with(0, 9), payload));                          // kind of space
-  CHECK(refused(with(1, 7), payload));                          // encoding
-  CHECK(refused(with(2, 3), payload));                          // number of ranges
-  CHECK(refused(with(25, 1), payload));                         // reserved
-  CHECK(refused(with(kBatchHeaderBytes, 1), payload));          // unaligned start
-  CHECK(refused(with(kBatchHeaderBytes + 7, 0x7f), payload));   // beyond user addresses
-  CHECK(refused(with(kBatchHeaderBytes + 8, 0), payload));      // an empty range
-  CHECK(refused(with(kBatchHeaderBytes + 9, 1), payload));      // too many pages
-  CHECK(refused(with(kBatchHeaderBytes + 12, 2), payload));     // kind of range
+  CHECK(refused(with(0, 9), payload));                              // kind of space
+  CHECK(refused(with(1, 7), payload));                              // encoding
+  CHECK(refused(with(2, 3), payload));                              // number of ranges
+  CHECK(refused(with(25, 1), payload));                             // reserved
+  CHECK(refused(with(kBatchHeaderBytes, 1), payload));              // unaligned start
+  CHECK(refused(with(kBatchHeaderBytes + 7, 0x7f), payload));       // beyond user addresses
+  CHECK(refused(with(kBatchHeaderBytes + 8, 0), payload));          // an empty range
+  CHECK(refused(with(kBatchHeaderBytes + 9, 1), payload));          // too many pages
+  CHECK(refused(with(kBatchHeaderBytes + 12, 2), payload));         // kind of range
   CHECK(refused(with(kBatchHeaderBytes + 16 + 1, 0x20), payload));  // overlaps the one before
   PageBatch many;
   many.ranges = {{0, 200 * P}, {300 * P, 400 * P}};
@@ -99,7 +101,8 @@ TEST_CASE("zero pages are taken out and the others moved together") {
   batch.ranges = {{0x10000, 0x14000}, {0x20000, 0x22000}};
   take_out_zero_pages(memory, batch);
   CHECK(batch.ranges == std::vector<PageRange>{{0x11000, 0x12000}, {0x13000, 0x14000}, {0x20000, 0x21000}});
-  CHECK(batch.zero_ranges == std::vector<PageRange>{{0x10000, 0x11000}, {0x12000, 0x13000}, {0x21000, 0x22000}});
+  CHECK(batch.zero_ranges ==
+        std::vector<PageRange>{{0x10000, 0x11000}, {0x12000, 0x13000}, {0x21000, 0x22000}});
   CHECK(memory[4095] == std::byte{1});
   CHECK(memory[P + 4095] == std::byte{3});
   CHECK(memory[2 * P + 4095] == std::byte{4});
@@ -108,7 +111,8 @@ TEST_CASE("zero pages are taken out and the others moved together") {
 TEST_CASE("a page is zero only if every byte is") {
   std::vector<std::byte> page(P);
   CHECK(is_zero_page(page.data()));
-  for (const std::size_t at : {std::size_t{0}, std::size_t{7}, std::size_t{8}, std::size_t{2048}, std::size_t{P - 1}}) {
+  for (const std::size_t at :
+       {std::size_t{0}, std::size_t{7}, std::size_t{8}, std::size_t{2048}, std::size_t{P - 1}}) {
     page[at] = std::byte{1};
     CHECK_FALSE(is_zero_page(page.data()));
     page[at] = std::byte{0};
