@@ -238,11 +238,13 @@ UNUSED static void snapshot_fds(char* to, size_t room) {
   for (int fd = 0; fd < (int)limit.rlim_cur; fd++) {
     int flags = fcntl(fd, F_GETFD);
     if (flags < 0) continue;
+    unsigned status = (unsigned)fcntl(fd, F_GETFL);
+    if ((status & O_TMPFILE) == O_TMPFILE) status &= ~(unsigned)O_TMPFILE;  // how it was made, not what it is
     struct stat about;
     memset(&about, 0, sizeof about);
     fstat(fd, &about);
-    int wrote = snprintf(to + used, room - used, "fd %d cloexec %d status %o type %o\n", fd, flags,
-                         (unsigned)fcntl(fd, F_GETFL), about.st_mode);
+    int wrote = snprintf(to + used, room - used, "fd %d cloexec %d status %o type %o\n", fd, flags, status,
+                         about.st_mode);
     if (wrote < 0 || used + (size_t)wrote >= room) return;
     used += (size_t)wrote;
   }
