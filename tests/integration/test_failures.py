@@ -3,7 +3,7 @@ import os
 import subprocess
 
 import crxtest
-from crxtest import read_text, state_of
+from crxtest import state_of, until
 from failing import FailureTest
 
 
@@ -189,6 +189,7 @@ class Failures(FailureTest):
         for _ in range(3):
             result = self.source.migrate(process, self.target, "--hook", 'test "$CRX_STAGE" != prepared')
             self.check_unharmed(process, before, result, (1,), "hook")
+            until(lambda: not self.target.find(process.pid), "the destination forgets it")
         _, result = self.move(process, self.target)
         self.wait_progress(f"after the move: {result}")
         self.check_finish(f"{result}")

@@ -95,7 +95,9 @@ class Tool(crxtest.RingTest):
 
         def descriptors():
             return [len(os.listdir(host.proc(host.agent.pid, "fd"))) for host in self.ring.hosts]
-        before, open_before = residents(), descriptors()
+        before = [["crx-agent", "crx-front", "python3"]] * 2  # the latter is init
+        until(lambda: residents() == before, lambda: f"only {before} to begin with: {residents()}", 10)
+        open_before = descriptors()
         for turn in range(3):
             process = self.start(f"left{turn}")
             moved, _ = self.move(process, self.ring[1])
