@@ -16,7 +16,6 @@
 #include "common/base/error.hpp"
 #include "common/base/fd.hpp"
 #include "common/base/log.hpp"
-#include "common/kernel/time_namespace.hpp"
 #include "common/proc/maps.hpp"
 #include "common/proc/stat.hpp"
 
@@ -57,6 +56,12 @@ class LentMemory {
     if (lent_) copy(false, before_);
   }
   bool lent() const noexcept { return lent_; }
+  // What the task has left there.
+  timespec now_there() const {
+    timespec value{};
+    static_cast<void>(copy(true, value));
+    return value;
+  }
 
  private:
   template <typename T>
@@ -84,6 +89,15 @@ struct Sleeper {
 int64_t left_ns(const img::crx_restart& restart, int64_t task_now_ns) {
   const int64_t left = std::min(restart.remaining_ns(), restart.deadline_ns() - task_now_ns);
   return std::max<int64_t>(left, 0);
+}
+
+// CLOCK_MONOTONIC as the task sees it: asked in the task, whose time namespace is not ours.
+int64_t clock_of(TracedThread& thread, pid_t pid, uint64_t instruction) {
+  const uint64_t room = (thread.regs().rsp - kBelowStack) & ~uint64_t{15};
+  const LentMemory memory(pid, room, timespec{});
+  if (!memory.lent() || call_through_vdso(thread, instruction, SYS_clock_gettime, {CLOCK_MONOTONIC, room}) != 0) return 0;
+  const timespec now = memory.now_there();
+  return int64_t{now.tv_sec} * kNsPerSecond + now.tv_nsec;
 }
 
 bool is_asleep(pid_t pid, pid_t tid) {
@@ -147,14 +161,19 @@ std::vector<SleepOutcome> begin_sleeps(Vessel& vessel, const img::crx_task_entry
   std::vector<SleepOutcome> outcomes(static_cast<std::size_t>(extra.threads_size()));
   std::vector<Sleeper> sleepers;
   uint64_t instruction = 0;
+  int64_t began_ns = 0, task_now_ns = 0;
   for (std::size_t i = 0; i < outcomes.size(); ++i) {
     const img::crx_thread_entry& thread = extra.threads(static_cast<int>(i));
     if (!thread.has_restart() || static_cast<int64_t>(thread.restart().ax()) != kRestartBlock) continue;
     if (!thread.restart().has_deadline_ns()) continue;
-    if (instruction == 0) instruction = syscall_instruction(vessel.pid());
     user_regs_struct regs = vessel.traced(i).regs();
+    if (instruction == 0) {
+      instruction = syscall_instruction(vessel.pid());
+      began_ns = monotonic_ns();
+      task_now_ns = clock_of(vessel.traced(i), vessel.pid(), instruction);
+    }
     Sleeper sleeper{i, {}};
-    const int64_t left = left_ns(thread.restart(), task_clocks(vessel.pid()).monotonic_ns);
+    const int64_t left = left_ns(thread.restart(), task_now_ns + monotonic_ns() - began_ns);
     if (!prepare_call(vessel, thread.restart(), instruction, left, regs, sleeper)) {
       log::warn("thread {}: the rest of its sleep is not known", thread.tid());
       continue;
