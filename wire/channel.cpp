@@ -14,109 +14,28 @@
 #include <vector>
 
 #include "common/base/error.hpp"
+#include "wire/tls_transport.hpp"
 
 namespace crx::wire {
 namespace {
 
-constexpr std::size_t kGather = 256 << 10;      // of sealed bytes before they go to the kernel
-constexpr std::size_t kReadAhead = 128 << 10;   // taken from the kernel at once
 constexpr std::size_t kFirstRecord = 16 << 10;  // head and start of the body are joined up to this
 constexpr std::size_t kGrow = 1 << 20;
 
 }  // namespace
-
-// What our BIO stands on.
-struct Channel::Transport {
-  int fd = -1;
-  int error = 0;  // errno of the last failed send or recv
-  bool eof = false;
-  std::vector<char> out;  // sealed, not yet sent
-  std::size_t sent = 0;
-  std::vector<char> in;  // received, not yet opened: [in_at, in_end)
-  std::size_t in_at = 0, in_end = 0;
-
-  std::size_t pending() const { return out.size() - sent; }
-
-  static Transport& of(BIO* bio) { return *static_cast<Transport*>(BIO_get_data(bio)); }
-
-  static int write(BIO* bio, const char* bytes, int count) {
-    Transport& self = of(bio);
-    BIO_clear_retry_flags(bio);
-    if (self.pending() >= kGather) {
-      BIO_set_retry_write(bio);
-      return -1;
-    }
-    self.out.insert(self.out.end(), bytes, bytes + count);
-    return count;
-  }
-
-  static int read(BIO* bio, char* bytes, int count) {
-    Transport& self = of(bio);
-    BIO_clear_retry_flags(bio);
-    if (self.in_at == self.in_end && !self.refill(bio)) return self.eof ? 0 : -1;
-    const std::size_t n = std::min(static_cast<std::size_t>(count), self.in_end - self.in_at);
-    std::memcpy(bytes, self.in.data() + self.in_at, n);
-    self.in_at += n;
-    return static_cast<int>(n);
-  }
-
-  // OpenSSL's own read-ahead moves everything it holds once per record; this copies each byte once.
-  bool refill(BIO* bio) {
-    if (in.empty()) in.resize(kReadAhead);
-    for (;;) {
-      const ssize_t n = ::recv(fd, in.data(), in.size(), MSG_DONTWAIT);
-      if (n > 0) {
-        in_at = 0;
-        in_end = static_cast<std::size_t>(n);
-        return true;
-      }
-      if (n == 0) {
-        eof = true;
-        return false;
-      }
-      if (errno == EINTR) continue;
-      if (errno == EAGAIN || errno == EWOULDBLOCK)
-        BIO_set_retry_read(bio);
-      else
-        error = errno;
-      return false;
-    }
-  }
-
-  static long ctrl(BIO* bio, int command, long /*number*/, void* /*pointer*/) {
-    if (command == BIO_CTRL_FLUSH) return 1;
-    return command == BIO_CTRL_EOF && of(bio).eof ? 1 : 0;
-  }
-
-  // OpenSSL wants one method object per process; it is never changed after it was made.
-  static BIO_METHOD* method() {
-    static BIO_METHOD* const made = [] {
-      BIO_METHOD* m = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "crx socket");
-      BIO_meth_set_write(m, &Transport::write);
-      BIO_meth_set_read(m, &Transport::read);
-      BIO_meth_set_ctrl(m, &Transport::ctrl);
-      BIO_meth_set_create(m, [](BIO* bio) {
-        BIO_set_init(bio, 1);
-        return 1;
-      });
-      return m;
-    }();
-    return made;
-  }
-};
 
 Channel::Channel(asio::ip::tcp::socket socket, std::shared_ptr<const TlsContext> tls, std::string peer,
                  const std::string& server_name)
     : socket_(std::move(socket)),
       tls_(std::move(tls)),
       peer_(std::move(peer)),
-      transport_(std::make_unique<Transport>()),
+      transport_(std::make_unique<TlsTransport>()),
       ssl_(tls_->new_connection(server_name)),
       read_timer_(socket_.get_executor()),
       write_timer_(socket_.get_executor()) {
   tune_socket(socket_);
   transport_->fd = socket_.native_handle();
-  BIO* bio = BIO_new(Transport::method());
+  BIO* bio = BIO_new(TlsTransport::method());
   BIO_set_data(bio, transport_.get());
   SSL_set_bio(ssl_, bio, bio);
 }
@@ -215,7 +134,7 @@ asio::awaitable<bool> Channel::read_unless_closed(std::span<std::byte> to) {
 }
 
 bool Channel::flush() {
-  Transport& t = *transport_;
+  TlsTransport& t = *transport_;
   while (t.pending() > 0) {
     const ssize_t n = ::send(t.fd, t.out.data() + t.sent, t.pending(), MSG_DONTWAIT | MSG_NOSIGNAL);
     if (n < 0 && errno == EINTR) continue;
@@ -284,7 +203,7 @@ asio::awaitable<void> Channel::write(std::span<const std::byte> head, std::span<
 bool Channel::try_write(std::string_view bytes) noexcept {
   const std::lock_guard lock(mutex_);
   if (!established_ || writing_ || transport_->fd < 0 || transport_->pending() > 0) return false;
-  if (bytes.size() > kGather / 2) return false;
+  if (bytes.size() > TlsTransport::kGather / 2) return false;
   ERR_clear_error();
   std::size_t done = 0;
   while (done < bytes.size()) {

@@ -28,6 +28,8 @@
 
 namespace crx::wire {
 
+struct TlsTransport;
+
 // Errors are Error(peer) that name the peer. One coroutine may read while another writes; all on the socket's
 // executor, which must be a strand or a single-threaded context. try_write() alone may be called from any
 // thread. The coroutines keep the channel alive only through their caller: hold a shared_ptr while one is
@@ -76,8 +78,6 @@ class Channel : public std::enable_shared_from_this<Channel> {
 
  private:
   enum class Need { nothing, readable, writable };
-  struct Transport;
-  friend struct Transport;
 
   Need handshake_step();
   Need read_step(std::span<std::byte> to, std::size_t& done, bool& closed);
@@ -92,7 +92,7 @@ class Channel : public std::enable_shared_from_this<Channel> {
   std::shared_ptr<const TlsContext> tls_;
   std::string peer_;
   std::mutex mutex_;  // over ssl_ and transport_: try_write comes from other threads
-  std::unique_ptr<Transport> transport_;
+  std::unique_ptr<TlsTransport> transport_;
   ssl_st* ssl_ = nullptr;
   bool established_ = false;
   bool writing_ = false;

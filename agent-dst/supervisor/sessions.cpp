@@ -1,0 +1,199 @@
+// What the supervisor does about sessions: engines and restored roots, from their start to their end.
+#include <fmt/format.h>
+#include <sys/wait.h>
+
+#include "agent-dst/ipc/packet.hpp"
+#include "agent-dst/supervisor/status_text.hpp"
+#include "agent-dst/supervisor/supervisor.hpp"
+#include "agent-dst/supervisor/verdicts.hpp"
+#include "common/base/error.hpp"
+#include "common/base/journal.hpp"
+#include "common/base/log.hpp"
+
+namespace crx::supervisor {
+namespace {
+
+constexpr int64_t kOnceCloseMs = 5'000;  // --once: the front's last words to the source
+constexpr std::size_t kRecentExits = 64;
+
+int exit_code(int status) {
+  return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+}  // namespace
+
+void Supervisor::on_front_notice(const ipc::FrontNotice& notice) {
+  using Kind = ipc::FrontNotice::Kind;
+  switch (notice.kind) {
+    case Kind::ready:
+      ready();
+      break;
+    case Kind::failed:
+      if (!announced_) throw Error(ErrorCode::refused, "starting crx-agent", notice.text.get());
+      log::error("the front cannot start: {}", notice.text.get());
+      break;
+    case Kind::want_engine:
+      spawn_engine(notice);
+      break;
+    case Kind::query:
+      answer_query(notice);
+      break;
+    case Kind::session_closed:
+      if (served_ && !stopping_) begin_stop("the session is over");
+      break;
+    default:
+      log::warn("the front said something unknown");
+  }
+}
+
+void Supervisor::refuse(const ipc::FrontNotice& to, const std::string& text, const std::string& hint) {
+  ipc::SupervisorNotice notice;
+  notice.kind = ipc::SupervisorNotice::Kind::refused;
+  notice.tag = to.tag;
+  notice.session = to.session;
+  notice.text.set(text);
+  notice.hint.set(hint);
+  log::warn("session {} is refused: {}", to.session.get(), text);
+  to_front(notice);
+}
+
+void Supervisor::spawn_engine(const ipc::FrontNotice& notice) {
+  SessionRequest request{notice.session.get(), notice.peer.get(), notice.wait != 0};
+  if (!is_session_id(request.session)) return refuse(notice, "the session id is not valid", {});
+  if (stopping_) return refuse(notice, "this agent is being stopped", {});
+  if (options_.once && served_) return refuse(notice, "this agent serves one session only", {});
+  if (engines_.size() >= options_.max_sessions) {
+    return refuse(notice, fmt::format("{} sessions are open already", engines_.size()),
+                  "try again later, or start the agent with a higher --max-sessions");
+  }
+  try {
+    if (!read_journal(options_.store, request.session).empty()) {
+      return refuse(notice, "this session has been here before", "start a new migration");
+    }
+    Engine engine{std::move(request), {}, 0};
+    engine.child = fork_engine(options_, main_, engine.request, mask_);
+    ipc::SupervisorNotice granted;
+    granted.kind = ipc::SupervisorNotice::Kind::engine;
+    granted.tag = notice.tag;
+    granted.session = notice.session;
+    const int fds[] = {engine.child.front_link.get(), engine.child.ring.get()};
+    to_front(granted, fds);
+    engine.child.front_link.reset();
+    engine.child.ring.reset();
+    const pid_t pid = engine.child.pid;
+    log::debug("engine of session {} started (pid {})", engine.request.session, pid);
+    engines_.emplace(pid, std::move(engine));
+  } catch (const Error& error) {
+    refuse(notice, error.what(), error.hint());
+  }
+}
+
+void Supervisor::answer_query(const ipc::FrontNotice& notice) {
+  const std::string session = notice.session.get();
+  ipc::SupervisorNotice answer;
+  answer.kind = ipc::SupervisorNotice::Kind::state;
+  answer.tag = notice.tag;
+  answer.session = notice.session;
+  bool live = false;
+  for (const auto& [pid, engine] : engines_) live = live || engine.request.session == session;
+  try {
+    const Verdict verdict = live ? read_verdict(options_.store, session)
+                                 : settle(options_.store, session, "no engine holds this session any more");
+    answer.state.set(live && verdict.state == "unknown" ? "open" : verdict.state);
+    answer.text.set(verdict.detail);
+  } catch (const Error& error) {
+    answer.kind = ipc::SupervisorNotice::Kind::refused;
+    answer.text.set(error.what());
+  }
+  to_front(answer);
+}
+
+void Supervisor::on_engine(Engine& engine) {
+  ipc::EngineNotice notice;
+  for (;;) {
+    std::size_t bytes = 0;
+    std::vector<Fd> fds;
+    if (!engine.child.notices) return;
+    const auto result = ipc::receive_packet(engine.child.notices.get(),
+                                            std::as_writable_bytes(std::span(&notice, 1)), bytes, fds);
+    if (result == ipc::ReceiveResult::would_block) return;
+    if (result == ipc::ReceiveResult::closed || bytes != sizeof notice) {
+      engine.child.notices.reset();  // it has ended; SIGCHLD tells how
+      return;
+    }
+    if (notice.kind != ipc::EngineNotice::Kind::root_resumed || notice.pid <= 0) continue;
+    engine.root = notice.pid;
+    const Root root{engine.request.session, engine.request.wait};
+    log::info("session {}: the tree runs here, root pid {}", root.session, notice.pid);
+    for (auto seen = recent_exits_.begin(); seen != recent_exits_.end(); ++seen) {
+      if (seen->first != notice.pid) continue;
+      root_exited(root, seen->first, seen->second);
+      recent_exits_.erase(seen);
+      return;
+    }
+    roots_[notice.pid] = root;
+  }
+}
+
+void Supervisor::on_exit(pid_t pid, int status) {
+  if (pid == front_.pid) {
+    if (!stopping_ || status != 0)
+      log::error("the front ended ({}); it is started again", status_text(status));
+    front_.link.reset();
+    front_.pid = -1;
+    return;
+  }
+  if (const auto engine = engines_.find(pid); engine != engines_.end()) {
+    on_engine(engine->second);
+    Engine ended = std::move(engine->second);
+    engines_.erase(engine);
+    engine_exited(std::move(ended), status);
+    return;
+  }
+  if (const auto root = roots_.find(pid); root != roots_.end()) {
+    const Root known = root->second;
+    roots_.erase(root);
+    root_exited(known, pid, status);
+    return;
+  }
+  // A vessel of a session that ended, or a root whose announcement is still on its way.
+  log::debug("child {} ended: {}", pid, status_text(status));
+  recent_exits_.emplace_back(pid, status);
+  if (recent_exits_.size() > kRecentExits) recent_exits_.pop_front();
+}
+
+void Supervisor::engine_exited(Engine engine, int status) {
+  const std::string& session = engine.request.session;
+  log::at(status == 0 ? log::Level::info : log::Level::warn, "session {}: its engine ended, {}", session,
+          status_text(status));
+  ipc::SupervisorNotice notice;
+  notice.kind = ipc::SupervisorNotice::Kind::engine_exited;
+  notice.session.set(session);
+  notice.status = status;
+  notice.root = engine.root;
+  try {
+    const Verdict verdict = settle(options_.store, session, "the engine ended, " + status_text(status));
+    notice.state.set(verdict.state);
+    notice.text.set(verdict.detail);
+  } catch (const Error& error) {
+    log::error("session {}: {}", session, error.what());
+  }
+  to_front(notice);
+  if (!options_.once) return;
+  served_ = true;
+  outcome_ = exit_code(status);
+  const bool waits = engine.request.wait && status == 0 && engine.root != 0;
+  if (!waits) once_close_ = Deadline::in_ms(kOnceCloseMs);
+}
+
+void Supervisor::root_exited(const Root& root, pid_t pid, int status) {
+  log::info("session {}: its root task (pid {}) ended: {}", root.session, pid, status_text(status));
+  ipc::SupervisorNotice notice;
+  notice.kind = ipc::SupervisorNotice::Kind::root_exited;
+  notice.session.set(root.session);
+  notice.status = status;
+  to_front(notice);
+  if (served_) once_close_ = Deadline::in_ms(kOnceCloseMs);
+}
+
+}  // namespace crx::supervisor

@@ -1,0 +1,76 @@
+// The supervisor of crx-agent: one thread, one poll loop; parent of the front, the engines and the restored
+// roots.
+#pragma once
+
+#include <signal.h>
+#include <sys/types.h>
+
+#include <deque>
+#include <map>
+#include <span>
+#include <string>
+#include <utility>
+
+#include "agent-dst/agent.hpp"
+#include "agent-dst/ipc/supervisor_packets.hpp"
+#include "agent-dst/supervisor/children.hpp"
+#include "common/base/clock.hpp"
+#include "common/base/fd.hpp"
+
+namespace crx::supervisor {
+
+// Blocks SIGTERM, SIGINT and SIGCHLD for good: made once, by run_agent. Throws Error when the agent cannot
+// start.
+class Supervisor {
+ public:
+  Supervisor(const AgentOptions& options, const EngineMain& main);
+  int run();
+
+ private:
+  struct Engine {
+    SessionRequest request;
+    EngineChild child;
+    pid_t root = 0;
+  };
+  struct Root {
+    std::string session;
+    bool wait = false;
+  };
+
+  void start_front();
+  void poll_once();
+  void on_signal();
+  void on_front();
+  void on_front_notice(const ipc::FrontNotice& notice);
+  void spawn_engine(const ipc::FrontNotice& notice);
+  void answer_query(const ipc::FrontNotice& notice);
+  void refuse(const ipc::FrontNotice& to, const std::string& text, const std::string& hint);
+  void on_engine(Engine& engine);
+  void reap();
+  void on_exit(pid_t pid, int status);
+  void engine_exited(Engine engine, int status);
+  void root_exited(const Root& root, pid_t pid, int status);
+  void to_front(const ipc::SupervisorNotice& notice, std::span<const int> fds = {});
+  void begin_stop(const char* why);
+  void ready();
+
+  const AgentOptions& options_;
+  const EngineMain& main_;
+  sigset_t mask_{};
+  Fd signals_;
+  Fd listener_;
+  FrontChild front_;
+  bool front_ready_ = false;
+  bool announced_ = false;
+  Deadline front_start_ = Deadline::in_ms(0);  // not before
+  std::map<pid_t, Engine> engines_;
+  std::map<pid_t, Root> roots_;
+  std::deque<std::pair<pid_t, int>> recent_exits_;  // of children nobody has claimed yet
+  bool stopping_ = false;
+  Deadline stop_by_ = Deadline::never();
+  bool served_ = false;  // --once: the session's engine has ended
+  Deadline once_close_ = Deadline::never();
+  int outcome_ = 0;
+};
+
+}  // namespace crx::supervisor
