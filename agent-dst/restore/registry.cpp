@@ -7,6 +7,7 @@ std::vector<RestorerPtr> make_restorers() {
   std::vector<RestorerPtr> all;
   all.push_back(make_descriptors_restorer());
   all.push_back(make_fs_restorer());
+  all.push_back(make_file_locks_restorer());
   all.push_back(make_sigactions_restorer());
   all.push_back(make_thread_state_restorer());
   all.push_back(make_signals_restorer());

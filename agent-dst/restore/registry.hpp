@@ -23,5 +23,6 @@ RestorerPtr make_seccomp_restorer();
 RestorerPtr make_rlimits_restorer();
 RestorerPtr make_descriptors_restorer();
 RestorerPtr make_fs_restorer();
+RestorerPtr make_file_locks_restorer();
 
 }  // namespace crx

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "agent-src/collect/fd_kind.hpp"
+#include "agent-src/collect/file_locks.hpp"
 #include "agent-src/collect/registry.hpp"
 #include "common/base/error.hpp"
 #include "common/image/magic.hpp"
@@ -16,6 +17,28 @@ FdKind& kind_of(const std::vector<FdKindPtr>& kinds, const OpenFile& file) {
   throw Error(ErrorCode::bug, "collecting descriptors", file.label() + " is of no kind");
 }
 
+constexpr char kLockReason[] = "it holds a file lock";
+constexpr char kLockRemedy[] = "use --file-locks to move it along";
+
+std::vector<img::file_lock_entry> locks_of(const std::vector<OpenFile>& files, const CollectOptions& options) {
+  std::vector<img::file_lock_entry> locks = collect_locks(files);
+  if (locks.empty() || options.file_locks) return locks;
+  for (const OpenFile& file : files) {
+    if (!file.info.locks.empty()) refuse(file, kLockReason, kLockRemedy);
+  }
+  return locks;
+}
+
+void inspect_locks(const OpenFile& file, InspectContext& context) {
+  for (const proc::Lock& lock : file.info.locks) {
+    const std::string problem = lock_problem(lock);
+    if (!problem.empty()) context.refusals.push_back(refusal_of(file, problem, "let the program release it"));
+  }
+  if (!file.info.locks.empty() && !context.options.file_locks) {
+    context.refusals.push_back(refusal_of(file, kLockReason, kLockRemedy));
+  }
+}
+
 class Descriptors final : public Collector {
  public:
   const char* name() const override { return "descriptors"; }
@@ -23,7 +46,10 @@ class Descriptors final : public Collector {
   void inspect(InspectContext& context) override {
     const std::vector<FdKindPtr> kinds = make_fd_kinds();
     const std::vector<OpenFile> files = list_open_files(context.pid);
-    for (const OpenFile& file : files) kind_of(kinds, file).inspect(file, files, context);
+    for (const OpenFile& file : files) {
+      kind_of(kinds, file).inspect(file, files, context);
+      inspect_locks(file, context);
+    }
   }
 
   void collect(CollectContext& context, const BatchPlan&) override {
@@ -47,6 +73,9 @@ class Descriptors final : public Collector {
       context.files.add(std::move(entry));
     }
     for (const FdKindPtr& kind : kinds) kind->finish(fd_context);
+    for (const img::file_lock_entry& lock : locks_of(files, context.options)) {
+      context.images.append(image_file::kFileLocks, lock);
+    }
     const std::string image = image_file::fdinfo(context.core().ids().files_id());
     context.images.create(image);
     std::sort(numbers.begin(), numbers.end(), [](const auto& a, const auto& b) { return a.first < b.first; });

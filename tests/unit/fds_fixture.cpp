@@ -105,6 +105,7 @@ Restored::Restored(pid_t pid, const ImageStore& images) : opener_(make_file_open
   context_->extra = images.read_one<img::crx_task_entry>(image_file::crx_task(static_cast<uint32_t>(pid)));
   restorers_.push_back(make_descriptors_restorer());
   restorers_.push_back(make_fs_restorer());
+  restorers_.push_back(make_file_locks_restorer());
   for (const auto& restorer : restorers_) restorer->prepare(*context_);
   vessel_->arena().reset();
   RemoteBatch leader = vessel_->batch(64);

@@ -1,0 +1,121 @@
+// File locks: taken at once where the original does not hold them here, else in step 4 of the cutover.
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/syscall.h>
+
+#include <vector>
+
+#include "agent-dst/restore/registry.hpp"
+#include "common/base/error.hpp"
+#include "common/base/log.hpp"
+#include "common/image/magic.hpp"
+#include "common/image/regular.pb.h"
+#include "common/kernel/file_lock.hpp"
+#include "common/kernel/pidfd.hpp"
+
+namespace crx {
+namespace {
+
+constexpr char kStep[] = "taking file locks";
+
+class FileLocks final : public Restorer {
+ public:
+  const char* name() const override { return "file locks"; }
+
+  // After the descriptors.
+  void prepare(RestoreContext& context) override {
+    for (const auto& entry : context.images.read_all<img::file_lock_entry>(image_file::kFileLocks)) {
+      if (entry.pid() != context.pid) continue;
+      Held held{entry, try_get_fd(context.vessel.pidfd(), entry.fd()), false};
+      if (!held.own) {
+        throw Error(ErrorCode::corrupt_image, kStep, fmt::format("fd {} has a lock but is not open", entry.fd()));
+      }
+      if (entry.flag() == lock_kind::kLease) own_signals(held, context.pid);
+      held.taken = take(held, context, false);
+      locks_.push_back(std::move(held));
+    }
+  }
+
+  // The original has let go.
+  void commit(RestoreContext& context) override {
+    for (Held& held : locks_) {
+      if (!held.taken && !take(held, context, true)) {
+        let_go(context);
+        throw Error(ErrorCode::refused, kStep,
+                    describe_lock(held.entry.flag(), held.entry.type(), path_of(held)) + " is held by somebody else")
+            .with_hint("see /proc/locks at the destination");
+      }
+      held.taken = true;
+    }
+    locks_.clear();
+  }
+
+ private:
+  struct Held {
+    img::file_lock_entry entry;
+    Fd own;  // ours of the description
+    bool taken;
+  };
+
+  // The source wants its own back. What a vessel keeps for now it loses when it is removed.
+  void let_go(RestoreContext& context) noexcept {
+    try {
+      release_all(context);
+    } catch (const std::exception& error) {
+      log::debug("releasing file locks: {}", error.what());
+    }
+  }
+
+  void release_all(RestoreContext& context) {
+    for (const Held& held : locks_) {
+      if (!held.taken) continue;
+      const img::file_lock_entry& lock = held.entry;
+      const struct flock range = lock_range(F_UNLCK, lock.start(), lock.len());
+      if (lock.flag() == lock_kind::kPosix) {
+        context.vessel.call_late(SYS_fcntl, {static_cast<uint64_t>(lock.fd()), F_SETLK}, &range, sizeof range);
+      } else {
+        set_description_lock(held.own.get(), lock.flag(), F_UNLCK, lock.start(), lock.len());
+      }
+    }
+  }
+
+  static std::string path_of(const Held& held) { return read_link(fmt::format("/proc/self/fd/{}", held.own.get())); }
+
+  // Else the kernel would make us the one who is told that the lease breaks.
+  static void own_signals(const Held& held, pid_t pid) {
+    if (::fcntl(held.own.get(), F_GETOWN) == 0) static_cast<void>(::fcntl(held.own.get(), F_SETOWN, pid));
+  }
+
+  // False when somebody else has it. late: after the vessel's arena was closed.
+  static bool take(const Held& held, RestoreContext& context, bool late) {
+    const img::file_lock_entry& lock = held.entry;
+    int64_t result = 0;
+    if (lock.flag() == lock_kind::kPosix) {
+      const struct flock range = lock_range(lock.type(), lock.start(), lock.len());
+      result = late ? context.vessel.call_late(SYS_fcntl, {static_cast<uint64_t>(lock.fd()), F_SETLK}, &range, sizeof range)
+                    : take_posix(lock, range, context);
+    } else {
+      result = set_description_lock(held.own.get(), lock.flag(), lock.type(), lock.start(), lock.len());
+    }
+    if (is_conflict(result)) return false;
+    if (result < 0) throw_errno(kStep, path_of(held), static_cast<int>(-result));
+    return true;
+  }
+
+  // POSIX locks belong to the process.
+  static int64_t take_posix(const img::file_lock_entry& lock, const struct flock& range, RestoreContext& context) {
+    context.vessel.arena().reset();
+    RemoteBatch batch = context.vessel.batch(1);
+    batch.add_optional("taking a POSIX lock", SYS_fcntl, lock.fd(), F_SETLK, context.vessel.arena().put_object(range));
+    context.vessel.run_checked(batch);
+    return batch.result(0);
+  }
+
+  std::vector<Held> locks_;
+};
+
+}  // namespace
+
+RestorerPtr make_file_locks_restorer() { return std::make_unique<FileLocks>(); }
+
+}  // namespace crx

@@ -1,0 +1,181 @@
+#include "agent-src/collect/file_locks.hpp"
+
+#include <fmt/format.h>
+#include <sys/syscall.h>
+
+#include <algorithm>
+#include <chrono>
+#include <set>
+#include <thread>
+#include <tuple>
+#include <utility>
+
+#include "common/base/error.hpp"
+#include "common/base/log.hpp"
+#include "common/kernel/file_lock.hpp"
+#include "common/kernel/pidfd.hpp"
+
+namespace crx {
+namespace {
+
+constexpr char kStep[] = "handing over file locks";
+constexpr uint64_t kToTheEnd = UINT64_MAX;
+
+uint32_t kind_of(const proc::Lock& lock) {
+  switch (lock.kind) {
+    case proc::Lock::Kind::posix: return lock_kind::kPosix;
+    case proc::Lock::Kind::flock: return lock_kind::kFlock;
+    case proc::Lock::Kind::ofd: return lock_kind::kOfd;
+    default: return lock_kind::kLease;
+  }
+}
+
+img::file_lock_entry entry_of(const OpenFile& file, const proc::Lock& lock) {
+  img::file_lock_entry entry;
+  entry.set_flag(kind_of(lock));
+  entry.set_type(lock.type == proc::Lock::Type::write ? F_WRLCK : F_RDLCK);
+  entry.set_pid(file.pid);
+  entry.set_fd(file.fd());
+  entry.set_start(static_cast<int64_t>(lock.start));
+  // The kernel prints the last byte; OFFSET_MAX is "EOF".
+  entry.set_len(lock.end == kToTheEnd ? 0 : static_cast<int64_t>(lock.end - lock.start + 1));
+  return entry;
+}
+
+std::string describe(const img::file_lock_entry& lock, const FrozenTask& task) {
+  return fmt::format("pid {} fd {}: {}", lock.pid(), lock.fd(),
+                     describe_lock(lock.flag(), lock.type(), read_link(fmt::format("{}fd/{}", task.proc(), lock.fd()))));
+}
+
+}  // namespace
+
+std::string lock_problem(const proc::Lock& lock) {
+  if (lock.kind == proc::Lock::Kind::delegation) return {};  // a file server's, not the program's
+  if (lock.breaking) return "its lease is being broken";
+  if (lock.kind == proc::Lock::Kind::lease && lock.type != proc::Lock::Type::read) {
+    return "it has a write lease (F_SETLEASE), which no second host can open the file under";
+  }
+  return {};
+}
+
+std::vector<img::file_lock_entry> collect_locks(const std::vector<OpenFile>& files) {
+  std::vector<img::file_lock_entry> locks;
+  std::set<std::tuple<int, uint32_t, uint64_t, uint64_t>> seen;
+  for (const OpenFile& file : files) {
+    for (const proc::Lock& lock : file.info.locks) {
+      if (lock.waiting || lock.kind == proc::Lock::Kind::delegation || lock.type == proc::Lock::Type::none) continue;
+      if (const std::string problem = lock_problem(lock); !problem.empty()) {
+        throw Error(ErrorCode::refused, "collecting file locks", file.label() + ": " + problem)
+            .with_pid(file.pid)
+            .with_hint("let the program release it");
+      }
+      if (seen.emplace(file.fd(), kind_of(lock), lock.start, lock.end).second) locks.push_back(entry_of(file, lock));
+    }
+  }
+  return locks;
+}
+
+LockHandover::LockHandover(FrozenTask& task, std::vector<img::file_lock_entry> locks)
+    : task_(task), locks_(std::move(locks)) {}
+
+LockHandover::~LockHandover() {
+  if (!released_) return;
+  try {
+    take_back();
+  } catch (const std::exception& error) {
+    log::error("the program runs on without a lock it had: {}", error.what());
+  }
+}
+
+// Waiters stand in /proc/locks behind the lock they wait for, with its file.
+void LockHandover::check_waiters() const {
+  std::set<std::tuple<uint32_t, uint32_t, uint64_t>> held;
+  for (const img::file_lock_entry& lock : locks_) {
+    const proc::Fdinfo info = proc::parse_fdinfo(read_file(fmt::format("{}fdinfo/{}", task_.proc(), lock.fd())));
+    for (const proc::Lock& line : info.locks) held.emplace(line.dev_major, line.dev_minor, line.inode);
+  }
+  for (const proc::Lock& line : proc::parse_locks(read_file("/proc/locks"))) {
+    if (!line.waiting || !held.contains({line.dev_major, line.dev_minor, line.inode})) continue;
+    throw Error(ErrorCode::refused, kStep,
+                fmt::format("process {} waits for a lock that the program holds, and would get it while it is handed over",
+                            line.pid))
+        .with_pid(task_.pid())
+        .with_hint("try again when nobody waits for it");
+  }
+}
+
+void LockHandover::begin(uint64_t vdso_syscall) {
+  if (locks_.empty()) return;
+  vdso_syscall_ = vdso_syscall;
+  check_waiters();
+  own_.clear();
+  for (const img::file_lock_entry& lock : locks_) {
+    own_.push_back(try_get_fd(task_.pidfd(), lock.fd()));
+    if (!own_.back()) throw_errno(kStep, describe(lock, task_));
+  }
+  released_ = true;
+  set_process_locks(false);
+}
+
+void LockHandover::complete() { set_description_locks(false); }
+
+void LockHandover::take_back() {
+  if (!released_) return;
+  const Deadline deadline = Deadline::in_ms(kTakeBackMs);
+  while (!set_description_locks(true) || !set_process_locks(true)) {
+    if (deadline.passed()) {
+      throw Error(ErrorCode::refused, kStep, conflict_ + " was taken by somebody else meanwhile")
+          .with_hint("end the process that has it (see /proc/locks)");
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  released_ = false;
+  own_.clear();
+}
+
+bool LockHandover::set_description_locks(bool hold) {
+  for (std::size_t i = 0; i < locks_.size(); ++i) {
+    const img::file_lock_entry& lock = locks_[i];
+    if (lock.flag() == lock_kind::kPosix) continue;
+    const int result = set_description_lock(own_[i].get(), lock.flag(), hold ? lock.type() : F_UNLCK, lock.start(), lock.len());
+    if (result == 0) continue;
+    conflict_ = describe(lock, task_);
+    if (hold && is_conflict(result)) return false;
+    throw_errno(kStep, conflict_, -result);
+  }
+  return true;
+}
+
+// They belong to the process: it has to do it itself.
+bool LockHandover::set_process_locks(bool hold) {
+  constexpr std::size_t kAtOnce = 512;
+  std::vector<const img::file_lock_entry*> locks;
+  for (const img::file_lock_entry& lock : locks_) {
+    if (lock.flag() == lock_kind::kPosix) locks.push_back(&lock);
+  }
+  if (locks.empty()) return true;
+  task_.inject(vdso_syscall_);
+  bool all = true;
+  for (std::size_t first = 0; first < locks.size(); first += kAtOnce) {
+    const std::size_t end = std::min(locks.size(), first + kAtOnce);
+    task_.arena().reset();
+    RemoteBatch batch(task_.arena(), end - first);
+    for (std::size_t i = first; i < end; ++i) {
+      const struct flock range = lock_range(hold ? locks[i]->type() : F_UNLCK, locks[i]->start(), locks[i]->len());
+      batch.add_optional("setting a POSIX lock", SYS_fcntl, locks[i]->fd(), F_SETLK, task_.arena().put_object(range));
+    }
+    task_.remote(0).run(batch);
+    for (std::size_t i = first; i < end; ++i) {
+      if (hold && is_conflict(batch.result(i - first))) {
+        conflict_ = describe(*locks[i], task_);
+        all = false;
+      } else {
+        static_cast<void>(batch.checked(i - first));
+      }
+    }
+  }
+  task_.eject();
+  return all;
+}
+
+}  // namespace crx

@@ -1,0 +1,58 @@
+// File locks: POSIX, flock, OFD, and read leases.
+//
+// A lock moves by being handed over: the source lets go of it just before GO, the destination takes it in step 4 of the
+// cutover, and where it cannot, says NEVER and the source takes it back. Who waits for the lock would get it in between,
+// so a lock with a waiter is refused. What cannot be taken back keeps the program stopped, with an error.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "agent-src/collect/open_file.hpp"
+#include "agent-src/frozen_task.hpp"
+#include "common/image/regular.pb.h"
+
+namespace crx {
+
+// What a lock of a description cannot be moved for; empty if it can.
+std::string lock_problem(const proc::Lock& lock);
+
+// All locks held through these descriptions, each once. Throws Error(refused).
+std::vector<img::file_lock_entry> collect_locks(const std::vector<OpenFile>& files);
+
+// The locks of one frozen task, on their way. Destroying it in between takes them back, best effort.
+class LockHandover {
+ public:
+  // The task must outlive this object.
+  LockHandover(FrozenTask& task, std::vector<img::file_lock_entry> locks);
+  LockHandover(const LockHandover&) = delete;
+  LockHandover& operator=(const LockHandover&) = delete;
+  ~LockHandover();
+
+  // While the task is stopped by ptrace, right before its group is frozen: lets go of POSIX locks, which only the task itself
+  // can (injects and ejects for that). Throws Error(refused) naming who waits for one of the locks, before any was let go.
+  void begin(uint64_t vdso_syscall);
+  // Right before GO is sent, the group may be frozen: lets go of all others through our duplicates.
+  void complete();
+  // Takes all back: the task is stopped by ptrace and its group is thawed. Tries for kTakeBackMs, since a vessel that dies may
+  // have them still; then throws Error(refused) naming the lock that somebody else has: the task must not run on.
+  static constexpr int64_t kTakeBackMs = 5000;
+  void take_back();
+  // The destination has them, or may have them.
+  void given_up() noexcept { released_ = false; }
+
+ private:
+  void check_waiters() const;
+  // Lets go of or takes the locks that belong to descriptions / to the process; false where somebody else has one.
+  bool set_description_locks(bool hold);
+  bool set_process_locks(bool hold);
+
+  FrozenTask& task_;
+  std::vector<img::file_lock_entry> locks_;
+  std::vector<Fd> own_;   // of each lock's description
+  std::string conflict_;  // the lock that could not be taken last
+  uint64_t vdso_syscall_ = 0;
+  bool released_ = false;
+};
+
+}  // namespace crx

@@ -1,0 +1,151 @@
+// File locks: collected, restored, and handed over without a moment in which nobody knows of them.
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "agent-src/collect/file_locks.hpp"
+#include "common/base/error.hpp"
+#include "common/image/magic.hpp"
+#include "common/kernel/file_lock.hpp"
+#include "tests/unit/fds_fixture.hpp"
+
+namespace crx::test {
+namespace {
+
+void place(int fd, int number) {
+  if (fd < 0 || ::dup2(fd, number) < 0) ::_exit(99);
+  ::close(fd);
+}
+
+struct Files {
+  TempDir dir;
+  std::string flock = dir.file("flock", "content");
+  std::string posix = dir.file("posix", "content");
+  std::string ofd = dir.file("ofd", "content");
+
+  void lock() const {
+    place(::open(flock.c_str(), O_RDWR), 10);
+    ::dup2(10, 20);
+    ::flock(10, LOCK_EX);
+    place(::open(posix.c_str(), O_RDWR), 11);
+    struct flock range = lock_range(F_WRLCK, 2, 3);
+    ::fcntl(11, F_SETLK, &range);
+    range = lock_range(F_RDLCK, 100, 0);
+    ::fcntl(11, F_SETLK, &range);
+    place(::open(ofd.c_str(), O_RDWR), 12);
+    range = lock_range(F_WRLCK, 0, 0);
+    ::fcntl(12, F_OFD_SETLK, &range);
+  }
+
+  // Whether somebody holds the lock: tried for from here.
+  static bool is_held(const std::string& path, uint32_t kind, int64_t start, uint32_t type = F_WRLCK) {
+    const Fd fd = open_checked(path, O_RDWR);
+    return is_conflict(set_description_lock(fd.get(), kind, type, start, 1));
+  }
+  bool all_held() const {
+    return is_held(flock, lock_kind::kFlock, 0) && is_held(posix, lock_kind::kOfd, 3) &&
+           is_held(posix, lock_kind::kOfd, 1000) && is_held(ofd, lock_kind::kOfd, 5);
+  }
+  bool none_held() const {
+    return !is_held(flock, lock_kind::kFlock, 0) && !is_held(posix, lock_kind::kOfd, 3) &&
+           !is_held(posix, lock_kind::kOfd, 1000) && !is_held(ofd, lock_kind::kOfd, 5);
+  }
+};
+
+}  // namespace
+
+TEST_CASE("locks come back with the descriptors") {
+  const Files files;
+  const Moved moved([&] { files.lock(); });
+  const auto locks = moved.images.read_all<img::file_lock_entry>(image_file::kFileLocks);
+  REQUIRE(locks.size() == 4);
+  moved.after->commit();
+  CHECK(files.all_held());
+  CHECK_FALSE(Files::is_held(files.posix, lock_kind::kOfd, 50));
+  CHECK_FALSE(Files::is_held(files.posix, lock_kind::kOfd, 100, F_RDLCK));
+}
+
+TEST_CASE("a lock that somebody else has fails the commit") {
+  const Files files;
+  const Fd other = open_checked(files.flock, O_RDWR);
+  Victim victim([&] { files.lock(); });
+  const pid_t pid = victim.pid();
+  const ImageStore images = collect(pid);
+  victim.kill();
+  REQUIRE(::flock(other.get(), LOCK_EX | LOCK_NB) == 0);
+  Restored restored(pid, images);
+  try {
+    restored.commit();
+    FAIL("it took a lock that was held");
+  } catch (const Error& error) {
+    CHECK(std::string(error.what()).find(files.flock) != std::string::npos);
+  }
+}
+
+TEST_CASE("locks are handed over, and taken back") {
+  const Files files;
+  Victim victim([&] { files.lock(); });
+  REQUIRE(files.all_held());
+  const ImageStore images = collect(victim.pid());
+  CHECK(files.all_held());
+  const uint64_t syscall = find_vdso_syscall(victim.pid());
+  FrozenTask task = FrozenTask::freeze(victim.pid(), Deadline::in_ms(5000), false);
+  {
+    LockHandover locks(task, images.read_all<img::file_lock_entry>(image_file::kFileLocks));
+    locks.begin(syscall);
+    locks.complete();
+    CHECK(files.none_held());
+    locks.take_back();
+    CHECK(files.all_held());
+  }
+  {
+    LockHandover locks(task, images.read_all<img::file_lock_entry>(image_file::kFileLocks));
+    locks.begin(syscall);
+  }
+  CHECK(files.all_held());
+  task.thaw();
+  CHECK(files.all_held());
+}
+
+TEST_CASE("a lock with a waiter is not let go of") {
+  const Files files;
+  Victim victim([&] { files.lock(); });
+  const std::string path = files.flock;
+  Victim waiter([&] {
+    place(::open(path.c_str(), O_RDWR), 10);
+    if (::fork() != 0) return;
+    ::close_range(20, ~0U, 0);
+    ::flock(10, LOCK_EX);
+    ::_exit(0);
+  });
+  // It waits as soon as /proc/locks says so.
+  const Deadline deadline = Deadline::in_ms(10'000);
+  while (read_file("/proc/locks").find("-> FLOCK") == std::string::npos && !deadline.passed()) ::sched_yield();
+  const ImageStore images = collect(victim.pid());
+  FrozenTask task = FrozenTask::freeze(victim.pid(), Deadline::in_ms(5000), false);
+  LockHandover locks(task, images.read_all<img::file_lock_entry>(image_file::kFileLocks));
+  CHECK_THROWS_WITH_AS(locks.begin(find_vdso_syscall(victim.pid())), doctest::Contains("waits for a lock"), Error);
+  CHECK(files.all_held());
+}
+
+TEST_CASE("without --file-locks a lock is refused") {
+  const Files files;
+  Victim victim([&] { files.lock(); });
+  CollectOptions options;
+  options.file_locks = false;
+  CHECK(collect_refusal(victim.pid(), options).find("--file-locks") != std::string::npos);
+  CHECK(inspect_task(victim.pid(), options).size() >= 3);
+}
+
+TEST_CASE("a write lease is refused") {
+  TempDir dir;
+  const std::string path = dir.file("leased", "x");
+  Victim victim([&] {
+    place(::open(path.c_str(), O_RDWR), 10);
+    ::fcntl(10, F_SETLEASE, F_WRLCK);
+  });
+  CHECK(collect_refusal(victim.pid()).find("lease") != std::string::npos);
+}
+
+}  // namespace crx::test
