@@ -5,6 +5,12 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")/.." && pwd)
 build=$here/build/dev
 
+# What our caller left open must not become the program's: a pipe to somebody else cannot be moved.
+for fd in /proc/$$/fd/*; do
+  fd=${fd##*/}
+  [ "$fd" -le 2 ] || [ "$fd" = 255 ] || eval "exec $fd>&-" # 255: bash's own, this script
+done
+
 say() { printf '\n== %s\n' "$*"; }
 [ "$(id -u)" = 0 ] || { echo "demo.sh: needs root, for namespaces and for moving processes" >&2; exit 1; }
 
@@ -79,6 +85,7 @@ for line in range(60):
 print("end", flush=True)
 PROGRAM
 on left sh -c 'echo $$ >"$0/pid"; exec setsid /usr/bin/python3 "$0/program.py" 0.1 </dev/null >>"$0/output" 2>&1' "$work" &
+disown # its end at left is not an event to report
 : >>"$work/output"
 lines() { wc -l <"$work/output"; }
 shown=0
