@@ -7,6 +7,7 @@
 
 #include "agent-src/collect/file_locks.hpp"
 #include "agent-src/collect/used_files.hpp"
+#include "agent-src/collect/vma_attributes.hpp"
 #include "agent-src/migration.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
@@ -86,6 +87,11 @@ void Migration::collect(FrozenTask& task) {
   const uint64_t brk = program_break(task);
   collect_task(task, files_, collect_options(), images);
   file_locks_ = images.read_all<img::file_lock_entry>(image_file::kFileLocks);
+  const std::string extra_name = image_file::crx_task(static_cast<uint32_t>(options_.pid));
+  auto extra = images.read_one<img::crx_task_entry>(extra_name);
+  add_vma_attributes(task, map_, extra);
+  images.erase(extra_name);
+  images.append(extra_name, extra);
   task.eject();
   images.append(image_file::mm(static_cast<uint32_t>(options_.pid)), map_.describe(brk));
   send_images(images);

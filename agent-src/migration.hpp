@@ -10,6 +10,7 @@
 #include "agent-src/collect/memory_map.hpp"
 #include "agent-src/events.hpp"
 #include "agent-src/frozen_task.hpp"
+#include "agent-src/guard.hpp"
 #include "agent-src/link_page_sink.hpp"
 #include "agent-src/memory/convergence.hpp"
 #include "agent-src/memory/memory_rounds.hpp"
@@ -77,6 +78,7 @@ class Migration {
   Deadline overall_;
   int64_t began_us_;
   std::string session_;
+  Guard guard_;  // before the journal: its child must not hold the lock
   Journal journal_;
   MigrationReport report_;
   bool decided_ = false;  // GO is journalled

@@ -60,6 +60,7 @@ Migration::Migration(const MigrateOptions& options, MigrationObserver& observer)
       overall_(options.timeout_ms > 0 ? Deadline::in_ms(options.timeout_ms) : Deadline::never()),
       began_us_(monotonic_us()),
       session_(make_session_id()),
+      guard_(options.state_dir, session_),
       journal_(Journal::open(options.state_dir, session_)),
       map_(options.pid, files_) {
   report_.session = session_;
@@ -189,6 +190,7 @@ template wire::Prepared Migration::expect<wire::Prepared>(Deadline, wire::Sessio
 void Migration::start_rounds() {
   vdso_syscall_ = find_vdso_syscall(options_.pid);
   group_.emplace(FreezerGroup::create_below(options_.pid, session_.substr(0, 16) + "-src"));
+  guard_.guard(group_->path());
   group_->add(options_.pid);
   const auto make_userfaultfd = [&] {
     TrackingStart start = start_tracking(options_.pid, vdso_syscall_, WriteProtectFd::create_flags(), has_seccomp_,
@@ -268,7 +270,12 @@ void Migration::send_round(uint32_t round) {
   if (!map_.flags_are_current()) map_.read_flags();
   offer_memfds();
   const SpaceVmas space{options_.pid, map_.vmas()};
+  std::optional<FrozenTask> stop;
+  if (rounds_.needs_stop()) {
+    stop.emplace(FrozenTask::freeze(options_.pid, Deadline::in_ms(options_.freeze_timeout_ms), has_seccomp_));
+  }
   MemoryStatistics statistics = rounds_.begin_round(std::span(&space, 1));
+  if (stop) stop->thaw();
   send_layout(round);
   rounds_.send_round(*sink_, statistics);
   link_->end_round(round);

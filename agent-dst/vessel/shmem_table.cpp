@@ -51,6 +51,7 @@ int ShmemTable::memfd(const img::memfd_inode_entry& inode) {
     if (::fchown(fd, inode.uid(), inode.gid()) < 0) throw_errno("setting a memfd's owner", inode.name());
   }
   object.seals = inode.seals();
+  object.size = inode.size();
   grow(object.fd.get(), inode.size());
   return object.fd.get();
 }
@@ -88,8 +89,12 @@ void ShmemTable::drop_pages(uint64_t shmid, const std::vector<PageRange>& ranges
 
 void ShmemTable::seal_all() {
   for (auto& [shmid, object] : objects_) {
-    if (!object.is_memfd || object.seals == 0) continue;
-    if (::fcntl(object.fd.get(), F_ADD_SEALS, object.seals) < 0) {
+    if (!object.is_memfd) continue;
+    // Pages are written whole, and an object never shrinks in the rounds.
+    if (::ftruncate(object.fd.get(), static_cast<off_t>(object.size)) < 0) {
+      throw_errno("setting a memfd's size", fmt::format("object {}, {} bytes", shmid, object.size));
+    }
+    if (object.seals != 0 && ::fcntl(object.fd.get(), F_ADD_SEALS, object.seals) < 0) {
       throw_errno("sealing a memfd", fmt::format("object {} with seals {:#x}", shmid, object.seals));
     }
   }

@@ -28,13 +28,14 @@ class ShmemTable {
   void write_pages(uint64_t shmid, const std::vector<PageRange>& ranges, std::span<const std::byte> bytes);
   // Punches holes.
   void drop_pages(uint64_t shmid, const std::vector<PageRange>& ranges);
-  // F_ADD_SEALS on every memfd: at cutover, when content is complete.
+  // The exact size, then F_ADD_SEALS on every memfd: at cutover, when content is complete.
   void seal_all();
 
  private:
   struct Object {
     Fd fd;
     uint32_t seals = 0;
+    uint64_t size = 0;  // of a memfd, as told last
     bool is_memfd = false;
   };
   std::map<uint64_t, Object> objects_;

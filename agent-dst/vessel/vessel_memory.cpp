@@ -327,6 +327,11 @@ void Vessel::apply_vma_attributes(const img::crx_task_entry& extra) {
     if (vma.has_name()) {
       batch.add_optional("naming memory", SYS_prctl, 0x53564d41 /* PR_SET_VMA */, 0, vma.start(), bytes, s.arena.put_string(vma.name()));
     }
+    if (vma.has_mempolicy()) {
+      const uint64_t mask = s.arena.put(std::as_bytes(std::span(vma.mempolicy().nodemask())));
+      batch.add("setting a memory policy", SYS_mbind, vma.start(), bytes, vma.mempolicy().mode(), mask,
+                vma.mempolicy().nodemask().size() * 8, 0);
+    }
     if (vma.sealed()) batch.add("sealing memory", 462 /* mseal, Linux 6.10 */, vma.start(), bytes, 0);
   }
   s.run_checked(batch);

@@ -161,6 +161,29 @@ uint32_t MemoryMap::memfd_file(const proc::MapsEntry& map, const std::string& li
   return id;
 }
 
+bool MemoryMap::may_become_writable(const proc::MapsEntry& map) const {
+  const std::string* flags = flags_of(map);
+  return flags != nullptr && has_flag(*flags, "mw");
+}
+
+std::vector<img::crx_vma_entry> MemoryMap::attributes() const {
+  std::vector<img::crx_vma_entry> all;
+  for (const proc::MapsEntry& map : maps_) {
+    const std::string* flags = flags_of(map);
+    const bool on_fault = flags != nullptr && has_flag(*flags, "lf");
+    const bool sealed = flags != nullptr && has_flag(*flags, "sl");
+    const bool named = map.kind == proc::MapKind::anonymous && !map.has_inode() && !map.name.empty();
+    if (!on_fault && !sealed && !named) continue;
+    img::crx_vma_entry& entry = all.emplace_back();
+    entry.set_start(map.start);
+    entry.set_end(map.end);
+    if (on_fault) entry.set_locked_on_fault(true);
+    if (sealed) entry.set_sealed(true);
+    if (named) entry.set_name(map.name);
+  }
+  return all;
+}
+
 void MemoryMap::describe_backing(const proc::MapsEntry& map, const MemoryVma& vma, img::vma_entry& entry) {
   using namespace vma_status;
   if (map.kind == proc::MapKind::memfd) {
@@ -171,7 +194,9 @@ void MemoryMap::describe_backing(const proc::MapsEntry& map, const MemoryVma& vm
     entry.set_status(kRegular | kAnonShared);
     entry.set_flags(entry.flags() | MAP_ANONYMOUS);
   } else {
-    const uint32_t access = map.shared && map.writable ? O_RDWR : O_RDONLY;
+    // A shared mapping that may become writable comes from a file that is open for writing.
+    const bool may_write = map.writable || may_become_writable(map);
+    const uint32_t access = map.shared && may_write ? O_RDWR : O_RDONLY;
     entry.set_shmid(files_.add_path(link_of(map), vma.name, map.deleted, access));
     entry.set_status(kRegular | (map.shared ? kFileShared : kFilePrivate));
   }

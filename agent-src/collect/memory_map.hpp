@@ -41,6 +41,8 @@ class MemoryMap {
   // The image's description of what read() saw. brk: the program break, 0 for "end of the heap".
   // Adds mapped files to the FileTable.
   img::mm_entry describe(uint64_t brk = 0);
+  // What CRIU's description has no room for: names, seals, locking on fault.
+  std::vector<img::crx_vma_entry> attributes() const;
   // Ids of the files that the last describe() referred to, the executable included; ascending.
   const std::vector<uint32_t>& file_ids() const noexcept { return file_ids_; }
   // Starts of private mappings that are charged to the commit limit (VmFlags "ac") though not writable.
@@ -49,6 +51,7 @@ class MemoryMap {
 
  private:
   // Of a mapping: as read, or of the one that was there then and has other bounds now. nullptr: a new one.
+  bool may_become_writable(const proc::MapsEntry& map) const;
   const std::string* flags_of(const proc::MapsEntry& map) const;
   // Marks the VMAs with what makes a vessel map them anew, so that rounds send again what is lost then.
   void note_births();

@@ -4,16 +4,44 @@
 #include "common/base/error.hpp"
 
 namespace crx {
+namespace {
+constexpr uint64_t kUserStart = 0x10000;  // vm.mmap_min_addr
+constexpr uint64_t kUserEnd = 0x7ffffffff000;
+}  // namespace
 
 WpAsyncTracker::WpAsyncTracker(pid_t pid, WriteProtectFd fd) : pagemap_(Pagemap::open(pid)), fd_(std::move(fd)) {}
 
 void WpAsyncTracker::begin_pass(std::span<const MemoryVma> vmas) {
+  find_spans(vmas);
   for (const MemoryVma& vma : vmas) {
     // Private ones are registered when a scan finds them untracked; here that would hide that they are new. In a
     // shared one every page without a mark counts as written, so new ones need no telling apart.
     if (is_private(vma.kind) || vma.kind == VmaKind::special) continue;
     if (fd_.register_range(vma.range) == RegisterStatus::gone) throw_mm_gone(pagemap_.pid());
   }
+}
+
+void WpAsyncTracker::find_spans(std::span<const MemoryVma> vmas) {
+  spans_.clear();
+  uint64_t start = kUserStart;
+  for (const MemoryVma& vma : vmas) {
+    if (is_private(vma.kind) || vma.kind == VmaKind::shmem) continue;
+    if (vma.range.start > start) spans_.push_back({start, vma.range.start});
+    start = vma.range.end;
+  }
+  if (start < kUserEnd) spans_.push_back({start, kUserEnd});
+}
+
+// The victim runs on: the mapping may have other bounds by now. Registering a part of a mapping would split it, and a
+// later mremap of the whole would fail in the victim. So everything between two mappings that cannot be registered is
+// registered at once; what is new there carries no marks and counts as written when its turn comes.
+RegisterStatus WpAsyncTracker::register_around(PageRange range) const {
+  for (const PageRange& span : spans_) {
+    if (span.start > range.start || range.end > span.end) continue;
+    const RegisterStatus status = fd_.register_range(span);
+    if (status == RegisterStatus::ok || status == RegisterStatus::gone) return status;
+  }
+  return fd_.register_range(range);
 }
 
 void WpAsyncTracker::scan_private(const MemoryVma& vma, std::vector<PageRange>& dirty) {
@@ -25,7 +53,7 @@ void WpAsyncTracker::scan_private(const MemoryVma& vma, std::vector<PageRange>& 
     // New, moved or replaced, at least in part; the marks of what was scanned before that part are lost. So:
     // register, protect all content, and count all of it as written.
     regions.clear();
-    const RegisterStatus registered = fd_.register_range(vma.range);
+    const RegisterStatus registered = register_around(vma.range);
     if (registered == RegisterStatus::gone) throw_mm_gone(pagemap_.pid());
     if (registered == RegisterStatus::ok) {
       query = content_query(vma.kind, false);

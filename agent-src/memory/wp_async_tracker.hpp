@@ -22,6 +22,9 @@ class WpAsyncTracker final : public Tracker {
   bool frozen_shared(const MemoryVma& vma, PageRange part, std::vector<PageRange>& dirty) const override;
 
  private:
+  void find_spans(std::span<const MemoryVma> vmas);
+  RegisterStatus register_around(PageRange range) const;
+  std::vector<PageRange> spans_;  // of the current pass: ranges between mappings that cannot be registered
   Pagemap pagemap_;
   WriteProtectFd fd_;
 };

@@ -83,6 +83,15 @@ FreezerGroup FreezerGroup::create_below(pid_t pid, const std::string& name) {
   return FreezerGroup(std::move(path), std::move(parent), hierarchy->v2);
 }
 
+FreezerGroup FreezerGroup::open_existing(const std::string& path) {
+  const auto slash = path.rfind('/');
+  const bool v2 = ::access((path + "/cgroup.freeze").c_str(), F_OK) == 0;
+  if (slash == std::string::npos || (!v2 && ::access((path + "/freezer.state").c_str(), F_OK) != 0)) {
+    throw Error(ErrorCode::refused, kStep, path + " is not a freezer group");
+  }
+  return FreezerGroup(path, path.substr(0, slash), v2);
+}
+
 FreezerGroup::~FreezerGroup() {
   if (path_.empty()) return;
   try {

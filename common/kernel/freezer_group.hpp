@@ -18,6 +18,8 @@ class FreezerGroup {
   // Creates the group below the group of `pid` (which stays where it is). Throws Error(unsupported) where no
   // freezer hierarchy is mounted or writable, with the reason.
   static FreezerGroup create_below(pid_t pid, const std::string& name);
+  // A group that create_below made in another process, by its path().
+  static FreezerGroup open_existing(const std::string& path);
   FreezerGroup(FreezerGroup&& other) noexcept;
   FreezerGroup& operator=(FreezerGroup&&) = delete;
   ~FreezerGroup();
