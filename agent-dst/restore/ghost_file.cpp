@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <linux/falloc.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -47,6 +48,13 @@ void write_at(int fd, std::span<const std::byte> bytes, uint64_t offset, const s
   }
 }
 
+// Never by cutting the file shorter: that would take private copies away from those who have mapped it.
+void punch(int fd, uint64_t start, uint64_t end, const std::string& path) {
+  if (start >= end) return;
+  const int mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+  if (::fallocate(fd, mode, static_cast<off_t>(start), static_cast<off_t>(end - start)) != 0) throw_errno(kStep, path);
+}
+
 }  // namespace
 
 void fill_ghost(const ImageSource& images, uint32_t ghost, const std::string& path, Fd& file) {
@@ -56,13 +64,16 @@ void fill_ghost(const ImageSource& images, uint32_t ghost, const std::string& pa
   const bool is_new = !file;
   if (is_new) file = make_file(path, ghost);
   const int fd = file.get();
-  if (::ftruncate(fd, 0) != 0) throw_errno(kStep, path);
   if (entry.chunks()) {
+    uint64_t filled = 0;
     while (!image.at_end()) {
       const auto chunk = image.expect<img::ghost_chunk_entry>();
-      if (chunk.off() > INT64_MAX - chunk.len()) image.fail("a chunk lies beyond the largest file");
+      if (chunk.off() > INT64_MAX - chunk.len() || chunk.off() < filled) image.fail("a chunk is out of place");
+      if (!is_new) punch(fd, filled, chunk.off(), path);
       write_at(fd, image.raw(chunk.len()), chunk.off(), path);
+      filled = chunk.off() + chunk.len();
     }
+    if (!is_new && filled < entry.size()) punch(fd, filled, entry.size(), path);
   } else {
     const auto content = image.rest();
     if (entry.has_size() && content.size() != entry.size()) image.fail("the content is not as long as announced");
