@@ -84,7 +84,8 @@ for line in range(60):
     time.sleep(float(sys.argv[1]))
 print("end", flush=True)
 PROGRAM
-on left sh -c 'echo $$ >"$0/pid"; exec setsid /usr/bin/python3 "$0/program.py" 0.1 </dev/null >>"$0/output" 2>&1' "$work" &
+nsenter --target "${host[left]}" --net --pid --mount --uts -- sh -c 'echo $$ >"$0/pid"; 
+  exec setsid /usr/bin/python3 "$0/program.py" 0.1 </dev/null >>"$0/output" 2>&1' "$work" &
 disown # its end at left is not an event to report
 : >>"$work/output"
 lines() { wc -l <"$work/output"; }
