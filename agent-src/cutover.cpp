@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "agent-src/collect/file_locks.hpp"
+#include "agent-src/collect/sync_files.hpp"
 #include "agent-src/collect/used_files.hpp"
 #include "agent-src/collect/vma_attributes.hpp"
 #include "agent-src/migration.hpp"
@@ -69,6 +70,7 @@ void Migration::send_digests(const FinalMemory& memory) {
 // device and inode that it is; nothing has to be read then.
 void Migration::send_written_files() {
   if (same_kernel_) return;
+  sync_written_files(options_.pid);
   wire::SessionMessage message;
   for (const FileIdentity& file : used_files(options_.pid, map_, UsedFiles::written)) {
     *message.mutable_written_files()->add_files() = wire::to_message(file);
@@ -147,6 +149,7 @@ void Migration::prepare() {
 
 int Migration::cut_over() {
   hook_.run(HookStage::pre_freeze, hook_context());
+  if (!same_kernel_) sync_written_files(options_.pid);  // so that little is left for the stop
   const int64_t stop_us = monotonic_us();
   FrozenTask task = FrozenTask::freeze(options_.pid, Deadline::in_ms(options_.freeze_timeout_ms), has_seccomp_);
   report_.cutover.start_us = stop_us - began_us_;

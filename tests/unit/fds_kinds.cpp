@@ -17,6 +17,7 @@
 #include <csignal>
 #include <string>
 
+#include "agent-src/collect/sync_files.hpp"
 #include "common/base/clock.hpp"
 #include "common/kernel/pidfd.hpp"
 #include "tests/unit/fds_fixture.hpp"
@@ -403,6 +404,22 @@ TEST_CASE("working directory, root and umask come back") {
   CHECK(read_link(proc + "cwd") == dir.path());
   CHECK(read_link(proc + "root") == "/");
   CHECK(read_file(proc + "status").find("Umask:\t0137") != std::string::npos);
+}
+
+TEST_CASE("written files are written back, whatever they are") {
+  TempDir dir;
+  Victim victim([&] {
+    place(::open((dir.path() + "/log").c_str(), O_CREAT | O_WRONLY, 0600), 10);
+    ::write(10, "text", 4);
+    place(::open("/dev/null", O_WRONLY), 11);
+    place(::memfd_create("memory", 0), 12);
+    place(::open("/proc/self/comm", O_RDWR), 13);
+    place(::open((dir.path() + "/mapped").c_str(), O_CREAT | O_RDWR, 0600), 14);
+    ::ftruncate(14, 4096);
+    static_cast<char*>(::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, 14, 0))[5] = 1;
+    ::close(14);
+  });
+  CHECK_NOTHROW(sync_written_files(victim.pid()));
 }
 
 TEST_CASE("thousands of descriptors") {
