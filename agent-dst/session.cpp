@@ -118,9 +118,7 @@ void DestinationSession::on_preflight(const wire::Preflight& preflight) {
 }
 
 void DestinationSession::create_vessel(const wire::SpaceLayout& space) {
-  // The source's clocks have gone on for about half a round trip since it read them.
-  const int64_t late_ns = hello_.rtt_us() * 1000 / 2;
-  unshare_time({space.monotonic_ns() + late_ns, space.boottime_ns() + late_ns});
+  unshare_time({space.monotonic_ns(), space.boottime_ns()});
   group_.emplace(FreezerGroup::create_below(::getpid(), options_.session.substr(0, 16)));
   const Fd group_dir = group_->directory();
   VesselPlan plan;

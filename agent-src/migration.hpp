@@ -19,6 +19,7 @@
 #include "common/base/journal.hpp"
 #include "common/image/image_store.hpp"
 #include "common/kernel/freezer_group.hpp"
+#include "common/kernel/time_namespace.hpp"
 #include "wire/connect.hpp"
 #include "wire/link.hpp"
 
@@ -86,6 +87,7 @@ class Migration {
   std::string comm_, peer_;
   bool has_seccomp_ = false;
   bool same_kernel_ = false;
+  TimeOffsets clock_lead_;  // of this kernel over the destination's; zero on one kernel
   uint64_t vdso_syscall_ = 0;
   FileTable files_;
   MemoryMap map_;

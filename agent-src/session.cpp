@@ -51,6 +51,14 @@ ConvergenceLimits limits_of(const MigrateOptions& options) {
 
 HostSummary summary_of(const wire::HostInfo& host) { return {host.name(), host.kernel_release(), host.tool_version()}; }
 
+// How far our kernel's clocks are ahead of the peer's. Its reading is half a round trip old when it arrives.
+TimeOffsets lead_over(const wire::HostInfo& peer, int64_t rtt_us) {
+  const TimeOffsets ours = time_offsets(0);
+  const int64_t age_ns = rtt_us * 1000 / 2;
+  return {clock_ns(CLOCK_MONOTONIC) - ours.monotonic_ns - peer.monotonic_ns() - age_ns,
+          clock_ns(CLOCK_BOOTTIME) - ours.boottime_ns - peer.boottime_ns() - age_ns};
+}
+
 }  // namespace
 
 Migration::Migration(const MigrateOptions& options, MigrationObserver& observer)
@@ -111,6 +119,7 @@ void Migration::greet() {
   if (!welcome || !welcome->has_welcome()) throw Error(ErrorCode::peer, "greeting", options_.to.text() + " did not answer");
   peer_ = welcome->welcome().host().name();
   same_kernel_ = hello.host().boot_id() == welcome->welcome().host().boot_id();
+  if (!same_kernel_) clock_lead_ = lead_over(welcome->welcome().host(), link_->statistics().rtt_us);
   report_.source = summary_of(hello.host());
   report_.destination = summary_of(welcome->welcome().host());
   HelloEvent event;
@@ -224,9 +233,9 @@ void Migration::send_layout(uint32_t round, uint64_t brk) {
   const proc::Stat stat = proc::parse_stat(read_file(fmt::format("/proc/{}/stat", options_.pid)));
   space.set_sid(static_cast<uint32_t>(std::max(stat.session, 0)));
   space.set_pgid(static_cast<uint32_t>(std::max(stat.pgrp, 0)));
-  const TaskClocks clocks = task_clocks(options_.pid);
-  space.set_monotonic_ns(clocks.monotonic_ns);
-  space.set_boottime_ns(clocks.boottime_ns);
+  const TimeOffsets offsets = time_offsets(options_.pid);
+  space.set_monotonic_ns(offsets.monotonic_ns + clock_lead_.monotonic_ns);
+  space.set_boottime_ns(offsets.boottime_ns + clock_lead_.boottime_ns);
   layout.set_round(round);
   link_->send(message);
 }

@@ -14,6 +14,7 @@
 #include "common/base/digest.hpp"
 #include "common/base/fd.hpp"
 #include "common/base/journal.hpp"
+#include "common/kernel/time_namespace.hpp"
 #include "common/proc/maps.hpp"
 
 #ifndef CRX_VERSION
@@ -83,8 +84,10 @@ HostInfo local_host_info() {
     info.set_memory_available_bytes(std::strtoull(memory.c_str() + at + 13, nullptr, 10) * 1024);
   fill_cpu(info);
   info.set_vdso_digest(std::string(vdso_digest().view()));
-  info.set_monotonic_ns(clock_ns(CLOCK_MONOTONIC));
-  info.set_boottime_ns(clock_ns(CLOCK_BOOTTIME));
+  // Of the kernel's initial time namespace: what offsets of task namespaces refer to.
+  const TimeOffsets ours = time_offsets(0);
+  info.set_monotonic_ns(clock_ns(CLOCK_MONOTONIC) - ours.monotonic_ns);
+  info.set_boottime_ns(clock_ns(CLOCK_BOOTTIME) - ours.boottime_ns);
   return info;
 }
 

@@ -58,19 +58,17 @@ TaskClocks task_clocks(pid_t pid) {
           clock_ns(CLOCK_BOOTTIME) - ours.boottime_ns + its.boottime_ns};
 }
 
-void unshare_time(const TaskClocks& clocks) {
+void unshare_time(const TimeOffsets& offsets) {
   constexpr const char* kStep = "making a time namespace";
   if (::unshare(CLONE_NEWTIME) < 0) {
     throw Error(ErrorCode::unsupported, kStep, "CLOCK_MONOTONIC could not go on as it was", errno)
         .with_hint("the agent needs CAP_SYS_ADMIN and a kernel with CONFIG_TIME_NS");
   }
-  const TimeOffsets ours = time_offsets(0);
-  const int64_t monotonic = clocks.monotonic_ns - (clock_ns(CLOCK_MONOTONIC) - ours.monotonic_ns);
-  const int64_t boottime = clocks.boottime_ns - (clock_ns(CLOCK_BOOTTIME) - ours.boottime_ns);
   try {
-    write_file("/proc/self/timens_offsets", offset_line("monotonic", monotonic) + offset_line("boottime", boottime));
+    write_file("/proc/self/timens_offsets",
+               offset_line("monotonic", offsets.monotonic_ns) + offset_line("boottime", offsets.boottime_ns));
   } catch (const Error& error) {
-    throw Error(ErrorCode::unsupported, kStep, fmt::format("the offset {} ns was refused", monotonic), error.err())
+    throw Error(ErrorCode::unsupported, kStep, fmt::format("the offset {} ns was refused", offsets.monotonic_ns), error.err())
         .with_hint("the agent needs CAP_SYS_TIME");
   }
 }

@@ -23,8 +23,8 @@ struct TaskClocks {
 TimeOffsets time_offsets(pid_t pid);
 // What the task's clocks show now.
 TaskClocks task_clocks(pid_t pid);
-// Makes a new time namespace for our future children (unshare(CLONE_NEWTIME); we stay in ours) in which the clocks
-// show `clocks` now. Once per process, before its first child. Needs CAP_SYS_TIME; throws Error(unsupported) saying so.
-void unshare_time(const TaskClocks& clocks);
+// Makes a new time namespace for our future children (unshare(CLONE_NEWTIME); we stay in ours) with these offsets to
+// the initial one. Once per process, before its first child. Needs CAP_SYS_TIME; throws Error(unsupported) saying so.
+void unshare_time(const TimeOffsets& offsets);
 
 }  // namespace crx
