@@ -50,10 +50,11 @@ user_regs_struct general_of(const img::user_x86_regs_entry& regs) {
   return r;
 }
 
-// A futex wait until a point in time.
-bool has_absolute_limit(const img::crx_restart& restart) {
-  return restart.nr() == SYS_futex && restart.args_size() > 1 &&
-         (static_cast<int>(restart.args(1)) & FUTEX_CMD_MASK) != FUTEX_WAIT;
+// A futex wait until a point in time, a poll for ever.
+bool has_no_duration(const img::crx_restart& restart) {
+  if (restart.args_size() < 3) return false;
+  if (restart.nr() == SYS_poll) return static_cast<int32_t>(restart.args(2)) < 0;
+  return restart.nr() == SYS_futex && (static_cast<int>(restart.args(1)) & FUTEX_CMD_MASK) != FUTEX_WAIT;
 }
 
 // An image made for CRIU says what the thread finds when it makes the call again; crx_restart says what it was in.
@@ -70,7 +71,7 @@ void continue_syscall(const img::crx_thread_entry& extra, const SleepOutcome& sl
     r.rax = extra.restart().ax();
     if (ax != kRestartBlock) {
       r.rip += kSyscallInstructionBytes;
-    } else if (has_absolute_limit(extra.restart())) {
+    } else if (has_no_duration(extra.restart())) {
       r.rax = static_cast<uint64_t>(kRestartNoHand);  // it ends when it should, made again with what it was given
     } else {
       r.rax = static_cast<uint64_t>(kInterrupted);  // all that can be said

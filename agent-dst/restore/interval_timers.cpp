@@ -31,8 +31,14 @@ class IntervalTimers final : public Restorer {
 
  private:
   static void plan_one(RestoreContext& context, RemoteBatch& batch, int which, const img::itimer_entry& entry) {
-    if (entry.vsec() == 0 && entry.vusec() == 0) return;
-    batch.add("arming an interval timer", SYS_setitimer, which, context.vessel.arena().put_object(value_of(entry)), 0);
+    itimerval value = value_of(entry);
+    // A periodic timer that has fired is armed again when its signal is delivered (kernel/signal.c): it fires once
+    // more here, which adds nothing to the signal that is queued, and goes on from there.
+    if (value.it_value.tv_sec == 0 && value.it_value.tv_usec == 0) {
+      if (value.it_interval.tv_sec == 0 && value.it_interval.tv_usec == 0) return;
+      value.it_value.tv_usec = 1;
+    }
+    batch.add("arming an interval timer", SYS_setitimer, which, context.vessel.arena().put_object(value), 0);
   }
 };
 

@@ -73,7 +73,8 @@ class Scheduling final : public Restorer {
   }
 
   static void apply_policy(pid_t tid, SchedAttr wanted) {
-    const SchedAttr has = sched_attr(tid);
+    SchedAttr has = sched_attr(tid);
+    has.nice = nice_value(tid);
     if (wanted.util_max == 0 || has.util_max == 0) {  // no clamps there or here
       wanted.util_min = has.util_min;
       wanted.util_max = has.util_max;
@@ -81,6 +82,13 @@ class Scheduling final : public Restorer {
     const bool fair = wanted.policy == kSchedNormal || wanted.policy == kSchedBatch;
     if (fair && wanted.runtime == 0) wanted.runtime = has.runtime;
     if (wanted == has) return;
+    if (!fair && wanted.nice != has.nice) {  // kept for later, and taken only while the policy is a fair one
+      SchedAttr nice;
+      nice.nice = wanted.nice;
+      if (const int error = set_sched_attr(tid, nice); error != 0) {
+        log::warn("thread {}: nice {} cannot be set here: {}", tid, wanted.nice, std::strerror(error));
+      }
+    }
     if (wanted.util_min != has.util_min || wanted.util_max != has.util_max) {
       wanted.flags |= kSchedUtilClampMin | kSchedUtilClampMax;
     }

@@ -169,8 +169,8 @@ std::vector<SleepOutcome> begin_sleeps(Vessel& vessel, const img::crx_task_entry
     user_regs_struct regs = vessel.traced(i).regs();
     if (instruction == 0) {
       instruction = syscall_instruction(vessel.pid());
-      began_ns = monotonic_ns();
       task_now_ns = clock_of(vessel.traced(i), vessel.pid(), instruction);
+      began_ns = monotonic_ns();  // after the reading: rather late by a little than early
     }
     Sleeper sleeper{i, {}};
     const int64_t left = left_ns(thread.restart(), task_now_ns + monotonic_ns() - began_ns);

@@ -59,7 +59,7 @@ void fill_restart(const FrozenThread& thread, const TimeOffsets& offsets, img::u
   const auto ax = static_cast<int64_t>(thread.regs.rax);
   if (static_cast<int64_t>(thread.regs.orig_rax) < 0 || !is_restart(ax)) return;
   SystemCall call = call_of(thread.regs);
-  if (thread.sleep) call = thread.sleep->call;
+  if (ax == kRestartBlock && thread.sleep) call = thread.sleep->call;
   img::crx_restart& restart = *extra.mutable_restart();
   restart.set_nr(call.nr);
   restart.set_ax(thread.regs.rax);

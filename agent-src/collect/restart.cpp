@@ -55,10 +55,22 @@ bool parse_syscall(const std::string& text, SystemCall& call, uint64_t& sp) {
   return true;
 }
 
+uint64_t voluntary_switches(pid_t pid, pid_t tid) {
+  const std::string text = try_read(task_file(pid, tid, "status"));
+  return text.empty() ? 0 : proc::parse_status(text).voluntary_switches;
+}
+
 // A signal that will be delivered when the thread runs: then -EINTR is true.
 bool has_deliverable_signal(pid_t pid, const FrozenThread& thread) {
   const auto status = proc::parse_status(read_file(task_file(pid, thread.tid(), "status")));
   return ((status.pending | status.shared_pending) & ~thread.sigmask) != 0;
+}
+
+// A thread that has begun a system call: until it sleeps in it, or is behind it.
+void wait_asleep(pid_t pid, TracedThread& thread) {
+  const std::string path = task_file(pid, thread.tid(), "syscall");
+  const Deadline deadline = Deadline::in_ms(kAsleepMs);
+  while (!thread.syscall_over() && try_read(path).starts_with("running") && !deadline.passed()) ::sched_yield();
 }
 
 bool write_memory(pid_t pid, uint64_t addr, const void* data, std::size_t bytes) {
@@ -90,7 +102,10 @@ CallWatch::CallWatch(pid_t pid, const std::vector<pid_t>& threads) {
       original.nr = call_behind_restart(try_read(task_file(pid, tid, "wchan")), seen.call);
       seen.original_nr = original.nr;
     }
-    if (limit_of(pid, original).kind != LimitKind::none) timed = true;
+    if (limit_of(pid, original).kind != LimitKind::none) {
+      timed = true;
+      seen.switches = voluntary_switches(pid, tid);
+    }
     seen_[tid] = seen;
   }
   if (timed) before_ = read_sleep_timers();
@@ -120,6 +135,14 @@ void CallWatch::mend(FrozenTask& task) {
   }
 }
 
+// Since it was seen it has gone to sleep once: in our stop.
+bool CallWatch::is_same_sleep(const FrozenTask& task, const FrozenThread& thread) const {
+  const auto seen = seen_.find(thread.tid());
+  return seen != seen_.end() && seen->second.call.nr == call_of(thread.regs).nr &&
+         seen->second.sp == thread.regs.rsp &&
+         voluntary_switches(task.pid(), thread.tid()) == seen->second.switches + 1;
+}
+
 std::vector<int64_t> CallWatch::candidates(int64_t latest_ns) const {
   const auto end = std::upper_bound(stopped_.begin(), stopped_.end(), latest_ns);
   return {stopped_.begin(), end};
@@ -128,9 +151,7 @@ std::vector<int64_t> CallWatch::candidates(int64_t latest_ns) const {
 void CallWatch::make_again(FrozenTask& task, FrozenThread& thread, const SystemCall& call) {
   user_regs_struct& r = thread.regs;
   const Limit limit = limit_of(task.pid(), call);
-  const auto seen = seen_.find(thread.tid());
-  const bool same = seen != seen_.end() && seen->second.call.nr == call.nr && seen->second.sp == r.rsp;
-  if (limit.kind != LimitKind::none && same) {
+  if (limit.kind != LimitKind::none && is_same_sleep(task, thread)) {
     // Where several timers fit, the latest: too late by a little is allowed, too early is not.
     const auto due = candidates(now_ns_ + limit.ns);
     const int64_t left_ns = due.empty() ? limit.ns : std::min(limit.ns, due.back() - now_ns_);
@@ -156,14 +177,16 @@ void CallWatch::find_sleeps(FrozenTask& task) {
     SystemCall call = call_of(thread.regs);
     if (call.nr < 0 || static_cast<int64_t>(thread.regs.rax) != kRestartBlock) continue;
     const auto seen = seen_.find(thread.tid());
-    const bool same = seen != seen_.end() && seen->second.call.nr == call.nr && seen->second.sp == thread.regs.rsp;
-    if (call.nr == SYS_restart_syscall) call.nr = same ? seen->second.original_nr : call_behind_restart("", call);
+    if (call.nr == SYS_restart_syscall) {
+      const bool known = seen != seen_.end() && seen->second.original_nr >= 0 && seen->second.sp == thread.regs.rsp;
+      call.nr = known ? seen->second.original_nr : call_behind_restart("", call);
+    }
     const Limit limit = limit_of(task.pid(), call);
     thread.sleep = InterruptedSleep{call, 0};
     if (limit.kind == LimitKind::none || now_ns_ == 0) continue;
     const int64_t latest_ns = now_ns_ + limit.ns;
     thread.sleep->due_ns = latest_ns;
-    sleepers.push_back({&thread, call, latest_ns, same ? candidates(latest_ns) : std::vector<int64_t>()});
+    sleepers.push_back({&thread, call, latest_ns, is_same_sleep(task, thread) ? candidates(latest_ns) : std::vector<int64_t>()});
   }
   std::vector<Sleeper*> unclear;
   for (Sleeper& sleeper : sleepers) {
@@ -171,52 +194,59 @@ void CallWatch::find_sleeps(FrozenTask& task) {
   }
   if (!unclear.empty()) tell_apart(task, unclear);
   for (const Sleeper& sleeper : sleepers) {
-    if (sleeper.candidates.size() == 1) sleeper.thread->sleep->due_ns = sleeper.candidates.front();
+    if (sleeper.candidates.size() == 1 && sleeper.thread->sleep) sleeper.thread->sleep->due_ns = sleeper.candidates.front();
   }
 }
 
-// Each sleeper has a number; in round k those run on whose number has bit k. A timer that is armed in just the rounds
-// of one number is that sleeper's. The kernel restarts a sleep with the same due time, so rounds change nothing.
+// Each sleeper has a number; in round k those run on whose number has bit k, then those whose number has not, then
+// the first again. A timer that is armed in just the rounds of one number is that sleeper's. The kernel restarts a
+// sleep with the same due time, so rounds change nothing.
 void CallWatch::tell_apart(FrozenTask& task, std::vector<Sleeper*>& sleepers) {
-  const unsigned rounds = static_cast<unsigned>(std::bit_width(sleepers.size()));
+  const unsigned bits = static_cast<unsigned>(std::bit_width(sleepers.size()));
+  const unsigned rounds = 3 * bits;
+  const auto runs_in = [&](std::size_t i, unsigned round) {
+    return (((i + 1) >> (round % bits) & 1) != 0) != (round / bits == 1);
+  };
   std::map<int64_t, uint64_t> armed_in;  // due -> rounds
   const SleepTimers idle = read_sleep_timers();
   std::map<int64_t, bool> strangers;
   for (const SleepTimer& timer : idle.armed) strangers[timer.due_ns] = true;
   for (Sleeper* sleeper : sleepers) sleeper->thread->traced.set_blocked_signals(~0ULL);
+  std::vector<bool> over(sleepers.size());  // its time was up meanwhile
   for (unsigned round = 0; round < rounds; ++round) {
-    const auto runs = [&](std::size_t i) { return ((i + 1) >> round & 1) != 0; };
+    const auto runs = [&](std::size_t i) { return !over[i] && runs_in(i, round); };
     for (std::size_t i = 0; i < sleepers.size(); ++i) {
-      if (runs(i)) sleepers[i]->thread->traced.resume();
+      if (runs(i)) sleepers[i]->thread->traced.begin_syscall();
     }
-    const Deadline deadline = Deadline::in_ms(kAsleepMs);
     for (std::size_t i = 0; i < sleepers.size(); ++i) {
-      const std::string path = task_file(task.pid(), sleepers[i]->thread->tid(), "syscall");
-      while (runs(i) && try_read(path).starts_with("running") && !deadline.passed()) ::sched_yield();
+      if (runs(i)) wait_asleep(task.pid(), sleepers[i]->thread->traced);
     }
     for (const SleepTimer& timer : read_sleep_timers().armed) {
       if (!strangers.contains(timer.due_ns)) armed_in[timer.due_ns] |= uint64_t{1} << round;
     }
     for (std::size_t i = 0; i < sleepers.size(); ++i) {
-      if (runs(i)) sleepers[i]->thread->traced.interrupt();
+      if (runs(i) && !sleepers[i]->thread->traced.syscall_over()) sleepers[i]->thread->traced.interrupt();
     }
     for (std::size_t i = 0; i < sleepers.size(); ++i) {
-      if (runs(i) && !sleepers[i]->thread->traced.wait_stopped(Deadline::in_ms(1000))) {
-        log::warn("thread {} does not stop again", sleepers[i]->thread->tid());
-      }
+      if (!runs(i)) continue;
+      TracedThread& traced = sleepers[i]->thread->traced;
+      while (!traced.syscall_over()) ::sched_yield();
+      traced.settle();
+      over[i] = static_cast<int64_t>(traced.regs().rax) != kRestartBlock;
     }
   }
   for (std::size_t i = 0; i < sleepers.size(); ++i) {
     FrozenThread& thread = *sleepers[i]->thread;
     thread.traced.set_blocked_signals(thread.sigmask);
     thread.regs = thread.traced.regs();
-    std::vector<int64_t> mine;
+    if (over[i]) thread.sleep.reset();
+    uint64_t wanted = 0;
+    for (unsigned round = 0; round < rounds; ++round) wanted |= uint64_t{runs_in(i, round)} << round;
+    std::vector<int64_t>& mine = sleepers[i]->candidates;
+    mine.clear();
     for (const auto& [due_ns, pattern] : armed_in) {
-      if (pattern == i + 1) mine.push_back(due_ns);
+      if (pattern == wanted && due_ns <= sleepers[i]->latest_ns) mine = {due_ns};  // the latest: not to end early
     }
-    if (mine.size() == 1) sleepers[i]->candidates = mine;
-    // Not seen alone (two sleeps that end together): the latest that fits, so as not to end early.
-    if (mine.size() != 1 && !sleepers[i]->candidates.empty()) sleepers[i]->candidates = {sleepers[i]->candidates.back()};
   }
 }
 

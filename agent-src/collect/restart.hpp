@@ -31,8 +31,8 @@ class CallWatch {
   // All of the task's threads() are stopped and their registers read. Changes registers of threads as told above.
   void mend(FrozenTask& task);
   // For sleeps that the kernel restarts by itself (-ERESTART_RESTARTBLOCK): finds out until when, for the image. Only
-  // where it is not plain which timer was whose, threads sleep on for a moment, in ways that tell their timers apart;
-  // a thread whose time is up in that moment runs on a little. So this comes before memory is read for the last time.
+  // where it is not plain which timer was whose, threads sleep on for a moment, in ways that tell their timers apart
+  // (no thread executes anything of its own meanwhile; one whose time is up stops behind its call).
   // Told in FrozenThread::sleep. After mend().
   void find_sleeps(FrozenTask& task);
 
@@ -41,6 +41,7 @@ class CallWatch {
     SystemCall call;
     uint64_t sp = 0;
     int64_t original_nr = -1;  // behind restart_syscall
+    uint64_t switches = 0;     // how often it has gone to sleep
   };
   struct Sleeper {
     FrozenThread* thread;
@@ -48,6 +49,8 @@ class CallWatch {
     int64_t latest_ns;  // it cannot be due after this
     std::vector<int64_t> candidates;
   };
+  // It is still in the very sleep it was seen in: its timer is among those seen.
+  bool is_same_sleep(const FrozenTask& task, const FrozenThread& thread) const;
   std::vector<int64_t> candidates(int64_t latest_ns) const;
   void make_again(FrozenTask& task, FrozenThread& thread, const SystemCall& call);
   void tell_apart(FrozenTask& task, std::vector<Sleeper*>& sleepers);

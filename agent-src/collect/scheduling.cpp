@@ -22,7 +22,8 @@ class Scheduling final : public Collector {
     const CpuMask all = online_cpus();
     for (std::size_t i = 0; i < context.cores.size(); ++i) {
       const pid_t tid = context.task.threads()[i].tid();
-      const SchedAttr attr = sched_attr(tid);
+      SchedAttr attr = sched_attr(tid);
+      attr.nice = nice_value(tid);
       img::thread_core_entry& core = *context.core(i).mutable_thread_core();
       core.set_sched_nice(attr.nice);
       core.set_sched_policy(attr.policy);

@@ -31,6 +31,12 @@ SchedAttr sched_attr(pid_t tid) {
 
 int set_sched_attr(pid_t tid, const SchedAttr& attr) { return errno_of(::syscall(SYS_sched_setattr, tid, &attr, 0)); }
 
+int nice_value(pid_t tid) {
+  const long value = ::syscall(SYS_getpriority, 0 /* PRIO_PROCESS */, tid);
+  if (value < 0) throw_errno("reading the nice value", thread_name(tid));
+  return 20 - static_cast<int>(value);
+}
+
 uint32_t io_priority(pid_t tid) {
   const long value = ::syscall(SYS_ioprio_get, kIoprioWhoProcess, tid);
   if (value < 0) throw_errno("reading the I/O priority", thread_name(tid));

@@ -35,6 +35,9 @@ SchedAttr sched_attr(pid_t tid);
 // 0, or the errno of the failure.
 [[nodiscard]] int set_sched_attr(pid_t tid, const SchedAttr& attr);
 
+// getpriority(2), also of a thread whose policy makes no use of it now.
+int nice_value(pid_t tid);
+
 // As ioprio_get(2) gives it: class << 13 | level; 0 is "follows nice".
 uint32_t io_priority(pid_t tid);
 [[nodiscard]] int set_io_priority(pid_t tid, uint32_t ioprio);
