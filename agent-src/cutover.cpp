@@ -10,6 +10,7 @@
 #include "agent-src/collect/used_files.hpp"
 #include "agent-src/collect/vma_attributes.hpp"
 #include "agent-src/migration.hpp"
+#include "agent-src/step_clock.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
 #include "common/image/magic.hpp"
@@ -81,41 +82,52 @@ void Migration::send_written_files() {
 // Before the last scan: threads that make calls for us have the kernel write into their memory (rseq).
 void Migration::collect(FrozenTask& task) {
   const int64_t began_us = monotonic_us();
+  StepClock clock(report_.cutover.source_steps);
   map_.read();
   if (!map_.flags_are_current() && map_.resident_bytes() < kFlagsInFreezeBytes) map_.read_flags();
   map_.describe();  // its files belong into the table
+  clock.lap("maps");
   ImageStore images;
   task.inject(vdso_syscall_);
   const uint64_t brk = program_break(task);
-  collect_task(task, files_, collect_options(), images);
+  clock.lap("arena");
+  collect_task(task, files_, collect_options(), images, &clock);
   file_locks_ = images.read_all<img::file_lock_entry>(image_file::kFileLocks);
   const std::string extra_name = image_file::crx_task(static_cast<uint32_t>(options_.pid));
   auto extra = images.read_one<img::crx_task_entry>(extra_name);
   add_vma_attributes(task, map_, extra);
   images.erase(extra_name);
   images.append(extra_name, extra);
+  clock.lap("mapping attributes");
   task.eject();
+  clock.lap("leave");
   images.append(image_file::mm(static_cast<uint32_t>(options_.pid)), map_.describe(brk));
   send_images(images);
+  clock.lap("send state");
   report_.cutover.collect_us = monotonic_us() - began_us;
 }
 
 void Migration::last_round(FrozenTask& task) {
   collect(task);
   const int64_t began_us = monotonic_us();
+  StepClock clock(report_.cutover.source_steps);
   const auto round = static_cast<uint32_t>(report_.rounds.size() + 1);
   MemoryStatistics statistics;
   offer_memfds();
   const SpaceVmas space{options_.pid, map_.vmas()};
   const FinalMemory memory = rounds_.final_scan(std::span(&space, 1), statistics);
+  clock.lap("scan");
   send_layout(round);
   send_last_holes(memory);
   rounds_.send_final(memory, *sink_, statistics);
   link_->end_round(round);
+  clock.lap("send pages");
   report_.cutover.last_pages_us = monotonic_us() - began_us;
   if (options_.verify) send_digests(memory);
   send_written_files();
+  clock.lap("digests");
   await_round(round, Deadline::in_ms(kPrepareMs));
+  clock.lap("await pages");
   const wire::LinkStatistics now = link_->statistics();
   RoundReport& entry = report_.rounds.emplace_back();
   entry.round = round;
@@ -134,10 +146,12 @@ void Migration::last_round(FrozenTask& task) {
 }
 
 void Migration::prepare() {
+  StepClock clock(report_.cutover.source_steps);
   wire::SessionMessage message;
   message.mutable_prepare();
   link_->send(message);
   const auto prepared = expect<wire::Prepared>(Deadline::in_ms(kPrepareMs), wire::SessionMessage::kPrepared, "preparing");
+  clock.lap("await prepared");
   CutoverReport& cutover = report_.cutover;
   for (const wire::Step& step : prepared.steps()) {
     cutover.destination_steps.push_back({step.name(), static_cast<int64_t>(step.us())});
@@ -167,11 +181,14 @@ int Migration::cut_over() {
 
 // From here on the group holds the original, whoever dies.
 int Migration::commit(FrozenTask& task) {
+  StepClock clock(report_.cutover.source_steps);
   LockHandover locks(task, file_locks_);
   locks.begin(vdso_syscall_);
   group_->freeze(Deadline::in_ms(options_.freeze_timeout_ms));
+  clock.lap("freeze group");
   const int64_t go_us = monotonic_us();
   journal_.append(JournalState::go, peer_);
+  clock.lap("journal GO");
   decided_ = true;
   std::optional<wire::Resumed> resumed;
   std::string why;
@@ -181,6 +198,7 @@ int Migration::commit(FrozenTask& task) {
     go.mutable_go();
     link_->send(go);
     resumed = await_verdict(Deadline::in_ms(kVerdictMs));
+    clock.lap("await resumed");
     if (!resumed) why = peer_ + " has decided not to resume it";
   } catch (const Error& error) {
     why = error.what();

@@ -194,6 +194,7 @@ void JsonEvents::done(const MigrationReport& report) {
   line.json["comm"] = report.comm;
   line.json["downtime_us"] = report.downtime_us;
   line.json["frozen_us"] = report.frozen_us;
+  line.json["tracking_stop_us"] = report.tracking_stop_us;
   line.json["total_ms"] = report.total_us / 1000;
   line.json["rounds"] = report.rounds.size();
   line.json["pages_sent"] = report.pages_sent;

@@ -100,7 +100,6 @@ class Migration {
   std::optional<FreezerGroup> group_;
   MemoryRounds rounds_;
   wire::LinkStatistics last_statistics_;
-  int64_t first_stop_us_ = 0;
 };
 
 }  // namespace crx

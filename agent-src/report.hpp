@@ -66,6 +66,7 @@ struct MigrationReport {
   int64_t total_us = 0;       // from the start of crx-migrate until RESUMED
   int64_t downtime_us = 0;    // as the process saw it: first stop to last resume
   int64_t frozen_us = 0;      // as the source saw it: first stop until RESUMED arrived
+  int64_t tracking_stop_us = 0;  // the one stop of the rounds, when tracking starts; 0: there was none
   uint64_t memory_bytes = 0;  // resident at the start
   std::vector<RoundReport> rounds;
   CutoverReport cutover;

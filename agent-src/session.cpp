@@ -204,7 +204,7 @@ void Migration::start_rounds() {
   const auto make_userfaultfd = [&] {
     TrackingStart start = start_tracking(options_.pid, vdso_syscall_, WriteProtectFd::create_flags(), has_seccomp_,
                                          Deadline::in_ms(options_.freeze_timeout_ms));
-    first_stop_us_ = start.stop_us;
+    report_.tracking_stop_us = start.stop_us;
     log::debug("tracking started, the process was stopped for {} us", start.stop_us);
     return std::move(start.userfaultfd);
   };

@@ -94,8 +94,8 @@ class Bench:
         return int(text)
 
 
-def gauge(mib=1, threads=0, hot=0, rate=0):
-    return [f"{PROGRAMS}/gauge", "GO", str(mib), str(threads), str(hot), str(rate)]
+def gauge(mib=1, threads=0, hot=0, rate=0, idle=False):
+    return [f"{PROGRAMS}/gauge", "GO", str(mib), str(threads), str(hot), str(rate), *(["idle"] if idle else [])]
 
 
 def python(threads):

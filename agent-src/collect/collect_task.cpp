@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "agent-src/collect/collector.hpp"
+#include "agent-src/step_clock.hpp"
 #include "common/base/clock.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
@@ -83,7 +84,11 @@ void run_batches(FrozenTask& task, const BatchPlan& plan) {
 
 }  // namespace
 
-void collect_task(FrozenTask& task, FileTable& files, const CollectOptions& options, ImageSink& images) {
+void collect_task(FrozenTask& task, FileTable& files, const CollectOptions& options, ImageSink& images,
+                  StepClock* clock) {
+  const auto lap = [clock](const char* name) {
+    if (clock != nullptr) clock->lap(name);
+  };
   std::vector<img::core_entry> cores(task.threads().size());
   img::crx_task_entry extra;
   extra.set_pid(as_u32(task.pid()));
@@ -100,12 +105,15 @@ void collect_task(FrozenTask& task, FileTable& files, const CollectOptions& opti
   for (const FrozenThread& thread : task.threads()) {
     statuses.push_back(proc::parse_status(read_file(task.proc() + "task/" + std::to_string(thread.tid()) + "/status")));
   }
+  lap("statuses");
   const auto collectors = make_collectors();
   CollectContext context{task, images, files, options, cores, extra, statuses};
   BatchPlan plan{RemoteBatch(task.arena(), BatchPlan::kLeaderCalls), {}};
   for (std::size_t i = 0; i < cores.size(); ++i) plan.threads.emplace_back(task.arena(), BatchPlan::kThreadCalls);
   for (const auto& collector : collectors) collector->plan(context, plan);
+  lap("plan");
   run_batches(task, plan);
+  lap("calls");
   for (const auto& collector : collectors) {
     const int64_t began_ns = monotonic_ns();
     collector->collect(context, plan);
@@ -116,6 +124,7 @@ void collect_task(FrozenTask& task, FileTable& files, const CollectOptions& opti
     images.append(image_file::core(as_u32(task.threads()[i].tid())), cores[i]);
   }
   images.append(image_file::crx_task(as_u32(task.pid())), extra);
+  lap("state");
 }
 
 std::vector<Refusal> inspect_task(pid_t pid, const CollectOptions& options) {

@@ -15,6 +15,8 @@
 
 namespace crx {
 
+class StepClock;
+
 class FileTable;
 
 // What the user allowed or asked for, as far as collectors care.
@@ -89,7 +91,8 @@ std::vector<std::unique_ptr<Collector>> make_collectors();
 
 // Runs them all over a frozen, injected task: fills `images` with core-*, ids, fs, fdinfo, files, ... of the task and
 // crx-task-PID.img. The task's threads are left in the stub or stopped; regs as before.
-void collect_task(FrozenTask& task, FileTable& files, const CollectOptions& options, ImageSink& images);
+void collect_task(FrozenTask& task, FileTable& files, const CollectOptions& options, ImageSink& images,
+                  StepClock* clock = nullptr);
 // Preflight: what of the running task cannot move.
 std::vector<Refusal> inspect_task(pid_t pid, const CollectOptions& options);
 
