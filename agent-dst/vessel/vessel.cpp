@@ -112,11 +112,14 @@ Vessel::~Vessel() {
   if (pid_ == 0) return;
   try {
     send_signal(pidfd_.get(), SIGKILL);
-    // We are its tracer: reap our part, so that its parent sees it end.
-    for (TracedThread& thread : state_->threads) {
-      if (thread.tid() == 0) continue;
-      ::waitpid(thread.tid(), nullptr, __WALL);
-      thread.forget();
+    // We are its tracer: reap our part, so that its parent sees it end. The leader last: the kernel reports its end
+    // only when all other threads have been reaped.
+    for (auto thread = state_->threads.rbegin(); thread != state_->threads.rend(); ++thread) {
+      if (thread->tid() == 0) continue;
+      int status = 0;
+      while (::waitpid(thread->tid(), &status, __WALL) == thread->tid() && WIFSTOPPED(status)) {
+      }
+      thread->forget();
     }
   } catch (const std::exception& error) {
     log::debug("removing vessel {}: {}", pid_, error.what());
