@@ -212,7 +212,7 @@ void DestinationSession::on_written_files(const wire::WrittenFiles& written) {
 void DestinationSession::on_prepare() {
   const int64_t began_us = monotonic_us();
   build();
-  hook_.run(HookStage::prepared, {options_.session, vessel().pid(), options_.peer, "destination"});
+  hook_.run(HookStage::prepared, hook_context());
   journal_->append(JournalState::prepared, fmt::format("pid {}", vessel().pid()));
   state_ = State::prepared;
   go_deadline_ = Deadline::in_ms(hello_.go_timeout_ms());
@@ -263,27 +263,40 @@ void DestinationSession::on_go() {
   if (state_ != State::prepared) throw Error(ErrorCode::peer, "following the source", "Go came before Prepared");
   const int64_t began_us = monotonic_us();
   task_->commit();
+  group_->freeze(Deadline::in_ms(10'000));
   journal_->append(JournalState::resuming, fmt::format("pid {}", vessel().pid()));
-  resume();
-  const int64_t resumed_us = monotonic_us();
   state_ = State::resumed;
   exit_code_ = 0;
+  resume();
+  const int64_t resumed_us = monotonic_us();
   wire::SessionMessage answer;
   wire::Resumed& resumed = *answer.mutable_resumed();
   resumed.set_go_to_resume_us(static_cast<uint64_t>(resumed_us - began_us));
   resumed.set_pid(static_cast<uint32_t>(context_->pid));
   link_.send(answer);
   journal_->append(JournalState::resumed, fmt::format("pid {}", context_->pid));
-  hook_.run_noting(HookStage::resumed, {options_.session, context_->pid, options_.peer, "destination"});
+  hook_.run_noting(HookStage::resumed, hook_context());
   state_ = State::ended;
 }
 
+HookContext DestinationSession::hook_context() const {
+  return {options_.session, context_ ? context_->pid : vessel_ ? vessel_->pid() : 0, options_.peer, "destination"};
+}
+
 // The decision is on disk: nothing below may leave half a tree running. The group lets all tasks go at once.
-void DestinationSession::resume() {
-  group_->freeze(Deadline::in_ms(10'000));
-  vessel_->release();
-  if (options_.root_resumed) options_.root_resumed(context_->pid);
-  group_->thaw();
+void DestinationSession::resume() noexcept {
+  hook_.run_noting(HookStage::committed, hook_context());
+  try {
+    vessel_->release();
+    if (options_.root_resumed) options_.root_resumed(context_->pid);
+  } catch (const std::exception& error) {
+    log::error("session {}: letting the process go: {}", options_.session, error.what());
+  }
+  try {
+    group_->thaw();
+  } catch (const std::exception& error) {
+    log::error("session {}: the process stays frozen in {}: {}", options_.session, group_->path(), error.what());
+  }
   group_->abandon();
 }
 
@@ -300,6 +313,7 @@ void DestinationSession::refuse_to_resume(const std::string& reason) noexcept {
       answer.mutable_never()->set_reason(reason);
       link_.send(answer);
     }
+    if (state_ != State::resumed && vessel_) hook_.run_noting(HookStage::aborted, hook_context());
   } catch (const std::exception& error) {
     log::debug("ending session {}: {}", options_.session, error.what());
   }

@@ -52,7 +52,8 @@ class DestinationSession {
   void create_vessel(const wire::SpaceLayout& space);
   void build();
   void add_step(const char* name, int64_t us);
-  void resume();
+  void resume() noexcept;
+  HookContext hook_context() const;
   void refuse_to_resume(const std::string& reason) noexcept;
   void fail(const Error& error) noexcept;
   Vessel& vessel();
