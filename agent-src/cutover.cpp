@@ -79,7 +79,8 @@ void Migration::send_written_files() {
   if (message.has_written_files()) link_->send(message);
 }
 
-// Before the last scan: threads that make calls for us have the kernel write into their memory (rseq).
+// Before the last scan: threads that make calls for us have the kernel write into their memory (rseq). They stand still
+// in the stub afterwards.
 void Migration::collect(FrozenTask& task) {
   const int64_t began_us = monotonic_us();
   StepClock clock(report_.cutover.source_steps);
@@ -99,8 +100,8 @@ void Migration::collect(FrozenTask& task) {
   images.erase(extra_name);
   images.append(extra_name, extra);
   clock.lap("mapping attributes");
-  task.eject();
-  clock.lap("leave");
+  task.settle();
+  clock.lap("settle");
   images.append(image_file::mm(static_cast<uint32_t>(options_.pid)), map_.describe(brk));
   send_images(images);
   clock.lap("send state");
@@ -125,7 +126,13 @@ void Migration::last_round(FrozenTask& task) {
   report_.cutover.last_pages_us = monotonic_us() - began_us;
   if (options_.verify) send_digests(memory);
   send_written_files();
+  wire::SessionMessage message;
+  message.mutable_prepare();
+  link_->send(message);
   clock.lap("digests");
+  // While the destination builds. Nothing is read from the process any more.
+  task.eject();
+  clock.lap("leave");
   await_round(round, Deadline::in_ms(kPrepareMs));
   clock.lap("await pages");
   const wire::LinkStatistics now = link_->statistics();
@@ -147,9 +154,6 @@ void Migration::last_round(FrozenTask& task) {
 
 void Migration::prepare() {
   StepClock clock(report_.cutover.source_steps);
-  wire::SessionMessage message;
-  message.mutable_prepare();
-  link_->send(message);
   const auto prepared = expect<wire::Prepared>(Deadline::in_ms(kPrepareMs), wire::SessionMessage::kPrepared, "preparing");
   clock.lap("await prepared");
   CutoverReport& cutover = report_.cutover;
@@ -164,8 +168,8 @@ void Migration::prepare() {
 int Migration::cut_over() {
   hook_.run(HookStage::pre_freeze, hook_context());
   if (!same_kernel_) sync_written_files(options_.pid);  // so that little is left for the stop
-  const int64_t stop_us = monotonic_us();
   FrozenTask task = FrozenTask::freeze(options_.pid, Deadline::in_ms(options_.freeze_timeout_ms), has_seccomp_);
+  const int64_t stop_us = task.stopped_since_us();
   report_.cutover.start_us = stop_us - began_us_;
   report_.cutover.freeze_us = monotonic_us() - stop_us;
   observer_.freeze();

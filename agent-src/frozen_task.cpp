@@ -82,6 +82,7 @@ FrozenTask FrozenTask::freeze_leader(pid_t pid, Deadline deadline, bool suspend_
 }
 
 bool FrozenTask::seize(pid_t tid, bool suspend_seccomp) {
+  if (stopped_since_us_ == 0) stopped_since_us_ = monotonic_us();
   auto traced = TracedThread::try_seize(tid, TracedThread::Kind::victim, suspend_seccomp);
   if (!traced) return false;
   traced->interrupt();
@@ -167,8 +168,18 @@ RemoteThread& FrozenTask::remote(std::size_t index) {
   return *thread.remote;
 }
 
+void FrozenTask::settle() {
+  for (FrozenThread& thread : threads_) {
+    if (thread.remote != nullptr) thread.remote->interrupt();
+  }
+  for (FrozenThread& thread : threads_) {
+    if (thread.remote != nullptr) thread.remote->await_stop();
+  }
+}
+
 void FrozenTask::eject() {
   if (code_addr_ == 0) return;
+  settle();
   for (FrozenThread& thread : threads_) {
     if (thread.remote != nullptr) thread.remote->leave();
     thread.remote.reset();

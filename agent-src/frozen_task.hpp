@@ -53,6 +53,8 @@ class FrozenTask {
 
   pid_t pid() const noexcept { return pid_; }
   int pidfd() const noexcept { return pidfd_.get(); }
+  // When the first thread was asked to stop (monotonic_us).
+  int64_t stopped_since_us() const noexcept { return stopped_since_us_; }
   // "/proc/PID/"
   const std::string& proc() const noexcept { return proc_; }
   // threads()[0] is the leader.
@@ -70,6 +72,9 @@ class FrozenTask {
   // One system call of the leader through the vDSO, without an arena; its registers and mask are as before afterwards.
   // The raw kernel result.
   int64_t call(uint64_t vdso_syscall, long nr, std::initializer_list<uint64_t> args);
+  // Every thread stands still, in the stub or where it was stopped: nothing of the process changes from here on until
+  // the next remote call or eject().
+  void settle();
   // Threads leave the stub; the arena is unmapped; registers and masks are as they were.
   void eject();
   // eject(), then detaches all: they run on (or stay frozen by their cgroup). The checked way back.
@@ -87,6 +92,7 @@ class FrozenTask {
   Fd pidfd_;
   std::vector<FrozenThread> threads_;
   std::unique_ptr<RemoteArena> arena_;
+  int64_t stopped_since_us_ = 0;
   uint64_t vdso_syscall_ = 0;
   uint64_t code_addr_ = 0, data_addr_ = 0, data_bytes_ = 0;
 };

@@ -8,10 +8,11 @@
 namespace crx {
 
 TrackingStart start_tracking(pid_t pid, uint64_t vdso_syscall, unsigned flags, bool suspend_seccomp, Deadline deadline) {
-  const int64_t began_us = monotonic_us();
   TrackingStart start;
+  int64_t began_us = 0;
   {
     FrozenTask task = FrozenTask::freeze_leader(pid, deadline, suspend_seccomp);
+    began_us = task.stopped_since_us();
     const int64_t fd = task.call(vdso_syscall, SYS_userfaultfd, {flags});
     if (fd < 0) {
       throw Error(ErrorCode::kernel, "starting to track memory", "userfaultfd in the process", static_cast<int>(-fd))

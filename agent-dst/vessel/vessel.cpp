@@ -273,6 +273,7 @@ void Vessel::close_arena() {
   last.add("closing the door", SYS_close, s.door_number);
   s.run_checked(last);
   for (auto& remote : s.remotes) remote->interrupt();
+  for (auto& remote : s.remotes) remote->await_stop();
   for (auto& remote : s.remotes) remote->leave();
   s.remotes.clear();
   if (s.vdso_syscall == 0) {

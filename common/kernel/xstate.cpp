@@ -2,15 +2,33 @@
 
 #include <cpuid.h>
 
+#include <array>
 #include <cstring>
 
 namespace crx::xstate {
 
-Place place_of(unsigned component) {
+namespace {
+
+constexpr unsigned kComponents = 20;
+
+Place find_place(unsigned component) {
   if (component == kX87 || component == kSse) return {0, kLegacyBytes};
   unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
-  if (__get_cpuid_count(0xd, component, &eax, &ebx, &ecx, &edx) == 0) return {};
+  __cpuid_count(0xd, component, eax, ebx, ecx, edx);
   return {ebx, eax};
+}
+
+}  // namespace
+
+// Under a hypervisor every CPUID is a trap, some microseconds each: asked once.
+Place place_of(unsigned component) {
+  static const std::array<Place, kComponents> places = [] {
+    std::array<Place, kComponents> found{};
+    if (__get_cpuid_max(0, nullptr) < 0xd) return found;
+    for (unsigned i = 0; i < kComponents; ++i) found[i] = find_place(i);
+    return found;
+  }();
+  return component < kComponents ? places[component] : Place{};
 }
 
 uint64_t word_at(std::span<const std::byte> area, std::size_t offset) {

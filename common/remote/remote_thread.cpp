@@ -171,14 +171,17 @@ void RemoteThread::interrupt() {
   if (inside_ && !thread_->stopped()) thread_->interrupt();
 }
 
+void RemoteThread::await_stop() {
+  if (!inside_ || thread_->stopped()) return;
+  if (!thread_->wait_stopped(Deadline::in_ms(kBatchDeadlineMs))) {
+    throw Error(ErrorCode::kernel, "leaving the stub", "thread " + std::to_string(thread_->tid()) + " does not stop");
+  }
+}
+
 void RemoteThread::leave() {
   if (!inside_) return;
-  if (!thread_->stopped()) {
-    thread_->interrupt();
-    if (!thread_->wait_stopped(Deadline::in_ms(kBatchDeadlineMs))) {
-      throw Error(ErrorCode::kernel, "leaving the stub", "thread " + std::to_string(thread_->tid()) + " does not stop");
-    }
-  }
+  interrupt();
+  await_stop();
   const bool healed = box_of(*arena_, slot_).healing != 0;
   inside_ = false;
   if (healed) {

@@ -35,8 +35,9 @@ class RemoteThread {
   // start + finish with a generous deadline. Results are in the batch; throws victim_gone if the thread died.
   void run(const RemoteBatch& batch);
 
-  // Starts leave() without waiting, so that many threads can leave together.
+  // The first steps of leave(), so that many threads can leave together: asks for the stop, waits for it.
   void interrupt();
+  void await_stop();
   // Back to the ptrace stop, registers and mask as saved. Idempotent.
   void leave();
   // The registers the thread had when it came, and will have again: what a caller changes here, leave() sets.

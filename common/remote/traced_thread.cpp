@@ -1,5 +1,6 @@
 #include "common/remote/traced_thread.hpp"
 
+#include <cpuid.h>
 #include <elf.h>
 #include <linux/ptrace.h>
 #include <sched.h>
@@ -168,11 +169,19 @@ void TracedThread::set_regs(const user_regs_struct& regs) {
 }
 
 std::vector<std::byte> TracedThread::xstate() const {
-  std::vector<std::byte> bytes(kXstateMax);
-  std::size_t size = bytes.size();
-  get_regset(NT_X86_XSTATE, bytes.data(), size, "reading xstate");
-  bytes.resize(size);
-  return bytes;
+  // The largest there can be would have to be cleared for every thread; the CPU says how much it really is.
+  static const std::size_t expected = [] {
+    unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+    return __get_cpuid_count(0xd, 0, &eax, &ebx, &ecx, &edx) == 0 ? kXstateMax : std::size_t{ecx};
+  }();
+  for (std::size_t room = expected;; room = kXstateMax) {
+    std::vector<std::byte> bytes(room + sizeof(uint64_t));
+    std::size_t size = bytes.size();
+    get_regset(NT_X86_XSTATE, bytes.data(), size, "reading xstate");
+    if (size == bytes.size() && room < kXstateMax) continue;
+    bytes.resize(size);
+    return bytes;
+  }
 }
 
 void TracedThread::set_xstate(std::span<const std::byte> bytes) {
