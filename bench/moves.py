@@ -69,9 +69,10 @@ class Bench:
         until(lambda: lines_of(output) == ["ready"] or not process.alive(), f"{argv} says ready", 300)
         return process
 
-    def move(self, argv, *options):
-        """Starts it, moves it, ends it."""
+    def move(self, argv, *options, before=lambda: None):
+        """Starts it, calls `before`, moves it, ends it."""
         process = self.start(argv)
+        before()
         gauge = os.path.basename(argv[0]) == "gauge"
         arrived = None
         try:
