@@ -119,7 +119,7 @@ void DestinationSession::on_preflight(const wire::Preflight& preflight) {
 
 void DestinationSession::create_vessel(const wire::SpaceLayout& space) {
   unshare_time({space.monotonic_ns(), space.boottime_ns()});
-  group_.emplace(FreezerGroup::create_below(::getpid(), options_.session.substr(0, 16)));
+  group_.emplace(FreezerGroup::create_below(::getpid(), group_name(options_.session)));
   const Fd group_dir = group_->directory();
   VesselPlan plan;
   plan.pid = static_cast<pid_t>(space.space());
@@ -228,6 +228,7 @@ void DestinationSession::build() {
   for (const img::file_entry& entry : images_.read_all<img::file_entry>(image_file::kFiles)) files_->add(entry);
   vessel().apply_layout(images_.read_one<img::mm_entry>(image_file::mm(static_cast<uint32_t>(vessel().pid()))), accounted_,
                         *files_, shmem_);
+  vessel().join_mappings(accounted_, *files_, shmem_);
   context_.emplace(RestoreContext{vessel(), images_, *files_, shmem_, vessel().pid(), {}, {}});
   load_task_images(*context_);
   task_.emplace(*context_);

@@ -1,6 +1,7 @@
 // The stop: last round, state, and the two-phase commit as the source does it.
 #include <fmt/format.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 #include <csignal>
 #include <thread>
@@ -14,6 +15,7 @@
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
 #include "common/image/magic.hpp"
+#include "agent-src/worker.hpp"
 #include "wire/file_message.hpp"
 #include "wire/verify.hpp"
 
@@ -167,6 +169,7 @@ void Migration::prepare() {
 
 int Migration::cut_over() {
   hook_.run(HookStage::pre_freeze, hook_context());
+  check_stop();
   if (!same_kernel_) sync_written_files(options_.pid);  // so that little is left for the stop
   FrozenTask task = FrozenTask::freeze(options_.pid, Deadline::in_ms(options_.freeze_timeout_ms), has_seccomp_);
   const int64_t stop_us = task.stopped_since_us();
@@ -174,9 +177,11 @@ int Migration::cut_over() {
   report_.cutover.freeze_us = monotonic_us() - stop_us;
   observer_.freeze();
   hook_.run(HookStage::frozen, hook_context());
+  check_stop();
   last_round(task);
   prepare();
   hook_.run(HookStage::prepared, hook_context());
+  check_stop();
   if (overall_.passed()) throw Error(ErrorCode::refused, "committing", "--timeout is over");
   const int outcome = commit(task);
   if (outcome == 0 && options_.wait) return wait_for_exit();
@@ -283,7 +288,11 @@ void Migration::remove_original(FrozenTask& task) noexcept {
     send_signal(pidfd.get(), SIGKILL);
     group_->thaw();
     if (!wait_exit(pidfd.get(), Deadline::in_ms(10'000))) log::warn("the original does not go away");
+    const std::string group = group_->path();
     group_.reset();
+    // It may have lived in the group that an agent made for it here, when it came.
+    const std::string home = group.substr(0, group.rfind('/'));
+    if (home.substr(home.rfind('/') + 1).starts_with("crx-")) ::rmdir(home.c_str());
   } catch (const std::exception& error) {
     log::warn("removing the original: {}", error.what());
   }
@@ -319,7 +328,8 @@ int Migration::finish(FrozenTask& task, const wire::Resumed& resumed, int64_t go
 
 int Migration::wait_for_exit() {
   for (;;) {
-    const auto message = link_->receive(Deadline::never());
+    check_stop();
+    const auto message = link_->receive(Deadline::in_ms(500));
     if (message && message->has_exited()) {
       observer_.exited(message->exited().wait_status());
       return 0;

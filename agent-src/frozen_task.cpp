@@ -14,6 +14,7 @@
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
 #include "common/base/page.hpp"
+#include "common/kernel/pagemap.hpp"
 #include "common/proc/maps.hpp"
 #include "common/proc/status.hpp"
 #include "common/remote/rseq_section.hpp"
@@ -155,6 +156,9 @@ void FrozenTask::inject(uint64_t vdso_syscall, std::size_t scratch) {
   code_addr_ = map(code_bytes, PROT_READ | PROT_EXEC);
   data_addr_ = map(data_bytes, PROT_READ | PROT_WRITE);
   data_bytes_ = data_bytes;
+  // Nobody has touched it: a page is there only if the kernel locks and populates what is mapped.
+  const auto entries = Pagemap::open(pid_).entries({code_addr_, code_addr_ + kPageSize});
+  locks_future_ = !entries.empty() && (entries.front() >> 63 & 1) != 0;
   const auto object = [&](uint64_t addr, std::size_t bytes) {
     return open_checked(fmt::format("{}map_files/{:x}-{:x}", proc_, addr, addr + bytes), O_RDWR);
   };

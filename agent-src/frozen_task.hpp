@@ -67,6 +67,8 @@ class FrozenTask {
   // Where the injected arena lies: these VMAs are ours and not part of the image.
   bool is_arena(uint64_t start) const noexcept;
   RemoteArena& arena() { return *arena_; }
+  // Whether the task has new mappings locked (mlockall(MCL_FUTURE)), as seen from how the arena was born.
+  bool locks_future_mappings() const noexcept { return locks_future_; }
   // The thread as a maker of system calls; needs inject().
   RemoteThread& remote(std::size_t index);
   // One system call of the leader through the vDSO, without an arena; its registers and mask are as before afterwards.
@@ -94,6 +96,7 @@ class FrozenTask {
   std::unique_ptr<RemoteArena> arena_;
   int64_t stopped_since_us_ = 0;
   uint64_t vdso_syscall_ = 0;
+  bool locks_future_ = false;
   uint64_t code_addr_ = 0, data_addr_ = 0, data_bytes_ = 0;
 };
 

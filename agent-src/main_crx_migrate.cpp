@@ -12,6 +12,7 @@
 #include "agent-src/progress.hpp"
 #include "agent-src/resolve.hpp"
 #include "agent-src/session.hpp"
+#include "agent-src/worker.hpp"
 #include "common/base/log.hpp"
 
 namespace crx {
@@ -63,7 +64,7 @@ int run(const MigrateOptions& options) {
 int main(int argc, char** argv) {
   try {
     const crx::ParsedMigrateOptions parsed = crx::parse_migrate_options(argc, argv);
-    if (parsed.options) return crx::run(*parsed.options);
+    if (parsed.options) return crx::run_in_worker([&] { return crx::run(*parsed.options); });
     std::fputs(parsed.text.c_str(), parsed.exit_code == 0 ? stdout : stderr);
     return parsed.exit_code;
   } catch (const std::exception& error) {

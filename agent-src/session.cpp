@@ -11,6 +11,7 @@
 #include "agent-src/migration.hpp"
 #include "agent-src/throttle.hpp"
 #include "agent-src/tracking_start.hpp"
+#include "agent-src/worker.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
 #include "common/kernel/time_namespace.hpp"
@@ -312,6 +313,7 @@ void Migration::run_rounds() {
   Decision decision = convergence.start();
   for (uint32_t round = 1; decision.step == NextStep::round || decision.step == NextStep::throttle; ++round) {
     throttle.reset();
+    check_stop();
     if (decision.step == NextStep::throttle) throttle.emplace(*group_, decision.duty);
     send_round(round);
     const RoundReport& done = report_.rounds.back();

@@ -1,6 +1,7 @@
 // What the supervisor does about sessions: engines and restored roots, from their start to their end.
 #include <fmt/format.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "agent-dst/ipc/packet.hpp"
 #include "agent-dst/supervisor/status_text.hpp"
@@ -9,6 +10,7 @@
 #include "common/base/error.hpp"
 #include "common/base/journal.hpp"
 #include "common/base/log.hpp"
+#include "common/kernel/freezer_group.hpp"
 
 namespace crx::supervisor {
 namespace {
@@ -193,6 +195,12 @@ void Supervisor::root_exited(const Root& root, pid_t pid, int status) {
   notice.session.set(root.session);
   notice.status = status;
   to_front(notice);
+  try {
+    // The group that the engine made for the tree has served, unless others of the tree still live in it.
+    remove_empty_groups(::getpid());
+  } catch (const Error& error) {
+    log::debug("session {}: {}", root.session, error.what());
+  }
   if (served_) once_close_ = Deadline::in_ms(kOnceCloseMs);
 }
 

@@ -54,6 +54,9 @@ class Vessel {
   // Returns the ranges that were (re)mapped, whose pages the vessel no longer has.
   std::vector<PageRange> apply_layout(const img::mm_entry& mm, const std::vector<uint64_t>& accounted, FileOpener& files,
                                       ShmemTable& shmem);
+  // At the end: a mapping of the layout that grew together here from parts with histories of their own is one VMA at the
+  // source; it is made anew as one, with its pages. Otherwise an mremap over it could fail in the task.
+  void join_mappings(const std::vector<uint64_t>& accounted, FileOpener& files, ShmemTable& shmem);
   // Writes pages; `bytes` holds those of `ranges` one after another. Ranges outside the layout: Error(peer).
   void write_pages(const std::vector<PageRange>& ranges, std::span<const std::byte> bytes);
   // Makes pages absent again (anonymous memory: zero; private file mappings: the file's).

@@ -13,6 +13,8 @@
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
 #include "common/image/magic.hpp"
+#include "common/kernel/pagemap.hpp"
+#include "common/proc/maps.hpp"
 
 namespace crx {
 namespace {
@@ -288,9 +290,43 @@ void Vessel::advise_pages(const char* what, const std::vector<PageRange>& ranges
   s.arena.reset();
 }
 
+void Vessel::join_mappings(const std::vector<uint64_t>& accounted, FileOpener& files, ShmemTable& shmem) {
+  VesselState& s = *state_;
+  const auto actual = proc::parse_maps(read_file(fmt::format("/proc/{}/maps", pid_)));
+  const auto split = [&](const Vma& vma) {
+    if ((vma.status & vma_status::kAnonPrivate) == 0 || special(vma) || (vma.flags & MAP_GROWSDOWN) != 0) return false;
+    return std::any_of(actual.begin(), actual.end(), [&](const proc::MapsEntry& m) { return vma.start < m.start && m.start < vma.end; });
+  };
+  std::vector<std::pair<PageRange, std::vector<std::byte>>> saved;
+  const Pagemap pagemap = Pagemap::open(pid_);
+  for (const Vma& vma : s.vmas) {
+    if (!split(vma)) continue;
+    std::vector<PageRegion> regions;
+    Pagemap::Query query;
+    query.inverted = page_is::kGuard | page_is::kPfnZero;
+    query.required = page_is::kGuard | page_is::kPfnZero;
+    query.anyof = page_is::kPresent | page_is::kSwapped;
+    if (pagemap.scan({vma.start, vma.end}, query, regions) != ScanStatus::ok) throw_gone(pid_, "joining mappings");
+    for (const PageRegion& region : regions) {
+      std::vector<std::byte> bytes(region.range.bytes());
+      if (::pread(s.mem.get(), bytes.data(), bytes.size(), static_cast<off_t>(region.range.start)) !=
+          static_cast<ssize_t>(bytes.size())) {
+        throw_errno("joining mappings", fmt::format("at {:#x}", region.range.start));
+      }
+      saved.emplace_back(region.range, std::move(bytes));
+    }
+  }
+  const img::mm_entry mm = s.mm;
+  if (std::erase_if(s.vmas, split) == 0) return;
+  apply_layout(mm, accounted, files, shmem);
+  for (const auto& [range, bytes] : saved) write_pages({range}, bytes);
+  if (!s.guards.empty()) guard_pages(std::vector<PageRange>(s.guards));
+}
+
 void Vessel::drop_pages(const std::vector<PageRange>& ranges) { advise_pages("dropping pages", ranges, MADV_DONTNEED); }
 
 void Vessel::guard_pages(const std::vector<PageRange>& ranges) {
+  state_->guards = ranges;
   advise_pages("guarding pages", ranges, 102 /* MADV_GUARD_INSTALL, Linux 6.13 */);
 }
 
@@ -323,6 +359,10 @@ void Vessel::apply_vma_attributes(const img::crx_task_entry& extra) {
     batch.add("locking memory", SYS_mlock2, vma.start, vma.end - vma.start, on_fault ? MLOCK_ONFAULT : 0);
   }
   for (const img::crx_vma_entry& vma : extra.vmas()) {
+    if (vma.end() == 0) {  // speaks of mappings to come
+      batch.add("locking future mappings", SYS_mlockall, MCL_FUTURE);
+      continue;
+    }
     const uint64_t bytes = vma.end() - vma.start();
     if (vma.has_name()) {
       batch.add_optional("naming memory", SYS_prctl, 0x53564d41 /* PR_SET_VMA */, 0, vma.start(), bytes, s.arena.put_string(vma.name()));

@@ -28,6 +28,7 @@ struct VesselState {
   std::set<int> fds; // numbers the vessel has, the door aside
   img::mm_entry mm;
   std::vector<Vma> vmas;
+  std::vector<PageRange> guards;  // of the last guard_pages()
   uint64_t vdso_syscall = 0;
   std::optional<PagePlacer> placer;  // while the vessel gets its first pages
   bool placer_registered = false;

@@ -83,6 +83,14 @@ bool other_end_is_open(const OpenFile& end) {
   return (entry.revents & (can_read(end) ? POLLHUP : POLLERR)) == 0;
 }
 
+bool other_end_answers(const OpenFile& end, bool we_read) {
+  const std::string link = fmt::format("/proc/{}/fd/{}", end.pid, end.fd());
+  const Fd again = try_open(link, (we_read ? O_RDONLY : O_WRONLY) | O_NONBLOCK);
+  pollfd entry{again.get(), POLLIN | POLLOUT, 0};
+  if (!again || ::poll(&entry, 1, 0) < 0) return false;
+  return (entry.revents & (we_read ? POLLHUP : POLLERR)) == 0;
+}
+
 std::vector<PipeHolder> find_holders(HeldFile file, std::string_view link, pid_t except, bool with_us) {
   std::vector<PipeHolder> holders;
   for_numbers("/proc", [&](int pid) {

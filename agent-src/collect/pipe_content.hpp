@@ -28,6 +28,10 @@ PipeContent peek_pipe(const OpenFile& reader);
 // Whether somebody, in the task or outside, holds the other end of this end (poll(2) on our duplicate).
 bool other_end_is_open(const OpenFile& end);
 
+// The same of a running task, through an end of our own that is opened and closed again. we_read: the task has the
+// reading end only, else the writing end only.
+bool other_end_answers(const OpenFile& end, bool we_read);
+
 struct PipeHolder {
   pid_t pid = 0;
   int fd = -1;

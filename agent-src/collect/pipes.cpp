@@ -23,10 +23,18 @@ class Pipes final : public FdKind {
     return S_ISFIFO(file.st.st_mode) && file.link.starts_with("pipe:[") && !file.path_only();
   }
 
-  void inspect(const OpenFile& file, const std::vector<OpenFile>&, InspectContext& context) override {
+  void inspect(const OpenFile& file, const std::vector<OpenFile>& files, InspectContext& context) override {
     if (!seen_.insert(file.st.st_ino).second) return;
+    bool reader = false, writer = false;
+    for (const OpenFile& other : files) {
+      if (!matches(other) || other.st.st_ino != file.st.st_ino) continue;
+      reader = reader || can_read(other);
+      writer = writer || can_write(other);
+    }
     const auto holders = find_holders({file.st.st_dev, file.st.st_ino}, file.link, file.pid, true);
-    if (!holders.empty()) context.refusals.push_back(refusal_of(file, outside_reason(holders), kOutsideRemedy));
+    // A holder may live where we cannot see it, in another PID namespace.
+    const bool hidden = reader != writer && other_end_answers(file, reader);
+    if (!holders.empty() || hidden) context.refusals.push_back(refusal_of(file, outside_reason(holders), kOutsideRemedy));
   }
 
   void collect(OpenFile& file, FdContext& context, img::file_entry& entry) override {

@@ -56,6 +56,13 @@ void add_vma_attributes(FrozenTask& task, const MemoryMap& map, img::crx_task_en
   }
   add_policies(task, vmas, entries);
   task.arena().reset();
+  if (task.locks_future_mappings()) {
+    // An entry without addresses speaks of the mappings to come.
+    img::crx_vma_entry& future = *extra.add_vmas();
+    future.set_start(0);
+    future.set_end(0);
+    future.add_vm_flags("lo");
+  }
   for (auto& [start, entry] : entries) *extra.add_vmas() = std::move(entry);
 }
 

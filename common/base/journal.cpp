@@ -152,10 +152,11 @@ void make_directories(const std::string& dir) {
   sync_directory(dir);
 }
 
-// Writes all of text at an offset, durably. RWF_DSYNC is unknown to some filesystems: then in two calls.
-void write_durably(int fd, std::string_view text, std::size_t offset, const std::string& path) {
+// Writes all of text at an offset; durable: it is on disk afterwards. RWF_DSYNC is unknown to some filesystems: then in
+// two calls.
+void write_record(int fd, std::string_view text, std::size_t offset, const std::string& path, bool durable) {
   const iovec part{const_cast<char*>(text.data()), text.size()};
-  ssize_t n = ::pwritev2(fd, &part, 1, static_cast<off_t>(offset), RWF_DSYNC);
+  ssize_t n = ::pwritev2(fd, &part, 1, static_cast<off_t>(offset), durable ? RWF_DSYNC : 0);
   if (n < 0 && (errno == EOPNOTSUPP || errno == ENOSYS)) {
     n = ::pwrite(fd, text.data(), text.size(), static_cast<off_t>(offset));
     if (n >= 0 && ::fdatasync(fd) != 0) n = -1;
@@ -247,7 +248,7 @@ void Journal::load() {
   // Also wipes what a crash left behind the last valid record.
   const std::size_t size = std::max(kPreallocate, text.size());
   if (text.size() < kPreallocate || text.find_first_not_of('\0', end_) != std::string::npos) {
-    write_durably(fd_.get(), std::string(size - end_, '\0'), end_, path_);
+    write_record(fd_.get(), std::string(size - end_, '\0'), end_, path_, true);
   }
 }
 
@@ -279,7 +280,8 @@ void Journal::append(JournalState state, std::string_view detail) {
   if (end_ + line.size() > kMaxFile) {
     throw Error(ErrorCode::bug, "writing the journal", "session " + session_ + " has too many records");
   }
-  write_durably(fd_.get(), line, end_, path_);
+  // Nothing is decided by PREPARED, and what it tells of ends with the host: the next record takes it along to the disk.
+  write_record(fd_.get(), line, end_, path_, state != JournalState::prepared);
   end_ += line.size();
   last_ = record;
   records_.push_back(std::move(record));

@@ -60,7 +60,8 @@ class Journal {
   // Deletes the file where it has no record: a session that never began.
   ~Journal();
 
-  // Records a state; on disk (pwritev2(2) with RWF_DSYNC, one system call) when this returns. Details are cut
+  // Records a state; on disk (pwritev2(2) with RWF_DSYNC, one system call) when this returns, but for PREPARED, which
+  // goes there with the record behind it. Details are cut
   // at kMaxDetail bytes. Throws Error(bug) where may_follow() says no, Error(kernel) when it could not be
   // written: then whether the record exists is unknown until the file is read again, and last() stays at the
   // one before.

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <filesystem>
 #include <optional>
 #include <sstream>
 #include <utility>
@@ -67,7 +68,15 @@ FreezerGroup::FreezerGroup(std::string path, std::string parent, bool v2) noexce
 FreezerGroup::FreezerGroup(FreezerGroup&& other) noexcept
     : path_(std::exchange(other.path_, {})), parent_(other.parent_), v2_(other.v2_) {}
 
-FreezerGroup FreezerGroup::create_below(pid_t pid, const std::string& name) {
+namespace {
+
+struct Place {
+  std::string path;
+  bool v2;
+};
+
+// The directory of the group that a process is in.
+Place place_of(pid_t pid) {
   const auto hierarchy = find_hierarchy();
   if (!hierarchy) {
     throw Error(ErrorCode::unsupported, kStep, "no cgroup v2 and no v1 freezer hierarchy is mounted here")
@@ -78,9 +87,23 @@ FreezerGroup FreezerGroup::create_below(pid_t pid, const std::string& name) {
   if (group.rfind("/..", 0) == 0) group = "/";  // outside our cgroup namespace
   std::string parent = hierarchy->mount + group;
   while (parent.size() > 1 && parent.back() == '/') parent.pop_back();
+  return {parent, hierarchy->v2};
+}
+
+}  // namespace
+
+void remove_empty_groups(pid_t pid) {
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(place_of(pid).path, error)) {
+    if (entry.path().filename().string().starts_with("crx-")) ::rmdir(entry.path().c_str());
+  }
+}
+
+FreezerGroup FreezerGroup::create_below(pid_t pid, const std::string& name) {
+  const auto [parent, v2] = place_of(pid);
   std::string path = parent + "/crx-" + name;
   if (::mkdir(path.c_str(), 0755) < 0 && errno != EEXIST) throw_errno(kStep, path);
-  return FreezerGroup(std::move(path), std::move(parent), hierarchy->v2);
+  return FreezerGroup(std::move(path), parent, v2);
 }
 
 FreezerGroup FreezerGroup::open_existing(const std::string& path) {
@@ -135,6 +158,8 @@ void FreezerGroup::dissolve() {
   for (int turn = 0; ::rmdir(path_.c_str()) < 0 && errno == EBUSY && turn < 1000; ++turn) ::usleep(1000);
   path_.clear();
 }
+
+std::string group_name(const std::string& session) { return session.substr(0, 16); }
 
 Fd FreezerGroup::directory() const { return v2_ ? open_checked(path_, O_RDONLY | O_DIRECTORY) : Fd(); }
 

@@ -44,4 +44,10 @@ class FreezerGroup {
   bool v2_;
 };
 
+// Removes every group that create_below made below the group of `pid` and that holds nobody any more.
+void remove_empty_groups(pid_t pid);
+
+// The name of the group that holds the tree of a session at its destination.
+std::string group_name(const std::string& session);
+
 }  // namespace crx

@@ -27,6 +27,7 @@ namespace {
 
 constexpr std::size_t kXstateMax = 64 * 1024;
 constexpr unsigned kSignalsPerPeek = 64;
+constexpr int kAwakeTurns = 200;
 
 // ptrace(2) through syscall(2): glibc's variadic prototype takes an enum that lacks newer requests.
 long raw_ptrace(int request, pid_t tid, uint64_t addr, uint64_t data) {
@@ -37,6 +38,19 @@ uint64_t as_word(const void* pointer) { return reinterpret_cast<uint64_t>(pointe
 
 void checked_ptrace(int request, pid_t tid, uint64_t addr, uint64_t data, const char* what) {
   if (raw_ptrace(request, tid, addr, data) < 0) throw_errno(what, "thread " + std::to_string(tid));
+}
+
+// waitpid(2) for a stop that comes within microseconds: being woken from a sleep takes longer than the stop.
+int wait_awake(pid_t tid) {
+  int raw = 0;
+  pid_t got = 0;
+  for (int turn = 0; got == 0 && turn < kAwakeTurns; ++turn) {
+    got = ::waitpid(tid, &raw, __WALL | WNOHANG);
+    if (got == 0) ::sched_yield();
+  }
+  if (got == 0) got = ::waitpid(tid, &raw, __WALL);
+  if (got < 0) throw_gone(tid, "making a system call in the task");
+  return raw;
 }
 
 uint64_t options_of(TracedThread::Kind kind, bool suspend_seccomp) {
@@ -265,9 +279,7 @@ void TracedThread::resume() {
 void TracedThread::step_over_syscall() {
   for (int stops = 0; stops < 2;) {
     checked_ptrace(PTRACE_SYSCALL, tid_, 0, 0, "making a system call in the task");
-    int raw = 0;
-    if (::waitpid(tid_, &raw, __WALL) < 0) throw_gone(tid_, "making a system call in the task");
-    const WaitStatus status(raw);
+    const WaitStatus status(wait_awake(tid_));
     if (status.exited()) {
       const pid_t tid = std::exchange(tid_, 0);
       throw_gone(tid, "making a system call in the task");
