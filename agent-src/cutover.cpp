@@ -195,7 +195,7 @@ int Migration::commit(FrozenTask& task) {
   locks.begin(vdso_syscall_);
   group_->freeze(Deadline::in_ms(options_.freeze_timeout_ms));
   clock.lap("freeze group");
-  const int64_t go_us = monotonic_us();
+  int64_t go_us = 0;
   journal_.append(JournalState::go, peer_);
   clock.lap("journal GO");
   decided_ = true;
@@ -205,6 +205,7 @@ int Migration::commit(FrozenTask& task) {
     locks.complete();
     wire::SessionMessage go;
     go.mutable_go();
+    go_us = monotonic_us();
     link_->send(go);
     resumed = await_verdict(Deadline::in_ms(kVerdictMs));
     clock.lap("await resumed");
