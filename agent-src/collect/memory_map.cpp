@@ -45,13 +45,25 @@ uint32_t special_status(proc::MapKind kind) {
   }
 }
 
+// The file comes in pieces, and a process that maps and unmaps meanwhile can show an area twice: then it is read again.
+std::vector<proc::MapsEntry> read_maps(const std::string& proc) {
+  for (int turn = 0;; ++turn) {
+    const std::string text = read_file(proc + "maps");
+    try {
+      return proc::parse_maps(text);
+    } catch (const Error&) {
+      if (turn == 100) throw;
+    }
+  }
+}
+
 }  // namespace
 
 MemoryMap::MemoryMap(pid_t pid, FileTable& files)
     : pid_(pid), proc_("/proc/" + std::to_string(pid) + "/"), files_(files) {}
 
 void MemoryMap::read(const FrozenTask* ours) {
-  maps_ = proc::parse_maps(read_file(proc_ + "maps"));
+  maps_ = read_maps(proc_);
   if (maps_.empty()) throw_gone(pid_, "reading the mappings");
   if (ours != nullptr) std::erase_if(maps_, [&](const proc::MapsEntry& m) { return ours->is_arena(m.start); });
   vmas_ = classify_maps(maps_);
@@ -59,7 +71,7 @@ void MemoryMap::read(const FrozenTask* ours) {
 }
 
 void MemoryMap::read_flags() {
-  smaps_ = proc::parse_smaps(read_file(proc_ + "smaps"));
+  smaps_ = read_smaps(proc_);
   note_births();
 }
 
