@@ -45,16 +45,26 @@ uint32_t special_status(proc::MapKind kind) {
   }
 }
 
-// The file comes in pieces, and a process that maps and unmaps meanwhile can show an area twice: then it is read again.
-std::vector<proc::MapsEntry> read_maps(const std::string& proc) {
+// These files come in pieces, and a process that maps and unmaps meanwhile can show an area twice: then they are read
+// again.
+template <typename Parse>
+auto read_until_parsed(const std::string& path, Parse parse) {
   for (int turn = 0;; ++turn) {
-    const std::string text = read_file(proc + "maps");
+    const std::string text = read_file(path);
     try {
-      return proc::parse_maps(text);
+      return parse(text);
     } catch (const Error&) {
       if (turn == 100) throw;
     }
   }
+}
+
+std::vector<proc::MapsEntry> read_maps(const std::string& proc) {
+  return read_until_parsed(proc + "maps", proc::parse_maps);
+}
+
+std::vector<proc::SmapsEntry> read_smaps(const std::string& proc) {
+  return read_until_parsed(proc + "smaps", proc::parse_smaps);
 }
 
 }  // namespace
