@@ -2,6 +2,7 @@
 
 #include "agent-src/memory/content_scan.hpp"
 #include "common/base/error.hpp"
+#include "common/base/log.hpp"
 
 namespace crx {
 namespace {
@@ -25,6 +26,7 @@ void WpAsyncTracker::find_spans(std::span<const MemoryVma> vmas) {
   spans_.clear();
   uint64_t start = kUserStart;
   for (const MemoryVma& vma : vmas) {
+    if (vma.range.start >= kUserEnd) break;  // [vsyscall]: a range that reaches it is refused as a whole
     if (is_private(vma.kind) || vma.kind == VmaKind::shmem) continue;
     if (vma.range.start > start) spans_.push_back({start, vma.range.start});
     start = vma.range.end;
@@ -41,6 +43,7 @@ RegisterStatus WpAsyncTracker::register_around(PageRange range) const {
     const RegisterStatus status = fd_.register_range(span);
     if (status == RegisterStatus::ok || status == RegisterStatus::gone) return status;
   }
+  log::debug("task {}: {:x}-{:x} is registered without its neighbours", pagemap_.pid(), range.start, range.end);
   return fd_.register_range(range);
 }
 

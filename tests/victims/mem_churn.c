@@ -48,11 +48,6 @@ static void* churn(void* argument) {
         char* target = mmap(NULL, length + 2 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (target == MAP_FAILED) break;
         char* moved = mremap(at, length, length, MREMAP_MAYMOVE | MREMAP_FIXED, target + PAGE);
-        if (moved == MAP_FAILED && errno == EFAULT) {
-          // What docs/supported.md says of mremap under write tracking: this area is two mappings for the kernel.
-          munmap(target, length + 2 * PAGE);
-          break;
-        }
         if (moved == MAP_FAILED) {
           victim_fail("mremap: %s", strerror(errno));
           break;
