@@ -1,0 +1,57 @@
+// Socket options that the C library's headers may lack, and those that both sides carry by number.
+#pragma once
+
+#include <sys/socket.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#ifndef SO_PASSPIDFD  // Linux 6.5
+#define SO_PASSPIDFD 76
+#define SO_PEERPIDFD 77
+#endif
+#ifndef SO_RCVPRIORITY  // Linux 6.14
+#define SO_RCVPRIORITY 82
+#endif
+#ifndef SO_PASSRIGHTS  // Linux 6.16
+#define SO_PASSRIGHTS 83
+#endif
+
+namespace crx {
+
+// An option at SOL_SOCKET whose value is carried as the kernel gives it.
+struct PlainSocketOption {
+  int name;
+  const char* word;
+  std::size_t bytes;
+  uint64_t usual;  // a socket that never asked for anything has this
+};
+
+// In the order in which they are set. SO_TIMESTAMP..., SO_TIMESTAMPING: the _OLD and _NEW forms exclude each other.
+inline constexpr std::array<PlainSocketOption, 22> kPlainSocketOptions = {{
+    {SO_DEBUG, "SO_DEBUG", 4, 0},
+    {SO_TIMESTAMP_OLD, "SO_TIMESTAMP", 4, 0},
+    {SO_TIMESTAMPNS_OLD, "SO_TIMESTAMPNS", 4, 0},
+    {SO_TIMESTAMP_NEW, "SO_TIMESTAMP_NEW", 4, 0},
+    {SO_TIMESTAMPNS_NEW, "SO_TIMESTAMPNS_NEW", 4, 0},
+    {SO_TIMESTAMPING_OLD, "SO_TIMESTAMPING", 4, 0},
+    {SO_TIMESTAMPING_NEW, "SO_TIMESTAMPING_NEW", 4, 0},
+    {SO_RXQ_OVFL, "SO_RXQ_OVFL", 4, 0},
+    {SO_WIFI_STATUS, "SO_WIFI_STATUS", 4, 0},
+    {SO_PEEK_OFF, "SO_PEEK_OFF", 4, 0xffffffff},
+    {SO_NOFCS, "SO_NOFCS", 4, 0},
+    {SO_SELECT_ERR_QUEUE, "SO_SELECT_ERR_QUEUE", 4, 0},
+    {SO_BUSY_POLL, "SO_BUSY_POLL", 4, 0},
+    {SO_MAX_PACING_RATE, "SO_MAX_PACING_RATE", 8, UINT64_MAX},
+    {SO_ZEROCOPY, "SO_ZEROCOPY", 4, 0},
+    {SO_TXTIME, "SO_TXTIME", 8, 0},
+    {SO_PREFER_BUSY_POLL, "SO_PREFER_BUSY_POLL", 4, 0},
+    {SO_RESERVE_MEM, "SO_RESERVE_MEM", 4, 0},
+    {SO_RCVMARK, "SO_RCVMARK", 4, 0},
+    {SO_PASSPIDFD, "SO_PASSPIDFD", 4, 0},
+    {SO_RCVPRIORITY, "SO_RCVPRIORITY", 4, 0},
+    {SO_PASSRIGHTS, "SO_PASSRIGHTS", 4, 1},
+}};
+
+}  // namespace crx
