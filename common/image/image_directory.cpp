@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -11,69 +12,18 @@
 #include <utility>
 
 #include "common/base/error.hpp"
-#include "common/base/scope_exit.hpp"
 #include "common/image/magic.hpp"
 
 namespace crx {
 namespace {
 
-void write_all(int fd, std::string_view bytes, const std::string& name) {
-  while (!bytes.empty()) {
-    const ssize_t n = ::write(fd, bytes.data(), bytes.size());
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) throw_errno("writing an image", name);
-    bytes.remove_prefix(static_cast<std::size_t>(n));
-  }
-}
+constexpr char kParent[] = "parent";
 
-}  // namespace
-
-DirectorySink::DirectorySink(std::string path) : path_(std::move(path)) {
-  if (::mkdir(path_.c_str(), 0700) != 0 && errno != EEXIST) throw_errno("creating a directory", path_);
-  directory_ = open_checked(path_, O_RDONLY | O_DIRECTORY);
-}
-
-std::string& DirectorySink::buffer(std::string_view name) {
-  const auto it = files_.find(name);
-  if (it != files_.end()) return it->second;
-  return files_.emplace(std::string(name), std::string()).first->second;
-}
-
-void DirectorySink::write_one(const std::string& name, std::string_view bytes) const {
-  const std::string shown = path_ + "/" + name;
-  const std::string temporary = "." + name + ".tmp";
-  Fd file(::openat(directory_.get(), temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC,
-                   0600));
-  if (!file) throw_errno("writing an image", shown);
-  ScopeExit remove([&] { ::unlinkat(directory_.get(), temporary.c_str(), 0); });
-  write_all(file.get(), bytes, shown);
-  if (::fsync(file.get()) != 0) throw_errno("syncing an image", shown);
-  if (::renameat(directory_.get(), temporary.c_str(), directory_.get(), name.c_str()) != 0) {
-    throw_errno("naming an image", shown);
-  }
-  remove.release();
-}
-
-void DirectorySink::commit() {
-  for (const auto& [name, bytes] : files_) {
-    if (name != image_file::kInventory) write_one(name, bytes);
-  }
-  const auto inventory = files_.find(image_file::kInventory);
-  if (inventory != files_.end()) write_one(inventory->first, inventory->second);
-  if (::fsync(directory_.get()) != 0) throw_errno("syncing a directory", path_);
-  files_.clear();
-}
-
-DirectorySource::DirectorySource(std::string path, std::size_t file_limit)
-    : path_(std::move(path)),
-      directory_(open_checked(path_, O_RDONLY | O_DIRECTORY)),
-      file_limit_(file_limit) {}
-
-std::vector<std::string> DirectorySource::names() const {
-  Fd copy(::openat(directory_.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!copy) throw_errno("listing a directory", path_);
+std::vector<std::string> list_images(int directory, const std::string& path) {
+  Fd copy(::openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!copy) throw_errno("listing a directory", path);
   const std::unique_ptr<DIR, int (*)(DIR*)> entries(::fdopendir(copy.get()), ::closedir);
-  if (!entries) throw_errno("listing a directory", path_);
+  if (!entries) throw_errno("listing a directory", path);
   copy.release();
   std::vector<std::string> all;
   while (const dirent* entry = ::readdir(entries.get())) {
@@ -83,21 +33,147 @@ std::vector<std::string> DirectorySource::names() const {
   return all;
 }
 
+}  // namespace
+
+RawImage::RawImage(Fd file, std::string temporary, std::string shown)
+    : file_(std::move(file)), temporary_(std::move(temporary)), shown_(std::move(shown)) {}
+
+void RawImage::append(std::span<const std::byte> bytes) {
+  digester_.add(bytes);
+  while (!bytes.empty()) {
+    const ssize_t n = ::write(file_.get(), bytes.data(), bytes.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) throw_errno("writing an image", shown_, n < 0 ? errno : ENOSPC);
+    bytes = bytes.subspan(static_cast<std::size_t>(n));
+  }
+}
+
+DirectorySink::DirectorySink(std::string path) : path_(std::move(path)) {
+  if (::mkdir(path_.c_str(), 0700) != 0 && errno != EEXIST) throw_errno("creating a directory", path_);
+  directory_ = open_checked(path_, O_RDONLY | O_DIRECTORY);
+}
+
+DirectorySink::~DirectorySink() {
+  for (const auto& [name, file] : raws_) {
+    if (!file.temporary_.empty()) ::unlinkat(directory_.get(), file.temporary_.c_str(), 0);
+  }
+}
+
+std::string& DirectorySink::buffer(std::string_view name) {
+  const auto it = files_.find(name);
+  if (it != files_.end()) return it->second;
+  return files_.emplace(std::string(name), std::string()).first->second;
+}
+
+RawImage DirectorySink::make_file(const std::string& name) const {
+  const std::string shown = path_ + "/" + name;
+  Fd file(::openat(directory_.get(), ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600));
+  std::string temporary;
+  if (!file && (errno == EOPNOTSUPP || errno == EISDIR || errno == ENOENT)) {
+    temporary = "." + name + ".tmp";
+    file.reset(::openat(directory_.get(), temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600));
+  }
+  if (!file) throw_errno("writing an image", shown);
+  return RawImage(std::move(file), std::move(temporary), shown);
+}
+
+RawImage& DirectorySink::raw(const std::string& name) {
+  const auto [it, is_new] = raws_.emplace(name, make_file(name));
+  if (!is_new) throw Error(ErrorCode::bug, "writing an image", name + " is begun twice");
+  return it->second;
+}
+
+void DirectorySink::prepare() {
+  for (auto& [name, bytes] : files_) {
+    RawImage& file = raw(name);
+    file.append(std::as_bytes(std::span(bytes)));
+    if (manifest_) manifest_->add(digest_of(name, bytes));
+  }
+  if (manifest_) {
+    for (auto& [name, file] : raws_) {
+      if (!files_.contains(name)) manifest_->add(file.digester_.finish(name));
+    }
+    const std::string bytes = manifest_->bytes();
+    raw(std::string(image_file::kCrxIntegrity)).append(std::as_bytes(std::span(bytes)));
+  }
+  files_.clear();
+  for (const auto& [name, file] : raws_) {
+    if (::fsync(file.file_.get()) != 0) throw_errno("syncing an image", file.shown_);
+  }
+}
+
+// The old inventory first: from then on what is left of the old set is no set.
+void DirectorySink::remove_old() const {
+  const auto remove = [&](const char* name) {
+    if (::unlinkat(directory_.get(), name, 0) != 0 && errno != ENOENT) throw_errno("removing an older image", path_ + "/" + name);
+  };
+  const std::vector<std::string> old = list_images(directory_.get(), path_);
+  if (old.empty()) return remove(kParent);
+  remove(image_file::kInventory.data());
+  if (::fsync(directory_.get()) != 0) throw_errno("syncing a directory", path_);
+  for (const std::string& name : old) remove(name.c_str());
+  remove(kParent);
+}
+
+void DirectorySink::give_name(const std::string& name, RawImage& file) const {
+  int result = 0;
+  if (file.temporary_.empty()) {
+    const std::string link = fmt::format("/proc/self/fd/{}", file.file_.get());
+    result = ::linkat(AT_FDCWD, link.c_str(), directory_.get(), name.c_str(), AT_SYMLINK_FOLLOW);
+  } else {
+    result = ::renameat(directory_.get(), file.temporary_.c_str(), directory_.get(), name.c_str());
+    if (result == 0) file.temporary_.clear();
+  }
+  if (result != 0) throw_errno("naming an image", file.shown_);
+}
+
+void DirectorySink::publish() {
+  remove_old();
+  if (!parent_.empty() && ::symlinkat(parent_.c_str(), directory_.get(), kParent) != 0) {
+    throw_errno("linking to the parent set", path_ + "/" + kParent);
+  }
+  for (auto& [name, file] : raws_) {
+    if (name != image_file::kInventory) give_name(name, file);
+  }
+  if (::fsync(directory_.get()) != 0) throw_errno("syncing a directory", path_);
+  const auto inventory = raws_.find(image_file::kInventory);
+  if (inventory != raws_.end()) give_name(inventory->first, inventory->second);
+  if (::fsync(directory_.get()) != 0) throw_errno("syncing a directory", path_);
+  raws_.clear();
+}
+
+void DirectorySink::commit() {
+  prepare();
+  publish();
+}
+
+DirectorySource::DirectorySource(std::string path, std::size_t file_limit)
+    : path_(std::move(path)),
+      directory_(open_checked(path_, O_RDONLY | O_DIRECTORY)),
+      file_limit_(file_limit) {}
+
+std::vector<std::string> DirectorySource::names() const { return list_images(directory_.get(), path_); }
+
 bool DirectorySource::contains(std::string_view name) const {
   if (files_.contains(name)) return true;
   if (!image_file::valid_name(name)) return false;
   struct stat info {};
-  return ::fstatat(directory_.get(), std::string(name).c_str(), &info, 0) == 0 && S_ISREG(info.st_mode);
+  return ::fstatat(directory_.get(), std::string(name).c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(info.st_mode);
+}
+
+Fd DirectorySource::open_file(std::string_view name, int flags) const {
+  const std::string shown = path_ + "/" + std::string(name);
+  if (!contains(name)) throw Error(ErrorCode::corrupt_image, "reading an image", shown + " is missing");
+  Fd file(::openat(directory_.get(), std::string(name).c_str(), flags | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+  if (!file) throw_errno("reading an image", shown);
+  return file;
 }
 
 std::string_view DirectorySource::load(std::string_view name) const {
   const auto it = files_.find(name);
   if (it != files_.end()) return it->second;
-  const std::string shown = path_ + "/" + std::string(name);
-  if (!contains(name)) throw Error(ErrorCode::corrupt_image, "reading an image", shown + " is missing");
-  const Fd file(::openat(directory_.get(), std::string(name).c_str(), O_RDONLY | O_CLOEXEC));
-  if (!file) throw_errno("reading an image", shown);
-  return files_.emplace(std::string(name), read_fd(file.get(), shown, file_limit_)).first->second;
+  const Fd file = open_file(name);
+  return files_.emplace(std::string(name), read_fd(file.get(), path_ + "/" + std::string(name), file_limit_)).first->second;
 }
 
 }  // namespace crx

@@ -2,34 +2,68 @@
 #pragma once
 
 #include <map>
+#include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "common/base/fd.hpp"
 #include "common/image/image_io.hpp"
+#include "common/image/integrity.hpp"
 
 namespace crx {
 
-// Collects images in memory and writes them with commit(). Not thread-safe.
+// A file of a set that is too large for memory (pages-*.img), written from start to end. Has no name until the set is
+// committed.
+class RawImage {
+ public:
+  RawImage(Fd file, std::string temporary, std::string shown);
+  void append(std::span<const std::byte> bytes);
+  uint64_t size() const noexcept { return digester_.size(); }
+
+ private:
+  friend class DirectorySink;
+  Fd file_;
+  std::string temporary_;  // its name where the filesystem has no files without one
+  std::string shown_;
+  FileDigester digester_{true};
+};
+
+// Collects images in memory and writes them with commit(). Not thread-safe; a RawImage may be written by another thread.
 class DirectorySink final : public ImageSink {
  public:
   // Creates the directory (mode 0700) where it is missing, not its parents. Throws Error.
   explicit DirectorySink(std::string path);
+  ~DirectorySink() override;
 
-  // Writes every image under a temporary name, syncs it to the disk and renames it; the inventory comes last,
-  // so that a set cut short has none and is not taken for one. An image of the same name is replaced. Throws
-  // Error naming the file; temporary files are removed then. Afterwards the sink is empty.
+  // A new file for pages; it lives as long as the sink.
+  RawImage& raw(const std::string& name);
+  // What is to be written to `parent`, a symbolic link; empty for none.
+  void set_parent(std::string target) { parent_ = std::move(target); }
+  // With a manifest, commit() completes it and writes it too.
+  void set_manifest(Manifest manifest) { manifest_ = std::make_unique<Manifest>(std::move(manifest)); }
+
+  // The two halves of commit(). prepare: everything is on the disk, without names; a set that was in the directory is
+  // still whole. publish: the names; the inventory comes last, so that a set cut short has none and is not taken for
+  // one. Images that were in the directory before are gone afterwards. Both throw Error naming the file.
+  void prepare();
+  void publish();
   void commit();
 
  protected:
   std::string& buffer(std::string_view name) override;
 
  private:
-  void write_one(const std::string& name, std::string_view bytes) const;
+  RawImage make_file(const std::string& name) const;
+  void give_name(const std::string& name, RawImage& file) const;
+  void remove_old() const;
   std::string path_;
   Fd directory_;
+  std::string parent_;
+  std::unique_ptr<Manifest> manifest_;
   std::map<std::string, std::string, std::less<>> files_;
+  std::map<std::string, RawImage, std::less<>> raws_;  // pages, and from prepare() on all files
 };
 
 // Reads images when they are asked for and keeps them. Not thread-safe, const members included.
@@ -42,6 +76,12 @@ class DirectorySource final : public ImageSource {
   std::vector<std::string> names() const override;
   bool contains(std::string_view name) const override;
   std::string_view load(std::string_view name) const override;
+
+  const std::string& path() const noexcept { return path_; }
+  // Of the directory itself.
+  int directory() const noexcept { return directory_.get(); }
+  // A regular file of the set, for reading; symbolic links are not followed. Throws Error(corrupt_image) where it is missing.
+  Fd open_file(std::string_view name, int flags = 0) const;
 
  private:
   std::string path_;

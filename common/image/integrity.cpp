@@ -1,0 +1,135 @@
+#include "common/image/integrity.hpp"
+
+#include <sys/random.h>
+#include <sys/utsname.h>
+#include <time.h>
+
+#include <algorithm>
+
+#include "common/base/clock.hpp"
+#include "common/base/error.hpp"
+#include "common/base/fd.hpp"
+#include "common/base/version.hpp"
+#include "common/image/image_store.hpp"
+#include "common/image/magic.hpp"
+
+namespace crx {
+namespace {
+
+constexpr std::size_t kDigestBytes = 16;
+constexpr std::size_t kIdBytes = 16;
+
+std::string boot_id() {
+  const Fd file = try_open("/proc/sys/kernel/random/boot_id", 0);
+  if (!file) return {};
+  std::string text = read_fd(file.get(), "boot_id");
+  while (!text.empty() && text.back() == '\n') text.pop_back();
+  return text;
+}
+
+std::span<const std::byte> bytes_of(std::string_view text) {
+  return std::as_bytes(std::span(text.data(), text.size()));
+}
+
+}  // namespace
+
+void FileDigester::add(std::span<const std::byte> bytes) {
+  size_ += bytes.size();
+  if (!pages_) whole_.add(bytes);
+  while (!bytes.empty()) {
+    const std::size_t part = std::min<std::size_t>(bytes.size(), kChunkBytes - in_chunk_);
+    chunk_.add(bytes.first(part));
+    in_chunk_ += part;
+    bytes = bytes.subspan(part);
+    if (in_chunk_ < kChunkBytes) continue;
+    chunks_ += chunk_.finish128().view();
+    chunk_ = Digester();
+    in_chunk_ = 0;
+  }
+}
+
+img::crx_digest_entry FileDigester::finish(std::string name) {
+  if (in_chunk_ > 0) chunks_ += chunk_.finish128().view();
+  img::crx_digest_entry entry;
+  entry.set_name(std::move(name));
+  entry.set_size(size_);
+  const Digest128 digest = pages_ ? digest128(bytes_of(chunks_)) : whole_.finish128();
+  entry.set_digest(std::string(digest.view()));
+  entry.set_chunks(chunks_);
+  return entry;
+}
+
+img::crx_digest_entry digest_of(std::string name, std::string_view bytes) {
+  FileDigester digester(false);
+  digester.add(bytes_of(bytes));
+  return digester.finish(std::move(name));
+}
+
+Manifest Manifest::begin(img::crx_manifest_entry::Kind kind) {
+  Manifest manifest;
+  std::string id(kIdBytes, '\0');
+  if (::getrandom(id.data(), id.size(), 0) != static_cast<ssize_t>(id.size())) throw_errno("naming the set", "getrandom");
+  manifest.head_.set_version(kManifestVersion);
+  manifest.head_.set_set_id(id);
+  manifest.head_.set_kind(kind);
+  manifest.head_.set_time_ns(clock_ns(CLOCK_REALTIME));
+  manifest.head_.set_boot_id(boot_id());
+  manifest.head_.set_tool(version());
+  utsname host{};
+  if (::uname(&host) == 0) {
+    manifest.head_.set_host(host.nodename);
+    manifest.head_.set_kernel(host.release);
+  }
+  return manifest;
+}
+
+Manifest Manifest::read(ImageReader image) {
+  Manifest manifest;
+  manifest.head_ = image.expect<img::crx_manifest_entry>();
+  if (manifest.head_.version() != kManifestVersion) image.fail("it was made by a version of crx that this one does not know");
+  if (manifest.head_.set_id().size() != kIdBytes) image.fail("the name of the set is malformed");
+  for (img::crx_digest_entry entry; image.next(entry);) {
+    const uint64_t chunks = entry.size() / kChunkBytes + (entry.size() % kChunkBytes != 0 ? 1 : 0);
+    if (!image_file::valid_name(entry.name())) image.fail("it names a file that no set has");
+    if (entry.digest().size() != kDigestBytes || entry.chunks().size() / kDigestBytes != chunks ||
+        entry.chunks().size() % kDigestBytes != 0) {
+      image.fail("the digests of " + entry.name() + " are malformed");
+    }
+    if (manifest.files_.contains(entry.name())) image.fail(entry.name() + " is listed twice");
+    manifest.add(entry);
+  }
+  return manifest;
+}
+
+std::string Manifest::bytes() const {
+  ImageStore store;
+  store.append(image_file::kCrxIntegrity, head_);
+  for (const auto& [name, entry] : files_) store.append(image_file::kCrxIntegrity, entry);
+  return std::string(store.load(image_file::kCrxIntegrity));
+}
+
+void Manifest::add(img::crx_digest_entry entry) {
+  std::string name = entry.name();
+  files_.insert_or_assign(std::move(name), std::move(entry));
+}
+
+const img::crx_digest_entry* Manifest::find(std::string_view name) const {
+  const auto found = files_.find(name);
+  return found == files_.end() ? nullptr : &found->second;
+}
+
+bool chunk_matches(const img::crx_digest_entry& entry, std::size_t index, std::span<const std::byte> bytes) {
+  const std::size_t at = index * kDigestBytes;
+  if (at + kDigestBytes > entry.chunks().size()) return false;
+  return digest128(bytes).view() == std::string_view(entry.chunks()).substr(at, kDigestBytes);
+}
+
+uint64_t first_difference(const img::crx_digest_entry& entry, std::string_view bytes) {
+  for (std::size_t index = 0; index * kChunkBytes < bytes.size(); ++index) {
+    const auto chunk = bytes_of(bytes.substr(index * kChunkBytes, kChunkBytes));
+    if (!chunk_matches(entry, index, chunk)) return index * kChunkBytes;
+  }
+  return bytes.size();
+}
+
+}  // namespace crx

@@ -1,0 +1,67 @@
+// What makes damage to a set of images visible: digests of every file, the set's own name, its parent's name.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/base/digest.hpp"
+#include "common/image/image_io.hpp"
+#include "common/image/manifest.pb.h"
+
+namespace crx {
+
+inline constexpr uint64_t kChunkBytes = uint64_t{1} << 20;
+inline constexpr uint32_t kManifestVersion = 1;
+
+// The digests of one file, made while it is written from start to end.
+class FileDigester {
+ public:
+  explicit FileDigester(bool pages) : pages_(pages) {}
+  void add(std::span<const std::byte> bytes);
+  uint64_t size() const noexcept { return size_; }
+  // name: of the file. Once, after the last add().
+  img::crx_digest_entry finish(std::string name);
+
+ private:
+  bool pages_;
+  uint64_t size_ = 0;
+  Digester whole_, chunk_;
+  uint64_t in_chunk_ = 0;
+  std::string chunks_;
+};
+
+// The digests of a whole file in memory.
+img::crx_digest_entry digest_of(std::string name, std::string_view bytes);
+
+// crx-integrity.img. A value; const members may be used by several threads.
+class Manifest {
+ public:
+  // A new one: random set_id, this host, now.
+  static Manifest begin(img::crx_manifest_entry::Kind kind);
+  // Error(corrupt_image) where it does not follow its format.
+  static Manifest read(ImageReader image);
+  // The whole image.
+  std::string bytes() const;
+
+  img::crx_manifest_entry& head() noexcept { return head_; }
+  const img::crx_manifest_entry& head() const noexcept { return head_; }
+  void add(img::crx_digest_entry entry);
+  const img::crx_digest_entry* find(std::string_view name) const;
+  const std::map<std::string, img::crx_digest_entry, std::less<>>& files() const noexcept { return files_; }
+
+ private:
+  img::crx_manifest_entry head_;
+  std::map<std::string, img::crx_digest_entry, std::less<>> files_;
+};
+
+// Whether `bytes` (the chunk of a file that starts at number `index` times kChunkBytes) are what the entry says.
+bool chunk_matches(const img::crx_digest_entry& entry, std::size_t index, std::span<const std::byte> bytes);
+// The offset of the first MiB of `bytes` that is not what the entry says; the size where all are, but lengths differ.
+uint64_t first_difference(const img::crx_digest_entry& entry, std::string_view bytes);
+
+}  // namespace crx

@@ -1,0 +1,387 @@
+#include "common/image/page_images.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <limits>
+#include <map>
+#include <optional>
+
+#include "common/base/error.hpp"
+#include "common/image/image_reader.hpp"
+#include "common/image/magic.hpp"
+#include "common/image/memory.pb.h"
+
+namespace crx {
+namespace {
+
+constexpr std::size_t kMaxLevels = 256;
+constexpr uint64_t kMaxEntryPages = std::numeric_limits<uint32_t>::max();
+constexpr uint64_t kUserEnd = uint64_t{1} << 57;
+constexpr char kStep[] = "reading memory images";
+
+struct Entry {
+  PageRange range;
+  bool present = false;
+  uint64_t offset = 0;  // in the pages file
+};
+
+struct PageTable {
+  uint32_t pages_id = 0;
+  std::vector<Entry> entries;
+
+  // The first entry that ends after `addr`.
+  std::vector<Entry>::const_iterator first_after(uint64_t addr) const {
+    return std::partition_point(entries.begin(), entries.end(), [addr](const Entry& e) { return e.range.end <= addr; });
+  }
+};
+
+PageTable read_table(ImageReader image) {
+  PageTable table;
+  table.pages_id = image.expect<img::pagemap_head>().pages_id();
+  uint64_t offset = 0;
+  uint64_t last = 0;
+  for (img::pagemap_entry entry; image.next(entry);) {
+    const uint64_t count = entry.has_nr_pages() && entry.nr_pages() != 0 ? entry.nr_pages() : entry.compat_nr_pages();
+    if (entry.vaddr() % kPageSize != 0 || entry.vaddr() < last) image.fail("pages are out of order");
+    if (entry.vaddr() > kUserEnd || count > (kUserEnd - entry.vaddr()) / kPageSize) image.fail("pages lie outside user space");
+    if (count == 0) continue;
+    const PageRange range{entry.vaddr(), entry.vaddr() + count * kPageSize};
+    last = range.end;
+    uint32_t flags = entry.has_flags() ? entry.flags() : pagemap_flag::kPresent;
+    if (entry.in_parent()) flags = pagemap_flag::kParent;
+    if ((flags & pagemap_flag::kPresent) != 0) {
+      table.entries.push_back({range, true, offset});
+      offset += range.bytes();
+    } else if ((flags & pagemap_flag::kParent) != 0) {
+      table.entries.push_back({range, false, 0});
+    } else if ((flags & pagemap_flag::kLazy) != 0) {
+      image.fail("its pages were left at the source (lazy pages)");
+    }
+  }
+  return table;
+}
+
+void read_exactly(int fd, std::span<std::byte> bytes, uint64_t offset, const std::string& name) {
+  while (!bytes.empty()) {
+    const ssize_t n = ::pread(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) throw_errno(kStep, name);
+    if (n == 0) throw Error(ErrorCode::corrupt_image, kStep, fmt::format("{} ends at offset {}", name, offset));
+    bytes = bytes.subspan(static_cast<std::size_t>(n));
+    offset += static_cast<uint64_t>(n);
+  }
+}
+
+// What was given up counts as zeros, whether it has been freed by now or not.
+void mask_punched(const img::crx_digest_entry& entry, uint64_t start, std::span<std::byte> chunk) {
+  for (const img::crx_extent& extent : entry.punched()) {
+    const uint64_t from = std::max(start, extent.offset());
+    const uint64_t to = std::min(start + chunk.size(), extent.offset() + extent.bytes());
+    if (from < to) std::fill_n(chunk.begin() + static_cast<std::ptrdiff_t>(from - start), to - from, std::byte{});
+  }
+}
+
+}  // namespace
+
+std::string pagemap_name(PageSpace space) {
+  return space.kind == PageSpace::Kind::mm ? image_file::pagemap(space.id) : image_file::pagemap_shmem(space.id);
+}
+
+PageWriter::PageWriter(DirectorySink& set, PageSpace space, uint32_t pages_id)
+    : space_(space), pages_id_(pages_id), file_(set.raw(image_file::pages(pages_id))) {}
+
+void PageWriter::add(const std::vector<PageRange>& ranges, std::span<const std::byte> bytes) {
+  for (const PageRange& range : ranges) {
+    if (!present_.empty() && range.start < present_.back().end) {
+      throw Error(ErrorCode::bug, "writing memory images", fmt::format("the page at {:#x} is out of order", range.start));
+    }
+    append_range(present_, range);
+  }
+  file_.append(bytes.first(total_pages(ranges) * kPageSize));
+}
+
+void PageWriter::finish(DirectorySink& set, const std::vector<PageRange>& in_parent) const {
+  const std::string name = pagemap_name(space_);
+  img::pagemap_head head;
+  head.set_pages_id(pages_id_);
+  set.append(name, head);
+  const auto append = [&](PageRange range, uint32_t flags) {
+    while (!range.empty()) {
+      const uint64_t count = std::min(range.pages(), kMaxEntryPages);
+      img::pagemap_entry entry;
+      entry.set_vaddr(range.start);
+      entry.set_compat_nr_pages(static_cast<uint32_t>(count));
+      entry.set_flags(flags);
+      entry.set_nr_pages(count);
+      set.append(name, entry);
+      range.start += count * kPageSize;
+    }
+  };
+  auto parent = in_parent.begin();
+  for (const PageRange& range : present_) {
+    for (; parent != in_parent.end() && parent->start < range.start; ++parent) append(*parent, pagemap_flag::kParent);
+    append(range, pagemap_flag::kPresent);
+  }
+  for (; parent != in_parent.end(); ++parent) append(*parent, pagemap_flag::kParent);
+}
+
+// One directory. The pages files are opened when they are needed.
+struct ImageSet::Level {
+  explicit Level(std::string path) : source(std::move(path)) {}
+
+  struct Pages {
+    Fd file;
+    uint64_t size = 0;
+    const img::crx_digest_entry* digests = nullptr;
+    std::vector<bool> checked;
+  };
+
+  std::string shown(const std::string& name) const { return source.path() + "/" + name; }
+
+  Pages& pages(uint32_t id) {
+    const auto [slot, is_new] = files.try_emplace(id);
+    Pages& pages = slot->second;
+    if (!is_new) return pages;
+    const std::string name = image_file::pages(id);
+    pages.file = source.open_file(name);
+    struct stat st {};
+    if (::fstat(pages.file.get(), &st) != 0) throw_errno(kStep, shown(name));
+    pages.size = static_cast<uint64_t>(st.st_size);
+    if (manifest) pages.digests = manifest->find(name);
+    pages.checked.resize(pages.size / kChunkBytes + 1);
+    return pages;
+  }
+
+  const PageTable& table(const std::string& name) {
+    const auto found = tables.find(name);
+    if (found != tables.end()) return found->second;
+    return tables.emplace(name, read_table(source.reader(name))).first->second;
+  }
+
+  // Whether the pages were given up after a later set had replaced them.
+  void refuse_punched(const Pages& pages, uint64_t offset, uint64_t bytes, uint32_t id) const {
+    if (pages.digests == nullptr) return;
+    for (const img::crx_extent& extent : pages.digests->punched()) {
+      if (offset + bytes <= extent.offset() || extent.offset() + extent.bytes() <= offset) continue;
+      throw Error(ErrorCode::corrupt_image, kStep,
+                  fmt::format("{} has given up its pages at offset {} to a later set", shown(image_file::pages(id)),
+                              std::max(offset, extent.offset())))
+          .with_hint("only the newest set of a deduplicated chain can be restored");
+    }
+  }
+
+  // Leaves the chunk in `buffer` when it had to be read.
+  void check_chunk(Pages& file, std::size_t index, uint32_t id) {
+    if (file.digests == nullptr || file.checked[index]) return;
+    const uint64_t start = index * kChunkBytes;
+    buffered = {0, 0, 0};
+    buffer.resize(std::min(kChunkBytes, file.size - start));
+    const std::string name = shown(image_file::pages(id));
+    read_exactly(file.file.get(), buffer, start, name);
+    buffered = {id, start, start + buffer.size()};
+    mask_punched(*file.digests, start, buffer);
+    if (!chunk_matches(*file.digests, index, buffer)) {
+      throw Error(ErrorCode::corrupt_image, kStep, fmt::format("{} was altered: the MiB at offset {} is not as written", name, start));
+    }
+    file.checked[index] = true;
+  }
+
+  DirectorySource source;
+  std::optional<Manifest> manifest;
+  std::map<uint32_t, Pages> files;
+  std::map<std::string, PageTable> tables;
+  struct Buffered {
+    uint32_t id = 0;
+    uint64_t start = 0, end = 0;
+  };
+  std::vector<std::byte> buffer;
+  Buffered buffered;
+};
+
+ImageSet::ImageSet() = default;
+ImageSet::ImageSet(ImageSet&&) noexcept = default;
+ImageSet& ImageSet::operator=(ImageSet&&) noexcept = default;
+ImageSet::~ImageSet() = default;
+
+const DirectorySource& ImageSet::images() const { return levels_.front()->source; }
+std::size_t ImageSet::levels() const noexcept { return levels_.size(); }
+const DirectorySource& ImageSet::level(std::size_t index) const { return levels_.at(index)->source; }
+const Manifest* ImageSet::manifest(std::size_t level) const {
+  const auto& found = levels_.at(level)->manifest;
+  return found ? &*found : nullptr;
+}
+
+namespace {
+
+[[noreturn]] void throw_damaged(const std::string& what) {
+  throw Error(ErrorCode::corrupt_image, "checking the image set", what).with_hint("use another copy of the set");
+}
+
+// Every file of the manifest is there with its size, and those that are no pages with their content; and no other file.
+void check_files(const DirectorySource& source, const Manifest& manifest) {
+  const std::string& path = source.path();
+  for (const auto& [name, entry] : manifest.files()) {
+    const bool pages = name.starts_with("pages-");
+    if (!source.contains(name)) throw_damaged(path + "/" + name + " is missing");
+    if (pages) {
+      struct stat st {};
+      const Fd file = source.open_file(name);
+      if (::fstat(file.get(), &st) != 0) throw_errno("checking the image set", path + "/" + name);
+      const auto size = static_cast<uint64_t>(st.st_size);
+      if (size != entry.size()) {
+        throw_damaged(fmt::format("{}/{} {} at offset {}: it has {} bytes instead of {}", path, name,
+                                  size < entry.size() ? "ends" : "goes on", std::min(size, entry.size()), size, entry.size()));
+      }
+      continue;
+    }
+    const std::string_view bytes = source.load(name);
+    const uint64_t at = first_difference(entry, bytes);
+    if (at < bytes.size()) throw_damaged(fmt::format("{}/{} was altered, or is of another set: the MiB at offset {} is not as written", path, name, at));
+    if (bytes.size() != entry.size()) {
+      throw_damaged(fmt::format("{}/{} ends at offset {}, and should have {} bytes", path, name, bytes.size(), entry.size()));
+    }
+  }
+  for (const std::string& name : source.names()) {
+    if (name == image_file::kCrxIntegrity || name.starts_with("stats-") || manifest.find(name) != nullptr) continue;
+    throw_damaged(path + "/" + name + " does not belong to the set");
+  }
+}
+
+}  // namespace
+
+ImageSet ImageSet::open(const std::string& path) {
+  ImageSet set;
+  std::vector<std::pair<dev_t, ino_t>> seen;
+  std::string at = path;
+  for (;;) {
+    auto level = std::make_unique<Level>(at);
+    struct stat st {};
+    if (::fstat(level->source.directory(), &st) != 0) throw_errno("checking the image set", at);
+    const std::pair id(st.st_dev, st.st_ino);
+    if (std::find(seen.begin(), seen.end(), id) != seen.end()) throw_damaged(at + " is its own parent");
+    if (seen.size() == kMaxLevels) throw_damaged(fmt::format("{} has more than {} parents", path, kMaxLevels));
+    seen.push_back(id);
+    if (!level->source.contains(image_file::kInventory)) throw_damaged(at + "/inventory.img is missing: the set is incomplete");
+    if (level->source.contains(image_file::kCrxIntegrity)) {
+      level->manifest = Manifest::read(level->source.reader(image_file::kCrxIntegrity));
+      check_files(level->source, *level->manifest);
+    }
+    if (!set.levels_.empty() && set.levels_.back()->manifest && set.levels_.back()->manifest->head().has_parent_id()) {
+      const std::string& wanted = set.levels_.back()->manifest->head().parent_id();
+      if (!level->manifest || level->manifest->head().set_id() != wanted) {
+        throw_damaged(at + " is not the set that " + set.levels_.back()->source.path() + " was made against");
+      }
+    }
+    const bool more = ::fstatat(level->source.directory(), "parent", &st, 0) == 0;
+    const bool dangling = !more && ::fstatat(level->source.directory(), "parent", &st, AT_SYMLINK_NOFOLLOW) == 0;
+    if (dangling || (!more && level->manifest && level->manifest->head().has_parent_id())) {
+      throw_damaged(at + "/parent does not lead to the set that this one was made against");
+    }
+    set.levels_.push_back(std::move(level));
+    if (!more) return set;
+    at += "/parent";
+  }
+}
+
+std::vector<PagePiece> ImageSet::pages(PageSpace space) const {
+  const std::string name = pagemap_name(space);
+  std::vector<PagePiece> pieces;
+  // Depth first: a part that is in the parent is looked for there at once, so that pieces come in order.
+  const auto collect = [&](const auto& self, std::size_t index, PageRange wanted) -> void {
+    const PageTable& table = levels_.at(index)->table(name);
+    uint64_t at = wanted.start;
+    auto entry = table.first_after(wanted.start);
+    for (; entry != table.entries.end() && entry->range.start < wanted.end; ++entry) {
+      const PageRange part{std::max(entry->range.start, wanted.start), std::min(entry->range.end, wanted.end)};
+      if (index > 0 && part.start > at) break;
+      at = part.end;
+      if (entry->present) {
+        pieces.push_back({part, index, table.pages_id, entry->offset + (part.start - entry->range.start)});
+      } else if (index + 1 == levels_.size()) {
+        throw_damaged(fmt::format("{}/{}: the pages at {:#x} are in a parent set, and there is none",
+                                  levels_[index]->source.path(), name, part.start));
+      } else {
+        self(self, index + 1, part);
+      }
+    }
+    if (index > 0 && at < wanted.end) {
+      throw_damaged(fmt::format("{}/{} lacks the page at {:#x}, which a later set expects there",
+                                levels_[index]->source.path(), name, at));
+    }
+  };
+  collect(collect, 0, {0, kUserEnd});
+  // Nothing of the pages files is read yet, but they must be as long as the tables say.
+  for (const PagePiece& piece : pieces) {
+    Level& level = *levels_[piece.level];
+    const Level::Pages& file = level.pages(piece.pages_id);
+    if (piece.offset > file.size || piece.range.bytes() > file.size - piece.offset) {
+      throw_damaged(fmt::format("{} ends at offset {}, and {} needs {} bytes of it",
+                                level.shown(image_file::pages(piece.pages_id)), file.size, name,
+                                piece.offset + piece.range.bytes()));
+    }
+    level.refuse_punched(file, piece.offset, piece.range.bytes(), piece.pages_id);
+  }
+  return pieces;
+}
+
+void ImageSet::add_replaced(std::size_t index, const std::string& name, PageRange wanted,
+                            std::vector<ReplacedPages>& all) const {
+  if (index == levels_.size() || !levels_[index]->source.contains(name)) return;
+  const PageTable& table = levels_[index]->table(name);
+  for (auto entry = table.first_after(wanted.start); entry != table.entries.end() && entry->range.start < wanted.end; ++entry) {
+    const PageRange part{std::max(entry->range.start, wanted.start), std::min(entry->range.end, wanted.end)};
+    if (entry->present) {
+      all.push_back({index, table.pages_id, entry->offset + (part.start - entry->range.start), part.bytes()});
+    } else {
+      add_replaced(index + 1, name, part, all);
+    }
+  }
+}
+
+std::vector<ReplacedPages> ImageSet::replaced() const {
+  std::vector<ReplacedPages> all;
+  for (const std::string& name : images().names()) {
+    if (!name.starts_with("pagemap-")) continue;
+    for (const Entry& entry : levels_.front()->table(name).entries) {
+      if (entry.present) add_replaced(1, name, entry.range, all);
+    }
+  }
+  return all;
+}
+
+void ImageSet::read(const PagePiece& piece, PageRange part, std::span<std::byte> bytes) const {
+  Level& level = *levels_.at(piece.level);
+  Level::Pages& file = level.pages(piece.pages_id);
+  uint64_t offset = piece.offset + (part.start - piece.range.start);
+  const uint64_t end = offset + part.bytes();
+  while (offset < end) {
+    const uint64_t index = offset / kChunkBytes;
+    level.check_chunk(file, index, piece.pages_id);
+    const std::size_t size = std::min(end, (index + 1) * kChunkBytes) - offset;
+    const Level::Buffered& have = level.buffered;
+    if (have.id == piece.pages_id && have.start <= offset && offset + size <= have.end) {
+      std::copy_n(level.buffer.begin() + static_cast<std::ptrdiff_t>(offset - have.start), size, bytes.begin());
+    } else {
+      read_exactly(file.file.get(), bytes.first(size), offset, level.shown(image_file::pages(piece.pages_id)));
+    }
+    bytes = bytes.subspan(size);
+    offset += size;
+  }
+}
+
+void ImageSet::verify_pages() const {
+  Level& level = *levels_.front();
+  if (!level.manifest) return;
+  for (const auto& [name, entry] : level.manifest->files()) {
+    if (!name.starts_with("pages-")) continue;
+    const auto id = static_cast<uint32_t>(std::strtoul(name.c_str() + 6, nullptr, 10));
+    Level::Pages& file = level.pages(id);
+    for (std::size_t index = 0; index * kChunkBytes < file.size; ++index) level.check_chunk(file, index, id);
+  }
+}
+
+}  // namespace crx
