@@ -4,7 +4,8 @@
 set -eu
 
 build="g++ cmake ninja-build ccache pkg-config libasio-dev libssl-dev libzstd-dev libprotobuf-dev protobuf-compiler
-doctest-dev libcli11-dev libfmt-dev libspdlog-dev libxxhash-dev nlohmann-json3-dev libseccomp-dev"
+doctest-dev libcli11-dev libfmt-dev libspdlog-dev libxxhash-dev nlohmann-json3-dev libseccomp-dev
+libnftables-dev"
 test="iproute2 python3-minimal python3 util-linux mount sqlite3 xz-utils openssl procps"
 
 missing=

@@ -29,6 +29,11 @@ const img::fown_entry* owner_of(const img::file_entry& entry) {
   if (entry.has_ify()) return &entry.ify().fown();
   if (entry.has_memfd()) return &entry.memfd().fown();
   if (entry.has_pidfd()) return &entry.pidfd().fown();
+  if (entry.has_tty()) return &entry.tty().fown();
+  if (entry.has_ext()) return &entry.ext().fown();
+  if (entry.has_isk()) return &entry.isk().fown();
+  if (entry.has_psk()) return &entry.psk().fown();
+  if (entry.has_nlsk()) return &entry.nlsk().fown();
   return nullptr;
 }
 
@@ -39,6 +44,10 @@ uint32_t flags_of(const img::file_entry& entry) {
   if (entry.has_sgfd()) return entry.sgfd().flags();
   if (entry.has_tfd()) return entry.tfd().flags();
   if (entry.has_ify()) return entry.ify().flags();
+  if (entry.has_tty()) return entry.tty().flags();
+  if (entry.has_isk()) return entry.isk().flags();
+  if (entry.has_psk()) return entry.psk().flags();
+  if (entry.has_nlsk()) return entry.nlsk().flags();
   return 0;
 }
 
@@ -66,6 +75,10 @@ class Descriptors final : public Restorer {
       const bool async = (flags_of(entry) & O_ASYNC) != 0;
       if (owner->pid() != 0 || owner->signum() != 0 || async) set_owner(context, id, *owner, async);
     }
+  }
+
+  void commit(RestoreContext&) override {
+    for (const FdRestorerPtr& kind : kinds_) kind->commit(*fds_);
   }
 
  private:

@@ -39,6 +39,8 @@ class FdRestorer {
   virtual void opened(FdRestoreContext&) {}
   // Remote calls that need the numbers in the task: in batches of its own; the arena is free, reset it as needed.
   virtual void fix_up(FdRestoreContext&) {}
+  // Step 4 of the cutover (Restorer::commit). Numbers and images are still at hand, `own` is not: keep duplicates.
+  virtual void commit(FdRestoreContext&) {}
 };
 
 using FdRestorerPtr = std::unique_ptr<FdRestorer>;

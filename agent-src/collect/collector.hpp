@@ -18,14 +18,20 @@ namespace crx {
 class StepClock;
 
 class FileTable;
+class PacketBlock;
 
 // What the user allowed or asked for, as far as collectors care.
 struct CollectOptions {
   uint64_t ghost_limit_bytes = 1 << 20;
   bool with_files = false;
+  bool ext_unix_sk = false;
   bool file_locks = true;
+  bool tcp_established = false;
   // The hosts have different kernels: files open for writing get a digest of their content in the images.
   bool digest_written_files = false;
+  // Holds the packets of TCP connections back from their collection on; the session's. Without one they are held only
+  // while they are read.
+  PacketBlock* packets = nullptr;
 };
 
 // Something that cannot move. One line for the user: "object: reason; remedy".

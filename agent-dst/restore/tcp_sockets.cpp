@@ -1,0 +1,201 @@
+// TCP: bound and listening sockets, connections within the tree and to the outside, and what is left of ended ones.
+//
+// 1. open(): sockets are bound. Connections are made in repair mode, with their queues; nothing is sent.
+// 2. opened(): listening sockets listen. Connections within the tree leave repair mode and do again what they had not done
+//    yet: bytes that were never sent, FINs. Those that waited to be accepted are made anew by their clients.
+// 3. commit(): connections to the outside leave repair mode; filters of ours, which let nothing in, go.
+#include <fmt/format.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <map>
+#include <vector>
+
+#include "agent-dst/restore/inet_sockets.hpp"
+#include "agent-dst/restore/socket_options.hpp"
+#include "agent-dst/restore/tcp_streams.hpp"
+#include "common/base/error.hpp"
+#include "common/image/magic.hpp"
+
+namespace crx {
+namespace {
+
+constexpr char kStep[] = "restoring a socket";
+
+struct TcpSocket {
+  enum class Kind { plain, listening, inside, outside, waiting, ended };
+  Kind kind = Kind::plain;
+  Fd fd;  // ours, until the commit
+  const img::file_entry* entry = nullptr;
+  const img::crx_file_entry* extra = nullptr;
+  std::string object;
+  InetAddress local;
+  std::optional<InetAddress> peer;
+  TcpStream stream;
+
+  const img::inet_sk_entry& isk() const { return entry->isk(); }
+};
+
+class TcpSockets final : public FdRestorer {
+ public:
+  using Kind = TcpSocket::Kind;
+  const char* name() const override { return "TCP sockets"; }
+  bool matches(const img::file_entry& entry) const override {
+    return entry.type() == img::INETSK && entry.has_isk() && entry.isk().type() == SOCK_STREAM;
+  }
+
+  Fd open(const img::file_entry& entry, FdRestoreContext& context) override {
+    TcpSocket socket;
+    socket.entry = &context.entries.at(entry.id());
+    socket.extra = &context.extra(entry.id());
+    socket.object = describe_inet(entry, context);
+    const img::crx_inet_entry& inet = socket.extra->inet();
+    socket.local = local_of(entry.isk(), inet);
+    socket.peer = peer_of(entry.isk(), inet);
+    socket.kind = kind_of(socket, context);
+    Fd fd = make_inet_socket(entry.isk(), *socket.extra, socket.object);
+    socket.fd = duplicate(fd.get());
+    make(socket, context);
+    sockets_.emplace(entry.id(), std::move(socket));
+    return fd;
+  }
+
+  void opened(FdRestoreContext&) override {
+    each(Kind::listening, [](TcpSocket& socket) {
+      // Set again at the end; until then it may share its port with connections that are under repair.
+      set_socket_int(socket.fd.get(), SOL_SOCKET, SO_REUSEADDR, 1, "SO_REUSEADDR", socket.object);
+      const auto backlog = static_cast<int>(std::min<uint32_t>(socket.isk().backlog(), INT32_MAX));
+      if (::listen(socket.fd.get(), backlog) != 0) throw_errno(kStep, socket.object + ": listening at " + socket.local.text());
+    });
+    resume_inside();
+    each(Kind::waiting, [](TcpSocket& socket) {
+      connect_here(socket.fd.get(), *socket.peer, socket.object);
+      socket.stream.unsent = static_cast<uint32_t>(socket.stream.outq.size());
+      resume_sending(socket.fd.get(), socket.stream, socket.object);
+    });
+    for (auto& [id, socket] : sockets_) {
+      if (socket.kind == Kind::listening) close_gate(socket.fd.get(), Gate::nothing, socket.object);
+      if (socket.kind != Kind::outside) settle(socket);
+    }
+  }
+
+  void commit(FdRestoreContext&) override {
+    for (auto& [id, socket] : sockets_) {
+      if (socket.kind != Kind::ended && socket.kind != Kind::inside) require_local(socket.local, socket.fd.get(), socket.object);
+    }
+    each(Kind::outside, [](TcpSocket& socket) { resume_outside(socket); });
+    for (auto& [id, socket] : sockets_) {
+      open_gate(socket.fd.get(), socket.object);
+      set_final_options(socket.fd.get(), socket.isk(), *socket.extra, socket.object);
+    }
+    sockets_.clear();
+  }
+
+ private:
+  template <typename Action>
+  void each(Kind kind, Action action) {
+    for (auto& [id, socket] : sockets_) {
+      if (socket.kind == kind) action(socket);
+    }
+  }
+
+  static Kind kind_of(const TcpSocket& socket, const FdRestoreContext& context) {
+    const img::crx_inet_entry& inet = socket.extra->inet();
+    const uint32_t state = socket.isk().state();
+    if (state == tcp_state::kListen) return Kind::listening;
+    if (state == tcp_state::kClose) return inet.ended() ? Kind::ended : Kind::plain;
+    if (!tcp_state::is_connected(state) || !socket.peer) {
+      throw Error(ErrorCode::corrupt_image, kStep, fmt::format("{}: state {}", socket.object, state));
+    }
+    if (inet.waiting()) return Kind::waiting;
+    if (inet.peer_id() != 0) return Kind::inside;
+    // Sets that CRIU made do not say.
+    for (const auto& [id, other] : context.entries) {
+      if (!other.has_isk() || other.isk().type() != SOCK_STREAM || !tcp_state::is_connected(other.isk().state())) continue;
+      const auto peer = peer_of(other.isk(), img::crx_inet_entry());
+      if (peer && peer->plain() == socket.local.plain() &&
+          local_of(other.isk(), img::crx_inet_entry()).plain() == socket.peer->plain()) {
+        return Kind::inside;
+      }
+    }
+    return Kind::outside;
+  }
+
+  static void make(TcpSocket& socket, FdRestoreContext& context) {
+    const int fd = socket.fd.get();
+    const ImageSource& images = context.task.images;
+    const bool has_stream = images.contains(image_file::tcp_stream(socket.isk().ino()));
+    if (has_stream || tcp_state::is_connected(socket.isk().state())) socket.stream = load_stream(socket.isk(), images);
+    switch (socket.kind) {
+      case Kind::ended: return make_ended(fd, socket.local.family, socket.stream.inq, socket.object);
+      case Kind::inside:
+      case Kind::outside: return make_connection(socket);
+      default: break;
+    }
+    if (socket.local.port != 0 || !socket.local.is_any()) bind_beside(socket, context);
+    if (socket.kind == Kind::waiting) set_socket_int(fd, SOL_SOCKET, SO_REUSEADDR, 1, "SO_REUSEADDR", socket.object);
+  }
+
+  // Under repair a port may be taken that connections of the tree have, which are made already.
+  static void bind_beside(const TcpSocket& socket, const FdRestoreContext& context) {
+    const int fd = socket.fd.get();
+    const bool shared = std::any_of(context.entries.begin(), context.entries.end(), [&](const auto& slot) {
+      const img::file_entry& other = slot.second;
+      return other.has_isk() && tcp_state::is_connected(other.isk().state()) && other.isk().src_port() == socket.local.port;
+    });
+    const bool repair = shared && socket.isk().proto() == IPPROTO_TCP;
+    if (repair) enter_repair(fd, socket.object);
+    bind_inet(fd, socket.local, socket.object);
+    if (!repair) return;
+    leave_repair(fd, false, socket.object);
+    set_address_options(fd, socket.isk().opts(), socket.object);
+  }
+
+  static void make_connection(TcpSocket& socket) {
+    const int fd = socket.fd.get();
+    enter_repair(fd, socket.object);
+    if (socket.kind == Kind::outside) close_gate(fd, Gate::nothing, socket.object);
+    const ForeignAddress foreign(fd, socket.local);
+    bind_inet(fd, socket.local, socket.object);
+    make_stream(fd, socket.stream, *socket.peer, socket.object);
+  }
+
+  // First all, then what makes them talk: a packet must not meet an end that is still under repair.
+  void resume_inside() {
+    each(Kind::inside, [](TcpSocket& socket) { leave_repair(socket.fd.get(), false, socket.object); });
+    each(Kind::inside, [](TcpSocket& socket) { leave_repair(socket.fd.get(), true, socket.object); });
+    each(Kind::inside, [](TcpSocket& socket) { resume_sending(socket.fd.get(), socket.stream, socket.object); });
+  }
+
+  static void resume_outside(TcpSocket& socket) {
+    const int fd = socket.fd.get();
+    const uint32_t state = socket.stream.state;
+    open_gate(fd, socket.object);
+    leave_repair(fd, true, socket.object);
+    // Both have sent one: ours was first where they crossed.
+    const bool crossed = state == tcp_state::kClosing;
+    if (tcp_state::got_fin(state) && !crossed) replay_fin(socket.stream, socket.local, *socket.peer, socket.object);
+    resume_sending(fd, socket.stream, socket.object);
+    if (crossed) replay_fin(socket.stream, socket.local, *socket.peer, socket.object);
+    settle(socket);
+  }
+
+  static void settle(TcpSocket& socket) {
+    set_late_options(socket.fd.get(), socket.isk(), *socket.extra, socket.object);
+    set_general_options(socket.fd.get(), socket.isk(), *socket.extra, socket.object);
+    // Closed for reading without a FIN: by the program itself.
+    const bool read = (socket.isk().shutdown() & img::READ) != 0;
+    if (read && socket.stream.state == tcp_state::kEstablished && socket.peer) {
+      static_cast<void>(::shutdown(socket.fd.get(), SHUT_RD));
+    }
+  }
+
+  std::map<uint32_t, TcpSocket> sockets_;  // by id, until the commit
+};
+
+}  // namespace
+
+FdRestorerPtr make_tcp_restorer() { return std::make_unique<TcpSockets>(); }
+
+}  // namespace crx
