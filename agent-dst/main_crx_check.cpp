@@ -1,0 +1,102 @@
+// crx-check: what this host offers of what crx uses.
+#include <sys/utsname.h>
+
+#include <cstdio>
+#include <exception>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/base/version.hpp"
+#include "common/kernel/features.hpp"
+
+namespace crx {
+namespace {
+
+constexpr char kUsage[] =
+    "Usage: crx-check [--all] [--json]\n"
+    "Says which of the kernel features that crx uses are there, and what is lost without the others.\n"
+    "\n"
+    "  --all        also what is there, not only what is missing\n"
+    "  --json       one object on stdout, with all features\n"
+    "  -h,--help, --version\n"
+    "\n"
+    "Exit status: 0 processes can be moved and revived here; 1 not, or that cannot be seen without more privileges;\n"
+    "2 wrong usage\n";
+
+const char* text_of(Answer answer) {
+  switch (answer) {
+    case Answer::yes: return "yes";
+    case Answer::no: return "no";
+    case Answer::unknown: return "cannot be seen";
+  }
+  return "";
+}
+
+nlohmann::json json_of(const std::vector<Feature>& features, bool works) {
+  nlohmann::json list = nlohmann::json::array();
+  for (const Feature& feature : features) {
+    list.push_back({{"name", feature.name},
+                    {"answer", feature.answer == Answer::unknown ? "unknown" : text_of(feature.answer)},
+                    {"needed_for", feature.need == Need::migration ? "migration" : "comfort"},
+                    {"since", feature.since},
+                    {"used_for", feature.what},
+                    {"lost_without", feature.lost},
+                    {"remedy", feature.remedy},
+                    {"detail", feature.detail}});
+  }
+  utsname host{};
+  ::uname(&host);
+  return {{"works", works}, {"kernel", host.release}, {"version", version()}, {"features", std::move(list)}};
+}
+
+void print(const std::vector<Feature>& features, bool all, bool works) {
+  for (const Feature& feature : features) {
+    if (feature.answer == Answer::yes && !all) continue;
+    const std::string since = feature.since.empty() ? std::string() : " (" + std::string(feature.since) + ")";
+    const std::string detail = feature.detail.empty() ? std::string() : ": " + feature.detail;
+    std::printf("%-20s %s%s%s\n", std::string(feature.name).c_str(), text_of(feature.answer), since.c_str(), detail.c_str());
+    if (feature.answer == Answer::yes) continue;
+    std::printf("%20s for %s; without it: %s; remedy: %s\n", "", std::string(feature.what).c_str(),
+                std::string(feature.lost).c_str(), std::string(feature.remedy).c_str());
+  }
+  std::printf("%s\n", works ? "Processes can be moved and revived on this host." : "Processes cannot be moved or revived by us on this host.");
+}
+
+int run(const std::vector<std::string>& words) {
+  bool all = false, json = false;
+  for (const std::string& word : words) {
+    if (word == "-h" || word == "--help") return std::fputs(kUsage, stdout) < 0 ? 1 : 0;
+    if (word == "--version") return std::printf("%s\n", version_text("crx-check").c_str()) < 0 ? 1 : 0;
+    if (word == "--all") {
+      all = true;
+    } else if (word == "--json") {
+      json = true;
+    } else {
+      std::fprintf(stderr, "crx-check: '%s' is no option\nTry 'crx-check --help' for more.\n", word.c_str());
+      return 2;
+    }
+  }
+  const std::vector<Feature> features = probe_features();
+  bool works = true;
+  for (const Feature& feature : features) works = works && (feature.need == Need::comfort || feature.answer == Answer::yes);
+  if (json) {
+    std::printf("%s\n", json_of(features, works).dump().c_str());
+  } else {
+    print(features, all, works);
+  }
+  return works ? 0 : 1;
+}
+
+}  // namespace
+}  // namespace crx
+
+int main(int argc, char** argv) {
+  try {
+    return crx::run(std::vector<std::string>(argv + 1, argv + argc));
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "crx-check: %s\n", error.what());
+    return 1;
+  }
+}

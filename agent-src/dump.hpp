@@ -1,0 +1,21 @@
+// A dump: a running process tree becomes a set of images.
+#pragma once
+
+#include "agent-src/dump_options.hpp"
+
+namespace crx {
+
+// What came of it, for the user.
+struct DumpReport {
+  int64_t frozen_us = 0;
+  int64_t total_us = 0;
+  uint64_t pages = 0;         // written
+  uint64_t parent_pages = 0;  // left to the parent set
+};
+
+// Throws Error: refused where the tree holds what cannot be dumped (listed on stderr before), anything else where it
+// failed; the tree runs on then. Otherwise the set is complete and on the disk, and the tree has ended (or runs on, with
+// leave_running).
+DumpReport run_dump(const DumpOptions& options);
+
+}  // namespace crx

@@ -1,0 +1,22 @@
+// The last touch on the images of a dump: what only a restore from files needs, and what CRIU expects to find.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "agent-src/memory/space_rounds.hpp"
+#include "common/image/crx.pb.h"
+#include "common/image/image_directory.hpp"
+#include "common/image/image_store.hpp"
+#include "common/image/mm.pb.h"
+
+namespace crx {
+
+// Private mappings that are charged though not writable (MemoryMap::accounted): vm_flags "ac" of the task's entry.
+void add_accounted(const std::vector<uint64_t>& starts, const img::mm_entry& mm, img::crx_task_entry& extra);
+// The guarded ranges into the task's entry among `images`.
+void add_guards(const FinalSpace& space, ImageStore& images);
+// Moves the images to the set, as CRIU writes them.
+void write_images(ImageStore& images, DirectorySink& set);
+
+}  // namespace crx

@@ -1,0 +1,108 @@
+#include "agent-src/dump_pages.hpp"
+
+#include <sys/mman.h>
+
+#include <utility>
+
+namespace crx {
+namespace {
+
+constexpr std::size_t kBuffers = 4;
+constexpr std::size_t kBufferBytes = kChunkBytes;
+constexpr std::size_t kNone = ~std::size_t{0};
+
+}  // namespace
+
+DumpPages::DumpPages(DirectorySink& set)
+    : set_(set),
+      memory_(Mapping::map(kBuffers * kBufferBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE)),
+      filling_(kNone) {
+  for (std::size_t i = 0; i < kBuffers; ++i) free_.push_back(i);
+  thread_ = std::thread([this] { write_jobs(); });
+}
+
+DumpPages::~DumpPages() {
+  {
+    const std::lock_guard lock(mutex_);
+    ending_ = true;
+    jobs_.clear();
+  }
+  changed_.notify_all();
+  if (thread_.joinable()) thread_.join();
+}
+
+void DumpPages::write_jobs() {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    changed_.wait(lock, [this] { return ending_ || !jobs_.empty(); });
+    if (jobs_.empty()) return;
+    Job job = std::move(jobs_.front());
+    jobs_.pop_front();
+    if (!failure_) {
+      lock.unlock();
+      std::exception_ptr failed;
+      try {
+        job.writer->add(job.ranges, memory_.span().subspan(job.buffer * kBufferBytes, kBufferBytes));
+      } catch (...) {
+        failed = std::current_exception();
+      }
+      lock.lock();
+      if (failed) failure_ = failed;
+    }
+    free_.push_back(job.buffer);
+    changed_.notify_all();
+  }
+}
+
+std::span<std::byte> DumpPages::acquire() {
+  if (filling_ == kNone) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return !free_.empty(); });
+    if (failure_) std::rethrow_exception(failure_);
+    filling_ = free_.back();
+    free_.pop_back();
+  }
+  return memory_.span().subspan(filling_ * kBufferBytes, kBufferBytes);
+}
+
+PageWriter& DumpPages::writer_of(PageSpace space) {
+  const auto found = writers_.find(space);
+  if (found != writers_.end()) return found->second;
+  return writers_.emplace(space, PageWriter(set_, space, static_cast<uint32_t>(writers_.size() + 1))).first->second;
+}
+
+void DumpPages::begin(PageSpace space) { writer_of(space); }
+
+void DumpPages::put(PageSpace space, std::vector<PageRange> ranges) {
+  PageWriter& writer = writer_of(space);
+  {
+    const std::lock_guard lock(mutex_);
+    jobs_.push_back({&writer, std::move(ranges), std::exchange(filling_, kNone)});
+  }
+  changed_.notify_all();
+}
+
+void DumpPages::drain() {
+  {
+    const std::lock_guard lock(mutex_);
+    ending_ = true;
+  }
+  changed_.notify_all();
+  if (thread_.joinable()) thread_.join();
+  if (failure_) std::rethrow_exception(failure_);
+}
+
+void DumpPages::finish(const std::map<PageSpace, std::vector<PageRange>>& in_parent) {
+  for (const auto& [space, writer] : writers_) {
+    const auto found = in_parent.find(space);
+    writer.finish(set_, found == in_parent.end() ? std::vector<PageRange>{} : found->second);
+  }
+}
+
+uint64_t DumpPages::pages() const {
+  uint64_t sum = 0;
+  for (const auto& [space, writer] : writers_) sum += writer.pages();
+  return sum;
+}
+
+}  // namespace crx

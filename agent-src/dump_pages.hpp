@@ -1,0 +1,60 @@
+// Lets the memory rounds put pages into image files.
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <exception>
+#include <map>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "agent-src/memory/page_sink.hpp"
+#include "common/base/mapping.hpp"
+#include "common/image/page_images.hpp"
+
+namespace crx {
+
+// Pages of each space must come in ascending order, space after space or mixed. While one buffer is being filled the ones
+// before it are written by a thread of our own.
+class DumpPages final : public PageSink {
+ public:
+  explicit DumpPages(DirectorySink& set);
+  DumpPages(const DumpPages&) = delete;
+  DumpPages& operator=(const DumpPages&) = delete;
+  ~DumpPages() override;
+
+  std::span<std::byte> acquire() override;
+  void put(PageSpace space, std::vector<PageRange> ranges) override;
+
+  // Makes the space's images even if it has no pages.
+  void begin(PageSpace space);
+  // Waits until everything is written; throws what writing threw. No put() afterwards.
+  void drain();
+  // After drain(): the pagemaps. in_parent: by space, what the parent set has.
+  void finish(const std::map<PageSpace, std::vector<PageRange>>& in_parent);
+  uint64_t pages() const;
+
+ private:
+  struct Job {
+    PageWriter* writer;
+    std::vector<PageRange> ranges;
+    std::size_t buffer;
+  };
+  PageWriter& writer_of(PageSpace space);
+  void write_jobs();
+
+  DirectorySink& set_;
+  std::map<PageSpace, PageWriter> writers_;
+  Mapping memory_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<Job> jobs_;
+  std::vector<std::size_t> free_;
+  std::exception_ptr failure_;
+  bool ending_ = false;
+  std::size_t filling_;  // the buffer that acquire() gave
+  std::thread thread_;
+};
+
+}  // namespace crx

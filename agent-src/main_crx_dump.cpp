@@ -1,0 +1,64 @@
+// crx-dump: writes a running process tree to image files.
+#include <signal.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <exception>
+
+#include "agent-src/dump.hpp"
+#include "agent-src/dump_options.hpp"
+#include "agent-src/worker.hpp"
+#include "common/base/error.hpp"
+#include "common/base/log.hpp"
+#include "common/base/size.hpp"
+
+namespace crx {
+namespace {
+
+constexpr int kFailed = 1;
+constexpr int kRefused = 3;
+
+void say(const DumpOptions& options, const DumpReport& report) {
+  if (options.json) {
+    std::fprintf(stdout,
+                 "{\"event\":\"done\",\"pid\":%d,\"frozen_us\":%lld,\"total_ms\":%lld,\"pages\":%llu,\"parent_pages\":%llu}\n",
+                 static_cast<int>(options.pid), static_cast<long long>(report.frozen_us),
+                 static_cast<long long>(report.total_us / 1000), static_cast<unsigned long long>(report.pages),
+                 static_cast<unsigned long long>(report.parent_pages));
+    return;
+  }
+  log::info("process {}: {} written, {} left to the parent set; stopped for {}, {} in all", options.pid,
+            format_size(report.pages * 4096), format_size(report.parent_pages * 4096), format_us(report.frozen_us),
+            format_us(report.total_us));
+}
+
+int run(const DumpOptions& options) {
+  ::signal(SIGPIPE, SIG_IGN);
+  log::setup(options.log_level, "dump");
+  try {
+    if (::kill(options.pid, 0) != 0 && errno == ESRCH) {
+      throw Error(ErrorCode::victim_gone, "finding the process", "there is none").with_pid(options.pid);
+    }
+    say(options, run_dump(options));
+    return 0;
+  } catch (const Error& error) {
+    std::fprintf(stderr, "crx-dump: %s\n", error.what());
+    return error.code() == ErrorCode::refused ? kRefused : kFailed;
+  }
+}
+
+}  // namespace
+}  // namespace crx
+
+int main(int argc, char** argv) {
+  try {
+    const crx::ParsedDumpOptions parsed = crx::parse_dump_options(argc, argv);
+    if (parsed.options) return crx::run_in_worker([&] { return crx::run(*parsed.options); });
+    std::fputs(parsed.text.c_str(), parsed.exit_code == 0 ? stdout : stderr);
+    return parsed.exit_code;
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "crx-dump: %s\n", error.what());
+    return 1;
+  }
+}

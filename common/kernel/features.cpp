@@ -1,0 +1,264 @@
+#include "common/kernel/features.hpp"
+
+#include <asm/prctl.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <linux/kcmp.h>
+#include <linux/prctl.h>
+#include <linux/sched.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <functional>
+
+#include "common/base/error.hpp"
+#include "common/base/fd.hpp"
+#include "common/base/mapping.hpp"
+#include "common/kernel/pagemap.hpp"
+#include "common/kernel/userfaultfd.hpp"
+
+namespace crx {
+namespace {
+
+struct Result {
+  Answer answer = Answer::unknown;
+  std::string detail;
+};
+
+Result yes() { return {Answer::yes, {}}; }
+Result no(int err) { return {Answer::no, std::strerror(err)}; }
+// Not permitted is not the same as not there.
+Result from_errno(bool worked) {
+  if (worked) return yes();
+  return errno == EPERM || errno == EACCES ? Result{Answer::unknown, std::string("not permitted: ") + std::strerror(errno)} : no(errno);
+}
+
+// Runs a probe in a child; its exit code 0 says yes, an errno says no.
+Result in_child(const std::function<int()>& probe) {
+  const pid_t child = ::fork();
+  if (child < 0) return {Answer::unknown, std::strerror(errno)};
+  if (child == 0) ::_exit(probe());
+  int status = 0;
+  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
+  if (!WIFEXITED(status)) return {Answer::no, "the probe was killed"};
+  errno = WEXITSTATUS(status);
+  return from_errno(errno == 0);
+}
+
+int result_of(long value) { return value < 0 ? errno : 0; }
+
+Result has_capability(int capability) {
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct data[2]{};
+  if (::syscall(SYS_capget, &header, data) != 0) return {Answer::unknown, std::strerror(errno)};
+  const bool has = (data[capability / 32].effective >> (capability % 32) & 1) != 0;
+  return has ? yes() : Result{Answer::no, "we do not have it"};
+}
+
+Result probe_set_tid() {
+  return in_child([] {
+    for (pid_t wanted = 31000; wanted > 30900; --wanted) {
+      clone_args args{};
+      args.exit_signal = SIGCHLD;
+      args.set_tid = reinterpret_cast<uint64_t>(&wanted);
+      args.set_tid_size = 1;
+      const long got = ::syscall(SYS_clone3, &args, sizeof args);
+      if (got == 0) ::_exit(0);
+      if (got > 0) {
+        ::waitpid(static_cast<pid_t>(got), nullptr, 0);
+        return got == wanted ? 0 : EINVAL;
+      }
+      if (errno != EEXIST) return errno;
+    }
+    return EEXIST;
+  });
+}
+
+Result probe_getfd() {
+  const Fd self(static_cast<int>(::syscall(SYS_pidfd_open, ::getpid(), 0)));
+  if (!self) return from_errno(false);
+  const Fd copy(static_cast<int>(::syscall(SYS_pidfd_getfd, self.get(), self.get(), 0)));
+  return from_errno(static_cast<bool>(copy));
+}
+
+Result probe_readv() {
+  int here = 42, there = 0;
+  const iovec local{&there, sizeof there}, remote{&here, sizeof here};
+  return from_errno(::process_vm_readv(::getpid(), &local, 1, &remote, 1, 0) == sizeof here);
+}
+
+// Outside of common/remote nobody traces; whether it is allowed shows in what is needed for it.
+Result probe_trace() {
+  const Fd scope = try_open("/proc/sys/kernel/yama/ptrace_scope", O_RDONLY);
+  if (!scope) return yes();
+  const std::string text = read_fd(scope.get(), "ptrace_scope");
+  if (text.starts_with("3")) return {Answer::no, "kernel.yama.ptrace_scope is 3"};
+  if (!text.starts_with("0") && has_capability(CAP_SYS_PTRACE).answer != Answer::yes) {
+    return {Answer::unknown, "kernel.yama.ptrace_scope limits it, and we lack CAP_SYS_PTRACE"};
+  }
+  return yes();
+}
+
+Result probe_write_protect() {
+  try {
+    return WriteProtectFd::supported() ? yes() : Result{Answer::no, "the kernel does not offer it"};
+  } catch (const Error& error) {
+    return {Answer::unknown, error.reason()};
+  }
+}
+
+Result probe_vdso() {
+  // With a vDSO in place the answer is EEXIST; EINVAL where the call is unknown.
+  const long result = ::syscall(SYS_arch_prctl, 0x2003 /* ARCH_MAP_VDSO_64 */, 0);
+  return result == 0 || errno == EEXIST ? yes() : from_errno(false);
+}
+
+Result probe_guards() {
+  const Mapping page = Mapping::map(4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
+  return from_errno(::madvise(page.data(), page.size(), 102 /* MADV_GUARD_INSTALL */) == 0);
+}
+
+Result probe_map_files() {
+  const Fd dir = try_open("/proc/self/map_files", O_RDONLY | O_DIRECTORY);
+  if (!dir) return from_errno(false);
+  const Mapping page = Mapping::map(4096, PROT_READ, MAP_SHARED | MAP_ANONYMOUS);
+  char name[64];
+  std::snprintf(name, sizeof name, "%lx-%lx", reinterpret_cast<unsigned long>(page.data()),
+                reinterpret_cast<unsigned long>(page.data()) + page.size());
+  const Fd file(::openat(dir.get(), name, O_RDONLY | O_CLOEXEC));
+  return from_errno(static_cast<bool>(file));
+}
+
+Result probe_futex_waitv() {
+  // No waiters: EINVAL from a kernel that knows the call.
+  ::syscall(449 /* futex_waitv */, nullptr, 0, 0, nullptr, 0);
+  return errno == ENOSYS ? no(errno) : yes();
+}
+
+Result probe_time_namespace() {
+  struct stat st {};
+  if (::stat("/proc/self/ns/time", &st) != 0) return no(errno);
+  return in_child([] { return result_of(::unshare(0x80 /* CLONE_NEWTIME */)); });
+}
+
+Result probe_tcp_repair() {
+  const Fd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!socket) return from_errno(false);
+  const int on = 1;
+  return from_errno(::setsockopt(socket.get(), IPPROTO_TCP, TCP_REPAIR, &on, sizeof on) == 0);
+}
+
+Result probe_sock_diag() {
+  const Fd socket(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, 4 /* NETLINK_SOCK_DIAG */));
+  return from_errno(static_cast<bool>(socket));
+}
+
+Result probe_timer_ids() {
+  return in_child([] { return result_of(::prctl(77 /* PR_TIMER_CREATE_RESTORE_IDS */, 1, 0, 0, 0)); });
+}
+
+Result probe_freezer() {
+  for (const char* root : {"/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/freezer"}) {
+    const std::string file = std::string(root) + (std::strstr(root, "freezer") != nullptr ? "/tasks" : "/cgroup.controllers");
+    if (::access(file.c_str(), F_OK) != 0) continue;
+    if (::access(root, W_OK) == 0) return {Answer::yes, root};
+    return {Answer::unknown, std::string(root) + " is not writable for us"};
+  }
+  return {Answer::no, "neither cgroup v2 nor the v1 freezer is mounted"};
+}
+
+struct Probe {
+  Feature feature;
+  std::function<Result()> run;
+};
+
+std::vector<Probe> system_probes() {
+  using enum Need;
+  constexpr std::string_view kRestore = "CONFIG_CHECKPOINT_RESTORE", kRoot = "run as root, or with CAP_CHECKPOINT_RESTORE";
+  return {
+      {{"ptrace", "Linux 4.8", migration, "stopping the process and making calls in it", "nothing can move",
+        "set kernel.yama.ptrace_scope below 3, and run as root"}, probe_trace},
+      {{"process-vm", "CONFIG_CROSS_MEMORY_ATTACH", migration, "copying memory", "nothing can move",
+        "a kernel with CONFIG_CROSS_MEMORY_ATTACH"}, probe_readv},
+      {{"pidfd-getfd", "Linux 5.6", migration, "looking at open files", "nothing can move", "a newer kernel"}, probe_getfd},
+      {{"clone3-set-tid", "Linux 5.5", migration, "giving a process its PID again", "nothing can be revived here", kRoot}, probe_set_tid},
+      {{"map-files", kRestore, migration, "opening what is mapped", "nothing can move", kRoot}, probe_map_files},
+      {{"vdso-mapping", kRestore, migration, "giving a process its vDSO again", "nothing can be revived here",
+        "a kernel with CONFIG_CHECKPOINT_RESTORE"}, probe_vdso},
+      {{"futex-waitv", "Linux 5.16", migration, "calls made in the process", "nothing can move", "a newer kernel"}, probe_futex_waitv},
+      {{"freezer", "Linux 5.2 (cgroup v2)", migration, "the commit of a migration", "crx-migrate cannot commit; images work",
+        "mount cgroup v2, writable"}, probe_freezer},
+      {{"pagemap-scan", "Linux 6.7", comfort, "finding written pages", "tracking by content: longer stops", "a newer kernel"},
+       [] { return Pagemap::features().scan ? yes() : Result{Answer::no, {}}; }},
+      {{"wp-async", "Linux 6.7", comfort, "tracking memory while the process runs", "tracking by content: longer stops",
+        "a newer kernel with CONFIG_USERFAULTFD"}, probe_write_protect},
+      {{"soft-dirty", "CONFIG_MEM_SOFT_DIRTY", comfort, "tracking memory where there is no wp-async", "nothing where wp-async works",
+        "a kernel with CONFIG_MEM_SOFT_DIRTY"},
+       [] { return Pagemap::features().soft_dirty ? yes() : Result{Answer::no, {}}; }},
+      {{"kcmp", "CONFIG_KCMP", migration, "telling shared descriptions apart", "nothing can move", "a kernel with CONFIG_KCMP"},
+       [] { return from_errno(::syscall(SYS_kcmp, ::getpid(), ::getpid(), KCMP_FILE, 0, 0) >= 0 || errno == EBADF); }},
+      {{"rseq-configuration", "Linux 5.13", comfort, "programs of glibc 2.35 and newer",
+        "threads that registered restartable sequences cannot move", "a newer kernel with CONFIG_RSEQ"},
+       [] { ::syscall(SYS_rseq, nullptr, 0, 0, 0); return errno == ENOSYS ? no(errno) : yes(); }},
+      {{"mm-map", kRestore, migration, "setting a process's memory fields", "nothing can be revived here",
+        "a kernel with CONFIG_CHECKPOINT_RESTORE"},
+       [] { unsigned size = 0; return from_errno(::prctl(PR_SET_MM, PR_SET_MM_MAP_SIZE, &size, 0, 0) == 0); }},
+      {{"time-namespace", "Linux 5.6", comfort, "clocks that go on", "CLOCK_MONOTONIC jumps", "a kernel with CONFIG_TIME_NS, CAP_SYS_ADMIN"},
+       probe_time_namespace},
+      {{"guard-pages", "Linux 6.13", comfort, "MADV_GUARD_INSTALL", "programs that use it cannot be revived here", "a newer kernel"}, probe_guards},
+      {{"timer-ids", "Linux 6.15", comfort, "POSIX timers with ids over 4095", "such timers cannot be made again", "a newer kernel"}, probe_timer_ids},
+      {{"tcp-repair", kRestore, comfort, "established TCP connections", "they cannot move", "CAP_NET_ADMIN"}, probe_tcp_repair},
+      {{"sock-diag", "CONFIG_UNIX_DIAG, CONFIG_INET_DIAG", comfort, "sockets", "sockets cannot move", "load the modules unix_diag, tcp_diag, udp_diag"},
+       probe_sock_diag},
+  };
+}
+
+std::vector<Probe> capability_probes() {
+  using enum Need;
+  const auto probe = [](int capability) { return [capability] { return has_capability(capability); }; };
+  return {
+      {{"cap-sys-admin", "", migration, "namespaces, security policies", "most programs cannot move", "run as root"}, probe(CAP_SYS_ADMIN)},
+      {{"cap-sys-ptrace", "", migration, "stopping other users' processes", "only programs of the same user can move", "run as root"}, probe(CAP_SYS_PTRACE)},
+      {{"cap-sys-resource", "", comfort, "hard limits above our own, pipes above fs.pipe-max-size, a lower oom_score_adj",
+        "these stay at our own; it is logged", "run outside of a container that takes it away"}, probe(CAP_SYS_RESOURCE)},
+      {{"cap-sys-time", "", comfort, "clocks that go on", "CLOCK_MONOTONIC jumps", "run with CAP_SYS_TIME"}, probe(CAP_SYS_TIME)},
+      {{"cap-net-admin", "", comfort, "established TCP connections", "they cannot move", "run with CAP_NET_ADMIN"}, probe(CAP_NET_ADMIN)},
+  };
+}
+
+}  // namespace
+
+std::vector<Feature> probe_features() {
+  std::vector<Feature> all;
+  for (const auto& list : {system_probes(), capability_probes()}) {
+    for (const Probe& probe : list) {
+      Feature feature = probe.feature;
+      try {
+        Result result = probe.run();
+        feature.answer = result.answer;
+        feature.detail = std::move(result.detail);
+      } catch (const std::exception& error) {
+        feature.detail = error.what();
+      }
+      all.push_back(std::move(feature));
+    }
+  }
+  return all;
+}
+
+}  // namespace crx

@@ -1,0 +1,49 @@
+"""The real CRIU (Debian trixie's), unpacked beside the build, and started on a test host. See tests/fetch-criu.sh."""
+import functools
+import glob
+import json
+import os
+import subprocess
+
+from hosts import BUILD, ROOT
+
+FOLDER = os.environ.get("CRX_CRIU", os.path.join(BUILD, "criu"))
+
+
+@functools.cache
+def fetch():
+    """Puts CRIU there if it is missing; the folder it lies in. Fails where that is not possible."""
+    done = subprocess.run([os.path.join(ROOT, "tests", "fetch-criu.sh"), FOLDER], text=True, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, check=False)
+    if done.returncode != 0:
+        raise AssertionError(f"CRIU, against which the images are tested, cannot be fetched: {done.stdout}")
+    return os.path.join(FOLDER, "root")
+
+
+def criu(*arguments):
+    """The command line of `criu ARGUMENTS`."""
+    root = fetch()
+    return [f"{root}/usr/lib64/ld-linux-x86-64.so.2", "--library-path", f"{root}/usr/lib/x86_64-linux-gnu",
+            f"{root}/usr/sbin/criu", *map(str, arguments)]
+
+
+def crit(*arguments):
+    """Runs `crit ARGUMENTS`; its output. Fails when crit does."""
+    root = fetch()
+    environment = {**os.environ, "PYTHONPATH": f"{root}/usr/lib/python3/dist-packages"}
+    done = subprocess.run(["/usr/bin/python3", f"{root}/usr/bin/crit", *map(str, arguments)], text=True, env=environment,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+    if done.returncode != 0:
+        raise AssertionError(f"crit {' '.join(map(str, arguments))}: {done.stderr}")
+    return done.stdout
+
+
+def decode_all(images):
+    """{image: what crit makes of it} for every image that CRIU knows."""
+    decoded = {}
+    for path in sorted(glob.glob(f"{images}/*.img")):
+        name = os.path.basename(path)
+        if name.startswith(("pages-", "crx-")):
+            continue
+        decoded[name] = json.loads(crit("decode", "-i", path))
+    return decoded

@@ -1,0 +1,64 @@
+"""Every victim passes after it was dumped, ended, and revived from the images; twice.
+
+    test_dump_victims.py                 all victims
+    test_dump_victims.py DumpVictims.test_fd_pipe
+"""
+import os
+
+import hosts
+from dumptest import DumpTest
+from hosts import lines_of, read_text, until
+import crxtest
+from test_victims import OPTIONS, REFUSED
+
+
+class DumpVictims(DumpTest):
+    def run_victim(self, name):
+        output, go = f"{self.dir}/out", f"{self.dir}/go"
+        process = self.host.spawn([f"{hosts.VICTIMS}/{name}", go], stdout=output)
+        try:
+            until(lambda: lines_of(output) or not process.alive(), f"{name} says ready")
+            self.assertEqual(lines_of(output), ["ready"], f"{name} before the dump")
+            options = [o for o in OPTIONS.get(name, []) if o not in ("--ext-unix-sk",)]
+            if name in REFUSED:
+                text = self.dump(process, f"{self.dir}/set", code=3)
+                self.assertIn(REFUSED[name], text)
+                with open(go, "w"):
+                    pass
+                process.wait_end(30)
+                self.assertTrue(read_text(output).endswith("PASS\n"), f"{name} after a refusal:\n{read_text(output)}")
+                return
+            began = crxtest.time.monotonic()
+            for number in (1, 2):
+                images = f"{self.dir}/set{number}"
+                self.dump(process, images, *options)
+                self.wait_gone(process)
+                tool = self.start_restore(images)
+                until(lambda: "runs after" in tool.text() or not tool.alive(), f"{name} is revived")
+                process = self.host.find(process.pid)
+                self.assertIsNotNone(process, f"{name} in round {number}: {tool.text()}\n{read_text(output)}")
+            away = crxtest.time.monotonic() - began
+            with open(go, "w"):
+                pass
+            code = tool.wait(30)
+            text = read_text(output)
+            self.assertTrue(text.endswith("PASS\n") and "FAIL" not in text, f"{name}:\n{text}\n{tool.text()}")
+            self.assertEqual(code, 0, f"{name}: crx-restore ends with the program's status")
+            for line in text.splitlines():
+                if line.startswith("TIMING"):
+                    _, what, wanted, taken = line.split()
+                    self.assertLessEqual((int(taken) - int(wanted)) / 1e6, away + 0.05, f"{name}: {what} ended late")
+        finally:
+            process.kill()
+
+
+def add_tests():
+    for name in sorted(os.listdir(hosts.VICTIMS)):
+        def test(self, name=name):
+            self.run_victim(name)
+        setattr(DumpVictims, f"test_{name}", test)
+
+
+add_tests()
+if __name__ == "__main__":
+    crxtest.main()
