@@ -137,6 +137,7 @@ void DestinationSession::on_layout(const wire::Layout& layout) {
     for (const std::string& bytes : space.files()) files_->add(parse<img::file_entry>(bytes, "a file entry"));
     if (images_.contains(image_file::kRemapFpath)) files_->add_ghosts(images_);
     for (const std::string& bytes : space.memfds()) shmem_.memfd(parse<img::memfd_inode_entry>(bytes, "a memfd entry"));
+    for (const std::string& bytes : space.segments()) shmem_.segment(parse<img::ipc_shm_entry>(bytes, "a segment"));
     accounted_.assign(space.accounted().begin(), space.accounted().end());
     vessel_->apply_layout(parse<img::mm_entry>(space.mm(), "the memory description"), accounted_, *files_, shmem_);
   }

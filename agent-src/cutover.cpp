@@ -96,6 +96,7 @@ void Migration::collect(FrozenTask& task) {
   clock.lap("arena");
   collect_task(task, files_, collect_options(), images, &clock);
   file_locks_ = images.read_all<img::file_lock_entry>(image_file::kFileLocks);
+  ipc_leftovers_ = IpcLeftovers(images);
   const std::string extra_name = image_file::crx_task(static_cast<uint32_t>(options_.pid));
   auto extra = images.read_one<img::crx_task_entry>(extra_name);
   add_vma_attributes(task, map_, extra);
@@ -312,6 +313,7 @@ int Migration::finish(FrozenTask& task, const wire::Resumed& resumed, int64_t go
   journal_.append(JournalState::done);
   const wire::LinkStatistics statistics = link_->statistics();
   report_.frozen_us = now_us - stop_us;
+  ipc_leftovers_.remove();
   report_.downtime_us = resumed.go_to_resume_us() > 0
                             ? go_us - stop_us + statistics.rtt_us / 2 + static_cast<int64_t>(resumed.go_to_resume_us())
                             : report_.frozen_us;

@@ -8,6 +8,7 @@
 
 #include "agent-src/collect/file_table.hpp"
 #include "agent-src/collect/memory_map.hpp"
+#include "agent-src/collect/sysv_ipc.hpp"
 #include "agent-src/events.hpp"
 #include "agent-src/frozen_task.hpp"
 #include "agent-src/guard.hpp"
@@ -96,6 +97,7 @@ class Migration {
   std::vector<img::memfd_inode_entry> open_memfds_;
   std::vector<img::file_lock_entry> file_locks_;
   std::unique_ptr<wire::SourceLink> link_;
+  IpcLeftovers ipc_leftovers_;
   std::unique_ptr<LinkPageSink> sink_;
   std::optional<FreezerGroup> group_;
   MemoryRounds rounds_;

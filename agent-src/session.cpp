@@ -227,6 +227,7 @@ void Migration::send_layout(uint32_t round, uint64_t brk) {
   for (const auto& memfd : map_.memfds()) space.add_memfds(memfd.SerializeAsString());
   for (const auto& memfd : open_memfds_) space.add_memfds(memfd.SerializeAsString());
   for (const uint64_t start : map_.accounted()) space.add_accounted(start);
+  for (const auto& segment : map_.segments()) space.add_segments(segment.SerializeAsString());
   std::string fingerprint = space.SerializeAsString();
   if (fingerprint == last_layout_) return;
   last_layout_ = std::move(fingerprint);

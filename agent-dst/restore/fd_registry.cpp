@@ -13,6 +13,8 @@ FdRestorerPtr make_epoll_restorer();
 FdRestorerPtr make_inotify_restorer();
 FdRestorerPtr make_memfd_restorer();
 FdRestorerPtr make_pidfd_restorer();
+FdRestorerPtr make_posix_queue_restorer();
+FdRestorerPtr make_terminal_restorer();
 
 std::vector<FdRestorerPtr> make_fd_restorers() {
   std::vector<FdRestorerPtr> kinds;
@@ -30,3 +32,5 @@ std::vector<FdRestorerPtr> make_fd_restorers() {
 }
 
 }  // namespace crx
+  kinds.push_back(make_posix_queue_restorer());
+  kinds.push_back(make_terminal_restorer());

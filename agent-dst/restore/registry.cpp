@@ -8,6 +8,8 @@ std::vector<RestorerPtr> make_restorers() {
   all.push_back(make_descriptors_restorer());
   all.push_back(make_fs_restorer());
   all.push_back(make_file_locks_restorer());
+  all.push_back(make_sysv_ipc_restorer());
+  all.push_back(make_terminal_sessions_restorer());
   all.push_back(make_sigactions_restorer());
   all.push_back(make_thread_state_restorer());
   all.push_back(make_signals_restorer());

@@ -24,5 +24,7 @@ RestorerPtr make_rlimits_restorer();
 RestorerPtr make_descriptors_restorer();
 RestorerPtr make_fs_restorer();
 RestorerPtr make_file_locks_restorer();
+RestorerPtr make_sysv_ipc_restorer();
+RestorerPtr make_terminal_sessions_restorer();
 
 }  // namespace crx

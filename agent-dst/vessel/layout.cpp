@@ -9,6 +9,7 @@
 
 #include "common/base/error.hpp"
 #include "common/image/magic.hpp"
+#include "common/kernel/sysv_ipc.hpp"
 
 namespace crx {
 namespace {
@@ -79,6 +80,7 @@ std::vector<Vma> vmas_of(const img::mm_entry& mm, const std::vector<uint64_t>& a
     if ((entry.status() & vma_status::kAnonPrivate) == 0 && !special(vma)) {
       vma.offset = entry.pgoff();
       vma.backing = entry.shmid();
+      if ((entry.status() & vma_status::kSysvIpc) != 0) vma.backing |= kSysvObjectBit;
     }
     vmas.push_back(vma);
   }

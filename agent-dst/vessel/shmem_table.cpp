@@ -56,6 +56,16 @@ int ShmemTable::memfd(const img::memfd_inode_entry& inode) {
   return object.fd.get();
 }
 
+void ShmemTable::segment(const img::ipc_shm_entry& entry) {
+  const int id = perm_of(entry.desc()).id;
+  Object& object = objects_[static_cast<uint64_t>(id) | kSysvObjectBit];
+  if (object.fd) return;
+  if (!sysv_.contains(SysvKind::segment, id)) sysv_.make_segment(entry);
+  object.fd = open_segment(id, entry.size());
+  object.size = entry.size();
+  object.is_segment = true;
+}
+
 int ShmemTable::descriptor(uint64_t shmid) const {
   const auto found = objects_.find(shmid);
   if (found == objects_.end()) {
@@ -89,7 +99,7 @@ void ShmemTable::drop_pages(uint64_t shmid, const std::vector<PageRange>& ranges
 
 void ShmemTable::seal_all() {
   for (auto& [shmid, object] : objects_) {
-    if (!object.is_memfd) continue;
+    if (!object.is_memfd && !object.is_segment) continue;
     // Pages are written whole, and an object never shrinks in the rounds.
     if (::ftruncate(object.fd.get(), static_cast<off_t>(object.size)) < 0) {
       throw_errno("setting a memfd's size", fmt::format("object {}, {} bytes", shmid, object.size));

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "agent-dst/vessel/sysv_objects.hpp"
 #include "common/base/fd.hpp"
 #include "common/base/page.hpp"
 #include "common/image/regular.pb.h"
@@ -21,6 +22,9 @@ class ShmemTable {
   int anonymous(uint64_t shmid, uint64_t bytes);
   // A memfd, made on first use with the entry's name, size, owner and mode; seals are put on by seal_all() only.
   int memfd(const img::memfd_inode_entry& inode);
+  // A System V segment, made on first use with the entry's number, key, owner and size; its number here has kSysvObjectBit.
+  void segment(const img::ipc_shm_entry& entry);
+  SysvObjects& sysv() noexcept { return sysv_; }
   // The descriptor of an object that exists; Error(peer) otherwise.
   int descriptor(uint64_t shmid) const;
   bool contains(uint64_t shmid) const { return objects_.contains(shmid); }
@@ -37,7 +41,9 @@ class ShmemTable {
     uint32_t seals = 0;
     uint64_t size = 0;  // of a memfd, as told last
     bool is_memfd = false;
+    bool is_segment = false;
   };
+  SysvObjects sysv_;
   std::map<uint64_t, Object> objects_;
 };
 

@@ -1,6 +1,7 @@
 // The memory of a vessel: mappings and pages.
 #include <fmt/format.h>
 #include <sys/mman.h>
+#include <sys/shm.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -14,6 +15,7 @@
 #include "common/base/log.hpp"
 #include "common/image/magic.hpp"
 #include "common/kernel/pagemap.hpp"
+#include "common/kernel/sysv_ipc.hpp"
 #include "common/proc/maps.hpp"
 
 namespace crx {
@@ -93,11 +95,25 @@ class ChangePlanner {
       batch.add("mapping memory", SYS_mmap, vma.start, bytes, vma.prot, flags | MAP_ANONYMOUS, -1, 0);
       return;
     }
+    if ((vma.status & vma_status::kSysvIpc) != 0) {
+      attach(batch, vma);
+      return;
+    }
     const std::size_t fd = vessel_.plan_borrow(batch, backing(vma));
     const std::size_t mapped =
         batch.add("mapping a file", SYS_mmap, vma.start, bytes, vma.prot, flags & ~uint64_t{MAP_ANONYMOUS}, 0, vma.offset);
     batch.store_result(fd, batch.argument_addr(mapped, 4));
     batch.add("closing a mapped file", SYS_close, lowest_);
+  }
+
+  // A segment is attached as a whole with its first piece.
+  void attach(RemoteBatch& batch, const Vma& vma) {
+    static_cast<void>(shmem_.descriptor(vma.backing));
+    if (vma.offset == 0) {
+      const int exec = (vma.prot & PROT_EXEC) != 0 ? SHM_EXEC : 0;
+      batch.add("attaching shared memory", SYS_shmat, vma.backing & ~kSysvObjectBit, vma.start, SHM_REMAP | exec);
+    }
+    batch.add("protecting memory", SYS_mprotect, vma.start, vma.end - vma.start, vma.prot);
   }
 
   int backing(const Vma& vma) {

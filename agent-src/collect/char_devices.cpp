@@ -18,13 +18,6 @@ bool is_stateless(dev_t device) {
   }
 }
 
-// Virtual consoles, serial lines, /dev/tty and friends, pseudo-terminals (Documentation/admin-guide/devices.txt).
-bool is_terminal(dev_t device) {
-  const unsigned number = ::major(device);
-  return number == 3 || number == 4 || (number == 5 && ::minor(device) != 3) || (number >= 136 && number <= 143) ||
-         number == 188 || number == 204;
-}
-
 class CharDevices final : public FdKind {
  public:
   const char* name() const override { return "character devices"; }
@@ -51,10 +44,6 @@ class CharDevices final : public FdKind {
 
  private:
   static std::optional<NameProblem> problem_of(const OpenFile& file) {
-    if (is_terminal(file.st.st_rdev)) {
-      return NameProblem{fmt::format("{} is a terminal, and terminals stay with their host", file.link),
-                         "start the program with its input and output redirected to files or /dev/null"};
-    }
     if (!is_stateless(file.st.st_rdev)) {
       return NameProblem{fmt::format("device {}:{} has state that cannot be moved", ::major(file.st.st_rdev),
                                      ::minor(file.st.st_rdev)),

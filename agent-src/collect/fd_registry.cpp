@@ -4,7 +4,9 @@
 namespace crx {
 
 FdKindPtr make_memfds();
+FdKindPtr make_posix_queues();
 FdKindPtr make_regular_files();
+FdKindPtr make_terminals();
 FdKindPtr make_char_devices();
 FdKindPtr make_pipes();
 FdKindPtr make_fifos();
@@ -22,7 +24,9 @@ std::vector<FdKindPtr> make_fd_kinds() {
   kinds.push_back(make_regular_files());
   kinds.push_back(make_char_devices());
   kinds.push_back(make_pipes());
+  kinds.push_back(make_posix_queues());
   kinds.push_back(make_fifos());
+  kinds.push_back(make_terminals());
   kinds.push_back(make_eventfds());
   kinds.push_back(make_timerfds());
   kinds.push_back(make_signalfds());

@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "agent-src/collect/file_table.hpp"
+#include "agent-src/collect/sysv_ipc.hpp"
 #include "common/base/digest.hpp"
 #include "common/base/error.hpp"
 #include "common/image/magic.hpp"
@@ -123,8 +124,8 @@ std::vector<Refusal> MemoryMap::refusals() const {
   for (std::size_t i = 0; i < maps_.size(); ++i) {
     const proc::MapsEntry& map = maps_[i];
     const std::string object = fmt::format("pid {} mapping {:x}-{:x} ({})", pid_, map.start, map.end, map.name);
-    if (map.kind == proc::MapKind::sysv_shm) {
-      found.push_back({object, "System V shared memory cannot move yet", "end its use"});
+    if (map.kind == proc::MapKind::sysv_shm && vmas_[i].kind != VmaKind::hugetlb && !is_attached_whole(map)) {
+      found.push_back({object, "System V shared memory that is attached in part cannot move", "attach the segment as a whole"});
     } else if (vmas_[i].kind == VmaKind::hugetlb) {
       found.push_back({object, "hugetlb memory cannot move", "run the program with transparent huge pages instead"});
     } else if (vmas_[i].kind == VmaKind::device && map.kind == proc::MapKind::aio_ring) {
@@ -206,11 +207,30 @@ std::vector<img::crx_vma_entry> MemoryMap::attributes() const {
   return all;
 }
 
+bool MemoryMap::is_attached_whole(const proc::MapsEntry& map) const {
+  const uint64_t base = map.start - map.pgoff;
+  uint64_t covered = base;
+  for (const proc::MapsEntry& other : maps_) {
+    const bool part = other.kind == map.kind && other.inode == map.inode && other.start - other.pgoff == base;
+    if (part && other.start == covered) covered = other.end;
+  }
+  return covered - base == page_up(look_at_segment(static_cast<int>(map.inode)).size);
+}
+
+void MemoryMap::describe_segment_of(const proc::MapsEntry& map, img::vma_entry& entry) {
+  entry.set_shmid(map.inode);
+  entry.set_status(vma_status::kRegular | vma_status::kSysvIpc);
+  const bool listed = std::any_of(segments_.begin(), segments_.end(), [&](const auto& s) { return s.desc().id() == map.inode; });
+  if (!listed) segments_.push_back(describe_segment(look_at_segment(static_cast<int>(map.inode))));
+}
+
 void MemoryMap::describe_backing(const proc::MapsEntry& map, const MemoryVma& vma, img::vma_entry& entry) {
   using namespace vma_status;
   if (map.kind == proc::MapKind::memfd) {
     entry.set_shmid(memfd_file(map, link_of(map)));
     entry.set_status(kRegular | kMemfd | (map.shared ? kFileShared : kFilePrivate));
+  } else if (map.kind == proc::MapKind::sysv_shm) {
+    return describe_segment_of(map, entry);
   } else if (map.shared && map.kind == proc::MapKind::shared_anonymous) {
     entry.set_shmid(map.inode);
     entry.set_status(kRegular | kAnonShared);
@@ -294,6 +314,7 @@ void MemoryMap::describe_fields(img::mm_entry& mm, uint64_t brk) {
 img::mm_entry MemoryMap::describe(uint64_t brk) {
   file_ids_.clear();
   memfds_.clear();
+  segments_.clear();
   accounted_.clear();
   img::mm_entry mm;
   describe_fields(mm, brk);

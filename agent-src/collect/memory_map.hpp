@@ -10,6 +10,7 @@
 
 #include "agent-src/collect/collector.hpp"
 #include "agent-src/memory/vma.hpp"
+#include "common/image/ipc.pb.h"
 #include "common/image/mm.pb.h"
 #include "common/image/regular.pb.h"
 #include "common/proc/maps.hpp"
@@ -48,6 +49,8 @@ class MemoryMap {
   // Starts of private mappings that are charged to the commit limit (VmFlags "ac") though not writable.
   const std::vector<uint64_t>& accounted() const noexcept { return accounted_; }
   const std::vector<img::memfd_inode_entry>& memfds() const noexcept { return memfds_; }
+  // Attached System V segments.
+  const std::vector<img::ipc_shm_entry>& segments() const noexcept { return segments_; }
 
  private:
   // Of a mapping: as read, or of the one that was there then and has other bounds now. nullptr: a new one.
@@ -57,6 +60,9 @@ class MemoryMap {
   void note_births();
   void describe_vma(const proc::MapsEntry& map, const MemoryVma& vma, img::vma_entry& entry);
   void describe_backing(const proc::MapsEntry& map, const MemoryVma& vma, img::vma_entry& entry);
+  void describe_segment_of(const proc::MapsEntry& map, img::vma_entry& entry);
+  // A segment that is not there as a whole cannot be attached again.
+  bool is_attached_whole(const proc::MapsEntry& map) const;
   uint32_t memfd_file(const proc::MapsEntry& map, const std::string& link);
   void describe_fields(img::mm_entry& mm, uint64_t brk);
   std::string link_of(const proc::MapsEntry& map) const;
@@ -69,6 +75,7 @@ class MemoryMap {
   std::vector<proc::SmapsEntry> smaps_;  // of the last read_flags()
   std::vector<uint32_t> file_ids_;
   std::vector<img::memfd_inode_entry> memfds_;
+  std::vector<img::ipc_shm_entry> segments_;
   std::vector<uint64_t> accounted_;
   std::map<uint64_t, uint32_t> memfd_ids_;  // inode -> file id
 };

@@ -19,6 +19,8 @@ std::vector<CollectorPtr> make_collectors() {
   all.push_back(make_seccomp_collector());
   all.push_back(make_fs_collector());
   all.push_back(make_descriptors_collector());
+  all.push_back(make_sysv_ipc_collector());
+  all.push_back(make_terminal_sessions_collector());
   // These two write what all others put into the table of files.
   all.push_back(make_ghost_files_collector());
   all.push_back(make_files_collector());

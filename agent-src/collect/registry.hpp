@@ -25,6 +25,8 @@ CollectorPtr make_thread_flags_collector();
 CollectorPtr make_seccomp_collector();
 CollectorPtr make_fs_collector();
 CollectorPtr make_descriptors_collector();
+CollectorPtr make_sysv_ipc_collector();
+CollectorPtr make_terminal_sessions_collector();
 CollectorPtr make_ghost_files_collector();
 CollectorPtr make_files_collector();
 

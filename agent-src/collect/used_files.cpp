@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 
 #include <cstdlib>
 #include <memory>
@@ -24,6 +25,13 @@ bool is_named(const std::string& target) {
          !target.starts_with("/proc/") && !target.starts_with("/dev/pts/");
 }
 
+// A POSIX message queue looks like a file in the root directory, and is none.
+bool is_message_queue(const std::string& link, const std::string& path) {
+  constexpr long kMqueueMagic = 0x19800202;
+  struct statfs fs {};
+  return path.rfind('/') == 0 && ::statfs(link.c_str(), &fs) == 0 && fs.f_type == kMqueueMagic;
+}
+
 // The mode of the link itself tells how a file was opened or mapped.
 bool opened_for_writing(const std::string& link) {
   struct stat st{};
@@ -37,7 +45,7 @@ class Gatherer {
   void add(const std::string& link, const std::string& used_by, bool mapped, bool writable) {
     try {
       const std::string path = read_link(link);
-      if (!is_named(path)) return;
+      if (!is_named(path) || is_message_queue(link, path)) return;
       if (which_ == UsedFiles::written && !writable) return;
       if (!seen_.insert({path, writable}).second) return;
       const bool content = which_ == UsedFiles::written || !writable;

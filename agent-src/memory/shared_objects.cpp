@@ -11,6 +11,8 @@
 #include "agent-src/memory/content_scan.hpp"
 #include "common/base/clock.hpp"
 #include "common/base/error.hpp"
+#include "common/base/fd.hpp"
+#include "common/kernel/sysv_ipc.hpp"
 
 namespace crx {
 namespace {
@@ -19,7 +21,9 @@ ObjectId id_of(int fd, uint64_t* size = nullptr) {
   struct stat st {};
   if (::fstat(fd, &st) != 0) throw_errno("reading shared memory", "fstat");
   if (size != nullptr) *size = static_cast<uint64_t>(st.st_size);
-  return {st.st_dev, st.st_ino};
+  // memfds and System V segments have numbers of their own each.
+  const bool is_sysv = st.st_dev == shmem_device() && read_link(fmt::format("/proc/self/fd/{}", fd)).starts_with("/SYSV");
+  return {st.st_dev, is_sysv ? st.st_ino | kSysvObjectBit : st.st_ino};
 }
 
 // Offsets that hold pages, swapped ones too.

@@ -14,6 +14,7 @@
 
 #include "common/base/error.hpp"
 #include "common/base/fd.hpp"
+#include "common/kernel/sysv_ipc.hpp"
 
 namespace crx {
 namespace {
@@ -74,8 +75,9 @@ uint64_t shmem_device() {
 MemoryVma classify_vma(const proc::MapsEntry& entry) {
   const uint64_t dev = entry.has_inode() ? ::makedev(entry.dev_major, entry.dev_minor) : 0;
   const bool anonymous_shared = entry.kind == proc::MapKind::shared_anonymous;
+  const uint64_t ino = entry.kind == proc::MapKind::sysv_shm ? entry.inode | kSysvObjectBit : entry.inode;
   return {{entry.start, entry.end}, kind_of(entry, dev), entry.shared, anonymous_shared, dev,
-          entry.inode, entry.pgoff, entry.name, 0};
+          ino, entry.pgoff, entry.name, 0};
 }
 
 std::vector<MemoryVma> classify_maps(const std::vector<proc::MapsEntry>& maps) {

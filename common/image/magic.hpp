@@ -48,6 +48,7 @@ inline constexpr uint32_t kStats = 0x57093306;
 // Ours: CRIU has no such files.
 inline constexpr uint32_t kCrxTask = 0x43525831;
 inline constexpr uint32_t kCrxIntegrity = 0x43525832;
+inline constexpr uint32_t kCrxIpc = 0x43525849;
 }  // namespace magic
 
 // File names of a set of images. Every function gives the whole name, ".img" included.
@@ -69,6 +70,7 @@ inline constexpr std::string_view kCpuinfo = "cpuinfo.img";
 inline constexpr std::string_view kStatsDump = "stats-dump.img";
 inline constexpr std::string_view kStatsRestore = "stats-restore.img";
 inline constexpr std::string_view kCrxIntegrity = "crx-integrity.img";
+inline constexpr std::string_view kCrxIpc = "crx-ipc.img";
 std::string core(uint32_t tid);
 std::string ids(uint32_t pid);
 std::string mm(uint32_t pid);
@@ -83,6 +85,9 @@ std::string timens(uint32_t ns_id);
 std::string utsns(uint32_t ns_id);
 std::string mountpoints(uint32_t ns_id);
 std::string crx_task(uint32_t pid);
+std::string ipc_segments(uint32_t ns_id);
+std::string ipc_sets(uint32_t ns_id);
+std::string ipc_queues(uint32_t ns_id);
 
 // The magic that an image of this name carries; nothing for raw files (pages-*.img) and unknown names.
 std::optional<uint32_t> magic_of(std::string_view name);

@@ -47,8 +47,8 @@ struct MapsEntry {
   uint64_t bytes() const { return end - start; }
   bool contains(uint64_t addr) const { return addr >= start && addr < end; }
   int prot() const;  // PROT_
-  // Backed by an inode, in whatever kind.
-  bool has_inode() const { return inode != 0; }
+  // Backed by an inode, in whatever kind. That of a System V segment is its id, which may be 0.
+  bool has_inode() const { return inode != 0 || kind == MapKind::sysv_shm; }
   bool operator==(const MapsEntry&) const = default;
 };
 

@@ -1,0 +1,48 @@
+// The controlling terminal: taken by the leader of the session, with the foreground group it had.
+#include <asm/ioctls.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/syscall.h>
+
+#include "agent-dst/restore/registry.hpp"
+#include "common/base/error.hpp"
+#include "common/image/magic.hpp"
+#include "common/image/tty.pb.h"
+
+namespace crx {
+namespace {
+
+class TerminalSessions final : public Restorer {
+ public:
+  const char* name() const override { return "controlling terminals"; }
+
+  void plan_process(RestoreContext& context, RemoteBatch&) override {
+    for (const auto& info : context.images.read_all<img::tty_info_entry>(image_file::kTtyInfo)) {
+      if (info.sid() == 0 || static_cast<pid_t>(info.sid()) != context.pid || !info.has_pty()) continue;
+      take(context, info);
+    }
+  }
+
+ private:
+  static void take(RestoreContext& context, const img::tty_info_entry& info) {
+    const Fd terminal = open_checked(fmt::format("/dev/pts/{}", info.pty().index()), O_RDWR | O_NOCTTY | O_NONBLOCK);
+    RemoteBatch batch = context.vessel.batch(3);
+    const std::size_t number = context.vessel.plan_borrow(batch, terminal.get());
+    const std::size_t control = batch.add("taking the controlling terminal", SYS_ioctl, 0, TIOCSCTTY, 0);
+    batch.store_result(number, batch.argument_addr(control, 0));
+    context.vessel.run_checked(batch);
+    RemoteBatch rest = context.vessel.batch(2);
+    if (info.pgrp() != 0) {
+      const auto group = static_cast<int32_t>(info.pgrp());
+      rest.add("setting the foreground group", SYS_ioctl, batch.result(number), TIOCSPGRP, context.vessel.arena().put_object(group));
+    }
+    rest.add("closing the terminal", SYS_close, batch.result(number));
+    context.vessel.run_checked(rest);
+  }
+};
+
+}  // namespace
+
+RestorerPtr make_terminal_sessions_restorer() { return std::make_unique<TerminalSessions>(); }
+
+}  // namespace crx

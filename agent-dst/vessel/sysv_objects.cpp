@@ -1,0 +1,60 @@
+#include "agent-dst/vessel/sysv_objects.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/shm.h>
+
+#include "common/base/error.hpp"
+#include "common/base/page.hpp"
+#include "common/base/scope_exit.hpp"
+
+namespace crx {
+namespace {
+
+constexpr char kStep[] = "making System V objects";
+constexpr uint32_t kMostSemaphores = 32000;  // SEMMSL
+
+}  // namespace
+
+SysvPerm perm_of(const img::ipc_desc_entry& desc) {
+  if (desc.id() > INT32_MAX) throw Error(ErrorCode::corrupt_image, kStep, fmt::format("number {}", desc.id()));
+  return {static_cast<int>(desc.id()), desc.key(), desc.uid(), desc.gid(), desc.cuid(), desc.cgid(), desc.mode()};
+}
+
+SysvObjects::~SysvObjects() {
+  for (const auto& [kind, id] : made_) remove_sysv(kind, id);
+}
+
+void SysvObjects::make_segment(const img::ipc_shm_entry& entry) {
+  const SysvPerm perm = perm_of(entry.desc());
+  if (entry.size() == 0 || entry.hugetlb_flag() != 0) {
+    throw Error(ErrorCode::unsupported, kStep, fmt::format("segment {} of {} bytes or of huge pages", perm.id, entry.size()));
+  }
+  create_segment(perm, entry.size());
+  made_.insert({SysvKind::segment, perm.id});
+}
+
+void SysvObjects::make_set(const img::ipc_sem_entry& entry) {
+  const SysvPerm perm = perm_of(entry.desc());
+  if (entry.nsems() == 0 || entry.nsems() > kMostSemaphores) {
+    throw Error(ErrorCode::corrupt_image, kStep, fmt::format("set {} of {} semaphores", perm.id, entry.nsems()));
+  }
+  create_set(perm, entry.nsems());
+  made_.insert({SysvKind::set, perm.id});
+}
+
+void SysvObjects::make_queue(const img::ipc_msg_entry& entry) {
+  const SysvPerm perm = perm_of(entry.desc());
+  create_queue(perm, entry.qbytes());
+  made_.insert({SysvKind::queue, perm.id});
+}
+
+Fd open_segment(int id, uint64_t size) {
+  void* at = ::shmat(id, nullptr, 0);
+  if (at == reinterpret_cast<void*>(-1)) throw_errno(kStep, fmt::format("segment {}", id));
+  const ScopeExit detach([at] { ::shmdt(at); });
+  const auto start = reinterpret_cast<uint64_t>(at);
+  return open_checked(fmt::format("/proc/self/map_files/{:x}-{:x}", start, start + page_up(size)), O_RDWR);
+}
+
+}  // namespace crx

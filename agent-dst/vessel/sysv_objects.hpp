@@ -1,0 +1,40 @@
+// System V objects made for a tree at the destination.
+#pragma once
+
+#include <map>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "common/base/fd.hpp"
+#include "common/image/ipc.pb.h"
+#include "common/kernel/sysv_ipc.hpp"
+
+namespace crx {
+
+SysvPerm perm_of(const img::ipc_desc_entry& desc);
+
+// Remembers what was made, and removes it again unless keep() was called.
+class SysvObjects {
+ public:
+  SysvObjects() = default;
+  SysvObjects(SysvObjects&& other) noexcept : made_(std::exchange(other.made_, {})) {}
+  SysvObjects& operator=(SysvObjects&&) = delete;
+  ~SysvObjects();
+
+  // Each makes an object with the entry's number and key. Throw Error(refused) where that is taken, Error(corrupt_image).
+  void make_segment(const img::ipc_shm_entry& entry);
+  void make_set(const img::ipc_sem_entry& entry);
+  void make_queue(const img::ipc_msg_entry& entry);
+  bool contains(SysvKind kind, int id) const { return made_.contains({kind, id}); }
+  // The tree takes them over.
+  void keep() noexcept { made_.clear(); }
+
+ private:
+  std::set<std::pair<SysvKind, int>> made_;
+};
+
+// Our descriptor of what a segment holds. Throws Error.
+Fd open_segment(int id, uint64_t size);
+
+}  // namespace crx

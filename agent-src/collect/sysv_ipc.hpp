@@ -1,0 +1,31 @@
+// System V objects of a tree: shared memory, semaphores, message queues.
+#pragma once
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "common/image/image_io.hpp"
+#include "common/image/ipc.pb.h"
+#include "common/kernel/sysv_ipc.hpp"
+
+namespace crx {
+
+// What the destination makes a segment from (ipcns-shm-*.img, and the layout of every round).
+img::ipc_shm_entry describe_segment(const SysvSegment& segment);
+
+// The objects with names or numbers that stay behind when a tree has moved: System V objects, POSIX message queues.
+class IpcLeftovers {
+ public:
+  IpcLeftovers() = default;
+  // Of a set of images of the tree.
+  explicit IpcLeftovers(const ImageSource& images);
+  // When the tree runs elsewhere.
+  void remove() noexcept;
+
+ private:
+  std::vector<std::pair<SysvKind, int>> objects_;
+  std::vector<std::string> queues_;
+};
+
+}  // namespace crx

@@ -1,0 +1,77 @@
+// System V shared memory, semaphores and message queues of our IPC namespace (sysvipc(7)).
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace crx {
+
+enum class SysvKind : uint8_t { segment, set, queue };
+// "shared memory segment", "semaphore set", "message queue".
+const char* to_string(SysvKind kind);
+
+// Set in the number of a page space (and of a memory object) that is a System V segment: its inode number is its id, and
+// small enough to be that of a memfd, too.
+inline constexpr uint64_t kSysvObjectBit = uint64_t{1} << 62;
+
+// struct ipc64_perm.
+struct SysvPerm {
+  int id = 0;
+  uint32_t key = 0;
+  uint32_t uid = 0, gid = 0;    // owner
+  uint32_t cuid = 0, cgid = 0;  // creator
+  uint32_t mode = 0;            // with SHM_DEST (01000) and SHM_LOCKED (02000)
+};
+
+// Times in seconds of CLOCK_REALTIME, 0 for never.
+struct SysvSegment {
+  SysvPerm perm;
+  uint64_t size = 0;  // bytes
+  pid_t creator = 0, last_user = 0;
+  uint64_t attached = 0;  // mappings
+  int64_t changed = 0, last_used = 0;
+};
+
+struct SysvSet {
+  SysvPerm perm;
+  uint32_t count = 0;
+  int64_t changed = 0, last_used = 0;
+};
+
+struct SysvQueue {
+  SysvPerm perm;
+  uint32_t max_bytes = 0, messages = 0;
+  pid_t last_sender = 0, last_receiver = 0;
+  int64_t changed = 0, last_sent = 0, last_received = 0;
+};
+
+// All there are now; those that go away meanwhile are left out.
+std::vector<SysvSegment> list_segments();
+std::vector<SysvSet> list_sets();
+std::vector<SysvQueue> list_queues();
+// Throws Error(kernel) where there is none of this id.
+SysvSegment look_at_segment(int id);
+
+// Values of all semaphores of a set, and who changed each last (0: nobody).
+std::vector<uint16_t> read_set(int id, uint32_t count);
+std::vector<pid_t> last_changers(int id, uint32_t count);
+
+struct SysvMessage {
+  int64_t type = 0;
+  std::string text;
+};
+// Copies of the messages, oldest first; nothing is taken (MSG_COPY, CONFIG_CHECKPOINT_RESTORE).
+std::vector<SysvMessage> peek_queue(int id, uint32_t messages);
+
+// Make an object with exactly this id, key, owner, creator and permissions. Throw Error(refused) naming what is in the way.
+// The caller's thread takes the creator's ids for a moment.
+void create_segment(const SysvPerm& perm, uint64_t size);
+void create_set(const SysvPerm& perm, uint32_t count);
+void create_queue(const SysvPerm& perm, uint32_t max_bytes);
+// IPC_RMID; no error where it is gone.
+void remove_sysv(SysvKind kind, int id) noexcept;
+
+}  // namespace crx
