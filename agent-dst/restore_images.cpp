@@ -2,8 +2,10 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 #include <algorithm>
+#include <iterator>
 #include <string>
 
 #include "common/base/error.hpp"
@@ -16,6 +18,9 @@
 namespace crx {
 namespace {
 
+constexpr int64_t kInterrupted = -4;      // -EINTR
+constexpr int64_t kRestartBlock = -516;  // -ERESTART_RESTARTBLOCK
+constexpr uint64_t kSyscallInstructionBytes = 2;
 constexpr uint64_t kSecond = 1'000'000'000;
 constexpr uint64_t kMaxSeconds = uint64_t{1} << 32;
 
@@ -36,6 +41,46 @@ void rewrite(ImageStore& images, std::string_view name, Change change) {
   for (Message& entry : entries) {
     change(entry);
     images.append(name, entry);
+  }
+}
+
+// What dump_images.cpp changed for others.
+void undo_repeated_sleeps(ImageStore& images) {
+  for (const auto& node : images.read_all<img::pstree_entry>(image_file::kPstree)) {
+    const auto extra = images.try_read_one<img::crx_task_entry>(image_file::crx_task(node.pid()));
+    if (!extra) continue;
+    for (const img::crx_thread_entry& thread : extra->threads()) {
+      const std::string core = image_file::core(thread.tid());
+      if (!thread.has_restart() || static_cast<int64_t>(thread.restart().ax()) != kRestartBlock) continue;
+      rewrite<img::core_entry>(images, core, [&](img::core_entry& entry) {
+        img::user_x86_regs_entry& regs = *entry.mutable_thread_info()->mutable_gpregs();
+        regs.set_ax(static_cast<uint64_t>(kInterrupted));
+        regs.set_ip(regs.ip() + kSyscallInstructionBytes);
+      });
+    }
+  }
+}
+
+// In a set made by CRIU a call that the freeze interrupted has returned -EINTR. Where no signal waits the program would see
+// that for no reason: the call is made again.
+void repeat_interrupted_call(img::core_entry& core) {
+  img::user_x86_regs_entry& regs = *core.mutable_thread_info()->mutable_gpregs();
+  const bool signalled = core.thread_core().signals_p().signals_size() + core.tc().signals_s().signals_size() > 0;
+  constexpr uint64_t kCalls[] = {SYS_nanosleep, SYS_clock_nanosleep, SYS_poll,  SYS_ppoll,       SYS_select,
+                                 SYS_pselect6,  SYS_epoll_wait,      SYS_futex, SYS_epoll_pwait, SYS_rt_sigtimedwait,
+                                 SYS_semtimedop};
+  const bool known = std::find(std::begin(kCalls), std::end(kCalls), regs.orig_ax()) != std::end(kCalls);
+  if (signalled || !known || static_cast<int64_t>(regs.ax()) != kInterrupted) return;
+  regs.set_ax(regs.orig_ax());
+  regs.set_ip(regs.ip() - kSyscallInstructionBytes);
+}
+
+void repeat_interrupted_calls(ImageStore& images) {
+  for (const auto& node : images.read_all<img::pstree_entry>(image_file::kPstree)) {
+    if (images.contains(image_file::crx_task(node.pid()))) continue;
+    for (const uint32_t tid : node.threads()) {
+      if (images.contains(image_file::core(tid))) rewrite<img::core_entry>(images, image_file::core(tid), repeat_interrupted_call);
+    }
   }
 }
 
@@ -87,6 +132,8 @@ ImageStore load_images(const ImageSet& set) {
                 source.path() + "/inventory.img: image version " + std::to_string(inventory.img_version()) + " is unknown");
   }
   if (images.contains(image_file::kFiles)) rewrite<img::file_entry>(images, image_file::kFiles, relax_size);
+  undo_repeated_sleeps(images);
+  repeat_interrupted_calls(images);
   add_ids(images);
   add_clocks(images);
   return images;

@@ -26,6 +26,16 @@ namespace {
 constexpr uint64_t kPieceBytes = uint64_t{1} << 20;
 constexpr uint32_t kMaxPid = 1 << 22;
 
+// The vDSO and its data, which the kernel fills.
+std::vector<PageRange> kernel_ranges(const img::mm_entry& mm) {
+  std::vector<PageRange> ranges;
+  for (const img::vma_entry& vma : mm.vmas()) {
+    if ((vma.status() & (vma_status::kVdso | vma_status::kVvar | vma_status::kVsyscall)) == 0) continue;
+    append_range(ranges, {vma.start(), vma.end()});
+  }
+  return ranges;
+}
+
 class Restore {
  public:
   explicit Restore(const RestoreOptions& options)
@@ -106,8 +116,12 @@ void Restore::copy_pages(PageSpace space, Write write) {
 
 void Restore::fill(Vessel& vessel) {
   if (set_.images().contains(image_file::pagemap(root_.pid()))) {
-    copy_pages({PageSpace::Kind::mm, root_.pid()},
-               [&](PageRange part, std::span<const std::byte> bytes) { vessel.write_pages({part}, bytes); });
+    const std::vector<PageRange> kernels = kernel_ranges(vessel.layout());
+    copy_pages({PageSpace::Kind::mm, root_.pid()}, [&](PageRange part, std::span<const std::byte> bytes) {
+      for (const PageRange& range : subtract({part}, kernels)) {
+        vessel.write_pages({range}, bytes.subspan(range.start - part.start, range.bytes()));
+      }
+    });
   }
   const std::vector<PageRange> guards = guards_of(extra_);
   if (!guards.empty()) vessel.guard_pages(guards);

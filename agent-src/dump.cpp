@@ -122,8 +122,10 @@ void Dump::collect_memory(DumpPages& pages) {
   for (OpenMemfd& memfd : open_memfds(options_.pid)) rounds.objects().offer(std::move(memfd.fd));
   const SpaceVmas space{options_.pid, map_.vmas()};
   MemoryStatistics statistics;
-  const FinalMemory memory = rounds.final_scan(std::span(&space, 1), statistics);
-  for (const FinalSpace& found : memory.spaces) {
+  FinalMemory memory = rounds.final_scan(std::span(&space, 1), statistics);
+  for (FinalSpace& found : memory.spaces) {
+    // CRIU compares the vDSO's text with its own kernel's.
+    found.dirty = unite(found.dirty, vdso_of(images_, found.pid));
     pages.begin({PageSpace::Kind::mm, static_cast<uint64_t>(found.pid)});
     add_guards(found, images_);
   }

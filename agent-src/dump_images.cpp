@@ -1,12 +1,16 @@
 #include "agent-src/dump_images.hpp"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 
 #include <algorithm>
+#include <cstdlib>
+#include <map>
 #include <span>
 #include <string>
 #include <utility>
 
+#include "common/image/core.pb.h"
 #include "common/image/files.pb.h"
 #include "common/image/inventory.pb.h"
 #include "common/image/magic.hpp"
@@ -16,6 +20,9 @@ namespace crx {
 namespace {
 
 constexpr std::size_t kMagicBytes = 8;
+constexpr int64_t kRestartBlock = -516;  // -ERESTART_RESTARTBLOCK
+constexpr uint64_t kSyscallInstructionBytes = 2;
+constexpr int kAuxvWords = 44;  // what CRIU takes
 constexpr int64_t kSecond = 1'000'000'000;
 constexpr uint32_t kOutside = 0x7fffffff;  // no task has an object of this id
 
@@ -44,6 +51,51 @@ void tell_apart(img::inventory_entry& inventory) {
   ids.set_files_id(kOutside);
   ids.set_fs_id(kOutside);
   ids.set_sighand_id(kOutside);
+}
+
+// A sleep whose rest the kernel keeps to itself is made again by those who do not know crx_restart: sleeping longer is
+// allowed, waking for no reason is not. restore_images.cpp takes it back.
+void repeat_sleep(const img::crx_thread_entry& thread, img::core_entry& core) {
+  if (!thread.has_restart() || static_cast<int64_t>(thread.restart().ax()) != kRestartBlock) return;
+  img::user_x86_regs_entry& regs = *core.mutable_thread_info()->mutable_gpregs();
+  regs.set_ax(static_cast<uint64_t>(thread.restart().nr()));
+  regs.set_ip(regs.ip() - kSyscallInstructionBytes);
+}
+
+// Of all tasks, by TID.
+std::map<uint32_t, img::crx_thread_entry> threads_of(const ImageStore& images) {
+  std::map<uint32_t, img::crx_thread_entry> all;
+  for (const auto& node : images.read_all<img::pstree_entry>(image_file::kPstree)) {
+    const auto extra = images.try_read_one<img::crx_task_entry>(image_file::crx_task(node.pid()));
+    if (!extra) continue;
+    for (const img::crx_thread_entry& thread : extra->threads()) all[thread.tid()] = thread;
+  }
+  return all;
+}
+
+// Without the zeros after the last entry: CRIU takes as many words as there are entries.
+void trim_auxv(img::mm_entry& mm) {
+  auto& words = *mm.mutable_mm_saved_auxv();
+  int used = words.size();
+  while (used >= 2 && words.Get(used - 1) == 0 && words.Get(used - 2) == 0) used -= 2;
+  words.Truncate(std::min(used, kAuxvWords));
+}
+
+// The vDSO and its data are private anonymous memory for CRIU, and the data one mapping.
+void tell_vdso(img::mm_entry& mm) {
+  google::protobuf::RepeatedPtrField<img::vma_entry> vmas;
+  for (img::vma_entry& vma : *mm.mutable_vmas()) {
+    if ((vma.status() & (vma_status::kVvar | vma_status::kVdso | vma_status::kVsyscall)) != 0) {
+      vma.set_flags(vma.flags() | MAP_ANONYMOUS);
+    }
+    img::vma_entry* last = vmas.empty() ? nullptr : vmas.Mutable(vmas.size() - 1);
+    if (last != nullptr && (last->status() & vma.status() & vma_status::kVvar) != 0 && last->end() == vma.start()) {
+      last->set_end(vma.end());
+    } else {
+      vmas.Add(std::move(vma));
+    }
+  }
+  mm.mutable_vmas()->Swap(&vmas);
 }
 
 // What the clocks showed, as CRIU keeps it.
@@ -80,6 +132,15 @@ void add_accounted(const std::vector<uint64_t>& starts, const img::mm_entry& mm,
   }
 }
 
+std::vector<PageRange> vdso_of(const ImageStore& images, pid_t pid) {
+  std::vector<PageRange> ranges;
+  const auto mm = images.read_one<img::mm_entry>(image_file::mm(static_cast<uint32_t>(pid)));
+  for (const img::vma_entry& vma : mm.vmas()) {
+    if ((vma.status() & vma_status::kVdso) != 0) append_range(ranges, {vma.start(), vma.end()});
+  }
+  return ranges;
+}
+
 void add_guards(const FinalSpace& space, ImageStore& images) {
   if (space.guards.empty()) return;
   const std::string name = image_file::crx_task(static_cast<uint32_t>(space.pid));
@@ -95,6 +156,7 @@ void add_guards(const FinalSpace& space, ImageStore& images) {
 }
 
 void write_images(ImageStore& images, DirectorySink& set) {
+  const std::map<uint32_t, img::crx_thread_entry> threads = threads_of(images);
   for (const auto& [name, bytes] : images.files()) {
     if (name == image_file::kFiles) {
       copy_entries<img::file_entry>(images, name, set, relax_sizes);
@@ -102,6 +164,20 @@ void write_images(ImageStore& images, DirectorySink& set) {
     }
     if (name == image_file::kInventory) {
       copy_entries<img::inventory_entry>(images, name, set, tell_apart);
+      continue;
+    }
+    if (name.starts_with("mm-")) {
+      copy_entries<img::mm_entry>(images, name, set, [](img::mm_entry& mm) {
+        trim_auxv(mm);
+        tell_vdso(mm);
+      });
+      continue;
+    }
+    if (name.starts_with("core-")) {
+      const auto thread = threads.find(static_cast<uint32_t>(std::strtoul(name.c_str() + 5, nullptr, 10)));
+      copy_entries<img::core_entry>(images, name, set, [&](img::core_entry& core) {
+        if (thread != threads.end()) repeat_sleep(thread->second, core);
+      });
       continue;
     }
     // Whole, with its magics: append_raw begins the file, so only what follows them is added.

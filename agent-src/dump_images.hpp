@@ -14,6 +14,8 @@ namespace crx {
 
 // Private mappings that are charged though not writable (MemoryMap::accounted): vm_flags "ac" of the task's entry.
 void add_accounted(const std::vector<uint64_t>& starts, const img::mm_entry& mm, img::crx_task_entry& extra);
+// Where the task among `images` has its vDSO.
+std::vector<PageRange> vdso_of(const ImageStore& images, pid_t pid);
 // The guarded ranges into the task's entry among `images`.
 void add_guards(const FinalSpace& space, ImageStore& images);
 // Moves the images to the set, as CRIU writes them.
