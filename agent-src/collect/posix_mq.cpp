@@ -92,6 +92,16 @@ int notified_process(int fd, const std::string& object) {
   return at == nullptr ? 0 : std::atoi(at + std::strlen("NOTIFY_PID:"));
 }
 
+// Holders of a file among those who do not move along.
+template <typename File>
+std::vector<PipeHolder> outside_holders(HeldFile held, std::string_view link, const File& inside, bool with_us) {
+  if constexpr (requires { find_holders(held, link, inside, with_us); }) {
+    return find_holders(held, link, inside, with_us);
+  } else {
+    return find_holders(held, link, inside.pid, with_us);
+  }
+}
+
 class PosixQueues final : public FdKind {
  public:
   const char* name() const override { return "POSIX message queues"; }
@@ -134,7 +144,7 @@ class PosixQueues final : public FdKind {
   };
 
   static std::optional<Problem> problem_of(const OpenFile& file, bool with_us) {
-    const auto holders = find_holders({file.st.st_dev, file.st.st_ino}, file.link, file.pid, with_us);
+    const auto holders = outside_holders({file.st.st_dev, file.st.st_ino}, file.link, file, with_us);
     if (!holders.empty()) {
       return Problem{fmt::format("the message queue is also open outside, by {}", crx::describe(holders)),
                      "end the other process, or move it along"};

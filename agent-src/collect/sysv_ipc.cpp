@@ -16,6 +16,7 @@
 #include <cstring>
 #include <map>
 
+#include "agent-src/collect/insiders.hpp"
 #include "agent-src/collect/ipc_users.hpp"
 #include "agent-src/collect/registry.hpp"
 #include "common/base/error.hpp"
@@ -75,7 +76,6 @@ class UndoReader {
 
   std::vector<img::crx_sem_undo> read() {
     std::vector<img::crx_sem_undo> undos;
-    task_.arena().reset();
     RemoteBatch look(task_.arena(), 2 * sets_.size() + 1);
     std::vector<Values> before, after;
     for (const SysvSet& set : sets_) before.push_back(plan_read(set, look));
@@ -128,13 +128,15 @@ class SysvIpc final : public Collector {
   const char* name() const override { return "System V IPC"; }
 
   void inspect(InspectContext& context) override {
-    const std::vector<pid_t> tree = {context.pid};
+    if (!is_roots(context)) return;
+    const std::vector<pid_t> tree = insiders_of(context);
     for (Refusal& refusal : find_sysv_use(tree, running_waiters(tree)).refusals) context.refusals.push_back(std::move(refusal));
   }
 
   void collect(CollectContext& context, const BatchPlan&) override {
-    const std::vector<FrozenTask*> tasks = {&context.task};
-    const SysvUse use = find_sysv_use({context.task.pid()}, stopped_waiters(tasks));
+    if (!is_roots(context)) return;
+    const std::vector<FrozenTask*> tasks = stopped_tasks(context);
+    const SysvUse use = find_sysv_use(insiders_of(context), stopped_waiters(tasks));
     for (const Refusal& refusal : use.refusals) {
       throw Error(ErrorCode::refused, kStep, refusal.object + ": " + refusal.reason).with_hint(refusal.remedy);
     }

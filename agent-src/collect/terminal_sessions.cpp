@@ -5,6 +5,7 @@
 
 #include <optional>
 
+#include "agent-src/collect/insiders.hpp"
 #include "agent-src/collect/registry.hpp"
 #include "agent-src/collect/terminals.hpp"
 #include "common/base/error.hpp"
@@ -18,11 +19,11 @@ class TerminalSessions final : public Collector {
   const char* name() const override { return "controlling terminals"; }
 
   void inspect(InspectContext& context) override {
-    if (auto problem = problem_of(context.pid, {context.pid})) context.refusals.push_back(std::move(*problem));
+    if (auto problem = problem_of(context.pid, insiders_of(context))) context.refusals.push_back(std::move(*problem));
   }
 
   void collect(CollectContext& context, const BatchPlan&) override {
-    const auto problem = problem_of(context.task.pid(), {context.task.pid()});
+    const auto problem = problem_of(context.task.pid(), insiders_of(context));
     if (!problem) return;
     throw Error(ErrorCode::refused, "collecting terminals", problem->object + ": " + problem->reason)
         .with_pid(context.task.pid())

@@ -8,6 +8,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <map>
 #include <optional>
 #include <set>
@@ -15,6 +16,7 @@
 #include <vector>
 
 #include "agent-src/collect/fd_kind.hpp"
+#include "agent-src/collect/insiders.hpp"
 #include "agent-src/collect/pipe_content.hpp"
 #include "agent-src/collect/steadfast.hpp"
 #include "agent-src/collect/terminals.hpp"
@@ -57,6 +59,16 @@ int ask(int fd, unsigned long request, const OpenFile& file) {
   int value = 0;
   if (::ioctl(fd, request, &value) != 0) throw_errno(kStep, file.label());
   return value;
+}
+
+// Holders of a file among those who do not move along.
+template <typename File>
+std::vector<PipeHolder> outside_holders(HeldFile held, std::string_view link, const File& inside, bool with_us) {
+  if constexpr (requires { find_holders(held, link, inside, with_us); }) {
+    return find_holders(held, link, inside, with_us);
+  } else {
+    return find_holders(held, link, inside.pid, with_us);
+  }
 }
 
 class Terminals final : public FdKind {
@@ -152,7 +164,7 @@ class Terminals final : public FdKind {
     const std::string path = fmt::format("/dev/pts/{}", terminal.index);
     struct stat st {};
     if (::stat(fmt::format("/proc/{}/root{}", master.pid, path).c_str(), &st) != 0) return std::nullopt;
-    const auto holders = find_holders({st.st_dev, st.st_ino}, path, master.pid, with_us);
+    const auto holders = outside_holders({st.st_dev, st.st_ino}, path, master, with_us);
     if (holders.empty()) return std::nullopt;
     return Problem{fmt::format("the terminal {}, whose master the program has, is also open outside, by {}", path, crx::describe(holders)),
                    "end that process, or move it along"};
@@ -191,7 +203,7 @@ class Terminals final : public FdKind {
     info.set_rdev(static_cast<uint32_t>(makedev(136, index)));
     const int sid = session_of(master.own.get());
     if (sid > 0) {
-      if (sid != master.pid && !is_inside(sid, context)) {
+      if (!is_inside(sid, context)) {
         refuse(master, fmt::format("the terminal /dev/pts/{} controls session {}, which does not move along", index, sid), "move that session as a whole");
       }
       info.set_sid(static_cast<uint32_t>(sid));
@@ -253,7 +265,10 @@ class Terminals final : public FdKind {
     add(master_info(index), job.content.output);
   }
 
-  static bool is_inside(pid_t pid, const FdContext& context) { return pid == context.task.task.pid(); }
+  static bool is_inside(pid_t pid, const FdContext& context) {
+    const std::vector<pid_t> pids = insiders_of(context.task);
+    return std::find(pids.begin(), pids.end(), pid) != pids.end();
+  }
 
   // 0: nobody's controlling terminal.
   static int session_of(int master) {

@@ -45,8 +45,45 @@ class Refused(crxtest.RingTest):
     def test_child_process(self):
         self.refuse("import os, time\nif os.fork() == 0:\n    while True: time.sleep(1)", "child")
 
-    def test_terminal(self):
-        self.refuse("import os; ends = os.openpty()", "terminal")
+    def test_terminal_of_somebody_else(self):
+        master, slave = os.openpty()
+        try:
+            self.refuse("", "terminal", "other end outside", "--shell-job", fds={5: slave})
+        finally:
+            os.close(master)
+            os.close(slave)
+
+    def test_master_without_its_users(self):
+        opened = self.ring.path("opened")
+        holder = self.ring[0].spawn(["sh", "-c", f"until [ -e /dev/pts/0 ]; do sleep 0.05; done; exec 3<>/dev/pts/0; >{opened}; "
+                                     "exec sleep 60"])
+        try:
+            self.refuse(f"import os, time; os.openpty()\nwhile not os.path.exists('{opened}'): time.sleep(0.05)",
+                        "/dev/pts/0", "also open outside", f"{holder.pid}")
+        finally:
+            holder.kill()
+
+    def test_message_queue_of_two(self):
+        holder = self.ring[0].spawn([PYTHON, "-c", "import ctypes, time; fd = ctypes.CDLL(None).mq_open(b'/crx-two', 66, 384, None)"
+                                     "; assert fd > 0; print('ready', flush=True); time.sleep(60)"],
+                                    stdout=self.ring.path("holder.log"))
+        try:
+            until(lambda: read_text(self.ring.path("holder.log"), ""), "the other process")
+            self.refuse("import ctypes; fd = ctypes.CDLL(None).mq_open(b'/crx-two', 2); assert fd > 0",
+                        "message queue", "also open outside")
+        finally:
+            holder.kill()
+
+    def test_semaphores_of_two(self):
+        program = ("import ctypes; libc = ctypes.CDLL(None); id = libc.semget(77, 2, 0o1600); assert id >= 0"
+                   "; assert libc.semctl(id, NUMBER, 16, 1) == 0")
+        holder = self.ring[0].spawn([PYTHON, "-c", program.replace("NUMBER", "0") + "; import time; print('ready', flush=True)"
+                                     "; time.sleep(60)"], stdout=self.ring.path("holder.log"))
+        try:
+            until(lambda: read_text(self.ring.path("holder.log"), ""), "the other process")
+            self.refuse(program.replace("NUMBER", "1"), "semaphore set", "also used outside", f"{holder.pid}")
+        finally:
+            holder.kill()
 
     def test_pipe_to_another_process(self):
         reader, writer = os.pipe()
