@@ -215,6 +215,7 @@ int Migration::commit(FrozenTask& task) {
     why = error.what();
     log::warn("after GO: {}", why);
     locks.given_up();
+    packets_.abandon();
     group_->abandon();
     observer_.failed({Outcome::in_doubt, session_, options_.pid,
                       fmt::format("committing: {} may or may not have resumed the process; the original is kept frozen "
@@ -286,10 +287,12 @@ std::optional<wire::Resumed> Migration::await_verdict(Deadline deadline) {
 void Migration::remove_original(FrozenTask& task) noexcept {
   try {
     const Fd pidfd = duplicate(task.pidfd());
+    packets_.silence();
     task.thaw();
     send_signal(pidfd.get(), SIGKILL);
     group_->thaw();
     if (!wait_exit(pidfd.get(), Deadline::in_ms(10'000))) log::warn("the original does not go away");
+    packets_.release();
     const std::string group = group_->path();
     group_.reset();
     // It may have lived in the group that an agent made for it here, when it came.
@@ -310,10 +313,10 @@ int Migration::finish(FrozenTask& task, const wire::Resumed& resumed, int64_t go
   observer_.committed();
   hook_.run_noting(HookStage::committed, hook_context());
   remove_original(task);
+  ipc_leftovers_.remove();
   journal_.append(JournalState::done);
   const wire::LinkStatistics statistics = link_->statistics();
   report_.frozen_us = now_us - stop_us;
-  ipc_leftovers_.remove();
   report_.downtime_us = resumed.go_to_resume_us() > 0
                             ? go_us - stop_us + statistics.rtt_us / 2 + static_cast<int64_t>(resumed.go_to_resume_us())
                             : report_.frozen_us;

@@ -16,6 +16,7 @@
 #include "agent-src/memory/convergence.hpp"
 #include "agent-src/memory/memory_rounds.hpp"
 #include "agent-src/options.hpp"
+#include "agent-src/packet_block.hpp"
 #include "common/base/hook.hpp"
 #include "common/base/journal.hpp"
 #include "common/image/image_store.hpp"
@@ -70,7 +71,7 @@ class Migration {
   template <typename Body>
   Body expect(Deadline deadline, wire::SessionMessage::BodyCase kind, const char* step);
   HookContext hook_context() const;
-  CollectOptions collect_options() const;
+  CollectOptions collect_options();
   void abort(const std::string& reason) noexcept;
   wire::ConnectOptions connect_options() const;
 
@@ -96,10 +97,11 @@ class Migration {
   std::size_t ghosts_sent_ = 0;
   std::vector<img::memfd_inode_entry> open_memfds_;
   std::vector<img::file_lock_entry> file_locks_;
-  std::unique_ptr<wire::SourceLink> link_;
   IpcLeftovers ipc_leftovers_;
+  std::unique_ptr<wire::SourceLink> link_;
   std::unique_ptr<LinkPageSink> sink_;
   std::optional<FreezerGroup> group_;
+  PacketBlock packets_{session_};  // from the collection of TCP connections on
   MemoryRounds rounds_;
   wire::LinkStatistics last_statistics_;
 };

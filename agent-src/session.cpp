@@ -81,11 +81,13 @@ Migration::~Migration() = default;
 
 HookContext Migration::hook_context() const { return {session_, options_.pid, peer_, "source"}; }
 
-CollectOptions Migration::collect_options() const {
+CollectOptions Migration::collect_options() {
   CollectOptions collect;
   collect.ghost_limit_bytes = options_.ghost_limit;
   collect.with_files = options_.with_files;
   collect.file_locks = options_.file_locks;
+  collect.tcp_established = options_.tcp_established;
+  collect.packets = &packets_;
   return collect;
 }
 
@@ -225,9 +227,9 @@ void Migration::send_layout(uint32_t round, uint64_t brk) {
   space.set_mm(mm.SerializeAsString());
   for (const uint32_t id : map_.file_ids()) space.add_files(files_.find(id)->SerializeAsString());
   for (const auto& memfd : map_.memfds()) space.add_memfds(memfd.SerializeAsString());
+  for (const auto& segment : map_.segments()) space.add_segments(segment.SerializeAsString());
   for (const auto& memfd : open_memfds_) space.add_memfds(memfd.SerializeAsString());
   for (const uint64_t start : map_.accounted()) space.add_accounted(start);
-  for (const auto& segment : map_.segments()) space.add_segments(segment.SerializeAsString());
   std::string fingerprint = space.SerializeAsString();
   if (fingerprint == last_layout_) return;
   last_layout_ = std::move(fingerprint);

@@ -13,6 +13,10 @@ FdRestorerPtr make_epoll_restorer();
 FdRestorerPtr make_inotify_restorer();
 FdRestorerPtr make_memfd_restorer();
 FdRestorerPtr make_pidfd_restorer();
+FdRestorerPtr make_udp_restorer();
+FdRestorerPtr make_tcp_restorer();
+FdRestorerPtr make_netlink_restorer();
+FdRestorerPtr make_packet_restorer();
 FdRestorerPtr make_posix_queue_restorer();
 FdRestorerPtr make_terminal_restorer();
 
@@ -28,9 +32,13 @@ std::vector<FdRestorerPtr> make_fd_restorers() {
   kinds.push_back(make_inotify_restorer());
   kinds.push_back(make_memfd_restorer());
   kinds.push_back(make_pidfd_restorer());
+  kinds.push_back(make_udp_restorer());
+  kinds.push_back(make_tcp_restorer());
+  kinds.push_back(make_netlink_restorer());
+  kinds.push_back(make_packet_restorer());
+  kinds.push_back(make_posix_queue_restorer());
+  kinds.push_back(make_terminal_restorer());
   return kinds;
 }
 
 }  // namespace crx
-  kinds.push_back(make_posix_queue_restorer());
-  kinds.push_back(make_terminal_restorer());

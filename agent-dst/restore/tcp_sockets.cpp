@@ -25,8 +25,11 @@ constexpr char kStep[] = "restoring a socket";
 
 struct TcpSocket {
   enum class Kind { plain, listening, inside, outside, waiting, ended };
+  // inside: the other end is among the tree's sockets, or stands in for one that was closed (`stand_in`).
   Kind kind = Kind::plain;
   Fd fd;  // ours, until the commit
+  Fd stand_in;
+  bool done = false;  // out of repair mode, with its options
   const img::file_entry* entry = nullptr;
   const img::crx_file_entry* extra = nullptr;
   std::string object;
@@ -68,7 +71,7 @@ class TcpSockets final : public FdRestorer {
       const auto backlog = static_cast<int>(std::min<uint32_t>(socket.isk().backlog(), INT32_MAX));
       if (::listen(socket.fd.get(), backlog) != 0) throw_errno(kStep, socket.object + ": listening at " + socket.local.text());
     });
-    resume_inside();
+    resume_inside(false);
     each(Kind::waiting, [](TcpSocket& socket) {
       connect_here(socket.fd.get(), *socket.peer, socket.object);
       socket.stream.unsent = static_cast<uint32_t>(socket.stream.outq.size());
@@ -76,14 +79,15 @@ class TcpSockets final : public FdRestorer {
     });
     for (auto& [id, socket] : sockets_) {
       if (socket.kind == Kind::listening) close_gate(socket.fd.get(), Gate::nothing, socket.object);
-      if (socket.kind != Kind::outside) settle(socket);
+      if (socket.kind != Kind::outside && socket.kind != Kind::inside) settle(socket);
     }
   }
 
   void commit(FdRestoreContext&) override {
     for (auto& [id, socket] : sockets_) {
-      if (socket.kind != Kind::ended && socket.kind != Kind::inside) require_local(socket.local, socket.fd.get(), socket.object);
+      if (socket.kind != Kind::ended) require_local(socket.local, socket.fd.get(), socket.object);
     }
+    resume_inside(true);
     each(Kind::outside, [](TcpSocket& socket) { resume_outside(socket); });
     for (auto& [id, socket] : sockets_) {
       open_gate(socket.fd.get(), socket.object);
@@ -109,7 +113,7 @@ class TcpSockets final : public FdRestorer {
       throw Error(ErrorCode::corrupt_image, kStep, fmt::format("{}: state {}", socket.object, state));
     }
     if (inet.waiting()) return Kind::waiting;
-    if (inet.peer_id() != 0) return Kind::inside;
+    if (inet.peer_id() != 0 || inet.deserted()) return Kind::inside;
     // Sets that CRIU made do not say.
     for (const auto& [id, other] : context.entries) {
       if (!other.has_isk() || other.isk().type() != SOCK_STREAM || !tcp_state::is_connected(other.isk().state())) continue;
@@ -159,13 +163,28 @@ class TcpSockets final : public FdRestorer {
     const ForeignAddress foreign(fd, socket.local);
     bind_inet(fd, socket.local, socket.object);
     make_stream(fd, socket.stream, *socket.peer, socket.object);
+    if (!socket.extra->inet().deserted()) return;
+    socket.stand_in.reset(::socket(socket.peer->family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    if (!socket.stand_in) throw_errno(kStep, socket.object);
+    enter_repair(socket.stand_in.get(), socket.object);
+    bind_inet(socket.stand_in.get(), *socket.peer, socket.object);
+    make_stream(socket.stand_in.get(), mirrored(socket.stream), socket.local, socket.object);
+    leave_repair(socket.stand_in.get(), false, socket.object);
   }
 
-  // First all, then what makes them talk: a packet must not meet an end that is still under repair.
-  void resume_inside() {
-    each(Kind::inside, [](TcpSocket& socket) { leave_repair(socket.fd.get(), false, socket.object); });
-    each(Kind::inside, [](TcpSocket& socket) { leave_repair(socket.fd.get(), true, socket.object); });
-    each(Kind::inside, [](TcpSocket& socket) { resume_sending(socket.fd.get(), socket.stream, socket.object); });
+  // First all, then what makes them talk: a packet must not meet an end that is still under repair. Addresses that a
+  // hook brings are there at the commit.
+  void resume_inside(bool all) {
+    std::vector<TcpSocket*> ready;
+    each(Kind::inside, [&](TcpSocket& socket) {
+      const bool here = all || (is_local_address(socket.local) && is_local_address(*socket.peer));
+      if (!socket.done && here) ready.push_back(&socket);
+    });
+    for (TcpSocket* socket : ready) leave_repair(socket->fd.get(), false, socket->object);
+    for (TcpSocket* socket : ready) leave_repair(socket->fd.get(), true, socket->object);
+    for (TcpSocket* socket : ready) socket->stand_in.reset();  // its FIN
+    for (TcpSocket* socket : ready) resume_sending(socket->fd.get(), socket->stream, socket->object);
+    for (TcpSocket* socket : ready) settle(*socket);
   }
 
   static void resume_outside(TcpSocket& socket) {
@@ -182,6 +201,7 @@ class TcpSockets final : public FdRestorer {
   }
 
   static void settle(TcpSocket& socket) {
+    socket.done = true;
     set_late_options(socket.fd.get(), socket.isk(), *socket.extra, socket.object);
     set_general_options(socket.fd.get(), socket.isk(), *socket.extra, socket.object);
     // Closed for reading without a FIN: by the program itself.

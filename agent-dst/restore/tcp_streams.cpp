@@ -98,6 +98,21 @@ void replay_fin(const TcpStream& stream, const InetAddress& local, const InetAdd
                    static_cast<uint16_t>(std::min<uint32_t>(window, UINT16_MAX)), object);
 }
 
+TcpStream mirrored(const TcpStream& stream) {
+  TcpStream other;
+  other.inq_seq = stream.outq_seq - static_cast<uint32_t>(stream.outq.size());
+  other.outq_seq = stream.inq_seq;
+  other.options = stream.options;
+  other.snd_wscale = stream.rcv_wscale;
+  other.rcv_wscale = stream.snd_wscale;
+  other.mss_clamp = stream.mss_clamp;
+  other.timestamp = stream.timestamp;
+  if (!stream.window) return other;
+  const uint32_t out = std::max(stream.window->rcv_wnd, 1u);
+  other.window = TcpWindow{other.inq_seq, out, out, stream.window->snd_wnd, other.inq_seq};
+  return other;
+}
+
 void connect_here(int fd, const InetAddress& to, const std::string& object) {
   const NonBlocking guard(fd);
   const SocketAddress address = to_socket_address(to);

@@ -16,6 +16,9 @@ void resume_sending(int fd, const TcpStream& stream, const std::string& object);
 // Lets a connection whose peer is elsewhere get the FIN that it had got: it was acknowledged, and does not come again.
 void replay_fin(const TcpStream& stream, const InetAddress& local, const InetAddress& peer, const std::string& object);
 
+// What the other end knows of a connection that has nothing under way.
+TcpStream mirrored(const TcpStream& stream);
+
 // Connects to a listening socket of this host, waiting for the handshake. The socket may be blocking or not.
 void connect_here(int fd, const InetAddress& to, const std::string& object);
 

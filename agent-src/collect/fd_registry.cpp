@@ -16,23 +16,29 @@ FdKindPtr make_signalfds();
 FdKindPtr make_epolls();
 FdKindPtr make_inotifies();
 FdKindPtr make_pidfds();
+FdKindPtr make_inet_sockets();
+FdKindPtr make_netlink_sockets();
+FdKindPtr make_packet_sockets();
 FdKindPtr make_unsupported_fds();
 
 std::vector<FdKindPtr> make_fd_kinds() {
   std::vector<FdKindPtr> kinds;
   kinds.push_back(make_memfds());
+  kinds.push_back(make_posix_queues());
   kinds.push_back(make_regular_files());
+  kinds.push_back(make_terminals());
   kinds.push_back(make_char_devices());
   kinds.push_back(make_pipes());
-  kinds.push_back(make_posix_queues());
   kinds.push_back(make_fifos());
-  kinds.push_back(make_terminals());
   kinds.push_back(make_eventfds());
   kinds.push_back(make_timerfds());
   kinds.push_back(make_signalfds());
   kinds.push_back(make_epolls());
   kinds.push_back(make_inotifies());
   kinds.push_back(make_pidfds());
+  kinds.push_back(make_inet_sockets());
+  kinds.push_back(make_netlink_sockets());
+  kinds.push_back(make_packet_sockets());
   kinds.push_back(make_unsupported_fds());
   return kinds;
 }

@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 
+#include "agent-src/collect/net_rows.hpp"
 #include "agent-src/collect/socket_options.hpp"
 #include "agent-src/collect/tcp_sockets.hpp"
 #include "common/base/error.hpp"
@@ -43,6 +44,14 @@ bool in_other_network(const OpenFile& file) {
 }
 constexpr char kNetworkReason[] = "it is in another network namespace than crx-migrate";
 constexpr char kNetworkRemedy[] = "run crx-migrate there (nsenter --net), and the agent in the one it shall live in";
+
+// getpeername(2) does not tell a peer without a port.
+std::optional<InetAddress> raw_peer(const OpenFile& file, const InetLook& look) {
+  for (const NetRow& row : read_net_rows(file.pid, look.identity.family == AF_INET ? "raw" : "raw6")) {
+    if (row.inode == file.st.st_ino && !row.peer.is_any()) return row.peer;
+  }
+  return std::nullopt;
+}
 
 void add_words(const InetAddress& address, google::protobuf::RepeatedField<uint32_t>& words) {
   for (std::size_t i = 0; i < address.bytes() / 4; ++i) words.Add(address.words.at(i));
@@ -111,7 +120,8 @@ class InetSockets final : public FdKind {
     const auto identity = identify_socket(file.own.get());
     if (!identity || !is_supported(*identity)) refuse(file, kind_reason(identity.value_or(SocketIdentity{})), kKindRemedy);
     if (in_other_network(file)) refuse(file, kNetworkReason, kNetworkRemedy);
-    const InetLook look = look_at_inet(file.own.get(), *identity, file.label());
+    InetLook look = look_at_inet(file.own.get(), *identity, file.label());
+    if (identity->type == SOCK_RAW) look.peer = raw_peer(file, look);
     entry.set_type(img::INETSK);
     img::inet_sk_entry& isk = *entry.mutable_isk();
     collect_inet(file, look, context, isk);

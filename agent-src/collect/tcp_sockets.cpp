@@ -96,7 +96,7 @@ void inspect_tcp(const OpenFile& file, const InetLook& look, TcpTable& table, In
   if (look.is_mptcp()) return complain({kMptcpReason, kMptcpRemedy});
   const SocketDoor door(file);
   if (has_ulp(door.get())) return complain({kUlpReason, kUlpRemedy});
-  if (table.other_end(look) != nullptr || table.listener_at(*look.peer) != nullptr) return;
+  if (table.other_end(look) != nullptr || table.listener_at(*look.peer) != nullptr || table.is_deserted(look)) return;
   if (const auto complaint = outside_complaint(look, context.options.tcp_established)) complain(*complaint);
 }
 
@@ -151,6 +151,8 @@ void TcpCollector::collect_connection(const OpenFile& file, const InetLook& look
     }
     extra.set_waiting(true);
     extra.set_waiting_at(table_.listener_at(*look.peer)->file->id);
+  } else if (table_.is_deserted(look)) {
+    extra.set_deserted(true);
   } else if (const auto complaint = outside_complaint(look, context.task.options.tcp_established)) {
     refuse(file, complaint->reason, complaint->remedy);
   }

@@ -1,50 +1,9 @@
 #include "agent-src/collect/tcp_table.hpp"
 
-#include <fcntl.h>
-#include <fmt/format.h>
-
-#include <charconv>
-
-#include "common/base/error.hpp"
+#include "agent-src/collect/net_rows.hpp"
 #include "common/kernel/tcp_repair.hpp"
-#include "common/proc/text.hpp"
 
 namespace crx {
-namespace {
-
-std::vector<std::string_view> words_of(std::string_view line) {
-  std::vector<std::string_view> words;
-  for (;;) {
-    const auto start = line.find_first_not_of(" \t");
-    if (start == std::string_view::npos) return words;
-    line.remove_prefix(start);
-    const auto end = std::min(line.find_first_of(" \t"), line.size());
-    words.push_back(line.substr(0, end));
-    line.remove_prefix(end);
-  }
-}
-
-uint64_t hex(std::string_view text) {
-  uint64_t value = 0;
-  std::from_chars(text.data(), text.data() + text.size(), value, 16);
-  return value;
-}
-
-// "0100007F:1F90": words of the address as they lie in memory, then the port.
-InetAddress address_of(std::string_view text) {
-  InetAddress address;
-  const auto colon = std::min(text.find(':'), text.size());
-  address.family = colon == 8 ? AF_INET : AF_INET6;
-  for (std::size_t i = 0; i < colon / 8 && i < 4; ++i) {
-    address.words.at(i) = static_cast<uint32_t>(hex(text.substr(i * 8, 8)));
-  }
-  if (colon < text.size()) address.port = static_cast<uint16_t>(hex(text.substr(colon + 1)));
-  return address.plain();
-}
-
-constexpr std::size_t kInodeColumn = 9;
-
-}  // namespace
 
 TcpTable::TcpTable(const std::vector<OpenFile>& files) {
   for (const OpenFile& file : files) {
@@ -86,22 +45,21 @@ const TcpTable::Orphan* TcpTable::waiting_end(const InetLook& look) {
   return found == orphans_.end() ? nullptr : &found->second;
 }
 
+bool TcpTable::is_deserted(const InetLook& look) {
+  if (!look.peer || !tcp_state::got_fin(look.state) || !is_local_address(*look.peer)) return false;
+  if (!orphans_read_) read_orphans();
+  return !owned_.contains(Ends{look.peer->plain(), look.local.plain()});
+}
+
 void TcpTable::read_orphans() {
   orphans_read_ = true;
   for (const char* name : {"tcp", "tcp6"}) {
-    const std::string path = fmt::format("/proc/{}/net/{}", pid_, name);
-    const Fd file = try_open(path, O_RDONLY);
-    if (!file) continue;
-    const std::string text = read_fd(file.get(), path);
-    std::string_view left = text;
-    while (const auto line = proc::next_line(left)) {
-      const auto words = words_of(*line);
-      if (words.size() <= kInodeColumn || words[kInodeColumn] != "0") continue;
-      Orphan orphan;
-      orphan.state = static_cast<uint32_t>(hex(words[3]));
-      const auto colon = words[4].find(':');
-      if (colon != std::string_view::npos) orphan.received = hex(words[4].substr(colon + 1));
-      orphans_.emplace(Ends{address_of(words[1]), address_of(words[2])}, orphan);
+    for (const NetRow& row : read_net_rows(pid_, name)) {
+      if (row.inode != 0) {
+        owned_.emplace(row.local, row.peer);
+      } else {
+        orphans_.emplace(Ends{row.local, row.peer}, Orphan{row.state, row.received});
+      }
     }
   }
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -33,6 +34,8 @@ class TcpTable {
   const Socket* listener_at(const InetAddress& address) const;
   // The other end, where it waits to be accepted. Read once, when first asked for.
   const Orphan* waiting_end(const InetLook& look);
+  // The other end is on this host, has sent its FIN and belongs to nobody any more.
+  bool is_deserted(const InetLook& look);
 
  private:
   using Ends = std::pair<InetAddress, InetAddress>;  // local, peer; both plain()
@@ -42,6 +45,7 @@ class TcpTable {
   std::map<Ends, std::size_t> by_ends_;
   std::map<Ends, Orphan> orphans_;
   pid_t pid_ = 0;
+  std::set<Ends> owned_;  // by a descriptor of anybody
   bool orphans_read_ = false;
 };
 

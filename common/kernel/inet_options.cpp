@@ -18,6 +18,7 @@ namespace {
 constexpr int kIp = IPPROTO_IP, kIpv6 = IPPROTO_IPV6, kTcp = IPPROTO_TCP, kUdp = IPPROTO_UDP;
 constexpr int kRaw = 255;     // SOL_RAW
 constexpr int kIcmpv6 = 58;   // SOL_ICMPV6
+constexpr int kPacket = 263, kNetlink = 270;  // SOL_PACKET, SOL_NETLINK
 constexpr OptionTime kEarly = OptionTime::early, kIdle = OptionTime::idle, kLate = OptionTime::late;
 
 // By number where Debian's headers lack the name (include/uapi/linux/{in,in6,tcp,udp}.h, asm-generic/socket.h).
@@ -107,6 +108,23 @@ constexpr std::array kOptions = {
     InetOption{kUdp, 104, kEarly, 4},  // UDP_GRO
     InetOption{kRaw, 1, kEarly, 4},    // ICMP_FILTER
     InetOption{kIcmpv6, 1, kEarly, 32},  // ICMPV6_FILTER
+    InetOption{kNetlink, 3, kEarly, 4},   // NETLINK_PKTINFO
+    InetOption{kNetlink, 4, kEarly, 4},   // NETLINK_BROADCAST_ERROR
+    InetOption{kNetlink, 5, kEarly, 4},   // NETLINK_NO_ENOBUFS
+    InetOption{kNetlink, 8, kEarly, 4},   // NETLINK_LISTEN_ALL_NSID
+    InetOption{kNetlink, 10, kEarly, 4},  // NETLINK_CAP_ACK
+    InetOption{kNetlink, 11, kEarly, 4},  // NETLINK_EXT_ACK
+    InetOption{kNetlink, 12, kEarly, 4},  // NETLINK_GET_STRICT_CHK
+    InetOption{kPacket, 7, kEarly, 4},    // PACKET_COPY_THRESH
+    InetOption{kPacket, 8, kEarly, 4},    // PACKET_AUXDATA
+    InetOption{kPacket, 9, kEarly, 4},    // PACKET_ORIGDEV
+    InetOption{kPacket, 10, kEarly, 4},   // PACKET_VERSION
+    InetOption{kPacket, 12, kEarly, 4},   // PACKET_RESERVE
+    InetOption{kPacket, 14, kEarly, 4},   // PACKET_LOSS
+    InetOption{kPacket, 15, kEarly, 4},   // PACKET_VNET_HDR
+    InetOption{kPacket, 17, kEarly, 4},   // PACKET_TIMESTAMP
+    InetOption{kPacket, 20, kEarly, 4},   // PACKET_QDISC_BYPASS
+    InetOption{kPacket, 23, kEarly, 4},   // PACKET_IGNORE_OUTGOING
 };
 
 std::optional<std::string> read_option(int fd, const InetOption& option) {

@@ -1,5 +1,5 @@
-// The socket options of IPv4, IPv6, TCP, UDP and raw sockets that can be read and set again (ip(7), ipv6(7), tcp(7),
-// udp(7), raw(7)), without those of SOL_SOCKET.
+// The socket options of IPv4, IPv6, TCP, UDP, raw, packet and netlink sockets that can be read and set again (ip(7),
+// ipv6(7), tcp(7), udp(7), raw(7), packet(7), netlink(7)), without those of SOL_SOCKET.
 #pragma once
 
 #include <cstdint>

@@ -1,0 +1,93 @@
+// Packet sockets: made anew, deaf until the commit.
+#include <fmt/format.h>
+#include <linux/if_packet.h>
+#include <net/if.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <cstring>
+#include <map>
+
+#include "agent-dst/restore/inet_sockets.hpp"
+#include "agent-dst/restore/socket_options.hpp"
+#include "common/base/error.hpp"
+#include "common/kernel/inet_options.hpp"
+
+namespace crx {
+namespace {
+
+constexpr char kStep[] = "restoring a packet socket";
+constexpr uint32_t kNoFanout = UINT32_MAX;
+
+class PacketSockets final : public FdRestorer {
+ public:
+  const char* name() const override { return "packet sockets"; }
+  bool matches(const img::file_entry& entry) const override { return entry.type() == img::PACKETSK && entry.has_psk(); }
+
+  Fd open(const img::file_entry& entry, FdRestoreContext& context) override {
+    const img::packet_sock_entry& psk = entry.psk();
+    const img::crx_file_entry& extra = context.extra(entry.id());
+    const std::string object = describe("packet socket", entry.id(), context);
+    if ((psk.type() != SOCK_RAW && psk.type() != SOCK_DGRAM) || psk.protocol() > UINT16_MAX || psk.has_rx_ring() || psk.has_tx_ring()) {
+      throw Error(ErrorCode::unsupported, kStep, fmt::format("{}: type {}, or a ring", object, psk.type()));
+    }
+    Fd fd(::socket(AF_PACKET, static_cast<int>(psk.type()) | SOCK_CLOEXEC, 0));  // protocol 0: hears nothing yet
+    if (!fd) throw_errno(kStep, object);
+    close_gate(fd.get(), Gate::nothing, object);
+    set_address_options(fd.get(), psk.opts(), object);
+    for (const img::crx_inet_option& option : extra.inet_options()) {
+      const InetOption* known = find_inet_option(option.level(), option.name());
+      if (known == nullptr) throw Error(ErrorCode::corrupt_image, kStep, fmt::format("{}: option {}", object, option.name()));
+      set_inet_option(fd.get(), *known, option.value(), object);
+    }
+    sockaddr_ll address{};
+    address.sll_family = AF_PACKET;
+    address.sll_protocol = static_cast<uint16_t>(psk.protocol());
+    address.sll_ifindex = static_cast<int>(index_here(psk.ifindex(), extra.inet(), object));
+    if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) throw_errno(kStep, object);
+    for (const img::packet_mclist& group : psk.mclist()) join(fd.get(), group, extra.inet(), object);
+    if (psk.fanout() != kNoFanout) set_socket_int(fd.get(), SOL_PACKET, PACKET_FANOUT, static_cast<int>(psk.fanout()), "PACKET_FANOUT", object);
+    set_status_flags(fd.get(), psk.flags(), object);
+    kept_[entry.id()] = duplicate(fd.get());
+    return fd;
+  }
+
+  void commit(FdRestoreContext& context) override {
+    for (const auto& [id, fd] : kept_) {
+      const std::string object = describe("packet socket", id, context);
+      open_gate(fd.get(), object);
+      set_socket_options(fd.get(), context.entries.at(id).psk().opts(), context.extra(id).socket_options(), object);
+    }
+    kept_.clear();
+  }
+
+ private:
+  static uint32_t index_here(uint32_t index, const img::crx_inet_entry& names, const std::string& object) {
+    for (const img::crx_multicast& name : names.groups()) {
+      if (name.ifindex() != index || name.device().empty()) continue;
+      const uint32_t here = ::if_nametoindex(name.device().c_str());
+      if (here != 0) return here;
+      throw Error(ErrorCode::refused, kStep, fmt::format("{}: there is no network device {} here", object, name.device()))
+          .with_hint("make a device of this name here");
+    }
+    return index;
+  }
+
+  static void join(int fd, const img::packet_mclist& group, const img::crx_inet_entry& names, const std::string& object) {
+    packet_mreq request{};
+    if (group.addr().size() > sizeof request.mr_address) throw Error(ErrorCode::corrupt_image, kStep, object + ": a group's address is too long");
+    request.mr_ifindex = static_cast<int>(index_here(group.index(), names, object));
+    request.mr_type = static_cast<uint16_t>(group.type());
+    request.mr_alen = static_cast<uint16_t>(group.addr().size());
+    std::memcpy(request.mr_address, group.addr().data(), group.addr().size());
+    if (::setsockopt(fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &request, sizeof request) != 0) throw_errno(kStep, object);
+  }
+
+  std::map<uint32_t, Fd> kept_;  // until the commit
+};
+
+}  // namespace
+
+FdRestorerPtr make_packet_restorer() { return std::make_unique<PacketSockets>(); }
+
+}  // namespace crx

@@ -1,0 +1,159 @@
+// Packet sockets. Packets that wait in one are not carried: it may always miss some (packet(7), PACKET_STATISTICS).
+#include <fmt/format.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <linux/netlink.h>
+#include <linux/packet_diag.h>
+#include <linux/rtnetlink.h>
+#include <linux/sock_diag.h>
+#include <net/if.h>
+#include <sys/socket.h>
+
+#include <cstring>
+#include <memory>
+#include <vector>
+
+#include "agent-src/collect/inet_look.hpp"
+#include "agent-src/collect/socket_options.hpp"
+#include "common/base/error.hpp"
+#include "common/image/net.pb.h"
+#include "common/kernel/inet_options.hpp"
+
+namespace crx {
+namespace {
+
+constexpr char kStep[] = "collecting a packet socket";
+constexpr char kClose[] = "close it before moving the program";
+constexpr char kRingReason[] = "it is a packet socket with a ring (PACKET_RX_RING), which cannot be moved";
+
+struct PacketInfo {
+  bool found = false;
+  bool ring = false;
+  std::vector<packet_diag_mclist> groups;
+};
+
+void read_attributes(const nlmsghdr* message, PacketInfo& info) {
+  const auto* body = static_cast<const char*>(NLMSG_DATA(message));
+  auto left = static_cast<int>(NLMSG_PAYLOAD(message, NLMSG_ALIGN(sizeof(packet_diag_msg))));
+  const auto* attribute = reinterpret_cast<const rtattr*>(body + NLMSG_ALIGN(sizeof(packet_diag_msg)));
+  for (; RTA_OK(attribute, left); attribute = RTA_NEXT(attribute, left)) {
+    if (attribute->rta_type == PACKET_DIAG_RX_RING || attribute->rta_type == PACKET_DIAG_TX_RING) info.ring = true;
+    if (attribute->rta_type != PACKET_DIAG_MCLIST) continue;
+    info.groups.resize(RTA_PAYLOAD(attribute) / sizeof(packet_diag_mclist));
+    std::memcpy(info.groups.data(), RTA_DATA(attribute), info.groups.size() * sizeof(packet_diag_mclist));
+  }
+}
+
+// What only sock_diag(7) tells of the packet socket with this inode.
+PacketInfo ask_diag(ino_t inode) {
+  const Fd door(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
+  if (!door) throw_errno(kStep, "sock_diag");
+  struct {
+    nlmsghdr header;
+    packet_diag_req request;
+  } ask{};
+  ask.header.nlmsg_len = sizeof ask;
+  ask.header.nlmsg_type = SOCK_DIAG_BY_FAMILY;
+  ask.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+  ask.request.sdiag_family = AF_PACKET;
+  ask.request.pdiag_show = PACKET_SHOW_INFO | PACKET_SHOW_MCLIST | PACKET_SHOW_RING_CFG;
+  if (::send(door.get(), &ask, sizeof ask, 0) < 0) throw_errno(kStep, "sock_diag");
+  PacketInfo info;
+  std::vector<char> room(64 * 1024);
+  for (;;) {
+    const ssize_t got = ::recv(door.get(), room.data(), room.size(), 0);
+    if (got <= 0) throw_errno(kStep, "sock_diag");
+    auto left = static_cast<unsigned>(got);
+    const auto* message = reinterpret_cast<const nlmsghdr*>(room.data());
+    for (; NLMSG_OK(message, left); message = NLMSG_NEXT(message, left)) {
+      if (message->nlmsg_type == NLMSG_DONE || message->nlmsg_type == NLMSG_ERROR) return info;
+      packet_diag_msg body{};
+      std::memcpy(&body, NLMSG_DATA(message), sizeof body);
+      if (body.pdiag_ino != inode) continue;
+      info.found = true;
+      read_attributes(message, info);
+    }
+  }
+}
+
+std::string interface_name(int index) {
+  char name[IF_NAMESIZE] = {};
+  return index > 0 && ::if_indextoname(static_cast<unsigned>(index), name) != nullptr ? name : "";
+}
+
+class PacketSockets final : public FdKind {
+ public:
+  const char* name() const override { return "packet sockets"; }
+  bool matches(const OpenFile& file) const override {
+    const auto identity = identify_socket(file);
+    return identity && identity->family == AF_PACKET;
+  }
+
+  void inspect(const OpenFile& file, const std::vector<OpenFile>&, InspectContext& context) override {
+    const SocketDoor door(file);
+    if (!identify_socket(door.get())) return;
+    if (ask_diag(file.st.st_ino).ring) context.refusals.push_back(refusal_of(file, kRingReason, kClose));
+    const std::string problem = socket_option_problem(door.get());
+    if (!problem.empty()) context.refusals.push_back(refusal_of(file, problem, kFilterRemedy));
+  }
+
+  void collect(OpenFile& file, FdContext& context, img::file_entry& entry) override {
+    const int fd = file.own.get();
+    const PacketInfo info = ask_diag(file.st.st_ino);
+    if (info.ring) refuse(file, kRingReason, kClose);
+    sockaddr_ll own{};
+    socklen_t length = sizeof own;
+    if (::getsockname(fd, reinterpret_cast<sockaddr*>(&own), &length) != 0) throw_errno(kStep, file.label());
+    entry.set_type(img::PACKETSK);
+    img::packet_sock_entry& psk = *entry.mutable_psk();
+    psk.set_id(file.id);
+    psk.set_type(static_cast<uint32_t>(socket_int(fd, SOL_SOCKET, SO_TYPE)));
+    psk.set_protocol(own.sll_protocol);
+    psk.set_flags(file.info.flags);
+    psk.set_ifindex(static_cast<uint32_t>(std::max(own.sll_ifindex, 0)));
+    *psk.mutable_fown() = read_file_owner(file);
+    *psk.mutable_opts() = read_socket_options(file, context);
+    const auto get = [&](int name) { return static_cast<uint32_t>(socket_int(fd, SOL_PACKET, name)); };
+    psk.set_version(get(PACKET_VERSION));
+    psk.set_reserve(get(PACKET_RESERVE));
+    psk.set_aux_data(get(PACKET_AUXDATA) != 0);
+    psk.set_orig_dev(get(PACKET_ORIGDEV) != 0);
+    psk.set_vnet_hdr(get(PACKET_VNET_HDR) != 0);
+    psk.set_loss(get(PACKET_LOSS) != 0);
+    psk.set_timestamp(get(PACKET_TIMESTAMP));
+    psk.set_copy_thresh(get(PACKET_COPY_THRESH));
+    if (get(PACKET_FANOUT) != 0) psk.set_fanout(get(PACKET_FANOUT));
+    img::crx_inet_entry& names = *context.extra(file).mutable_inet();
+    add_name(own.sll_ifindex, names);
+    for (const packet_diag_mclist& group : info.groups) {
+      img::packet_mclist& member = *psk.add_mclist();
+      member.set_index(group.pdmc_index);
+      member.set_type(group.pdmc_type);
+      member.set_addr(std::string(reinterpret_cast<const char*>(group.pdmc_addr),
+                                  std::min<std::size_t>(group.pdmc_alen, sizeof group.pdmc_addr)));
+      add_name(static_cast<int>(group.pdmc_index), names);
+    }
+    for (const OptionValue& value : read_inet_options(fd, false)) {
+      img::crx_inet_option& option = *context.extra(file).add_inet_options();
+      option.set_level(value.option->level);
+      option.set_name(value.option->name);
+      option.set_value(value.value);
+    }
+  }
+
+ private:
+  // Interfaces are found by their names at the destination.
+  static void add_name(int ifindex, img::crx_inet_entry& names) {
+    if (ifindex <= 0) return;
+    img::crx_multicast& name = *names.add_groups();
+    name.set_ifindex(static_cast<uint32_t>(ifindex));
+    name.set_group("");
+    name.set_device(interface_name(ifindex));
+  }
+};
+
+}  // namespace
+
+FdKindPtr make_packet_sockets() { return std::make_unique<PacketSockets>(); }
+
+}  // namespace crx
