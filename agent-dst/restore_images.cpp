@@ -5,15 +5,20 @@
 #include <sys/syscall.h>
 
 #include <algorithm>
+#include <cstring>
 #include <iterator>
+#include <map>
 #include <string>
+#include <utility>
 
 #include "common/base/error.hpp"
 #include "common/image/core.pb.h"
 #include "common/image/files.pb.h"
 #include "common/image/inventory.pb.h"
 #include "common/image/magic.hpp"
+#include "common/image/mm.pb.h"
 #include "common/image/namespaces.pb.h"
+#include "common/image/regular.pb.h"
 
 namespace crx {
 namespace {
@@ -61,11 +66,22 @@ void undo_repeated_sleeps(ImageStore& images) {
   }
 }
 
+// Whether one of the queued signals is not blocked.
+bool any_arrives(const img::signal_queue_entry& queue, uint64_t blocked) {
+  return std::any_of(queue.signals().begin(), queue.signals().end(), [blocked](const img::siginfo_entry& signal) {
+    int32_t number = 0;
+    if (signal.siginfo().size() < sizeof number) return true;
+    std::memcpy(&number, signal.siginfo().data(), sizeof number);
+    return number < 1 || number > 64 || (blocked >> (number - 1) & 1) == 0;
+  });
+}
+
 // In a set made by CRIU a call that the freeze interrupted has returned -EINTR. Where no signal waits the program would see
 // that for no reason: the call is made again.
 void repeat_interrupted_call(img::core_entry& core) {
   img::user_x86_regs_entry& regs = *core.mutable_thread_info()->mutable_gpregs();
-  const bool signalled = core.thread_core().signals_p().signals_size() + core.tc().signals_s().signals_size() > 0;
+  const uint64_t blocked = core.thread_core().has_blk_sigset() ? core.thread_core().blk_sigset() : core.tc().blk_sigset();
+  const bool signalled = any_arrives(core.thread_core().signals_p(), blocked) || any_arrives(core.tc().signals_s(), blocked);
   constexpr uint64_t kCalls[] = {SYS_nanosleep, SYS_clock_nanosleep, SYS_poll,  SYS_ppoll,       SYS_select,
                                  SYS_pselect6,  SYS_epoll_wait,      SYS_futex, SYS_epoll_pwait, SYS_rt_sigtimedwait,
                                  SYS_semtimedop};
@@ -92,6 +108,64 @@ void add_ids(ImageStore& images) {
     if (!ids || !images.contains(core)) continue;
     rewrite<img::core_entry>(images, core, [&](img::core_entry& entry) {
       if (!entry.has_ids()) *entry.mutable_ids() = *ids;
+    });
+  }
+}
+
+// O_TMPFILE said where to make the file; it is a file.
+void clear_tmpfile(img::file_entry& file) {
+  if (!file.has_reg() || (file.reg().flags() & O_TMPFILE) != O_TMPFILE) return;
+  file.mutable_reg()->set_flags(file.reg().flags() & ~static_cast<uint32_t>(O_TMPFILE));
+}
+
+// CRIU numbers memfds, and their content besides; here one number serves for both.
+void join_memfd_ids(ImageStore& images) {
+  std::map<uint64_t, uint32_t> contents;
+  for (const auto& inode : images.read_all<img::memfd_inode_entry>(image_file::kMemfdInode)) contents[inode.inode_id()] = inode.shmid();
+  if (contents.empty()) return;
+  rewrite<img::memfd_inode_entry>(images, image_file::kMemfdInode, [](img::memfd_inode_entry& inode) { inode.set_inode_id(inode.shmid()); });
+  rewrite<img::file_entry>(images, image_file::kFiles, [&](img::file_entry& file) {
+    const auto found = contents.find(file.memfd().inode_id());
+    if (file.has_memfd() && found != contents.end()) file.mutable_memfd()->set_inode_id(found->second);
+  });
+}
+
+// File `copy` is the deleted file that `original` is, if it is one.
+void add_ghost(ImageStore& images, uint32_t original, uint32_t copy) {
+  for (auto& remap : images.read_all<img::remap_file_path_entry>(image_file::kRemapFpath)) {
+    if (remap.orig_id() != original) continue;
+    remap.set_orig_id(copy);
+    images.append(image_file::kRemapFpath, remap);
+    return;
+  }
+}
+
+// A mapping made through another description than its file's entry tells of (vma_entry.fdflags): an entry of its own.
+void split_mapped_files(ImageStore& images) {
+  std::map<uint32_t, img::file_entry> files;
+  for (auto& file : images.read_all<img::file_entry>(image_file::kFiles)) files[file.id()] = file;
+  uint32_t next = files.empty() ? 1 : files.rbegin()->first + 1;
+  std::map<std::pair<uint64_t, uint32_t>, uint32_t> made;
+  for (const auto& node : images.read_all<img::pstree_entry>(image_file::kPstree)) {
+    if (!images.contains(image_file::mm(node.pid()))) continue;
+    rewrite<img::mm_entry>(images, image_file::mm(node.pid()), [&](img::mm_entry& mm) {
+      for (img::vma_entry& vma : *mm.mutable_vmas()) {
+        const auto file = files.find(static_cast<uint32_t>(vma.shmid()));
+        const bool mapped = (vma.status() & (vma_status::kFileShared | vma_status::kFilePrivate)) != 0;
+        if (!mapped || !vma.has_fdflags() || file == files.end() || !file->second.has_reg()) continue;
+        if ((file->second.reg().flags() & O_ACCMODE) == (vma.fdflags() & O_ACCMODE)) continue;
+        uint32_t& id = made[{vma.shmid(), vma.fdflags()}];
+        if (id == 0) {
+          id = next++;
+          img::file_entry entry = file->second;
+          entry.set_id(id);
+          entry.mutable_reg()->set_id(id);
+          entry.mutable_reg()->set_flags(vma.fdflags());
+          images.append(image_file::kFiles, entry);
+          add_ghost(images, file->first, id);
+        }
+        vma.set_shmid(id);
+      }
     });
   }
 }
@@ -132,6 +206,11 @@ ImageStore load_images(const ImageSet& set) {
                 source.path() + "/inventory.img: image version " + std::to_string(inventory.img_version()) + " is unknown");
   }
   if (images.contains(image_file::kFiles)) rewrite<img::file_entry>(images, image_file::kFiles, relax_size);
+  if (images.contains(image_file::kFiles)) {
+    rewrite<img::file_entry>(images, image_file::kFiles, clear_tmpfile);
+    join_memfd_ids(images);
+    split_mapped_files(images);
+  }
   undo_repeated_sleeps(images);
   repeat_interrupted_calls(images);
   add_ids(images);

@@ -81,6 +81,15 @@ void trim_auxv(img::mm_entry& mm) {
   words.Truncate(std::min(used, kAuxvWords));
 }
 
+// How a mapped file was opened decides what the mapping may become.
+void tell_open_flags(img::mm_entry& mm, const std::map<uint32_t, uint32_t>& flags) {
+  for (img::vma_entry& vma : *mm.mutable_vmas()) {
+    if ((vma.status() & (vma_status::kFileShared | vma_status::kFilePrivate)) == 0) continue;
+    const auto found = flags.find(static_cast<uint32_t>(vma.shmid()));
+    if (found != flags.end()) vma.set_fdflags(found->second);
+  }
+}
+
 // The vDSO and its data are private anonymous memory for CRIU, and the data one mapping.
 void tell_vdso(img::mm_entry& mm) {
   google::protobuf::RepeatedPtrField<img::vma_entry> vmas;
@@ -157,6 +166,10 @@ void add_guards(const FinalSpace& space, ImageStore& images) {
 
 void write_images(ImageStore& images, DirectorySink& set) {
   const std::map<uint32_t, img::crx_thread_entry> threads = threads_of(images);
+  std::map<uint32_t, uint32_t> flags;  // of files, by id
+  for (const auto& file : images.read_all<img::file_entry>(image_file::kFiles)) {
+    if (file.has_reg()) flags[file.id()] = file.reg().flags();
+  }
   for (const auto& [name, bytes] : images.files()) {
     if (name == image_file::kFiles) {
       copy_entries<img::file_entry>(images, name, set, relax_sizes);
@@ -167,9 +180,10 @@ void write_images(ImageStore& images, DirectorySink& set) {
       continue;
     }
     if (name.starts_with("mm-")) {
-      copy_entries<img::mm_entry>(images, name, set, [](img::mm_entry& mm) {
+      copy_entries<img::mm_entry>(images, name, set, [&](img::mm_entry& mm) {
         trim_auxv(mm);
         tell_vdso(mm);
+        tell_open_flags(mm, flags);
       });
       continue;
     }
