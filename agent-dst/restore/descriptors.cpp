@@ -30,6 +30,7 @@ const img::fown_entry* owner_of(const img::file_entry& entry) {
   if (entry.has_memfd()) return &entry.memfd().fown();
   if (entry.has_pidfd()) return &entry.pidfd().fown();
   if (entry.has_tty()) return &entry.tty().fown();
+  if (entry.has_ffy()) return &entry.ffy().fown();
   if (entry.has_ext()) return &entry.ext().fown();
   if (entry.has_isk()) return &entry.isk().fown();
   if (entry.has_psk()) return &entry.psk().fown();
@@ -45,6 +46,7 @@ uint32_t flags_of(const img::file_entry& entry) {
   if (entry.has_tfd()) return entry.tfd().flags();
   if (entry.has_ify()) return entry.ify().flags();
   if (entry.has_tty()) return entry.tty().flags();
+  if (entry.has_ffy()) return entry.ffy().flags();
   if (entry.has_isk()) return entry.isk().flags();
   if (entry.has_psk()) return entry.psk().flags();
   if (entry.has_nlsk()) return entry.nlsk().flags();

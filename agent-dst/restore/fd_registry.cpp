@@ -19,6 +19,7 @@ FdRestorerPtr make_netlink_restorer();
 FdRestorerPtr make_packet_restorer();
 FdRestorerPtr make_posix_queue_restorer();
 FdRestorerPtr make_terminal_restorer();
+FdRestorerPtr make_fanotify_restorer();
 
 std::vector<FdRestorerPtr> make_fd_restorers() {
   std::vector<FdRestorerPtr> kinds;
@@ -38,6 +39,7 @@ std::vector<FdRestorerPtr> make_fd_restorers() {
   kinds.push_back(make_packet_restorer());
   kinds.push_back(make_posix_queue_restorer());
   kinds.push_back(make_terminal_restorer());
+  kinds.push_back(make_fanotify_restorer());
   return kinds;
 }
 

@@ -5,6 +5,8 @@ namespace crx {
 
 FdKindPtr make_memfds();
 FdKindPtr make_posix_queues();
+FdKindPtr make_proc_files();
+FdKindPtr make_fanotifies();
 FdKindPtr make_regular_files();
 FdKindPtr make_terminals();
 FdKindPtr make_char_devices();
@@ -25,6 +27,7 @@ std::vector<FdKindPtr> make_fd_kinds() {
   std::vector<FdKindPtr> kinds;
   kinds.push_back(make_memfds());
   kinds.push_back(make_posix_queues());
+  kinds.push_back(make_proc_files());
   kinds.push_back(make_regular_files());
   kinds.push_back(make_terminals());
   kinds.push_back(make_char_devices());
@@ -35,6 +38,7 @@ std::vector<FdKindPtr> make_fd_kinds() {
   kinds.push_back(make_signalfds());
   kinds.push_back(make_epolls());
   kinds.push_back(make_inotifies());
+  kinds.push_back(make_fanotifies());
   kinds.push_back(make_pidfds());
   kinds.push_back(make_inet_sockets());
   kinds.push_back(make_netlink_sockets());

@@ -14,10 +14,9 @@ struct Known {
   std::string_view link;  // how the link starts
   std::string_view what;
 };
-constexpr std::array<Known, 14> kKnown = {{
+constexpr std::array<Known, 13> kKnown = {{
     {"anon_inode:[io_uring]", "an io_uring, whose requests cannot be moved"},
     {"anon_inode:[userfaultfd]", "a userfaultfd, which handles page faults of its own"},
-    {"anon_inode:[fanotify]", "a fanotify group"},
     {"anon_inode:[perf_event]", "a performance counter"},
     {"anon_inode:bpf", "a BPF object"},
     {"anon_inode:seccomp notify", "a seccomp listener, which decides about system calls of others"},
