@@ -85,6 +85,7 @@ CollectOptions Migration::collect_options() {
   CollectOptions collect;
   collect.ghost_limit_bytes = options_.ghost_limit;
   collect.with_files = options_.with_files;
+  collect.ext_unix_sk = options_.ext_unix_sk;
   collect.file_locks = options_.file_locks;
   collect.tcp_established = options_.tcp_established;
   collect.packets = &packets_;

@@ -9,6 +9,7 @@
 
 #include "agent-dst/restore/fd_restorer.hpp"
 #include "agent-dst/restore/registry.hpp"
+#include "agent-dst/restore/unix_filler.hpp"
 #include "common/base/error.hpp"
 #include "common/image/magic.hpp"
 
@@ -35,6 +36,7 @@ const img::fown_entry* owner_of(const img::file_entry& entry) {
   if (entry.has_isk()) return &entry.isk().fown();
   if (entry.has_psk()) return &entry.psk().fown();
   if (entry.has_nlsk()) return &entry.nlsk().fown();
+  if (entry.has_usk()) return &entry.usk().fown();
   return nullptr;
 }
 
@@ -50,6 +52,7 @@ uint32_t flags_of(const img::file_entry& entry) {
   if (entry.has_isk()) return entry.isk().flags();
   if (entry.has_psk()) return entry.psk().flags();
   if (entry.has_nlsk()) return entry.nlsk().flags();
+  if (entry.has_usk()) return entry.usk().flags();
   return 0;
 }
 
@@ -99,6 +102,7 @@ class Descriptors final : public Restorer {
     for (auto& [id, numbers] : fds_->numbers) {
       std::sort(numbers.begin(), numbers.end(), [](const auto& a, const auto& b) { return a.fd() < b.fd(); });
     }
+    for (const uint32_t id : ids_in_flight(context.images)) fds_->numbers[id];
     for (const auto& entry : context.images.read_all<img::file_entry>(image_file::kFiles)) {
       context.files.add(entry);
       if (fds_->numbers.contains(entry.id())) fds_->entries[entry.id()] = entry;
@@ -111,7 +115,8 @@ class Descriptors final : public Restorer {
       const auto entry = fds_->entries.find(id);
       if (entry == fds_->entries.end()) {
         throw Error(ErrorCode::corrupt_image, "restoring descriptors",
-                    fmt::format("fd {} refers to file {}, which is not in files.img", numbers.front().fd(), id));
+                    numbers.empty() ? fmt::format("file {}, passed through a socket, is not in files.img", id)
+                                    : fmt::format("fd {} refers to file {}, which is not in files.img", numbers.front().fd(), id));
       }
       fds_->own[id] = kind_of(entry->second).open(entry->second, *fds_);
     }
@@ -123,8 +128,7 @@ class Descriptors final : public Restorer {
       if (kind->matches(entry)) return *kind;
     }
     throw Error(ErrorCode::unsupported, "restoring descriptors",
-                fmt::format("fd {} is of a kind ({}) that is not supported", fds_->number_of(entry.id()),
-                            img::fd_types_Name(entry.type())));
+                fmt::format("{} is not supported", describe(img::fd_types_Name(entry.type()).c_str(), entry.id(), *fds_)));
   }
 
   // In ascending order of numbers, which keeps the lowest free one close to the next.

@@ -20,6 +20,7 @@ FdRestorerPtr make_packet_restorer();
 FdRestorerPtr make_posix_queue_restorer();
 FdRestorerPtr make_terminal_restorer();
 FdRestorerPtr make_fanotify_restorer();
+FdRestorerPtr make_unix_socket_restorer();
 
 std::vector<FdRestorerPtr> make_fd_restorers() {
   std::vector<FdRestorerPtr> kinds;
@@ -40,6 +41,7 @@ std::vector<FdRestorerPtr> make_fd_restorers() {
   kinds.push_back(make_posix_queue_restorer());
   kinds.push_back(make_terminal_restorer());
   kinds.push_back(make_fanotify_restorer());
+  kinds.push_back(make_unix_socket_restorer());
   return kinds;
 }
 

@@ -21,6 +21,7 @@ FdKindPtr make_pidfds();
 FdKindPtr make_inet_sockets();
 FdKindPtr make_netlink_sockets();
 FdKindPtr make_packet_sockets();
+FdKindPtr make_unix_sockets();
 FdKindPtr make_unsupported_fds();
 
 std::vector<FdKindPtr> make_fd_kinds() {
@@ -43,6 +44,7 @@ std::vector<FdKindPtr> make_fd_kinds() {
   kinds.push_back(make_inet_sockets());
   kinds.push_back(make_netlink_sockets());
   kinds.push_back(make_packet_sockets());
+  kinds.push_back(make_unix_sockets());
   kinds.push_back(make_unsupported_fds());
   return kinds;
 }

@@ -1,5 +1,6 @@
 """What this version cannot move is refused by name before anything is touched: exit code 3."""
 import os
+import socket
 
 import crxtest
 from crxtest import read_text, state_of, until
@@ -37,7 +38,9 @@ class Refused(crxtest.RingTest):
         self.refuse("import socket; s = socket.create_server(('127.0.0.1', 0))", "socket")
 
     def test_unix_socket(self):
-        self.refuse("import socket; s = socket.socketpair()", "socket")
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            self.refuse("", "other end is held outside", "--ext-unix-sk", fds={5: theirs.fileno()})
 
     def test_netlink_socket(self):
         self.refuse("import socket; s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)", "socket")

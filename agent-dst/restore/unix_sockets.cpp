@@ -1,0 +1,61 @@
+// Unix sockets: all made together, since they hang together.
+#include <optional>
+
+#include "agent-dst/restore/fd_restorer.hpp"
+#include "agent-dst/restore/unix_builder.hpp"
+#include "common/base/error.hpp"
+
+namespace crx {
+namespace {
+
+class UnixSockets final : public FdRestorer {
+ public:
+  const char* name() const override { return "unix sockets"; }
+  bool matches(const img::file_entry& entry) const override { return entry.type() == img::UNIXSK && entry.has_usk(); }
+
+  Fd open(const img::file_entry& entry, FdRestoreContext& context) override {
+    if (!table_) {
+      table_.emplace(context);
+      builder_.emplace(*table_, context);
+      builder_->open_passed();
+      builder_->connect_streams();
+      builder_->make_datagrams();
+    }
+    UnixSocket* socket = table_->find_id(entry.id());
+    if (socket == nullptr || !socket->made) {
+      throw Error(ErrorCode::corrupt_image, "restoring unix sockets", "file " + std::to_string(entry.id()) + " is no socket of its own");
+    }
+    set_status_flags(socket->fd, entry.usk().flags(), socket->object);
+    return std::move(socket->made);
+  }
+
+  void opened(FdRestoreContext&) override {
+    if (builder_) builder_->finish();
+    builder_.reset();
+  }
+
+  // All names or none.
+  void commit(FdRestoreContext&) override {
+    if (!table_) return;
+    try {
+      for (auto& [ino, socket] : table_->all()) {
+        if (socket.place) socket.place->take_place();
+      }
+    } catch (const Error&) {
+      for (auto& [ino, socket] : table_->all()) {
+        if (socket.place) socket.place->give_back();
+      }
+      throw;
+    }
+  }
+
+ private:
+  std::optional<UnixTable> table_;
+  std::optional<UnixBuilder> builder_;
+};
+
+}  // namespace
+
+FdRestorerPtr make_unix_socket_restorer() { return std::make_unique<UnixSockets>(); }
+
+}  // namespace crx

@@ -1,0 +1,137 @@
+"""Unix sockets that reach outside, and what a failed move leaves behind at the source."""
+import os
+import socket
+
+import crxtest
+from crxtest import lines_of, read_text, state_of, until
+
+PYTHON = "/usr/bin/python3"
+HOLD = "\nimport sys, time\nprint('ready', flush=True)\nwhile True: time.sleep(0.05)\n"
+
+# Sends a number every 10 ms to a datagram socket that somebody else has.
+SENDER = """
+import socket, sys, time
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+s.connect(sys.argv[1].replace('@', chr(0)))
+for number in range(100000):
+    s.send(str(number).encode())
+    if number == 0: print('ready', flush=True)
+    time.sleep(0.01)
+"""
+RECEIVER = """
+import socket, sys
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+s.bind(sys.argv[1].replace('@', chr(0)))
+print('ready', flush=True)
+while True: print(s.recv(100).decode(), flush=True)
+"""
+# Answers every connection with its PID.
+SERVER = """
+import os, socket, sys
+s = socket.socket(socket.AF_UNIX)
+s.bind(sys.argv[1])
+s.listen(5)
+print('ready', flush=True)
+while True:
+    c, _ = s.accept()
+    c.sendall(str(os.getpid()).encode())
+    c.close()
+"""
+
+
+class UnixSockets(crxtest.RingTest):
+    HOSTS = 2
+
+    def start(self, host, program, *arguments, **options):
+        log = self.ring.path(f"{self.id()}-{host.name}-{id(program)}.log")
+        process = host.spawn([PYTHON, "-c", program, *arguments], stdout=log, **options)
+        self.addCleanup(process.kill)
+        until(lambda: lines_of(log) or not process.alive(), "ready")
+        self.assertEqual(lines_of(log)[0], "ready")
+        return process, log
+
+    def refused(self, process, *words):
+        before = state_of(process)
+        result = self.ring[0].migrate(process, self.ring[1])
+        self.assertEqual(result.exit, 3, f"{result}")
+        for word in words:
+            self.assertIn(word, result.stderr, f"{result}")
+        self.assertTrue(process.alive())
+        self.assertEqual(state_of(process), before)
+
+    def test_pair_with_an_end_outside(self):
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            process, _ = self.start(self.ring[0], HOLD, fds={5: theirs.fileno()})
+            self.refused(process, "its other end is held outside", "--ext-unix-sk")
+
+    def test_connection_to_a_server_outside(self):
+        path = self.ring.path("outside.sock")
+        self.start(self.ring[0], "import socket\ns = socket.socket(socket.AF_UNIX)\n"
+                                 f"s.bind('{path}')\ns.listen()\nprint('ready', flush=True)\nc = s.accept()\ns.accept()\n")
+        process, _ = self.start(self.ring[0], f"import socket\nc = socket.socket(socket.AF_UNIX)\nc.connect('{path}')" + HOLD)
+        self.refused(process, "its other end is held outside", "(python3) fd", path)
+
+    def test_datagram_socket_outside(self):
+        name = "@crxtest-log"
+        _, first = self.start(self.ring[0], RECEIVER, name)
+        process, _ = self.start(self.ring[0], SENDER, name)
+        self.refused(process, "--ext-unix-sk", name)
+        result = self.ring[0].migrate(process, self.ring[1], "--ext-unix-sk")
+        self.assertEqual(result.exit, 1, f"{result}")
+        self.assertIn(f"nothing answers here under {name}", result.stderr)
+        self.assertTrue(process.alive())
+        have = len(lines_of(first))
+        until(lambda: len(lines_of(first)) > have + 5, "the sender goes on at the source")
+        _, second = self.start(self.ring[1], RECEIVER, name)
+        process, _ = self.move(process, self.ring[1], "--ext-unix-sk")
+        until(lambda: len(lines_of(second)) > 10, "the receiver at the destination gets numbers")
+        process.kill()
+        numbers = [int(line) for line in lines_of(first)[1:] + lines_of(second)[1:]]
+        self.assertEqual(numbers, list(range(len(numbers))), "numbers are missing or came twice")
+
+    def test_server_answers_again_where_it_is(self):
+        path = self.ring.path("server.sock")
+        process, _ = self.start(self.ring[0], SERVER, path)
+        inode = os.stat(path).st_ino
+
+        def ask():
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect(path)
+                return int(client.recv(100))
+
+        self.assertEqual(ask(), process.pid)
+        result = self.ring[0].migrate(process, self.ring[1], "--hook", 'test "$CRX_STAGE" != prepared')
+        self.assertEqual(result.exit, 1, f"{result}")
+        self.assertEqual(os.stat(path).st_ino, inode, "the socket's file was replaced")
+        self.assertEqual(ask(), process.pid)
+        self.assertEqual([n for n in os.listdir(self.ring.dir) if n.startswith(".crx")], [], "something was left behind")
+        process, _ = self.move(process, self.ring[1])
+        self.assertNotEqual(os.stat(path).st_ino, inode, "the old socket's file is still there")
+        self.assertEqual(ask(), process.pid)
+        self.assertEqual([n for n in os.listdir(self.ring.dir) if n.startswith(".crx")], [], "something was left behind")
+
+    def test_name_in_use_at_the_destination(self):
+        name = "@crxtest-taken"
+        server = SERVER.replace("sys.argv[1]", "sys.argv[1].replace('@', chr(0))")
+        self.start(self.ring[1], server, name)
+        process, _ = self.start(self.ring[0], server, name)
+        result = self.ring[0].migrate(process, self.ring[1])
+        self.assertEqual(result.exit, 1, f"{result}")
+        self.assertIn("the name is taken here", result.stderr)
+        self.assertTrue(process.alive())
+
+    def test_data_in_a_connection_that_is_not_accepted(self):
+        path = self.ring.path("unaccepted.sock")
+        process, _ = self.start(self.ring[0], "import socket\ns = socket.socket(socket.AF_UNIX)\n"
+                                              f"s.bind('{path}')\ns.listen()\nc = socket.socket(socket.AF_UNIX)\n"
+                                              f"c.connect('{path}')\nc.send(b'x')" + HOLD)
+        before = state_of(process)
+        result = self.ring[0].migrate(process, self.ring[1])
+        self.assertEqual(result.exit, 1, f"{result}")
+        self.assertIn("not accepted yet", result.stderr)
+        self.assertEqual(state_of(process), before)
+
+
+if __name__ == "__main__":
+    crxtest.main()
