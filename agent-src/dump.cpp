@@ -9,8 +9,8 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
+#include <map>
 #include <memory>
-#include <optional>
 
 #include "agent-src/collect/file_table.hpp"
 #include "agent-src/collect/memfd.hpp"
@@ -18,11 +18,14 @@
 #include "agent-src/collect/vma_attributes.hpp"
 #include "agent-src/dump_images.hpp"
 #include "agent-src/dump_pages.hpp"
+#include "agent-src/dump_tracking.hpp"
 #include "agent-src/frozen_task.hpp"
 #include "agent-src/memory/comparing_trackers.hpp"
-#include "agent-src/memory/memory_rounds.hpp"
+#include "agent-src/memory/page_sender.hpp"
+#include "agent-src/memory/shared_objects.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
+#include "common/image/dedup.hpp"
 #include "common/image/image_store.hpp"
 #include "common/image/magic.hpp"
 #include "common/kernel/pidfd.hpp"
@@ -64,8 +67,16 @@ class Dump {
   CollectOptions collect_options() const;
   void inspect();
   void collect(FrozenTask& task);
-  void collect_memory(DumpPages& pages);
+  PageSpace space() const;
+  void write_space(const SpacePages& found, DumpPages& pages, bool all);
+  void write_objects(DumpPages& pages);
+  void finish_pages(DumpPages& pages);
+  void collect_memory(DumpTracking& tracking, DumpPages& pages);
   void end(FrozenTask& task);
+  void begin();
+  void publish(DirectorySink& set, const DumpTracking& tracking);
+  void run_pre();
+  void run_whole();
 
   const DumpOptions& options_;
   int64_t began_us_;
@@ -73,7 +84,9 @@ class Dump {
   FileTable files_;
   MemoryMap map_;
   ImageStore images_;
-  std::vector<img::memfd_inode_entry> open_memfds_;
+  Manifest manifest_ = Manifest::begin(img::crx_manifest_entry::DUMP);
+  bool has_seccomp_ = false;
+  std::map<PageSpace, std::vector<PageRange>> in_parent_;
 };
 
 CollectOptions Dump::collect_options() const {
@@ -116,24 +129,50 @@ void Dump::collect(FrozenTask& task) {
   images_.append(image_file::mm(pid), mm);
 }
 
-void Dump::collect_memory(DumpPages& pages) {
-  MemoryRounds rounds;
-  rounds.add_space(options_.pid, std::make_unique<HashTracker>(options_.pid));
-  for (OpenMemfd& memfd : open_memfds(options_.pid)) rounds.objects().offer(std::move(memfd.fd));
-  const SpaceVmas space{options_.pid, map_.vmas()};
-  MemoryStatistics statistics;
-  FinalMemory memory = rounds.final_scan(std::span(&space, 1), statistics);
-  for (FinalSpace& found : memory.spaces) {
-    // CRIU compares the vDSO's text with its own kernel's.
-    found.dirty = unite(found.dirty, vdso_of(images_, found.pid));
-    pages.begin({PageSpace::Kind::mm, static_cast<uint64_t>(found.pid)});
-    add_guards(found, images_);
+PageSpace Dump::space() const { return {PageSpace::Kind::mm, static_cast<uint64_t>(options_.pid)}; }
+
+// Private memory. Pages that cannot be read are an error where the set must hold all of them.
+void Dump::write_space(const SpacePages& found, DumpPages& pages, bool all) {
+  pages.begin(space());
+  MemoryReader reader(options_.pid);
+  const SendOutcome outcome = send_pages(space(), found.here, reader, pages, nullptr);
+  if (all && !outcome.failed.empty()) {
+    throw Error(ErrorCode::refused, "reading memory",
+                fmt::format("the page at {:x} and {} more cannot be read", outcome.failed.front().start,
+                            total_pages(outcome.failed) - 1))
+        .with_pid(options_.pid)
+        .with_hint("memory with hardware errors, or of a device, cannot be dumped");
   }
-  for (const FinalObject& found : memory.objects) pages.begin({PageSpace::Kind::shmem, found.id.ino});
-  rounds.send_final(memory, pages, statistics);
+  in_parent_[space()] = found.in_parent;
+}
+
+void Dump::write_objects(DumpPages& pages) {
+  SharedObjects objects;
+  for (OpenMemfd& memfd : open_memfds(options_.pid)) objects.offer(std::move(memfd.fd));
+  const std::unique_ptr<Tracker> tracker = std::make_unique<HashTracker>(options_.pid);
+  const MappedSpace mapped{options_.pid, tracker.get(), &map_.vmas()};
+  MemoryStatistics statistics;
+  const std::vector<FinalObject> found = objects.final_scan(std::span(&mapped, 1), statistics);
+  for (const FinalObject& object : found) pages.begin({PageSpace::Kind::shmem, object.id.ino});
+  objects.send_final(found, pages, statistics);
+}
+
+void Dump::finish_pages(DumpPages& pages) {
   pages.drain();
-  pages.finish({});
+  pages.finish(in_parent_);
   report_.pages = pages.pages();
+  report_.parent_pages = 0;
+  for (const auto& [where, ranges] : in_parent_) report_.parent_pages += total_pages(ranges);
+}
+
+void Dump::collect_memory(DumpTracking& tracking, DumpPages& pages) {
+  SpacePages found = tracking.frozen_pages(map_.vmas());
+  // CRIU compares the vDSO's text with its own kernel's.
+  found.here = unite(found.here, vdso_of(images_, options_.pid));
+  add_guards(options_.pid, found.guards, images_);
+  write_space(found, pages, true);
+  write_objects(pages);
+  finish_pages(pages);
 }
 
 void Dump::end(FrozenTask& task) {
@@ -150,25 +189,78 @@ void Dump::end(FrozenTask& task) {
   task.threads().clear();
 }
 
-DumpReport Dump::run() {
+void Dump::begin() {
   inspect();
   map_.read_flags();
-  DirectorySink set(options_.images_dir);
-  Manifest manifest = Manifest::begin(img::crx_manifest_entry::DUMP);
-  const proc::Stat stat = proc::parse_stat(read_file(fmt::format("/proc/{}/stat", options_.pid)));
-  const auto status = proc::parse_status(read_file(fmt::format("/proc/{}/status", options_.pid)));
-  manifest.head().set_pid(static_cast<uint32_t>(options_.pid));
-  manifest.head().set_comm(stat.comm);
-  DumpPages pages(set);
-  FrozenTask task = FrozenTask::freeze(options_.pid, Deadline::in_ms(options_.freeze_timeout_ms), status.seccomp != 0);
-  collect(task);
-  collect_memory(pages);
-  write_images(images_, set);
-  if (options_.leave_running) end(task);  // what remains is not about the process
-  report_.frozen_us = monotonic_us() - task.stopped_since_us();
-  set.set_manifest(std::move(manifest));
+  const std::string proc = fmt::format("/proc/{}/", options_.pid);
+  has_seccomp_ = proc::parse_status(read_file(proc + "status")).seccomp != 0;
+  manifest_.head().set_pid(static_cast<uint32_t>(options_.pid));
+  manifest_.head().set_comm(proc::parse_stat(read_file(proc + "stat")).comm);
+}
+
+// The set is on the disk and has its name when this returns.
+void Dump::publish(DirectorySink& set, const DumpTracking& tracking) {
+  const std::string set_id = manifest_.head().set_id();
+  if (!tracking.parent_id().empty()) {
+    manifest_.head().set_parent_id(tracking.parent_id());
+    set.set_parent(options_.prev_images_dir);
+  }
+  set.set_manifest(std::move(manifest_));
   set.commit();
-  if (!options_.leave_running) end(task);
+}
+
+// Only memory, while the process runs.
+void Dump::run_pre() {
+  begin();
+  manifest_.head().set_kind(img::crx_manifest_entry::PRE_DUMP);
+  const std::string set_id = manifest_.head().set_id();
+  DirectorySink set(options_.images_dir);
+  DumpTracking tracking(options_, find_vdso_syscall(options_.pid), has_seccomp_);
+  map_.read();
+  const SpacePages found = tracking.running_pages(map_.vmas());
+  {
+    DumpPages pages(set);
+    write_space(found, pages, false);
+    finish_pages(pages);
+  }
+  describe_pre_dump(options_.pid, set);
+  publish(set, tracking);
+  tracking.keep(set_id);
+  report_.frozen_us = tracking.stop_us();
+}
+
+void Dump::run_whole() {
+  begin();
+  const std::string set_id = manifest_.head().set_id();
+  DirectorySink set(options_.images_dir);
+  DumpTracking tracking(options_, find_vdso_syscall(options_.pid), has_seccomp_);
+  FrozenTask task = FrozenTask::freeze(options_.pid, Deadline::in_ms(options_.freeze_timeout_ms), has_seccomp_);
+  {
+    DumpPages pages(set);
+    collect(task);
+    collect_memory(tracking, pages);
+  }
+  write_images(images_, set);
+  if (options_.leave_running) {
+    tracking.arm(map_.vmas());
+    end(task);  // what remains is not about the process
+  }
+  report_.frozen_us = monotonic_us() - task.stopped_since_us();
+  publish(set, tracking);
+  if (options_.leave_running) {
+    tracking.keep(set_id);
+  } else {
+    end(task);
+  }
+}
+
+DumpReport Dump::run() {
+  if (options_.pre) {
+    run_pre();
+  } else {
+    run_whole();
+  }
+  if (options_.auto_dedup) report_.freed_bytes = deduplicate(options_.images_dir);
   report_.total_us = monotonic_us() - began_us_;
   return report_;
 }

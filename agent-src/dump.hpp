@@ -11,6 +11,7 @@ struct DumpReport {
   int64_t total_us = 0;
   uint64_t pages = 0;         // written
   uint64_t parent_pages = 0;  // left to the parent set
+  uint64_t freed_bytes = 0;   // by --auto-dedup
 };
 
 // Throws Error: refused where the tree holds what cannot be dumped (listed on stderr before), anything else where it

@@ -1,6 +1,7 @@
 #include "agent-src/dump_images.hpp"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -10,11 +11,13 @@
 #include <string>
 #include <utility>
 
+#include "common/base/fd.hpp"
 #include "common/image/core.pb.h"
 #include "common/image/files.pb.h"
 #include "common/image/inventory.pb.h"
 #include "common/image/magic.hpp"
 #include "common/image/namespaces.pb.h"
+#include "common/proc/stat.hpp"
 
 namespace crx {
 namespace {
@@ -150,11 +153,11 @@ std::vector<PageRange> vdso_of(const ImageStore& images, pid_t pid) {
   return ranges;
 }
 
-void add_guards(const FinalSpace& space, ImageStore& images) {
-  if (space.guards.empty()) return;
-  const std::string name = image_file::crx_task(static_cast<uint32_t>(space.pid));
+void add_guards(pid_t pid, const std::vector<PageRange>& guards, ImageStore& images) {
+  if (guards.empty()) return;
+  const std::string name = image_file::crx_task(static_cast<uint32_t>(pid));
   auto extra = images.read_one<img::crx_task_entry>(name);
-  for (const PageRange& range : space.guards) {
+  for (const PageRange& range : guards) {
     img::crx_vma_entry& entry = entry_of(extra, range.start, range.end);
     img::crx_address_range& guard = *entry.add_guards();
     guard.set_start(range.start);
@@ -162,6 +165,22 @@ void add_guards(const FinalSpace& space, ImageStore& images) {
   }
   images.erase(name);
   images.append(name, extra);
+}
+
+void describe_pre_dump(pid_t pid, ImageSink& images) {
+  const proc::Stat stat = proc::parse_stat(read_file(fmt::format("/proc/{}/stat", pid)));
+  img::inventory_entry inventory;
+  inventory.set_img_version(kImageVersion);
+  inventory.set_fdinfo_per_id(true);
+  inventory.set_ns_per_id(true);
+  images.append(image_file::kInventory, inventory);
+  img::pstree_entry node;
+  node.set_pid(static_cast<uint32_t>(pid));
+  node.set_ppid(0);
+  node.set_pgid(static_cast<uint32_t>(stat.pgrp));
+  node.set_sid(static_cast<uint32_t>(stat.session));
+  node.add_threads(static_cast<uint32_t>(pid));
+  images.append(image_file::kPstree, node);
 }
 
 void write_images(ImageStore& images, DirectorySink& set) {

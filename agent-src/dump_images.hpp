@@ -1,10 +1,12 @@
 // The last touch on the images of a dump: what only a restore from files needs, and what CRIU expects to find.
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstdint>
 #include <vector>
 
-#include "agent-src/memory/space_rounds.hpp"
+#include "common/base/page.hpp"
 #include "common/image/crx.pb.h"
 #include "common/image/image_directory.hpp"
 #include "common/image/image_store.hpp"
@@ -17,7 +19,9 @@ void add_accounted(const std::vector<uint64_t>& starts, const img::mm_entry& mm,
 // Where the task among `images` has its vDSO.
 std::vector<PageRange> vdso_of(const ImageStore& images, pid_t pid);
 // The guarded ranges into the task's entry among `images`.
-void add_guards(const FinalSpace& space, ImageStore& images);
+void add_guards(pid_t pid, const std::vector<PageRange>& guards, ImageStore& images);
+// What a set of memory only needs besides: inventory and the tree, as of now.
+void describe_pre_dump(pid_t pid, ImageSink& images);
 // Moves the images to the set, as CRIU writes them.
 void write_images(ImageStore& images, DirectorySink& set);
 

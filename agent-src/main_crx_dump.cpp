@@ -22,10 +22,11 @@ constexpr int kRefused = 3;
 void say(const DumpOptions& options, const DumpReport& report) {
   if (options.json) {
     std::fprintf(stdout,
-                 "{\"event\":\"done\",\"pid\":%d,\"frozen_us\":%lld,\"total_ms\":%lld,\"pages\":%llu,\"parent_pages\":%llu}\n",
+                 "{\"event\":\"done\",\"pid\":%d,\"frozen_us\":%lld,\"total_ms\":%lld,\"pages\":%llu,\"parent_pages\":%llu,"
+                 "\"freed_bytes\":%llu}\n",
                  static_cast<int>(options.pid), static_cast<long long>(report.frozen_us),
                  static_cast<long long>(report.total_us / 1000), static_cast<unsigned long long>(report.pages),
-                 static_cast<unsigned long long>(report.parent_pages));
+                 static_cast<unsigned long long>(report.parent_pages), static_cast<unsigned long long>(report.freed_bytes));
     return;
   }
   log::info("process {}: {} written, {} left to the parent set; stopped for {}, {} in all", options.pid,

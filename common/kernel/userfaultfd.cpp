@@ -65,4 +65,10 @@ void WriteProtectFd::unregister_range(PageRange range) const {
   throw_errno("tracking writes", fmt::format("unregistering {:x}-{:x}", range.start, range.end));
 }
 
+bool WriteProtectFd::unprotect(PageRange range) const noexcept {
+  uffdio_writeprotect request{};
+  request.range = {range.start, range.bytes()};
+  return ::ioctl(fd_.get(), UFFDIO_WRITEPROTECT, &request) == 0;
+}
+
 }  // namespace crx

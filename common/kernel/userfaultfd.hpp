@@ -29,6 +29,8 @@ class WriteProtectFd {
   // own may be closed once this returned. Makes the UFFDIO_API handshake. Throws Error(unsupported) on a kernel
   // without asynchronous write protection.
   static WriteProtectFd adopt(Fd fd);
+  // fd: a duplicate of one that adopt() took, in another process perhaps; what it has registered stays so.
+  static WriteProtectFd take_over(Fd fd) noexcept { return WriteProtectFd(std::move(fd)); }
   // Whether this kernel has it at all: tries in our own process, once.
   static bool supported();
 
@@ -37,6 +39,9 @@ class WriteProtectFd {
   [[nodiscard]] RegisterStatus register_range(PageRange range) const;
   // Takes the registration and all marks away; a range that is not registered is no error.
   void unregister_range(PageRange range) const;
+
+  // Takes the mark off registered pages: they count as written. False where that is not possible.
+  [[nodiscard]] bool unprotect(PageRange range) const noexcept;
 
   int get() const noexcept { return fd_.get(); }
 

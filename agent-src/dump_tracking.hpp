@@ -1,0 +1,66 @@
+// Incremental dumps: what of a process's private memory a set must hold, and what its parent has already.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "agent-src/dump_options.hpp"
+#include "agent-src/keeper.hpp"
+#include "agent-src/memory/tracker.hpp"
+#include "agent-src/memory/vma.hpp"
+#include "common/base/page.hpp"
+#include "common/kernel/userfaultfd.hpp"
+
+namespace crx {
+
+// Private memory of one address space, as one set sees it. Lists are ascending; here and in_parent are disjoint.
+struct SpacePages {
+  std::vector<PageRange> here;       // to be written
+  std::vector<PageRange> in_parent;  // unchanged since the parent set was made, and present there
+  std::vector<PageRange> guards;
+};
+
+// Over one dump of one process. A page is left to the parent only if it carries a mark that was set when the parent was made
+// and that nobody can have set since, and if the parent has it; in all other cases it is written. Single-threaded.
+class DumpTracking {
+ public:
+  // Before the stop. Finds the parent set and the keeper; says on the log why a dump will be full. Throws Error where
+  // --prev-images-dir leads to no set.
+  DumpTracking(const DumpOptions& options, uint64_t vdso_syscall, bool has_seccomp);
+
+  // What the set is made against; empty for none.
+  const std::string& parent_id() const noexcept { return parent_id_; }
+  // While the process is stopped: changes no marks.
+  SpacePages frozen_pages(const std::vector<MemoryVma>& vmas);
+  // From here on writes count for the next set. Read the pages afterwards (running), or before (stopped).
+  void arm(const std::vector<MemoryVma>& vmas);
+  // While it runs, instead of both: arms, and lists what the set must hold.
+  SpacePages running_pages(const std::vector<MemoryVma>& vmas);
+  // Leaves the tracking to a keeper, for the set of this name. No effect where there is no tracking.
+  void keep(const std::string& set_id);
+  // How long the process was stopped for the tracking.
+  int64_t stop_us() const noexcept { return stop_us_; }
+
+ private:
+  void find_parent();
+  void begin_tracking(uint64_t vdso_syscall, bool has_seccomp);
+  bool canary_sings() const;
+  void split(SpacePages& pages, const std::vector<PageRange>& present, const std::vector<PageRange>& dirty) const;
+
+  const DumpOptions& options_;
+  std::string parent_id_;
+  std::vector<PageRange> parent_pages_;
+  std::optional<KeptTracking> kept_;
+  std::unique_ptr<Tracker> tracker_;
+  std::optional<WriteProtectFd> ours_;  // a duplicate, for the keeper and the canary
+  uint64_t canary_ = 0;
+  bool armed_ = false;
+  int64_t stop_us_ = 0;
+};
+
+}  // namespace crx

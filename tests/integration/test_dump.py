@@ -1,0 +1,320 @@
+"""crx-dump and crx-restore from the user's side: incremental sets, damaged sets, taken PIDs, exit codes, repeatability."""
+import glob
+import json
+import os
+import shutil
+import signal
+import subprocess
+
+import crxtest
+import hosts
+from dumptest import DumpTest
+from hosts import lines_of, read_text, until
+
+NUMBERS = """
+import os, random, sys, time
+random.seed(11)
+while not os.path.exists(sys.argv[1]):
+    print(random.random(), flush=True)
+    time.sleep(0.003)
+"""
+
+
+class Heap(DumpTest):
+    """A process whose memory is known: programs/heap.c."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.program = f"{cls.base}/heap"
+        subprocess.run(["cc", "-std=gnu17", "-O2", "-o", cls.program, f"{hosts.HERE}/programs/heap.c"], check=True)
+
+    def start(self, megabytes=64):
+        self.control, self.output = f"{self.dir}/control", f"{self.dir}/out"
+        self.rounds = 0
+        process = self.host.spawn([self.program, str(megabytes), self.control], stdout=self.output)
+        self.addCleanup(lambda: (self.host.find(process.pid) or process).kill())
+        until(lambda: lines_of(self.output), "the heap is filled")
+        return process
+
+    def touch(self, name):
+        with open(f"{self.control}.{name}", "w"):
+            pass
+
+    def change(self):
+        """The process writes 2% of its pages; the digest of its memory then."""
+        self.rounds += 1
+        self.touch(self.rounds)
+        until(lambda: lines_of(self.output)[-1].startswith(f"round {self.rounds} "), "the heap is changed")
+        return lines_of(self.output)[-1].split()[2]
+
+    def digest(self):
+        count = len(lines_of(self.output))
+        self.touch("check")
+        until(lambda: len(lines_of(self.output)) > count, "the heap is checked")
+        return lines_of(self.output)[-1].split()[1]
+
+    def report(self, process, images, *options):
+        code, text = self.run_tool("crx-dump", "-t", process.pid, "-D", images, "--json", *options)
+        self.assertEqual(code, 0, text)
+        return json.loads([line for line in text.splitlines() if line.startswith("{")][-1]), text
+
+    def refused(self, images, *words):
+        code, text = self.run_tool("crx-restore", "-D", images, "-d")
+        self.assertEqual(code, 1, text)
+        for word in words:
+            self.assertIn(word, text)
+
+
+class Incremental(Heap):
+    def chain(self, *last):
+        """Three sets, each against the one before; the process, ended by the last, and the digest of its memory."""
+        process = self.start()
+        first, text = self.report(process, f"{self.dir}/1", "--pre")
+        self.assertLess(first["frozen_us"], 50_000, text)
+        self.change()
+        second, text = self.report(process, f"{self.dir}/2", "--pre", "--prev-images-dir", "../1")
+        self.assertLess(second["pages"] * 10, first["pages"], text)
+        digest = self.change()
+        third, text = self.report(process, f"{self.dir}/3", "--prev-images-dir", "../2", *last)
+        self.assertLess(third["pages"] * 10, first["pages"], text)
+        self.assertGreater(third["parent_pages"], first["pages"] // 2, text)
+        self.wait_gone(process)
+        return process, digest
+
+    def test_chain(self):
+        process, digest = self.chain()
+        for _ in range(2):
+            revived = self.restore(f"{self.dir}/3", pid=process.pid)
+            self.assertEqual(self.digest(), digest)
+            revived.kill()
+            self.wait_gone(revived)
+        self.refused(f"{self.dir}/2", "pre-dump")
+
+    def test_criu_restores_a_chain(self):
+        from criutest import criu
+        self.host.run(["ip", "link", "set", "lo", "up"])
+        process = self.start(16)
+        process.kill()  # its descriptors are of the test's mount namespace: CRIU wants them of the host's
+        self.wait_gone(process)
+        os.unlink(self.output)
+        closed = " ".join(f"{fd}>&-" for fd in range(3, 10))
+        process = self.host.spawn(["sh", "-c", f'exec "$0" 16 "$1" >"$2" </dev/null 2>&1 {closed}', self.program, self.control,
+                                   self.output])
+        self.addCleanup(lambda: (self.host.find(process.pid) or process).kill())
+        until(lambda: lines_of(self.output), "the heap is filled")
+        self.report(process, f"{self.dir}/1", "--pre")
+        digest = self.change()
+        self.report(process, f"{self.dir}/2", "--prev-images-dir", "../1")
+        self.wait_gone(process)
+        code, text = self.host.run(criu("restore", "-D", f"{self.dir}/2", "-d", "-v4", "-o", "restore.log"), check=False)
+        errors = [line for line in lines_of(f"{self.dir}/2/restore.log") if "Error" in line]
+        self.assertEqual(code, 0, f"{text}{errors}")
+        self.assertEqual(self.digest(), digest)
+
+    def test_dedup(self):
+        process, digest = self.chain("--auto-dedup")
+        size = os.stat(f"{self.dir}/1/pages-1.img")
+        self.assertLess(size.st_blocks * 512, size.st_size - (1 << 20), "blocks of the first set are freed")
+        code, text = self.run_tool("crx-image", "verify", f"{self.dir}/3")
+        self.assertEqual(code, 0, text)
+        self.restore(f"{self.dir}/3", pid=process.pid)
+        self.assertEqual(self.digest(), digest)
+
+    def test_track_mem_after_a_full_dump(self):
+        process = self.start()
+        self.report(process, f"{self.dir}/1", "-R", "--track-mem")
+        digest = self.change()
+        report, text = self.report(process, f"{self.dir}/2", "--prev-images-dir", "../1")
+        self.assertLess(report["pages"] * 10, report["parent_pages"], text)
+        self.wait_gone(process)
+        self.restore(f"{self.dir}/2", pid=process.pid)
+        self.assertEqual(self.digest(), digest)
+        code, text = self.run_tool("crx-image", "show", f"{self.dir}/2")
+        self.assertEqual(code, 0, text)
+        self.assertIn("in its parents", text)
+
+    def test_without_tracking_a_dump_is_full(self):
+        process = self.start(16)
+        self.report(process, f"{self.dir}/1", "-R")
+        report, text = self.report(process, f"{self.dir}/2", "-R", "--prev-images-dir", "../1")
+        self.assertEqual(report["parent_pages"], 0)
+        self.assertIn("this dump is full", text)
+        self.assertFalse(os.path.lexists(f"{self.dir}/2/parent"))
+
+    def test_another_parent_is_not_taken(self):
+        process = self.start(16)
+        self.report(process, f"{self.dir}/1", "--pre")
+        self.report(process, f"{self.dir}/2", "--pre", "--prev-images-dir", "../1")
+        report, text = self.report(process, f"{self.dir}/3", "-R", "--prev-images-dir", "../1")
+        self.assertEqual(report["parent_pages"], 0)
+        self.assertIn("tracked for another set", text)
+
+    def test_an_attempted_move_makes_the_next_dump_full(self):
+        # crx-migrate arms the same pages: what was written before is no longer marked.
+        process = self.start(16)
+        self.report(process, f"{self.dir}/1", "--pre")
+        self.change()
+        tls = f"{self.dir}/tls"
+        subprocess.run([f"{hosts.ROOT}/deploy/crx-keys", tls, "127.0.0.1"], check=True, stdout=subprocess.DEVNULL)
+        self.host.run(["ip", "link", "set", "lo", "up"])
+        read_end, write_end = os.pipe()
+        agent = self.host.spawn([f"{hosts.BIN}/crx-agent", "--listen", "127.0.0.1:0", "--tls-dir", f"{tls}/127.0.0.1", "--store",
+                                 f"{self.dir}/store", "--ready-fd", "9"], stdout=f"{self.dir}/agent.log", fds={9: write_end})
+        os.close(write_end)
+        with os.fdopen(read_end) as ready:
+            port = ready.readline().split()[1]
+        code, text = self.run_tool("crx-migrate", "--to", f"127.0.0.1:{port}", "--tls-dir", f"{tls}/127.0.0.1", "--state",
+                                   f"{self.dir}/state", "--hook", 'test "$CRX_STAGE" != frozen', process.pid)
+        self.assertNotEqual(code, 0, "the move is rolled back")
+        agent.send_signal(signal.SIGTERM)
+        digest = self.change()
+        self.report(process, f"{self.dir}/2", "--prev-images-dir", "../1")
+        self.wait_gone(process)
+        self.restore(f"{self.dir}/2", pid=process.pid)
+        self.assertEqual(self.digest(), digest)
+
+
+class Sets(Heap):
+    def test_numbers_three_times(self):
+        script, stop = f"{self.dir}/numbers.py", f"{self.dir}/stop"
+        with open(script, "w") as file:
+            file.write(NUMBERS)
+        output = f"{self.dir}/out"
+        process = self.host.spawn(["sh", "-c", 'exec /usr/bin/python3 "$0" "$1" >"$2" 2>&1 </dev/null', script, stop, output])
+        until(lambda: len(lines_of(output)) > 10, "python prints")
+        self.dump(process, f"{self.dir}/set")
+        self.wait_gone(process)
+        before = len(lines_of(output))
+        runs = []
+        for _ in range(3):
+            revived = self.restore(f"{self.dir}/set", pid=process.pid)
+            wanted = before + 40
+            until(lambda: len(lines_of(output)) > wanted, "python prints on")
+            revived.kill()
+            self.wait_gone(revived)
+            runs.append(lines_of(output)[before:wanted])
+            os.truncate(output, sum(len(line) + 1 for line in lines_of(output)[:before]))
+        self.assertEqual(runs[0], runs[1])
+        self.assertEqual(runs[0], runs[2])
+
+    def test_leave_running(self):
+        process = self.start(16)
+        self.dump(process, f"{self.dir}/set", "-R")
+        self.assertTrue(process.alive())
+        self.change()
+        # Its number is taken.
+        self.refused(f"{self.dir}/set", f"PID {process.pid}", "is taken by \"heap\"")
+
+    def test_foreground_status_and_signals(self):
+        process = self.start(16)
+        self.dump(process, f"{self.dir}/set")
+        self.wait_gone(process)
+        pidfile = f"{self.dir}/pid"
+        tool = self.start_restore(f"{self.dir}/set", "--pidfile", pidfile)
+        until(lambda: "runs after" in tool.text(), tool.text)
+        self.assertEqual(read_text(pidfile), str(process.pid))
+        self.touch("end")
+        self.assertEqual(tool.wait(), 7, "the status of the program")
+        os.unlink(f"{self.control}.end")
+        tool = self.start_restore(f"{self.dir}/set")
+        until(lambda: "runs after" in tool.text(), tool.text)
+        tool.send_signal(signal.SIGTERM)
+        self.assertEqual(tool.wait(), 128 + signal.SIGTERM)
+
+    def test_new_pids(self):
+        process = self.start(16)
+        digest = self.digest()
+        self.dump(process, f"{self.dir}/set", "-R")
+        os.rename(self.output, f"{self.output}.first")
+        shutil.copy(f"{self.output}.first", self.output)
+        pidfile = f"{self.dir}/pid"
+        tool = self.start_restore(f"{self.dir}/set", "-n", "-d", "--pidfile", pidfile)
+        self.assertEqual(tool.wait(), 0, tool.text())
+        process.kill()
+        self.assertEqual(self.digest(), digest)
+        revived = self.host.find(int(read_text(pidfile)))
+        self.assertIn(f"\t{process.pid}\n", read_text(revived.proc("status")))
+        revived.kill()
+
+    def test_damage_is_named_and_nothing_starts(self):
+        process = self.start(16)
+        self.dump(process, f"{self.dir}/good")
+        self.wait_gone(process)
+
+        def damaged(change, *words):
+            shutil.rmtree(f"{self.dir}/bad", ignore_errors=True)
+            shutil.copytree(f"{self.dir}/good", f"{self.dir}/bad")
+            change(f"{self.dir}/bad")
+            self.refused(f"{self.dir}/bad", *words)
+            self.assertIsNone(self.host.find(process.pid))
+
+        def flip(name, offset):
+            def change(folder):
+                with open(f"{folder}/{name}", "r+b") as file:
+                    file.seek(offset)
+                    byte = file.read(1)
+                    file.seek(offset)
+                    file.write(bytes([byte[0] ^ 1]))
+            return change
+
+        for path in glob.glob(f"{self.dir}/good/*.img"):
+            name = os.path.basename(path)
+            size = os.path.getsize(path)
+            damaged(flip(name, size // 2), name.split(".")[0])
+            damaged(lambda folder, name=name, size=size: os.truncate(f"{folder}/{name}", size - 1), name.split(".")[0])
+            damaged(lambda folder, name=name: os.unlink(f"{folder}/{name}"), "crx-restore")
+        damaged(flip("pages-1.img", 5 << 20), "pages-1.img was altered: the MiB at offset 5242880")
+        # Without the manifest the images have to defend themselves.
+        for path in glob.glob(f"{self.dir}/good/*.img"):
+            name = os.path.basename(path)
+            if name.startswith(("pages", "crx-integrity")):
+                continue
+            for part in (3, 5, 7):
+                def change(folder, name=name, part=part, path=path):
+                    os.unlink(f"{folder}/crx-integrity.img")
+                    flip(name, os.path.getsize(path) * part // 8)(folder)
+                shutil.rmtree(f"{self.dir}/bad", ignore_errors=True)
+                shutil.copytree(f"{self.dir}/good", f"{self.dir}/bad")
+                change(f"{self.dir}/bad")
+                code, text = self.run_tool("crx-restore", "-D", f"{self.dir}/bad", "-d")
+                self.assertIn(code, (0, 1), text)
+                found = self.host.find(process.pid)
+                if found:
+                    found.kill()
+                    self.wait_gone(found)
+
+    def test_check_only(self):
+        process = self.start(16)
+        before = crxtest.state_of(process)
+        self.dump(process, f"{self.dir}/set", "--check-only")
+        self.assertTrue(process.alive())
+        self.assertEqual(crxtest.state_of(process), before)
+        self.assertFalse(glob.glob(f"{self.dir}/set/pages-*"))
+        code, text = self.run_tool("crx-restore", "-D", f"{self.dir}/set")
+        self.assertEqual(code, 3, text)
+        self.assertIn("is taken by \"heap\"", text)
+        process.kill()
+        self.wait_gone(process)
+        code, text = self.run_tool("crx-restore", "-D", f"{self.dir}/set")
+        self.assertEqual(code, 0, text)
+        self.assertIsNone(self.host.find(process.pid))
+        moved = f"{self.program}.moved"
+        os.rename(self.program, moved)
+        try:
+            code, text = self.run_tool("crx-restore", "-D", f"{self.dir}/set")
+            self.assertEqual(code, 3, text)
+            self.assertIn(f"{self.program} does not exist", text)
+        finally:
+            os.rename(moved, self.program)
+
+    def test_usage(self):
+        for argv in (["crx-dump"], ["crx-dump", "-t", "1"], ["crx-restore"], ["crx-restore", "--name", "../x"],
+                     ["crx-image"], ["crx-image", "frob", "."], ["crx-check", "--frob"]):
+            self.assertEqual(self.run_tool(*argv)[0], 2, argv)
+        self.assertEqual(self.run_tool("crx-restore", "-D", "/nowhere")[0], 1)
+        self.assertEqual(self.run_tool("crx-dump", "-t", "99999", "-D", f"{self.dir}/x")[0], 1)
+
+
+if __name__ == "__main__":
+    crxtest.main()
