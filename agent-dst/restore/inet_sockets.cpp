@@ -48,7 +48,7 @@ InetAddress address_of(const google::protobuf::RepeatedField<uint32_t>& words, u
 // CRIU's fields, for sets that CRIU made; ours tell the same where both are there.
 void set_criu_options(int fd, const img::inet_sk_entry& isk, const std::string& object) {
   const bool v4 = isk.family() == AF_INET;
-  if (isk.has_v6only() && !v4) set_socket_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, isk.v6only() ? 1 : 0, "IPV6_V6ONLY", object);
+  if (isk.has_v6only() && !v4 && (ask(fd, IPPROTO_IPV6, IPV6_V6ONLY) != 0) != isk.v6only()) set_socket_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, isk.v6only() ? 1 : 0, "IPV6_V6ONLY", object);
   const img::ip_opts_entry& ip = isk.ip_opts();
   const auto either = [&](int name4, int name6, const char* word) {
     set_socket_int(fd, v4 ? IPPROTO_IP : IPPROTO_IPV6, v4 ? name4 : name6, 1, word, object);
@@ -74,6 +74,8 @@ void set_options(int fd, const img::crx_file_entry& extra, bool late, const std:
     if (option == nullptr) {
       throw Error(ErrorCode::corrupt_image, kStep, fmt::format("{}: option {} of level {} is not known", object, entry.name(), entry.level()));
     }
+    // What the connection had made of them is left where it is over.
+    if (option->time == OptionTime::idle && extra.inet().ended()) continue;
     if ((option->time == OptionTime::late) == late) set_inet_option(fd, *option, entry.value(), object);
   }
 }
@@ -97,12 +99,13 @@ void close_gate(int fd, Gate gate, const std::string& object) {
   const bool all = gate == Gate::nothing;
   const sock_fprog program{static_cast<unsigned short>(all ? std::size(none) : std::size(from_loopback)),
                            all ? none : from_loopback};
-  if (::setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) != 0) throw_errno(kStep, object);
+  if (::setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) == 0) return;
+  if (errno != EOPNOTSUPP) throw_errno(kStep, object);  // MPTCP has no filters
 }
 
 void open_gate(int fd, const std::string& object) {
   const int unused = 0;
-  if (::setsockopt(fd, SOL_SOCKET, SO_DETACH_FILTER, &unused, sizeof unused) != 0 && errno != ENOENT) throw_errno(kStep, object);
+  if (::setsockopt(fd, SOL_SOCKET, SO_DETACH_FILTER, &unused, sizeof unused) != 0 && errno != ENOENT && errno != EOPNOTSUPP) throw_errno(kStep, object);
 }
 
 InetAddress local_of(const img::inet_sk_entry& isk, const img::crx_inet_entry&) {

@@ -1,5 +1,7 @@
 #include "agent-src/collect/tcp_table.hpp"
 
+#include <algorithm>
+
 #include "agent-src/collect/net_rows.hpp"
 #include "common/kernel/tcp_repair.hpp"
 
@@ -58,7 +60,9 @@ void TcpTable::read_orphans() {
       if (row.inode != 0) {
         owned_.emplace(row.local, row.peer);
       } else {
-        orphans_.emplace(Ends{row.local, row.peer}, Orphan{row.state, row.received});
+        // A FIN counts there.
+        const uint64_t fin = tcp_state::got_fin(row.state) ? 1 : 0;
+        orphans_.emplace(Ends{row.local, row.peer}, Orphan{row.state, row.received - std::min(fin, row.received)});
       }
     }
   }

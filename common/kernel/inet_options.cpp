@@ -127,6 +127,12 @@ constexpr std::array kOptions = {
     InetOption{kPacket, 23, kEarly, 4},   // PACKET_IGNORE_OUTGOING
 };
 
+// An accepted connection has others than a new socket, which cannot be set there.
+bool is_multicast(const InetOption& option) {
+  if (option.level == kIp) return (option.name >= 32 && option.name <= 34) || option.name == 49;
+  return option.level == kIpv6 && ((option.name >= 17 && option.name <= 19) || option.name == 29);
+}
+
 std::optional<std::string> read_option(int fd, const InetOption& option) {
   std::string value(option.bytes != 0 ? option.bytes : kLongestOption, '\0');
   auto length = static_cast<socklen_t>(value.size());
@@ -161,6 +167,7 @@ std::vector<OptionValue> read_inet_options(int fd, bool connected) {
   std::vector<OptionValue> values;
   for (const InetOption& option : kOptions) {
     if (connected && option.time == kIdle) continue;
+    if (type == SOCK_STREAM && is_multicast(option)) continue;
     const auto mine = read_option(fd, option);
     if (mine && mine != read_option(fresh.get(), option)) values.push_back({&option, *mine});
   }
