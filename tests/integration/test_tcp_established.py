@@ -1,0 +1,119 @@
+"""A server moves with its connections to a client on a third host; hooks move its address along."""
+import os
+import sys
+
+import crxtest
+from crxtest import HERE, lines_of, read_text, until
+
+ADDRESS = "10.77.0.100"
+PORT = "4711"
+PROGRAMS = os.path.join(HERE, "programs")
+
+# The address leaves the source when the program stands still, and comes to the destination when it is built there.
+# While the file exists it stays where it is.
+HOOK = (f"[ ! -e STAY ] || exit 0; case $CRX_ROLE.$CRX_STAGE in "
+        f"source.frozen) ip addr del {ADDRESS}/24 dev eth0;; "
+        f"source.aborted) ip addr add {ADDRESS}/24 dev eth0 2>/dev/null; /usr/bin/python3 {PROGRAMS}/announce.py eth0 {ADDRESS};; "
+        f"destination.prepared) ip addr add {ADDRESS}/24 dev eth0 && /usr/bin/python3 {PROGRAMS}/announce.py eth0 {ADDRESS};; "
+        f"destination.aborted) ip addr del {ADDRESS}/24 dev eth0 2>/dev/null || true;; "
+        f"esac")
+
+
+class TcpEstablished(crxtest.RingTest):
+    @classmethod
+    def setUpClass(cls):
+        cls.ring = crxtest.Ring(cls.HOSTS)
+        cls.addClassCleanup(cls.ring.close)
+        cls.stay = cls.ring.path("stay")
+        cls.hook = HOOK.replace("STAY", cls.stay)
+        cls.ring.start_agents("--hook", cls.hook)
+
+    def setUp(self):
+        self.ring[0].run(["ip", "addr", "add", f"{ADDRESS}/24", "dev", "eth0"])
+        self.at = self.ring[0]
+
+    def tearDown(self):
+        for host in self.ring.hosts:
+            host.run(["ip", "addr", "del", f"{ADDRESS}/24", "dev", "eth0"], check=False)
+
+    def start(self, name):
+        program = self.ring.compile("tcp_server", output=f"server-{name}")
+        out, heard, stop = (self.ring.path(f"{name}.{end}") for end in ("server", "client", "stop"))
+        server = self.ring[0].spawn([program, ADDRESS, PORT], stdout=out)
+        until(lambda: "listening" in lines_of(out), "the server listens")
+        client = self.ring[2].spawn([sys.executable, f"{PROGRAMS}/tcp_client.py", ADDRESS, PORT, stop], stdout=heard)
+        until(lambda: "talking" in lines_of(heard) and "ready" in lines_of(out), lambda: read_text(heard) + read_text(out))
+        return server, client, out, heard, stop
+
+    def finish(self, server, client, out, heard, stop):
+        with open(stop, "w"):
+            pass
+        client.wait_end(60)
+        self.assertIn("PASS", read_text(heard), read_text(out))
+        server.wait_end(30)
+        text = read_text(out)
+        self.assertTrue(text.endswith("PASS\n") and "FAIL" not in text, text)
+
+    def no_tables(self, host):
+        self.assertEqual(host.run(["nft", "list", "tables"])[1].split("table inet crx-")[1:], [], host.name)
+
+    def test_moves_under_load(self):
+        server, client, *files = self.start("moves")
+        try:
+            for move in range(crxtest.MOVES):
+                before = self.received(files[1])
+                server, _ = self.move(server, self.ring[(move + 1) % 2], "--tcp-established", "--hook", self.hook)
+                self.assertTrue(client.alive(), read_text(files[1]))
+                until(lambda: self.received(files[1]) > before + (1 << 20), "bytes flow after the move")
+                self.no_tables(self.ring[move % 2])
+            self.finish(server, client, *files)
+        finally:
+            server.kill()
+            client.kill()
+
+    def received(self, heard):
+        """What the client says it has got back so far."""
+        return max((int(line) for line in lines_of(heard) if line.isdigit()), default=0)
+
+    def test_refused_without_the_option(self):
+        server, client, *files = self.start("refused")
+        try:
+            result = self.ring[0].migrate(server, self.ring[1], "--hook", self.hook)
+            self.assertEqual(result.exit, 3, f"{result}")
+            self.assertIn("--tcp-established", result.stderr)
+            self.finish(server, client, *files)
+        finally:
+            server.kill()
+            client.kill()
+
+    def test_failed_move_goes_on(self):
+        server, client, *files = self.start("failed")
+        try:
+            hook = f"[ $CRX_ROLE.$CRX_STAGE != source.prepared ] || exit 1; {self.hook}"
+            result = self.ring[0].migrate(server, self.ring[1], "--tcp-established", "--hook", hook)
+            self.assertEqual(result.exit, 1, f"{result}")
+            before = self.received(files[1])
+            until(lambda: self.received(files[1]) > before + (1 << 20), "bytes flow after the failed move")
+            self.no_tables(self.ring[0])
+            self.finish(server, client, *files)
+        finally:
+            server.kill()
+            client.kill()
+
+    def test_address_that_stays_behind(self):
+        server, client, *files = self.start("behind")
+        try:
+            with open(self.stay, "w"):
+                pass
+            result = self.ring[0].migrate(server, self.ring[1], "--tcp-established", "--hook", self.hook)
+            os.unlink(self.stay)
+            self.assertEqual(result.exit, 1, f"{result}")
+            self.assertIn(f"{ADDRESS} is not on this host", result.stderr + self.ring[1].agent_tail())
+            self.finish(server, client, *files)
+        finally:
+            server.kill()
+            client.kill()
+
+
+if __name__ == "__main__":
+    crxtest.main()
