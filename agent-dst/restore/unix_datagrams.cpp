@@ -7,14 +7,14 @@
 #include "agent-dst/restore/unix_builder.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
-#include "common/kernel/sock_diag.hpp"
 
 namespace crx {
 namespace {
 
 constexpr char kStep[] = "restoring unix datagram sockets";
 
-bool is_connected(const UnixSocket& socket) { return static_cast<int>(socket.entry->state()) == kSocketEstablished; }
+// The state does not tell: a socket that others are connected to counts as established, too.
+bool is_connected(const UnixSocket& socket) { return socket.entry->peer() != 0 || socket.unix().has_peer_name(); }
 
 void connect_checked(int fd, const UnixAddress& address, const std::string& object) {
   if (::connect(fd, reinterpret_cast<const sockaddr*>(&address.address), address.size) != 0) throw_errno(kStep, object);

@@ -234,7 +234,8 @@ class UnixSockets final : public FdKind {
     socklen_t size = sizeof address;
     if (::getpeername(file.own.get(), reinterpret_cast<sockaddr*>(&address), &size) != 0) return;
     constexpr std::size_t kHead = offsetof(sockaddr_un, sun_path);
-    if (size > kHead && size <= sizeof address) extra.set_peer_name(std::string(address.sun_path, size - kHead));
+    const bool named = size > kHead && size <= sizeof address;
+    extra.set_peer_name(named ? std::string(address.sun_path, size - kHead) : std::string());
   }
 
   bool may_reconnect(const UnixSocketInfo& info, uint32_t peer, const CollectOptions& options) const {
