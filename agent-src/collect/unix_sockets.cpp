@@ -5,6 +5,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <cstddef>
@@ -29,8 +30,15 @@ namespace {
 constexpr char kStep[] = "collecting unix sockets";
 constexpr uint32_t kExternal = 1;  // unix_sk_entry.uflags: an end outside, found again by its name
 constexpr char kPeerRemedy[] = "end the other process, or use --ext-unix-sk where it is a datagram socket with a name";
+constexpr char kElsewhereReason[] = "it is a unix socket of another network namespace";
+constexpr char kElsewhereRemedy[] = "close it before moving the program";
 constexpr char kWaitRemedy[] = "try again when the program has accepted it";
 
+// Of a running task's socket: the name of its protocol (sockfs, Linux 2.6.39).
+bool is_unix(const std::string& proc_link) {
+  char name[32] = {};
+  return ::getxattr(proc_link.c_str(), "system.sockprotoname", name, sizeof name - 1) > 0 && std::string_view(name).starts_with("UNIX");
+}
 bool is_unix(int fd) { return socket_int(fd, SOL_SOCKET, SO_DOMAIN, AF_UNSPEC) == AF_UNIX; }
 
 img::crx_ucred to_image(const ucred& credentials) {
@@ -67,11 +75,16 @@ class UnixSockets final : public FdKind {
 
   bool matches(const OpenFile& file) const override {
     if (!S_ISSOCK(file.st.st_mode) || file.path_only()) return false;
-    return file.own ? is_unix(file.own.get()) : table().contains(inode_of(file));
+    return file.own ? is_unix(file.own.get()) : is_unix(file.proc_link());
   }
 
   void inspect(const OpenFile& file, const std::vector<OpenFile>& all, InspectContext& context) override {
-    const UnixSocketInfo& info = table().at(inode_of(file));
+    const auto found = table().find(inode_of(file));
+    if (found == table().end()) {
+      context.refusals.push_back(refusal_of(file, kElsewhereReason, kElsewhereRemedy));
+      return;
+    }
+    const UnixSocketInfo& info = found->second;
     const auto inside = [&](uint32_t inode) {
       for (const OpenFile& other : all) {
         if (S_ISSOCK(other.st.st_mode) && inode_of(other) == inode) return true;
@@ -93,7 +106,7 @@ class UnixSockets final : public FdKind {
   void collect(OpenFile& file, FdContext& context, img::file_entry& entry) override {
     if (!scanned_) scan(context);
     const auto found = inside_.find(inode_of(file));
-    if (found == inside_.end()) refuse(file, "it belongs to another network namespace", "close it before moving the program");
+    if (found == inside_.end()) refuse(file, kElsewhereReason, kElsewhereRemedy);
     const Inside& socket = found->second;
     entry.set_type(img::UNIXSK);
     img::unix_sk_entry& sk = *entry.mutable_usk();

@@ -40,7 +40,7 @@ class Refused(crxtest.RingTest):
     def test_unix_socket(self):
         ours, theirs = socket.socketpair()
         with ours, theirs:
-            self.refuse("", "other end is held outside", "--ext-unix-sk", fds={5: theirs.fileno()})
+            self.refuse("", "unix socket", fds={5: theirs.fileno()})
 
     def test_netlink_socket(self):
         self.refuse("import socket; s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)", "socket")

@@ -41,9 +41,11 @@ while True:
 
 class UnixSockets(crxtest.RingTest):
     HOSTS = 2
+    number = 0
 
     def start(self, host, program, *arguments, **options):
-        log = self.ring.path(f"{self.id()}-{host.name}-{id(program)}.log")
+        type(self).number += 1
+        log = self.ring.path(f"program{self.number}.log")
         process = host.spawn([PYTHON, "-c", program, *arguments], stdout=log, **options)
         self.addCleanup(process.kill)
         until(lambda: lines_of(log) or not process.alive(), "ready")
@@ -60,10 +62,18 @@ class UnixSockets(crxtest.RingTest):
         self.assertEqual(state_of(process), before)
 
     def test_pair_with_an_end_outside(self):
+        holder, _ = self.start(self.ring[0], "import socket, subprocess, sys\na, b = socket.socketpair()\n"
+                               "subprocess.Popen([sys.executable, '-c', sys.argv[1]], pass_fds=[b.fileno()], start_new_session=True)\n"
+                               "b.close()\na.recv(1)\n", HOLD)
+        process = self.ring[0].find(self.ring[0].children(holder.pid)[0])
+        self.addCleanup(process.kill)
+        self.refused(process, "its other end is held outside", f"by pid {holder.pid} (python3)", "--ext-unix-sk")
+
+    def test_pair_of_another_network_namespace(self):
         ours, theirs = socket.socketpair()
         with ours, theirs:
             process, _ = self.start(self.ring[0], HOLD, fds={5: theirs.fileno()})
-            self.refused(process, "its other end is held outside", "--ext-unix-sk")
+            self.refused(process, "another network namespace")
 
     def test_connection_to_a_server_outside(self):
         path = self.ring.path("outside.sock")
