@@ -91,6 +91,7 @@ class Dump {
 
 CollectOptions Dump::collect_options() const {
   CollectOptions collect;
+  collect.shell_job = options_.shell_job;
   collect.ghost_limit_bytes = options_.ghost_limit;
   collect.file_locks = options_.file_locks;
   return collect;

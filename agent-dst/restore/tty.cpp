@@ -13,7 +13,7 @@
 #include <cstring>
 #include <map>
 #include <memory>
-#include <vector>
+#include <set>
 
 #include "agent-dst/restore/fd_restorer.hpp"
 #include "common/base/error.hpp"
@@ -25,7 +25,6 @@ namespace crx {
 namespace {
 
 constexpr char kStep[] = "restoring terminals";
-constexpr uint32_t kMostIndex = 4096;
 constexpr uint32_t kFlags = O_ACCMODE | O_NONBLOCK;
 constexpr uint32_t kLargeFile = 0100000;  // O_LARGEFILE of the kernel
 
@@ -97,30 +96,34 @@ class Terminals final : public FdRestorer {
   Fd open(const img::file_entry& entry, FdRestoreContext& context) override {
     const std::string object = describe("terminal", entry.id(), context);
     const img::tty_info_entry& info = info_of(entry.tty().tty_info_id(), context);
-    if (!info.has_pty() || info.pty().index() > kMostIndex) {
-      throw Error(ErrorCode::unsupported, kStep, object + " is not a pseudo-terminal").with_hint("see --shell-job of crx-restore");
-    }
-    Pair& pair = made(info.pty().index(), context, object);
+    if (!info.has_pty()) throw Error(ErrorCode::unsupported, kStep, object + " is not a pseudo-terminal");
+    PtyTable& ptys = context.task.shmem.ptys();
     const auto flags = static_cast<int>(entry.tty().flags() & kFlags);
+    const bool by_alias = info.type() == img::tty_info_entry::CTTY;
+    const Pair& pair = made(info.pty().index(), context);
+    if (pair.master_info == nullptr) return open_callers(info, flags, by_alias, ptys);
     if (is_master(info)) {
-      if (std::exchange(pair.given, true)) throw Error(ErrorCode::corrupt_image, kStep, object + " is a second master");
-      Fd fd = duplicate(pair.master.get());
+      if (std::exchange(pairs_.at(pair.index).given, true)) throw Error(ErrorCode::corrupt_image, kStep, object + " is a second master");
+      Fd fd = duplicate(ptys.master(pair.index));
       set_status_flags(fd.get(), entry.tty().flags(), object);
       return fd;
     }
-    if (info.type() == img::tty_info_entry::CTTY) return open_as_tty(pair.slave.get(), flags, pair.index);
-    return open_slave(pair, flags, (entry.tty().flags() & kLargeFile) != 0);
+    if (by_alias) return open_as_tty(ptys.slave(pair.index), flags, pair.index);
+    return ptys.open_slave(pair.index, flags, (entry.tty().flags() & kLargeFile) != 0);
   }
 
   // Now that every description is there: what would have kept us from opening them.
-  void opened(FdRestoreContext&) override {
+  void opened(FdRestoreContext& context) override {
     constexpr int kOn = 1;
+    PtyTable& ptys = context.task.shmem.ptys();
     for (auto& [index, pair] : pairs_) {
-      if (pair.slave && pair.slave_info->exclusive()) request(pair.slave.get(), TIOCEXCL, nullptr, index);
-      if (pair.master_info->exclusive()) request(pair.master.get(), TIOCEXCL, nullptr, index);
-      if (pair.master_info->locked()) request(pair.master.get(), TIOCSPTLCK, &kOn, index);
-      pair.slave.reset();
-      if (pair.master_info->packet_mode()) request(pair.master.get(), TIOCPKT, &kOn, index);
+      if (pair.master_info == nullptr) continue;
+      const Fd master = duplicate(ptys.master(index));
+      if (pair.slave_info->has_dev() && pair.slave_info->exclusive()) request(ptys.slave(index), TIOCEXCL, nullptr, index);
+      if (pair.master_info->exclusive()) request(master.get(), TIOCEXCL, nullptr, index);
+      if (pair.master_info->locked()) request(master.get(), TIOCSPTLCK, &kOn, index);
+      ptys.drop(index);
+      if (pair.master_info->packet_mode()) request(master.get(), TIOCPKT, &kOn, index);
     }
     pairs_.clear();
   }
@@ -128,8 +131,7 @@ class Terminals final : public FdRestorer {
  private:
   struct Pair {
     uint32_t index = 0;
-    Fd master, slave;  // the slave: where it has ever been open
-    const img::tty_info_entry* master_info = nullptr;
+    const img::tty_info_entry* master_info = nullptr;  // none: the other end is not in the images
     const img::tty_info_entry* slave_info = nullptr;
     bool given = false;
   };
@@ -144,7 +146,7 @@ class Terminals final : public FdRestorer {
     return found->second;
   }
 
-  Pair& made(uint32_t index, FdRestoreContext& context, const std::string& object) {
+  const Pair& made(uint32_t index, FdRestoreContext& context) {
     const auto [slot, is_new] = pairs_.try_emplace(index);
     Pair& pair = slot->second;
     if (!is_new) return pair;
@@ -153,82 +155,54 @@ class Terminals final : public FdRestorer {
       if (!info.has_pty() || info.pty().index() != index || info.type() != img::tty_info_entry::PTY) continue;
       (is_master(info) ? pair.master_info : pair.slave_info) = &info;
     }
-    if (pair.master_info == nullptr || pair.slave_info == nullptr || !pair.slave_info->has_termios()) {
-      throw Error(ErrorCode::refused, kStep, fmt::format("{}: the other end of /dev/pts/{} is not in the images", object, index))
-          .with_hint("move the program that holds the other end along, or use --shell-job with crx-restore");
+    if (pair.slave_info == nullptr || !pair.slave_info->has_termios()) {
+      throw Error(ErrorCode::corrupt_image, kStep, fmt::format("/dev/pts/{} is not in tty-info.img", index));
     }
-    pair.master = open_master(index, path_of(*pair.master_info, context));
-    constexpr int kOff = 0;
-    request(pair.master.get(), TIOCSPTLCK, &kOff, index);
-    if (pair.slave_info->has_dev()) {
-      pair.slave = open_slave(pair, O_RDWR | O_NONBLOCK, false);
-      set_owner(pair, context);
-    }
-    set_state(pair);
+    if (pair.master_info == nullptr) return pair;
+    PtyTable& ptys = context.task.shmem.ptys();
+    if (pair.slave_info->has_dev()) set_owner(ptys.slave(index), pair, context);
+    set_state(pair, ptys);
     return pair;
   }
 
-  // open(2) marks what it opens, TIOCGPTPEER does not; that one would keep O_CLOEXEC among the status flags.
-  static Fd open_slave(const Pair& pair, int flags, bool by_path) {
-    const std::string path = fmt::format("/dev/pts/{}", pair.index);
-    if (by_path) return open_checked(path, flags | O_NOCTTY);
-    Fd fd(::ioctl(pair.master.get(), TIOCGPTPEER, flags | O_NOCTTY));
-    if (!fd || ::fcntl(fd.get(), F_SETFD, FD_CLOEXEC) != 0) throw_errno(kStep, path);
+  // --shell-job: the terminal that we have ourselves, with the settings that the program knows.
+  Fd open_callers(const img::tty_info_entry& info, int flags, bool by_alias, const PtyTable& ptys) {
+    Fd fd = ptys.open_callers(flags, by_alias);
+    if (!by_alias && callers_set_.insert(info.id()).second) {
+      const KernelTermios termios = termios_of(info.termios(), info.pty().index());
+      if (const int failure = set_termios(fd.get(), termios)) throw_errno(kStep, "the terminal we are at", failure);
+    }
     return fd;
   }
 
-  // Numbers are given out from the lowest.
-  static Fd open_master(uint32_t index, const char* path) {
-    std::vector<Fd> lower;
-    for (;;) {
-      Fd fd = open_checked(path, O_RDWR | O_NOCTTY);
-      unsigned number = 0;
-      request(fd.get(), TIOCGPTN, &number, index);
-      if (number == index) return fd;
-      if (number > index) {
-        throw Error(ErrorCode::refused, kStep, fmt::format("the terminal /dev/pts/{} is taken here", index))
-            .with_hint("end the session that uses it, or move to another host");
-      }
-      lower.push_back(std::move(fd));
-    }
-  }
-
-  // Where the program opened it.
-  const char* path_of(const img::tty_info_entry& master, FdRestoreContext& context) const {
-    for (const auto& [id, entry] : context.entries) {
-      if (!matches(entry) || entry.tty().tty_info_id() != master.id() || !entry.tty().has_regf_id()) continue;
-      if (context.task.files.entry(entry.tty().regf_id()).reg().name() == "/dev/pts/ptmx") return "/dev/pts/ptmx";
-    }
-    return "/dev/ptmx";
-  }
-
-  void set_owner(const Pair& pair, FdRestoreContext& context) const {
+  void set_owner(int slave, const Pair& pair, FdRestoreContext& context) const {
     const std::string path = fmt::format("/dev/pts/{}", pair.index);
-    if (::fchown(pair.slave.get(), pair.slave_info->uid(), pair.slave_info->gid()) != 0) throw_errno(kStep, path);
+    if (::fchown(slave, pair.slave_info->uid(), pair.slave_info->gid()) != 0) throw_errno(kStep, path);
     for (const auto& [id, entry] : context.entries) {
       if (!matches(entry) || entry.tty().tty_info_id() != pair.slave_info->id() || !entry.tty().has_regf_id()) continue;
       const img::reg_file_entry& reg = context.task.files.entry(entry.tty().regf_id()).reg();
-      if (reg.has_mode() && ::fchmod(pair.slave.get(), reg.mode() & 0777) != 0) throw_errno(kStep, path);
+      if (reg.has_mode() && ::fchmod(slave, reg.mode() & 0777) != 0) throw_errno(kStep, path);
       return;
     }
   }
 
-  void set_state(const Pair& pair) const {
+  void set_state(const Pair& pair, PtyTable& ptys) const {
+    const int master = ptys.master(pair.index);
     const KernelTermios termios = termios_of(pair.slave_info->termios(), pair.index);
     const img::winsize_entry& window = pair.slave_info->winsize();
     const struct winsize size {
       static_cast<unsigned short>(window.ws_row()), static_cast<unsigned short>(window.ws_col()),
           static_cast<unsigned short>(window.ws_xpixel()), static_cast<unsigned short>(window.ws_ypixel())
     };
-    request(pair.master.get(), TIOCSWINSZ, &size, pair.index);
+    request(master, TIOCSWINSZ, &size, pair.index);
     int failure = 0;
-    if (pair.slave) {
+    if (pair.slave_info->has_dev()) {
       const auto content = std::make_unique<PtyContent>();
       load(content->input, pair.slave_info->id(), pair.index);
       load(content->output, pair.master_info->id(), pair.index);
-      failure = fill_pty(pair.master.get(), pair.slave.get(), *content, termios);
+      failure = fill_pty(master, ptys.slave(pair.index), *content, termios);
     } else {
-      failure = set_termios(pair.master.get(), termios);
+      failure = set_termios(master, termios);
     }
     if (failure != 0) throw_errno(kStep, fmt::format("/dev/pts/{}", pair.index), failure);
   }
@@ -246,6 +220,7 @@ class Terminals final : public FdRestorer {
   std::map<uint32_t, img::tty_info_entry> infos_;
   std::map<uint32_t, std::string> data_;
   std::map<uint32_t, Pair> pairs_;
+  std::set<uint32_t> callers_set_;
 };
 
 }  // namespace

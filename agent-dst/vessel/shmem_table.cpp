@@ -66,6 +66,20 @@ void ShmemTable::segment(const img::ipc_shm_entry& entry) {
   object.is_segment = true;
 }
 
+void ShmemTable::segments(const ImageSource& images) {
+  for (const std::string& name : images.names()) {
+    if (!name.starts_with("ipcns-shm-")) continue;
+    ImageReader image = images.reader(name);
+    for (img::ipc_shm_entry entry; image.next(entry);) {
+      if (entry.in_pagemaps()) {
+        segment(entry);
+      } else {
+        image.raw_padded(entry.size(), 4);
+      }
+    }
+  }
+}
+
 int ShmemTable::descriptor(uint64_t shmid) const {
   const auto found = objects_.find(shmid);
   if (found == objects_.end()) {

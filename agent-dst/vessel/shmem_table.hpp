@@ -7,9 +7,11 @@
 #include <string>
 #include <vector>
 
+#include "agent-dst/vessel/pty_table.hpp"
 #include "agent-dst/vessel/sysv_objects.hpp"
 #include "common/base/fd.hpp"
 #include "common/base/page.hpp"
+#include "common/image/image_io.hpp"
 #include "common/image/regular.pb.h"
 
 namespace crx {
@@ -24,7 +26,10 @@ class ShmemTable {
   int memfd(const img::memfd_inode_entry& inode);
   // A System V segment, made on first use with the entry's number, key, owner and size; its number here has kSysvObjectBit.
   void segment(const img::ipc_shm_entry& entry);
+  // The segments of an image set, before its layouts are applied.
+  void segments(const ImageSource& images);
   SysvObjects& sysv() noexcept { return sysv_; }
+  PtyTable& ptys() noexcept { return ptys_; }
   // The descriptor of an object that exists; Error(peer) otherwise.
   int descriptor(uint64_t shmid) const;
   bool contains(uint64_t shmid) const { return objects_.contains(shmid); }
@@ -44,6 +49,7 @@ class ShmemTable {
     bool is_segment = false;
   };
   SysvObjects sysv_;
+  PtyTable ptys_;
   std::map<uint64_t, Object> objects_;
 };
 

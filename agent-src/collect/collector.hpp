@@ -26,6 +26,8 @@ struct CollectOptions {
   bool with_files = false;
   bool ext_unix_sk = false;
   bool file_locks = true;
+  // Terminals whose other end is outside stay behind, and become those of whoever restores.
+  bool shell_job = false;
   bool tcp_established = false;
   // The hosts have different kernels: files open for writing get a digest of their content in the images.
   bool digest_written_files = false;

@@ -19,10 +19,12 @@ class TerminalSessions final : public Collector {
   const char* name() const override { return "controlling terminals"; }
 
   void inspect(InspectContext& context) override {
+    if (context.options.shell_job) return;
     if (auto problem = problem_of(context.pid, insiders_of(context))) context.refusals.push_back(std::move(*problem));
   }
 
   void collect(CollectContext& context, const BatchPlan&) override {
+    if (context.options.shell_job) return;
     const auto problem = problem_of(context.task.pid(), insiders_of(context));
     if (!problem) return;
     throw Error(ErrorCode::refused, "collecting terminals", problem->object + ": " + problem->reason)

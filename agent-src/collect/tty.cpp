@@ -55,6 +55,13 @@ void describe(const KernelTermios& termios, img::termios_entry& entry) {
   for (const unsigned char c : termios.c_cc) entry.add_c_cc(c);
 }
 
+void describe(const struct winsize& size, img::winsize_entry& window) {
+  window.set_ws_row(size.ws_row);
+  window.set_ws_col(size.ws_col);
+  window.set_ws_xpixel(size.ws_xpixel);
+  window.set_ws_ypixel(size.ws_ypixel);
+}
+
 int ask(int fd, unsigned long request, const OpenFile& file) {
   int value = 0;
   if (::ioctl(fd, request, &value) != 0) throw_errno(kStep, file.label());
@@ -78,7 +85,7 @@ class Terminals final : public FdKind {
 
   void inspect(const OpenFile& file, const std::vector<OpenFile>& files, InspectContext& context) override {
     const Terminal terminal = terminal_of(file);
-    std::optional<Problem> problem = problem_of(terminal, file, files);
+    std::optional<Problem> problem = problem_of(terminal, file, files, context.options);
     // Once for each pair, and with all we hold ourselves.
     if (!problem && terminal.kind == TerminalKind::master && seen_.insert(terminal.index).second) problem = outsiders(terminal, file, true);
     if (problem) context.refusals.push_back(refusal_of(file, problem->reason, problem->remedy));
@@ -86,8 +93,15 @@ class Terminals final : public FdKind {
 
   void collect(OpenFile& file, FdContext& context, img::file_entry& entry) override {
     const Terminal terminal = terminal_of(file);
-    if (const auto problem = problem_of(terminal, file, context.files)) refuse(file, problem->reason, problem->remedy);
-    if (seen_.insert(terminal.index).second) describe_pair(master_of(terminal, file, context.files), context);
+    if (const auto problem = problem_of(terminal, file, context.files, context.task.options)) refuse(file, problem->reason, problem->remedy);
+    if (seen_.insert(terminal.index).second) {
+      const OpenFile* master = terminal.kind == TerminalKind::master ? &file : find_master(terminal, context.files);
+      if (master != nullptr) {
+        describe_pair(*master, context);
+      } else {
+        describe_outside(file, terminal.index, context);
+      }
+    }
     entry.set_type(img::TTY);
     img::tty_file_entry& tty = *entry.mutable_tty();
     tty.set_id(file.id);
@@ -140,16 +154,14 @@ class Terminals final : public FdKind {
     }
     return nullptr;
   }
-  static const OpenFile& master_of(const Terminal& terminal, const OpenFile& file, const std::vector<OpenFile>& files) {
-    return terminal.kind == TerminalKind::master ? file : *find_master(terminal, files);
-  }
-
-  static std::optional<Problem> problem_of(const Terminal& terminal, const OpenFile& file, const std::vector<OpenFile>& files) {
+  static std::optional<Problem> problem_of(const Terminal& terminal, const OpenFile& file, const std::vector<OpenFile>& files,
+                                           const CollectOptions& options) {
     if (terminal.kind == TerminalKind::other) {
       return Problem{fmt::format("{} is a terminal of this host's hardware or kernel, which stays here", file.link),
                      "start the program in a terminal multiplexer, or with its input and output redirected"};
     }
-    if (terminal.kind == TerminalKind::master || find_master(terminal, files) != nullptr) return std::nullopt;
+    if (terminal.kind == TerminalKind::master || options.shell_job) return std::nullopt;
+    if (find_master(terminal, files) != nullptr) return std::nullopt;
     return outside_problem(terminal, file.link);
   }
 
@@ -170,6 +182,21 @@ class Terminals final : public FdKind {
                    "end that process, or move it along"};
   }
 
+  // --shell-job: only how the program has set it.
+  static void describe_outside(const OpenFile& file, uint32_t index, FdContext& context) {
+    KernelTermios termios{};
+    struct winsize size {};
+    if (const int failure = get_termios(file.own.get(), termios)) throw_errno(kStep, file.label(), failure);
+    if (::ioctl(file.own.get(), TIOCGWINSZ, &size) != 0) throw_errno(kStep, file.label());
+    img::tty_info_entry info;
+    fill_bare(info, index);
+    info.set_id(slave_info(index));
+    info.set_rdev(static_cast<uint32_t>(makedev(136, index)));
+    describe(termios, *info.mutable_termios());
+    describe(size, *info.mutable_winsize());
+    context.task.images.append(image_file::kTtyInfo, info);
+  }
+
   void describe_pair(const OpenFile& master, FdContext& context) {
     const Terminal terminal = terminal_of(master);
     if (const auto problem = outsiders(terminal, master, false)) refuse(master, problem->reason, problem->remedy);
@@ -183,11 +210,7 @@ class Terminals final : public FdKind {
     for (img::tty_info_entry& end : ends) {
       fill_bare(end, terminal.index);
       describe(termios, *end.mutable_termios());
-      img::winsize_entry& window = *end.mutable_winsize();
-      window.set_ws_row(size.ws_row);
-      window.set_ws_col(size.ws_col);
-      window.set_ws_xpixel(size.ws_xpixel);
-      window.set_ws_ypixel(size.ws_ypixel);
+      describe(size, *end.mutable_winsize());
     }
     ends[0].set_id(master_info(terminal.index));
     ends[0].set_rdev(static_cast<uint32_t>(master.st.st_rdev));

@@ -1,0 +1,89 @@
+#include "agent-dst/vessel/pty_table.hpp"
+
+#include <asm/ioctls.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <vector>
+
+#include "common/base/error.hpp"
+
+namespace crx {
+namespace {
+
+constexpr char kStep[] = "restoring terminals";
+constexpr uint32_t kMostIndex = 4096;
+
+std::string name_of(uint32_t index) { return fmt::format("/dev/pts/{}", index); }
+
+// Numbers are given out from the lowest.
+Fd make_master(uint32_t index) {
+  if (index > kMostIndex) throw Error(ErrorCode::unsupported, kStep, name_of(index) + " has too high a number");
+  std::vector<Fd> lower;
+  for (;;) {
+    Fd fd = open_checked("/dev/ptmx", O_RDWR | O_NOCTTY);
+    unsigned number = 0;
+    if (::ioctl(fd.get(), TIOCGPTN, &number) != 0) throw_errno(kStep, name_of(index));
+    if (number == index) return fd;
+    if (number > index) {
+      throw Error(ErrorCode::refused, kStep, fmt::format("the terminal {} is taken here", name_of(index)))
+          .with_hint("end the session that uses it, or move to another host");
+    }
+    lower.push_back(std::move(fd));
+  }
+}
+
+}  // namespace
+
+int PtyTable::master(uint32_t index) {
+  Pair& pair = pairs_[index];
+  if (pair.master) return pair.master.get();
+  pair.master = make_master(index);
+  const int off = 0;
+  if (::ioctl(pair.master.get(), TIOCSPTLCK, &off) != 0) throw_errno(kStep, name_of(index));
+  return pair.master.get();
+}
+
+int PtyTable::slave(uint32_t index) {
+  Fd& fd = pairs_[index].slave;
+  if (!fd) fd = open_slave(index, O_RDWR | O_NONBLOCK, false);
+  return fd.get();
+}
+
+// TIOCGPTPEER would keep O_CLOEXEC among the status flags.
+Fd PtyTable::open_slave(uint32_t index, int flags, bool by_path) {
+  const int end = master(index);
+  if (by_path) return open_checked(name_of(index), flags | O_NOCTTY);
+  Fd fd(::ioctl(end, TIOCGPTPEER, flags | O_NOCTTY));
+  if (!fd || ::fcntl(fd.get(), F_SETFD, FD_CLOEXEC) != 0) throw_errno(kStep, name_of(index));
+  return fd;
+}
+
+void PtyTable::use_callers() {
+  callers_ = try_open("/dev/tty", O_RDWR | O_NOCTTY | O_NONBLOCK);
+  if (callers_) return;
+  throw Error(ErrorCode::refused, kStep, "there is no terminal here that the program could have", errno)
+      .with_hint("run crx-restore --shell-job from a shell in a terminal");
+}
+
+Fd PtyTable::open_callers(int flags, bool by_alias) const {
+  if (!callers_) {
+    throw Error(ErrorCode::refused, kStep, "the other end of a terminal is not in the images")
+        .with_hint("use --shell-job with crx-restore, to give the program the terminal you are at");
+  }
+  if (by_alias) return open_checked("/dev/tty", flags | O_NOCTTY);
+  // /dev/tty does not tell its name; one of these does, where it is the same.
+  unsigned device = 0;
+  if (::ioctl(callers_.get(), TIOCGDEV, &device) != 0) throw_errno(kStep, "/dev/tty");
+  for (int number = 0; number < 3; ++number) {
+    unsigned other = 0;
+    if (::ioctl(number, TIOCGDEV, &other) != 0 || other != device) continue;
+    return open_checked(fmt::format("/proc/self/fd/{}", number), flags | O_NOCTTY);
+  }
+  const unsigned minor = (device & 0xff) | (device >> 12 & 0xfff00);
+  return open_checked(name_of(minor), flags | O_NOCTTY);
+}
+
+}  // namespace crx
