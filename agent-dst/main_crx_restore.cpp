@@ -1,13 +1,17 @@
 // crx-restore: revives a process tree from image files.
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
+#include <functional>
 #include <string>
 
 #include "agent-dst/restore_options.hpp"
@@ -20,6 +24,7 @@ namespace crx {
 namespace {
 
 constexpr int kFailed = 1;
+constexpr int kRefused = 3;
 constexpr int kForwarded[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGALRM, SIGCONT, SIGWINCH};
 
 // Set by main and read by the signal handler, which has nothing else to reach.
@@ -70,8 +75,47 @@ int build(const RestoreOptions& options, int report) {
   }
 }
 
-int run(const RestoreOptions& options) {
-  log::setup(options.log_level, "restore");
+// -n: the first process of a PID namespace of its own, which shows its own /proc and ends with the tree's root.
+// Returns in the caller with the exit code, and never in the first process.
+int run_in_namespace(const RestoreOptions& options, const std::function<int(const RestoreOptions&, int)>& body) {
+  int ends[2] = {-1, -1};
+  if (::pipe2(ends, O_CLOEXEC) != 0) throw_errno("starting", "pipe");
+  Fd from(ends[0]);
+  Fd to(ends[1]);
+  forward_signals();
+  if (::unshare(CLONE_NEWPID) != 0) throw_errno("making a PID namespace", "unshare");
+  const pid_t first = ::fork();
+  if (first < 0) throw_errno("starting", "fork");
+  if (first == 0) {
+    from.reset();
+    int result = kFailed;
+    if (::unshare(CLONE_NEWNS) != 0 || ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
+        ::mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) != 0) {
+      std::perror("crx-restore: mounting /proc");
+    } else {
+      RestoreOptions inside = options;
+      inside.detached = false;
+      inside.pidfile.clear();
+      result = body(inside, to.get());
+    }
+    std::fflush(nullptr);
+    ::_exit(result);
+  }
+  receiver = first;
+  to.reset();
+  pid_t root = 0;
+  ssize_t got = 0;
+  while ((got = ::read(from.get(), &root, sizeof root)) < 0 && errno == EINTR) {
+  }
+  if (got != sizeof root) return await(first);
+  // Under the number that it has out here.
+  const std::string children = read_file("/proc/" + std::to_string(first) + "/task/" + std::to_string(first) + "/children");
+  if (!options.pidfile.empty()) write_pidfile(options.pidfile, static_cast<pid_t>(std::strtol(children.c_str(), nullptr, 10)));
+  return options.detached ? 0 : await(first);
+}
+
+// notify: gets the root's PID once it runs; -1 for nobody.
+int run(const RestoreOptions& options, int notify) {
   int ends[2] = {-1, -1};
   if (::pipe2(ends, O_CLOEXEC) != 0) throw_errno("starting", "pipe");
   Fd from(ends[0]);
@@ -101,9 +145,16 @@ int run(const RestoreOptions& options) {
     return built != 0 ? built : kFailed;
   }
   receiver = root;
+  if (notify >= 0 && ::write(notify, &root, sizeof root) != sizeof root) throw_errno("reporting the PID", "pipe");
   if (options.json) std::printf("{\"event\":\"restored\",\"pid\":%d}\n", static_cast<int>(root));
   std::fflush(nullptr);
   return options.detached ? 0 : await(root);
+}
+
+int start(const RestoreOptions& options) {
+  log::setup(options.log_level, "restore");
+  if (options.check_only || is_check_only(options.images_dir)) return run_restore_check(options) ? 0 : kRefused;
+  return options.new_pids ? run_in_namespace(options, run) : run(options, -1);
 }
 
 }  // namespace
@@ -112,7 +163,7 @@ int run(const RestoreOptions& options) {
 int main(int argc, char** argv) {
   try {
     const crx::ParsedRestoreOptions parsed = crx::parse_restore_options(argc, argv);
-    if (parsed.options) return crx::run(*parsed.options);
+    if (parsed.options) return crx::start(*parsed.options);
     std::fputs(parsed.text.c_str(), parsed.exit_code == 0 ? stdout : stderr);
     return parsed.exit_code;
   } catch (const std::exception& error) {

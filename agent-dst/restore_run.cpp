@@ -3,12 +3,15 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <vector>
 
 #include "agent-dst/restore/file_opener.hpp"
 #include "agent-dst/restore/restore_task.hpp"
+#include "agent-dst/restore_check.hpp"
 #include "agent-dst/restore_images.hpp"
 #include "agent-dst/vessel/shmem_table.hpp"
 #include "agent-dst/vessel/vessel.hpp"
@@ -156,6 +159,9 @@ void Restore::build(Vessel& vessel) {
 pid_t Restore::run(const std::function<void(pid_t)>& about_to_run) {
   check_kind();
   read_tree();
+  for (const RestoreFinding& found : check_restore(set_, images_)) {
+    throw Error(ErrorCode::refused, "restoring", found.object + " " + found.reason).with_hint(found.remedy);
+  }
   continue_clocks();
   VesselPlan plan;
   plan.pid = static_cast<pid_t>(root_.pid());
@@ -179,6 +185,34 @@ pid_t run_restore(const RestoreOptions& options, const std::function<void(pid_t)
   const pid_t pid = Restore(options).run(about_to_run);
   log::info("process {} runs after {} us", pid, monotonic_us() - began_us);
   return pid;
+}
+
+bool run_restore_check(const RestoreOptions& options) {
+  const ImageSet set = ImageSet::open(options.images_dir);
+  const ImageStore images = load_images(set);
+  const std::vector<RestoreFinding> findings = check_restore(set, images);
+  for (const RestoreFinding& found : findings) {
+    if (options.json) {
+      const nlohmann::json line = {{"event", "finding"}, {"object", found.object}, {"reason", found.reason}, {"remedy", found.remedy}};
+      std::printf("%s\n", line.dump().c_str());
+    } else {
+      std::printf("%s %s; %s\n", found.object.c_str(), found.reason.c_str(), found.remedy.c_str());
+    }
+  }
+  if (options.json) std::printf("{\"event\":\"checked\",\"findings\":%zu}\n", findings.size());
+  return findings.empty();
+}
+
+bool is_check_only(const std::string& images_dir) noexcept {
+  try {
+    const DirectorySource images(images_dir);
+    const auto manifest = images.contains(image_file::kCrxIntegrity)
+                              ? std::optional(Manifest::read(images.load(image_file::kCrxIntegrity), images_dir))
+                              : std::nullopt;
+    return manifest && manifest->head().kind() == img::crx_manifest_entry::CHECK_ONLY;
+  } catch (const std::exception&) {
+    return false;
+  }
 }
 
 }  // namespace crx

@@ -31,6 +31,7 @@
 #include "common/kernel/pidfd.hpp"
 #include "common/proc/stat.hpp"
 #include "common/proc/status.hpp"
+#include "wire/host_info.hpp"
 
 namespace crx {
 namespace {
@@ -67,6 +68,7 @@ class Dump {
   CollectOptions collect_options() const;
   void inspect();
   void collect(FrozenTask& task);
+  bool leaves_running() const { return options_.leave_running || options_.check_only; }
   PageSpace space() const;
   void write_space(const SpacePages& found, DumpPages& pages, bool all);
   void write_objects(DumpPages& pages);
@@ -177,7 +179,7 @@ void Dump::collect_memory(DumpTracking& tracking, DumpPages& pages) {
 }
 
 void Dump::end(FrozenTask& task) {
-  if (options_.leave_running) return task.thaw();
+  if (leaves_running()) return task.thaw();
   task.eject();
   send_signal(task.pidfd(), SIGKILL);
   // We are the tracer: our part is reaped, so that its parent sees it end. The leader last: the kernel reports its end
@@ -196,6 +198,7 @@ void Dump::begin() {
   const std::string proc = fmt::format("/proc/{}/", options_.pid);
   has_seccomp_ = proc::parse_status(read_file(proc + "status")).seccomp != 0;
   manifest_.head().set_pid(static_cast<uint32_t>(options_.pid));
+  manifest_.head().set_host_info(wire::local_host_info().SerializeAsString());
   manifest_.head().set_comm(proc::parse_stat(read_file(proc + "stat")).comm);
 }
 
@@ -232,26 +235,29 @@ void Dump::run_pre() {
 
 void Dump::run_whole() {
   begin();
+  if (options_.check_only) manifest_.head().set_kind(img::crx_manifest_entry::CHECK_ONLY);
   const std::string set_id = manifest_.head().set_id();
   DirectorySink set(options_.images_dir);
   DumpTracking tracking(options_, find_vdso_syscall(options_.pid), has_seccomp_);
   FrozenTask task = FrozenTask::freeze(options_.pid, Deadline::in_ms(options_.freeze_timeout_ms), has_seccomp_);
+  const int64_t stopped_us = task.stopped_since_us();
   {
     DumpPages pages(set);
     collect(task);
-    collect_memory(tracking, pages);
+    if (!options_.check_only) collect_memory(tracking, pages);
   }
-  write_images(images_, set);
-  if (options_.leave_running) {
+  if (leaves_running()) {
     tracking.arm(map_.vmas());
     end(task);  // what remains is not about the process
+    report_.frozen_us = monotonic_us() - stopped_us;
   }
-  report_.frozen_us = monotonic_us() - task.stopped_since_us();
+  write_images(images_, set);
   publish(set, tracking);
-  if (options_.leave_running) {
+  if (leaves_running()) {
     tracking.keep(set_id);
   } else {
     end(task);
+    report_.frozen_us = monotonic_us() - stopped_us;
   }
 }
 

@@ -3,20 +3,26 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <cstdlib>
+#include <cstring>
 #include <map>
+#include <set>
 #include <span>
 #include <string>
 #include <utility>
 
+#include "common/base/error.hpp"
 #include "common/base/fd.hpp"
+#include "common/base/log.hpp"
 #include "common/image/core.pb.h"
 #include "common/image/files.pb.h"
 #include "common/image/inventory.pb.h"
 #include "common/image/magic.hpp"
 #include "common/image/namespaces.pb.h"
+#include "common/kernel/file_identity.hpp"
 #include "common/proc/stat.hpp"
 
 namespace crx {
@@ -44,6 +50,23 @@ void relax_sizes(img::file_entry& file) {
   if (!file.has_reg()) return;
   img::reg_file_entry& reg = *file.mutable_reg();
   if ((reg.flags() & O_APPEND) != 0 && (reg.flags() & O_ACCMODE) == O_WRONLY) reg.clear_size();
+}
+
+// Which build of a program or library is mapped, as CRIU tells it: in words.
+void tell_build(img::file_entry& file) {
+  if (!file.has_reg() || !S_ISREG(file.reg().mode()) || (file.reg().flags() & O_ACCMODE) != O_RDONLY) return;
+  img::reg_file_entry& reg = *file.mutable_reg();
+  try {
+    const std::string id = identify_file(reg.name(), reg.name(), ContentCheck::none).build_id;
+    if (id.size() % sizeof(uint32_t) != 0) return;
+    for (std::size_t at = 0; at < id.size(); at += sizeof(uint32_t)) {
+      uint32_t word = 0;
+      std::memcpy(&word, id.data() + at, sizeof word);
+      reg.add_build_id(word);
+    }
+  } catch (const Error& error) {
+    log::debug("{}: {}", reg.name(), error.what());  // deleted meanwhile
+  }
 }
 
 // Whoever restores compares the task's objects with these to see what the task has for itself: all but namespaces.
@@ -74,6 +97,20 @@ std::map<uint32_t, img::crx_thread_entry> threads_of(const ImageStore& images) {
     for (const img::crx_thread_entry& thread : extra->threads()) all[thread.tid()] = thread;
   }
   return all;
+}
+
+// Ids of all files that are mapped or run.
+std::set<uint32_t> mapped_files(const ImageStore& images) {
+  std::set<uint32_t> ids;
+  for (const auto& node : images.read_all<img::pstree_entry>(image_file::kPstree)) {
+    const auto mm = images.try_read_one<img::mm_entry>(image_file::mm(node.pid()));
+    if (!mm) continue;
+    ids.insert(mm->exe_file_id());
+    for (const img::vma_entry& vma : mm->vmas()) {
+      if ((vma.status() & vma_status::kFilePrivate) != 0) ids.insert(static_cast<uint32_t>(vma.shmid()));
+    }
+  }
+  return ids;
 }
 
 // Without the zeros after the last entry: CRIU takes as many words as there are entries.
@@ -189,9 +226,13 @@ void write_images(ImageStore& images, DirectorySink& set) {
   for (const auto& file : images.read_all<img::file_entry>(image_file::kFiles)) {
     if (file.has_reg()) flags[file.id()] = file.reg().flags();
   }
+  const std::set<uint32_t> mapped = mapped_files(images);
   for (const auto& [name, bytes] : images.files()) {
     if (name == image_file::kFiles) {
-      copy_entries<img::file_entry>(images, name, set, relax_sizes);
+      copy_entries<img::file_entry>(images, name, set, [&](img::file_entry& file) {
+        relax_sizes(file);
+        if (mapped.contains(file.id())) tell_build(file);
+      });
       continue;
     }
     if (name == image_file::kInventory) {

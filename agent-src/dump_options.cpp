@@ -93,6 +93,9 @@ void finish(DumpOptions& options, const Raw& raw) {
     throw wrong("--prev-images-dir is relative to the images' directory, such as ../1");
   }
   if (options.auto_dedup && options.prev_images_dir.empty()) throw wrong("--auto-dedup needs --prev-images-dir");
+  if (options.check_only && (options.track_mem || !options.prev_images_dir.empty())) {
+    throw wrong("--check-only writes no memory: it takes no --track-mem and no --prev-images-dir");
+  }
   if (options.pre) options.track_mem = options.leave_running = true;
   if (!raw.ghost_limit.empty()) options.ghost_limit = *parse_size(raw.ghost_limit);
   options.log_level = log::parse_level(raw.log_level);

@@ -95,7 +95,8 @@ uint64_t deduplicate(const std::string& path) {
     const img::crx_digest_entry* entry = old == nullptr ? nullptr : old->find(name);
     if (entry != nullptr) {
       // Several files of one level: each time what is on the disk.
-      Manifest manifest = Manifest::read(DirectorySource(level.path()).reader(image_file::kCrxIntegrity));
+      const DirectorySource fresh(level.path());
+      Manifest manifest = Manifest::read(fresh.load(image_file::kCrxIntegrity), level.path());
       const Extents all = unite(punched_of(*entry), extents);
       manifest.add(digest_without(file.get(), name, static_cast<uint64_t>(st.st_size), all));
       manifest.head().set_deduplicated(true);

@@ -1,5 +1,6 @@
 #include "common/image/integrity.hpp"
 
+#include <fmt/format.h>
 #include <sys/random.h>
 #include <sys/utsname.h>
 #include <time.h>
@@ -83,21 +84,33 @@ Manifest Manifest::begin(img::crx_manifest_entry::Kind kind) {
   return manifest;
 }
 
-Manifest Manifest::read(ImageReader image) {
+Manifest Manifest::read(std::string_view bytes, const std::string& shown) {
+  const auto damaged = [&](const std::string& why) -> Error {
+    return Error(ErrorCode::corrupt_image, "checking the image set", shown + ": " + why).with_hint("use another copy of the set");
+  };
+  ImageReader image(std::string(image_file::kCrxIntegrity), bytes);
   Manifest manifest;
   manifest.head_ = image.expect<img::crx_manifest_entry>();
-  if (manifest.head_.version() != kManifestVersion) image.fail("it was made by a version of crx that this one does not know");
-  if (manifest.head_.set_id().size() != kIdBytes) image.fail("the name of the set is malformed");
+  if (manifest.head_.version() != kManifestVersion) throw damaged("it was made by a version of crx that this one does not know");
+  if (manifest.head_.set_id().size() != kIdBytes) throw damaged("the name of the set is malformed");
+  bool whole = false;
   for (img::crx_digest_entry entry; image.next(entry);) {
     const uint64_t chunks = entry.size() / kChunkBytes + (entry.size() % kChunkBytes != 0 ? 1 : 0);
-    if (!image_file::valid_name(entry.name())) image.fail("it names a file that no set has");
+    if (whole) throw damaged("it goes on after its end");
+    if (!image_file::valid_name(entry.name())) throw damaged("it names a file that no set has");
     if (entry.digest().size() != kDigestBytes || entry.chunks().size() / kDigestBytes != chunks ||
         entry.chunks().size() % kDigestBytes != 0) {
-      image.fail("the digests of " + entry.name() + " are malformed");
+      throw damaged("the digests of " + entry.name() + " are malformed");
     }
-    if (manifest.files_.contains(entry.name())) image.fail(entry.name() + " is listed twice");
-    manifest.add(entry);
+    if (manifest.files_.contains(entry.name())) throw damaged(entry.name() + " is listed twice");
+    if (entry.name() != image_file::kCrxIntegrity) {
+      manifest.add(entry);
+      continue;
+    }
+    whole = entry.size() <= bytes.size() && digest128(bytes_of(bytes.substr(0, entry.size()))).view() == entry.digest();
+    if (!whole) throw damaged("it was altered");
   }
+  if (!whole) throw damaged(fmt::format("it ends at offset {}, before its end", bytes.size()));
   return manifest;
 }
 
@@ -105,6 +118,8 @@ std::string Manifest::bytes() const {
   ImageStore store;
   store.append(image_file::kCrxIntegrity, head_);
   for (const auto& [name, entry] : files_) store.append(image_file::kCrxIntegrity, entry);
+  const std::string before(store.load(image_file::kCrxIntegrity));
+  store.append(image_file::kCrxIntegrity, digest_of(std::string(image_file::kCrxIntegrity), before));
   return std::string(store.load(image_file::kCrxIntegrity));
 }
 

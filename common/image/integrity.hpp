@@ -43,8 +43,8 @@ class Manifest {
  public:
   // A new one: random set_id, this host, now.
   static Manifest begin(img::crx_manifest_entry::Kind kind);
-  // Error(corrupt_image) where it does not follow its format.
-  static Manifest read(ImageReader image);
+  // `shown`: its path, for messages. Error(corrupt_image) where it is damaged.
+  static Manifest read(std::string_view bytes, const std::string& shown);
   // The whole image.
   std::string bytes() const;
 

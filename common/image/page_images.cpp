@@ -251,6 +251,12 @@ void check_files(const DirectorySource& source, const Manifest& manifest) {
   }
 }
 
+// A file that only crx writes. Its sets have a manifest.
+const std::string* file_of_crx(const std::vector<std::string>& names) {
+  const auto found = std::find_if(names.begin(), names.end(), [](const std::string& name) { return name.starts_with("crx-"); });
+  return found == names.end() ? nullptr : &*found;
+}
+
 }  // namespace
 
 ImageSet ImageSet::open(const std::string& path) {
@@ -266,9 +272,13 @@ ImageSet ImageSet::open(const std::string& path) {
     if (seen.size() == kMaxLevels) throw_damaged(fmt::format("{} has more than {} parents", path, kMaxLevels));
     seen.push_back(id);
     if (!level->source.contains(image_file::kInventory)) throw_damaged(at + "/inventory.img is missing: the set is incomplete");
+    const std::vector<std::string> names = level->source.names();
     if (level->source.contains(image_file::kCrxIntegrity)) {
-      level->manifest = Manifest::read(level->source.reader(image_file::kCrxIntegrity));
+      const std::string shown = at + "/" + std::string(image_file::kCrxIntegrity);
+      level->manifest = Manifest::read(level->source.load(image_file::kCrxIntegrity), shown);
       check_files(level->source, *level->manifest);
+    } else if (const std::string* ours = file_of_crx(names)) {
+      throw_damaged(at + "/" + std::string(image_file::kCrxIntegrity) + " is missing, and " + *ours + " is of crx");
     }
     if (!set.levels_.empty() && set.levels_.back()->manifest && set.levels_.back()->manifest->head().has_parent_id()) {
       const std::string& wanted = set.levels_.back()->manifest->head().parent_id();

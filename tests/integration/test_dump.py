@@ -268,11 +268,12 @@ class Sets(Heap):
         # Without the manifest the images have to defend themselves.
         for path in glob.glob(f"{self.dir}/good/*.img"):
             name = os.path.basename(path)
-            if name.startswith(("pages", "crx-integrity")):
+            if name.startswith(("pages", "crx-")):
                 continue
             for part in (3, 5, 7):
                 def change(folder, name=name, part=part, path=path):
-                    os.unlink(f"{folder}/crx-integrity.img")
+                    for own in glob.glob(f"{folder}/crx-*.img"):
+                        os.unlink(own)
                     flip(name, os.path.getsize(path) * part // 8)(folder)
                 shutil.rmtree(f"{self.dir}/bad", ignore_errors=True)
                 shutil.copytree(f"{self.dir}/good", f"{self.dir}/bad")

@@ -15,6 +15,8 @@
 #include <vector>
 
 #include "agent-dst/options.hpp"
+#include "agent-dst/restore_options.hpp"
+#include "agent-src/dump_options.hpp"
 #include "agent-src/options.hpp"
 #include "common/base/fd.hpp"
 
@@ -142,6 +144,8 @@ TEST_CASE("cli: the man pages name every option that the help names") {
   const std::pair<std::string, std::string> pages[] = {
       {"crx-migrate.1", parse_migrate_options(2, asked).text},
       {"crx-agent.8", parse_agent_options(2, asked).text},
+      {"crx-dump.1", parse_dump_options(2, asked).text},
+      {"crx-restore.1", parse_restore_options(2, asked).text},
       {"crx-keys.8", run(kDeploy + "crx-keys --help").output}};
   for (const auto& [page, help] : pages) {
     const std::string text = read_file(CRX_SOURCE_DIR "/docs/man/" + page);
