@@ -163,6 +163,9 @@ class TcpSockets final : public FdRestorer {
     const ForeignAddress foreign(fd, socket.local);
     bind_inet(fd, socket.local, socket.object);
     make_stream(fd, socket.stream, *socket.peer, socket.object);
+    // No larger than it was when packets come again, or the window would open.
+    const auto room = static_cast<int>(std::min<uint32_t>(socket.isk().opts().so_rcvbuf(), INT32_MAX) / 2);
+    static_cast<void>(::setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof room));
     if (!socket.extra->inet().deserted()) return;
     socket.stand_in.reset(::socket(socket.peer->family, SOCK_STREAM | SOCK_CLOEXEC, 0));
     if (!socket.stand_in) throw_errno(kStep, socket.object);
