@@ -10,6 +10,7 @@
 #include <span>
 
 #include "common/base/error.hpp"
+#include "common/base/log.hpp"
 #include "common/image/magic.hpp"
 #include "common/kernel/tcp_repair.hpp"
 
@@ -106,13 +107,21 @@ void TcpCollector::hold_all(FdContext& context) {
   if (held_) return;
   held_ = true;
   std::vector<BlockedConnection> connections;
+  bool outside = false;
   for (const TcpTable::Socket& socket : table_.sockets()) {
     if (!tcp_state::is_connected(socket.look.state) || !socket.look.peer || socket.look.is_mptcp()) continue;
     connections.push_back({duplicate(socket.file->own.get()), socket.look.local, *socket.look.peer});
+    outside = outside || table_.other_end(socket.look) == nullptr;
   }
   PacketBlock* block = context.task.options.packets;
   if (block == nullptr) block = &own_block_.emplace(fmt::format("read-{}", context.files.front().pid));
-  block->hold(std::move(connections));
+  try {
+    block->hold(std::move(connections));
+  } catch (const Error& error) {
+    // Nobody disturbs connections within a tree that stands still, but for acknowledgements that are due.
+    if (outside || error.code() != ErrorCode::unsupported) throw;
+    log::warn("{}; connections within the program are read without", error.what());
+  }
 }
 
 void TcpCollector::collect(const OpenFile& file, const InetLook& look, FdContext& context, img::inet_sk_entry& isk) {

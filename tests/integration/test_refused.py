@@ -34,8 +34,15 @@ class Refused(crxtest.RingTest):
                     child.kill()
             process.kill()
 
-    def test_tcp_socket(self):
-        self.refuse("import socket; s = socket.create_server(('127.0.0.1', 0))", "socket")
+    def test_tcp_connection_to_another_program(self):
+        agent = (self.ring[0].address, self.ring[0].agent_port)
+        self.refuse(f"import socket; s = socket.create_connection({agent})", "tcp connection",
+                    "on this host and not in the program")
+
+    def test_tcp_connection_to_another_host(self):
+        agent = (self.ring[1].address, self.ring[1].agent_port)
+        self.refuse(f"import socket; s = socket.create_connection({agent})", "tcp connection", "outside the program",
+                    "--tcp-established")
 
     def test_unix_socket(self):
         ours, theirs = socket.socketpair()
@@ -43,7 +50,7 @@ class Refused(crxtest.RingTest):
             self.refuse("", "unix socket", fds={5: theirs.fileno()})
 
     def test_netlink_socket(self):
-        self.refuse("import socket; s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)", "socket")
+        self.refuse("import socket; s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 10)", "netlink socket", "family 10")
 
     def test_child_process(self):
         self.refuse("import os, time\nif os.fork() == 0:\n    while True: time.sleep(1)", "child")
