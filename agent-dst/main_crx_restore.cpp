@@ -14,6 +14,7 @@
 #include <functional>
 #include <string>
 
+#include "agent-dst/foreground_job.hpp"
 #include "agent-dst/restore_options.hpp"
 #include "agent-dst/restore_run.hpp"
 #include "common/base/error.hpp"
@@ -66,6 +67,7 @@ int build(const RestoreOptions& options, int report) {
   try {
     run_restore(options, [&](pid_t root) {
       if (!options.pidfile.empty()) write_pidfile(options.pidfile, root);
+      if (options.shell_job) give_terminal(root);
       if (::write(report, &root, sizeof root) != sizeof root) throw_errno("reporting the PID", "pipe");
     });
     return 0;
@@ -148,7 +150,8 @@ int run(const RestoreOptions& options, int notify) {
   if (notify >= 0 && ::write(notify, &root, sizeof root) != sizeof root) throw_errno("reporting the PID", "pipe");
   if (options.json) std::printf("{\"event\":\"restored\",\"pid\":%d}\n", static_cast<int>(root));
   std::fflush(nullptr);
-  return options.detached ? 0 : await(root);
+  if (options.detached) return 0;
+  return options.shell_job ? await_job(root) : await(root);
 }
 
 int start(const RestoreOptions& options) {

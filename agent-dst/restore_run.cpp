@@ -42,7 +42,10 @@ std::vector<PageRange> kernel_ranges(const img::mm_entry& mm) {
 class Restore {
  public:
   explicit Restore(const RestoreOptions& options)
-      : set_(ImageSet::open(options.images_dir)), images_(load_images(set_)), files_(make_file_opener()) {}
+      : set_(ImageSet::open(options.images_dir)), images_(load_images(set_)), files_(make_file_opener()) {
+    if (options.shell_job) shmem_.ptys().use_callers();
+    shmem_.segments(images_);
+  }
   pid_t run(const std::function<void(pid_t)>& about_to_run);
 
  private:
