@@ -3,12 +3,17 @@
 
 #include <cstdio>
 #include <exception>
+#include <string_view>
 
 #include "agent-dst/agent.hpp"
 #include "agent-dst/options.hpp"
+#include "agent-dst/page_server.hpp"
 #include "common/base/log.hpp"
 
 int main(int argc, char** argv) {
+  for (int i = 1; i < argc; ++i) {
+    if (std::string_view(argv[i]) == "--page-server") return crx::run_page_server(argc, argv);
+  }
   try {
     const crx::ParsedAgentOptions parsed = crx::parse_agent_options(argc, argv);
     if (!parsed.options) {

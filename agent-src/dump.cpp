@@ -32,6 +32,7 @@
 #include "common/proc/stat.hpp"
 #include "common/proc/status.hpp"
 #include "wire/host_info.hpp"
+#include "wire/page_server.hpp"
 
 namespace crx {
 namespace {
@@ -77,6 +78,7 @@ class Dump {
   void end(FrozenTask& task);
   void begin();
   void publish(DirectorySink& set, const DumpTracking& tracking);
+  void connect_page_server();
   void run_pre();
   void run_whole();
 
@@ -85,6 +87,8 @@ class Dump {
   DumpReport report_;
   FileTable files_;
   MemoryMap map_;
+  std::unique_ptr<wire::TlsContext> tls_;
+  std::unique_ptr<wire::PageServerClient> page_server_;
   ImageStore images_;
   Manifest manifest_ = Manifest::begin(img::crx_manifest_entry::DUMP);
   bool has_seccomp_ = false;
@@ -202,6 +206,13 @@ void Dump::begin() {
   manifest_.head().set_comm(proc::parse_stat(read_file(proc + "stat")).comm);
 }
 
+void Dump::connect_page_server() {
+  if (options_.page_server.host.empty()) return;
+  if (!options_.insecure) tls_ = std::make_unique<wire::TlsContext>(wire::TlsRole::client, options_.tls_dir);
+  page_server_ = std::make_unique<wire::PageServerClient>(wire::PageStream::connect(options_.page_server, tls_.get()));
+  manifest_.head().set_pages_elsewhere(true);
+}
+
 // The set is on the disk and has its name when this returns.
 void Dump::publish(DirectorySink& set, const DumpTracking& tracking) {
   const std::string set_id = manifest_.head().set_id();
@@ -239,10 +250,11 @@ void Dump::run_whole() {
   const std::string set_id = manifest_.head().set_id();
   DirectorySink set(options_.images_dir);
   DumpTracking tracking(options_, find_vdso_syscall(options_.pid), has_seccomp_);
+  connect_page_server();
   FrozenTask task = FrozenTask::freeze(options_.pid, Deadline::in_ms(options_.freeze_timeout_ms), has_seccomp_);
   const int64_t stopped_us = task.stopped_since_us();
   {
-    DumpPages pages(set);
+    DumpPages pages(set, page_server_.get());
     collect(task);
     if (!options_.check_only) collect_memory(tracking, pages);
   }

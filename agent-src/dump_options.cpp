@@ -7,6 +7,7 @@
 
 #include "common/base/command_line.hpp"
 #include "common/base/version.hpp"
+#include "wire/connect.hpp"
 
 namespace crx {
 namespace {
@@ -26,7 +27,7 @@ constexpr char kFooter[] =
     "Example: crx-dump -t $(pidof -s program) -D /var/tmp/set";
 
 struct Raw {
-  std::string ghost_limit;
+  std::string ghost_limit, page_server, tls_dir;
   std::string log_level = "warn";
 };
 
@@ -50,6 +51,18 @@ void add_memory(CLI::App& app, DumpOptions& options) {
       ->type_name("REL")
       ->group(group);
   app.add_flag("--auto-dedup", options.auto_dedup, "Free the pages of earlier sets that this one replaces")->group(group);
+}
+
+void add_remote(CLI::App& app, DumpOptions& options, Raw& raw) {
+  const std::string group = "Pages to another host";
+  app.add_option("--page-server", raw.page_server, "Send the pages to a page server: crx-agent's or CRIU's")
+      ->check(cli::check_peer_endpoint)
+      ->type_name("HOST:PORT")
+      ->group(group);
+  app.add_option("--tls-dir", raw.tls_dir, "Holds ca.pem, cert.pem and key.pem; default $CRX_TLS_DIR, then /etc/crx/tls")
+      ->type_name("DIR")
+      ->group(group);
+  app.add_flag("--insecure", options.insecure, "Plain text, to a page server on this host only")->group(group);
 }
 
 void add_resources(CLI::App& app, DumpOptions& options, Raw& raw) {
@@ -96,6 +109,17 @@ void finish(DumpOptions& options, const Raw& raw) {
   if (options.check_only && (options.track_mem || !options.prev_images_dir.empty())) {
     throw wrong("--check-only writes no memory: it takes no --track-mem and no --prev-images-dir");
   }
+  if (!raw.page_server.empty()) {
+    options.page_server = *parse_endpoint(raw.page_server);
+    if (options.check_only || options.pre || !options.prev_images_dir.empty()) {
+      throw wrong("--page-server takes whole dumps: it goes with none of --check-only, --pre, --prev-images-dir");
+    }
+    const std::string& host = options.page_server.host;
+    if (options.insecure && host != "localhost" && host != "::1" && !host.starts_with("127.")) {
+      throw wrong("--insecure is for a page server on this host; use TLS");
+    }
+  }
+  options.tls_dir = wire::tls_dir_or_default(raw.tls_dir);
   if (options.pre) options.track_mem = options.leave_running = true;
   if (!raw.ghost_limit.empty()) options.ghost_limit = *parse_size(raw.ghost_limit);
   options.log_level = log::parse_level(raw.log_level);
@@ -114,6 +138,7 @@ ParsedDumpOptions parse_dump_options(int argc, const char* const* argv) {
   app.set_version_flag("--version", version_text("crx-dump"), "Print the version and exit");
   add_target(app, options);
   add_memory(app, options);
+  add_remote(app, options, raw);
   add_resources(app, options, raw);
   add_control(app, options, raw);
   try {

@@ -13,8 +13,9 @@ constexpr std::size_t kNone = ~std::size_t{0};
 
 }  // namespace
 
-DumpPages::DumpPages(DirectorySink& set)
+DumpPages::DumpPages(DirectorySink& set, wire::PageServerClient* remote)
     : set_(set),
+      remote_(remote),
       memory_(Mapping::map(kBuffers * kBufferBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE)),
       filling_(kNone) {
   for (std::size_t i = 0; i < kBuffers; ++i) free_.push_back(i);
@@ -31,6 +32,15 @@ DumpPages::~DumpPages() {
   if (thread_.joinable()) thread_.join();
 }
 
+void DumpPages::write(const Job& job) {
+  const std::span<const std::byte> bytes = memory_.span().subspan(job.buffer * kBufferBytes, kBufferBytes);
+  if (job.writer != nullptr) {
+    job.writer->add(job.ranges, bytes);
+  } else {
+    remote_->add(job.space, job.ranges, bytes);
+  }
+}
+
 void DumpPages::write_jobs() {
   std::unique_lock lock(mutex_);
   for (;;) {
@@ -42,7 +52,7 @@ void DumpPages::write_jobs() {
       lock.unlock();
       std::exception_ptr failed;
       try {
-        job.writer->add(job.ranges, memory_.span().subspan(job.buffer * kBufferBytes, kBufferBytes));
+        write(job);
       } catch (...) {
         failed = std::current_exception();
       }
@@ -65,19 +75,20 @@ std::span<std::byte> DumpPages::acquire() {
   return memory_.span().subspan(filling_ * kBufferBytes, kBufferBytes);
 }
 
-PageWriter& DumpPages::writer_of(PageSpace space) {
+PageWriter* DumpPages::writer_of(PageSpace space) {
+  if (remote_ != nullptr) return nullptr;
   const auto found = writers_.find(space);
-  if (found != writers_.end()) return found->second;
-  return writers_.emplace(space, PageWriter(set_, space, static_cast<uint32_t>(writers_.size() + 1))).first->second;
+  if (found != writers_.end()) return &found->second;
+  return &writers_.emplace(space, PageWriter(set_, space, static_cast<uint32_t>(writers_.size() + 1))).first->second;
 }
 
-void DumpPages::begin(PageSpace space) { writer_of(space); }
+void DumpPages::begin(PageSpace space) { static_cast<void>(writer_of(space)); }
 
 void DumpPages::put(PageSpace space, std::vector<PageRange> ranges) {
-  PageWriter& writer = writer_of(space);
+  PageWriter* writer = writer_of(space);
   {
     const std::lock_guard lock(mutex_);
-    jobs_.push_back({&writer, std::move(ranges), std::exchange(filling_, kNone)});
+    jobs_.push_back({space, writer, std::move(ranges), std::exchange(filling_, kNone)});
   }
   changed_.notify_all();
 }
@@ -90,6 +101,7 @@ void DumpPages::drain() {
   changed_.notify_all();
   if (thread_.joinable()) thread_.join();
   if (failure_) std::rethrow_exception(failure_);
+  if (remote_ != nullptr) remote_->close();
 }
 
 void DumpPages::finish(const std::map<PageSpace, std::vector<PageRange>>& in_parent) {
@@ -100,7 +112,7 @@ void DumpPages::finish(const std::map<PageSpace, std::vector<PageRange>>& in_par
 }
 
 uint64_t DumpPages::pages() const {
-  uint64_t sum = 0;
+  uint64_t sum = remote_ == nullptr ? 0 : remote_->pages();
   for (const auto& [space, writer] : writers_) sum += writer.pages();
   return sum;
 }

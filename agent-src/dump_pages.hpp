@@ -12,6 +12,7 @@
 #include "agent-src/memory/page_sink.hpp"
 #include "common/base/mapping.hpp"
 #include "common/image/page_images.hpp"
+#include "wire/page_server.hpp"
 
 namespace crx {
 
@@ -19,7 +20,8 @@ namespace crx {
 // before it are written by a thread of our own.
 class DumpPages final : public PageSink {
  public:
-  explicit DumpPages(DirectorySink& set);
+  // remote: takes the pages in place of the set; nullptr for none. It is used by our thread until drain().
+  explicit DumpPages(DirectorySink& set, wire::PageServerClient* remote = nullptr);
   DumpPages(const DumpPages&) = delete;
   DumpPages& operator=(const DumpPages&) = delete;
   ~DumpPages() override;
@@ -37,14 +39,17 @@ class DumpPages final : public PageSink {
 
  private:
   struct Job {
-    PageWriter* writer;
+    PageSpace space;
+    PageWriter* writer;  // nullptr: the page server's
     std::vector<PageRange> ranges;
     std::size_t buffer;
   };
-  PageWriter& writer_of(PageSpace space);
+  PageWriter* writer_of(PageSpace space);
+  void write(const Job& job);
   void write_jobs();
 
   DirectorySink& set_;
+  wire::PageServerClient* remote_;
   std::map<PageSpace, PageWriter> writers_;
   Mapping memory_;
   std::mutex mutex_;

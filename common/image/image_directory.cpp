@@ -142,6 +142,16 @@ void DirectorySink::publish() {
   raws_.clear();
 }
 
+void DirectorySink::commit_beside() {
+  prepare();
+  for (auto& [name, file] : raws_) {
+    if (::unlinkat(directory_.get(), name.c_str(), 0) != 0 && errno != ENOENT) throw_errno("removing an older image", file.shown_);
+    give_name(name, file);
+  }
+  if (::fsync(directory_.get()) != 0) throw_errno("syncing a directory", path_);
+  raws_.clear();
+}
+
 void DirectorySink::commit() {
   prepare();
   publish();

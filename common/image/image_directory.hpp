@@ -50,6 +50,8 @@ class DirectorySink final : public ImageSink {
   void prepare();
   void publish();
   void commit();
+  // For files that come to others of a set: replaces those of the same names, leaves all else, and makes no manifest.
+  void commit_beside();
 
  protected:
   std::string& buffer(std::string_view name) override;

@@ -247,6 +247,7 @@ void check_files(const DirectorySource& source, const Manifest& manifest) {
   }
   for (const std::string& name : source.names()) {
     if (name == image_file::kCrxIntegrity || name.starts_with("stats-") || manifest.find(name) != nullptr) continue;
+    if (manifest.head().pages_elsewhere() && (name.starts_with("pagemap-") || name.starts_with("pages-"))) continue;
     throw_damaged(path + "/" + name + " does not belong to the set");
   }
 }
