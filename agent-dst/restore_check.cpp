@@ -80,6 +80,9 @@ std::string build_id_of(const img::reg_file_entry& reg) {
   return bytes;
 }
 
+// What comes into being with the tree.
+bool is_made_with_the_tree(const std::string& path) { return path.starts_with("/proc/") || path.starts_with("/dev/pts/"); }
+
 void check_files(const ImageStore& images, std::vector<RestoreFinding>& findings) {
   std::set<uint32_t> carried;
   for (const auto& remap : images.read_all<img::remap_file_path_entry>(image_file::kRemapFpath)) carried.insert(remap.orig_id());
@@ -87,6 +90,7 @@ void check_files(const ImageStore& images, std::vector<RestoreFinding>& findings
   for (const auto& file : images.read_all<img::file_entry>(image_file::kFiles)) {
     if (!file.has_reg() || carried.contains(file.id()) || !file.reg().has_mode()) continue;
     const img::reg_file_entry& reg = file.reg();
+    if (is_made_with_the_tree(reg.name())) continue;
     FileIdentity wanted;
     wanted.path = reg.name();
     wanted.mode = reg.mode();

@@ -91,6 +91,15 @@ const char* next_id_file(SysvKind kind) {
   return "";
 }
 
+// The kernel keeps the wish for the next object that anybody makes, and takes none back: make one.
+void forget_next_id(SysvKind kind) {
+  switch (kind) {
+    case SysvKind::segment: return remove_sysv(kind, ::shmget(IPC_PRIVATE, 1, 0));
+    case SysvKind::set: return remove_sysv(kind, ::semget(IPC_PRIVATE, 1, 0));
+    case SysvKind::queue: return remove_sysv(kind, ::msgget(IPC_PRIVATE, 0));
+  }
+}
+
 // make: the *get(2) call with IPC_CREAT | IPC_EXCL.
 template <typename Make>
 void create(SysvKind kind, const SysvPerm& perm, Make make) {
@@ -114,7 +123,7 @@ void create(SysvKind kind, const SysvPerm& perm, Make make) {
     throw Error(ErrorCode::refused, kStep, fmt::format("{} {} is taken here", to_string(kind), perm.id))
         .with_hint("remove what has this number (ipcs, ipcrm), or move to another host");
   }
-  write_file(next_id_file(kind), "-1");
+  forget_next_id(kind);
   if (failure == EEXIST) {
     throw Error(ErrorCode::refused, kStep, fmt::format("a {} with key {:#x} exists here already", to_string(kind), perm.key))
         .with_hint("remove it (ipcs, ipcrm), or move to another host");
