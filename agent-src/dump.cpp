@@ -15,6 +15,7 @@
 #include "agent-src/collect/file_table.hpp"
 #include "agent-src/collect/memfd.hpp"
 #include "agent-src/collect/memory_map.hpp"
+#include "agent-src/collect/sysv_ipc.hpp"
 #include "agent-src/collect/vma_attributes.hpp"
 #include "agent-src/dump_images.hpp"
 #include "agent-src/dump_pages.hpp"
@@ -263,12 +264,14 @@ void Dump::run_whole() {
     end(task);  // what remains is not about the process
     report_.frozen_us = monotonic_us() - stopped_us;
   }
+  IpcLeftovers ipc_leftovers(images_);
   write_images(images_, set);
   publish(set, tracking);
   if (leaves_running()) {
     tracking.keep(set_id);
   } else {
     end(task);
+    ipc_leftovers.remove();
     report_.frozen_us = monotonic_us() - stopped_us;
   }
 }
