@@ -4,13 +4,14 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <vector>
 
 #include "agent-dst/restore/file_opener.hpp"
-#include "agent-dst/restore/restore_task.hpp"
+#include "agent-dst/restore/restore_tree.hpp"
 #include "agent-dst/restore_check.hpp"
 #include "agent-dst/restore_images.hpp"
 #include "agent-dst/vessel/shmem_table.hpp"
@@ -27,7 +28,7 @@ namespace crx {
 namespace {
 
 constexpr uint64_t kPieceBytes = uint64_t{1} << 20;
-constexpr uint32_t kMaxPid = 1 << 22;
+constexpr pid_t kMaxPid = 1 << 22;
 
 // The vDSO and its data, which the kernel fills.
 std::vector<PageRange> kernel_ranges(const img::mm_entry& mm) {
@@ -52,23 +53,21 @@ class Restore {
   void check_kind() const;
   void read_tree();
   void continue_clocks() const;
-  void map(Vessel& vessel);
+  void map();
   void fill(Vessel& vessel);
   void fill_objects();
   template <typename Write>
   void copy_pages(PageSpace space, Write write);
-  void build(Vessel& vessel);
 
   ImageSet set_;
   ImageStore images_;
   std::unique_ptr<FileOpener> files_;
   ShmemTable shmem_;
-  img::pstree_entry root_;
-  img::crx_task_entry extra_;
-  std::vector<uint64_t> accounted_;
+  std::vector<VesselPlace> places_;
+  std::map<pid_t, img::crx_task_entry> extras_;
+  std::map<pid_t, std::vector<uint64_t>> accounted_;
   std::vector<std::byte> buffer_;
-  std::optional<RestoreContext> context_;
-  std::optional<TaskRestore> task_;
+  VesselTree tree_;
 };
 
 void Restore::check_kind() const {
@@ -80,30 +79,35 @@ void Restore::check_kind() const {
 }
 
 void Restore::read_tree() {
-  const auto tasks = images_.read_all<img::pstree_entry>(image_file::kPstree);
-  if (tasks.empty()) throw Error(ErrorCode::corrupt_image, "reading images", "pstree.img: there is no process in it");
-  if (tasks.size() > 1) throw Error(ErrorCode::unsupported, "restoring", "the set holds more than one process");
-  root_ = tasks.front();
-  if (root_.pid() == 0 || root_.pid() > kMaxPid) {
-    throw Error(ErrorCode::corrupt_image, "reading images", fmt::format("pstree.img: PID {} is impossible", root_.pid()));
+  places_ = read_places(images_);
+  for (const VesselPlace& place : places_) {
+    if (place.pid <= 0 || place.pid > kMaxPid) {
+      throw Error(ErrorCode::corrupt_image, "reading images", fmt::format("pstree.img: PID {} is impossible", place.pid));
+    }
+    img::crx_task_entry& extra = extras_[place.pid];
+    const std::string name = image_file::crx_task(static_cast<uint32_t>(place.pid));
+    if (auto entry = images_.try_read_one<img::crx_task_entry>(name)) extra = std::move(*entry);
+    accounted_[place.pid] = accounted_of(extra);
   }
-  if (const auto extra = images_.try_read_one<img::crx_task_entry>(image_file::crx_task(root_.pid()))) extra_ = *extra;
-  accounted_ = accounted_of(extra_);
 }
 
 // The time that the set lay on the disk has not passed for the tree.
 void Restore::continue_clocks() const {
-  if (!extra_.has_monotonic_ns() || !extra_.has_boottime_ns()) return;
+  const img::crx_task_entry& extra = extras_.at(places_.front().pid);
+  if (!extra.has_monotonic_ns() || !extra.has_boottime_ns()) return;
   const TimeOffsets ours = time_offsets(0);
-  unshare_time({extra_.monotonic_ns() - (clock_ns(CLOCK_MONOTONIC) - ours.monotonic_ns),
-                extra_.boottime_ns() - (clock_ns(CLOCK_BOOTTIME) - ours.boottime_ns)});
+  unshare_time({extra.monotonic_ns() - (clock_ns(CLOCK_MONOTONIC) - ours.monotonic_ns),
+                extra.boottime_ns() - (clock_ns(CLOCK_BOOTTIME) - ours.boottime_ns)});
 }
 
-void Restore::map(Vessel& vessel) {
+void Restore::map() {
   for (const auto& entry : images_.read_all<img::file_entry>(image_file::kFiles)) files_->add(entry);
   files_->add_ghosts(images_);
   for (const auto& inode : images_.read_all<img::memfd_inode_entry>(image_file::kMemfdInode)) shmem_.memfd(inode);
-  vessel.apply_layout(images_.read_one<img::mm_entry>(image_file::mm(root_.pid())), accounted_, *files_, shmem_);
+  for (Vessel* vessel : tree_.all()) {
+    const auto mm = images_.read_one<img::mm_entry>(image_file::mm(static_cast<uint32_t>(vessel->pid())));
+    vessel->apply_layout(mm, accounted_[vessel->pid()], *files_, shmem_);
+  }
 }
 
 template <typename Write>
@@ -121,15 +125,16 @@ void Restore::copy_pages(PageSpace space, Write write) {
 }
 
 void Restore::fill(Vessel& vessel) {
-  if (set_.images().contains(image_file::pagemap(root_.pid()))) {
+  const auto pid = static_cast<uint32_t>(vessel.pid());
+  if (set_.images().contains(image_file::pagemap(pid))) {
     const std::vector<PageRange> kernels = kernel_ranges(vessel.layout());
-    copy_pages({PageSpace::Kind::mm, root_.pid()}, [&](PageRange part, std::span<const std::byte> bytes) {
+    copy_pages({PageSpace::Kind::mm, pid}, [&](PageRange part, std::span<const std::byte> bytes) {
       for (const PageRange& range : subtract({part}, kernels)) {
         vessel.write_pages({range}, bytes.subspan(range.start - part.start, range.bytes()));
       }
     });
   }
-  const std::vector<PageRange> guards = guards_of(extra_);
+  const std::vector<PageRange> guards = guards_of(extras_.at(vessel.pid()));
   if (!guards.empty()) vessel.guard_pages(guards);
 }
 
@@ -144,21 +149,6 @@ void Restore::fill_objects() {
   }
 }
 
-void Restore::build(Vessel& vessel) {
-  context_.emplace(RestoreContext{vessel, images_, *files_, shmem_, vessel.pid(), {}, {}});
-  load_task_images(*context_);
-  task_.emplace(*context_);
-  task_->prepare();
-  task_->process();
-  task_->threads();
-  const Fd exe = files_->open(vessel.layout().exe_file_id());
-  vessel.set_mm_fields(exe.get());
-  vessel.apply_vma_attributes(context_->extra);
-  shmem_.seal_all();
-  task_->last();
-  task_->registers();
-}
-
 pid_t Restore::run(const std::function<void(pid_t)>& about_to_run) {
   check_kind();
   read_tree();
@@ -166,19 +156,17 @@ pid_t Restore::run(const std::function<void(pid_t)>& about_to_run) {
     throw Error(ErrorCode::refused, "restoring", found.object + " " + found.reason).with_hint(found.remedy);
   }
   continue_clocks();
-  VesselPlan plan;
-  plan.pid = static_cast<pid_t>(root_.pid());
-  plan.sid = static_cast<pid_t>(root_.sid());
-  plan.pgid = static_cast<pid_t>(root_.pgid());
-  Vessel vessel = Vessel::create(plan);
-  map(vessel);
-  fill(vessel);
+  tree_.follow(places_, -1);
+  map();
+  for (Vessel* vessel : tree_.all()) fill(*vessel);
   fill_objects();
-  build(vessel);
-  about_to_run(plan.pid);
-  task_->commit();
-  vessel.release();
-  return plan.pid;
+  TreeRestore restore(tree_, images_, *files_, shmem_);
+  restore.build(accounted_, [](const char*) {});
+  about_to_run(restore.root_pid());
+  restore.commit();
+  restore.stop_stopped();
+  tree_.release();
+  return restore.root_pid();
 }
 
 }  // namespace

@@ -47,11 +47,6 @@ DestinationSession::DestinationSession(wire::DestinationLink& link, const Engine
 
 DestinationSession::~DestinationSession() = default;
 
-Vessel& DestinationSession::vessel() {
-  if (!vessel_) throw Error(ErrorCode::peer, "following the source", "no layout came before this");
-  return *vessel_;
-}
-
 int DestinationSession::run() {
   while (state_ != State::ended) {
     try {
@@ -117,29 +112,36 @@ void DestinationSession::on_preflight(const wire::Preflight& preflight) {
   link_.send(answer);
 }
 
-void DestinationSession::create_vessel(const wire::SpaceLayout& space) {
-  unshare_time({space.monotonic_ns(), space.boottime_ns()});
-  group_.emplace(FreezerGroup::create_below(::getpid(), group_name(options_.session)));
+void DestinationSession::follow_tree(const wire::Layout& layout) {
+  if (tree_.empty()) {
+    if (layout.spaces().empty()) throw Error(ErrorCode::peer, "following the source", "a layout without memory");
+    unshare_time({layout.spaces(0).monotonic_ns(), layout.spaces(0).boottime_ns()});
+    group_.emplace(FreezerGroup::create_below(::getpid(), group_name(options_.session)));
+  }
+  std::vector<VesselPlace> places;
+  for (const wire::TaskPlace& task : layout.tasks()) {
+    places.push_back({static_cast<pid_t>(task.pid()), static_cast<pid_t>(task.ppid()), static_cast<pid_t>(task.sid()),
+                      static_cast<pid_t>(task.pgid()), task.dead(), task.renewed()});
+  }
+  const bool first = tree_.empty();
   const Fd group_dir = group_->directory();
-  VesselPlan plan;
-  plan.pid = static_cast<pid_t>(space.space());
-  plan.sid = static_cast<pid_t>(space.sid());
-  plan.pgid = static_cast<pid_t>(space.pgid());
-  plan.cgroup_dir = group_dir.get();
-  vessel_.emplace(Vessel::create(plan));
-  if (!group_dir) group_->add(plan.pid);
+  tree_.follow(places, group_dir.get());
+  if (first && !group_dir) {
+    for (const Vessel* vessel : tree_.all()) group_->add(vessel->pid());
+  }
 }
 
 void DestinationSession::on_layout(const wire::Layout& layout) {
+  follow_tree(layout);
   for (const wire::SpaceLayout& space : layout.spaces()) {
-    if (!vessel_) create_vessel(space);
-    if (static_cast<pid_t>(space.space()) != vessel_->pid()) throw Error(ErrorCode::peer, "following the source", "a second task");
+    Vessel& vessel = tree_.at(static_cast<pid_t>(space.space()));
     for (const std::string& bytes : space.files()) files_->add(parse<img::file_entry>(bytes, "a file entry"));
     if (images_.contains(image_file::kRemapFpath)) files_->add_ghosts(images_);
     for (const std::string& bytes : space.memfds()) shmem_.memfd(parse<img::memfd_inode_entry>(bytes, "a memfd entry"));
     for (const std::string& bytes : space.segments()) shmem_.segment(parse<img::ipc_shm_entry>(bytes, "a segment"));
-    accounted_.assign(space.accounted().begin(), space.accounted().end());
-    vessel_->apply_layout(parse<img::mm_entry>(space.mm(), "the memory description"), accounted_, *files_, shmem_);
+    std::vector<uint64_t>& accounted = accounted_[vessel.pid()];
+    accounted.assign(space.accounted().begin(), space.accounted().end());
+    vessel.apply_layout(parse<img::mm_entry>(space.mm(), "the memory description"), accounted, *files_, shmem_);
   }
 }
 
@@ -149,8 +151,9 @@ void DestinationSession::on_pages(const wire::PagesArrived& pages) {
     shmem_.write_pages(pages.space.id, pages.ranges, pages.bytes);
     shmem_.drop_pages(pages.space.id, pages.zero_ranges);
   } else {
-    vessel().write_pages(pages.ranges, pages.bytes);
-    vessel().clear_pages(pages.zero_ranges);
+    Vessel& vessel = tree_.at(static_cast<pid_t>(pages.space.id));
+    vessel.write_pages(pages.ranges, pages.bytes);
+    vessel.clear_pages(pages.zero_ranges);
   }
   pages_applied_ += total_pages(pages.ranges) + total_pages(pages.zero_ranges);
   link_.release(pages.slot);
@@ -162,8 +165,9 @@ void DestinationSession::on_holes(const wire::Holes& holes) {
   if (holes.space_kind() == static_cast<uint32_t>(PageSpace::Kind::shmem)) {
     shmem_.drop_pages(holes.space(), ranges);
   } else {
-    vessel().drop_pages(ranges);
-    vessel().guard_pages(ranges_of(holes.guards(), "guarding pages"));
+    Vessel& vessel = tree_.at(static_cast<pid_t>(holes.space()));
+    vessel.drop_pages(ranges);
+    vessel.guard_pages(ranges_of(holes.guards(), "guarding pages"));
   }
 }
 
@@ -191,8 +195,8 @@ void DestinationSession::on_verify(const wire::Verify& verify) {
   const int64_t began_us = monotonic_us();
   for (const wire::SpaceDigest& theirs : verify.spaces()) {
     const bool object = theirs.space_kind() == static_cast<uint32_t>(PageSpace::Kind::shmem);
-    const SpaceDigest ours = object ? digest_object(shmem_.descriptor(theirs.space()))
-                                    : digest_space(vessel().pid(), wire::digest_ranges(vessel().pid()));
+    const pid_t pid = object ? 0 : tree_.at(static_cast<pid_t>(theirs.space())).pid();
+    const SpaceDigest ours = object ? digest_object(shmem_.descriptor(theirs.space())) : digest_space(pid, wire::digest_ranges(pid));
     if (const auto text = wire::difference(theirs, ours)) {
       throw Error(ErrorCode::bug, "verifying memory",
                   fmt::format("{} {} is not the same on both hosts: {}", object ? "shared object" : "the memory of task",
@@ -214,7 +218,7 @@ void DestinationSession::on_prepare() {
   const int64_t began_us = monotonic_us();
   build();
   hook_.run(HookStage::prepared, hook_context());
-  journal_->append(JournalState::prepared, fmt::format("pid {}", vessel().pid()));
+  journal_->append(JournalState::prepared, fmt::format("pid {}", tree_.root().pid()));
   state_ = State::prepared;
   go_deadline_ = Deadline::in_ms(hello_.go_timeout_ms());
   wire::SessionMessage answer;
@@ -226,33 +230,13 @@ void DestinationSession::on_prepare() {
 }
 
 void DestinationSession::build() {
-  for (const img::file_entry& entry : images_.read_all<img::file_entry>(image_file::kFiles)) files_->add(entry);
-  vessel().apply_layout(images_.read_one<img::mm_entry>(image_file::mm(static_cast<uint32_t>(vessel().pid()))), accounted_,
-                        *files_, shmem_);
-  vessel().join_mappings(accounted_, *files_, shmem_);
-  context_.emplace(RestoreContext{vessel(), images_, *files_, shmem_, vessel().pid(), {}, {}});
-  load_task_images(*context_);
-  task_.emplace(*context_);
+  restore_.emplace(tree_, images_, *files_, shmem_);
   int64_t began_us = monotonic_us();
-  const auto lap = [&](const char* name) {
+  restore_->build(accounted_, [&](const char* name) {
     const int64_t now_us = monotonic_us();
     add_step(name, now_us - began_us);
     began_us = now_us;
-  };
-  task_->prepare();
-  lap("open");
-  task_->process();
-  lap("process");
-  task_->threads();
-  lap("threads");
-  const Fd exe = files_->open(vessel().layout().exe_file_id());
-  vessel().set_mm_fields(exe.get());
-  vessel().apply_vma_attributes(context_->extra);
-  lap("memory fields");
-  shmem_.seal_all();
-  task_->last();
-  task_->registers();
-  lap("registers");
+  });
 }
 
 void DestinationSession::add_step(const char* name, int64_t us) {
@@ -264,9 +248,9 @@ void DestinationSession::add_step(const char* name, int64_t us) {
 void DestinationSession::on_go() {
   if (state_ != State::prepared) throw Error(ErrorCode::peer, "following the source", "Go came before Prepared");
   const int64_t began_us = monotonic_us();
-  task_->commit();
+  restore_->commit();
   group_->freeze(Deadline::in_ms(10'000));
-  journal_->append(JournalState::resuming, fmt::format("pid {}", vessel().pid()));
+  journal_->append(JournalState::resuming, fmt::format("pid {}", restore_->root_pid()));
   state_ = State::resumed;
   exit_code_ = 0;
   resume();
@@ -274,23 +258,24 @@ void DestinationSession::on_go() {
   wire::SessionMessage answer;
   wire::Resumed& resumed = *answer.mutable_resumed();
   resumed.set_go_to_resume_us(static_cast<uint64_t>(resumed_us - began_us));
-  resumed.set_pid(static_cast<uint32_t>(context_->pid));
+  resumed.set_pid(static_cast<uint32_t>(restore_->root_pid()));
   link_.send(answer);
-  journal_->append(JournalState::resumed, fmt::format("pid {}", context_->pid));
+  journal_->append(JournalState::resumed, fmt::format("pid {}", restore_->root_pid()));
   hook_.run_noting(HookStage::resumed, hook_context());
   state_ = State::ended;
 }
 
 HookContext DestinationSession::hook_context() const {
-  return {options_.session, context_ ? context_->pid : vessel_ ? vessel_->pid() : 0, options_.peer, "destination"};
+  return {options_.session, tree_.root_pid(), options_.peer, "destination"};
 }
 
 // The decision is on disk: nothing below may leave half a tree running. The group lets all tasks go at once.
 void DestinationSession::resume() noexcept {
   hook_.run_noting(HookStage::committed, hook_context());
   try {
-    vessel_->release();
-    if (options_.root_resumed) options_.root_resumed(context_->pid);
+    restore_->stop_stopped();
+    tree_.release();
+    if (options_.root_resumed) options_.root_resumed(restore_->root_pid());
   } catch (const std::exception& error) {
     log::error("session {}: letting the process go: {}", options_.session, error.what());
   }
@@ -315,7 +300,7 @@ void DestinationSession::refuse_to_resume(const std::string& reason) noexcept {
       answer.mutable_never()->set_reason(reason);
       link_.send(answer);
     }
-    if (state_ != State::resumed && vessel_) hook_.run_noting(HookStage::aborted, hook_context());
+    if (state_ != State::resumed && !tree_.empty()) hook_.run_noting(HookStage::aborted, hook_context());
   } catch (const std::exception& error) {
     log::debug("ending session {}: {}", options_.session, error.what());
   }

@@ -9,10 +9,9 @@
 
 #include "agent-dst/engine.hpp"
 #include "agent-dst/restore/file_opener.hpp"
-#include "agent-dst/restore/restore_task.hpp"
-#include "agent-dst/restore/restorer.hpp"
+#include "agent-dst/restore/restore_tree.hpp"
 #include "agent-dst/vessel/shmem_table.hpp"
-#include "agent-dst/vessel/vessel.hpp"
+#include "agent-dst/vessel/vessel_tree.hpp"
 #include "common/base/error.hpp"
 #include "common/base/hook.hpp"
 #include "common/base/journal.hpp"
@@ -49,14 +48,13 @@ class DestinationSession {
   void on_go();
   void on_closed(const std::string& reason);
 
-  void create_vessel(const wire::SpaceLayout& space);
+  void follow_tree(const wire::Layout& layout);
   void build();
   void add_step(const char* name, int64_t us);
   void resume() noexcept;
   HookContext hook_context() const;
   void refuse_to_resume(const std::string& reason) noexcept;
   void fail(const Error& error) noexcept;
-  Vessel& vessel();
 
   wire::DestinationLink& link_;
   const EngineOptions& options_;
@@ -70,11 +68,10 @@ class DestinationSession {
   std::optional<FreezerGroup> group_;
   std::unique_ptr<FileOpener> files_;
   ShmemTable shmem_;
-  std::optional<Vessel> vessel_;
-  std::vector<uint64_t> accounted_;
+  VesselTree tree_;
+  std::map<pid_t, std::vector<uint64_t>> accounted_;
   ImageStore images_;
-  std::optional<RestoreContext> context_;
-  std::optional<TaskRestore> task_;
+  std::optional<TreeRestore> restore_;
   int64_t apply_us_ = 0;
   uint64_t pages_applied_ = 0;
   std::vector<wire::Step> steps_;

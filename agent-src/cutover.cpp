@@ -60,11 +60,13 @@ void Migration::send_last_holes(const FinalMemory& memory) {
 void Migration::send_digests(const FinalMemory& memory) {
   wire::SessionMessage message;
   wire::Verify& verify = *message.mutable_verify();
-  *verify.add_spaces() = wire::to_message({PageSpace::Kind::mm, static_cast<uint64_t>(options_.pid)},
-                                          digest_space(options_.pid, wire::digest_ranges(options_.pid)));
+  for (const pid_t pid : tree_.pids()) {
+    *verify.add_spaces() = wire::to_message({PageSpace::Kind::mm, static_cast<uint64_t>(pid)},
+                                            digest_space(pid, wire::digest_ranges(pid)));
+  }
   for (const FinalObject& object : memory.objects) {
     *verify.add_spaces() = wire::to_message({PageSpace::Kind::shmem, object.id.ino},
-                                            digest_object(rounds_.objects().descriptor(object.id)));
+                                            digest_object(tree_.rounds().objects().descriptor(object.id)));
   }
   link_->send(message);
 }
@@ -73,57 +75,70 @@ void Migration::send_digests(const FinalMemory& memory) {
 // device and inode that it is; nothing has to be read then.
 void Migration::send_written_files() {
   if (same_kernel_) return;
-  sync_written_files(options_.pid);
   wire::SessionMessage message;
-  for (const FileIdentity& file : used_files(options_.pid, map_, UsedFiles::written)) {
-    *message.mutable_written_files()->add_files() = wire::to_message(file);
+  for (const MovingTask& task : tree_.tasks()) {
+    if (task.place.dead) continue;
+    sync_written_files(task.place.pid);
+    for (const FileIdentity& file : used_files(task.place.pid, *task.map, UsedFiles::written)) {
+      *message.mutable_written_files()->add_files() = wire::to_message(file);
+    }
   }
   if (message.has_written_files()) link_->send(message);
 }
 
 // Before the last scan: threads that make calls for us have the kernel write into their memory (rseq). They stand still
 // in the stub afterwards.
-void Migration::collect(FrozenTask& task) {
+void Migration::collect(FrozenTree& tree) {
   const int64_t began_us = monotonic_us();
   StepClock clock(report_.cutover.source_steps);
-  map_.read();
-  if (!map_.flags_are_current() && map_.resident_bytes() < kFlagsInFreezeBytes) map_.read_flags();
-  map_.describe();  // its files belong into the table
+  tree_.follow(tree);
+  for (MovingTask& task : tree_.tasks()) {
+    if (task.place.dead) continue;
+    MemoryMap& map = *task.map;
+    map.read();
+    if (!map.flags_are_current() && (task.renewed || map.resident_bytes() < kFlagsInFreezeBytes)) map.read_flags();
+    map.describe();  // its files belong into the table
+  }
   clock.lap("maps");
   ImageStore images;
-  task.inject(vdso_syscall_);
-  const uint64_t brk = program_break(task);
+  tree.inject();
+  std::vector<uint64_t> brks;
+  for (const auto& task : tree.tasks()) brks.push_back(program_break(*task));
   clock.lap("arena");
-  collect_task(task, files_, collect_options(), images, &clock);
+  collect_tree(tree, files_, collect_options(), images, &clock);
   file_locks_ = images.read_all<img::file_lock_entry>(image_file::kFileLocks);
   ipc_leftovers_ = IpcLeftovers(images);
-  const std::string extra_name = image_file::crx_task(static_cast<uint32_t>(options_.pid));
-  auto extra = images.read_one<img::crx_task_entry>(extra_name);
-  add_vma_attributes(task, map_, extra);
-  images.erase(extra_name);
-  images.append(extra_name, extra);
+  auto brk = brks.begin();
+  for (MovingTask& moving : tree_.tasks()) {
+    if (moving.place.dead) continue;
+    const auto pid = static_cast<uint32_t>(moving.place.pid);
+    FrozenTask& task = *tree.find(moving.place.pid);
+    const std::string extra_name = image_file::crx_task(pid);
+    auto extra = images.read_one<img::crx_task_entry>(extra_name);
+    add_vma_attributes(task, *moving.map, extra);
+    images.erase(extra_name);
+    images.append(extra_name, extra);
+    images.append(image_file::mm(pid), moving.map->describe(*brk++));
+  }
   clock.lap("mapping attributes");
-  task.settle();
+  tree.settle();
   clock.lap("settle");
-  images.append(image_file::mm(static_cast<uint32_t>(options_.pid)), map_.describe(brk));
   send_images(images);
   clock.lap("send state");
   report_.cutover.collect_us = monotonic_us() - began_us;
 }
 
-void Migration::last_round(FrozenTask& task) {
-  collect(task);
+void Migration::last_round(FrozenTree& tree) {
+  collect(tree);
   const int64_t began_us = monotonic_us();
   StepClock clock(report_.cutover.source_steps);
   const auto round = static_cast<uint32_t>(report_.rounds.size() + 1);
   MemoryStatistics statistics;
-  offer_memfds();
-  const SpaceVmas space{options_.pid, map_.vmas()};
-  const FinalMemory memory = rounds_.final_scan(std::span(&space, 1), statistics);
+  const FinalMemory memory = tree_.final_scan(statistics);
   clock.lap("scan");
   send_layout(round);
   send_last_holes(memory);
-  rounds_.send_final(memory, *sink_, statistics);
+  tree_.rounds().send_final(memory, *sink_, statistics);
   link_->end_round(round);
   clock.lap("send pages");
   report_.cutover.last_pages_us = monotonic_us() - began_us;
@@ -133,8 +148,8 @@ void Migration::last_round(FrozenTask& task) {
   message.mutable_prepare();
   link_->send(message);
   clock.lap("digests");
-  // While the destination builds. Nothing is read from the process any more.
-  task.eject();
+  // While the destination builds. Nothing is read from the processes any more.
+  tree.eject();
   clock.lap("leave");
   await_round(round, Deadline::in_ms(kPrepareMs));
   clock.lap("await pages");
@@ -171,29 +186,31 @@ void Migration::prepare() {
 int Migration::cut_over() {
   hook_.run(HookStage::pre_freeze, hook_context());
   check_stop();
-  if (!same_kernel_) sync_written_files(options_.pid);  // so that little is left for the stop
-  FrozenTask task = FrozenTask::freeze(options_.pid, Deadline::in_ms(options_.freeze_timeout_ms), has_seccomp_);
-  const int64_t stop_us = task.stopped_since_us();
+  if (!same_kernel_) {
+    for (const pid_t pid : tree_.pids()) sync_written_files(pid);  // so that little is left for the stop
+  }
+  FrozenTree tree = FrozenTree::freeze(options_.pid, Deadline::in_ms(options_.freeze_timeout_ms));
+  const int64_t stop_us = tree.stopped_since_us();
   report_.cutover.start_us = stop_us - began_us_;
   report_.cutover.freeze_us = monotonic_us() - stop_us;
   observer_.freeze();
   hook_.run(HookStage::frozen, hook_context());
   check_stop();
-  last_round(task);
+  last_round(tree);
   prepare();
   hook_.run(HookStage::prepared, hook_context());
   check_stop();
   if (overall_.passed()) throw Error(ErrorCode::refused, "committing", "--timeout is over");
-  const int outcome = commit(task);
+  const int outcome = commit(tree);
   if (outcome == 0 && options_.wait) return wait_for_exit();
   return outcome;
 }
 
 // From here on the group holds the original, whoever dies.
-int Migration::commit(FrozenTask& task) {
+int Migration::commit(FrozenTree& tree) {
   StepClock clock(report_.cutover.source_steps);
-  LockHandover locks(task, file_locks_);
-  locks.begin(vdso_syscall_);
+  TreeLocks locks(tree, file_locks_);
+  locks.begin();
   group_->freeze(Deadline::in_ms(options_.freeze_timeout_ms));
   clock.lap("freeze group");
   int64_t go_us = 0;
@@ -226,18 +243,18 @@ int Migration::commit(FrozenTask& task) {
   }
   if (resumed) {
     locks.given_up();
-    return finish(task, *resumed, go_us);
+    return finish(tree, *resumed, go_us);
   }
   if (!take_back(locks)) return static_cast<int>(Outcome::in_doubt);
   journal_.append(JournalState::aborted, why);
-  task.thaw();
+  tree.thaw();
   hook_.run_noting(HookStage::aborted, hook_context());
   observer_.failed({Outcome::failed, session_, options_.pid, "committing: " + why, ErrorCode::peer});
   return static_cast<int>(Outcome::failed);
 }
 
-// After NEVER: the group is thawed, the task still stopped. False: somebody else has a lock of it now, so it must not run.
-bool Migration::take_back(LockHandover& locks) {
+// After NEVER: the group is thawed, the tree still stopped. False: somebody else has a lock of it now, so it must not run.
+bool Migration::take_back(TreeLocks& locks) {
   group_->thaw();
   try {
     locks.take_back();
@@ -284,14 +301,18 @@ std::optional<wire::Resumed> Migration::await_verdict(Deadline deadline) {
 }
 
 // It is still frozen when SIGKILL reaches it: not one instruction of it runs any more.
-void Migration::remove_original(FrozenTask& task) noexcept {
+void Migration::remove_original(FrozenTree& tree) noexcept {
   try {
-    const Fd pidfd = duplicate(task.pidfd());
+    std::vector<Fd> pidfds;
+    for (const auto& task : tree.tasks()) pidfds.push_back(duplicate(task->pidfd()));
     packets_.silence();
-    task.thaw();
-    send_signal(pidfd.get(), SIGKILL);
+    tree.thaw();
+    for (const Fd& pidfd : pidfds) send_signal(pidfd.get(), SIGKILL);
     group_->thaw();
-    if (!wait_exit(pidfd.get(), Deadline::in_ms(10'000))) log::warn("the original does not go away");
+    const Deadline deadline = Deadline::in_ms(10'000);
+    for (const Fd& pidfd : pidfds) {
+      if (!wait_exit(pidfd.get(), deadline)) log::warn("the original does not go away");
+    }
     packets_.release();
     const std::string group = group_->path();
     group_.reset();
@@ -303,7 +324,7 @@ void Migration::remove_original(FrozenTask& task) noexcept {
   }
 }
 
-int Migration::finish(FrozenTask& task, const wire::Resumed& resumed, int64_t go_us) {
+int Migration::finish(FrozenTree& tree, const wire::Resumed& resumed, int64_t go_us) {
   const int64_t now_us = monotonic_us();
   const int64_t stop_us = began_us_ + report_.cutover.start_us;
   report_.cutover.resume_us = static_cast<int64_t>(resumed.go_to_resume_us());
@@ -312,7 +333,7 @@ int Migration::finish(FrozenTask& task, const wire::Resumed& resumed, int64_t go
   }
   observer_.committed();
   hook_.run_noting(HookStage::committed, hook_context());
-  remove_original(task);
+  remove_original(tree);
   ipc_leftovers_.remove();
   journal_.append(JournalState::done);
   const wire::LinkStatistics statistics = link_->statistics();

@@ -20,7 +20,7 @@
 #include "agent-src/dump_images.hpp"
 #include "agent-src/dump_pages.hpp"
 #include "agent-src/dump_tracking.hpp"
-#include "agent-src/frozen_task.hpp"
+#include "agent-src/frozen_tree.hpp"
 #include "agent-src/memory/comparing_trackers.hpp"
 #include "agent-src/memory/page_sender.hpp"
 #include "agent-src/memory/shared_objects.hpp"
@@ -63,20 +63,21 @@ bool reap(pid_t tid, Deadline deadline) {
 // Steps in the order of run(). Single-threaded but for the writing of pages.
 class Dump {
  public:
-  explicit Dump(const DumpOptions& options) : options_(options), began_us_(monotonic_us()), map_(options.pid, files_) {}
+  explicit Dump(const DumpOptions& options) : options_(options), began_us_(monotonic_us()), map_(map_of(options.pid)) {}
   DumpReport run();
 
  private:
   CollectOptions collect_options() const;
   void inspect();
-  void collect(FrozenTask& task);
+  void collect(FrozenTree& tree);
   bool leaves_running() const { return options_.leave_running || options_.check_only; }
-  PageSpace space() const;
-  void write_space(const SpacePages& found, DumpPages& pages, bool all);
-  void write_objects(DumpPages& pages);
+  MemoryMap& map_of(pid_t pid);
+  void write_space(pid_t pid, const SpacePages& found, DumpPages& pages, bool all);
+  void write_objects(const FrozenTree& tree, DumpPages& pages);
   void finish_pages(DumpPages& pages);
-  void collect_memory(DumpTracking& tracking, DumpPages& pages);
-  void end(FrozenTask& task);
+  void collect_memory(const FrozenTree& tree, DumpTracking& tracking, DumpPages& pages);
+  void end(FrozenTree& tree);
+  void reap_all(FrozenTask& task);
   void begin();
   void publish(DirectorySink& set, const DumpTracking& tracking);
   void connect_page_server();
@@ -87,7 +88,8 @@ class Dump {
   int64_t began_us_;
   DumpReport report_;
   FileTable files_;
-  MemoryMap map_;
+  std::map<pid_t, std::unique_ptr<MemoryMap>> maps_;
+  MemoryMap& map_;  // the root's
   std::unique_ptr<wire::TlsContext> tls_;
   std::unique_ptr<wire::PageServerClient> page_server_;
   ImageStore images_;
@@ -104,10 +106,22 @@ CollectOptions Dump::collect_options() const {
   return collect;
 }
 
+MemoryMap& Dump::map_of(pid_t pid) {
+  std::unique_ptr<MemoryMap>& map = maps_[pid];
+  if (map == nullptr) map = std::make_unique<MemoryMap>(pid, files_);
+  return *map;
+}
+
 void Dump::inspect() {
-  map_.read();
   bool refused = false;
-  for (const auto& list : {inspect_task(options_.pid, collect_options()), map_.refusals()}) {
+  std::vector<std::vector<Refusal>> lists = {inspect_tree(options_.pid, collect_options())};
+  for (const TreeTask& task : list_tree(options_.pid)) {
+    if (task.dead) continue;
+    MemoryMap& map = map_of(task.pid);
+    map.read();
+    lists.push_back(map.refusals());
+  }
+  for (const std::vector<Refusal>& list : lists) {
     for (const Refusal& refusal : list) {
       std::fprintf(stderr, "crx-dump: %s: %s; %s\n", refusal.object.c_str(), refusal.reason.c_str(), refusal.remedy.c_str());
       refused = true;
@@ -119,48 +133,72 @@ void Dump::inspect() {
 }
 
 // Before the memory is read: threads that make calls for us have the kernel write into their memory (rseq).
-void Dump::collect(FrozenTask& task) {
-  map_.read();
-  if (!map_.flags_are_current() && map_.resident_bytes() < kFlagsInFreezeBytes) map_.read_flags();
-  map_.describe();  // its files belong into the table
-  task.inject(find_vdso_syscall(options_.pid));
-  const uint64_t brk = program_break(task);
-  collect_task(task, files_, collect_options(), images_);
-  const auto pid = static_cast<uint32_t>(options_.pid);
-  auto extra = images_.read_one<img::crx_task_entry>(image_file::crx_task(pid));
-  add_vma_attributes(task, map_, extra);
-  task.settle();
-  const img::mm_entry mm = map_.describe(brk);
-  add_accounted(map_.accounted(), mm, extra);
-  images_.erase(image_file::crx_task(pid));
-  images_.append(image_file::crx_task(pid), extra);
-  images_.append(image_file::mm(pid), mm);
+void Dump::collect(FrozenTree& tree) {
+  for (const auto& task : tree.tasks()) {
+    MemoryMap& map = map_of(task->pid());
+    map.read();
+    if (!map.flags_are_current() && (task->pid() != options_.pid || map.resident_bytes() < kFlagsInFreezeBytes)) map.read_flags();
+    map.describe();  // its files belong into the table
+  }
+  tree.inject();
+  std::map<pid_t, uint64_t> brks;
+  for (const auto& task : tree.tasks()) brks[task->pid()] = program_break(*task);
+  collect_tree(tree, files_, collect_options(), images_);
+  for (const auto& task : tree.tasks()) {
+    const auto pid = static_cast<uint32_t>(task->pid());
+    MemoryMap& map = map_of(task->pid());
+    auto extra = images_.read_one<img::crx_task_entry>(image_file::crx_task(pid));
+    add_vma_attributes(*task, map, extra);
+    const img::mm_entry mm = map.describe(brks.at(task->pid()));
+    add_accounted(map.accounted(), mm, extra);
+    images_.erase(image_file::crx_task(pid));
+    images_.append(image_file::crx_task(pid), extra);
+    images_.append(image_file::mm(pid), mm);
+  }
+  tree.settle();
 }
 
-PageSpace Dump::space() const { return {PageSpace::Kind::mm, static_cast<uint64_t>(options_.pid)}; }
+PageSpace space_of(pid_t pid) { return {PageSpace::Kind::mm, static_cast<uint64_t>(pid)}; }
+
+// All of a stopped process's private memory.
+SpacePages whole_space(pid_t pid, const std::vector<MemoryVma>& vmas) {
+  const HashTracker tracker(pid);
+  FrozenPages frozen;
+  for (const MemoryVma& vma : vmas) {
+    if (is_private(vma.kind)) tracker.frozen_private(vma, frozen);
+  }
+  SpacePages found;
+  found.here = std::move(frozen.present);
+  found.guards = std::move(frozen.guards);
+  return found;
+}
 
 // Private memory. Pages that cannot be read are an error where the set must hold all of them.
-void Dump::write_space(const SpacePages& found, DumpPages& pages, bool all) {
-  pages.begin(space());
-  MemoryReader reader(options_.pid);
-  const SendOutcome outcome = send_pages(space(), found.here, reader, pages, nullptr);
+void Dump::write_space(pid_t pid, const SpacePages& found, DumpPages& pages, bool all) {
+  pages.begin(space_of(pid));
+  MemoryReader reader(pid);
+  const SendOutcome outcome = send_pages(space_of(pid), found.here, reader, pages, nullptr);
   if (all && !outcome.failed.empty()) {
     throw Error(ErrorCode::refused, "reading memory",
                 fmt::format("the page at {:x} and {} more cannot be read", outcome.failed.front().start,
                             total_pages(outcome.failed) - 1))
-        .with_pid(options_.pid)
+        .with_pid(pid)
         .with_hint("memory with hardware errors, or of a device, cannot be dumped");
   }
-  in_parent_[space()] = found.in_parent;
+  in_parent_[space_of(pid)] = found.in_parent;
 }
 
-void Dump::write_objects(DumpPages& pages) {
+void Dump::write_objects(const FrozenTree& tree, DumpPages& pages) {
   SharedObjects objects;
-  for (OpenMemfd& memfd : open_memfds(options_.pid)) objects.offer(std::move(memfd.fd));
-  const std::unique_ptr<Tracker> tracker = std::make_unique<HashTracker>(options_.pid);
-  const MappedSpace mapped{options_.pid, tracker.get(), &map_.vmas()};
+  std::vector<std::unique_ptr<Tracker>> trackers;
+  std::vector<MappedSpace> mapped;
+  for (const auto& task : tree.tasks()) {
+    for (OpenMemfd& memfd : open_memfds(task->pid())) objects.offer(std::move(memfd.fd));
+    trackers.push_back(std::make_unique<HashTracker>(task->pid()));
+    mapped.push_back({task->pid(), trackers.back().get(), &map_of(task->pid()).vmas()});
+  }
   MemoryStatistics statistics;
-  const std::vector<FinalObject> found = objects.final_scan(std::span(&mapped, 1), statistics);
+  const std::vector<FinalObject> found = objects.final_scan(mapped, statistics);
   for (const FinalObject& object : found) pages.begin({PageSpace::Kind::shmem, object.id.ino});
   objects.send_final(found, pages, statistics);
 }
@@ -173,25 +211,35 @@ void Dump::finish_pages(DumpPages& pages) {
   for (const auto& [where, ranges] : in_parent_) report_.parent_pages += total_pages(ranges);
 }
 
-void Dump::collect_memory(DumpTracking& tracking, DumpPages& pages) {
-  SpacePages found = tracking.frozen_pages(map_.vmas());
-  // CRIU compares the vDSO's text with its own kernel's.
-  found.here = unite(found.here, vdso_of(images_, options_.pid));
-  add_guards(options_.pid, found.guards, images_);
-  write_space(found, pages, true);
-  write_objects(pages);
+// Only the root's memory is tracked from set to set: that of its descendants is in every set.
+void Dump::collect_memory(const FrozenTree& tree, DumpTracking& tracking, DumpPages& pages) {
+  for (const auto& task : tree.tasks()) {
+    const pid_t pid = task->pid();
+    const std::vector<MemoryVma>& vmas = map_of(pid).vmas();
+    SpacePages found = pid == options_.pid ? tracking.frozen_pages(vmas) : whole_space(pid, vmas);
+    // CRIU compares the vDSO's text with its own kernel's.
+    found.here = unite(found.here, vdso_of(images_, pid));
+    add_guards(pid, found.guards, images_);
+    write_space(pid, found, pages, true);
+  }
+  write_objects(tree, pages);
   finish_pages(pages);
 }
 
-void Dump::end(FrozenTask& task) {
-  if (leaves_running()) return task.thaw();
-  task.eject();
-  send_signal(task.pidfd(), SIGKILL);
+// All are killed before one is reaped, so that nobody sees another's end.
+void Dump::end(FrozenTree& tree) {
+  if (leaves_running()) return tree.thaw();
+  tree.eject();
+  for (const auto& task : tree.tasks()) send_signal(task->pidfd(), SIGKILL);
+  for (auto task = tree.tasks().rbegin(); task != tree.tasks().rend(); ++task) reap_all(**task);
+}
+
+void Dump::reap_all(FrozenTask& task) {
   // We are the tracer: our part is reaped, so that its parent sees it end. The leader last: the kernel reports its end
   // only when all other threads have been reaped.
   const Deadline deadline = Deadline::in_ms(kEndMs);
   for (auto thread = task.threads().rbegin(); thread != task.threads().rend(); ++thread) {
-    if (!reap(thread->tid(), deadline)) log::warn("process {} does not end; the images are complete", options_.pid);
+    if (!reap(thread->tid(), deadline)) log::warn("process {} does not end; the images are complete", task.pid());
     thread->traced.forget();
   }
   task.threads().clear();
@@ -236,7 +284,7 @@ void Dump::run_pre() {
   const SpacePages found = tracking.running_pages(map_.vmas());
   {
     DumpPages pages(set);
-    write_space(found, pages, false);
+    write_space(options_.pid, found, pages, false);
     finish_pages(pages);
   }
   describe_pre_dump(options_.pid, set);
@@ -252,16 +300,16 @@ void Dump::run_whole() {
   DirectorySink set(options_.images_dir);
   DumpTracking tracking(options_, find_vdso_syscall(options_.pid), has_seccomp_);
   connect_page_server();
-  FrozenTask task = FrozenTask::freeze(options_.pid, Deadline::in_ms(options_.freeze_timeout_ms), has_seccomp_);
-  const int64_t stopped_us = task.stopped_since_us();
+  FrozenTree tree = FrozenTree::freeze(options_.pid, Deadline::in_ms(options_.freeze_timeout_ms));
+  const int64_t stopped_us = tree.stopped_since_us();
   {
     DumpPages pages(set, page_server_.get());
-    collect(task);
-    if (!options_.check_only) collect_memory(tracking, pages);
+    collect(tree);
+    if (!options_.check_only) collect_memory(tree, tracking, pages);
   }
   if (leaves_running()) {
     tracking.arm(map_.vmas());
-    end(task);  // what remains is not about the process
+    end(tree);  // what remains is not about the process
     report_.frozen_us = monotonic_us() - stopped_us;
   }
   IpcLeftovers ipc_leftovers(images_);
@@ -270,7 +318,7 @@ void Dump::run_whole() {
   if (leaves_running()) {
     tracking.keep(set_id);
   } else {
-    end(task);
+    end(tree);
     ipc_leftovers.remove();
     report_.frozen_us = monotonic_us() - stopped_us;
   }

@@ -36,7 +36,9 @@ std::vector<pid_t> list_threads(pid_t pid) {
 
 uint64_t find_vdso_syscall(pid_t pid) {
   const std::string proc = "/proc/" + std::to_string(pid) + "/";
-  for (const proc::MapsEntry& vma : proc::parse_maps(read_file(proc + "maps"))) {
+  const auto maps = proc::parse_maps(read_file(proc + "maps"));
+  if (maps.empty()) throw_gone(pid, "looking for the vDSO");
+  for (const proc::MapsEntry& vma : maps) {
     if (vma.kind != proc::MapKind::vdso) continue;
     const Fd mem = open_checked(proc + "mem", O_RDONLY);
     std::string text(vma.end - vma.start, '\0');
@@ -67,6 +69,7 @@ FrozenTask FrozenTask::freeze(pid_t pid, Deadline deadline, bool suspend_seccomp
   CallWatch calls(pid, list_threads(pid));
   task.seize_new_threads(deadline, suspend_seccomp);
   task.read_threads();
+  task.was_stopped_ = task.leader().traced.in_group_stop();
   calls.mend(task);
   calls.find_sleeps(task);
   return task;
@@ -76,7 +79,7 @@ FrozenTask FrozenTask::freeze_leader(pid_t pid, Deadline deadline, bool suspend_
   FrozenTask task(pid);
   CallWatch calls(pid, {pid});
   if (!task.seize(pid, suspend_seccomp)) throw_gone(pid, "freezing");
-  task.await_stop(task.leader(), deadline);
+  if (!task.await_stop(task.leader(), deadline)) throw_gone(pid, "freezing");
   task.read_threads();
   calls.mend(task);
   return task;
@@ -86,13 +89,26 @@ bool FrozenTask::seize(pid_t tid, bool suspend_seccomp) {
   if (stopped_since_us_ == 0) stopped_since_us_ = monotonic_us();
   auto traced = TracedThread::try_seize(tid, TracedThread::Kind::victim, suspend_seccomp);
   if (!traced) return false;
-  traced->interrupt();
+  try {
+    traced->interrupt();
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::victim_gone || tid == pid_) throw;
+    return false;  // its destructor reaps it
+  }
   threads_.push_back(FrozenThread{std::move(*traced), {}, 0, {}, nullptr, std::nullopt});
   return true;
 }
 
-void FrozenTask::await_stop(FrozenThread& thread, Deadline deadline) const {
-  if (thread.traced.wait_stopped(deadline)) return;
+// False: the thread ended on its own instead.
+bool FrozenTask::await_stop(FrozenThread& thread, Deadline deadline) const {
+  const pid_t tid = thread.tid();
+  try {
+    if (thread.traced.wait_stopped(deadline)) return true;
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::victim_gone || tid == pid_) throw;
+    thread.traced.forget();
+    return false;
+  }
   const auto status = proc::parse_status(read_file(fmt::format("{}task/{}/status", proc_, thread.tid())));
   throw Error(ErrorCode::refused, "freezing",
               fmt::format("thread {} is in state {} and cannot be stopped", thread.tid(), status.state))
@@ -110,7 +126,13 @@ void FrozenTask::seize_new_threads(Deadline deadline, bool suspend_seccomp) {
       const bool known = std::any_of(threads_.begin(), threads_.end(), [&](const auto& t) { return t.tid() == tid; });
       if (!known && seize(tid, suspend_seccomp)) found = true;
     }
-    for (std::size_t i = first_new; i < threads_.size(); ++i) await_stop(threads_[i], deadline);
+    for (std::size_t i = first_new; i < threads_.size();) {
+      if (await_stop(threads_[i], deadline)) {
+        ++i;
+      } else {
+        threads_.erase(threads_.begin() + static_cast<std::ptrdiff_t>(i));
+      }
+    }
   }
   const auto leader = std::find_if(threads_.begin(), threads_.end(), [&](const auto& t) { return t.tid() == pid_; });
   if (leader == threads_.end()) throw_gone(pid_, "freezing");

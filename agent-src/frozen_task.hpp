@@ -64,6 +64,8 @@ class FrozenTask {
 
   // Maps the arena in the victim, room for every thread. Idempotent. scratch: bytes for tables and arguments.
   void inject(uint64_t vdso_syscall, std::size_t scratch = 192 * 1024);
+  // Job control had stopped it when it was frozen; it stays so when it is given back.
+  bool was_stopped() const noexcept { return was_stopped_; }
   // Where the injected arena lies: these VMAs are ours and not part of the image.
   bool is_arena(uint64_t start) const noexcept;
   RemoteArena& arena() { return *arena_; }
@@ -86,7 +88,7 @@ class FrozenTask {
   explicit FrozenTask(pid_t pid);
   void seize_new_threads(Deadline deadline, bool suspend_seccomp);
   bool seize(pid_t tid, bool suspend_seccomp);
-  void await_stop(FrozenThread& thread, Deadline deadline) const;
+  [[nodiscard]] bool await_stop(FrozenThread& thread, Deadline deadline) const;
   void read_threads();
 
   pid_t pid_;
@@ -96,7 +98,7 @@ class FrozenTask {
   std::unique_ptr<RemoteArena> arena_;
   int64_t stopped_since_us_ = 0;
   uint64_t vdso_syscall_ = 0;
-  bool locks_future_ = false;
+  bool locks_future_ = false, was_stopped_ = false;
   uint64_t code_addr_ = 0, data_addr_ = 0, data_bytes_ = 0;
 };
 

@@ -7,14 +7,13 @@
 #include <vector>
 
 #include "agent-src/collect/file_table.hpp"
-#include "agent-src/collect/memory_map.hpp"
 #include "agent-src/collect/sysv_ipc.hpp"
 #include "agent-src/events.hpp"
-#include "agent-src/frozen_task.hpp"
+#include "agent-src/frozen_tree.hpp"
 #include "agent-src/guard.hpp"
 #include "agent-src/link_page_sink.hpp"
 #include "agent-src/memory/convergence.hpp"
-#include "agent-src/memory/memory_rounds.hpp"
+#include "agent-src/moving_tree.hpp"
 #include "agent-src/options.hpp"
 #include "agent-src/packet_block.hpp"
 #include "common/base/hook.hpp"
@@ -27,7 +26,7 @@
 
 namespace crx {
 
-class LockHandover;
+class TreeLocks;
 
 // Steps in the order in which session.cpp calls them; each leaves the victim running unharmed when it throws.
 // Single-threaded but for what the link does by itself.
@@ -46,25 +45,28 @@ class Migration {
   wire::SessionMessage preflight_message();
   // --- rounds ---
   void start_rounds();
+  void gather();
   void run_rounds();
   void send_round(uint32_t round);
-  void send_layout(uint32_t round, uint64_t brk = 0);
-  void offer_memfds();
+  bool try_send_layout(uint32_t round);
+  // brks: the program breaks where they are known, in the order of the living tasks.
+  void send_layout(uint32_t round, const std::vector<uint64_t>& brks = {});
+  wire::SpaceLayout describe_space(MovingTask& task, uint64_t brk);
   void send_ghosts();
   void send_images(ImageStore& images);
   void await_round(uint32_t round, Deadline deadline);
   // --- the stop (cutover.cpp) ---
   int cut_over();
-  void last_round(FrozenTask& task);
+  void last_round(FrozenTree& tree);
   void send_last_holes(const FinalMemory& memory);
-  void collect(FrozenTask& task);
+  void collect(FrozenTree& tree);
   void send_digests(const FinalMemory& memory);
   void send_written_files();
   void prepare();
-  int commit(FrozenTask& task);
-  bool take_back(LockHandover& locks);
-  int finish(FrozenTask& task, const wire::Resumed& resumed, int64_t go_us);
-  void remove_original(FrozenTask& task) noexcept;
+  int commit(FrozenTree& tree);
+  bool take_back(TreeLocks& locks);
+  int finish(FrozenTree& tree, const wire::Resumed& resumed, int64_t go_us);
+  void remove_original(FrozenTree& tree) noexcept;
   int wait_for_exit();
   std::optional<wire::Resumed> await_verdict(Deadline deadline);
 
@@ -87,22 +89,18 @@ class Migration {
   bool decided_ = false;  // GO is journalled
 
   std::string comm_, peer_;
-  bool has_seccomp_ = false;
   bool same_kernel_ = false;
   TimeOffsets clock_lead_;  // of this kernel over the destination's; zero on one kernel
-  uint64_t vdso_syscall_ = 0;
   FileTable files_;
-  MemoryMap map_;
-  std::string last_layout_;
+  MovingTree tree_;
+  std::string last_places_;
   std::size_t ghosts_sent_ = 0;
-  std::vector<img::memfd_inode_entry> open_memfds_;
   std::vector<img::file_lock_entry> file_locks_;
   IpcLeftovers ipc_leftovers_;
   std::unique_ptr<wire::SourceLink> link_;
   std::unique_ptr<LinkPageSink> sink_;
   std::optional<FreezerGroup> group_;
   PacketBlock packets_{session_};  // from the collection of TCP connections on
-  MemoryRounds rounds_;
   wire::LinkStatistics last_statistics_;
 };
 

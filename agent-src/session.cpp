@@ -4,13 +4,14 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <set>
+#include <utility>
 
 #include "agent-src/collect/ghost_files.hpp"
-#include "agent-src/collect/memfd.hpp"
+#include "agent-src/collect/collector.hpp"
 #include "agent-src/collect/used_files.hpp"
 #include "agent-src/migration.hpp"
 #include "agent-src/throttle.hpp"
-#include "agent-src/tracking_start.hpp"
 #include "agent-src/worker.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
@@ -71,7 +72,9 @@ Migration::Migration(const MigrateOptions& options, MigrationObserver& observer)
       session_(make_session_id()),
       guard_(options.state_dir, session_),
       journal_(Journal::open(options.state_dir, session_)),
-      map_(options.pid, files_) {
+      // Without rounds nothing is tracked: everything goes in the freeze.
+      tree_(options.pid, files_, options.max_rounds == 0 ? TrackerKind::hash : tracker_kind(options.tracker),
+            options.freeze_timeout_ms) {
   report_.session = session_;
   report_.pid = options.pid;
   report_.started_ns = clock_ns(CLOCK_REALTIME);
@@ -149,19 +152,24 @@ void Migration::greet() {
 wire::SessionMessage Migration::preflight_message() {
   wire::SessionMessage message;
   wire::Preflight& preflight = *message.mutable_preflight();
-  wire::TaskSummary& task = *preflight.add_tasks();
-  const auto status = proc::parse_status(read_file(fmt::format("/proc/{}/status", options_.pid)));
-  has_seccomp_ = status.seccomp != 0;
-  task.set_pid(static_cast<uint32_t>(options_.pid));
-  task.set_uid(status.uid.real);
-  task.set_comm(comm_);
-  report_.memory_bytes = map_.resident_bytes();
-  task.set_resident_bytes(report_.memory_bytes);
-  for (const pid_t tid : list_threads(options_.pid)) task.add_tids(static_cast<uint32_t>(tid));
-  preflight.set_memory_bytes(report_.memory_bytes);
-  for (const FileIdentity& file : used_files(options_.pid, map_, UsedFiles::reading)) {
-    *preflight.add_files() = wire::to_message(file);
+  for (const MovingTask& task : tree_.tasks()) {
+    wire::TaskSummary& summary = *preflight.add_tasks();
+    summary.set_pid(static_cast<uint32_t>(task.place.pid));
+    summary.set_comm(task.place.comm);
+    if (task.place.dead) continue;
+    try {
+      summary.set_uid(proc::parse_status(read_file(fmt::format("/proc/{}/status", task.place.pid))).uid.real);
+      summary.set_resident_bytes(task.map->resident_bytes());
+      for (const pid_t tid : list_threads(task.place.pid)) summary.add_tids(static_cast<uint32_t>(tid));
+      for (const FileIdentity& file : used_files(task.place.pid, *task.map, UsedFiles::reading)) {
+        *preflight.add_files() = wire::to_message(file);
+      }
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::victim_gone && error.err() != ENOENT) throw;  // it has ended meanwhile
+    }
+    report_.memory_bytes += summary.resident_bytes();
   }
+  preflight.set_memory_bytes(report_.memory_bytes);
   return message;
 }
 
@@ -169,9 +177,19 @@ bool Migration::preflight() {
   std::vector<PreflightFinding> findings;
   char here[256] = "";
   ::gethostname(here, sizeof here - 1);
-  map_.read();
-  for (const auto& list : {inspect_task(options_.pid, collect_options()), map_.refusals()}) {
+  const auto refuse = [&](const std::vector<Refusal>& list) {
     for (const Refusal& r : list) findings.push_back({true, here, r.object, r.reason, r.remedy});
+  };
+  refuse(inspect_tree(options_.pid, collect_options()));
+  tree_.look();
+  for (MovingTask& task : tree_.tasks()) {
+    if (task.place.dead) continue;
+    try {
+      task.map->read();
+      refuse(task.map->refusals());
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::victim_gone || task.place.pid == options_.pid) throw;
+    }
   }
   if (findings.empty() || options_.check_only) {
     link_->send(preflight_message());
@@ -201,57 +219,91 @@ Body Migration::expect(Deadline deadline, wire::SessionMessage::BodyCase kind, c
 template wire::Prepared Migration::expect<wire::Prepared>(Deadline, wire::SessionMessage::BodyCase, const char*);
 
 void Migration::start_rounds() {
-  vdso_syscall_ = find_vdso_syscall(options_.pid);
   group_.emplace(FreezerGroup::create_below(options_.pid, session_.substr(0, 16) + "-src"));
   guard_.guard(group_->path());
-  group_->add(options_.pid);
-  const auto make_userfaultfd = [&] {
-    TrackingStart start = start_tracking(options_.pid, vdso_syscall_, WriteProtectFd::create_flags(), has_seccomp_,
-                                         Deadline::in_ms(options_.freeze_timeout_ms));
-    report_.tracking_stop_us = start.stop_us;
-    log::debug("tracking started, the process was stopped for {} us", start.stop_us);
-    return std::move(start.userfaultfd);
-  };
-  // Without rounds nothing is tracked: everything goes in the freeze.
-  const TrackerKind kind = options_.max_rounds == 0 ? TrackerKind::hash : tracker_kind(options_.tracker);
-  auto tracker = make_tracker(kind, options_.pid, make_userfaultfd);
-  report_.tracker = to_string(tracker->kind());
-  rounds_.add_space(options_.pid, std::move(tracker));
+  gather();
+  tree_.follow();
+  report_.tracker = to_string(tree_.tracker());
+  report_.tracking_stop_us = tree_.longest_stop_us();
 }
 
-void Migration::send_layout(uint32_t round, uint64_t brk) {
-  const img::mm_entry mm = map_.describe(brk);
+// All of the tree into the group; who is born from then on is born there.
+void Migration::gather() {
+  std::set<pid_t> known;
+  for (bool found = true; found;) {
+    found = false;
+    for (const TreeTask& task : list_tree(options_.pid)) {
+      if (task.dead || !known.insert(task.pid).second) continue;
+      found = true;
+      try {
+        group_->add(task.pid);
+      } catch (const Error& error) {
+        if (error.code() != ErrorCode::victim_gone || task.pid == options_.pid) throw;
+      }
+    }
+  }
+}
+
+// False: a process of the tree has ended since the round began; nothing was sent.
+bool Migration::try_send_layout(uint32_t round) {
+  try {
+    send_layout(round);
+    return true;
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::victim_gone && error.err() != ENOENT) throw;
+    log::debug("the tree changes while it is described: {}", error.what());
+    return false;
+  }
+}
+
+void Migration::send_layout(uint32_t round, const std::vector<uint64_t>& brks) {
   wire::SessionMessage message;
   wire::Layout& layout = *message.mutable_layout();
-  wire::SpaceLayout& space = *layout.add_spaces();
-  space.set_space(static_cast<uint64_t>(options_.pid));
-  space.set_mm(mm.SerializeAsString());
-  for (const uint32_t id : map_.file_ids()) space.add_files(files_.find(id)->SerializeAsString());
-  for (const auto& memfd : map_.memfds()) space.add_memfds(memfd.SerializeAsString());
-  for (const auto& segment : map_.segments()) space.add_segments(segment.SerializeAsString());
-  for (const auto& memfd : open_memfds_) space.add_memfds(memfd.SerializeAsString());
-  for (const uint64_t start : map_.accounted()) space.add_accounted(start);
-  std::string fingerprint = space.SerializeAsString();
-  if (fingerprint == last_layout_) return;
-  last_layout_ = std::move(fingerprint);
+  std::vector<wire::SpaceLayout> spaces;  // all, before anything counts as told: a process may have ended
+  for (MovingTask& task : tree_.tasks()) {
+    if (!task.place.dead) spaces.push_back(describe_space(task, spaces.size() < brks.size() ? brks[spaces.size()] : 0));
+  }
+  auto described = spaces.begin();
+  for (MovingTask& task : tree_.tasks()) {
+    wire::TaskPlace& place = *layout.add_tasks();
+    place.set_pid(static_cast<uint32_t>(task.place.pid));
+    if (task.place.pid != options_.pid) place.set_ppid(static_cast<uint32_t>(task.place.ppid));
+    place.set_sid(static_cast<uint32_t>(std::max(task.place.sid, 0)));
+    place.set_pgid(static_cast<uint32_t>(std::max(task.place.pgid, 0)));
+    place.set_dead(task.place.dead);
+    if (task.place.dead) continue;
+    wire::SpaceLayout& space = *described++;
+    std::string fingerprint = space.SerializeAsString();
+    if (fingerprint == task.last_layout) continue;
+    task.last_layout = std::move(fingerprint);
+    const TimeOffsets offsets = time_offsets(options_.pid);
+    space.set_monotonic_ns(offsets.monotonic_ns + clock_lead_.monotonic_ns);
+    space.set_boottime_ns(offsets.boottime_ns + clock_lead_.boottime_ns);
+    *layout.add_spaces() = std::move(space);
+  }
+  // What is new is told by `renewed`, which must not make a layout look new.
+  std::string places;
+  for (const wire::TaskPlace& place : layout.tasks()) places += place.SerializeAsString();
+  if (layout.spaces_size() == 0 && places == last_places_) return;
+  last_places_ = std::move(places);
+  int at = 0;
+  for (MovingTask& task : tree_.tasks()) layout.mutable_tasks(at++)->set_renewed(std::exchange(task.renewed, false));
   send_ghosts();
-  const proc::Stat stat = proc::parse_stat(read_file(fmt::format("/proc/{}/stat", options_.pid)));
-  space.set_sid(static_cast<uint32_t>(std::max(stat.session, 0)));
-  space.set_pgid(static_cast<uint32_t>(std::max(stat.pgrp, 0)));
-  const TimeOffsets offsets = time_offsets(options_.pid);
-  space.set_monotonic_ns(offsets.monotonic_ns + clock_lead_.monotonic_ns);
-  space.set_boottime_ns(offsets.boottime_ns + clock_lead_.boottime_ns);
   layout.set_round(round);
   link_->send(message);
 }
 
-// Those that no mapping leads to hold content, too.
-void Migration::offer_memfds() {
-  open_memfds_.clear();
-  for (OpenMemfd& memfd : open_memfds(options_.pid)) {
-    open_memfds_.push_back(std::move(memfd.inode));
-    rounds_.objects().offer(std::move(memfd.fd));
-  }
+wire::SpaceLayout Migration::describe_space(MovingTask& task, uint64_t brk) {
+  const img::mm_entry mm = task.map->describe(brk);
+  wire::SpaceLayout space;
+  space.set_space(static_cast<uint64_t>(task.place.pid));
+  space.set_mm(mm.SerializeAsString());
+  for (const uint32_t id : task.map->file_ids()) space.add_files(files_.find(id)->SerializeAsString());
+  for (const auto& memfd : task.map->memfds()) space.add_memfds(memfd.SerializeAsString());
+  for (const auto& segment : task.map->segments()) space.add_segments(segment.SerializeAsString());
+  for (const auto& memfd : task.open_memfds) space.add_memfds(memfd.SerializeAsString());
+  for (const uint64_t start : task.map->accounted()) space.add_accounted(start);
+  return space;
 }
 
 // Mapped files that are deleted: the vessel cannot map them before their content is there.
@@ -280,18 +332,14 @@ void Migration::await_round(uint32_t round, Deadline deadline) {
 
 void Migration::send_round(uint32_t round) {
   const int64_t began_us = monotonic_us();
-  map_.read();
-  if (!map_.flags_are_current()) map_.read_flags();
-  offer_memfds();
-  const SpaceVmas space{options_.pid, map_.vmas()};
-  std::optional<FrozenTask> stop;
-  if (rounds_.needs_stop()) {
-    stop.emplace(FrozenTask::freeze(options_.pid, Deadline::in_ms(options_.freeze_timeout_ms), has_seccomp_));
+  std::optional<FrozenTree> stop;
+  if (tree_.rounds().needs_stop()) {
+    stop.emplace(FrozenTree::freeze(options_.pid, Deadline::in_ms(options_.freeze_timeout_ms)));
   }
-  MemoryStatistics statistics = rounds_.begin_round(std::span(&space, 1));
+  MemoryStatistics statistics = tree_.begin_round();
   if (stop) stop->thaw();
-  send_layout(round);
-  rounds_.send_round(*sink_, statistics);
+  while (!try_send_layout(round)) statistics += tree_.begin_round();
+  tree_.rounds().send_round(*sink_, statistics);
   link_->end_round(round);
   await_round(round, Deadline::in_ms(kRoundMs));
   const wire::LinkStatistics now = link_->statistics();

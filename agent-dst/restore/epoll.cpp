@@ -1,28 +1,30 @@
-// epoll: the task itself adds what it watches, since the kernel remembers the numbers.
+// epoll sets with what they watch.
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sched.h>
 #include <sys/epoll.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <exception>
+#include <thread>
 #include <vector>
 
 #include "agent-dst/restore/fd_restorer.hpp"
 #include "common/base/error.hpp"
-#include "common/base/log.hpp"
 
 namespace crx {
 namespace {
 
-constexpr std::size_t kAddsAtOnce = 8192;
+constexpr uint32_t kMaxNumber = 1 << 20;
 constexpr uint32_t kPrivateBits = EPOLLWAKEUP | EPOLLONESHOT | EPOLLET | EPOLLEXCLUSIVE;
 constexpr uint32_t kAnything = EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP;
 
 struct Watch {
   uint32_t set = 0;      // id of the epoll description
   uint32_t target = 0;   // number it was added under
-  uint32_t moved_to = 0; // id of the description, where the number does not lead to it
+  uint32_t file = 0;     // id of the description
   epoll_event event{};
   // EPOLLONESHOT that has fired and was not armed again: nothing but the private bits is left.
   bool is_spent() const { return (event.events & EPOLLONESHOT) != 0 && (event.events & ~kPrivateBits) == 0; }
@@ -39,27 +41,26 @@ class Epolls final : public FdRestorer {
     return fd;
   }
 
-  void fix_up(FdRestoreContext& context) override {
-    std::vector<Watch> plain;
-    for (const auto& [id, entry] : context.entries) {
+  // The kernel remembers the number under which a file was added. A thread of ours with a descriptor table of its own puts
+  // each file under the number that the task had for it, and adds it from there.
+  void opened(FdRestoreContext& context) override {
+    std::vector<Watch> watches;
+    for (const auto& [id, fd] : context.own) {
+      const img::file_entry& entry = context.entries.at(id);
       if (!matches(entry)) continue;
-      for (const Watch& watch : watches_of(id, entry.epfd(), context)) {
-        if (watch.moved_to != 0) {
-          add_moved(watch, context);
-        } else if (watch.is_spent()) {
-          add_spent(watch, context);
-        } else {
-          plain.push_back(watch);
-        }
+      for (const Watch& watch : watches_of(id, entry.epfd(), context)) watches.push_back(watch);
+    }
+    if (watches.empty()) return;
+    std::exception_ptr failure;
+    std::thread([&] {
+      try {
+        if (::unshare(CLONE_FILES) != 0) throw_errno("restoring epoll sets", "a descriptor table");
+        for (const Watch& watch : watches) add(watch, context);
+      } catch (...) {
+        failure = std::current_exception();
       }
-    }
-    for (std::size_t first = 0; first < plain.size(); first += kAddsAtOnce) {
-      const std::size_t end = std::min(plain.size(), first + kAddsAtOnce);
-      context.task.vessel.arena().reset();
-      RemoteBatch batch = context.batch(end - first);
-      for (std::size_t i = first; i < end; ++i) plan_add(plain[i], batch, context);
-      context.task.vessel.run_checked(batch);
-    }
+    }).join();
+    if (failure) std::rethrow_exception(failure);
   }
 
  private:
@@ -75,58 +76,63 @@ class Epolls final : public FdRestorer {
       if (moved.index() >= watches.size()) {
         throw Error(ErrorCode::corrupt_image, "restoring an epoll set", fmt::format("it has no entry {}", moved.index()));
       }
-      watches[moved.index()].moved_to = moved.file_id();
+      watches[moved.index()].file = moved.file_id();
+    }
+    for (Watch& watch : watches) {
+      if (watch.file == 0) watch.file = behind(watch, context);
+      if (watch.target >= kMaxNumber) {
+        throw Error(ErrorCode::corrupt_image, "restoring an epoll set", fmt::format("it watches number {}", watch.target));
+      }
     }
     return watches;
   }
 
-  static void plan_add(const Watch& watch, RemoteBatch& batch, FdRestoreContext& context) {
-    batch.add("watching a descriptor", SYS_epoll_ctl, context.number_of(watch.set), EPOLL_CTL_ADD, watch.target,
-              context.task.vessel.arena().put_object(watch.event));
-  }
-
-  static void add_now(const Watch& watch, FdRestoreContext& context) {
-    context.task.vessel.arena().reset();
-    RemoteBatch batch = context.batch(1);
-    plan_add(watch, batch, context);
-    context.task.vessel.run_checked(batch);
-  }
-
-  // Whatever is ready now spends it. A file with nothing ready reports errors and hang-ups once, which
-  // the program would have been told when it armed the entry again.
-  static void add_spent(const Watch& watch, FdRestoreContext& context) {
-    Watch armed = watch;
-    armed.event.events |= kAnything;
-    add_now(armed, context);
-    epoll_event event{};
-    if (::epoll_wait(context.own.at(watch.set).get(), &event, 1, 0) == 1) return;
-    context.task.vessel.arena().reset();
-    RemoteBatch batch = context.batch(1);
-    batch.add("watching a descriptor", SYS_epoll_ctl, context.number_of(watch.set), EPOLL_CTL_MOD, watch.target,
-              context.task.vessel.arena().put_object(watch.event));
-    context.task.vessel.run_checked(batch);
-    log::debug("{}: descriptor {} keeps reporting hang-ups", describe("epoll", watch.set, context), watch.target);
-  }
-
-  // The file goes to the number for a moment; what has the number now comes back afterwards.
-  static void add_moved(const Watch& watch, FdRestoreContext& context) {
-    Vessel& vessel = context.task.vessel;
-    vessel.arena().reset();
-    RemoteBatch look = context.batch(2);
-    const std::size_t saved = look.add_optional("saving a descriptor", SYS_fcntl, watch.target, F_DUPFD_CLOEXEC, 0);
-    const std::size_t cloexec = look.add_optional("looking at a descriptor", SYS_fcntl, watch.target, F_GETFD);
-    vessel.run_checked(look);
-    const int64_t keep = look.result(saved);
-    RemoteBatch batch = context.batch(4);
-    batch.add("placing a descriptor", SYS_dup3, context.number_of(watch.moved_to), watch.target, O_CLOEXEC);
-    plan_add(watch, batch, context);
-    if (keep >= 0) {
-      batch.add("placing a descriptor", SYS_dup3, keep, watch.target, look.result(cloexec) == FD_CLOEXEC ? O_CLOEXEC : 0);
-      batch.add("placing a descriptor", SYS_close, keep);
-    } else {
-      batch.add("placing a descriptor", SYS_close, watch.target);
+  // The description that the watched number leads to in a task that has the set.
+  static uint32_t behind(const Watch& watch, const FdRestoreContext& context) {
+    const auto set = context.places.find(watch.set);
+    for (const auto& [id, places] : context.places) {
+      for (const FdPlace& place : places) {
+        if (place.fd != static_cast<int>(watch.target) || set == context.places.end()) continue;
+        const auto has_set = [&](const FdPlace& of) { return of.task == place.task; };
+        if (std::any_of(set->second.begin(), set->second.end(), has_set)) return id;
+      }
     }
-    vessel.run_checked(batch);
+    throw Error(ErrorCode::corrupt_image, "restoring an epoll set",
+                fmt::format("{}: nothing is open under number {}", describe("epoll", watch.set, context), watch.target));
+  }
+
+  // In the thread with a table of its own, where the set and the file may themselves be in the way.
+  static void add(const Watch& watch, const FdRestoreContext& context) {
+    const int number = static_cast<int>(watch.target);
+    const auto above = [&](uint32_t id) {
+      const auto own = context.own.find(id);
+      if (own == context.own.end()) {
+        throw Error(ErrorCode::corrupt_image, "restoring an epoll set", fmt::format("file {} is not open", id));
+      }
+      Fd copy(::fcntl(own->second.get(), F_DUPFD_CLOEXEC, number + 1));
+      if (!copy) throw_errno("restoring an epoll set", describe("epoll", watch.set, context));
+      return copy;
+    };
+    const Fd set = above(watch.set), file = above(watch.file);
+    const Fd kept(::fcntl(number, F_DUPFD_CLOEXEC, number + 1));  // what the number is to us: other files come after this one
+    if (::dup3(file.get(), number, O_CLOEXEC) < 0) throw_errno("restoring an epoll set", fmt::format("number {}", number));
+    Watch armed = watch;
+    if (watch.is_spent()) armed.event.events |= kAnything;
+    int result = ::epoll_ctl(set.get(), EPOLL_CTL_ADD, number, &armed.event);
+    // Whatever is ready now spends it. A file with nothing ready reports errors and hang-ups once, which the program
+    // would have been told when it armed the entry again.
+    epoll_event event{};
+    if (result == 0 && watch.is_spent() && ::epoll_wait(set.get(), &event, 1, 0) != 1) {
+      armed.event = watch.event;
+      result = ::epoll_ctl(set.get(), EPOLL_CTL_MOD, number, &armed.event);
+    }
+    const int error = errno;
+    if (kept) {
+      static_cast<void>(::dup3(kept.get(), number, O_CLOEXEC));
+    } else {
+      ::close(number);
+    }
+    if (result != 0) throw_errno("restoring an epoll set", fmt::format("number {}", number), error);
   }
 };
 

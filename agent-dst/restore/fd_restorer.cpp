@@ -14,12 +14,12 @@ const img::crx_file_entry& FdRestoreContext::extra(uint32_t id) const {
   return img::crx_file_entry::default_instance();
 }
 
-int FdRestoreContext::number_of(uint32_t id) const {
-  const auto found = numbers.find(id);
-  if (found == numbers.end() || found->second.empty()) {
-    throw Error(ErrorCode::corrupt_image, "restoring descriptors", fmt::format("file {} has no number in the task", id));
+const FdPlace& FdRestoreContext::place_of(uint32_t id) const {
+  const auto found = places.find(id);
+  if (found == places.end() || found->second.empty()) {
+    throw Error(ErrorCode::corrupt_image, "restoring descriptors", fmt::format("file {} has no number in any task", id));
   }
-  return static_cast<int>(found->second.front().fd());
+  return found->second.front();
 }
 
 void set_status_flags(int fd, uint32_t flags, const std::string& object) {
@@ -31,9 +31,9 @@ void set_status_flags(int fd, uint32_t flags, const std::string& object) {
 }
 
 std::string describe(const char* kind, uint32_t id, const FdRestoreContext& context) {
-  const auto found = context.numbers.find(id);
-  if (found == context.numbers.end() || found->second.empty()) return fmt::format("{} (file {})", kind, id);
-  return fmt::format("{} (fd {})", kind, found->second.front().fd());
+  const auto found = context.places.find(id);
+  if (found == context.places.end() || found->second.empty()) return fmt::format("{} (file {})", kind, id);
+  return fmt::format("{} (pid {} fd {})", kind, found->second.front().task->pid, found->second.front().fd);
 }
 
 }  // namespace crx

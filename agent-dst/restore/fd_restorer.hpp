@@ -12,19 +12,25 @@
 
 namespace crx {
 
-// Shared by all kinds while the descriptors of one task are restored.
+// A number under which a task has a description.
+struct FdPlace {
+  RestoreContext* task = nullptr;
+  int fd = -1;
+  bool cloexec = false;
+};
+
+// Shared by all kinds while the descriptors of a tree are restored.
 struct FdRestoreContext {
-  RestoreContext& task;
-  std::map<uint32_t, img::file_entry> entries;             // every description the task's table refers to
-  std::map<uint32_t, std::vector<img::fdinfo_entry>> numbers;  // by description, ascending numbers
+  RestoreContext& task;                              // the root
+  std::map<uint32_t, img::file_entry> entries;       // every description that a table refers to, or another description
+  std::map<uint32_t, std::vector<FdPlace>> places;   // by description: task by task, ascending numbers
   std::map<uint32_t, Fd> own;  // our descriptor of each, from open() until all are in place
 
   // crx_task_entry.files; the default where the set tells nothing.
   const img::crx_file_entry& extra(uint32_t id) const;
-  // The lowest number in the task; Error(corrupt_image) when it has none.
-  int number_of(uint32_t id) const;
-  // A batch that must have room for `calls` in the arena as it is now; run it with task.vessel.run_checked().
-  RemoteBatch batch(std::size_t calls) { return task.vessel.batch(calls); }
+  // The first task and number that have it; Error(corrupt_image) when nobody has.
+  const FdPlace& place_of(uint32_t id) const;
+  int number_of(uint32_t id) const { return place_of(id).fd; }
 };
 
 // One kind; a line in fd_registry.cpp.
@@ -35,9 +41,9 @@ class FdRestorer {
   virtual bool matches(const img::file_entry& entry) const = 0;
   // A new description in our own process, with content, position and status flags (O_ASYNC aside). Each id once.
   virtual Fd open(const img::file_entry& entry, FdRestoreContext& context) = 0;
-  // After the last open() of all kinds, before the descriptors go to the task: drops what was only held meanwhile.
+  // After the last open() of all kinds, before the descriptors go to the tasks: drops what was only held meanwhile.
   virtual void opened(FdRestoreContext&) {}
-  // Remote calls that need the numbers in the task: in batches of its own; the arena is free, reset it as needed.
+  // Remote calls that need the numbers in the tasks: in batches of its own; the arenas are free, reset them as needed.
   virtual void fix_up(FdRestoreContext&) {}
   // Step 4 of the cutover (Restorer::commit). Numbers and images are still at hand, `own` is not: keep duplicates.
   virtual void commit(FdRestoreContext&) {}

@@ -19,7 +19,7 @@ class Pidfds final : public FdRestorer {
   Fd open(const img::file_entry& entry, FdRestoreContext& context) override {
     const img::pidfd_entry& pidfd = entry.pidfd();
     const std::string object = describe("pidfd", entry.id(), context);
-    if (pidfd.nspid() != context.task.pid) {
+    if (context.task.tree.find(pidfd.nspid()) == nullptr) {
       throw Error(ErrorCode::unsupported, "restoring a pidfd", fmt::format("{}: of process {}", object, pidfd.nspid()));
     }
     Fd fd(static_cast<int>(::syscall(SYS_pidfd_open, pidfd.nspid(), pidfd.flags() & (kPidfdThread | O_NONBLOCK))));

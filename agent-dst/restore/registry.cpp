@@ -5,7 +5,6 @@ namespace crx {
 // Order matters in plan_last: limits and credentials take away what the others need.
 std::vector<RestorerPtr> make_restorers() {
   std::vector<RestorerPtr> all;
-  all.push_back(make_descriptors_restorer());
   all.push_back(make_fs_restorer());
   all.push_back(make_file_locks_restorer());
   all.push_back(make_sysv_ipc_restorer());

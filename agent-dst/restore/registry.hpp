@@ -21,7 +21,6 @@ RestorerPtr make_thread_flags_restorer();
 RestorerPtr make_scheduling_restorer();
 RestorerPtr make_seccomp_restorer();
 RestorerPtr make_rlimits_restorer();
-RestorerPtr make_descriptors_restorer();
 RestorerPtr make_fs_restorer();
 RestorerPtr make_file_locks_restorer();
 RestorerPtr make_sysv_ipc_restorer();

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "agent-dst/restore/file_opener.hpp"
-#include "agent-dst/vessel/vessel.hpp"
+#include "agent-dst/vessel/vessel_tree.hpp"
 #include "common/image/core.pb.h"
 #include "common/image/crx.pb.h"
 #include "common/image/image_io.hpp"
@@ -18,6 +18,7 @@ namespace crx {
 
 // Shared by all restorers of one task. Images have been received whole; the vessel is stopped, mapped and filled.
 struct RestoreContext {
+  VesselTree& tree;
   Vessel& vessel;
   const ImageSource& images;
   FileOpener& files;

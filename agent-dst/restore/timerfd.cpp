@@ -38,18 +38,21 @@ class Timerfds final : public FdRestorer {
   void fix_up(FdRestoreContext& context) override {
     for (const auto& [id, entry] : context.entries) {
       if (!matches(entry)) continue;
-      context.task.vessel.arena().reset();
-      const int64_t now = task_clock(context, context.extra(id).deadline_clock());
+      if (!context.places.contains(id)) continue;
+      const FdPlace& place = context.place_of(id);
+      Vessel& vessel = place.task->vessel;
+      vessel.arena().reset();
+      const int64_t now = task_clock(vessel, context.extra(id).deadline_clock());
       const Setting setting = setting_of(entry.tfd(), context.extra(id), now);
-      RemoteBatch batch = context.batch(2);
-      const int fd = context.number_of(id);
+      RemoteBatch batch = vessel.batch(2);
+      const int fd = place.fd;
       batch.add("arming a timerfd", SYS_timerfd_settime, fd, setting.flags,
-                context.task.vessel.arena().put_object(setting.time), 0);
+                vessel.arena().put_object(setting.time), 0);
       if (setting.ticks != 0) {
         batch.add("setting a timerfd's expirations", SYS_ioctl, fd, TFD_IOC_SET_TICKS,
-                  context.task.vessel.arena().put_object(setting.ticks));
+                  vessel.arena().put_object(setting.ticks));
       }
-      context.task.vessel.run_checked(batch);
+      vessel.run_checked(batch);
     }
   }
 
@@ -61,11 +64,11 @@ class Timerfds final : public FdRestorer {
   };
 
   // What the task, in its time namespace, sees on a clock.
-  static int64_t task_clock(FdRestoreContext& context, int clock) {
-    RemoteBatch batch = context.batch(1);
-    const auto now = context.task.vessel.arena().allocate<timespec>();
+  static int64_t task_clock(Vessel& vessel, int clock) {
+    RemoteBatch batch = vessel.batch(1);
+    const auto now = vessel.arena().allocate<timespec>();
     batch.add("reading a clock", SYS_clock_gettime, clock, now.remote);
-    context.task.vessel.run_checked(batch);
+    vessel.run_checked(batch);
     return int64_t{now.local->tv_sec} * kNsPerSecond + now.local->tv_nsec;
   }
 

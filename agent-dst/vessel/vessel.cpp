@@ -21,19 +21,8 @@
 namespace crx {
 namespace {
 
-constexpr std::size_t kSlots = 4096;
-constexpr std::size_t kScratch = std::size_t{4} << 20;
 constexpr uint64_t kUserEnd = 0x7ffffffff000;
 constexpr int64_t kStopMs = 10'000;
-
-Fd arena_object(const char* name, std::size_t bytes) {
-  int fd = ::memfd_create(name, MFD_CLOEXEC | 0x10u /* MFD_EXEC, Linux 6.3 */);
-  if (fd < 0) fd = ::memfd_create(name, MFD_CLOEXEC);
-  if (fd < 0) throw_errno("making the arena", "memfd");
-  Fd object(fd);
-  if (::ftruncate(object.get(), static_cast<off_t>(bytes)) < 0) throw_errno("making the arena", "memfd");
-  return object;
-}
 
 // A descriptor of ourselves, at the highest number a task can have, so that it is in nobody's way.
 Fd make_door() {
@@ -74,7 +63,17 @@ void empty_process(VesselState& state) {
   state.arena.reset();
 }
 
-// For the first round: memory that nobody touched yet is filled faster through a userfaultfd of the vessel's.
+}  // namespace
+
+Fd arena_object(const char* name, std::size_t bytes) {
+  int fd = ::memfd_create(name, MFD_CLOEXEC | 0x10u /* MFD_EXEC, Linux 6.3 */);
+  if (fd < 0) fd = ::memfd_create(name, MFD_CLOEXEC);
+  if (fd < 0) throw_errno("making the arena", "memfd");
+  Fd object(fd);
+  if (::ftruncate(object.get(), static_cast<off_t>(bytes)) < 0) throw_errno("making the arena", "memfd");
+  return object;
+}
+
 void make_placer(VesselState& state, int pidfd) {
   RemoteBatch make(state.arena, 1);
   const std::size_t made = make.add_optional("making a userfaultfd", SYS_userfaultfd, PagePlacer::create_flags());
@@ -88,15 +87,13 @@ void make_placer(VesselState& state, int pidfd) {
   state.arena.reset();
 }
 
-}  // namespace
-
-VesselState::VesselState(Fd door_fd, Fd code, Fd data, uint64_t arena_addr)
+VesselState::VesselState(Fd door_fd, int number, Fd code, Fd data, uint64_t arena_addr, bool populate)
     : door(std::move(door_fd)),
       code_object(std::move(code)),
       data_object(std::move(data)),
-      door_number(door.get()),
-      arena(code_object, data_object, RemoteArena::data_bytes(kSlots, kScratch), arena_addr,
-            arena_addr + RemoteArena::code_bytes(kSlots), kSlots) {}
+      door_number(number),
+      arena(code_object, data_object, RemoteArena::data_bytes(kVesselSlots, kVesselScratch), arena_addr,
+            arena_addr + RemoteArena::code_bytes(kVesselSlots), kVesselSlots, populate) {}
 
 void VesselState::run_checked(RemoteBatch& batch) {
   if (batch.size() == 0) return;
@@ -127,11 +124,13 @@ Vessel::~Vessel() {
 }
 
 Vessel Vessel::create(const VesselPlan& plan) {
-  const std::size_t code_bytes = RemoteArena::code_bytes(kSlots);
-  const std::size_t data_bytes = RemoteArena::data_bytes(kSlots, kScratch);
+  const std::size_t code_bytes = RemoteArena::code_bytes(kVesselSlots);
+  const std::size_t data_bytes = RemoteArena::data_bytes(kVesselSlots, kVesselScratch);
   const uint64_t at = find_gap({}, code_bytes + data_bytes);
-  auto state = std::make_unique<VesselState>(make_door(), arena_object("crx-code", code_bytes),
-                                             arena_object("crx-data", data_bytes), at);
+  Fd door = make_door();
+  const int door_number = door.get();
+  auto state = std::make_unique<VesselState>(std::move(door), door_number, arena_object("crx-code", code_bytes),
+                                             arena_object("crx-data", data_bytes), at, true);
   BirthPlan birth;
   birth.pid = plan.pid;
   birth.sid = plan.sid;
@@ -199,8 +198,8 @@ void Vessel::plan_inject(RemoteBatch& batch, int fd, int target, bool cloexec) {
 
 void Vessel::create_threads(const std::vector<pid_t>& tids) {
   VesselState& s = *state_;
-  if (tids.size() + s.threads.size() > kSlots) {
-    throw Error(ErrorCode::unsupported, "creating threads", fmt::format("{} threads are more than {}", tids.size(), kSlots));
+  if (tids.size() + s.threads.size() > kVesselSlots) {
+    throw Error(ErrorCode::unsupported, "creating threads", fmt::format("{} threads are more than {}", tids.size(), kVesselSlots));
   }
   for (std::size_t done = 0; done < tids.size();) {
     s.arena.reset();
@@ -285,8 +284,12 @@ void Vessel::close_arena() {
   call_through_vdso(leader, s.vdso_syscall, SYS_munmap, {s.arena.code_addr(), s.arena.code_size()});
 }
 
-void Vessel::release() {
+void Vessel::unleash() {
   for (TracedThread& thread : state_->threads) thread.set_options(TracedThread::Kind::victim, false);
+}
+
+void Vessel::release() {
+  unleash();
   for (TracedThread& thread : state_->threads) thread.detach();
   state_->threads.clear();
   pid_ = 0;

@@ -38,8 +38,12 @@ struct VesselPlan {
 // (CLONE_PARENT), its exit signal ours.
 class Vessel {
  public:
-  // Error(refused) naming the process that has the PID, when it is taken.
+  // The root of a tree. Error(refused) naming the process that has the PID, when it is taken.
   static Vessel create(const VesselPlan& plan);
+  // A child of another vessel, in whose session and process group it is; plan.sid and plan.cgroup_dir count for nothing.
+  // It has nothing but an arena of its own. share_memory: it keeps the mappings of its parent, with their pages
+  // (copy-on-write). pid 0: any number.
+  static Vessel fork(Vessel& parent, pid_t pid, bool share_memory);
   Vessel(Vessel&& other) noexcept;
   Vessel& operator=(Vessel&&) = delete;
   ~Vessel();
@@ -68,6 +72,23 @@ class Vessel {
   // At cutover: what must not be in force while pages are written (mlock, seals), and what extras tell of VMAs.
   void apply_vma_attributes(const img::crx_task_entry& extra);
   const img::mm_entry& layout() const noexcept;
+
+  // Everything that was mapped goes; the next layout starts from nothing.
+  void clear();
+
+  // --- place in the tree ---
+  // setsid(2): it leads a session and a group of its own. Those that are forked from then on are in it.
+  void lead_session();
+  // setpgid(2).
+  void enter_group(pid_t pgid);
+  // prctl(PR_SET_CHILD_SUBREAPER).
+  void adopt_orphans(bool adopt);
+  // Ends the vessel as a zombie of its parent's, with the status as waitpid(2) gives it, and gives it up.
+  void die(int status, const std::string& comm);
+  // Waits, in the vessel, for a child that has ended for good; signals of its end are forgotten with forget_children().
+  void reap(pid_t child);
+  // Takes SIGCHLDs out of its queue that building the tree put there.
+  void forget_children();
 
   // --- remote calls ---
   RemoteArena& arena() noexcept;
@@ -98,7 +119,9 @@ class Vessel {
   // One system call of the leader after close_arena(): args, then the address of a copy of `object` that lies below its
   // stack meanwhile. Registers, mask and memory are as before afterwards. The raw kernel result.
   int64_t call_late(long nr, std::initializer_list<uint64_t> args, const void* object, std::size_t bytes);
-  // Clears EXITKILL on all threads and detaches all. The process then runs (or stays frozen by its cgroup).
+  // Clears EXITKILL on all threads: from here on it outlives us.
+  void unleash();
+  // unleash(), and detaches all. The process then runs (or stays frozen by its cgroup).
   void release();
 
  private:

@@ -15,7 +15,8 @@
 namespace crx {
 
 struct VesselState {
-  VesselState(Fd door_fd, Fd code, Fd data, uint64_t arena_addr);
+  // door: our descriptor for the first vessel of a tree, from which all others have theirs: then empty.
+  VesselState(Fd door_fd, int door_number, Fd code, Fd data, uint64_t arena_addr, bool populate);
   void run_checked(RemoteBatch& batch);
 
   Fd door;  // a pidfd of ourselves
@@ -33,5 +34,14 @@ struct VesselState {
   std::optional<PagePlacer> placer;  // while the vessel gets its first pages
   bool placer_registered = false;
 };
+
+// Sizes of a vessel's arena.
+inline constexpr std::size_t kVesselSlots = 4096;
+inline constexpr std::size_t kVesselScratch = std::size_t{4} << 20;
+
+// A shared-memory object for one half of an arena.
+Fd arena_object(const char* name, std::size_t bytes);
+// For the first round: memory that nobody touched yet is filled faster through a userfaultfd of the vessel's.
+void make_placer(VesselState& state, int pidfd);
 
 }  // namespace crx

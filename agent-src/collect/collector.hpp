@@ -1,4 +1,4 @@
-// What every resource kind at the source implements: running task -> image messages.
+// What every resource kind at the source implements: running tasks -> image messages.
 #pragma once
 
 #include <deque>
@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "agent-src/frozen_task.hpp"
+#include "agent-src/frozen_tree.hpp"
 #include "common/image/core.pb.h"
 #include "common/image/crx.pb.h"
 #include "common/image/image_io.hpp"
@@ -46,6 +47,7 @@ struct Refusal {
 // Looking at a running, untouched task from outside; nothing is stopped.
 struct InspectContext {
   pid_t pid;
+  const std::vector<TreeTask>& tree;  // who moves along, the root first
   std::string proc;  // "/proc/PID/"
   const CollectOptions& options;
   std::vector<Refusal>& refusals;
@@ -54,6 +56,7 @@ struct InspectContext {
 // Shared by all collectors of one frozen task. A collector sets its own fields of the messages; they are written to
 // the sink after the last one. Images of its own (fdinfo, pipes-data, ...) a collector appends itself.
 struct CollectContext {
+  FrozenTree& tree;
   FrozenTask& task;
   ImageSink& images;
   FileTable& files;
@@ -81,27 +84,36 @@ struct BatchPlan {
   static constexpr std::size_t kThreadCalls = 24;
 };
 
-// One resource kind. One object lives for one freeze; members carry state from plan() to collect().
-// Order: inspect() on its own object while the task runs (preflight); then, frozen, plan() of all, the batches,
-// collect() of all. A kind that cannot move reports it in inspect() and throws the same as Error(refused) in collect()
-// if it finds it only there. Everything must be read-only for the task (design: the victim runs on unharmed).
+// One resource kind. One object lives for one freeze of a tree; members carry state from plan() to collect() of a task,
+// and from task to task.
+// Order: inspect() of every task and inspect_tree() on objects of their own while the tree runs (preflight); then, frozen,
+// task by task: plan() of all, the batches, collect() of all; at last collect_tree() of all. A kind that cannot move
+// reports it in inspect() and throws the same as Error(refused) in collect() if it finds it only there. Everything must be
+// read-only for the tasks (design: the victim runs on unharmed).
 class Collector {
  public:
   virtual ~Collector() = default;
   virtual const char* name() const = 0;
   virtual void inspect(InspectContext&) {}
   virtual void plan(CollectContext&, BatchPlan&) {}
-  virtual void collect(CollectContext&, const BatchPlan&) = 0;
+  virtual void collect(CollectContext&, const BatchPlan&) {}
+  // What the tasks have together, in the root's context.
+  virtual void inspect_tree(InspectContext&) {}
+  virtual void collect_tree(CollectContext&) {}
 };
 
 // All kinds, in the order in which they collect (registry.cpp).
 std::vector<std::unique_ptr<Collector>> make_collectors();
 
-// Runs them all over a frozen, injected task: fills `images` with core-*, ids, fs, fdinfo, files, ... of the task and
-// crx-task-PID.img. The task's threads are left in the stub or stopped; regs as before.
-void collect_task(FrozenTask& task, FileTable& files, const CollectOptions& options, ImageSink& images,
+// Runs them all over a frozen, injected tree: fills `images` with inventory, pstree, core-*, ids, fs, fdinfo, files, ...
+// and a crx-task-PID.img for every task. The threads are left in the stub or stopped; regs as before.
+void collect_tree(FrozenTree& tree, FileTable& files, const CollectOptions& options, ImageSink& images,
                   StepClock* clock = nullptr);
-// Preflight: what of the running task cannot move.
-std::vector<Refusal> inspect_task(pid_t pid, const CollectOptions& options);
+// Preflight: what of the running tree cannot move.
+std::vector<Refusal> inspect_tree(pid_t root, const CollectOptions& options);
+
+// The ids under which the tasks of a tree share, or do not share, memory, descriptors, directories and signal handlers
+// (task_kobj_ids_entry), in the order of tree.tasks(): equal where kcmp(2) says so.
+std::vector<img::task_kobj_ids_entry> shared_ids(const FrozenTree& tree);
 
 }  // namespace crx

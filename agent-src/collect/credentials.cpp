@@ -38,6 +38,7 @@ class Credentials final : public Collector {
   const char* name() const override { return "credentials"; }
 
   void plan(CollectContext&, BatchPlan& plan) override {
+    calls_.clear();
     for (RemoteBatch& thread : plan.threads) {
       calls_.push_back(thread.add("reading securebits", SYS_prctl, PR_GET_SECUREBITS));
     }

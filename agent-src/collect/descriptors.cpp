@@ -1,5 +1,7 @@
 // The descriptor table: fdinfo-ID.img, and what every description is, by its kind.
-#include <algorithm>
+#include <map>
+#include <set>
+#include <utility>
 
 #include "agent-src/collect/fd_kind.hpp"
 #include "agent-src/collect/file_locks.hpp"
@@ -39,47 +41,94 @@ void inspect_locks(const OpenFile& file, InspectContext& context) {
   }
 }
 
+// A process of the tree that ends meanwhile has nothing to be refused, unless it is the root.
+template <typename Look>
+void unless_gone(pid_t pid, const InspectContext& context, Look look) {
+  try {
+    look();
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::victim_gone || pid == context.pid) throw;
+  }
+}
+
 class Descriptors final : public Collector {
  public:
   const char* name() const override { return "descriptors"; }
 
-  void inspect(InspectContext& context) override {
+  void inspect_tree(InspectContext& context) override {
     const std::vector<FdKindPtr> kinds = make_fd_kinds();
-    const std::vector<OpenFile> files = list_open_files(context.pid);
+    const auto insiders = std::make_shared<std::set<pid_t>>();
+    for (const TreeTask& task : context.tree) insiders->insert(task.pid);
+    std::vector<OpenFile> files;
+    for (const TreeTask& task : context.tree) {
+      if (task.dead) continue;
+      unless_gone(task.pid, context, [&] {
+        for (OpenFile& file : list_open_files(task.pid)) {
+          file.insiders = insiders;
+          files.push_back(std::move(file));
+        }
+      });
+    }
     for (const OpenFile& file : files) {
-      kind_of(kinds, file).inspect(file, files, context);
-      inspect_locks(file, context);
+      unless_gone(file.pid, context, [&] {
+        kind_of(kinds, file).inspect(file, files, context);
+        inspect_locks(file, context);
+      });
     }
   }
 
-  void collect(CollectContext& context, const BatchPlan&) override {
-    std::vector<OpenFile> files = take_open_files(context.task.pid(), context.task.pidfd());
-    for (OpenFile& file : files) file.id = context.files.next_id();
+  void collect_tree(CollectContext& context) override {
+    const std::vector<img::task_kobj_ids_entry> ids = shared_ids(context.tree);
+    std::map<uint32_t, pid_t> tables;  // by files_id: the task that speaks for all who share it
+    std::vector<Holder> holders;
+    for (std::size_t i = 0; i < ids.size(); ++i) {
+      const FrozenTask& task = *context.tree.tasks()[i];
+      if (tables.emplace(ids[i].files_id(), task.pid()).second) holders.push_back({task.pid(), task.pidfd()});
+    }
+    const auto insiders = std::make_shared<std::set<pid_t>>();
+    for (const TreeTask& member : context.tree.members()) insiders->insert(member.pid);
+    std::vector<OpenFile> files = take_open_files(holders);
+    for (OpenFile& file : files) {
+      file.id = context.files.next_id();
+      file.insiders = insiders;
+    }
+    Numbers numbers = collect_files(context, files);
+    for (const img::file_lock_entry& lock : locks_of(files, context.options)) {
+      context.images.append(image_file::kFileLocks, lock);
+    }
+    for (const auto& [files_id, pid] : tables) {
+      const std::string image = image_file::fdinfo(files_id);
+      context.images.create(image);
+      for (const auto& [fd, info] : numbers[pid]) context.images.append(image, info);
+    }
+  }
+
+ private:
+  using Numbers = std::map<pid_t, std::map<uint32_t, img::fdinfo_entry>>;
+
+  // `files` grows meanwhile: by what is on its way through the sockets that are found.
+  static Numbers collect_files(CollectContext& context, std::vector<OpenFile>& files) {
     const std::vector<FdKindPtr> kinds = make_fd_kinds();
     FdContext fd_context{context, files};
-    std::vector<std::pair<uint32_t, img::fdinfo_entry>> numbers;
-    for (OpenFile& file : files) {
+    Numbers numbers;
+    for (std::size_t i = 0; i < files.size(); ++i) {
       img::file_entry entry;
-      entry.set_id(file.id);
-      kind_of(kinds, file).collect(file, fd_context, entry);
-      for (const OpenFile::Number& number : file.numbers) {
+      entry.set_id(files[i].id);
+      FdKind& kind = kind_of(kinds, files[i]);
+      kind.collect(files[i], fd_context, entry);
+      for (OpenFile& file : std::exchange(fd_context.arrived, {})) files.push_back(std::move(file));
+      for (const OpenFile::Number& number : files[i].numbers) {
         img::fdinfo_entry info;
-        info.set_id(file.id);
+        info.set_id(files[i].id);
         info.set_flags(number.cloexec ? 1 : 0);
         info.set_type(entry.type());
         info.set_fd(static_cast<uint32_t>(number.fd));
-        numbers.emplace_back(info.fd(), info);
+        numbers[number.pid][info.fd()] = info;
       }
       context.files.add(std::move(entry));
     }
     for (const FdKindPtr& kind : kinds) kind->finish(fd_context);
-    for (const img::file_lock_entry& lock : locks_of(files, context.options)) {
-      context.images.append(image_file::kFileLocks, lock);
-    }
-    const std::string image = image_file::fdinfo(context.core().ids().files_id());
-    context.images.create(image);
-    std::sort(numbers.begin(), numbers.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
-    for (const auto& [fd, info] : numbers) context.images.append(image, info);
+    return numbers;
   }
 };
 
@@ -87,7 +136,7 @@ class Descriptors final : public Collector {
 class Files final : public Collector {
  public:
   const char* name() const override { return "files"; }
-  void collect(CollectContext& context, const BatchPlan&) override {
+  void collect_tree(CollectContext& context) override {
     context.images.create(image_file::kFiles);
     for (const img::file_entry* entry : context.files.entries()) context.images.append(image_file::kFiles, *entry);
   }

@@ -41,19 +41,20 @@ class Epolls final : public FdKind {
   }
 
  private:
-  static bool is_target(const OpenFile& set, const OpenFile& file, int fd, const proc::EpollTarget& target, uint32_t toff) {
-    return is_epoll_target(file.pid, fd, set.fd(), static_cast<uint32_t>(target.fd), toff);
+  static bool is_target(const OpenFile& set, const OpenFile::Number& number, const proc::EpollTarget& target, uint32_t toff) {
+    return is_epoll_target({number.pid, number.fd}, {set.pid, set.fd()}, static_cast<uint32_t>(target.fd), toff);
   }
 
-  // The id of the description that is watched, 0 where the number it was added under still leads to it.
+  // The id of the description that is watched, 0 where the number it was added under still leads to it in the (first)
+  // task that has the set.
   static uint32_t find_target(const OpenFile& set, const proc::EpollTarget& target, uint32_t toff, FdContext& context) {
     for (const OpenFile& file : context.files) {
       for (const OpenFile::Number& number : file.numbers) {
-        if (number.fd == target.fd && is_target(set, file, number.fd, target, toff)) return 0;
+        if (number.pid == set.pid && number.fd == target.fd && is_target(set, number, target, toff)) return 0;
       }
     }
     for (const OpenFile& file : context.files) {
-      if (file.st.st_ino == target.inode && is_target(set, file, file.fd(), target, toff)) return file.id;
+      if (!file.numbers.empty() && file.st.st_ino == target.inode && is_target(set, file.numbers.front(), target, toff)) return file.id;
     }
     refuse(set, fmt::format("it watches a file that was descriptor {} and is open only outside the program", target.fd),
            "end the process that has it open");

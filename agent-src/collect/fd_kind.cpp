@@ -3,7 +3,10 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "common/base/error.hpp"
+#include "common/kernel/kcmp.hpp"
 
 #ifndef F_GETOWNER_UIDS
 #define F_GETOWNER_UIDS 17
@@ -11,7 +14,20 @@
 
 namespace crx {
 
+uint32_t FdContext::add(OpenFile file) {
+  const TaskFd added{::getpid(), file.own.get()};
+  for (const std::vector<OpenFile>* list : {&std::as_const(files), &std::as_const(arrived)}) {
+    for (const OpenFile& known : *list) {
+      if (known.st.st_ino == file.st.st_ino && compare_files(added, {added.pid, known.own.get()}) == FileOrder::equal) return known.id;
+    }
+  }
+  file.id = task.files.next_id();
+  arrived.push_back(std::move(file));
+  return arrived.back().id;
+}
+
 img::crx_file_entry& FdContext::extra(const OpenFile& file) {
+  // The root's, whoever holds it.
   for (img::crx_file_entry& entry : *task.extra.mutable_files()) {
     if (entry.id() == file.id) return entry;
   }
@@ -22,11 +38,14 @@ img::crx_file_entry& FdContext::extra(const OpenFile& file) {
 
 namespace {
 
-// Whether the signals of a file go to the task itself.
+// Whether the signals of a file go to the tree itself.
 bool is_own(const OpenFile& file, const f_owner_ex& owner) {
-  const std::string thread = "/proc/" + std::to_string(file.pid) + "/task/" + std::to_string(owner.pid);
-  if (owner.type == F_OWNER_TID) return ::access(thread.c_str(), F_OK) == 0;
-  return owner.type == F_OWNER_PGRP ? owner.pid == ::getpgid(file.pid) : owner.pid == file.pid;
+  if (owner.type == F_OWNER_PID) return file.moves_along(owner.pid);
+  const auto is = [&](pid_t pid) {
+    if (owner.type == F_OWNER_PGRP) return owner.pid == ::getpgid(pid);
+    return ::access(("/proc/" + std::to_string(pid) + "/task/" + std::to_string(owner.pid)).c_str(), F_OK) == 0;
+  };
+  return is(file.pid) || (file.insiders && std::any_of(file.insiders->begin(), file.insiders->end(), is));
 }
 
 }  // namespace

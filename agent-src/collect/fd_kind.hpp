@@ -12,12 +12,17 @@
 
 namespace crx {
 
-// Shared by all kinds while one frozen task's descriptors are collected.
+// Shared by all kinds while a frozen tree's descriptors are collected.
 struct FdContext {
-  CollectContext& task;
-  std::vector<OpenFile>& files;
+  CollectContext& task;          // the root
+  std::vector<OpenFile>& files;  // of the whole tree; what is not among them is outside
 
-  // crx_task_entry.files: what CRIU's message has no field for; made on first use.
+  std::vector<OpenFile> arrived = {};  // add()'s, until the description that held them has been collected
+
+  // A description that no task has a number for: it is on its way through a socket. Takes a duplicate of it, with link,
+  // st and info filled; the id of the description, which is an old one where a task (or a queue) has it, too.
+  uint32_t add(OpenFile file);
+  // The root's crx_task_entry.files: what CRIU's message has no field for; made on first use.
   img::crx_file_entry& extra(const OpenFile& file);
 };
 
@@ -28,10 +33,10 @@ class FdKind {
   virtual ~FdKind() = default;
   virtual const char* name() const = 0;
   virtual bool matches(const OpenFile& file) const = 0;
-  // Why this description of a running task cannot move; called once per number.
+  // Why this description of a running tree cannot move; called once per number. all: those of the tree.
   virtual void inspect(const OpenFile& /*file*/, const std::vector<OpenFile>& /*all*/, InspectContext&) {}
   // Fills the kind's message, whose id is file.id, and entry.type (entry.id is set). Throws Error(refused) if it
-  // cannot move. Read-only for the task and for what is queued.
+  // cannot move. Read-only for the tasks and for what is queued.
   virtual void collect(OpenFile& file, FdContext& context, img::file_entry& entry) = 0;
   // After the last description of all kinds: images of its own.
   virtual void finish(FdContext&) {}

@@ -24,7 +24,7 @@ class Fifos final : public FdKind {
       context.refusals.push_back(refusal_of(file, name_reason(found.state), kNameRemedy));
     }
     if (!seen_.insert({file.st.st_dev, file.st.st_ino}).second) return;
-    const auto holders = find_holders({file.st.st_dev, file.st.st_ino}, file.link, file.pid, true);
+    const auto holders = find_holders({file.st.st_dev, file.st.st_ino}, file.link, file, true);
     if (!holders.empty()) {
       context.refusals.push_back(
           refusal_of(file, fmt::format("the FIFO is also held outside, by {}", describe(holders)), kOutsideRemedy));
@@ -50,7 +50,7 @@ class Fifos final : public FdKind {
       writer = writer || can_write(other);
     }
     if ((reader == nullptr || !writer) && other_end_is_open(file)) {
-      const auto holders = find_holders({file.st.st_dev, file.st.st_ino}, file.link, file.pid, false);
+      const auto holders = find_holders({file.st.st_dev, file.st.st_ino}, file.link, file, false);
       // Nobody is seen: a reader that no writer has come to yet looks the same.
       if (!holders.empty()) {
         refuse(file, fmt::format("the FIFO is also held outside, by {}", describe(holders)), kOutsideRemedy);

@@ -30,12 +30,12 @@ uint32_t kind_of(const proc::Lock& lock) {
   }
 }
 
-img::file_lock_entry entry_of(const OpenFile& file, const proc::Lock& lock) {
+img::file_lock_entry entry_of(const OpenFile::Number& number, const proc::Lock& lock) {
   img::file_lock_entry entry;
   entry.set_flag(kind_of(lock));
   entry.set_type(lock.type == proc::Lock::Type::write ? F_WRLCK : F_RDLCK);
-  entry.set_pid(file.pid);
-  entry.set_fd(file.fd());
+  entry.set_pid(number.pid);
+  entry.set_fd(number.fd);
   entry.set_start(static_cast<int64_t>(lock.start));
   // The kernel prints the last byte; OFFSET_MAX is "EOF".
   entry.set_len(lock.end == kToTheEnd ? 0 : static_cast<int64_t>(lock.end - lock.start + 1));
@@ -60,16 +60,29 @@ std::string lock_problem(const proc::Lock& lock) {
 
 std::vector<img::file_lock_entry> collect_locks(const std::vector<OpenFile>& files) {
   std::vector<img::file_lock_entry> locks;
-  std::set<std::tuple<int, uint32_t, uint64_t, uint64_t>> seen;
-  for (const OpenFile& file : files) {
-    for (const proc::Lock& lock : file.info.locks) {
+  std::set<std::tuple<uint32_t, pid_t, uint32_t, uint64_t, uint64_t>> seen;
+  const auto take = [&](const OpenFile& file, const OpenFile::Number& number, const std::vector<proc::Lock>& lines) {
+    for (const proc::Lock& lock : lines) {
       if (lock.waiting || lock.kind == proc::Lock::Kind::delegation || lock.type == proc::Lock::Type::none) continue;
       if (const std::string problem = lock_problem(lock); !problem.empty()) {
         throw Error(ErrorCode::refused, "collecting file locks", file.label() + ": " + problem)
             .with_pid(file.pid)
             .with_hint("let the program release it");
       }
-      if (seen.emplace(file.fd(), kind_of(lock), lock.start, lock.end).second) locks.push_back(entry_of(file, lock));
+      // POSIX locks belong to a process, all others to the description, whoever has it.
+      const pid_t owner = kind_of(lock) == lock_kind::kPosix ? number.pid : 0;
+      if (seen.emplace(file.id, owner, kind_of(lock), lock.start, lock.end).second) locks.push_back(entry_of(number, lock));
+    }
+  };
+  for (const OpenFile& file : files) {
+    pid_t last = 0;
+    for (const OpenFile::Number& number : file.numbers) {
+      if (number.pid == std::exchange(last, number.pid)) continue;
+      if (number.pid == file.pid) {
+        take(file, number, file.info.locks);
+      } else if (S_ISREG(file.st.st_mode)) {
+        take(file, number, proc::parse_fdinfo(read_file(fmt::format("/proc/{}/fdinfo/{}", number.pid, number.fd))).locks);
+      }
     }
   }
   return locks;
@@ -104,9 +117,8 @@ void LockHandover::check_waiters() const {
   }
 }
 
-void LockHandover::begin(uint64_t vdso_syscall) {
+void LockHandover::begin() {
   if (locks_.empty()) return;
-  vdso_syscall_ = vdso_syscall;
   check_waiters();
   own_.clear();
   for (const img::file_lock_entry& lock : locks_) {
@@ -154,7 +166,7 @@ bool LockHandover::set_process_locks(bool hold) {
     if (lock.flag() == lock_kind::kPosix) locks.push_back(&lock);
   }
   if (locks.empty()) return true;
-  task_.inject(vdso_syscall_);
+  task_.inject(find_vdso_syscall(task_.pid()));
   bool all = true;
   for (std::size_t first = 0; first < locks.size(); first += kAtOnce) {
     const std::size_t end = std::min(locks.size(), first + kAtOnce);
@@ -176,6 +188,32 @@ bool LockHandover::set_process_locks(bool hold) {
   }
   task_.eject();
   return all;
+}
+
+TreeLocks::TreeLocks(FrozenTree& tree, const std::vector<img::file_lock_entry>& locks) {
+  for (const auto& task : tree.tasks()) {
+    std::vector<img::file_lock_entry> its;
+    for (const img::file_lock_entry& lock : locks) {
+      if (lock.pid() == task->pid()) its.push_back(lock);
+    }
+    if (!its.empty()) tasks_.push_back(std::make_unique<LockHandover>(*task, std::move(its)));
+  }
+}
+
+void TreeLocks::begin() {
+  for (const auto& task : tasks_) task->begin();
+}
+
+void TreeLocks::complete() {
+  for (const auto& task : tasks_) task->complete();
+}
+
+void TreeLocks::take_back() {
+  for (const auto& task : tasks_) task->take_back();
+}
+
+void TreeLocks::given_up() noexcept {
+  for (const auto& task : tasks_) task->given_up();
 }
 
 }  // namespace crx

@@ -5,11 +5,12 @@
 // so a lock with a waiter is refused. What cannot be taken back keeps the program stopped, with an error.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "agent-src/collect/open_file.hpp"
-#include "agent-src/frozen_task.hpp"
+#include "agent-src/frozen_tree.hpp"
 #include "common/image/regular.pb.h"
 
 namespace crx {
@@ -31,7 +32,7 @@ class LockHandover {
 
   // While the task is stopped by ptrace, right before its group is frozen: lets go of POSIX locks, which only the task itself
   // can (injects and ejects for that). Throws Error(refused) naming who waits for one of the locks, before any was let go.
-  void begin(uint64_t vdso_syscall);
+  void begin();
   // Right before GO is sent, the group may be frozen: lets go of all others through our duplicates.
   void complete();
   // Takes all back: the task is stopped by ptrace and its group is thawed. Tries for kTakeBackMs, since a vessel that dies may
@@ -51,8 +52,21 @@ class LockHandover {
   std::vector<img::file_lock_entry> locks_;
   std::vector<Fd> own_;   // of each lock's description
   std::string conflict_;  // the lock that could not be taken last
-  uint64_t vdso_syscall_ = 0;
   bool released_ = false;
+};
+
+// The same for all tasks of a tree.
+class TreeLocks {
+ public:
+  // The tree must outlive this object.
+  TreeLocks(FrozenTree& tree, const std::vector<img::file_lock_entry>& locks);
+  void begin();
+  void complete();
+  void take_back();
+  void given_up() noexcept;
+
+ private:
+  std::vector<std::unique_ptr<LockHandover>> tasks_;
 };
 
 }  // namespace crx

@@ -88,7 +88,7 @@ void write_ghost(int fd, const struct stat& st, uint32_t remap_id, const std::st
 class GhostFiles final : public Collector {
  public:
   const char* name() const override { return "ghost files"; }
-  void collect(CollectContext& context, const BatchPlan&) override {
+  void collect_tree(CollectContext& context) override {
     write_ghosts(context.files, context.options.ghost_limit_bytes, context.images);
   }
 };

@@ -26,7 +26,7 @@ proc::Fdinfo read_fdinfo(pid_t pid, int number) {
 OpenFile look_at(pid_t pid, int number) {
   OpenFile file;
   file.pid = pid;
-  file.numbers.push_back({number, false});
+  file.numbers.push_back({pid, number, false});
   file.info = read_fdinfo(pid, number);
   file.numbers.front().cloexec = (file.info.flags & O_CLOEXEC) != 0;
   file.info.flags &= ~static_cast<uint32_t>(O_CLOEXEC);
@@ -56,7 +56,10 @@ std::vector<int> list_numbers(pid_t pid) {
 }
 
 std::string OpenFile::proc_link() const { return fmt::format("/proc/{}/fd/{}", pid, fd()); }
-std::string OpenFile::label() const { return fmt::format("pid {} fd {} ({})", pid, fd(), link); }
+std::string OpenFile::label() const {
+  if (numbers.empty()) return fmt::format("a descriptor that waits in a socket ({})", link);
+  return fmt::format("pid {} fd {} ({})", pid, fd(), link);
+}
 bool OpenFile::path_only() const { return (info.flags & O_PATH) != 0; }
 
 std::vector<OpenFile> list_open_files(pid_t pid) {
@@ -72,20 +75,22 @@ std::vector<OpenFile> list_open_files(pid_t pid) {
   return files;
 }
 
-std::vector<OpenFile> take_open_files(pid_t pid, int pidfd) {
+std::vector<OpenFile> take_open_files(const std::vector<Holder>& holders) {
   std::vector<OpenFile> files;
   std::map<TaskFd, std::size_t, ByDescription> known;
-  for (const int number : list_numbers(pid)) {
-    const auto [slot, is_new] = known.try_emplace(TaskFd{pid, number}, files.size());
-    if (!is_new) {
-      const proc::Fdinfo info = read_fdinfo(pid, number);
-      files[slot->second].numbers.push_back({number, (info.flags & O_CLOEXEC) != 0});
-      continue;
+  for (const auto& [pid, pidfd] : holders) {
+    for (const int number : list_numbers(pid)) {
+      const auto [slot, is_new] = known.try_emplace(TaskFd{pid, number}, files.size());
+      if (!is_new) {
+        const proc::Fdinfo info = read_fdinfo(pid, number);
+        files[slot->second].numbers.push_back({pid, number, (info.flags & O_CLOEXEC) != 0});
+        continue;
+      }
+      OpenFile file = look_at(pid, number);
+      file.own = try_get_fd(pidfd, number);
+      if (!file.own) throw_errno("duplicating a descriptor", file.label());
+      files.push_back(std::move(file));
     }
-    OpenFile file = look_at(pid, number);
-    file.own = try_get_fd(pidfd, number);
-    if (!file.own) throw_errno("duplicating a descriptor", file.label());
-    files.push_back(std::move(file));
   }
   return files;
 }

@@ -1,9 +1,11 @@
-// The open file descriptions of a task, each with the numbers that refer to it.
+// The open file descriptions of a tree, each with the numbers that refer to it.
 #pragma once
 
 #include <sys/stat.h>
 #include <sys/types.h>
 
+#include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,19 +17,21 @@ namespace crx {
 
 struct OpenFile {
   struct Number {
+    pid_t pid = 0;
     int fd = -1;
     bool cloexec = false;
   };
-  pid_t pid = 0;
-  std::vector<Number> numbers;  // ascending, never empty
+  pid_t pid = 0;                // of the first number
+  std::vector<Number> numbers;  // task by task, ascending; empty only for one that is on its way through a socket
   std::string link;             // what /proc/PID/fd/N points to
   struct stat st {};
   proc::Fdinfo info;            // of the first number; flags without O_CLOEXEC
   // Our duplicate: only while the task is frozen, gone before it runs on. Shares position and flags: look, never touch.
   Fd own;
   uint32_t id = 0;  // of files.img
+  std::shared_ptr<const std::set<pid_t>> insiders;  // the processes that move along
 
-  int fd() const { return numbers.front().fd; }
+  int fd() const { return numbers.empty() ? -1 : numbers.front().fd; }
   // "/proc/PID/fd/N"
   std::string proc_link() const;
   // "pid 12 fd 3 (pipe:[4711])", for messages.
@@ -35,6 +39,13 @@ struct OpenFile {
   // "anon_inode:[eventfd]" and the like.
   bool is_anonymous(std::string_view name) const { return link == name; }
   bool path_only() const;  // O_PATH
+  bool moves_along(pid_t process) const { return process == pid || (insiders && insiders->contains(process)); }
+};
+
+// A process whose descriptors are taken; pidfd is its own.
+struct Holder {
+  pid_t pid = 0;
+  int pidfd = -1;
 };
 
 // The numbers in use, ascending. Throws Error(victim_gone).
@@ -44,7 +55,8 @@ std::vector<int> list_numbers(pid_t pid);
 // are left out. Throws Error(victim_gone).
 std::vector<OpenFile> list_open_files(pid_t pid);
 
-// What a frozen task has open: one entry per description, in the order of their lowest numbers, with duplicates.
-std::vector<OpenFile> take_open_files(pid_t pid, int pidfd);
+// What frozen tasks have open: one entry per description, in the order in which tasks and numbers show them, with
+// duplicates. Of tasks that share one descriptor table only one may be given.
+std::vector<OpenFile> take_open_files(const std::vector<Holder>& holders);
 
 }  // namespace crx

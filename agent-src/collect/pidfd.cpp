@@ -36,7 +36,7 @@ class Pidfds final : public FdKind {
 
   static std::string problem(const OpenFile& file) {
     const int pid = file.info.pidfd ? file.info.pidfd->pid : 0;
-    if (pid == file.pid) return {};
+    if (file.moves_along(pid)) return {};
     if (pid == -1) return "it refers to a process that has ended";
     if (pid == 0) return "it refers to a process that cannot be seen from here";
     if ((file.info.flags & kPidfdThread) != 0) return fmt::format("it refers to thread {}", pid);

@@ -91,10 +91,10 @@ bool other_end_answers(const OpenFile& end, bool we_read) {
   return (entry.revents & (we_read ? POLLHUP : POLLERR)) == 0;
 }
 
-std::vector<PipeHolder> find_holders(HeldFile file, std::string_view link, pid_t except, bool with_us) {
+std::vector<PipeHolder> find_holders(HeldFile file, std::string_view link, const OpenFile& inside, bool with_us) {
   std::vector<PipeHolder> holders;
   for_numbers("/proc", [&](int pid) {
-    if (pid == except || (!with_us && pid == ::getpid())) return;
+    if (inside.moves_along(pid) || (!with_us && pid == ::getpid())) return;
     const std::string dir = fmt::format("/proc/{}/fd", pid);
     bool found = false;
     for_numbers(dir, [&](int fd) {

@@ -37,6 +37,7 @@ class PosixTimers final : public Collector {
   }
 
   void plan(CollectContext& context, BatchPlan& plan) override {
+    overruns_.clear();
     timers_ = proc::parse_timers(read_file(context.task.proc() + "timers"));
     if (timers_.size() > kMaxTimers) {
       throw Error(ErrorCode::refused, "collecting timers", fmt::format("there are more than {}", kMaxTimers));

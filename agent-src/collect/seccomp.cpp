@@ -67,7 +67,8 @@ class Seccomp final : public Collector {
     }
   }
 
-  void collect(CollectContext& context, const BatchPlan&) override {
+  // Filters that several tasks inherited are in the image once.
+  void collect_tree(CollectContext& context) override {
     if (image_.seccomp_filters_size() != 0) context.images.append(image_file::kSeccomp, image_);
   }
 

@@ -3,10 +3,9 @@
 #include <elf.h>
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <linux/kcmp.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdlib>
 #include <string>
@@ -14,6 +13,7 @@
 
 #include "agent-src/collect/registry.hpp"
 #include "common/base/error.hpp"
+#include "common/kernel/kcmp.hpp"
 
 namespace crx {
 namespace {
@@ -54,15 +54,10 @@ std::string try_read_link(const std::string& path) {
 
 // What another process shares with it, "" for nothing (clone(2) without fork's copying).
 std::string shared_with(pid_t pid, pid_t other) {
-  struct Kind {
-    int type;
-    const char* text;
-  };
-  static constexpr Kind kKinds[] = {{KCMP_VM, "memory"}, {KCMP_FILES, "descriptors"}, {KCMP_FS, "working directory"},
-                                    {KCMP_SIGHAND, "signal handlers"}};
-  for (const Kind& kind : kKinds) {
-    if (::syscall(SYS_kcmp, pid, other, kind.type, 0, 0) == 0) return kind.text;
-  }
+  if (share(Shared::memory, pid, other)) return "memory";
+  if (share(Shared::signal_handlers, pid, other)) return "signal handlers";
+  if (share(Shared::descriptors, pid, other)) return "descriptors";
+  if (share(Shared::filesystem, pid, other)) return "working directory";
   return {};
 }
 
@@ -75,7 +70,6 @@ class Inspection {
     state(status);
     if (status.kernel_thread || status.state == 'Z' || status.state == 'X') return;
     program();
-    children();
     others();
     namespaces();
   }
@@ -91,7 +85,6 @@ class Inspection {
     if (status.state == 'Z' || status.state == 'X') {
       refuse(status.threads > 1 ? "its first thread has ended" : "has ended", "it cannot be moved any more");
     }
-    if (status.state == 'T') refuse("is stopped", "send it SIGCONT first");
     if (status.tracer_pid != 0) {
       refuse(fmt::format("is traced by process {} ({})", status.tracer_pid, comm_of(status.tracer_pid)),
              "end the debugger first");
@@ -109,27 +102,15 @@ class Inspection {
     if (header.e_ident[EI_CLASS] == ELFCLASS32) refuse("is a 32-bit program", "crx moves 64-bit programs");
   }
 
-  void children() {
-    for (const pid_t tid : numbers_in(context_.proc + "task")) {
-      const std::string list = try_read(fmt::format("{}task/{}/children", context_.proc, tid));
-      for (const char* at = list.c_str(); *at != '\0';) {
-        char* end = nullptr;
-        const long child = std::strtol(at, &end, 10);
-        if (end == at) break;
-        at = *end == ' ' ? end + 1 : end;
-        refuse(fmt::format("has a child process, {} ({})", child, comm_of(static_cast<pid_t>(child))),
-               "crx moves single processes; end the child, or wait until it has ended");
-      }
-    }
-  }
-
   void others() {
     for (const pid_t other : numbers_in("/proc")) {
       if (other == context_.pid) continue;
+      const bool inside = std::any_of(context_.tree.begin(), context_.tree.end(), [&](const TreeTask& t) { return t.pid == other; });
       const std::string shared = shared_with(context_.pid, other);
-      if (!shared.empty()) {
+      // A child of vfork shares memory until it execs: the stop waits for that.
+      if (!shared.empty() && !inside) {
         refuse(fmt::format("shares its {} with process {} ({})", shared, other, comm_of(other)),
-               "only processes that share nothing with others can be moved");
+               "move the process that both come from");
       }
       const std::string status = try_read(fmt::format("/proc/{}/status", other));
       if (status.find(fmt::format("\nTracerPid:\t{}\n", context_.pid)) != std::string::npos) {
@@ -158,19 +139,16 @@ class Shape final : public Collector {
 
   void inspect(InspectContext& context) override { Inspection(context).run(); }
 
-  // What may have changed since: a process that forked would leave its child behind.
-  void collect(CollectContext& context, const BatchPlan&) override {
-    for (const FrozenThread& thread : context.task.threads()) {
-      const std::string list = try_read(fmt::format("{}task/{}/children", context.task.proc(), thread.tid()));
-      if (!list.empty()) {
-        throw Error(ErrorCode::refused, "collecting the process", "it has a child process, " + list)
-            .with_pid(context.task.pid())
-            .with_hint("crx moves single processes; end the child, or wait until it has ended");
-      }
-      if (thread.traced.in_group_stop()) {
-        throw Error(ErrorCode::refused, "collecting the process", "it is stopped")
-            .with_pid(context.task.pid())
-            .with_hint("send it SIGCONT first");
+  void collect_tree(CollectContext& context) override {
+    const auto& tasks = context.tree.tasks();
+    for (std::size_t i = 0; i < tasks.size(); ++i) {
+      for (std::size_t k = 0; k < i; ++k) {
+        const std::string shared = shared_with(tasks[k]->pid(), tasks[i]->pid());
+        if (shared.empty()) continue;
+        throw Error(ErrorCode::unsupported, "collecting the tree",
+                    fmt::format("it shares its {} with process {}", shared, tasks[k]->pid()))
+            .with_pid(tasks[i]->pid())
+            .with_hint("processes that share such things (clone with CLONE_VM, CLONE_FILES, ...) cannot be moved");
       }
     }
   }

@@ -29,6 +29,7 @@ class ThreadFlags final : public Collector {
   const char* name() const override { return "thread flags"; }
 
   void plan(CollectContext& context, BatchPlan& plan) override {
+    calls_.clear();
     answers_ = context.task.arena().allocate<Answers>(plan.threads.size());
     for (std::size_t i = 0; i < plan.threads.size(); ++i) {
       const SyscallUserDispatch dispatch = context.stopped_thread(i).user_dispatch();

@@ -23,6 +23,7 @@ class ThreadState final : public Collector {
   const char* name() const override { return "threads"; }
 
   void plan(CollectContext& context, BatchPlan& plan) override {
+    slacks_.clear();
     death_signals_ = context.task.arena().allocate<uint64_t>(plan.threads.size());
     for (RemoteBatch& thread : plan.threads) {
       const auto at = death_signals_.remote + slacks_.size() * 8;

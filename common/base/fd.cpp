@@ -8,6 +8,23 @@
 #include "common/base/error.hpp"
 
 namespace crx {
+namespace {
+
+// A file of /proc/PID that is not there because the process (or the thread, /proc/PID/task/TID) is not there any more.
+bool belongs_to_nobody(const std::string& path) {
+  if (!path.starts_with("/proc/") || path.size() < 7 || path[6] < '0' || path[6] > '9') return false;
+  std::size_t end = path.find('/', 6);
+  if (end != std::string::npos && path.compare(end, 6, "/task/") == 0) end = path.find('/', end + 6);
+  return ::access(path.substr(0, end).c_str(), F_OK) != 0;
+}
+
+[[noreturn]] void throw_path(const char* step, const std::string& path) {
+  const int err = errno;
+  if (err == ENOENT && belongs_to_nobody(path)) throw Error(ErrorCode::victim_gone, step, path, err);
+  throw_errno(step, path, err);
+}
+
+}  // namespace
 
 void Fd::reset(int fd) noexcept {
   if (fd_ >= 0) ::close(fd_);
@@ -20,7 +37,7 @@ Fd try_open(const std::string& path, int flags, unsigned mode) noexcept {
 
 Fd open_checked(const std::string& path, int flags, unsigned mode) {
   Fd fd = try_open(path, flags, mode);
-  if (!fd) throw_errno("opening a file", path);
+  if (!fd) throw_path("opening a file", path);
   return fd;
 }
 
@@ -64,7 +81,7 @@ void write_file(const std::string& path, std::string_view text) {
 std::string read_link(const std::string& path) {
   std::string target(4097, '\0');
   const ssize_t n = ::readlink(path.c_str(), target.data(), target.size());
-  if (n < 0) throw_errno("reading a link", path);
+  if (n < 0) throw_path("reading a link", path);
   target.resize(static_cast<std::size_t>(n));
   return target;
 }

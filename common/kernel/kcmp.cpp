@@ -36,14 +36,24 @@ FileOrder compare_files(TaskFd a, TaskFd b) {
   }
 }
 
-bool is_epoll_target(pid_t pid, int fd, int epoll_fd, uint32_t target, uint32_t toff) {
+bool is_epoll_target(TaskFd file, TaskFd set, uint32_t target, uint32_t toff) {
   kcmp_epoll_slot slot{};
-  slot.efd = static_cast<__u32>(epoll_fd);
+  slot.efd = static_cast<__u32>(set.fd);
   slot.tfd = target;
   slot.toff = toff;
-  return raw_kcmp(pid, pid, KCMP_EPOLL_TFD, static_cast<unsigned long>(fd), reinterpret_cast<unsigned long>(&slot)) == 0;
+  return raw_kcmp(file.pid, set.pid, KCMP_EPOLL_TFD, static_cast<unsigned long>(file.fd),
+                  reinterpret_cast<unsigned long>(&slot)) == 0;
 }
 
-bool share_descriptor_table(pid_t a, pid_t b) { return raw_kcmp(a, b, KCMP_FILES, 0, 0) == 0; }
+bool share(Shared what, pid_t a, pid_t b) {
+  const auto same = [&](int type) { return ::syscall(SYS_kcmp, a, b, type, 0, 0) == 0; };
+  switch (what) {
+    case Shared::memory: return same(KCMP_VM);
+    case Shared::descriptors: return same(KCMP_FILES);
+    case Shared::filesystem: return same(KCMP_FS);
+    case Shared::signal_handlers: return same(KCMP_SIGHAND);
+  }
+  return false;
+}
 
 }  // namespace crx

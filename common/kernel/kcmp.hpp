@@ -20,11 +20,13 @@ enum class FileOrder { equal, less, greater, gone };
 // Throws Error(unsupported) on a kernel without kcmp.
 FileOrder compare_files(TaskFd a, TaskFd b);
 
-// Whether descriptor `fd` of pid is what the epoll set `epoll_fd` of the same process watches under number
-// `target`. toff: which one, where several were added under the same number (0 first).
-bool is_epoll_target(pid_t pid, int fd, int epoll_fd, uint32_t target, uint32_t toff);
+// Whether `file` is what the epoll set `set` watches under number `target`. toff: which one, where several were added
+// under the same number (0 first).
+bool is_epoll_target(TaskFd file, TaskFd set, uint32_t target, uint32_t toff);
 
-// Whether two processes share their descriptor table (CLONE_FILES).
-bool share_descriptor_table(pid_t a, pid_t b);
+// What processes may share (clone(2)).
+enum class Shared { memory, descriptors, filesystem, signal_handlers };
+// Whether two processes share it. False, too, when one of them has gone or may not be looked at.
+bool share(Shared what, pid_t a, pid_t b);
 
 }  // namespace crx

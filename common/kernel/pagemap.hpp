@@ -75,6 +75,8 @@ class Pagemap {
   std::vector<uint64_t> entries(PageRange range) const;
 
   pid_t pid() const noexcept { return pid_; }
+  // This address space has ended: its process did, or executed another program.
+  bool ended() const { return entries({0, kPageSize}).empty(); }
 
  private:
   Pagemap(Fd fd, pid_t pid) : fd_(std::move(fd)), pid_(pid) {}

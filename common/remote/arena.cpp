@@ -23,9 +23,9 @@ std::size_t RemoteArena::data_bytes(std::size_t slots, std::size_t scratch) {
 }
 
 RemoteArena::RemoteArena(const Fd& code, const Fd& data, std::size_t data_bytes, uint64_t code_addr,
-                         uint64_t data_addr, std::size_t slots)
-    : code_(Mapping::map(code_bytes(slots), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, code.get())),
-      data_(Mapping::map(data_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, data.get())),
+                         uint64_t data_addr, std::size_t slots, bool populate)
+    : code_(Mapping::map(code_bytes(slots), PROT_READ | PROT_WRITE, MAP_SHARED | (populate ? MAP_POPULATE : 0), code.get())),
+      data_(Mapping::map(data_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | (populate ? MAP_POPULATE : 0), data.get())),
       code_addr_(code_addr),
       data_addr_(data_addr),
       slots_(slots) {
@@ -39,6 +39,11 @@ std::size_t RemoteArena::mailbox_offset(std::size_t slot) const {
 }
 
 std::size_t RemoteArena::first_scratch() const noexcept { return slots_ * stub::kMailboxStride; }
+
+uint64_t RemoteArena::syscall_addr() const {
+  const std::string_view text(reinterpret_cast<const char*>(stub::crx_stub_begin), stub_bytes());
+  return code_addr_ + text.find("\x0f\x05");
+}
 
 std::byte* RemoteArena::landing(std::size_t slot) const {
   return code_.data() + landings_offset() + slot * stub::kLandingStride;

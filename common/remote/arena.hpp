@@ -27,8 +27,9 @@ class RemoteArena {
  public:
   // code/data: descriptors of the objects (any shmem: a memfd or a map_files link), their sizes, and the addresses
   // at which the task has them. slots: how many threads will run batches.
+  // populate: all pages now, for where time is dear; otherwise as they are used.
   RemoteArena(const Fd& code, const Fd& data, std::size_t data_bytes, uint64_t code_addr, uint64_t data_addr,
-              std::size_t slots);
+              std::size_t slots, bool populate = true);
 
   static std::size_t code_bytes(std::size_t slots);
   // Data bytes for `slots` threads with room for `scratch` bytes of tables and arguments.
@@ -41,6 +42,8 @@ class RemoteArena {
   std::size_t slots() const noexcept { return slots_; }
   std::byte* mailbox(std::size_t slot) const { return data_.data() + mailbox_offset(slot); }
   uint64_t mailbox_addr(std::size_t slot) const { return data_addr_ + mailbox_offset(slot); }
+  // Where the code has a `syscall` instruction, for call_through_vdso() while the task has no vDSO.
+  uint64_t syscall_addr() const;
   std::byte* landing(std::size_t slot) const;
   uint64_t landing_addr(std::size_t slot) const;
 

@@ -324,6 +324,20 @@ void TracedThread::settle() {
   }
 }
 
+void TracedThread::run_to_end() {
+  uint64_t signal = 0;
+  for (;;) {
+    // ESRCH: SIGKILL has taken it out of its stop.
+    if (raw_ptrace(PTRACE_CONT, tid_, 0, std::exchange(signal, 0)) < 0 && errno != ESRCH) {
+      throw_errno("ending a process", "thread " + std::to_string(tid_));
+    }
+    const WaitStatus status(wait_awake(tid_));
+    if (status.exited()) break;
+    if (status.signal_delivery()) signal = static_cast<uint64_t>(status.signal());
+  }
+  tid_ = 0;
+}
+
 void TracedThread::set_options(Kind kind, bool suspend_seccomp) {
   checked_ptrace(PTRACE_SETOPTIONS, tid_, 0, options_of(kind, suspend_seccomp), "setting trace options");
 }

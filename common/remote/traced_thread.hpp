@@ -96,6 +96,9 @@ class TracedThread {
   // After syscall_over(): from behind the call to a stop of the kind interrupt() makes, without a step in user mode.
   // (A stop behind a call takes a pending interrupt with it, and restarts nothing by itself.)
   void settle();
+  // Lets the (only) thread of a process run, delivering what signals it gets, until it has ended; forgets it then. It stays
+  // a zombie of its parent's.
+  void run_to_end();
   // Adds or clears PTRACE_O_EXITKILL etc.
   void set_options(Kind kind, bool suspend_seccomp);
   // PTRACE_DETACH; the thread must be stopped. The thread runs on, or stays in its group-stop.

@@ -124,16 +124,15 @@ TEST_CASE("freezing, collecting and thawing a busy process harms nothing") {
   if (pid == 0) victim();
   const Deadline deadline = Deadline::in_ms(60'000);
   while (least_rounds() < 3 && !deadline.passed()) ::sched_yield();
-  const uint64_t vdso_syscall = find_vdso_syscall(pid);
   const std::string before = state_of(pid);
   for (int i = 0; i < kFreezes; ++i) {
-    FrozenTask task = FrozenTask::freeze(pid, Deadline::in_ms(10'000), false);
-    CHECK(task.threads().size() == 5 + kSleepers);
-    task.inject(vdso_syscall);
+    FrozenTree tree = FrozenTree::freeze(pid, Deadline::in_ms(10'000));
+    CHECK(tree.root().threads().size() == 5 + kSleepers);
+    tree.inject();
     FileTable files;
     ImageStore images;
-    collect_task(task, files, {}, images);
-    task.thaw();
+    collect_tree(tree, files, {}, images);
+    tree.thaw();
     const auto core = images.read_one<img::core_entry>(image_file::core(static_cast<uint32_t>(pid)));
     CHECK(core.tc().sigactions_size() == 62);
   }

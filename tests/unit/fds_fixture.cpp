@@ -76,13 +76,12 @@ std::string TempDir::file(const std::string& name, const std::string& content) c
 }
 
 ImageStore collect(pid_t pid, const CollectOptions& options) {
-  const uint64_t syscall = find_vdso_syscall(pid);
-  FrozenTask task = FrozenTask::freeze(pid, Deadline::in_ms(kFreezeMs), false);
-  task.inject(syscall);
+  FrozenTree tree = FrozenTree::freeze(pid, Deadline::in_ms(kFreezeMs));
+  tree.inject();
   FileTable files;
   ImageStore images;
-  collect_task(task, files, options, images);
-  task.thaw();
+  collect_tree(tree, files, options, images);
+  tree.thaw();
   return images;
 }
 
@@ -97,13 +96,13 @@ std::string collect_refusal(pid_t pid, const CollectOptions& options) {
 }
 
 Restored::Restored(pid_t pid, const ImageStore& images) : opener_(make_file_opener()) {
-  VesselPlan plan;
-  plan.pid = pid;
-  vessel_ = std::make_unique<Vessel>(Vessel::create(plan));
-  context_.emplace(RestoreContext{*vessel_, images, *opener_, shmem_, pid, {}, {}});
+  tree_.follow({{pid, 0, 0, 0, false, false}}, -1);
+  vessel_ = &tree_.root();
+  context_.emplace(RestoreContext{tree_, *vessel_, images, *opener_, shmem_, pid, {}, {}});
   context_->cores.push_back(images.read_one<img::core_entry>(image_file::core(static_cast<uint32_t>(pid))));
   context_->extra = images.read_one<img::crx_task_entry>(image_file::crx_task(static_cast<uint32_t>(pid)));
-  restorers_.push_back(make_descriptors_restorer());
+  TreeDescriptors descriptors({&*context_});
+  descriptors.install();
   restorers_.push_back(make_fs_restorer());
   restorers_.push_back(make_file_locks_restorer());
   for (const auto& restorer : restorers_) restorer->prepare(*context_);
@@ -116,11 +115,12 @@ Restored::Restored(pid_t pid, const ImageStore& images) : opener_(make_file_open
   RemoteBatch thread = vessel_->batch(64);
   for (const auto& restorer : restorers_) restorer->plan_thread(*context_, 0, thread);
   vessel_->run_checked(thread);
+  descriptors.set_owners();
 }
 
 Restored::~Restored() = default;
 
-std::vector<OpenFile> Restored::files() const { return take_open_files(vessel_->pid(), vessel_->pidfd()); }
+std::vector<OpenFile> Restored::files() const { return take_open_files({{vessel_->pid(), vessel_->pidfd()}}); }
 
 OpenFile Restored::file(int number) const {
   for (OpenFile& file : files()) {
@@ -139,7 +139,7 @@ void Restored::commit() {
 Moved::Moved(const std::function<void()>& setup, const CollectOptions& options) {
   Victim victim(setup);
   const pid_t pid = victim.pid();
-  before = take_open_files(pid, open_pidfd(pid).get());
+  before = take_open_files({{pid, open_pidfd(pid).get()}});
   for (OpenFile& file : before) file.own.reset();
   images = collect(pid, options);
   victim.kill();

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "agent-dst/restore/restorer.hpp"
+#include "agent-dst/restore/descriptors.hpp"
 #include "agent-src/collect/collector.hpp"
 #include "agent-src/collect/file_table.hpp"
 #include "agent-src/collect/open_file.hpp"
@@ -65,7 +65,8 @@ class Restored {
  private:
   std::unique_ptr<FileOpener> opener_;
   ShmemTable shmem_;
-  std::unique_ptr<Vessel> vessel_;
+  VesselTree tree_;
+  Vessel* vessel_ = nullptr;
   std::optional<RestoreContext> context_;
   std::vector<std::unique_ptr<Restorer>> restorers_;
 };

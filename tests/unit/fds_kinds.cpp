@@ -119,7 +119,7 @@ TEST_CASE("a deleted file over the limit is refused with the option to raise it"
   const std::string text = collect_refusal(victim.pid(), options);
   CHECK(text.find("--ghost-limit") != std::string::npos);
   CHECK(text.find("fd 10") != std::string::npos);
-  const auto refusals = inspect_task(victim.pid(), options);
+  const auto refusals = inspect_tree(victim.pid(), options);
   CHECK(std::any_of(refusals.begin(), refusals.end(),
                     [](const Refusal& r) { return r.remedy.find("--ghost-limit") != std::string::npos; }));
 }
@@ -180,7 +180,7 @@ TEST_CASE("collecting leaves a pipe as it was") {
   });
   collect(victim.pid());
   collect(victim.pid());
-  const auto files = take_open_files(victim.pid(), open_pidfd(victim.pid()).get());
+  const auto files = take_open_files({{victim.pid(), open_pidfd(victim.pid()).get()}});
   int queued = 0;
   for (const OpenFile& file : files) {
     if (file.fd() == 10) ::ioctl(file.own.get(), FIONREAD, &queued);
@@ -201,7 +201,7 @@ TEST_CASE("what reaches outside is refused by name") {
     CAPTURE(text);
     CHECK(text.find(word) != std::string::npos);
     CHECK(text.find("fd 10") != std::string::npos);
-    const auto refusals = inspect_task(victim.pid(), {});
+    const auto refusals = inspect_tree(victim.pid(), {});
     CHECK(std::any_of(refusals.begin(), refusals.end(), [&](const Refusal& refusal) {
       return refusal.object.find("fd 10") != std::string::npos && refusal.reason.find(word) != std::string::npos &&
              !refusal.remedy.empty();

@@ -89,11 +89,10 @@ TEST_CASE("locks are handed over, and taken back") {
   REQUIRE(files.all_held());
   const ImageStore images = collect(victim.pid());
   CHECK(files.all_held());
-  const uint64_t syscall = find_vdso_syscall(victim.pid());
   FrozenTask task = FrozenTask::freeze(victim.pid(), Deadline::in_ms(5000), false);
   {
     LockHandover locks(task, images.read_all<img::file_lock_entry>(image_file::kFileLocks));
-    locks.begin(syscall);
+    locks.begin();
     locks.complete();
     CHECK(files.none_held());
     locks.take_back();
@@ -101,7 +100,7 @@ TEST_CASE("locks are handed over, and taken back") {
   }
   {
     LockHandover locks(task, images.read_all<img::file_lock_entry>(image_file::kFileLocks));
-    locks.begin(syscall);
+    locks.begin();
   }
   CHECK(files.all_held());
   task.thaw();
@@ -125,7 +124,7 @@ TEST_CASE("a lock with a waiter is not let go of") {
   const ImageStore images = collect(victim.pid());
   FrozenTask task = FrozenTask::freeze(victim.pid(), Deadline::in_ms(5000), false);
   LockHandover locks(task, images.read_all<img::file_lock_entry>(image_file::kFileLocks));
-  CHECK_THROWS_WITH_AS(locks.begin(find_vdso_syscall(victim.pid())), doctest::Contains("waits for a lock"), Error);
+  CHECK_THROWS_WITH_AS(locks.begin(), doctest::Contains("waits for a lock"), Error);
   CHECK(files.all_held());
 }
 
@@ -135,7 +134,7 @@ TEST_CASE("without --file-locks a lock is refused") {
   CollectOptions options;
   options.file_locks = false;
   CHECK(collect_refusal(victim.pid(), options).find("--file-locks") != std::string::npos);
-  CHECK(inspect_task(victim.pid(), options).size() >= 3);
+  CHECK(inspect_tree(victim.pid(), options).size() >= 3);
 }
 
 TEST_CASE("a write lease is refused") {

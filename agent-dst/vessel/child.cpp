@@ -1,0 +1,185 @@
+// Vessels that are children of vessels: forked, placed, and ended as zombies.
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <linux/sched.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+
+#include "agent-dst/vessel/vessel_state.hpp"
+#include "common/base/error.hpp"
+#include "common/kernel/kernel_sigaction.hpp"
+#include "common/kernel/pidfd.hpp"
+
+namespace crx {
+namespace {
+
+constexpr int64_t kStopMs = 10'000;
+constexpr uint64_t kUserEnd = 0x7ffffffff000;
+
+int64_t checked_call(TracedThread& thread, uint64_t syscall_addr, const char* what, long nr,
+                     std::initializer_list<uint64_t> args) {
+  const int64_t result = call_through_vdso(thread, syscall_addr, nr, args);
+  if (result < 0 && result >= -4095) throw Error(ErrorCode::kernel, what, "in the new process", static_cast<int>(-result)).with_pid(thread.tid());
+  return result;
+}
+
+// The new process stands in its parent's arena: maps one of its own over it. The code is the same, instruction by
+// instruction, so that it does not notice.
+void enter_own_arena(TracedThread& thread, VesselState& state) {
+  const uint64_t at = state.arena.syscall_addr();
+  const auto map = [&](const Fd& object, uint64_t addr, std::size_t bytes, int prot) {
+    const int64_t fd = checked_call(thread, at, "handing over an arena", SYS_pidfd_getfd,
+                                    {static_cast<uint64_t>(state.door_number), static_cast<uint64_t>(object.get()), 0});
+    checked_call(thread, at, "mapping an arena", SYS_mmap,
+                 {addr, bytes, static_cast<uint64_t>(prot), MAP_SHARED | MAP_FIXED, static_cast<uint64_t>(fd), 0});
+    checked_call(thread, at, "mapping an arena", SYS_close, {static_cast<uint64_t>(fd)});
+  };
+  map(state.code_object, state.arena.code_addr(), state.arena.code_size(), PROT_READ | PROT_EXEC);
+  map(state.data_object, state.arena.data_addr(), state.arena.data_size(), PROT_READ | PROT_WRITE);
+}
+
+void unmap_inherited(VesselState& state) {
+  RemoteBatch batch(state.arena, 2);
+  const uint64_t end = state.arena.data_addr() + state.arena.data_size();
+  batch.add("emptying the address space", SYS_munmap, 0, state.arena.code_addr());
+  batch.add("emptying the address space", SYS_munmap, end, kUserEnd - end);
+  state.run_checked(batch);
+  state.arena.reset();
+}
+
+}  // namespace
+
+void Vessel::clear() {
+  VesselState& s = *state_;
+  s.placer.reset();
+  unmap_inherited(s);
+  s.mm.Clear();
+  s.vmas.clear();
+  s.guards.clear();
+  s.vdso_syscall = 0;
+}
+
+Vessel Vessel::fork(Vessel& parent, pid_t pid, bool share_memory) {
+  VesselState& from = *parent.state_;
+  from.arena.reset();
+  RemoteBatch batch(from.arena, 1);
+  const auto args = from.arena.allocate<clone_args>();
+  const auto wanted = from.arena.allocate<pid_t>();
+  *wanted.local = pid;
+  args.local->flags = CLONE_PTRACE;
+  args.local->exit_signal = SIGCHLD;
+  if (pid != 0) {
+    args.local->set_tid = wanted.remote;
+    args.local->set_tid_size = 1;
+  }
+  batch.add("creating a child process", SYS_clone3, args.remote, sizeof(clone_args));
+  from.remotes.front()->run(batch);
+  if (batch.result(0) == -EEXIST) {
+    throw Error(ErrorCode::refused, "creating the processes", fmt::format("PID {} is taken", pid))
+        .with_hint("end the process, group or session that has it, or move to another host");
+  }
+  pid = static_cast<pid_t>(batch.checked(0));
+  TracedThread traced = TracedThread::adopt(pid, TracedThread::Kind::vessel, Deadline::in_ms(kStopMs));
+  const std::size_t code_bytes = RemoteArena::code_bytes(kVesselSlots);
+  const std::size_t data_bytes = RemoteArena::data_bytes(kVesselSlots, kVesselScratch);
+  Vessel vessel(std::make_unique<VesselState>(Fd(), from.door_number, arena_object("crx-code", code_bytes),
+                                              arena_object("crx-data", data_bytes), from.arena.code_addr(), false));
+  vessel.pid_ = pid;
+  vessel.pidfd_ = open_pidfd(pid);
+  VesselState& s = *vessel.state_;
+  s.threads.push_back(std::move(traced));
+  s.arena.moved_to(from.arena.code_addr(), from.arena.data_addr());
+  s.mem = open_checked(fmt::format("/proc/{}/mem", pid), O_RDWR);
+  s.fds = from.fds;
+  s.threads.front().set_blocked_signals(~0ULL);
+  enter_own_arena(s.threads.front(), s);
+  s.remotes.push_back(std::make_unique<RemoteThread>(s.threads.front(), s.arena, 0, false));
+  if (share_memory) {
+    s.mm = from.mm;
+    s.vmas = from.vmas;
+    s.guards = from.guards;
+    s.vdso_syscall = from.vdso_syscall;
+  } else {
+    unmap_inherited(s);
+  }
+  make_placer(s, vessel.pidfd_.get());
+  return vessel;
+}
+
+void Vessel::lead_session() {
+  state_->arena.reset();
+  RemoteBatch batch(state_->arena, 1);
+  batch.add("making a session", SYS_setsid);
+  run_checked(batch);
+}
+
+void Vessel::enter_group(pid_t pgid) {
+  state_->arena.reset();
+  RemoteBatch batch(state_->arena, 1);
+  batch.add("entering a process group", SYS_setpgid, 0, pgid);
+  run_checked(batch);
+}
+
+void Vessel::adopt_orphans(bool adopt) {
+  state_->arena.reset();
+  RemoteBatch batch(state_->arena, 1);
+  batch.add("adopting orphans", SYS_prctl, PR_SET_CHILD_SUBREAPER, adopt ? 1 : 0, 0, 0, 0);
+  run_checked(batch);
+}
+
+// Dies of what it died of: the signal is sent where it reaches a process that has nothing left but the default for it.
+void Vessel::die(int status, const std::string& comm) {
+  VesselState& s = *state_;
+  s.arena.reset();
+  RemoteBatch batch(s.arena, 4);
+  batch.add("naming a process", SYS_prctl, PR_SET_NAME, s.arena.put_string(comm), 0, 0, 0);
+  const auto none = s.arena.allocate<rlimit>();
+  batch.add("setting the core file limit", SYS_prlimit64, 0, RLIMIT_CORE, none.remote, 0);
+  const bool killed = WIFSIGNALED(status);
+  const KernelSigaction plain{};
+  if (killed && WTERMSIG(status) != SIGKILL) {
+    batch.add("setting a signal's action", SYS_rt_sigaction, WTERMSIG(status), s.arena.put_object(plain), 0, sizeof(uint64_t));
+  }
+  run_checked(batch);
+  s.remotes.front()->leave();
+  s.remotes.clear();
+  TracedThread& thread = s.threads.front();
+  user_regs_struct regs = thread.regs();
+  regs.rip = s.arena.syscall_addr();
+  regs.orig_rax = ~0ULL;
+  regs.rax = killed ? SYS_pause : SYS_exit_group;
+  regs.rdi = static_cast<uint64_t>(WEXITSTATUS(status));
+  thread.set_regs(regs);
+  if (killed) {
+    thread.set_blocked_signals(~(1ULL << (WTERMSIG(status) - 1)));
+    send_signal(pidfd_.get(), WTERMSIG(status));
+  }
+  thread.run_to_end();
+  pid_ = 0;
+}
+
+void Vessel::reap(pid_t child) {
+  state_->arena.reset();
+  RemoteBatch batch(state_->arena, 1);
+  batch.add("reaping a helper", SYS_wait4, child, 0, __WALL, 0);
+  run_checked(batch);
+}
+
+void Vessel::forget_children() {
+  VesselState& s = *state_;
+  s.arena.reset();
+  RemoteBatch batch(s.arena, 4);
+  const uint64_t set = s.arena.put_object(uint64_t{1} << (SIGCHLD - 1));
+  const auto now = s.arena.allocate<timespec>();
+  // One, or none: it is no real-time signal, and is queued once.
+  batch.add_optional("forgetting SIGCHLD", SYS_rt_sigtimedwait, set, 0, now.remote, 8);
+  run_checked(batch);
+}
+
+}  // namespace crx

@@ -1,0 +1,239 @@
+#include "agent-dst/vessel/vessel_tree.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "common/base/error.hpp"
+#include "common/base/log.hpp"
+
+namespace crx {
+
+VesselTree::~VesselTree() {
+  for (auto place = places_.rbegin(); place != places_.rend(); ++place) vessels_.erase(place->pid);
+}
+
+Vessel& VesselTree::root() {
+  if (places_.empty() || vessels_.empty()) throw Error(ErrorCode::peer, "following the source", "no layout came before this");
+  return vessels_.at(places_.front().pid).vessel;
+}
+
+Vessel* VesselTree::find(pid_t pid) noexcept {
+  const auto found = vessels_.find(pid);
+  return found == vessels_.end() ? nullptr : &found->second.vessel;
+}
+
+Vessel& VesselTree::at(pid_t pid) {
+  Vessel* vessel = find(pid);
+  if (vessel == nullptr) throw Error(ErrorCode::peer, "following the source", fmt::format("no layout spoke of task {}", pid));
+  return *vessel;
+}
+
+std::vector<Vessel*> VesselTree::all() {
+  std::vector<Vessel*> list;
+  for (const VesselPlace& place : places_) {
+    if (Vessel* vessel = find(place.pid)) list.push_back(vessel);
+  }
+  return list;
+}
+
+const VesselPlace* VesselTree::place_of(pid_t pid) const {
+  const auto found = std::find_if(places_.begin(), places_.end(), [pid](const VesselPlace& p) { return p.pid == pid; });
+  return found == places_.end() ? nullptr : &*found;
+}
+
+// The process and, for its number to be free, the zombie that its parent has then.
+void VesselTree::remove(pid_t pid) {
+  const auto found = vessels_.find(pid);
+  if (found == vessels_.end()) return;
+  const pid_t parent = found->second.parent;
+  vessels_.erase(found);
+  if (Vessel* of = find(parent)) {
+    of->reap(pid);
+    bereaved_.insert(parent);
+  }
+}
+
+void VesselTree::remove_gone(const std::vector<VesselPlace>& now) {
+  std::set<pid_t> stay;
+  for (const VesselPlace& place : now) {
+    const bool parent_stays = place.ppid == 0 || stay.contains(place.ppid);
+    const auto entry = vessels_.find(place.pid);
+    if (entry == vessels_.end() || place.dead) continue;
+    if (place.ppid == 0 || (!place.renewed && parent_stays && entry->second.parent == place.ppid)) stay.insert(place.pid);
+  }
+  // Whoever is below a vessel that goes was renewed, too, so the order of the old places will do.
+  for (auto place = places_.rbegin(); place != places_.rend(); ++place) {
+    if (!stay.contains(place->pid)) remove(place->pid);
+  }
+}
+
+void VesselTree::follow(const std::vector<VesselPlace>& places, int cgroup_dir) {
+  std::set<pid_t> known;
+  for (const VesselPlace& place : places) {
+    const bool is_root = &place == &places.front();
+    if (place.pid <= 0 || !known.insert(place.pid).second || is_root != (place.ppid == 0) ||
+        (!is_root && !known.contains(place.ppid)) || (is_root && place.dead)) {
+      throw Error(ErrorCode::peer, "following the source", fmt::format("task {} has no place in the tree", place.pid));
+    }
+  }
+  if (places.empty() || (!places_.empty() && places.front().pid != places_.front().pid)) {
+    throw Error(ErrorCode::peer, "following the source", "the tree has another root");
+  }
+  remove_gone(places);
+  const bool first = vessels_.empty();
+  places_ = places;
+  if (first) {
+    create_root(cgroup_dir);
+  } else if (places_.front().renewed) {
+    root().clear();
+    Entry& entry = vessels_.at(places_.front().pid);
+    if (places_.front().sid == places_.front().pid && entry.sid != entry.vessel.pid()) entry.vessel.lead_session();
+    entry.sid = places_.front().sid;
+  }
+  create_below(places_.front());
+}
+
+void VesselTree::create_root(int cgroup_dir) {
+  const VesselPlace& place = places_.front();
+  VesselPlan plan;
+  plan.pid = place.pid;
+  plan.sid = place.sid;
+  plan.pgid = place.pgid;
+  plan.cgroup_dir = cgroup_dir;
+  Entry& entry = vessels_.emplace(place.pid, Entry(Vessel::create(plan))).first->second;
+  // A session or group that it does not lead is that of whoever started it, which is the agent's here.
+  entry.sid = place.sid;
+  entry.pgid = place.pgid;
+}
+
+void VesselTree::create(const VesselPlace& place, Entry& parent) {
+  Entry entry(Vessel::fork(parent.vessel, place.pid, false));
+  entry.sid = parent.sid;
+  entry.pgid = parent.pgid;
+  entry.parent = place.ppid;
+  vessels_.emplace(place.pid, std::move(entry));
+  log::debug("vessel {}: a child of {}", place.pid, parent.vessel.pid());
+}
+
+// Children that are in the session it comes from first; then it leads its own; then all others.
+void VesselTree::create_below(const VesselPlace& place) {
+  Entry& entry = vessels_.at(place.pid);
+  const auto create_some = [&](auto&& wanted) {
+    for (const VesselPlace& child : places_) {
+      if (child.ppid != place.pid || child.dead || !wanted(child)) continue;
+      if (!vessels_.contains(child.pid)) create(child, entry);
+      create_below(child);
+    }
+  };
+  const bool will_lead = place.sid == place.pid && entry.sid != place.sid;
+  std::set<pid_t> done;
+  if (will_lead) {
+    create_some([&](const VesselPlace& child) {
+      return child.sid == entry.sid && child.sid != child.pid && done.insert(child.pid).second;
+    });
+    entry.vessel.lead_session();
+    entry.sid = entry.pgid = place.pid;
+  }
+  create_some([&](const VesselPlace& child) {
+    return (child.sid == entry.sid || child.sid == child.pid) && done.insert(child.pid).second;
+  });
+  create_orphans(place);
+}
+
+// What is left of the children of `parent` has the session of somebody who is not above it.
+void VesselTree::create_orphans(const VesselPlace& parent) {
+  for (const VesselPlace& orphan : places_) {
+    if (orphan.ppid != parent.pid || orphan.dead || vessels_.contains(orphan.pid)) continue;
+    Entry& home = vessels_.at(parent.pid);
+    home.vessel.adopt_orphans(true);
+    const auto leader = vessels_.find(orphan.sid);
+    const bool lives = leader != vessels_.end() && leader->second.sid == orphan.sid;
+    // The stand-in has the leader's number where the leader is gone, and any other where it lives.
+    const pid_t stand_in = lives ? 0 : orphan.sid;
+    Entry middle(Vessel::fork(lives ? leader->second.vessel : home.vessel, stand_in, false));
+    if (!lives) middle.vessel.lead_session();
+    middle.sid = orphan.sid;
+    middle.pgid = lives ? leader->second.pgid : orphan.sid;
+    std::vector<pid_t> born;
+    for (const VesselPlace& other : places_) {
+      if (other.ppid != parent.pid || other.dead || other.sid != orphan.sid || vessels_.contains(other.pid)) continue;
+      create(other, middle);
+      born.push_back(other.pid);
+    }
+    const pid_t number = middle.vessel.pid();
+    middle.vessel.die(0, "crx");
+    Entry& of = lives ? leader->second : home;
+    of.vessel.reap(number);
+    bereaved_.insert(of.vessel.pid());
+    home.vessel.adopt_orphans(false);
+    for (const pid_t pid : born) create_below(*place_of(pid));
+  }
+}
+
+// setpgid(2) in the order in which groups can be entered: their leaders first.
+void VesselTree::enter_groups(pid_t sid) {
+  const auto enter = [&](const VesselPlace& place) {
+    const auto found = vessels_.find(place.pid);
+    if (found == vessels_.end() || found->second.pgid == place.pgid) return;
+    found->second.vessel.enter_group(place.pgid);
+    found->second.pgid = place.pgid;
+  };
+  const pid_t outside = places_.front().pgid == places_.front().pid ? 0 : places_.front().pgid;
+  for (const VesselPlace& place : places_) {
+    if (place.sid == sid && place.pgid == place.pid) enter(place);
+  }
+  for (const VesselPlace& place : places_) {
+    if (place.sid != sid || place.pgid == place.pid || place.pgid == outside || !vessels_.contains(place.pid)) continue;
+    if (vessels_.at(place.pid).pgid == place.pgid) continue;
+    const auto led = vessels_.find(place.pgid);
+    if (led != vessels_.end() || place.pgid == sid) {
+      enter(place);
+      continue;
+    }
+    // Its leader has ended: a stand-in leads it until all who belong to it are in it.
+    Entry& of = vessels_.at(place.pid);
+    Vessel middle = Vessel::fork(of.vessel, place.pgid, false);
+    middle.enter_group(place.pgid);
+    for (const VesselPlace& member : places_) {
+      if (member.pgid == place.pgid) enter(member);
+    }
+    middle.die(0, "crx");
+    of.vessel.reap(place.pgid);
+    bereaved_.insert(place.pid);
+  }
+}
+
+void VesselTree::finish(const std::vector<Dead>& dead) {
+  for (const VesselPlace& place : places_) {
+    if (!place.dead) continue;
+    create(place, vessels_.at(place.ppid));
+    Entry& entry = vessels_.at(place.pid);
+    if (place.sid == place.pid) {
+      entry.vessel.lead_session();
+      entry.sid = entry.pgid = place.pid;
+    }
+  }
+  std::set<pid_t> sessions;
+  for (const VesselPlace& place : places_) sessions.insert(place.sid);
+  for (const pid_t sid : sessions) enter_groups(sid);
+  for (const Dead& end : dead) {
+    const auto found = vessels_.find(end.pid);
+    if (found == vessels_.end()) continue;
+    bereaved_.insert(found->second.parent);
+    found->second.vessel.die(end.status, end.comm);
+    vessels_.erase(found);
+  }
+  for (const pid_t pid : bereaved_) {
+    if (Vessel* vessel = find(pid)) vessel->forget_children();
+  }
+  bereaved_.clear();
+}
+
+void VesselTree::release() {
+  for (auto& [pid, entry] : vessels_) entry.vessel.unleash();
+  for (auto& [pid, entry] : vessels_) entry.vessel.release();
+  vessels_.clear();
+}
+
+}  // namespace crx

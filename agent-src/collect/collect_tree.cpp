@@ -1,0 +1,201 @@
+#include "agent-src/collect/collector.hpp"
+
+#include <unistd.h>
+
+#include <map>
+
+#include "agent-src/step_clock.hpp"
+#include "common/base/clock.hpp"
+#include "common/base/error.hpp"
+#include "common/base/log.hpp"
+#include "common/image/inventory.pb.h"
+#include "common/image/magic.hpp"
+#include "common/kernel/kcmp.hpp"
+#include "common/kernel/time_namespace.hpp"
+#include "common/proc/stat.hpp"
+#include "common/proc/status.hpp"
+
+namespace crx {
+namespace {
+
+constexpr int64_t kBatchDeadlineMs = 10'000;
+
+uint32_t as_u32(pid_t pid) { return static_cast<uint32_t>(pid); }
+
+// Namespaces are not moved: the tasks' are the ones of whoever collects, which equal ids in the inventory say.
+void add_namespaces(img::task_kobj_ids_entry& ids) {
+  ids.set_pid_ns_id(1);
+  ids.set_net_ns_id(2);
+  ids.set_ipc_ns_id(3);
+  ids.set_uts_ns_id(4);
+  ids.set_mnt_ns_id(5);
+  ids.set_user_ns_id(6);
+  ids.set_cgroup_ns_id(7);
+}
+
+// One task on its way into images.
+struct TaskImages {
+  FrozenTask& task;
+  std::vector<img::core_entry> cores;
+  img::crx_task_entry extra;
+  std::vector<proc::Status> statuses;
+
+  explicit TaskImages(FrozenTask& of, const img::task_kobj_ids_entry& ids) : task(of), cores(of.threads().size()) {
+    extra.set_pid(as_u32(task.pid()));
+    for (std::size_t i = 0; i < cores.size(); ++i) {
+      const pid_t tid = task.threads()[i].tid();
+      cores[i].set_mtype(img::core_entry::X86_64);
+      extra.add_threads()->set_tid(as_u32(tid));
+      statuses.push_back(proc::parse_status(read_file(task.proc() + "task/" + std::to_string(tid) + "/status")));
+    }
+    const proc::Stat stat = proc::parse_stat(read_file(task.proc() + "stat"));
+    img::task_core_entry& tc = *cores.front().mutable_tc();
+    tc.set_task_state(task.was_stopped() ? task_state::kStopped : task_state::kAlive);
+    tc.set_exit_code(0);
+    tc.set_personality(0);
+    tc.set_flags(stat.flags);
+    tc.set_blk_sigset(task.leader().sigmask);
+    tc.set_comm("");
+    *cores.front().mutable_ids() = ids;
+    extra.set_start_time_ticks(stat.starttime);
+    extra.set_exit_signal(static_cast<uint32_t>(stat.exit_signal));
+    const TaskClocks clocks = task_clocks(task.pid());
+    extra.set_monotonic_ns(clocks.monotonic_ns);
+    extra.set_boottime_ns(clocks.boottime_ns);
+  }
+};
+
+void write_zombie(const TreeTask& member, ImageSink& images) {
+  img::core_entry core;
+  core.set_mtype(img::core_entry::X86_64);
+  img::task_core_entry& tc = *core.mutable_tc();
+  tc.set_task_state(task_state::kZombie);
+  tc.set_exit_code(static_cast<uint32_t>(member.exit_code));
+  tc.set_personality(0);
+  tc.set_flags(0);
+  tc.set_blk_sigset(0);
+  tc.set_comm(member.comm);
+  images.append(image_file::core(as_u32(member.pid)), core);
+}
+
+void write_tree(const FrozenTree& tree, const std::vector<img::task_kobj_ids_entry>& ids, ImageSink& images) {
+  std::size_t alive = 0;
+  for (const TreeTask& member : tree.members()) {
+    img::pstree_entry node;
+    node.set_pid(as_u32(member.pid));
+    node.set_ppid(&member == &tree.members().front() ? 0 : as_u32(member.ppid));
+    node.set_pgid(as_u32(member.pgid));
+    node.set_sid(as_u32(member.sid));
+    if (member.dead) {
+      node.add_threads(as_u32(member.pid));
+      write_zombie(member, images);
+    } else {
+      for (const FrozenThread& thread : tree.tasks()[alive]->threads()) node.add_threads(as_u32(thread.tid()));
+      images.append(image_file::ids(as_u32(member.pid)), ids[alive]);
+      ++alive;
+    }
+    images.append(image_file::kPstree, node);
+  }
+  img::inventory_entry inventory;
+  inventory.set_img_version(kImageVersion);
+  inventory.set_fdinfo_per_id(true);
+  *inventory.mutable_root_ids() = ids.front();
+  inventory.set_ns_per_id(true);
+  inventory.set_lsmtype(img::NO_LSM);
+  inventory.set_dump_uptime(static_cast<uint64_t>(clock_ns(CLOCK_BOOTTIME) / 1000));
+  images.append(image_file::kInventory, inventory);
+}
+
+// All batches at once: the leader's own and one for each thread.
+void run_batches(FrozenTask& task, const BatchPlan& plan) {
+  if (plan.leader.size() > 0) task.remote(0).run(plan.leader);
+  const Deadline deadline = Deadline::in_ms(kBatchDeadlineMs);
+  for (std::size_t i = 0; i < plan.threads.size(); ++i) {
+    if (plan.threads[i].size() > 0) task.remote(i).start(plan.threads[i]);
+  }
+  for (std::size_t i = 0; i < plan.threads.size(); ++i) {
+    if (plan.threads[i].size() > 0) task.remote(i).finish(deadline);
+  }
+  plan.leader.check_all();
+  for (const RemoteBatch& batch : plan.threads) batch.check_all();
+}
+
+}  // namespace
+
+std::vector<img::task_kobj_ids_entry> shared_ids(const FrozenTree& tree) {
+  const auto& tasks = tree.tasks();
+  std::vector<img::task_kobj_ids_entry> ids(tasks.size());
+  // The first task that shares a thing gives it its number.
+  const auto first_of = [&](Shared what, std::size_t at) {
+    for (std::size_t i = 0; i < at; ++i) {
+      if (share(what, tasks[i]->pid(), tasks[at]->pid())) return static_cast<uint32_t>(i + 1);
+    }
+    return static_cast<uint32_t>(at + 1);
+  };
+  for (std::size_t i = 0; i < tasks.size(); ++i) {
+    ids[i].set_vm_id(first_of(Shared::memory, i));
+    ids[i].set_files_id(first_of(Shared::descriptors, i));
+    ids[i].set_fs_id(first_of(Shared::filesystem, i));
+    ids[i].set_sighand_id(first_of(Shared::signal_handlers, i));
+    add_namespaces(ids[i]);
+  }
+  return ids;
+}
+
+void collect_tree(FrozenTree& tree, FileTable& files, const CollectOptions& options, ImageSink& images, StepClock* clock) {
+  const auto lap = [clock](const char* name) {
+    if (clock != nullptr) clock->lap(name);
+  };
+  const std::vector<img::task_kobj_ids_entry> ids = shared_ids(tree);
+  const auto collectors = make_collectors();
+  std::vector<TaskImages> tasks;
+  for (std::size_t i = 0; i < ids.size(); ++i) tasks.emplace_back(*tree.tasks()[i], ids[i]);
+  const auto context_of = [&](TaskImages& t) {
+    return CollectContext{tree, t.task, images, files, options, t.cores, t.extra, t.statuses};
+  };
+  lap("statuses");
+  for (TaskImages& t : tasks) {
+    CollectContext context = context_of(t);
+    BatchPlan plan{RemoteBatch(t.task.arena(), BatchPlan::kLeaderCalls), {}};
+    for (std::size_t i = 0; i < t.cores.size(); ++i) plan.threads.emplace_back(t.task.arena(), BatchPlan::kThreadCalls);
+    for (const auto& collector : collectors) collector->plan(context, plan);
+    run_batches(t.task, plan);
+    for (const auto& collector : collectors) collector->collect(context, plan);
+  }
+  lap("tasks");
+  CollectContext root = context_of(tasks.front());
+  for (const auto& collector : collectors) {
+    const int64_t began_ns = monotonic_ns();
+    collector->collect_tree(root);
+    log::debug("collecting {}: {} us", collector->name(), (monotonic_ns() - began_ns) / 1000);
+  }
+  write_tree(tree, ids, images);
+  for (const TaskImages& t : tasks) {
+    for (std::size_t i = 0; i < t.cores.size(); ++i) {
+      images.append(image_file::core(as_u32(t.task.threads()[i].tid())), t.cores[i]);
+    }
+    images.append(image_file::crx_task(as_u32(t.task.pid())), t.extra);
+  }
+  lap("tree");
+}
+
+std::vector<Refusal> inspect_tree(pid_t root, const CollectOptions& options) {
+  std::vector<Refusal> refusals;
+  const std::vector<TreeTask> tree = list_tree(root);
+  const auto collectors = make_collectors();
+  const auto look = [&](pid_t pid, auto inspect) {
+    InspectContext context{pid, tree, "/proc/" + std::to_string(pid) + "/", options, refusals};
+    try {
+      for (const auto& collector : collectors) inspect(*collector, context);
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::victim_gone || pid == root) throw;  // a child that has ended meanwhile
+    }
+  };
+  for (const TreeTask& task : tree) {
+    if (!task.dead || task.pid == root) look(task.pid, [](Collector& c, InspectContext& context) { c.inspect(context); });
+  }
+  look(root, [](Collector& c, InspectContext& context) { c.inspect_tree(context); });
+  return refusals;
+}
+
+}  // namespace crx

@@ -1,0 +1,101 @@
+#include "agent-src/frozen_tree.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "common/base/error.hpp"
+#include "common/base/fd.hpp"
+#include "common/base/log.hpp"
+#include "common/proc/status.hpp"
+
+namespace crx {
+namespace {
+
+bool has_seccomp(pid_t pid) { return proc::parse_status(read_file(fmt::format("/proc/{}/status", pid))).seccomp != 0; }
+
+}  // namespace
+
+FrozenTree FrozenTree::freeze(pid_t root, Deadline deadline) {
+  FrozenTree tree;
+  // Whoever is orphaned by a death meanwhile turns up among the children of a process that was stopped before: look at
+  // all again until nothing is new.
+  while (tree.stop_new(root, deadline)) {
+  }
+  // Places as they are now; and who died after it was listed is a zombie.
+  for (TreeTask& member : tree.members_) {
+    if (!try_read_task(member.pid, member)) throw_gone(member.pid, "freezing");
+  }
+  return tree;
+}
+
+bool FrozenTree::stop_new(pid_t root, Deadline deadline) {
+  bool found = false;
+  const auto visit = [&](pid_t pid) {
+    TreeTask member;
+    if (holds(pid) || !try_read_task(pid, member)) return;
+    if (!member.dead && !stop(member, deadline)) return;  // ended: its parent's list tells what became of it
+    members_.push_back(std::move(member));
+    found = true;
+  };
+  visit(root);
+  if (members_.empty() || members_.front().dead) throw_gone(root, "freezing");
+  for (std::size_t at = 0; at < members_.size(); ++at) {
+    if (members_[at].dead) continue;
+    for (const pid_t child : list_children(members_[at].pid)) visit(child);
+  }
+  return found;
+}
+
+// False when the process ended before it could be stopped.
+bool FrozenTree::stop(const TreeTask& member, Deadline deadline) {
+  for (;;) {
+    try {
+      tasks_.push_back(std::make_unique<FrozenTask>(FrozenTask::freeze(member.pid, deadline, has_seccomp(member.pid))));
+      return true;
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::victim_gone) throw;
+      // It ended, or a thread of it exec'ed and took the others down.
+      TreeTask now;
+      if (!try_read_task(member.pid, now) || now.dead || now.start_ticks != member.start_ticks) return false;
+      log::debug("process {} changes while it is stopped ({}): once more", member.pid, error.what());
+      if (deadline.passed()) throw;
+    }
+  }
+}
+
+bool FrozenTree::holds(pid_t pid) const noexcept {
+  return std::any_of(members_.begin(), members_.end(), [pid](const TreeTask& m) { return m.pid == pid; });
+}
+
+const TreeTask& FrozenTree::member(pid_t pid) const {
+  for (const TreeTask& member : members_) {
+    if (member.pid == pid) return member;
+  }
+  throw Error(ErrorCode::bug, "looking at the tree", fmt::format("process {} is not in it", pid));
+}
+
+FrozenTask* FrozenTree::find(pid_t pid) noexcept {
+  for (const auto& task : tasks_) {
+    if (task->pid() == pid) return task.get();
+  }
+  return nullptr;
+}
+
+void FrozenTree::inject() {
+  for (const auto& task : tasks_) task->inject(find_vdso_syscall(task->pid()));
+}
+
+void FrozenTree::settle() {
+  for (const auto& task : tasks_) task->settle();
+}
+
+void FrozenTree::eject() {
+  for (const auto& task : tasks_) task->eject();
+}
+
+void FrozenTree::thaw() {
+  for (const auto& task : tasks_) task->thaw();
+}
+
+}  // namespace crx

@@ -1,0 +1,176 @@
+#include "agent-src/moving_tree.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+#include "agent-src/collect/memfd.hpp"
+#include "agent-src/tracking_start.hpp"
+#include "common/base/error.hpp"
+#include "common/base/log.hpp"
+#include "common/kernel/kcmp.hpp"
+#include "common/kernel/pagemap.hpp"
+#include "common/proc/status.hpp"
+
+namespace crx {
+namespace {
+
+bool has_seccomp(pid_t pid) { return proc::parse_status(read_file(fmt::format("/proc/{}/status", pid))).seccomp != 0; }
+
+bool is_gone(const Error& error) { return error.code() == ErrorCode::victim_gone; }
+
+}  // namespace
+
+MovingTree::MovingTree(pid_t root, FileTable& files, TrackerKind tracker, int64_t freeze_timeout_ms)
+    : root_(root), files_(files), wanted_(tracker), tracker_(tracker), freeze_timeout_ms_(freeze_timeout_ms) {}
+
+std::vector<pid_t> MovingTree::pids() const {
+  std::vector<pid_t> living;
+  for (const MovingTask& task : tasks_) {
+    if (!task.place.dead) living.push_back(task.place.pid);
+  }
+  return living;
+}
+
+void MovingTree::forget(MovingTask& task) {
+  if (task.tracked) rounds_.remove_space(task.place.pid);
+  task.tracked = false;
+  task.renewed = true;
+  task.last_layout.clear();
+}
+
+void MovingTree::take_over(std::vector<TreeTask> now) {
+  // A child of vfork has no memory of its own until it execs.
+  std::erase_if(now, [&](const TreeTask& t) {
+    return !t.dead && t.pid != root_ && share(Shared::memory, t.pid, t.ppid);
+  });
+  std::vector<MovingTask> tasks;
+  std::set<pid_t> renewed;
+  for (TreeTask& place : now) {
+    const auto old = std::find_if(tasks_.begin(), tasks_.end(), [&](const MovingTask& t) { return t.place.pid == place.pid; });
+    MovingTask& task = tasks.emplace_back();
+    if (old != tasks_.end()) {
+      const bool same = old->place.same_place(place) && !renewed.contains(place.ppid);
+      if (!same) forget(*old);
+      task = std::move(*old);
+      old->tracked = false;
+      old->place.pid = 0;
+    }
+    task.place = std::move(place);
+    if (task.renewed) renewed.insert(task.place.pid);
+    if (task.place.dead) {
+      task.map.reset();
+    } else if (task.map == nullptr) {
+      task.map = std::make_unique<MemoryMap>(task.place.pid, files_);
+    }
+  }
+  for (MovingTask& gone : tasks_) forget(gone);
+  tasks_ = std::move(tasks);
+}
+
+void MovingTree::look() { take_over(list_tree(root_)); }
+
+void MovingTree::track(MovingTask& task) {
+  const pid_t pid = task.place.pid;
+  const auto make_userfaultfd = [&] {
+    TrackingStart start = start_tracking(pid, find_vdso_syscall(pid), WriteProtectFd::create_flags(), has_seccomp(pid),
+                                         Deadline::in_ms(freeze_timeout_ms_));
+    longest_stop_us_ = std::max(longest_stop_us_, start.stop_us);
+    log::debug("tracking of process {} started, it was stopped for {} us", pid, start.stop_us);
+    return std::move(start.userfaultfd);
+  };
+  auto tracker = make_tracker(wanted_, pid, make_userfaultfd);
+  tracker_ = tracker->kind();
+  rounds_.add_space(pid, std::move(tracker));
+  task.tracked = true;
+}
+
+void MovingTree::follow() {
+  look();
+  for (MovingTask& task : tasks_) {
+    if (task.tracked || task.place.dead) continue;
+    try {
+      track(task);
+    } catch (const Error& error) {
+      if (!is_gone(error) || task.place.pid == root_) throw;
+    }
+  }
+}
+
+void MovingTree::follow(const FrozenTree& tree) {
+  take_over(tree.members());
+  prune();
+  for (MovingTask& task : tasks_) {
+    if (task.tracked || task.place.dead) continue;
+    rounds_.add_space(task.place.pid, make_tracker(TrackerKind::hash, task.place.pid, [] { return Fd(); }));
+    task.tracked = true;
+  }
+}
+
+void MovingTree::read_maps() {
+  for (MovingTask& task : tasks_) {
+    if (!task.tracked) continue;
+    task.map->read();
+    if (!task.map->flags_are_current()) task.map->read_flags();
+    task.open_memfds.clear();
+    for (OpenMemfd& memfd : open_memfds(task.place.pid)) {
+      task.open_memfds.push_back(std::move(memfd.inode));
+      rounds_.objects().offer(std::move(memfd.fd));
+    }
+  }
+}
+
+// Of an address space that has ended nothing counts any more. True: there was one.
+bool MovingTree::prune() {
+  bool found = false;
+  std::set<pid_t> renewed;
+  for (MovingTask& task : tasks_) {
+    const bool below = renewed.contains(task.place.ppid);
+    if (task.tracked && (below || rounds_.space(task.place.pid).tracker().pagemap().ended())) {
+      forget(task);
+      found = true;
+    }
+    if (task.renewed) renewed.insert(task.place.pid);
+  }
+  return found;
+}
+
+std::vector<SpaceVmas> MovingTree::spaces() const {
+  std::vector<SpaceVmas> all;
+  for (const MovingTask& task : tasks_) {
+    if (task.tracked) all.push_back({task.place.pid, task.map->vmas()});
+  }
+  return all;
+}
+
+MemoryStatistics MovingTree::begin_round() {
+  for (;;) {
+    follow();
+    try {
+      read_maps();
+      return rounds_.begin_round(spaces());
+    } catch (const Error& error) {
+      // Somebody has exec'ed or ended since. What was re-armed meanwhile is owed, so all can begin again.
+      if (!is_gone(error)) throw;
+      if (!prune()) look();
+      log::debug("the tree changes in the middle of a round: {}", error.what());
+    }
+  }
+}
+
+FinalMemory MovingTree::final_scan(MemoryStatistics& statistics) { return rounds_.final_scan(spaces(), statistics); }
+
+uint64_t MovingTree::resident_bytes() const {
+  uint64_t bytes = 0;
+  for (const MovingTask& task : tasks_) {
+    try {
+      if (!task.place.dead) bytes += task.map->resident_bytes();
+    } catch (const Error& error) {
+      if (!is_gone(error)) throw;
+    }
+  }
+  return bytes;
+}
+
+}  // namespace crx

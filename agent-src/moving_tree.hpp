@@ -1,0 +1,78 @@
+// The tree from round to round: its processes, their mappings, and the trackers of their memory.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "agent-src/collect/file_table.hpp"
+#include "agent-src/collect/memory_map.hpp"
+#include "agent-src/frozen_tree.hpp"
+#include "agent-src/memory/memory_rounds.hpp"
+#include "agent-src/process_tree.hpp"
+#include "common/image/files.pb.h"
+
+namespace crx {
+
+// A process of the tree as the rounds know it.
+struct MovingTask {
+  TreeTask place;
+  std::unique_ptr<MemoryMap> map;                     // none of a zombie
+  std::vector<img::memfd_inode_entry> open_memfds;    // those that no mapping may lead to
+  std::string last_layout;                            // as the destination knows it
+  bool tracked = false;                               // has a space in the rounds
+  // Its vessel, if the destination has one, is of the past: it is another process, runs another program or has another
+  // place. So are those below it then.
+  bool renewed = true;
+};
+
+// Processes come, go, exec and change their parents while the tree runs; follow() finds out, and what was sent for a task
+// that is not what it was counts for nothing. Single-threaded.
+class MovingTree {
+ public:
+  MovingTree(pid_t root, FileTable& files, TrackerKind tracker, int64_t freeze_timeout_ms);
+
+  // Brings the list of tasks up to date; nothing is stopped or tracked. Throws Error(victim_gone) when the root has ended.
+  void look();
+  // look(), then a tracker for every task that has none: each is stopped once, for less than a millisecond.
+  void follow();
+  // The same for a tree that is stopped: what is new in it is sent whole.
+  void follow(const FrozenTree& tree);
+
+  // Parents before their children, zombies too. Processes that still share their parent's memory (vfork) are not listed.
+  std::vector<MovingTask>& tasks() noexcept { return tasks_; }
+  const std::vector<MovingTask>& tasks() const noexcept { return tasks_; }
+  MovingTask& root() noexcept { return tasks_.front(); }
+  std::vector<pid_t> pids() const;  // of the living
+
+  // A round: follows the tree, reads all mappings, finds what was written and re-arms it. stop_us_: see needs_stop.
+  MemoryStatistics begin_round();
+  // The last one, of a stopped tree whose mappings have been read.
+  FinalMemory final_scan(MemoryStatistics& statistics);
+  MemoryRounds& rounds() noexcept { return rounds_; }
+
+  uint64_t resident_bytes() const;
+  TrackerKind tracker() const noexcept { return tracker_; }       // in use once follow() was called
+  int64_t longest_stop_us() const noexcept { return longest_stop_us_; }  // of one task, when its tracking began
+
+ private:
+  void take_over(std::vector<TreeTask> now);
+  void track(MovingTask& task);
+  void forget(MovingTask& task);
+  void read_maps();
+  bool prune();
+  std::vector<SpaceVmas> spaces() const;
+
+  pid_t root_;
+  FileTable& files_;
+  TrackerKind wanted_, tracker_;
+  int64_t freeze_timeout_ms_, longest_stop_us_ = 0;
+  std::vector<MovingTask> tasks_;
+  MemoryRounds rounds_;
+};
+
+}  // namespace crx

@@ -1,0 +1,81 @@
+#include "agent-src/process_tree.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+
+#include <charconv>
+#include <set>
+
+#include "agent-src/frozen_task.hpp"
+#include "common/base/error.hpp"
+#include "common/base/fd.hpp"
+#include "common/proc/stat.hpp"
+
+namespace crx {
+namespace {
+
+// Of a process that may end at any moment.
+std::string try_read(const std::string& path) {
+  const Fd file = try_open(path, O_RDONLY);
+  if (!file) return {};
+  try {
+    return read_fd(file.get(), path);
+  } catch (const Error&) {
+    return {};
+  }
+}
+
+}  // namespace
+
+bool try_read_task(pid_t pid, TreeTask& task) {
+  const std::string text = try_read(fmt::format("/proc/{}/stat", pid));
+  if (text.empty()) return false;
+  const proc::Stat stat = proc::parse_stat(text);
+  task.pid = pid;
+  task.ppid = stat.ppid;
+  task.pgid = stat.pgrp;
+  task.sid = stat.session;
+  task.dead = stat.state == 'Z' && stat.num_threads <= 1;
+  task.exit_code = stat.exit_code;
+  task.comm = stat.comm;
+  task.start_ticks = stat.starttime;
+  return stat.state != 'X' && stat.state != 'x';
+}
+
+std::vector<pid_t> list_children(pid_t pid) {
+  std::vector<pid_t> children;
+  std::vector<pid_t> threads;
+  try {
+    threads = list_threads(pid);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::victim_gone) throw;
+  }
+  for (const pid_t tid : threads) {
+    const std::string list = try_read(fmt::format("/proc/{}/task/{}/children", pid, tid));
+    for (const char *at = list.data(), *end = at + list.size(); at < end;) {
+      pid_t child = 0;
+      const auto [next, fault] = std::from_chars(at, end, child);
+      if (fault != std::errc()) break;
+      children.push_back(child);
+      at = next + 1;
+    }
+  }
+  return children;
+}
+
+std::vector<TreeTask> list_tree(pid_t root) {
+  std::vector<TreeTask> tree(1);
+  if (!try_read_task(root, tree.front())) throw_gone(root, "listing the tree");
+  std::set<pid_t> known = {root};
+  for (std::size_t at = 0; at < tree.size(); ++at) {
+    if (tree[at].dead) continue;
+    for (const pid_t child : list_children(tree[at].pid)) {
+      TreeTask task;
+      if (!known.insert(child).second || !try_read_task(child, task)) continue;
+      tree.push_back(std::move(task));
+    }
+  }
+  return tree;
+}
+
+}  // namespace crx

@@ -1,0 +1,41 @@
+// The processes of a tree, as /proc shows them.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace crx {
+
+// A process and its place. IDs as seen from here.
+struct TreeTask {
+  pid_t pid = 0;
+  pid_t ppid = 0;  // the root's is outside of the tree
+  pid_t pgid = 0;
+  pid_t sid = 0;
+  bool dead = false;         // a zombie: nothing of it is left but its exit code
+  int exit_code = 0;         // of a zombie, as waitpid(2) gives it
+  std::string comm;
+  uint64_t start_ticks = 0;  // tells reused PIDs apart
+
+  // The same process at the same place: its vessel is what it was.
+  bool same_place(const TreeTask& other) const noexcept {
+    return pid == other.pid && ppid == other.ppid && sid == other.sid && dead == other.dead &&
+           start_ticks == other.start_ticks;
+  }
+};
+
+// Nothing when there is no such process (any more).
+bool try_read_task(pid_t pid, TreeTask& task);
+
+// Children of all threads of a process, in the kernel's order (/proc/PID/task/TID/children, proc(5)); complete only while
+// the process and its children are stopped. Empty for a process that has gone.
+std::vector<pid_t> list_children(pid_t pid);
+
+// The tree below `root` and the root itself, parents before their children. Those that end meanwhile may be left out.
+// Throws Error(victim_gone) when the root is none.
+std::vector<TreeTask> list_tree(pid_t root);
+
+}  // namespace crx

@@ -1,0 +1,32 @@
+// Victims that are trees: children that check themselves and tell how it went with their exit status.
+#pragma once
+#include "victim.h"
+
+// Forks a child that runs `work` and exits with its result; 0 is well. The child waits for the end by itself:
+// child_wait() in `work`.
+UNUSED static pid_t spawn(int (*work)(void*), void* argument) {
+  pid_t pid = MUST(fork());
+  if (pid == 0) _exit(work(argument));
+  return pid;
+}
+
+// What a child does while the tree moves: until the file of the test exists.
+UNUSED static void child_wait(void) {
+  while (access(victim_go, F_OK) != 0) {
+    struct timespec nap = {0, 5000000};
+    nanosleep(&nap, NULL);
+  }
+}
+
+// The child must have ended by itself with `wanted`.
+UNUSED static void expect_exit(pid_t pid, int wanted, const char* what) {
+  int status = 0;
+  pid_t got = waitpid(pid, &status, 0);
+  if (got != pid) {
+    victim_fail("%s: waitpid gives %d: %s", what, (int)got, strerror(errno));
+  } else if (!WIFEXITED(status) || WEXITSTATUS(status) != wanted) {
+    victim_fail("%s: wait status 0x%x, not exit %d", what, status, wanted);
+  }
+}
+
+UNUSED static int child_failures(void) { return victim_failures == 0 ? 0 : 1; }
