@@ -1,8 +1,11 @@
 // crx-check: what this host offers of what crx uses.
+#include <sys/stat.h>
 #include <sys/utsname.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
@@ -34,6 +37,20 @@ const char* text_of(Answer answer) {
   return "";
 }
 
+// Processes of our PID namespace whose memory a keeper tracks between two dumps.
+std::vector<int> tracked() {
+  std::vector<int> pids;
+  struct stat st {};
+  std::error_code ignored;
+  if (::stat("/proc/self/ns/pid", &st) != 0) return pids;
+  const std::string prefix = "keeper-" + std::to_string(st.st_ino) + "-";
+  for (const auto& entry : std::filesystem::directory_iterator("/run/crx", ignored)) {
+    const std::string name = entry.path().filename();
+    if (name.starts_with(prefix)) pids.push_back(std::atoi(name.c_str() + prefix.size()));
+  }
+  return pids;
+}
+
 nlohmann::json json_of(const std::vector<Feature>& features, bool works) {
   nlohmann::json list = nlohmann::json::array();
   for (const Feature& feature : features) {
@@ -48,7 +65,7 @@ nlohmann::json json_of(const std::vector<Feature>& features, bool works) {
   }
   utsname host{};
   ::uname(&host);
-  return {{"works", works}, {"kernel", host.release}, {"version", version()}, {"features", std::move(list)}};
+  return {{"works", works}, {"kernel", host.release}, {"version", version()}, {"tracked", tracked()}, {"features", std::move(list)}};
 }
 
 void print(const std::vector<Feature>& features, bool all, bool works) {
@@ -61,6 +78,7 @@ void print(const std::vector<Feature>& features, bool all, bool works) {
     std::printf("%20s for %s; without it: %s; remedy: %s\n", "", std::string(feature.what).c_str(),
                 std::string(feature.lost).c_str(), std::string(feature.remedy).c_str());
   }
+  for (const int pid : tracked()) std::printf("The memory of process %d is tracked for its next dump.\n", pid);
   std::printf("%s\n", works ? "Processes can be moved and revived on this host." : "Processes cannot be moved or revived by us on this host.");
 }
 

@@ -2,12 +2,14 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <utility>
 
 namespace crx {
 namespace {
 
-constexpr std::size_t kBuffers = 4;
+constexpr unsigned kMaxWriters = 4;
+constexpr std::size_t kBuffers = 2 * kMaxWriters;
 constexpr std::size_t kBufferBytes = kChunkBytes;
 constexpr std::size_t kNone = ~std::size_t{0};
 
@@ -19,7 +21,10 @@ DumpPages::DumpPages(DirectorySink& set, wire::PageServerClient* remote)
       memory_(Mapping::map(kBuffers * kBufferBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE)),
       filling_(kNone) {
   for (std::size_t i = 0; i < kBuffers; ++i) free_.push_back(i);
-  thread_ = std::thread([this] { write_jobs(); });
+  // A page server takes one after the other.
+  const unsigned cores = std::max(1U, std::thread::hardware_concurrency());
+  const unsigned count = remote_ != nullptr ? 1 : std::min(cores, kMaxWriters);
+  for (unsigned i = 0; i < count; ++i) threads_.emplace_back([this] { write_jobs(); });
 }
 
 DumpPages::~DumpPages() {
@@ -29,13 +34,13 @@ DumpPages::~DumpPages() {
     jobs_.clear();
   }
   changed_.notify_all();
-  if (thread_.joinable()) thread_.join();
+  for (std::thread& thread : threads_) thread.join();
 }
 
 void DumpPages::write(const Job& job) {
   const std::span<const std::byte> bytes = memory_.span().subspan(job.buffer * kBufferBytes, kBufferBytes);
   if (job.writer != nullptr) {
-    job.writer->add(job.ranges, bytes);
+    job.writer->write(job.offset, bytes.first(total_pages(job.ranges) * kPageSize));
   } else {
     remote_->add(job.space, job.ranges, bytes);
   }
@@ -86,9 +91,10 @@ void DumpPages::begin(PageSpace space) { static_cast<void>(writer_of(space)); }
 
 void DumpPages::put(PageSpace space, std::vector<PageRange> ranges) {
   PageWriter* writer = writer_of(space);
+  const uint64_t offset = writer == nullptr ? 0 : writer->claim(ranges);
   {
     const std::lock_guard lock(mutex_);
-    jobs_.push_back({space, writer, std::move(ranges), std::exchange(filling_, kNone)});
+    jobs_.push_back({space, writer, offset, std::move(ranges), std::exchange(filling_, kNone)});
   }
   changed_.notify_all();
 }
@@ -99,7 +105,8 @@ void DumpPages::drain() {
     ending_ = true;
   }
   changed_.notify_all();
-  if (thread_.joinable()) thread_.join();
+  for (std::thread& thread : threads_) thread.join();
+  threads_.clear();
   if (failure_) std::rethrow_exception(failure_);
   if (remote_ != nullptr) remote_->close();
 }

@@ -17,10 +17,10 @@
 namespace crx {
 
 // Pages of each space must come in ascending order, space after space or mixed. While one buffer is being filled the ones
-// before it are written by a thread of our own.
+// before it are written by threads of our own.
 class DumpPages final : public PageSink {
  public:
-  // remote: takes the pages in place of the set; nullptr for none. It is used by our thread until drain().
+  // remote: takes the pages in place of the set; nullptr for none. It is used by one of our threads until drain().
   explicit DumpPages(DirectorySink& set, wire::PageServerClient* remote = nullptr);
   DumpPages(const DumpPages&) = delete;
   DumpPages& operator=(const DumpPages&) = delete;
@@ -41,6 +41,7 @@ class DumpPages final : public PageSink {
   struct Job {
     PageSpace space;
     PageWriter* writer;  // nullptr: the page server's
+    uint64_t offset;     // in the writer's file
     std::vector<PageRange> ranges;
     std::size_t buffer;
   };
@@ -59,7 +60,7 @@ class DumpPages final : public PageSink {
   std::exception_ptr failure_;
   bool ending_ = false;
   std::size_t filling_;  // the buffer that acquire() gave
-  std::thread thread_;
+  std::vector<std::thread> threads_;
 };
 
 }  // namespace crx

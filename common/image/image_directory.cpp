@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <memory>
+#include <mutex>
 #include <utility>
 
 #include "common/base/error.hpp"
@@ -35,17 +36,64 @@ std::vector<std::string> list_images(int directory, const std::string& path) {
 
 }  // namespace
 
+struct RawImage::Chunks {
+  std::mutex mutex;
+  std::map<uint64_t, Digest128> digests;  // by number
+  uint64_t size = 0;
+  bool regular = true;
+};
+
 RawImage::RawImage(Fd file, std::string temporary, std::string shown)
-    : file_(std::move(file)), temporary_(std::move(temporary)), shown_(std::move(shown)) {}
+    : file_(std::move(file)),
+      temporary_(std::move(temporary)),
+      shown_(std::move(shown)),
+      chunks_(std::make_unique<Chunks>()) {}
+RawImage::RawImage(RawImage&&) noexcept = default;
+RawImage::~RawImage() = default;
 
 void RawImage::append(std::span<const std::byte> bytes) {
-  digester_.add(bytes);
-  while (!bytes.empty()) {
-    const ssize_t n = ::write(file_.get(), bytes.data(), bytes.size());
+  write_at(appended_, bytes);
+  appended_ += bytes.size();
+}
+
+void RawImage::write_at(uint64_t offset, std::span<const std::byte> bytes) {
+  if (bytes.empty()) return;
+  const bool whole = offset % kChunkBytes == 0 && bytes.size() <= kChunkBytes;
+  const Digest128 digest = whole ? digest128(bytes) : Digest128();
+  const uint64_t end = offset + bytes.size();
+  {
+    const std::lock_guard lock(chunks_->mutex);
+    // A short chunk is the last one, or a second look is needed.
+    chunks_->regular = chunks_->regular && whole && chunks_->digests.try_emplace(offset / kChunkBytes, digest).second;
+    chunks_->size = std::max(chunks_->size, end);
+    if (bytes.size() < kChunkBytes && chunks_->size > end) chunks_->regular = false;
+  }
+  for (uint64_t at = offset; !bytes.empty();) {
+    const ssize_t n = ::pwrite(file_.get(), bytes.data(), bytes.size(), static_cast<off_t>(at));
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) throw_errno("writing an image", shown_, n < 0 ? errno : ENOSPC);
     bytes = bytes.subspan(static_cast<std::size_t>(n));
+    at += static_cast<uint64_t>(n);
   }
+}
+
+img::crx_digest_entry RawImage::digest(const std::string& name) {
+  const uint64_t count = (chunks_->size + kChunkBytes - 1) / kChunkBytes;
+  if (chunks_->regular && chunks_->digests.size() == count) {
+    std::string digests;
+    for (const auto& [number, each] : chunks_->digests) digests += each.view();
+    return pages_entry(name, chunks_->size, std::move(digests));
+  }
+  FileDigester digester(true);
+  std::vector<std::byte> chunk(kChunkBytes);
+  for (uint64_t at = 0; at < chunks_->size;) {
+    const ssize_t n = ::pread(file_.get(), chunk.data(), std::min<uint64_t>(chunk.size(), chunks_->size - at), static_cast<off_t>(at));
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) throw_errno("writing an image", shown_, n < 0 ? errno : EIO);
+    digester.add(std::span(chunk).first(static_cast<std::size_t>(n)));
+    at += static_cast<uint64_t>(n);
+  }
+  return digester.finish(name);
 }
 
 DirectorySink::DirectorySink(std::string path) : path_(std::move(path)) {
@@ -67,11 +115,11 @@ std::string& DirectorySink::buffer(std::string_view name) {
 
 RawImage DirectorySink::make_file(const std::string& name) const {
   const std::string shown = path_ + "/" + name;
-  Fd file(::openat(directory_.get(), ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600));
+  Fd file(::openat(directory_.get(), ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
   std::string temporary;
   if (!file && (errno == EOPNOTSUPP || errno == EISDIR || errno == ENOENT)) {
     temporary = "." + name + ".tmp";
-    file.reset(::openat(directory_.get(), temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600));
+    file.reset(::openat(directory_.get(), temporary.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600));
   }
   if (!file) throw_errno("writing an image", shown);
   return RawImage(std::move(file), std::move(temporary), shown);
@@ -91,7 +139,7 @@ void DirectorySink::prepare() {
   }
   if (manifest_) {
     for (auto& [name, file] : raws_) {
-      if (!files_.contains(name)) manifest_->add(file.digester_.finish(name));
+      if (!files_.contains(name)) manifest_->add(file.digest(name));
     }
     const std::string bytes = manifest_->bytes();
     raw(std::string(image_file::kCrxIntegrity)).append(std::as_bytes(std::span(bytes)));

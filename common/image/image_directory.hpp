@@ -14,20 +14,27 @@
 
 namespace crx {
 
-// A file of a set that is too large for memory (pages-*.img), written from start to end. Has no name until the set is
-// committed.
+// A file of a set that is too large for memory (pages-*.img). Has no name until the set is committed.
 class RawImage {
  public:
   RawImage(Fd file, std::string temporary, std::string shown);
+  RawImage(RawImage&&) noexcept;
+  ~RawImage();
+  // At the end of what append() wrote. Not together with write_at().
   void append(std::span<const std::byte> bytes);
-  uint64_t size() const noexcept { return digester_.size(); }
+  // Anywhere; any thread. Whole chunks (kChunkBytes, at multiples of it; the last may be shorter) get their digests here,
+  // others cost a second look at the end.
+  void write_at(uint64_t offset, std::span<const std::byte> bytes);
 
  private:
   friend class DirectorySink;
+  struct Chunks;
+  img::crx_digest_entry digest(const std::string& name);
   Fd file_;
   std::string temporary_;  // its name where the filesystem has no files without one
   std::string shown_;
-  FileDigester digester_{true};
+  uint64_t appended_ = 0;
+  std::unique_ptr<Chunks> chunks_;
 };
 
 // Collects images in memory and writes them with commit(). Not thread-safe; a RawImage may be written by another thread.

@@ -49,13 +49,22 @@ void FileDigester::add(std::span<const std::byte> bytes) {
   }
 }
 
+img::crx_digest_entry pages_entry(std::string name, uint64_t size, std::string chunks) {
+  img::crx_digest_entry entry;
+  entry.set_name(std::move(name));
+  entry.set_size(size);
+  entry.set_digest(std::string(digest128(bytes_of(chunks)).view()));
+  entry.set_chunks(std::move(chunks));
+  return entry;
+}
+
 img::crx_digest_entry FileDigester::finish(std::string name) {
   if (in_chunk_ > 0) chunks_ += chunk_.finish128().view();
+  if (pages_) return pages_entry(std::move(name), size_, chunks_);
   img::crx_digest_entry entry;
   entry.set_name(std::move(name));
   entry.set_size(size_);
-  const Digest128 digest = pages_ ? digest128(bytes_of(chunks_)) : whole_.finish128();
-  entry.set_digest(std::string(digest.view()));
+  entry.set_digest(std::string(whole_.finish128().view()));
   entry.set_chunks(chunks_);
   return entry;
 }

@@ -35,6 +35,8 @@ class FileDigester {
   std::string chunks_;
 };
 
+// Of a file of pages whose chunks have the digests `chunks`, 16 bytes each.
+img::crx_digest_entry pages_entry(std::string name, uint64_t size, std::string chunks);
 // The digests of a whole file in memory.
 img::crx_digest_entry digest_of(std::string name, std::string_view bytes);
 

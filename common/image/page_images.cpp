@@ -9,6 +9,7 @@
 #include <limits>
 #include <map>
 #include <optional>
+#include <utility>
 
 #include "common/base/error.hpp"
 #include "common/image/image_reader.hpp"
@@ -94,14 +95,14 @@ std::string pagemap_name(PageSpace space) {
 PageWriter::PageWriter(DirectorySink& set, PageSpace space, uint32_t pages_id)
     : space_(space), pages_id_(pages_id), file_(set.raw(image_file::pages(pages_id))) {}
 
-void PageWriter::add(const std::vector<PageRange>& ranges, std::span<const std::byte> bytes) {
+uint64_t PageWriter::claim(const std::vector<PageRange>& ranges) {
   for (const PageRange& range : ranges) {
     if (!present_.empty() && range.start < present_.back().end) {
       throw Error(ErrorCode::bug, "writing memory images", fmt::format("the page at {:#x} is out of order", range.start));
     }
     append_range(present_, range);
   }
-  file_.append(bytes.first(total_pages(ranges) * kPageSize));
+  return std::exchange(size_, size_ + total_pages(ranges) * kPageSize);
 }
 
 void PageWriter::finish(DirectorySink& set, const std::vector<PageRange>& in_parent) const {
