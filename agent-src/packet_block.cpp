@@ -1,16 +1,24 @@
 #include "agent-src/packet_block.hpp"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <nftables/libnftables.h>
+#include <sys/select.h>
+#include <unistd.h>
 
 #include <iterator>
 
+#include "agent-src/collect/socket_options.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
 #include "common/kernel/tcp_repair.hpp"
 
 namespace crx {
 namespace {
+
+constexpr char kHint[] = "moving TCP connections needs nftables in the kernel, and CAP_NET_ADMIN";
+
+constexpr int kItsDescriptors = 8;  // more than it opens
 
 struct FreeContext {
   void operator()(nft_ctx* context) const { ::nft_ctx_free(context); }
@@ -53,29 +61,47 @@ std::string rules_text(const std::string& table, const std::vector<BlockedConnec
 struct PacketBlock::Rules {
   std::unique_ptr<nft_ctx, FreeContext> context;
 
-  Rules() : context(::nft_ctx_new(NFT_CTX_DEFAULT)) {
-    if (!context) throw Error(ErrorCode::unsupported, "holding packets back", "nftables cannot be opened");
-    ::nft_ctx_buffer_output(context.get());
-    ::nft_ctx_buffer_error(context.get());
+  // Nullptr where it cannot be used.
+  static std::unique_ptr<Rules> open() {
+    const int first = lowest_free();
+    if (first < 0 || first >= FD_SETSIZE - kItsDescriptors) return nullptr;
+    auto rules = std::make_unique<Rules>();
+    rules->context.reset(::nft_ctx_new(NFT_CTX_DEFAULT));
+    if (!rules->context) return nullptr;
+    ::nft_ctx_buffer_output(rules->context.get());
+    ::nft_ctx_buffer_error(rules->context.get());
+    // Programs that we start (hooks) must not keep its socket, and with it the table.
+    for (int fd = first; fd < first + kItsDescriptors; ++fd) {
+      if (socket_int(fd, SOL_SOCKET, SO_DOMAIN, -1) != AF_NETLINK) continue;
+      static_cast<void>(::fcntl(fd, F_SETFD, FD_CLOEXEC));
+    }
+    return rules;
+  }
+  // libnftables waits with select(2), which knows no higher number.
+  static int lowest_free() {
+    const Fd next(::fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0));
+    return next.get();
   }
   void run(const std::string& commands) {
     if (::nft_run_cmd_from_buffer(context.get(), commands.c_str()) == 0) return;
     std::string why = ::nft_ctx_get_error_buffer(context.get());
     why = why.substr(0, why.find('\n'));
     throw Error(ErrorCode::unsupported, "holding packets back", why)
-        .with_hint("moving TCP connections needs nftables in the kernel, and CAP_NET_ADMIN");
+        .with_hint(kHint);
   }
 };
 
-PacketBlock::PacketBlock(std::string session) : table_("crx-" + std::move(session)) {}
+PacketBlock::PacketBlock(std::string session) : table_("crx-" + std::move(session)), rules_(Rules::open()) {}
 PacketBlock::~PacketBlock() { release(); }
 
 void PacketBlock::hold(std::vector<BlockedConnection> connections) {
   if (connections.empty()) return;
   if (!rules_) {
-    auto rules = std::make_unique<Rules>();
-    rules->run(rules_text(table_, connections, true));
-    rules_ = std::move(rules);
+    throw Error(ErrorCode::unsupported, "holding packets back", "nftables cannot be opened").with_hint(kHint);
+  }
+  if (!has_table_) {
+    rules_->run(rules_text(table_, connections, true));
+    has_table_ = true;
   } else {
     for (const auto& [set, family] : {std::pair{"c4", AF_INET}, std::pair{"c6", AF_INET6}}) {
       const std::string more = elements(connections, family);
@@ -99,11 +125,18 @@ void PacketBlock::silence() noexcept {
 
 void PacketBlock::release() noexcept {
   connections_.clear();
-  rules_.reset();  // and with its socket the table
+  if (!has_table_) return;
+  has_table_ = false;
+  try {
+    rules_->run(fmt::format("delete table inet {}\n", table_));
+  } catch (const std::exception& error) {
+    log::debug("removing the packet filter: {}", error.what());
+    rules_.reset();  // its socket, and so the table
+  }
 }
 
 void PacketBlock::abandon() noexcept {
-  if (!rules_) return;
+  if (!has_table_) return;
   try {
     rules_->run(rules_text(table_ + "-kept", connections_, false));
     log::warn("packets of its TCP connections stay blocked by the nftables table inet {}-kept", table_);

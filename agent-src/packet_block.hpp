@@ -26,7 +26,8 @@ struct BlockedConnection {
 //   abandon(), when nobody knows (in doubt): the packets stay blocked after our end.
 class PacketBlock {
  public:
-  // Does nothing yet. session: of letters, digits and '-'.
+  // Opens nftables, and does nothing yet. To be made early, while few descriptors are open: the library cannot work with
+  // a number over 1023. session: of letters, digits and '-'.
   explicit PacketBlock(std::string session);
   PacketBlock(const PacketBlock&) = delete;
   PacketBlock& operator=(const PacketBlock&) = delete;
@@ -49,7 +50,8 @@ class PacketBlock {
 
   std::string table_;
   std::vector<BlockedConnection> connections_;
-  std::unique_ptr<Rules> rules_;
+  std::unique_ptr<Rules> rules_;  // nullptr where nftables cannot be used
+  bool has_table_ = false;
 };
 
 }  // namespace crx

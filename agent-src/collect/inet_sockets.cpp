@@ -13,7 +13,6 @@
 #include "agent-src/collect/socket_options.hpp"
 #include "agent-src/collect/tcp_sockets.hpp"
 #include "common/base/error.hpp"
-#include "common/kernel/inet_options.hpp"
 #include "common/kernel/tcp_repair.hpp"
 
 namespace crx {
@@ -124,7 +123,7 @@ class InetSockets final : public FdKind {
     if (identity->type == SOCK_RAW) look.peer = raw_peer(file, look);
     entry.set_type(img::INETSK);
     img::inet_sk_entry& isk = *entry.mutable_isk();
-    collect_inet(file, look, context, isk);
+    collect_inet(file, look, context, options_, isk);
     if (look.is_tcp()) {
       if (!tcp_) tcp_.emplace(context);
       tcp_->collect(file, look, context, isk);
@@ -136,6 +135,7 @@ class InetSockets final : public FdKind {
  private:
   std::optional<TcpTable> table_;  // while inspecting
   std::optional<TcpCollector> tcp_;
+  InetOptionReader options_;
 };
 
 }  // namespace
@@ -146,7 +146,17 @@ std::string pending_error(int fd) {
   return {};
 }
 
-void collect_inet(const OpenFile& file, const InetLook& look, FdContext& context, img::inet_sk_entry& isk) {
+void add_inet_options(const std::vector<OptionValue>& values, img::crx_file_entry& extra) {
+  for (const OptionValue& value : values) {
+    img::crx_inet_option& option = *extra.add_inet_options();
+    option.set_level(value.option->level);
+    option.set_name(value.option->name);
+    option.set_value(value.value);
+  }
+}
+
+void collect_inet(const OpenFile& file, const InetLook& look, FdContext& context, InetOptionReader& options,
+                  img::inet_sk_entry& isk) {
   const int fd = file.own.get();
   isk.set_id(file.id);
   isk.set_ino(static_cast<uint32_t>(file.st.st_ino));
@@ -170,12 +180,7 @@ void collect_inet(const OpenFile& file, const InetLook& look, FdContext& context
 
   img::crx_file_entry& extra = context.extra(file);
   const bool connected = look.is_tcp() && look.state != tcp_state::kClose && look.state != tcp_state::kListen;
-  for (const OptionValue& value : read_inet_options(fd, connected)) {
-    img::crx_inet_option& option = *extra.add_inet_options();
-    option.set_level(value.option->level);
-    option.set_name(value.option->name);
-    option.set_value(value.value);
-  }
+  add_inet_options(options.read(fd, connected), extra);
   extra.mutable_inet()->set_owner_uid(file.st.st_uid);
   extra.mutable_inet()->set_owner_gid(file.st.st_gid);
 }

@@ -9,11 +9,10 @@
 #include <string_view>
 #include <vector>
 
-#include "agent-src/collect/inet_look.hpp"
+#include "agent-src/collect/inet_sockets.hpp"
 #include "agent-src/collect/socket_options.hpp"
 #include "common/base/error.hpp"
 #include "common/image/net.pb.h"
-#include "common/kernel/inet_options.hpp"
 
 namespace crx {
 namespace {
@@ -98,12 +97,7 @@ class NetlinkSockets final : public FdKind {
     *nlsk.mutable_fown() = read_file_owner(file);
     *nlsk.mutable_opts() = read_socket_options(file, context);
     if (identity.type != SOCK_RAW) context.extra(file).mutable_inet();  // SOCK_DGRAM, told by its presence
-    for (const OptionValue& value : read_inet_options(fd, false)) {
-      img::crx_inet_option& option = *context.extra(file).add_inet_options();
-      option.set_level(value.option->level);
-      option.set_name(value.option->name);
-      option.set_value(value.value);
-    }
+    add_inet_options(options_.read(fd, false), context.extra(file));
   }
 
  private:
@@ -115,6 +109,8 @@ class NetlinkSockets final : public FdKind {
     }
     return socket_option_problem(fd);
   }
+
+  InetOptionReader options_;
 };
 
 }  // namespace

@@ -13,11 +13,10 @@
 #include <memory>
 #include <vector>
 
-#include "agent-src/collect/inet_look.hpp"
+#include "agent-src/collect/inet_sockets.hpp"
 #include "agent-src/collect/socket_options.hpp"
 #include "common/base/error.hpp"
 #include "common/image/net.pb.h"
-#include "common/kernel/inet_options.hpp"
 
 namespace crx {
 namespace {
@@ -133,12 +132,7 @@ class PacketSockets final : public FdKind {
                                   std::min<std::size_t>(group.pdmc_alen, sizeof group.pdmc_addr)));
       add_name(static_cast<int>(group.pdmc_index), names);
     }
-    for (const OptionValue& value : read_inet_options(fd, false)) {
-      img::crx_inet_option& option = *context.extra(file).add_inet_options();
-      option.set_level(value.option->level);
-      option.set_name(value.option->name);
-      option.set_value(value.value);
-    }
+    add_inet_options(options_.read(fd, false), context.extra(file));
   }
 
  private:
@@ -150,6 +144,8 @@ class PacketSockets final : public FdKind {
     name.set_group("");
     name.set_device(interface_name(ifindex));
   }
+
+  InetOptionReader options_;
 };
 
 }  // namespace

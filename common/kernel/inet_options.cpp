@@ -154,22 +154,32 @@ const InetOption* find_inet_option(int level, int name) noexcept {
   return found == kOptions.end() ? nullptr : &*found;
 }
 
-std::vector<OptionValue> read_inet_options(int fd, bool connected) {
-  int family = 0, type = 0, protocol = 0;
-  socklen_t length = sizeof family;
-  if (::getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &length) != 0 ||
-      ::getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) != 0 ||
-      ::getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &length) != 0) {
+const std::vector<InetOptionReader::Default>& InetOptionReader::defaults(const Kind& kind) {
+  const auto [slot, is_new] = defaults_.try_emplace(kind);
+  if (!is_new) return slot->second;
+  const Fd fresh(::socket(kind.family, kind.type | SOCK_CLOEXEC, kind.protocol));
+  if (!fresh) throw_errno("making a socket for comparison", fmt::format("family {}, protocol {}", kind.family, kind.protocol));
+  for (const InetOption& option : kOptions) {
+    if (option.level == kIpv6 && kind.family != AF_INET6) continue;
+    if (kind.type == SOCK_STREAM && is_multicast(option)) continue;
+    if (auto value = read_option(fresh.get(), option)) slot->second.push_back({&option, std::move(*value)});
+  }
+  return slot->second;
+}
+
+std::vector<OptionValue> InetOptionReader::read(int fd, bool connected) {
+  Kind kind;
+  socklen_t length = sizeof kind.family;
+  if (::getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &kind.family, &length) != 0 ||
+      ::getsockopt(fd, SOL_SOCKET, SO_TYPE, &kind.type, &length) != 0 ||
+      ::getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &kind.protocol, &length) != 0) {
     throw_errno("asking for a socket's options", "a socket");
   }
-  const Fd fresh(::socket(family, type | SOCK_CLOEXEC, protocol));
-  if (!fresh) throw_errno("making a socket for comparison", "a socket");
   std::vector<OptionValue> values;
-  for (const InetOption& option : kOptions) {
-    if (connected && option.time == kIdle) continue;
-    if (type == SOCK_STREAM && is_multicast(option)) continue;
-    const auto mine = read_option(fd, option);
-    if (mine && mine != read_option(fresh.get(), option)) values.push_back({&option, *mine});
+  for (const Default& usual : defaults(kind)) {
+    if (connected && usual.option->time == kIdle) continue;
+    auto mine = read_option(fd, *usual.option);
+    if (mine && *mine != usual.value) values.push_back({usual.option, std::move(*mine)});
   }
   return values;
 }

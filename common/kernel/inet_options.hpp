@@ -2,7 +2,9 @@
 // ipv6(7), tcp(7), udp(7), raw(7), packet(7), netlink(7)), without those of SOL_SOCKET.
 #pragma once
 
+#include <compare>
 #include <cstdint>
+#include <map>
 #include <span>
 #include <string>
 #include <vector>
@@ -32,9 +34,27 @@ struct OptionValue {
   std::string value;
 };
 
-// What differs from a new socket of the same family, type and protocol (made here for comparison). connected: leaves
-// out `idle` options. Options that the socket does not know are left out.
-std::vector<OptionValue> read_inet_options(int fd, bool connected);
+// Reads the options of many sockets: what a new socket has, for comparison, is asked once for each kind.
+class InetOptionReader {
+ public:
+  // What differs from a new socket of the same family, type and protocol (made here). connected: leaves out `idle`
+  // options. Options that the socket does not know are left out. Throws Error(kernel).
+  std::vector<OptionValue> read(int fd, bool connected);
+
+ private:
+  struct Kind {
+    int family = 0, type = 0, protocol = 0;
+    auto operator<=>(const Kind&) const = default;
+  };
+  struct Default {
+    const InetOption* option;
+    std::string value;
+  };
+  const std::vector<Default>& defaults(const Kind& kind);
+
+  std::map<Kind, std::vector<Default>> defaults_;  // of the options that make sense for the kind
+};
+
 // Throws Error naming the option and `object`.
 void set_inet_option(int fd, const InetOption& option, const std::string& value, const std::string& object);
 
