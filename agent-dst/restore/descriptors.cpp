@@ -142,7 +142,7 @@ void TreeDescriptors::inject(RestoreContext& task) {
 void TreeDescriptors::set_owners() {
   for (const auto& [id, places] : fds_.places) {
     const img::fown_entry* owner = owner_of(fds_.entries.at(id));
-    if (owner == nullptr) continue;
+    if (owner == nullptr || places.empty()) continue;
     const bool async = (flags_of(fds_.entries.at(id)) & O_ASYNC) != 0;
     if (owner->pid() != 0 || owner->signum() != 0 || async) set_owner(id, *owner, async);
   }

@@ -44,15 +44,6 @@ class Disguise {
   bool changes_;
 };
 
-template <typename Task>
-Vessel* vessel_of(Task& task, pid_t pid) {
-  if constexpr (requires { task.tree.find(pid); }) {
-    return task.tree.find(pid);
-  } else {
-    return pid == task.pid ? &task.vessel : nullptr;
-  }
-}
-
 }  // namespace
 
 std::pair<Fd, Fd> PeerActor::make_pair(int type, const img::crx_ucred* who, const std::string& object) {
@@ -75,7 +66,7 @@ void PeerActor::make(Call& call, const img::crx_ucred* who, const std::string& o
   int64_t result = 0;
   if (who == nullptr || who->pid() <= 0) {
     result = make_here(call);
-  } else if (Vessel* vessel = vessel_of(context_.task, who->pid())) {
+  } else if (Vessel* vessel = context_.task.tree.find(who->pid())) {
     result = make_in_vessel(*vessel, call, *who);
   } else if (const auto done = make_in_child(call, *who)) {
     result = *done;

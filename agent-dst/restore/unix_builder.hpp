@@ -16,8 +16,6 @@ class UnixBuilder {
  public:
   UnixBuilder(UnixTable& table, FdRestoreContext& context) : table_(table), context_(context), actor_(context) {}
 
-  // Descriptors that are on their way, and open nowhere else perhaps: they are opened before what they share is dropped.
-  void open_passed();
   // Sockets, names, connections of streams and records, and who waits to be accepted.
   void connect_streams();
   // Datagram sockets and the pairs among them.
@@ -47,14 +45,12 @@ class UnixBuilder {
   UnixSocket* sender_of(const UnixSocket& socket, std::size_t index);
   int temporary_sender(const std::string& source);
 
-  int passed(uint32_t id);
-  std::vector<int> rights_of(const QueuedPacket& packet);
+  std::vector<int> rights_of(const QueuedPacket& packet) const;
   void set_state(UnixSocket& socket);
 
   UnixTable& table_;
   FdRestoreContext& context_;
   PeerActor actor_;
-  std::map<uint32_t, int> passed_;     // our descriptors, by file id
   std::map<std::string, Fd> senders_;  // by name: of datagrams whose sender is gone
 };
 

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <linux/sockios.h>
 #include <sched.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -15,6 +16,9 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
+#include <filesystem>
+#include <string_view>
 #include <thread>
 
 #include "common/base/error.hpp"
@@ -41,6 +45,24 @@ std::vector<std::string> components(const std::string& path) {
     at = end + 1;
   }
   return parts;
+}
+
+constexpr std::string_view kFolderPrefix = ".crx-socket-";
+constexpr int64_t kStaleAfterS = 60;
+
+// Folders whose owners were killed: nobody holds their locks any more.
+void remove_stale(const std::string& directory) {
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator(directory, ignored)) {
+    const std::string& path = entry.path().native();
+    struct stat st {};
+    if (!entry.path().filename().native().starts_with(kFolderPrefix) || ::lstat(path.c_str(), &st) != 0) continue;
+    if (!S_ISDIR(st.st_mode) || st.st_uid != ::geteuid() || ::time(nullptr) - st.st_mtime < kStaleAfterS) continue;
+    const Fd folder = try_open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+    if (!folder || ::flock(folder.get(), LOCK_EX | LOCK_NB) != 0) continue;
+    log::info("{} is left from an agent that was killed; it is removed", path);
+    std::filesystem::remove_all(entry.path(), ignored);
+  }
 }
 
 // Something else under the name that is to be ours: a file that is no socket, or a socket in use.
@@ -101,12 +123,15 @@ UnixPlace::~UnixPlace() { remove_folder(); }
 
 void UnixPlace::make_folder(const std::string& sun_path) {
   const std::string directory = final_.empty() ? kTemporary : directory_of(final_);
-  std::string folder = (directory == "/" ? "" : directory) + "/.crx-socket-XXXXXX";
+  remove_stale(directory);
+  std::string folder = fmt::format("{}/{}XXXXXX", directory == "/" ? "" : directory, kFolderPrefix);
   if (::mkdtemp(folder.data()) == nullptr) {
     throw Error(ErrorCode::refused, kStep, fmt::format("{}: nothing can be made in {}", printable_socket_name(sun_path), directory), errno)
         .with_hint("make this directory, and let the agent write there");
   }
   folder_ = folder;
+  lock_ = open_checked(folder_, O_RDONLY | O_DIRECTORY);
+  static_cast<void>(::flock(lock_.get(), LOCK_EX | LOCK_NB));
   const std::string path = path_of(sun_path);
   std::vector<std::string> parts = components(path);
   if (parts.empty() || parts.back() == "." || parts.back() == ".." || path.back() == '/') {

@@ -56,6 +56,7 @@ class UnixPlace {
 
   std::string final_;                // "" for none
   std::string folder_;
+  Fd lock_;                          // of the folder: says that we live
   std::vector<std::string> made_;    // directories below it, in the order of making
   std::string inner_;                // the file there
   std::string start_;                // inside the folder: where relative paths begin

@@ -17,7 +17,6 @@ class UnixSockets final : public FdRestorer {
     if (!table_) {
       table_.emplace(context);
       builder_.emplace(*table_, context);
-      builder_->open_passed();
       builder_->connect_streams();
       builder_->make_datagrams();
     }

@@ -15,15 +15,6 @@ namespace {
 
 constexpr char kStep[] = "restoring unix sockets";
 
-template <typename Context>
-int open_early(Context& context, uint32_t id) {
-  if constexpr (requires { context.opened_early(id); }) {
-    return context.opened_early(id);
-  } else {
-    return -1;  // it has its turn among the others
-  }
-}
-
 bool is_in_state(const UnixSocket& socket, int state) { return static_cast<int>(socket.entry->state()) == state; }
 
 // Where its file goes at the commit; "" for one that has none any more.
@@ -189,29 +180,15 @@ void UnixBuilder::leave_unread(UnixSocket& socket) {
   if (::send(socket.fd, &unread, 1, MSG_DONTWAIT | MSG_NOSIGNAL) != 1) throw_errno(kStep, socket.object);
 }
 
-void UnixBuilder::open_passed() {
-  for (const auto& [ino, socket] : table_.all()) {
-    for (const QueuedPacket& packet : *socket.packets) {
-      for (const uint32_t id : packet.rights) {
-        if (table_.find_id(id) == nullptr) passed_[id] = open_early(context_, id);
-      }
-    }
-  }
-}
-
-int UnixBuilder::passed(uint32_t id) {
-  const UnixSocket* socket = table_.find_id(id);
-  if (socket != nullptr) return socket->fd;
-  const int early = passed_.at(id);
-  if (early >= 0) return early;
-  const auto found = context_.own.find(id);
-  if (found != context_.own.end()) return found->second.get();
-  throw Error(ErrorCode::corrupt_image, kStep, fmt::format("file {}, passed through a socket, is not in the images", id));
-}
-
-std::vector<int> UnixBuilder::rights_of(const QueuedPacket& packet) {
+std::vector<int> UnixBuilder::rights_of(const QueuedPacket& packet) const {
   std::vector<int> fds;
-  for (const uint32_t id : packet.rights) fds.push_back(passed(id));
+  for (const uint32_t id : packet.rights) {
+    const auto found = context_.own.find(id);
+    if (found == context_.own.end()) {
+      throw Error(ErrorCode::corrupt_image, kStep, fmt::format("file {}, passed through a socket, is not in the images", id));
+    }
+    fds.push_back(found->second.get());
+  }
   return fds;
 }
 
@@ -253,9 +230,6 @@ void UnixBuilder::finish() {
   for (auto& [ino, socket] : table_.all()) {
     leave_unread(socket);
     socket.stand_in.reset();
-    // Where no task has a number for it, the queues hold it now.
-    if (socket.made) set_status_flags(socket.fd, socket.entry->flags(), socket.object);
-    socket.made.reset();
   }
   senders_.clear();
 }

@@ -106,17 +106,20 @@ class Descriptors final : public Collector {
  private:
   using Numbers = std::map<pid_t, std::map<uint32_t, img::fdinfo_entry>>;
 
-  // `files` grows meanwhile: by what is on its way through the sockets that are found.
+  // `files` grows by what is on its way through sockets.
   static Numbers collect_files(CollectContext& context, std::vector<OpenFile>& files) {
     const std::vector<FdKindPtr> kinds = make_fd_kinds();
     FdContext fd_context{context, files};
     Numbers numbers;
+    for (const FdKindPtr& kind : kinds) {
+      kind->discover(fd_context);
+      for (OpenFile& file : std::exchange(fd_context.arrived, {})) files.push_back(std::move(file));
+    }
     for (std::size_t i = 0; i < files.size(); ++i) {
       img::file_entry entry;
       entry.set_id(files[i].id);
       FdKind& kind = kind_of(kinds, files[i]);
       kind.collect(files[i], fd_context, entry);
-      for (OpenFile& file : std::exchange(fd_context.arrived, {})) files.push_back(std::move(file));
       for (const OpenFile::Number& number : files[i].numbers) {
         img::fdinfo_entry info;
         info.set_id(files[i].id);

@@ -17,7 +17,7 @@ struct FdContext {
   CollectContext& task;          // the root
   std::vector<OpenFile>& files;  // of the whole tree; what is not among them is outside
 
-  std::vector<OpenFile> arrived = {};  // add()'s, until the description that held them has been collected
+  std::vector<OpenFile> arrived = {};  // add()'s, until discover() or collect() of who added them is over
 
   // A description that no task has a number for: it is on its way through a socket. Takes a duplicate of it, with link,
   // st and info filled; the id of the description, which is an old one where a task (or a queue) has it, too.
@@ -35,6 +35,8 @@ class FdKind {
   virtual bool matches(const OpenFile& file) const = 0;
   // Why this description of a running tree cannot move; called once per number. all: those of the tree.
   virtual void inspect(const OpenFile& /*file*/, const std::vector<OpenFile>& /*all*/, InspectContext&) {}
+  // The tree is frozen: adds descriptions that only this kind can find, before any kind looks at who is inside.
+  virtual void discover(FdContext&) {}
   // Fills the kind's message, whose id is file.id, and entry.type (entry.id is set). Throws Error(refused) if it
   // cannot move. Read-only for the tasks and for what is queued.
   virtual void collect(OpenFile& file, FdContext& context, img::file_entry& entry) = 0;

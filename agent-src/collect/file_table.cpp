@@ -31,7 +31,7 @@ uint32_t FileTable::add_path(const std::string& link, const std::string& path, b
                 path + " is in use, its name was removed, but the file has another name that is not known")
         .with_hint("give it its name again");
   }
-  if (deleted) add_deleted({slot->second, link, path, 0}, st);
+  if (deleted) add_deleted({slot->second, link, path}, st);
   add(std::move(entry));
   return slot->second;
 }

@@ -6,12 +6,14 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <set>
 #include <string>
 #include <tuple>
 #include <utility>
 #include <vector>
 
+#include "common/base/fd.hpp"
 #include "common/image/files.pb.h"
 
 namespace crx {
@@ -40,6 +42,7 @@ class FileTable {
     std::string link;    // to read the content from, as long as it is there
     std::string path;
     uint32_t ghost = 0;  // of ghost-file-GHOST.img: one per inode, the same in every round
+    std::shared_ptr<const Fd> held = {};  // what keeps `link` valid where no task does
   };
   const std::vector<Deleted>& deleted() const noexcept { return deleted_; }
   // True the first time it is asked for this inode: who gets it writes the memfd_inode_entry.

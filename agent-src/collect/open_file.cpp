@@ -55,7 +55,10 @@ std::vector<int> list_numbers(pid_t pid) {
   return numbers;
 }
 
-std::string OpenFile::proc_link() const { return fmt::format("/proc/{}/fd/{}", pid, fd()); }
+std::string OpenFile::proc_link() const {
+  if (numbers.empty()) return fmt::format("/proc/self/fd/{}", own.get());
+  return fmt::format("/proc/{}/fd/{}", pid, fd());
+}
 std::string OpenFile::label() const {
   if (numbers.empty()) return fmt::format("a descriptor that waits in a socket ({})", link);
   return fmt::format("pid {} fd {} ({})", pid, fd(), link);

@@ -32,7 +32,7 @@ struct OpenFile {
   std::shared_ptr<const std::set<pid_t>> insiders;  // the processes that move along
 
   int fd() const { return numbers.empty() ? -1 : numbers.front().fd; }
-  // "/proc/PID/fd/N"
+  // "/proc/PID/fd/N"; of one without a number, our duplicate's
   std::string proc_link() const;
   // "pid 12 fd 3 (pipe:[4711])", for messages.
   std::string label() const;

@@ -45,7 +45,12 @@ class RegularFiles final : public FdKind {
       if (const auto problem = ghost_problem(file.st, context.task.options.ghost_limit_bytes)) {
         refuse(file, problem->reason, problem->remedy);
       }
-      context.task.files.add_deleted({file.id, file.proc_link(), found.path, 0}, file.st);
+      FileTable::Deleted deleted{file.id, file.proc_link(), found.path};
+      if (file.numbers.empty()) {
+        deleted.held = std::make_shared<const Fd>(duplicate(file.own.get()));
+        deleted.link = "/proc/self/fd/" + std::to_string(deleted.held->get());
+      }
+      context.task.files.add_deleted(std::move(deleted), file.st);
     } else if (found.state != NameState::good) {
       const NameProblem problem = explain(found.state);
       refuse(file, problem.reason, problem.remedy);

@@ -8,19 +8,20 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <map>
 #include <optional>
 #include <set>
 #include <span>
 
+#include "agent-src/collect/memfd.hpp"
 #include "agent-src/collect/pipe_content.hpp"
 #include "agent-src/collect/socket_options.hpp"
 #include "agent-src/collect/unix_name.hpp"
 #include "agent-src/collect/unix_queue.hpp"
 #include "common/base/error.hpp"
 #include "common/image/magic.hpp"
-#include "common/kernel/kcmp.hpp"
 #include "common/kernel/sock_diag.hpp"
 #include "common/proc/status.hpp"
 
@@ -103,8 +104,14 @@ class UnixSockets final : public FdKind {
     }
   }
 
+  // Every unix socket of the tree, also those that only a queue holds, with its queue.
+  void discover(FdContext& context) override {
+    for (const OpenFile& file : context.files) {
+      if (matches(file)) add_inside(file.id, file.own.get(), file.st, file.label(), context, file);
+    }
+  }
+
   void collect(OpenFile& file, FdContext& context, img::file_entry& entry) override {
-    if (!scanned_) scan(context);
     const auto found = inside_.find(inode_of(file));
     if (found == inside_.end()) refuse(file, kElsewhereReason, kElsewhereRemedy);
     const Inside& socket = found->second;
@@ -143,15 +150,6 @@ class UnixSockets final : public FdKind {
     return *table_;
   }
 
-  // Every unix socket of the tree, also those that only a queue holds, with its queue.
-  void scan(FdContext& context) {
-    scanned_ = true;
-    table();
-    for (const OpenFile& file : context.files) {
-      if (matches(file)) add_inside(file.id, file.own.get(), file.st, file.label(), context, file);
-    }
-  }
-
   void add_inside(uint32_t id, int fd, const struct stat& st, const std::string& label, FdContext& context, const OpenFile& holder) {
     const auto inode = static_cast<uint32_t>(st.st_ino);
     const auto known = table().find(inode);
@@ -178,39 +176,28 @@ class UnixSockets final : public FdKind {
     const int fd = passed.get();
     OpenFile file;
     file.pid = holder.pid;
+    file.insiders = holder.insiders;
     file.link = read_link(fmt::format("/proc/self/fd/{}", fd));
     if (::fstat(fd, &file.st) != 0) throw_errno(kStep, holder.label());
     file.info = proc::parse_fdinfo(read_file(fmt::format("/proc/self/fdinfo/{}", fd)));
     file.info.flags &= ~static_cast<uint32_t>(O_CLOEXEC);
     file.own = std::move(passed);
-    const bool is_new = matches(file) && !inside_.contains(inode_of(file)) && !is_open(inode_of(file), context);
+    // Rounds send what lies in memfds that tasks have open.
+    if (is_memfd(file.link, file.st) && file.st.st_size > 0 && !is_open(file, context)) {
+      refuse(holder, fmt::format("a memfd ({}) is on its way through it and open nowhere else", file.link), "try again when the program has received it");
+    }
+    const bool is_new = matches(file) && !inside_.contains(inode_of(file)) && !is_open(file, context);
     const struct stat st = file.st;
     const std::string label = fmt::format("{}, on its way through {}", file.link, holder.label());
-    const uint32_t id = arrive(context, std::move(file), holder);
+    const uint32_t id = context.add(std::move(file));
     if (is_new) add_inside(id, fd, st, label, context, holder);
     return id;
   }
 
-  static bool is_open(uint32_t inode, const FdContext& context) {
-    for (const OpenFile& file : context.files) {
-      if (S_ISSOCK(file.st.st_mode) && inode_of(file) == inode) return true;
-    }
-    return false;
-  }
-
-  template <typename Context>
-  static uint32_t arrive(Context& context, OpenFile file, const OpenFile& holder) {
-    if constexpr (requires { context.add(std::move(file)); }) {
-      return context.add(std::move(file));
-    } else {
-      const TaskFd passed{::getpid(), file.own.get()};
-      for (const OpenFile& known : context.files) {
-        if (known.st.st_ino != file.st.st_ino) continue;
-        if (compare_files(passed, {passed.pid, known.own.get()}) == FileOrder::equal) return known.id;
-      }
-      refuse(holder, fmt::format("a descriptor ({}) is on its way through it and open nowhere else", file.link),
-             "try again when the program has received it");
-    }
+  static bool is_open(const OpenFile& file, const FdContext& context) {
+    return std::any_of(context.files.begin(), context.files.end(), [&](const OpenFile& other) {
+      return other.st.st_ino == file.st.st_ino && other.st.st_dev == file.st.st_dev;
+    });
   }
 
   uint32_t peer_of(const OpenFile& file, const Inside& socket, FdContext& context, img::crx_unix_socket& extra) {
@@ -263,15 +250,8 @@ class UnixSockets final : public FdKind {
     return fmt::format("{} outside, by {}{}{}", what, describe(holders), name.empty() ? "" : ", under the name ", name);
   }
 
-  template <typename File>
-  static std::vector<PipeHolder> holders_of(uint32_t inode, const File& file, bool with_us) {
-    const HeldFile held{file.st.st_dev, inode};
-    const std::string link = fmt::format("socket:[{}]", inode);
-    if constexpr (requires { find_holders(held, link, file, with_us); }) {
-      return find_holders(held, link, file, with_us);
-    } else {
-      return find_holders(held, link, file.pid, with_us);
-    }
+  static std::vector<PipeHolder> holders_of(uint32_t inode, const OpenFile& inside, bool with_us) {
+    return find_holders({inside.st.st_dev, inode}, fmt::format("socket:[{}]", inode), inside, with_us);
   }
 
   // An end outside that is found again by its name: an entry of its own, as CRIU has it.
@@ -366,7 +346,6 @@ class UnixSockets final : public FdKind {
   mutable std::map<uint32_t, uint32_t> acceptors_;                   // client -> listening socket
   std::map<uint32_t, Inside> inside_;
   std::set<uint32_t> external_;
-  bool scanned_ = false;
 };
 
 }  // namespace
