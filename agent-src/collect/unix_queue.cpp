@@ -22,7 +22,7 @@ namespace {
 constexpr char kStep[] = "looking into a socket's queue";
 constexpr std::size_t kMaxRights = 253;  // SCM_MAX_FD
 constexpr std::size_t kControlBytes = 4096;
-constexpr std::size_t kFirstRoom = std::size_t{1} << 18;
+constexpr std::size_t kFirstRoom = 4096;
 static_assert(CMSG_SPACE(kMaxRights * sizeof(int)) + CMSG_SPACE(sizeof(ucred)) + 1024 < kControlBytes);
 
 // SO_PEEK_OFF for the time of a look.
@@ -166,7 +166,7 @@ std::vector<UnixPacket> peek_packets(int fd, int type, const std::string& object
         .with_hint("try again when the program has received them");
   }
   PeekOffset offset(fd, object);
-  std::string buffer(kFirstRoom, '\0');
+  std::string buffer(std::max(queued, kFirstRoom), '\0');
   std::size_t done = 0;
   offset.move_to(0);
   while (true) {
