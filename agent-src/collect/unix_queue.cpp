@@ -125,6 +125,10 @@ std::vector<UnixPacket> peek_stream(int fd, const std::string& object) {
   std::vector<UnixPacket> packets;
   const auto queued = static_cast<std::size_t>(queued_bytes(fd, object));
   if (queued == 0) return packets;
+  char urgent = 0;
+  if (::recv(fd, &urgent, 1, MSG_OOB | MSG_PEEK | MSG_DONTWAIT) > 0) {
+    throw Error(ErrorCode::refused, kStep, object + ": urgent data (MSG_OOB) waits in it").with_hint("try again when the program has received it");
+  }
   PeekOffset offset(fd, object);
   std::string buffer(queued, '\0');
   for (std::size_t done = 0; done < queued;) {
@@ -134,7 +138,7 @@ std::vector<UnixPacket> peek_stream(int fd, const std::string& object) {
     if (look.bytes <= 0) {
       throw Error(ErrorCode::refused, kStep, fmt::format("{}: {} of {} bytes in it cannot be looked at", object, queued - done, queued),
                   look.bytes < 0 ? errno : 0)
-          .with_hint("let the program read its urgent data (MSG_OOB) first");
+          .with_hint("try again when the program has received them");
     }
     const auto got = static_cast<std::size_t>(look.bytes);
     std::size_t start = 0;

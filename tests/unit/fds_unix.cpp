@@ -140,6 +140,20 @@ TEST_CASE("an error that waits is seen and stays") {
   }
 }
 
+TEST_CASE("urgent data is refused, and stays urgent") {
+  const Pair pair = make_pair(SOCK_STREAM);
+  put(pair.a, "before");
+  REQUIRE(::send(pair.a.get(), "!", 1, MSG_OOB) == 1);
+  put(pair.a, "after");
+  CHECK_THROWS_AS(peek_unix_queue(pair.b.get(), SOCK_STREAM, "a test"), Error);
+  char urgent = 0;
+  CHECK(::recv(pair.b.get(), &urgent, 1, MSG_OOB | MSG_DONTWAIT) == 1);
+  CHECK(urgent == '!');
+  std::string all;
+  for (const UnixPacket& packet : peek_unix_queue(pair.b.get(), SOCK_STREAM, "a test")) all += packet.bytes;
+  CHECK(all == "beforeafter");
+}
+
 TEST_CASE("sock_diag knows peers, names, backlogs and halves") {
   const Pair pair = make_pair(SOCK_STREAM);
   REQUIRE(::shutdown(pair.a.get(), SHUT_WR) == 0);
