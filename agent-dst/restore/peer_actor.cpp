@@ -97,7 +97,7 @@ int64_t PeerActor::make_in_vessel(Vessel& vessel, Call& call, const img::crx_ucr
   for (const int fd : {call.fd, call.bound}) {
     if (fd >= 0) vessel.plan_borrow(lend, fd);
   }
-  vessel.run_checked(lend);
+  if (lend.size() > 0) vessel.run_checked(lend);
   for (std::size_t i = 0; i < lend.size(); ++i) lent.push_back(static_cast<int>(lend.result(i)));
 
   RemoteBatch batch = vessel.batch(8);
