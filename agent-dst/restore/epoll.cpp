@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <sched.h>
 #include <sys/epoll.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -44,12 +45,7 @@ class Epolls final : public FdRestorer {
   // The kernel remembers the number under which a file was added. A thread of ours with a descriptor table of its own puts
   // each file under the number that the task had for it, and adds it from there.
   void opened(FdRestoreContext& context) override {
-    std::vector<Watch> watches;
-    for (const auto& [id, fd] : context.own) {
-      const img::file_entry& entry = context.entries.at(id);
-      if (!matches(entry)) continue;
-      for (const Watch& watch : watches_of(id, entry.epfd(), context)) watches.push_back(watch);
-    }
+    const std::vector<Watch> watches = all_watches(context, false);
     if (watches.empty()) return;
     std::exception_ptr failure;
     std::thread([&] {
@@ -63,7 +59,60 @@ class Epolls final : public FdRestorer {
     if (failure) std::rethrow_exception(failure);
   }
 
+  // Who adds a signalfd is told of its own signals: these the task adds itself.
+  void fix_up(FdRestoreContext& context) override {
+    for (const Watch& watch : all_watches(context, true)) add_in_task(watch, context);
+  }
+
  private:
+  std::vector<Watch> all_watches(FdRestoreContext& context, bool of_signals) const {
+    std::vector<Watch> watches;
+    for (const auto& [id, fd] : context.own) {
+      const img::file_entry& entry = context.entries.at(id);
+      if (!matches(entry)) continue;
+      for (const Watch& watch : watches_of(id, entry.epfd(), context)) {
+        const auto file = context.entries.find(watch.file);
+        const bool signals = file != context.entries.end() && file->second.has_sgfd();
+        if (signals == of_signals) watches.push_back(watch);
+      }
+    }
+    return watches;
+  }
+
+  static void add_in_task(const Watch& watch, FdRestoreContext& context) {
+    const FdPlace& set = context.place_of(watch.set);
+    Vessel& vessel = set.task->vessel;
+    const int target = static_cast<int>(watch.target);
+    const auto in_task = [&](const FdPlace& place) { return place.task == set.task; };
+    const auto& places = context.places[watch.file];
+    const auto exact = std::find_if(places.begin(), places.end(), [&](const FdPlace& p) { return in_task(p) && p.fd == target; });
+    vessel.arena().reset();
+    RemoteBatch batch = vessel.batch(8);
+    const uint64_t event = vessel.arena().put_object(watch.event);
+    if (exact != places.end()) {
+      batch.add("watching a signalfd", SYS_epoll_ctl, set.fd, EPOLL_CTL_ADD, target, event);
+      vessel.run_checked(batch);
+      return;
+    }
+    // The file goes to the number for a moment; what has the number now comes back afterwards.
+    const std::size_t kept = batch.add_optional("saving a descriptor", SYS_fcntl, target, F_DUPFD_CLOEXEC, 0);
+    const std::size_t flags = batch.add_optional("looking at a descriptor", SYS_fcntl, target, F_GETFD);
+    const std::size_t lent = vessel.plan_borrow(batch, context.own.at(watch.file).get());
+    vessel.run_checked(batch);
+    const int64_t keep = batch.result(kept), file = batch.result(lent);
+    RemoteBatch move = vessel.batch(5);
+    if (file != target) move.add("placing a descriptor", SYS_dup3, file, target, O_CLOEXEC);
+    move.add("watching a signalfd", SYS_epoll_ctl, set.fd, EPOLL_CTL_ADD, target, event);
+    if (keep >= 0) {
+      move.add("placing a descriptor", SYS_dup3, keep, target, batch.result(flags) == FD_CLOEXEC ? O_CLOEXEC : 0);
+      move.add("closing a descriptor", SYS_close, keep);
+    } else {
+      move.add("closing a descriptor", SYS_close, target);
+    }
+    if (file != target) move.add("closing a descriptor", SYS_close, file);
+    vessel.run_checked(move);
+  }
+
   static std::vector<Watch> watches_of(uint32_t id, const img::eventpoll_file_entry& epfd, const FdRestoreContext& context) {
     std::vector<Watch> watches;
     for (const img::eventpoll_tfd_entry& tfd : epfd.tfd()) {
