@@ -9,7 +9,6 @@
 
 #include <cerrno>
 #include <climits>
-#include <cstring>
 #include <vector>
 
 #include "common/base/error.hpp"
@@ -82,7 +81,7 @@ void set_filter(int fd, const img::sk_opts_entry& opts, const std::string& objec
   std::vector<sock_filter> filter(static_cast<std::size_t>(opts.so_filter_size()));
   for (std::size_t i = 0; i < filter.size(); ++i) {
     const uint64_t word = opts.so_filter(static_cast<int>(i));
-    std::memcpy(&filter[i], &word, sizeof word);
+    filter[i] = {static_cast<uint16_t>(word >> 48), static_cast<uint8_t>(word >> 40), static_cast<uint8_t>(word >> 32), static_cast<uint32_t>(word)};
   }
   const sock_fprog program{static_cast<unsigned short>(filter.size()), filter.data()};
   if (::setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) != 0) fail("SO_ATTACH_FILTER", "its filter", object);

@@ -6,7 +6,6 @@
 
 #include <array>
 #include <cerrno>
-#include <cstring>
 
 #include "common/base/error.hpp"
 #include "common/kernel/socket_uapi.hpp"
@@ -54,10 +53,7 @@ void read_filter(int fd, const std::string& object, img::sk_opts_entry& opts) {
   if (::getsockopt(fd, SOL_SOCKET, SO_GET_FILTER, filter.data(), &count) != 0) throw_errno(kStep, object);
   filter.resize(count);
   for (const sock_filter& instruction : filter) {
-    uint64_t word = 0;
-    static_assert(sizeof instruction == sizeof word);
-    std::memcpy(&word, &instruction, sizeof word);
-    opts.add_so_filter(word);
+    opts.add_so_filter(uint64_t{instruction.code} << 48 | uint64_t{instruction.jt} << 40 | uint64_t{instruction.jf} << 32 | instruction.k);
   }
 }
 
