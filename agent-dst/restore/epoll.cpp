@@ -179,7 +179,7 @@ class Epolls final : public FdRestorer {
     if (kept) {
       static_cast<void>(::dup3(kept.get(), number, O_CLOEXEC));
     } else {
-      ::close(number);
+      const Fd taken_off(number);
     }
     if (result != 0) throw_errno("restoring an epoll set", fmt::format("number {}", number), error);
   }

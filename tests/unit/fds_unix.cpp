@@ -9,6 +9,7 @@
 
 #include <array>
 #include <cstring>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -235,6 +236,29 @@ TEST_CASE("a stale socket is replaced, one in use and other files are not") {
   CHECK_THROWS_AS(UnixPlace(other.get(), file, file), Error);
   CHECK_THROWS_AS(UnixPlace(other.get(), dir.path() + "/none/c", dir.path() + "/none/c"), Error);
   ::unlink(path.c_str());
+}
+
+TEST_CASE("folders of agents that were killed are removed, of living ones not") {
+  const TempDir dir;
+  const Fd alive_socket = new_socket();
+  const UnixPlace alive(alive_socket.get(), "a", dir.path() + "/a");
+  const std::string left = dir.path() + "/.crx-socket-left";
+  REQUIRE(::mkdir(left.c_str(), 0700) == 0);
+  const Fd stale = new_socket();
+  const UnixAddress address = unix_address(left + "/s");
+  REQUIRE(::bind(stale.get(), reinterpret_cast<const sockaddr*>(&address.address), address.size) == 0);
+  const auto folders = [&] {
+    std::vector<std::string> found;
+    for (const auto& entry : std::filesystem::directory_iterator(dir.path())) found.push_back(entry.path());
+    return found;
+  };
+  const timespec old[2] = {{1, 0}, {1, 0}};
+  for (const std::string& folder : folders()) REQUIRE(::utimensat(AT_FDCWD, folder.c_str(), old, 0) == 0);
+  CHECK(folders().size() == 2);
+  const Fd fd = new_socket();
+  const UnixPlace place(fd.get(), "b", dir.path() + "/b");
+  CHECK(folders().size() == 2);
+  CHECK(::access(left.c_str(), F_OK) != 0);
 }
 
 TEST_CASE("relative names are bound as they were given") {
