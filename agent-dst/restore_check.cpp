@@ -11,6 +11,7 @@
 
 #include "common/base/error.hpp"
 #include "common/base/fd.hpp"
+#include "common/image/core.pb.h"
 #include "common/image/files.pb.h"
 #include "common/image/inventory.pb.h"
 #include "common/image/magic.hpp"
@@ -44,8 +45,10 @@ std::string comm_of(uint32_t pid) {
 void check_pids(const ImageStore& images, std::vector<RestoreFinding>& findings) {
   const auto pid_max = std::strtoul(read_file("/proc/sys/kernel/pid_max").c_str(), nullptr, 10);
   for (const auto& node : images.read_all<img::pstree_entry>(image_file::kPstree)) {
-    std::set<uint32_t> ids(node.threads().begin(), node.threads().end());
-    ids.insert(node.pid());
+    std::set<uint32_t> ids{node.pid()};
+    const auto core = images.try_read_one<img::core_entry>(image_file::core(node.pid()));
+    // CRIU lists threads of zombies too, under any number.
+    if (core && core->tc().task_state() != task_state::kZombie) ids.insert(node.threads().begin(), node.threads().end());
     for (const uint32_t id : ids) {
       if (id >= pid_max) {
         findings.push_back({fmt::format("PID {}", id), fmt::format("is above pid_max {} here", pid_max), "raise kernel.pid_max"});

@@ -58,6 +58,7 @@ void undo_repeated_sleeps(ImageStore& images) {
       const std::string core = image_file::core(thread.tid());
       if (!thread.has_restart() || static_cast<int64_t>(thread.restart().ax()) != kRestartBlock) continue;
       rewrite<img::core_entry>(images, core, [&](img::core_entry& entry) {
+        if (!entry.has_thread_info()) return;
         img::user_x86_regs_entry& regs = *entry.mutable_thread_info()->mutable_gpregs();
         regs.set_ax(static_cast<uint64_t>(kInterrupted));
         regs.set_ip(regs.ip() + kSyscallInstructionBytes);
@@ -79,6 +80,7 @@ bool any_arrives(const img::signal_queue_entry& queue, uint64_t blocked) {
 // In a set made by CRIU a call that the freeze interrupted has returned -EINTR. Where no signal waits the program would see
 // that for no reason: the call is made again.
 void repeat_interrupted_call(img::core_entry& core) {
+  if (!core.has_thread_info()) return;  // a zombie
   img::user_x86_regs_entry& regs = *core.mutable_thread_info()->mutable_gpregs();
   const uint64_t blocked = core.thread_core().has_blk_sigset() ? core.thread_core().blk_sigset() : core.tc().blk_sigset();
   const bool signalled = any_arrives(core.thread_core().signals_p(), blocked) || any_arrives(core.tc().signals_s(), blocked);

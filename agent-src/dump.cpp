@@ -24,6 +24,7 @@
 #include "agent-src/memory/comparing_trackers.hpp"
 #include "agent-src/memory/page_sender.hpp"
 #include "agent-src/memory/shared_objects.hpp"
+#include "agent-src/worker.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
 #include "common/image/dedup.hpp"
@@ -57,6 +58,15 @@ bool reap(pid_t tid, Deadline deadline) {
     if (got == tid && !WIFSTOPPED(status)) return true;
     if (deadline.passed()) return false;
     if (got == 0) ::usleep(50);
+  }
+}
+
+// Where it can still be given up: the process runs on then.
+void check_told_to_stop() {
+  try {
+    check_stop();
+  } catch (const Error&) {
+    throw Error(ErrorCode::kernel, "dumping", "crx-dump was told to stop").with_hint("the process runs on, and there is no new set");
   }
 }
 
@@ -101,6 +111,7 @@ class Dump {
 CollectOptions Dump::collect_options() const {
   CollectOptions collect;
   collect.shell_job = options_.shell_job;
+  collect.ext_unix_sk = options_.ext_unix_sk;
   collect.ghost_limit_bytes = options_.ghost_limit;
   collect.file_locks = options_.file_locks;
   return collect;
@@ -117,9 +128,15 @@ void Dump::inspect() {
   std::vector<std::vector<Refusal>> lists = {inspect_tree(options_.pid, collect_options())};
   for (const TreeTask& task : list_tree(options_.pid)) {
     if (task.dead) continue;
-    MemoryMap& map = map_of(task.pid);
-    map.read();
-    lists.push_back(map.refusals());
+    try {
+      MemoryMap& map = map_of(task.pid);
+      map.read();
+      lists.push_back(map.refusals());
+    } catch (const Error&) {
+      TreeTask now;
+      if (task.pid == options_.pid || (try_read_task(task.pid, now) && !now.dead)) throw;
+      maps_.erase(task.pid);  // it has ended meanwhile
+    }
   }
   for (const std::vector<Refusal>& list : lists) {
     for (const Refusal& refusal : list) {
@@ -300,13 +317,16 @@ void Dump::run_whole() {
   DirectorySink set(options_.images_dir);
   DumpTracking tracking(options_, find_vdso_syscall(options_.pid), has_seccomp_);
   connect_page_server();
+  check_told_to_stop();
   FrozenTree tree = FrozenTree::freeze(options_.pid, Deadline::in_ms(options_.freeze_timeout_ms));
   const int64_t stopped_us = tree.stopped_since_us();
   {
     DumpPages pages(set, page_server_.get());
     collect(tree);
+    check_told_to_stop();
     if (!options_.check_only) collect_memory(tree, tracking, pages);
   }
+  check_told_to_stop();
   if (leaves_running()) {
     tracking.arm(map_.vmas());
     end(tree);  // what remains is not about the process

@@ -109,6 +109,9 @@ void finish(DumpOptions& options, const Raw& raw) {
   if (options.check_only && (options.track_mem || !options.prev_images_dir.empty())) {
     throw wrong("--check-only writes no memory: it takes no --track-mem and no --prev-images-dir");
   }
+  if (options.tcp_established) {
+    throw wrong("--tcp-established: connections to other programs do not survive in images yet; close them first");
+  }
   if (!raw.page_server.empty()) {
     options.page_server = *parse_endpoint(raw.page_server);
     if (options.check_only || options.pre || !options.prev_images_dir.empty()) {

@@ -309,6 +309,71 @@ class Sets(Heap):
         finally:
             os.rename(moved, self.program)
 
+    def test_killed_at_any_point(self):
+        process = self.start(64)
+        digest = self.digest()
+        whole = 0
+        for turn in range(crxtest.FULL and 60 or 15):
+            images = f"{self.dir}/set{turn}"
+            tool = self.host.spawn([f"{hosts.BIN}/crx-dump", "-t", process.pid, "-D", images, "-R"])
+            crxtest.time.sleep(turn * 0.012)
+            workers = [self.host.find(pid) for pid in self.host.children(tool.pid)]
+            for each in workers + [tool]:
+                if each:
+                    each.kill()
+            tool.wait_end(20)
+            for each in workers:
+                if each:
+                    each.wait_end(20)
+            self.assertTrue(process.alive(), f"turn {turn}")
+            self.assertEqual(self.digest(), digest, f"turn {turn}")
+            if os.path.exists(f"{images}/inventory.img"):
+                whole += 1
+                self.assertEqual(self.run_tool("crx-image", "verify", images)[0], 0, f"turn {turn}")
+            elif os.path.isdir(images):
+                self.assertNotEqual(self.run_tool("crx-image", "verify", images)[0], 0, f"turn {turn}")
+            shutil.rmtree(images, ignore_errors=True)
+        self.dump(process, f"{self.dir}/last")
+        self.wait_gone(process)
+        self.restore(f"{self.dir}/last", pid=process.pid)
+        self.assertEqual(self.digest(), digest)
+
+    def test_told_to_stop(self):
+        process = self.start(512)
+        tool = self.host.spawn([f"{hosts.BIN}/crx-dump", "-t", process.pid, "-D", f"{self.dir}/set"], stdout=f"{self.dir}/log")
+        until(lambda: self.host.children(tool.pid), "the worker starts")
+        tool.send_signal(signal.SIGTERM)
+        code = tool.wait(30)
+        self.assertEqual(code, 1, read_text(f"{self.dir}/log"))
+        self.assertTrue(process.alive())
+        self.digest()
+
+    def test_reservations_cost_nothing(self):
+        script = f"{self.dir}/reserve.py"
+        with open(script, "w") as file:
+            file.write("import ctypes, mmap, os, sys, time\n"
+                       "libc = ctypes.CDLL(None, use_errno=True); libc.mmap.restype = ctypes.c_void_p\n"
+                       "libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t] + [ctypes.c_int] * 3 + [ctypes.c_long]\n"
+                       "assert libc.mmap(None, 1 << 40, 0, 0x4022, -1, 0) not in (None, ctypes.c_void_p(-1).value)\n"
+                       "sparse = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT); os.ftruncate(sparse, 64 << 30)\n"
+                       "shown = mmap.mmap(sparse, 64 << 30)\n"
+                       "shown[5 << 30] = 7\n"
+                       "print('ready', flush=True)\n"
+                       "while not os.path.exists(sys.argv[2]): time.sleep(0.005)\n"
+                       "print('end', shown[5 << 30], shown[6 << 30], flush=True)\n")
+        output, stop = f"{self.dir}/out", f"{self.dir}/stop"
+        process = self.host.spawn(["/usr/bin/python3", script, f"{self.dir}/sparse", stop], stdout=output)
+        until(lambda: lines_of(output) == ["ready"], "the memory is reserved")
+        began = crxtest.time.monotonic()
+        self.dump(process, f"{self.dir}/set")
+        self.wait_gone(process)
+        self.restore(f"{self.dir}/set", pid=process.pid)
+        self.assertLess(crxtest.time.monotonic() - began, 20)
+        self.assertLess(sum(os.path.getsize(path) for path in glob.glob(f"{self.dir}/set/*")), 64 << 20)
+        with open(stop, "w"):
+            pass
+        until(lambda: lines_of(output)[-1] == "end 7 0", lambda: read_text(output))
+
     def test_usage(self):
         for argv in (["crx-dump"], ["crx-dump", "-t", "1"], ["crx-restore"], ["crx-restore", "--name", "../x"],
                      ["crx-image"], ["crx-image", "frob", "."], ["crx-check", "--frob"]):
