@@ -113,6 +113,28 @@ std::set<uint32_t> mapped_files(const ImageStore& images) {
   return ids;
 }
 
+// Of two unix sockets that are a pair CRIU makes both in the task that has the one it meets last; that must be the task that
+// comes first in the tree. So: last, and those of later tasks before those of earlier ones.
+std::vector<img::file_entry> ordered_files(const ImageStore& images) {
+  std::map<uint32_t, std::size_t> first_holder;
+  const auto tasks = images.read_all<img::pstree_entry>(image_file::kPstree);
+  for (std::size_t i = 0; i < tasks.size(); ++i) {
+    const auto ids = images.try_read_one<img::task_kobj_ids_entry>(image_file::ids(tasks[i].pid()));
+    if (!ids) continue;
+    for (const auto& info : images.read_all<img::fdinfo_entry>(image_file::fdinfo(ids->files_id()))) first_holder.try_emplace(info.id(), i);
+  }
+  std::vector<img::file_entry> files = images.read_all<img::file_entry>(image_file::kFiles);
+  const auto rank = [&](const img::file_entry& file) {
+    const auto found = first_holder.find(file.id());
+    return found == first_holder.end() ? std::size_t{0} : found->second;
+  };
+  std::stable_sort(files.begin(), files.end(), [&](const img::file_entry& a, const img::file_entry& b) {
+    if (a.has_usk() != b.has_usk()) return b.has_usk();
+    return a.has_usk() && rank(a) > rank(b);
+  });
+  return files;
+}
+
 // Without the zeros after the last entry: CRIU takes as many words as there are entries.
 void trim_auxv(img::mm_entry& mm) {
   auto& words = *mm.mutable_mm_saved_auxv();
@@ -229,10 +251,12 @@ void write_images(ImageStore& images, DirectorySink& set) {
   const std::set<uint32_t> mapped = mapped_files(images);
   for (const auto& [name, bytes] : images.files()) {
     if (name == image_file::kFiles) {
-      copy_entries<img::file_entry>(images, name, set, [&](img::file_entry& file) {
+      set.create(name);
+      for (img::file_entry& file : ordered_files(images)) {
         relax_sizes(file);
         if (mapped.contains(file.id())) tell_build(file);
-      });
+        set.append(name, file);
+      }
       continue;
     }
     if (name == image_file::kInventory) {
