@@ -11,6 +11,7 @@
 #include "agent-src/collect/used_files.hpp"
 #include "agent-src/collect/vma_attributes.hpp"
 #include "agent-src/migration.hpp"
+#include "agent-src/settled_freeze.hpp"
 #include "agent-src/step_clock.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
@@ -189,7 +190,7 @@ int Migration::cut_over() {
   if (!same_kernel_) {
     for (const pid_t pid : tree_.pids()) sync_written_files(pid);  // so that little is left for the stop
   }
-  FrozenTree tree = FrozenTree::freeze(options_.pid, Deadline::in_ms(options_.freeze_timeout_ms));
+  FrozenTree tree = freeze_settled(options_.pid, options_.freeze_timeout_ms);
   const int64_t stop_us = tree.stopped_since_us();
   report_.cutover.start_us = stop_us - began_us_;
   report_.cutover.freeze_us = monotonic_us() - stop_us;

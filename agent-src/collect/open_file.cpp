@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -64,6 +65,12 @@ std::string OpenFile::label() const {
   return fmt::format("pid {} fd {} ({})", pid, fd(), link);
 }
 bool OpenFile::path_only() const { return (info.flags & O_PATH) != 0; }
+
+bool is_open_still(const OpenFile& file) {
+  char link[256];
+  const ssize_t size = ::readlink(file.proc_link().c_str(), link, sizeof link);
+  return size > 0 && file.link.starts_with(std::string_view(link, static_cast<std::size_t>(size)));
+}
 
 std::vector<OpenFile> list_open_files(pid_t pid) {
   std::vector<OpenFile> files;

@@ -48,6 +48,9 @@ struct Holder {
   int pidfd = -1;
 };
 
+// Whether the number of a running task still leads to what it did when it was listed.
+bool is_open_still(const OpenFile& file);
+
 // The numbers in use, ascending. Throws Error(victim_gone).
 std::vector<int> list_numbers(pid_t pid);
 

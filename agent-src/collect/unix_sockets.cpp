@@ -81,11 +81,13 @@ class UnixSockets final : public FdKind {
 
   void inspect(const OpenFile& file, const std::vector<OpenFile>& all, InspectContext& context) override {
     const auto found = table().find(inode_of(file));
-    if (found == table().end()) {
-      context.refusals.push_back(refusal_of(file, kElsewhereReason, kElsewhereRemedy));
+    // It may be younger than the table.
+    const auto late = found == table().end() ? find_unix_socket(inode_of(file)) : std::nullopt;
+    if (found == table().end() && !late) {
+      if (is_open_still(file)) context.refusals.push_back(refusal_of(file, kElsewhereReason, kElsewhereRemedy));
       return;
     }
-    const UnixSocketInfo& info = found->second;
+    const UnixSocketInfo& info = late ? *late : found->second;
     const auto inside = [&](uint32_t inode) {
       for (const OpenFile& other : all) {
         if (S_ISSOCK(other.st.st_mode) && inode_of(other) == inode) return true;

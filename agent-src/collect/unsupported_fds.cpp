@@ -48,7 +48,8 @@ class UnsupportedFds final : public FdKind {
   bool matches(const OpenFile&) const override { return true; }
 
   void inspect(const OpenFile& file, const std::vector<OpenFile>&, InspectContext& context) override {
-    context.refusals.push_back(refusal_of(file, reason(file), kRemedy));
+    // Of a running program: closed since it was listed, before its kind could look at it.
+    if (is_open_still(file)) context.refusals.push_back(refusal_of(file, reason(file), kRemedy));
   }
   void collect(OpenFile& file, FdContext&, img::file_entry&) override { refuse(file, reason(file), kRemedy); }
 

@@ -115,17 +115,20 @@ bool ask(const unix_diag_req& request, bool dump, const std::function<void(UnixS
   }
 }
 
-}  // namespace
-
-std::vector<UnixSocketInfo> list_unix_sockets() {
+std::vector<UnixSocketInfo> list_in(uint32_t states) {
   unix_diag_req request{};
   request.sdiag_family = AF_UNIX;
-  request.udiag_states = UINT32_MAX;
+  request.udiag_states = states;
   request.udiag_show = kEverything;
   std::vector<UnixSocketInfo> all;
   ask(request, true, [&](UnixSocketInfo&& info) { all.push_back(std::move(info)); });
   return all;
 }
+
+}  // namespace
+
+std::vector<UnixSocketInfo> list_unix_sockets() { return list_in(UINT32_MAX); }
+std::vector<UnixSocketInfo> list_listening_unix_sockets() { return list_in(1U << kSocketListening); }
 
 std::optional<UnixSocketInfo> find_unix_socket(uint32_t inode) {
   if (inode == 0) return std::nullopt;

@@ -35,6 +35,8 @@ constexpr int kSocketListening = 10;
 // All unix sockets of the network namespace that the calling thread is in, in the kernel's order. Sockets that come and
 // go meanwhile may be missing or there. Throws Error(unsupported) on a kernel without unix_diag.
 std::vector<UnixSocketInfo> list_unix_sockets();
+// The same of those that listen.
+std::vector<UnixSocketInfo> list_listening_unix_sockets();
 // One of them; nothing where there is none.
 std::optional<UnixSocketInfo> find_unix_socket(uint32_t inode);
 

@@ -37,6 +37,40 @@ while True:
     c.sendall(str(os.getpid()).encode())
     c.close()
 """
+# A server that is slow to accept, and clients that say what they want at once.
+BUSY = """
+import os, socket, sys, threading, time
+path, stop = sys.argv[1:]
+server = socket.socket(socket.AF_UNIX)
+server.bind(path)
+server.listen(20)
+answered = [0] * 3
+
+def client(number):
+    while not os.path.exists(stop):
+        with socket.socket(socket.AF_UNIX) as s:
+            s.connect(path)
+            text = b'%d %d' % (number, answered[number])
+            s.sendall(text)
+            assert s.recv(100) == b'answer to ' + text
+        answered[number] += 1
+        time.sleep(0.004)
+
+def serve():
+    while True:
+        c, _ = server.accept()
+        c.sendall(b'answer to ' + c.recv(100))
+        c.close()
+        time.sleep(0.001)
+
+threading.Thread(target=serve, daemon=True).start()
+clients = [threading.Thread(target=client, args=(i,)) for i in range(3)]
+for c in clients: c.start()
+print('ready', flush=True)
+for c in clients: c.join()
+print('PASS' if min(answered) > 20 else answered, flush=True)
+os._exit(0)
+"""
 
 
 class UnixSockets(crxtest.RingTest):
@@ -130,6 +164,14 @@ class UnixSockets(crxtest.RingTest):
         self.assertEqual(result.exit, 1, f"{result}")
         self.assertIn("the name is taken here", result.stderr)
         self.assertTrue(process.alive())
+
+    def test_connections_come_all_the_time(self):
+        process, log = self.start(self.ring[0], BUSY, self.ring.path("busy.sock"), self.ring.path("busy.stop"))
+        for move in range(4):
+            process, _ = self.move(process, self.ring[move + 1])
+        open(self.ring.path("busy.stop"), "w").close()
+        process.wait_end(20)
+        self.assertEqual(lines_of(log)[1:], ["PASS"])
 
     def test_data_in_a_connection_that_is_not_accepted(self):
         path = self.ring.path("unaccepted.sock")

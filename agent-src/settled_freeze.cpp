@@ -1,0 +1,85 @@
+#include "agent-src/settled_freeze.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <charconv>
+#include <chrono>
+#include <map>
+#include <string_view>
+#include <thread>
+
+#include "agent-src/collect/open_file.hpp"
+#include "common/base/clock.hpp"
+#include "common/base/log.hpp"
+#include "common/kernel/pidfd.hpp"
+#include "common/kernel/sock_diag.hpp"
+
+namespace crx {
+namespace {
+
+constexpr int kAttempts = 20;
+constexpr int64_t kStepMs = 2;
+
+struct Holding {
+  const FrozenTask* task;
+  int fd;
+};
+
+// Sockets of the tree by inode.
+std::map<uint32_t, Holding> sockets_of(const FrozenTree& tree) {
+  constexpr std::string_view kPrefix = "socket:[";
+  std::map<uint32_t, Holding> sockets;
+  for (const auto& task : tree.tasks()) {
+    for (const int fd : list_numbers(task->pid())) {
+      char link[64];
+      const std::string path = fmt::format("/proc/{}/fd/{}", task->pid(), fd);
+      const ssize_t size = ::readlink(path.c_str(), link, sizeof link);
+      const std::string_view text(link, size < 0 ? 0 : static_cast<std::size_t>(size));
+      uint32_t inode = 0;
+      if (!text.starts_with(kPrefix)) continue;
+      std::from_chars(text.data() + kPrefix.size(), text.data() + text.size(), inode);
+      sockets.try_emplace(inode, Holding{task.get(), fd});
+    }
+  }
+  return sockets;
+}
+
+bool has_sent(const Holding& client) {
+  const Fd own = try_get_fd(client.task->pidfd(), client.fd);
+  int unread = 0;
+  return own && ::ioctl(own.get(), SIOCOUTQ, &unread) == 0 && unread > 0;
+}
+
+bool has_unaccepted_data(const FrozenTree& tree) {
+  std::map<uint32_t, Holding> sockets;
+  for (const UnixSocketInfo& info : list_listening_unix_sockets()) {
+    if (info.waiting.empty()) continue;
+    if (sockets.empty()) sockets = sockets_of(tree);
+    if (!sockets.contains(info.inode)) continue;
+    for (const uint32_t client : info.waiting) {
+      const auto found = sockets.find(client);
+      if (client == 0 || (found != sockets.end() && has_sent(found->second))) return true;
+    }
+  }
+  return false;
+}
+
+}  // namespace
+
+FrozenTree freeze_settled(pid_t root, int64_t timeout_ms) {
+  for (int attempt = 1; attempt < kAttempts; ++attempt) {
+    {
+      FrozenTree tree = FrozenTree::freeze(root, Deadline::in_ms(timeout_ms));
+      if (!has_unaccepted_data(tree)) return tree;
+    }
+    log::debug("a connection with data in it waits to be accepted: the program runs on for {} ms", attempt * kStepMs);
+    std::this_thread::sleep_for(std::chrono::milliseconds(attempt * kStepMs));
+  }
+  return FrozenTree::freeze(root, Deadline::in_ms(timeout_ms));
+}
+
+}  // namespace crx
