@@ -164,6 +164,7 @@ pid_t Restore::run(const std::function<void(pid_t)>& about_to_run) {
   restore.build(accounted_, [](const char*) {});
   about_to_run(restore.root_pid());
   restore.commit();
+  restore.resumed();
   restore.stop_stopped();
   tree_.release();
   return restore.root_pid();

@@ -272,6 +272,7 @@ HookContext DestinationSession::hook_context() const {
 // The decision is on disk: nothing below may leave half a tree running. The group lets all tasks go at once.
 void DestinationSession::resume() noexcept {
   hook_.run_noting(HookStage::committed, hook_context());
+  restore_->resumed();
   try {
     restore_->stop_stopped();
     tree_.release();

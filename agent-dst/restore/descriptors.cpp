@@ -72,6 +72,10 @@ void TreeDescriptors::commit() {
   for (const FdRestorerPtr& kind : kinds_) kind->commit(fds_);
 }
 
+void TreeDescriptors::resumed() noexcept {
+  for (const FdRestorerPtr& kind : kinds_) kind->resumed(fds_);
+}
+
 void TreeDescriptors::read_images() {
   for (RestoreContext* task : tasks_) read_table(*task);
   for (const uint32_t id : ids_in_flight(fds_.task.images)) fds_.places[id];

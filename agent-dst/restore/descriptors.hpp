@@ -17,6 +17,7 @@ class TreeDescriptors {
   void set_owners();
   // Step 4 of the cutover.
   void commit();
+  void resumed() noexcept;
 
  private:
   void read_images();

@@ -47,6 +47,9 @@ class FdRestorer {
   virtual void fix_up(FdRestoreContext&) {}
   // Step 4 of the cutover (Restorer::commit). Numbers and images are still at hand, `own` is not: keep duplicates.
   virtual void commit(FdRestoreContext&) {}
+  // The move is decided, and the tasks are about to be let go: what others can see and nobody can take back. Failures are
+  // logged; nothing is thrown.
+  virtual void resumed(FdRestoreContext&) noexcept {}
 };
 
 using FdRestorerPtr = std::unique_ptr<FdRestorer>;

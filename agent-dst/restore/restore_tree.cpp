@@ -90,6 +90,10 @@ void TreeRestore::commit() {
   if (descriptors_) descriptors_->commit();
 }
 
+void TreeRestore::resumed() noexcept {
+  if (descriptors_) descriptors_->resumed();
+}
+
 void TreeRestore::stop_stopped() {
   for (const RestoreContext& context : contexts_) {
     const img::task_core_entry& tc = context.cores.front().tc();

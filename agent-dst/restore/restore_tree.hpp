@@ -27,6 +27,8 @@ class TreeRestore {
   void build(const std::map<pid_t, std::vector<uint64_t>>& accounted, const std::function<void(const char*)>& lap);
   // Step 4 of the cutover, before the vessels' group is frozen.
   void commit();
+  // The move is decided: what others can see (FdRestorer::resumed).
+  void resumed() noexcept;
   // Right before the vessels are let go: those that job control had stopped stop again.
   void stop_stopped();
   pid_t root_pid() const { return contexts_.front().pid; }

@@ -3,7 +3,9 @@
 // 1. open(): sockets are bound. Connections are made in repair mode, with their queues; nothing is sent.
 // 2. opened(): listening sockets listen. Connections within the tree leave repair mode and do again what they had not done
 //    yet: bytes that were never sent, FINs. Those that waited to be accepted are made anew by their clients.
-// 3. commit(): connections to the outside leave repair mode; filters of ours, which let nothing in, go.
+// 3. commit(): filters of ours, which let nothing in, go.
+// 4. resumed(): connections to the outside leave repair mode. Until the move is decided they must be able to end without a
+//    packet, as whatever is under repair does.
 #include <fmt/format.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -16,6 +18,7 @@
 #include "agent-dst/restore/socket_options.hpp"
 #include "agent-dst/restore/tcp_streams.hpp"
 #include "common/base/error.hpp"
+#include "common/base/log.hpp"
 #include "common/image/magic.hpp"
 
 namespace crx {
@@ -88,11 +91,20 @@ class TcpSockets final : public FdRestorer {
       if (socket.kind != Kind::ended) require_local(socket.local, socket.fd.get(), socket.object);
     }
     resume_inside(true);
-    each(Kind::outside, [](TcpSocket& socket) { resume_outside(socket); });
     for (auto& [id, socket] : sockets_) {
-      open_gate(socket.fd.get(), socket.object);
-      set_final_options(socket.fd.get(), socket.isk(), *socket.extra, socket.object);
+      if (socket.kind != Kind::outside) let_in(socket);
     }
+  }
+
+  void resumed(FdRestoreContext&) noexcept override {
+    each(Kind::outside, [](TcpSocket& socket) {
+      try {
+        let_in(socket);
+        resume_outside(socket);
+      } catch (const std::exception& error) {
+        log::error("a connection from {} to {} may not go on: {}", socket.local.text(), socket.peer->text(), error.what());
+      }
+    });
     sockets_.clear();
   }
 
@@ -102,6 +114,11 @@ class TcpSockets final : public FdRestorer {
     for (auto& [id, socket] : sockets_) {
       if (socket.kind == kind) action(socket);
     }
+  }
+
+  static void let_in(const TcpSocket& socket) {
+    open_gate(socket.fd.get(), socket.object);
+    set_final_options(socket.fd.get(), socket.isk(), *socket.extra, socket.object);
   }
 
   static Kind kind_of(const TcpSocket& socket, const FdRestoreContext& context) {
@@ -193,7 +210,6 @@ class TcpSockets final : public FdRestorer {
   static void resume_outside(TcpSocket& socket) {
     const int fd = socket.fd.get();
     const uint32_t state = socket.stream.state;
-    open_gate(fd, socket.object);
     leave_repair(fd, true, socket.object);
     // Both have sent one: ours was first where they crossed.
     const bool crossed = state == tcp_state::kClosing;
