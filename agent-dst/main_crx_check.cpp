@@ -46,7 +46,9 @@ std::vector<int> tracked() {
   const std::string prefix = "keeper-" + std::to_string(st.st_ino) + "-";
   for (const auto& entry : std::filesystem::directory_iterator("/run/crx", ignored)) {
     const std::string name = entry.path().filename();
-    if (name.starts_with(prefix)) pids.push_back(std::atoi(name.c_str() + prefix.size()));
+    if (!name.starts_with(prefix)) continue;
+    const int pid = std::atoi(name.c_str() + prefix.size());
+    if (std::filesystem::exists("/proc/" + std::to_string(pid), ignored)) pids.push_back(pid);  // not of a keeper that was killed
   }
   return pids;
 }

@@ -13,6 +13,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <filesystem>
 
 #include "common/base/clock.hpp"
 #include "common/base/error.hpp"
@@ -142,6 +143,16 @@ void leave_all_but(int (&kept)[3]) {
   ::close_range(kFirst + 3, ~0U, 0);
 }
 
+// Names of keepers that were killed: nobody listens there.
+void remove_stale(const std::string& run_dir) {
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator(run_dir, ignored)) {
+    const std::string name = entry.path().filename();
+    if (!name.starts_with("keeper-") || !name.ends_with(".sock")) continue;
+    if (!connect_to(entry.path()) && errno == ECONNREFUSED) ::unlink(entry.path().c_str());
+  }
+}
+
 }  // namespace
 
 std::optional<KeptTracking> Keeper::ask(const std::string& run_dir, pid_t pid) {
@@ -171,6 +182,7 @@ void Keeper::start(const std::string& run_dir, const KeptTracking& tracking) {
   if (::mkdir(run_dir.c_str(), 0700) != 0 && errno != EEXIST) throw_errno(kStep, run_dir);
   const std::string path = socket_path(run_dir, tracking.pid);
   drop(run_dir, tracking.pid);
+  remove_stale(run_dir);
   const Fd listener(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
   const sockaddr_un address = address_of(path);
   const mode_t mask = ::umask(0177);
