@@ -156,7 +156,7 @@ pid_t Restore::run(const std::function<void(pid_t)>& about_to_run) {
     throw Error(ErrorCode::refused, "restoring", found.object + " " + found.reason).with_hint(found.remedy);
   }
   continue_clocks();
-  tree_.follow(places_, -1);
+  tree_.follow(places_, -1, shmem_.ptys());
   map();
   for (Vessel* vessel : tree_.all()) fill(*vessel);
   fill_objects();

@@ -121,11 +121,11 @@ void DestinationSession::follow_tree(const wire::Layout& layout) {
   std::vector<VesselPlace> places;
   for (const wire::TaskPlace& task : layout.tasks()) {
     places.push_back({static_cast<pid_t>(task.pid()), static_cast<pid_t>(task.ppid()), static_cast<pid_t>(task.sid()),
-                      static_cast<pid_t>(task.pgid()), task.dead(), task.renewed()});
+                      static_cast<pid_t>(task.pgid()), task.dead(), task.terminal(), task.renewed()});
   }
   const bool first = tree_.empty();
   const Fd group_dir = group_->directory();
-  tree_.follow(places, group_dir.get());
+  tree_.follow(places, group_dir.get(), shmem_.ptys());
   if (first && !group_dir) {
     for (const Vessel* vessel : tree_.all()) group_->add(vessel->pid());
   }

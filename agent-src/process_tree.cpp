@@ -6,6 +6,7 @@
 #include <charconv>
 #include <set>
 
+#include "agent-src/collect/terminals.hpp"
 #include "agent-src/frozen_task.hpp"
 #include "common/base/error.hpp"
 #include "common/base/fd.hpp"
@@ -39,6 +40,8 @@ bool try_read_task(pid_t pid, TreeTask& task) {
   task.exit_code = stat.exit_code;
   task.comm = stat.comm;
   task.start_ticks = stat.starttime;
+  const Terminal terminal = stat.session == pid ? terminal_of(terminal_device(stat.tty_nr)) : Terminal();
+  task.terminal = terminal.kind == TerminalKind::slave ? terminal.index + 1 : 0;
   return stat.state != 'X' && stat.state != 'x';
 }
 

@@ -18,11 +18,13 @@ struct TreeTask {
   bool dead = false;         // a zombie: nothing of it is left but its exit code
   int exit_code = 0;         // of a zombie, as waitpid(2) gives it
   std::string comm;
+  // Of the leader of a session: the number of its controlling terminal under /dev/pts, plus one; 0 for none.
+  uint32_t terminal = 0;
   uint64_t start_ticks = 0;  // tells reused PIDs apart
 
   // The same process at the same place: its vessel is what it was.
   bool same_place(const TreeTask& other) const noexcept {
-    return pid == other.pid && ppid == other.ppid && sid == other.sid && dead == other.dead &&
+    return pid == other.pid && ppid == other.ppid && sid == other.sid && dead == other.dead && terminal == other.terminal &&
            start_ticks == other.start_ticks;
   }
 };

@@ -271,6 +271,7 @@ void Migration::send_layout(uint32_t round, const std::vector<uint64_t>& brks) {
     place.set_sid(static_cast<uint32_t>(std::max(task.place.sid, 0)));
     place.set_pgid(static_cast<uint32_t>(std::max(task.place.pgid, 0)));
     place.set_dead(task.place.dead);
+    place.set_terminal(task.place.terminal);
     if (task.place.dead) continue;
     wire::SpaceLayout& space = *described++;
     std::string fingerprint = space.SerializeAsString();

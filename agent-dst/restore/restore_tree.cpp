@@ -22,6 +22,11 @@ std::vector<VesselPlace> read_places(const ImageSource& images) {
     place.dead = core.tc().task_state() == task_state::kZombie;
     places.push_back(place);
   }
+  for (const auto& info : images.read_all<img::tty_info_entry>(image_file::kTtyInfo)) {
+    for (VesselPlace& place : places) {
+      if (info.sid() != 0 && info.has_pty() && static_cast<pid_t>(info.sid()) == place.pid) place.terminal = info.pty().index() + 1;
+    }
+  }
   if (places.empty()) throw Error(ErrorCode::corrupt_image, "reading images", "there is no process in pstree.img");
   return places;
 }

@@ -4,10 +4,13 @@
 #include <fmt/format.h>
 #include <sys/syscall.h>
 
+#include <csignal>
+
 #include "agent-dst/restore/registry.hpp"
 #include "common/base/error.hpp"
 #include "common/image/magic.hpp"
 #include "common/image/tty.pb.h"
+#include "common/kernel/kernel_sigaction.hpp"
 
 namespace crx {
 namespace {
@@ -15,6 +18,18 @@ namespace {
 class TerminalSessions final : public Restorer {
  public:
   const char* name() const override { return "controlling terminals"; }
+
+  // Setting the size of a terminal tells the foreground group, which knows it: what is pending of that goes (sigaction(2):
+  // a signal that is ignored by default is dropped).
+  void prepare(RestoreContext& context) override {
+    if (!context.images.contains(image_file::kTtyInfo)) return;
+    context.vessel.arena().reset();
+    RemoteBatch batch = context.vessel.batch(1);
+    const KernelSigaction by_default{};
+    batch.add("dropping changes of size", SYS_rt_sigaction, SIGWINCH, context.vessel.arena().put_object(by_default), 0, sizeof(uint64_t));
+    context.vessel.run_checked(batch);
+    context.vessel.arena().reset();
+  }
 
   void plan_process(RestoreContext& context, RemoteBatch&) override {
     for (const auto& info : context.images.read_all<img::tty_info_entry>(image_file::kTtyInfo)) {

@@ -5,11 +5,9 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <csignal>
 #include <cstring>
 #include <map>
 #include <memory>
@@ -18,7 +16,6 @@
 #include "agent-dst/restore/fd_restorer.hpp"
 #include "common/base/error.hpp"
 #include "common/image/magic.hpp"
-#include "common/kernel/pidfd.hpp"
 #include "common/kernel/pty.hpp"
 
 namespace crx {
@@ -52,42 +49,6 @@ void request(int fd, unsigned long what, const void* argument, uint32_t index) {
   if (::ioctl(fd, what, argument) != 0) throw_errno(kStep, fmt::format("/dev/pts/{}", index));
 }
 
-// The terminal as /dev/tty leads to it: somebody has to have it as controlling terminal to open that. A child has it for
-// a moment.
-Fd open_as_tty(int slave, int flags, uint32_t index) {
-  int answer[2], hold[2];
-  if (::pipe2(answer, O_CLOEXEC) != 0) throw_errno(kStep, "pipe");
-  const Fd answer_out(answer[0]);
-  Fd answer_in(answer[1]);
-  if (::pipe2(hold, O_CLOEXEC) != 0) throw_errno(kStep, "pipe");
-  const Fd hold_out(hold[0]);
-  Fd hold_in(hold[1]);
-  const pid_t child = ::fork();
-  if (child < 0) throw_errno(kStep, "fork");
-  if (child == 0) {
-    ::close(hold[1]);
-    ::signal(SIGHUP, SIG_IGN);
-    int fd = -1;
-    if (::setsid() >= 0 && ::ioctl(slave, TIOCSCTTY, 0) == 0) fd = ::open("/dev/tty", flags | O_CLOEXEC);
-    if (fd < 0) fd = -errno;
-    char byte = 0;
-    if (::write(answer[1], &fd, sizeof fd) == sizeof fd) static_cast<void>(::read(hold[0], &byte, 1));
-    ::ioctl(slave, TIOCNOTTY);
-    ::_exit(0);
-  }
-  answer_in.reset();
-  int theirs = -EIO;
-  Fd fd;
-  if (::read(answer_out.get(), &theirs, sizeof theirs) == sizeof theirs && theirs >= 0) {
-    fd = try_get_fd(open_pidfd(child).get(), theirs);
-    if (!fd) theirs = -errno;
-  }
-  hold_in.reset();
-  ::waitpid(child, nullptr, __WALL);
-  if (!fd) throw_errno(kStep, fmt::format("/dev/pts/{} as /dev/tty", index), -theirs);
-  return fd;
-}
-
 class Terminals final : public FdRestorer {
  public:
   const char* name() const override { return "terminals"; }
@@ -108,7 +69,7 @@ class Terminals final : public FdRestorer {
       set_status_flags(fd.get(), entry.tty().flags(), object);
       return fd;
     }
-    if (by_alias) return open_as_tty(ptys.slave(pair.index), flags, pair.index);
+    if (by_alias) return open_alias(*pair.slave_info, flags, context);
     return ptys.open_slave(pair.index, flags, (entry.tty().flags() & kLargeFile) != 0);
   }
 
@@ -173,6 +134,15 @@ class Terminals final : public FdRestorer {
       if (const int failure = set_termios(fd.get(), termios)) throw_errno(kStep, "the terminal we are at", failure);
     }
     return fd;
+  }
+
+  // /dev/tty is what it is for the one who opens it.
+  static Fd open_alias(const img::tty_info_entry& slave, int flags, FdRestoreContext& context) {
+    Vessel* leader = context.task.tree.find(static_cast<pid_t>(slave.sid()));
+    if (leader == nullptr) {
+      throw Error(ErrorCode::unsupported, kStep, fmt::format("/dev/pts/{} is open as /dev/tty and controls no session", slave.pty().index()));
+    }
+    return leader->open_as("/dev/tty", flags);
   }
 
   void set_owner(int slave, const Pair& pair, FdRestoreContext& context) const {

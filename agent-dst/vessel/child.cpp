@@ -1,4 +1,5 @@
 // Vessels that are children of vessels: forked, placed, and ended as zombies.
+#include <asm/ioctls.h>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/sched.h>
@@ -117,6 +118,31 @@ void Vessel::lead_session() {
   RemoteBatch batch(state_->arena, 1);
   batch.add("making a session", SYS_setsid);
   run_checked(batch);
+}
+
+void Vessel::control_terminal(int terminal) {
+  state_->arena.reset();
+  RemoteBatch batch(state_->arena, 2);
+  const std::size_t number = plan_borrow(batch, terminal);
+  const std::size_t control = batch.add("taking the controlling terminal", SYS_ioctl, 0, TIOCSCTTY, 0);
+  batch.store_result(number, batch.argument_addr(control, 0));
+  run_checked(batch);
+  RemoteBatch last(state_->arena, 1);
+  last.add("closing the terminal", SYS_close, batch.result(number));
+  run_checked(last);
+}
+
+Fd Vessel::open_as(const std::string& path, int flags) {
+  state_->arena.reset();
+  RemoteBatch batch(state_->arena, 1);
+  const std::size_t number = batch.add("opening a file", SYS_openat, AT_FDCWD, state_->arena.put_string(path), flags | O_CLOEXEC);
+  run_checked(batch);
+  Fd fd = try_get_fd(pidfd_.get(), static_cast<int>(batch.result(number)));
+  if (!fd) throw_errno("opening a file", path);
+  RemoteBatch last(state_->arena, 1);
+  last.add("closing a file", SYS_close, batch.result(number));
+  run_checked(last);
+  return fd;
 }
 
 void Vessel::enter_group(pid_t pgid) {

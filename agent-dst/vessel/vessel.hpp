@@ -79,6 +79,10 @@ class Vessel {
   // --- place in the tree ---
   // setsid(2): it leads a session and a group of its own. Those that are forked from then on are in it.
   void lead_session();
+  // TIOCSCTTY of our descriptor of a terminal; no effect where it is the controlling terminal already.
+  void control_terminal(int terminal);
+  // What the process gets when it opens a path: our descriptor of that.
+  Fd open_as(const std::string& path, int flags);
   // setpgid(2).
   void enter_group(pid_t pgid);
   // prctl(PR_SET_CHILD_SUBREAPER).

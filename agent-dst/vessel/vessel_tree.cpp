@@ -68,7 +68,8 @@ void VesselTree::remove_gone(const std::vector<VesselPlace>& now) {
   }
 }
 
-void VesselTree::follow(const std::vector<VesselPlace>& places, int cgroup_dir) {
+void VesselTree::follow(const std::vector<VesselPlace>& places, int cgroup_dir, PtyTable& ptys) {
+  ptys_ = &ptys;
   std::set<pid_t> known;
   for (const VesselPlace& place : places) {
     const bool is_root = &place == &places.front();
@@ -91,7 +92,14 @@ void VesselTree::follow(const std::vector<VesselPlace>& places, int cgroup_dir) 
     if (places_.front().sid == places_.front().pid && entry.sid != entry.vessel.pid()) entry.vessel.lead_session();
     entry.sid = places_.front().sid;
   }
+  take_terminal(places_.front());
   create_below(places_.front());
+}
+
+// Before it has children in its session.
+void VesselTree::take_terminal(const VesselPlace& place) {
+  if (place.terminal == 0 || place.sid != place.pid) return;
+  vessels_.at(place.pid).vessel.control_terminal(ptys_->slave(place.terminal - 1));
 }
 
 void VesselTree::create_root(int cgroup_dir) {
@@ -133,6 +141,7 @@ void VesselTree::create_below(const VesselPlace& place) {
       return child.sid == entry.sid && child.sid != child.pid && done.insert(child.pid).second;
     });
     entry.vessel.lead_session();
+    take_terminal(place);
     entry.sid = entry.pgid = place.pid;
   }
   create_some([&](const VesselPlace& child) {

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "agent-dst/vessel/pty_table.hpp"
 #include "agent-dst/vessel/vessel.hpp"
 
 namespace crx {
@@ -19,6 +20,7 @@ struct VesselPlace {
   pid_t sid = 0;
   pid_t pgid = 0;
   bool dead = false;
+  uint32_t terminal = 0;  // wire::TaskPlace.terminal
   bool renewed = false;  // not what it was: its vessel goes, and those below it
 };
 
@@ -36,7 +38,8 @@ class VesselTree {
   // Makes the vessels those of `places` (parents before their children, the root first): others go, new ones come.
   // cgroup_dir: of the root, see VesselPlan. Throws Error(refused) naming a PID that is taken, Error(peer) for a list
   // that is no tree. Zombies get theirs in finish().
-  void follow(const std::vector<VesselPlace>& places, int cgroup_dir);
+  // ptys: makes the controlling terminals, which children get from their parents.
+  void follow(const std::vector<VesselPlace>& places, int cgroup_dir, PtyTable& ptys);
   // When nothing is forked any more: process groups, and the zombies with their exit codes and names. Needs the last
   // layout's places.
   struct Dead {
@@ -70,6 +73,7 @@ class VesselTree {
   };
   void remove(pid_t pid);
   void remove_gone(const std::vector<VesselPlace>& now);
+  void take_terminal(const VesselPlace& place);
   void create_root(int cgroup_dir);
   void create_below(const VesselPlace& place);
   void create(const VesselPlace& place, Entry& parent);
@@ -78,6 +82,7 @@ class VesselTree {
   const VesselPlace* place_of(pid_t pid) const;
 
   std::vector<VesselPlace> places_;
+  PtyTable* ptys_ = nullptr;  // while following
   std::map<pid_t, Entry> vessels_;
   std::set<pid_t> bereaved_;  // have had children that ended: SIGCHLD waits for them
 };

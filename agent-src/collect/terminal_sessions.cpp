@@ -52,9 +52,7 @@ class TerminalSessions final : public Collector {
   static std::optional<Refusal> problem_of(pid_t pid, const std::vector<pid_t>& tree) {
     const proc::Stat stat = proc::parse_stat(read_file(fmt::format("/proc/{}/stat", pid)));
     if (stat.tty_nr == 0 || stat.state == 'Z') return std::nullopt;
-    const auto number = static_cast<unsigned>(stat.tty_nr);
-    // Encoded as in TIOCGDEV (terminals.cpp).
-    const dev_t device = ::makedev(number >> 8 & 0xfff, (number & 0xff) | (number >> 12 & 0xfff00));
+    const dev_t device = terminal_device(stat.tty_nr);
     const Terminal terminal = terminal_of(device);
     const std::string object = fmt::format("pid {} ({})", pid, stat.comm);
     if (terminal.kind != TerminalKind::slave) {

@@ -56,6 +56,12 @@ bool is_terminal(dev_t device) {
          (number >= kPtsMajor && number <= kLastPtsMajor) || number == 188 || number == 204;
 }
 
+// new_encode_dev() of the kernel: minor bits 0-7 and 20-31, major bits 8-19.
+dev_t terminal_device(int32_t tty_nr) {
+  const auto number = static_cast<unsigned>(tty_nr);
+  return ::makedev(number >> 8 & 0xfff, (number & 0xff) | (number >> 12 & 0xfff00));
+}
+
 Terminal terminal_of(dev_t device) {
   const unsigned number = ::major(device);
   if (number < kPtsMajor || number > kLastPtsMajor) return {};
@@ -73,8 +79,7 @@ Terminal terminal_of(const OpenFile& file) {
   const Fd door = door_to(file);
   unsigned behind = 0;
   if (!door || ::ioctl(door.get(), TIOCGDEV, &behind) != 0) return {};
-  // new_encode_dev() of the kernel: minor bits 0-7 and 20-31, major bits 8-19.
-  Terminal terminal = terminal_of(::makedev(behind >> 8 & 0xfff, (behind & 0xff) | (behind >> 12 & 0xfff00)));
+  Terminal terminal = terminal_of(terminal_device(static_cast<int32_t>(behind)));
   terminal.by_alias = true;
   return terminal;
 }

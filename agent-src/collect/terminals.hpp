@@ -24,8 +24,9 @@ struct Terminal {
 bool is_terminal(dev_t device);
 // Which one a description leads to. Works on running tasks, too.
 Terminal terminal_of(const OpenFile& file);
-// That of a device number as /proc/PID/stat shows it (tty_nr).
 Terminal terminal_of(dev_t device);
+// A device number as /proc/PID/stat shows it (tty_nr).
+dev_t terminal_device(int32_t tty_nr);
 
 // "held by pid 12 (sshd)", for messages: who has the master of /dev/pts/INDEX.
 std::string describe_master_holder(uint32_t index);
