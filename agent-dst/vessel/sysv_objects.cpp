@@ -14,6 +14,11 @@ namespace {
 constexpr char kStep[] = "making System V objects";
 constexpr uint32_t kMostSemaphores = 32000;  // SEMMSL
 
+bool is_same(const SysvPerm& a, const SysvPerm& b) {
+  return a.id == b.id && a.key == b.key && a.uid == b.uid && a.gid == b.gid && a.cuid == b.cuid && a.cgid == b.cgid &&
+         a.mode == b.mode;
+}
+
 }  // namespace
 
 SysvPerm perm_of(const img::ipc_desc_entry& desc) {
@@ -39,12 +44,22 @@ void SysvObjects::make_set(const img::ipc_sem_entry& entry) {
   if (entry.nsems() == 0 || entry.nsems() > kMostSemaphores) {
     throw Error(ErrorCode::corrupt_image, kStep, fmt::format("set {} of {} semaphores", perm.id, entry.nsems()));
   }
+  for (const SysvSet& set : list_sets()) {
+    if (!is_same(set.perm, perm) || set.count != entry.nsems() || !is_untouched(set)) continue;
+    adopted_.insert({SysvKind::set, perm.id});
+    return;
+  }
   create_set(perm, entry.nsems());
   made_.insert({SysvKind::set, perm.id});
 }
 
 void SysvObjects::make_queue(const img::ipc_msg_entry& entry) {
   const SysvPerm perm = perm_of(entry.desc());
+  for (const SysvQueue& queue : list_queues()) {
+    if (!is_same(queue.perm, perm) || queue.max_bytes != entry.qbytes() || !is_untouched(queue)) continue;
+    adopted_.insert({SysvKind::queue, perm.id});
+    return;
+  }
   create_queue(perm, entry.qbytes());
   made_.insert({SysvKind::queue, perm.id});
 }

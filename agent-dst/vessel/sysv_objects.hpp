@@ -18,7 +18,8 @@ SysvPerm perm_of(const img::ipc_desc_entry& desc);
 class SysvObjects {
  public:
   SysvObjects() = default;
-  SysvObjects(SysvObjects&& other) noexcept : made_(std::exchange(other.made_, {})) {}
+  SysvObjects(SysvObjects&& other) noexcept
+      : made_(std::exchange(other.made_, {})), adopted_(std::exchange(other.adopted_, {})) {}
   SysvObjects& operator=(SysvObjects&&) = delete;
   ~SysvObjects();
 
@@ -26,12 +27,14 @@ class SysvObjects {
   void make_segment(const img::ipc_shm_entry& entry);
   void make_set(const img::ipc_sem_entry& entry);
   void make_queue(const img::ipc_msg_entry& entry);
-  bool contains(SysvKind kind, int id) const { return made_.contains({kind, id}); }
+  bool contains(SysvKind kind, int id) const { return made_.contains({kind, id}) || adopted_.contains({kind, id}); }
   // The tree takes them over.
   void keep() noexcept { made_.clear(); }
 
  private:
   std::set<std::pair<SysvKind, int>> made_;
+  // What was left behind here when the tree went away, and nobody has used since.
+  std::set<std::pair<SysvKind, int>> adopted_;
 };
 
 // Our descriptor of what a segment holds. Throws Error.

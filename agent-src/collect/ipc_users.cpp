@@ -17,6 +17,7 @@
 #include "common/base/error.hpp"
 #include "common/proc/maps.hpp"
 #include "common/proc/stat.hpp"
+#include "common/proc/status.hpp"
 #include "common/proc/syscall.hpp"
 
 namespace crx {
@@ -70,8 +71,20 @@ class Witnesses {
   // when: seconds of CLOCK_REALTIME, at which the process did what the object remembers.
   bool is_ours(pid_t pid, int64_t when) const { return tree_.contains(pid) && lived(pid, when); }
   bool is_other(pid_t pid, int64_t when) const { return pid > 0 && !tree_.contains(pid) && lived(pid, when); }
+  // Whether somebody like the tree made it, and the tree was there.
+  bool may_have_made(const SysvPerm& perm, int64_t when) const {
+    return std::any_of(tree_.begin(), tree_.end(), [&](pid_t pid) { return lived(pid, when) && is_user(pid, perm.cuid); });
+  }
 
  private:
+  static bool is_user(pid_t pid, uint32_t uid) {
+    try {
+      return proc::parse_status(read_file(fmt::format("/proc/{}/status", pid))).uid.effective == uid;
+    } catch (const Error&) {
+      return false;
+    }
+  }
+
   bool lived(pid_t pid, int64_t when) const {
     try {
       const proc::Stat stat = proc::parse_stat(read_file(fmt::format("/proc/{}/stat", pid)));
@@ -133,7 +146,7 @@ class Finder {
     } catch (const Error&) {
       return;  // it has gone since
     }
-    if (!used) return;
+    if (!used && !(is_untouched(set) && witnesses_.may_have_made(set.perm, set.changed))) return;
     if (other) refuse(SysvKind::set, set.perm, *other);
     use_.sets.push_back(std::move(set));
   }
@@ -141,7 +154,7 @@ class Finder {
   void add_queue(SysvQueue queue) {
     const bool used = waits(SysvKind::queue, queue.perm.id) || witnesses_.is_ours(queue.last_sender, queue.last_sent) ||
                       witnesses_.is_ours(queue.last_receiver, queue.last_received);
-    if (!used) return;
+    if (!used && !(is_untouched(queue) && witnesses_.may_have_made(queue.perm, queue.changed))) return;
     if (witnesses_.is_other(queue.last_sender, queue.last_sent)) {
       refuse(SysvKind::queue, queue.perm, queue.last_sender);
     } else if (witnesses_.is_other(queue.last_receiver, queue.last_received)) {

@@ -14,8 +14,8 @@ namespace crx {
 
 // A process uses a segment that it has attached, or that it made or attached last; a semaphore set where it was the
 // last to change one of the values, a queue where it was the last to send or to receive; and what it waits for. Numbers
-// of processes that have ended since, or that were given anew, count for nothing. Objects that nobody ever used after
-// they were made belong to nobody.
+// of processes that have ended since, or that were given anew, count for nothing. A set or queue that nobody has used
+// since it was made tells nobody: it is taken to be the tree's, too, where a user of the tree made it after the tree began.
 struct SysvUse {
   struct Segment {
     SysvSegment status;

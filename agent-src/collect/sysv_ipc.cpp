@@ -15,6 +15,7 @@
 #include <csignal>
 #include <cstring>
 #include <map>
+#include <set>
 
 #include "agent-src/collect/insiders.hpp"
 #include "agent-src/collect/ipc_users.hpp"
@@ -249,7 +250,20 @@ IpcLeftovers::IpcLeftovers(const ImageSource& images) {
 }
 
 void IpcLeftovers::remove() noexcept {
-  for (const auto& [kind, id] : objects_) remove_sysv(kind, id);
+  std::set<std::pair<SysvKind, int>> doubtful;
+  try {
+    for (const SysvSet& set : list_sets()) {
+      if (is_untouched(set)) doubtful.emplace(SysvKind::set, set.perm.id);
+    }
+    for (const SysvQueue& queue : list_queues()) {
+      if (is_untouched(queue)) doubtful.emplace(SysvKind::queue, queue.perm.id);
+    }
+  } catch (const Error& error) {
+    log::debug("looking for what stays: {}", error.what());
+  }
+  for (const auto& object : objects_) {
+    if (!doubtful.contains(object)) remove_sysv(object.first, object.second);
+  }
   for (const std::string& name : queues_) static_cast<void>(::mq_unlink(name.c_str()));
   objects_.clear();
   queues_.clear();

@@ -20,7 +20,7 @@ class IpcLeftovers {
   IpcLeftovers() = default;
   // Of a set of images of the tree.
   explicit IpcLeftovers(const ImageSource& images);
-  // When the tree runs elsewhere.
+  // When the tree runs elsewhere. What nobody has used since it was made may be another's, and stays.
   void remove() noexcept;
 
  private:

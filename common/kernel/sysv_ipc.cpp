@@ -215,6 +215,14 @@ std::vector<pid_t> last_changers(int id, uint32_t count) {
   return pids;
 }
 
+bool is_untouched(const SysvSet& set) {
+  if (set.last_used != 0) return false;
+  const std::vector<pid_t> pids = last_changers(set.perm.id, set.count);
+  return std::all_of(pids.begin(), pids.end(), [](pid_t pid) { return pid == 0; });
+}
+
+bool is_untouched(const SysvQueue& queue) { return queue.last_sent == 0 && queue.last_received == 0; }
+
 std::vector<SysvMessage> peek_queue(int id, uint32_t messages) {
   std::vector<SysvMessage> found;
   std::vector<char> room(sizeof(long) + 8192);

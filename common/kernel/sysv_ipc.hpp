@@ -59,6 +59,10 @@ SysvSegment look_at_segment(int id);
 std::vector<uint16_t> read_set(int id, uint32_t count);
 std::vector<pid_t> last_changers(int id, uint32_t count);
 
+// Nobody has used it since it was made.
+bool is_untouched(const SysvSet& set);
+bool is_untouched(const SysvQueue& queue);
+
 struct SysvMessage {
   int64_t type = 0;
   std::string text;
