@@ -10,6 +10,11 @@ namespace {
 
 class UnixSockets final : public FdRestorer {
  public:
+  UnixSockets() = default;
+  UnixSockets(const UnixSockets&) = delete;
+  // Where the move failed after the commit, names go back to those who had them.
+  ~UnixSockets() override { give_back(); }
+
   const char* name() const override { return "unix sockets"; }
   bool matches(const img::file_entry& entry) const override { return entry.type() == img::UNIXSK && entry.has_usk(); }
 
@@ -41,14 +46,21 @@ class UnixSockets final : public FdRestorer {
         if (socket.place) socket.place->take_place();
       }
     } catch (const Error&) {
-      for (auto& [ino, socket] : table_->all()) {
-        if (socket.place) socket.place->give_back();
-      }
+      give_back();
       throw;
     }
   }
 
+  void resumed(FdRestoreContext&) noexcept override { table_.reset(); }
+
  private:
+  void give_back() noexcept {
+    if (!table_) return;
+    for (auto& [ino, socket] : table_->all()) {
+      if (socket.place) socket.place->give_back();
+    }
+  }
+
   std::optional<UnixTable> table_;
   std::optional<UnixBuilder> builder_;
 };
