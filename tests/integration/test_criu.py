@@ -17,7 +17,7 @@ VICTIMS = ["mem_anon", "mem_brk", "mem_stack", "mem_prot", "mem_file_private", "
            "fd_file", "fd_epoll", "fd_signalfd", "fd_deleted",
            "regs_general", "regs_fs_gs", "sig_actions", "sig_mask", "sig_altstack",
            "threads_many", "thread_robust", "thread_tid_address", "proc_ids", "proc_umask_cwd", "timer_interval",
-           "tree_children"]
+           "tree_children", "unix_mix", "unix_epoll", "unix_rights_only"]
 # What one of the two directions cannot do for reasons of CRIU's: restored directories lose O_DIRECTORY; a service descriptor
 # needs room below the limit; names of threads are text; orphans end up elsewhere, zombies lose the top bit of their status; it
 # may not read the limits of processes with fewer capabilities.
