@@ -209,8 +209,17 @@ TEST_CASE("what reaches outside is refused by name") {
   };
   // The runner of the tests itself is the holder: it looks at everybody but itself.
   refused([&] { place(::open(link.c_str(), O_RDONLY), 10); }, "the pipe is also held outside");
-  refused([] { place(::socket(AF_INET, SOCK_STREAM, 0), 10); }, "socket");
-  refused([] { place(::open("/dev/ptmx", O_RDWR | O_NOCTTY), 10); }, "is a terminal");
+  refused([] {
+    char parameters[120] = {};
+    place(static_cast<int>(::syscall(425 /* io_uring_setup */, 4, parameters)), 10);
+  }, "an io_uring");
+  const Fd terminal(::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC));
+  REQUIRE(::unlockpt(terminal.get()) == 0);
+  const std::string slave = ::ptsname(terminal.get());
+  refused([&] {
+    place(::open(slave.c_str(), O_RDWR | O_NOCTTY), 10);
+    ::close(terminal.get());
+  }, "has its other end outside");
   refused([] { place(static_cast<int>(::syscall(SYS_pidfd_open, 1, 0)), 10); }, "process 1");
   refused([] { place(::open("/proc/self/ns/net", O_RDONLY), 10); }, "a namespace");
   refused([] { place(static_cast<int>(::syscall(SYS_userfaultfd, 1)), 10); }, "a userfaultfd");
