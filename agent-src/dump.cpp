@@ -25,7 +25,9 @@
 #include "agent-src/memory/page_sender.hpp"
 #include "agent-src/memory/shared_objects.hpp"
 #include "agent-src/worker.hpp"
+#include "agent-src/packet_block.hpp"
 #include "common/base/error.hpp"
+#include "common/base/journal.hpp"
 #include "common/base/log.hpp"
 #include "common/image/dedup.hpp"
 #include "common/image/image_store.hpp"
@@ -77,7 +79,7 @@ class Dump {
   DumpReport run();
 
  private:
-  CollectOptions collect_options() const;
+  CollectOptions collect_options();
   void inspect();
   void collect(FrozenTree& tree);
   bool leaves_running() const { return options_.leave_running || options_.check_only; }
@@ -103,15 +105,18 @@ class Dump {
   std::unique_ptr<wire::TlsContext> tls_;
   std::unique_ptr<wire::PageServerClient> page_server_;
   ImageStore images_;
+  PacketBlock packets_{make_session_id()};  // from the collection of TCP connections on
   Manifest manifest_ = Manifest::begin(img::crx_manifest_entry::DUMP);
   bool has_seccomp_ = false;
   std::map<PageSpace, std::vector<PageRange>> in_parent_;
 };
 
-CollectOptions Dump::collect_options() const {
+CollectOptions Dump::collect_options() {
   CollectOptions collect;
   collect.shell_job = options_.shell_job;
   collect.ext_unix_sk = options_.ext_unix_sk;
+  collect.tcp_established = options_.tcp_established;
+  collect.packets = &packets_;
   collect.ghost_limit_bytes = options_.ghost_limit;
   collect.file_locks = options_.file_locks;
   return collect;
@@ -245,8 +250,13 @@ void Dump::collect_memory(const FrozenTree& tree, DumpTracking& tracking, DumpPa
 
 // All are killed before one is reaped, so that nobody sees another's end.
 void Dump::end(FrozenTree& tree) {
-  if (leaves_running()) return tree.thaw();
+  if (leaves_running()) {
+    tree.thaw();
+    packets_.release();
+    return;
+  }
   tree.eject();
+  packets_.silence();
   for (const auto& task : tree.tasks()) send_signal(task->pidfd(), SIGKILL);
   for (auto task = tree.tasks().rbegin(); task != tree.tasks().rend(); ++task) reap_all(**task);
 }

@@ -24,6 +24,7 @@ class DumpTest(unittest.TestCase):
 
         cls.host = Host(Ground, 0)
         cls.addClassCleanup(cls.close)
+        cls.host.run(["ip", "link", "set", "lo", "up"])
 
     @classmethod
     def close(cls):
