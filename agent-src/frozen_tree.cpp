@@ -34,7 +34,8 @@ bool FrozenTree::stop_new(pid_t root, Deadline deadline) {
   const auto visit = [&](pid_t pid) {
     TreeTask member;
     if (holds(pid) || !try_read_task(pid, member)) return;
-    if (!member.dead && !stop(member, deadline)) return;  // ended: its parent's list tells what became of it
+    // One that ends meanwhile is a zombie, or nothing any more.
+    if (!member.dead && !stop(member, deadline) && (!try_read_task(pid, member) || !member.dead)) return;
     members_.push_back(std::move(member));
     found = true;
   };

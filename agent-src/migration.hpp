@@ -48,7 +48,7 @@ class Migration {
   void gather();
   void run_rounds();
   void send_round(uint32_t round);
-  bool try_send_layout(uint32_t round);
+  std::vector<wire::SpaceLayout> describe_spaces(const std::vector<uint64_t>& brks);
   // brks: the program breaks where they are known, in the order of the living tasks.
   void send_layout(uint32_t round, const std::vector<uint64_t>& brks = {});
   wire::SpaceLayout describe_space(MovingTask& task, uint64_t brk);

@@ -1,12 +1,14 @@
 #include "agent-src/moving_tree.hpp"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <set>
 
 #include "agent-src/collect/memfd.hpp"
 #include "agent-src/tracking_start.hpp"
+#include "common/base/clock.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
 #include "common/kernel/kcmp.hpp"
@@ -17,6 +19,14 @@ namespace crx {
 namespace {
 
 bool has_seccomp(pid_t pid) { return proc::parse_status(read_file(fmt::format("/proc/{}/status", pid))).seccomp != 0; }
+
+constexpr int64_t kYoungNs = 50'000'000;
+
+// It began a moment ago.
+bool is_young(const TreeTask& task) {
+  const int64_t age = clock_ns(CLOCK_BOOTTIME) - static_cast<int64_t>(task.start_ticks) * (1'000'000'000 / ::sysconf(_SC_CLK_TCK));
+  return age < kYoungNs;
+}
 
 bool is_gone(const Error& error) { return error.code() == ErrorCode::victim_gone; }
 
@@ -69,7 +79,32 @@ void MovingTree::take_over(std::vector<TreeTask> now) {
   tasks_ = std::move(tasks);
 }
 
-void MovingTree::look() { take_over(list_tree(root_)); }
+bool MovingTree::is_listed(pid_t pid) const {
+  return std::any_of(tasks_.begin(), tasks_.end(), [pid](const MovingTask& t) { return t.place.pid == pid; });
+}
+
+void MovingTree::look() {
+  std::vector<TreeTask> now = list_tree(root_);
+  std::set<pid_t> passed;
+  std::erase_if(now, [&](const TreeTask& t) {
+    if (t.pid == root_) return false;
+    const bool pass = passed.contains(t.ppid) || (!is_listed(t.pid) && is_young(t));
+    if (pass) passed.insert(t.pid);
+    return pass;
+  });
+  take_over(std::move(now));
+}
+
+void MovingTree::drop(pid_t pid) {
+  if (pid == root_) throw_gone(root_, "following the tree");
+  std::set<pid_t> dropped = {pid};
+  std::erase_if(tasks_, [&](MovingTask& task) {
+    if (!dropped.contains(task.place.pid) && !dropped.contains(task.place.ppid)) return false;
+    dropped.insert(task.place.pid);
+    forget(task);
+    return true;
+  });
+}
 
 void MovingTree::track(MovingTask& task) {
   const pid_t pid = task.place.pid;
@@ -109,16 +144,24 @@ void MovingTree::follow(const FrozenTree& tree) {
 }
 
 void MovingTree::read_maps() {
+  std::vector<pid_t> gone;
   for (MovingTask& task : tasks_) {
-    if (!task.tracked) continue;
-    task.map->read();
-    if (!task.map->flags_are_current()) task.map->read_flags();
-    task.open_memfds.clear();
-    for (OpenMemfd& memfd : open_memfds(task.place.pid)) {
-      task.open_memfds.push_back(std::move(memfd.inode));
-      rounds_.objects().offer(std::move(memfd.fd));
+    if (task.place.dead) continue;
+    try {
+      if (!task.tracked) throw_gone(task.place.pid, "tracking memory");
+      task.map->read();
+      if (!task.map->flags_are_current()) task.map->read_flags();
+      task.open_memfds.clear();
+      for (OpenMemfd& memfd : open_memfds(task.place.pid)) {
+        task.open_memfds.push_back(std::move(memfd.inode));
+        rounds_.objects().offer(std::move(memfd.fd));
+      }
+    } catch (const Error& error) {
+      if (!is_gone(error)) throw;
+      gone.push_back(task.place.pid);
     }
   }
+  for (const pid_t pid : gone) drop(pid);
 }
 
 // Of an address space that has ended nothing counts any more. True: there was one.
@@ -144,17 +187,30 @@ std::vector<SpaceVmas> MovingTree::spaces() const {
   return all;
 }
 
+// Who execs or ends meanwhile is left to the next round; the list only gets shorter here, so that this ends. What was
+// re-armed before is owed.
 MemoryStatistics MovingTree::begin_round() {
+  follow();
+  read_maps();
   for (;;) {
-    follow();
     try {
-      read_maps();
       return rounds_.begin_round(spaces());
     } catch (const Error& error) {
-      // Somebody has exec'ed or ended since. What was re-armed meanwhile is owed, so all can begin again.
       if (!is_gone(error)) throw;
-      if (!prune()) look();
       log::debug("the tree changes in the middle of a round: {}", error.what());
+      std::vector<pid_t> gone;
+      for (const MovingTask& task : tasks_) {
+        if (task.tracked && rounds_.space(task.place.pid).tracker().pagemap().ended()) gone.push_back(task.place.pid);
+      }
+      if (gone.empty()) throw;
+      if (gone.front() == root_) {
+        // Its program is another one now: all begins anew.
+        prune();
+        follow();
+        read_maps();
+        continue;
+      }
+      for (const pid_t pid : gone) drop(pid);
     }
   }
 }

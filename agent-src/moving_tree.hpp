@@ -43,14 +43,17 @@ class MovingTree {
   // The same for a tree that is stopped: what is new in it is sent whole.
   void follow(const FrozenTree& tree);
 
-  // Parents before their children, zombies too. Processes that still share their parent's memory (vfork) are not listed.
+  // Parents before their children, zombies too. Not listed are processes that still share their parent's memory (vfork) and,
+  // while the tree runs, those that have only just begun: most of them end before it would have been worth to look at them.
   std::vector<MovingTask>& tasks() noexcept { return tasks_; }
   const std::vector<MovingTask>& tasks() const noexcept { return tasks_; }
   MovingTask& root() noexcept { return tasks_.front(); }
   std::vector<pid_t> pids() const;  // of the living
 
-  // A round: follows the tree, reads all mappings, finds what was written and re-arms it. stop_us_: see needs_stop.
+  // A round: follows the tree, reads all mappings, finds what was written and re-arms it.
   MemoryStatistics begin_round();
+  // The process has ended since the round began: it counts no more, nor do those below it until the next round.
+  void drop(pid_t pid);
   // The last one, of a stopped tree whose mappings have been read.
   FinalMemory final_scan(MemoryStatistics& statistics);
   MemoryRounds& rounds() noexcept { return rounds_; }
@@ -61,6 +64,7 @@ class MovingTree {
 
  private:
   void take_over(std::vector<TreeTask> now);
+  bool is_listed(pid_t pid) const;
   void track(MovingTask& task);
   void forget(MovingTask& task);
   void read_maps();

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <map>
 #include <set>
 #include <utility>
 
@@ -244,25 +245,31 @@ void Migration::gather() {
   }
 }
 
-// False: a process of the tree has ended since the round began; nothing was sent.
-bool Migration::try_send_layout(uint32_t round) {
-  try {
-    send_layout(round);
-    return true;
-  } catch (const Error& error) {
-    if (error.code() != ErrorCode::victim_gone && error.err() != ENOENT) throw;
-    log::debug("the tree changes while it is described: {}", error.what());
-    return false;
+// All that are alive, before anything counts as told: who has ended since the round began is left out of it.
+std::vector<wire::SpaceLayout> Migration::describe_spaces(const std::vector<uint64_t>& brks) {
+  std::map<pid_t, wire::SpaceLayout> described;
+  std::vector<pid_t> gone;
+  std::size_t at = 0;
+  for (MovingTask& task : tree_.tasks()) {
+    if (task.place.dead) continue;
+    try {
+      described[task.place.pid] = describe_space(task, at < brks.size() ? brks[at] : 0);
+      ++at;
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::victim_gone) throw;
+      gone.push_back(task.place.pid);
+    }
   }
+  for (const pid_t pid : gone) tree_.drop(pid);
+  std::vector<wire::SpaceLayout> spaces;
+  for (const pid_t pid : tree_.pids()) spaces.push_back(std::move(described.at(pid)));
+  return spaces;
 }
 
 void Migration::send_layout(uint32_t round, const std::vector<uint64_t>& brks) {
   wire::SessionMessage message;
   wire::Layout& layout = *message.mutable_layout();
-  std::vector<wire::SpaceLayout> spaces;  // all, before anything counts as told: a process may have ended
-  for (MovingTask& task : tree_.tasks()) {
-    if (!task.place.dead) spaces.push_back(describe_space(task, spaces.size() < brks.size() ? brks[spaces.size()] : 0));
-  }
+  std::vector<wire::SpaceLayout> spaces = describe_spaces(brks);
   auto described = spaces.begin();
   for (MovingTask& task : tree_.tasks()) {
     wire::TaskPlace& place = *layout.add_tasks();
@@ -339,7 +346,7 @@ void Migration::send_round(uint32_t round) {
   }
   MemoryStatistics statistics = tree_.begin_round();
   if (stop) stop->thaw();
-  while (!try_send_layout(round)) statistics += tree_.begin_round();
+  send_layout(round);
   tree_.rounds().send_round(*sink_, statistics);
   link_->end_round(round);
   await_round(round, Deadline::in_ms(kRoundMs));

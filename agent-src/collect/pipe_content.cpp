@@ -14,6 +14,7 @@
 #include <functional>
 #include <memory>
 
+#include "agent-src/process_tree.hpp"
 #include "common/base/error.hpp"
 #include "common/image/pipes.pb.h"
 
@@ -91,10 +92,25 @@ bool other_end_answers(const OpenFile& end, bool we_read) {
   return (entry.revents & (we_read ? POLLHUP : POLLERR)) == 0;
 }
 
+namespace {
+
+// A process that was forked since the tree was listed descends from one that was.
+bool moves_along(const OpenFile& inside, pid_t pid) {
+  for (int generation = 0; pid > 1 && generation < 64; ++generation) {
+    if (inside.moves_along(pid)) return true;
+    TreeTask task;
+    if (!try_read_task(pid, task)) return false;
+    pid = task.ppid;
+  }
+  return false;
+}
+
+}  // namespace
+
 std::vector<PipeHolder> find_holders(HeldFile file, std::string_view link, const OpenFile& inside, bool with_us) {
   std::vector<PipeHolder> holders;
   for_numbers("/proc", [&](int pid) {
-    if (inside.moves_along(pid) || (!with_us && pid == ::getpid())) return;
+    if (moves_along(inside, pid) || (!with_us && pid == ::getpid())) return;
     const std::string dir = fmt::format("/proc/{}/fd", pid);
     bool found = false;
     for_numbers(dir, [&](int fd) {

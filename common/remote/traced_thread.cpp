@@ -2,6 +2,7 @@
 
 #include <cpuid.h>
 #include <elf.h>
+#include <fcntl.h>
 #include <linux/ptrace.h>
 #include <sched.h>
 #include <fmt/format.h>
@@ -15,6 +16,7 @@
 #include <utility>
 
 #include "common/base/error.hpp"
+#include "common/base/fd.hpp"
 #include "common/base/log.hpp"
 
 #ifndef PTRACE_SET_SYSCALL_USER_DISPATCH_CONFIG  // Linux 6.4
@@ -53,6 +55,17 @@ int wait_awake(pid_t tid) {
   return raw;
 }
 
+// A zombie, or on its way there: it can no longer be traced.
+bool has_ended(pid_t tid) {
+  const Fd stat = try_open("/proc/" + std::to_string(tid) + "/stat", O_RDONLY);
+  char text[1024];
+  const ssize_t got = stat ? ::pread(stat.get(), text, sizeof text, 0) : 0;
+  const std::string_view line(text, got > 0 ? static_cast<std::size_t>(got) : 0);
+  const auto state = line.rfind(") ");  // a name may hold anything
+  errno = EPERM;
+  return state == std::string_view::npos || line.substr(state + 2, 1).find_first_of("ZX") == 0;
+}
+
 uint64_t options_of(TracedThread::Kind kind, bool suspend_seccomp) {
   uint64_t options = PTRACE_O_TRACESYSGOOD;
   if (kind == TracedThread::Kind::vessel) options |= PTRACE_O_EXITKILL;
@@ -84,6 +97,7 @@ void throw_gone(pid_t tid, const std::string& step) {
 std::optional<TracedThread> TracedThread::try_seize(pid_t tid, Kind kind, bool suspend_seccomp) {
   if (raw_ptrace(PTRACE_SEIZE, tid, 0, options_of(kind, suspend_seccomp)) < 0) {
     if (errno == ESRCH) return std::nullopt;
+    if (errno == EPERM && has_ended(tid)) return std::nullopt;
     if (errno == EPERM) {
       throw Error(ErrorCode::refused, "attaching", "thread " + std::to_string(tid) + " may not be traced", EPERM)
           .with_hint("another tracer (debugger, strace) holds it, or CAP_SYS_PTRACE is missing");
