@@ -45,6 +45,11 @@ bool try_read_task(pid_t pid, TreeTask& task) {
   return stat.state != 'X' && stat.state != 'x';
 }
 
+bool has_ended(const TreeTask& task) {
+  TreeTask now;
+  return !try_read_task(task.pid, now) || now.dead || now.start_ticks != task.start_ticks;
+}
+
 std::vector<pid_t> list_children(pid_t pid) {
   std::vector<pid_t> children;
   std::vector<pid_t> threads;

@@ -32,6 +32,9 @@ struct TreeTask {
 // Nothing when there is no such process (any more).
 bool try_read_task(pid_t pid, TreeTask& task);
 
+// Whether it has ended (a zombie counts), or its number belongs to another process now.
+bool has_ended(const TreeTask& task);
+
 // Children of all threads of a process, in the kernel's order (/proc/PID/task/TID/children, proc(5)); complete only while
 // the process and its children are stopped. Empty for a process that has gone.
 std::vector<pid_t> list_children(pid_t pid);

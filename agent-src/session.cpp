@@ -165,8 +165,8 @@ wire::SessionMessage Migration::preflight_message() {
       for (const FileIdentity& file : used_files(task.place.pid, *task.map, UsedFiles::reading)) {
         *preflight.add_files() = wire::to_message(file);
       }
-    } catch (const Error& error) {
-      if (error.code() != ErrorCode::victim_gone && error.err() != ENOENT) throw;  // it has ended meanwhile
+    } catch (const Error&) {
+      if (task.place.pid == options_.pid || !has_ended(task.place)) throw;
     }
     report_.memory_bytes += summary.resident_bytes();
   }
@@ -188,8 +188,8 @@ bool Migration::preflight() {
     try {
       task.map->read();
       refuse(task.map->refusals());
-    } catch (const Error& error) {
-      if (error.code() != ErrorCode::victim_gone || task.place.pid == options_.pid) throw;
+    } catch (const Error&) {
+      if (task.place.pid == options_.pid || !has_ended(task.place)) throw;
     }
   }
   if (findings.empty() || options_.check_only) {
@@ -256,7 +256,9 @@ std::vector<wire::SpaceLayout> Migration::describe_spaces(const std::vector<uint
       described[task.place.pid] = describe_space(task, at < brks.size() ? brks[at] : 0);
       ++at;
     } catch (const Error& error) {
-      if (error.code() != ErrorCode::victim_gone) throw;
+      // It has ended, or runs another program: the next round, or the stop, tells what of it.
+      if (task.place.pid == options_.pid) throw;
+      log::debug("process {} changes while it is described: {}", task.place.pid, error.what());
       gone.push_back(task.place.pid);
     }
   }

@@ -183,18 +183,18 @@ std::vector<Refusal> inspect_tree(pid_t root, const CollectOptions& options) {
   std::vector<Refusal> refusals;
   const std::vector<TreeTask> tree = list_tree(root);
   const auto collectors = make_collectors();
-  const auto look = [&](pid_t pid, auto inspect) {
-    InspectContext context{pid, tree, "/proc/" + std::to_string(pid) + "/", options, refusals};
+  const auto look = [&](const TreeTask& task, auto inspect) {
+    InspectContext context{task.pid, tree, "/proc/" + std::to_string(task.pid) + "/", options, refusals};
     try {
       for (const auto& collector : collectors) inspect(*collector, context);
-    } catch (const Error& error) {
-      if (error.code() != ErrorCode::victim_gone || pid == root) throw;  // a child that has ended meanwhile
+    } catch (const Error&) {
+      if (task.pid == root || !has_ended(task)) throw;
     }
   };
   for (const TreeTask& task : tree) {
-    if (!task.dead || task.pid == root) look(task.pid, [](Collector& c, InspectContext& context) { c.inspect(context); });
+    if (!task.dead || task.pid == root) look(task, [](Collector& c, InspectContext& context) { c.inspect(context); });
   }
-  look(root, [](Collector& c, InspectContext& context) { c.inspect_tree(context); });
+  look(tree.front(), [](Collector& c, InspectContext& context) { c.inspect_tree(context); });
   return refusals;
 }
 

@@ -1,4 +1,5 @@
 // The descriptor table: fdinfo-ID.img, and what every description is, by its kind.
+#include <algorithm>
 #include <map>
 #include <set>
 #include <utility>
@@ -46,8 +47,9 @@ template <typename Look>
 void unless_gone(pid_t pid, const InspectContext& context, Look look) {
   try {
     look();
-  } catch (const Error& error) {
-    if (error.code() != ErrorCode::victim_gone || pid == context.pid) throw;
+  } catch (const Error&) {
+    const auto task = std::find_if(context.tree.begin(), context.tree.end(), [pid](const TreeTask& t) { return t.pid == pid; });
+    if (pid == context.pid || task == context.tree.end() || !has_ended(*task)) throw;
   }
 }
 

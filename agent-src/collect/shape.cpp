@@ -67,6 +67,8 @@ class Inspection {
 
   void run() {
     const auto status = proc::parse_status(read_file(context_.proc + "status"));
+    const bool ended = status.state == 'Z' || status.state == 'X';
+    if (ended && status.threads <= 1 && context_.pid != context_.tree.front().pid) return;  // a zombie moves as one
     state(status);
     if (status.kernel_thread || status.state == 'Z' || status.state == 'X') return;
     program();
