@@ -52,9 +52,6 @@ class Refused(crxtest.RingTest):
     def test_netlink_socket(self):
         self.refuse("import socket; s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 10)", "netlink socket", "family 10")
 
-    def test_child_process(self):
-        self.refuse("import os, time\nif os.fork() == 0:\n    while True: time.sleep(1)", "child")
-
     def test_terminal_of_somebody_else(self):
         master, slave = os.openpty()
         try:
