@@ -108,7 +108,9 @@ void Migration::collect(FrozenTree& tree) {
   clock.lap("arena");
   collect_tree(tree, files_, collect_options(), images, &clock);
   file_locks_ = images.read_all<img::file_lock_entry>(image_file::kFileLocks);
-  ipc_leftovers_ = IpcLeftovers(images);
+  std::vector<FrozenTask*> stopped;
+  for (const auto& task : tree.tasks()) stopped.push_back(task.get());
+  ipc_leftovers_ = IpcLeftovers(images, stopped_waiters(stopped));
   auto brk = brks.begin();
   for (MovingTask& moving : tree_.tasks()) {
     if (moving.place.dead) continue;

@@ -342,7 +342,9 @@ void Dump::run_whole() {
     end(tree);  // what remains is not about the process
     report_.frozen_us = monotonic_us() - stopped_us;
   }
-  IpcLeftovers ipc_leftovers(images_);
+  std::vector<FrozenTask*> stopped;
+  for (const auto& task : tree.tasks()) stopped.push_back(task.get());
+  IpcLeftovers ipc_leftovers(images_, leaves_running() ? std::vector<SysvWaiter>() : stopped_waiters(stopped));
   write_images(images_, set);
   publish(set, tracking);
   if (leaves_running()) {

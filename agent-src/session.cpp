@@ -165,8 +165,8 @@ wire::SessionMessage Migration::preflight_message() {
       for (const FileIdentity& file : used_files(task.place.pid, *task.map, UsedFiles::reading)) {
         *preflight.add_files() = wire::to_message(file);
       }
-    } catch (const Error&) {
-      if (task.place.pid == options_.pid || !has_ended(task.place)) throw;
+    } catch (const Error& error) {
+      if (task.place.pid == options_.pid || (error.code() != ErrorCode::victim_gone && !has_ended(task.place))) throw;
     }
     report_.memory_bytes += summary.resident_bytes();
   }

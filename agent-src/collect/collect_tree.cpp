@@ -19,6 +19,8 @@ namespace crx {
 namespace {
 
 constexpr int64_t kBatchDeadlineMs = 10'000;
+constexpr int kLooks = 4;
+constexpr unsigned kBetweenLooksUs = 30'000;
 
 uint32_t as_u32(pid_t pid) { return static_cast<uint32_t>(pid); }
 
@@ -179,16 +181,18 @@ void collect_tree(FrozenTree& tree, FileTable& files, const CollectOptions& opti
   lap("tree");
 }
 
-std::vector<Refusal> inspect_tree(pid_t root, const CollectOptions& options) {
+namespace {
+
+std::vector<Refusal> inspect_once(const std::vector<TreeTask>& tree, const CollectOptions& options) {
   std::vector<Refusal> refusals;
-  const std::vector<TreeTask> tree = list_tree(root);
+  const pid_t root = tree.front().pid;
   const auto collectors = make_collectors();
   const auto look = [&](const TreeTask& task, auto inspect) {
     InspectContext context{task.pid, tree, "/proc/" + std::to_string(task.pid) + "/", options, refusals};
     try {
       for (const auto& collector : collectors) inspect(*collector, context);
-    } catch (const Error&) {
-      if (task.pid == root || !has_ended(task)) throw;
+    } catch (const Error& error) {
+      if (task.pid == root || (error.code() != ErrorCode::victim_gone && !has_ended(task))) throw;
     }
   };
   for (const TreeTask& task : tree) {
@@ -196,6 +200,19 @@ std::vector<Refusal> inspect_tree(pid_t root, const CollectOptions& options) {
   }
   look(tree.front(), [](Collector& c, InspectContext& context) { c.inspect_tree(context); });
   return refusals;
+}
+
+}  // namespace
+
+// A tree that runs shows one process before and another after they have changed something between them: what is wrong is so
+// every time.
+std::vector<Refusal> inspect_tree(pid_t root, const CollectOptions& options) {
+  for (int looks = 1;; ++looks) {
+    const std::vector<TreeTask> tree = list_tree(root);
+    std::vector<Refusal> refusals = inspect_once(tree, options);
+    if (refusals.empty() || tree.size() == 1 || looks == kLooks) return refusals;
+    ::usleep(kBetweenLooksUs);
+  }
 }
 
 }  // namespace crx

@@ -47,9 +47,9 @@ template <typename Look>
 void unless_gone(pid_t pid, const InspectContext& context, Look look) {
   try {
     look();
-  } catch (const Error&) {
+  } catch (const Error& error) {
     const auto task = std::find_if(context.tree.begin(), context.tree.end(), [pid](const TreeTask& t) { return t.pid == pid; });
-    if (pid == context.pid || task == context.tree.end() || !has_ended(*task)) throw;
+    if (pid == context.pid || (error.code() != ErrorCode::victim_gone && (task == context.tree.end() || !has_ended(*task)))) throw;
   }
 }
 

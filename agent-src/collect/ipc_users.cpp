@@ -69,17 +69,37 @@ class Witnesses {
   }
 
   // when: seconds of CLOCK_REALTIME, at which the process did what the object remembers.
-  bool is_ours(pid_t pid, int64_t when) const { return tree_.contains(pid) && lived(pid, when); }
-  bool is_other(pid_t pid, int64_t when) const { return pid > 0 && !tree_.contains(pid) && lived(pid, when); }
+  bool is_ours(pid_t pid, int64_t when) const { return tree_.contains(process_of(pid)) && lived(pid, when); }
+  bool is_other(pid_t pid, int64_t when) const { return pid > 0 && !tree_.contains(process_of(pid)) && lived(pid, when); }
   // Whether somebody like the tree made it, and the tree was there.
   bool may_have_made(const SysvPerm& perm, int64_t when) const {
-    return std::any_of(tree_.begin(), tree_.end(), [&](pid_t pid) { return lived(pid, when) && is_user(pid, perm.cuid); });
+    return std::any_of(tree_.begin(), tree_.end(), [&](pid_t pid) { return began_by(pid, when) && is_user(pid, perm.cuid); });
   }
 
  private:
+  // A queue remembers the thread that a message was handed to (ipc/msg.c, pipelined_send).
+  static pid_t process_of(pid_t tid) {
+    try {
+      return proc::parse_status(read_file(fmt::format("/proc/{}/status", tid))).tgid;
+    } catch (const Error&) {
+      return tid;
+    }
+  }
+
   static bool is_user(pid_t pid, uint32_t uid) {
     try {
       return proc::parse_status(read_file(fmt::format("/proc/{}/status", pid))).uid.effective == uid;
+    } catch (const Error&) {
+      return false;
+    }
+  }
+
+  // To the second in which an object was made: whoever begins later has nothing to do with it.
+  static bool began_by(pid_t pid, int64_t when) {
+    try {
+      const proc::Stat stat = proc::parse_stat(read_file(fmt::format("/proc/{}/stat", pid)));
+      const int64_t age_ns = clock_ns(CLOCK_BOOTTIME) - static_cast<int64_t>(stat.starttime) * (1'000'000'000 / ::sysconf(_SC_CLK_TCK));
+      return (clock_ns(CLOCK_REALTIME) - age_ns) / 1'000'000'000 <= when;
     } catch (const Error&) {
       return false;
     }

@@ -222,7 +222,8 @@ img::ipc_shm_entry describe_segment(const SysvSegment& segment) {
   return entry;
 }
 
-IpcLeftovers::IpcLeftovers(const ImageSource& images) {
+IpcLeftovers::IpcLeftovers(const ImageSource& images, const std::vector<SysvWaiter>& waiters) {
+  for (const SysvWaiter& waiter : waiters) awaited_.emplace(waiter.kind, waiter.id);
   for (const std::string& name : images.names()) {
     if (name.starts_with("ipcns-shm-")) {
       ImageReader image = images.reader(name);
@@ -253,10 +254,10 @@ void IpcLeftovers::remove() noexcept {
   std::set<std::pair<SysvKind, int>> doubtful;
   try {
     for (const SysvSet& set : list_sets()) {
-      if (is_untouched(set)) doubtful.emplace(SysvKind::set, set.perm.id);
+      if (is_untouched(set) && !awaited_.contains({SysvKind::set, set.perm.id})) doubtful.emplace(SysvKind::set, set.perm.id);
     }
     for (const SysvQueue& queue : list_queues()) {
-      if (is_untouched(queue)) doubtful.emplace(SysvKind::queue, queue.perm.id);
+      if (is_untouched(queue) && !awaited_.contains({SysvKind::queue, queue.perm.id})) doubtful.emplace(SysvKind::queue, queue.perm.id);
     }
   } catch (const Error& error) {
     log::debug("looking for what stays: {}", error.what());

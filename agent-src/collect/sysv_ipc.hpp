@@ -1,10 +1,12 @@
 // System V objects of a tree: shared memory, semaphores, message queues.
 #pragma once
 
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "agent-src/collect/ipc_users.hpp"
 #include "common/image/image_io.hpp"
 #include "common/image/ipc.pb.h"
 #include "common/kernel/sysv_ipc.hpp"
@@ -18,13 +20,14 @@ img::ipc_shm_entry describe_segment(const SysvSegment& segment);
 class IpcLeftovers {
  public:
   IpcLeftovers() = default;
-  // Of a set of images of the tree.
-  explicit IpcLeftovers(const ImageSource& images);
+  // Of a set of images of the tree. waiters: those of the tree; what they wait for is certainly its own.
+  explicit IpcLeftovers(const ImageSource& images, const std::vector<SysvWaiter>& waiters);
   // When the tree runs elsewhere. What nobody has used since it was made may be another's, and stays.
   void remove() noexcept;
 
  private:
   std::vector<std::pair<SysvKind, int>> objects_;
+  std::set<std::pair<SysvKind, int>> awaited_;
   std::vector<std::string> queues_;
 };
 

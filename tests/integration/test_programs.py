@@ -111,8 +111,8 @@ run initdb -D data -A trust --no-sync > initdb.log 2>&1 || exit 8
 run postgres -D data -c listen_addresses=127.0.0.1 -c port=5499 -c unix_socket_directories="$PWD" > server.log 2>&1 & server=$!
 until pg_isready -q -h 127.0.0.1 -p 5499; do sleep 0.1; done
 pgbench -q -i -s 2 -h 127.0.0.1 -p 5499 -U postgres postgres > init.log 2>&1 || exit 7
-pgbench -c 10 -T 6 -h 127.0.0.1 -p 5499 -U postgres postgres > tcp.log 2>&1 & tcp=$!
-pgbench -c 10 -T 6 -S -h "$PWD" -p 5499 -U postgres postgres > unix.log 2>&1 & unix=$!
+pgbench -c 10 -T 12 -h 127.0.0.1 -p 5499 -U postgres postgres > tcp.log 2>&1 & tcp=$!
+pgbench -c 10 -T 12 -S -h "$PWD" -p 5499 -U postgres postgres > unix.log 2>&1 & unix=$!
 sleep 1; echo go
 wait $tcp; echo "tcp $?"; wait $unix; echo "unix $?"
 psql -qAt -h "$PWD" -p 5499 -U postgres postgres -c \

@@ -94,7 +94,8 @@ int main(int argc, char** argv) {
   send_all(limited.client, "abcd", 4);
   MUST(send(udp_sender, "datagram", 8, 0));
   static char got[16 << 20];
-  CHECK_EQ(receive(full.server, got, stuffed + 100000), stuffed + 100000, "bytes of the full one");
+  // Stopped when a part of its bytes was in, a send returns that part, as after SIGSTOP and SIGCONT.
+  size_t arrived = receive(full.server, got, stuffed + 100000);
   send_all(watched.client, "x", 1);
   send_all(watched.server, "ab", 2);
   send_all(watched.server, "cde", 3);
@@ -102,6 +103,10 @@ int main(int argc, char** argv) {
   long want[kCalls] = {1, 1, 3, 4, 8, 100000, 4711, 5};
   for (int i = 0; i < kCalls; i++) {
     pthread_join(threads[i], NULL);
+    if (i == 5 && calls[i].result > 0 && calls[i].result <= 100000) {
+      CHECK_EQ(arrived, stuffed + (size_t)calls[i].result, "bytes of the full one");
+      continue;
+    }
     CHECK(calls[i].result == want[i], "call %d: %ld (%s), not %ld", i, calls[i].result, strerror(calls[i].error), want[i]);
   }
   return victim_end();
