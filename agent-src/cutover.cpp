@@ -28,13 +28,6 @@ constexpr int64_t kVerdictMs = 60'000;
 constexpr int64_t kAskAgainMs = 500;
 constexpr uint64_t kFlagsInFreezeBytes = uint64_t{256} << 20;
 
-uint64_t program_break(FrozenTask& task) {
-  RemoteBatch batch(task.arena(), 1);
-  const std::size_t brk = batch.add("asking for the program break", SYS_brk, 0);
-  task.remote(0).run(batch);
-  return static_cast<uint64_t>(batch.checked(brk));
-}
-
 }  // namespace
 
 void Migration::send_last_holes(const FinalMemory& memory) {
@@ -103,15 +96,10 @@ void Migration::collect(FrozenTree& tree) {
   clock.lap("maps");
   ImageStore images;
   tree.inject();
-  std::vector<uint64_t> brks;
-  for (const auto& task : tree.tasks()) brks.push_back(program_break(*task));
   clock.lap("arena");
   collect_tree(tree, files_, collect_options(), images, &clock);
   file_locks_ = images.read_all<img::file_lock_entry>(image_file::kFileLocks);
-  std::vector<FrozenTask*> stopped;
-  for (const auto& task : tree.tasks()) stopped.push_back(task.get());
-  ipc_leftovers_ = IpcLeftovers(images, stopped_waiters(stopped));
-  auto brk = brks.begin();
+  ipc_leftovers_ = IpcLeftovers(images, stopped_waiters(tree));
   for (MovingTask& moving : tree_.tasks()) {
     if (moving.place.dead) continue;
     const auto pid = static_cast<uint32_t>(moving.place.pid);
@@ -121,7 +109,7 @@ void Migration::collect(FrozenTree& tree) {
     add_vma_attributes(task, *moving.map, extra);
     images.erase(extra_name);
     images.append(extra_name, extra);
-    images.append(image_file::mm(pid), moving.map->describe(*brk++));
+    images.append(image_file::mm(pid), moving.map->describe(task.program_break()));
   }
   clock.lap("mapping attributes");
   tree.settle();
@@ -139,7 +127,7 @@ void Migration::last_round(FrozenTree& tree) {
   MemoryStatistics statistics;
   const FinalMemory memory = tree_.final_scan(statistics);
   clock.lap("scan");
-  send_layout(round);
+  send_layout(round, true);
   send_last_holes(memory);
   tree_.rounds().send_final(memory, *sink_, statistics);
   link_->end_round(round);

@@ -44,13 +44,6 @@ namespace {
 constexpr uint64_t kFlagsInFreezeBytes = uint64_t{256} << 20;
 constexpr int64_t kEndMs = 10'000;
 
-uint64_t program_break(FrozenTask& task) {
-  RemoteBatch batch(task.arena(), 1);
-  const std::size_t brk = batch.add("asking for the program break", SYS_brk, 0);
-  task.remote(0).run(batch);
-  return static_cast<uint64_t>(batch.checked(brk));
-}
-
 // Waits for the end of a thread that we trace and that has been killed. False when the deadline passed.
 bool reap(pid_t tid, Deadline deadline) {
   for (;;) {
@@ -163,15 +156,13 @@ void Dump::collect(FrozenTree& tree) {
     map.describe();  // its files belong into the table
   }
   tree.inject();
-  std::map<pid_t, uint64_t> brks;
-  for (const auto& task : tree.tasks()) brks[task->pid()] = program_break(*task);
   collect_tree(tree, files_, collect_options(), images_);
   for (const auto& task : tree.tasks()) {
     const auto pid = static_cast<uint32_t>(task->pid());
     MemoryMap& map = map_of(task->pid());
     auto extra = images_.read_one<img::crx_task_entry>(image_file::crx_task(pid));
     add_vma_attributes(*task, map, extra);
-    const img::mm_entry mm = map.describe(brks.at(task->pid()));
+    const img::mm_entry mm = map.describe(task->program_break());
     add_accounted(map.accounted(), mm, extra);
     images_.erase(image_file::crx_task(pid));
     images_.append(image_file::crx_task(pid), extra);
@@ -342,9 +333,7 @@ void Dump::run_whole() {
     end(tree);  // what remains is not about the process
     report_.frozen_us = monotonic_us() - stopped_us;
   }
-  std::vector<FrozenTask*> stopped;
-  for (const auto& task : tree.tasks()) stopped.push_back(task.get());
-  IpcLeftovers ipc_leftovers(images_, leaves_running() ? std::vector<SysvWaiter>() : stopped_waiters(stopped));
+  IpcLeftovers ipc_leftovers(images_, leaves_running() ? std::vector<SysvWaiter>() : stopped_waiters(tree));
   write_images(images_, set);
   publish(set, tracking);
   if (leaves_running()) {

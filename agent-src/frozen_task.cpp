@@ -34,6 +34,8 @@ std::vector<pid_t> list_threads(pid_t pid) {
   return tids;
 }
 
+bool has_seccomp(pid_t pid) { return proc::parse_status(read_file(fmt::format("/proc/{}/status", pid))).seccomp != 0; }
+
 uint64_t find_vdso_syscall(pid_t pid) {
   const std::string proc = "/proc/" + std::to_string(pid) + "/";
   const auto maps = proc::parse_maps(read_file(proc + "maps"));
@@ -192,6 +194,14 @@ RemoteThread& FrozenTask::remote(std::size_t index) {
   FrozenThread& thread = threads_.at(index);
   if (thread.remote == nullptr) thread.remote = std::make_unique<RemoteThread>(thread.traced, *arena_, index);
   return *thread.remote;
+}
+
+uint64_t FrozenTask::program_break() {
+  arena().reset();
+  RemoteBatch batch(arena(), 1);
+  const std::size_t brk = batch.add("asking for the program break", SYS_brk, 0);
+  remote(0).run(batch);
+  return static_cast<uint64_t>(batch.checked(brk));
 }
 
 void FrozenTask::settle() {

@@ -32,6 +32,9 @@ struct FrozenThread {
 // TIDs of a process as /proc lists them. Throws Error(victim_gone).
 std::vector<pid_t> list_threads(pid_t pid);
 
+// Whether a process has seccomp filters (or strict mode). Throws Error(victim_gone).
+bool has_seccomp(pid_t pid);
+
 // Where the victim's vDSO has a `syscall` instruction; found once, before the freeze. Throws Error(unsupported) if
 // the process has no vDSO or it has none.
 uint64_t find_vdso_syscall(pid_t pid);
@@ -71,6 +74,8 @@ class FrozenTask {
   RemoteArena& arena() { return *arena_; }
   // Whether the task has new mappings locked (mlockall(MCL_FUTURE)), as seen from how the arena was born.
   bool locks_future_mappings() const noexcept { return locks_future_; }
+  // brk(2) as the kernel has it; needs inject(), and resets the arena.
+  uint64_t program_break();
   // The thread as a maker of system calls; needs inject().
   RemoteThread& remote(std::size_t index);
   // One system call of the leader through the vDSO, without an arena; its registers and mask are as before afterwards.

@@ -7,14 +7,8 @@
 #include "common/base/error.hpp"
 #include "common/base/fd.hpp"
 #include "common/base/log.hpp"
-#include "common/proc/status.hpp"
 
 namespace crx {
-namespace {
-
-bool has_seccomp(pid_t pid) { return proc::parse_status(read_file(fmt::format("/proc/{}/status", pid))).seccomp != 0; }
-
-}  // namespace
 
 FrozenTree FrozenTree::freeze(pid_t root, Deadline deadline) {
   FrozenTree tree;
@@ -22,9 +16,9 @@ FrozenTree FrozenTree::freeze(pid_t root, Deadline deadline) {
   // all again until nothing is new.
   while (tree.stop_new(root, deadline)) {
   }
-  // Places as they are now; and who died after it was listed is a zombie.
+  // Places as they are now. Who was stopped can only have been killed since.
   for (TreeTask& member : tree.members_) {
-    if (!try_read_task(member.pid, member)) throw_gone(member.pid, "freezing");
+    if (!try_read_task(member.pid, member) || (member.dead && tree.find(member.pid) != nullptr)) throw_gone(member.pid, "freezing");
   }
   return tree;
 }
@@ -67,13 +61,6 @@ bool FrozenTree::stop(const TreeTask& member, Deadline deadline) {
 
 bool FrozenTree::holds(pid_t pid) const noexcept {
   return std::any_of(members_.begin(), members_.end(), [pid](const TreeTask& m) { return m.pid == pid; });
-}
-
-const TreeTask& FrozenTree::member(pid_t pid) const {
-  for (const TreeTask& member : members_) {
-    if (member.pid == pid) return member;
-  }
-  throw Error(ErrorCode::bug, "looking at the tree", fmt::format("process {} is not in it", pid));
 }
 
 FrozenTask* FrozenTree::find(pid_t pid) noexcept {

@@ -32,7 +32,6 @@ class FrozenTree {
   FrozenTask& root() noexcept { return *tasks_.front(); }
   // Nullptr when no process of that number is (alive) in the tree.
   FrozenTask* find(pid_t pid) noexcept;
-  const TreeTask& member(pid_t pid) const;
   bool holds(pid_t pid) const noexcept;
 
   // When the first thread was asked to stop (monotonic_us).

@@ -1,4 +1,4 @@
-// One migration while it is under way; the inside of session.cpp and cutover.cpp.
+// One migration while it is under way; the inside of session.cpp, preflight.cpp, layout.cpp and cutover.cpp.
 #pragma once
 
 #include <memory>
@@ -39,19 +39,21 @@ class Migration {
   int run();
 
  private:
-  // --- before anything is touched (session.cpp) ---
+  // --- before anything is touched (session.cpp, preflight.cpp) ---
   void greet();
   bool preflight();  // false: refused, findings were shown
   wire::SessionMessage preflight_message();
+  std::vector<PreflightFinding> findings_here();
+  std::vector<PreflightFinding> findings_there();
   // --- rounds ---
   void start_rounds();
   void gather();
   void run_rounds();
   void send_round(uint32_t round);
-  std::vector<wire::SpaceLayout> describe_spaces(const std::vector<uint64_t>& brks);
-  // brks: the program breaks where they are known, in the order of the living tasks.
-  void send_layout(uint32_t round, const std::vector<uint64_t>& brks = {});
-  wire::SpaceLayout describe_space(MovingTask& task, uint64_t brk);
+  // --- what the vessels follow (layout.cpp) ---
+  std::vector<wire::SpaceLayout> describe_spaces(bool in_stop);
+  void send_layout(uint32_t round, bool in_stop);
+  wire::SpaceLayout describe_space(MovingTask& task);
   void send_ghosts();
   void send_images(ImageStore& images);
   void await_round(uint32_t round, Deadline deadline);

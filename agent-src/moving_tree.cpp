@@ -13,12 +13,9 @@
 #include "common/base/log.hpp"
 #include "common/kernel/kcmp.hpp"
 #include "common/kernel/pagemap.hpp"
-#include "common/proc/status.hpp"
 
 namespace crx {
 namespace {
-
-bool has_seccomp(pid_t pid) { return proc::parse_status(read_file(fmt::format("/proc/{}/status", pid))).seccomp != 0; }
 
 constexpr int64_t kYoungNs = 50'000'000;
 
@@ -216,17 +213,5 @@ MemoryStatistics MovingTree::begin_round() {
 }
 
 FinalMemory MovingTree::final_scan(MemoryStatistics& statistics) { return rounds_.final_scan(spaces(), statistics); }
-
-uint64_t MovingTree::resident_bytes() const {
-  uint64_t bytes = 0;
-  for (const MovingTask& task : tasks_) {
-    try {
-      if (!task.place.dead) bytes += task.map->resident_bytes();
-    } catch (const Error& error) {
-      if (!is_gone(error)) throw;
-    }
-  }
-  return bytes;
-}
 
 }  // namespace crx

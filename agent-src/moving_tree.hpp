@@ -58,7 +58,6 @@ class MovingTree {
   FinalMemory final_scan(MemoryStatistics& statistics);
   MemoryRounds& rounds() noexcept { return rounds_; }
 
-  uint64_t resident_bytes() const;
   TrackerKind tracker() const noexcept { return tracker_; }       // in use once follow() was called
   int64_t longest_stop_us() const noexcept { return longest_stop_us_; }  // of one task, when its tracking began
 

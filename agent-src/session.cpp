@@ -150,60 +150,6 @@ void Migration::greet() {
   }
 }
 
-wire::SessionMessage Migration::preflight_message() {
-  wire::SessionMessage message;
-  wire::Preflight& preflight = *message.mutable_preflight();
-  for (const MovingTask& task : tree_.tasks()) {
-    wire::TaskSummary& summary = *preflight.add_tasks();
-    summary.set_pid(static_cast<uint32_t>(task.place.pid));
-    summary.set_comm(task.place.comm);
-    if (task.place.dead) continue;
-    try {
-      summary.set_uid(proc::parse_status(read_file(fmt::format("/proc/{}/status", task.place.pid))).uid.real);
-      summary.set_resident_bytes(task.map->resident_bytes());
-      for (const pid_t tid : list_threads(task.place.pid)) summary.add_tids(static_cast<uint32_t>(tid));
-      for (const FileIdentity& file : used_files(task.place.pid, *task.map, UsedFiles::reading)) {
-        *preflight.add_files() = wire::to_message(file);
-      }
-    } catch (const Error& error) {
-      if (task.place.pid == options_.pid || (error.code() != ErrorCode::victim_gone && !has_ended(task.place))) throw;
-    }
-    report_.memory_bytes += summary.resident_bytes();
-  }
-  preflight.set_memory_bytes(report_.memory_bytes);
-  return message;
-}
-
-bool Migration::preflight() {
-  std::vector<PreflightFinding> findings;
-  char here[256] = "";
-  ::gethostname(here, sizeof here - 1);
-  const auto refuse = [&](const std::vector<Refusal>& list) {
-    for (const Refusal& r : list) findings.push_back({true, here, r.object, r.reason, r.remedy});
-  };
-  refuse(inspect_tree(options_.pid, collect_options()));
-  tree_.look();
-  for (MovingTask& task : tree_.tasks()) {
-    if (task.place.dead) continue;
-    try {
-      task.map->read();
-      refuse(task.map->refusals());
-    } catch (const Error&) {
-      if (task.place.pid == options_.pid || !has_ended(task.place)) throw;
-    }
-  }
-  if (findings.empty() || options_.check_only) {
-    link_->send(preflight_message());
-    const auto result = expect<wire::PreflightResult>(Deadline::in_ms(kAnswerMs), wire::SessionMessage::kPreflightResult,
-                                                      "preflight");
-    for (const wire::Finding& f : result.findings()) {
-      findings.push_back({f.fatal(), peer_, f.object(), f.reason(), f.remedy()});
-    }
-  }
-  observer_.preflight(findings);
-  return std::none_of(findings.begin(), findings.end(), [](const PreflightFinding& f) { return f.fatal; });
-}
-
 template <typename Body>
 Body Migration::expect(Deadline deadline, wire::SessionMessage::BodyCase kind, const char* step) {
   if (overall_.left_ns() < deadline.left_ns()) deadline = overall_;
@@ -217,6 +163,7 @@ Body Migration::expect(Deadline deadline, wire::SessionMessage::BodyCase kind, c
   if constexpr (std::is_same_v<Body, wire::RoundDone>) return message->round_done();
   if constexpr (std::is_same_v<Body, wire::Prepared>) return message->prepared();
 }
+template wire::PreflightResult Migration::expect<wire::PreflightResult>(Deadline, wire::SessionMessage::BodyCase, const char*);
 template wire::Prepared Migration::expect<wire::Prepared>(Deadline, wire::SessionMessage::BodyCase, const char*);
 
 void Migration::start_rounds() {
@@ -245,96 +192,6 @@ void Migration::gather() {
   }
 }
 
-// All that are alive, before anything counts as told: who has ended since the round began is left out of it.
-std::vector<wire::SpaceLayout> Migration::describe_spaces(const std::vector<uint64_t>& brks) {
-  std::map<pid_t, wire::SpaceLayout> described;
-  std::vector<pid_t> gone;
-  std::size_t at = 0;
-  for (MovingTask& task : tree_.tasks()) {
-    if (task.place.dead) continue;
-    try {
-      described[task.place.pid] = describe_space(task, at < brks.size() ? brks[at] : 0);
-      ++at;
-    } catch (const Error& error) {
-      // It has ended, or runs another program: the next round, or the stop, tells what of it.
-      if (task.place.pid == options_.pid) throw;
-      log::debug("process {} changes while it is described: {}", task.place.pid, error.what());
-      gone.push_back(task.place.pid);
-    }
-  }
-  for (const pid_t pid : gone) tree_.drop(pid);
-  std::vector<wire::SpaceLayout> spaces;
-  for (const pid_t pid : tree_.pids()) spaces.push_back(std::move(described.at(pid)));
-  return spaces;
-}
-
-void Migration::send_layout(uint32_t round, const std::vector<uint64_t>& brks) {
-  wire::SessionMessage message;
-  wire::Layout& layout = *message.mutable_layout();
-  std::vector<wire::SpaceLayout> spaces = describe_spaces(brks);
-  auto described = spaces.begin();
-  for (MovingTask& task : tree_.tasks()) {
-    wire::TaskPlace& place = *layout.add_tasks();
-    place.set_pid(static_cast<uint32_t>(task.place.pid));
-    if (task.place.pid != options_.pid) place.set_ppid(static_cast<uint32_t>(task.place.ppid));
-    place.set_sid(static_cast<uint32_t>(std::max(task.place.sid, 0)));
-    place.set_pgid(static_cast<uint32_t>(std::max(task.place.pgid, 0)));
-    place.set_dead(task.place.dead);
-    place.set_terminal(task.place.terminal);
-    if (task.place.dead) continue;
-    wire::SpaceLayout& space = *described++;
-    std::string fingerprint = space.SerializeAsString();
-    if (fingerprint == task.last_layout) continue;
-    task.last_layout = std::move(fingerprint);
-    const TimeOffsets offsets = time_offsets(options_.pid);
-    space.set_monotonic_ns(offsets.monotonic_ns + clock_lead_.monotonic_ns);
-    space.set_boottime_ns(offsets.boottime_ns + clock_lead_.boottime_ns);
-    *layout.add_spaces() = std::move(space);
-  }
-  // What is new is told by `renewed`, which must not make a layout look new.
-  std::string places;
-  for (const wire::TaskPlace& place : layout.tasks()) places += place.SerializeAsString();
-  if (layout.spaces_size() == 0 && places == last_places_) return;
-  last_places_ = std::move(places);
-  int at = 0;
-  for (MovingTask& task : tree_.tasks()) layout.mutable_tasks(at++)->set_renewed(std::exchange(task.renewed, false));
-  send_ghosts();
-  layout.set_round(round);
-  link_->send(message);
-}
-
-wire::SpaceLayout Migration::describe_space(MovingTask& task, uint64_t brk) {
-  const img::mm_entry mm = task.map->describe(brk);
-  wire::SpaceLayout space;
-  space.set_space(static_cast<uint64_t>(task.place.pid));
-  space.set_mm(mm.SerializeAsString());
-  for (const uint32_t id : task.map->file_ids()) space.add_files(files_.find(id)->SerializeAsString());
-  for (const auto& memfd : task.map->memfds()) space.add_memfds(memfd.SerializeAsString());
-  for (const auto& segment : task.map->segments()) space.add_segments(segment.SerializeAsString());
-  for (const auto& memfd : task.open_memfds) space.add_memfds(memfd.SerializeAsString());
-  for (const uint64_t start : task.map->accounted()) space.add_accounted(start);
-  return space;
-}
-
-// Mapped files that are deleted: the vessel cannot map them before their content is there.
-void Migration::send_ghosts() {
-  if (files_.deleted().size() == ghosts_sent_) return;
-  ghosts_sent_ = files_.deleted().size();
-  ImageStore ghosts;
-  write_ghosts(files_, options_.ghost_limit, ghosts);
-  send_images(ghosts);
-}
-
-void Migration::send_images(ImageStore& images) {
-  wire::SessionMessage message;
-  for (auto& [name, content] : images.take()) {
-    wire::ImageFile& file = *message.mutable_images()->add_files();
-    file.set_name(name);
-    file.set_content(std::move(content));
-  }
-  link_->send(message);
-}
-
 void Migration::await_round(uint32_t round, Deadline deadline) {
   const auto done = expect<wire::RoundDone>(deadline, wire::SessionMessage::kRoundDone, "sending memory");
   if (done.round() != round) throw Error(ErrorCode::peer, "sending memory", peer_ + " confirmed another round");
@@ -348,7 +205,7 @@ void Migration::send_round(uint32_t round) {
   }
   MemoryStatistics statistics = tree_.begin_round();
   if (stop) stop->thaw();
-  send_layout(round);
+  send_layout(round, false);
   tree_.rounds().send_round(*sink_, statistics);
   link_->end_round(round);
   await_round(round, Deadline::in_ms(kRoundMs));

@@ -66,7 +66,7 @@ void Vessel::clear() {
   s.vdso_syscall = 0;
 }
 
-Vessel Vessel::fork(Vessel& parent, pid_t pid, bool share_memory) {
+Vessel Vessel::fork(Vessel& parent, pid_t pid) {
   VesselState& from = *parent.state_;
   from.arena.reset();
   RemoteBatch batch(from.arena, 1);
@@ -101,14 +101,7 @@ Vessel Vessel::fork(Vessel& parent, pid_t pid, bool share_memory) {
   s.threads.front().set_blocked_signals(~0ULL);
   enter_own_arena(s.threads.front(), s);
   s.remotes.push_back(std::make_unique<RemoteThread>(s.threads.front(), s.arena, 0, false));
-  if (share_memory) {
-    s.mm = from.mm;
-    s.vmas = from.vmas;
-    s.guards = from.guards;
-    s.vdso_syscall = from.vdso_syscall;
-  } else {
-    unmap_inherited(s);
-  }
+  unmap_inherited(s);
   make_placer(s, vessel.pidfd_.get());
   return vessel;
 }

@@ -40,10 +40,9 @@ class Vessel {
  public:
   // The root of a tree. Error(refused) naming the process that has the PID, when it is taken.
   static Vessel create(const VesselPlan& plan);
-  // A child of another vessel, in whose session and process group it is; plan.sid and plan.cgroup_dir count for nothing.
-  // It has nothing but an arena of its own. share_memory: it keeps the mappings of its parent, with their pages
-  // (copy-on-write). pid 0: any number.
-  static Vessel fork(Vessel& parent, pid_t pid, bool share_memory);
+  // A child of another vessel, in whose session and process group it is. It has nothing but an arena of its own. pid 0: any
+  // number. Errors as above.
+  static Vessel fork(Vessel& parent, pid_t pid);
   Vessel(Vessel&& other) noexcept;
   Vessel& operator=(Vessel&&) = delete;
   ~Vessel();

@@ -116,7 +116,7 @@ void VesselTree::create_root(int cgroup_dir) {
 }
 
 void VesselTree::create(const VesselPlace& place, Entry& parent) {
-  Entry entry(Vessel::fork(parent.vessel, place.pid, false));
+  Entry entry(Vessel::fork(parent.vessel, place.pid));
   entry.sid = parent.sid;
   entry.pgid = parent.pgid;
   entry.parent = place.ppid;
@@ -160,7 +160,7 @@ void VesselTree::create_orphans(const VesselPlace& parent) {
     const bool lives = leader != vessels_.end() && leader->second.sid == orphan.sid;
     // The stand-in has the leader's number where the leader is gone, and any other where it lives.
     const pid_t stand_in = lives ? 0 : orphan.sid;
-    Entry middle(Vessel::fork(lives ? leader->second.vessel : home.vessel, stand_in, false));
+    Entry middle(Vessel::fork(lives ? leader->second.vessel : home.vessel, stand_in));
     if (!lives) middle.vessel.lead_session();
     middle.sid = orphan.sid;
     middle.pgid = lives ? leader->second.pgid : orphan.sid;
@@ -202,7 +202,7 @@ void VesselTree::enter_groups(pid_t sid) {
     }
     // Its leader has ended: a stand-in leads it until all who belong to it are in it.
     Entry& of = vessels_.at(place.pid);
-    Vessel middle = Vessel::fork(of.vessel, place.pgid, false);
+    Vessel middle = Vessel::fork(of.vessel, place.pgid);
     middle.enter_group(place.pgid);
     for (const VesselPlace& member : places_) {
       if (member.pgid == place.pgid) enter(member);

@@ -243,9 +243,9 @@ std::vector<SysvWaiter> running_waiters(const std::vector<pid_t>& tree) {
   return waiters;
 }
 
-std::vector<SysvWaiter> stopped_waiters(const std::vector<FrozenTask*>& tasks) {
+std::vector<SysvWaiter> stopped_waiters(const FrozenTree& tree) {
   std::vector<SysvWaiter> waiters;
-  for (const FrozenTask* task : tasks) {
+  for (const auto& task : tree.tasks()) {
     for (const FrozenThread& thread : task->threads()) {
       const auto inside = static_cast<int64_t>(thread.regs.orig_rax);
       if (inside >= 0) {

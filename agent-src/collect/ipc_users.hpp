@@ -36,6 +36,6 @@ struct SysvWaiter {
 // tree: its processes that are alive. waiters: as found by one of the two below.
 SysvUse find_sysv_use(const std::vector<pid_t>& tree, const std::vector<SysvWaiter>& waiters);
 std::vector<SysvWaiter> running_waiters(const std::vector<pid_t>& tree);
-std::vector<SysvWaiter> stopped_waiters(const std::vector<FrozenTask*>& tasks);
+std::vector<SysvWaiter> stopped_waiters(const FrozenTree& tree);
 
 }  // namespace crx

@@ -128,16 +128,13 @@ class SysvIpc final : public Collector {
  public:
   const char* name() const override { return "System V IPC"; }
 
-  void inspect(InspectContext& context) override {
-    if (!is_roots(context)) return;
+  void inspect_tree(InspectContext& context) override {
     const std::vector<pid_t> tree = insiders_of(context);
     for (Refusal& refusal : find_sysv_use(tree, running_waiters(tree)).refusals) context.refusals.push_back(std::move(refusal));
   }
 
-  void collect(CollectContext& context, const BatchPlan&) override {
-    if (!is_roots(context)) return;
-    const std::vector<FrozenTask*> tasks = stopped_tasks(context);
-    const SysvUse use = find_sysv_use(insiders_of(context), stopped_waiters(tasks));
+  void collect_tree(CollectContext& context) override {
+    const SysvUse use = find_sysv_use(insiders_of(context), stopped_waiters(context.tree));
     for (const Refusal& refusal : use.refusals) {
       throw Error(ErrorCode::refused, kStep, refusal.object + ": " + refusal.reason).with_hint(refusal.remedy);
     }
@@ -145,7 +142,7 @@ class SysvIpc final : public Collector {
     for (const SysvUse::Segment& segment : use.segments) add_segment(segment, image_file::ipc_segments(ns), context.images);
     for (const SysvSet& set : use.sets) add_set(set, image_file::ipc_sets(ns), context.images);
     for (const SysvQueue& queue : use.queues) add_queue(queue, image_file::ipc_queues(ns), context.images);
-    if (!use.sets.empty()) add_undos(use.sets, tasks, context.images);
+    if (!use.sets.empty()) add_undos(use.sets, context.tree, context.images);
   }
 
  private:
@@ -194,11 +191,11 @@ class SysvIpc final : public Collector {
     }
   }
 
-  static void add_undos(const std::vector<SysvSet>& sets, const std::vector<FrozenTask*>& tasks, ImageSink& images) {
+  static void add_undos(const std::vector<SysvSet>& sets, const FrozenTree& tree, ImageSink& images) {
     std::size_t total = 0;
     for (const SysvSet& set : sets) total += set.count;
     const Unused unused;
-    for (FrozenTask* task : tasks) {
+    for (const auto& task : tree.tasks()) {
       if (unused.is_like(task->pid())) continue;
       if (task->threads().size() > 1 || total > kMostUndoable) {
         log::debug("task {}: its threads share an undo list, which cannot be read", task->pid());

@@ -1,0 +1,101 @@
+// What the destination is told of the tree before a round's pages: places, mappings, and the files behind them.
+#include <map>
+#include <string>
+#include <utility>
+
+#include "agent-src/collect/ghost_files.hpp"
+#include "agent-src/migration.hpp"
+#include "common/base/error.hpp"
+#include "common/base/log.hpp"
+
+namespace crx {
+
+// All that are alive, before anything counts as told. While the tree runs, who has ended since the round began, or runs
+// another program, is left to the next round or the stop; in the stop nobody may be left out.
+std::vector<wire::SpaceLayout> Migration::describe_spaces(bool in_stop) {
+  std::map<pid_t, wire::SpaceLayout> described;
+  std::vector<pid_t> gone;
+  for (MovingTask& task : tree_.tasks()) {
+    if (task.place.dead) continue;
+    try {
+      described[task.place.pid] = describe_space(task);
+    } catch (const Error& error) {
+      if (in_stop || task.place.pid == options_.pid) throw;
+      log::debug("process {} changes while it is described: {}", task.place.pid, error.what());
+      gone.push_back(task.place.pid);
+    }
+  }
+  for (const pid_t pid : gone) tree_.drop(pid);
+  std::vector<wire::SpaceLayout> spaces;
+  for (const pid_t pid : tree_.pids()) spaces.push_back(std::move(described.at(pid)));
+  return spaces;
+}
+
+void Migration::send_layout(uint32_t round, bool in_stop) {
+  wire::SessionMessage message;
+  wire::Layout& layout = *message.mutable_layout();
+  std::vector<wire::SpaceLayout> spaces = describe_spaces(in_stop);
+  auto described = spaces.begin();
+  for (MovingTask& task : tree_.tasks()) {
+    wire::TaskPlace& place = *layout.add_tasks();
+    place.set_pid(static_cast<uint32_t>(task.place.pid));
+    if (task.place.pid != options_.pid) place.set_ppid(static_cast<uint32_t>(task.place.ppid));
+    place.set_sid(static_cast<uint32_t>(std::max(task.place.sid, 0)));
+    place.set_pgid(static_cast<uint32_t>(std::max(task.place.pgid, 0)));
+    place.set_dead(task.place.dead);
+    place.set_terminal(task.place.terminal);
+    if (task.place.dead) continue;
+    wire::SpaceLayout& space = *described++;
+    std::string fingerprint = space.SerializeAsString();
+    if (fingerprint == task.last_layout) continue;
+    task.last_layout = std::move(fingerprint);
+    const TimeOffsets offsets = time_offsets(options_.pid);
+    space.set_monotonic_ns(offsets.monotonic_ns + clock_lead_.monotonic_ns);
+    space.set_boottime_ns(offsets.boottime_ns + clock_lead_.boottime_ns);
+    *layout.add_spaces() = std::move(space);
+  }
+  // What is new is told by `renewed`, which must not make a layout look new.
+  std::string places;
+  for (const wire::TaskPlace& place : layout.tasks()) places += place.SerializeAsString();
+  if (layout.spaces_size() == 0 && places == last_places_) return;
+  last_places_ = std::move(places);
+  int at = 0;
+  for (MovingTask& task : tree_.tasks()) layout.mutable_tasks(at++)->set_renewed(std::exchange(task.renewed, false));
+  send_ghosts();
+  layout.set_round(round);
+  link_->send(message);
+}
+
+wire::SpaceLayout Migration::describe_space(MovingTask& task) {
+  const img::mm_entry mm = task.map->describe();
+  wire::SpaceLayout space;
+  space.set_space(static_cast<uint64_t>(task.place.pid));
+  space.set_mm(mm.SerializeAsString());
+  for (const uint32_t id : task.map->file_ids()) space.add_files(files_.find(id)->SerializeAsString());
+  for (const auto& memfd : task.map->memfds()) space.add_memfds(memfd.SerializeAsString());
+  for (const auto& segment : task.map->segments()) space.add_segments(segment.SerializeAsString());
+  for (const auto& memfd : task.open_memfds) space.add_memfds(memfd.SerializeAsString());
+  for (const uint64_t start : task.map->accounted()) space.add_accounted(start);
+  return space;
+}
+
+// Mapped files that are deleted: the vessel cannot map them before their content is there.
+void Migration::send_ghosts() {
+  if (files_.deleted().size() == ghosts_sent_) return;
+  ghosts_sent_ = files_.deleted().size();
+  ImageStore ghosts;
+  write_ghosts(files_, options_.ghost_limit, ghosts);
+  send_images(ghosts);
+}
+
+void Migration::send_images(ImageStore& images) {
+  wire::SessionMessage message;
+  for (auto& [name, content] : images.take()) {
+    wire::ImageFile& file = *message.mutable_images()->add_files();
+    file.set_name(name);
+    file.set_content(std::move(content));
+  }
+  link_->send(message);
+}
+
+}  // namespace crx

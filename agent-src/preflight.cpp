@@ -1,0 +1,103 @@
+// What would fail, here and there, before anything is touched.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <iterator>
+#include <thread>
+
+#include "agent-src/collect/collector.hpp"
+#include "agent-src/collect/used_files.hpp"
+#include "agent-src/migration.hpp"
+#include "common/base/error.hpp"
+#include "common/proc/status.hpp"
+#include "wire/file_message.hpp"
+
+namespace crx {
+namespace {
+
+constexpr int64_t kAnswerMs = 30'000;
+
+bool is_refused(const std::vector<PreflightFinding>& findings) {
+  return std::any_of(findings.begin(), findings.end(), [](const PreflightFinding& f) { return f.fatal; });
+}
+
+}  // namespace
+
+wire::SessionMessage Migration::preflight_message() {
+  wire::SessionMessage message;
+  wire::Preflight& preflight = *message.mutable_preflight();
+  report_.memory_bytes = 0;
+  for (const MovingTask& task : tree_.tasks()) {
+    wire::TaskSummary& summary = *preflight.add_tasks();
+    summary.set_pid(static_cast<uint32_t>(task.place.pid));
+    summary.set_comm(task.place.comm);
+    if (task.place.dead) continue;
+    try {
+      summary.set_uid(proc::parse_status(read_file(fmt::format("/proc/{}/status", task.place.pid))).uid.real);
+      summary.set_resident_bytes(task.map->resident_bytes());
+      for (const pid_t tid : list_threads(task.place.pid)) summary.add_tids(static_cast<uint32_t>(tid));
+      for (const FileIdentity& file : used_files(task.place.pid, *task.map, UsedFiles::reading)) {
+        *preflight.add_files() = wire::to_message(file);
+      }
+    } catch (const Error& error) {
+      if (task.place.pid == options_.pid || (error.code() != ErrorCode::victim_gone && !has_ended(task.place))) throw;
+    }
+    report_.memory_bytes += summary.resident_bytes();
+  }
+  preflight.set_memory_bytes(report_.memory_bytes);
+  return message;
+}
+
+std::vector<PreflightFinding> Migration::findings_here() {
+  std::vector<PreflightFinding> findings;
+  char here[256] = "";
+  ::gethostname(here, sizeof here - 1);
+  const auto refuse = [&](const std::vector<Refusal>& list) {
+    for (const Refusal& r : list) findings.push_back({true, here, r.object, r.reason, r.remedy});
+  };
+  refuse(inspect_tree(options_.pid, collect_options()));
+  tree_.look();
+  for (MovingTask& task : tree_.tasks()) {
+    if (task.place.dead) continue;
+    try {
+      task.map->read();
+      refuse(task.map->refusals());
+    } catch (const Error&) {
+      if (task.place.pid == options_.pid || !has_ended(task.place)) throw;
+    }
+  }
+  return findings;
+}
+
+std::vector<PreflightFinding> Migration::findings_there() {
+  link_->send(preflight_message());
+  const auto result = expect<wire::PreflightResult>(Deadline::in_ms(kAnswerMs), wire::SessionMessage::kPreflightResult,
+                                                    "preflight");
+  std::vector<PreflightFinding> findings;
+  for (const wire::Finding& f : result.findings()) {
+    findings.push_back({f.fatal(), peer_, f.object(), f.reason(), f.remedy()});
+  }
+  return findings;
+}
+
+bool Migration::preflight() {
+  // While the destination is asked the tree goes on: temporary files and children end. What is missed there counts
+  // when it is missed in every look.
+  constexpr int kLooks = 5;
+  std::vector<PreflightFinding> findings;
+  for (int look = 0; look < kLooks; ++look) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10 * look));
+    findings = findings_here();
+    if (is_refused(findings) && !options_.check_only) break;
+    std::vector<PreflightFinding> there = findings_there();
+    const bool refused_there = is_refused(there);
+    std::move(there.begin(), there.end(), std::back_inserter(findings));
+    if (!refused_there) break;
+  }
+  observer_.preflight(findings);
+  return !is_refused(findings);
+}
+
+}  // namespace crx
