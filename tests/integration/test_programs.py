@@ -47,6 +47,10 @@ class Programs(crxtest.RingTest):
             self.assertTrue(process.alive(), f"died in move {move + 1}: {read_text(self.out, '')}")
         return process
 
+    def stop(self):
+        """Tells the program that its work is done."""
+        open(f"{self.dir}/stop", "w").close()
+
     def finish(self, process, timeout=60):
         process.wait_end(timeout)
         return read_text(self.out)
@@ -64,12 +68,14 @@ cat > nginx.conf <<'END'
 {conf}END
 nginx -p "$PWD" -c nginx.conf & server=$!
 until exec 3<>/dev/tcp/127.0.0.1/8080; do sleep 0.05; done 2>/dev/null; exec 3>&-
-wrk -t2 -c16 -d12s --timeout 5s http://127.0.0.1:8080/file > wrk.out & client=$!
+wrk -t2 -c16 -d600s --timeout 5s http://127.0.0.1:8080/file > wrk.out & client=$!
 sleep 0.5; echo go
-wait $client; echo "wrk $?"
+until [ -e stop ]; do sleep 0.05; done
+kill -INT $client; wait $client; echo "wrk $?"
 kill -QUIT $server; wait $server; echo "nginx $?"
 """
         process = self.travel(self.start("nginx", script))
+        self.stop()
         text = self.finish(process)
         report = read_text(f"{self.dir}/wrk.out")
         self.assertIn("wrk 0", text)
@@ -93,7 +99,7 @@ redis-cli -p 6390 bgrewriteaof > /dev/null
 redis-cli -p 6390 shutdown nosave; wait $server; echo "redis $?"
 """
         process = self.travel(self.start("redis", script))
-        open(f"{self.dir}/stop", "w").close()
+        self.stop()
         text = self.finish(process)
         answers = read_text(f"{self.dir}/answers").split("\n")
         self.assertIn("client 0", text)
@@ -111,8 +117,9 @@ run initdb -D data -A trust --no-sync > initdb.log 2>&1 || exit 8
 run postgres -D data -c listen_addresses=127.0.0.1 -c port=5499 -c unix_socket_directories="$PWD" > server.log 2>&1 & server=$!
 until pg_isready -q -h 127.0.0.1 -p 5499; do sleep 0.1; done
 pgbench -q -i -s 2 -h 127.0.0.1 -p 5499 -U postgres postgres > init.log 2>&1 || exit 7
-pgbench -c 10 -T 12 -h 127.0.0.1 -p 5499 -U postgres postgres > tcp.log 2>&1 & tcp=$!
-pgbench -c 10 -T 12 -S -h "$PWD" -p 5499 -U postgres postgres > unix.log 2>&1 & unix=$!
+until_stop() { until [ -e stop ]; do "$@" || return; done; }
+until_stop pgbench -n -c 10 -T 5 -h 127.0.0.1 -p 5499 -U postgres postgres > tcp.log 2>&1 & tcp=$!
+until_stop pgbench -n -c 10 -T 5 -S -h "$PWD" -p 5499 -U postgres postgres > unix.log 2>&1 & unix=$!
 sleep 1; echo go
 wait $tcp; echo "tcp $?"; wait $unix; echo "unix $?"
 psql -qAt -h "$PWD" -p 5499 -U postgres postgres -c \
@@ -120,6 +127,7 @@ psql -qAt -h "$PWD" -p 5499 -U postgres postgres -c \
 run pg_ctl -D data -m fast -w stop > stop.log; wait $server; echo "postgres $?"
 """
         process = self.travel(self.start("postgres", script), "--file-locks", "--ghost-limit", "64M")
+        self.stop()
         text = self.finish(process)
         logs = "".join(read_text(f"{self.dir}/{name}.log", "") for name in ("tcp", "unix", "server"))
         self.assertIn("tcp 0", text, logs)
@@ -170,7 +178,7 @@ END
 node app.js; echo "node $?"
 """
         process = self.travel(self.start("node", script))
-        open(f"{self.dir}/stop", "w").close()
+        self.stop()
         text = self.finish(process)
         self.assertIn("node 0", text)
         self.assertRegex(text, r"answers [1-9]\d+ bad 0")
