@@ -79,6 +79,7 @@ void DestinationSession::handle(const wire::SessionMessage& message) {
     case wire::SessionMessage::kHello: return on_hello(message.hello());
     case wire::SessionMessage::kPreflight: return on_preflight(message.preflight());
     case wire::SessionMessage::kLayout: return on_layout(message.layout());
+    case wire::SessionMessage::kFreeze: return on_freeze();
     case wire::SessionMessage::kHoles: return on_holes(message.holes());
     case wire::SessionMessage::kImages: return on_images(message.images());
     case wire::SessionMessage::kVerify: return on_verify(message.verify());
@@ -214,6 +215,13 @@ void DestinationSession::on_written_files(const wire::WrittenFiles& written) {
   }
 }
 
+// The vessels are scheduled as the tree was when they are finished.
+void DestinationSession::on_freeze() {
+  realtime_.emplace_back(::getpid());
+  if (options_.front > 0) realtime_.emplace_back(options_.front);
+  for (const Vessel* vessel : tree_.all()) make_realtime(vessel->pid());
+}
+
 void DestinationSession::on_prepare() {
   const int64_t began_us = monotonic_us();
   build();
@@ -260,6 +268,7 @@ void DestinationSession::on_go() {
   resumed.set_go_to_resume_us(static_cast<uint64_t>(resumed_us - began_us));
   resumed.set_pid(static_cast<uint32_t>(restore_->root_pid()));
   link_.send(answer);
+  realtime_.clear();
   journal_->append(JournalState::resumed, fmt::format("pid {}", restore_->root_pid()));
   hook_.run_noting(HookStage::resumed, hook_context());
   state_ = State::ended;

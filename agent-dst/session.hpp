@@ -17,6 +17,7 @@
 #include "common/base/journal.hpp"
 #include "common/image/image_store.hpp"
 #include "common/kernel/freezer_group.hpp"
+#include "common/kernel/realtime.hpp"
 #include "wire/link.hpp"
 
 namespace crx {
@@ -41,6 +42,7 @@ class DestinationSession {
   void on_pages(const wire::PagesArrived& pages);
   void on_holes(const wire::Holes& holes);
   void on_round_ended(uint32_t round);
+  void on_freeze();
   void on_images(const wire::Images& images);
   void on_verify(const wire::Verify& verify);
   void on_written_files(const wire::WrittenFiles& written);
@@ -75,6 +77,7 @@ class DestinationSession {
   int64_t apply_us_ = 0;
   uint64_t pages_applied_ = 0;
   std::vector<wire::Step> steps_;
+  std::vector<Realtime> realtime_;  // of what takes part, while the tree stands still
   Deadline go_deadline_ = Deadline::never();
 };
 

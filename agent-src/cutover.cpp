@@ -15,6 +15,7 @@
 #include "agent-src/step_clock.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
+#include "common/kernel/realtime.hpp"
 #include "common/image/magic.hpp"
 #include "agent-src/worker.hpp"
 #include "wire/file_message.hpp"
@@ -180,6 +181,10 @@ int Migration::cut_over() {
   if (!same_kernel_) {
     for (const pid_t pid : tree_.pids()) sync_written_files(pid);  // so that little is left for the stop
   }
+  wire::SessionMessage urgent;
+  urgent.mutable_freeze();
+  link_->send(urgent);
+  std::optional<Realtime> realtime(std::in_place, ::getpid());
   FrozenTree tree = freeze_settled(options_.pid, options_.freeze_timeout_ms);
   const int64_t stop_us = tree.stopped_since_us();
   report_.cutover.start_us = stop_us - began_us_;
@@ -193,6 +198,7 @@ int Migration::cut_over() {
   check_stop();
   if (overall_.passed()) throw Error(ErrorCode::refused, "committing", "--timeout is over");
   const int outcome = commit(tree);
+  realtime.reset();
   if (outcome == 0 && options_.wait) return wait_for_exit();
   return outcome;
 }

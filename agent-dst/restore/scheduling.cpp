@@ -1,8 +1,13 @@
-// How threads are scheduled; set from outside, when all remote calls are made. What may not be set is warned of: a
+// How threads are scheduled, and how exact their sleeps are; set from outside, when all remote calls are made. What may not be set is warned of: a
 // process that runs with another priority is better than one that does not run.
+#include <fmt/format.h>
+
 #include <cstring>
+#include <string>
 
 #include "agent-dst/restore/registry.hpp"
+#include "common/base/error.hpp"
+#include "common/base/fd.hpp"
 #include "common/base/log.hpp"
 #include "common/kernel/sched.hpp"
 
@@ -42,6 +47,7 @@ class Scheduling final : public Restorer {
       const auto tid = static_cast<pid_t>(extra.tid());
       apply_affinity(tid, extra);
       apply_policy(tid, attr_of(context.cores[i], extra));
+      apply_slack(tid, extra);
       const uint32_t ioprio = extra.ioprio();
       if (io_priority(tid) == ioprio) continue;
       if (const int error = set_io_priority(tid, ioprio); error != 0) {
@@ -69,6 +75,16 @@ class Scheduling final : public Restorer {
     if (lost) log::warn("thread {}: some of the CPUs it is bound to do not exist here", tid);
     if (const int error = set_affinity(tid, wanted); error != 0) {
       log::warn("thread {}: its CPU affinity cannot be set here: {}", tid, std::strerror(error));
+    }
+  }
+
+  // After the policy: a real-time thread has none, and one that leaves real time gets its default (Linux 6.12).
+  static void apply_slack(pid_t tid, const img::crx_thread_entry& extra) {
+    if (!extra.has_timer_slack_ns() || extra.timer_slack_ns() == 0) return;
+    try {
+      write_file(fmt::format("/proc/{}/timerslack_ns", tid), std::to_string(extra.timer_slack_ns()));
+    } catch (const Error& error) {
+      log::warn("thread {}: {}", tid, error.what());
     }
   }
 

@@ -1,4 +1,4 @@
-// Small things of every thread: name, robust futex list, tid address, restartable sequences, timer slack.
+// Small things of every thread: name, robust futex list, tid address, restartable sequences.
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
@@ -23,9 +23,6 @@ class ThreadState final : public Restorer {
                                                             : core.thread_core().comm();
     comm.resize(kCommBytes);
     batch.add("setting the name", SYS_prctl, PR_SET_NAME, context.vessel.arena().put_string(comm));
-    if (extra.has_timer_slack_ns() && extra.timer_slack_ns() != 0) {
-      batch.add("setting the timer slack", SYS_prctl, PR_SET_TIMERSLACK, extra.timer_slack_ns());
-    }
   }
 
   // The kernel writes to the rseq area at every return to user mode, and to the tid address when the thread ends.

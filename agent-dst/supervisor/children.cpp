@@ -49,13 +49,14 @@ template <typename Body>
 }
 
 int engine_body(const AgentOptions& options, const EngineMain& main, const SessionRequest& request,
-                Fd notices, Fd link, Fd ring) {
+                pid_t front, Fd notices, Fd link, Fd ring) {
   front::close_all_but({notices.get(), link.get(), ring.get()});
   EngineOptions engine;
   engine.session = request.session;
   engine.peer = request.peer;
   engine.store = options.store;
   engine.hook = options.hook;
+  engine.front = front;
   engine.allow_uid = options.allow_uid;
   engine.max_memory = options.max_memory;
   const int to_supervisor = notices.get();
@@ -91,7 +92,7 @@ FrontChild fork_front(const AgentOptions& options, int listener, const sigset_t&
 }
 
 EngineChild fork_engine(const AgentOptions& options, const EngineMain& main, const SessionRequest& request,
-                        const sigset_t& mask) {
+                        pid_t front, const sigset_t& mask) {
   auto [notices_ours, notices_theirs] = ipc::make_pair();
   auto [link_front, link_engine] = ipc::make_pair();
   EngineChild child;
@@ -99,7 +100,7 @@ EngineChild fork_engine(const AgentOptions& options, const EngineMain& main, con
   child.pid = fork_checked("an engine");
   if (child.pid == 0) {
     live("crx-engine", options, mask, [&, &notices = notices_theirs, &link = link_engine] {
-      return engine_body(options, main, request, std::move(notices), std::move(link), std::move(child.ring));
+      return engine_body(options, main, request, front, std::move(notices), std::move(link), std::move(child.ring));
     });
   }
   child.notices = std::move(notices_ours);

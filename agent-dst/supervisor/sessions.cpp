@@ -11,6 +11,7 @@
 #include "common/base/journal.hpp"
 #include "common/base/log.hpp"
 #include "common/kernel/freezer_group.hpp"
+#include "common/kernel/realtime.hpp"
 
 namespace crx::supervisor {
 namespace {
@@ -73,7 +74,7 @@ void Supervisor::spawn_engine(const ipc::FrontNotice& notice) {
       return refuse(notice, "this session has been here before", "start a new migration");
     }
     Engine engine{std::move(request), {}, 0};
-    engine.child = fork_engine(options_, main_, engine.request, mask_);
+    engine.child = fork_engine(options_, main_, engine.request, front_.pid, mask_);
     ipc::SupervisorNotice granted;
     granted.kind = ipc::SupervisorNotice::Kind::engine;
     granted.tag = notice.tag;
@@ -168,6 +169,7 @@ void Supervisor::engine_exited(Engine engine, int status) {
   const std::string& session = engine.request.session;
   log::at(status == 0 ? log::Level::info : log::Level::warn, "session {}: its engine ended, {}", session,
           status_text(status));
+  if (WIFSIGNALED(status)) make_usual(front_.pid);  // it may have been in a stop
   ipc::SupervisorNotice notice;
   notice.kind = ipc::SupervisorNotice::Kind::engine_exited;
   notice.session.set(session);
