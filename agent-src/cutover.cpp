@@ -96,7 +96,7 @@ void Migration::collect(FrozenTree& tree) {
   }
   clock.lap("maps");
   ImageStore images;
-  tree.inject();
+  tree.inject(tree_.call_sites());
   clock.lap("arena");
   collect_tree(tree, files_, collect_options(), images, &clock);
   file_locks_ = images.read_all<img::file_lock_entry>(image_file::kFileLocks);

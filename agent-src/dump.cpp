@@ -92,6 +92,7 @@ class Dump {
   const DumpOptions& options_;
   int64_t began_us_;
   DumpReport report_;
+  CallSites call_sites_;
   FileTable files_;
   std::map<pid_t, std::unique_ptr<MemoryMap>> maps_;
   MemoryMap& map_;  // the root's
@@ -155,7 +156,7 @@ void Dump::collect(FrozenTree& tree) {
     if (!map.flags_are_current() && (task->pid() != options_.pid || map.resident_bytes() < kFlagsInFreezeBytes)) map.read_flags();
     map.describe();  // its files belong into the table
   }
-  tree.inject();
+  tree.inject(call_sites_);
   collect_tree(tree, files_, collect_options(), images_);
   for (const auto& task : tree.tasks()) {
     const auto pid = static_cast<uint32_t>(task->pid());
@@ -297,7 +298,7 @@ void Dump::run_pre() {
   manifest_.head().set_kind(img::crx_manifest_entry::PRE_DUMP);
   const std::string set_id = manifest_.head().set_id();
   DirectorySink set(options_.images_dir);
-  DumpTracking tracking(options_, find_vdso_syscall(options_.pid), has_seccomp_);
+  DumpTracking tracking(options_, call_sites_.of(options_.pid), has_seccomp_);
   map_.read();
   const SpacePages found = tracking.running_pages(map_.vmas());
   {
@@ -316,7 +317,7 @@ void Dump::run_whole() {
   if (options_.check_only) manifest_.head().set_kind(img::crx_manifest_entry::CHECK_ONLY);
   const std::string set_id = manifest_.head().set_id();
   DirectorySink set(options_.images_dir);
-  DumpTracking tracking(options_, find_vdso_syscall(options_.pid), has_seccomp_);
+  DumpTracking tracking(options_, call_sites_.of(options_.pid), has_seccomp_);
   connect_page_server();
   check_told_to_stop();
   FrozenTree tree = FrozenTree::freeze(options_.pid, Deadline::in_ms(options_.freeze_timeout_ms));

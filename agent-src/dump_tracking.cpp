@@ -36,11 +36,11 @@ bool is_written(const Pagemap& pagemap, uint64_t page) {
 
 }  // namespace
 
-DumpTracking::DumpTracking(const DumpOptions& options, uint64_t vdso_syscall, bool has_seccomp) : options_(options) {
+DumpTracking::DumpTracking(const DumpOptions& options, const CallSite& site, bool has_seccomp) : options_(options) {
   kept_ = Keeper::ask(options.run_dir, options.pid);
   if (!options.prev_images_dir.empty()) find_parent();
   if (options.track_mem) {
-    begin_tracking(vdso_syscall, has_seccomp);
+    begin_tracking(site, has_seccomp);
   } else if (!parent_id_.empty()) {
     tracker_ = std::make_unique<WpAsyncTracker>(options.pid, WriteProtectFd::take_over(duplicate(kept_->userfaultfd.get())));
   }
@@ -71,7 +71,7 @@ void DumpTracking::find_parent() {
   parent_id_ = kept_->set_id;
 }
 
-void DumpTracking::begin_tracking(uint64_t vdso_syscall, bool has_seccomp) {
+void DumpTracking::begin_tracking(const CallSite& site, bool has_seccomp) {
   const auto adopt = [&](WriteProtectFd fd) {
     tracker_ = std::make_unique<WpAsyncTracker>(options_.pid, WriteProtectFd::take_over(duplicate(fd.get())));
     ours_ = std::move(fd);
@@ -85,7 +85,7 @@ void DumpTracking::begin_tracking(uint64_t vdso_syscall, bool has_seccomp) {
     log::warn("process {}: somebody else tracks its memory; the next dump will be full", options_.pid);
     return;
   }
-  TrackingStart start = start_tracking(options_.pid, vdso_syscall, WriteProtectFd::create_flags(), has_seccomp,
+  TrackingStart start = start_tracking(options_.pid, site, WriteProtectFd::create_flags(), has_seccomp,
                                        Deadline::in_ms(options_.freeze_timeout_ms));
   stop_us_ = start.stop_us;
   adopt(WriteProtectFd::adopt(std::move(start.userfaultfd)));

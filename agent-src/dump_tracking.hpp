@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "agent-src/call_site.hpp"
 #include "agent-src/dump_options.hpp"
 #include "agent-src/keeper.hpp"
 #include "agent-src/memory/tracker.hpp"
@@ -31,7 +32,7 @@ class DumpTracking {
  public:
   // Before the stop. Finds the parent set and the keeper; says on the log why a dump will be full. Throws Error where
   // --prev-images-dir leads to no set.
-  DumpTracking(const DumpOptions& options, uint64_t vdso_syscall, bool has_seccomp);
+  DumpTracking(const DumpOptions& options, const CallSite& site, bool has_seccomp);
 
   // What the set is made against; empty for none.
   const std::string& parent_id() const noexcept { return parent_id_; }
@@ -48,7 +49,7 @@ class DumpTracking {
 
  private:
   void find_parent();
-  void begin_tracking(uint64_t vdso_syscall, bool has_seccomp);
+  void begin_tracking(const CallSite& site, bool has_seccomp);
   bool canary_sings() const;
   void split(SpacePages& pages, const std::vector<PageRange>& present, const std::vector<PageRange>& dirty) const;
 

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -17,6 +18,7 @@
 #include "common/kernel/pagemap.hpp"
 #include "common/proc/maps.hpp"
 #include "common/proc/status.hpp"
+#include "common/remote/healing_frame.hpp"
 #include "common/remote/rseq_section.hpp"
 
 namespace crx {
@@ -35,24 +37,6 @@ std::vector<pid_t> list_threads(pid_t pid) {
 }
 
 bool has_seccomp(pid_t pid) { return proc::parse_status(read_file(fmt::format("/proc/{}/status", pid))).seccomp != 0; }
-
-uint64_t find_vdso_syscall(pid_t pid) {
-  const std::string proc = "/proc/" + std::to_string(pid) + "/";
-  const auto maps = proc::parse_maps(read_file(proc + "maps"));
-  if (maps.empty()) throw_gone(pid, "looking for the vDSO");
-  for (const proc::MapsEntry& vma : maps) {
-    if (vma.kind != proc::MapKind::vdso) continue;
-    const Fd mem = open_checked(proc + "mem", O_RDONLY);
-    std::string text(vma.end - vma.start, '\0');
-    if (::pread(mem.get(), text.data(), text.size(), static_cast<off_t>(vma.start)) !=
-        static_cast<ssize_t>(text.size())) {
-      throw_errno("reading the vDSO", proc + "mem");
-    }
-    const auto at = text.find("\x0f\x05");
-    if (at != std::string::npos) return vma.start + at;
-  }
-  throw Error(ErrorCode::unsupported, "looking for the vDSO", "it has no system call instruction to borrow").with_pid(pid);
-}
 
 FrozenTask::FrozenTask(pid_t pid)
     : pid_(pid), proc_("/proc/" + std::to_string(pid) + "/"), pidfd_(open_pidfd(pid)) {}
@@ -141,10 +125,23 @@ void FrozenTask::seize_new_threads(Deadline deadline, bool suspend_seccomp) {
   std::rotate(threads_.begin(), leader, leader + 1);
 }
 
-int64_t FrozenTask::call(uint64_t vdso_syscall, long nr, std::initializer_list<uint64_t> args) {
+// The leader must find its way back without us. Once for the stop: the frame says where it was, and stays true.
+void FrozenTask::prepare_healing(const CallSite& site) {
+  if (healing_addr_ != 0 || site.sigreturn_addr == 0) return;
+  const FrozenThread& first = leader();
+  const HealingFrame frame(first.traced, first.regs, first.sigmask, site.sigreturn_addr);
+  const bool fits = site.main_stack.start <= frame.addr() && first.regs.rsp <= site.main_stack.end;
+  iovec local{const_cast<std::byte*>(frame.bytes().data()), frame.bytes().size()};
+  iovec remote{reinterpret_cast<void*>(frame.addr()), frame.bytes().size()};
+  if (fits && ::process_vm_writev(pid_, &local, 1, &remote, 1, 0) == static_cast<ssize_t>(local.iov_len)) {
+    healing_addr_ = frame.addr();
+  }
+}
+
+int64_t FrozenTask::call(const CallSite& site, long nr, std::initializer_list<uint64_t> args) {
   FrozenThread& first = leader();
-  first.traced.set_blocked_signals(~0ULL);
-  const int64_t result = call_through_vdso(first.traced, vdso_syscall, nr, args);
+  prepare_healing(site);
+  const int64_t result = call_at(first.traced, site.syscall_addr, nr, args, healing_addr_);
   first.traced.set_blocked_signals(first.sigmask);
   first.traced.set_regs(first.regs);
   return result;
@@ -163,14 +160,14 @@ bool FrozenTask::is_arena(uint64_t start) const noexcept {
   return code_addr_ != 0 && (start == code_addr_ || start == data_addr_);
 }
 
-void FrozenTask::inject(uint64_t vdso_syscall, std::size_t scratch) {
+void FrozenTask::inject(const CallSite& site, std::size_t scratch) {
   if (arena_ != nullptr) return;
-  vdso_syscall_ = vdso_syscall;
+  site_ = site;
   const std::size_t code_bytes = RemoteArena::code_bytes(threads_.size());
   const std::size_t data_bytes = RemoteArena::data_bytes(threads_.size(), scratch + threads_.size() * 4096);
   const auto map = [&](std::size_t bytes, int prot) {
     const int64_t at =
-        call(vdso_syscall, SYS_mmap, {0, bytes, static_cast<uint64_t>(prot), MAP_SHARED | MAP_ANONYMOUS, ~0ULL, 0});
+        call(site, SYS_mmap, {0, bytes, static_cast<uint64_t>(prot), MAP_SHARED | MAP_ANONYMOUS, ~0ULL, 0});
     if (at < 0 && at >= -4095) {
       throw Error(ErrorCode::kernel, "mapping the arena", fmt::format("{} bytes", bytes), static_cast<int>(-at))
           .with_pid(pid_);
@@ -220,8 +217,8 @@ void FrozenTask::eject() {
     if (thread.remote != nullptr) thread.remote->leave();
     thread.remote.reset();
   }
-  if (data_addr_ != 0) call(vdso_syscall_, SYS_munmap, {data_addr_, data_bytes_});
-  call(vdso_syscall_, SYS_munmap, {code_addr_, RemoteArena::code_bytes(threads_.size())});
+  if (data_addr_ != 0) call(site_, SYS_munmap, {data_addr_, data_bytes_});
+  call(site_, SYS_munmap, {code_addr_, RemoteArena::code_bytes(threads_.size())});
   arena_.reset();
   code_addr_ = data_addr_ = 0;
 }

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "agent-src/call_site.hpp"
 #include "agent-src/collect/timed_calls.hpp"
 #include "common/base/clock.hpp"
 #include "common/base/fd.hpp"
@@ -34,10 +35,6 @@ std::vector<pid_t> list_threads(pid_t pid);
 
 // Whether a process has seccomp filters (or strict mode). Throws Error(victim_gone).
 bool has_seccomp(pid_t pid);
-
-// Where the victim's vDSO has a `syscall` instruction; found once, before the freeze. Throws Error(unsupported) if
-// the process has no vDSO or it has none.
-uint64_t find_vdso_syscall(pid_t pid);
 
 // Owns the stop. Destroying it gives the process back: threads leave the stub, the arena goes, all detach and run
 // on from where they were. Single-threaded; every call from the thread that froze it. Any call may throw
@@ -66,7 +63,9 @@ class FrozenTask {
   FrozenThread& leader() noexcept { return threads_.front(); }
 
   // Maps the arena in the victim, room for every thread. Idempotent. scratch: bytes for tables and arguments.
-  void inject(uint64_t vdso_syscall, std::size_t scratch = 192 * 1024);
+  void inject(const CallSite& site, std::size_t scratch = 192 * 1024);
+  // That of the last inject().
+  const CallSite& site() const noexcept { return site_; }
   // Job control had stopped it when it was frozen; it stays so when it is given back.
   bool was_stopped() const noexcept { return was_stopped_; }
   // Where the injected arena lies: these VMAs are ours and not part of the image.
@@ -78,9 +77,9 @@ class FrozenTask {
   uint64_t program_break();
   // The thread as a maker of system calls; needs inject().
   RemoteThread& remote(std::size_t index);
-  // One system call of the leader through the vDSO, without an arena; its registers and mask are as before afterwards.
-  // The raw kernel result.
-  int64_t call(uint64_t vdso_syscall, long nr, std::initializer_list<uint64_t> args);
+  // One system call of the leader without an arena; its registers and mask are as before afterwards, and would be if we
+  // died meanwhile (healing_frame.hpp). The raw kernel result.
+  int64_t call(const CallSite& site, long nr, std::initializer_list<uint64_t> args);
   // Every thread stands still, in the stub or where it was stopped: nothing of the process changes from here on until
   // the next remote call or eject().
   void settle();
@@ -95,6 +94,7 @@ class FrozenTask {
   bool seize(pid_t tid, bool suspend_seccomp);
   [[nodiscard]] bool await_stop(FrozenThread& thread, Deadline deadline) const;
   void read_threads();
+  void prepare_healing(const CallSite& site);
 
   pid_t pid_;
   std::string proc_;
@@ -102,7 +102,8 @@ class FrozenTask {
   std::vector<FrozenThread> threads_;
   std::unique_ptr<RemoteArena> arena_;
   int64_t stopped_since_us_ = 0;
-  uint64_t vdso_syscall_ = 0;
+  CallSite site_;
+  uint64_t healing_addr_ = 0;  // of a HealingFrame on the leader's stack
   bool locks_future_ = false, was_stopped_ = false;
   uint64_t code_addr_ = 0, data_addr_ = 0, data_bytes_ = 0;
 };

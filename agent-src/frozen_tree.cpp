@@ -70,8 +70,8 @@ FrozenTask* FrozenTree::find(pid_t pid) noexcept {
   return nullptr;
 }
 
-void FrozenTree::inject() {
-  for (const auto& task : tasks_) task->inject(find_vdso_syscall(task->pid()));
+void FrozenTree::inject(CallSites& sites) {
+  for (const auto& task : tasks_) task->inject(sites.of(task->pid()));
 }
 
 void FrozenTree::settle() {

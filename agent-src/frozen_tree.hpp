@@ -38,7 +38,7 @@ class FrozenTree {
   int64_t stopped_since_us() const noexcept { return tasks_.front()->stopped_since_us(); }
 
   // FrozenTask's, of all.
-  void inject();
+  void inject(CallSites& sites);
   void settle();
   void eject();
   void thaw();

@@ -106,7 +106,7 @@ void MovingTree::drop(pid_t pid) {
 void MovingTree::track(MovingTask& task) {
   const pid_t pid = task.place.pid;
   const auto make_userfaultfd = [&] {
-    TrackingStart start = start_tracking(pid, find_vdso_syscall(pid), WriteProtectFd::create_flags(), has_seccomp(pid),
+    TrackingStart start = start_tracking(pid, call_sites_.of(pid), WriteProtectFd::create_flags(), has_seccomp(pid),
                                          Deadline::in_ms(freeze_timeout_ms_));
     longest_stop_us_ = std::max(longest_stop_us_, start.stop_us);
     log::debug("tracking of process {} started, it was stopped for {} us", pid, start.stop_us);

@@ -57,6 +57,7 @@ class MovingTree {
   // The last one, of a stopped tree whose mappings have been read.
   FinalMemory final_scan(MemoryStatistics& statistics);
   MemoryRounds& rounds() noexcept { return rounds_; }
+  CallSites& call_sites() noexcept { return call_sites_; }
 
   TrackerKind tracker() const noexcept { return tracker_; }       // in use once follow() was called
   int64_t longest_stop_us() const noexcept { return longest_stop_us_; }  // of one task, when its tracking began
@@ -76,6 +77,7 @@ class MovingTree {
   int64_t freeze_timeout_ms_, longest_stop_us_ = 0;
   std::vector<MovingTask> tasks_;
   MemoryRounds rounds_;
+  CallSites call_sites_;
 };
 
 }  // namespace crx

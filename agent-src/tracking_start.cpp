@@ -7,19 +7,19 @@
 
 namespace crx {
 
-TrackingStart start_tracking(pid_t pid, uint64_t vdso_syscall, unsigned flags, bool suspend_seccomp, Deadline deadline) {
+TrackingStart start_tracking(pid_t pid, const CallSite& site, unsigned flags, bool suspend_seccomp, Deadline deadline) {
   TrackingStart start;
   int64_t began_us = 0;
   {
     FrozenTask task = FrozenTask::freeze_leader(pid, deadline, suspend_seccomp);
     began_us = task.stopped_since_us();
-    const int64_t fd = task.call(vdso_syscall, SYS_userfaultfd, {flags});
+    const int64_t fd = task.call(site, SYS_userfaultfd, {flags});
     if (fd < 0) {
       throw Error(ErrorCode::kernel, "starting to track memory", "userfaultfd in the process", static_cast<int>(-fd))
           .with_pid(pid);
     }
     start.userfaultfd = try_get_fd(task.pidfd(), static_cast<int>(fd));
-    task.call(vdso_syscall, SYS_close, {static_cast<uint64_t>(fd)});
+    task.call(site, SYS_close, {static_cast<uint64_t>(fd)});
     if (!start.userfaultfd) throw_errno("starting to track memory", "taking the userfaultfd out of the process");
     task.thaw();
   }

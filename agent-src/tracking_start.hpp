@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include "agent-src/call_site.hpp"
 #include "common/base/clock.hpp"
 #include "common/base/fd.hpp"
 
@@ -13,8 +14,8 @@ struct TrackingStart {
   int64_t stop_us = 0; // how long its leader was stopped
 };
 
-// Stops the leader, has it call userfaultfd(2) through its vDSO, takes the descriptor and closes the original. The
+// Stops the leader, has it call userfaultfd(2), takes the descriptor and closes the original. The
 // victim runs on as it was. Throws Error: kernel when it cannot (no descriptor free, a seccomp policy); victim_gone.
-TrackingStart start_tracking(pid_t pid, uint64_t vdso_syscall, unsigned flags, bool suspend_seccomp, Deadline deadline);
+TrackingStart start_tracking(pid_t pid, const CallSite& site, unsigned flags, bool suspend_seccomp, Deadline deadline);
 
 }  // namespace crx

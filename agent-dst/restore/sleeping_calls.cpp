@@ -95,7 +95,7 @@ int64_t left_ns(const img::crx_restart& restart, int64_t task_now_ns) {
 int64_t clock_of(TracedThread& thread, pid_t pid, uint64_t instruction) {
   const uint64_t room = (thread.regs().rsp - kBelowStack) & ~uint64_t{15};
   const LentMemory memory(pid, room, timespec{});
-  if (!memory.lent() || call_through_vdso(thread, instruction, SYS_clock_gettime, {CLOCK_MONOTONIC, room}) != 0) return 0;
+  if (!memory.lent() || call_at(thread, instruction, SYS_clock_gettime, {CLOCK_MONOTONIC, room}) != 0) return 0;
   const timespec now = memory.now_there();
   return int64_t{now.tv_sec} * kNsPerSecond + now.tv_nsec;
 }

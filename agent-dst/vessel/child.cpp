@@ -25,7 +25,7 @@ constexpr uint64_t kUserEnd = 0x7ffffffff000;
 
 int64_t checked_call(TracedThread& thread, uint64_t syscall_addr, const char* what, long nr,
                      std::initializer_list<uint64_t> args) {
-  const int64_t result = call_through_vdso(thread, syscall_addr, nr, args);
+  const int64_t result = call_at(thread, syscall_addr, nr, args);
   if (result < 0 && result >= -4095) throw Error(ErrorCode::kernel, what, "in the new process", static_cast<int>(-result)).with_pid(thread.tid());
   return result;
 }

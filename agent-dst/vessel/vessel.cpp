@@ -280,8 +280,8 @@ void Vessel::close_arena() {
   }
   TracedThread& leader = s.threads.front();
   leader.set_blocked_signals(~0ULL);
-  call_through_vdso(leader, s.vdso_syscall, SYS_munmap, {s.arena.data_addr(), s.arena.data_size()});
-  call_through_vdso(leader, s.vdso_syscall, SYS_munmap, {s.arena.code_addr(), s.arena.code_size()});
+  call_at(leader, s.vdso_syscall, SYS_munmap, {s.arena.data_addr(), s.arena.data_size()});
+  call_at(leader, s.vdso_syscall, SYS_munmap, {s.arena.code_addr(), s.arena.code_size()});
 }
 
 void Vessel::unleash() {

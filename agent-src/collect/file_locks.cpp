@@ -166,7 +166,7 @@ bool LockHandover::set_process_locks(bool hold) {
     if (lock.flag() == lock_kind::kPosix) locks.push_back(&lock);
   }
   if (locks.empty()) return true;
-  task_.inject(find_vdso_syscall(task_.pid()));
+  task_.inject(task_.site());
   bool all = true;
   for (std::size_t first = 0; first < locks.size(); first += kAtOnce) {
     const std::size_t end = std::min(locks.size(), first + kAtOnce);

@@ -42,7 +42,7 @@ class RemoteArena {
   std::size_t slots() const noexcept { return slots_; }
   std::byte* mailbox(std::size_t slot) const { return data_.data() + mailbox_offset(slot); }
   uint64_t mailbox_addr(std::size_t slot) const { return data_addr_ + mailbox_offset(slot); }
-  // Where the code has a `syscall` instruction, for call_through_vdso() while the task has no vDSO.
+  // Where the code has a `syscall` instruction, for call_at() while the task has no vDSO.
   uint64_t syscall_addr() const;
   std::byte* landing(std::size_t slot) const;
   uint64_t landing_addr(std::size_t slot) const;

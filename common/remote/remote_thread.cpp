@@ -13,6 +13,7 @@
 
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
+#include "common/remote/healing_frame.hpp"
 
 namespace crx {
 namespace {
@@ -76,23 +77,9 @@ void RemoteThread::arm_deadline() {
   box.deadline_nsec = static_cast<uint64_t>(now.tv_nsec);
 }
 
-// The thread must find its way back without us: plain registers, or, where a system call was interrupted, what the
-// kernel itself would have done (arch/x86/kernel/signal.c): the call once more, or restart_syscall.
+// The thread must find its way back without us.
 void RemoteThread::write_healing_registers() {
-  user_regs_struct r = regs_;
-  if (static_cast<int64_t>(r.orig_rax) >= 0) {
-    switch (static_cast<int64_t>(r.rax)) {
-      case -512: case -513: case -514:  // ERESTARTSYS, ERESTARTNOINTR, ERESTARTNOHAND
-        r.rax = r.orig_rax;
-        r.rip -= 2;
-        break;
-      case -516:  // ERESTART_RESTARTBLOCK
-        r.rax = SYS_restart_syscall;
-        r.rip -= 2;
-        break;
-      default: break;
-    }
-  }
+  const user_regs_struct r = resumed_regs(regs_);
   stub::Mailbox& box = box_of(*arena_, slot_);
   box.sigmask = sigmask_;
   box.regs = {r.r14, r.r13, r.r12, r.rbp, r.rbx, r.r11, r.r10, r.r9, r.r8, r.rax, r.rcx, r.rdx, r.rsi, r.rdi,
@@ -113,8 +100,8 @@ void RemoteThread::enter() {
   stub_regs.r15 = arena_->mailbox_addr(slot_);
   stub_regs.orig_rax = ~0ULL;  // nothing for the kernel to restart
   stub_regs.eflags &= ~0x400ULL;
+  thread_->set_regs(stub_regs);  // first: from here on it finds its own mask again
   thread_->set_blocked_signals(~0ULL);
-  thread_->set_regs(stub_regs);
   inside_ = true;
 }
 
@@ -192,8 +179,7 @@ void RemoteThread::leave() {
   thread_->set_regs(regs_);
 }
 
-int64_t call_through_vdso(TracedThread& thread, uint64_t syscall_addr, long nr,
-                          std::initializer_list<uint64_t> args) {
+int64_t call_at(TracedThread& thread, uint64_t syscall_addr, long nr, std::initializer_list<uint64_t> args, uint64_t rsp) {
   uint64_t a[6] = {};
   std::copy(args.begin(), args.end(), a);
   user_regs_struct regs = thread.regs();
@@ -206,7 +192,9 @@ int64_t call_through_vdso(TracedThread& thread, uint64_t syscall_addr, long nr,
   regs.r10 = a[3];
   regs.r8 = a[4];
   regs.r9 = a[5];
+  if (rsp != 0) regs.rsp = rsp;
   thread.set_regs(regs);
+  thread.set_blocked_signals(~0ULL);
   thread.step_over_syscall();
   return static_cast<int64_t>(thread.regs().rax);
 }

@@ -62,9 +62,10 @@ class RemoteThread {
   bool running_ = false;  // a batch is under way
 };
 
-// One system call of a stopped thread, made through the `syscall` instruction of its own vDSO (syscall_addr), for
-// the time when no arena is there. Registers and mask are the caller's to restore: they are clobbered.
-// Returns the raw kernel result. There is no healing during it; it lasts microseconds.
-int64_t call_through_vdso(TracedThread& thread, uint64_t syscall_addr, long nr, std::initializer_list<uint64_t> args);
+// One system call of a stopped thread, made by a `syscall` instruction that its process has anyway, for the time when
+// no arena is there. Registers and mask are the caller's to restore, the mask first: they are clobbered. rsp: the
+// stack pointer meanwhile, 0: as it is. Returns the raw kernel result. If we die during it the thread goes on behind
+// that instruction: see healing_frame.hpp.
+int64_t call_at(TracedThread& thread, uint64_t syscall_addr, long nr, std::initializer_list<uint64_t> args, uint64_t rsp = 0);
 
 }  // namespace crx

@@ -125,10 +125,11 @@ TEST_CASE("freezing, collecting and thawing a busy process harms nothing") {
   const Deadline deadline = Deadline::in_ms(60'000);
   while (least_rounds() < 3 && !deadline.passed()) ::sched_yield();
   const std::string before = state_of(pid);
+  CallSites sites;
   for (int i = 0; i < kFreezes; ++i) {
     FrozenTree tree = FrozenTree::freeze(pid, Deadline::in_ms(10'000));
     CHECK(tree.root().threads().size() == 5 + kSleepers);
-    tree.inject();
+    tree.inject(sites);
     FileTable files;
     ImageStore images;
     collect_tree(tree, files, {}, images);

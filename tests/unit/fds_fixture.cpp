@@ -77,7 +77,8 @@ std::string TempDir::file(const std::string& name, const std::string& content) c
 
 ImageStore collect(pid_t pid, const CollectOptions& options) {
   FrozenTree tree = FrozenTree::freeze(pid, Deadline::in_ms(kFreezeMs));
-  tree.inject();
+  CallSites sites;
+  tree.inject(sites);
   FileTable files;
   ImageStore images;
   collect_tree(tree, files, options, images);
