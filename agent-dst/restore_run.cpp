@@ -14,6 +14,7 @@
 #include "agent-dst/restore/restore_tree.hpp"
 #include "agent-dst/restore_check.hpp"
 #include "agent-dst/restore_images.hpp"
+#include "agent-dst/restore_memory.hpp"
 #include "agent-dst/vessel/shmem_table.hpp"
 #include "agent-dst/vessel/vessel.hpp"
 #include "common/base/clock.hpp"
@@ -27,18 +28,7 @@
 namespace crx {
 namespace {
 
-constexpr uint64_t kPieceBytes = uint64_t{1} << 20;
 constexpr pid_t kMaxPid = 1 << 22;
-
-// The vDSO and its data, which the kernel fills.
-std::vector<PageRange> kernel_ranges(const img::mm_entry& mm) {
-  std::vector<PageRange> ranges;
-  for (const img::vma_entry& vma : mm.vmas()) {
-    if ((vma.status() & (vma_status::kVdso | vma_status::kVvar | vma_status::kVsyscall)) == 0) continue;
-    append_range(ranges, {vma.start(), vma.end()});
-  }
-  return ranges;
-}
 
 class Restore {
  public:
@@ -53,11 +43,7 @@ class Restore {
   void check_kind() const;
   void read_tree();
   void continue_clocks() const;
-  void map();
-  void fill(Vessel& vessel);
-  void fill_objects();
-  template <typename Write>
-  void copy_pages(PageSpace space, Write write);
+  void build_memory();
 
   ImageSet set_;
   ImageStore images_;
@@ -66,7 +52,6 @@ class Restore {
   std::vector<VesselPlace> places_;
   std::map<pid_t, img::crx_task_entry> extras_;
   std::map<pid_t, std::vector<uint64_t>> accounted_;
-  std::vector<std::byte> buffer_;
   VesselTree tree_;
 };
 
@@ -100,53 +85,15 @@ void Restore::continue_clocks() const {
                 extra.boottime_ns() - (clock_ns(CLOCK_BOOTTIME) - ours.boottime_ns)});
 }
 
-void Restore::map() {
+void Restore::build_memory() {
   for (const auto& entry : images_.read_all<img::file_entry>(image_file::kFiles)) files_->add(entry);
   files_->add_ghosts(images_);
   for (const auto& inode : images_.read_all<img::memfd_inode_entry>(image_file::kMemfdInode)) shmem_.memfd(inode);
-  for (Vessel* vessel : tree_.all()) {
-    const auto mm = images_.read_one<img::mm_entry>(image_file::mm(static_cast<uint32_t>(vessel->pid())));
-    vessel->apply_layout(mm, accounted_[vessel->pid()], *files_, shmem_);
+  std::map<pid_t, std::vector<PageRange>> guards;
+  for (const VesselPlace& place : places_) {
+    if (!place.dead) guards[place.pid] = guards_of(extras_.at(place.pid));
   }
-}
-
-template <typename Write>
-void Restore::copy_pages(PageSpace space, Write write) {
-  buffer_.resize(kPieceBytes);
-  for (const PagePiece& piece : set_.pages(space)) {
-    for (uint64_t at = piece.range.start; at < piece.range.end;) {
-      const PageRange part{at, std::min(piece.range.end, at + kPieceBytes)};
-      const std::span<std::byte> bytes = std::span(buffer_).first(part.bytes());
-      set_.read(piece, part, bytes);
-      write(part, bytes);
-      at = part.end;
-    }
-  }
-}
-
-void Restore::fill(Vessel& vessel) {
-  const auto pid = static_cast<uint32_t>(vessel.pid());
-  if (set_.images().contains(image_file::pagemap(pid))) {
-    const std::vector<PageRange> kernels = kernel_ranges(vessel.layout());
-    copy_pages({PageSpace::Kind::mm, pid}, [&](PageRange part, std::span<const std::byte> bytes) {
-      for (const PageRange& range : subtract({part}, kernels)) {
-        vessel.write_pages({range}, bytes.subspan(range.start - part.start, range.bytes()));
-      }
-    });
-  }
-  const std::vector<PageRange> guards = guards_of(extras_.at(vessel.pid()));
-  if (!guards.empty()) vessel.guard_pages(guards);
-}
-
-void Restore::fill_objects() {
-  constexpr std::string_view kPrefix = "pagemap-shmem-";
-  for (const std::string& name : set_.images().names()) {
-    if (!name.starts_with(kPrefix)) continue;
-    const uint64_t id = std::strtoull(name.c_str() + kPrefix.size(), nullptr, 10);
-    if (!shmem_.contains(id)) continue;
-    copy_pages({PageSpace::Kind::shmem, id},
-               [&](PageRange part, std::span<const std::byte> bytes) { shmem_.write_pages(id, {part}, bytes); });
-  }
+  RestoreMemory(set_, images_, *files_, shmem_).build(tree_, places_, accounted_, guards);
 }
 
 pid_t Restore::run(const std::function<void(pid_t)>& about_to_run) {
@@ -156,10 +103,7 @@ pid_t Restore::run(const std::function<void(pid_t)>& about_to_run) {
     throw Error(ErrorCode::refused, "restoring", found.object + " " + found.reason).with_hint(found.remedy);
   }
   continue_clocks();
-  tree_.follow(places_, -1, shmem_.ptys());
-  map();
-  for (Vessel* vessel : tree_.all()) fill(*vessel);
-  fill_objects();
+  build_memory();
   TreeRestore restore(tree_, images_, *files_, shmem_);
   restore.build(accounted_, [](const char*) {});
   about_to_run(restore.root_pid());

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <utility>
 #include <variant>
 
 #include "agent-dst/preflight.hpp"
@@ -122,7 +123,8 @@ void DestinationSession::follow_tree(const wire::Layout& layout) {
   std::vector<VesselPlace> places;
   for (const wire::TaskPlace& task : layout.tasks()) {
     places.push_back({static_cast<pid_t>(task.pid()), static_cast<pid_t>(task.ppid()), static_cast<pid_t>(task.sid()),
-                      static_cast<pid_t>(task.pgid()), task.dead(), task.terminal(), task.renewed()});
+                      static_cast<pid_t>(task.pgid()), task.dead(), task.terminal(), task.renewed(),
+                      static_cast<pid_t>(task.inherits())});
   }
   const bool first = tree_.empty();
   const Fd group_dir = group_->directory();
@@ -179,9 +181,12 @@ void DestinationSession::on_round_ended(uint32_t round) {
   done.set_pages_applied(pages_applied_);
   done.set_apply_us(static_cast<uint64_t>(apply_us_));
   link_.send(answer);
+  // A round may come in parts: what is reported is the sum.
+  if (round == round_) apply_us_ += round_apply_us_;
   steps_.clear();
   add_step("apply", apply_us_);
-  apply_us_ = 0;
+  round_ = round;
+  round_apply_us_ = std::exchange(apply_us_, 0);
   pages_applied_ = 0;
 }
 

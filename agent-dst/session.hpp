@@ -75,6 +75,8 @@ class DestinationSession {
   ImageStore images_;
   std::optional<TreeRestore> restore_;
   int64_t apply_us_ = 0;
+  uint32_t round_ = 0;          // of the last mark
+  int64_t round_apply_us_ = 0;  // and what its parts took so far
   uint64_t pages_applied_ = 0;
   std::vector<wire::Step> steps_;
   std::vector<Realtime> realtime_;  // of what takes part, while the tree stands still

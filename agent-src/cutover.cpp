@@ -3,6 +3,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <thread>
 
@@ -31,25 +32,38 @@ constexpr uint64_t kFlagsInFreezeBytes = uint64_t{256} << 20;
 
 }  // namespace
 
-void Migration::send_last_holes(const FinalMemory& memory) {
-  const auto send = [&](PageSpace space, const std::vector<PageRange>& holes, const std::vector<PageRange>& guards) {
-    if (holes.empty() && guards.empty()) return;
-    wire::SessionMessage message;
-    wire::Holes& body = *message.mutable_holes();
-    body.set_space_kind(static_cast<uint32_t>(space.kind));
-    body.set_space(space.id);
-    const auto add = [](wire::Range& out, PageRange range) {
-      out.set_start(range.start);
-      out.set_end(range.end);
-    };
-    for (const PageRange& range : holes) add(*body.add_ranges(), range);
-    for (const PageRange& range : guards) add(*body.add_guards(), range);
-    link_->send(message);
+void Migration::send_last_holes(PageSpace space, const std::vector<PageRange>& holes, const std::vector<PageRange>& guards) {
+  if (holes.empty() && guards.empty()) return;
+  wire::SessionMessage message;
+  wire::Holes& body = *message.mutable_holes();
+  body.set_space_kind(static_cast<uint32_t>(space.kind));
+  body.set_space(space.id);
+  const auto add = [](wire::Range& out, PageRange range) {
+    out.set_start(range.start);
+    out.set_end(range.end);
   };
-  for (const FinalSpace& space : memory.spaces) {
-    send({PageSpace::Kind::mm, static_cast<uint64_t>(space.pid)}, space.holes, space.guards);
-  }
-  for (const FinalObject& object : memory.objects) send({PageSpace::Kind::shmem, object.id.ino}, object.holes, {});
+  for (const PageRange& range : holes) add(*body.add_ranges(), range);
+  for (const PageRange& range : guards) add(*body.add_guards(), range);
+  link_->send(message);
+}
+
+// Guards last: a vessel that is forked would inherit them, and nothing would take them away.
+unsigned Migration::send_last_memory(uint32_t round, FinalMemory& memory, MemoryStatistics& statistics) {
+  MemoryRounds& rounds = tree_.rounds();
+  const auto mm = [](pid_t pid) { return PageSpace{PageSpace::Kind::mm, static_cast<uint64_t>(pid)}; };
+  const unsigned marks = send_tree(round, true, [&](MovingTask& task) {
+    const auto found = std::find_if(memory.spaces.begin(), memory.spaces.end(), [&](const FinalSpace& s) { return s.pid == task.place.pid; });
+    if (found == memory.spaces.end()) throw Error(ErrorCode::bug, "sending the last pages", "a process was not scanned").with_pid(task.place.pid);
+    SpaceRounds& space = rounds.space(task.place.pid);
+    if (task.inherits != 0) space.inherit(rounds.space(std::exchange(task.inherits, 0)), *found);
+    send_last_holes(mm(task.place.pid), found->holes, {});
+    space.send_final(*found, *sink_, statistics);
+  });
+  for (const FinalSpace& space : memory.spaces) send_last_holes(mm(space.pid), {}, space.guards);
+  for (const FinalObject& object : memory.objects) send_last_holes({PageSpace::Kind::shmem, object.id.ino}, object.holes, {});
+  rounds.objects().send_final(memory.objects, *sink_, statistics);
+  link_->end_round(round);
+  return marks + 1;
 }
 
 void Migration::send_digests(const FinalMemory& memory) {
@@ -126,12 +140,9 @@ void Migration::last_round(FrozenTree& tree) {
   StepClock clock(report_.cutover.source_steps);
   const auto round = static_cast<uint32_t>(report_.rounds.size() + 1);
   MemoryStatistics statistics;
-  const FinalMemory memory = tree_.final_scan(statistics);
+  FinalMemory memory = tree_.final_scan(statistics);
   clock.lap("scan");
-  send_layout(round, true);
-  send_last_holes(memory);
-  tree_.rounds().send_final(memory, *sink_, statistics);
-  link_->end_round(round);
+  const unsigned marks = send_last_memory(round, memory, statistics);
   clock.lap("send pages");
   report_.cutover.last_pages_us = monotonic_us() - began_us;
   if (options_.verify) send_digests(memory);
@@ -143,7 +154,7 @@ void Migration::last_round(FrozenTree& tree) {
   // While the destination builds. Nothing is read from the processes any more.
   tree.eject();
   clock.lap("leave");
-  await_round(round, Deadline::in_ms(kPrepareMs));
+  await_round(round, marks, Deadline::in_ms(kPrepareMs));
   clock.lap("await pages");
   const wire::LinkStatistics now = link_->statistics();
   RoundReport& entry = report_.rounds.emplace_back();

@@ -5,6 +5,7 @@
 
 #include "agent-src/collect/ghost_files.hpp"
 #include "agent-src/migration.hpp"
+#include "agent-src/telling_order.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
 
@@ -12,8 +13,8 @@ namespace crx {
 
 // All that are alive, before anything counts as told. While the tree runs, who has ended since the round began, or runs
 // another program, is left to the next round or the stop; in the stop nobody may be left out.
-std::vector<wire::SpaceLayout> Migration::describe_spaces(bool in_stop) {
-  std::map<pid_t, wire::SpaceLayout> described;
+Migration::SpaceLayouts Migration::describe_spaces(bool in_stop) {
+  SpaceLayouts described;
   std::vector<pid_t> gone;
   for (MovingTask& task : tree_.tasks()) {
     if (task.place.dead) continue;
@@ -26,17 +27,34 @@ std::vector<wire::SpaceLayout> Migration::describe_spaces(bool in_stop) {
     }
   }
   for (const pid_t pid : gone) tree_.drop(pid);
-  std::vector<wire::SpaceLayout> spaces;
-  for (const pid_t pid : tree_.pids()) spaces.push_back(std::move(described.at(pid)));
-  return spaces;
+  return described;
 }
 
-void Migration::send_layout(uint32_t round, bool in_stop) {
+// Memory that is shared since a fork crosses the wire once: a task's vessel is forked from the one that has it, when all of
+// that has arrived, which a mark tells. So a round with new tasks in it comes in parts. The last mark is the caller's; how
+// many were set here.
+unsigned Migration::send_tree(uint32_t round, bool in_stop, const std::function<void(MovingTask&)>& send_memory) {
+  SpaceLayouts described = describe_spaces(in_stop);
+  TellingOrder order(tree_);
+  unsigned marks = 0;
+  for (auto wave = order.next(); !wave.empty();) {
+    send_layout(round, order, described);
+    for (MovingTask* task : wave) {
+      if (!task->place.dead) send_memory(*task);
+    }
+    wave = order.next();
+    if (wave.empty()) break;
+    link_->end_round(round);
+    ++marks;
+  }
+  return marks;
+}
+
+void Migration::send_layout(uint32_t round, const TellingOrder& order, SpaceLayouts& described) {
   wire::SessionMessage message;
   wire::Layout& layout = *message.mutable_layout();
-  std::vector<wire::SpaceLayout> spaces = describe_spaces(in_stop);
-  auto described = spaces.begin();
   for (MovingTask& task : tree_.tasks()) {
+    if (!order.is_told(task.place.pid)) continue;
     wire::TaskPlace& place = *layout.add_tasks();
     place.set_pid(static_cast<uint32_t>(task.place.pid));
     if (task.place.pid != options_.pid) place.set_ppid(static_cast<uint32_t>(task.place.ppid));
@@ -44,15 +62,16 @@ void Migration::send_layout(uint32_t round, bool in_stop) {
     place.set_pgid(static_cast<uint32_t>(std::max(task.place.pgid, 0)));
     place.set_dead(task.place.dead);
     place.set_terminal(task.place.terminal);
-    if (task.place.dead) continue;
-    wire::SpaceLayout& space = *described++;
-    std::string fingerprint = space.SerializeAsString();
+    const auto space = described.find(task.place.pid);
+    if (task.place.dead || space == described.end()) continue;
+    std::string fingerprint = space->second.SerializeAsString();
     if (fingerprint == task.last_layout) continue;
     task.last_layout = std::move(fingerprint);
     const TimeOffsets offsets = time_offsets(options_.pid);
-    space.set_monotonic_ns(offsets.monotonic_ns + clock_lead_.monotonic_ns);
-    space.set_boottime_ns(offsets.boottime_ns + clock_lead_.boottime_ns);
-    *layout.add_spaces() = std::move(space);
+    space->second.set_monotonic_ns(offsets.monotonic_ns + clock_lead_.monotonic_ns);
+    space->second.set_boottime_ns(offsets.boottime_ns + clock_lead_.boottime_ns);
+    *layout.add_spaces() = std::move(space->second);
+    described.erase(space);
   }
   // What is new is told by `renewed`, which must not make a layout look new.
   std::string places;
@@ -60,7 +79,12 @@ void Migration::send_layout(uint32_t round, bool in_stop) {
   if (layout.spaces_size() == 0 && places == last_places_) return;
   last_places_ = std::move(places);
   int at = 0;
-  for (MovingTask& task : tree_.tasks()) layout.mutable_tasks(at++)->set_renewed(std::exchange(task.renewed, false));
+  for (MovingTask& task : tree_.tasks()) {
+    if (!order.is_told(task.place.pid)) continue;
+    wire::TaskPlace& place = *layout.mutable_tasks(at++);
+    place.set_renewed(std::exchange(task.renewed, false));
+    if (place.renewed()) place.set_inherits(static_cast<uint32_t>(task.inherits));
+  }
   send_ghosts();
   layout.set_round(round);
   link_->send(message);

@@ -1,6 +1,8 @@
 // One migration while it is under way; the inside of session.cpp, preflight.cpp, layout.cpp and cutover.cpp.
 #pragma once
 
+#include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -26,6 +28,7 @@
 
 namespace crx {
 
+class TellingOrder;
 class TreeLocks;
 
 // Steps in the order in which session.cpp calls them; each leaves the victim running unharmed when it throws.
@@ -51,16 +54,19 @@ class Migration {
   void run_rounds();
   void send_round(uint32_t round);
   // --- what the vessels follow (layout.cpp) ---
-  std::vector<wire::SpaceLayout> describe_spaces(bool in_stop);
-  void send_layout(uint32_t round, bool in_stop);
+  using SpaceLayouts = std::map<pid_t, wire::SpaceLayout>;
+  SpaceLayouts describe_spaces(bool in_stop);
+  unsigned send_tree(uint32_t round, bool in_stop, const std::function<void(MovingTask&)>& send_memory);
+  void send_layout(uint32_t round, const TellingOrder& order, SpaceLayouts& described);
   wire::SpaceLayout describe_space(MovingTask& task);
   void send_ghosts();
   void send_images(ImageStore& images);
-  void await_round(uint32_t round, Deadline deadline);
+  void await_round(uint32_t round, unsigned marks, Deadline deadline);
   // --- the stop (cutover.cpp) ---
   int cut_over();
   void last_round(FrozenTree& tree);
-  void send_last_holes(const FinalMemory& memory);
+  void send_last_holes(PageSpace space, const std::vector<PageRange>& holes, const std::vector<PageRange>& guards);
+  unsigned send_last_memory(uint32_t round, FinalMemory& memory, MemoryStatistics& statistics);
   void collect(FrozenTree& tree);
   void send_digests(const FinalMemory& memory);
   void send_written_files();

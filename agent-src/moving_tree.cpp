@@ -58,7 +58,8 @@ void MovingTree::take_over(std::vector<TreeTask> now) {
     const auto old = std::find_if(tasks_.begin(), tasks_.end(), [&](const MovingTask& t) { return t.place.pid == place.pid; });
     MovingTask& task = tasks.emplace_back();
     if (old != tasks_.end()) {
-      const bool same = old->place.same_place(place) && !renewed.contains(place.ppid);
+      // Of one that has no vessel yet nothing has been sent.
+      const bool same = old->place.same_place(place) && (old->renewed || !renewed.contains(place.ppid));
       if (!same) forget(*old);
       task = std::move(*old);
       old->tracked = false;
@@ -166,7 +167,7 @@ bool MovingTree::prune() {
   bool found = false;
   std::set<pid_t> renewed;
   for (MovingTask& task : tasks_) {
-    const bool below = renewed.contains(task.place.ppid);
+    const bool below = !task.renewed && renewed.contains(task.place.ppid);
     if (task.tracked && (below || rounds_.space(task.place.pid).tracker().pagemap().ended())) {
       forget(task);
       found = true;

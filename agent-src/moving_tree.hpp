@@ -28,6 +28,7 @@ struct MovingTask {
   // Its vessel, if the destination has one, is of the past: it is another process, runs another program or has another
   // place. So are those below it then.
   bool renewed = true;
+  pid_t inherits = 0;  // whose memory its vessel starts with, see TellingOrder
 };
 
 // Processes come, go, exec and change their parents while the tree runs; follow() finds out, and what was sent for a task

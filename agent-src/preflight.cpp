@@ -1,9 +1,12 @@
 // What would fail, here and there, before anything is touched.
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
+#include <cstdlib>
+#include <cstring>
 #include <iterator>
 #include <thread>
 
@@ -23,6 +26,18 @@ bool is_refused(const std::vector<PreflightFinding>& findings) {
   return std::any_of(findings.begin(), findings.end(), [](const PreflightFinding& f) { return f.fatal; });
 }
 
+// What a process takes of memory and swap space, each page divided by how many share it.
+uint64_t proportional_bytes(const MovingTask& task) {
+  const Fd file = try_open(fmt::format("/proc/{}/smaps_rollup", task.place.pid), O_RDONLY);
+  if (!file) return task.map->resident_bytes();
+  const std::string text = read_fd(file.get(), "smaps_rollup");
+  uint64_t kib = 0;
+  for (const char* key : {"\nPss:", "\nSwapPss:"}) {
+    if (const auto at = text.find(key); at != std::string::npos) kib += std::strtoull(text.c_str() + at + std::strlen(key), nullptr, 10);
+  }
+  return kib << 10;
+}
+
 }  // namespace
 
 wire::SessionMessage Migration::preflight_message() {
@@ -37,6 +52,7 @@ wire::SessionMessage Migration::preflight_message() {
     try {
       summary.set_uid(proc::parse_status(read_file(fmt::format("/proc/{}/status", task.place.pid))).uid.real);
       summary.set_resident_bytes(task.map->resident_bytes());
+      report_.memory_bytes += proportional_bytes(task);
       for (const pid_t tid : list_threads(task.place.pid)) summary.add_tids(static_cast<uint32_t>(tid));
       for (const FileIdentity& file : used_files(task.place.pid, *task.map, UsedFiles::reading)) {
         *preflight.add_files() = wire::to_message(file);
@@ -44,7 +60,6 @@ wire::SessionMessage Migration::preflight_message() {
     } catch (const Error& error) {
       if (task.place.pid == options_.pid || (error.code() != ErrorCode::victim_gone && !has_ended(task.place))) throw;
     }
-    report_.memory_bytes += summary.resident_bytes();
   }
   preflight.set_memory_bytes(report_.memory_bytes);
   return message;

@@ -192,9 +192,11 @@ void Migration::gather() {
   }
 }
 
-void Migration::await_round(uint32_t round, Deadline deadline) {
-  const auto done = expect<wire::RoundDone>(deadline, wire::SessionMessage::kRoundDone, "sending memory");
-  if (done.round() != round) throw Error(ErrorCode::peer, "sending memory", peer_ + " confirmed another round");
+void Migration::await_round(uint32_t round, unsigned marks, Deadline deadline) {
+  for (; marks > 0; --marks) {
+    const auto done = expect<wire::RoundDone>(deadline, wire::SessionMessage::kRoundDone, "sending memory");
+    if (done.round() != round) throw Error(ErrorCode::peer, "sending memory", peer_ + " confirmed another round");
+  }
 }
 
 void Migration::send_round(uint32_t round) {
@@ -205,10 +207,15 @@ void Migration::send_round(uint32_t round) {
   }
   MemoryStatistics statistics = tree_.begin_round();
   if (stop) stop->thaw();
-  send_layout(round, false);
-  tree_.rounds().send_round(*sink_, statistics);
+  MemoryRounds& rounds = tree_.rounds();
+  const unsigned marks = send_tree(round, false, [&](MovingTask& task) {
+    SpaceRounds& space = rounds.space(task.place.pid);
+    if (task.inherits != 0) space.inherit(rounds.space(std::exchange(task.inherits, 0)));
+    space.send_round(*sink_, statistics);
+  });
+  rounds.objects().send_round(*sink_, statistics);
   link_->end_round(round);
-  await_round(round, Deadline::in_ms(kRoundMs));
+  await_round(round, marks + 1, Deadline::in_ms(kRoundMs));
   const wire::LinkStatistics now = link_->statistics();
   RoundReport& entry = report_.rounds.emplace_back();
   entry.round = round;

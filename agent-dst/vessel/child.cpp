@@ -54,6 +54,28 @@ void unmap_inherited(VesselState& state) {
   state.arena.reset();
 }
 
+// Memory that the program does not want to be inherited is, in a vessel, when `inherit` holds; otherwise as it was.
+void advise_for_fork(VesselState& state, bool inherit) {
+  constexpr int kWipeOnFork = 18, kKeepOnFork = 19;  // Linux 4.14
+  const auto advised = [](const Vma& vma, int advice) { return (vma.madvise >> advice & 1) != 0; };
+  for (std::size_t at = 0; at < state.vmas.size();) {
+    state.arena.reset();
+    RemoteBatch batch(state.arena, 512);
+    for (; at < state.vmas.size() && batch.size() < 500; ++at) {
+      const Vma& vma = state.vmas[at];
+      const uint64_t bytes = vma.end - vma.start;
+      if (advised(vma, MADV_DONTFORK)) {
+        batch.add("advising memory", SYS_madvise, vma.start, bytes, inherit ? MADV_DOFORK : MADV_DONTFORK);
+      }
+      if (advised(vma, kWipeOnFork)) {
+        batch.add("advising memory", SYS_madvise, vma.start, bytes, inherit ? kKeepOnFork : kWipeOnFork);
+      }
+    }
+    state.run_checked(batch);
+  }
+  state.arena.reset();
+}
+
 }  // namespace
 
 void Vessel::clear() {
@@ -66,15 +88,17 @@ void Vessel::clear() {
   s.vdso_syscall = 0;
 }
 
-Vessel Vessel::fork(Vessel& parent, pid_t pid) {
-  VesselState& from = *parent.state_;
+// A process with an arena of its own and everything else as `from_vessel` has it.
+Vessel Vessel::fork_process(Vessel& from_vessel, pid_t pid, uint64_t flags) {
+  VesselState& from = *from_vessel.state_;
   from.arena.reset();
   RemoteBatch batch(from.arena, 1);
   const auto args = from.arena.allocate<clone_args>();
   const auto wanted = from.arena.allocate<pid_t>();
   *wanted.local = pid;
-  args.local->flags = CLONE_PTRACE;
-  args.local->exit_signal = SIGCHLD;
+  args.local->flags = CLONE_PTRACE | flags;
+  // A sibling has the signal that its parent has chosen for the other one, see clone(2).
+  if ((flags & CLONE_PARENT) == 0) args.local->exit_signal = SIGCHLD;
   if (pid != 0) {
     args.local->set_tid = wanted.remote;
     args.local->set_tid_size = 1;
@@ -101,8 +125,27 @@ Vessel Vessel::fork(Vessel& parent, pid_t pid) {
   s.threads.front().set_blocked_signals(~0ULL);
   enter_own_arena(s.threads.front(), s);
   s.remotes.push_back(std::make_unique<RemoteThread>(s.threads.front(), s.arena, 0, false));
-  unmap_inherited(s);
-  make_placer(s, vessel.pidfd_.get());
+  return vessel;
+}
+
+Vessel Vessel::fork(Vessel& parent, pid_t pid) {
+  Vessel vessel = fork_process(parent, pid, 0);
+  unmap_inherited(*vessel.state_);
+  make_placer(*vessel.state_, vessel.pidfd_.get());
+  return vessel;
+}
+
+Vessel Vessel::fork_with_memory(Vessel& from, pid_t pid, Relation relation) {
+  VesselState& source = *from.state_;
+  advise_for_fork(source, true);
+  Vessel vessel = fork_process(from, pid, relation == Relation::sibling ? CLONE_PARENT : 0);
+  advise_for_fork(source, false);
+  VesselState& s = *vessel.state_;
+  s.mm = source.mm;
+  s.vmas = source.vmas;
+  s.guards = source.guards;
+  s.vdso_syscall = source.vdso_syscall;
+  advise_for_fork(s, false);
   return vessel;
 }
 

@@ -43,6 +43,10 @@ class Vessel {
   // A child of another vessel, in whose session and process group it is. It has nothing but an arena of its own. pid 0: any
   // number. Errors as above.
   static Vessel fork(Vessel& parent, pid_t pid);
+  // A child of another vessel, or of that one's parent, in whose session and process group it is. It starts with its layout and
+  // pages, which both share until one of them is written. Errors as above.
+  enum class Relation { child, sibling };
+  static Vessel fork_with_memory(Vessel& from, pid_t pid, Relation relation);
   Vessel(Vessel&& other) noexcept;
   Vessel& operator=(Vessel&&) = delete;
   ~Vessel();
@@ -129,6 +133,7 @@ class Vessel {
 
  private:
   void advise_pages(const char* what, const std::vector<PageRange>& ranges, int advice);
+  static Vessel fork_process(Vessel& from, pid_t pid, uint64_t flags);
   explicit Vessel(std::unique_ptr<VesselState> state);
   pid_t pid_ = 0;
   Fd pidfd_;

@@ -115,13 +115,27 @@ void VesselTree::create_root(int cgroup_dir) {
   entry.pgid = place.pgid;
 }
 
+// parent: of the process, or its stand-in.
 void VesselTree::create(const VesselPlace& place, Entry& parent) {
-  Entry entry(Vessel::fork(parent.vessel, place.pid));
-  entry.sid = parent.sid;
-  entry.pgid = parent.pgid;
+  Entry* from = &parent;
+  const bool as_sibling = inherits_from_sibling(place);
+  if (as_sibling) from = &vessels_.at(place.inherits);
+  if (place.inherits != 0 && !as_sibling && place.inherits != parent.vessel.pid()) {
+    throw Error(ErrorCode::peer, "following the source", fmt::format("task {} cannot have the memory of {}", place.pid, place.inherits));
+  }
+  using Relation = Vessel::Relation;
+  Entry entry(place.inherits == 0 ? Vessel::fork(parent.vessel, place.pid)
+                                  : Vessel::fork_with_memory(from->vessel, place.pid, as_sibling ? Relation::sibling : Relation::child));
+  entry.sid = from->sid;
+  entry.pgid = from->pgid;
   entry.parent = place.ppid;
   vessels_.emplace(place.pid, std::move(entry));
   log::debug("vessel {}: a child of {}", place.pid, parent.vessel.pid());
+}
+
+bool VesselTree::inherits_from_sibling(const VesselPlace& place) const {
+  const auto found = vessels_.find(place.inherits);
+  return found != vessels_.end() && found->second.parent == place.ppid && place.ppid != 0;
 }
 
 // Children that are in the session it comes from first; then it leads its own; then all others.
@@ -145,7 +159,8 @@ void VesselTree::create_below(const VesselPlace& place) {
     entry.sid = entry.pgid = place.pid;
   }
   create_some([&](const VesselPlace& child) {
-    return (child.sid == entry.sid || child.sid == child.pid) && done.insert(child.pid).second;
+    const bool born_here = child.sid == entry.sid || child.sid == child.pid || inherits_from_sibling(child);
+    return born_here && done.insert(child.pid).second;
   });
   create_orphans(place);
 }

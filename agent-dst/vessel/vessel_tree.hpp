@@ -22,6 +22,7 @@ struct VesselPlace {
   bool dead = false;
   uint32_t terminal = 0;  // wire::TaskPlace.terminal
   bool renewed = false;  // not what it was: its vessel goes, and those below it
+  pid_t inherits = 0;    // wire::TaskPlace.inherits
 };
 
 // Owns the vessels; destroying it removes them all, children first. Single-threaded, as Vessel is.
@@ -78,6 +79,7 @@ class VesselTree {
   void create_below(const VesselPlace& place);
   void create(const VesselPlace& place, Entry& parent);
   void create_orphans(const VesselPlace& parent);
+  bool inherits_from_sibling(const VesselPlace& place) const;
   void enter_groups(pid_t sid);
   const VesselPlace* place_of(pid_t pid) const;
 

@@ -36,7 +36,7 @@ class MemoryRounds {
 
   // `spaces` names every space that was added.
   MemoryStatistics begin_round(std::span<const SpaceVmas> spaces);
-  // Adds to the statistics of begin_round.
+  // Adds to the statistics of begin_round. Or space by space (SpaceRounds::send_round), and the objects besides.
   void send_round(PageSink& sink, MemoryStatistics& statistics);
 
   FinalMemory final_scan(std::span<const SpaceVmas> spaces, MemoryStatistics& statistics);

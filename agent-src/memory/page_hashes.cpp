@@ -32,4 +32,14 @@ void PageHashes::forget(PageRange range) {
   }
 }
 
+void PageHashes::take(const PageHashes& from, const std::vector<PageRange>& ranges) {
+  chunks_.clear();
+  for (const PageRange& range : ranges) {
+    for (uint64_t index = range.start / kPageSize; index < range.end / kPageSize; ++index) {
+      const auto found = from.chunks_.find(index / kChunkPages);
+      if (found != from.chunks_.end()) chunks_[index / kChunkPages][index % kChunkPages] = found->second[index % kChunkPages];
+    }
+  }
+}
+
 }  // namespace crx

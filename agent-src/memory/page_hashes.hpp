@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <span>
 #include <unordered_map>
+#include <vector>
 
 #include "common/base/page.hpp"
 
@@ -18,6 +19,8 @@ class PageHashes {
   bool update(uint64_t addr, std::span<const std::byte> page);
   // Takes the record away, so that update() says yes.
   void forget(PageRange range);
+  // The records that `from` has of these pages, and no others.
+  void take(const PageHashes& from, const std::vector<PageRange>& ranges);
   bool empty() const noexcept { return chunks_.empty(); }
 
  private:

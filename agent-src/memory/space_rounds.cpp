@@ -106,6 +106,7 @@ FinalSpace SpaceRounds::final_scan(const std::vector<MemoryVma>& vmas, MemorySta
   found.holes = subtract(sent_, frozen.present);
   found.guards = std::move(frozen.guards);
   found.present_pages = total_pages(frozen.present);
+  pending_ = found.dirty;
   statistics.dirty_pages += total_pages(found.dirty);
   statistics.hole_pages += total_pages(found.holes);
   statistics.scan_us += monotonic_us() - start_us;

@@ -55,6 +55,17 @@ class SpaceRounds {
   FinalSpace final_scan(const std::vector<MemoryVma>& vmas, MemoryStatistics& statistics);
   void send_final(const FinalSpace& final_space, PageSink& sink, MemoryStatistics& statistics);
 
+  // --- memory shared by fork ---
+  // Nothing of this space has been sent yet, and the destination is going to make it out of what it has of `donor`'s
+  // (copy-on-write): what is shared is not sent again. Both have been in the last scan.
+  // How many pages would not have to be sent, about; 0 where it cannot be done.
+  uint64_t shared_with(const SpaceRounds& donor) const;
+  uint64_t pending_pages() const { return total_pages(pending_); }  // that the last scan found
+  // Between begin_round and send_round, after the donor's send_round.
+  void inherit(const SpaceRounds& donor);
+  // Between final_scan, whose result it changes, and send_final; after the donor's send_final.
+  void inherit(const SpaceRounds& donor, FinalSpace& found);
+
   // The destination has lost what it held of this range: it is sent again.
   void forget(PageRange range);
 
@@ -64,6 +75,7 @@ class SpaceRounds {
 
  private:
   void follow_layout(const std::vector<MemoryVma>& vmas);
+  std::vector<PageRange> inherited(const SpaceRounds& donor) const;
   PageHashes* hashes() { return tracker_->compares_content() ? &hashes_ : nullptr; }
 
   pid_t pid_;
@@ -71,7 +83,7 @@ class SpaceRounds {
   MemoryReader reader_;
   std::vector<MemoryVma> vmas_;      // of the last round
   std::vector<PageRange> sent_;      // pages whose (maybe old) content the destination holds
-  std::vector<PageRange> pending_;   // found by begin_round
+  std::vector<PageRange> pending_;   // found by the last scan
   std::vector<PageRange> owed_;      // must be sent whatever the tracker says
   PageHashes hashes_;                // only where the tracker compares content
 };

@@ -9,23 +9,60 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <utility>
 
 #include "common/base/error.hpp"
+#include "common/kernel/uapi_memory.hpp"
 
 namespace crx {
 namespace {
 
 constexpr std::size_t kMaxIovecs = 512;
 
+// Anonymous memory that may be in other page tables, too.
+bool may_be_shared(uint64_t entry) {
+  if ((entry & uapi::kEntrySwapped) != 0) return true;
+  return (entry & uapi::kEntryPresent) != 0 && (entry & (uapi::kEntryExclusive | uapi::kEntryFile)) == 0;
+}
+
 }  // namespace
 
-MemoryReader::MemoryReader(pid_t pid) : pid_(pid) {
+MemoryReader::MemoryReader(pid_t pid) : pid_(pid), pagemap_(Pagemap::open(pid)) {
   const std::string path = fmt::format("/proc/{}/mem", pid);
   mem_ = try_open(path, O_RDONLY);
   if (!mem_) throw_errno("reading memory", path, errno == ENOENT ? ESRCH : errno);
 }
 
 void MemoryReader::read(std::span<const PageRange> ranges, std::span<std::byte> out, std::vector<PageRange>& failed) {
+  std::vector<PageRange> own;  // neighbours in `out` that have not been read yet
+  std::size_t own_bytes = 0, out_at = 0;
+  const auto read_so_far = [&] {
+    read_own(own, out.subspan(out_at, own_bytes), failed);
+    out_at += std::exchange(own_bytes, 0);
+    own.clear();
+  };
+  for (const PageRange& range : ranges) {
+    const std::vector<uint64_t> entries = pagemap_.entries(range);
+    for (std::size_t at = 0; at < range.pages();) {
+      const auto shared = [&](std::size_t i) { return i < entries.size() && may_be_shared(entries[i]); };
+      const std::size_t first = at;
+      const bool is_shared = shared(first);
+      while (at < range.pages() && shared(at) == is_shared) ++at;
+      const PageRange run{range.start + first * kPageSize, range.start + at * kPageSize};
+      if (is_shared) {
+        read_so_far();
+        read_through_mem(run, out.subspan(out_at, run.bytes()), failed);
+        out_at += run.bytes();
+      } else {
+        own.push_back(run);
+        own_bytes += run.bytes();
+      }
+    }
+  }
+  read_so_far();
+}
+
+void MemoryReader::read_own(std::span<const PageRange> ranges, std::span<std::byte> out, std::vector<PageRange>& failed) {
   std::array<iovec, kMaxIovecs> remote;
   std::size_t next = 0;      // first range not finished
   uint64_t inside = 0;       // bytes of it that are

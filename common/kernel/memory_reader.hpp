@@ -9,6 +9,7 @@
 
 #include "common/base/fd.hpp"
 #include "common/base/page.hpp"
+#include "common/kernel/pagemap.hpp"
 
 namespace crx {
 
@@ -21,7 +22,9 @@ class PageReader {
   virtual void read(std::span<const PageRange> ranges, std::span<std::byte> out, std::vector<PageRange>& failed) = 0;
 };
 
-// One address space. process_vm_readv where it may, /proc/PID/mem where protection forbids that (PROT_NONE).
+// One address space. process_vm_readv where it may; /proc/PID/mem where protection forbids that (PROT_NONE), and for pages that
+// other processes have since a fork: process_vm_readv pins what it reads, and the kernel (5.19) gives the process a copy of its
+// own for that, so that reading would take as much memory again. Memory is what it was afterwards, shared or not.
 // Reading an absent page of anonymous memory makes the kernel map its zero page there, which counts as absent.
 // The process may run (then a page may be torn) or be stopped. Needs ptrace access. Single-threaded.
 class MemoryReader final : public PageReader {
@@ -34,9 +37,11 @@ class MemoryReader final : public PageReader {
   bool read_bytes(uint64_t addr, std::span<std::byte> out);
 
  private:
+  void read_own(std::span<const PageRange> ranges, std::span<std::byte> out, std::vector<PageRange>& failed);
   void read_through_mem(PageRange range, std::span<std::byte> out, std::vector<PageRange>& failed);
   pid_t pid_;
   Fd mem_;
+  Pagemap pagemap_;
 };
 
 // An open file or shared-memory object; ranges are offsets. Beyond the end reads as zeros.
