@@ -217,7 +217,7 @@ int Migration::cut_over() {
 // From here on the group holds the original, whoever dies.
 int Migration::commit(FrozenTree& tree) {
   StepClock clock(report_.cutover.source_steps);
-  TreeLocks locks(tree, file_locks_);
+  TreeLocks locks(tree, file_locks_, tree_.call_sites());
   locks.begin();
   group_->freeze(Deadline::in_ms(options_.freeze_timeout_ms));
   clock.lap("freeze group");

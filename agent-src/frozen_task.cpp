@@ -141,10 +141,18 @@ void FrozenTask::prepare_healing(const CallSite& site) {
 int64_t FrozenTask::call(const CallSite& site, long nr, std::initializer_list<uint64_t> args) {
   FrozenThread& first = leader();
   prepare_healing(site);
-  const int64_t result = call_at(first.traced, site.syscall_addr, nr, args, healing_addr_);
-  first.traced.set_blocked_signals(first.sigmask);
-  first.traced.set_regs(first.regs);
-  return result;
+  const auto go_back = [&] {
+    first.traced.set_blocked_signals(first.sigmask);
+    first.traced.set_regs(first.regs);
+  };
+  try {
+    const int64_t result = call_at(first.traced, site.syscall_addr, nr, args, healing_addr_);
+    go_back();
+    return result;
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::victim_gone) go_back();
+    throw;
+  }
 }
 
 void FrozenTask::read_threads() {

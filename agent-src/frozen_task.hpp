@@ -64,8 +64,6 @@ class FrozenTask {
 
   // Maps the arena in the victim, room for every thread. Idempotent. scratch: bytes for tables and arguments.
   void inject(const CallSite& site, std::size_t scratch = 192 * 1024);
-  // That of the last inject().
-  const CallSite& site() const noexcept { return site_; }
   // Job control had stopped it when it was frozen; it stays so when it is given back.
   bool was_stopped() const noexcept { return was_stopped_; }
   // Where the injected arena lies: these VMAs are ours and not part of the image.

@@ -291,8 +291,13 @@ int Migration::run() {
 }
 
 int run_migration(const MigrateOptions& options, MigrationObserver& observer) {
-  Migration migration(options, observer);
-  return migration.run();
+  const int outcome = Migration(options, observer).run();
+  try {
+    prune_journals(options.state_dir, kJournalKeptNs);
+  } catch (const Error& error) {
+    log::warn("{}", error.what());
+  }
+  return outcome;
 }
 
 }  // namespace crx

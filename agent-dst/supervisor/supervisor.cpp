@@ -16,6 +16,7 @@
 #include "agent-dst/supervisor/listener.hpp"
 #include "agent-dst/supervisor/verdicts.hpp"
 #include "common/base/error.hpp"
+#include "common/base/journal.hpp"
 #include "common/base/log.hpp"
 
 namespace crx {
@@ -38,6 +39,7 @@ Supervisor::Supervisor(const AgentOptions& options, const EngineMain& main) : op
   signals_ = Fd(::signalfd(-1, &caught, SFD_CLOEXEC | SFD_NONBLOCK));
   if (!signals_) throw_errno("starting crx-agent", "signalfd");
   settle_all(options.store);
+  prune_journals(options.store, kJournalKeptNs);
 }
 
 int Supervisor::run() {

@@ -88,8 +88,8 @@ std::vector<img::file_lock_entry> collect_locks(const std::vector<OpenFile>& fil
   return locks;
 }
 
-LockHandover::LockHandover(FrozenTask& task, std::vector<img::file_lock_entry> locks)
-    : task_(task), locks_(std::move(locks)) {}
+LockHandover::LockHandover(FrozenTask& task, std::vector<img::file_lock_entry> locks, CallSites& sites)
+    : task_(task), sites_(sites), locks_(std::move(locks)) {}
 
 LockHandover::~LockHandover() {
   if (!released_) return;
@@ -166,7 +166,7 @@ bool LockHandover::set_process_locks(bool hold) {
     if (lock.flag() == lock_kind::kPosix) locks.push_back(&lock);
   }
   if (locks.empty()) return true;
-  task_.inject(task_.site());
+  task_.inject(sites_.of(task_.pid()));
   bool all = true;
   for (std::size_t first = 0; first < locks.size(); first += kAtOnce) {
     const std::size_t end = std::min(locks.size(), first + kAtOnce);
@@ -190,13 +190,13 @@ bool LockHandover::set_process_locks(bool hold) {
   return all;
 }
 
-TreeLocks::TreeLocks(FrozenTree& tree, const std::vector<img::file_lock_entry>& locks) {
+TreeLocks::TreeLocks(FrozenTree& tree, const std::vector<img::file_lock_entry>& locks, CallSites& sites) {
   for (const auto& task : tree.tasks()) {
     std::vector<img::file_lock_entry> its;
     for (const img::file_lock_entry& lock : locks) {
       if (lock.pid() == task->pid()) its.push_back(lock);
     }
-    if (!its.empty()) tasks_.push_back(std::make_unique<LockHandover>(*task, std::move(its)));
+    if (!its.empty()) tasks_.push_back(std::make_unique<LockHandover>(*task, std::move(its), sites));
   }
 }
 

@@ -24,8 +24,8 @@ std::vector<img::file_lock_entry> collect_locks(const std::vector<OpenFile>& fil
 // The locks of one frozen task, on their way. Destroying it in between takes them back, best effort.
 class LockHandover {
  public:
-  // The task must outlive this object.
-  LockHandover(FrozenTask& task, std::vector<img::file_lock_entry> locks);
+  // Task and sites must outlive this object.
+  LockHandover(FrozenTask& task, std::vector<img::file_lock_entry> locks, CallSites& sites);
   LockHandover(const LockHandover&) = delete;
   LockHandover& operator=(const LockHandover&) = delete;
   ~LockHandover();
@@ -49,6 +49,7 @@ class LockHandover {
   bool set_process_locks(bool hold);
 
   FrozenTask& task_;
+  CallSites& sites_;
   std::vector<img::file_lock_entry> locks_;
   std::vector<Fd> own_;   // of each lock's description
   std::string conflict_;  // the lock that could not be taken last
@@ -58,8 +59,8 @@ class LockHandover {
 // The same for all tasks of a tree.
 class TreeLocks {
  public:
-  // The tree must outlive this object.
-  TreeLocks(FrozenTree& tree, const std::vector<img::file_lock_entry>& locks);
+  // Tree and sites must outlive this object.
+  TreeLocks(FrozenTree& tree, const std::vector<img::file_lock_entry>& locks, CallSites& sites);
   void begin();
   void complete();
   void take_back();

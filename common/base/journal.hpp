@@ -93,6 +93,8 @@ std::vector<JournalRecord> read_journal(const std::string& dir, std::string_view
 std::vector<std::string> list_journals(const std::string& dir);
 // Deletes a session's journal; for sessions whose outcome nobody can ask for any more.
 void remove_journal(const std::string& dir, std::string_view session);
+// How long the outcome of a session can be asked for after its end.
+inline constexpr int64_t kJournalKeptNs = int64_t{30} * 24 * 3600 * 1'000'000'000;
 // Deletes the journals whose last record is final (DONE, ABORTED, RESUMED, NEVER) and older than age_ns; how
 // many. Those in use stay.
 std::size_t prune_journals(const std::string& dir, int64_t age_ns);

@@ -299,6 +299,9 @@ void TracedThread::step_over_syscall() {
       throw_gone(tid, "making a system call in the task");
     }
     if (status.syscall_stop()) ++stops;
+    if (const std::string fault = fault_text(tid_, status); !fault.empty()) {
+      throw Error(ErrorCode::bug, "making a system call in the task", status.text() + fault);
+    }
   }
 }
 

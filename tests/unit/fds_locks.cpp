@@ -90,8 +90,9 @@ TEST_CASE("locks are handed over, and taken back") {
   const ImageStore images = collect(victim.pid());
   CHECK(files.all_held());
   FrozenTask task = FrozenTask::freeze(victim.pid(), Deadline::in_ms(5000), false);
+  CallSites sites;
   {
-    LockHandover locks(task, images.read_all<img::file_lock_entry>(image_file::kFileLocks));
+    LockHandover locks(task, images.read_all<img::file_lock_entry>(image_file::kFileLocks), sites);
     locks.begin();
     locks.complete();
     CHECK(files.none_held());
@@ -99,7 +100,7 @@ TEST_CASE("locks are handed over, and taken back") {
     CHECK(files.all_held());
   }
   {
-    LockHandover locks(task, images.read_all<img::file_lock_entry>(image_file::kFileLocks));
+    LockHandover locks(task, images.read_all<img::file_lock_entry>(image_file::kFileLocks), sites);
     locks.begin();
   }
   CHECK(files.all_held());
@@ -123,7 +124,8 @@ TEST_CASE("a lock with a waiter is not let go of") {
   while (read_file("/proc/locks").find("-> FLOCK") == std::string::npos && !deadline.passed()) ::sched_yield();
   const ImageStore images = collect(victim.pid());
   FrozenTask task = FrozenTask::freeze(victim.pid(), Deadline::in_ms(5000), false);
-  LockHandover locks(task, images.read_all<img::file_lock_entry>(image_file::kFileLocks));
+  CallSites sites;
+  LockHandover locks(task, images.read_all<img::file_lock_entry>(image_file::kFileLocks), sites);
   CHECK_THROWS_WITH_AS(locks.begin(), doctest::Contains("waits for a lock"), Error);
   CHECK(files.all_held());
 }
