@@ -14,6 +14,7 @@
 #include "common/base/fd.hpp"
 #include "common/base/log.hpp"
 #include "common/image/magic.hpp"
+#include "common/kernel/kcmp.hpp"
 
 namespace crx {
 namespace {
@@ -146,7 +147,7 @@ void RestoreMemory::build(VesselTree& tree, std::vector<VesselPlace> places,
       const bool with_parent = place.ppid != 0 && comes_with_parent(place, *parent->second);
       if (place.ppid != 0 && !(with_parent ? made : before).contains(place.ppid)) continue;
       made.insert(place.pid);
-      if (place.ppid != 0 && !with_parent && looks_forked(place, *parent->second)) place.inherits = place.ppid;
+      if (place.ppid != 0 && !with_parent && (place.shares & shares::kMemory) == 0 && looks_forked(place, *parent->second)) place.inherits = place.ppid;
     }
     if (made == before) throw Error(ErrorCode::corrupt_image, "reading images", "pstree.img is no tree");
     std::vector<VesselPlace> now;
@@ -155,7 +156,7 @@ void RestoreMemory::build(VesselTree& tree, std::vector<VesselPlace> places,
     }
     tree.follow(now, -1, shmem_.ptys());
     for (const VesselPlace& place : now) {
-      if (before.contains(place.pid) || place.dead) continue;
+      if (before.contains(place.pid) || place.dead || (place.shares & shares::kMemory) != 0) continue;
       Vessel& vessel = tree.at(place.pid);
       const img::mm_entry& mm = layout(place.pid);
       const std::vector<PageRange> fresh = sorted(vessel.apply_layout(mm, accounted.at(place.pid), files_, shmem_));

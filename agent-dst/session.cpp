@@ -12,6 +12,7 @@
 #include "common/image/magic.hpp"
 #include "common/image/mm.pb.h"
 #include "common/image/regular.pb.h"
+#include "common/kernel/kcmp.hpp"
 #include "common/kernel/space_digest.hpp"
 #include "common/kernel/time_namespace.hpp"
 #include "wire/failure.hpp"
@@ -124,7 +125,7 @@ void DestinationSession::follow_tree(const wire::Layout& layout) {
   for (const wire::TaskPlace& task : layout.tasks()) {
     places.push_back({static_cast<pid_t>(task.pid()), static_cast<pid_t>(task.ppid()), static_cast<pid_t>(task.sid()),
                       static_cast<pid_t>(task.pgid()), task.dead(), task.terminal(), task.renewed(),
-                      static_cast<pid_t>(task.inherits())});
+                      static_cast<pid_t>(task.inherits()), task.shares() & shares::kAll});
   }
   const bool first = tree_.empty();
   const Fd group_dir = group_->directory();

@@ -69,9 +69,9 @@ unsigned Migration::send_last_memory(uint32_t round, FinalMemory& memory, Memory
 void Migration::send_digests(const FinalMemory& memory) {
   wire::SessionMessage message;
   wire::Verify& verify = *message.mutable_verify();
-  for (const pid_t pid : tree_.pids()) {
-    *verify.add_spaces() = wire::to_message({PageSpace::Kind::mm, static_cast<uint64_t>(pid)},
-                                            digest_space(pid, wire::digest_ranges(pid)));
+  for (const FinalSpace& space : memory.spaces) {
+    *verify.add_spaces() = wire::to_message({PageSpace::Kind::mm, static_cast<uint64_t>(space.pid)},
+                                            digest_space(space.pid, wire::digest_ranges(space.pid)));
   }
   for (const FinalObject& object : memory.objects) {
     *verify.add_spaces() = wire::to_message({PageSpace::Kind::shmem, object.id.ino},
@@ -102,7 +102,7 @@ void Migration::collect(FrozenTree& tree) {
   StepClock clock(report_.cutover.source_steps);
   tree_.follow(tree);
   for (MovingTask& task : tree_.tasks()) {
-    if (task.place.dead) continue;
+    if (task.place.dead || task.place.shares_memory()) continue;
     MemoryMap& map = *task.map;
     map.read();
     if (!map.flags_are_current() && (task.renewed || map.resident_bytes() < kFlagsInFreezeBytes)) map.read_flags();
@@ -121,10 +121,11 @@ void Migration::collect(FrozenTree& tree) {
     FrozenTask& task = *tree.find(moving.place.pid);
     const std::string extra_name = image_file::crx_task(pid);
     auto extra = images.read_one<img::crx_task_entry>(extra_name);
-    add_vma_attributes(task, *moving.map, extra);
+    MemoryMap& map = *tree_.memory_owner(moving).map;
+    if (!moving.place.shares_memory()) add_vma_attributes(task, map, extra);
     images.erase(extra_name);
     images.append(extra_name, extra);
-    images.append(image_file::mm(pid), moving.map->describe(task.program_break()));
+    images.append(image_file::mm(pid), map.describe(task.program_break()));
   }
   clock.lap("mapping attributes");
   tree.settle();

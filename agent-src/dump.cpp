@@ -148,9 +148,20 @@ void Dump::inspect() {
   }
 }
 
+// In whose address space a process is: its own, or that of somebody above it.
+pid_t space_owner(const FrozenTree& tree, pid_t pid) {
+  for (const TreeTask& member : tree.members()) {
+    if (member.pid == pid) return member.shares_memory() ? space_owner(tree, member.ppid) : pid;
+  }
+  return pid;
+}
+
+bool has_own_space(const FrozenTree& tree, const FrozenTask& task) { return space_owner(tree, task.pid()) == task.pid(); }
+
 // Before the memory is read: threads that make calls for us have the kernel write into their memory (rseq).
 void Dump::collect(FrozenTree& tree) {
   for (const auto& task : tree.tasks()) {
+    if (!has_own_space(tree, *task)) continue;
     MemoryMap& map = map_of(task->pid());
     map.read();
     if (!map.flags_are_current() && (task->pid() != options_.pid || map.resident_bytes() < kFlagsInFreezeBytes)) map.read_flags();
@@ -160,9 +171,9 @@ void Dump::collect(FrozenTree& tree) {
   collect_tree(tree, files_, collect_options(), images_);
   for (const auto& task : tree.tasks()) {
     const auto pid = static_cast<uint32_t>(task->pid());
-    MemoryMap& map = map_of(task->pid());
+    MemoryMap& map = map_of(space_owner(tree, task->pid()));
     auto extra = images_.read_one<img::crx_task_entry>(image_file::crx_task(pid));
-    add_vma_attributes(*task, map, extra);
+    if (has_own_space(tree, *task)) add_vma_attributes(*task, map, extra);
     const img::mm_entry mm = map.describe(task->program_break());
     add_accounted(map.accounted(), mm, extra);
     images_.erase(image_file::crx_task(pid));
@@ -208,6 +219,7 @@ void Dump::write_objects(const FrozenTree& tree, DumpPages& pages) {
   std::vector<MappedSpace> mapped;
   for (const auto& task : tree.tasks()) {
     for (OpenMemfd& memfd : open_memfds(task->pid())) objects.offer(std::move(memfd.fd));
+    if (!has_own_space(tree, *task)) continue;
     trackers.push_back(std::make_unique<HashTracker>(task->pid()));
     mapped.push_back({task->pid(), trackers.back().get(), &map_of(task->pid()).vmas()});
   }
@@ -229,6 +241,7 @@ void Dump::finish_pages(DumpPages& pages) {
 void Dump::collect_memory(const FrozenTree& tree, DumpTracking& tracking, DumpPages& pages) {
   for (const auto& task : tree.tasks()) {
     const pid_t pid = task->pid();
+    if (!has_own_space(tree, *task)) continue;
     const std::vector<MemoryVma>& vmas = map_of(pid).vmas();
     SpacePages found = pid == options_.pid ? tracking.frozen_pages(vmas) : whole_space(pid, vmas);
     // CRIU compares the vDSO's text with its own kernel's.

@@ -17,7 +17,7 @@ Migration::SpaceLayouts Migration::describe_spaces(bool in_stop) {
   SpaceLayouts described;
   std::vector<pid_t> gone;
   for (MovingTask& task : tree_.tasks()) {
-    if (task.place.dead) continue;
+    if (task.place.dead || task.place.shares_memory()) continue;
     try {
       described[task.place.pid] = describe_space(task);
     } catch (const Error& error) {
@@ -40,7 +40,7 @@ unsigned Migration::send_tree(uint32_t round, bool in_stop, const std::function<
   for (auto wave = order.next(); !wave.empty();) {
     send_layout(round, order, described);
     for (MovingTask* task : wave) {
-      if (!task->place.dead) send_memory(*task);
+      if (!task->place.dead && !task->place.shares_memory()) send_memory(*task);
     }
     wave = order.next();
     if (wave.empty()) break;
@@ -62,6 +62,7 @@ void Migration::send_layout(uint32_t round, const TellingOrder& order, SpaceLayo
     place.set_pgid(static_cast<uint32_t>(std::max(task.place.pgid, 0)));
     place.set_dead(task.place.dead);
     place.set_terminal(task.place.terminal);
+    place.set_shares(task.place.shares);
     const auto space = described.find(task.place.pid);
     if (task.place.dead || space == described.end()) continue;
     std::string fingerprint = space->second.SerializeAsString();

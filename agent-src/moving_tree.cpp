@@ -11,7 +11,6 @@
 #include "common/base/clock.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
-#include "common/kernel/kcmp.hpp"
 #include "common/kernel/pagemap.hpp"
 
 namespace crx {
@@ -47,10 +46,20 @@ void MovingTree::forget(MovingTask& task) {
   task.last_layout.clear();
 }
 
-void MovingTree::take_over(std::vector<TreeTask> now) {
-  // A child of vfork has no memory of its own until it execs.
+MovingTask& MovingTree::memory_owner(MovingTask& task) {
+  if (!task.place.shares_memory()) return task;
+  for (MovingTask& other : tasks_) {
+    if (other.place.pid == task.place.ppid) return memory_owner(other);
+  }
+  throw Error(ErrorCode::bug, "following the tree", "a process has no parent").with_pid(task.place.pid);
+}
+
+void MovingTree::take_over(std::vector<TreeTask> now, bool stopped) {
+  std::set<pid_t> passed;
   std::erase_if(now, [&](const TreeTask& t) {
-    return !t.dead && t.pid != root_ && share(Shared::memory, t.pid, t.ppid);
+    const bool pass = !stopped && t.pid != root_ && (t.shares_memory() || passed.contains(t.ppid));
+    if (pass) passed.insert(t.pid);
+    return pass;
   });
   std::vector<MovingTask> tasks;
   std::set<pid_t> renewed;
@@ -90,7 +99,7 @@ void MovingTree::look() {
     if (pass) passed.insert(t.pid);
     return pass;
   });
-  take_over(std::move(now));
+  take_over(std::move(now), false);
 }
 
 void MovingTree::drop(pid_t pid) {
@@ -132,10 +141,10 @@ void MovingTree::follow() {
 }
 
 void MovingTree::follow(const FrozenTree& tree) {
-  take_over(tree.members());
+  take_over(tree.members(), true);
   prune();
   for (MovingTask& task : tasks_) {
-    if (task.tracked || task.place.dead) continue;
+    if (task.tracked || task.place.dead || task.place.shares_memory()) continue;
     rounds_.add_space(task.place.pid, make_tracker(TrackerKind::hash, task.place.pid, [] { return Fd(); }));
     task.tracked = true;
   }

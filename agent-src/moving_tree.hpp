@@ -44,12 +44,15 @@ class MovingTree {
   // The same for a tree that is stopped: what is new in it is sent whole.
   void follow(const FrozenTree& tree);
 
-  // Parents before their children, zombies too. Not listed are processes that still share their parent's memory (vfork) and,
-  // while the tree runs, those that have only just begun: most of them end before it would have been worth to look at them.
+  // Parents before their children, zombies too. While the tree runs, not listed are processes that have their parent's memory
+  // (most of them are children of vfork, which exec soon) with those below them, and those that have only just begun: most of
+  // them end before it would have been worth to look at them.
   std::vector<MovingTask>& tasks() noexcept { return tasks_; }
   const std::vector<MovingTask>& tasks() const noexcept { return tasks_; }
   MovingTask& root() noexcept { return tasks_.front(); }
   std::vector<pid_t> pids() const;  // of the living
+  // Whose address space the task lives in: its own, or that of somebody above it.
+  MovingTask& memory_owner(MovingTask& task);
 
   // A round: follows the tree, reads all mappings, finds what was written and re-arms it.
   MemoryStatistics begin_round();
@@ -64,7 +67,7 @@ class MovingTree {
   int64_t longest_stop_us() const noexcept { return longest_stop_us_; }  // of one task, when its tracking began
 
  private:
-  void take_over(std::vector<TreeTask> now);
+  void take_over(std::vector<TreeTask> now, bool stopped);
   bool is_listed(pid_t pid) const;
   void track(MovingTask& task);
   void forget(MovingTask& task);

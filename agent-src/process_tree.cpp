@@ -80,6 +80,7 @@ std::vector<TreeTask> list_tree(pid_t root) {
     for (const pid_t child : list_children(tree[at].pid)) {
       TreeTask task;
       if (!known.insert(child).second || !try_read_task(child, task)) continue;
+      if (!task.dead) task.shares = shared_things(child, task.ppid);
       tree.push_back(std::move(task));
     }
   }

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "common/kernel/kcmp.hpp"
+
 namespace crx {
 
 // A process and its place. IDs as seen from here.
@@ -21,15 +23,18 @@ struct TreeTask {
   // Of the leader of a session: the number of its controlling terminal under /dev/pts, plus one; 0 for none.
   uint32_t terminal = 0;
   uint64_t start_ticks = 0;  // tells reused PIDs apart
+  uint32_t shares = 0;       // with its parent, if that is in the tree: bits of shares::
+
+  bool shares_memory() const noexcept { return (shares & shares::kMemory) != 0; }
 
   // The same process at the same place: its vessel is what it was.
   bool same_place(const TreeTask& other) const noexcept {
     return pid == other.pid && ppid == other.ppid && sid == other.sid && dead == other.dead && terminal == other.terminal &&
-           start_ticks == other.start_ticks;
+           start_ticks == other.start_ticks && shares == other.shares;
   }
 };
 
-// Nothing when there is no such process (any more).
+// Nothing when there is no such process (any more). All but what it shares.
 bool try_read_task(pid_t pid, TreeTask& task);
 
 // Whether it has ended (a zombie counts), or its number belongs to another process now.

@@ -69,7 +69,8 @@ TellingOrder::Donor TellingOrder::best_donor(const MovingTask& task, const Movin
   ask(parent);
   std::size_t asked = 0;
   for (const MovingTask& sibling : tree_.tasks()) {
-    const bool usable = sibling.place.ppid == parent.place.pid && !sibling.place.dead && told_.contains(sibling.place.pid) &&
+    // What is shared with the parent is had from there only.
+    const bool usable = task.place.shares == 0 && sibling.place.ppid == parent.place.pid && !sibling.place.dead && told_.contains(sibling.place.pid) &&
                         std::find(wave_.begin(), wave_.end(), &sibling) == wave_.end();
     if (!usable || asked == kSiblingsAsked) continue;
     ask(sibling);

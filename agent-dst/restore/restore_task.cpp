@@ -69,12 +69,18 @@ void TaskRestore::prepare() {
   for (const auto& kind : kinds_) kind->prepare(context_);
 }
 
-void TaskRestore::process() {
+void TaskRestore::start_process() {
   context_.vessel.arena().reset();
-  RemoteBatch leader = context_.vessel.batch(kProcessCalls);
-  for (const auto& kind : kinds_) kind->plan_process(context_, leader);
-  context_.vessel.run_checked(leader);
-  for (const auto& kind : kinds_) kind->after_process(context_, leader);
+  leader_ = context_.vessel.batch(kProcessCalls);
+  for (const auto& kind : kinds_) kind->plan_process(context_, *leader_);
+  if (leader_->size() > 0) context_.vessel.thread(0).start(*leader_);
+}
+
+void TaskRestore::finish_process() {
+  if (leader_->size() > 0) context_.vessel.thread(0).finish(Deadline::in_ms(kBatchDeadlineMs));
+  leader_->check_all();
+  for (const auto& kind : kinds_) kind->after_process(context_, *leader_);
+  leader_.reset();
 }
 
 // Groups, so that the arena holds the tables of any number of threads. All threads of a group run together.

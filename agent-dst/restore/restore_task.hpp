@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "agent-dst/restore/restorer.hpp"
@@ -13,7 +14,7 @@ namespace crx {
 // crx-task-PID.img, or defaults in its place. Error(corrupt_image) where something is missing.
 void load_task_images(RestoreContext& context);
 
-// Steps are called once each, in this order. The vessel is stopped, mapped and filled when process() is called; every
+// Steps are called once each, in this order. The vessel is stopped, mapped and filled when start_process() is called; every
 // step throws what the kinds throw, and leaves a vessel that can only be destroyed then.
 class TaskRestore {
  public:
@@ -23,8 +24,10 @@ class TaskRestore {
 
   // Nothing of the vessel is touched.
   void prepare();
-  // The process as a whole: leader only, before other threads exist.
-  void process();
+  // The process as a whole: leader only, before other threads exist. In two steps, so that the processes of a tree work side by
+  // side.
+  void start_process();
+  void finish_process();
   // Creates the other threads and gives each its own.
   void threads();
   // Takes privileges away. No descriptors can be handed over and no memory be mapped through the task afterwards.
@@ -39,6 +42,7 @@ class TaskRestore {
   void run_groups(Room room, Plan plan, After after);
   RestoreContext& context_;
   std::vector<std::unique_ptr<Restorer>> kinds_;
+  std::optional<RemoteBatch> leader_;  // under way
 };
 
 }  // namespace crx

@@ -6,12 +6,27 @@
 #include "common/image/inventory.pb.h"
 #include "common/image/magic.hpp"
 #include "common/image/mm.pb.h"
+#include "common/kernel/kcmp.hpp"
 #include "common/kernel/pidfd.hpp"
 
 namespace crx {
 
+namespace {
+
+uint32_t shared_by(const img::task_kobj_ids_entry& a, const img::task_kobj_ids_entry& b) {
+  uint32_t found = 0;
+  if (a.vm_id() == b.vm_id()) found |= shares::kMemory;
+  if (a.files_id() == b.files_id()) found |= shares::kDescriptors;
+  if (a.fs_id() == b.fs_id()) found |= shares::kFilesystem;
+  if (a.sighand_id() == b.sighand_id()) found |= shares::kSignalHandlers;
+  return found;
+}
+
+}  // namespace
+
 std::vector<VesselPlace> read_places(const ImageSource& images) {
   std::vector<VesselPlace> places;
+  std::map<pid_t, img::task_kobj_ids_entry> ids;
   for (const auto& node : images.read_all<img::pstree_entry>(image_file::kPstree)) {
     const auto core = images.read_one<img::core_entry>(image_file::core(node.pid()));
     VesselPlace place;
@@ -20,6 +35,11 @@ std::vector<VesselPlace> read_places(const ImageSource& images) {
     place.sid = static_cast<pid_t>(node.sid());
     place.pgid = static_cast<pid_t>(node.pgid());
     place.dead = core.tc().task_state() == task_state::kZombie;
+    if (core.has_ids() && !place.dead) {
+      const auto parent = ids.find(place.ppid);
+      if (parent != ids.end()) place.shares = shared_by(core.ids(), parent->second);
+      ids[place.pid] = core.ids();
+    }
     places.push_back(place);
   }
   for (const auto& info : images.read_all<img::tty_info_entry>(image_file::kTtyInfo)) {
@@ -37,6 +57,7 @@ TreeRestore::TreeRestore(VesselTree& tree, const ImageSource& images, FileOpener
 void TreeRestore::apply_layouts(const std::map<pid_t, std::vector<uint64_t>>& accounted) {
   for (const img::file_entry& entry : images_.read_all<img::file_entry>(image_file::kFiles)) files_.add(entry);
   for (Vessel* vessel : tree_.all()) {
+    if ((vessel->shares() & shares::kMemory) != 0) continue;
     const auto charged = accounted.find(vessel->pid());
     const std::vector<uint64_t> none;
     const std::vector<uint64_t>& starts = charged == accounted.end() ? none : charged->second;
@@ -73,12 +94,14 @@ void TreeRestore::build(const std::map<pid_t, std::vector<uint64_t>>& accounted,
   lap("descriptors");
   for (TaskRestore& task : tasks_) task.prepare();
   lap("open");
-  for (TaskRestore& task : tasks_) task.process();
+  for (TaskRestore& task : tasks_) task.start_process();
+  for (TaskRestore& task : tasks_) task.finish_process();
   lap("process");
   for (TaskRestore& task : tasks_) task.threads();
   descriptors_->set_owners();
   lap("threads");
   for (RestoreContext& context : contexts_) {
+    if ((context.vessel.shares() & shares::kMemory) != 0) continue;
     const Fd exe = files_.open(context.vessel.layout().exe_file_id());
     context.vessel.set_mm_fields(exe.get());
     context.vessel.apply_vma_attributes(context.extra);

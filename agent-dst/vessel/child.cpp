@@ -14,8 +14,10 @@
 
 #include "agent-dst/vessel/vessel_state.hpp"
 #include "common/base/error.hpp"
+#include "common/kernel/kcmp.hpp"
 #include "common/kernel/kernel_sigaction.hpp"
 #include "common/kernel/pidfd.hpp"
+#include "common/proc/maps.hpp"
 
 namespace crx {
 namespace {
@@ -30,19 +32,38 @@ int64_t checked_call(TracedThread& thread, uint64_t syscall_addr, const char* wh
   return result;
 }
 
-// The new process stands in its parent's arena: maps one of its own over it. The code is the same, instruction by
-// instruction, so that it does not notice.
-void enter_own_arena(TracedThread& thread, VesselState& state) {
-  const uint64_t at = state.arena.syscall_addr();
+// The new process stands in its parent's arena: maps one of its own, over that where the memory is its own. The code is the
+// same, instruction by instruction, so that it does not notice.
+// at: a system call in the parent's arena.
+void enter_own_arena(TracedThread& thread, VesselState& state, uint64_t at) {
   const auto map = [&](const Fd& object, uint64_t addr, std::size_t bytes, int prot) {
     const int64_t fd = checked_call(thread, at, "handing over an arena", SYS_pidfd_getfd,
-                                    {static_cast<uint64_t>(state.door_number), static_cast<uint64_t>(object.get()), 0});
+                                    {static_cast<uint64_t>(state.table->door_number), static_cast<uint64_t>(object.get()), 0});
     checked_call(thread, at, "mapping an arena", SYS_mmap,
                  {addr, bytes, static_cast<uint64_t>(prot), MAP_SHARED | MAP_FIXED, static_cast<uint64_t>(fd), 0});
     checked_call(thread, at, "mapping an arena", SYS_close, {static_cast<uint64_t>(fd)});
   };
   map(state.code_object, state.arena.code_addr(), state.arena.code_size(), PROT_READ | PROT_EXEC);
   map(state.data_object, state.arena.data_addr(), state.arena.data_size(), PROT_READ | PROT_WRITE);
+}
+
+uint64_t clone_flags(uint32_t shared) {
+  uint64_t flags = 0;
+  if ((shared & shares::kMemory) != 0) flags |= CLONE_VM;
+  if ((shared & shares::kDescriptors) != 0) flags |= CLONE_FILES;
+  if ((shared & shares::kFilesystem) != 0) flags |= CLONE_FS;
+  if ((shared & shares::kSignalHandlers) != 0) flags |= CLONE_SIGHAND;
+  return flags;
+}
+
+// Where the address space of a process has room for one more arena.
+uint64_t room_for_guest(pid_t pid, std::size_t bytes) {
+  std::vector<Vma> taken;
+  for (const proc::MapsEntry& map : proc::parse_maps(read_file(fmt::format("/proc/{}/maps", pid)))) {
+    taken.emplace_back().start = map.start;
+    taken.back().end = map.end;
+  }
+  return find_gap(taken, bytes);
 }
 
 void unmap_inherited(VesselState& state) {
@@ -89,7 +110,9 @@ void Vessel::clear() {
 }
 
 // A process with an arena of its own and everything else as `from_vessel` has it.
-Vessel Vessel::fork_process(Vessel& from_vessel, pid_t pid, uint64_t flags) {
+Vessel Vessel::fork_process(Vessel& from_vessel, pid_t pid, uint32_t shared, uint64_t more_flags) {
+  const uint64_t flags = more_flags | clone_flags(shared);
+  const bool is_guest = (flags & CLONE_VM) != 0;
   VesselState& from = *from_vessel.state_;
   from.arena.reset();
   RemoteBatch batch(from.arena, 1);
@@ -113,32 +136,41 @@ Vessel Vessel::fork_process(Vessel& from_vessel, pid_t pid, uint64_t flags) {
   TracedThread traced = TracedThread::adopt(pid, TracedThread::Kind::vessel, Deadline::in_ms(kStopMs));
   const std::size_t code_bytes = RemoteArena::code_bytes(kVesselSlots);
   const std::size_t data_bytes = RemoteArena::data_bytes(kVesselSlots, kVesselScratch);
-  Vessel vessel(std::make_unique<VesselState>(Fd(), from.door_number, arena_object("crx-code", code_bytes),
-                                              arena_object("crx-data", data_bytes), from.arena.code_addr(), false));
+  const uint64_t at = is_guest ? room_for_guest(pid, code_bytes + data_bytes) : from.arena.code_addr();
+  Vessel vessel(std::make_unique<VesselState>(Fd(), from.table->door_number, arena_object("crx-code", code_bytes),
+                                              arena_object("crx-data", data_bytes), at, false));
   vessel.pid_ = pid;
   vessel.pidfd_ = open_pidfd(pid);
   VesselState& s = *vessel.state_;
   s.threads.push_back(std::move(traced));
-  s.arena.moved_to(from.arena.code_addr(), from.arena.data_addr());
+  s.shares = shared;
+  if (is_guest) {
+    s.guest_arenas = from.guest_arenas;
+    s.guest_arenas->push_back({at, at + code_bytes + data_bytes});
+    s.vdso_syscall = from.vdso_syscall;
+  } else {
+    s.arena.moved_to(from.arena.code_addr(), from.arena.data_addr());
+  }
   s.mem = open_checked(fmt::format("/proc/{}/mem", pid), O_RDWR);
-  s.fds = from.fds;
+  s.table = (flags & CLONE_FILES) != 0 ? from.table : std::make_shared<NumberTable>(*from.table);
   s.threads.front().set_blocked_signals(~0ULL);
-  enter_own_arena(s.threads.front(), s);
+  enter_own_arena(s.threads.front(), s, from.arena.syscall_addr());
   s.remotes.push_back(std::make_unique<RemoteThread>(s.threads.front(), s.arena, 0, false));
   return vessel;
 }
 
-Vessel Vessel::fork(Vessel& parent, pid_t pid) {
-  Vessel vessel = fork_process(parent, pid, 0);
+Vessel Vessel::fork(Vessel& parent, pid_t pid, uint32_t shared) {
+  Vessel vessel = fork_process(parent, pid, shared, 0);
+  if ((shared & shares::kMemory) != 0) return vessel;
   unmap_inherited(*vessel.state_);
   make_placer(*vessel.state_, vessel.pidfd_.get());
   return vessel;
 }
 
-Vessel Vessel::fork_with_memory(Vessel& from, pid_t pid, Relation relation) {
+Vessel Vessel::fork_with_memory(Vessel& from, pid_t pid, Relation relation, uint32_t shared) {
   VesselState& source = *from.state_;
   advise_for_fork(source, true);
-  Vessel vessel = fork_process(from, pid, relation == Relation::sibling ? CLONE_PARENT : 0);
+  Vessel vessel = fork_process(from, pid, shared & ~shares::kMemory, relation == Relation::sibling ? CLONE_PARENT : 0);
   advise_for_fork(source, false);
   VesselState& s = *vessel.state_;
   s.mm = source.mm;
@@ -146,6 +178,10 @@ Vessel Vessel::fork_with_memory(Vessel& from, pid_t pid, Relation relation) {
   s.guards = source.guards;
   s.vdso_syscall = source.vdso_syscall;
   advise_for_fork(s, false);
+  RemoteBatch batch(s.arena, source.guest_arenas->size() + 1);
+  for (const PageRange& guest : *source.guest_arenas) batch.add("leaving a guest's arena", SYS_munmap, guest.start, guest.bytes());
+  s.run_checked(batch);
+  s.arena.reset();
   return vessel;
 }
 

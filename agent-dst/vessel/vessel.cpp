@@ -91,9 +91,12 @@ VesselState::VesselState(Fd door_fd, int number, Fd code, Fd data, uint64_t aren
     : door(std::move(door_fd)),
       code_object(std::move(code)),
       data_object(std::move(data)),
-      door_number(number),
+      table(std::make_shared<NumberTable>()),
+      guest_arenas(std::make_shared<std::vector<PageRange>>()),
       arena(code_object, data_object, RemoteArena::data_bytes(kVesselSlots, kVesselScratch), arena_addr,
-            arena_addr + RemoteArena::code_bytes(kVesselSlots), kVesselSlots, populate) {}
+            arena_addr + RemoteArena::code_bytes(kVesselSlots), kVesselSlots, populate) {
+  table->door_number = number;
+}
 
 void VesselState::run_checked(RemoteBatch& batch) {
   if (batch.size() == 0) return;
@@ -161,6 +164,7 @@ Vessel Vessel::create(const VesselPlan& plan) {
   return vessel;
 }
 
+uint32_t Vessel::shares() const noexcept { return state_->shares; }
 const img::mm_entry& Vessel::layout() const noexcept { return state_->mm; }
 RemoteArena& Vessel::arena() noexcept { return state_->arena; }
 RemoteThread& Vessel::thread(std::size_t index) { return *state_->remotes.at(index); }
@@ -169,22 +173,22 @@ TracedThread& Vessel::traced(std::size_t index) { return state_->threads.at(inde
 void Vessel::run_checked(RemoteBatch& batch) { state_->run_checked(batch); }
 
 std::size_t Vessel::plan_borrow(RemoteBatch& batch, int fd) {
-  return batch.add("handing over a descriptor", SYS_pidfd_getfd, state_->door_number, fd, 0);
+  return batch.add("handing over a descriptor", SYS_pidfd_getfd, state_->table->door_number, fd, 0);
 }
 
 void Vessel::plan_inject(RemoteBatch& batch, int fd, int target, bool cloexec) {
   VesselState& s = *state_;
-  if (target == s.door_number) {  // the task needs our place: stand aside
-    const int old = s.door_number;
+  if (target == s.table->door_number) {  // the task needs our place: stand aside
+    const int old = s.table->door_number;
     do {
-      --s.door_number;
-    } while (s.fds.contains(s.door_number));
-    batch.add("moving the door", SYS_dup3, old, s.door_number, O_CLOEXEC);
+      --s.table->door_number;
+    } while (s.table->taken.contains(s.table->door_number));
+    batch.add("moving the door", SYS_dup3, old, s.table->door_number, O_CLOEXEC);
     batch.add("moving the door", SYS_close, old);
   }
   // pidfd_getfd takes the lowest free number; we know which one that is, since we filled the table.
   int lowest = 0;
-  while (s.fds.contains(lowest)) ++lowest;
+  while (s.table->taken.contains(lowest)) ++lowest;
   const std::size_t got = plan_borrow(batch, fd);
   if (lowest == target) {
     batch.add("setting close-on-exec", SYS_fcntl, target, F_SETFD, cloexec ? FD_CLOEXEC : 0);
@@ -193,7 +197,7 @@ void Vessel::plan_inject(RemoteBatch& batch, int fd, int target, bool cloexec) {
     batch.store_result(got, batch.argument_addr(dup, 0));
     batch.add("placing a descriptor", SYS_close, lowest);
   }
-  s.fds.insert(target);
+  s.table->taken.insert(target);
 }
 
 void Vessel::create_threads(const std::vector<pid_t>& tids) {
@@ -260,7 +264,7 @@ void Vessel::set_mm_fields(int exe_fd) {
   static_assert(offsetof(prctl_mm_map, exe_fd) + 4 == sizeof(prctl_mm_map));
   batch.add("setting the memory fields", SYS_prctl, PR_SET_MM, PR_SET_MM_MAP, piece.remote, sizeof(prctl_mm_map), 0);
   int lowest = 0;
-  while (s.fds.contains(lowest)) ++lowest;
+  while (s.table->taken.contains(lowest)) ++lowest;
   batch.add("closing the executable", SYS_close, lowest);
   s.run_checked(batch);
   s.arena.reset();
@@ -269,7 +273,7 @@ void Vessel::set_mm_fields(int exe_fd) {
 void Vessel::close_arena() {
   VesselState& s = *state_;
   RemoteBatch last(s.arena, 1);
-  last.add("closing the door", SYS_close, s.door_number);
+  if (std::exchange(s.table->door_open, false)) last.add("closing the door", SYS_close, s.table->door_number);
   s.run_checked(last);
   for (auto& remote : s.remotes) remote->interrupt();
   for (auto& remote : s.remotes) remote->await_stop();

@@ -42,17 +42,20 @@ class Vessel {
   static Vessel create(const VesselPlan& plan);
   // A child of another vessel, in whose session and process group it is. It has nothing but an arena of its own. pid 0: any
   // number. Errors as above.
-  static Vessel fork(Vessel& parent, pid_t pid);
+  // shares: what it has in common with its parent (shares::). With memory, it has that and no layout: all that is said of
+  // memory here goes to the parent's vessel.
+  static Vessel fork(Vessel& parent, pid_t pid, uint32_t shares = 0);
   // A child of another vessel, or of that one's parent, in whose session and process group it is. It starts with its layout and
   // pages, which both share until one of them is written. Errors as above.
   enum class Relation { child, sibling };
-  static Vessel fork_with_memory(Vessel& from, pid_t pid, Relation relation);
+  static Vessel fork_with_memory(Vessel& from, pid_t pid, Relation relation, uint32_t shares = 0);
   Vessel(Vessel&& other) noexcept;
   Vessel& operator=(Vessel&&) = delete;
   ~Vessel();
 
   pid_t pid() const noexcept { return pid_; }
   int pidfd() const noexcept { return pidfd_.get(); }
+  uint32_t shares() const noexcept;  // with its parent (shares::)
 
   // --- memory (rounds) ---
   // Makes the mappings equal to `mm`'s: unmaps, maps and mprotects what differs; untouched mappings keep their pages.
@@ -133,7 +136,7 @@ class Vessel {
 
  private:
   void advise_pages(const char* what, const std::vector<PageRange>& ranges, int advice);
-  static Vessel fork_process(Vessel& from, pid_t pid, uint64_t flags);
+  static Vessel fork_process(Vessel& from, pid_t pid, uint32_t shares, uint64_t flags);
   explicit Vessel(std::unique_ptr<VesselState> state);
   pid_t pid_ = 0;
   Fd pidfd_;

@@ -45,7 +45,7 @@ class ChangePlanner {
  public:
   ChangePlanner(Vessel& vessel, VesselState& state, FileOpener& files, ShmemTable& shmem)
       : vessel_(vessel), state_(state), files_(files), shmem_(shmem) {
-    while (state.fds.contains(lowest_)) ++lowest_;
+    while (state.table->taken.contains(lowest_)) ++lowest_;
   }
 
   void plan(RemoteBatch& batch, const LayoutChange& change) {
@@ -169,7 +169,7 @@ void relocate_arena(Vessel& vessel, VesselState& state, const std::vector<Vma>& 
   std::sort(taken.begin(), taken.end(), [](const Vma& a, const Vma& b) { return a.start < b.start; });
   const uint64_t at = find_gap(taken, code_bytes + data_bytes);
   int lowest = 0;
-  while (state.fds.contains(lowest)) ++lowest;
+  while (state.table->taken.contains(lowest)) ++lowest;
   RemoteBatch batch(state.arena, 6);
   const auto map = [&](const Fd& object, uint64_t addr, uint64_t bytes, int prot) {
     const std::size_t fd = vessel.plan_borrow(batch, object.get());
@@ -191,6 +191,11 @@ void relocate_arena(Vessel& vessel, VesselState& state, const std::vector<Vma>& 
 }
 
 bool overlaps_arena(const VesselState& state, const std::vector<Vma>& wanted) {
+  for (const PageRange& guest : *state.guest_arenas) {
+    if (std::none_of(wanted.begin(), wanted.end(), [&](const Vma& v) { return v.start < guest.end && guest.start < v.end; })) continue;
+    throw Error(ErrorCode::unsupported, "mapping memory", "what a process that shares the memory works in lies where it maps something")
+        .with_hint("try again");
+  }
   const uint64_t start = state.arena.code_addr(), end = state.arena.data_addr() + state.arena.data_size();
   return std::any_of(wanted.begin(), wanted.end(), [&](const Vma& v) { return v.start < end && start < v.end; });
 }

@@ -14,6 +14,13 @@
 
 namespace crx {
 
+// The numbers of a descriptor table, as we filled it.
+struct NumberTable {
+  int door_number = -1;  // under which the door is there
+  bool door_open = true;
+  std::set<int> taken;   // the door aside
+};
+
 struct VesselState {
   // door: our descriptor for the first vessel of a tree, from which all others have theirs: then empty.
   VesselState(Fd door_fd, int door_number, Fd code, Fd data, uint64_t arena_addr, bool populate);
@@ -21,12 +28,13 @@ struct VesselState {
 
   Fd door;  // a pidfd of ourselves
   Fd code_object, data_object;
-  int door_number;  // under which the vessel has the door
+  std::shared_ptr<NumberTable> table;  // one for all that share descriptors
+  std::shared_ptr<std::vector<PageRange>> guest_arenas;  // one for all that share memory: those of all but the first
+  uint32_t shares = 0;  // with its parent
   RemoteArena arena;
   std::deque<TracedThread> threads;
   std::vector<std::unique_ptr<RemoteThread>> remotes;
   Fd mem;            // /proc/PID/mem
-  std::set<int> fds; // numbers the vessel has, the door aside
   img::mm_entry mm;
   std::vector<Vma> vmas;
   std::vector<PageRange> guards;  // of the last guard_pages()

@@ -6,6 +6,7 @@
 
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
+#include "common/kernel/kcmp.hpp"
 
 namespace crx {
 
@@ -123,9 +124,14 @@ void VesselTree::create(const VesselPlace& place, Entry& parent) {
   if (place.inherits != 0 && !as_sibling && place.inherits != parent.vessel.pid()) {
     throw Error(ErrorCode::peer, "following the source", fmt::format("task {} cannot have the memory of {}", place.pid, place.inherits));
   }
+  if (place.shares != 0 && (as_sibling || place.ppid != parent.vessel.pid())) {
+    throw Error(ErrorCode::unsupported, "creating the processes", fmt::format("process {} shares things with a parent in whose session it is not", place.pid))
+        .with_hint("end it before moving the program");
+  }
   using Relation = Vessel::Relation;
-  Entry entry(place.inherits == 0 ? Vessel::fork(parent.vessel, place.pid)
-                                  : Vessel::fork_with_memory(from->vessel, place.pid, as_sibling ? Relation::sibling : Relation::child));
+  Entry entry(place.inherits == 0 || (place.shares & shares::kMemory) != 0
+                  ? Vessel::fork(parent.vessel, place.pid, place.shares)
+                  : Vessel::fork_with_memory(from->vessel, place.pid, as_sibling ? Relation::sibling : Relation::child, place.shares));
   entry.sid = from->sid;
   entry.pgid = from->pgid;
   entry.parent = place.ppid;

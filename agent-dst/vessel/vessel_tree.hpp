@@ -23,6 +23,7 @@ struct VesselPlace {
   uint32_t terminal = 0;  // wire::TaskPlace.terminal
   bool renewed = false;  // not what it was: its vessel goes, and those below it
   pid_t inherits = 0;    // wire::TaskPlace.inherits
+  uint32_t shares = 0;   // wire::TaskPlace.shares
 };
 
 // Owns the vessels; destroying it removes them all, children first. Single-threaded, as Vessel is.

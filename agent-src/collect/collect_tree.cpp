@@ -125,20 +125,19 @@ void run_batches(FrozenTask& task, const BatchPlan& plan) {
 }  // namespace
 
 std::vector<img::task_kobj_ids_entry> shared_ids(const FrozenTree& tree) {
-  const auto& tasks = tree.tasks();
-  std::vector<img::task_kobj_ids_entry> ids(tasks.size());
+  std::vector<pid_t> pids;
+  for (const auto& task : tree.tasks()) pids.push_back(task->pid());
+  const auto memory = first_to_share(Shared::memory, pids);
+  const auto files = first_to_share(Shared::descriptors, pids);
+  const auto fs = first_to_share(Shared::filesystem, pids);
+  const auto handlers = first_to_share(Shared::signal_handlers, pids);
+  std::vector<img::task_kobj_ids_entry> ids(pids.size());
   // The first task that shares a thing gives it its number.
-  const auto first_of = [&](Shared what, std::size_t at) {
-    for (std::size_t i = 0; i < at; ++i) {
-      if (share(what, tasks[i]->pid(), tasks[at]->pid())) return static_cast<uint32_t>(i + 1);
-    }
-    return static_cast<uint32_t>(at + 1);
-  };
-  for (std::size_t i = 0; i < tasks.size(); ++i) {
-    ids[i].set_vm_id(first_of(Shared::memory, i));
-    ids[i].set_files_id(first_of(Shared::descriptors, i));
-    ids[i].set_fs_id(first_of(Shared::filesystem, i));
-    ids[i].set_sighand_id(first_of(Shared::signal_handlers, i));
+  for (std::size_t i = 0; i < pids.size(); ++i) {
+    ids[i].set_vm_id(static_cast<uint32_t>(memory[i] + 1));
+    ids[i].set_files_id(static_cast<uint32_t>(files[i] + 1));
+    ids[i].set_fs_id(static_cast<uint32_t>(fs[i] + 1));
+    ids[i].set_sighand_id(static_cast<uint32_t>(handlers[i] + 1));
     add_namespaces(ids[i]);
   }
   return ids;

@@ -9,6 +9,7 @@
 #include <array>
 #include <cstdlib>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "agent-src/collect/registry.hpp"
@@ -52,13 +53,58 @@ std::string try_read_link(const std::string& path) {
   return got > 0 ? std::string(target.data(), static_cast<std::size_t>(got)) : std::string();
 }
 
+const char* name_of(uint32_t shared) {
+  if ((shared & shares::kMemory) != 0) return "memory";
+  if ((shared & shares::kSignalHandlers) != 0) return "signal handlers";
+  if ((shared & shares::kDescriptors) != 0) return "descriptors";
+  if ((shared & shares::kFilesystem) != 0) return "working directory";
+  return "";
+}
+
 // What another process shares with it, "" for nothing (clone(2) without fork's copying).
 std::string shared_with(pid_t pid, pid_t other) {
-  if (share(Shared::memory, pid, other)) return "memory";
-  if (share(Shared::signal_handlers, pid, other)) return "signal handlers";
-  if (share(Shared::descriptors, pid, other)) return "descriptors";
-  if (share(Shared::filesystem, pid, other)) return "working directory";
-  return {};
+  return name_of(shared_things(pid, other));
+}
+
+struct Sharing {
+  pid_t pid, other;
+  uint32_t what;
+};
+
+constexpr const char* kHandedDown = "what clone(2) shares must come from a parent that has it, too: end one of the two";
+
+// From whom the process has a thing: itself, or the one furthest above it.
+pid_t origin(const TreeTask* task, uint32_t what, const std::vector<const TreeTask*>& living) {
+  while ((task->shares & what) != 0) {
+    const auto parent = std::find_if(living.begin(), living.end(), [&](const TreeTask* t) { return t->pid == task->ppid; });
+    if (parent == living.end()) break;
+    task = *parent;
+  }
+  return task->pid;
+}
+
+// Those who share a thing and do not have it from the same process by way of parents.
+std::vector<Sharing> not_handed_down(const std::vector<TreeTask>& tree) {
+  std::vector<const TreeTask*> living;
+  std::vector<pid_t> pids;
+  for (const TreeTask& task : tree) {
+    if (task.dead) continue;
+    living.push_back(&task);
+    pids.push_back(task.pid);
+  }
+  constexpr std::pair<Shared, uint32_t> kThings[] = {{Shared::memory, shares::kMemory},
+                                                     {Shared::signal_handlers, shares::kSignalHandlers},
+                                                     {Shared::descriptors, shares::kDescriptors},
+                                                     {Shared::filesystem, shares::kFilesystem}};
+  std::vector<Sharing> found;
+  for (const auto& [what, bit] : kThings) {
+    const std::vector<std::size_t> first = first_to_share(what, pids);
+    for (std::size_t i = 0; i < living.size(); ++i) {
+      if (first[i] == i || origin(living[i], bit, living) == origin(living[first[i]], bit, living)) continue;
+      found.push_back({pids[i], pids[first[i]], bit});
+    }
+  }
+  return found;
 }
 
 class Inspection {
@@ -141,18 +187,21 @@ class Shape final : public Collector {
 
   void inspect(InspectContext& context) override { Inspection(context).run(); }
 
-  void collect_tree(CollectContext& context) override {
-    const auto& tasks = context.tree.tasks();
-    for (std::size_t i = 0; i < tasks.size(); ++i) {
-      for (std::size_t k = 0; k < i; ++k) {
-        const std::string shared = shared_with(tasks[k]->pid(), tasks[i]->pid());
-        if (shared.empty()) continue;
-        throw Error(ErrorCode::unsupported, "collecting the tree",
-                    fmt::format("it shares its {} with process {}", shared, tasks[k]->pid()))
-            .with_pid(tasks[i]->pid())
-            .with_hint("processes that share such things (clone with CLONE_VM, CLONE_FILES, ...) cannot be moved");
-      }
+  void inspect_tree(InspectContext& context) override {
+    for (const Sharing& found : not_handed_down(context.tree)) {
+      context.refusals.push_back({fmt::format("pid {}", found.pid), said_of(found), kHandedDown});
     }
+  }
+
+  void collect_tree(CollectContext& context) override {
+    for (const Sharing& found : not_handed_down(context.tree.members())) {
+      throw Error(ErrorCode::unsupported, "collecting the tree", said_of(found)).with_pid(found.pid).with_hint(kHandedDown);
+    }
+  }
+
+ private:
+  static std::string said_of(const Sharing& found) {
+    return fmt::format("shares its {} with process {}, and not by way of a parent", name_of(found.what), found.other);
   }
 };
 

@@ -23,6 +23,15 @@ long raw_kcmp(pid_t a, pid_t b, int type, unsigned long x, unsigned long y) {
   return -errno;
 }
 
+// As kcmp(2) answers: 0 the same, 1 less, 2 greater; negative where one of them has gone.
+long compare(Shared what, pid_t a, pid_t b) {
+  int type = KCMP_VM;
+  if (what == Shared::descriptors) type = KCMP_FILES;
+  if (what == Shared::filesystem) type = KCMP_FS;
+  if (what == Shared::signal_handlers) type = KCMP_SIGHAND;
+  return ::syscall(SYS_kcmp, a, b, type, 0, 0);
+}
+
 }  // namespace
 
 FileOrder compare_files(TaskFd a, TaskFd b) {
@@ -45,15 +54,33 @@ bool is_epoll_target(TaskFd file, TaskFd set, uint32_t target, uint32_t toff) {
                   reinterpret_cast<unsigned long>(&slot)) == 0;
 }
 
-bool share(Shared what, pid_t a, pid_t b) {
-  const auto same = [&](int type) { return ::syscall(SYS_kcmp, a, b, type, 0, 0) == 0; };
-  switch (what) {
-    case Shared::memory: return same(KCMP_VM);
-    case Shared::descriptors: return same(KCMP_FILES);
-    case Shared::filesystem: return same(KCMP_FS);
-    case Shared::signal_handlers: return same(KCMP_SIGHAND);
+bool share(Shared what, pid_t a, pid_t b) { return compare(what, a, b) == 0; }
+
+std::vector<std::size_t> first_to_share(Shared what, const std::vector<pid_t>& pids) {
+  std::vector<std::size_t> first(pids.size());
+  std::vector<std::size_t> sorted;  // one index of each group
+  for (std::size_t i = 0; i < pids.size(); ++i) {
+    first[i] = i;
+    std::size_t low = 0, high = sorted.size();
+    while (low < high) {
+      const std::size_t middle = (low + high) / 2;
+      const long order = compare(what, pids[i], pids[sorted[middle]]);
+      if (order == 0) first[i] = sorted[middle];
+      if (order == 0 || order < 0) break;
+      (order == 1 ? high : low) = order == 1 ? middle : middle + 1;
+    }
+    if (first[i] == i) sorted.insert(sorted.begin() + static_cast<std::ptrdiff_t>(low), i);
   }
-  return false;
+  return first;
+}
+
+uint32_t shared_things(pid_t a, pid_t b) {
+  uint32_t found = 0;
+  if (share(Shared::memory, a, b)) found |= shares::kMemory;
+  if (share(Shared::descriptors, a, b)) found |= shares::kDescriptors;
+  if (share(Shared::filesystem, a, b)) found |= shares::kFilesystem;
+  if (share(Shared::signal_handlers, a, b)) found |= shares::kSignalHandlers;
+  return found;
 }
 
 }  // namespace crx

@@ -3,7 +3,9 @@
 
 #include <sys/types.h>
 
+#include <cstddef>
 #include <cstdint>
+#include <vector>
 
 namespace crx {
 
@@ -28,5 +30,16 @@ bool is_epoll_target(TaskFd file, TaskFd set, uint32_t target, uint32_t toff);
 enum class Shared { memory, descriptors, filesystem, signal_handlers };
 // Whether two processes share it. False, too, when one of them has gone or may not be looked at.
 bool share(Shared what, pid_t a, pid_t b);
+
+// For each process the index of the first one that shares it; its own where that is none. N log N calls: the kernel orders
+// what processes share, and the order stays while all exist.
+std::vector<std::size_t> first_to_share(Shared what, const std::vector<pid_t>& pids);
+
+// The same as a set of bits.
+namespace shares {
+inline constexpr uint32_t kMemory = 1, kDescriptors = 2, kFilesystem = 4, kSignalHandlers = 8;
+inline constexpr uint32_t kAll = 15;
+}  // namespace shares
+uint32_t shared_things(pid_t a, pid_t b);
 
 }  // namespace crx

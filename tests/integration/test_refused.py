@@ -124,6 +124,18 @@ while True: time.sleep(1)
         finally:
             tracer.kill()
 
+    def test_shared_between_siblings(self):
+        # clone3 with CLONE_FS; then the parent leaves what its children share.
+        self.refuse("""
+import ctypes, os, struct, time
+libc = ctypes.CDLL(None)
+arguments = ctypes.create_string_buffer(struct.pack('11Q', 0x200, 0, 0, 0, 17, *[0] * 6))
+for _ in range(2):
+    if libc.syscall(435, arguments, 88) == 0:
+        while True: time.sleep(0.05)
+assert libc.unshare(0x200) == 0
+""", "shares its working directory with process", "not by way of a parent", "end one of the two")
+
     def test_io_uring(self):
         self.refuse("import ctypes; fd = ctypes.CDLL(None).syscall(425, 4, (ctypes.c_char * 120)()); assert fd > 0",
                     "io_uring")

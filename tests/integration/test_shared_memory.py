@@ -61,7 +61,7 @@ class SharedMemory(crxtest.RingTest):
         self.run_workers("hash", 64, "--tracker", "hash")
 
     def test_everybody_writes(self):
-        self.run_workers("load", 64, "--max-bandwidth", "200M", rate=2000, workers=4, most=1.5, most_sent=20)
+        self.run_workers("load", 64, "--max-bandwidth", "200M", rate=2000, workers=4, most=2.5, most_sent=50)
 
 
 class Restored(DumpTest):
