@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sched.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -16,6 +15,7 @@
 #include "common/base/error.hpp"
 #include "common/base/fd.hpp"
 #include "common/base/log.hpp"
+#include "common/base/patience.hpp"
 #include "common/proc/maps.hpp"
 #include "common/proc/stat.hpp"
 
@@ -143,7 +143,7 @@ bool prepare_call(Vessel& vessel, const img::crx_restart& restart, uint64_t at, 
 void wait_asleep(Vessel& vessel, const Sleeper& sleeper, pid_t tid) {
   TracedThread& thread = vessel.traced(sleeper.thread);
   const Deadline deadline = Deadline::in_ms(kAsleepMs);
-  while (!thread.syscall_over()) {
+  for (Patience patience; !thread.syscall_over(); patience.wait()) {
     if (is_asleep(vessel.pid(), tid)) {
       thread.interrupt();
       return;
@@ -151,7 +151,6 @@ void wait_asleep(Vessel& vessel, const Sleeper& sleeper, pid_t tid) {
     if (deadline.passed()) {
       throw Error(ErrorCode::kernel, "going on with sleeps", fmt::format("thread {} does not fall asleep", tid));
     }
-    ::sched_yield();
   }
 }
 
@@ -187,7 +186,7 @@ std::vector<SleepOutcome> begin_sleeps(Vessel& vessel, const img::crx_task_entry
   }
   for (const Sleeper& sleeper : sleepers) {
     TracedThread& thread = vessel.traced(sleeper.thread);
-    while (!thread.syscall_over()) ::sched_yield();
+    for (Patience patience; !thread.syscall_over();) patience.wait();
     user_regs_struct regs = thread.regs();
     SleepOutcome& outcome = outcomes[sleeper.thread];
     outcome.slept = true;

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 #include <linux/sched.h>
 #include <poll.h>
-#include <sched.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -14,6 +13,8 @@
 #include "common/base/clock.hpp"
 #include "common/base/error.hpp"
 #include "common/base/mapping.hpp"
+#include "common/base/patience.hpp"
+#include "common/proc/stat.hpp"
 
 namespace crx {
 namespace {
@@ -51,6 +52,16 @@ std::string holder_of(pid_t pid) {
   }
 }
 
+// What a process that should run is doing instead.
+std::string whereabouts(pid_t pid) {
+  try {
+    const proc::Stat stat = proc::parse_stat(read_file(fmt::format("/proc/{}/stat", pid)));
+    return fmt::format("it is in state {}, in {}", stat.state, read_file(fmt::format("/proc/{}/wchan", pid)));
+  } catch (const std::exception& error) {
+    return error.what();
+  }
+}
+
 }  // namespace
 
 void give_birth(const BirthPlan& plan) {
@@ -77,9 +88,9 @@ void give_birth(const BirthPlan& plan) {
   }
   if (got < 0) throw_errno("creating the process", fmt::format("PID {}", plan.pid));
   const Deadline deadline = Deadline::in_ms(kBirthMs);
-  for (int turn = 0; cradle.ready.load() == 0; ++turn) {
-    if (deadline.passed()) throw Error(ErrorCode::kernel, "creating the process", "the new process does not start");
-    if (turn < 1000) ::sched_yield(); else ::usleep(50);
+  for (Patience patience; cradle.ready.load() == 0; patience.wait()) {
+    if (!deadline.passed()) continue;
+    throw Error(ErrorCode::kernel, "creating the process", "the new process does not start: " + whereabouts(static_cast<pid_t>(got)));
   }
   if (cradle.ready.load() < 0) throw_errno("preparing the new process", "its arena", -cradle.ready.load());
 }

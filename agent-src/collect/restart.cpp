@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sched.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -14,6 +13,7 @@
 
 #include "agent-src/frozen_task.hpp"
 #include "common/base/log.hpp"
+#include "common/base/patience.hpp"
 #include "common/kernel/kernel_sigaction.hpp"
 #include "common/proc/maps.hpp"
 #include "common/proc/status.hpp"
@@ -70,7 +70,9 @@ bool has_deliverable_signal(pid_t pid, const FrozenThread& thread) {
 void wait_asleep(pid_t pid, TracedThread& thread) {
   const std::string path = task_file(pid, thread.tid(), "syscall");
   const Deadline deadline = Deadline::in_ms(kAsleepMs);
-  while (!thread.syscall_over() && try_read(path).starts_with("running") && !deadline.passed()) ::sched_yield();
+  for (Patience patience; !thread.syscall_over() && try_read(path).starts_with("running"); patience.wait()) {
+    if (deadline.passed()) return;
+  }
 }
 
 bool write_memory(pid_t pid, uint64_t addr, const void* data, std::size_t bytes) {
@@ -230,7 +232,7 @@ void CallWatch::tell_apart(FrozenTask& task, std::vector<Sleeper*>& sleepers) {
     for (std::size_t i = 0; i < sleepers.size(); ++i) {
       if (!runs(i)) continue;
       TracedThread& traced = sleepers[i]->thread->traced;
-      while (!traced.syscall_over()) ::sched_yield();
+      for (Patience patience; !traced.syscall_over();) patience.wait();
       traced.settle();
       over[i] = static_cast<int64_t>(traced.regs().rax) != kRestartBlock;
     }

@@ -4,7 +4,6 @@
 #include <net/if.h>
 #include <netinet/in.h>
 #include <poll.h>
-#include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
@@ -17,6 +16,7 @@
 #include "agent-src/collect/socket_options.hpp"
 #include "common/base/clock.hpp"
 #include "common/base/error.hpp"
+#include "common/base/patience.hpp"
 #include "common/base/scope_exit.hpp"
 #include "common/proc/text.hpp"
 
@@ -36,11 +36,10 @@ bool is_readable(int fd) {
 // What is sent leaves within moments; what is corked stays.
 bool is_putting_together(int fd) {
   const Deadline deadline = Deadline::in_ms(kSendMs);
-  for (;;) {
+  for (Patience patience;; patience.wait()) {
     int unsent = 0;
     if (::ioctl(fd, SIOCOUTQ, &unsent) != 0 || unsent == 0) return false;
     if (deadline.passed()) return true;
-    ::sched_yield();
   }
 }
 

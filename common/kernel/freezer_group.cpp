@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <poll.h>
-#include <sched.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -14,6 +13,7 @@
 
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
+#include "common/base/patience.hpp"
 
 namespace crx {
 namespace {
@@ -130,7 +130,7 @@ void FreezerGroup::freeze(Deadline deadline) {
   const std::string state = path_ + (v2_ ? "/cgroup.events" : "/freezer.state");
   write_file(path_ + (v2_ ? "/cgroup.freeze" : "/freezer.state"), v2_ ? "1" : "FROZEN");
   const Fd events = open_checked(state, O_RDONLY);
-  for (int turn = 0;; ++turn) {
+  for (Patience patience;; patience.wait()) {
     const std::string text = read_fd(events.get(), state);
     if (text.find(v2_ ? "frozen 1" : "FROZEN") != std::string::npos) return;
     if (deadline.passed()) {
@@ -138,7 +138,6 @@ void FreezerGroup::freeze(Deadline deadline) {
       throw Error(ErrorCode::kernel, "freezing", "the group " + path_ + " does not freeze")
           .with_hint("a task in it is in an uninterruptible wait; try again");
     }
-    if (turn < 100) ::sched_yield(); else ::usleep(100);
   }
 }
 

@@ -18,6 +18,7 @@
 #include "common/base/error.hpp"
 #include "common/base/fd.hpp"
 #include "common/base/log.hpp"
+#include "common/base/patience.hpp"
 
 #ifndef PTRACE_SET_SYSCALL_USER_DISPATCH_CONFIG  // Linux 6.4
 #define PTRACE_SET_SYSCALL_USER_DISPATCH_CONFIG 0x4210
@@ -142,8 +143,8 @@ TracedThread::~TracedThread() {
 void TracedThread::interrupt() { checked_ptrace(PTRACE_INTERRUPT, tid_, 0, 0, "stopping"); }
 
 bool TracedThread::wait_stopped(Deadline deadline) {
-  // waitpid has no time-out. A stop comes within microseconds, so yield first and sleep only when it is late.
-  for (int turn = 0; !stopped_; ++turn) {
+  // waitpid has no time-out.
+  for (Patience patience; !stopped_;) {
     int raw = 0;
     const pid_t got = ::waitpid(tid_, &raw, __WALL | WNOHANG);
     if (got < 0 && errno == ECHILD) throw_gone(tid_, "stopping");
@@ -165,11 +166,7 @@ bool TracedThread::wait_stopped(Deadline deadline) {
       continue;
     }
     if (deadline.passed()) return false;
-    if (turn < 200) {
-      ::sched_yield();
-    } else {
-      ::usleep(50);
-    }
+    patience.wait();
   }
   return true;
 }
