@@ -109,6 +109,8 @@ void TreeRestore::build(const std::map<pid_t, std::vector<uint64_t>>& accounted,
   lap("memory fields");
   shmem_.seal_all();
   for (TaskRestore& task : tasks_) task.last();
+  for (RestoreContext& context : contexts_) context.vessel.start_closing();
+  for (RestoreContext& context : contexts_) context.vessel.stop_calls();
   for (TaskRestore& task : tasks_) task.registers();
   lap("registers");
 }

@@ -270,12 +270,29 @@ void Vessel::set_mm_fields(int exe_fd) {
   s.arena.reset();
 }
 
+void Vessel::start_closing() {
+  VesselState& s = *state_;
+  if (!std::exchange(s.table->door_open, false)) return;
+  s.closing.emplace(s.arena, 1);
+  s.closing->add("closing the door", SYS_close, s.table->door_number);
+  s.remotes.front()->start(*s.closing);
+}
+
+void Vessel::stop_calls() {
+  VesselState& s = *state_;
+  if (s.closing) {
+    s.remotes.front()->finish(Deadline::in_ms(kStopMs));
+    s.closing->check_all();
+    s.closing.reset();
+  }
+  if (std::exchange(s.calls_stopped, true)) return;
+  for (auto& remote : s.remotes) remote->interrupt();
+}
+
 void Vessel::close_arena() {
   VesselState& s = *state_;
-  RemoteBatch last(s.arena, 1);
-  if (std::exchange(s.table->door_open, false)) last.add("closing the door", SYS_close, s.table->door_number);
-  s.run_checked(last);
-  for (auto& remote : s.remotes) remote->interrupt();
+  start_closing();
+  stop_calls();
   for (auto& remote : s.remotes) remote->await_stop();
   for (auto& remote : s.remotes) remote->leave();
   s.remotes.clear();
@@ -284,8 +301,10 @@ void Vessel::close_arena() {
   }
   TracedThread& leader = s.threads.front();
   leader.set_blocked_signals(~0ULL);
-  call_at(leader, s.vdso_syscall, SYS_munmap, {s.arena.data_addr(), s.arena.data_size()});
-  call_at(leader, s.vdso_syscall, SYS_munmap, {s.arena.code_addr(), s.arena.code_size()});
+  const uint64_t code = s.arena.code_addr(), code_bytes = s.arena.code_size();
+  const bool in_one_piece = s.arena.data_addr() == code + code_bytes;
+  if (!in_one_piece) call_at(leader, s.vdso_syscall, SYS_munmap, {s.arena.data_addr(), s.arena.data_size()});
+  call_at(leader, s.vdso_syscall, SYS_munmap, {code, in_one_piece ? code_bytes + s.arena.data_size() : code_bytes});
 }
 
 void Vessel::unleash() {

@@ -125,6 +125,9 @@ class Vessel {
   // Leaves the stub everywhere and unmaps the arena: afterwards no remote calls are possible; registers are free to
   // be set through traced().
   void close_arena();
+  // Its first steps, so that the vessels of a tree take them side by side: the one in all, the other in all, then the rest.
+  void start_closing();
+  void stop_calls();
   TracedThread& traced(std::size_t index);
   // One system call of the leader after close_arena(): args, then the address of a copy of `object` that lies below its
   // stack meanwhile. Registers, mask and memory are as before afterwards. The raw kernel result.

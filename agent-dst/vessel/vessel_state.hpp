@@ -31,6 +31,8 @@ struct VesselState {
   std::shared_ptr<NumberTable> table;  // one for all that share descriptors
   std::shared_ptr<std::vector<PageRange>> guest_arenas;  // one for all that share memory: those of all but the first
   uint32_t shares = 0;  // with its parent
+  std::optional<RemoteBatch> closing;  // the last batch, under way
+  bool calls_stopped = false;
   RemoteArena arena;
   std::deque<TracedThread> threads;
   std::vector<std::unique_ptr<RemoteThread>> remotes;
