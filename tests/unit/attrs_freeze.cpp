@@ -32,12 +32,12 @@ namespace {
 constexpr int kFreezes = 100;
 constexpr std::size_t kSleepers = 8;
 
-struct Shared {
+struct SharedPage {
   std::atomic<int> ready;
   std::atomic<long> rounds[4 + kSleepers];
   std::atomic<long> interrupted, early, wrong;
 };
-Shared* shared = nullptr;
+SharedPage* shared = nullptr;
 
 int64_t now_ns() { return clock_ns(CLOCK_MONOTONIC); }
 
@@ -117,7 +117,7 @@ long least_rounds() {
 }  // namespace
 
 TEST_CASE("freezing, collecting and thawing a busy process harms nothing") {
-  shared = static_cast<Shared*>(::mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+  shared = static_cast<SharedPage*>(::mmap(nullptr, sizeof(SharedPage), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
   REQUIRE(shared != MAP_FAILED);
   const pid_t pid = ::fork();
   REQUIRE(pid >= 0);
@@ -146,5 +146,5 @@ TEST_CASE("freezing, collecting and thawing a busy process harms nothing") {
   CHECK(shared->wrong == 0);
   ::kill(pid, SIGKILL);
   ::waitpid(pid, nullptr, 0);
-  ::munmap(shared, sizeof(Shared));
+  ::munmap(shared, sizeof(SharedPage));
 }
