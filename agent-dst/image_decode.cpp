@@ -74,6 +74,7 @@ const std::map<uint32_t, Kind>& kinds() {
       {magic::kMemfdInode, kind<img::memfd_inode_entry>()},
       {magic::kTimens, kind<img::timens_entry>()},
       {magic::kStats, kind<img::stats_entry>()},
+      {magic::kCrxShmem, kind<img::crx_page_digests>()},
       {magic::kCrxTask, kind<img::crx_task_entry>()},
       {magic::kCrxIntegrity, kind<img::crx_manifest_entry, img::crx_digest_entry>()},
   };

@@ -8,7 +8,7 @@
 
 #include "common/base/command_line.hpp"
 #include "common/base/version.hpp"
-#include "common/image/magic.hpp"
+#include "common/image/set_name.hpp"
 
 namespace crx {
 namespace {
@@ -52,8 +52,8 @@ void finish(RestoreOptions& options, const Raw& raw) {
   if (options.images_dir.empty() == raw.name.empty()) throw wrong("either -D or --name is required: the image set");
   if (!raw.name.empty()) {
     // A name may not lead out of the store.
-    if (!image_file::valid_name(raw.name + ".img")) throw wrong("'" + raw.name + "' is not the name of a set");
-    options.images_dir = (raw.store.empty() ? std::string("/var/lib/crx") : raw.store) + "/images/" + raw.name;
+    if (!valid_set_name(raw.name)) throw wrong("'" + raw.name + "' is not the name of a set");
+    options.images_dir = (raw.store.empty() ? std::string("/var/lib/crx") : raw.store) + "/" + raw.name;
   } else if (!raw.store.empty()) {
     throw wrong("--store needs --name");
   }

@@ -49,10 +49,10 @@ DestinationSession::DestinationSession(wire::DestinationLink& link, const Engine
 
 DestinationSession::~DestinationSession() = default;
 
-int DestinationSession::run() {
+int DestinationSession::run(std::optional<wire::LinkEvent> first) {
   while (state_ != State::ended) {
     try {
-      const auto event = link_.receive(go_deadline_);
+      const auto event = first ? std::exchange(first, std::nullopt) : link_.receive(go_deadline_);
       if (!event) {
         fail(Error(ErrorCode::peer, "waiting for GO", "the source said nothing in time"));
         continue;

@@ -29,8 +29,8 @@ class DestinationSession {
   DestinationSession(wire::DestinationLink& link, const EngineOptions& options);
   ~DestinationSession();
 
-  // Serves events until the session has ended. The engine's exit code.
-  int run();
+  // Serves events until the session has ended. first: an event that has been received already. The engine's exit code.
+  int run(std::optional<wire::LinkEvent> first = std::nullopt);
 
  private:
   enum class State { greeting, receiving, prepared, resumed, ended };

@@ -13,17 +13,13 @@
 #include <memory>
 
 #include "agent-src/collect/file_table.hpp"
-#include "agent-src/collect/memfd.hpp"
 #include "agent-src/collect/memory_map.hpp"
 #include "agent-src/collect/sysv_ipc.hpp"
 #include "agent-src/collect/vma_attributes.hpp"
 #include "agent-src/dump_images.hpp"
-#include "agent-src/dump_pages.hpp"
-#include "agent-src/dump_tracking.hpp"
+#include "agent-src/dump_memory.hpp"
+#include "agent-src/dump_store.hpp"
 #include "agent-src/frozen_tree.hpp"
-#include "agent-src/memory/comparing_trackers.hpp"
-#include "agent-src/memory/page_sender.hpp"
-#include "agent-src/memory/shared_objects.hpp"
 #include "agent-src/worker.hpp"
 #include "agent-src/packet_block.hpp"
 #include "common/base/error.hpp"
@@ -34,9 +30,7 @@
 #include "common/image/magic.hpp"
 #include "common/kernel/pidfd.hpp"
 #include "common/proc/stat.hpp"
-#include "common/proc/status.hpp"
 #include "wire/host_info.hpp"
-#include "wire/page_server.hpp"
 
 namespace crx {
 namespace {
@@ -77,15 +71,10 @@ class Dump {
   void collect(FrozenTree& tree);
   bool leaves_running() const { return options_.leave_running || options_.check_only; }
   MemoryMap& map_of(pid_t pid);
-  void write_space(pid_t pid, const SpacePages& found, DumpPages& pages, bool all);
-  void write_objects(const FrozenTree& tree, DumpPages& pages);
-  void finish_pages(DumpPages& pages);
-  void collect_memory(const FrozenTree& tree, DumpTracking& tracking, DumpPages& pages);
   void end(FrozenTree& tree);
   void reap_all(FrozenTask& task);
   void begin();
-  void publish(DirectorySink& set, const DumpTracking& tracking);
-  void connect_page_server();
+  void publish();
   void run_pre();
   void run_whole();
 
@@ -96,13 +85,11 @@ class Dump {
   FileTable files_;
   std::map<pid_t, std::unique_ptr<MemoryMap>> maps_;
   MemoryMap& map_;  // the root's
-  std::unique_ptr<wire::TlsContext> tls_;
-  std::unique_ptr<wire::PageServerClient> page_server_;
+  std::unique_ptr<DumpStore> store_;
+  std::unique_ptr<DumpMemory> memory_;
   ImageStore images_;
   PacketBlock packets_{make_session_id()};  // from the collection of TCP connections on
   Manifest manifest_ = Manifest::begin(img::crx_manifest_entry::DUMP);
-  bool has_seccomp_ = false;
-  std::map<PageSpace, std::vector<PageRange>> in_parent_;
 };
 
 CollectOptions Dump::collect_options() {
@@ -183,76 +170,6 @@ void Dump::collect(FrozenTree& tree) {
   tree.settle();
 }
 
-PageSpace space_of(pid_t pid) { return {PageSpace::Kind::mm, static_cast<uint64_t>(pid)}; }
-
-// All of a stopped process's private memory.
-SpacePages whole_space(pid_t pid, const std::vector<MemoryVma>& vmas) {
-  const HashTracker tracker(pid);
-  FrozenPages frozen;
-  for (const MemoryVma& vma : vmas) {
-    if (is_private(vma.kind)) tracker.frozen_private(vma, frozen);
-  }
-  SpacePages found;
-  found.here = std::move(frozen.present);
-  found.guards = std::move(frozen.guards);
-  return found;
-}
-
-// Private memory. Pages that cannot be read are an error where the set must hold all of them.
-void Dump::write_space(pid_t pid, const SpacePages& found, DumpPages& pages, bool all) {
-  pages.begin(space_of(pid));
-  MemoryReader reader(pid);
-  const SendOutcome outcome = send_pages(space_of(pid), found.here, reader, pages, nullptr);
-  if (all && !outcome.failed.empty()) {
-    throw Error(ErrorCode::refused, "reading memory",
-                fmt::format("the page at {:x} and {} more cannot be read", outcome.failed.front().start,
-                            total_pages(outcome.failed) - 1))
-        .with_pid(pid)
-        .with_hint("memory with hardware errors, or of a device, cannot be dumped");
-  }
-  in_parent_[space_of(pid)] = found.in_parent;
-}
-
-void Dump::write_objects(const FrozenTree& tree, DumpPages& pages) {
-  SharedObjects objects;
-  std::vector<std::unique_ptr<Tracker>> trackers;
-  std::vector<MappedSpace> mapped;
-  for (const auto& task : tree.tasks()) {
-    for (OpenMemfd& memfd : open_memfds(task->pid())) objects.offer(std::move(memfd.fd));
-    if (!has_own_space(tree, *task)) continue;
-    trackers.push_back(std::make_unique<HashTracker>(task->pid()));
-    mapped.push_back({task->pid(), trackers.back().get(), &map_of(task->pid()).vmas()});
-  }
-  MemoryStatistics statistics;
-  const std::vector<FinalObject> found = objects.final_scan(mapped, statistics);
-  for (const FinalObject& object : found) pages.begin({PageSpace::Kind::shmem, object.id.ino});
-  objects.send_final(found, pages, statistics);
-}
-
-void Dump::finish_pages(DumpPages& pages) {
-  pages.drain();
-  pages.finish(in_parent_);
-  report_.pages = pages.pages();
-  report_.parent_pages = 0;
-  for (const auto& [where, ranges] : in_parent_) report_.parent_pages += total_pages(ranges);
-}
-
-// Only the root's memory is tracked from set to set: that of its descendants is in every set.
-void Dump::collect_memory(const FrozenTree& tree, DumpTracking& tracking, DumpPages& pages) {
-  for (const auto& task : tree.tasks()) {
-    const pid_t pid = task->pid();
-    if (!has_own_space(tree, *task)) continue;
-    const std::vector<MemoryVma>& vmas = map_of(pid).vmas();
-    SpacePages found = pid == options_.pid ? tracking.frozen_pages(vmas) : whole_space(pid, vmas);
-    // CRIU compares the vDSO's text with its own kernel's.
-    found.here = unite(found.here, vdso_of(images_, pid));
-    add_guards(pid, found.guards, images_);
-    write_space(pid, found, pages, true);
-  }
-  write_objects(tree, pages);
-  finish_pages(pages);
-}
-
 // All are killed before one is reaped, so that nobody sees another's end.
 void Dump::end(FrozenTree& tree) {
   if (leaves_running()) {
@@ -280,78 +197,57 @@ void Dump::reap_all(FrozenTask& task) {
 void Dump::begin() {
   inspect();
   map_.read_flags();
-  const std::string proc = fmt::format("/proc/{}/", options_.pid);
-  has_seccomp_ = proc::parse_status(read_file(proc + "status")).seccomp != 0;
   manifest_.head().set_pid(static_cast<uint32_t>(options_.pid));
   manifest_.head().set_host_info(wire::local_host_info().SerializeAsString());
-  manifest_.head().set_comm(proc::parse_stat(read_file(proc + "stat")).comm);
+  manifest_.head().set_comm(proc::parse_stat(read_file(fmt::format("/proc/{}/stat", options_.pid))).comm);
+  store_ = make_dump_store(options_);
+  memory_ = std::make_unique<DumpMemory>(options_, *store_, call_sites_, [this](pid_t pid) -> MemoryMap& { return map_of(pid); });
 }
 
-void Dump::connect_page_server() {
-  if (options_.page_server.host.empty()) return;
-  if (!options_.insecure) tls_ = std::make_unique<wire::TlsContext>(wire::TlsRole::client, options_.tls_dir);
-  page_server_ = std::make_unique<wire::PageServerClient>(wire::PageStream::connect(options_.page_server, tls_.get()));
-  manifest_.head().set_pages_elsewhere(true);
+void Dump::publish() {
+  if (const std::string parent = memory_->parent_id(); !parent.empty()) manifest_.head().set_parent_id(parent);
+  report_.pages = store_->pages_written();
+  report_.parent_pages = memory_->parent_pages();
+  store_->publish(std::move(manifest_));
 }
 
-// The set is on the disk and has its name when this returns.
-void Dump::publish(DirectorySink& set, const DumpTracking& tracking) {
-  const std::string set_id = manifest_.head().set_id();
-  if (!tracking.parent_id().empty()) {
-    manifest_.head().set_parent_id(tracking.parent_id());
-    set.set_parent(options_.prev_images_dir);
-  }
-  set.set_manifest(std::move(manifest_));
-  set.commit();
-}
-
-// Only memory, while the process runs.
+// Only memory, while the tree runs.
 void Dump::run_pre() {
   begin();
   manifest_.head().set_kind(img::crx_manifest_entry::PRE_DUMP);
   const std::string set_id = manifest_.head().set_id();
-  DirectorySink set(options_.images_dir);
-  DumpTracking tracking(options_, call_sites_.of(options_.pid), has_seccomp_);
-  map_.read();
-  const SpacePages found = tracking.running_pages(map_.vmas());
-  {
-    DumpPages pages(set);
-    write_space(options_.pid, found, pages, false);
-    finish_pages(pages);
-  }
-  describe_pre_dump(options_.pid, set);
-  publish(set, tracking);
-  tracking.keep(set_id);
-  report_.frozen_us = tracking.stop_us();
+  memory_->prepare();
+  store_->begin_pages();
+  describe_pre_dump(memory_->write_running(), store_->images());
+  check_told_to_stop();
+  publish();
+  memory_->keep(set_id);
+  report_.frozen_us = memory_->stop_us();
 }
 
 void Dump::run_whole() {
   begin();
   if (options_.check_only) manifest_.head().set_kind(img::crx_manifest_entry::CHECK_ONLY);
   const std::string set_id = manifest_.head().set_id();
-  DirectorySink set(options_.images_dir);
-  DumpTracking tracking(options_, call_sites_.of(options_.pid), has_seccomp_);
-  connect_page_server();
+  memory_->prepare();
+  if (!options_.check_only) store_->begin_pages();
   check_told_to_stop();
   FrozenTree tree = FrozenTree::freeze(options_.pid, Deadline::in_ms(options_.freeze_timeout_ms));
   const int64_t stopped_us = tree.stopped_since_us();
-  {
-    DumpPages pages(set, page_server_.get());
-    collect(tree);
-    check_told_to_stop();
-    if (!options_.check_only) collect_memory(tree, tracking, pages);
-  }
+  collect(tree);
+  check_told_to_stop();
+  if (!options_.check_only) memory_->write_frozen(tree, images_);
   check_told_to_stop();
   if (leaves_running()) {
-    tracking.arm(map_.vmas());
+    memory_->arm(tree);
     end(tree);  // what remains is not about the process
     report_.frozen_us = monotonic_us() - stopped_us;
   }
   IpcLeftovers ipc_leftovers(images_, leaves_running() ? std::vector<SysvWaiter>() : stopped_waiters(tree));
-  write_images(images_, set);
-  publish(set, tracking);
+  write_images(images_, store_->images());
+  publish();
   if (leaves_running()) {
-    tracking.keep(set_id);
+    memory_->keep(set_id);
   } else {
     end(tree);
     ipc_leftovers.remove();

@@ -23,7 +23,6 @@
 #include "common/image/magic.hpp"
 #include "common/image/namespaces.pb.h"
 #include "common/kernel/file_identity.hpp"
-#include "common/proc/stat.hpp"
 
 namespace crx {
 namespace {
@@ -170,7 +169,7 @@ void tell_vdso(img::mm_entry& mm) {
 }
 
 // What the clocks showed, as CRIU keeps it.
-void write_clocks(const ImageStore& images, DirectorySink& set) {
+void write_clocks(const ImageStore& images, ImageSink& set) {
   const auto tasks = images.read_all<img::pstree_entry>(image_file::kPstree);
   if (tasks.empty()) return;
   const auto extra = images.try_read_one<img::crx_task_entry>(image_file::crx_task(tasks.front().pid()));
@@ -186,7 +185,7 @@ void write_clocks(const ImageStore& images, DirectorySink& set) {
 }
 
 template <typename Message, typename Change>
-void copy_entries(const ImageStore& images, const std::string& name, DirectorySink& set, Change change) {
+void copy_entries(const ImageStore& images, const std::string& name, ImageSink& set, Change change) {
   set.create(name);
   for (Message& entry : images.read_all<Message>(name)) {
     change(entry);
@@ -226,23 +225,24 @@ void add_guards(pid_t pid, const std::vector<PageRange>& guards, ImageStore& ima
   images.append(name, extra);
 }
 
-void describe_pre_dump(pid_t pid, ImageSink& images) {
-  const proc::Stat stat = proc::parse_stat(read_file(fmt::format("/proc/{}/stat", pid)));
+void describe_pre_dump(const std::vector<TreeTask>& tasks, ImageSink& images) {
   img::inventory_entry inventory;
   inventory.set_img_version(kImageVersion);
   inventory.set_fdinfo_per_id(true);
   inventory.set_ns_per_id(true);
   images.append(image_file::kInventory, inventory);
-  img::pstree_entry node;
-  node.set_pid(static_cast<uint32_t>(pid));
-  node.set_ppid(0);
-  node.set_pgid(static_cast<uint32_t>(stat.pgrp));
-  node.set_sid(static_cast<uint32_t>(stat.session));
-  node.add_threads(static_cast<uint32_t>(pid));
-  images.append(image_file::kPstree, node);
+  for (const TreeTask& task : tasks) {
+    img::pstree_entry node;
+    node.set_pid(static_cast<uint32_t>(task.pid));
+    node.set_ppid(&task == &tasks.front() ? 0 : static_cast<uint32_t>(task.ppid));
+    node.set_pgid(static_cast<uint32_t>(task.pgid));
+    node.set_sid(static_cast<uint32_t>(task.sid));
+    node.add_threads(static_cast<uint32_t>(task.pid));
+    images.append(image_file::kPstree, node);
+  }
 }
 
-void write_images(ImageStore& images, DirectorySink& set) {
+void write_images(ImageStore& images, ImageSink& set) {
   const std::map<uint32_t, img::crx_thread_entry> threads = threads_of(images);
   std::map<uint32_t, uint32_t> flags;  // of files, by id
   for (const auto& file : images.read_all<img::file_entry>(image_file::kFiles)) {

@@ -6,9 +6,9 @@
 #include <cstdint>
 #include <vector>
 
+#include "agent-src/process_tree.hpp"
 #include "common/base/page.hpp"
 #include "common/image/crx.pb.h"
-#include "common/image/image_directory.hpp"
 #include "common/image/image_store.hpp"
 #include "common/image/mm.pb.h"
 
@@ -21,8 +21,8 @@ std::vector<PageRange> vdso_of(const ImageStore& images, pid_t pid);
 // The guarded ranges into the task's entry among `images`.
 void add_guards(pid_t pid, const std::vector<PageRange>& guards, ImageStore& images);
 // What a set of memory only needs besides: inventory and the tree, as of now.
-void describe_pre_dump(pid_t pid, ImageSink& images);
+void describe_pre_dump(const std::vector<TreeTask>& tasks, ImageSink& images);
 // Moves the images to the set, as CRIU writes them.
-void write_images(ImageStore& images, DirectorySink& set);
+void write_images(ImageStore& images, ImageSink& set);
 
 }  // namespace crx

@@ -7,6 +7,7 @@
 
 #include "common/base/command_line.hpp"
 #include "common/base/version.hpp"
+#include "common/image/set_name.hpp"
 #include "wire/connect.hpp"
 
 namespace crx {
@@ -27,7 +28,7 @@ constexpr char kFooter[] =
     "Example: crx-dump -t $(pidof -s program) -D /var/tmp/set";
 
 struct Raw {
-  std::string ghost_limit, page_server, tls_dir;
+  std::string ghost_limit, page_server, tls_dir, to;
   std::string log_level = "warn";
 };
 
@@ -54,7 +55,13 @@ void add_memory(CLI::App& app, DumpOptions& options) {
 }
 
 void add_remote(CLI::App& app, DumpOptions& options, Raw& raw) {
-  const std::string group = "Pages to another host";
+  const std::string group = "To another host";
+  app.add_option("--to", raw.to, "A crx-agent that keeps the set in its store; nothing is written here")
+      ->check(cli::check_peer_endpoint)
+      ->type_name("HOST:PORT")
+      ->group(group);
+  app.add_option("--name", options.name, "What the set is called there: letters, digits, '.', '_', '-'")->type_name("SET")->group(group);
+  app.add_option("--prev-set", options.prev_set, "The set there that this one continues")->type_name("SET")->group(group);
   app.add_option("--page-server", raw.page_server, "Send the pages to a page server: crx-agent's or CRIU's")
       ->check(cli::check_peer_endpoint)
       ->type_name("HOST:PORT")
@@ -96,18 +103,38 @@ void add_control(CLI::App& app, DumpOptions& options, Raw& raw) {
       ->group(group);
 }
 
+// A set in the store of an agent, or one here.
+void finish_to(DumpOptions& options, const Raw& raw) {
+  const auto wrong = [](const std::string& text) { return CLI::ParseError(text, CLI::ExitCodes::ValidationError); };
+  if (raw.to.empty()) {
+    if (options.images_dir.empty()) throw wrong("-D or --to is required: where the images go");
+    if (!options.name.empty() || !options.prev_set.empty()) throw wrong("--name and --prev-set are for --to");
+    return;
+  }
+  options.to = *parse_endpoint(raw.to);
+  if (!options.images_dir.empty()) throw wrong("-D and --to exclude each other: with --to nothing is written here");
+  if (!valid_set_name(options.name)) {
+    throw wrong(options.name.empty() ? "--to needs --name, the name of the set there" : "'" + options.name + "' is not the name of a set");
+  }
+  if (!options.prev_set.empty() && !valid_set_name(options.prev_set)) throw wrong("'" + options.prev_set + "' is not the name of a set");
+  if (options.prev_set == options.name) throw wrong("a set cannot continue itself");
+  if (!raw.page_server.empty() || !options.prev_images_dir.empty() || options.auto_dedup || options.insecure) {
+    throw wrong("--to goes with none of --page-server, --insecure, --prev-images-dir (use --prev-set), --auto-dedup");
+  }
+}
+
 // What CLI11 cannot check by itself; throws CLI::ParseError.
 void finish(DumpOptions& options, const Raw& raw) {
   const auto wrong = [](const std::string& text) { return CLI::ParseError(text, CLI::ExitCodes::ValidationError); };
   if (options.pid == 0) throw wrong("-t is required: the root of the process tree to dump");
-  if (options.images_dir.empty()) throw wrong("-D is required: the directory for the images");
+  finish_to(options, raw);
   if (options.pre && options.check_only) throw wrong("--pre and --check-only exclude each other");
   if (options.prev_images_dir.starts_with('/')) {
     throw wrong("--prev-images-dir is relative to the images' directory, such as ../1");
   }
   if (options.auto_dedup && options.prev_images_dir.empty()) throw wrong("--auto-dedup needs --prev-images-dir");
-  if (options.check_only && (options.track_mem || !options.prev_images_dir.empty())) {
-    throw wrong("--check-only writes no memory: it takes no --track-mem and no --prev-images-dir");
+  if (options.check_only && (options.track_mem || !options.prev_images_dir.empty() || !options.prev_set.empty())) {
+    throw wrong("--check-only writes no memory: it takes no --track-mem, no --prev-images-dir and no --prev-set");
   }
   if (options.tcp_established) {
     throw wrong("--tcp-established: connections to other programs do not survive in images yet; close them first");
@@ -135,7 +162,7 @@ ParsedDumpOptions parse_dump_options(int argc, const char* const* argv) {
   Raw raw;
   CLI::App app(kDescription, "crx-dump");
   app.footer(kFooter);
-  app.formatter(std::make_shared<cli::HelpFormatter>("crx-dump -t PID -D DIR [OPTIONS]"));
+  app.formatter(std::make_shared<cli::HelpFormatter>("crx-dump -t PID (-D DIR | --to HOST:PORT --name SET) [OPTIONS]"));
   app.set_help_flag("-h,--help", "Print this help and exit");
   app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   app.set_version_flag("--version", version_text("crx-dump"), "Print the version and exit");

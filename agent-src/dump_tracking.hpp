@@ -11,6 +11,7 @@
 
 #include "agent-src/call_site.hpp"
 #include "agent-src/dump_options.hpp"
+#include "agent-src/dump_store.hpp"
 #include "agent-src/keeper.hpp"
 #include "agent-src/memory/tracker.hpp"
 #include "agent-src/memory/vma.hpp"
@@ -26,16 +27,14 @@ struct SpacePages {
   std::vector<PageRange> guards;
 };
 
-// Over one dump of one process. A page is left to the parent only if it carries a mark that was set when the parent was made
-// and that nobody can have set since, and if the parent has it; in all other cases it is written. Single-threaded.
+// Over one dump, of one process of the tree. A page is left to the parent only if it carries a mark that was set when the
+// parent was made and that nobody can have set since, and if the parent has it; in all other cases it is written.
+// Single-threaded.
 class DumpTracking {
  public:
-  // Before the stop. Finds the parent set and the keeper; says on the log why a dump will be full. Throws Error where
-  // --prev-images-dir leads to no set.
-  DumpTracking(const DumpOptions& options, const CallSite& site, bool has_seccomp);
+  // Before the stop. Finds the keeper; says on the log why the process is dumped in full. parent: nullptr for none.
+  DumpTracking(const DumpOptions& options, pid_t pid, CallSites& sites, const ParentSet* parent);
 
-  // What the set is made against; empty for none.
-  const std::string& parent_id() const noexcept { return parent_id_; }
   // While the process is stopped: changes no marks.
   SpacePages frozen_pages(const std::vector<MemoryVma>& vmas);
   // From here on writes count for the next set. Read the pages afterwards (running), or before (stopped).
@@ -48,18 +47,17 @@ class DumpTracking {
   int64_t stop_us() const noexcept { return stop_us_; }
 
  private:
-  void find_parent();
-  void begin_tracking(const CallSite& site, bool has_seccomp);
+  void find_parent(const ParentSet& parent);
+  void begin_tracking(CallSites& sites);
   bool canary_sings() const;
   void split(SpacePages& pages, const std::vector<PageRange>& present, const std::vector<PageRange>& dirty) const;
 
   const DumpOptions& options_;
-  std::string parent_id_;
-  std::vector<PageRange> parent_pages_;
+  pid_t pid_;
+  const std::vector<PageRange>* parent_pages_ = nullptr;  // nullptr: nothing is left to a parent
   std::optional<KeptTracking> kept_;
   std::unique_ptr<Tracker> tracker_;
   std::optional<WriteProtectFd> ours_;  // a duplicate, for the keeper and the canary
-  uint64_t canary_ = 0;
   bool armed_ = false;
   int64_t stop_us_ = 0;
 };

@@ -71,6 +71,8 @@ bool source_may_send(SessionMessage::BodyCase kind) {
     case SessionMessage::kNever:
     case SessionMessage::kSessionState:
     case SessionMessage::kExited:
+    case SessionMessage::kStoreReady:
+    case SessionMessage::kStored:
       return false;
     default:
       return true;

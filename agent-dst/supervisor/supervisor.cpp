@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "agent-dst/ipc/packet.hpp"
+#include "agent-dst/supervisor/set_store.hpp"
 #include "agent-dst/supervisor/listener.hpp"
 #include "agent-dst/supervisor/verdicts.hpp"
 #include "common/base/error.hpp"
@@ -40,6 +41,7 @@ Supervisor::Supervisor(const AgentOptions& options, const EngineMain& main) : op
   if (!signals_) throw_errno("starting crx-agent", "signalfd");
   settle_all(options.store);
   prune_journals(options.store, kJournalKeptNs);
+  remove_staged(options.store);
 }
 
 int Supervisor::run() {

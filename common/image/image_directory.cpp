@@ -113,6 +113,11 @@ std::string& DirectorySink::buffer(std::string_view name) {
   return files_.emplace(std::string(name), std::string()).first->second;
 }
 
+void DirectorySink::insert(std::string name, std::string bytes) {
+  const auto [it, is_new] = files_.try_emplace(std::move(name), std::move(bytes));
+  if (!is_new) throw Error(ErrorCode::corrupt_image, "writing an image", path_ + "/" + it->first + " came twice");
+}
+
 RawImage DirectorySink::make_file(const std::string& name) const {
   const std::string shown = path_ + "/" + name;
   Fd file(::openat(directory_.get(), ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));

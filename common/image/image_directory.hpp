@@ -44,6 +44,8 @@ class DirectorySink final : public ImageSink {
   explicit DirectorySink(std::string path);
   ~DirectorySink() override;
 
+  // A whole image that was made elsewhere. Error(corrupt_image) where it is begun already.
+  void insert(std::string name, std::string bytes);
   // A new file for pages; it lives as long as the sink.
   RawImage& raw(const std::string& name);
   // What is to be written to `parent`, a symbolic link; empty for none.

@@ -52,6 +52,7 @@ constexpr std::array kKinds = {
     Kind{"crx-task", magic::kCrxTask},
     Kind{"crx-integrity", magic::kCrxIntegrity},
     Kind{"crx-ipc", magic::kCrxIpc},
+    Kind{"crx-shmem", magic::kCrxShmem},
 };
 
 std::optional<uint32_t> lookup(std::string_view stem) {
@@ -108,6 +109,9 @@ std::string mountpoints(uint32_t ns_id) {
 }
 std::string crx_task(uint32_t pid) {
   return fmt::format("crx-task-{}.img", pid);
+}
+std::string crx_shmem(uint64_t shmid) {
+  return fmt::format("crx-shmem-{}.img", shmid);
 }
 std::string ipc_segments(uint32_t ns_id) { return fmt::format("ipcns-shm-{}.img", ns_id); }
 std::string ipc_sets(uint32_t ns_id) { return fmt::format("ipcns-sem-{}.img", ns_id); }

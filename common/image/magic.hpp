@@ -48,6 +48,7 @@ inline constexpr uint32_t kStats = 0x57093306;
 // Ours: CRIU has no such files.
 inline constexpr uint32_t kCrxTask = 0x43525831;
 inline constexpr uint32_t kCrxIntegrity = 0x43525832;
+inline constexpr uint32_t kCrxShmem = 0x43525833;
 inline constexpr uint32_t kCrxIpc = 0x43525849;
 }  // namespace magic
 
@@ -85,6 +86,7 @@ std::string timens(uint32_t ns_id);
 std::string utsns(uint32_t ns_id);
 std::string mountpoints(uint32_t ns_id);
 std::string crx_task(uint32_t pid);
+std::string crx_shmem(uint64_t shmid);
 std::string ipc_segments(uint32_t ns_id);
 std::string ipc_sets(uint32_t ns_id);
 std::string ipc_queues(uint32_t ns_id);

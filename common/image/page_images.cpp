@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <charconv>
 #include <limits>
 #include <map>
 #include <optional>
@@ -90,6 +91,18 @@ void mask_punched(const img::crx_digest_entry& entry, uint64_t start, std::span<
 
 std::string pagemap_name(PageSpace space) {
   return space.kind == PageSpace::Kind::mm ? image_file::pagemap(space.id) : image_file::pagemap_shmem(space.id);
+}
+
+std::optional<PageSpace> space_of_pagemap(std::string_view name) {
+  constexpr std::string_view kTask = "pagemap-", kObject = "pagemap-shmem-", kEnd = ".img";
+  if (!name.starts_with(kTask) || !name.ends_with(kEnd)) return std::nullopt;
+  const bool object = name.starts_with(kObject);
+  name.remove_prefix(object ? kObject.size() : kTask.size());
+  name.remove_suffix(std::min(name.size(), kEnd.size()));
+  PageSpace space{object ? PageSpace::Kind::shmem : PageSpace::Kind::mm, 0};
+  const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), space.id);
+  if (error != std::errc() || end != name.data() + name.size()) return std::nullopt;
+  return space;
 }
 
 PageWriter::PageWriter(DirectorySink& set, PageSpace space, uint32_t pages_id)
@@ -297,6 +310,14 @@ ImageSet ImageSet::open(const std::string& path) {
     if (!more) return set;
     at += "/parent";
   }
+}
+
+std::vector<PageSpace> ImageSet::spaces() const {
+  std::vector<PageSpace> all;
+  for (const std::string& name : images().names()) {
+    if (const auto space = space_of_pagemap(name)) all.push_back(*space);
+  }
+  return all;
 }
 
 std::vector<PagePiece> ImageSet::pages(PageSpace space) const {

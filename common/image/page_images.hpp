@@ -3,8 +3,10 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "common/base/page.hpp"
@@ -14,6 +16,8 @@ namespace crx {
 
 // "pagemap-PID.img" or "pagemap-shmem-SHMID.img".
 std::string pagemap_name(PageSpace space);
+// Of a file of this name; nothing for all other files.
+std::optional<PageSpace> space_of_pagemap(std::string_view name);
 
 // Writes the pages of one address space or object. Pages come in ascending order.
 class PageWriter {
@@ -70,6 +74,8 @@ class ImageSet {
   // nullptr: made by CRIU.
   const Manifest* manifest(std::size_t level = 0) const;
 
+  // What this set has a pagemap of.
+  std::vector<PageSpace> spaces() const;
   // All pages of a space, ascending. Error where a set says that its parent has a page and it has not.
   std::vector<PagePiece> pages(PageSpace space) const;
   // What this set has replaced in its parents.

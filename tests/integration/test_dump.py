@@ -37,6 +37,16 @@ class Heap(DumpTest):
         until(lambda: lines_of(self.output), "the heap is filled")
         return process
 
+    def start_inside(self, megabytes):
+        """The same with descriptors of the host's mount namespace, as CRIU wants them."""
+        self.control, self.output, self.rounds = f"{self.dir}/control", f"{self.dir}/out", 0
+        closed = " ".join(f"{fd}>&-" for fd in range(3, 10))
+        process = self.host.spawn(["sh", "-c", f'exec "$0" {megabytes} "$1" >"$2" </dev/null 2>&1 {closed}', self.program, self.control,
+                                   self.output])
+        self.addCleanup(lambda: (self.host.find(process.pid) or process).kill())
+        until(lambda: lines_of(self.output), "the heap is filled")
+        return process
+
     def touch(self, name):
         with open(f"{self.control}.{name}", "w"):
             pass
@@ -93,16 +103,7 @@ class Incremental(Heap):
 
     def test_criu_restores_a_chain(self):
         from criutest import criu
-        self.host.run(["ip", "link", "set", "lo", "up"])
-        process = self.start(16)
-        process.kill()  # its descriptors are of the test's mount namespace: CRIU wants them of the host's
-        self.wait_gone(process)
-        os.unlink(self.output)
-        closed = " ".join(f"{fd}>&-" for fd in range(3, 10))
-        process = self.host.spawn(["sh", "-c", f'exec "$0" 16 "$1" >"$2" </dev/null 2>&1 {closed}', self.program, self.control,
-                                   self.output])
-        self.addCleanup(lambda: (self.host.find(process.pid) or process).kill())
-        until(lambda: lines_of(self.output), "the heap is filled")
+        process = self.start_inside(16)
         self.report(process, f"{self.dir}/1", "--pre")
         digest = self.change()
         self.report(process, f"{self.dir}/2", "--prev-images-dir", "../1")
@@ -172,6 +173,66 @@ class Incremental(Heap):
         self.report(process, f"{self.dir}/2", "--prev-images-dir", "../1")
         self.wait_gone(process)
         self.restore(f"{self.dir}/2", pid=process.pid)
+        self.assertEqual(self.digest(), digest)
+
+
+class Herd(Heap):
+    """A tree with shared memory, programs/herd.c: all of it is incremental."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.program = f"{cls.base}/herd"
+        subprocess.run(["cc", "-std=gnu17", "-O2", "-o", cls.program, f"{hosts.HERE}/programs/herd.c"], check=True)
+
+    def test_chain_of_a_tree(self):
+        process = self.start(8)
+        first, text = self.report(process, f"{self.dir}/1", "--pre")
+        self.assertLess(first["frozen_us"], 50_000, text)
+        self.change()
+        second, text = self.report(process, f"{self.dir}/2", "--pre", "--prev-images-dir", "../1")
+        # A third child has been born: its heap is in this set, and what it shares with its parent.
+        self.assertGreater(second["parent_pages"], first["pages"] * 8 // 10, text)
+        self.assertIn("this dump is full", text)
+        digest = self.change()
+        third, text = self.report(process, f"{self.dir}/3", "-R", "--track-mem", "--prev-images-dir", "../2")
+        self.assertEqual(self.digest(), digest)
+        digest = self.change()
+        fourth, text = self.report(process, f"{self.dir}/4", "--prev-images-dir", "../3")
+        self.wait_gone(process)
+        self.assertEqual(self.run_tool("crx-image", "verify", f"{self.dir}/4")[0], 0)
+        for _ in range(2):
+            revived = self.restore(f"{self.dir}/4", pid=process.pid)
+            self.assertEqual(self.digest(), digest)
+            for pid in self.host.children(process.pid):
+                self.host.find(pid).kill()
+            revived.kill()
+            self.wait_gone(revived)
+
+    def test_quiet_tree_costs_nothing(self):
+        process = self.start(8)
+        first, _ = self.report(process, f"{self.dir}/1", "-R", "--track-mem")
+        digest = self.digest()
+        second, text = self.report(process, f"{self.dir}/2", "-R", "--prev-images-dir", "../1")
+        self.assertLess(second["pages"] * 10, first["pages"], text)
+        self.assertNotIn("this dump is full", text)
+        process.kill()
+        self.wait_gone(process)
+        self.restore(f"{self.dir}/2", pid=process.pid)
+        self.assertEqual(self.digest(), digest)
+
+    def test_criu_restores_a_chain_of_a_tree(self):
+        from criutest import criu
+        process = self.start_inside(4)
+        self.report(process, f"{self.dir}/1", "-R", "--track-mem")
+        self.digest()
+        second, text = self.report(process, f"{self.dir}/2", "--prev-images-dir", "../1")
+        self.assertGreater(second["parent_pages"], second["pages"], text)
+        digest = lines_of(self.output)[-1].split()[1]
+        self.wait_gone(process)
+        code, text = self.host.run(criu("restore", "-D", f"{self.dir}/2", "-d", "-v4", "-o", "restore.log"), check=False)
+        errors = [line for line in lines_of(f"{self.dir}/2/restore.log") if "Error" in line]
+        self.assertEqual(code, 0, f"{text}{errors}")
         self.assertEqual(self.digest(), digest)
 
 

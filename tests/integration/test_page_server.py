@@ -9,8 +9,6 @@ from criutest import criu, fetch
 from hosts import lines_of, until
 from test_dump import Heap
 
-CLOSED = " ".join(f"{fd}>&-" for fd in range(3, 10))
-
 
 class PageServer(Heap):
     @classmethod
@@ -20,15 +18,6 @@ class PageServer(Heap):
         cls.host.run(["ip", "link", "set", "lo", "up"])
         cls.tls = f"{cls.base}/tls"
         subprocess.run([f"{hosts.ROOT}/deploy/crx-keys", cls.tls, "127.0.0.1", "localhost"], check=True, stdout=subprocess.DEVNULL)
-
-    def start_inside(self):
-        """The heap, with descriptors of the host's mount namespace, as CRIU wants them."""
-        self.control, self.output, self.rounds = f"{self.dir}/control", f"{self.dir}/out", 0
-        process = self.host.spawn(["sh", "-c", f'exec "$0" 16 "$1" >"$2" </dev/null 2>&1 {CLOSED}', self.program, self.control,
-                                   self.output])
-        self.addCleanup(lambda: (self.host.find(process.pid) or process).kill())
-        until(lambda: lines_of(self.output), "the heap is filled")
-        return process
 
     def serve(self, *options):
         os.makedirs(f"{self.dir}/pages", exist_ok=True)
@@ -52,7 +41,7 @@ class PageServer(Heap):
         self.assertEqual(self.digest(), digest)
 
     def test_crx_to_crx_over_tls(self):
-        process = self.start_inside()
+        process = self.start_inside(16)
         digest = self.digest()
         port = self.serve("--tls-dir", f"{self.tls}/127.0.0.1")
         self.dump(process, f"{self.dir}/set", "--page-server", f"127.0.0.1:{port}", "--tls-dir", f"{self.tls}/localhost")
@@ -61,7 +50,7 @@ class PageServer(Heap):
         self.revive(process, digest)
 
     def test_a_stranger_is_refused_and_the_process_runs_on(self):
-        process = self.start_inside()
+        process = self.start_inside(16)
         other = f"{self.dir}/other"
         subprocess.run([f"{hosts.ROOT}/deploy/crx-keys", other, "127.0.0.1"], check=True, stdout=subprocess.DEVNULL)
         port = self.serve("--tls-dir", f"{self.tls}/127.0.0.1")
@@ -72,7 +61,7 @@ class PageServer(Heap):
         self.assertEqual(self.server.wait(20), 1)
 
     def test_criu_to_crx(self):
-        process = self.start_inside()
+        process = self.start_inside(16)
         digest = self.digest()
         port = self.serve("--insecure")
         os.mkdir(f"{self.dir}/set")
@@ -84,7 +73,7 @@ class PageServer(Heap):
         self.revive(process, digest)
 
     def test_crx_to_criu(self):
-        process = self.start_inside()
+        process = self.start_inside(16)
         digest = self.digest()
         os.mkdir(f"{self.dir}/pages")
         port = 20000 + process.pid % 10000

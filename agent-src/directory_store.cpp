@@ -1,0 +1,59 @@
+#include "agent-src/directory_store.hpp"
+
+#include <sys/stat.h>
+
+#include <cstdlib>
+#include <string_view>
+#include <utility>
+
+#include "common/base/error.hpp"
+#include "common/image/magic.hpp"
+#include "common/image/page_images.hpp"
+
+namespace crx {
+
+DirectoryStore::DirectoryStore(const DumpOptions& options) : options_(options), set_(options.images_dir) {
+  if (options.page_server.host.empty()) return;
+  if (!options.insecure) tls_ = std::make_unique<wire::TlsContext>(wire::TlsRole::client, options.tls_dir);
+  page_server_ = std::make_unique<wire::PageServerClient>(wire::PageStream::connect(options.page_server, tls_.get()));
+}
+
+std::optional<ParentSet> DirectoryStore::parent() {
+  if (options_.prev_images_dir.empty()) return std::nullopt;
+  const std::string path = options_.images_dir + "/" + options_.prev_images_dir;
+  struct stat its {};
+  struct stat own {};
+  if (::stat(path.c_str(), &its) == 0 && ::stat(options_.images_dir.c_str(), &own) == 0 && its.st_dev == own.st_dev &&
+      its.st_ino == own.st_ino) {
+    throw Error(ErrorCode::refused, "looking for the parent set", path + " is the directory of the new set itself");
+  }
+  const ImageSet set = ImageSet::open(path);
+  ParentSet parent;
+  if (set.manifest() == nullptr) return parent;
+  parent.id = set.manifest()->head().set_id();
+  parent.check_only = set.manifest()->head().kind() == img::crx_manifest_entry::CHECK_ONLY;
+  for (const PageSpace space : set.spaces()) {
+    std::vector<PageRange>& pages = parent.pages[space];
+    for (const PagePiece& piece : set.pages(space)) append_range(pages, piece.range);
+    if (space.kind != PageSpace::Kind::shmem || !set.images().contains(image_file::crx_shmem(space.id))) continue;
+    const std::string name = image_file::crx_shmem(space.id);
+    parent.objects[space.id] = PageDigests::read(name, set.images().load(name));
+  }
+  return parent;
+}
+
+void DirectoryStore::begin_pages() { pages_ = std::make_unique<DumpPages>(set_, page_server_.get()); }
+
+void DirectoryStore::finish_pages(const std::map<PageSpace, std::vector<PageRange>>& in_parent) {
+  pages_->drain();
+  pages_->finish(in_parent);
+}
+
+void DirectoryStore::publish(Manifest manifest) {
+  if (page_server_) manifest.head().set_pages_elsewhere(true);
+  if (manifest.head().has_parent_id()) set_.set_parent(options_.prev_images_dir);
+  set_.set_manifest(std::move(manifest));
+  set_.commit();
+}
+
+}  // namespace crx
