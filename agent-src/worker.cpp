@@ -33,10 +33,16 @@ void handle(int signal, void (*handler)(int), int flags) {
 
 int run_in_worker(const std::function<int()>& body) {
   const pid_t parent = ::getpid();
+  // A signal that comes before somebody takes it waits.
+  sigset_t stops, mask;
+  ::sigemptyset(&stops);
+  for (const int signal : {SIGINT, SIGTERM}) ::sigaddset(&stops, signal);
+  ::sigprocmask(SIG_BLOCK, &stops, &mask);
   const pid_t child = ::fork();
   if (child < 0) throw_errno("starting the worker", "fork");
   if (child == 0) {
     for (const int signal : {SIGINT, SIGTERM}) handle(signal, note_stop, SA_RESTART);
+    ::sigprocmask(SIG_SETMASK, &mask, nullptr);
     ::prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (::getppid() != parent) ::_exit(1);
     const int result = body();
@@ -45,6 +51,7 @@ int run_in_worker(const std::function<int()>& body) {
   }
   worker_pid = child;
   for (const int signal : {SIGINT, SIGTERM}) handle(signal, pass_on, SA_RESTART);
+  ::sigprocmask(SIG_SETMASK, &mask, nullptr);
   int status = 0;
   while (::waitpid(child, &status, 0) < 0) {
     if (errno != EINTR) throw_errno("waiting for the worker", "waitpid");

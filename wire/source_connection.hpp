@@ -60,6 +60,7 @@ class SourceConnection final : public SourceLink {
   TransferWindow look();
   void fail(const Error& error);
   void ended(const std::exception_ptr& thrown);
+  void stream_ended(const std::exception_ptr& thrown);
 
   const ConnectOptions options_;
   const unsigned stream_count_;

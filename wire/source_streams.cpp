@@ -16,6 +16,7 @@ namespace crx::wire {
 namespace {
 
 constexpr int64_t kGoodbyeMs = 2000;
+constexpr int64_t kReasonMs = 1000;
 
 // The error of a coroutine that ended with an exception; nothing when it ended well.
 std::optional<Error> as_error(const std::exception_ptr& thrown) {
@@ -80,7 +81,7 @@ void SourceConnection::on_message(SessionMessage message) {
 
 void SourceConnection::start_streams() {
   for (unsigned i = 0; i < stream_count_; ++i) {
-    asio::co_spawn(streams_[i]->strand, run_stream(i), [this](std::exception_ptr thrown) { ended(thrown); });
+    asio::co_spawn(streams_[i]->strand, run_stream(i), [this](std::exception_ptr thrown) { stream_ended(thrown); });
   }
 }
 
@@ -104,7 +105,7 @@ asio::awaitable<void> SourceConnection::run_stream(unsigned index) {
     const std::lock_guard lock(channel_mutex_);
     stream.channel = channel;
   }
-  asio::co_spawn(stream.strand, watch_stream(channel), [this](std::exception_ptr thrown) { ended(thrown); });
+  asio::co_spawn(stream.strand, watch_stream(channel), [this](std::exception_ptr thrown) { stream_ended(thrown); });
   for (;;) {
     SourceQueues::Work work = queues_.take(stream.place);
     switch (work.kind) {
@@ -163,6 +164,15 @@ void SourceConnection::ended(const std::exception_ptr& thrown) {
   if (!error) return;
   log::debug("connection to {}: {}", options_.to.text(), error->what());
   fail(*error);
+}
+
+// A destination that gives up closes all connections. Why, it says on the control connection; that may be read a moment later.
+void SourceConnection::stream_ended(const std::exception_ptr& thrown) {
+  const std::optional<Error> error = as_error(thrown);
+  if (!error) return;
+  log::debug("data connection to {}: {}", options_.to.text(), error->what());
+  const auto timer = std::make_shared<asio::steady_timer>(io_, std::chrono::milliseconds(kReasonMs));
+  timer->async_wait([this, timer, error](const asio::error_code&) { fail(*error); });
 }
 
 }  // namespace crx::wire
