@@ -15,6 +15,7 @@
 #include <string>
 
 #include "agent-dst/foreground_job.hpp"
+#include "agent-dst/image_of_step.hpp"
 #include "agent-dst/restore_options.hpp"
 #include "agent-dst/restore_run.hpp"
 #include "common/base/error.hpp"
@@ -71,6 +72,9 @@ int build(const RestoreOptions& options, int report) {
       if (::write(report, &root, sizeof root) != sizeof root) throw_errno("reporting the PID", "pipe");
     });
     return 0;
+  } catch (const Error& error) {
+    std::fprintf(stderr, "crx-restore: %s\n", with_image(error, options.images_dir).c_str());
+    return kFailed;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "crx-restore: %s\n", error.what());
     return kFailed;
@@ -144,6 +148,9 @@ int run(const RestoreOptions& options, int notify) {
   const int built = await(builder);
   if (built != 0 || got != sizeof root) {
     receiver = 0;
+    // What it had built dies with it: we leave when that is over.
+    while (built != 0 && (::waitpid(-1, nullptr, __WALL) > 0 || errno == EINTR)) {
+    }
     return built != 0 ? built : kFailed;
   }
   receiver = root;

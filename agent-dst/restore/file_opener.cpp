@@ -26,7 +26,7 @@ class Opener final : public FileOpener {
   const img::file_entry& entry(uint32_t id) const override {
     const auto found = entries_.find(id);
     if (found == entries_.end()) {
-      throw Error(ErrorCode::corrupt_image, kStep, fmt::format("file {} was never described", id));
+      throw Error(ErrorCode::corrupt_image, kStep, fmt::format("{}: there is no file {}, which the set refers to", image_file::kFiles, id));
     }
     return found->second;
   }
@@ -52,7 +52,7 @@ class Opener final : public FileOpener {
   Fd open_file(uint32_t id, bool exact) const {
     const img::file_entry& file = entry(id);
     if (file.type() != img::REG || !file.has_reg()) {
-      throw Error(ErrorCode::corrupt_image, kStep, fmt::format("file {} is not opened by name", id));
+      throw Error(ErrorCode::corrupt_image, kStep, fmt::format("{}: file {} is not opened by name", image_file::kFiles, id));
     }
     const img::reg_file_entry& reg = file.reg();
     const auto flags = static_cast<int>((reg.flags() & ~kNeverFlags) | O_NOCTTY);

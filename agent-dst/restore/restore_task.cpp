@@ -39,12 +39,13 @@ void load_task_images(RestoreContext& context) {
     }
   }
   if (context.cores.empty() || !context.cores.front().has_tc()) {
-    throw Error(ErrorCode::corrupt_image, "reading images", "there is no process " + std::to_string(pid));
+    throw Error(ErrorCode::corrupt_image, "reading images", image_file::core(pid) + ": entry 1: this is no process");
   }
-  for (const img::core_entry& core : context.cores) {
-    if (core.mtype() != img::core_entry::X86_64 || !core.has_thread_info() || !core.has_thread_core()) {
-      throw Error(ErrorCode::corrupt_image, "reading images", "a thread is not of this architecture").with_pid(context.pid);
-    }
+  for (std::size_t i = 0; i < context.cores.size(); ++i) {
+    const img::core_entry& core = context.cores[i];
+    if (core.mtype() == img::core_entry::X86_64 && core.has_thread_info() && core.has_thread_core()) continue;
+    const std::string name = image_file::core(context.extra.threads(static_cast<int>(i)).tid());
+    throw Error(ErrorCode::corrupt_image, "reading images", name + ": entry 1: the thread is not of this architecture").with_pid(context.pid);
   }
   auto extra = context.images.try_read_one<img::crx_task_entry>(image_file::crx_task(pid));
   if (!extra) {
@@ -52,11 +53,11 @@ void load_task_images(RestoreContext& context) {
     return;
   }
   if (extra->threads_size() != context.extra.threads_size()) {
-    throw Error(ErrorCode::corrupt_image, "reading images", "crx-task and pstree differ in threads").with_pid(context.pid);
+    throw Error(ErrorCode::corrupt_image, "reading images", image_file::crx_task(pid) + " and pstree.img differ in threads").with_pid(context.pid);
   }
   for (int i = 0; i < extra->threads_size(); ++i) {
     if (extra->threads(i).tid() != context.extra.threads(i).tid()) {
-      throw Error(ErrorCode::corrupt_image, "reading images", "crx-task and pstree differ in threads").with_pid(context.pid);
+      throw Error(ErrorCode::corrupt_image, "reading images", image_file::crx_task(pid) + " and pstree.img differ in threads").with_pid(context.pid);
     }
   }
   context.extra = std::move(*extra);

@@ -83,7 +83,7 @@ void ShmemTable::segments(const ImageSource& images) {
 int ShmemTable::descriptor(uint64_t shmid) const {
   const auto found = objects_.find(shmid);
   if (found == objects_.end()) {
-    throw Error(ErrorCode::peer, "looking for shared memory", fmt::format("object {} was never described", shmid));
+    throw Error(ErrorCode::peer, "looking for shared memory", fmt::format("object {} was never described (files.img, memfd.img)", shmid));
   }
   return found->second.fd.get();
 }
