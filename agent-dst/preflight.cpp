@@ -1,11 +1,15 @@
 #include "agent-dst/preflight.hpp"
 
 #include <fmt/format.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
+#include <utility>
 
+#include "agent-dst/host_needs.hpp"
 #include "common/base/fd.hpp"
 #include "common/base/journal.hpp"
 #include "common/kernel/file_identity.hpp"
@@ -54,6 +58,36 @@ void check_ids(const wire::TaskSummary& task, std::vector<wire::Finding>& findin
   }
 }
 
+uint64_t net_namespace() {
+  struct stat st {};
+  return ::stat("/proc/self/ns/net", &st) == 0 ? st.st_ino : 0;
+}
+
+HostNeeds needs_of(const wire::Preflight& preflight, const wire::Hello& hello) {
+  HostNeeds needs;
+  needs.memory_bytes = preflight.memory_bytes();
+  for (const wire::TaskSummary& task : preflight.tasks()) {
+    needs.uids.insert(task.uid());
+    needs.gids.insert(task.gid());
+    needs.tasks += static_cast<uint64_t>(std::max(1, task.tids_size()));
+  }
+  // In the same network namespace the ports are the tree's own.
+  if (hello.host().boot_id() == read_boot_id() && preflight.net_namespace() == net_namespace()) return needs;
+  for (const wire::UsedPort& used : preflight.ports()) {
+    const bool v6 = used.family() == AF_INET6;
+    if (used.port() > UINT16_MAX || used.address().size() != (v6 ? 16U : 4U) || (used.type() != SOCK_STREAM && used.type() != SOCK_DGRAM)) continue;
+    NeededPort port;
+    port.address = InetAddress::from_raw(used.address(), static_cast<uint16_t>(used.port()));
+    port.type = static_cast<int>(used.type());
+    port.reuse_address = used.reuse_address();
+    port.reuse_port = used.reuse_port();
+    port.v6only = used.v6only();
+    port.used_by = used.used_by();
+    needs.ports.push_back(std::move(port));
+  }
+  return needs;
+}
+
 }  // namespace
 
 std::vector<wire::Finding> check_preflight(const wire::Preflight& preflight, const wire::Hello& hello,
@@ -76,7 +110,12 @@ std::vector<wire::Finding> check_preflight(const wire::Preflight& preflight, con
     findings.push_back(finding("memory", fmt::format("{} MiB are more than a session may have here", preflight.memory_bytes() >> 20),
                                "see --max-memory of crx-agent"));
   }
+  for (HostLack& lack : check_host_needs(needs_of(preflight, hello))) {
+    findings.push_back(finding(std::move(lack.object), std::move(lack.reason), std::move(lack.remedy)));
+  }
   for (wire::Finding& f : check_files(preflight.files(), hello)) findings.push_back(std::move(f));
+  if (!hello.check_only()) return findings;
+  for (HostLack& lack : check_features()) findings.push_back(finding(std::move(lack.object), std::move(lack.reason), std::move(lack.remedy)));
   return findings;
 }
 

@@ -2,16 +2,21 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <set>
+#include <utility>
 
 #include "common/base/error.hpp"
 #include "common/base/fd.hpp"
 #include "common/image/core.pb.h"
+#include "common/image/creds.pb.h"
 #include "common/image/files.pb.h"
 #include "common/image/inventory.pb.h"
 #include "common/image/magic.hpp"
@@ -24,7 +29,7 @@ namespace {
 
 constexpr char kSameFile[] = "put the same file there";
 
-void check_host(const ImageSet& set, std::vector<RestoreFinding>& findings) {
+void check_host(const ImageSet& set, std::vector<HostLack>& findings) {
   const Manifest* manifest = set.manifest();
   if (manifest == nullptr || !manifest->head().has_host_info()) return;
   wire::HostInfo source;
@@ -42,7 +47,7 @@ std::string comm_of(uint32_t pid) {
   return comm;
 }
 
-void check_pids(const ImageStore& images, std::vector<RestoreFinding>& findings) {
+void check_pids(const ImageStore& images, std::vector<HostLack>& findings) {
   const auto pid_max = std::strtoul(read_file("/proc/sys/kernel/pid_max").c_str(), nullptr, 10);
   for (const auto& node : images.read_all<img::pstree_entry>(image_file::kPstree)) {
     std::set<uint32_t> ids{node.pid()};
@@ -60,21 +65,91 @@ void check_pids(const ImageStore& images, std::vector<RestoreFinding>& findings)
   }
 }
 
-void check_memory(const ImageSet& set, std::vector<RestoreFinding>& findings) {
+uint64_t memory_of(const ImageSet& set) {
   uint64_t wanted = 0;
-  for (const std::string& name : set.images().names()) {
-    constexpr std::string_view kTask = "pagemap-", kObject = "pagemap-shmem-";
-    if (!name.starts_with(kTask)) continue;
-    const bool object = name.starts_with(kObject);
-    const uint64_t id = std::strtoull(name.c_str() + (object ? kObject : kTask).size(), nullptr, 10);
-    for (const PagePiece& piece : set.pages({object ? PageSpace::Kind::shmem : PageSpace::Kind::mm, id})) wanted += piece.range.bytes();
+  for (const PageSpace space : set.spaces()) {
+    for (const PagePiece& piece : set.pages(space)) wanted += piece.range.bytes();
   }
+  return wanted;
+}
+
+void check_memory(uint64_t wanted, std::vector<HostLack>& findings) {
   const std::string text = read_file("/proc/meminfo");
   const auto at = text.find("MemAvailable:");
   if (at == std::string::npos) return;
   const uint64_t available = std::strtoull(text.c_str() + at + 13, nullptr, 10) * 1024;
   if (wanted <= available) return;
   findings.push_back({"memory", fmt::format("{} MiB are needed, {} MiB are available", wanted >> 20, available >> 20), "free memory"});
+}
+
+void add_users(const img::creds_entry& creds, HostNeeds& needs) {
+  needs.uids.insert({creds.uid(), creds.euid(), creds.suid(), creds.fsuid()});
+  needs.gids.insert({creds.gid(), creds.egid(), creds.sgid(), creds.fsgid()});
+  needs.gids.insert(creds.groups().begin(), creds.groups().end());
+}
+
+void add_tasks(const ImageStore& images, HostNeeds& needs) {
+  for (const auto& node : images.read_all<img::pstree_entry>(image_file::kPstree)) {
+    std::set<uint32_t> threads(node.threads().begin(), node.threads().end());
+    threads.insert(node.pid());
+    needs.tasks += threads.size();
+    for (const uint32_t tid : threads) {
+      const auto core = images.try_read_one<img::core_entry>(image_file::core(tid));
+      if (core && core->thread_core().has_creds()) add_users(core->thread_core().creds(), needs);
+    }
+  }
+}
+
+// Sockets that listen, and UDP sockets without a peer.
+void add_ports(const ImageStore& images, HostNeeds& needs) {
+  constexpr uint32_t kListening = 10;
+  for (const auto& file : images.read_all<img::file_entry>(image_file::kFiles)) {
+    const img::inet_sk_entry& socket = file.isk();
+    const bool datagrams = socket.type() == SOCK_DGRAM && socket.proto() == IPPROTO_UDP && socket.dst_port() == 0;
+    const bool listens = socket.type() == SOCK_STREAM && socket.state() == kListening;
+    const bool v6 = socket.family() == AF_INET6;
+    if (!file.has_isk() || !(datagrams || listens) || socket.src_port() > UINT16_MAX || socket.src_addr_size() < (v6 ? 4 : 1)) continue;
+    NeededPort port;
+    port.address.family = v6 ? AF_INET6 : AF_INET;
+    port.address.port = static_cast<uint16_t>(socket.src_port());
+    std::copy_n(socket.src_addr().begin(), v6 ? 4 : 1, port.address.words.begin());
+    port.type = static_cast<int>(socket.type());
+    port.reuse_address = socket.opts().reuseaddr();
+    port.reuse_port = socket.opts().so_reuseport();
+    port.v6only = socket.v6only();
+    port.used_by = fmt::format("files.img: file {}", file.id());
+    needs.ports.push_back(std::move(port));
+  }
+}
+
+// All tasks must be of the namespaces of whoever dumped them: those here take their place.
+void check_namespaces(const ImageStore& images, std::vector<HostLack>& findings) {
+  const auto inventory = images.try_read_one<img::inventory_entry>(image_file::kInventory);
+  if (!inventory || !inventory->has_root_ids()) return;
+  const img::task_kobj_ids_entry& dumper = inventory->root_ids();
+  using Has = bool (img::task_kobj_ids_entry::*)() const;
+  using Id = uint32_t (img::task_kobj_ids_entry::*)() const;
+  struct Kind {
+    const char* name;
+    Has has;
+    Id id;
+  };
+  using Ids = img::task_kobj_ids_entry;
+  constexpr Kind kKinds[] = {{"PID", &Ids::has_pid_ns_id, &Ids::pid_ns_id},       {"network", &Ids::has_net_ns_id, &Ids::net_ns_id},
+                             {"IPC", &Ids::has_ipc_ns_id, &Ids::ipc_ns_id},       {"UTS", &Ids::has_uts_ns_id, &Ids::uts_ns_id},
+                             {"mount", &Ids::has_mnt_ns_id, &Ids::mnt_ns_id},     {"user", &Ids::has_user_ns_id, &Ids::user_ns_id},
+                             {"cgroup", &Ids::has_cgroup_ns_id, &Ids::cgroup_ns_id}};
+  for (const auto& node : images.read_all<img::pstree_entry>(image_file::kPstree)) {
+    const auto core = images.try_read_one<img::core_entry>(image_file::core(node.pid()));
+    const auto own = images.try_read_one<img::task_kobj_ids_entry>(image_file::ids(node.pid()));
+    if (!own && !(core && core->has_ids())) continue;
+    const Ids& ids = own ? *own : core->ids();
+    for (const Kind& kind : kKinds) {
+      if (!(ids.*kind.has)() || !(dumper.*kind.has)() || (ids.*kind.id)() == (dumper.*kind.id)()) continue;
+      findings.push_back({fmt::format("task {}", node.pid()), fmt::format("was in a {} namespace of its own, which is not made again", kind.name),
+                          "restore the set with criu"});
+    }
+  }
 }
 
 std::string build_id_of(const img::reg_file_entry& reg) {
@@ -86,7 +161,7 @@ std::string build_id_of(const img::reg_file_entry& reg) {
 // What comes into being with the tree.
 bool is_made_with_the_tree(const std::string& path) { return path.starts_with("/proc/") || path.starts_with("/dev/pts/"); }
 
-void check_files(const ImageStore& images, std::vector<RestoreFinding>& findings) {
+void check_files(const ImageStore& images, std::vector<HostLack>& findings) {
   std::set<uint32_t> carried;
   for (const auto& remap : images.read_all<img::remap_file_path_entry>(image_file::kRemapFpath)) carried.insert(remap.orig_id());
   std::set<std::string> named;
@@ -110,11 +185,18 @@ void check_files(const ImageStore& images, std::vector<RestoreFinding>& findings
 
 }  // namespace
 
-std::vector<RestoreFinding> check_restore(const ImageSet& set, const ImageStore& images) {
-  std::vector<RestoreFinding> findings;
+std::vector<HostLack> check_restore(const ImageSet& set, const ImageStore& images, bool thorough) {
+  std::vector<HostLack> findings;
+  if (thorough) findings = check_features();
+  HostNeeds needs;
+  needs.memory_bytes = memory_of(set);
+  add_tasks(images, needs);
+  add_ports(images, needs);
   check_host(set, findings);
+  check_namespaces(images, findings);
   check_pids(images, findings);
-  check_memory(set, findings);
+  check_memory(needs.memory_bytes, findings);
+  for (HostLack& lack : check_host_needs(needs)) findings.push_back(std::move(lack));
   check_files(images, findings);
   return findings;
 }

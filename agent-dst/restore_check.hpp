@@ -4,18 +4,15 @@
 #include <string>
 #include <vector>
 
+#include "agent-dst/host_needs.hpp"
 #include "common/image/image_store.hpp"
 #include "common/image/page_images.hpp"
 
 namespace crx {
 
-// One line for the user: "object: reason; remedy".
-struct RestoreFinding {
-  std::string object, reason, remedy;
-};
-
-// Kernel and CPU against those the set was made on, PIDs, memory, and every file that is to be opened: there, of the same
-// kind, size and build. Creates nothing.
-std::vector<RestoreFinding> check_restore(const ImageSet& set, const ImageStore& images);
+// Kernel and CPU against those the set was made on, namespaces, PIDs, memory, users, control groups, ports, and every file
+// that is to be opened: there, of the same kind, size and build. Creates nothing. thorough: what the kernel and our privileges
+// lack as well, which takes some milliseconds and forks.
+std::vector<HostLack> check_restore(const ImageSet& set, const ImageStore& images, bool thorough);
 
 }  // namespace crx

@@ -99,7 +99,7 @@ void Restore::build_memory() {
 pid_t Restore::run(const std::function<void(pid_t)>& about_to_run) {
   check_kind();
   read_tree();
-  for (const RestoreFinding& found : check_restore(set_, images_)) {
+  for (const HostLack& found : check_restore(set_, images_, false)) {
     throw Error(ErrorCode::refused, "restoring", found.object + " " + found.reason).with_hint(found.remedy);
   }
   continue_clocks();
@@ -126,8 +126,8 @@ pid_t run_restore(const RestoreOptions& options, const std::function<void(pid_t)
 bool run_restore_check(const RestoreOptions& options) {
   const ImageSet set = ImageSet::open(options.images_dir);
   const ImageStore images = load_images(set);
-  const std::vector<RestoreFinding> findings = check_restore(set, images);
-  for (const RestoreFinding& found : findings) {
+  const std::vector<HostLack> findings = check_restore(set, images, true);
+  for (const HostLack& found : findings) {
     if (options.json) {
       const nlohmann::json line = {{"event", "finding"}, {"object", found.object}, {"reason", found.reason}, {"remedy", found.remedy}};
       std::printf("%s\n", line.dump().c_str());

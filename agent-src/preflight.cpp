@@ -1,6 +1,7 @@
 // What would fail, here and there, before anything is touched.
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -12,6 +13,7 @@
 
 #include "agent-src/collect/collector.hpp"
 #include "agent-src/collect/used_files.hpp"
+#include "agent-src/collect/used_ports.hpp"
 #include "agent-src/migration.hpp"
 #include "common/base/error.hpp"
 #include "common/proc/status.hpp"
@@ -38,11 +40,29 @@ uint64_t proportional_bytes(const MovingTask& task) {
   return kib << 10;
 }
 
+void add_port(const UsedPort& port, wire::Preflight& preflight) {
+  wire::UsedPort& added = *preflight.add_ports();
+  added.set_family(static_cast<uint32_t>(port.address.family));
+  added.set_type(static_cast<uint32_t>(port.type));
+  added.set_address(port.address.raw());
+  added.set_port(port.address.port);
+  added.set_reuse_address(port.reuse_address);
+  added.set_reuse_port(port.reuse_port);
+  added.set_v6only(port.v6only);
+  added.set_used_by(port.used_by);
+}
+
+uint64_t net_namespace() {
+  struct stat st {};
+  return ::stat("/proc/self/ns/net", &st) == 0 ? st.st_ino : 0;
+}
+
 }  // namespace
 
 wire::SessionMessage Migration::preflight_message() {
   wire::SessionMessage message;
   wire::Preflight& preflight = *message.mutable_preflight();
+  preflight.set_net_namespace(net_namespace());
   report_.memory_bytes = 0;
   for (const MovingTask& task : tree_.tasks()) {
     wire::TaskSummary& summary = *preflight.add_tasks();
@@ -50,7 +70,10 @@ wire::SessionMessage Migration::preflight_message() {
     summary.set_comm(task.place.comm);
     if (task.place.dead) continue;
     try {
-      summary.set_uid(proc::parse_status(read_file(fmt::format("/proc/{}/status", task.place.pid))).uid.real);
+      const proc::Status status = proc::parse_status(read_file(fmt::format("/proc/{}/status", task.place.pid)));
+      summary.set_uid(status.uid.real);
+      summary.set_gid(status.gid.real);
+      for (const UsedPort& port : used_ports(task.place.pid)) add_port(port, preflight);
       summary.set_resident_bytes(task.map->resident_bytes());
       report_.memory_bytes += proportional_bytes(task);
       for (const pid_t tid : list_threads(task.place.pid)) summary.add_tids(static_cast<uint32_t>(tid));
