@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -28,17 +29,19 @@ namespace crx {
 namespace {
 
 constexpr char kUsage[] =
-    "Usage: crx-agent --page-server --images-dir DIR --port N [--tls-dir DIR | --insecure] [--ready-fd N]\n"
+    "Usage: crx-agent --page-server --images-dir DIR --port N [--prev-images-dir REL]\n"
+    "                  [--tls-dir DIR | --insecure] [--ready-fd N]\n"
     "Receives the pages of one dump (crx-dump or criu dump with --page-server) into DIR, and ends.\n"
     "\n"
     "  --images-dir DIR  where pagemap-*.img and pages-*.img go\n"
+    "  --prev-images-dir REL  the pages of the set that this one continues; relative to DIR\n"
     "  --port N          0 picks one\n"
     "  --tls-dir DIR     holds ca.pem, cert.pem and key.pem; default $CRX_TLS_DIR, then /etc/crx/tls\n"
     "  --insecure        plain text; listens on 127.0.0.1 only\n"
     "  --ready-fd N      write \"ready PORT\" there once listening\n";
 
 struct Options {
-  std::string images_dir, tls_dir;
+  std::string images_dir, tls_dir, prev_images_dir;
   int port = -1, ready_fd = -1;
   bool insecure = false;
 };
@@ -61,6 +64,8 @@ std::optional<Options> parse(int argc, const char* const* argv) {
     }
     if (word == "--images-dir") {
       options.images_dir = value;
+    } else if (word == "--prev-images-dir" && *value != '/') {
+      options.prev_images_dir = value;
     } else if (word == "--tls-dir") {
       options.tls_dir = value;
     } else if (word == "--port") {
@@ -213,6 +218,13 @@ int port_of(int listener) {
   return ntohs(reinterpret_cast<const sockaddr_in*>(&address)->sin_port);
 }
 
+// Spaces are looked for there as soon as they are opened.
+void link_parent(const Options& options) {
+  const std::string link = options.images_dir + "/parent";
+  if (::unlink(link.c_str()) != 0 && errno != ENOENT) throw_errno("linking to the parent set", link);
+  if (::symlink(options.prev_images_dir.c_str(), link.c_str()) != 0) throw_errno("linking to the parent set", link);
+}
+
 void serve_one(const Options& options) {
   std::optional<wire::TlsContext> tls;
   if (!options.insecure) tls.emplace(wire::TlsRole::server, wire::tls_dir_or_default(options.tls_dir));
@@ -225,7 +237,9 @@ void serve_one(const Options& options) {
   Fd socket(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
   if (!socket) throw_errno("accepting a connection", "accept");
   wire::PageStream stream(std::move(socket), tls ? &*tls : nullptr, "the client");
-  Store(options.images_dir, stream).serve();
+  Store store(options.images_dir, stream);
+  if (!options.prev_images_dir.empty()) link_parent(options);
+  store.serve();
 }
 
 }  // namespace

@@ -198,7 +198,7 @@ ImageStore load_images(const ImageSet& set) {
   ImageStore images;
   const DirectorySource& source = set.images();
   for (const std::string& name : source.names()) {
-    const bool skipped = name.starts_with("pages-") || name.starts_with("pagemap-") || name.starts_with("stats-") || name.starts_with("crx-shmem-") ||
+    const bool skipped = name.starts_with("pages-") || name.starts_with("pagemap-") || name.starts_with("stats-") || name.starts_with("crx-shmem-") || name.starts_with("crx-pagemap-") ||
                          name == image_file::kCrxIntegrity;
     if (!skipped) images.insert(name, std::string(source.load(name)));
   }

@@ -15,6 +15,7 @@
 #include "agent-dst/restore_check.hpp"
 #include "agent-dst/restore_images.hpp"
 #include "agent-dst/restore_memory.hpp"
+#include "agent-dst/held_packets.hpp"
 #include "agent-dst/vessel/shmem_table.hpp"
 #include "agent-dst/vessel/vessel.hpp"
 #include "common/base/clock.hpp"
@@ -107,6 +108,8 @@ pid_t Restore::run(const std::function<void(pid_t)>& about_to_run) {
   TreeRestore restore(tree_, images_, *files_, shmem_);
   restore.build(accounted_, [](const char*) {});
   about_to_run(restore.root_pid());
+  // From here on packets find their sockets, which let nothing in before they are whole; ends that had come are played to them.
+  if (set_.manifest() != nullptr) release_packets(*set_.manifest());
   restore.commit();
   restore.resumed();
   restore.stop_stopped();

@@ -22,7 +22,10 @@ class AgentStore final : public DumpStore {
   std::optional<ParentSet> parent() override { return parent_; }
   ImageSink& images() override { return images_; }
   void begin_pages() override {}
-  void begin(PageSpace space) override { spaces_.push_back(space); }
+  bool begin(PageSpace space, const std::vector<PageRange>&) override {
+    spaces_.push_back(space);
+    return true;
+  }
   PageSink& pages() override { return pages_; }
   void finish_pages(const std::map<PageSpace, std::vector<PageRange>>& in_parent) override;
   uint64_t pages_written() const override { return pages_.count; }

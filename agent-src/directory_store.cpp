@@ -8,9 +8,48 @@
 
 #include "common/base/error.hpp"
 #include "common/image/magic.hpp"
+#include "common/image/memory.pb.h"
 #include "common/image/page_images.hpp"
 
 namespace crx {
+namespace {
+
+// Which pages a page server has of this set and its parents: the next set must know.
+void write_sent(PageSpace space, const std::vector<PageRange>& ranges, ImageSink& images) {
+  const std::string name = image_file::crx_pagemap(space.id);
+  img::pagemap_head head;
+  head.set_pages_id(0);
+  images.append(name, head);
+  for (const PageRange& range : ranges) {
+    img::pagemap_entry entry;
+    entry.set_vaddr(range.start);
+    entry.set_compat_nr_pages(static_cast<uint32_t>(range.pages()));
+    entry.set_nr_pages(range.pages());
+    images.append(name, entry);
+  }
+}
+
+void read_sent(const DirectorySource& images, ParentSet& parent) {
+  constexpr std::string_view kPrefix = "crx-pagemap-";
+  constexpr uint64_t kUserEnd = uint64_t{1} << 57;
+  for (const std::string& name : images.names()) {
+    if (!name.starts_with(kPrefix)) continue;
+    std::vector<PageRange>& pages = parent.pages[{PageSpace::Kind::mm, std::strtoull(name.c_str() + kPrefix.size(), nullptr, 10)}];
+    pages.clear();
+    ImageReader image = images.reader(name);
+    image.expect<img::pagemap_head>();
+    for (img::pagemap_entry entry; image.next(entry);) {
+      const uint64_t last = pages.empty() ? 0 : pages.back().end;
+      if (entry.vaddr() % kPageSize != 0 || entry.vaddr() < last || entry.vaddr() > kUserEnd ||
+          entry.nr_pages() > (kUserEnd - entry.vaddr()) / kPageSize) {
+        image.fail("pages are out of order");
+      }
+      append_range(pages, {entry.vaddr(), entry.vaddr() + entry.nr_pages() * kPageSize});
+    }
+  }
+}
+
+}  // namespace
 
 DirectoryStore::DirectoryStore(const DumpOptions& options) : options_(options), set_(options.images_dir) {
   if (options.page_server.host.empty()) return;
@@ -35,10 +74,12 @@ std::optional<ParentSet> DirectoryStore::parent() {
   for (const PageSpace space : set.spaces()) {
     std::vector<PageRange>& pages = parent.pages[space];
     for (const PagePiece& piece : set.pages(space)) append_range(pages, piece.range);
-    if (space.kind != PageSpace::Kind::shmem || !set.images().contains(image_file::crx_shmem(space.id))) continue;
+    // What is the same in shared memory shows too late for a page server.
+    if (page_server_ || space.kind != PageSpace::Kind::shmem || !set.images().contains(image_file::crx_shmem(space.id))) continue;
     const std::string name = image_file::crx_shmem(space.id);
     parent.objects[space.id] = PageDigests::read(name, set.images().load(name));
   }
+  if (set.manifest()->head().pages_elsewhere()) read_sent(set.images(), parent);
   return parent;
 }
 
@@ -47,6 +88,11 @@ void DirectoryStore::begin_pages() { pages_ = std::make_unique<DumpPages>(set_, 
 void DirectoryStore::finish_pages(const std::map<PageSpace, std::vector<PageRange>>& in_parent) {
   pages_->drain();
   pages_->finish(in_parent);
+  for (const auto& [space, ranges] : pages_->sent()) {
+    if (space.kind != PageSpace::Kind::mm) continue;
+    const auto left = in_parent.find(space);
+    write_sent(space, left == in_parent.end() ? ranges : unite(ranges, left->second), set_);
+  }
 }
 
 void DirectoryStore::publish(Manifest manifest) {

@@ -17,7 +17,7 @@ class DirectoryStore final : public DumpStore {
   std::optional<ParentSet> parent() override;
   ImageSink& images() override { return set_; }
   void begin_pages() override;
-  void begin(PageSpace space) override { pages_->begin(space); }
+  bool begin(PageSpace space, const std::vector<PageRange>& in_parent) override { return pages_->begin(space, in_parent); }
   PageSink& pages() override { return *pages_; }
   void finish_pages(const std::map<PageSpace, std::vector<PageRange>>& in_parent) override;
   uint64_t pages_written() const override { return pages_ ? pages_->pages() : 0; }

@@ -23,7 +23,6 @@
 #include "agent-src/worker.hpp"
 #include "agent-src/packet_block.hpp"
 #include "common/base/error.hpp"
-#include "common/base/journal.hpp"
 #include "common/base/log.hpp"
 #include "common/image/dedup.hpp"
 #include "common/image/image_store.hpp"
@@ -88,8 +87,8 @@ class Dump {
   std::unique_ptr<DumpStore> store_;
   std::unique_ptr<DumpMemory> memory_;
   ImageStore images_;
-  PacketBlock packets_{make_session_id()};  // from the collection of TCP connections on
   Manifest manifest_ = Manifest::begin(img::crx_manifest_entry::DUMP);
+  PacketBlock packets_{manifest_.id_text()};  // from the collection of TCP connections on
 };
 
 CollectOptions Dump::collect_options() {
@@ -181,6 +180,8 @@ void Dump::end(FrozenTree& tree) {
   packets_.silence();
   for (const auto& task : tree.tasks()) send_signal(task->pidfd(), SIGKILL);
   for (auto task = tree.tasks().rbegin(); task != tree.tasks().rend(); ++task) reap_all(**task);
+  // A packet that finds no socket is answered with an end of the connection. crx-restore takes the table away.
+  packets_.abandon();
 }
 
 void Dump::reap_all(FrozenTask& task) {

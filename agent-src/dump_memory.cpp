@@ -66,8 +66,11 @@ void DumpMemory::track(pid_t pid) {
 }
 
 // Pages that cannot be read are an error where the set must hold all of them.
-void DumpMemory::write_space(pid_t pid, const SpacePages& found, bool all) {
-  store_.begin(space_of(pid));
+void DumpMemory::write_space(pid_t pid, SpacePages found, bool all) {
+  if (!store_.begin(space_of(pid), found.in_parent)) {
+    log::warn("process {}: the page server does not have the parent set (--prev-images-dir); this dump is full", pid);
+    found.here = unite(found.here, std::exchange(found.in_parent, {}));
+  }
   MemoryReader reader(pid);
   const SendOutcome outcome = send_pages(space_of(pid), found.here, reader, store_.pages(), nullptr);
   if (all && !outcome.failed.empty()) {
@@ -77,7 +80,7 @@ void DumpMemory::write_space(pid_t pid, const SpacePages& found, bool all) {
         .with_pid(pid)
         .with_hint("memory with hardware errors, or of a device, cannot be dumped");
   }
-  in_parent_[space_of(pid)] = found.in_parent;
+  in_parent_[space_of(pid)] = std::move(found.in_parent);
 }
 
 // False: it has ended meanwhile, or execs.
@@ -87,8 +90,7 @@ bool DumpMemory::write_running_task(pid_t pid, std::vector<MappedSpace>& mapped)
   try {
     MemoryMap& map = map_of_(pid);
     map.read();
-    const SpacePages found = tracking->second->running_pages(map.vmas());
-    write_space(pid, found, false);
+    write_space(pid, tracking->second->running_pages(map.vmas()), false);
     object_trackers_.push_back(std::make_unique<HashTracker>(pid));
     mapped.push_back({pid, object_trackers_.back().get(), &map.vmas()});
     return true;
@@ -126,7 +128,7 @@ void DumpMemory::write_frozen(const FrozenTree& tree, ImageStore& images) {
     found.here = unite(found.here, vdso_of(images, pid));
     found.in_parent = subtract(found.in_parent, found.here);
     add_guards(pid, found.guards, images);
-    write_space(pid, found, true);
+    write_space(pid, std::move(found), true);
     object_trackers_.push_back(std::make_unique<HashTracker>(pid));
     mapped.push_back({pid, object_trackers_.back().get(), &vmas});
   }

@@ -49,7 +49,7 @@ class DumpMemory {
  private:
   const ParentSet* parent() const { return parent_ ? &*parent_ : nullptr; }
   void track(pid_t pid);
-  void write_space(pid_t pid, const SpacePages& found, bool all);
+  void write_space(pid_t pid, SpacePages found, bool all);
   bool write_running_task(pid_t pid, std::vector<MappedSpace>& mapped);
   void finish();
 

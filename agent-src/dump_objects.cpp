@@ -55,7 +55,7 @@ void DumpObjects::write(const std::vector<MappedSpace>& spaces, const std::vecto
 
 void DumpObjects::write_object(const FinalObject& object, int fd, bool running, std::vector<PageRange>& in_parent) {
   const PageSpace space{PageSpace::Kind::shmem, object.id.ino};
-  store_.begin(space);
+  store_.begin(space, {});
   FileReader reader(fd);
   const Known known = known_of(parent_, space);
   const bool look = digests_ || known.digests != nullptr;

@@ -79,7 +79,7 @@ void add_resources(CLI::App& app, DumpOptions& options, Raw& raw) {
       ->type_name("SIZE")
       ->group(group);
   app.add_flag("-j,--shell-job", options.shell_job, "The tree belongs to a session begun outside of it")->group(group);
-  app.add_flag("--tcp-established", options.tcp_established, "Dump established TCP connections")->group(group);
+  app.add_flag("--tcp-established", options.tcp_established, "Dump TCP connections to other hosts; their packets are held back until crx-restore")->group(group);
   app.add_flag("--ext-unix-sk", options.ext_unix_sk, "Allow unix sockets whose other end is outside the tree")->group(group);
   app.add_flag("--file-locks", options.file_locks, "Dump file locks")->group(group);
   app.add_flag("--link-remap", options.link_remap, "Give unlinked files that still have names elsewhere a name")->group(group);
@@ -136,13 +136,10 @@ void finish(DumpOptions& options, const Raw& raw) {
   if (options.check_only && (options.track_mem || !options.prev_images_dir.empty() || !options.prev_set.empty())) {
     throw wrong("--check-only writes no memory: it takes no --track-mem, no --prev-images-dir and no --prev-set");
   }
-  if (options.tcp_established) {
-    throw wrong("--tcp-established: connections to other programs do not survive in images yet; close them first");
-  }
   if (!raw.page_server.empty()) {
     options.page_server = *parse_endpoint(raw.page_server);
-    if (options.check_only || options.pre || !options.prev_images_dir.empty()) {
-      throw wrong("--page-server takes whole dumps: it goes with none of --check-only, --pre, --prev-images-dir");
+    if (options.check_only || options.auto_dedup) {
+      throw wrong("--page-server goes with neither --check-only nor --auto-dedup");
     }
     const std::string& host = options.page_server.host;
     if (options.insecure && host != "localhost" && host != "::1" && !host.starts_with("127.")) {

@@ -87,10 +87,23 @@ PageWriter* DumpPages::writer_of(PageSpace space) {
   return &writers_.emplace(space, PageWriter(set_, space, static_cast<uint32_t>(writers_.size() + 1))).first->second;
 }
 
-void DumpPages::begin(PageSpace space) { static_cast<void>(writer_of(space)); }
+bool DumpPages::begin(PageSpace space, const std::vector<PageRange>& in_parent) {
+  if (writer_of(space) != nullptr) return true;
+  sent_[space];
+  // The connection is ours while nothing is under way.
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [this] { return free_.size() + (filling_ == kNone ? 0 : 1) == kBuffers; });
+  if (failure_) std::rethrow_exception(failure_);
+  if (!remote_->open(space) && !in_parent.empty()) return false;
+  remote_->leave(in_parent);
+  return true;
+}
 
 void DumpPages::put(PageSpace space, std::vector<PageRange> ranges) {
   PageWriter* writer = writer_of(space);
+  if (writer == nullptr) {
+    for (const PageRange& range : ranges) append_range(sent_[space], range);
+  }
   const uint64_t offset = writer == nullptr ? 0 : writer->claim(ranges);
   {
     const std::lock_guard lock(mutex_);

@@ -29,13 +29,16 @@ class DumpPages final : public PageSink {
   std::span<std::byte> acquire() override;
   void put(PageSpace space, std::vector<PageRange> ranges) override;
 
-  // Makes the space's images even if it has no pages.
-  void begin(PageSpace space);
+  // Makes the space's images even if it has no pages. in_parent: what is left to the parent. False: the page server has no
+  // such parent, and wants all pages.
+  bool begin(PageSpace space, const std::vector<PageRange>& in_parent);
   // Waits until everything is written; throws what writing threw. No put() afterwards.
   void drain();
   // After drain(): the pagemaps. in_parent: by space, what the parent set has.
   void finish(const std::map<PageSpace, std::vector<PageRange>>& in_parent);
   uint64_t pages() const;
+  // What went to the page server.
+  const std::map<PageSpace, std::vector<PageRange>>& sent() const noexcept { return sent_; }
 
  private:
   struct Job {
@@ -52,6 +55,7 @@ class DumpPages final : public PageSink {
   DirectorySink& set_;
   wire::PageServerClient* remote_;
   std::map<PageSpace, PageWriter> writers_;
+  std::map<PageSpace, std::vector<PageRange>> sent_;
   Mapping memory_;
   std::mutex mutex_;
   std::condition_variable changed_;

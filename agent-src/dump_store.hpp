@@ -37,7 +37,8 @@ class DumpStore {
   // Pages: begin_pages(), then for each space begin() and its pages in ascending order, then finish_pages(), which returns
   // when all are written. in_parent: by space, what is left to the parent.
   virtual void begin_pages() = 0;
-  virtual void begin(PageSpace space) = 0;
+  // in_parent: what is to be left to the parent. False: the store cannot do that for this space, and wants all pages.
+  virtual bool begin(PageSpace space, const std::vector<PageRange>& in_parent) = 0;
   virtual PageSink& pages() = 0;
   virtual void finish_pages(const std::map<PageSpace, std::vector<PageRange>>& in_parent) = 0;
   virtual uint64_t pages_written() const = 0;

@@ -154,18 +154,34 @@ void PageServerClient::send(uint32_t command, uint32_t flags, uint64_t nr_pages,
   stream_.write(buffer);
 }
 
-void PageServerClient::open(PageSpace space) {
-  if (open_ == space) return;
+bool PageServerClient::open(PageSpace space) {
+  if (open_ == space) return has_parent_;
+  leave_before(UINT64_MAX);
   open_ = space;
   send(page_command::kOpen2, 0, 0, 0, space);
   std::byte has_parent{};
   if (!stream_.read({&has_parent, 1})) throw Error(ErrorCode::peer, kStep, stream_.peer() + " does not answer");
+  has_parent_ = has_parent != std::byte{};
+  return has_parent_;
+}
+
+void PageServerClient::leave(std::vector<PageRange> ranges) {
+  left_ = std::move(ranges);
+  next_left_ = 0;
+}
+
+void PageServerClient::leave_before(uint64_t addr) {
+  constexpr uint32_t kParent = 1;
+  for (; next_left_ < left_.size() && left_[next_left_].start < addr; ++next_left_) {
+    send(page_command::kAddFlags, kParent, left_[next_left_].pages(), left_[next_left_].start, *open_);
+  }
 }
 
 void PageServerClient::add(PageSpace space, const std::vector<PageRange>& ranges, std::span<const std::byte> bytes) {
   constexpr uint32_t kPresent = 4;
   open(space);
   for (const PageRange& range : ranges) {
+    leave_before(range.start);
     send(page_command::kAddFlags, kPresent, range.pages(), range.start, space);
     stream_.write(bytes.first(range.bytes()));
     bytes = bytes.subspan(range.bytes());
@@ -174,6 +190,7 @@ void PageServerClient::add(PageSpace space, const std::vector<PageRange>& ranges
 }
 
 void PageServerClient::close() {
+  leave_before(UINT64_MAX);
   send(page_command::kClose, 0, 0, 0, open_.value_or(PageSpace{}));
   int32_t status = -1;
   if (!stream_.read(std::as_writable_bytes(std::span(&status, 1))) || status != 0) {

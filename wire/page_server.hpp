@@ -71,8 +71,11 @@ class PageServerClient {
   explicit PageServerClient(PageStream stream) : stream_(std::move(stream)) {}
   // Pages of a space, ascending; a space is sent in one piece. bytes: of the ranges' pages, one after another.
   void add(PageSpace space, const std::vector<PageRange>& ranges, std::span<const std::byte> bytes);
-  // An empty space is told too.
-  void open(PageSpace space);
+  // An empty space is told too. Whether the server has it in a parent set, to which pages may be left.
+  bool open(PageSpace space);
+  // Pages of the space that is open, which the parent has: told between its pages, where their addresses belong. Before the
+  // first add().
+  void leave(std::vector<PageRange> ranges);
   // Returns when the server says that everything has arrived. Throws Error(peer) otherwise.
   void close();
   uint64_t pages() const noexcept { return pages_; }
@@ -80,7 +83,11 @@ class PageServerClient {
  private:
   void send(uint32_t command, uint32_t flags, uint64_t nr_pages, uint64_t vaddr, PageSpace space);
   PageStream stream_;
+  void leave_before(uint64_t addr);
   std::optional<PageSpace> open_;
+  bool has_parent_ = false;
+  std::vector<PageRange> left_;  // from next_left_ on: not told yet
+  std::size_t next_left_ = 0;
   uint64_t pages_ = 0;
 };
 

@@ -132,6 +132,12 @@ std::string Manifest::bytes() const {
   return std::string(store.load(image_file::kCrxIntegrity));
 }
 
+std::string Manifest::id_text() const {
+  Digest128 id;
+  std::copy_n(head_.set_id().begin(), std::min(head_.set_id().size(), id.bytes.size()), id.bytes.begin());
+  return id.hex();
+}
+
 void Manifest::add(img::crx_digest_entry entry) {
   std::string name = entry.name();
   files_.insert_or_assign(std::move(name), std::move(entry));

@@ -52,6 +52,8 @@ class Manifest {
 
   img::crx_manifest_entry& head() noexcept { return head_; }
   const img::crx_manifest_entry& head() const noexcept { return head_; }
+  // The set_id in 32 hex digits.
+  std::string id_text() const;
   void add(img::crx_digest_entry entry);
   const img::crx_digest_entry* find(std::string_view name) const;
   const std::map<std::string, img::crx_digest_entry, std::less<>>& files() const noexcept { return files_; }

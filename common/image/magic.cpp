@@ -53,6 +53,7 @@ constexpr std::array kKinds = {
     Kind{"crx-integrity", magic::kCrxIntegrity},
     Kind{"crx-ipc", magic::kCrxIpc},
     Kind{"crx-shmem", magic::kCrxShmem},
+    Kind{"crx-pagemap", magic::kPagemap},
 };
 
 std::optional<uint32_t> lookup(std::string_view stem) {
@@ -112,6 +113,9 @@ std::string crx_task(uint32_t pid) {
 }
 std::string crx_shmem(uint64_t shmid) {
   return fmt::format("crx-shmem-{}.img", shmid);
+}
+std::string crx_pagemap(uint64_t pid) {
+  return fmt::format("crx-pagemap-{}.img", pid);
 }
 std::string ipc_segments(uint32_t ns_id) { return fmt::format("ipcns-shm-{}.img", ns_id); }
 std::string ipc_sets(uint32_t ns_id) { return fmt::format("ipcns-sem-{}.img", ns_id); }

@@ -87,6 +87,7 @@ std::string utsns(uint32_t ns_id);
 std::string mountpoints(uint32_t ns_id);
 std::string crx_task(uint32_t pid);
 std::string crx_shmem(uint64_t shmid);
+std::string crx_pagemap(uint64_t pid);
 std::string ipc_segments(uint32_t ns_id);
 std::string ipc_sets(uint32_t ns_id);
 std::string ipc_queues(uint32_t ns_id);

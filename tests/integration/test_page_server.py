@@ -19,21 +19,22 @@ class PageServer(Heap):
         cls.tls = f"{cls.base}/tls"
         subprocess.run([f"{hosts.ROOT}/deploy/crx-keys", cls.tls, "127.0.0.1", "localhost"], check=True, stdout=subprocess.DEVNULL)
 
-    def serve(self, *options):
-        os.makedirs(f"{self.dir}/pages", exist_ok=True)
+    def serve(self, *options, pages="pages"):
+        os.makedirs(f"{self.dir}/{pages}", exist_ok=True)
         read_end, write_end = os.pipe()
-        self.server = self.host.spawn([f"{hosts.BIN}/crx-agent", "--page-server", "--images-dir", f"{self.dir}/pages", "--port", "0",
+        self.server = self.host.spawn([f"{hosts.BIN}/crx-agent", "--page-server", "--images-dir", f"{self.dir}/{pages}", "--port", "0",
                                        "--ready-fd", "9", *options], stdout=f"{self.dir}/server.log", fds={9: write_end})
         os.close(write_end)
         with os.fdopen(read_end) as ready:
             return int(ready.readline().split()[1])
 
-    def join(self):
-        self.assertEqual(self.server.wait(20), 0, lines_of(f"{self.dir}/server.log"))
-        names = os.listdir(f"{self.dir}/pages")
+    def join(self, pages="pages", images="set"):
+        if pages == "pages":
+            self.assertEqual(self.server.wait(20), 0, lines_of(f"{self.dir}/server.log"))
+        names = [name for name in os.listdir(f"{self.dir}/{pages}") if name.endswith(".img")]
         self.assertTrue(any(name.startswith("pages-") for name in names), names)
         for name in names:
-            shutil.copy(f"{self.dir}/pages/{name}", f"{self.dir}/set/{name}")
+            shutil.copy(f"{self.dir}/{pages}/{name}", f"{self.dir}/{images}/{name}")
 
     def revive(self, process, digest):
         self.wait_gone(process)
@@ -48,6 +49,45 @@ class PageServer(Heap):
         self.assertFalse(os.path.exists(f"{self.dir}/set/pages-1.img"), "no page is written at the source")
         self.join()
         self.revive(process, digest)
+
+    def test_chain(self):
+        process = self.start_inside(16)
+        reports = []
+        for turn in (1, 2, 3):
+            parent = ["--prev-images-dir", f"../pages{turn - 1}"] if turn > 1 else []
+            port = self.serve("--insecure", *parent, pages=f"pages{turn}")
+            options = ["--prev-images-dir", f"../set{turn - 1}"] if turn > 1 else []
+            report, text = self.report(process, f"{self.dir}/set{turn}", "--page-server", f"127.0.0.1:{port}", "--insecure",
+                                       *(["--pre"] if turn < 3 else []), *options)
+            self.assertFalse(any(name.startswith("pages-") for name in os.listdir(f"{self.dir}/set{turn}")))
+            reports.append(report)
+            self.assertEqual(self.server.wait(20), 0, lines_of(f"{self.dir}/server.log"))
+            if turn < 3:
+                digest = self.change()
+        for report in reports[1:]:
+            self.assertLess(report["pages"] * 10, reports[0]["pages"], reports)
+            self.assertGreater(report["parent_pages"], reports[0]["pages"] // 2, reports)
+        for turn in (1, 2, 3):
+            self.join(f"pages{turn}", f"set{turn}")
+        self.wait_gone(process)
+        self.restore(f"{self.dir}/set3", pid=process.pid)
+        self.assertEqual(self.digest(), digest)
+
+    def test_a_server_without_the_parent_gets_all(self):
+        process = self.start_inside(16)
+        for turn in (1, 2):
+            port = self.serve("--insecure", pages=f"pages{turn}")
+            options = ["--prev-images-dir", "../set1"] if turn == 2 else ["--pre"]
+            report, text = self.report(process, f"{self.dir}/set{turn}", "--page-server", f"127.0.0.1:{port}", "--insecure", *options)
+            self.assertEqual(self.server.wait(20), 0, lines_of(f"{self.dir}/server.log"))
+            if turn == 1:
+                digest = self.change()
+        self.assertIn("this dump is full", text)
+        self.assertEqual(report["parent_pages"], 0)
+        self.join("pages2", "set2")
+        self.wait_gone(process)
+        self.restore(f"{self.dir}/set2", pid=process.pid)
+        self.assertEqual(self.digest(), digest)
 
     def test_a_stranger_is_refused_and_the_process_runs_on(self):
         process = self.start_inside(16)

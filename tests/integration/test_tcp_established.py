@@ -3,7 +3,7 @@ import os
 import sys
 
 import crxtest
-from crxtest import HERE, lines_of, read_text, until
+from crxtest import BIN, HERE, lines_of, read_text, until
 
 ADDRESS = "10.77.0.100"
 PORT = "4711"
@@ -99,6 +99,32 @@ class TcpEstablished(crxtest.RingTest):
         finally:
             server.kill()
             client.kill()
+
+    def test_on_ice(self):
+        """Dumped and revived: nothing answers the client meanwhile, who waits."""
+        server, client, *files = self.start("ice")
+        here, images = self.ring[0], self.ring.path("ice-set")
+        try:
+            here.run([f"{BIN}/crx-dump", "-t", server.pid, "-D", images, "--tcp-established"])
+            until(lambda: not os.path.exists(here.proc(server.pid)), "the server has ended")
+            self.assertIn("-kept", here.run(["nft", "list", "tables"])[1])
+            retried = self.retries(self.ring[2])
+            until(lambda: self.retries(self.ring[2]) > retried, "the client sends again")
+            self.assertTrue(client.alive(), read_text(files[1]))
+            before = self.received(files[1])
+            here.run([f"{BIN}/crx-restore", "-D", images, "-d"])
+            server = here.find(server.pid)
+            until(lambda: self.received(files[1]) > before + (1 << 20), "bytes flow after the revival")
+            self.no_tables(here)
+            self.finish(server, client, *files)
+        finally:
+            server.kill()
+            client.kill()
+
+    def retries(self, host):
+        """TCP segments that the host has sent again."""
+        names, values = [line.split() for line in read_text(f"/proc/{host.init}/net/snmp").splitlines() if line.startswith("Tcp:")]
+        return int(values[names.index("RetransSegs")])
 
     def test_address_that_stays_behind(self):
         server, client, *files = self.start("behind")
