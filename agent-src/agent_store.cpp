@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "agent-src/worker.hpp"
 #include "common/base/clock.hpp"
 #include "common/base/error.hpp"
 #include "common/base/journal.hpp"
@@ -18,12 +19,22 @@ namespace {
 
 constexpr int64_t kAnswerMs = 60'000;           // the chain of parents is looked at meanwhile
 constexpr int64_t kStoredMs = 15 * 60 * 1000;   // the set is synced meanwhile
+constexpr int64_t kLookMs = 200;
 constexpr std::size_t kMessageBytes = std::size_t{16} << 20;
 constexpr uint64_t kUserEnd = uint64_t{1} << 57;
 
 PageSpace space_of(const wire::StoredPages& pages) {
   const bool object = pages.space_kind() == static_cast<uint32_t>(PageSpace::Kind::shmem);
   return {object ? PageSpace::Kind::shmem : PageSpace::Kind::mm, pages.space()};
+}
+
+bool told_to_stop() {
+  try {
+    check_stop();
+    return false;
+  } catch (const Error&) {
+    return true;
+  }
 }
 
 }  // namespace
@@ -111,6 +122,18 @@ void AgentStore::send_images() {
   flush();
 }
 
+// The tree may be stopped all the while: whoever waits may give up.
+void AgentStore::await_stored() {
+  const Deadline deadline = Deadline::in_ms(kStoredMs);
+  while (!deadline.passed()) {
+    const auto stored = link_->receive(Deadline::in_ms(kLookMs));
+    if (stored && stored->has_stored()) return;
+    if (stored) break;
+    if (told_to_stop()) throw Error(ErrorCode::peer, "storing the set", "crx-dump was told to stop");
+  }
+  throw Error(ErrorCode::peer, "storing the set", options_.to.text() + " does not say that it has it");
+}
+
 void AgentStore::publish(Manifest manifest) {
   link_->end_round(1);
   send_images();
@@ -129,8 +152,7 @@ void AgentStore::publish(Manifest manifest) {
   }
   link_->send(message);
   try {
-    const auto stored = link_->receive(Deadline::in_ms(kStoredMs));
-    if (!stored || !stored->has_stored()) throw Error(ErrorCode::peer, "storing the set", options_.to.text() + " does not say that it has it");
+    await_stored();
   } catch (const Error& error) {
     if (error.code() != ErrorCode::peer) throw;
     throw Error(ErrorCode::peer, "storing the set", error.what())

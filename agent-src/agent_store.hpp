@@ -43,6 +43,7 @@ class AgentStore final : public DumpStore {
   void greet();
   void take_parent(const wire::StoreReady& ready);
   void send_images();
+  void await_stored();
 
   const DumpOptions& options_;
   std::unique_ptr<wire::SourceLink> link_;

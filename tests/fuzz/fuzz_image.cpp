@@ -13,11 +13,14 @@
 #include "common/image/crx.pb.h"
 #include "common/image/files.pb.h"
 #include "common/image/image_store.hpp"
+#include "common/image/integrity.hpp"
 #include "common/image/inventory.pb.h"
 #include "common/image/magic.hpp"
 #include "common/image/memory.pb.h"
 #include "common/image/mm.pb.h"
+#include "common/image/page_digests.hpp"
 #include "common/image/pipes.pb.h"
+#include "common/image/regular.pb.h"
 
 namespace {
 
@@ -64,6 +67,9 @@ void read(char kind, std::string bytes) {
     case 'f': read_and_write<img::file_entry>(std::string(image_file::kFiles), std::move(bytes)); break;
     case 'd': read_and_write<img::fdinfo_entry>(image_file::fdinfo(1), std::move(bytes)); break;
     case 't': read_and_write<img::crx_task_entry>(image_file::crx_task(1), std::move(bytes)); break;
+    case 'n': static_cast<void>(Manifest::read(bytes, "a manifest")); break;
+    case 's': static_cast<void>(PageDigests::read(image_file::crx_shmem(1), bytes)); break;
+    case 'r': read_and_write<img::remap_file_path_entry>(std::string(image_file::kRemapFpath), std::move(bytes)); break;
     case 'x': read_pipes(std::move(bytes)); break;
     case 'g': read_pagemap(std::move(bytes)); break;
     default: break;
