@@ -45,7 +45,11 @@ void DumpObjects::write(const std::vector<MappedSpace>& spaces, const std::vecto
                         std::map<PageSpace, std::vector<PageRange>>& in_parent) {
   SharedObjects objects;
   for (const pid_t pid : holders) {
-    for (OpenMemfd& memfd : open_memfds(pid)) objects.offer(std::move(memfd.fd));
+    try {
+      for (OpenMemfd& memfd : open_memfds(pid)) objects.offer(std::move(memfd.fd));
+    } catch (const Error& error) {
+      if (!running || error.code() != ErrorCode::victim_gone) throw;
+    }
   }
   MemoryStatistics statistics;
   for (const FinalObject& object : objects.final_scan(spaces, statistics)) {
