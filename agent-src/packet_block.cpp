@@ -6,7 +6,9 @@
 #include <sys/select.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <iterator>
+#include <vector>
 
 #include "agent-src/collect/socket_options.hpp"
 #include "common/base/error.hpp"
@@ -137,8 +139,19 @@ void PacketBlock::release() noexcept {
 
 void PacketBlock::abandon() noexcept {
   if (!has_table_) return;
+  // Of a connection whose both ends are ours nobody else waits for a packet; it comes alive while it is built again.
+  const auto inside = [this](const BlockedConnection& connection) {
+    return std::any_of(connections_.begin(), connections_.end(), [&](const BlockedConnection& other) {
+      return other.local.plain() == connection.peer.plain() && other.peer.plain() == connection.local.plain();
+    });
+  };
+  std::vector<BlockedConnection> outside;
+  for (const BlockedConnection& connection : connections_) {
+    if (!inside(connection)) outside.push_back({Fd(), connection.local, connection.peer});
+  }
+  if (outside.empty()) return release();
   try {
-    rules_->run(rules_text(table_ + "-kept", connections_, false));
+    rules_->run(rules_text(table_ + "-kept", outside, false));
     log::warn("packets of its TCP connections stay blocked by the nftables table inet {}-kept", table_);
   } catch (const std::exception& error) {
     log::warn("keeping packets back: {}", error.what());
