@@ -6,7 +6,6 @@
 #include <sys/select.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <iterator>
 #include <vector>
 
@@ -139,11 +138,10 @@ void PacketBlock::release() noexcept {
 
 void PacketBlock::abandon() noexcept {
   if (!has_table_) return;
-  // Of a connection whose both ends are ours nobody else waits for a packet; it comes alive while it is built again.
-  const auto inside = [this](const BlockedConnection& connection) {
-    return std::any_of(connections_.begin(), connections_.end(), [&](const BlockedConnection& other) {
-      return other.local.plain() == connection.peer.plain() && other.peer.plain() == connection.local.plain();
-    });
+  // What is on this host is of the tree (others are refused): nobody else waits for a packet, and the connection comes alive,
+  // or is made again, while the tree is built.
+  const auto inside = [](const BlockedConnection& connection) {
+    return connection.peer.plain().is_loopback() || is_local_address(connection.peer);
   };
   std::vector<BlockedConnection> outside;
   for (const BlockedConnection& connection : connections_) {
