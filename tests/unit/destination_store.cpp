@@ -10,6 +10,7 @@
 #include "agent-dst/store_session.hpp"
 #include "agent-dst/supervisor/set_store.hpp"
 #include "common/base/error.hpp"
+#include "common/image/image_store.hpp"
 #include "common/image/inventory.pb.h"
 #include "common/image/magic.hpp"
 
