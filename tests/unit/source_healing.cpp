@@ -100,15 +100,17 @@ void check(int (*body)(Shared&)) {
     sigset_t some;
     ::sigemptyset(&some);
     ::sigaddset(&some, SIGUSR2);
-    ::sigprocmask(SIG_BLOCK, &some, nullptr);
+    ::sigprocmask(SIG_SETMASK, &some, nullptr);
     ::_exit(body(shared));
   }
   while (shared.ready == 0) ::sched_yield();
   for (int turn = 0; turn < 3; ++turn) {
     kill_in_call(victim, shared);
+    const Deadline deadline = Deadline::in_ms(10'000);
     while (blocked_signals(victim) != uint64_t{1} << (SIGUSR2 - 1)) {
       int status = 0;
       REQUIRE_MESSAGE(::waitpid(victim, &status, WNOHANG) == 0, "died with status " << status);
+      REQUIRE_MESSAGE(!deadline.passed(), "it has not found back to its signal mask");
       ::sched_yield();
     }
   }
