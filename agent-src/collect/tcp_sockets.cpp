@@ -24,6 +24,9 @@ constexpr char kMptcpRemedy[] = "let the program use plain TCP (GODEBUG=multipat
 constexpr char kUlpReason[] = "the kernel does its TLS or the like (TCP_ULP), and its keys cannot be read";
 constexpr char kUlpRemedy[] = "let the program do TLS by itself";
 
+constexpr char kSignedReason[] = "it signs its segments (TCP_MD5SIG), and its keys cannot be moved";
+constexpr char kSignedRemedy[] = "let the program take the keys back, or protect the connection by IPsec or TLS";
+
 struct Complaint {
   std::string reason, remedy;
 };
@@ -92,8 +95,9 @@ void append_stream(const TcpStream& stream, const img::inet_sk_entry& isk, Image
 }  // namespace
 
 void inspect_tcp(const OpenFile& file, const InetLook& look, TcpTable& table, InspectContext& context) {
-  if (look.state == tcp_state::kListen || !look.peer) return;
   const auto complain = [&](const Complaint& it) { context.refusals.push_back(refusal_of(file, it.reason, it.remedy)); };
+  if (table.is_signed(file)) return complain({kSignedReason, kSignedRemedy});
+  if (look.state == tcp_state::kListen || !look.peer) return;
   if (look.is_mptcp()) return complain({kMptcpReason, kMptcpRemedy});
   const SocketDoor door(file);
   if (has_ulp(door.get())) return complain({kUlpReason, kUlpRemedy});
@@ -125,6 +129,7 @@ void TcpCollector::hold_all(FdContext& context) {
 }
 
 void TcpCollector::collect(const OpenFile& file, const InetLook& look, FdContext& context, img::inet_sk_entry& isk) {
+  if (table_.is_signed(file)) refuse(file, kSignedReason, kSignedRemedy);
   switch (look.state) {
     case tcp_state::kListen: return check_waiting(file, look);
     case tcp_state::kClose: return collect_ended(file, context, isk);

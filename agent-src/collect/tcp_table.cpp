@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "agent-src/collect/net_rows.hpp"
+#include "common/kernel/tcp_md5.hpp"
 #include "common/kernel/tcp_repair.hpp"
 
 namespace crx {
@@ -45,6 +46,11 @@ const TcpTable::Orphan* TcpTable::waiting_end(const InetLook& look) {
   if (!orphans_read_) read_orphans();
   const auto found = orphans_.find(Ends{look.peer->plain(), look.local.plain()});
   return found == orphans_.end() ? nullptr : &found->second;
+}
+
+bool TcpTable::is_signed(const OpenFile& file) {
+  if (!signed_) signed_ = sockets_with_md5_keys();
+  return signed_->contains(file.st.st_ino);
 }
 
 bool TcpTable::is_deserted(const InetLook& look) {

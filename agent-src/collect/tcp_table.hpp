@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -34,6 +35,8 @@ class TcpTable {
   const Socket* listener_at(const InetAddress& address) const;
   // The other end, where it waits to be accepted. Read once, when first asked for.
   const Orphan* waiting_end(const InetLook& look);
+  // It signs its segments (TCP_MD5SIG). Read once, when first asked for.
+  bool is_signed(const OpenFile& file);
   // The other end is on this host, has sent its FIN and belongs to nobody any more.
   bool is_deserted(const InetLook& look);
 
@@ -47,6 +50,7 @@ class TcpTable {
   pid_t pid_ = 0;
   std::set<Ends> owned_;  // by a descriptor of anybody
   bool orphans_read_ = false;
+  std::optional<std::set<uint64_t>> signed_;  // inodes
 };
 
 }  // namespace crx
