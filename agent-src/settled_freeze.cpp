@@ -6,17 +6,21 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <charconv>
 #include <chrono>
 #include <map>
+#include <set>
 #include <string_view>
 #include <thread>
 
+#include "agent-src/collect/net_rows.hpp"
 #include "agent-src/collect/open_file.hpp"
 #include "common/base/clock.hpp"
 #include "common/base/log.hpp"
 #include "common/kernel/pidfd.hpp"
 #include "common/kernel/sock_diag.hpp"
+#include "common/kernel/tcp_repair.hpp"
 
 namespace crx {
 namespace {
@@ -54,7 +58,37 @@ bool has_sent(const Holding& client) {
   return own && ::ioctl(own.get(), SIOCOUTQ, &unread) == 0 && unread > 0;
 }
 
+// A TCP connection that waits to be accepted has an end without a descriptor, which cannot be read: it can be made anew only
+// where its client moves along and has sent nothing.
+bool is_stuck(const NetRow& waiting, const std::vector<NetRow>& rows, const std::map<uint32_t, Holding>& sockets) {
+  const uint64_t fin = tcp_state::got_fin(waiting.state) ? 1 : 0;
+  if (waiting.received > fin) return true;
+  return std::none_of(rows.begin(), rows.end(), [&](const NetRow& row) {
+    return row.local == waiting.peer && row.peer == waiting.local && sockets.contains(static_cast<uint32_t>(row.inode));
+  });
+}
+
+bool has_unaccepted_tcp(const FrozenTree& tree) {
+  std::vector<NetRow> rows;
+  for (const char* name : {"tcp", "tcp6"}) {
+    const std::vector<NetRow> some = read_net_rows(tree.tasks().front()->pid(), name);
+    rows.insert(rows.end(), some.begin(), some.end());
+  }
+  // Of a listener, the kernel shows how many wait as what was received.
+  const auto is_full = [](const NetRow& row) { return row.state == tcp_state::kListen && row.received > 0; };
+  if (std::none_of(rows.begin(), rows.end(), is_full)) return false;
+  const std::map<uint32_t, Holding> sockets = sockets_of(tree);
+  std::set<uint16_t> ports;
+  for (const NetRow& row : rows) {
+    if (is_full(row) && sockets.contains(static_cast<uint32_t>(row.inode))) ports.insert(row.local.port);
+  }
+  return std::any_of(rows.begin(), rows.end(), [&](const NetRow& row) {
+    return row.inode == 0 && tcp_state::is_connected(row.state) && ports.contains(row.local.port) && is_stuck(row, rows, sockets);
+  });
+}
+
 bool has_unaccepted_data(const FrozenTree& tree) {
+  if (has_unaccepted_tcp(tree)) return true;
   std::map<uint32_t, Holding> sockets;
   for (const UnixSocketInfo& info : list_listening_unix_sockets()) {
     if (info.waiting.empty()) continue;
