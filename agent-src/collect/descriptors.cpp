@@ -1,4 +1,7 @@
 // The descriptor table: fdinfo-ID.img, and what every description is, by its kind.
+#include <fcntl.h>
+#include <sys/syscall.h>
+
 #include <algorithm>
 #include <map>
 #include <set>
@@ -90,6 +93,7 @@ class Descriptors final : public Collector {
     const auto insiders = std::make_shared<std::set<pid_t>>();
     for (const TreeTask& member : context.tree.members()) insiders->insert(member.pid);
     std::vector<OpenFile> files = take_open_files(holders);
+    ask_for_cloexec(context.tree, files);
     for (OpenFile& file : files) {
       file.id = context.files.next_id();
       file.insiders = insiders;
@@ -106,6 +110,23 @@ class Descriptors final : public Collector {
   }
 
  private:
+  // What fdinfo does not tell, the processes tell themselves.
+  static void ask_for_cloexec(FrozenTree& tree, std::vector<OpenFile>& files) {
+    std::map<pid_t, std::vector<OpenFile::Number*>> unknown;
+    for (OpenFile& file : files) {
+      if (!file.cloexec_is_unknown) continue;
+      for (OpenFile::Number& number : file.numbers) unknown[number.pid].push_back(&number);
+    }
+    for (auto& [pid, numbers] : unknown) {
+      FrozenTask& task = *tree.find(pid);
+      task.arena().reset();
+      RemoteBatch batch(task.arena(), numbers.size());
+      for (const OpenFile::Number* number : numbers) batch.add("asking for FD_CLOEXEC", SYS_fcntl, number->fd, F_GETFD);
+      task.remote(0).run(batch);
+      for (std::size_t i = 0; i < numbers.size(); ++i) numbers[i]->cloexec = (batch.checked(i) & FD_CLOEXEC) != 0;
+    }
+  }
+
   using Numbers = std::map<pid_t, std::map<uint32_t, img::fdinfo_entry>>;
 
   // `files` grows by what is on its way through sockets.

@@ -99,6 +99,7 @@ std::vector<OpenFile> take_open_files(const std::vector<Holder>& holders) {
       OpenFile file = look_at(pid, number);
       file.own = try_get_fd(pidfd, number);
       if (!file.own) throw_errno("duplicating a descriptor", file.label());
+      file.cloexec_is_unknown = (::fcntl(file.own.get(), F_GETFL) & O_CLOEXEC) != 0;
       files.push_back(std::move(file));
     }
   }

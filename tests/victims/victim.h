@@ -238,7 +238,7 @@ UNUSED static void snapshot_fds(char* to, size_t room) {
   for (int fd = 0; fd < (int)limit.rlim_cur; fd++) {
     int flags = fcntl(fd, F_GETFD);
     if (flags < 0) continue;
-    unsigned status = (unsigned)fcntl(fd, F_GETFL);
+    unsigned status = (unsigned)fcntl(fd, F_GETFL) & ~(unsigned)O_CLOEXEC;
     if ((status & O_TMPFILE) == O_TMPFILE) status &= ~(unsigned)O_TMPFILE;  // how it was made, not what it is
     struct stat about;
     memset(&about, 0, sizeof about);
