@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdlib>
 #include <filesystem>
 #include <optional>
 #include <sstream>
@@ -66,7 +67,7 @@ FreezerGroup::FreezerGroup(std::string path, std::string parent, bool v2) noexce
     : path_(std::move(path)), parent_(std::move(parent)), v2_(v2) {}
 
 FreezerGroup::FreezerGroup(FreezerGroup&& other) noexcept
-    : path_(std::exchange(other.path_, {})), parent_(other.parent_), v2_(other.v2_) {}
+    : path_(std::exchange(other.path_, {})), parent_(other.parent_), v2_(other.v2_), homes_(std::move(other.homes_)) {}
 
 namespace {
 
@@ -124,7 +125,16 @@ FreezerGroup::~FreezerGroup() {
   }
 }
 
-void FreezerGroup::add(pid_t pid) { write_file(path_ + "/cgroup.procs", std::to_string(pid)); }
+void FreezerGroup::add(pid_t pid) {
+  std::string home = parent_;
+  try {
+    home = place_of(pid).path;
+  } catch (const Error&) {
+    // It has gone, which moving it says.
+  }
+  write_file(path_ + "/cgroup.procs", std::to_string(pid));
+  if (home != parent_ && home != path_) homes_[pid] = std::move(home);
+}
 
 void FreezerGroup::freeze(Deadline deadline) {
   const std::string state = path_ + (v2_ ? "/cgroup.events" : "/freezer.state");
@@ -148,7 +158,9 @@ void FreezerGroup::dissolve() {
   thaw();
   std::istringstream pids(read_file(path_ + "/cgroup.procs"));
   for (std::string pid; std::getline(pids, pid);) {
-    const Fd procs = try_open(parent_ + "/cgroup.procs", O_WRONLY);
+    const auto home = homes_.find(std::atoi(pid.c_str()));
+    Fd procs = try_open((home == homes_.end() ? parent_ : home->second) + "/cgroup.procs", O_WRONLY);
+    if (!procs) procs = try_open(parent_ + "/cgroup.procs", O_WRONLY);
     if (::write(procs.get(), pid.data(), pid.size()) < 0 && errno != ESRCH) {
       throw_errno("leaving the freezer group", "process " + pid + " back to " + parent_);
     }

@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <map>
 #include <string>
 
 #include "common/base/clock.hpp"
@@ -11,8 +12,8 @@
 namespace crx {
 
 // A group of our own below the one a process is in (cgroup v2's cgroup.freeze, else the v1 freezer), named
-// crx-NAME. Destroying it thaws it, moves what is in it to the parent group and removes it, best effort: a victim
-// never stays frozen by accident. See cgroups(7), Documentation/admin-guide/cgroup-v2.rst "cgroup.freeze".
+// crx-NAME. Destroying it thaws it, moves what is in it to the groups it came from, or else to the parent group, and removes it,
+// best effort: a victim never stays frozen by accident. See cgroups(7), Documentation/admin-guide/cgroup-v2.rst "cgroup.freeze".
 class FreezerGroup {
  public:
   // Creates the group below the group of `pid` (which stays where it is). Throws Error(unsupported) where no
@@ -30,7 +31,7 @@ class FreezerGroup {
   // Error(kernel) and thaws when the deadline passes.
   void freeze(Deadline deadline);
   void thaw();
-  // Moves everything back to the parent group and removes the group. Thaws first.
+  // Moves everything back, as the destructor does, and removes the group. Thaws first.
   void dissolve();
   // Leaves the group as it is, frozen or not, for good: it now belongs to whoever resolves the session.
   void abandon() noexcept { path_.clear(); }
@@ -42,6 +43,7 @@ class FreezerGroup {
   FreezerGroup(std::string path, std::string parent, bool v2) noexcept;
   std::string path_, parent_;
   bool v2_;
+  std::map<pid_t, std::string> homes_;  // directories of the groups that processes were added from, if not parent_
 };
 
 // Removes every group that create_below made below the group of `pid` and that holds nobody any more.
