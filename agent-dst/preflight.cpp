@@ -6,10 +6,13 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdlib>
+#include <set>
 #include <utility>
 
 #include "agent-dst/host_needs.hpp"
+#include "agent-dst/preflight_addresses.hpp"
 #include "common/base/fd.hpp"
 #include "common/base/journal.hpp"
 #include "common/kernel/file_identity.hpp"
@@ -53,7 +56,7 @@ void check_ids(const wire::TaskSummary& task, std::vector<wire::Finding>& findin
                                  "raise kernel.pid_max at the destination"));
     } else if (::access(fmt::format("/proc/{}", id).c_str(), F_OK) == 0) {
       findings.push_back(finding(fmt::format("PID {}", id), fmt::format("is taken by \"{}\"", comm_of(id)),
-                                 "end that process or move to another host"));
+                                 "end that process, move to another host, or use --new-pids"));
     }
   }
 }
@@ -88,6 +91,15 @@ HostNeeds needs_of(const wire::Preflight& preflight, const wire::Hello& hello) {
   return needs;
 }
 
+constexpr uint64_t kMaxCarriedBytes = uint64_t{128} << 20;  // they travel in messages
+
+// A file, and nothing but a file or nothing has its name here.
+bool may_be_carried(const wire::FileIdentity& wanted) {
+  struct stat st {};
+  if (!S_ISREG(wanted.mode()) || !wanted.path().starts_with('/')) return false;
+  return ::lstat(wanted.path().c_str(), &st) == 0 ? S_ISREG(st.st_mode) : errno == ENOENT;
+}
+
 }  // namespace
 
 std::vector<wire::Finding> check_preflight(const wire::Preflight& preflight, const wire::Hello& hello,
@@ -113,6 +125,9 @@ std::vector<wire::Finding> check_preflight(const wire::Preflight& preflight, con
   for (HostLack& lack : check_host_needs(needs_of(preflight, hello))) {
     findings.push_back(finding(std::move(lack.object), std::move(lack.reason), std::move(lack.remedy)));
   }
+  for (wire::Finding& f : check_addresses(preflight, preflight.hooked() || !options.hook.empty())) {
+    findings.push_back(std::move(f));
+  }
   for (wire::Finding& f : check_files(preflight.files(), hello)) findings.push_back(std::move(f));
   if (!hello.check_only()) return findings;
   for (HostLack& lack : check_features()) findings.push_back(finding(std::move(lack.object), std::move(lack.reason), std::move(lack.remedy)));
@@ -123,9 +138,25 @@ std::vector<wire::Finding> check_files(const google::protobuf::RepeatedPtrField<
                                        const wire::Hello& hello) {
   std::vector<wire::Finding> findings;
   const bool same_kernel = hello.host().boot_id() == read_boot_id();
+  uint64_t bytes = 0;
+  std::set<std::string> seen;
   for (const wire::FileIdentity& wanted : files) {
     const auto difference = file_difference(wire::from_message(wanted), same_kernel);
     if (!difference) continue;
+    if (hello.with_files() && may_be_carried(wanted)) {
+      bytes += seen.insert(wanted.path()).second ? wanted.size() : 0;
+      wire::Finding f = finding(fmt::format("{} ({})", wanted.path(), wanted.used_by()), *difference, "");
+      if (bytes > kMaxCarriedBytes) {
+        f.set_reason(fmt::format("{}, and is over the {} MiB of files that can be carried along", *difference, kMaxCarriedBytes >> 20));
+        f.set_remedy("put the same file there, or use storage that both hosts share");
+      } else {
+        f.set_fatal(false);
+        f.set_remedy("it is carried along");
+        f.set_carry(wanted.path());
+      }
+      findings.push_back(std::move(f));
+      continue;
+    }
     findings.push_back(finding(fmt::format("{} ({})", wanted.path(), wanted.used_by()), *difference,
                                "put the same file there, or use storage that both hosts share"));
   }

@@ -39,6 +39,11 @@ void add_options(CLI::App& app, RestoreOptions& options, Raw& raw) {
   app.add_option("--pidfile", options.pidfile, "Write the root's PID to a file")->type_name("FILE");
   app.add_flag("-j,--shell-job", options.shell_job, "The tree belongs to a session begun outside of it");
   app.add_flag("-n,--new-pids", options.new_pids, "Revive in a PID namespace of its own, with its own /proc");
+  app.add_option_function<std::string>(
+         "--manage-cgroups", [&options](const std::string& text) { options.cgroups = text == "soft"; },
+         "Whether the tree's cgroups are made again where this host can; default soft")
+      ->check(cli::one_of(std::vector<std::string>{"none", "soft"}))
+      ->type_name("none|soft");
   app.add_flag("--check-only", options.check_only, "Only say what would fail here; exit with 0 or 3");
   app.add_flag("--json", options.json, "JSON objects on stdout");
   app.add_option("--log-level", raw.log_level, "Default warn")

@@ -16,6 +16,7 @@ struct RestoreOptions {
   bool shell_job = false;
   bool check_only = false;
   bool new_pids = false;    // -n: in a PID namespace of its own
+  bool cgroups = true;      // --manage-cgroups soft
   std::string pidfile;
   bool json = false;
   log::Level log_level = log::Level::warn;

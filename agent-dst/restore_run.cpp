@@ -34,7 +34,7 @@ constexpr pid_t kMaxPid = 1 << 22;
 class Restore {
  public:
   explicit Restore(const RestoreOptions& options)
-      : set_(ImageSet::open(options.images_dir)), images_(load_images(set_)), files_(make_file_opener()) {
+      : cgroups_(options.cgroups), set_(ImageSet::open(options.images_dir)), images_(load_images(set_)), files_(make_file_opener()) {
     if (options.shell_job) shmem_.ptys().use_callers();
     shmem_.segments(images_);
   }
@@ -46,6 +46,7 @@ class Restore {
   void continue_clocks() const;
   void build_memory();
 
+  bool cgroups_;
   ImageSet set_;
   ImageStore images_;
   std::unique_ptr<FileOpener> files_;
@@ -112,6 +113,7 @@ pid_t Restore::run(const std::function<void(pid_t)>& about_to_run) {
   if (set_.manifest() != nullptr) release_packets(*set_.manifest());
   restore.commit();
   restore.resumed();
+  if (cgroups_) restore.join_cgroups({});
   restore.stop_stopped();
   tree_.release();
   return restore.root_pid();

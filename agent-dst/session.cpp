@@ -215,7 +215,9 @@ void DestinationSession::on_verify(const wire::Verify& verify) {
 }
 
 void DestinationSession::on_written_files(const wire::WrittenFiles& written) {
-  for (const wire::Finding& finding : check_files(written.files(), hello_)) {
+  wire::Hello as_they_are = hello_;  // what is to be carried is not told of any more
+  as_they_are.set_with_files(false);
+  for (const wire::Finding& finding : check_files(written.files(), as_they_are)) {
     throw Error(ErrorCode::refused, "comparing written files", finding.object() + " " + finding.reason())
         .with_hint(finding.remedy());
   }
@@ -262,6 +264,7 @@ void DestinationSession::add_step(const char* name, int64_t us) {
 void DestinationSession::on_go() {
   if (state_ != State::prepared) throw Error(ErrorCode::peer, "following the source", "Go came before Prepared");
   const int64_t began_us = monotonic_us();
+  files_->commit();
   restore_->commit();
   group_->freeze(Deadline::in_ms(10'000));
   journal_->append(JournalState::resuming, fmt::format("pid {}", restore_->root_pid()));
@@ -287,6 +290,7 @@ HookContext DestinationSession::hook_context() const {
 // The decision is on disk: nothing below may leave half a tree running. The group lets all tasks go at once.
 void DestinationSession::resume() noexcept {
   hook_.run_noting(HookStage::committed, hook_context());
+  files_->resumed();
   restore_->resumed();
   try {
     restore_->stop_stopped();
@@ -300,7 +304,20 @@ void DestinationSession::resume() noexcept {
   } catch (const std::exception& error) {
     log::error("session {}: the process stays frozen in {}: {}", options_.session, group_->path(), error.what());
   }
+  join_init();
+  restore_->join_cgroups(group_->path());
   group_->abandon();
+}
+
+// Where the tree has a PID namespace of its own its first process ends with the last of the tree, and lives where it does:
+// whatever happens to the group that the agent runs in.
+void DestinationSession::join_init() noexcept {
+  if (!hello_.new_pids()) return;
+  try {
+    group_->add(1);
+  } catch (const std::exception& error) {
+    log::warn("session {}: {}", options_.session, error.what());
+  }
 }
 
 void DestinationSession::on_closed(const std::string& reason) {

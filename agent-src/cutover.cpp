@@ -89,6 +89,7 @@ void Migration::send_written_files() {
     if (task.place.dead) continue;
     sync_written_files(task.place.pid);
     for (const FileIdentity& file : used_files(task.place.pid, *task.map, UsedFiles::written)) {
+      if (files_.is_carried(file.path)) continue;  // goes along as it is now
       *message.mutable_written_files()->add_files() = wire::to_message(file);
     }
   }
@@ -342,8 +343,10 @@ int Migration::finish(FrozenTree& tree, const wire::Resumed& resumed, int64_t go
   }
   observer_.committed();
   hook_.run_noting(HookStage::committed, hook_context());
+  if (unit_ && options_.unit == UnitPolicy::stop) stop_unit(*unit_);
   remove_original(tree);
   ipc_leftovers_.remove();
+  links_.hand_over();
   journal_.append(JournalState::done);
   const wire::LinkStatistics statistics = link_->statistics();
   report_.frozen_us = now_us - stop_us;

@@ -13,6 +13,7 @@
 #include <memory>
 
 #include "agent-src/collect/file_table.hpp"
+#include "agent-src/collect/link_remaps.hpp"
 #include "agent-src/collect/memory_map.hpp"
 #include "agent-src/collect/sysv_ipc.hpp"
 #include "agent-src/collect/vma_attributes.hpp"
@@ -22,6 +23,7 @@
 #include "agent-src/frozen_tree.hpp"
 #include "agent-src/worker.hpp"
 #include "agent-src/packet_block.hpp"
+#include "agent-src/systemd_unit.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
 #include "common/image/dedup.hpp"
@@ -61,7 +63,9 @@ void check_told_to_stop() {
 // Steps in the order of run(). Single-threaded but for the writing of pages.
 class Dump {
  public:
-  explicit Dump(const DumpOptions& options) : options_(options), began_us_(monotonic_us()), map_(map_of(options.pid)) {}
+  explicit Dump(const DumpOptions& options) : options_(options), began_us_(monotonic_us()), map_(map_of(options.pid)) {
+    if (options.link_remap) files_.set_links(&links_);
+  }
   DumpReport run();
 
  private:
@@ -89,12 +93,16 @@ class Dump {
   ImageStore images_;
   Manifest manifest_ = Manifest::begin(img::crx_manifest_entry::DUMP);
   PacketBlock packets_{manifest_.id_text()};  // from the collection of TCP connections on
+  LinkRemaps links_{manifest_.id_text().substr(0, 16)};  // names that the set refers to
+  std::optional<SystemdUnit> unit_;  // that restarts the original
 };
 
 CollectOptions Dump::collect_options() {
   CollectOptions collect;
   collect.shell_job = options_.shell_job;
   collect.ext_unix_sk = options_.ext_unix_sk;
+  collect.external_unix = options_.external_unix;
+  collect.link_remap = options_.link_remap;
   collect.tcp_established = options_.tcp_established;
   collect.packets = &packets_;
   collect.ghost_limit_bytes = options_.ghost_limit;
@@ -122,6 +130,10 @@ void Dump::inspect() {
       if (task.pid == options_.pid || (try_read_task(task.pid, now) && !now.dead)) throw;
       maps_.erase(task.pid);  // it has ended meanwhile
     }
+  }
+  if (!leaves_running() && !options_.pre) unit_ = find_restarting_unit(list_tree(options_.pid));
+  if (unit_ && options_.unit == UnitPolicy::refuse) {
+    lists.push_back({{fmt::format("pid {}", unit_->main_pid), restart_reason(*unit_), kRestartRemedy}});
   }
   for (const std::vector<Refusal>& list : lists) {
     for (const Refusal& refusal : list) {
@@ -176,6 +188,7 @@ void Dump::end(FrozenTree& tree) {
     packets_.release();
     return;
   }
+  if (unit_ && options_.unit == UnitPolicy::stop) stop_unit(*unit_);
   tree.eject();
   packets_.silence();
   for (const auto& task : tree.tasks()) send_signal(task->pidfd(), SIGKILL);
@@ -209,6 +222,7 @@ void Dump::publish() {
   if (const std::string parent = memory_->parent_id(); !parent.empty()) manifest_.head().set_parent_id(parent);
   report_.pages = store_->pages_written();
   report_.parent_pages = memory_->parent_pages();
+  links_.hand_over();
   store_->publish(std::move(manifest_));
 }
 

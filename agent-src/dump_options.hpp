@@ -5,9 +5,11 @@
 
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
+#include "agent-src/options.hpp"
 #include "common/base/endpoint.hpp"
 #include "common/base/log.hpp"
 
@@ -29,8 +31,9 @@ struct DumpOptions {
   bool ext_unix_sk = false;
   bool file_locks = false;
   bool link_remap = false;
+  UnitPolicy unit = UnitPolicy::refuse;
   uint64_t ghost_limit = uint64_t{1} << 20;
-  std::vector<std::string> external;
+  std::set<uint64_t> external_unix;  // --external unix[INODE]
   int64_t freeze_timeout_ms = 2000;
 
   Endpoint to;                   // --to: an agent that stores the set

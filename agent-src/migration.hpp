@@ -8,7 +8,9 @@
 #include <string>
 #include <vector>
 
+#include "agent-src/collect/cgroups.hpp"
 #include "agent-src/collect/file_table.hpp"
+#include "agent-src/collect/link_remaps.hpp"
 #include "agent-src/collect/sysv_ipc.hpp"
 #include "agent-src/events.hpp"
 #include "agent-src/frozen_tree.hpp"
@@ -18,6 +20,7 @@
 #include "agent-src/moving_tree.hpp"
 #include "agent-src/options.hpp"
 #include "agent-src/packet_block.hpp"
+#include "agent-src/systemd_unit.hpp"
 #include "common/base/hook.hpp"
 #include "common/base/journal.hpp"
 #include "common/image/image_store.hpp"
@@ -99,12 +102,15 @@ class Migration {
   std::string comm_, peer_;
   bool same_kernel_ = false;
   TimeOffsets clock_lead_;  // of this kernel over the destination's; zero on one kernel
+  LinkRemaps links_{session_.substr(0, 16)};
   FileTable files_;
+  CgroupHomes homes_;
   MovingTree tree_;
   std::string last_places_;
   std::size_t ghosts_sent_ = 0;
   std::vector<img::file_lock_entry> file_locks_;
   IpcLeftovers ipc_leftovers_;
+  std::optional<SystemdUnit> unit_;  // that restarts the original
   std::unique_ptr<wire::SourceLink> link_;
   std::unique_ptr<LinkPageSink> sink_;
   std::optional<FreezerGroup> group_;

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <charconv>
 #include <map>
 #include <memory>
 #include <sstream>
@@ -140,10 +141,21 @@ void add_resources(CLI::App& app, MigrateOptions& options, Raw& raw) {
   app.add_flag("--link-remap", options.link_remap,
                "Give unlinked files that still have names elsewhere a name")
       ->group(group);
-  app.add_option("--external", options.external, "A resource that the destination provides; may be repeated")
+  add_choice<ManageCgroups>(app, "--manage-cgroups", options.manage_cgroups,
+                            {{"none", ManageCgroups::none}, {"soft", ManageCgroups::soft}}, "none|soft",
+                            "Whether the tree's cgroups are made again where the destination can; default soft", group);
+  add_choice<UnitPolicy>(app, "--unit", options.unit, {{"keep", UnitPolicy::keep}, {"stop", UnitPolicy::stop}}, "keep|stop",
+                         "Of a systemd unit that would start the program again: leave it, or stop it after the move", group);
+  app.add_option_function<std::vector<std::string>>(
+         "--external",
+         [&options](const std::vector<std::string>& texts) {
+           for (const std::string& text : texts) options.external_unix.insert(*parse_external(text));
+         },
+         "A unix socket of the tree whose other end is outside; may be repeated")
+      ->check([](const std::string& text) { return parse_external(text) ? std::string() : external_problem(text); })
       ->allow_extra_args(false)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
-      ->type_name("TYPE[ID]")
+      ->type_name("unix[INODE]")
       ->group(group);
 }
 
@@ -167,6 +179,9 @@ void add_control(CLI::App& app, MigrateOptions& options, Raw& raw) {
   app.add_option("--timeout", raw.timeout_s, "Roll back when not committed by then; default none")
       ->check(cli::between(0.0, 1e7))
       ->type_name("SEC")
+      ->group(group);
+  app.add_flag("-n,--new-pids", options.new_pids,
+               "Give the tree a PID namespace of its own there, in which it keeps its numbers")
       ->group(group);
   app.add_flag("--wait", options.wait, "Stay, print and return the exit status of the moved program")
       ->group(group);
@@ -210,6 +225,20 @@ void finish(MigrateOptions& options, const Raw& raw) {
 }
 
 }  // namespace
+
+std::optional<uint64_t> parse_external(std::string_view text) {
+  constexpr std::string_view kHead = "unix[";
+  if (!text.starts_with(kHead) || !text.ends_with("]")) return std::nullopt;
+  const std::string_view digits = text.substr(kHead.size(), text.size() - kHead.size() - 1);
+  uint64_t inode = 0;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), inode);
+  if (error != std::errc() || end != digits.data() + digits.size() || inode == 0) return std::nullopt;
+  return inode;
+}
+
+std::string external_problem(std::string_view text) {
+  return fmt::format("'{}' is not unix[INODE]; resources of other types cannot be handed to the destination", text);
+}
 
 ParsedMigrateOptions parse_migrate_options(int argc, const char* const* argv) {
   MigrateOptions options;

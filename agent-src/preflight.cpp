@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "agent-src/collect/collector.hpp"
+#include "agent-src/collect/used_addresses.hpp"
 #include "agent-src/collect/used_files.hpp"
 #include "agent-src/collect/used_ports.hpp"
 #include "agent-src/migration.hpp"
@@ -23,6 +24,14 @@ namespace crx {
 namespace {
 
 constexpr int64_t kAnswerMs = 30'000;
+
+wire::AddressUse to_message(const UsedAddress& used) {
+  wire::AddressUse use;
+  use.set_address(used.address.raw());
+  use.set_may_be_missing(used.may_be_missing);
+  use.set_used_by(used.used_by);
+  return use;
+}
 
 bool is_refused(const std::vector<PreflightFinding>& findings) {
   return std::any_of(findings.begin(), findings.end(), [](const PreflightFinding& f) { return f.fatal; });
@@ -80,11 +89,13 @@ wire::SessionMessage Migration::preflight_message() {
       for (const FileIdentity& file : used_files(task.place.pid, *task.map, UsedFiles::reading)) {
         *preflight.add_files() = wire::to_message(file);
       }
+      for (const UsedAddress& used : used_addresses(task.place.pid)) *preflight.add_addresses() = to_message(used);
     } catch (const Error& error) {
       if (task.place.pid == options_.pid || (error.code() != ErrorCode::victim_gone && !has_ended(task.place))) throw;
     }
   }
   preflight.set_memory_bytes(report_.memory_bytes);
+  preflight.set_hooked(!options_.hook.empty());
   return message;
 }
 
@@ -96,6 +107,12 @@ std::vector<PreflightFinding> Migration::findings_here() {
     for (const Refusal& r : list) findings.push_back({true, here, r.object, r.reason, r.remedy});
   };
   refuse(inspect_tree(options_.pid, collect_options()));
+  unit_ = find_restarting_unit(list_tree(options_.pid));
+  if (unit_ && options_.unit == UnitPolicy::refuse) {
+    findings.push_back({true, here, fmt::format("pid {}", unit_->main_pid), restart_reason(*unit_), kRestartRemedy});
+  }
+  // What has ended, all of it or its first thread, has no memory to look at.
+  if (is_refused(findings) && proc::parse_status(read_file(fmt::format("/proc/{}/status", options_.pid))).state == 'Z') return findings;
   tree_.look();
   for (MovingTask& task : tree_.tasks()) {
     if (task.place.dead) continue;
@@ -116,6 +133,7 @@ std::vector<PreflightFinding> Migration::findings_there() {
   std::vector<PreflightFinding> findings;
   for (const wire::Finding& f : result.findings()) {
     findings.push_back({f.fatal(), peer_, f.object(), f.reason(), f.remedy()});
+    if (options_.with_files && !f.carry().empty()) files_.carry(f.carry());
   }
   return findings;
 }

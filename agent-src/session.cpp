@@ -76,6 +76,7 @@ Migration::Migration(const MigrateOptions& options, MigrationObserver& observer)
       // Without rounds nothing is tracked: everything goes in the freeze.
       tree_(options.pid, files_, options.max_rounds == 0 ? TrackerKind::hash : tracker_kind(options.tracker),
             options.freeze_timeout_ms) {
+  if (options.link_remap) files_.set_links(&links_);
   report_.session = session_;
   report_.pid = options.pid;
   report_.started_ns = clock_ns(CLOCK_REALTIME);
@@ -89,10 +90,14 @@ CollectOptions Migration::collect_options() {
   CollectOptions collect;
   collect.ghost_limit_bytes = options_.ghost_limit;
   collect.with_files = options_.with_files;
+  collect.link_remap = options_.link_remap;
+  collect.external_unix = options_.external_unix;
   collect.ext_unix_sk = options_.ext_unix_sk;
   collect.file_locks = options_.file_locks;
   collect.tcp_established = options_.tcp_established;
   collect.packets = &packets_;
+  collect.cgroups = options_.manage_cgroups == ManageCgroups::soft;
+  collect.homes = &homes_;
   return collect;
 }
 
@@ -120,6 +125,7 @@ void Migration::greet() {
   hello.set_wait(options_.wait);
   hello.set_compress(options_.compress);
   hello.set_with_files(options_.with_files);
+  hello.set_new_pids(options_.new_pids);
   hello.set_go_timeout_ms(kGoTimeoutMs);
   hello.set_rtt_us(link_->statistics().rtt_us);
   link_->send(message);
@@ -183,6 +189,7 @@ void Migration::gather() {
     for (const TreeTask& task : list_tree(options_.pid)) {
       if (task.dead || !known.insert(task.pid).second) continue;
       found = true;
+      homes_.note(task.pid);
       try {
         group_->add(task.pid);
       } catch (const Error& error) {

@@ -241,6 +241,7 @@ asio::awaitable<void> Front::serve_session(std::shared_ptr<Channel> channel, Ses
   wanted.kind = ipc::FrontNotice::Kind::want_engine;
   wanted.session.set(id);
   wanted.wait = hello.hello().wait() ? 1 : 0;
+  wanted.new_pids = hello.hello().new_pids() ? 1 : 0;
   const wire::PeerIdentity who = channel->identity();
   wanted.peer.set(fmt::format("{} ({})", who.name, channel->peer()));
   SupervisorPort::Answer answer = co_await supervisor_.ask(wanted);

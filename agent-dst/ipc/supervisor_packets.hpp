@@ -27,13 +27,14 @@ struct FrontNotice {
   enum class Kind : uint32_t {
     ready = 1,       // it listens
     failed,          // it could not start: text
-    want_engine,     // an authenticated Hello: session, peer, wait; the answer carries the same tag
+    want_engine,     // an authenticated Hello: session, peer, wait, new_pids; the answer carries the same tag
     query,           // what became of session? answered with the same tag
     session_closed,  // everything of a session has been sent to the source
   };
   Kind kind = Kind::ready;
   uint32_t tag = 0;
   uint32_t wait = 0;
+  uint32_t new_pids = 0;
   Text<40> session;
   Text<400> peer;
   Text<2048> text;
@@ -62,9 +63,12 @@ struct EngineNotice {
   enum class Kind : uint32_t {
     root_resumed = 1,  // engine -> supervisor: pid
     stop,              // supervisor -> engine
+    engine_ended,      // init of a PID namespace -> supervisor: status, as waitpid gives it
+    root_ended,        // the same
   };
   Kind kind = Kind::stop;
   int32_t pid = 0;
+  int32_t status = 0;
 };
 
 static_assert(std::is_trivially_copyable_v<FrontNotice> && std::is_trivially_copyable_v<SupervisorNotice> &&

@@ -6,9 +6,14 @@
 #include <unistd.h>
 
 #include <map>
+#include <span>
+#include <utility>
 
+#include "agent-dst/restore/carried_file.hpp"
 #include "agent-dst/restore/ghost_file.hpp"
+#include "common/base/digest.hpp"
 #include "common/base/error.hpp"
+#include "common/base/log.hpp"
 #include "common/image/magic.hpp"
 
 namespace crx {
@@ -37,6 +42,10 @@ class Opener final : public FileOpener {
   void add_ghosts(const ImageSource& images) override {
     std::map<uint32_t, std::string> paths;  // of every ghost
     for (const auto& remap : images.read_all<img::remap_file_path_entry>(image_file::kRemapFpath)) {
+      if (remap.has_remap_type() && remap.remap_type() == img::LINKED) {
+        linked_[remap.orig_id()] = remap.remap_id();
+        continue;
+      }
       if (remap.has_remap_type() && remap.remap_type() != img::GHOST) {
         throw Error(ErrorCode::unsupported, kStep,
                     fmt::format("{}: file {} was found under another name", image_file::kRemapFpath, remap.orig_id()));
@@ -44,11 +53,44 @@ class Opener final : public FileOpener {
       ghost_of_[remap.orig_id()] = remap.remap_id();
       const auto found = entries_.find(remap.orig_id());
       paths[remap.remap_id()] = found == entries_.end() ? std::string() : found->second.reg().name();
+      if (remap.has_crx_path()) carry(remap.remap_id(), remap.crx_path());
     }
-    for (const auto& [ghost, path] : paths) fill_ghost(images, ghost, path, ghosts_[ghost]);
+    for (const auto& [ghost, path] : paths) fill(images, ghost, path);
+  }
+
+  void commit() override {
+    for (auto& [ghost, file] : carried_) file.commit();
+  }
+
+  void resumed() noexcept override {
+    for (auto& [ghost, file] : carried_) file.keep();
+    for (const auto& [id, name] : linked_) {
+      const auto found = entries_.find(name);
+      if (found == entries_.end() || ::unlink(found->second.reg().name().c_str()) == 0 || errno == ENOENT) continue;
+      log::warn("the name {} stays", found->second.reg().name());
+    }
   }
 
  private:
+  void carry(uint32_t ghost, const std::string& path) {
+    if (ghosts_.contains(ghost)) return;
+    const auto made = carried_.try_emplace(ghost, path, fmt::format("{}-{}", ::getpid(), ghost)).first;
+    ghosts_[ghost] = made->second.take();
+  }
+
+  // Only what is not as it was. Nobody but the vessels keeps it open for writing: a program that is being written cannot be
+  // what a process runs.
+  void fill(const ImageSource& images, uint32_t ghost, const std::string& path) {
+    const std::string_view content = images.load(image_file::ghost_file(ghost));
+    std::string digest(digest128(std::as_bytes(std::span(content))).view());
+    if (filled_[ghost] == digest) return;
+    Fd& file = ghosts_[ghost];
+    if (file) file = open_checked(fmt::format("/proc/self/fd/{}", file.get()), O_RDWR);
+    fill_ghost(images, ghost, path, file);
+    file = open_checked(fmt::format("/proc/self/fd/{}", file.get()), O_RDONLY);
+    filled_[ghost] = std::move(digest);
+  }
+
   Fd open_file(uint32_t id, bool exact) const {
     const img::file_entry& file = entry(id);
     if (file.type() != img::REG || !file.has_reg()) {
@@ -66,8 +108,10 @@ class Opener final : public FileOpener {
     }
     // The last component of a path that the kernel gave is a symbolic link only where the link itself was opened.
     const bool is_link = reg.has_mode() && S_ISLNK(reg.mode());
-    Fd fd = try_open(reg.name(), is_link ? flags | O_NOFOLLOW : flags);
-    if (!fd) explain_failure(reg, errno);
+    const auto link = linked_.find(id);
+    const img::reg_file_entry& named = link == linked_.end() ? reg : entry(link->second).reg();
+    Fd fd = try_open(named.name(), is_link ? flags | O_NOFOLLOW : flags);
+    if (!fd) explain_failure(named, errno);
     compare(reg, fd.get(), exact || (reg.flags() & O_ACCMODE) == O_RDONLY);
     return fd;
   }
@@ -95,6 +139,9 @@ class Opener final : public FileOpener {
   std::map<uint32_t, img::file_entry> entries_;
   std::map<uint32_t, uint32_t> ghost_of_;  // file id -> ghost
   std::map<uint32_t, Fd> ghosts_;
+  std::map<uint32_t, std::string> filled_;       // the digest of what a ghost was filled with
+  std::map<uint32_t, CarriedFile> carried_;      // ghosts that get a name
+  std::map<uint32_t, uint32_t> linked_;          // file id -> entry with another name of the file
 };
 
 }  // namespace

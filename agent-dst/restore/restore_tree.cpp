@@ -2,7 +2,9 @@
 
 #include <csignal>
 
+#include "agent-dst/restore/cgroups.hpp"
 #include "common/base/error.hpp"
+#include "common/base/log.hpp"
 #include "common/image/inventory.pb.h"
 #include "common/image/magic.hpp"
 #include "common/image/mm.pb.h"
@@ -122,6 +124,18 @@ void TreeRestore::commit() {
 
 void TreeRestore::resumed() noexcept {
   if (descriptors_) descriptors_->resumed();
+}
+
+void TreeRestore::join_cgroups(const std::string& group) const noexcept {
+  try {
+    std::vector<CgroupWish> wishes;
+    for (const RestoreContext& context : contexts_) {
+      wishes.push_back(read_cgroup_wish(context.pid, context.cores.front(), context.extra, images_));
+    }
+    crx::join_cgroups(wishes, group);
+  } catch (const std::exception& error) {
+    log::warn("making cgroups again: {}", error.what());
+  }
 }
 
 void TreeRestore::stop_stopped() {

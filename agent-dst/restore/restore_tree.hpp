@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "agent-dst/restore/descriptors.hpp"
@@ -31,6 +32,8 @@ class TreeRestore {
   void resumed() noexcept;
   // Right before the vessels are let go: those that job control had stopped stop again.
   void stop_stopped();
+  // The cgroups of the tasks' old host, best effort; group: of the tree (join_cgroups). Tasks may run.
+  void join_cgroups(const std::string& group) const noexcept;
   pid_t root_pid() const { return contexts_.front().pid; }
 
  private:

@@ -13,6 +13,7 @@
 #include "agent-dst/ipc/packet.hpp"
 #include "agent-dst/ipc/page_ring.hpp"
 #include "agent-dst/ipc/supervisor_packets.hpp"
+#include "agent-dst/supervisor/tree_init.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
 
@@ -48,9 +49,10 @@ template <typename Body>
   ::_exit(code);  // without flushing stdio: what is buffered is the parent's
 }
 
+// tell_init: where the root's PID goes besides; -1 for nowhere.
 int engine_body(const AgentOptions& options, const EngineMain& main, const SessionRequest& request,
-                pid_t front, Fd notices, Fd link, Fd ring) {
-  front::close_all_but({notices.get(), link.get(), ring.get()});
+                pid_t front, Fd notices, Fd link, Fd ring, int tell_init) {
+  front::close_all_but({notices.get(), link.get(), ring.get(), tell_init});
   EngineOptions engine;
   engine.session = request.session;
   engine.peer = request.peer;
@@ -60,7 +62,8 @@ int engine_body(const AgentOptions& options, const EngineMain& main, const Sessi
   engine.allow_uid = options.allow_uid;
   engine.max_memory = options.max_memory;
   const int to_supervisor = notices.get();
-  engine.root_resumed = [to_supervisor](pid_t root) {
+  engine.root_resumed = [to_supervisor, tell_init](pid_t root) {
+    if (tell_init >= 0) (void)!::write(tell_init, &root, sizeof root);
     ipc::EngineNotice notice;
     notice.kind = ipc::EngineNotice::Kind::root_resumed;
     notice.pid = root;
@@ -97,11 +100,17 @@ EngineChild fork_engine(const AgentOptions& options, const EngineMain& main, con
   auto [link_front, link_engine] = ipc::make_pair();
   EngineChild child;
   child.ring = ipc::make_ring();
-  child.pid = fork_checked("an engine");
+  child.pid = request.new_pids ? fork_init() : fork_checked("an engine");
   if (child.pid == 0) {
-    live("crx-engine", options, mask, [&, &notices = notices_theirs, &link = link_engine] {
-      return engine_body(options, main, request, front, std::move(notices), std::move(link), std::move(child.ring));
-    });
+    Fd& notices = notices_theirs;
+    const auto engine = [&](int tell_init) {
+      (void)::prctl(PR_SET_NAME, "crx-engine", 0, 0, 0);
+      // In a PID namespace the front has no number.
+      return engine_body(options, main, request, request.new_pids ? 0 : front, std::move(notices), std::move(link_engine),
+                         std::move(child.ring), tell_init);
+    };
+    live(request.new_pids ? "crx-init" : "crx-engine", options, mask,
+         [&] { return request.new_pids ? run_tree_init(notices.get(), engine) : engine(-1); });
   }
   child.notices = std::move(notices_ours);
   child.front_link = std::move(link_front);

@@ -17,6 +17,7 @@ struct SessionRequest {
   std::string session;
   std::string peer;
   bool wait = false;
+  bool new_pids = false;  // in a PID namespace of its own
 };
 
 struct FrontChild {
@@ -25,7 +26,7 @@ struct FrontChild {
 };
 
 struct EngineChild {
-  pid_t pid = -1;
+  pid_t pid = -1;       // with new_pids: of the namespace's first process (tree_init.hpp), which outlives the engine
   Fd notices;           // EngineNotice both ways
   Fd front_link, ring;  // for the front
 };

@@ -3,6 +3,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "agent-dst/ipc/packet.hpp"
 #include "agent-dst/supervisor/status_text.hpp"
 #include "agent-dst/supervisor/supervisor.hpp"
@@ -61,19 +63,20 @@ void Supervisor::refuse(const ipc::FrontNotice& to, const std::string& text, con
 }
 
 void Supervisor::spawn_engine(const ipc::FrontNotice& notice) {
-  SessionRequest request{notice.session.get(), notice.peer.get(), notice.wait != 0};
+  SessionRequest request{notice.session.get(), notice.peer.get(), notice.wait != 0, notice.new_pids != 0};
   if (!is_session_id(request.session)) return refuse(notice, "the session id is not valid", {});
   if (stopping_) return refuse(notice, "this agent is being stopped", {});
   if (options_.once && served_) return refuse(notice, "this agent serves one session only", {});
-  if (engines_.size() >= options_.max_sessions) {
-    return refuse(notice, fmt::format("{} sessions are open already", engines_.size()),
+  if (open_sessions() >= options_.max_sessions) {
+    return refuse(notice, fmt::format("{} sessions are open already", open_sessions()),
                   "try again later, or start the agent with a higher --max-sessions");
   }
   try {
     if (!read_journal(options_.store, request.session).empty()) {
       return refuse(notice, "this session has been here before", "start a new migration");
     }
-    Engine engine{std::move(request), {}, 0};
+    Engine engine;
+    engine.request = std::move(request);
     engine.child = fork_engine(options_, main_, engine.request, front_.pid, mask_);
     ipc::SupervisorNotice granted;
     granted.kind = ipc::SupervisorNotice::Kind::engine;
@@ -98,7 +101,7 @@ void Supervisor::answer_query(const ipc::FrontNotice& notice) {
   answer.tag = notice.tag;
   answer.session = notice.session;
   bool live = false;
-  for (const auto& [pid, engine] : engines_) live = live || engine.request.session == session;
+  for (const auto& [pid, engine] : engines_) live = live || (!engine.ended && engine.request.session == session);
   try {
     const Verdict verdict = live ? read_verdict(options_.store, session)
                                  : settle(options_.store, session, "no engine holds this session any more");
@@ -124,9 +127,21 @@ void Supervisor::on_engine(Engine& engine) {
       engine.child.notices.reset();  // it has ended; SIGCHLD tells how
       return;
     }
+    const Root root{engine.request.session, engine.request.wait};
+    if (engine.request.new_pids && notice.kind == ipc::EngineNotice::Kind::engine_ended && !engine.ended) {
+      engine_exited(engine, notice.status);
+    }
+    if (engine.request.new_pids && notice.kind == ipc::EngineNotice::Kind::root_ended && engine.root != 0) {
+      engine.root_ended = true;
+      root_exited(root, engine.root, notice.status);
+    }
     if (notice.kind != ipc::EngineNotice::Kind::root_resumed || notice.pid <= 0) continue;
     engine.root = notice.pid;
-    const Root root{engine.request.session, engine.request.wait};
+    if (engine.request.new_pids) {
+      log::info("session {}: the tree runs here, root pid {} in the PID namespace of process {}", root.session, notice.pid,
+                engine.child.pid);
+      continue;
+    }
     log::info("session {}: the tree runs here, root pid {}", root.session, notice.pid);
     for (auto seen = recent_exits_.begin(); seen != recent_exits_.end(); ++seen) {
       if (seen->first != notice.pid) continue;
@@ -150,7 +165,8 @@ void Supervisor::on_exit(pid_t pid, int status) {
     on_engine(engine->second);
     Engine ended = std::move(engine->second);
     engines_.erase(engine);
-    engine_exited(std::move(ended), status);
+    if (!ended.ended) engine_exited(ended, status);
+    if (ended.request.new_pids && ended.root != 0) init_exited(ended, status);
     return;
   }
   if (const auto root = roots_.find(pid); root != roots_.end()) {
@@ -165,7 +181,19 @@ void Supervisor::on_exit(pid_t pid, int status) {
   if (recent_exits_.size() > kRecentExits) recent_exits_.pop_front();
 }
 
-void Supervisor::engine_exited(Engine engine, int status) {
+// Of a PID namespace: all that was in it has ended.
+void Supervisor::init_exited(const Engine& engine, int status) {
+  if (!engine.root_ended) return root_exited({engine.request.session, engine.request.wait}, engine.root, status);
+  remove_groups(engine.request.session);
+}
+
+std::size_t Supervisor::open_sessions() const {
+  return static_cast<std::size_t>(
+      std::count_if(engines_.begin(), engines_.end(), [](const auto& entry) { return !entry.second.ended; }));
+}
+
+void Supervisor::engine_exited(Engine& engine, int status) {
+  engine.ended = true;
   const std::string& session = engine.request.session;
   log::at(status == 0 ? log::Level::info : log::Level::warn, "session {}: its engine ended, {}", session,
           status_text(status));
@@ -197,13 +225,17 @@ void Supervisor::root_exited(const Root& root, pid_t pid, int status) {
   notice.session.set(root.session);
   notice.status = status;
   to_front(notice);
+  remove_groups(root.session);
+  if (served_) once_close_ = Deadline::in_ms(kOnceCloseMs);
+}
+
+// The group that the engine made for the tree has served, unless others of the tree still live in it.
+void Supervisor::remove_groups(const std::string& session) {
   try {
-    // The group that the engine made for the tree has served, unless others of the tree still live in it.
     remove_empty_groups(::getpid());
   } catch (const Error& error) {
-    log::debug("session {}: {}", root.session, error.what());
+    log::debug("session {}: {}", session, error.what());
   }
-  if (served_) once_close_ = Deadline::in_ms(kOnceCloseMs);
 }
 
 }  // namespace crx::supervisor

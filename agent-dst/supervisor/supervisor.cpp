@@ -51,10 +51,10 @@ int Supervisor::run() {
     if (!front_.link && !stopping_ && front_start_.passed()) start_front();
     if (once_close_.passed() && !stopping_) begin_stop("the session is over");
     if (!stopping_) continue;
-    if (engines_.empty() && !front_.link) return outcome_;
+    if (open_sessions() == 0 && !front_.link) return outcome_;
     if (stop_by_.passed()) {
       // An engine that is past RESUMING finishes without us; its journal says so.
-      log::warn("crx-agent ends while {} sessions are still open", engines_.size());
+      log::warn("crx-agent ends while {} sessions are still open", open_sessions());
       return outcome_ == 0 ? 1 : outcome_;
     }
   }

@@ -31,6 +31,8 @@ class Supervisor {
     SessionRequest request;
     EngineChild child;
     pid_t root = 0;
+    // Of a PID namespace's init, which is what is reaped then.
+    bool ended = false, root_ended = false;
   };
   struct Root {
     std::string session;
@@ -48,7 +50,10 @@ class Supervisor {
   void on_engine(Engine& engine);
   void reap();
   void on_exit(pid_t pid, int status);
-  void engine_exited(Engine engine, int status);
+  void engine_exited(Engine& engine, int status);
+  void init_exited(const Engine& engine, int status);
+  void remove_groups(const std::string& session);
+  std::size_t open_sessions() const;
   void root_exited(const Root& root, pid_t pid, int status);
   void to_front(const ipc::SupervisorNotice& notice, std::span<const int> fds = {});
   void begin_stop(const char* why);

@@ -80,7 +80,7 @@ void give_birth(const BirthPlan& plan) {
   if (got == 0) wait_in_cradle(plan, cradle);
   if (got < 0 && errno == EEXIST) {
     throw Error(ErrorCode::refused, "creating the process", fmt::format("PID {} {}", plan.pid, holder_of(plan.pid)))
-        .with_hint("end that process, or move to another host");
+        .with_hint("end that process, move to another host, or use --new-pids");
   }
   if (got < 0 && errno == EINVAL) {
     throw Error(ErrorCode::refused, "creating the process", fmt::format("PID {} is not possible here", plan.pid), EINVAL)

@@ -130,7 +130,7 @@ Vessel Vessel::fork_process(Vessel& from_vessel, pid_t pid, uint32_t shared, uin
   from.remotes.front()->run(batch);
   if (batch.result(0) == -EEXIST) {
     throw Error(ErrorCode::refused, "creating the processes", fmt::format("PID {} is taken", pid))
-        .with_hint("end the process, group or session that has it, or move to another host");
+        .with_hint("end the process, group or session that has it, move to another host, or use --new-pids");
   }
   pid = static_cast<pid_t>(batch.checked(0));
   TracedThread traced = TracedThread::adopt(pid, TracedThread::Kind::vessel, Deadline::in_ms(kStopMs));

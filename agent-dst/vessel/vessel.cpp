@@ -222,7 +222,7 @@ void Vessel::create_threads(const std::vector<pid_t>& tids) {
     for (std::size_t i = 0; i < count; ++i) {
       if (batch.result(i) == -EEXIST) {
         throw Error(ErrorCode::refused, "creating threads", fmt::format("TID {} is taken", tids[done + i]))
-            .with_hint("end the task that has it, or move to another host");
+            .with_hint("end the task that has it, move to another host, or use --new-pids");
       }
       static_cast<void>(batch.checked(i));
       s.threads.push_back(TracedThread::adopt(tids[done + i], TracedThread::Kind::vessel, Deadline::in_ms(kStopMs)));

@@ -191,6 +191,7 @@ std::vector<Refusal> inspect_once(const std::vector<TreeTask>& tree, const Colle
     try {
       for (const auto& collector : collectors) inspect(*collector, context);
     } catch (const Error& error) {
+      if (task.pid == root && !refusals.empty()) return;  // what it is at all has been said
       if (task.pid == root || (error.code() != ErrorCode::victim_gone && !has_ended(task))) throw;
     }
   };

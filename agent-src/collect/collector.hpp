@@ -3,6 +3,7 @@
 
 #include <deque>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,7 @@ namespace crx {
 
 class StepClock;
 
+class CgroupHomes;
 class FileTable;
 class PacketBlock;
 
@@ -26,12 +28,16 @@ struct CollectOptions {
   uint64_t ghost_limit_bytes = 1 << 20;
   bool with_files = false;
   bool ext_unix_sk = false;
+  std::set<uint64_t> external_unix;  // inodes of sockets whose other end may be outside (--external unix[INODE])
+  bool link_remap = false;
   bool file_locks = true;
   // Terminals whose other end is outside stay behind, and become those of whoever restores.
   bool shell_job = false;
   bool tcp_established = false;
   // The hosts have different kernels: files open for writing get a digest of their content in the images.
   bool digest_written_files = false;
+  bool cgroups = true;  // say which groups the tasks are in
+  const CgroupHomes* homes = nullptr;  // what they were in before the session moved them; nullptr: it has not
   // Holds the packets of TCP connections back from their collection on; the session's. Without one they are held only
   // while they are read.
   PacketBlock* packets = nullptr;
@@ -81,7 +87,7 @@ struct BatchPlan {
   RemoteBatch leader;                // for the process as a whole; capacity kLeaderCalls
   std::deque<RemoteBatch> threads;   // per thread; capacity kThreadCalls
   static constexpr std::size_t kLeaderCalls = 512;
-  static constexpr std::size_t kThreadCalls = 24;
+  static constexpr std::size_t kThreadCalls = 28;
 };
 
 // One resource kind. One object lives for one freeze of a tree; members carry state from plan() to collect() of a task,

@@ -1,5 +1,6 @@
 #include "agent-src/collect/file_table.hpp"
 
+#include "agent-src/collect/link_remaps.hpp"
 #include "common/base/error.hpp"
 
 namespace crx {
@@ -26,13 +27,15 @@ uint32_t FileTable::add_path(const std::string& link, const std::string& path, b
   reg.set_name(path);
   reg.set_size(static_cast<uint64_t>(st.st_size));
   reg.set_mode(st.st_mode);
-  if (deleted && st.st_nlink > 0) {
+  const bool unlinked = deleted && st.st_nlink > 0;
+  if (unlinked && links_ == nullptr) {
     throw Error(ErrorCode::refused, "collecting files",
                 path + " is in use, its name was removed, but the file has another name that is not known")
-        .with_hint("give it its name again");
+        .with_hint("give it its name again, or use --link-remap");
   }
-  if (deleted) add_deleted({slot->second, link, path}, st);
+  if ((deleted && !unlinked) || (!deleted && is_carried(path) && S_ISREG(st.st_mode))) add_deleted({slot->second, link, path}, st);
   add(std::move(entry));
+  if (unlinked) add_linked(slot->second, link, path, st);
   return slot->second;
 }
 
@@ -40,7 +43,29 @@ void FileTable::add_deleted(Deleted file, const struct stat& st) {
   const auto [slot, is_new] = ghosts_.try_emplace({st.st_dev, st.st_ino}, 0);
   if (is_new) slot->second = static_cast<uint32_t>(ghosts_.size());
   file.ghost = slot->second;
+  file.named = st.st_nlink > 0 && is_carried(file.path);
+  if (file.named) file.link = file.path;
   deleted_.push_back(std::move(file));
+}
+
+void FileTable::add_linked(uint32_t id, const std::string& link, const std::string& path, const struct stat& st) {
+  img::file_entry entry;
+  entry.set_type(img::REG);
+  entry.set_id(next_id());
+  img::reg_file_entry& reg = *entry.mutable_reg();
+  reg.set_id(entry.id());
+  reg.set_flags(0);
+  reg.set_pos(0);
+  img::fown_entry& owner = *reg.mutable_fown();
+  owner.set_uid(0);
+  owner.set_euid(0);
+  owner.set_signum(0);
+  owner.set_pid_type(0);
+  owner.set_pid(0);
+  reg.set_name(links_->name_for(link, path, st));
+  reg.set_mode(st.st_mode);
+  linked_.push_back({id, entry.id()});
+  add(std::move(entry));
 }
 
 void FileTable::add(img::file_entry entry) {

@@ -113,7 +113,7 @@ void write_ghosts(const FileTable& files, uint64_t limit_bytes, ImageSink& image
     if (!fd && errno == ENOENT) continue;  // was mapped in an earlier round, and is not any more
     struct stat st {};
     if (!fd || ::fstat(fd.get(), &st) != 0) throw_errno("looking at a deleted file", file.path);
-    if (const auto problem = ghost_problem(st, limit_bytes)) {
+    if (const auto problem = file.named ? std::nullopt : ghost_problem(st, limit_bytes)) {
       throw Error(ErrorCode::refused, "carrying deleted files", file.path + ": " + problem->reason).with_hint(problem->remedy);
     }
     if (written.insert(file.ghost).second) write_ghost(fd.get(), st, file.ghost, file.path, images);
@@ -121,6 +121,14 @@ void write_ghosts(const FileTable& files, uint64_t limit_bytes, ImageSink& image
     remap.set_orig_id(file.id);
     remap.set_remap_id(file.ghost);
     remap.set_remap_type(img::GHOST);
+    if (file.named) remap.set_crx_path(file.path);
+    images.append(image_file::kRemapFpath, remap);
+  }
+  for (const FileTable::Linked& file : files.linked()) {
+    img::remap_file_path_entry remap;
+    remap.set_orig_id(file.id);
+    remap.set_remap_id(file.named_as);
+    remap.set_remap_type(img::LINKED);
     images.append(image_file::kRemapFpath, remap);
   }
 }

@@ -35,6 +35,7 @@ class RegularFiles final : public FdKind {
       }
       return;
     }
+    if (found.state == NameState::unlinked && context.options.link_remap) return;
     const NameProblem problem = explain(found.state);
     context.refusals.push_back(refusal_of(file, problem.reason, problem.remedy));
   }
@@ -51,6 +52,10 @@ class RegularFiles final : public FdKind {
         deleted.link = "/proc/self/fd/" + std::to_string(deleted.held->get());
       }
       context.task.files.add_deleted(std::move(deleted), file.st);
+    } else if (found.state == NameState::unlinked && context.task.files.links() != nullptr) {
+      context.task.files.add_linked(file.id, file.proc_link(), found.path, file.st);
+    } else if (found.state == NameState::good && S_ISREG(file.st.st_mode) && context.task.files.is_carried(found.path)) {
+      context.task.files.add_deleted({file.id, file.proc_link(), found.path}, file.st);
     } else if (found.state != NameState::good) {
       const NameProblem problem = explain(found.state);
       refuse(file, problem.reason, problem.remedy);
@@ -64,7 +69,9 @@ class RegularFiles final : public FdKind {
     reg.set_name(found.path);
     reg.set_mode(file.st.st_mode);
     if (S_ISREG(file.st.st_mode)) reg.set_size(static_cast<uint64_t>(file.st.st_size));
-    if (found.state == NameState::good && context.task.options.digest_written_files) digest(file, context);
+    if (found.state == NameState::good && context.task.options.digest_written_files && !context.task.files.is_carried(found.path)) {
+      digest(file, context);
+    }
   }
 
  private:

@@ -130,7 +130,11 @@ class SysvIpc final : public Collector {
 
   void inspect_tree(InspectContext& context) override {
     const std::vector<pid_t> tree = insiders_of(context);
-    for (Refusal& refusal : find_sysv_use(tree, running_waiters(tree)).refusals) context.refusals.push_back(std::move(refusal));
+    SysvUse use = find_sysv_use(tree, running_waiters(tree));
+    for (Refusal& refusal : use.refusals) context.refusals.push_back(std::move(refusal));
+    for (const SysvUse::Segment& segment : use.segments) {
+      if (!segment.mapped && segment.status.size > kUnmappedLimit) context.refusals.push_back(unattached(segment.status));
+    }
   }
 
   void collect_tree(CollectContext& context) override {
@@ -146,6 +150,11 @@ class SysvIpc final : public Collector {
   }
 
  private:
+  static Refusal unattached(const SysvSegment& status) {
+    return {fmt::format("{} {} of {} bytes", to_string(SysvKind::segment), status.perm.id, status.size), "is attached by nobody",
+            "keep it attached, so that its content can travel ahead"};
+  }
+
   static void add_segment(const SysvUse::Segment& segment, const std::string& image, ImageSink& images) {
     const SysvSegment& status = segment.status;
     img::ipc_shm_entry entry = describe_segment(status);
@@ -155,9 +164,8 @@ class SysvIpc final : public Collector {
       return;
     }
     if (status.size > kUnmappedLimit) {
-      throw Error(ErrorCode::refused, kStep,
-                  fmt::format("{} {} of {} bytes is attached by nobody", to_string(SysvKind::segment), status.perm.id, status.size))
-          .with_hint("keep it attached, so that its content can travel ahead");
+      const Refusal refusal = unattached(status);
+      throw Error(ErrorCode::refused, kStep, refusal.object + " " + refusal.reason).with_hint(refusal.remedy);
     }
     const void* at = ::shmat(status.perm.id, nullptr, SHM_RDONLY);
     if (at == reinterpret_cast<void*>(-1)) throw_errno(kStep, fmt::format("segment {}", status.perm.id));

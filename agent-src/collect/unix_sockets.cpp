@@ -242,7 +242,8 @@ class UnixSockets final : public FdKind {
 
   bool may_reconnect(const UnixSocketInfo& info, uint32_t peer, const CollectOptions& options) const {
     const auto other = table().find(peer);
-    return options.ext_unix_sk && info.type == SOCK_DGRAM && other != table().end() && other->second.named;
+    const bool allowed = options.ext_unix_sk || options.external_unix.contains(info.inode);
+    return allowed && info.type == SOCK_DGRAM && other != table().end() && other->second.named;
   }
 
   std::string outside_reason(const UnixSocketInfo& info, uint32_t other, const std::vector<PipeHolder>& holders) const {

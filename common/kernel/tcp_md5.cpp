@@ -38,6 +38,7 @@ bool list(int netlink, uint8_t family, std::set<uint64_t>& inodes) {
   message.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
   message.body.sdiag_family = family;
   message.body.sdiag_protocol = IPPROTO_TCP;
+  message.body.idiag_ext = 1 << (INET_DIAG_INFO - 1);  // keys come behind it, and not without it
   message.body.idiag_states = UINT32_MAX;
   if (::send(netlink, &message, sizeof message, 0) != static_cast<ssize_t>(sizeof message)) return false;
   std::vector<char> buffer(kBufferBytes);

@@ -19,9 +19,15 @@ struct CgroupEntry {
 
   bool is_v2() const { return hierarchy == 0; }
   bool has(std::string_view controller) const;
+  bool is_outside() const;  // of the reader's cgroup namespace: "/.."
   bool operator==(const CgroupEntry&) const = default;
 };
 
 std::vector<CgroupEntry> parse_cgroup(std::string_view text);
+// The same text again.
+std::string format_cgroup(const std::vector<CgroupEntry>& entries);
+
+// Whether a path that came from elsewhere may be made here: absolute, without "." and "..", of sane length and depth.
+bool is_plain_cgroup_path(std::string_view path);
 
 }  // namespace crx::proc

@@ -6,9 +6,9 @@
     p = result.process                        # the same PID, now on ring[1]
     ring.close()
 
-A host has its own network, PID, mount, UTS, IPC and time namespace, PIDs that start at another number than the others'
+A host has its own network, PID, mount, UTS, IPC, cgroup and time namespace, PIDs that start at another number than the others'
 (a moved process keeps its PID), terminals of its own (/dev/pts), its own certificate, and directories of its own for
-agent state. The root file system and /sys/fs/cgroup are shared. Everything ends with `close()`, or with the test process.
+agent state. The root file system and version 1 of /sys/fs/cgroup are shared. Everything ends with `close()`, or with the test process.
 """
 import os
 import re

@@ -15,8 +15,9 @@ import socket
 import sys
 import traceback
 
-CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWPID, CLONE_NEWNET, CLONE_NEWTIME = (
-    0x00020000, 0x04000000, 0x08000000, 0x20000000, 0x40000000, 0x00000080)
+CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWPID, CLONE_NEWNET, CLONE_NEWTIME = (
+    0x00020000, 0x02000000, 0x04000000, 0x08000000, 0x20000000, 0x40000000, 0x00000080)
+MNT_DETACH = 2
 MS_REC, MS_PRIVATE, MS_NOSUID, MS_NODEV, MS_NOEXEC = 0x4000, 0x40000, 2, 4, 8
 WALL = 0x40000000
 libc = ctypes.CDLL(None, use_errno=True)
@@ -32,10 +33,15 @@ def make_namespaces(cgroup, monotonic, boottime):
     if cgroup:
         with open(f"{cgroup}/cgroup.procs", "w") as procs:
             procs.write("0")
-    checked(libc.unshare(CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWTIME), "unshare")
+    checked(libc.unshare(CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWTIME),
+            "unshare")
     with open("/proc/self/timens_offsets", "w") as offsets:
         offsets.write(f"monotonic {monotonic} 0\nboottime {boottime} 0\n")
     checked(libc.mount(None, b"/", None, MS_REC | MS_PRIVATE, None), "mount --make-rprivate /")
+    if cgroup:  # its own group is the root of what it sees
+        unified = os.path.dirname(cgroup).encode()
+        checked(libc.umount2(unified, MNT_DETACH), "umount cgroup2")
+        checked(libc.mount(b"cgroup2", unified, b"cgroup2", 0, None), "mount cgroup2")
     checked(libc.mount(b"devpts", b"/dev/pts", b"devpts", MS_NOSUID | MS_NOEXEC, b"newinstance,ptmxmode=0666,mode=0620"),
             "mount /dev/pts")
 

@@ -73,6 +73,12 @@ class Process:
         text = read_text(self.proc("stat"), "")
         return text.rpartition(")")[2].split()[0] if text else None
 
+    def enter_cgroup(self, path):
+        """Moves it into the group, a directory as the test sees it."""
+        outer = next(line for line in lines_of(f"/proc/self/fdinfo/{self.pidfd}") if line.startswith("Pid:")).split()[1]
+        with open(f"{path}/cgroup.procs", "w") as procs:
+            procs.write(outer)
+
     def send_signal(self, number):
         try:
             signal.pidfd_send_signal(self.pidfd, number)

@@ -88,9 +88,9 @@ TEST_CASE("cli: crx-migrate takes every option of its contract") {
                                          "--ghost-limit",
                                          "64K",
                                          "--external",
-                                         "net[1]:x",
+                                         "unix[1]",
                                          "--external",
-                                         "file[2]:y",
+                                         "unix[22]",
                                          "--hook",
                                          "a b",
                                          "--hook-timeout",
@@ -125,7 +125,7 @@ TEST_CASE("cli: crx-migrate takes every option of its contract") {
   CHECK((options.shell_job && options.tcp_established && options.ext_unix_sk && options.file_locks));
   CHECK((options.link_remap && options.with_files && options.wait && options.json));
   CHECK(options.ghost_limit == 65536);
-  CHECK(options.external == std::vector<std::string>{"net[1]:x", "file[2]:y"});
+  CHECK(options.external_unix == std::set<uint64_t>{1, 22});
   CHECK(options.hook == "a b");
   CHECK(options.hook_timeout_ms == 5);
   CHECK(options.freeze_timeout_ms == 7);

@@ -1,0 +1,155 @@
+#include "agent-dst/supervisor/tree_init.hpp"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/mount.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <map>
+#include <span>
+#include <string>
+#include <utility>
+
+#include "agent-dst/front/sandbox.hpp"
+#include "agent-dst/ipc/packet.hpp"
+#include "agent-dst/ipc/supervisor_packets.hpp"
+#include "common/base/error.hpp"
+#include "common/base/fd.hpp"
+
+namespace crx::supervisor {
+namespace {
+
+constexpr const char* kStep = "making a PID namespace";
+constexpr int kForwarded[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGALRM, SIGCONT, SIGWINCH};
+
+void mount_proc() {
+  if (::unshare(CLONE_NEWNS) != 0) throw_errno(kStep, "unshare");
+  // What is mounted on this host later shows up in here, and nothing of ours outside.
+  if (::mount(nullptr, "/", nullptr, MS_REC | MS_SLAVE, nullptr) != 0) throw_errno(kStep, "/");
+  if (::mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) != 0) throw_errno(kStep, "/proc");
+}
+
+// The next process gets the highest number there is, which trees do not reach.
+void take_high_numbers() {
+  const long pid_max = std::strtol(read_file("/proc/sys/kernel/pid_max").c_str(), nullptr, 10);
+  write_file("/proc/sys/kernel/ns_last_pid", std::to_string(pid_max - 2));
+}
+
+class Init {
+ public:
+  Init(int notices, pid_t engine, Fd roots) : notices_(notices), engine_(engine), roots_(std::move(roots)) {
+    sigemptyset(&awaited_);
+    sigaddset(&awaited_, SIGCHLD);
+    for (const int signal : kForwarded) sigaddset(&awaited_, signal);
+  }
+
+  // Signals stay blocked: what waits for the first process of a namespace is dropped unless it is.
+  static void block(sigset_t* before) {
+    sigset_t all;
+    sigfillset(&all);
+    ::sigprocmask(SIG_BLOCK, &all, before);
+  }
+
+  int run() {
+    while (reap()) {
+      const int signal = ::sigwaitinfo(&awaited_, nullptr);
+      learn_root();
+      if (signal > 0 && signal != SIGCHLD && root_ > 0 && !root_ended_) ::kill(root_, signal);
+    }
+    return result_;
+  }
+
+ private:
+  // False: nobody is left.
+  bool reap() {
+    for (;;) {
+      int status = 0;
+      const pid_t pid = ::waitpid(-1, &status, WNOHANG | __WALL);
+      if (pid == 0) return true;
+      if (pid < 0) return errno == EINTR;
+      learn_root();
+      if (pid == engine_) {
+        engine_ = 0;
+        if (root_ == 0) result_ = code_of(status);
+        tell(ipc::EngineNotice::Kind::engine_ended, status);
+      } else if (pid == root_) {
+        root_exited(status);
+      } else if (root_ == 0) {
+        early_[pid] = status;
+      }
+    }
+  }
+
+  void learn_root() {
+    pid_t root = 0;
+    if (root_ != 0 || ::read(roots_.get(), &root, sizeof root) != sizeof root) return;
+    root_ = root;
+    if (const auto seen = early_.find(root); seen != early_.end()) root_exited(seen->second);
+    early_.clear();
+  }
+
+  void root_exited(int status) {
+    root_ended_ = true;
+    result_ = code_of(status);
+    tell(ipc::EngineNotice::Kind::root_ended, status);
+  }
+
+  static int code_of(int status) { return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status); }
+
+  // The supervisor may have gone: the tree lives on.
+  void tell(ipc::EngineNotice::Kind kind, int status) const {
+    ipc::EngineNotice notice;
+    notice.kind = kind;
+    notice.status = status;
+    (void)ipc::send_packet(notices_, std::as_bytes(std::span(&notice, 1)));
+  }
+
+  int notices_;
+  pid_t engine_;
+  Fd roots_;
+  sigset_t awaited_{};
+  pid_t root_ = 0;
+  bool root_ended_ = false;
+  int result_ = 1;
+  std::map<pid_t, int> early_;  // ended before anybody said who the root is
+};
+
+}  // namespace
+
+pid_t fork_init() {
+  const Fd own = open_checked("/proc/self/ns/pid", O_RDONLY);
+  if (::unshare(CLONE_NEWPID) != 0) throw_errno(kStep, "unshare");
+  const pid_t pid = ::fork();
+  const int why = errno;
+  if (pid == 0) return 0;
+  if (::setns(own.get(), CLONE_NEWPID) != 0) throw_errno(kStep, "setns");
+  if (pid < 0) throw Error(ErrorCode::kernel, kStep, "fork", why);
+  return pid;
+}
+
+int run_tree_init(int notices, const InitEngine& engine) {
+  mount_proc();
+  take_high_numbers();
+  int ends[2] = {-1, -1};
+  if (::pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) throw_errno(kStep, "pipe");
+  Fd from(ends[0]);
+  Fd to(ends[1]);
+  sigset_t before;
+  Init::block(&before);
+  const pid_t child = ::fork();
+  if (child < 0) throw_errno(kStep, "fork");
+  if (child == 0) {
+    ::sigprocmask(SIG_SETMASK, &before, nullptr);
+    from.reset();
+    return engine(to.get());
+  }
+  front::close_all_but({notices, from.get()});
+  (void)to.release();
+  return Init(notices, child, std::move(from)).run();
+}
+
+}  // namespace crx::supervisor
