@@ -31,9 +31,11 @@ constexpr int kForwarded[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2
 
 // Set by main and read by the signal handler, which has nothing else to reach.
 volatile sig_atomic_t receiver = 0;
+volatile sig_atomic_t passed = 0;  // the last signal that came
 
 void pass_on(int signal) {
   const int saved = errno;
+  passed = signal;
   if (receiver > 0) ::kill(static_cast<pid_t>(receiver), signal);
   errno = saved;
 }
@@ -47,6 +49,17 @@ void forward_signals() {
 
 void default_signals() {
   for (const int signal : kForwarded) ::signal(signal, SIG_DFL);
+}
+
+// To the root from now on. What came while the builder was at work went to the builder, which may have ended just then.
+void hand_over_signals(pid_t root) {
+  sigset_t all;
+  sigset_t before;
+  sigfillset(&all);
+  ::sigprocmask(SIG_BLOCK, &all, &before);
+  receiver = root;
+  if (passed != 0) ::kill(root, passed);
+  ::sigprocmask(SIG_SETMASK, &before, nullptr);
 }
 
 int await(pid_t pid) {
@@ -153,7 +166,7 @@ int run(const RestoreOptions& options, int notify) {
     }
     return built != 0 ? built : kFailed;
   }
-  receiver = root;
+  hand_over_signals(root);
   if (notify >= 0 && ::write(notify, &root, sizeof root) != sizeof root) throw_errno("reporting the PID", "pipe");
   if (options.json) std::printf("{\"event\":\"restored\",\"pid\":%d}\n", static_cast<int>(root));
   std::fflush(nullptr);
