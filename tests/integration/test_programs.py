@@ -124,6 +124,7 @@ sleep 1; echo go
 wait $tcp; echo "tcp $?"; wait $unix; echo "unix $?"
 psql -qAt -h "$PWD" -p 5499 -U postgres postgres -c \
   "select (select sum(abalance) from pgbench_accounts) = (select sum(delta) from pgbench_history)"
+pg_amcheck -h "$PWD" -p 5499 -U postgres --install-missing --heapallindexed postgres > amcheck.log 2>&1; echo "amcheck $?"
 run pg_ctl -D data -m fast -w stop > stop.log; wait $server; echo "postgres $?"
 """
         process = self.travel(self.start("postgres", script), "--file-locks", "--ghost-limit", "64M")
@@ -133,6 +134,7 @@ run pg_ctl -D data -m fast -w stop > stop.log; wait $server; echo "postgres $?"
         self.assertIn("tcp 0", text, logs)
         self.assertIn("unix 0", text, logs)
         self.assertIn("\nt\n", text, logs)
+        self.assertIn("amcheck 0", text, read_text(f"{self.dir}/amcheck.log", ""))
         self.assertIn("postgres 0", text, logs)
         self.assertNotRegex(read_text(f"{self.dir}/tcp.log") + read_text(f"{self.dir}/unix.log"), "ERROR|FATAL|aborted")
 
@@ -164,7 +166,19 @@ echo "make $?"; cat *.o | md5sum
         script = """
 cat > app.js <<'END'
 const net = require('net'), fs = require('fs'), { Worker } = require('worker_threads');
-let sum = 0, answers = 0, bad = 0;
+let answers = 0, bad = 0, worked = 0, ticks = 0;
+// Two threads that count and answer; a timer of each kind.
+const threads = [3, 7].map(factor => {
+  const w = new Worker('const { parentPort, workerData } = require("worker_threads"); let s = 0;' +
+    'parentPort.on("message", n => { for (let i = 0; i < 20000; i++) s = (s + i) % 65537; parentPort.postMessage([n, n * workerData]); })',
+    { eval: true, workerData: factor });
+  let n = 0;
+  w.on('message', ([asked, got]) => { if (asked !== n || got !== n * factor) bad++; worked++; setImmediate(() => w.postMessage(++n)); });
+  w.on('error', e => { console.log('error ' + e); process.exit(5); });
+  w.postMessage(++n);
+  return w;
+});
+setInterval(() => ticks++, 7);
 const server = net.createServer(s => s.on('data', d => s.write(String(Number(d) * 2) + '\\n')));
 server.listen(8090, '127.0.0.1', () => {
   const c = net.connect(8090, '127.0.0.1'); let n = 0;
@@ -173,7 +187,7 @@ server.listen(8090, '127.0.0.1', () => {
   c.on('error', e => { console.log('error ' + e); process.exit(3); });
   ask(); console.log('go');
 });
-const timer = setInterval(() => { if (fs.existsSync('stop')) { clearInterval(timer); console.log('answers ' + answers + ' bad ' + bad); process.exit(bad ? 4 : 0); } }, 20);
+const timer = setInterval(() => { if (fs.existsSync('stop')) { clearInterval(timer); console.log('answers ' + answers + ' bad ' + bad + ' worked ' + (worked > 100) + ' ticks ' + (ticks > 10)); process.exit(bad ? 4 : 0); } }, 20);
 END
 node app.js; echo "node $?"
 """
@@ -181,7 +195,56 @@ node app.js; echo "node $?"
         self.stop()
         text = self.finish(process)
         self.assertIn("node 0", text)
-        self.assertRegex(text, r"answers [1-9]\d+ bad 0")
+        self.assertRegex(text, r"answers [1-9]\d+ bad 0 worked true ticks true")
+
+    def test_python_multiprocessing(self):
+        script = """
+cat > app.py <<'END'
+import multiprocessing as mp, os, time
+from multiprocessing import shared_memory
+
+def square(n):
+    time.sleep(0.001)
+    return n, n * n
+
+def echo(questions, answers, name):
+    memory = shared_memory.SharedMemory(name)
+    while (n := questions.get()) is not None:
+        memory.buf[n % 4096] = n % 251
+        answers.put((os.getpid(), n))
+    memory.close()
+
+if __name__ == '__main__':
+    memory = shared_memory.SharedMemory(create=True, size=4096)
+    questions, answers, locked = mp.Queue(), mp.Queue(), mp.Value('q', 0)
+    echoes = [mp.Process(target=echo, args=(questions, answers, memory.name)) for _ in range(2)]
+    for e in echoes: e.start()
+    bad = rounds = asked = 0
+    with mp.Pool(3) as pool:
+        print('go', flush=True)
+        while not os.path.exists('stop'):
+            for n, squared in pool.imap_unordered(square, range(60), chunksize=4): bad += squared != n * n
+            for _ in range(50):
+                questions.put(asked)
+                asked += 1
+            got = sorted(answers.get(timeout=60)[1] for _ in range(50))
+            bad += got != list(range(asked - 50, asked))
+            bad += any(memory.buf[n % 4096] != n % 251 for n in range(asked - 50, asked))
+            with locked.get_lock(): locked.value += 1
+            rounds += 1
+    for e in echoes: questions.put(None)
+    for e in echoes: e.join()
+    bad += locked.value != rounds or any(e.exitcode for e in echoes)
+    memory.close(); memory.unlink()
+    print('rounds', rounds > 2, 'bad', bad, flush=True)
+END
+/usr/bin/python3 app.py; echo "python $?"
+"""
+        process = self.travel(self.start("multiprocessing", script))
+        self.stop()
+        text = self.finish(process)
+        self.assertIn("rounds True bad 0", text)
+        self.assertIn("python 0", text)
 
 
 if __name__ == "__main__":
