@@ -128,7 +128,11 @@ class UnixSockets(crxtest.RingTest):
         have = len(lines_of(first))
         until(lambda: len(lines_of(first)) > have + 5, "the sender goes on at the source")
         _, second = self.start(self.ring[1], RECEIVER, name)
-        process, _ = self.move(process, self.ring[1], "--ext-unix-sk")
+        sender = next(link for fd in os.listdir(process.proc("fd")) if (link := os.readlink(process.proc(f"fd/{fd}"))).startswith("socket:"))
+        inode = int(sender.removeprefix("socket:[").removesuffix("]"))
+        result = self.ring[0].migrate(process, self.ring[1], "--external", f"unix[{inode + 1}]")
+        self.assertEqual(result.exit, 3, f"{result}")
+        process, _ = self.move(process, self.ring[1], "--external", f"unix[{inode}]")
         until(lambda: len(lines_of(second)) > 10, "the receiver at the destination gets numbers")
         process.kill()
         numbers = [int(line) for line in lines_of(first)[1:] + lines_of(second)[1:]]
