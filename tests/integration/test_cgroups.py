@@ -58,8 +58,8 @@ class Cgroups(crxtest.RingTest):
         self.assertEqual(after[0][""], "/app.slice/front")
         self.assertEqual(after[1][""], "/app.slice/back")
         self.assertEqual(after[0].get("pids"), before[0].get("pids"))
-        left = [name for name in os.listdir(self.ring[1].cgroup) if name.startswith("crx-")]
-        self.assertEqual(left, [])
+        until(lambda: not [name for name in os.listdir(self.ring[1].cgroup) if name.startswith("crx-")],
+              "the group that the move took place in has gone", 10)
         self.end(process, child)
 
     def test_left_alone(self):
