@@ -42,7 +42,8 @@ class Cgroups(crxtest.RingTest):
         return self.groups(process), self.groups(moved)
 
     def end(self, process, child):
-        for pid in (process.pid, child.pid):
+        # The root last: with its end the agent removes the group.
+        for pid in (child.pid, process.pid):
             each = process.host.find(pid)
             if each:
                 each.kill()
