@@ -31,7 +31,7 @@ class Heap:
         if os.path.exists(self.output):
             os.unlink(self.output)
         closed = " ".join(f"{fd}>&-" for fd in range(3, 10))
-        self.process = subprocess.Popen(["setsid", "sh", "-c", f"exec {folder}/heap {megabytes} {self.control} >{self.output} 2>&1 "
+        self.process = subprocess.Popen(["setsid", "sh", "-c", f"exec {folder}/heap {megabytes} {self.control} 100 >{self.output} 2>&1 "
                                                                f"</dev/null {closed}"])
         self.pid = self.process.pid
         self.wait("ready")
@@ -97,6 +97,10 @@ def one_run(folder, megabytes, figures):
         shutil.rmtree(f"{folder}/{number}")
 
 
+def print_row(what, ours, theirs, bar):
+    print(f"| {what} | {ours * 1000:.1f} ms | {theirs * 1000:.1f} ms | {theirs / ours:.1f} | {bar:g} |")
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--size", type=int, default=1024)
@@ -112,8 +116,9 @@ def main():
         shutil.rmtree(folder, ignore_errors=True)
     print(f"| {options.size} MiB heap, images on tmpfs | crx | CRIU 4.1.1 | ratio | bar |\n| --- | --- | --- | --- | --- |")
     for what, bar in BARS.items():
-        ours, theirs = (statistics.median(figures[tool, what]) for tool in ("crx", "criu"))
-        print(f"| {what} | {ours * 1000:.0f} ms | {theirs * 1000:.0f} ms | {theirs / ours:.1f} | {bar:g} |")
+        print_row(what, *(statistics.median(figures[tool, what]) for tool in ("crx", "criu")), bar)
+    both = [[sum(pair) for pair in zip(figures[tool, "dump"], figures[tool, "restore"])] for tool in ("crx", "criu")]
+    print_row("dump and restore", *map(statistics.median, both), 1.0)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 // Changes parts of a heap as it is told, and can tell at any time whether every page holds what it should.
-//   heap MEGABYTES CONTROL     every time the file CONTROL.N appears (N = 1, 2, ...) 1 page in 50 is written, some are
+//   heap MEGABYTES CONTROL [NTH]  each time the file CONTROL.N appears (N = 1, 2, ...) 1 page in NTH (50) is written, some are
 //                              dropped, and "round N DIGEST" is printed; CONTROL.check prints "DIGEST" over all; CONTROL.end ends
 #define _GNU_SOURCE
 #include <stdint.h>
@@ -16,7 +16,8 @@ static uint64_t digest(const unsigned char* from, size_t bytes) {
 }
 
 int main(int argc, char** argv) {
-  if (argc != 3) return 2;
+  if (argc != 3 && argc != 4) return 2;
+  size_t nth = argc > 3 ? (size_t)atol(argv[3]) : 50;
   size_t bytes = (size_t)atol(argv[1]) << 20, pages = bytes / 4096;
   unsigned char* heap = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (heap == MAP_FAILED) return 1;
@@ -33,7 +34,7 @@ int main(int argc, char** argv) {
     if (access(path, F_OK) == 0 && unlink(path) == 0) printf("check %016lx\n", digest(heap, bytes));
     snprintf(path, sizeof path, "%s.%d", argv[2], round);
     if (access(path, F_OK) == 0) {
-      for (size_t i = 0; i < pages / 50 + 1; i++) {
+      for (size_t i = 0; i < pages / nth + 1; i++) {
         random ^= random << 13, random ^= random >> 7, random ^= random << 17;
         unsigned char* page = heap + random % pages * 4096;
         if (random >> 60 == 0)
