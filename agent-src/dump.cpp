@@ -125,9 +125,10 @@ void Dump::inspect() {
       MemoryMap& map = map_of(task.pid);
       map.read();
       lists.push_back(map.refusals());
-    } catch (const Error&) {
+    } catch (const Error& error) {
       TreeTask now;
-      if (task.pid == options_.pid || (try_read_task(task.pid, now) && !now.dead)) throw;
+      const bool gone = error.code() == ErrorCode::victim_gone || !try_read_task(task.pid, now) || now.dead;
+      if (task.pid == options_.pid || !gone) throw;
       maps_.erase(task.pid);  // it has ended meanwhile
     }
   }

@@ -119,8 +119,8 @@ std::vector<PreflightFinding> Migration::findings_here() {
     try {
       task.map->read();
       refuse(task.map->refusals());
-    } catch (const Error&) {
-      if (task.place.pid == options_.pid || !has_ended(task.place)) throw;
+    } catch (const Error& error) {
+      if (task.place.pid == options_.pid || (error.code() != ErrorCode::victim_gone && !has_ended(task.place))) throw;
     }
   }
   return findings;

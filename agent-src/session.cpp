@@ -29,6 +29,7 @@ namespace {
 constexpr int64_t kAnswerMs = 30'000;
 constexpr int64_t kRoundMs = 24LL * 3600 * 1000;
 constexpr uint32_t kGoTimeoutMs = 30'000;
+constexpr int64_t kGoodbyeMs = 3'000;
 
 TrackerKind tracker_kind(TrackerChoice choice) {
   switch (choice) {
@@ -269,6 +270,10 @@ void Migration::abort(const std::string& reason) noexcept {
       wire::SessionMessage message;
       message.mutable_abort()->set_reason(reason);
       link_->send(message);
+      // Until it has let go of all it had prepared: whoever tries again at once must not find his own traces there.
+      const Deadline deadline = Deadline::in_ms(kGoodbyeMs);
+      while (link_->receive(deadline)) {
+      }
     }
   } catch (const std::exception& error) {
     log::debug("telling {} that the session is over: {}", peer_, error.what());
