@@ -43,22 +43,27 @@ bool is_taken(const NeededPort& port) {
   return ::bind(socket.get(), address.get(), address.length) != 0 && errno == EADDRINUSE;
 }
 
-// Inode of a socket at this port; 0 for none.
-uint64_t socket_at(const char* table, uint16_t port) {
+struct PortUse {
+  uint64_t inode = 0;     // of a socket that somebody has; 0: none is listed
+  bool lingers = false;  // connections that are over, which hinder no restorer
+};
+
+void look_for_port(const char* table, uint16_t port, PortUse& use) {
   const Fd file = try_open(fmt::format("/proc/self/net/{}", table), O_RDONLY);
-  if (!file) return 0;
+  if (!file) return;
   std::istringstream lines(read_fd(file.get(), table, std::size_t{64} << 20));
   const std::string wanted = fmt::format(":{:04X}", port);
   for (std::string line; std::getline(lines, line);) {
     std::istringstream words(line);
-    std::string number, local, remote, state, skip, inode;
+    std::string number, local, remote, state, inode;
     words >> number >> local >> remote >> state;
     if (!local.ends_with(wanted)) continue;
     for (int i = 0; i < 6 && words >> inode; ++i) {
     }
-    return std::strtoull(inode.c_str(), nullptr, 10);
+    const uint64_t found = std::strtoull(inode.c_str(), nullptr, 10);
+    use.lingers |= found == 0;
+    if (found != 0) use.inode = found;
   }
-  return 0;
 }
 
 // "pid 12 (nginx)", or nothing.
@@ -88,9 +93,11 @@ void check_ports(const std::vector<NeededPort>& ports, std::vector<HostLack>& la
     const bool stream = port.type == SOCK_STREAM;
     const std::string object = fmt::format("{} port {} ({})", stream ? "TCP" : "UDP", port.address.text(), port.used_by);
     if (!named.insert(fmt::format("{} {}", stream, port.address.text())).second) continue;
-    uint64_t inode = socket_at(stream ? "tcp" : "udp", port.address.port);
-    if (inode == 0) inode = socket_at(stream ? "tcp6" : "udp6", port.address.port);
-    lacks.push_back({object, "is in use here" + owner_of(inode), "end that program, or use a network namespace in which the port is free"});
+    PortUse use;
+    look_for_port(stream ? "tcp" : "udp", port.address.port, use);
+    look_for_port(stream ? "tcp6" : "udp6", port.address.port, use);
+    if (use.inode == 0 && use.lingers) continue;
+    lacks.push_back({object, "is in use here" + owner_of(use.inode), "end that program, or use a network namespace in which the port is free"});
   }
 }
 
