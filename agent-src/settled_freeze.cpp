@@ -3,7 +3,10 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/sockios.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -68,7 +71,26 @@ bool is_stuck(const NetRow& waiting, const std::vector<NetRow>& rows, const std:
   });
 }
 
+int option_of(int fd, int name) {
+  int value = 0;
+  socklen_t length = sizeof value;
+  return ::getsockopt(fd, SOL_SOCKET, name, &value, &length) == 0 ? value : 0;
+}
+
+// A listener tells itself how many wait (of MPTCP it does not), where a listing of all connections of the host takes
+// milliseconds.
+bool may_have_waiting(const Holding& socket) {
+  const Fd own = try_get_fd(socket.task->pidfd(), socket.fd);
+  if (!own || option_of(own.get(), SO_ACCEPTCONN) == 0 || option_of(own.get(), SO_DOMAIN) == AF_UNIX) return false;
+  if (option_of(own.get(), SO_PROTOCOL) != IPPROTO_TCP) return true;
+  struct ::tcp_info info{};
+  socklen_t length = sizeof info;
+  return ::getsockopt(own.get(), IPPROTO_TCP, TCP_INFO, &info, &length) != 0 || info.tcpi_unacked > 0;
+}
+
 bool has_unaccepted_tcp(const FrozenTree& tree) {
+  const std::map<uint32_t, Holding> sockets = sockets_of(tree);
+  if (std::none_of(sockets.begin(), sockets.end(), [](const auto& entry) { return may_have_waiting(entry.second); })) return false;
   std::vector<NetRow> rows;
   for (const char* name : {"tcp", "tcp6"}) {
     const std::vector<NetRow> some = read_net_rows(tree.tasks().front()->pid(), name);
@@ -76,8 +98,6 @@ bool has_unaccepted_tcp(const FrozenTree& tree) {
   }
   // Of a listener, the kernel shows how many wait as what was received.
   const auto is_full = [](const NetRow& row) { return row.state == tcp_state::kListen && row.received > 0; };
-  if (std::none_of(rows.begin(), rows.end(), is_full)) return false;
-  const std::map<uint32_t, Holding> sockets = sockets_of(tree);
   std::set<uint16_t> ports;
   for (const NetRow& row : rows) {
     if (is_full(row) && sockets.contains(static_cast<uint32_t>(row.inode))) ports.insert(row.local.port);
