@@ -20,7 +20,7 @@ class Patience {
   }
 
  private:
-  static constexpr int kAwakeTurns = 200;
+  static constexpr int kAwakeTurns = 30;
   static constexpr unsigned kNapUs = 50;
   int turn_ = 0;
 };

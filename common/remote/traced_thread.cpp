@@ -30,7 +30,7 @@ namespace {
 
 constexpr std::size_t kXstateMax = 64 * 1024;
 constexpr unsigned kSignalsPerPeek = 64;
-constexpr int kAwakeTurns = 200;
+constexpr int kAwakeTurns = 30;
 
 // ptrace(2) through syscall(2): glibc's variadic prototype takes an enum that lacks newer requests.
 long raw_ptrace(int request, pid_t tid, uint64_t addr, uint64_t data) {
