@@ -184,8 +184,10 @@ void Dump::collect(FrozenTree& tree) {
 
 // All are killed before one is reaped, so that nobody sees another's end.
 void Dump::end(FrozenTree& tree) {
+  const int64_t stopped_us = tree.stopped_since_us();
   if (leaves_running()) {
     tree.thaw();
+    report_.frozen_us = monotonic_us() - stopped_us;
     packets_.release();
     return;
   }
@@ -193,6 +195,7 @@ void Dump::end(FrozenTree& tree) {
   tree.eject();
   packets_.silence();
   for (const auto& task : tree.tasks()) send_signal(task->pidfd(), SIGKILL);
+  report_.frozen_us = monotonic_us() - stopped_us;
   for (auto task = tree.tasks().rbegin(); task != tree.tasks().rend(); ++task) reap_all(**task);
   // A packet that finds no socket is answered with an end of the connection. crx-restore takes the table away.
   packets_.abandon();
@@ -249,7 +252,6 @@ void Dump::run_whole() {
   if (!options_.check_only) store_->begin_pages();
   check_told_to_stop();
   FrozenTree tree = FrozenTree::freeze(options_.pid, Deadline::in_ms(options_.freeze_timeout_ms));
-  const int64_t stopped_us = tree.stopped_since_us();
   collect(tree);
   check_told_to_stop();
   if (!options_.check_only) memory_->write_frozen(tree, images_);
@@ -257,7 +259,6 @@ void Dump::run_whole() {
   if (leaves_running()) {
     memory_->arm(tree);
     end(tree);  // what remains is not about the process
-    report_.frozen_us = monotonic_us() - stopped_us;
   }
   IpcLeftovers ipc_leftovers(images_, leaves_running() ? std::vector<SysvWaiter>() : stopped_waiters(tree));
   write_images(images_, store_->images());
@@ -267,7 +268,6 @@ void Dump::run_whole() {
   } else {
     end(tree);
     ipc_leftovers.remove();
-    report_.frozen_us = monotonic_us() - stopped_us;
   }
 }
 

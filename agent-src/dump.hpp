@@ -7,7 +7,7 @@ namespace crx {
 
 // What came of it, for the user.
 struct DumpReport {
-  int64_t frozen_us = 0;
+  int64_t frozen_us = 0;  // from the first stop until it ran on, or was told to end
   int64_t total_us = 0;
   uint64_t pages = 0;         // written
   uint64_t parent_pages = 0;  // left to the parent set
