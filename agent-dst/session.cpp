@@ -225,6 +225,7 @@ void DestinationSession::on_written_files(const wire::WrittenFiles& written) {
 
 // The vessels are scheduled as the tree was when they are finished.
 void DestinationSession::on_freeze() {
+  if (!realtime_.empty()) throw Error(ErrorCode::peer, "following the source", "Freeze came twice");
   realtime_.emplace_back(::getpid());
   if (options_.front > 0) realtime_.emplace_back(options_.front);
   for (const Vessel* vessel : tree_.all()) make_realtime(vessel->pid());

@@ -5,6 +5,7 @@
 #include <memory>
 #include <sstream>
 
+#include "agent-src/external_option.hpp"
 #include "common/base/command_line.hpp"
 #include "common/base/version.hpp"
 #include "common/image/set_name.hpp"
@@ -83,23 +84,9 @@ void add_resources(CLI::App& app, DumpOptions& options, Raw& raw) {
   app.add_flag("--ext-unix-sk", options.ext_unix_sk, "Allow unix sockets whose other end is outside the tree")->group(group);
   app.add_flag("--file-locks", options.file_locks, "Dump file locks")->group(group);
   app.add_flag("--link-remap", options.link_remap, "Give unlinked files that still have names elsewhere a name")->group(group);
-  app.add_option_function<std::string>(
-         "--unit", [&options](const std::string& text) { options.unit = text == "stop" ? UnitPolicy::stop : UnitPolicy::keep; },
-         "Of a systemd unit that would start the program again: leave it, or stop it after the dump")
-      ->check(cli::one_of(std::vector<std::string>{"keep", "stop"}))
-      ->type_name("keep|stop")
-      ->group(group);
-  app.add_option_function<std::vector<std::string>>(
-         "--external",
-         [&options](const std::vector<std::string>& texts) {
-           for (const std::string& text : texts) options.external_unix.insert(*parse_external(text));
-         },
-         "A unix socket of the tree whose other end is outside; may be repeated")
-      ->check([](const std::string& text) { return parse_external(text) ? std::string() : external_problem(text); })
-      ->allow_extra_args(false)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
-      ->type_name("unix[INODE]")
-      ->group(group);
+  cli::add_choice<UnitPolicy>(app, "--unit", options.unit, {{"keep", UnitPolicy::keep}, {"stop", UnitPolicy::stop}}, "keep|stop",
+                              "Of a systemd unit that would start the program again: leave it, or stop it after the dump", group);
+  add_external(app, options.external_unix, group);
 }
 
 void add_control(CLI::App& app, DumpOptions& options, Raw& raw) {

@@ -86,6 +86,7 @@ class Migration {
   HookContext hook_context() const;
   CollectOptions collect_options();
   void abort(const std::string& reason) noexcept;
+  void await_goodbye() noexcept;
   wire::ConnectOptions connect_options() const;
 
   const MigrateOptions& options_;

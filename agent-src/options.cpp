@@ -7,6 +7,7 @@
 #include <memory>
 #include <sstream>
 
+#include "agent-src/external_option.hpp"
 #include "common/base/command_line.hpp"
 #include "common/base/journal.hpp"
 #include "common/base/version.hpp"
@@ -51,17 +52,6 @@ struct Raw {
   std::string log_level = "warn";
 };
 
-template <typename Enum>
-void add_choice(CLI::App& app, const std::string& name, Enum& target,
-                const std::map<std::string, Enum>& choices, const std::string& metavar,
-                const std::string& help, const std::string& group) {
-  app.add_option_function<std::string>(
-         name, [&target, choices](const std::string& text) { target = choices.at(text); }, help)
-      ->check(cli::one_of(choices))
-      ->type_name(metavar)
-      ->group(group);
-}
-
 void add_target(CLI::App& app, MigrateOptions& options, Raw& raw) {
   app.add_option("PID", options.pid, "Root of the process tree to move")
       ->check(cli::between(1, 4194304))
@@ -93,7 +83,7 @@ void add_memory(CLI::App& app, MigrateOptions& options, Raw& raw) {
       ->check(cli::between(0, 10'000))
       ->type_name("N")
       ->group(group);
-  add_choice<OnNoConverge>(
+  cli::add_choice<OnNoConverge>(
       app, "--on-no-converge", options.on_no_converge,
       {{"accept", OnNoConverge::accept}, {"throttle", OnNoConverge::throttle}, {"fail", OnNoConverge::fail}},
       "accept|throttle|fail",
@@ -112,7 +102,7 @@ void add_memory(CLI::App& app, MigrateOptions& options, Raw& raw) {
       ->check(check_compress)
       ->type_name("auto|none|zstd[:LEVEL]")
       ->group(group);
-  add_choice<TrackerChoice>(app, "--tracker", options.tracker,
+  cli::add_choice<TrackerChoice>(app, "--tracker", options.tracker,
                             {{"auto", TrackerChoice::automatic},
                              {"wp-async", TrackerChoice::wp_async},
                              {"soft-dirty", TrackerChoice::soft_dirty},
@@ -141,22 +131,12 @@ void add_resources(CLI::App& app, MigrateOptions& options, Raw& raw) {
   app.add_flag("--link-remap", options.link_remap,
                "Give unlinked files that still have names elsewhere a name")
       ->group(group);
-  add_choice<ManageCgroups>(app, "--manage-cgroups", options.manage_cgroups,
+  cli::add_choice<ManageCgroups>(app, "--manage-cgroups", options.manage_cgroups,
                             {{"none", ManageCgroups::none}, {"soft", ManageCgroups::soft}}, "none|soft",
                             "Whether the tree's cgroups are made again where the destination can; default soft", group);
-  add_choice<UnitPolicy>(app, "--unit", options.unit, {{"keep", UnitPolicy::keep}, {"stop", UnitPolicy::stop}}, "keep|stop",
+  cli::add_choice<UnitPolicy>(app, "--unit", options.unit, {{"keep", UnitPolicy::keep}, {"stop", UnitPolicy::stop}}, "keep|stop",
                          "Of a systemd unit that would start the program again: leave it, or stop it after the move", group);
-  app.add_option_function<std::vector<std::string>>(
-         "--external",
-         [&options](const std::vector<std::string>& texts) {
-           for (const std::string& text : texts) options.external_unix.insert(*parse_external(text));
-         },
-         "A unix socket of the tree whose other end is outside; may be repeated")
-      ->check([](const std::string& text) { return parse_external(text) ? std::string() : external_problem(text); })
-      ->allow_extra_args(false)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
-      ->type_name("unix[INODE]")
-      ->group(group);
+  add_external(app, options.external_unix, group);
 }
 
 void add_control(CLI::App& app, MigrateOptions& options, Raw& raw) {
@@ -193,7 +173,7 @@ void add_output(CLI::App& app, MigrateOptions& options, Raw& raw) {
   app.add_option("--report", options.report, "Write a page with the rounds and the cutover drawn")
       ->type_name("FILE.html")
       ->group(group);
-  add_choice<ProgressMode>(
+  cli::add_choice<ProgressMode>(
       app, "--progress", options.progress,
       {{"auto", ProgressMode::automatic}, {"always", ProgressMode::always}, {"never", ProgressMode::never}},
       "auto|always|never", "A live line on a terminal; default auto", group);

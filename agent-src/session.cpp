@@ -270,15 +270,24 @@ void Migration::abort(const std::string& reason) noexcept {
       wire::SessionMessage message;
       message.mutable_abort()->set_reason(reason);
       link_->send(message);
-      // Until it has let go of all it had prepared: whoever tries again at once must not find his own traces there.
-      const Deadline deadline = Deadline::in_ms(kGoodbyeMs);
-      while (link_->receive(deadline)) {
-      }
     }
   } catch (const std::exception& error) {
     log::debug("telling {} that the session is over: {}", peer_, error.what());
   }
   hook_.run_noting(HookStage::aborted, hook_context());
+  packets_.release();  // the address is back, and nothing below is the program's business
+  await_goodbye();
+}
+
+// Until the destination has let go of all it had prepared: whoever tries again at once must not find his own traces there.
+void Migration::await_goodbye() noexcept {
+  const Deadline deadline = Deadline::in_ms(kGoodbyeMs);
+  try {
+    while (link_ != nullptr && !deadline.passed() && link_->receive(deadline)) {
+    }
+  } catch (const std::exception& error) {
+    log::debug("the session with {} is over: {}", peer_, error.what());
+  }
 }
 
 int Migration::run() {

@@ -31,7 +31,8 @@ struct EngineChild {
   Fd front_link, ring;  // for the front
 };
 
-// `front`: the process that will serve the session. `mask`: the signal mask the children get. The children never return from these calls. Throws Error.
+// `front`: the process that will serve the session. `mask`: the signal mask the children get. The children never return
+// from these calls. Throws Error.
 FrontChild fork_front(const AgentOptions& options, int listener, const sigset_t& mask);
 EngineChild fork_engine(const AgentOptions& options, const EngineMain& main, const SessionRequest& request,
                         pid_t front, const sigset_t& mask);

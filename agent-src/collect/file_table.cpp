@@ -4,18 +4,15 @@
 #include "common/base/error.hpp"
 
 namespace crx {
+namespace {
 
-uint32_t FileTable::add_path(const std::string& link, const std::string& path, bool deleted, uint32_t open_flags) {
-  struct stat st{};
-  if (::stat(link.c_str(), &st) < 0) throw_errno("looking at a file", link);
-  const auto [slot, is_new] = by_path_.try_emplace(Key(st.st_dev, st.st_ino, path, open_flags), 0);
-  if (!is_new) return slot->second;
-  slot->second = next_id();
+// At its beginning, with no owner for signals.
+img::file_entry regular_file(uint32_t id, uint32_t open_flags) {
   img::file_entry entry;
   entry.set_type(img::REG);
-  entry.set_id(slot->second);
+  entry.set_id(id);
   img::reg_file_entry& reg = *entry.mutable_reg();
-  reg.set_id(slot->second);
+  reg.set_id(id);
   reg.set_flags(open_flags);
   reg.set_pos(0);
   img::fown_entry& owner = *reg.mutable_fown();
@@ -24,6 +21,19 @@ uint32_t FileTable::add_path(const std::string& link, const std::string& path, b
   owner.set_signum(0);
   owner.set_pid_type(0);
   owner.set_pid(0);
+  return entry;
+}
+
+}  // namespace
+
+uint32_t FileTable::add_path(const std::string& link, const std::string& path, bool deleted, uint32_t open_flags) {
+  struct stat st{};
+  if (::stat(link.c_str(), &st) < 0) throw_errno("looking at a file", link);
+  const auto [slot, is_new] = by_path_.try_emplace(Key(st.st_dev, st.st_ino, path, open_flags), 0);
+  if (!is_new) return slot->second;
+  slot->second = next_id();
+  img::file_entry entry = regular_file(slot->second, open_flags);
+  img::reg_file_entry& reg = *entry.mutable_reg();
   reg.set_name(path);
   reg.set_size(static_cast<uint64_t>(st.st_size));
   reg.set_mode(st.st_mode);
@@ -49,19 +59,8 @@ void FileTable::add_deleted(Deleted file, const struct stat& st) {
 }
 
 void FileTable::add_linked(uint32_t id, const std::string& link, const std::string& path, const struct stat& st) {
-  img::file_entry entry;
-  entry.set_type(img::REG);
-  entry.set_id(next_id());
+  img::file_entry entry = regular_file(next_id(), 0);
   img::reg_file_entry& reg = *entry.mutable_reg();
-  reg.set_id(entry.id());
-  reg.set_flags(0);
-  reg.set_pos(0);
-  img::fown_entry& owner = *reg.mutable_fown();
-  owner.set_uid(0);
-  owner.set_euid(0);
-  owner.set_signum(0);
-  owner.set_pid_type(0);
-  owner.set_pid(0);
   reg.set_name(links_->name_for(link, path, st));
   reg.set_mode(st.st_mode);
   linked_.push_back({id, entry.id()});

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <map>
 #include <string>
 
 #include "common/base/endpoint.hpp"
@@ -61,6 +62,18 @@ CLI::Validator between(Number low, Number high) {
 template <typename Choices>
 CLI::Validator one_of(Choices choices) {
   return CLI::IsMember(std::move(choices)).description("");
+}
+
+// An option that takes one of these words.
+template <typename Enum>
+void add_choice(CLI::App& app, const std::string& name, Enum& target,
+                const std::map<std::string, Enum>& choices, const std::string& metavar,
+                const std::string& help, const std::string& group) {
+  app.add_option_function<std::string>(
+         name, [&target, choices](const std::string& text) { target = choices.at(text); }, help)
+      ->check(one_of(choices))
+      ->type_name(metavar)
+      ->group(group);
 }
 
 inline std::string check_size(const std::string& text) {

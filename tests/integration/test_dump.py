@@ -21,13 +21,15 @@ while not os.path.exists(sys.argv[1]):
 
 
 class Heap(DumpTest):
-    """A process whose memory is known: programs/heap.c."""
+    """A process whose memory is known: programs/heap.c, or another that does the same."""
+
+    PROGRAM = "heap"
 
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.program = f"{cls.base}/heap"
-        subprocess.run(["cc", "-std=gnu17", "-O2", "-o", cls.program, f"{hosts.HERE}/programs/heap.c"], check=True)
+        cls.program = f"{cls.base}/{cls.PROGRAM}"
+        subprocess.run(["cc", "-std=gnu17", "-O2", "-o", cls.program, f"{hosts.HERE}/programs/{cls.PROGRAM}.c"], check=True)
 
     def start(self, megabytes=64):
         self.control, self.output = f"{self.dir}/control", f"{self.dir}/out"
@@ -179,11 +181,7 @@ class Incremental(Heap):
 class Herd(Heap):
     """A tree with shared memory, programs/herd.c: all of it is incremental."""
 
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.program = f"{cls.base}/herd"
-        subprocess.run(["cc", "-std=gnu17", "-O2", "-o", cls.program, f"{hosts.HERE}/programs/herd.c"], check=True)
+    PROGRAM = "herd"
 
     def test_chain_of_a_tree(self):
         process = self.start(8)

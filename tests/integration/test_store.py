@@ -170,11 +170,7 @@ class Store(Heap):
 class Tree(Store):
     """All of a tree with shared memory is incremental there, too."""
 
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.program = f"{cls.base}/herd"
-        subprocess.run(["cc", "-std=gnu17", "-O2", "-o", cls.program, f"{hosts.HERE}/programs/herd.c"], check=True)
+    PROGRAM = "herd"
 
     test_nothing_is_written_at_the_source = test_names = test_too_much = test_interrupted = None
 
