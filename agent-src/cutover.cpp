@@ -51,7 +51,7 @@ void Migration::send_last_holes(PageSpace space, const std::vector<PageRange>& h
 unsigned Migration::send_last_memory(uint32_t round, FinalMemory& memory, MemoryStatistics& statistics) {
   MemoryRounds& rounds = tree_.rounds();
   const auto mm = [](pid_t pid) { return PageSpace{PageSpace::Kind::mm, static_cast<uint64_t>(pid)}; };
-  const unsigned marks = send_tree(round, true, [&](MovingTask& task) {
+  const unsigned marks = send_tree(round, [&](MovingTask& task) {
     const auto found = std::find_if(memory.spaces.begin(), memory.spaces.end(), [&](const FinalSpace& s) { return s.pid == task.place.pid; });
     if (found == memory.spaces.end()) throw Error(ErrorCode::bug, "sending the last pages", "a process was not scanned").with_pid(task.place.pid);
     SpaceRounds& space = rounds.space(task.place.pid);
@@ -126,7 +126,9 @@ void Migration::collect(FrozenTree& tree) {
     if (!moving.place.shares_memory()) add_vma_attributes(task, map, extra);
     images.erase(extra_name);
     images.append(extra_name, extra);
-    images.append(image_file::mm(pid), map.describe(task.program_break()));
+    img::mm_entry mm = map.description();
+    mm.set_mm_brk(task.program_break());
+    images.append(image_file::mm(pid), mm);
   }
   clock.lap("mapping attributes");
   tree.settle();

@@ -173,7 +173,8 @@ void Dump::collect(FrozenTree& tree) {
     MemoryMap& map = map_of(space_owner(tree, task->pid()));
     auto extra = images_.read_one<img::crx_task_entry>(image_file::crx_task(pid));
     if (has_own_space(tree, *task)) add_vma_attributes(*task, map, extra);
-    const img::mm_entry mm = map.describe(task->program_break());
+    img::mm_entry mm = map.description();
+    mm.set_mm_brk(task->program_break());
     add_accounted(map.accounted(), mm, extra);
     images_.erase(image_file::crx_task(pid));
     images_.append(image_file::crx_task(pid), extra);

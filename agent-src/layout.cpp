@@ -11,30 +11,20 @@
 
 namespace crx {
 
-// All that are alive, before anything counts as told. While the tree runs, who has ended since the round began, or runs
-// another program, is left to the next round or the stop; in the stop nobody may be left out.
-Migration::SpaceLayouts Migration::describe_spaces(bool in_stop) {
+// All that are alive, before anything counts as told.
+Migration::SpaceLayouts Migration::describe_spaces() {
   SpaceLayouts described;
-  std::vector<pid_t> gone;
   for (MovingTask& task : tree_.tasks()) {
-    if (task.place.dead || task.place.shares_memory()) continue;
-    try {
-      described[task.place.pid] = describe_space(task);
-    } catch (const Error& error) {
-      if (in_stop || task.place.pid == options_.pid) throw;
-      log::debug("process {} changes while it is described: {}", task.place.pid, error.what());
-      gone.push_back(task.place.pid);
-    }
+    if (!task.place.dead && !task.place.shares_memory()) described[task.place.pid] = describe_space(task);
   }
-  for (const pid_t pid : gone) tree_.drop(pid);
   return described;
 }
 
 // Memory that is shared since a fork crosses the wire once: a task's vessel is forked from the one that has it, when all of
 // that has arrived, which a mark tells. So a round with new tasks in it comes in parts. The last mark is the caller's; how
 // many were set here.
-unsigned Migration::send_tree(uint32_t round, bool in_stop, const std::function<void(MovingTask&)>& send_memory) {
-  SpaceLayouts described = describe_spaces(in_stop);
+unsigned Migration::send_tree(uint32_t round, const std::function<void(MovingTask&)>& send_memory) {
+  SpaceLayouts described = describe_spaces();
   TellingOrder order(tree_);
   unsigned marks = 0;
   for (auto wave = order.next(); !wave.empty();) {
@@ -92,10 +82,9 @@ void Migration::send_layout(uint32_t round, const TellingOrder& order, SpaceLayo
 }
 
 wire::SpaceLayout Migration::describe_space(MovingTask& task) {
-  const img::mm_entry mm = task.map->describe();
   wire::SpaceLayout space;
   space.set_space(static_cast<uint64_t>(task.place.pid));
-  space.set_mm(mm.SerializeAsString());
+  space.set_mm(task.map->description().SerializeAsString());
   for (const uint32_t id : task.map->file_ids()) space.add_files(files_.find(id)->SerializeAsString());
   for (const auto& memfd : task.map->memfds()) space.add_memfds(memfd.SerializeAsString());
   for (const auto& segment : task.map->segments()) space.add_segments(segment.SerializeAsString());

@@ -58,8 +58,8 @@ class Migration {
   void send_round(uint32_t round);
   // --- what the vessels follow (layout.cpp) ---
   using SpaceLayouts = std::map<pid_t, wire::SpaceLayout>;
-  SpaceLayouts describe_spaces(bool in_stop);
-  unsigned send_tree(uint32_t round, bool in_stop, const std::function<void(MovingTask&)>& send_memory);
+  SpaceLayouts describe_spaces();
+  unsigned send_tree(uint32_t round, const std::function<void(MovingTask&)>& send_memory);
   void send_layout(uint32_t round, const TellingOrder& order, SpaceLayouts& described);
   wire::SpaceLayout describe_space(MovingTask& task);
   void send_ghosts();

@@ -17,6 +17,7 @@ namespace crx {
 namespace {
 
 constexpr int64_t kYoungNs = 50'000'000;
+constexpr int kReadings = 20;
 
 // It began a moment ago.
 bool is_young(const TreeTask& task) {
@@ -150,21 +151,36 @@ void MovingTree::follow(const FrozenTree& tree) {
   }
 }
 
+// What is mapped can be gone by the time its file is looked at: all of it is read again then.
+void MovingTree::read_map(MovingTask& task) {
+  for (int turn = 0;; ++turn) {
+    try {
+      task.map->read();
+      if (!task.map->flags_are_current()) task.map->read_flags();
+      task.map->describe();
+      return;
+    } catch (const Error& error) {
+      if (is_gone(error) || turn == kReadings) throw;
+    }
+  }
+}
+
+// Of a tree that runs: who cannot be described is left to the next round, or to the stop, where nobody is left out.
 void MovingTree::read_maps() {
   std::vector<pid_t> gone;
   for (MovingTask& task : tasks_) {
     if (task.place.dead) continue;
     try {
       if (!task.tracked) throw_gone(task.place.pid, "tracking memory");
-      task.map->read();
-      if (!task.map->flags_are_current()) task.map->read_flags();
+      read_map(task);
       task.open_memfds.clear();
       for (OpenMemfd& memfd : open_memfds(task.place.pid)) {
         task.open_memfds.push_back(std::move(memfd.inode));
         rounds_.objects().offer(std::move(memfd.fd));
       }
     } catch (const Error& error) {
-      if (!is_gone(error)) throw;
+      if (task.place.pid == root_) throw;
+      log::debug("process {} changes while it is described: {}", task.place.pid, error.what());
       gone.push_back(task.place.pid);
     }
   }

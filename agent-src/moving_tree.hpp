@@ -71,6 +71,7 @@ class MovingTree {
   bool is_listed(pid_t pid) const;
   void track(MovingTask& task);
   void forget(MovingTask& task);
+  void read_map(MovingTask& task);
   void read_maps();
   bool prune();
   std::vector<SpaceVmas> spaces() const;

@@ -216,7 +216,7 @@ void Migration::send_round(uint32_t round) {
   MemoryStatistics statistics = tree_.begin_round();
   if (stop) stop->thaw();
   MemoryRounds& rounds = tree_.rounds();
-  const unsigned marks = send_tree(round, false, [&](MovingTask& task) {
+  const unsigned marks = send_tree(round, [&](MovingTask& task) {
     SpaceRounds& space = rounds.space(task.place.pid);
     if (task.inherits != 0) space.inherit(rounds.space(std::exchange(task.inherits, 0)));
     space.send_round(*sink_, statistics);

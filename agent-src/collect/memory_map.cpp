@@ -278,7 +278,7 @@ void MemoryMap::describe_vma(const proc::MapsEntry& map, const MemoryVma& vma, i
   if (advice != 0) entry.set_madv(advice);
 }
 
-void MemoryMap::describe_fields(img::mm_entry& mm, uint64_t brk) {
+void MemoryMap::describe_fields(img::mm_entry& mm) {
   const proc::Stat stat = proc::parse_stat(read_file(proc_ + "stat"));
   mm.set_mm_start_code(stat.start_code);
   mm.set_mm_end_code(stat.end_code);
@@ -286,11 +286,9 @@ void MemoryMap::describe_fields(img::mm_entry& mm, uint64_t brk) {
   mm.set_mm_end_data(stat.end_data);
   mm.set_mm_start_stack(stat.start_stack);
   mm.set_mm_start_brk(stat.start_brk);
-  if (brk == 0) {
-    brk = stat.start_brk;
-    for (const proc::MapsEntry& map : maps_) {
-      if (map.kind == proc::MapKind::heap) brk = std::max(brk, map.end);
-    }
+  uint64_t brk = stat.start_brk;
+  for (const proc::MapsEntry& map : maps_) {
+    if (map.kind == proc::MapKind::heap) brk = std::max(brk, map.end);
   }
   mm.set_mm_brk(brk);
   mm.set_mm_arg_start(stat.arg_start);
@@ -311,17 +309,18 @@ void MemoryMap::describe_fields(img::mm_entry& mm, uint64_t brk) {
   file_ids_.push_back(mm.exe_file_id());
 }
 
-img::mm_entry MemoryMap::describe(uint64_t brk) {
+const img::mm_entry& MemoryMap::describe() {
   file_ids_.clear();
   memfds_.clear();
   segments_.clear();
   accounted_.clear();
   img::mm_entry mm;
-  describe_fields(mm, brk);
+  describe_fields(mm);
   for (std::size_t i = 0; i < maps_.size(); ++i) describe_vma(maps_[i], vmas_[i], *mm.add_vmas());
   std::sort(file_ids_.begin(), file_ids_.end());
   file_ids_.erase(std::unique(file_ids_.begin(), file_ids_.end()), file_ids_.end());
-  return mm;
+  description_ = std::move(mm);
+  return description_;
 }
 
 }  // namespace crx

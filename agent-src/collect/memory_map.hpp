@@ -39,9 +39,11 @@ class MemoryMap {
   // What cannot move, by name.
   std::vector<Refusal> refusals() const;
 
-  // The image's description of what read() saw. brk: the program break, 0 for "end of the heap".
-  // Adds mapped files to the FileTable.
-  img::mm_entry describe(uint64_t brk = 0);
+  // The image's description of what read() saw; the program break is the end of the heap there. Adds mapped files to the
+  // FileTable. Of a task that runs: throws when a mapping has gone since.
+  const img::mm_entry& describe();
+  // As describe() made it last.
+  const img::mm_entry& description() const noexcept { return description_; }
   // What CRIU's description has no room for: names, seals, locking on fault.
   std::vector<img::crx_vma_entry> attributes() const;
   // Ids of the files that the last describe() referred to, the executable included; ascending.
@@ -64,7 +66,7 @@ class MemoryMap {
   // A segment that is not there as a whole cannot be attached again.
   bool is_attached_whole(const proc::MapsEntry& map) const;
   uint32_t memfd_file(const proc::MapsEntry& map, const std::string& link);
-  void describe_fields(img::mm_entry& mm, uint64_t brk);
+  void describe_fields(img::mm_entry& mm);
   std::string link_of(const proc::MapsEntry& map) const;
 
   pid_t pid_;
@@ -73,6 +75,7 @@ class MemoryMap {
   std::vector<proc::MapsEntry> maps_;
   std::vector<MemoryVma> vmas_;
   std::vector<proc::SmapsEntry> smaps_;  // of the last read_flags()
+  img::mm_entry description_;
   std::vector<uint32_t> file_ids_;
   std::vector<img::memfd_inode_entry> memfds_;
   std::vector<img::ipc_shm_entry> segments_;
