@@ -1,4 +1,4 @@
-// Files opened by name: regular files, directories, devices without state.
+// Files opened by name: regular files, directories, block devices, devices without state.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
@@ -24,6 +24,8 @@ class RegularFiles final : public FdRestorer {
     if ((reg.flags() & O_PATH) != 0) return fd;
     const img::crx_file_entry& extra = context.extra(entry.id());
     if (extra.has_rdev()) compare_device(fd.get(), extra.rdev(), reg.name());
+    // Of a disk that another host has written there may be pages of the past here.
+    if (reg.has_mode() && S_ISBLK(reg.mode())) static_cast<void>(::posix_fadvise(fd.get(), 0, 0, POSIX_FADV_DONTNEED));
     if (extra.has_digest()) compare_content(fd.get(), extra.digest(), reg.name());
     if (reg.pos() != 0 && ::lseek(fd.get(), static_cast<off_t>(reg.pos()), SEEK_SET) < 0) throw_errno(kStep, reg.name());
     return fd;

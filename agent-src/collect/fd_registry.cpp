@@ -10,6 +10,7 @@ FdKindPtr make_fanotifies();
 FdKindPtr make_regular_files();
 FdKindPtr make_terminals();
 FdKindPtr make_char_devices();
+FdKindPtr make_block_devices();
 FdKindPtr make_pipes();
 FdKindPtr make_fifos();
 FdKindPtr make_eventfds();
@@ -32,6 +33,7 @@ std::vector<FdKindPtr> make_fd_kinds() {
   kinds.push_back(make_regular_files());
   kinds.push_back(make_terminals());
   kinds.push_back(make_char_devices());
+  kinds.push_back(make_block_devices());
   kinds.push_back(make_pipes());
   kinds.push_back(make_fifos());
   kinds.push_back(make_eventfds());

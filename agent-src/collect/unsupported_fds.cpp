@@ -1,7 +1,4 @@
 // What is left: refused, by name.
-#include <fmt/format.h>
-#include <sys/sysmacros.h>
-
 #include <array>
 
 #include "agent-src/collect/fd_kind.hpp"
@@ -32,9 +29,6 @@ constexpr std::array<Known, 13> kKnown = {{
 
 std::string describe(const OpenFile& file) {
   if (S_ISSOCK(file.st.st_mode)) return describe_socket(file.pid, file.st.st_ino);
-  if (S_ISBLK(file.st.st_mode)) {
-    return fmt::format("block device {}:{}", ::major(file.st.st_rdev), ::minor(file.st.st_rdev));
-  }
   for (const Known& known : kKnown) {
     if (std::string_view(file.link).starts_with(known.link)) return std::string(known.what);
   }

@@ -15,6 +15,7 @@
 #include "common/base/digest.hpp"
 #include "common/base/error.hpp"
 #include "common/base/fd.hpp"
+#include "common/kernel/block_device.hpp"
 #include "common/proc/mountinfo.hpp"
 
 namespace crx {
@@ -113,6 +114,7 @@ FileIdentity identify_file(const std::string& link, std::string path, ContentChe
   file.mode = st.st_mode;
   file.rdev = st.st_rdev;
   file.mtime_ns = st.st_mtim.tv_sec * 1'000'000'000 + st.st_mtim.tv_nsec;
+  if (S_ISBLK(st.st_mode)) file.storage = block_device_identity(st.st_rdev);
   if (!S_ISREG(st.st_mode)) return file;
   const Fd fd = try_open(link, O_RDONLY | O_NONBLOCK);
   if (!fd) return file;
@@ -134,7 +136,9 @@ std::optional<std::string> file_difference(const FileIdentity& wanted, bool same
   }
   if (S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode)) {
     if (wanted.rdev != st.st_rdev) return "is another device";
-    return std::nullopt;
+    if (S_ISCHR(st.st_mode) || same_kernel) return std::nullopt;
+    if (!wanted.storage.empty() && wanted.storage == block_device_identity(st.st_rdev)) return std::nullopt;
+    return "is a block device of this host's own, as far as can be told";
   }
   if (same_kernel && wanted.dev == st.st_dev && wanted.ino == st.st_ino) return std::nullopt;
   if (!S_ISREG(st.st_mode)) return std::nullopt;

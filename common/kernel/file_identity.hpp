@@ -19,7 +19,8 @@ struct FileIdentity {
   int64_t mtime_ns = 0;
   std::string build_id;   // of an ELF file, raw bytes
   std::string digest;     // XXH3-128 of the content, raw bytes; empty where it was not read
-  std::string storage;    // of a network or cluster filesystem: type and source; empty for a local one
+  std::string storage;    // of a network or cluster filesystem: type and source; empty for a local one. Of a block device:
+                          // block_device_identity()
   bool mapped = false;
   bool writable = false;  // open or mapped for writing
   std::string used_by;    // "pid 12 fd 3", for messages
@@ -38,7 +39,7 @@ FileIdentity identify_file(const std::string& link, std::string path, ContentChe
 // Why the file at wanted.path here is not the one wanted; nothing if it is. same_kernel: both hosts run on one kernel,
 // so that device and inode numbers decide. Otherwise shared storage with the same source and inode, or the same
 // content by build-id or digest, as far as `wanted` tells them; a written file of which nothing is told of content is
-// only checked for being there.
+// only checked for being there. Devices have the same number; block devices are the same disk, too.
 std::optional<std::string> file_difference(const FileIdentity& wanted, bool same_kernel);
 
 }  // namespace crx

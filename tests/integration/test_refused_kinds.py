@@ -51,9 +51,9 @@ PREFLIGHT = {
     "removed_cwd": ("os.mkdir('DIR/cwd'); os.chdir('DIR/cwd'); os.rmdir('DIR/cwd')", ["the directory was removed"]),
     "proc_of_another": ("f = open(f'/proc/{os.getppid()}/status')", ["it is a file about process", "does not move along"]),
     "kernel_log": ("f = os.open('/dev/kmsg', os.O_RDONLY)", ["device 1:11 has state that cannot be moved"]),
-    "block_device": ("os.mknod('DIR/block', 0o60600, os.makedev(7, 0))\n"
-                     "try: f = os.open('DIR/block', os.O_RDONLY)\nexcept OSError: skip()",
-                     ["it is block device 7:0, which cannot be moved"]),
+    "removed_block_device": ("os.mknod('DIR/block', 0o60600, os.makedev(7, 0))\n"
+                             "try: f = os.open('DIR/block', os.O_RDONLY)\nexcept OSError: skip()\nos.unlink('DIR/block')",
+                             ["its device file is gone or hidden"]),
     "removed_fifo": ("os.mkfifo('DIR/fifo'); f = os.open('DIR/fifo', os.O_RDWR); os.unlink('DIR/fifo')", ["the FIFO was removed"]),
     "inotify_lost": ("fd = libc.inotify_init()\nf = open('DIR/watched', 'w')\n"
                      "assert libc.inotify_add_watch(fd, b'DIR/watched', 2) > 0\nos.unlink('DIR/watched')",
