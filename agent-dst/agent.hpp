@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -20,7 +21,8 @@ struct AgentOptions {
   std::string store = "/var/lib/crx";  // journals and image sets; made if missing
   bool once = false;                   // serve one session and return its outcome
   int ready_fd = -1;    // "ready PORT\n" is written there once connections are accepted, then it is closed
-  std::string metrics;  // HOST:PORT; empty: none
+  std::optional<wire::Endpoint> metrics;  // where Prometheus and browsers find the agent's figures
+  bool json = false;                      // events on stdout, see supervisor/agent_events.hpp
   std::string hook;     // command run at the steps of a session
   std::vector<std::string>
       allow;  // certificate names (CN or subjectAltName) that may connect; empty: all of the CA

@@ -93,7 +93,7 @@ std::string check_open_fd(const std::string& text) {
 
 // Strings as users wrote them that become other types once parsing is over.
 struct Raw {
-  std::string listen, tls_dir, max_memory;
+  std::string listen, metrics, tls_dir, max_memory;
   std::vector<std::string> allow_uid;
   std::string log_level = "info";
 };
@@ -111,13 +111,14 @@ void add_service(CLI::App& app, AgentOptions& options, Raw& raw) {
       ->check(check_open_fd)
       ->type_name("N")
       ->configurable(false);
-  app.add_option("--metrics", options.metrics, "Prometheus text at /metrics and a status page at /")
+  app.add_option("--metrics", raw.metrics, "Prometheus text at /metrics and a status page at /")
       ->check(cli::check_endpoint)
       ->type_name("HOST:PORT");
   app.add_option("--hook", options.hook,
                  "Run at prepared, committed, resumed, aborted; a failure before the "
                  "commit refuses the session")
       ->type_name("CMD");
+  app.add_flag("--json", options.json, "One JSON object on stdout for each event of a session");
   app.add_option("--log-level", raw.log_level, "Default info")
       ->check(cli::one_of(std::vector<std::string>{"error", "warn", "info", "debug"}))
       ->type_name("error|warn|info|debug");
@@ -159,6 +160,7 @@ void finish(AgentOptions& options, const Raw& raw) {
   const Endpoint listen = *parse_endpoint(raw.listen);
   options.listen.host = listen.host;
   options.listen.port = listen.port;
+  if (!raw.metrics.empty()) options.metrics = parse_endpoint(raw.metrics);
   options.tls_dir = wire::tls_dir_or_default(raw.tls_dir);
   if (!raw.max_memory.empty()) options.max_memory = *parse_size(raw.max_memory);
   for (const std::string& text : raw.allow_uid) options.allow_uid.push_back(*parse_uid_range(text));

@@ -71,7 +71,7 @@ int StoreSession::run() {
       } else if (message->has_store_set()) {
         on_store_set(message->store_set());
       } else if (message->has_abort()) {
-        return 0;
+        return 1;
       } else {
         broke("a message that does not belong to the storing of a set");
       }

@@ -11,8 +11,10 @@
 #include <csignal>
 #include <map>
 
+#include "agent-dst/front/http_server.hpp"
 #include "agent-dst/front/sandbox.hpp"
 #include "agent-dst/front/session.hpp"
+#include "agent-dst/front/status_pages.hpp"
 #include "agent-dst/front/supervisor_port.hpp"
 #include "common/base/journal.hpp"
 #include "common/base/log.hpp"
@@ -48,8 +50,10 @@ class Front {
   void check_hello(const wire::Hello& hello) const;
   void check_allowed(const wire::PeerIdentity& who) const;
   void on_news(const ipc::SupervisorNotice& notice);
+  void tell(ipc::FrontNotice::Kind kind, const std::string& session);
   void known(const std::shared_ptr<Channel>& channel);
   void stop_if_idle();
+  std::optional<HttpPage> status_page(std::string_view path) const;
 
   asio::io_context& io_;
   std::shared_ptr<const wire::TlsContext> tls_;
@@ -57,6 +61,8 @@ class Front {
   int64_t greeting_ms_;
   tcp::acceptor acceptor_;
   SupervisorPort supervisor_;
+  ipc::AgentCounters& counters_;
+  std::optional<HttpServer> http_;
   asio::steady_timer fewer_strangers_;  // never expires: cancelled when one is known or gone
   int strangers_ = 0;
   bool stopping_ = false;
@@ -79,7 +85,21 @@ Front::Front(asio::io_context& io, FrontOptions& options, std::shared_ptr<const 
       greeting_ms_(options.greeting_timeout_ms),
       acceptor_(adopt_listener(io, std::move(options.listener))),
       supervisor_(io.get_executor(), std::move(options.supervisor)),
-      fewer_strangers_(io, asio::steady_timer::time_point::max()) {}
+      counters_(*options.counters),
+      fewer_strangers_(io, asio::steady_timer::time_point::max()) {
+  if (options.metrics) {
+    http_.emplace(io, adopt_listener(io, std::move(options.metrics)),
+                  [this](std::string_view path) { return status_page(path); });
+  }
+}
+
+std::optional<HttpPage> Front::status_page(std::string_view path) const {
+  std::vector<SessionFigures> open;
+  for (const auto& [id, session] : sessions_) open.push_back(session->figures());
+  if (path == "/metrics") return HttpPage{"text/plain; version=0.0.4; charset=utf-8", metrics_text(counters_, open)};
+  if (path == "/") return HttpPage{"text/html; charset=utf-8", status_html(counters_, open)};
+  return std::nullopt;
+}
 
 void Front::start() {
   asio::co_spawn(io_, supervisor_.listen([this](const ipc::SupervisorNotice& notice) { on_news(notice); }),
@@ -87,6 +107,7 @@ void Front::start() {
   asio::co_spawn(io_, accept_all(), [](std::exception_ptr thrown) {
     if (thrown) log::error("crx-agent no longer accepts connections");
   });
+  if (http_) http_->start();
   ipc::FrontNotice ready;
   ready.kind = ipc::FrontNotice::Kind::ready;
   supervisor_.tell(ready);
@@ -110,6 +131,7 @@ asio::awaitable<void> Front::accept_all() {
       continue;
     }
     ++strangers_;
+    ++counters_.connections;
     asio::co_spawn(io_, serve(std::move(socket)), [](std::exception_ptr thrown) {
       if (thrown) log::error("serving a connection failed");
     });
@@ -137,6 +159,7 @@ asio::awaitable<void> Front::serve(tcp::socket socket) {
   }
   if (failed) {
     log::warn("{}: {}", peer, failed->what());
+    ++counters_.connections_refused;
     channel->set_hard_deadline(Deadline::in_ms(kGoodbyeMs));
     channel->try_write(wire::frame(FrameType::message, wire::failure_message(*failed).SerializeAsString()));
     co_await channel->shutdown();
@@ -242,6 +265,9 @@ asio::awaitable<void> Front::serve_session(std::shared_ptr<Channel> channel, Ses
   wanted.session.set(id);
   wanted.wait = hello.hello().wait() ? 1 : 0;
   wanted.new_pids = hello.hello().new_pids() ? 1 : 0;
+  wanted.purpose = hello.hello().has_store()    ? ipc::Purpose::store
+                   : hello.hello().check_only() ? ipc::Purpose::check
+                                                : ipc::Purpose::move;
   const wire::PeerIdentity who = channel->identity();
   wanted.peer.set(fmt::format("{} ({})", who.name, channel->peer()));
   SupervisorPort::Answer answer = co_await supervisor_.ask(wanted);
@@ -252,16 +278,29 @@ asio::awaitable<void> Front::serve_session(std::shared_ptr<Channel> channel, Ses
   auto engine =
       std::make_unique<EnginePort>(io_.get_executor(), std::move(answer.fds[0]), std::move(answer.fds[1]));
   auto session = std::make_shared<Session>(id, hello.hello().streams(), hello.hello().wait(), channel,
-                                           std::move(engine));
+                                           std::move(engine), counters_);
+  session->on_refusal([this, id] { tell(ipc::FrontNotice::Kind::session_refused, id); });
   sessions_[id] = session;
   log::info("session {} of {} ({})", id, who.name, channel->peer());
   co_await session->run(std::move(payload));
   sessions_.erase(id);
+  const SessionFigures seen = session->figures();
   ipc::FrontNotice closed;
   closed.kind = ipc::FrontNotice::Kind::session_closed;
   closed.session.set(id);
+  closed.processes = seen.processes;
+  closed.wire_bytes = seen.wire_bytes;
+  closed.pages = seen.content_pages + seen.zero_pages;
+  closed.downtime_us = seen.downtime_us;
   supervisor_.tell(closed);
   stop_if_idle();
+}
+
+void Front::tell(ipc::FrontNotice::Kind kind, const std::string& session) {
+  ipc::FrontNotice notice;
+  notice.kind = kind;
+  notice.session.set(session);
+  supervisor_.tell(notice);
 }
 
 asio::awaitable<void> Front::serve_data(std::shared_ptr<Channel> channel, std::string payload) {
@@ -281,6 +320,7 @@ void Front::on_news(const ipc::SupervisorNotice& notice) {
     stopping_ = true;
     asio::error_code ignored;
     acceptor_.close(ignored);
+    if (http_) http_->stop();
     for (const auto& [id, session] : sessions_) session->stop();
     stop_if_idle();
     return;
@@ -302,7 +342,7 @@ int run_front(FrontOptions options) {
   try {
     ::signal(SIGPIPE, SIG_IGN);
     const auto tls = std::make_shared<wire::TlsContext>(wire::TlsRole::server, options.tls_dir);
-    close_all_but({options.listener.get(), supervisor});
+    close_all_but({options.listener.get(), options.metrics.get(), supervisor});
     asio::io_context io(1);
     enter_sandbox();
     Front front(io, options, tls);

@@ -8,6 +8,7 @@
 #include <asio/redirect_error.hpp>
 #include <asio/use_awaitable.hpp>
 
+#include "common/base/clock.hpp"
 #include "common/base/log.hpp"
 #include "wire/failure.hpp"
 #include "wire/limits.hpp"
@@ -36,7 +37,8 @@ std::string status_text(int status) {
 }  // namespace
 
 Session::Session(std::string id, unsigned data_streams, bool wait_for_exit,
-                 std::shared_ptr<wire::Channel> control, std::unique_ptr<EnginePort> engine)
+                 std::shared_ptr<wire::Channel> control, std::unique_ptr<EnginePort> engine,
+                 ipc::AgentCounters& counters)
     : id_(std::move(id)),
       fingerprint_(control->identity().fingerprint),
       wait_for_exit_(wait_for_exit),
@@ -44,7 +46,12 @@ Session::Session(std::string id, unsigned data_streams, bool wait_for_exit,
       engine_(std::move(engine)),
       changed_(control->executor(), asio::steady_timer::time_point::max()),
       marks_(data_streams + 1),
-      data_(data_streams + 1) {}
+      data_(data_streams + 1),
+      counters_(counters),
+      began_us_(monotonic_us()) {
+  figures_.id = id_;
+  figures_.peer = control->identity().name + " (" + control->peer() + ")";
+}
 
 void Session::check_open() const {
   if (source_gone_) throw Error(ErrorCode::peer, "serving a session", "the session is over");
@@ -180,6 +187,7 @@ asio::awaitable<void> Session::read_engine() {
       if (message.ParseFromString(partial)) {
         last_sent_ = message.body_case();
         prepared_ = prepared_ || message.has_prepared();
+        note(message);
       }
       if (!source_gone_) control_->send(wire::frame(FrameType::message, partial));
       partial.clear();
@@ -199,6 +207,7 @@ asio::awaitable<void> Session::on_message(std::string payload) {
     if (!prepared_ || go_) broke("GO without a prepared session");
     go_ = true;
   }
+  note(message);
   // Written anew, so that the engine parses what protobuf wrote and not what the peer wrote.
   message.DiscardUnknownFields();
   std::string canonical = message.SerializeAsString();
@@ -215,6 +224,7 @@ asio::awaitable<void> Session::read_control() {
     const bool there = co_await wire::read_frame_header(channel, header);
     if (!there) co_return;
     std::string payload = co_await wire::read_payload(channel, header.length);
+    count_bytes(header);
     check_open();
     switch (header.type) {
       case FrameType::message:
@@ -248,6 +258,7 @@ asio::awaitable<void> Session::run_data(std::shared_ptr<wire::Channel> channel, 
       FrameHeader header{};
       const bool there = co_await wire::read_frame_header(channel, header);
       if (!there) break;
+      count_bytes(header);
       if (header.type == FrameType::pages) {
         co_await read_batch(channel, stream, header.length, decompressor, scratch);
       } else if (header.type == FrameType::end_round) {
@@ -282,6 +293,7 @@ asio::awaitable<void> Session::read_batch(std::shared_ptr<wire::Channel> channel
   if (head.size() > length) broke("a batch longer than its frame");
   co_await channel->read(std::span<std::byte>(head).subspan(wire::kBatchHeaderBytes));
   wire::PageBatch batch = wire::parse_head(head, length);
+  count_pages(batch);
 
   const std::size_t content = batch.content_bytes();
   uint32_t slot = ipc::kNoSlot;

@@ -12,6 +12,8 @@
 #include <vector>
 
 #include "agent-dst/front/engine_port.hpp"
+#include "agent-dst/front/session_figures.hpp"
+#include "agent-dst/ipc/agent_counters.hpp"
 #include "agent-dst/ipc/supervisor_packets.hpp"
 #include "common/base/error.hpp"
 #include "wire/control_stream.hpp"
@@ -25,7 +27,7 @@ namespace crx::front {
 class Session : public std::enable_shared_from_this<Session> {
  public:
   Session(std::string id, unsigned data_streams, bool wait_for_exit, std::shared_ptr<wire::Channel> control,
-          std::unique_ptr<EnginePort> engine);
+          std::unique_ptr<EnginePort> engine, ipc::AgentCounters& counters);
 
   // Serves the session from Hello on until everything is over; never throws.
   asio::awaitable<void> run(std::string hello);
@@ -39,6 +41,9 @@ class Session : public std::enable_shared_from_this<Session> {
   void stop();
 
   const std::string& id() const { return id_; }
+  SessionFigures figures() const;
+  // Called once, when the engine tells the source that preflight found what cannot be moved.
+  void on_refusal(std::function<void()> tell) { tell_refusal_ = std::move(tell); }
   // The certificate of the control connection; data connections must show the same.
   const std::string& fingerprint() const { return fingerprint_; }
 
@@ -55,6 +60,10 @@ class Session : public std::enable_shared_from_this<Session> {
   asio::awaitable<void> changed();
   void notify() { changed_.cancel(); }
   void send(const wire::SessionMessage& message);
+  void note(const wire::SessionMessage& message);  // what is worth counting of what goes either way
+  void note_resumed(const wire::Resumed& resumed);
+  void count_bytes(const wire::FrameHeader& header);
+  void count_pages(const wire::PageBatch& batch);
   void explain_exit();
   void connection_ended(const std::exception_ptr& thrown, const std::string& in_order);
   void lose(const std::string& reason);
@@ -74,6 +83,11 @@ class Session : public std::enable_shared_from_this<Session> {
   wire::SessionMessage::BodyCase last_sent_ = wire::SessionMessage::BODY_NOT_SET;
   std::optional<ipc::SupervisorNotice> exit_;
   std::optional<int> root_status_;
+  ipc::AgentCounters& counters_;
+  std::function<void()> tell_refusal_;
+  SessionFigures figures_;
+  int64_t began_us_, prepare_us_ = 0, go_us_ = 0;  // when; 0: not yet
+  int64_t stopped_before_us_ = 0;                  // how long the tree had been stopped at prepare_us_
 };
 
 }  // namespace crx::front

@@ -23,18 +23,26 @@ struct Text {
   std::string get() const { return {bytes, ::strnlen(bytes, N - 1)}; }
 };
 
+enum class Purpose : uint32_t { move = 0, check, store };
+
 struct FrontNotice {
   enum class Kind : uint32_t {
     ready = 1,       // it listens
     failed,          // it could not start: text
-    want_engine,     // an authenticated Hello: session, peer, wait, new_pids; the answer carries the same tag
+    want_engine,     // an authenticated Hello: session, peer, wait, new_pids, purpose; the answer carries the same tag
     query,           // what became of session? answered with the same tag
-    session_closed,  // everything of a session has been sent to the source
+    session_closed,  // everything of a session has been sent to the source: session and what was counted of it
+    session_refused,  // preflight found what cannot be moved
   };
   Kind kind = Kind::ready;
   uint32_t tag = 0;
   uint32_t wait = 0;
   uint32_t new_pids = 0;
+  Purpose purpose = Purpose::move;
+  uint32_t processes = 0;
+  uint64_t wire_bytes = 0;
+  uint64_t pages = 0;
+  int64_t downtime_us = -1;  // -1: it was not resumed
   Text<40> session;
   Text<400> peer;
   Text<2048> text;

@@ -74,7 +74,8 @@ int engine_body(const AgentOptions& options, const EngineMain& main, const Sessi
 
 }  // namespace
 
-FrontChild fork_front(const AgentOptions& options, int listener, const sigset_t& mask) {
+FrontChild fork_front(const AgentOptions& options, int listener, int metrics, ipc::AgentCounters& counters,
+                      const sigset_t& mask) {
   auto [ours, theirs] = ipc::make_pair();
   FrontChild child;
   child.pid = fork_checked("the front");
@@ -84,6 +85,8 @@ FrontChild fork_front(const AgentOptions& options, int listener, const sigset_t&
       front::FrontOptions front;
       front.listener = duplicate(listener);
       front.supervisor = std::move(front_link);
+      if (metrics >= 0) front.metrics = duplicate(metrics);
+      front.counters = &counters;
       front.tls_dir = options.tls_dir;
       front.allow = options.allow;
       front.greeting_timeout_ms = options.greeting_timeout_ms;

@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "agent-dst/agent.hpp"
+#include "agent-dst/ipc/agent_counters.hpp"
+#include "agent-dst/ipc/supervisor_packets.hpp"
 #include "common/base/fd.hpp"
 
 namespace crx::supervisor {
@@ -18,6 +20,7 @@ struct SessionRequest {
   std::string peer;
   bool wait = false;
   bool new_pids = false;  // in a PID namespace of its own
+  ipc::Purpose purpose = ipc::Purpose::move;
 };
 
 struct FrontChild {
@@ -33,7 +36,9 @@ struct EngineChild {
 
 // `front`: the process that will serve the session. `mask`: the signal mask the children get. The children never return
 // from these calls. Throws Error.
-FrontChild fork_front(const AgentOptions& options, int listener, const sigset_t& mask);
+// metrics: -1 for none.
+FrontChild fork_front(const AgentOptions& options, int listener, int metrics, ipc::AgentCounters& counters,
+                      const sigset_t& mask);
 EngineChild fork_engine(const AgentOptions& options, const EngineMain& main, const SessionRequest& request,
                         pid_t front, const sigset_t& mask);
 

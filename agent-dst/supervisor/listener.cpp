@@ -29,7 +29,7 @@ Fd try_listen(const addrinfo& address) {
 
 }  // namespace
 
-Fd listen_on(const Endpoint& where) {
+Fd listen_on(const Endpoint& where, const char* option) {
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
   hints.ai_flags = AI_PASSIVE;
@@ -39,7 +39,7 @@ Fd listen_on(const Endpoint& where) {
       ::getaddrinfo(where.host.empty() ? nullptr : where.host.c_str(), port.c_str(), &hints, &found);
   if (rc != 0) {
     throw Error(ErrorCode::refused, kStep, where.text() + ": " + ::gai_strerror(rc))
-        .with_hint("check --listen");
+        .with_hint(std::string("check ") + option);
   }
   const std::unique_ptr<addrinfo, void (*)(addrinfo*)> owned(found, ::freeaddrinfo);
   int err = 0;
@@ -49,7 +49,7 @@ Fd listen_on(const Endpoint& where) {
     err = errno;
   }
   throw Error(ErrorCode::refused, kStep, where.text(), err)
-      .with_hint("is another crx-agent running, and is it an address of this host?");
+      .with_hint(std::string("check ") + option + ": does another program have that port, and is it an address of this host?");
 }
 
 uint16_t bound_port(int fd) {

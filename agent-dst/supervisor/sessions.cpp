@@ -44,7 +44,11 @@ void Supervisor::on_front_notice(const ipc::FrontNotice& notice) {
       answer_query(notice);
       break;
     case Kind::session_closed:
+      events_.closed(notice);
       if (served_ && !stopping_) begin_stop("the session is over");
+      break;
+    case Kind::session_refused:
+      refused_by_preflight(notice.session.get());
       break;
     default:
       log::warn("the front said something unknown");
@@ -59,11 +63,13 @@ void Supervisor::refuse(const ipc::FrontNotice& to, const std::string& text, con
   notice.text.set(text);
   notice.hint.set(hint);
   log::warn("session {} is refused: {}", to.session.get(), text);
+  events_.turned_away(to, text, hint);
   to_front(notice);
 }
 
 void Supervisor::spawn_engine(const ipc::FrontNotice& notice) {
-  SessionRequest request{notice.session.get(), notice.peer.get(), notice.wait != 0, notice.new_pids != 0};
+  SessionRequest request{notice.session.get(), notice.peer.get(), notice.wait != 0, notice.new_pids != 0,
+                         notice.purpose};
   if (!is_session_id(request.session)) return refuse(notice, "the session id is not valid", {});
   if (stopping_) return refuse(notice, "this agent is being stopped", {});
   if (options_.once && served_) return refuse(notice, "this agent serves one session only", {});
@@ -88,6 +94,7 @@ void Supervisor::spawn_engine(const ipc::FrontNotice& notice) {
     engine.child.ring.reset();
     const pid_t pid = engine.child.pid;
     log::debug("engine of session {} started (pid {})", engine.request.session, pid);
+    events_.opened(engine.request);
     engines_.emplace(pid, std::move(engine));
   } catch (const Error& error) {
     refuse(notice, error.what(), error.hint());
@@ -137,6 +144,7 @@ void Supervisor::on_engine(Engine& engine) {
     }
     if (notice.kind != ipc::EngineNotice::Kind::root_resumed || notice.pid <= 0) continue;
     engine.root = notice.pid;
+    events_.resumed(root.session, notice.pid);
     if (engine.request.new_pids) {
       log::info("session {}: the tree runs here, root pid {} in the PID namespace of process {}", root.session, notice.pid,
                 engine.child.pid);
@@ -192,6 +200,20 @@ std::size_t Supervisor::open_sessions() const {
       std::count_if(engines_.begin(), engines_.end(), [](const auto& entry) { return !entry.second.ended; }));
 }
 
+void Supervisor::refused_by_preflight(const std::string& session) {
+  for (auto& [pid, engine] : engines_) {
+    if (engine.request.session == session) engine.refused = true;
+  }
+}
+
+SessionEnd Supervisor::end_of(const Engine& engine, const std::string& state, int status) {
+  if (state == "RESUMED") return SessionEnd::committed;
+  if (state == "RESUMING") return SessionEnd::in_doubt;
+  if (engine.refused) return SessionEnd::refused;
+  if (status != 0 || engine.request.purpose == ipc::Purpose::move) return SessionEnd::failed;
+  return engine.request.purpose == ipc::Purpose::check ? SessionEnd::checked : SessionEnd::stored;
+}
+
 void Supervisor::engine_exited(Engine& engine, int status) {
   engine.ended = true;
   const std::string& session = engine.request.session;
@@ -211,6 +233,8 @@ void Supervisor::engine_exited(Engine& engine, int status) {
     log::error("session {}: {}", session, error.what());
   }
   to_front(notice);
+  events_.ended(engine.request, end_of(engine, notice.state.get(), status), notice.state.get(), notice.text.get(), status);
+  if (metrics_ && engine.request.purpose == ipc::Purpose::store) count_now();
   if (!options_.once) return;
   served_ = true;
   outcome_ = exit_code(status);
@@ -220,6 +244,7 @@ void Supervisor::engine_exited(Engine& engine, int status) {
 
 void Supervisor::root_exited(const Root& root, pid_t pid, int status) {
   log::info("session {}: its root task (pid {}) ended: {}", root.session, pid, status_text(status));
+  events_.root_exited(root.session, pid, status);
   ipc::SupervisorNotice notice;
   notice.kind = ipc::SupervisorNotice::Kind::root_exited;
   notice.session.set(root.session);

@@ -62,6 +62,18 @@ void StagedSet::publish() {
   if (::fsync(directory_.get()) != 0) throw_errno(kStep, store_);
 }
 
+std::size_t count_sets(const std::string& store) {
+  std::size_t count = 0;
+  std::error_code failed;
+  for (const auto& entry : std::filesystem::directory_iterator(store, failed)) {
+    const std::string name = entry.path().filename().string();
+    if (name == "journal" || !valid_set_name(name)) continue;
+    std::error_code unreadable;
+    count += std::filesystem::exists(entry.path() / "inventory.img", unreadable) ? 1 : 0;
+  }
+  return count;
+}
+
 void remove_staged(const std::string& store) {
   std::error_code failed;
   for (const auto& entry : std::filesystem::directory_iterator(store, failed)) {

@@ -31,5 +31,7 @@ class StagedSet {
 std::string set_path(const std::string& store, const std::string& name);
 // At the start of an agent, which has the store to itself: what was left unfinished.
 void remove_staged(const std::string& store);
+// Sets in the store; those that are unfinished do not count.
+std::size_t count_sets(const std::string& store);
 
 }  // namespace crx

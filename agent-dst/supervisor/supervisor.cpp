@@ -26,13 +26,16 @@ namespace {
 
 constexpr int64_t kStopMs = 20'000;       // engines and front may take so long to end
 constexpr int64_t kFrontRestartMs = 500;  // between two starts
+constexpr int64_t kCountMs = 15'000;      // between two looks at the store
 
 }  // namespace
 
-Supervisor::Supervisor(const AgentOptions& options, const EngineMain& main) : options_(options), main_(main) {
+Supervisor::Supervisor(const AgentOptions& options, const EngineMain& main)
+    : options_(options), main_(main), events_(options.json ? STDOUT_FILENO : -1) {
   if (::mkdir(options.store.c_str(), 0700) != 0 && errno != EEXIST)
     throw_errno("opening the store", options.store);
-  listener_ = listen_on(options.listen);
+  listener_ = listen_on(options.listen, "--listen");
+  if (options.metrics) metrics_ = listen_on(*options.metrics, "--metrics");
   sigset_t caught;
   sigemptyset(&caught);
   for (const int sig : {SIGTERM, SIGINT, SIGCHLD}) sigaddset(&caught, sig);
@@ -42,11 +45,13 @@ Supervisor::Supervisor(const AgentOptions& options, const EngineMain& main) : op
   settle_all(options.store);
   prune_journals(options.store, kJournalKeptNs);
   remove_staged(options.store);
+  if (metrics_) next_count_ = Deadline::in_ms(0);
 }
 
 int Supervisor::run() {
   start_front();
   for (;;) {
+    if (next_count_.passed()) count_now();
     poll_once();
     if (!front_.link && !stopping_ && front_start_.passed()) start_front();
     if (once_close_.passed() && !stopping_) begin_stop("the session is over");
@@ -61,7 +66,8 @@ int Supervisor::run() {
 }
 
 void Supervisor::start_front() {
-  front_ = fork_front(options_, listener_.get(), mask_);
+  front_ = fork_front(options_, listener_.get(), metrics_.get(), events_.counters(), mask_);
+  ++events_.counters().front_starts;
   front_ready_ = false;
   front_start_ = Deadline::in_ms(kFrontRestartMs);
   log::debug("front started (pid {})", front_.pid);
@@ -75,16 +81,17 @@ void Supervisor::poll_once() {
     fds.push_back({engine.child.notices.get(), POLLIN, 0});
   }
   // -1 (for ever) is the largest as an unsigned number.
-  int timeout = static_cast<int>(
-      std::min(static_cast<unsigned>(stop_by_.poll_ms()), static_cast<unsigned>(once_close_.poll_ms())));
-  if (!front_.link && !stopping_) timeout = front_start_.poll_ms();
-  if (::poll(fds.data(), fds.size(), timeout) < 0 && errno != EINTR) throw_errno("supervising", "poll");
+  unsigned timeout = static_cast<unsigned>(next_count_.poll_ms());
+  for (const Deadline& other : {stop_by_, once_close_}) timeout = std::min(timeout, static_cast<unsigned>(other.poll_ms()));
+  if (!front_.link && !stopping_) timeout = std::min(timeout, static_cast<unsigned>(front_start_.poll_ms()));
+  if (::poll(fds.data(), fds.size(), static_cast<int>(timeout)) < 0 && errno != EINTR) throw_errno("supervising", "poll");
   // Engines first: what they announced before they ended must be known when they are reaped.
   for (std::size_t i = 0; i < pids.size(); ++i) {
     if (fds[i + 2].revents != 0) on_engine(engines_.at(pids[i]));
   }
   if (fds[1].revents != 0) on_front();
   if (fds[0].revents != 0) on_signal();
+  events_.counters().open_sessions = open_sessions();
 }
 
 void Supervisor::on_signal() {
@@ -98,6 +105,7 @@ void Supervisor::on_signal() {
 void Supervisor::begin_stop(const char* why) {
   if (stopping_) return;
   log::info("crx-agent stops: {}", why);
+  events_.stopping(why);
   stopping_ = true;
   stop_by_ = Deadline::in_ms(kStopMs);
   ipc::EngineNotice notice;
@@ -105,6 +113,12 @@ void Supervisor::begin_stop(const char* why) {
     (void)ipc::send_packet(engine.child.notices.get(), std::as_bytes(std::span(&notice, 1)));
   }
   to_front(ipc::SupervisorNotice{});
+}
+
+// Sets are removed behind our back, so they are counted anew.
+void Supervisor::count_now() {
+  events_.counters().stored_sets = count_sets(options_.store);
+  next_count_ = Deadline::in_ms(kCountMs);
 }
 
 void Supervisor::to_front(const ipc::SupervisorNotice& notice, std::span<const int> fds) {
@@ -135,6 +149,8 @@ void Supervisor::ready() {
   announced_ = true;
   const uint16_t port = bound_port(listener_.get());
   log::info("crx-agent listens on {}", Endpoint{options_.listen.host, port}.text());
+  events_.listening({options_.listen.host, port});
+  if (metrics_) log::info("its figures are at http://{}/", Endpoint{options_.metrics->host, bound_port(metrics_.get())}.text());
   if (options_.ready_fd < 0) return;
   const Fd told(options_.ready_fd);  // closed: whoever waits sees the end of it as well
   const std::string text = fmt::format("ready {}\n", port);

@@ -13,6 +13,7 @@
 
 #include "agent-dst/agent.hpp"
 #include "agent-dst/ipc/supervisor_packets.hpp"
+#include "agent-dst/supervisor/agent_events.hpp"
 #include "agent-dst/supervisor/children.hpp"
 #include "common/base/clock.hpp"
 #include "common/base/fd.hpp"
@@ -33,6 +34,7 @@ class Supervisor {
     pid_t root = 0;
     // Of a PID namespace's init, which is what is reaped then.
     bool ended = false, root_ended = false;
+    bool refused = false;  // by preflight
   };
   struct Root {
     std::string session;
@@ -50,12 +52,15 @@ class Supervisor {
   void on_engine(Engine& engine);
   void reap();
   void on_exit(pid_t pid, int status);
+  static SessionEnd end_of(const Engine& engine, const std::string& state, int status);
   void engine_exited(Engine& engine, int status);
   void init_exited(const Engine& engine, int status);
   void remove_groups(const std::string& session);
   std::size_t open_sessions() const;
   void root_exited(const Root& root, pid_t pid, int status);
   void to_front(const ipc::SupervisorNotice& notice, std::span<const int> fds = {});
+  void refused_by_preflight(const std::string& session);
+  void count_now();
   void begin_stop(const char* why);
   void ready();
 
@@ -64,6 +69,9 @@ class Supervisor {
   sigset_t mask_{};
   Fd signals_;
   Fd listener_;
+  Fd metrics_;  // listens for the front
+  AgentEvents events_;
+  Deadline next_count_ = Deadline::never();  // with metrics: when the store is looked at again
   FrontChild front_;
   bool front_ready_ = false;
   bool announced_ = false;

@@ -94,7 +94,7 @@ TEST_CASE("cli: crx-agent's options, from the command line and from a file") {
   CHECK(from_file.options->max_memory == 3ULL << 29);
   CHECK(from_file.options->max_sessions == 3);
   CHECK(from_file.options->store == "/a b");
-  CHECK(from_file.options->metrics == "127.0.0.1:9100");
+  CHECK(from_file.options->metrics == Endpoint{"127.0.0.1", 9100});
   CHECK(from_file.options->log_level == log::Level::debug);
 
   const ParsedAgentOptions both = parse_agent({"--config", file, "--max-sessions", "9", "--once"});

@@ -1,0 +1,151 @@
+#include "agent-dst/supervisor/agent_events.hpp"
+
+#include <limits.h>
+#include <poll.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <nlohmann/json.hpp>
+
+#include "common/base/clock.hpp"
+#include "common/base/log.hpp"
+#include "common/base/page.hpp"
+
+namespace crx::supervisor {
+namespace {
+
+using nlohmann::ordered_json;
+
+// Texts of a line, so that it stays below PIPE_BUF with all of them.
+constexpr std::size_t kMaxText = 500;
+
+const char* name_of(ipc::Purpose purpose) {
+  switch (purpose) {
+    case ipc::Purpose::check: return "check";
+    case ipc::Purpose::store: return "store";
+    case ipc::Purpose::move: break;
+  }
+  return "move";
+}
+
+const char* name_of(SessionEnd end) {
+  switch (end) {
+    case SessionEnd::committed: return "committed";
+    case SessionEnd::checked: return "checked";
+    case SessionEnd::stored: return "stored";
+    case SessionEnd::refused: return "refused";
+    case SessionEnd::in_doubt: return "in_doubt";
+    case SessionEnd::failed: break;
+  }
+  return "failed";
+}
+
+int shell_status(int status) {
+  return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+std::string cut(const std::string& text) {
+  return text.substr(0, kMaxText);
+}
+
+}  // namespace
+
+struct AgentEvents::Line {
+  explicit Line(const char* event)
+      : json({{"event", event}, {"time", static_cast<double>(clock_ns(CLOCK_REALTIME) / 1000) / 1e6}}) {}
+  Line(const char* event, const std::string& session) : Line(event) { json["session"] = session; }
+  ordered_json json;
+};
+
+AgentEvents::AgentEvents(int json_fd) : json_fd_(json_fd) {
+  counters_->started_s = static_cast<uint64_t>(clock_ns(CLOCK_REALTIME) / 1'000'000'000);
+}
+
+AgentEvents::~AgentEvents() = default;
+
+void AgentEvents::put(const Line& line) {
+  if (json_fd_ < 0) return;
+  // Bytes that are no UTF-8 (what a peer calls itself) are replaced, not thrown at.
+  const std::string text = line.json.dump(-1, ' ', false, ordered_json::error_handler_t::replace) + "\n";
+  // A pipe that polls writable takes PIPE_BUF bytes without blocking.
+  pollfd event{json_fd_, POLLOUT, 0};
+  const bool fits = text.size() <= PIPE_BUF && ::poll(&event, 1, 0) == 1 && (event.revents & POLLOUT) != 0;
+  const bool written = fits && ::write(json_fd_, text.data(), text.size()) == static_cast<ssize_t>(text.size());
+  if (!written && !behind_) log::warn("nobody reads the events on stdout: some are left out");
+  behind_ = !written;
+}
+
+void AgentEvents::listening(const Endpoint& where) {
+  Line line("listening");
+  line.json["host"] = where.host;
+  line.json["port"] = where.port;
+  put(line);
+}
+
+void AgentEvents::opened(const SessionRequest& request) {
+  Line line("opened", request.session);
+  line.json["peer"] = cut(request.peer);
+  line.json["purpose"] = name_of(request.purpose);
+  put(line);
+}
+
+void AgentEvents::turned_away(const ipc::FrontNotice& asked, const std::string& message, const std::string& hint) {
+  ++counters_->refused;
+  Line line("turned_away", asked.session.get());
+  line.json["peer"] = cut(asked.peer.get());
+  line.json["message"] = cut(message);
+  line.json["hint"] = cut(hint);
+  put(line);
+}
+
+void AgentEvents::resumed(const std::string& session, pid_t root) {
+  ++counters_->running_roots;
+  Line line("resumed", session);
+  line.json["pid"] = root;
+  put(line);
+}
+
+void AgentEvents::ended(const SessionRequest& request, SessionEnd end, const std::string& state, const std::string& detail,
+                        int status) {
+  switch (end) {
+    case SessionEnd::committed: ++counters_->committed; break;
+    case SessionEnd::checked: ++counters_->checked; break;
+    case SessionEnd::stored: ++counters_->stored; break;
+    case SessionEnd::refused: ++counters_->refused; break;
+    case SessionEnd::failed: ++counters_->failed; break;
+    case SessionEnd::in_doubt: ++counters_->in_doubt; break;
+  }
+  Line line("ended", request.session);
+  line.json["purpose"] = name_of(request.purpose);
+  line.json["outcome"] = name_of(end);
+  line.json["state"] = state;
+  line.json["detail"] = cut(detail);
+  line.json["exit"] = shell_status(status);
+  put(line);
+}
+
+void AgentEvents::closed(const ipc::FrontNotice& figures) {
+  Line line("closed", figures.session.get());
+  line.json["processes"] = figures.processes;
+  line.json["pages"] = figures.pages;
+  line.json["bytes_raw"] = figures.pages * kPageSize;
+  line.json["bytes_wire"] = figures.wire_bytes;
+  if (figures.downtime_us >= 0) line.json["downtime_us"] = figures.downtime_us;
+  put(line);
+}
+
+void AgentEvents::root_exited(const std::string& session, pid_t root, int status) {
+  if (counters_->running_roots > 0) --counters_->running_roots;
+  Line line("exited", session);
+  line.json["pid"] = root;
+  line.json["exit_status"] = shell_status(status);
+  put(line);
+}
+
+void AgentEvents::stopping(const std::string& why) {
+  Line line("stopping");
+  line.json["reason"] = why;
+  put(line);
+}
+
+}  // namespace crx::supervisor
