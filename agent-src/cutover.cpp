@@ -11,6 +11,7 @@
 #include "agent-src/collect/sync_files.hpp"
 #include "agent-src/collect/used_files.hpp"
 #include "agent-src/collect/vma_attributes.hpp"
+#include "agent-src/descriptor_room.hpp"
 #include "agent-src/migration.hpp"
 #include "agent-src/settled_freeze.hpp"
 #include "agent-src/step_clock.hpp"
@@ -196,6 +197,7 @@ int Migration::cut_over() {
   if (!same_kernel_) {
     for (const pid_t pid : tree_.pids()) sync_written_files(pid);  // so that little is left for the stop
   }
+  make_descriptor_room(options_.pid);
   wire::SessionMessage urgent;
   urgent.mutable_freeze();
   link_->send(urgent);

@@ -17,6 +17,7 @@
 #include "agent-src/collect/memory_map.hpp"
 #include "agent-src/collect/sysv_ipc.hpp"
 #include "agent-src/collect/vma_attributes.hpp"
+#include "agent-src/descriptor_room.hpp"
 #include "agent-src/dump_images.hpp"
 #include "agent-src/dump_memory.hpp"
 #include "agent-src/dump_store.hpp"
@@ -252,6 +253,7 @@ void Dump::run_whole() {
   memory_->prepare();
   if (!options_.check_only) store_->begin_pages();
   check_told_to_stop();
+  make_descriptor_room(options_.pid);
   FrozenTree tree = FrozenTree::freeze(options_.pid, Deadline::in_ms(options_.freeze_timeout_ms));
   collect(tree);
   check_told_to_stop();

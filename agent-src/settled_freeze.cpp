@@ -3,10 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/sockios.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/ioctl.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -17,13 +14,13 @@
 #include <string_view>
 #include <thread>
 
-#include "agent-src/collect/net_rows.hpp"
 #include "agent-src/collect/open_file.hpp"
 #include "common/base/clock.hpp"
 #include "common/base/log.hpp"
 #include "common/kernel/pidfd.hpp"
-#include "common/kernel/sock_diag.hpp"
+#include "common/kernel/tcp_diag.hpp"
 #include "common/kernel/tcp_repair.hpp"
+#include "common/kernel/unix_diag.hpp"
 
 namespace crx {
 namespace {
@@ -63,47 +60,28 @@ bool has_sent(const Holding& client) {
 
 // A TCP connection that waits to be accepted has an end without a descriptor, which cannot be read: it can be made anew only
 // where its client moves along and has sent nothing.
-bool is_stuck(const NetRow& waiting, const std::vector<NetRow>& rows, const std::map<uint32_t, Holding>& sockets) {
-  const uint64_t fin = tcp_state::got_fin(waiting.state) ? 1 : 0;
+bool is_stuck(const TcpSocketInfo& waiting, const std::vector<TcpSocketInfo>& all, const std::map<uint32_t, Holding>& sockets) {
+  const uint32_t fin = tcp_state::got_fin(waiting.state) ? 1 : 0;
   if (waiting.received > fin) return true;
-  return std::none_of(rows.begin(), rows.end(), [&](const NetRow& row) {
-    return row.local == waiting.peer && row.peer == waiting.local && sockets.contains(static_cast<uint32_t>(row.inode));
+  return std::none_of(all.begin(), all.end(), [&](const TcpSocketInfo& other) {
+    return other.local == waiting.peer && other.peer == waiting.local && sockets.contains(other.inode);
   });
 }
 
-int option_of(int fd, int name) {
-  int value = 0;
-  socklen_t length = sizeof value;
-  return ::getsockopt(fd, SOL_SOCKET, name, &value, &length) == 0 ? value : 0;
-}
-
-// A listener tells itself how many wait (of MPTCP it does not), where a listing of all connections of the host takes
-// milliseconds.
-bool may_have_waiting(const Holding& socket) {
-  const Fd own = try_get_fd(socket.task->pidfd(), socket.fd);
-  if (!own || option_of(own.get(), SO_ACCEPTCONN) == 0 || option_of(own.get(), SO_DOMAIN) == AF_UNIX) return false;
-  if (option_of(own.get(), SO_PROTOCOL) != IPPROTO_TCP) return true;
-  struct ::tcp_info info{};
-  socklen_t length = sizeof info;
-  return ::getsockopt(own.get(), IPPROTO_TCP, TCP_INFO, &info, &length) != 0 || info.tcpi_unacked > 0;
-}
-
 bool has_unaccepted_tcp(const FrozenTree& tree) {
+  const auto waits = [](const TcpSocketInfo& listener) { return listener.received > 0; };
+  TcpDiag diag;
+  auto listening = diag.list(1U << tcp_state::kListen);
+  if (!listening || std::none_of(listening->begin(), listening->end(), waits)) return false;
   const std::map<uint32_t, Holding> sockets = sockets_of(tree);
-  if (std::none_of(sockets.begin(), sockets.end(), [](const auto& entry) { return may_have_waiting(entry.second); })) return false;
-  std::vector<NetRow> rows;
-  for (const char* name : {"tcp", "tcp6"}) {
-    const std::vector<NetRow> some = read_net_rows(tree.tasks().front()->pid(), name);
-    rows.insert(rows.end(), some.begin(), some.end());
-  }
-  // Of a listener, the kernel shows how many wait as what was received.
-  const auto is_full = [](const NetRow& row) { return row.state == tcp_state::kListen && row.received > 0; };
   std::set<uint16_t> ports;
-  for (const NetRow& row : rows) {
-    if (is_full(row) && sockets.contains(static_cast<uint32_t>(row.inode))) ports.insert(row.local.port);
+  for (const TcpSocketInfo& listener : *listening) {
+    if (waits(listener) && sockets.contains(listener.inode)) ports.insert(listener.local.port);
   }
-  return std::any_of(rows.begin(), rows.end(), [&](const NetRow& row) {
-    return row.inode == 0 && tcp_state::is_connected(row.state) && ports.contains(row.local.port) && is_stuck(row, rows, sockets);
+  if (ports.empty()) return false;
+  const auto all = diag.list(~(1U << tcp_state::kListen));
+  return all && std::any_of(all->begin(), all->end(), [&](const TcpSocketInfo& info) {
+    return info.inode == 0 && tcp_state::is_connected(info.state) && ports.contains(info.local.port) && is_stuck(info, *all, sockets);
   });
 }
 

@@ -23,7 +23,7 @@
 
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
-#include "common/kernel/sock_diag.hpp"
+#include "common/kernel/unix_diag.hpp"
 
 #ifndef SIOCUNIXFILE
 #define SIOCUNIXFILE (SIOCPROTOPRIVATE + 0)

@@ -8,7 +8,7 @@
 #include "agent-dst/restore/socket_options.hpp"
 #include "agent-dst/restore/unix_builder.hpp"
 #include "common/base/error.hpp"
-#include "common/kernel/sock_diag.hpp"
+#include "common/kernel/unix_diag.hpp"
 
 namespace crx {
 namespace {

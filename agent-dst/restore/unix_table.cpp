@@ -6,7 +6,7 @@
 
 #include "common/base/error.hpp"
 #include "common/image/magic.hpp"
-#include "common/kernel/sock_diag.hpp"
+#include "common/kernel/unix_diag.hpp"
 
 namespace crx {
 namespace {

@@ -2,10 +2,7 @@
 #include <fmt/format.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
-#include <linux/netlink.h>
 #include <linux/packet_diag.h>
-#include <linux/rtnetlink.h>
-#include <linux/sock_diag.h>
 #include <net/if.h>
 #include <sys/socket.h>
 
@@ -17,6 +14,7 @@
 #include "agent-src/collect/socket_options.hpp"
 #include "common/base/error.hpp"
 #include "common/image/net.pb.h"
+#include "common/kernel/sock_diag.hpp"
 
 namespace crx {
 namespace {
@@ -26,53 +24,27 @@ constexpr char kClose[] = "close it before moving the program";
 constexpr char kRingReason[] = "it is a packet socket with a ring (PACKET_RX_RING), which cannot be moved";
 
 struct PacketInfo {
-  bool found = false;
   bool ring = false;
   std::vector<packet_diag_mclist> groups;
 };
 
-void read_attributes(const nlmsghdr* message, PacketInfo& info) {
-  const auto* body = static_cast<const char*>(NLMSG_DATA(message));
-  auto left = static_cast<int>(NLMSG_PAYLOAD(message, NLMSG_ALIGN(sizeof(packet_diag_msg))));
-  const auto* attribute = reinterpret_cast<const rtattr*>(body + NLMSG_ALIGN(sizeof(packet_diag_msg)));
-  for (; RTA_OK(attribute, left); attribute = RTA_NEXT(attribute, left)) {
-    if (attribute->rta_type == PACKET_DIAG_RX_RING || attribute->rta_type == PACKET_DIAG_TX_RING) info.ring = true;
-    if (attribute->rta_type != PACKET_DIAG_MCLIST) continue;
-    info.groups.resize(RTA_PAYLOAD(attribute) / sizeof(packet_diag_mclist));
-    std::memcpy(info.groups.data(), RTA_DATA(attribute), info.groups.size() * sizeof(packet_diag_mclist));
-  }
-}
-
 // What only sock_diag(7) tells of the packet socket with this inode.
 PacketInfo ask_diag(ino_t inode) {
-  const Fd door(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
-  if (!door) throw_errno(kStep, "sock_diag");
-  struct {
-    nlmsghdr header;
-    packet_diag_req request;
-  } ask{};
-  ask.header.nlmsg_len = sizeof ask;
-  ask.header.nlmsg_type = SOCK_DIAG_BY_FAMILY;
-  ask.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
-  ask.request.sdiag_family = AF_PACKET;
-  ask.request.pdiag_show = PACKET_SHOW_INFO | PACKET_SHOW_MCLIST | PACKET_SHOW_RING_CFG;
-  if (::send(door.get(), &ask, sizeof ask, 0) < 0) throw_errno(kStep, "sock_diag");
+  packet_diag_req request{};
+  request.sdiag_family = AF_PACKET;
+  request.pdiag_show = PACKET_SHOW_INFO | PACKET_SHOW_MCLIST | PACKET_SHOW_RING_CFG;
   PacketInfo info;
-  std::vector<char> room(64 * 1024);
-  for (;;) {
-    const ssize_t got = ::recv(door.get(), room.data(), room.size(), 0);
-    if (got <= 0) throw_errno(kStep, "sock_diag");
-    auto left = static_cast<unsigned>(got);
-    const auto* message = reinterpret_cast<const nlmsghdr*>(room.data());
-    for (; NLMSG_OK(message, left); message = NLMSG_NEXT(message, left)) {
-      if (message->nlmsg_type == NLMSG_DONE || message->nlmsg_type == NLMSG_ERROR) return info;
-      packet_diag_msg body{};
-      std::memcpy(&body, NLMSG_DATA(message), sizeof body);
-      if (body.pdiag_ino != inode) continue;
-      info.found = true;
-      read_attributes(message, info);
-    }
-  }
+  const int err = SockDiag().list(request, [&](DiagBytes answer) {
+    if (diag_cast<packet_diag_msg>(answer).pdiag_ino != inode) return;
+    each_diag_attribute(answer, sizeof(packet_diag_msg), [&](int type, DiagBytes content) {
+      if (type == PACKET_DIAG_RX_RING || type == PACKET_DIAG_TX_RING) info.ring = true;
+      if (type != PACKET_DIAG_MCLIST) return;
+      info.groups.resize(content.size() / sizeof(packet_diag_mclist));
+      std::memcpy(info.groups.data(), content.data(), info.groups.size() * sizeof(packet_diag_mclist));
+    });
+  });
+  if (err != 0) throw Error(ErrorCode::unsupported, kStep, "the kernel does not tell of it", err).with_hint("load or build in packet_diag (CONFIG_PACKET_DIAG)");
+  return info;
 }
 
 std::string interface_name(int index) {

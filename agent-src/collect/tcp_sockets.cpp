@@ -96,7 +96,7 @@ void append_stream(const TcpStream& stream, const img::inet_sk_entry& isk, Image
 
 void inspect_tcp(const OpenFile& file, const InetLook& look, TcpTable& table, InspectContext& context) {
   const auto complain = [&](const Complaint& it) { context.refusals.push_back(refusal_of(file, it.reason, it.remedy)); };
-  if (table.is_signed(file)) return complain({kSignedReason, kSignedRemedy});
+  if (table.is_signed(file, look)) return complain({kSignedReason, kSignedRemedy});
   if (look.state == tcp_state::kListen || !look.peer) return;
   if (look.is_mptcp()) return complain({kMptcpReason, kMptcpRemedy});
   const SocketDoor door(file);
@@ -129,7 +129,7 @@ void TcpCollector::hold_all(FdContext& context) {
 }
 
 void TcpCollector::collect(const OpenFile& file, const InetLook& look, FdContext& context, img::inet_sk_entry& isk) {
-  if (table_.is_signed(file)) refuse(file, kSignedReason, kSignedRemedy);
+  if (table_.is_signed(file, look)) refuse(file, kSignedReason, kSignedRemedy);
   switch (look.state) {
     case tcp_state::kListen: return check_waiting(file, look);
     case tcp_state::kClose: return collect_ended(file, context, isk);
@@ -157,10 +157,10 @@ void TcpCollector::collect_connection(const OpenFile& file, const InetLook& look
   img::crx_inet_entry& extra = *context.extra(file).mutable_inet();
   if (const TcpTable::Socket* other = table_.other_end(look)) {
     extra.set_peer_id(other->file->id);
-  } else if (const TcpTable::Orphan* waiting = table_.waiting_end(look)) {
-    if (waiting->received > 0) {
+  } else if (const auto unread = table_.waiting_end(look)) {
+    if (*unread > 0) {
       refuse(*table_.listener_at(*look.peer)->file,
-             fmt::format("a connection from {} that is not accepted yet has got {} bytes already", look.local.text(), waiting->received),
+             fmt::format("a connection from {} that is not accepted yet has got {} bytes already", look.local.text(), *unread),
              "try again when the program has accepted it");
     }
     extra.set_waiting(true);
@@ -183,7 +183,7 @@ void TcpCollector::check_waiting(const OpenFile& file, const InetLook& look) {
   uint32_t inside = 0;
   for (const TcpTable::Socket& socket : table_.sockets()) {
     if (!tcp_state::is_connected(socket.look.state) || !socket.look.peer || table_.other_end(socket.look) != nullptr) continue;
-    if (table_.listener_at(*socket.look.peer) == nullptr || table_.waiting_end(socket.look) == nullptr) continue;
+    if (table_.listener_at(*socket.look.peer) == nullptr || !table_.waiting_end(socket.look)) continue;
     if (table_.listener_at(*socket.look.peer)->file == &file) ++inside;
   }
   if (inside >= look.waiting) return;

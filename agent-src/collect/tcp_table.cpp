@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "agent-src/collect/net_rows.hpp"
-#include "common/kernel/tcp_md5.hpp"
 #include "common/kernel/tcp_repair.hpp"
 
 namespace crx {
@@ -18,7 +16,6 @@ TcpTable::TcpTable(const std::vector<OpenFile>& files) {
     look.identity = *identity;
     if (!look.is_tcp()) continue;
     look = look_at_inet(door.get(), *identity, file.label());
-    pid_ = file.pid;
     if (look.peer) by_ends_.emplace(Ends{look.local.plain(), look.peer->plain()}, sockets_.size());
     sockets_.push_back({&file, look});
   }
@@ -41,37 +38,52 @@ const TcpTable::Socket* TcpTable::listener_at(const InetAddress& address) const 
   return any;
 }
 
-const TcpTable::Orphan* TcpTable::waiting_end(const InetLook& look) {
-  if (!look.peer || listener_at(*look.peer) == nullptr) return nullptr;
-  if (!orphans_read_) read_orphans();
-  const auto found = orphans_.find(Ends{look.peer->plain(), look.local.plain()});
-  return found == orphans_.end() ? nullptr : &found->second;
+const TcpTable::Listing& TcpTable::listening() {
+  if (!listening_) listening_ = diag_.list(1U << tcp_state::kListen);
+  return *listening_;
 }
 
-bool TcpTable::is_signed(const OpenFile& file) {
-  if (!signed_) signed_ = sockets_with_md5_keys();
-  return signed_->contains(file.st.st_ino);
+const TcpTable::Listing& TcpTable::all() {
+  if (!all_) all_ = diag_.list(TcpDiag::kAllStates);
+  return *all_;
+}
+
+// One that is bound to a network device is not found by its ends.
+std::optional<TcpSocketInfo> TcpTable::far_end(const InetLook& look) {
+  if (auto found = diag_.find(*look.peer, look.local)) return found;
+  if (!all()) return std::nullopt;
+  for (const TcpSocketInfo& other : *all()) {
+    if (other.local == look.peer->plain() && other.peer == look.local.plain()) return other;
+  }
+  return std::nullopt;
+}
+
+std::optional<uint64_t> TcpTable::waiting_end(const InetLook& look) {
+  if (!look.peer || listener_at(*look.peer) == nullptr) return std::nullopt;
+  const auto end = far_end(look);
+  // Whoever has sent a FIN had been accepted.
+  if (!end || end->inode != 0 || tcp_state::sent_fin(end->state)) return std::nullopt;
+  const uint32_t fin = tcp_state::got_fin(end->state) ? 1 : 0;
+  return end->received - std::min(fin, end->received);
+}
+
+bool TcpTable::is_signed(const OpenFile& file, const InetLook& look) {
+  const auto among = [&](const Listing& sockets) {
+    return sockets && std::any_of(sockets->begin(), sockets->end(), [&](const TcpSocketInfo& info) { return info.inode == file.st.st_ino && info.signs; });
+  };
+  if (look.listening) return among(listening());
+  if (look.peer) {
+    if (look.is_mptcp()) return false;  // cannot
+    const auto itself = diag_.find(look.local, *look.peer);
+    if (itself && itself->inode == file.st.st_ino) return itself->signs;
+  }
+  return look.local.port != 0 && among(all());
 }
 
 bool TcpTable::is_deserted(const InetLook& look) {
   if (!look.peer || !tcp_state::got_fin(look.state) || !is_local_address(*look.peer)) return false;
-  if (!orphans_read_) read_orphans();
-  return !owned_.contains(Ends{look.peer->plain(), look.local.plain()});
-}
-
-void TcpTable::read_orphans() {
-  orphans_read_ = true;
-  for (const char* name : {"tcp", "tcp6"}) {
-    for (const NetRow& row : read_net_rows(pid_, name)) {
-      if (row.inode != 0) {
-        owned_.emplace(row.local, row.peer);
-      } else {
-        // A FIN counts there.
-        const uint64_t fin = tcp_state::got_fin(row.state) ? 1 : 0;
-        orphans_.emplace(Ends{row.local, row.peer}, Orphan{row.state, row.received - std::min(fin, row.received)});
-      }
-    }
-  }
+  const auto end = far_end(look);
+  return end ? end->inode == 0 : all().has_value();
 }
 
 }  // namespace crx

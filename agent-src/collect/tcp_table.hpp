@@ -1,15 +1,15 @@
 // The TCP sockets of a tree, and which of them are the two ends of one connection.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <optional>
-#include <set>
-#include <string>
 #include <utility>
 #include <vector>
 
 #include "agent-src/collect/inet_look.hpp"
 #include "agent-src/collect/open_file.hpp"
+#include "common/kernel/tcp_diag.hpp"
 
 namespace crx {
 
@@ -19,12 +19,6 @@ class TcpTable {
     const OpenFile* file = nullptr;
     InetLook look;
   };
-  // A connection as /proc/PID/net/tcp shows it, of those that no descriptor refers to.
-  struct Orphan {
-    uint32_t state = 0;
-    uint64_t received = 0;  // bytes not read
-  };
-
   // Looks at every TCP socket of `files`, which must outlive it. Sockets that vanish meanwhile are left out.
   explicit TcpTable(const std::vector<OpenFile>& files);
 
@@ -33,24 +27,25 @@ class TcpTable {
   const Socket* other_end(const InetLook& look) const;
   // The tree's listening socket that a connection to `address` reaches; nullptr when there is none.
   const Socket* listener_at(const InetAddress& address) const;
-  // The other end, where it waits to be accepted. Read once, when first asked for.
-  const Orphan* waiting_end(const InetLook& look);
-  // It signs its segments (TCP_MD5SIG). Read once, when first asked for.
-  bool is_signed(const OpenFile& file);
+  // Where the other end waits to be accepted at a listening socket of the tree: how many bytes it has got already.
+  std::optional<uint64_t> waiting_end(const InetLook& look);
+  // It signs its segments (TCP_MD5SIG).
+  bool is_signed(const OpenFile& file, const InetLook& look);
   // The other end is on this host, has sent its FIN and belongs to nobody any more.
   bool is_deserted(const InetLook& look);
 
  private:
   using Ends = std::pair<InetAddress, InetAddress>;  // local, peer; both plain()
-  void read_orphans();
+  // Nothing where it cannot be found out.
+  using Listing = std::optional<std::vector<TcpSocketInfo>>;
+  const Listing& listening();
+  const Listing& all();
+  std::optional<TcpSocketInfo> far_end(const InetLook& look);
 
   std::vector<Socket> sockets_;
   std::map<Ends, std::size_t> by_ends_;
-  std::map<Ends, Orphan> orphans_;
-  pid_t pid_ = 0;
-  std::set<Ends> owned_;  // by a descriptor of anybody
-  bool orphans_read_ = false;
-  std::optional<std::set<uint64_t>> signed_;  // inodes
+  TcpDiag diag_;
+  std::optional<Listing> listening_, all_;  // asked for once
 };
 
 }  // namespace crx

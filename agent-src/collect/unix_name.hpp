@@ -4,7 +4,7 @@
 #include <string>
 
 #include "agent-src/collect/fd_kind.hpp"
-#include "common/kernel/sock_diag.hpp"
+#include "common/kernel/unix_diag.hpp"
 
 namespace crx {
 

@@ -22,7 +22,7 @@
 #include "agent-src/collect/unix_queue.hpp"
 #include "common/base/error.hpp"
 #include "common/image/magic.hpp"
-#include "common/kernel/sock_diag.hpp"
+#include "common/kernel/unix_diag.hpp"
 #include "common/proc/status.hpp"
 
 namespace crx {

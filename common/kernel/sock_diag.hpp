@@ -1,43 +1,57 @@
-// What the kernel tells of sockets besides getsockopt(2): NETLINK_SOCK_DIAG, sock_diag(7).
+// NETLINK_SOCK_DIAG: what the kernel tells of sockets besides getsockopt(2). sock_diag(7), netlink(7).
 #pragma once
 
-#include <sys/types.h>
-
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
-#include <optional>
-#include <string>
+#include <cstring>
+#include <functional>
+#include <span>
 #include <vector>
+
+#include "common/base/fd.hpp"
 
 namespace crx {
 
-// linux/unix_diag.h. States are those of TCP: 1 established, 7 closed, 10 listening.
-struct UnixSocketInfo {
-  uint32_t inode = 0;             // 0 for a connection that waits to be accepted
-  int type = 0;                   // SOCK_
-  int state = 0;
-  uint64_t cookie = 0;            // unique in the network namespace as long as it runs
-  bool named = false;
-  std::string name;               // sun_path; abstract names begin with a zero byte
-  std::optional<uint32_t> peer;   // inode of the other end, 0 for one that is gone
-  bool has_file = false;          // bound to a file:
-  uint32_t file_inode = 0;        //   the lower 32 bits of its inode number
-  dev_t file_dev = 0;             //   as stat(2) gives it
-  std::vector<uint32_t> waiting;  // of a listening socket: inodes of the clients to be accepted; 0 for one that is gone
-  uint32_t receive_queue = 0;     // bytes (of a datagram socket, of the first one); listening: connections that wait
-  uint32_t send_queue = 0;        // bytes; listening: the backlog
-  uint8_t shutdown = 0;           // 1 receiving, 2 sending
+// Part of what the kernel answers. Valid while it is shown.
+using DiagBytes = std::span<const std::byte>;
+
+// A conversation about the sockets of the network namespace that the calling thread was in at the first question.
+class SockDiag {
+ public:
+  // Gets an answer: the struct that answers the request (unix_diag_msg, ...), with attributes behind it.
+  using Visit = std::function<void(DiagBytes)>;
+
+  // request: unix_diag_req, inet_diag_req_v2, packet_diag_req, ... All sockets that it describes, in the kernel's order; those
+  // that come and go meanwhile may be missing or there. 0, or the errno that stopped it (ENOENT, EPROTONOSUPPORT, EINVAL: the
+  // kernel cannot tell of such sockets).
+  template <typename Request>
+  [[nodiscard]] int list(const Request& request, const Visit& visit) {
+    return ask(std::as_bytes(std::span(&request, 1)), true, visit);
+  }
+  // The one that it names. 0, or an errno: ENOENT, ESTALE for none.
+  template <typename Request>
+  [[nodiscard]] int find(const Request& request, const Visit& visit) {
+    return ask(std::as_bytes(std::span(&request, 1)), false, visit);
+  }
+
+ private:
+  int ask(DiagBytes request, bool all, const Visit& visit);
+
+  Fd netlink_;
+  uint32_t sequence_ = 0;
+  std::vector<std::byte> room_;
 };
 
-constexpr int kSocketEstablished = 1;
-constexpr int kSocketClosed = 7;
-constexpr int kSocketListening = 10;
+// The beginning of an answer or attribute; zeroes where it is shorter than that.
+template <typename T>
+T diag_cast(DiagBytes bytes) {
+  T value{};
+  std::memcpy(&value, bytes.data(), std::min(sizeof value, bytes.size()));
+  return value;
+}
 
-// All unix sockets of the network namespace that the calling thread is in, in the kernel's order. Sockets that come and
-// go meanwhile may be missing or there. Throws Error(unsupported) on a kernel without unix_diag.
-std::vector<UnixSocketInfo> list_unix_sockets();
-// The same of those that listen.
-std::vector<UnixSocketInfo> list_listening_unix_sockets();
-// One of them; nothing where there is none.
-std::optional<UnixSocketInfo> find_unix_socket(uint32_t inode);
+// The attributes behind the first head_bytes of an answer.
+void each_diag_attribute(DiagBytes answer, std::size_t head_bytes, const std::function<void(int type, DiagBytes content)>& visit);
 
 }  // namespace crx

@@ -20,7 +20,7 @@
 #include "common/image/image_store.hpp"
 #include "common/image/magic.hpp"
 #include "common/image/sockets.pb.h"
-#include "common/kernel/sock_diag.hpp"
+#include "common/kernel/unix_diag.hpp"
 #include "tests/unit/fds_fixture.hpp"
 
 namespace crx::test {
