@@ -1,4 +1,4 @@
-// A set of images as a person would want to read it.
+// What is in a set of images, as a person would want to read it, or a script.
 #pragma once
 
 #include <string>
@@ -7,7 +7,9 @@
 
 namespace crx {
 
-// Text: where it comes from, and the tree of tasks with memory and files. Throws Error(corrupt_image).
+// Where it comes from, and the tree of tasks with memory and files: as text, or as one JSON object on one line
+// ("sets", the parents last, and "tasks", parents before their children). Throw Error(corrupt_image).
 std::string show_set(const ImageSet& set);
+std::string show_set_json(const ImageSet& set);
 
 }  // namespace crx

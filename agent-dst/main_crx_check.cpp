@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "common/base/log.hpp"
 #include "common/base/version.hpp"
 #include "common/kernel/features.hpp"
 
@@ -18,11 +19,12 @@ namespace crx {
 namespace {
 
 constexpr char kUsage[] =
-    "Usage: crx-check [--all] [--json]\n"
+    "Usage: crx-check [--all] [--json] [--log-level LEVEL]\n"
     "Says which of the kernel features that crx uses are there, and what is lost without the others.\n"
     "\n"
     "  --all        also what is there, not only what is missing\n"
     "  --json       one object on stdout, with all features\n"
+    "  --log-level error|warn|info|debug  default warn\n"
     "  -h,--help, --version\n"
     "\n"
     "Exit status: 0 processes can be moved and revived here; 1 not, or that cannot be seen without more privileges;\n"
@@ -84,20 +86,27 @@ void print(const std::vector<Feature>& features, bool all, bool works) {
   std::printf("%s\n", works ? "Processes can be moved and revived on this host." : "Processes cannot be moved or revived by us on this host.");
 }
 
+bool is_level(const std::string& text) { return text == "error" || text == "warn" || text == "info" || text == "debug"; }
+
 int run(const std::vector<std::string>& words) {
   bool all = false, json = false;
-  for (const std::string& word : words) {
+  std::string level = "warn";
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    const std::string& word = words[i];
     if (word == "-h" || word == "--help") return std::fputs(kUsage, stdout) < 0 ? 1 : 0;
     if (word == "--version") return std::printf("%s\n", version_text("crx-check").c_str()) < 0 ? 1 : 0;
     if (word == "--all") {
       all = true;
     } else if (word == "--json") {
       json = true;
+    } else if (word == "--log-level" && i + 1 < words.size() && is_level(words[i + 1])) {
+      level = words[++i];
     } else {
-      std::fprintf(stderr, "crx-check: '%s' is no option\nTry 'crx-check --help' for more.\n", word.c_str());
+      std::fprintf(stderr, "crx-check: '%s' is no option, or lacks its value\nTry 'crx-check --help' for more.\n", word.c_str());
       return 2;
     }
   }
+  log::setup(log::parse_level(level), "check");
   const std::vector<Feature> features = probe_features();
   bool works = true;
   for (const Feature& feature : features) works = works && (feature.need == Need::comfort || feature.answer == Answer::yes);

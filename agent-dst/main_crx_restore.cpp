@@ -19,6 +19,7 @@
 #include "agent-dst/restore_options.hpp"
 #include "agent-dst/restore_run.hpp"
 #include "common/base/error.hpp"
+#include "common/base/failed_line.hpp"
 #include "common/base/fd.hpp"
 #include "common/base/log.hpp"
 
@@ -76,6 +77,11 @@ void write_pidfile(const std::string& path, pid_t pid) {
   if (::write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size())) throw_errno("writing the PID", path);
 }
 
+int exited(const RestoreOptions& options, int status) {
+  if (options.json) std::printf("{\"event\":\"exited\",\"exit_status\":%d}\n", status);
+  return status;
+}
+
 // The process that builds. Its exit code; the root's PID goes to `report`.
 int build(const RestoreOptions& options, int report) {
   try {
@@ -86,6 +92,7 @@ int build(const RestoreOptions& options, int report) {
     });
     return 0;
   } catch (const Error& error) {
+    if (options.json) std::printf("%s\n", failed_line(error).c_str());
     std::fprintf(stderr, "crx-restore: %s\n", with_image(error, options.images_dir).c_str());
     return kFailed;
   } catch (const std::exception& error) {
@@ -130,7 +137,7 @@ int run_in_namespace(const RestoreOptions& options, const std::function<int(cons
   // Under the number that it has out here.
   const std::string children = read_file("/proc/" + std::to_string(first) + "/task/" + std::to_string(first) + "/children");
   if (!options.pidfile.empty()) write_pidfile(options.pidfile, static_cast<pid_t>(std::strtol(children.c_str(), nullptr, 10)));
-  return options.detached ? 0 : await(first);
+  return options.detached ? 0 : exited(options, await(first));
 }
 
 // notify: gets the root's PID once it runs; -1 for nobody.
@@ -171,13 +178,19 @@ int run(const RestoreOptions& options, int notify) {
   if (options.json) std::printf("{\"event\":\"restored\",\"pid\":%d}\n", static_cast<int>(root));
   std::fflush(nullptr);
   if (options.detached) return 0;
-  return options.shell_job ? await_job(root) : await(root);
+  const int status = options.shell_job ? await_job(root) : await(root);
+  return notify >= 0 ? status : exited(options, status);
 }
 
 int start(const RestoreOptions& options) {
   log::setup(options.log_level, "restore");
-  if (options.check_only || is_check_only(options.images_dir)) return run_restore_check(options) ? 0 : kRefused;
-  return options.new_pids ? run_in_namespace(options, run) : run(options, -1);
+  try {
+    if (options.check_only || is_check_only(options.images_dir)) return run_restore_check(options) ? 0 : kRefused;
+    return options.new_pids ? run_in_namespace(options, run) : run(options, -1);
+  } catch (const std::exception& error) {
+    if (options.json) std::printf("%s\n", failed_line(error).c_str());
+    throw;
+  }
 }
 
 }  // namespace

@@ -19,7 +19,9 @@
 #include <vector>
 
 #include "common/base/error.hpp"
+#include "common/base/failed_line.hpp"
 #include "common/base/log.hpp"
+#include "common/base/version.hpp"
 #include "common/image/magic.hpp"
 #include "common/image/page_images.hpp"
 #include "wire/connect.hpp"
@@ -38,13 +40,19 @@ constexpr char kUsage[] =
     "  --port N          0 picks one\n"
     "  --tls-dir DIR     holds ca.pem, cert.pem and key.pem; default $CRX_TLS_DIR, then /etc/crx/tls\n"
     "  --insecure        plain text; listens on 127.0.0.1 only\n"
-    "  --ready-fd N      write \"ready PORT\" there once listening\n";
+    "  --ready-fd N      write \"ready PORT\" there once listening\n"
+    "  --json            one JSON object on stdout when it ends\n"
+    "  --log-level error|warn|info|debug  default info\n"
+    "  -h,--help, --version\n";
 
 struct Options {
   std::string images_dir, tls_dir, prev_images_dir;
   int port = -1, ready_fd = -1;
-  bool insecure = false;
+  bool insecure = false, json = false, help = false, version = false;
+  log::Level level = log::Level::info;
 };
+
+constexpr std::string_view kLevels[] = {"error", "warn", "info", "debug"};
 
 // Nothing: wrong usage.
 std::optional<Options> parse(int argc, const char* const* argv) {
@@ -58,10 +66,12 @@ std::optional<Options> parse(int argc, const char* const* argv) {
     const std::string_view word = argv[i];
     const char* value = i + 1 < argc ? argv[i + 1] : "";
     if (word == "--page-server") continue;
-    if (word == "--insecure") {
-      options.insecure = true;
-      continue;
-    }
+    const bool help = word == "-h" || word == "--help";
+    options.help |= help;
+    options.version |= word == "--version";
+    options.insecure |= word == "--insecure";
+    options.json |= word == "--json";
+    if (help || word == "--version" || word == "--insecure" || word == "--json") continue;
     if (word == "--images-dir") {
       options.images_dir = value;
     } else if (word == "--prev-images-dir" && *value != '/') {
@@ -72,12 +82,17 @@ std::optional<Options> parse(int argc, const char* const* argv) {
       options.port = number(value, 65535);
     } else if (word == "--ready-fd") {
       options.ready_fd = number(value, 1 << 20);
+    } else if (word == "--log-level") {
+      const auto known = std::find(std::begin(kLevels), std::end(kLevels), std::string_view(value));
+      if (known == std::end(kLevels)) return std::nullopt;
+      options.level = log::parse_level(*known);
     } else {
       return std::nullopt;
     }
     ++i;
   }
-  return options.images_dir.empty() || options.port < 0 ? std::nullopt : std::optional(options);
+  const bool asks = options.help || options.version;
+  return !asks && (options.images_dir.empty() || options.port < 0) ? std::nullopt : std::optional(options);
 }
 
 // What one connection brings.
@@ -250,12 +265,16 @@ int run_page_server(int argc, const char* const* argv) {
     std::fputs(kUsage, stderr);
     return 2;
   }
+  if (options->help) return std::fputs(kUsage, stdout) < 0 ? 1 : 0;
+  if (options->version) return std::printf("%s\n", version_text("crx-agent").c_str()) < 0 ? 1 : 0;
   ::signal(SIGPIPE, SIG_IGN);
-  log::setup(log::Level::info, "page-server");
+  log::setup(options->level, "page-server");
   try {
     serve_one(*options);
+    if (options->json) std::printf("{\"event\":\"received\"}\n");
     return 0;
   } catch (const Error& error) {
+    if (options->json) std::printf("%s\n", failed_line(error).c_str());
     std::fprintf(stderr, "crx-agent: %s\n", error.what());
     return 1;
   }

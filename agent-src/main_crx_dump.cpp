@@ -10,6 +10,7 @@
 #include "agent-src/dump_options.hpp"
 #include "agent-src/worker.hpp"
 #include "common/base/error.hpp"
+#include "common/base/failed_line.hpp"
 #include "common/base/log.hpp"
 #include "common/base/size.hpp"
 
@@ -44,6 +45,7 @@ int run(const DumpOptions& options) {
     say(options, run_dump(options));
     return 0;
   } catch (const Error& error) {
+    if (options.json) std::printf("%s\n", failed_line(error).c_str());
     std::fprintf(stderr, "crx-dump: %s\n", error.what());
     return error.code() == ErrorCode::refused ? kRefused : kFailed;
   }

@@ -16,6 +16,12 @@ class Image(Heap):
         self.assertEqual(code, 0, text)
         for word in (f"{process.pid} heap", "16.", self.program, self.output, "fd 1", "a dump of process"):
             self.assertIn(word, text)
+        shown = json.loads(self.run_tool("crx-image", "--json", "show", f"{self.dir}/set")[1])
+        self.assertEqual([(level["kind"], level["pid"]) for level in shown["sets"]], [("dump", process.pid)])
+        task = shown["tasks"][0]
+        self.assertEqual((task["pid"], task["comm"], task["exe"]), (process.pid, "heap", self.program))
+        self.assertIn({"fd": 1, "file": self.output}, task["fds"])
+        self.assertGreater(task["bytes"], 16 << 20)
         code, text = self.run_tool("crx-image", "decode", f"{self.dir}/set")
         self.assertEqual(code, 0, text)
         images = {entry["image"]: entry for entry in map(json.loads, text.splitlines())}

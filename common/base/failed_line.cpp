@@ -1,0 +1,22 @@
+#include "common/base/failed_line.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include "common/base/error.hpp"
+
+namespace crx {
+
+std::string failed_line(const std::exception& error) {
+  using nlohmann::ordered_json;
+  const auto* known = dynamic_cast<const Error*>(&error);
+  ordered_json line = {{"event", "failed"}, {"code", to_string(known != nullptr ? known->code() : ErrorCode::bug)}};
+  line["message"] = error.what();
+  if (known != nullptr) {
+    line["step"] = known->step();
+    if (!known->hint().empty()) line["hint"] = known->hint();
+    if (known->pid() != 0) line["pid"] = known->pid();
+  }
+  return line.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
+}
+
+}  // namespace crx
