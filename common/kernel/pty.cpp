@@ -73,8 +73,8 @@ int write_all(int tty, const char* bytes, std::size_t size) {
 unsigned char spare_character(const PtyQueue& queue, const KernelTermios& termios) {
   bool used[256] = {};
   for (std::size_t i = 0; i < queue.size; ++i) used[static_cast<unsigned char>(queue.bytes[i])] = true;
-  used['\n'] = true;
-  for (const unsigned at : {VEOL, VEOL2, VSTART, VSTOP}) used[termios.c_cc[at]] = true;
+  used[unsigned{'\n'}] = true;
+  for (const unsigned at : {unsigned{VEOL}, unsigned{VEOL2}, unsigned{VSTART}, unsigned{VSTOP}}) used[termios.c_cc[at]] = true;
   for (unsigned c = 1; c < 256; ++c) {
     if (!used[c]) return static_cast<unsigned char>(c);
   }
