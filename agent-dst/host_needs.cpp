@@ -177,10 +177,25 @@ void check_groups(const HostNeeds& needs, std::vector<HostLack>& lacks) {
   }
 }
 
+// Documentation/admin-guide/mm/hugetlbpage.rst.
+void check_huge_pages(const HostNeeds& needs, std::vector<HostLack>& lacks) {
+  for (const auto& [page_bytes, wanted] : needs.huge_pages) {
+    const std::string folder = fmt::format("/sys/kernel/mm/hugepages/hugepages-{}kB/", page_bytes >> 10);
+    const auto number = [&](const char* name) { return number_in(folder + name).value_or(0); };
+    const auto above = [](uint64_t a, uint64_t b) { return a > b ? a - b : 0; };
+    const uint64_t available = above(number("free_hugepages"), number("resv_hugepages")) +
+                               above(number("nr_overcommit_hugepages"), number("surplus_hugepages"));
+    if (wanted <= available) continue;
+    lacks.push_back({fmt::format("huge pages of {} KiB", page_bytes >> 10), fmt::format("{} are needed, {} are free", wanted, available),
+                     fmt::format("raise vm.nr_hugepages (or {}nr_hugepages) here", folder)});
+  }
+}
+
 }  // namespace
 
 std::vector<HostLack> check_host_needs(const HostNeeds& needs) {
   std::vector<HostLack> lacks;
+  check_huge_pages(needs, lacks);
   check_ports(needs.ports, lacks);
   check_users(needs, lacks);
   check_groups(needs, lacks);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <set>
 #include <string>
 #include <vector>
@@ -23,6 +24,7 @@ struct HostNeeds {
   std::set<uint32_t> uids, gids;
   uint64_t tasks = 0;         // threads count each
   uint64_t memory_bytes = 0;
+  std::map<uint64_t, uint64_t> huge_pages;  // of hugetlb memory: size of a page -> how many
 };
 
 // One line for the user: "object reason; remedy".
@@ -30,7 +32,7 @@ struct HostLack {
   std::string object, reason, remedy;
 };
 
-// Ports in use, users that this user namespace does not have, PIDs and memory that the control group does not grant. Changes
+// Ports in use, huge pages that are not free, users that this user namespace does not have, PIDs and memory that the control group does not grant. Changes
 // nothing; each port is bound for a moment.
 std::vector<HostLack> check_host_needs(const HostNeeds& needs);
 // What of the kernel and the privileges is missing without which nothing can be revived. Forks, and takes milliseconds.

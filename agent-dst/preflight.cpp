@@ -69,6 +69,7 @@ uint64_t net_namespace() {
 HostNeeds needs_of(const wire::Preflight& preflight, const wire::Hello& hello) {
   HostNeeds needs;
   needs.memory_bytes = preflight.memory_bytes();
+  for (const wire::HugePages& huge : preflight.huge_pages()) needs.huge_pages[huge.page_bytes()] += huge.pages();
   for (const wire::TaskSummary& task : preflight.tasks()) {
     needs.uids.insert(task.uid());
     needs.gids.insert(task.gid());

@@ -4,12 +4,14 @@
 #include <fmt/format.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <map>
 #include <set>
 #include <utility>
 
@@ -20,6 +22,7 @@
 #include "common/image/files.pb.h"
 #include "common/image/inventory.pb.h"
 #include "common/image/magic.hpp"
+#include "common/image/mm.pb.h"
 #include "common/image/regular.pb.h"
 #include "common/kernel/file_identity.hpp"
 #include "wire/host_info.hpp"
@@ -98,6 +101,24 @@ void add_tasks(const ImageStore& images, HostNeeds& needs) {
       if (core && core->thread_core().has_creds()) add_users(core->thread_core().creds(), needs);
     }
   }
+}
+
+// What fork shares, and shared objects, count once.
+void add_huge_pages(const ImageStore& images, HostNeeds& needs) {
+  std::map<std::pair<uint64_t, uint64_t>, uint64_t> pages;  // of (size, object or address)
+  for (const auto& node : images.read_all<img::pstree_entry>(image_file::kPstree)) {
+    const auto mm = images.try_read_one<img::mm_entry>(image_file::mm(node.pid()));
+    if (!mm) continue;
+    for (const img::vma_entry& vma : mm->vmas()) {
+      const uint32_t log = vma.flags() >> 26 & 0x3f;
+      if ((vma.flags() & MAP_HUGETLB) == 0 || (vma.flags() & MAP_NORESERVE) != 0 || vma.end() <= vma.start()) continue;
+      const bool shared = (vma.flags() & MAP_SHARED) != 0;
+      const uint64_t size = uint64_t{1} << (log == 0 ? 21 : log);
+      uint64_t& wanted = pages[{size, shared ? vma.shmid() : vma.start()}];
+      wanted = std::max(wanted, (vma.end() - vma.start() + (shared ? vma.pgoff() : 0)) / size);
+    }
+  }
+  for (const auto& [key, wanted] : pages) needs.huge_pages[key.first] += wanted;
 }
 
 // Sockets that listen, and UDP sockets without a peer.
@@ -192,6 +213,7 @@ std::vector<HostLack> check_restore(const ImageSet& set, const ImageStore& image
   needs.memory_bytes = memory_of(set);
   add_tasks(images, needs);
   add_ports(images, needs);
+  add_huge_pages(images, needs);
   check_host(set, findings);
   check_namespaces(images, findings);
   check_pids(images, findings);

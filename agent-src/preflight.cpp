@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "agent-src/collect/collector.hpp"
+#include "agent-src/collect/huge_pages.hpp"
 #include "agent-src/collect/used_addresses.hpp"
 #include "agent-src/collect/used_files.hpp"
 #include "agent-src/collect/used_ports.hpp"
@@ -73,6 +74,7 @@ wire::SessionMessage Migration::preflight_message() {
   wire::Preflight& preflight = *message.mutable_preflight();
   preflight.set_net_namespace(net_namespace());
   report_.memory_bytes = 0;
+  HugePageCount huge;
   for (const MovingTask& task : tree_.tasks()) {
     wire::TaskSummary& summary = *preflight.add_tasks();
     summary.set_pid(static_cast<uint32_t>(task.place.pid));
@@ -85,6 +87,7 @@ wire::SessionMessage Migration::preflight_message() {
       for (const UsedPort& port : used_ports(task.place.pid)) add_port(port, preflight);
       summary.set_resident_bytes(task.map->resident_bytes());
       report_.memory_bytes += proportional_bytes(task);
+      huge.add(task.place.pid, *task.map);
       for (const pid_t tid : list_threads(task.place.pid)) summary.add_tids(static_cast<uint32_t>(tid));
       for (const FileIdentity& file : used_files(task.place.pid, *task.map, UsedFiles::reading)) {
         *preflight.add_files() = wire::to_message(file);
@@ -95,6 +98,11 @@ wire::SessionMessage Migration::preflight_message() {
     }
   }
   preflight.set_memory_bytes(report_.memory_bytes);
+  for (const auto& [page_bytes, pages] : huge.pages()) {
+    wire::HugePages& added = *preflight.add_huge_pages();
+    added.set_page_bytes(page_bytes);
+    added.set_pages(pages);
+  }
   preflight.set_hooked(!options_.hook.empty());
   return message;
 }

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <set>
+#include <utility>
 
 #include "common/base/error.hpp"
 #include "common/image/magic.hpp"
@@ -18,8 +19,6 @@ constexpr uint64_t kUserEnd = 0x7ffffffff000;
 constexpr uint32_t kKindBits = vma_status::kFilePrivate | vma_status::kFileShared | vma_status::kAnonShared |
                                vma_status::kAnonPrivate | vma_status::kVdso | vma_status::kVvar |
                                vma_status::kMemfd | vma_status::kSysvIpc;
-// Flags that a mapping is born with: changing one means mapping anew.
-constexpr uint32_t kBirthFlags = MAP_SHARED | MAP_PRIVATE | MAP_GROWSDOWN | MAP_NORESERVE | MAP_HUGETLB;
 
 bool special(const Vma& vma) { return (vma.status & (vma_status::kVdso | vma_status::kVvar)) != 0; }
 
@@ -53,11 +52,29 @@ void add_change(std::vector<LayoutChange>& list, LayoutChange next) {
   list.push_back(next);
 }
 
+// The parts of `have` that stay what they are. Bounds of huge pages' mappings are multiples of their size, and so are these.
+std::vector<Vma> staying(const Vma& have, const std::vector<Vma>& wanted) {
+  std::vector<Vma> parts;
+  for (const Vma& want : wanted) {
+    const uint64_t start = std::max(have.start, want.start), end = std::min(have.end, want.end);
+    if (start < end && have.continues(want)) parts.push_back(piece_of(have, start, end));
+  }
+  return parts;
+}
+
 }  // namespace
+
+uint32_t birth_flags(uint32_t flags) {
+  constexpr uint32_t kAlways = MAP_SHARED | MAP_PRIVATE | MAP_GROWSDOWN | MAP_NORESERVE | MAP_HUGETLB;
+  constexpr uint32_t kHugeSize = 0x3fU << 26;  // MAP_HUGE_MASK << MAP_HUGE_SHIFT
+  return flags & ((flags & MAP_HUGETLB) != 0 ? kAlways | kHugeSize : kAlways);
+}
+
+bool Vma::is_huge() const noexcept { return (flags & MAP_HUGETLB) != 0; }
 
 bool Vma::continues(const Vma& other) const noexcept {
   return (status & kKindBits) == (other.status & kKindBits) && backing == other.backing &&
-         (flags & kBirthFlags) == (other.flags & kBirthFlags) &&
+         birth_flags(flags) == birth_flags(other.flags) &&
          (backing == 0 || offset - start == other.offset - other.start);
 }
 
@@ -87,9 +104,25 @@ std::vector<Vma> vmas_of(const img::mm_entry& mm, const std::vector<uint64_t>& a
   return vmas;
 }
 
-std::vector<LayoutChange> changes(const std::vector<Vma>& current, const std::vector<Vma>& wanted) {
+std::vector<LayoutChange> changes(const std::vector<Vma>& before, const std::vector<Vma>& wanted) {
+  std::vector<LayoutChange> all;
+  // Huge pages can only be unmapped whole, so what does not stay of them goes first.
+  std::vector<Vma> current;
+  for (const Vma& have : before) {
+    if (!have.is_huge()) {
+      current.push_back(have);
+      continue;
+    }
+    uint64_t at = have.start;
+    for (const Vma& part : staying(have, wanted)) {
+      if (at < part.start) add_change(all, {LayoutChange::Kind::unmap, piece_of(have, at, part.start)});
+      current.push_back(part);
+      at = part.end;
+    }
+    if (at < have.end) add_change(all, {LayoutChange::Kind::unmap, piece_of(have, at, have.end)});
+  }
   std::set<uint64_t> borders;
-  for (const auto* list : {&current, &wanted}) {
+  for (const std::vector<Vma>* list : {&std::as_const(current), &wanted}) {
     for (const Vma& vma : *list) borders.insert({vma.start, vma.end});
   }
   std::vector<LayoutChange> unmaps, maps, protects, advices;
@@ -111,7 +144,6 @@ std::vector<LayoutChange> changes(const std::vector<Vma>& current, const std::ve
       add_change(maps, {LayoutChange::Kind::map, piece});
     }
   }
-  std::vector<LayoutChange> all;
   for (auto* list : {&unmaps, &maps, &protects, &advices}) all.insert(all.end(), list->begin(), list->end());
   return all;
 }

@@ -20,10 +20,17 @@ struct Vma {
   uint64_t madvise = 0;  // bit n: madvise(n) is in force
   bool accounted = false;  // private, not writable, but was: charged to the commit limit
 
+  bool is_huge() const noexcept;  // in huge pages (hugetlb)
   // Pages of the one are pages of the other where they lie at the same addresses.
   bool continues(const Vma& other) const noexcept;
   bool operator==(const Vma&) const = default;
 };
+
+// For errors of huge pages.
+inline constexpr char kHugePagesHint[] = "there are too few free huge pages here: raise vm.nr_hugepages";
+
+// The flags of mmap(2) in `flags` that a mapping is born with, and keeps.
+uint32_t birth_flags(uint32_t flags);
 
 // Parses and checks an mm_entry's VMAs: ascending, disjoint, page-aligned, below the end of user space, known kinds.
 // accounted: starts of the VMAs for which Vma::accounted holds.

@@ -5,10 +5,11 @@
 #include <linux/falloc.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
+#include "agent-dst/vessel/layout.hpp"
 #include "common/base/error.hpp"
-#include "common/base/mapping.hpp"
 
 #ifndef F_ADD_SEALS
 #define F_ADD_SEALS 1033
@@ -16,6 +17,8 @@
 
 namespace crx {
 namespace {
+
+constexpr uint32_t kHugeSizeBits = 0x3fU << 26;  // MFD_HUGE_*: the logarithm
 
 void grow(int fd, uint64_t bytes) {
   struct stat st{};
@@ -26,14 +29,15 @@ void grow(int fd, uint64_t bytes) {
 
 }  // namespace
 
-int ShmemTable::anonymous(uint64_t shmid, uint64_t bytes) {
+int ShmemTable::anonymous(uint64_t shmid, uint64_t bytes, uint32_t huge) {
   Object& object = objects_[shmid];
   if (!object.fd) {
     // The object of an anonymous shared mapping, reached through our own map_files link, so that the task's maps
     // show it as what it was.
-    const Mapping mapping = Mapping::map(bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE);
+    const Mapping mapping = Mapping::map(bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE | static_cast<int>(huge));
     const auto at = reinterpret_cast<uint64_t>(mapping.data());
     object.fd = open_checked(fmt::format("/proc/self/map_files/{:x}-{:x}", at, at + page_up(bytes)), O_RDWR);
+    object.is_huge = huge != 0;
   }
   grow(object.fd.get(), bytes);
   return object.fd.get();
@@ -42,9 +46,11 @@ int ShmemTable::anonymous(uint64_t shmid, uint64_t bytes) {
 int ShmemTable::memfd(const img::memfd_inode_entry& inode) {
   Object& object = objects_[inode.shmid()];
   if (!object.fd) {
-    const int fd = ::memfd_create(inode.name().c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    const uint32_t huge = inode.hugetlb_flag() == 0 ? 0 : (inode.hugetlb_flag() & kHugeSizeBits) | MFD_HUGETLB;
+    const int fd = ::memfd_create(inode.name().c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING | huge);
     if (fd < 0) throw_errno("creating a memfd", inode.name());
     object.fd.reset(fd);
+    object.is_huge = huge != 0;
     object.is_memfd = true;
     object.seals = inode.seals();
     if (inode.has_mode() && ::fchmod(fd, inode.mode() & 07777) < 0) throw_errno("setting a memfd's mode", inode.name());
@@ -90,15 +96,35 @@ int ShmemTable::descriptor(uint64_t shmid) const {
 
 void ShmemTable::write_pages(uint64_t shmid, const std::vector<PageRange>& ranges, std::span<const std::byte> bytes) {
   const int fd = descriptor(shmid);
+  Object& object = objects_.at(shmid);
   std::size_t used = 0;
   for (const PageRange& range : ranges) {
     const std::size_t size = range.bytes();
     if (bytes.size() - used < size) throw Error(ErrorCode::peer, "writing shared memory", "the page data are too short");
-    if (::pwrite(fd, bytes.data() + used, size, static_cast<off_t>(range.start)) != static_cast<ssize_t>(size)) {
+    if (object.is_huge) {
+      write_huge(object, range, bytes.subspan(used, size));
+    } else if (::pwrite(fd, bytes.data() + used, size, static_cast<off_t>(range.start)) != static_cast<ssize_t>(size)) {
       throw_errno("writing shared memory", fmt::format("object {} at {:#x}", shmid, range.start));
     }
     used += size;
   }
+}
+
+// By a call, not by storing: where no huge page is left that fails, and does not end us with SIGBUS.
+void ShmemTable::write_huge(Object& object, PageRange range, std::span<const std::byte> bytes) {
+  if (object.view.size() < range.end) {
+    struct stat st {};
+    if (::fstat(object.fd.get(), &st) != 0) throw_errno("looking at shared memory", std::to_string(object.fd.get()));
+    if (static_cast<uint64_t>(st.st_size) < range.end) {
+      throw Error(ErrorCode::peer, "writing shared memory", fmt::format("{:#x} lies behind the end of the object", range.start));
+    }
+    object.view = Mapping::map(static_cast<std::size_t>(st.st_size), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, object.fd.get());
+  }
+  const iovec local{const_cast<std::byte*>(bytes.data()), bytes.size()};
+  const iovec remote{object.view.data() + range.start, bytes.size()};
+  if (::process_vm_writev(::getpid(), &local, 1, &remote, 1, 0) == static_cast<ssize_t>(bytes.size())) return;
+  throw Error(ErrorCode::kernel, "writing shared memory", fmt::format("huge pages at {:#x} of an object cannot be had", range.start))
+      .with_hint(kHugePagesHint);
 }
 
 void ShmemTable::drop_pages(uint64_t shmid, const std::vector<PageRange>& ranges) {

@@ -10,6 +10,7 @@
 #include "agent-dst/vessel/pty_table.hpp"
 #include "agent-dst/vessel/sysv_objects.hpp"
 #include "common/base/fd.hpp"
+#include "common/base/mapping.hpp"
 #include "common/base/page.hpp"
 #include "common/image/image_io.hpp"
 #include "common/image/regular.pb.h"
@@ -20,8 +21,8 @@ namespace crx {
 class ShmemTable {
  public:
   // The object behind an anonymous shared mapping ("/dev/zero (deleted)" in maps), made on first use, grown to
-  // `bytes` where smaller. The descriptor stays the table's.
-  int anonymous(uint64_t shmid, uint64_t bytes);
+  // `bytes` where smaller. huge: the flags of mmap(2) for huge pages, or 0. The descriptor stays the table's.
+  int anonymous(uint64_t shmid, uint64_t bytes, uint32_t huge = 0);
   // A memfd, made on first use with the entry's name, size, owner and mode; seals are put on by seal_all() only.
   int memfd(const img::memfd_inode_entry& inode);
   // A System V segment, made on first use with the entry's number, key, owner and size; its number here has kSysvObjectBit.
@@ -47,7 +48,11 @@ class ShmemTable {
     uint64_t size = 0;  // of a memfd, as told last
     bool is_memfd = false;
     bool is_segment = false;
+    bool is_huge = false;
+    Mapping view = {};  // of one in huge pages: files of those cannot be written otherwise
   };
+  static void write_huge(Object& object, PageRange range, std::span<const std::byte> bytes);
+
   SysvObjects sysv_;
   PtyTable ptys_;
   std::map<uint64_t, Object> objects_;

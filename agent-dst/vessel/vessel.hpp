@@ -33,6 +33,8 @@ struct VesselPlan {
   int cgroup_dir = -1;  // CLONE_INTO_CGROUP, -1 for none
 };
 
+struct Vma;
+
 // Owns the process: destroying a Vessel kills it (PTRACE_O_EXITKILL besides), unless release() let it run.
 // Single-threaded. The engine's thread that created it is its tracer. A vessel's parent is our own parent
 // (CLONE_PARENT), its exit signal ours.
@@ -138,6 +140,7 @@ class Vessel {
   void release();
 
  private:
+  void protect(const Vma& vma, uint32_t prot);
   void advise_pages(const char* what, const std::vector<PageRange>& ranges, int advice);
   static Vessel fork_process(Vessel& from, pid_t pid, uint32_t shares, uint64_t flags);
   explicit Vessel(std::unique_ptr<VesselState> state);

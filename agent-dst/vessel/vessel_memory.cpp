@@ -1,4 +1,4 @@
-// The memory of a vessel: mappings and pages.
+// The mappings of a vessel.
 #include <fmt/format.h>
 #include <sys/mman.h>
 #include <sys/shm.h>
@@ -24,7 +24,6 @@ namespace {
 constexpr std::size_t kChangesPerBatch = 256;
 constexpr std::size_t kCallsPerChange = 12;
 constexpr uint64_t kArchMapVdso64 = 0x2003;  // ARCH_MAP_VDSO_64, asm/prctl.h
-constexpr uint32_t kMapFlags = MAP_SHARED | MAP_PRIVATE | MAP_GROWSDOWN | MAP_NORESERVE | MAP_HUGETLB | MAP_ANONYMOUS;
 
 // Advice that sticks to a VMA, with the advice that takes it back (-1: nothing does).
 struct Advice {
@@ -89,10 +88,10 @@ class ChangePlanner {
   }
 
   void map(RemoteBatch& batch, const Vma& vma) {
-    const uint64_t flags = (vma.flags & kMapFlags) | MAP_FIXED;
+    const uint64_t flags = birth_flags(vma.flags) | MAP_FIXED;
     const uint64_t bytes = vma.end - vma.start;
     if ((vma.status & vma_status::kAnonPrivate) != 0) {
-      batch.add("mapping memory", SYS_mmap, vma.start, bytes, vma.prot, flags | MAP_ANONYMOUS, -1, 0);
+      batch.add(vma.is_huge() ? "mapping huge pages" : "mapping memory", SYS_mmap, vma.start, bytes, vma.prot, flags | MAP_ANONYMOUS, -1, 0);
       return;
     }
     if ((vma.status & vma_status::kSysvIpc) != 0) {
@@ -101,10 +100,13 @@ class ChangePlanner {
     }
     const std::size_t fd = vessel_.plan_borrow(batch, backing(vma));
     const std::size_t mapped =
-        batch.add("mapping a file", SYS_mmap, vma.start, bytes, vma.prot, flags & ~uint64_t{MAP_ANONYMOUS}, 0, vma.offset);
+        batch.add(vma.is_huge() ? "mapping huge pages" : "mapping a file", SYS_mmap, vma.start, bytes, vma.prot, of_file(flags), 0, vma.offset);
     batch.store_result(fd, batch.argument_addr(mapped, 4));
     batch.add("closing a mapped file", SYS_close, lowest_);
   }
+
+  // The object says whether its pages are huge.
+  static uint64_t of_file(uint64_t flags) { return flags & (MAP_SHARED | MAP_PRIVATE | MAP_GROWSDOWN | MAP_NORESERVE | MAP_FIXED); }
 
   // A segment is attached as a whole with its first piece.
   void attach(RemoteBatch& batch, const Vma& vma) {
@@ -117,7 +119,10 @@ class ChangePlanner {
   }
 
   int backing(const Vma& vma) {
-    if ((vma.status & vma_status::kAnonShared) != 0) return shmem_.anonymous(vma.backing, vma.offset + vma.end - vma.start);
+    if ((vma.status & vma_status::kAnonShared) != 0) {
+      const uint32_t huge = birth_flags(vma.flags) & ~uint32_t{MAP_SHARED | MAP_PRIVATE | MAP_GROWSDOWN | MAP_NORESERVE};
+      return shmem_.anonymous(vma.backing, vma.offset + vma.end - vma.start, huge);
+    }
     if ((vma.status & vma_status::kMemfd) != 0) {
       return shmem_.descriptor(files_.entry(static_cast<uint32_t>(vma.backing)).memfd().inode_id());
     }
@@ -200,28 +205,13 @@ bool overlaps_arena(const VesselState& state, const std::vector<Vma>& wanted) {
   return std::any_of(wanted.begin(), wanted.end(), [&](const Vma& v) { return v.start < end && start < v.end; });
 }
 
-const Vma& vma_at(const VesselState& state, uint64_t addr) {
-  const auto after = std::upper_bound(state.vmas.begin(), state.vmas.end(), addr,
-                                      [](uint64_t a, const Vma& v) { return a < v.start; });
-  if (after == state.vmas.begin() || std::prev(after)->end <= addr) {
-    throw Error(ErrorCode::peer, "writing pages", fmt::format("{:#x} is in no mapping of the vessel", addr));
+void run_layout(VesselState& state, RemoteBatch& batch) {
+  try {
+    state.run_checked(batch);
+  } catch (Error& error) {
+    if (error.err() == ENOMEM && std::string_view(error.what()).find("huge pages") != std::string_view::npos) throw std::move(error).with_hint(kHugePagesHint);
+    throw;
   }
-  return *std::prev(after);
-}
-
-// Fills absent pages; how many bytes from the start are done. All mappings are registered at once, so that neighbours
-// stay alike and the kernel keeps them merged.
-std::size_t place_pages(VesselState& state, uint64_t addr, std::span<const std::byte> bytes) {
-  if (!state.placer) return 0;
-  if (!std::exchange(state.placer_registered, true)) {
-    for (const Vma& vma : state.vmas) {
-      if ((vma.status & vma_status::kAnonPrivate) != 0) state.placer->register_range({vma.start, vma.end});
-    }
-  }
-  const std::size_t done = state.placer->place(addr, bytes);
-  // Something is there already: the first round is over, and the rest of the pages is better written.
-  if (done < bytes.size()) state.placer.reset();
-  return done;
 }
 
 }  // namespace
@@ -245,7 +235,7 @@ std::vector<PageRange> Vessel::apply_layout(const img::mm_entry& mm, const std::
       planner.plan(batch, change);
       if (change.kind == LayoutChange::Kind::map) remapped.push_back({change.vma.start, change.vma.end});
     }
-    s.run_checked(batch);
+    run_layout(s, batch);
   }
   s.arena.reset();
   map_vdso(s, wanted);
@@ -253,62 +243,6 @@ std::vector<PageRange> Vessel::apply_layout(const img::mm_entry& mm, const std::
   s.vmas = wanted;
   log::debug("vessel {}: {} layout changes, {} mappings", pid_, todo.size(), wanted.size());
   return remapped;
-}
-
-void Vessel::write_pages(const std::vector<PageRange>& ranges, std::span<const std::byte> bytes) {
-  VesselState& s = *state_;
-  std::vector<iovec> local, remote;
-  std::size_t used = 0, planned = 0;
-  const auto flush = [&] {
-    if (local.empty()) return;
-    const ssize_t n = ::process_vm_writev(pid_, local.data(), local.size(), remote.data(), remote.size(), 0);
-    if (n < 0) throw_errno("writing pages", fmt::format("at {:#x}", reinterpret_cast<uint64_t>(remote[0].iov_base)));
-    if (static_cast<std::size_t>(n) != planned) {
-      throw Error(ErrorCode::kernel, "writing pages", fmt::format("{} of {} bytes were written", n, planned)).with_pid(pid_);
-    }
-    local.clear();
-    remote.clear();
-    planned = 0;
-  };
-  for (const PageRange& range : ranges) {
-    for (uint64_t at = range.start; at < range.end;) {
-      const Vma& vma = vma_at(s, at);
-      const uint64_t end = std::min(range.end, vma.end);
-      if (bytes.size() - used < end - at) throw Error(ErrorCode::peer, "writing pages", "the page data are too short");
-      if ((vma.status & vma_status::kAnonPrivate) != 0) {
-        const std::size_t placed = place_pages(s, at, bytes.subspan(used, end - at));
-        at += placed;
-        used += placed;
-        if (at == end) continue;
-      }
-      const std::size_t size = end - at;
-      auto* source = const_cast<std::byte*>(bytes.data() + used);
-      if ((vma.prot & PROT_WRITE) != 0) {
-        local.push_back({source, size});
-        remote.push_back({reinterpret_cast<void*>(at), size});
-        planned += size;
-        if (local.size() == 512) flush();
-      } else if (::pwrite(s.mem.get(), source, size, static_cast<off_t>(at)) != static_cast<ssize_t>(size)) {
-        throw_errno("writing pages", fmt::format("read-only memory at {:#x}", at));
-      }
-      used += size;
-      at = end;
-    }
-  }
-  flush();
-}
-
-void Vessel::advise_pages(const char* what, const std::vector<PageRange>& ranges, int advice) {
-  VesselState& s = *state_;
-  for (std::size_t done = 0; done < ranges.size();) {
-    s.arena.reset();
-    RemoteBatch batch(s.arena, 1024);
-    for (; done < ranges.size() && !batch.full(); ++done) {
-      batch.add(what, SYS_madvise, ranges[done].start, ranges[done].bytes(), advice);
-    }
-    s.run_checked(batch);
-  }
-  s.arena.reset();
 }
 
 void Vessel::join_mappings(const std::vector<uint64_t>& accounted, FileOpener& files, ShmemTable& shmem) {
@@ -342,31 +276,6 @@ void Vessel::join_mappings(const std::vector<uint64_t>& accounted, FileOpener& f
   apply_layout(mm, accounted, files, shmem);
   for (const auto& [range, bytes] : saved) write_pages({range}, bytes);
   if (!s.guards.empty()) guard_pages(std::vector<PageRange>(s.guards));
-}
-
-void Vessel::drop_pages(const std::vector<PageRange>& ranges) { advise_pages("dropping pages", ranges, MADV_DONTNEED); }
-
-void Vessel::guard_pages(const std::vector<PageRange>& ranges) {
-  state_->guards = ranges;
-  advise_pages("guarding pages", ranges, 102 /* MADV_GUARD_INSTALL, Linux 6.13 */);
-}
-
-void Vessel::clear_pages(const std::vector<PageRange>& ranges) {
-  const VesselState& s = *state_;
-  std::vector<PageRange> anonymous, of_files;
-  for (const PageRange& range : ranges) {
-    for (uint64_t at = range.start; at < range.end;) {
-      const Vma& vma = vma_at(s, at);
-      const uint64_t end = std::min(range.end, vma.end);
-      append_range((vma.status & vma_status::kAnonPrivate) != 0 ? anonymous : of_files, {at, end});
-      at = end;
-    }
-  }
-  drop_pages(anonymous);
-  const std::vector<std::byte> zeros(kPageSize);
-  for (const PageRange& range : of_files) {
-    for (uint64_t at = range.start; at < range.end; at += kPageSize) write_pages({{at, at + kPageSize}}, zeros);
-  }
 }
 
 void Vessel::apply_vma_attributes(const img::crx_task_entry& extra) {

@@ -22,28 +22,22 @@ namespace {
 
 constexpr std::string_view kPrefix = "/memfd:";
 constexpr std::string_view kSuffix = " (deleted)";
-constexpr char kHugeReason[] = "a memfd in huge pages is not supported";
-constexpr char kHugeRemedy[] = "create it without MFD_HUGETLB";
 
 class Memfds final : public FdKind {
  public:
   const char* name() const override { return "memfd"; }
   bool matches(const OpenFile& file) const override { return is_memfd(file.link, file.st) && !file.path_only(); }
 
-  void inspect(const OpenFile& file, const std::vector<OpenFile>&, InspectContext& context) override {
-    if (file.st.st_dev != shmem_device()) context.refusals.push_back(refusal_of(file, kHugeReason, kHugeRemedy));
-  }
-
   void collect(OpenFile& file, FdContext& context, img::file_entry& entry) override {
-    if (file.st.st_dev != shmem_device()) refuse(file, kHugeReason, kHugeRemedy);
     entry.set_type(img::MEMFD);
     img::memfd_file_entry& memfd = *entry.mutable_memfd();
     memfd.set_id(file.id);
     memfd.set_flags(file.info.flags);
     memfd.set_pos(static_cast<uint64_t>(std::max<int64_t>(file.info.pos, 0)));
     *memfd.mutable_fown() = read_file_owner(file);
-    memfd.set_inode_id(static_cast<uint32_t>(file.st.st_ino));
-    if (context.task.files.first_memfd(file.st.st_ino)) {
+    const uint64_t number = object_number(file.st.st_dev, file.st.st_ino);
+    memfd.set_inode_id(static_cast<uint32_t>(number));
+    if (context.task.files.first_memfd(number)) {
       context.task.images.append(image_file::kMemfdInode, describe_memfd(file.own.get(), file.link));
     }
   }
@@ -65,16 +59,18 @@ img::memfd_inode_entry describe_memfd(int fd, std::string_view link) {
   inode.set_uid(st.st_uid);
   inode.set_gid(st.st_gid);
   inode.set_size(static_cast<uint64_t>(st.st_size));
-  inode.set_shmid(static_cast<uint32_t>(st.st_ino));
+  const uint64_t number = object_number(st.st_dev, st.st_ino);
+  inode.set_shmid(static_cast<uint32_t>(number));
   inode.set_seals(static_cast<uint32_t>(seals));
-  inode.set_inode_id(st.st_ino);
+  inode.set_inode_id(number);
   inode.set_mode(st.st_mode);
+  if (number != st.st_ino) inode.set_hugetlb_flag(MFD_HUGETLB | huge_size_flag(static_cast<uint64_t>(st.st_blksize)));
   return inode;
 }
 
 std::vector<OpenMemfd> open_memfds(pid_t pid) {
   std::vector<OpenMemfd> found;
-  std::set<ino_t> seen;
+  std::set<uint64_t> seen;
   for (const int number : list_numbers(pid)) {
     const std::string proc_link = "/proc/" + std::to_string(pid) + "/fd/" + std::to_string(number);
     char target[kPrefix.size()];
@@ -82,7 +78,7 @@ std::vector<OpenMemfd> open_memfds(pid_t pid) {
     if (std::string_view(target, sizeof target) != kPrefix) continue;
     Fd fd = try_open(proc_link, O_RDONLY);
     struct stat st {};
-    if (!fd || ::fstat(fd.get(), &st) != 0 || st.st_dev != shmem_device() || !seen.insert(st.st_ino).second) continue;
+    if (!fd || ::fstat(fd.get(), &st) != 0 || !seen.insert(object_number(st.st_dev, st.st_ino)).second) continue;
     const std::string link = read_link("/proc/self/fd/" + std::to_string(fd.get()));
     if (is_memfd(link, st)) found.push_back({describe_memfd(fd.get(), link), std::move(fd)});
   }

@@ -15,7 +15,7 @@ namespace crx {
 // Whether what /proc/PID/fd/N (or map_files) points to is a memfd.
 bool is_memfd(std::string_view link, const struct stat& st);
 
-// Name, owner, size, mode and seals through a descriptor of it; shmid and inode_id are the inode's number.
+// Name, owner, size, mode and seals through a descriptor of it; shmid and inode_id are its object_number().
 // link: as above.
 img::memfd_inode_entry describe_memfd(int fd, std::string_view link);
 

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -109,7 +110,7 @@ void MemoryMap::note_births() {
     const std::string* flags = flags_of(maps_[i]);
     const bool grows = flags != nullptr ? has_flag(*flags, "gd") : maps_[i].kind == proc::MapKind::stack;
     const bool no_reserve = flags != nullptr && has_flag(*flags, "nr");
-    const uint64_t bits = (grows ? 1U : 0U) | (no_reserve ? 2U : 0U) | (maps_[i].deleted ? 4U : 0U);
+    const uint64_t bits = (grows ? 1U : 0U) | (no_reserve ? 2U : 0U) | (maps_[i].deleted ? 4U : 0U) | (vmas_[i].huge ? vmas_[i].dev << 8 : 0U);
     vmas_[i].birth = digest64(std::string_view(maps_[i].has_inode() ? maps_[i].name : std::string()), bits);
   }
 }
@@ -121,19 +122,47 @@ uint64_t MemoryMap::resident_bytes() const {
 
 std::vector<Refusal> MemoryMap::refusals() const {
   std::vector<Refusal> found;
+  const std::vector<PageRange> huge = huge_file_mappings(pid_, vmas_);
   for (std::size_t i = 0; i < maps_.size(); ++i) {
     const proc::MapsEntry& map = maps_[i];
     const std::string object = fmt::format("pid {} mapping {:x}-{:x} ({})", pid_, map.start, map.end, map.name);
+    const bool huge_file = std::any_of(huge.begin(), huge.end(), [&](const PageRange& range) { return range.start == map.start; });
     if (map.kind == proc::MapKind::sysv_shm && vmas_[i].kind != VmaKind::hugetlb && !is_attached_whole(map)) {
       found.push_back({object, "System V shared memory that is attached in part cannot move", "attach the segment as a whole"});
-    } else if (vmas_[i].kind == VmaKind::hugetlb) {
-      found.push_back({object, "hugetlb memory cannot move", "run the program with transparent huge pages instead"});
+    } else if (vmas_[i].kind == VmaKind::hugetlb || huge_file) {
+      found.push_back({object, "files and System V segments in huge pages cannot move", "let the program use anonymous memory or a memfd (MAP_HUGETLB)"});
     } else if (vmas_[i].kind == VmaKind::device && map.kind == proc::MapKind::aio_ring) {
       found.push_back({object, "asynchronous I/O rings (io_setup) cannot move", "let the program finish its I/O"});
     } else if (vmas_[i].kind == VmaKind::device) {
       found.push_back({object, "a mapped device or kernel object cannot move", "close what maps it"});
     } else if (map.kind == proc::MapKind::other && map.name.starts_with("[uprobes]")) {
       found.push_back({object, "uprobes are active in it", "remove the probes"});
+    }
+  }
+  return found;
+}
+
+uint64_t MemoryMap::huge_page_bytes(const proc::MapsEntry& map) {
+  uint64_t& bytes = huge_page_bytes_[::makedev(map.dev_major, map.dev_minor)];
+  if (bytes != 0) return bytes;
+  struct stat st {};
+  if (::stat(link_of(map).c_str(), &st) != 0) throw_errno("looking at huge pages", link_of(map));
+  // A mount of huge pages tells their size as that of its blocks.
+  return bytes = static_cast<uint64_t>(st.st_blksize);
+}
+
+std::vector<HugeMapping> MemoryMap::huge_mappings() {
+  std::vector<HugeMapping> found;
+  if (std::none_of(vmas_.begin(), vmas_.end(), [](const MemoryVma& vma) { return vma.huge; })) return found;
+  if (!flags_are_current()) read_flags();
+  for (std::size_t i = 0; i < maps_.size(); ++i) {
+    if (!vmas_[i].huge) continue;
+    const std::string* flags = flags_of(maps_[i]);
+    try {
+      found.push_back({vmas_[i].range, vmas_[i].shared, flags == nullptr || !has_flag(*flags, "nr"), vmas_[i].ino, vmas_[i].offset,
+                       huge_page_bytes(maps_[i])});
+    } catch (const Error& error) {
+      if (error.err() != ENOENT && error.err() != ESRCH) throw;
     }
   }
   return found;
@@ -149,7 +178,8 @@ uint32_t MemoryMap::memfd_file(const proc::MapsEntry& map, const std::string& li
   struct stat st{};
   if (::fstat(fd.get(), &st) < 0) throw_errno("looking at a memfd", link);
   const int seals = ::fcntl(fd.get(), 1034 /* F_GET_SEALS */);
-  const auto object = static_cast<uint32_t>(map.inode);
+  const uint64_t number = object_number(st.st_dev, map.inode);
+  const auto object = static_cast<uint32_t>(number);
   const bool listed = std::any_of(memfds_.begin(), memfds_.end(), [&](const auto& m) { return m.shmid() == object; });
   if (!listed) {
     img::memfd_inode_entry inode;
@@ -161,9 +191,10 @@ uint32_t MemoryMap::memfd_file(const proc::MapsEntry& map, const std::string& li
     inode.set_seals(seals < 0 ? 0 : static_cast<uint32_t>(seals));
     inode.set_inode_id(object);
     inode.set_mode(st.st_mode);
+    if (number != map.inode) inode.set_hugetlb_flag(MFD_HUGETLB | huge_size_flag(huge_page_bytes(map)));
     memfds_.push_back(std::move(inode));
   }
-  uint32_t& id = memfd_ids_[map.inode];
+  uint32_t& id = memfd_ids_[number];
   if (id != 0) return id;
   id = files_.next_id();
   img::file_entry entry;
@@ -226,6 +257,13 @@ void MemoryMap::describe_segment_of(const proc::MapsEntry& map, img::vma_entry& 
 
 void MemoryMap::describe_backing(const proc::MapsEntry& map, const MemoryVma& vma, img::vma_entry& entry) {
   using namespace vma_status;
+  if (vma.huge) entry.set_flags(entry.flags() | MAP_HUGETLB | huge_size_flag(huge_page_bytes(map)));
+  if (vma.huge && map.kind == proc::MapKind::file) {  // no file, but anonymous memory
+    entry.set_flags(entry.flags() | MAP_ANONYMOUS);
+    entry.set_status(kRegular | (map.shared ? kAnonShared : kAnonPrivate));
+    if (map.shared) entry.set_shmid(vma.ino);
+    return;
+  }
   if (map.kind == proc::MapKind::memfd) {
     entry.set_shmid(memfd_file(map, link_of(map)));
     entry.set_status(kRegular | kMemfd | (map.shared ? kFileShared : kFilePrivate));

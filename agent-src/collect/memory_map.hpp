@@ -20,6 +20,16 @@ namespace crx {
 
 class FileTable;
 
+// A mapping in huge pages (hugetlb).
+struct HugeMapping {
+  PageRange range;
+  bool shared = false;
+  bool reserved = true;     // pages were set aside when it was mapped (no MAP_NORESERVE)
+  uint64_t object = 0;      // inode; of private ones: those that fork made of one have the same
+  uint64_t offset = 0;
+  uint64_t page_bytes = 0;
+};
+
 // Reads /proc/PID/maps as often as wanted and keeps what is dear to find out (the VmFlags of smaps). The task may run
 // or be stopped. Not thread-safe.
 class MemoryMap {
@@ -38,6 +48,8 @@ class MemoryMap {
 
   // What cannot move, by name.
   std::vector<Refusal> refusals() const;
+  // Mappings of huge pages, as read. Reads VmFlags where there are any; of a task that runs: without what has gone since.
+  std::vector<HugeMapping> huge_mappings();
 
   // The image's description of what read() saw; the program break is the end of the heap there. Adds mapped files to the
   // FileTable. Of a task that runs: throws when a mapping has gone since.
@@ -68,6 +80,8 @@ class MemoryMap {
   uint32_t memfd_file(const proc::MapsEntry& map, const std::string& link);
   void describe_fields(img::mm_entry& mm);
   std::string link_of(const proc::MapsEntry& map) const;
+  // The size of its pages, of a mapping in huge pages. Throws Error when it has gone.
+  uint64_t huge_page_bytes(const proc::MapsEntry& map);
 
   pid_t pid_;
   std::string proc_;
@@ -80,7 +94,8 @@ class MemoryMap {
   std::vector<img::memfd_inode_entry> memfds_;
   std::vector<img::ipc_shm_entry> segments_;
   std::vector<uint64_t> accounted_;
-  std::map<uint64_t, uint32_t> memfd_ids_;  // inode -> file id
+  std::map<uint64_t, uint32_t> memfd_ids_;  // object number -> file id
+  std::map<uint64_t, uint64_t> huge_page_bytes_;  // by device
 };
 
 }  // namespace crx

@@ -11,7 +11,7 @@ namespace {
 // Where a vessel that is forked keeps the pages it has, and both sides can tell which. (The number of a memfd's entry is each
 // task's own.)
 bool can_be_inherited(const MemoryVma& vma) {
-  return vma.kind == VmaKind::private_anon || (vma.kind == VmaKind::private_file && vma.dev != shmem_device());
+  return vma.kind == VmaKind::private_anon || (vma.kind == VmaKind::private_file && !vma.huge && vma.dev != shmem_device());
 }
 
 bool same_kernel_mappings(const std::vector<MemoryVma>& a, const std::vector<MemoryVma>& b) {

@@ -21,9 +21,9 @@ ObjectId id_of(int fd, uint64_t* size = nullptr) {
   struct stat st {};
   if (::fstat(fd, &st) != 0) throw_errno("reading shared memory", "fstat");
   if (size != nullptr) *size = static_cast<uint64_t>(st.st_size);
-  // memfds and System V segments have numbers of their own each.
+  // memfds, those in huge pages, and System V segments have numbers of their own each.
   const bool is_sysv = st.st_dev == shmem_device() && read_link(fmt::format("/proc/self/fd/{}", fd)).starts_with("/SYSV");
-  return {st.st_dev, is_sysv ? st.st_ino | kSysvObjectBit : st.st_ino};
+  return {st.st_dev, is_sysv ? st.st_ino | kSysvObjectBit : object_number(st.st_dev, st.st_ino)};
 }
 
 // Offsets that hold pages, swapped ones too.
@@ -83,7 +83,7 @@ Fd open_mapped(pid_t pid, const MemoryVma& vma) {
 }
 
 bool is_object(const MemoryVma& vma) {
-  return vma.kind == VmaKind::shmem || (vma.kind == VmaKind::private_file && vma.dev == shmem_device());
+  return vma.kind == VmaKind::shmem || (vma.kind == VmaKind::private_file && (vma.huge || vma.dev == shmem_device()));
 }
 
 }  // namespace

@@ -19,14 +19,15 @@
 namespace crx {
 namespace {
 
-// Huge pages live on mounts of their own, also behind memfd and System V names.
-VmaKind object_kind(bool shared, uint64_t dev) {
-  if (dev != shmem_device()) return VmaKind::hugetlb;
-  return shared ? VmaKind::shmem : VmaKind::private_file;
+VmaKind object_kind(bool shared) { return shared ? VmaKind::shmem : VmaKind::private_file; }
+
+// MAP_ANONYMOUS | MAP_HUGETLB: on a mount of the kernel's own, for each size of pages.
+bool is_huge_anonymous(const proc::MapsEntry& entry) {
+  return entry.kind == proc::MapKind::file && entry.deleted && entry.dev_major == 0 && entry.name == "/anon_hugepage";
 }
 
 VmaKind file_kind(bool shared, std::string_view path) {
-  if (path.starts_with("/anon_hugepage") || path.starts_with("/dev/hugepages/")) return VmaKind::hugetlb;
+  if (path.starts_with("/dev/hugepages/")) return VmaKind::hugetlb;
   if (path.starts_with("/secretmem")) return VmaKind::device;
   // Private /dev/zero is anonymous memory with a name.
   if (path == "/dev/zero" && !shared) return VmaKind::private_file;
@@ -44,20 +45,23 @@ VmaKind kind_of(const proc::MapsEntry& entry, uint64_t dev) {
     case proc::MapKind::vvar_vclock:
     case proc::MapKind::vsyscall: return VmaKind::special;
     case proc::MapKind::shared_anonymous:
-    case proc::MapKind::memfd:
-    case proc::MapKind::sysv_shm: return object_kind(entry.shared, dev);
+    case proc::MapKind::memfd: return object_kind(entry.shared);
+    case proc::MapKind::sysv_shm: return dev != shmem_device() ? VmaKind::hugetlb : object_kind(entry.shared);
     case proc::MapKind::anon_inode:
     case proc::MapKind::aio_ring: return VmaKind::device;
     case proc::MapKind::other: return VmaKind::device;  // a name we do not know: better refused than lost
     case proc::MapKind::file: break;
   }
+  if (is_huge_anonymous(entry)) return entry.shared ? VmaKind::shmem : VmaKind::private_anon;
   return file_kind(entry.shared, entry.name);
 }
 
 // Whether both describe the same bytes at an address they share.
 bool same_source(const MemoryVma& a, const MemoryVma& b) {
-  if (a.kind != b.kind || a.shared != b.shared || a.dev != b.dev || a.ino != b.ino || a.birth != b.birth) return false;
-  return a.kind == VmaKind::private_anon || a.offset - a.range.start == b.offset - b.range.start;
+  if (a.kind != b.kind || a.shared != b.shared || a.birth != b.birth) return false;
+  // The inode that private huge pages show is nobody's business; their size is in `birth`.
+  if (a.kind == VmaKind::private_anon) return true;
+  return a.dev == b.dev && a.ino == b.ino && a.offset - a.range.start == b.offset - b.range.start;
 }
 
 }  // namespace
@@ -74,10 +78,14 @@ uint64_t shmem_device() {
 
 MemoryVma classify_vma(const proc::MapsEntry& entry) {
   const uint64_t dev = entry.has_inode() ? ::makedev(entry.dev_major, entry.dev_minor) : 0;
-  const bool anonymous_shared = entry.kind == proc::MapKind::shared_anonymous;
-  const uint64_t ino = entry.kind == proc::MapKind::sysv_shm ? entry.inode | kSysvObjectBit : entry.inode;
+  const bool huge_anonymous = is_huge_anonymous(entry);
+  const bool anonymous_shared = entry.kind == proc::MapKind::shared_anonymous || (huge_anonymous && entry.shared);
+  const bool huge = huge_anonymous || (entry.kind == proc::MapKind::memfd && dev != shmem_device());
+  uint64_t ino = entry.inode;
+  if (entry.kind == proc::MapKind::sysv_shm) ino |= kSysvObjectBit;
+  if (huge) ino |= kHugeObjectBit;
   return {{entry.start, entry.end}, kind_of(entry, dev), entry.shared, anonymous_shared, dev,
-          ino, entry.pgoff, entry.name, 0};
+          ino, entry.pgoff, entry.name, 0, huge};
 }
 
 std::vector<MemoryVma> classify_maps(const std::vector<proc::MapsEntry>& maps) {
@@ -87,21 +95,19 @@ std::vector<MemoryVma> classify_maps(const std::vector<proc::MapsEntry>& maps) {
   return vmas;
 }
 
-std::vector<UnsupportedVma> unsupported_vmas(pid_t pid, const std::vector<MemoryVma>& vmas) {
-  std::vector<UnsupportedVma> found;
+std::vector<PageRange> huge_file_mappings(pid_t pid, const std::vector<MemoryVma>& vmas) {
+  std::vector<PageRange> found;
   std::map<uint64_t, bool> huge;  // by device
   for (const MemoryVma& vma : vmas) {
-    if (vma.kind == VmaKind::device) found.push_back({vma.range, vma.name, "a mapped device or kernel object"});
-    if (vma.kind == VmaKind::hugetlb) found.push_back({vma.range, vma.name, "huge pages of hugetlbfs"});
     const bool file = vma.kind == VmaKind::shared_file || vma.kind == VmaKind::private_file;
-    if (!file || vma.dev == shmem_device()) continue;
+    if (!file || vma.huge || vma.dev == shmem_device()) continue;
     if (!huge.contains(vma.dev)) {
       struct statfs fs {};
       const std::string link = fmt::format("/proc/{}/map_files/{:x}-{:x}", pid, vma.range.start, vma.range.end);
       if (::statfs(link.c_str(), &fs) != 0) continue;
       huge[vma.dev] = fs.f_type == HUGETLBFS_MAGIC;
     }
-    if (huge[vma.dev]) found.push_back({vma.range, vma.name, "huge pages of hugetlbfs"});
+    if (huge[vma.dev]) found.push_back(vma.range);
   }
   return found;
 }

@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <bit>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -19,7 +20,7 @@ enum class VmaKind : uint8_t {
   shmem,         // shared anonymous memory, memfd or System V: an object by (dev, ino), sent once
   special,       // [vdso], [vvar], [vvar_vclock], [vsyscall]: the kernel's own
   device,        // a mapped device, secret memory or kernel object: cannot be carried
-  hugetlb,       // not supported yet
+  hugetlb,       // System V segments and files in huge pages: not supported
 };
 
 struct MemoryVma {
@@ -34,6 +35,7 @@ struct MemoryVma {
   // What else would make the destination map an address anew when it changes (flags a mapping is born with, the
   // file's name), as one number of the caller's making.
   uint64_t birth = 0;
+  bool huge = false;  // in huge pages (hugetlb): anonymous memory, or a memfd. Never one mapping with its neighbours
 };
 
 MemoryVma classify_vma(const proc::MapsEntry& entry);
@@ -42,15 +44,16 @@ std::vector<MemoryVma> classify_maps(const std::vector<proc::MapsEntry>& maps);
 // st_dev of the kernel's internal mount that holds shared anonymous memory, memfd and System V segments.
 uint64_t shmem_device();
 
-// A mapping that cannot be moved, and why ("/dev/dri/card0", "a mapped device").
-struct UnsupportedVma {
-  PageRange range;
-  std::string name;
-  std::string reason;
-};
-// For preflight, before anything is touched: all such mappings of a process. Looks at the filesystems of mapped
-// files too (huge pages on a mount of the user's), through /proc/PID/map_files; what has gone since is left out.
-std::vector<UnsupportedVma> unsupported_vmas(pid_t pid, const std::vector<MemoryVma>& vmas);
+// The number under which images and wire know a shared-memory object. Those in huge pages lie on mounts of their own, which
+// number their inodes from 1 as the other does.
+inline constexpr uint64_t kHugeObjectBit = uint64_t{1} << 31;
+inline uint64_t object_number(uint64_t dev, uint64_t ino) { return dev == shmem_device() ? ino : ino | kHugeObjectBit; }
+// MAP_HUGETLB (MFD_HUGETLB) flags for pages of this size: its logarithm (mmap(2)).
+inline uint32_t huge_size_flag(uint64_t page_bytes) { return static_cast<uint32_t>(std::countr_zero(page_bytes)) << 26; }
+
+// For preflight, before anything is touched: mappings of files on a filesystem of huge pages, ascending. Looks through
+// /proc/PID/map_files; what has gone since is left out.
+std::vector<PageRange> huge_file_mappings(pid_t pid, const std::vector<MemoryVma>& vmas);
 
 inline bool is_private(VmaKind kind) { return kind == VmaKind::private_anon || kind == VmaKind::private_file; }
 

@@ -27,8 +27,10 @@ void WpAsyncTracker::find_spans(std::span<const MemoryVma> vmas) {
   uint64_t start = kUserStart;
   for (const MemoryVma& vma : vmas) {
     if (vma.range.start >= kUserEnd) break;  // [vsyscall]: a range that reaches it is refused as a whole
-    if (is_private(vma.kind) || vma.kind == VmaKind::shmem) continue;
+    // Huge pages are registered in whole ones, and merge with nothing.
+    if ((is_private(vma.kind) || vma.kind == VmaKind::shmem) && !vma.huge) continue;
     if (vma.range.start > start) spans_.push_back({start, vma.range.start});
+    if (vma.huge) spans_.push_back(vma.range);
     start = vma.range.end;
   }
   if (start < kUserEnd) spans_.push_back({start, kUserEnd});

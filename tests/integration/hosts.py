@@ -1,10 +1,13 @@
 """One test host: its namespaces, its processes, its agent, and crx-migrate started there. See crxtest.py."""
+import contextlib
+import fcntl
 import json
 import os
 import select
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 
@@ -49,6 +52,23 @@ def read_text(path, default=None):
 
 def lines_of(path):
     return read_text(path, "").splitlines()
+
+
+@contextlib.contextmanager
+def huge_pages(count, exactly=False):
+    """So many huge pages of 2 MiB (at least, or in all) are set aside while this is open; for one test at a time, since all
+    hosts have them together."""
+    path = "/proc/sys/vm/nr_hugepages"
+    with open(f"{tempfile.gettempdir()}/crx-huge-pages.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        before = int(read_text(path))
+        with open(path, "w") as file:
+            file.write(str(count if exactly else max(before, count)))
+        try:
+            yield
+        finally:
+            with open(path, "w") as file:
+                file.write(str(before))
 
 
 class Process:

@@ -3,6 +3,7 @@
     test_dump_victims.py                 all victims
     test_dump_victims.py DumpVictims.test_fd_pipe
 """
+import contextlib
 import os
 
 import hosts
@@ -14,6 +15,10 @@ from test_victims import OPTIONS, REFUSED
 
 class DumpVictims(DumpTest):
     def run_victim(self, name):
+        with hosts.huge_pages(64) if name == "mem_hugetlb" else contextlib.nullcontext():
+            self.run_victim_here(name)
+
+    def run_victim_here(self, name):
         output, go = f"{self.dir}/out", f"{self.dir}/go"
         process = self.host.spawn([f"{hosts.VICTIMS}/{name}", go], stdout=output)
         try:

@@ -1,9 +1,11 @@
 """The refused rows of docs/supported.md, one program each: what preflight finds ends with exit code 3, what only the stop shows
 with 1, with the words of the row; the program runs on as it was. (test_refused.py, test_unix_sockets.py and test_shell_job.py
 have the rows that take two programs, the unit tests those that take more than a program.)"""
+import contextlib
 import os
 
 import crxtest
+import hosts
 from crxtest import ROOT, read_text, state_of, until
 
 PYTHON = "/usr/bin/python3"
@@ -33,9 +35,10 @@ PREFLIGHT = {
     "tracer": ("pid = os.getppid()\nother = int(open('DIR/other').read())\nassert libc.ptrace(0x4206, other, None, None) == 0",
                ["traces process", "let it detach first"]),
     "namespace": ("call(272, 0x04000000)", ["is in another uts namespace than crx", "nsenter"]),
-    "memfd_huge": ("fd = call(319, b'x', 4)", ["a memfd in huge pages is not supported"]),
-    "hugetlb": ("p = libc.mmap(None, 2 << 20, 3, 0x44022, -1, 0)\nif p == ctypes.c_void_p(-1).value: skip()",
-                ["hugetlb memory cannot move", "transparent huge pages"]),
+    "huge_segment": ("libc.shmat.restype = ctypes.c_void_p\nid = libc.shmget(0, 2 << 20, 0o5600)\nif id < 0: skip()\n"
+                     "p = libc.shmat(id, None, 0)\nlibc.shmctl(id, 0, None)", ["files and System V segments in huge pages cannot move"]),
+    "too_few_huge_pages": ("p = libc.mmap(None, 6 << 20, 3, 0x40022, -1, 0)\nif p == ctypes.c_void_p(-1).value: skip()",
+                           ["huge pages of 2048 KiB", "3 are needed, 1 are free", "raise vm.nr_hugepages"]),
     "sysv_in_part": ("libc.shmat.restype = ctypes.c_void_p\nid = libc.shmget(0, 8192, 0o1600)\n"
                      "p = libc.shmat(id, None, 0)\nlibc.shmctl(id, 0, None)\nassert libc.munmap(ctypes.c_void_p(p), 4096) == 0",
                      ["attached in part", "attach the segment as a whole"]),
@@ -165,6 +168,10 @@ class RefusedKinds(crxtest.RingTest):
         process.wait_end(10)
 
     def refuse(self, name, program, words, exit_code):
+        with hosts.huge_pages(4, exactly=True) if "huge" in name else contextlib.nullcontext():
+            self.refuse_here(name, program, words, exit_code)
+
+    def refuse_here(self, name, program, words, exit_code):
         process = self.start(name, program)
         if name == "first_thread_gone":
             until(lambda: process.state() == "Z", "the first thread ends")

@@ -3,10 +3,12 @@
     test_victims.py                 all victims
     test_victims.py Victims.test_fd_pipe
 """
+import contextlib
 import os
 import subprocess
 
 import crxtest
+import hosts
 from crxtest import lines_of, read_text, until
 
 # What a user has to allow for this victim, as with CRIU.
@@ -20,6 +22,10 @@ REFUSED = {"blocked_io_getevents": "io_setup"}
 
 class Victims(crxtest.RingTest):
     def run_victim(self, name):
+        with hosts.huge_pages(64) if name == "mem_hugetlb" else contextlib.nullcontext():
+            self.run_victim_here(name)
+
+    def run_victim_here(self, name):
         base = self.ring.path(name)
         output, go = f"{base}.out", f"{base}.go"
         process = self.ring[0].spawn([f"{crxtest.VICTIMS}/{name}", go], stdout=output)
