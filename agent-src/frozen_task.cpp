@@ -55,9 +55,9 @@ FrozenTask FrozenTask::freeze(pid_t pid, Deadline deadline, bool suspend_seccomp
   CallWatch calls(pid, list_threads(pid));
   task.seize_new_threads(deadline, suspend_seccomp);
   task.read_threads();
-  task.was_stopped_ = task.leader().traced.in_group_stop();
   calls.mend(task);
   calls.find_sleeps(task);
+  task.was_stopped_ = task.leader().traced.in_group_stop();
   return task;
 }
 

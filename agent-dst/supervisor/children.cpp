@@ -106,10 +106,10 @@ EngineChild fork_engine(const AgentOptions& options, const EngineMain& main, con
   child.pid = request.new_pids ? fork_init() : fork_checked("an engine");
   if (child.pid == 0) {
     Fd& notices = notices_theirs;
-    const auto engine = [&](int tell_init) {
+    const auto engine = [&, &link = link_engine](int tell_init) {
       (void)::prctl(PR_SET_NAME, "crx-engine", 0, 0, 0);
       // In a PID namespace the front has no number.
-      return engine_body(options, main, request, request.new_pids ? 0 : front, std::move(notices), std::move(link_engine),
+      return engine_body(options, main, request, request.new_pids ? 0 : front, std::move(notices), std::move(link),
                          std::move(child.ring), tell_init);
     };
     live(request.new_pids ? "crx-init" : "crx-engine", options, mask,

@@ -202,7 +202,8 @@ void CallWatch::find_sleeps(FrozenTask& task) {
 
 // Each sleeper has a number; in round k those run on whose number has bit k, then those whose number has not, then
 // the first again. A timer that is armed in just the rounds of one number is that sleeper's. The kernel restarts a
-// sleep with the same due time, so rounds change nothing.
+// sleep with the same due time, so rounds change nothing. Signals are not blocked meanwhile, since nobody would unblock
+// them if we were killed: a thread that gets one has its handler's frame then, and sleeps no more.
 void CallWatch::tell_apart(FrozenTask& task, std::vector<Sleeper*>& sleepers) {
   const unsigned bits = static_cast<unsigned>(std::bit_width(sleepers.size()));
   const unsigned rounds = 3 * bits;
@@ -213,12 +214,15 @@ void CallWatch::tell_apart(FrozenTask& task, std::vector<Sleeper*>& sleepers) {
   const SleepTimers idle = read_sleep_timers();
   std::map<int64_t, bool> strangers;
   for (const SleepTimer& timer : idle.armed) strangers[timer.due_ns] = true;
-  for (Sleeper* sleeper : sleepers) sleeper->thread->traced.set_blocked_signals(~0ULL);
-  std::vector<bool> over(sleepers.size());  // its time was up meanwhile
+  std::vector<bool> over(sleepers.size());  // its time was up meanwhile, or a signal came
+  const auto sleep_on = [&](std::size_t i) {
+    TracedThread& traced = sleepers[i]->thread->traced;
+    while (!over[i] && !traced.restart_syscall()) over[i] = static_cast<int64_t>(traced.regs().rax) != kRestartBlock;
+  };
   for (unsigned round = 0; round < rounds; ++round) {
     const auto runs = [&](std::size_t i) { return !over[i] && runs_in(i, round); };
     for (std::size_t i = 0; i < sleepers.size(); ++i) {
-      if (runs(i)) sleepers[i]->thread->traced.begin_syscall();
+      if (runs(i)) sleep_on(i);
     }
     for (std::size_t i = 0; i < sleepers.size(); ++i) {
       if (runs(i)) wait_asleep(task.pid(), sleepers[i]->thread->traced);
@@ -239,8 +243,8 @@ void CallWatch::tell_apart(FrozenTask& task, std::vector<Sleeper*>& sleepers) {
   }
   for (std::size_t i = 0; i < sleepers.size(); ++i) {
     FrozenThread& thread = *sleepers[i]->thread;
-    thread.traced.set_blocked_signals(thread.sigmask);
     thread.regs = thread.traced.regs();
+    thread.sigmask = thread.traced.blocked_signals();
     if (over[i]) thread.sleep.reset();
     uint64_t wanted = 0;
     for (unsigned round = 0; round < rounds; ++round) wanted |= uint64_t{runs_in(i, round)} << round;

@@ -32,7 +32,8 @@ class CallWatch {
   void mend(FrozenTask& task);
   // For sleeps that the kernel restarts by itself (-ERESTART_RESTARTBLOCK): finds out until when, for the image. Only
   // where it is not plain which timer was whose, threads sleep on for a moment, in ways that tell their timers apart
-  // (no thread executes anything of its own meanwhile; one whose time is up stops behind its call).
+  // (no thread executes anything of its own meanwhile; one whose time is up stops behind its call, one that gets a
+  // signal before the first instruction of its handler). Nothing is changed for that: should we be killed, they sleep on.
   // Told in FrozenThread::sleep. After mend().
   void find_sleeps(FrozenTask& task);
 
