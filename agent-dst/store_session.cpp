@@ -105,7 +105,7 @@ void StoreSession::begin() {
 void StoreSession::tell_parent(const ImageSet& parent, wire::StoreReady& ready) const {
   if (parent.manifest() == nullptr) return;
   ready.set_parent_id(parent.manifest()->head().set_id());
-  ready.set_parent_kind(parent.manifest()->head().kind());
+  ready.set_parent_kind(static_cast<uint32_t>(parent.manifest()->head().kind()));
   std::size_t told = 0;
   for (const PageSpace space : parent.spaces()) {
     std::vector<PageRange> ranges;

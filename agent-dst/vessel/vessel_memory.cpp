@@ -42,8 +42,8 @@ bool special(const Vma& vma) { return (vma.status & (vma_status::kVdso | vma_sta
 // Adds the calls of one layout change to a batch, opening files as needed.
 class ChangePlanner {
  public:
-  ChangePlanner(Vessel& vessel, VesselState& state, FileOpener& files, ShmemTable& shmem)
-      : vessel_(vessel), state_(state), files_(files), shmem_(shmem) {
+  ChangePlanner(Vessel& vessel, const VesselState& state, FileOpener& files, ShmemTable& shmem)
+      : vessel_(vessel), files_(files), shmem_(shmem) {
     while (state.table->taken.contains(lowest_)) ++lowest_;
   }
 
@@ -132,7 +132,6 @@ class ChangePlanner {
   }
 
   Vessel& vessel_;
-  VesselState& state_;
   FileOpener& files_;
   ShmemTable& shmem_;
   std::map<uint64_t, Fd> opened_;
