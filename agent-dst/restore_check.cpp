@@ -190,6 +190,10 @@ void check_files(const ImageStore& images, std::vector<HostLack>& findings) {
     if (!file.has_reg() || carried.contains(file.id()) || !file.reg().has_mode()) continue;
     const img::reg_file_entry& reg = file.reg();
     if (is_made_with_the_tree(reg.name())) continue;
+    if (reg.name().empty() || reg.name().find('\0') != std::string::npos) {
+      throw Error(ErrorCode::corrupt_image, "checking files",
+                  fmt::format("{}: the name of file {} is empty or has a NUL in it", image_file::kFiles, file.id()));
+    }
     FileIdentity wanted;
     wanted.path = reg.name();
     wanted.mode = reg.mode();

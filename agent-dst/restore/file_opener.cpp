@@ -26,7 +26,13 @@ constexpr char kStep[] = "opening files";
 
 class Opener final : public FileOpener {
  public:
-  void add(const img::file_entry& entry) override { entries_[entry.id()] = entry; }
+  void add(const img::file_entry& entry) override {
+    // To the kernel such a name would end there.
+    if (entry.reg().name().find('\0') != std::string::npos) {
+      throw Error(ErrorCode::corrupt_image, kStep, fmt::format("{}: the name of file {} has a NUL in it", image_file::kFiles, entry.id()));
+    }
+    entries_[entry.id()] = entry;
+  }
 
   const img::file_entry& entry(uint32_t id) const override {
     const auto found = entries_.find(id);

@@ -44,6 +44,11 @@ void Error::compose() {
   text_ += ": " + reason_;
   if (err_ != 0) text_ += fmt::format(": {}", std::strerror(err_));
   if (!hint_.empty()) text_ += "; " + hint_;
+  // Names come from images and peers: what() ends at the first NUL, and a terminal obeys what it is shown.
+  for (char& c : text_) {
+    const auto byte = static_cast<unsigned char>(c);
+    if ((byte < ' ' && c != '\n' && c != '\t') || byte == 0x7f) c = '?';
+  }
 }
 
 void throw_errno(std::string step, std::string object) { throw_errno(std::move(step), std::move(object), errno); }

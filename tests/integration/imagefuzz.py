@@ -1,258 +1,31 @@
 #!/usr/bin/python3
-"""Damages image sets in every way that a stranger could think of, and has crx-restore look at them.
+"""Damages image sets in every way that a stranger could think of, and has crx-restore and crx-image look at them.
 
-usage: imagefuzz.py RESTORE WORK SEED TURNS SET...    (in a PID and a mount namespace of its own, which it may change)
+usage: imagefuzz.py BIN WORK SEED TURNS SET...    (in a PID and a mount namespace of its own, which it may change)
 
 Whatever a set says: crx-restore ends by itself, with an exit code; it leaves no process behind unless it says that it revived
 one; and
-nothing is written that the set does not name. Prints a line for every fault; exit 1 if there is one.
+nothing is written that the set does not name. crx-image reads the set and ends likewise. Prints a line for every fault; exit 1 if there is one.
 """
-import ctypes
-import ctypes.util
 import os
 import random
 import re
 import shutil
 import signal
-import struct
 import subprocess
 import sys
 import time
 
-INTEGRITY = "crx-integrity.img"
-MIB = 1 << 20
-NUMBERS = [0, 1, 2, 3, 4, 7, 8, 63, 64, 65, 255, 256, 4095, 4096, 65535, 65536, 1 << 20, (1 << 31) - 1, 1 << 31, (1 << 32) - 1,
-           1 << 32, 1 << 47, (1 << 47) - 4096, 1 << 57, (1 << 63) - 1, 1 << 63, (1 << 64) - 4096, (1 << 64) - 1]
+from imagedamage import INTEGRITY, Damage, images_of, read, seal, write
 
 
-# -- XXH3, for manifests that are made anew
-
-class Hash128(ctypes.Structure):
-    _fields_ = [("low", ctypes.c_uint64), ("high", ctypes.c_uint64)]
-
-
-XXHASH = ctypes.CDLL(ctypes.util.find_library("xxhash") or "libxxhash.so.0")
-XXHASH.XXH3_128bits.restype = Hash128
-XXHASH.XXH3_128bits.argtypes = [ctypes.c_char_p, ctypes.c_size_t]
-
-
-def digest(data):
-    value = XXHASH.XXH3_128bits(data, len(data))
-    return struct.pack(">QQ", value.high, value.low)
-
-
-# -- protobuf, as far as it shows from outside
-
-def varint(value):
-    value &= (1 << 64) - 1
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
-def read_varint(data, at):
-    value = shift = 0
-    while at < len(data) and shift < 70:
-        value |= (data[at] & 127) << shift
-        at += 1
-        if data[at - 1] < 128:
-            return value & (1 << 64) - 1, at
-        shift += 7
-    raise ValueError
-
-
-def parse(data):
-    """[(field, wire type, value)]; ValueError where it is no message."""
-    fields, at = [], 0
-    while at < len(data):
-        tag, at = read_varint(data, at)
-        field, kind = tag >> 3, tag & 7
-        if field == 0 or field > 10000:
-            raise ValueError
-        if kind == 0:
-            value, at = read_varint(data, at)
-        elif kind in (1, 5):
-            size = 8 if kind == 1 else 4
-            value, at = data[at:at + size], at + size
-        elif kind == 2:
-            size, at = read_varint(data, at)
-            value, at = data[at:at + size], at + size
-            if len(value) != size:
-                raise ValueError
-        else:
-            raise ValueError
-        if at > len(data):
-            raise ValueError
-        fields.append((field, kind, value))
-    return fields
-
-
-def build(fields):
-    out = bytearray()
-    for field, kind, value in fields:
-        out += varint(field << 3 | kind)
-        if kind == 0:
-            out += varint(value)
-        elif kind == 2:
-            out += varint(len(value)) + value
-        else:
-            out += value
-    return bytes(out)
-
-
-def entries_of(name, data):
-    """(magics, [payload], raw rest): entries until one does not parse, as raw data after an entry does not."""
-    at = 4 if name == "inventory.img" else 8
-    magics, entries = data[:at], []
-    while at + 4 <= len(data):
-        size = struct.unpack_from("<I", data, at)[0]
-        payload = data[at + 4:at + 4 + size]
-        if len(payload) != size:
-            break
-        try:
-            parse(payload)
-        except ValueError:
-            break
-        entries.append(payload)
-        at += 4 + size
-    return magics, entries, data[at:]
-
-
-def join(magics, entries, rest):
-    return magics + b"".join(struct.pack("<I", len(each)) + each for each in entries) + rest
-
-
-# -- damage
-
-class Damage:
-    def __init__(self, rng, bait):
-        self.rng, self.bait = rng, bait
-
-    def number(self, old):
-        turn = self.rng.randrange(4)
-        if turn == 0:
-            return old + self.rng.choice([-1, 1, 4096, -4096, 1 << 32])
-        if turn == 1:
-            return old ^ 1 << self.rng.randrange(64)
-        return self.rng.choice(NUMBERS)
-
-    def text(self, old):
-        up = "../" * self.rng.randrange(1, 12)
-        return self.rng.choice([b"", b"/", b".", b"..", b"a" * 5000, b"\0", b"/proc/self/mem", b"%s%s%n" * 4,
-                                (up + self.bait.lstrip("/")).encode(), self.bait.encode(), self.bait.encode() + b"/x/../y", old * 2,
-                                old[:len(old) // 2], bytes(self.rng.randrange(256) for _ in range(8))])
-
-    def message(self, payload, depth=0):
-        """One field of it, or of a message in it, is another."""
-        fields = parse(payload)
-        if not fields:
-            return payload + varint(self.rng.randrange(1, 20) << 3) + varint(self.rng.choice(NUMBERS))
-        index = self.rng.randrange(len(fields))
-        field, kind, value = fields[index]
-        turn = self.rng.randrange(10)
-        if turn == 0:
-            del fields[index]
-        elif turn == 1:
-            fields.insert(self.rng.randrange(len(fields) + 1), fields[index])
-        elif turn == 2 and kind == 0:
-            fields[index:index] = [fields[index]] * self.rng.choice([10, 1000, 70000])
-        elif kind == 0:
-            fields[index] = (field, kind, self.number(value))
-        elif kind in (1, 5):
-            size = len(value)
-            fields[index] = (field, kind, (self.rng.choice(NUMBERS) & (1 << size * 8) - 1).to_bytes(size, "little"))
-        else:
-            try:
-                inner = self.message(value, depth + 1) if value and depth < 6 and self.rng.random() < 0.9 else self.text(value)
-            except ValueError:
-                inner = self.text(value)
-            fields[index] = (field, kind, inner)
-        return build(fields)
-
-    def image(self, name, data):
-        """Entries are other ones."""
-        magics, entries, rest = entries_of(name, data)
-        if not entries:
-            return self.octets(data)
-        index = self.rng.randrange(len(entries))
-        turn = self.rng.randrange(12)
-        if turn == 0:
-            del entries[index]
-        elif turn == 1:
-            entries.append(entries[index])
-        elif turn == 2:
-            other = self.rng.randrange(len(entries))
-            entries[index], entries[other] = entries[other], entries[index]
-        elif turn == 3:
-            entries += [entries[index]] * self.rng.choice([100, 5000])
-        else:
-            for _ in range(self.rng.choice([1, 1, 1, 2, 5])):
-                entries[index] = self.message(entries[index])
-        return join(magics, entries, rest)
-
-    def octets(self, data):
-        """Bytes are other ones."""
-        data = bytearray(data)
-        if not data:
-            return b"\0"
-        at = self.rng.randrange(len(data))
-        turn = self.rng.randrange(6)
-        if turn == 0:
-            del data[at:]
-        elif turn == 1:
-            data[at] ^= 1 << self.rng.randrange(8)
-        elif turn == 2:
-            del data[at:at + self.rng.randrange(1, 9)]
-        elif turn == 3:
-            data[at:at] = bytes(self.rng.randrange(256) for _ in range(self.rng.randrange(1, 9)))
-        elif turn == 4:
-            data[at:at + 4] = struct.pack("<I", self.rng.choice(NUMBERS) & 0xffffffff)
-        else:
-            data += data[at:]
-        return bytes(data)
-
-
-def images_of(folder):
-    return sorted(name for name in os.listdir(folder) if name.endswith(".img"))
-
-
-def read(path):
-    with open(path, "rb") as file:
-        return file.read()
-
-
-def write(path, data):
-    with open(path, "wb") as file:
-        file.write(data)
-
-
-def seal(folder):
-    """The manifest is made anew, so that it agrees with whatever the files are now."""
-    path = f"{folder}/{INTEGRITY}"
-    magics, entries, _ = entries_of(INTEGRITY, read(path))
-    out = join(magics, entries[:1], b"")
-    for name in images_of(folder):
-        if name == INTEGRITY:
-            continue
-        data = read(f"{folder}/{name}")
-        chunks = b"".join(digest(data[at:at + MIB]) for at in range(0, len(data), MIB))
-        whole = digest(chunks if name.startswith("pages-") else data)
-        out += entry(name, len(data), whole, chunks)
-    out += entry(INTEGRITY, len(out), digest(out), b"".join(digest(out[at:at + MIB]) for at in range(0, len(out), MIB)))
-    write(path, out)
-
-
-def entry(name, size, whole, chunks):
-    payload = build([(1, 2, name.encode()), (2, 0, size), (3, 2, whole), (4, 2, chunks)])
-    return struct.pack("<I", len(payload)) + payload
+# What no user should read.
+OWN_ERRORS = (b"terminate called", b"bad_alloc", b"std::", b"vector::", b"basic_string", b"map::at", b"please report")
 
 
 class Fuzz:
-    def __init__(self, restore, work, seed, sets):
-        self.restore, self.work, self.sets, self.seed = restore, work, sets, seed
+    def __init__(self, tools, work, seed, sets):
+        self.tools, self.work, self.sets, self.seed = tools, work, sets, seed
         self.rng = random.Random(seed)
         self.bait = f"{work}/bait/file"
         self.damage = Damage(self.rng, self.bait)
@@ -306,6 +79,18 @@ class Fuzz:
             os.unlink(link)
         os.symlink(self.rng.choice([".", "../" + os.path.basename(folder), "parent", "/", "..", "/proc/self/fd", "a" * 300]), link)
 
+    def look(self, folder):
+        """What is wrong with what crx-image makes of the set."""
+        verb = self.rng.choice([["show"], ["show", "--json"], ["verify"], ["decode"]])
+        try:
+            done = subprocess.run([f"{self.tools}/crx-image", *verb, folder], stdin=subprocess.DEVNULL, capture_output=True,
+                                  timeout=30, check=False)
+        except subprocess.TimeoutExpired:
+            return f"crx-image {verb} hangs"
+        if done.returncode not in (0, 1) or any(word in done.stderr for word in OWN_ERRORS):
+            return f"crx-image {verb} ends with {done.returncode}: {done.stderr[:600]}"
+        return None
+
     def pids(self):
         return {int(name) for name in os.listdir("/proc") if name.isdigit()}
 
@@ -315,10 +100,11 @@ class Fuzz:
         folder = f"{self.work}/sets/{os.path.basename(source)}"
         shutil.copytree(os.path.dirname(source), f"{self.work}/sets", symlinks=True)
         words = self.hurt(folder)
+        wrong = self.look(folder)
         before = self.pids()
         log = f"{self.work}/log"
         with open(log, "wb") as out:
-            tool = subprocess.Popen([self.restore, "-D", folder, "-d"], stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+            tool = subprocess.Popen([f"{self.tools}/crx-restore", "-D", folder, "-d"], stdin=subprocess.DEVNULL, stdout=out, stderr=out,
                                     start_new_session=True)
         try:
             code = tool.wait(30)
@@ -339,14 +125,15 @@ class Fuzz:
             except OSError:
                 pass
         self.wait_gone(left)
-        wrong = None
-        if code not in (0, 1, 3):
+        if wrong is not None:
+            pass
+        elif code not in (0, 1, 3):
             wrong = f"ends with {code}"
         elif code != 0 and left:
             wrong = f"leaves processes {sorted(left)}"
         elif code != 0 and not re.search(r"\.img|(^|\s)/\S|PID |process |task ", text):
             wrong = "does not say where"
-        elif any(word in text for word in ("terminate called", "bad_alloc", "std::", "vector::", "basic_string", "map::at", "please report")):
+        elif any(word.decode() in text for word in OWN_ERRORS):
             wrong = "an error of its own"
         elif os.listdir(f"{self.work}/bait") != ["file"] or read(self.bait) != b"bait":
             wrong = "writes where it should not"
@@ -380,11 +167,11 @@ def confine():
 
 
 def main():
-    restore, work, seed, turns, *sets = sys.argv[1:]
+    tools, work, seed, turns, *sets = sys.argv[1:]
     confine()
     os.makedirs(f"{work}/bait", exist_ok=True)
     write(f"{work}/bait/file", b"bait")
-    fuzz = Fuzz(restore, work, int(seed), sets)
+    fuzz = Fuzz(tools, work, int(seed), sets)
     for number in range(int(turns)):
         fuzz.turn(number)
     print(f"{turns} turns, exit codes {fuzz.results}, {len(fuzz.messages)} different messages, {fuzz.faults} faults")

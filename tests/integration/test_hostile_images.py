@@ -53,7 +53,7 @@ class HostileImages(Heap):
         return made + [f"{folder}/2"]
 
     def test_hostile_images(self):
-        code, text = self.host.run(["unshare", "-m", "/usr/bin/python3", f"{hosts.HERE}/imagefuzz.py", f"{hosts.BIN}/crx-restore", self.dir,
+        code, text = self.host.run(["unshare", "-m", "/usr/bin/python3", f"{hosts.HERE}/imagefuzz.py", hosts.BIN, self.dir,
                                     SEED, TURNS, *self.sets()], check=False, timeout=3600,
                                    env={"CRX_FUZZ_MESSAGES": os.environ.get("CRX_FUZZ_MESSAGES", "")})
         if TURNS > 1000:

@@ -16,6 +16,11 @@ TEST_CASE("an error reads as one sentence: step, pid, reason, errno, hint") {
   CHECK(error.hint() == "try again");
 }
 
+TEST_CASE("an error shows names without what a terminal would obey, and to their end") {
+  const Error error(ErrorCode::refused, "opening", std::string("/a\0b\x1b[2J\x7f/\xc3\xa9 \n", 14));
+  CHECK(std::string_view(error.what()) == "opening: /a?b?[2J?/\xc3\xa9 \n");
+}
+
 TEST_CASE("ESRCH means that the victim is gone") {
   try {
     throw_errno("reading registers", "thread 4", ESRCH);
