@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "agent-src/collect/aio_rings.hpp"
 #include "agent-src/frozen_task.hpp"
 #include "agent-src/memory/comparing_trackers.hpp"
 #include "agent-src/memory/content_scan.hpp"
@@ -38,6 +39,11 @@ bool is_written(const Pagemap& pagemap, uint64_t page) {
 
 DumpTracking::DumpTracking(const DumpOptions& options, pid_t pid, CallSites& sites, const ParentSet* parent)
     : options_(options), pid_(pid) {
+  if (!list_aio_rings(pid).empty()) {
+    log::warn("process {}: what comes by asynchronous I/O (io_setup) leaves no marks in memory; its dumps are full", pid);
+    tracker_ = std::make_unique<HashTracker>(pid);
+    return;
+  }
   kept_ = Keeper::ask(options.run_dir, pid);
   if (parent != nullptr) find_parent(*parent);
   if (options.track_mem) {

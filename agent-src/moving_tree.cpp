@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <set>
 
+#include "agent-src/collect/aio_rings.hpp"
 #include "agent-src/collect/memfd.hpp"
 #include "agent-src/tracking_start.hpp"
 #include "common/base/clock.hpp"
@@ -123,7 +124,9 @@ void MovingTree::track(MovingTask& task) {
     log::debug("tracking of process {} started, it was stopped for {} us", pid, start.stop_us);
     return std::move(start.userfaultfd);
   };
-  auto tracker = make_tracker(wanted_, pid, make_userfaultfd);
+  // What comes by asynchronous I/O leaves no marks in page tables, so content has to tell.
+  const bool has_rings = !list_aio_rings(pid).empty();
+  auto tracker = make_tracker(has_rings ? TrackerKind::hash : wanted_, pid, make_userfaultfd);
   tracker_ = tracker->kind();
   rounds_.add_space(pid, std::move(tracker));
   task.tracked = true;

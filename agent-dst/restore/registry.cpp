@@ -7,6 +7,7 @@ std::vector<RestorerPtr> make_restorers() {
   std::vector<RestorerPtr> all;
   all.push_back(make_fs_restorer());
   all.push_back(make_file_locks_restorer());
+  all.push_back(make_aio_rings_restorer());
   all.push_back(make_sysv_ipc_restorer());
   all.push_back(make_terminal_sessions_restorer());
   all.push_back(make_sigactions_restorer());

@@ -23,6 +23,7 @@ RestorerPtr make_seccomp_restorer();
 RestorerPtr make_rlimits_restorer();
 RestorerPtr make_fs_restorer();
 RestorerPtr make_file_locks_restorer();
+RestorerPtr make_aio_rings_restorer();
 RestorerPtr make_sysv_ipc_restorer();
 RestorerPtr make_terminal_sessions_restorer();
 

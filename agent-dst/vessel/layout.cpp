@@ -90,8 +90,14 @@ std::vector<Vma> vmas_of(const img::mm_entry& mm, const std::vector<uint64_t>& a
     if (entry.start() % kPageSize != 0 || entry.end() % kPageSize != 0) throw bad("is not page-aligned");
     if (entry.start() < last_end || entry.end() <= entry.start()) throw bad("overlaps the one before it");
     if (entry.end() > kUserEnd) throw bad("lies outside user space");
-    if ((entry.status() & kKindBits) == 0) throw bad("is of an unknown kind");
     last_end = entry.end();
+    if ((entry.status() & vma_status::kAioRing) != 0) {
+      // Until the ring is made (restore/aio_rings.cpp) its content lies there as memory.
+      vmas.push_back({entry.start(), entry.end(), 0, 0, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                      vma_status::kRegular | vma_status::kAnonPrivate, 0});
+      continue;
+    }
+    if ((entry.status() & kKindBits) == 0) throw bad("is of an unknown kind");
     Vma vma{entry.start(), entry.end(), 0, 0, entry.prot(), entry.flags(), entry.status(), entry.madv()};
     vma.accounted = std::find(accounted.begin(), accounted.end(), vma.start) != accounted.end();
     if ((entry.status() & vma_status::kAnonPrivate) == 0 && !special(vma)) {

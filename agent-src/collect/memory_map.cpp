@@ -15,6 +15,7 @@
 #include "common/base/digest.hpp"
 #include "common/base/error.hpp"
 #include "common/image/magic.hpp"
+#include "common/kernel/aio_ring.hpp"
 #include "common/proc/stat.hpp"
 #include "common/proc/status.hpp"
 
@@ -42,6 +43,7 @@ uint32_t special_status(proc::MapKind kind) {
     case proc::MapKind::vdso: return vma_status::kRegular | vma_status::kVdso | vma_status::kAnonPrivate;
     case proc::MapKind::vvar:
     case proc::MapKind::vvar_vclock: return vma_status::kRegular | vma_status::kVvar | vma_status::kAnonPrivate;
+    case proc::MapKind::aio_ring: return vma_status::kAioRing;
     case proc::MapKind::vsyscall: return vma_status::kVsyscall | vma_status::kAnonPrivate;
     default: return 0;
   }
@@ -131,12 +133,10 @@ std::vector<Refusal> MemoryMap::refusals() const {
       found.push_back({object, "System V shared memory that is attached in part cannot move", "attach the segment as a whole"});
     } else if (vmas_[i].kind == VmaKind::hugetlb || huge_file) {
       found.push_back({object, "files and System V segments in huge pages cannot move", "let the program use anonymous memory or a memfd (MAP_HUGETLB)"});
-    } else if (vmas_[i].kind == VmaKind::device && map.kind == proc::MapKind::aio_ring) {
-      found.push_back({object, "asynchronous I/O rings (io_setup) cannot move", "let the program finish its I/O"});
+    } else if (map.kind == proc::MapKind::other && map.name.starts_with("uprobes")) {
+      found.push_back({object, "uprobes are active in it", "remove the probes"});
     } else if (vmas_[i].kind == VmaKind::device) {
       found.push_back({object, "a mapped device or kernel object cannot move", "close what maps it"});
-    } else if (map.kind == proc::MapKind::other && map.name.starts_with("[uprobes]")) {
-      found.push_back({object, "uprobes are active in it", "remove the probes"});
     }
   }
   return found;
@@ -354,7 +354,14 @@ const img::mm_entry& MemoryMap::describe() {
   accounted_.clear();
   img::mm_entry mm;
   describe_fields(mm);
-  for (std::size_t i = 0; i < maps_.size(); ++i) describe_vma(maps_[i], vmas_[i], *mm.add_vmas());
+  for (std::size_t i = 0; i < maps_.size(); ++i) {
+    describe_vma(maps_[i], vmas_[i], *mm.add_vmas());
+    if (maps_[i].kind != proc::MapKind::aio_ring) continue;
+    img::aio_ring_entry& ring = *mm.add_aios();
+    ring.set_id(maps_[i].start);
+    ring.set_nr_req(aio_ring_request(maps_[i].bytes()));
+    ring.set_ring_len(static_cast<uint32_t>(maps_[i].bytes()));
+  }
   std::sort(file_ids_.begin(), file_ids_.end());
   file_ids_.erase(std::unique(file_ids_.begin(), file_ids_.end()), file_ids_.end());
   description_ = std::move(mm);

@@ -30,6 +30,7 @@ void HashTracker::frozen_private(const MemoryVma& vma, FrozenPages& pages) const
 }
 
 void SoftDirtyTracker::scan_private(const MemoryVma& vma, std::vector<PageRange>& dirty) {
+  if (vma.kind == VmaKind::aio_ring) return;
   Pagemap::Query query = content_query(vma.kind, false);
   if (cleared_once_) query.required |= page_is::kSoftDirty;
   std::vector<PageRegion> regions;
@@ -44,6 +45,7 @@ void SoftDirtyTracker::end_pass() {
 
 void SoftDirtyTracker::frozen_private(const MemoryVma& vma, FrozenPages& pages) const {
   frozen_content(pagemap_, vma, pages);
+  if (vma.kind == VmaKind::aio_ring) return append_range(pages.dirty, vma.range);
   Pagemap::Query query = content_query(vma.kind, false);
   if (cleared_once_) query.required |= page_is::kSoftDirty;
   std::vector<PageRegion> regions;

@@ -29,12 +29,18 @@ void append_ranges(const std::vector<PageRegion>& regions, std::vector<PageRange
 }
 
 void list_content(const Pagemap& pagemap, const MemoryVma& vma, std::vector<PageRange>& content) {
+  if (vma.kind == VmaKind::aio_ring) return;
   std::vector<PageRegion> regions;
   require_alive(pagemap.scan(vma.range, content_query(vma.kind, false), regions), pagemap.pid());
   append_ranges(regions, content);
 }
 
 void frozen_pages(const Pagemap& pagemap, const MemoryVma& vma, FrozenPages& pages) {
+  if (vma.kind == VmaKind::aio_ring) {
+    append_range(pages.present, vma.range);
+    append_range(pages.dirty, vma.range);
+    return;
+  }
   const bool file = vma.kind == VmaKind::private_file;
   // Not reported: present, protected, not the zero page, in a registered VMA. Where file pages are possible they
   // are asked for: a page whose private copy was dropped keeps its mark and must not pass as that copy.

@@ -37,6 +37,12 @@ void SpaceRounds::forget(PageRange range) {
 
 void SpaceRounds::follow_layout(const std::vector<MemoryVma>& vmas) {
   for (const MemoryVma& vma : vmas) {
+    // What comes by asynchronous I/O leaves no marks: such a process has a tracker that compares.
+    if (vma.kind == VmaKind::aio_ring && !tracker_->compares_content()) {
+      throw Error(ErrorCode::refused, "tracking memory", "the process has set up asynchronous I/O (io_setup) since the move began")
+          .with_pid(pid_)
+          .with_hint("try again: its memory is compared by content then");
+    }
     // Preflight refuses these by name; this one was mapped since.
     if (vma.kind != VmaKind::device && vma.kind != VmaKind::hugetlb) continue;
     throw Error(ErrorCode::refused, "tracking memory",

@@ -47,8 +47,8 @@ VmaKind kind_of(const proc::MapsEntry& entry, uint64_t dev) {
     case proc::MapKind::shared_anonymous:
     case proc::MapKind::memfd: return object_kind(entry.shared);
     case proc::MapKind::sysv_shm: return dev != shmem_device() ? VmaKind::hugetlb : object_kind(entry.shared);
-    case proc::MapKind::anon_inode:
-    case proc::MapKind::aio_ring: return VmaKind::device;
+    case proc::MapKind::anon_inode: return VmaKind::device;
+    case proc::MapKind::aio_ring: return VmaKind::aio_ring;
     case proc::MapKind::other: return VmaKind::device;  // a name we do not know: better refused than lost
     case proc::MapKind::file: break;
   }

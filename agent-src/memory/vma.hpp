@@ -18,6 +18,7 @@ enum class VmaKind : uint8_t {
   private_file,  // content: only the anonymous copies made by writes; the rest is the file's
   shared_file,   // a real file, mapped shared: its content is the file's, nothing is sent
   shmem,         // shared anonymous memory, memfd or System V: an object by (dev, ino), sent once
+  aio_ring,      // of io_setup: the kernel writes it past all page tables; content: all of it, in the last round
   special,       // [vdso], [vvar], [vvar_vclock], [vsyscall]: the kernel's own
   device,        // a mapped device, secret memory or kernel object: cannot be carried
   hugetlb,       // System V segments and files in huge pages: not supported
@@ -55,7 +56,9 @@ inline uint32_t huge_size_flag(uint64_t page_bytes) { return static_cast<uint32_
 // /proc/PID/map_files; what has gone since is left out.
 std::vector<PageRange> huge_file_mappings(pid_t pid, const std::vector<MemoryVma>& vmas);
 
-inline bool is_private(VmaKind kind) { return kind == VmaKind::private_anon || kind == VmaKind::private_file; }
+inline bool is_private(VmaKind kind) {
+  return kind == VmaKind::private_anon || kind == VmaKind::private_file || kind == VmaKind::aio_ring;
+}
 
 // Ranges of `now` where `before` had another mapping or none: other kind, file, object, offset or birth. What a
 // vessel held there it drops when it follows the layout. Both lists ascending.

@@ -28,7 +28,7 @@ void WpAsyncTracker::find_spans(std::span<const MemoryVma> vmas) {
   for (const MemoryVma& vma : vmas) {
     if (vma.range.start >= kUserEnd) break;  // [vsyscall]: a range that reaches it is refused as a whole
     // Huge pages are registered in whole ones, and merge with nothing.
-    if ((is_private(vma.kind) || vma.kind == VmaKind::shmem) && !vma.huge) continue;
+    if (vma.kind != VmaKind::aio_ring && (is_private(vma.kind) || vma.kind == VmaKind::shmem) && !vma.huge) continue;
     if (vma.range.start > start) spans_.push_back({start, vma.range.start});
     if (vma.huge) spans_.push_back(vma.range);
     start = vma.range.end;
@@ -50,6 +50,7 @@ RegisterStatus WpAsyncTracker::register_around(PageRange range) const {
 }
 
 void WpAsyncTracker::scan_private(const MemoryVma& vma, std::vector<PageRange>& dirty) {
+  if (vma.kind == VmaKind::aio_ring) return;
   std::vector<PageRegion> regions;
   Pagemap::Query query = content_query(vma.kind, true);
   query.rearm = true;

@@ -28,6 +28,7 @@
 #include "common/base/error.hpp"
 #include "common/base/fd.hpp"
 #include "common/base/mapping.hpp"
+#include "common/kernel/aio_requests.hpp"
 #include "common/kernel/pagemap.hpp"
 #include "common/kernel/userfaultfd.hpp"
 
@@ -223,6 +224,9 @@ std::vector<Probe> system_probes() {
       {{"guard-pages", "Linux 6.13", comfort, "MADV_GUARD_INSTALL", "programs that use it cannot be revived here", "a newer kernel"}, probe_guards},
       {{"timer-ids", "Linux 6.15", comfort, "POSIX timers with ids over 4095", "such timers cannot be made again", "a newer kernel"}, probe_timer_ids},
       {{"tcp-repair", kRestore, comfort, "established TCP connections", "they cannot move", "CAP_NET_ADMIN"}, probe_tcp_repair},
+      {{"aio-requests", "CONFIG_BPF_SYSCALL, CONFIG_DEBUG_INFO_BTF", comfort, "programs with asynchronous I/O (io_setup)", "they cannot move",
+        "such a kernel, CAP_BPF and CAP_PERFMON"},
+       [] { return AioRequests::open() ? yes() : Result{Answer::no, "what is under way cannot be counted"}; }},
       {{"sock-diag", "CONFIG_UNIX_DIAG, CONFIG_INET_DIAG", comfort, "sockets", "sockets cannot move", "load the modules unix_diag, tcp_diag, udp_diag"},
        probe_sock_diag},
   };

@@ -74,7 +74,7 @@ TEST_CASE("vma: what cannot be moved is named when it appears") {
   const uint64_t name = victim.map(1);
   const long ring = victim.call(SYS_io_setup, 1, name);
   REQUIRE(ring == 0);
-  CHECK_THROWS_AS(move.round(), Error);
+  CHECK_THROWS_AS(move.round(), Error);  // its memory was not compared by content from the start
 }
 
 }  // namespace
