@@ -94,7 +94,12 @@ class FileLocks final : public Restorer {
       const struct flock range = lock_range(lock.type(), lock.start(), lock.len());
       result = late ? context.vessel.call_late(SYS_fcntl, {static_cast<uint64_t>(lock.fd()), F_SETLK}, &range, sizeof range)
                     : take_posix(lock, range, context);
-    } else {
+    } else if (lock.flag() == lock_kind::kLease) {
+      result = late ? context.vessel.call_late(SYS_fcntl, {static_cast<uint64_t>(lock.fd()), F_SETLEASE, lock.type()}, nullptr, 0)
+                    : take_lease(lock, context);
+    }
+    // The vessel may have given up by now what let it take the lease.
+    if (lock.flag() != lock_kind::kPosix && (lock.flag() != lock_kind::kLease || result == -EACCES)) {
       result = set_description_lock(held.own.get(), lock.flag(), lock.type(), lock.start(), lock.len());
     }
     if (is_conflict(result)) return false;
@@ -107,6 +112,15 @@ class FileLocks final : public Restorer {
     context.vessel.arena().reset();
     RemoteBatch batch = context.vessel.batch(1);
     batch.add_optional("taking a POSIX lock", SYS_fcntl, lock.fd(), F_SETLK, context.vessel.arena().put_object(range));
+    context.vessel.run_checked(batch);
+    return batch.result(0);
+  }
+
+  // A lease tells the number that it was taken by.
+  static int64_t take_lease(const img::file_lock_entry& lock, RestoreContext& context) {
+    context.vessel.arena().reset();
+    RemoteBatch batch = context.vessel.batch(1);
+    batch.add_optional("taking a lease", SYS_fcntl, lock.fd(), F_SETLEASE, lock.type());
     context.vessel.run_checked(batch);
     return batch.result(0);
   }

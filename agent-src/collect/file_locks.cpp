@@ -121,9 +121,14 @@ void LockHandover::begin() {
   if (locks_.empty()) return;
   check_waiters();
   own_.clear();
+  notices_.clear();
   for (const img::file_lock_entry& lock : locks_) {
     own_.push_back(try_get_fd(task_.pidfd(), lock.fd()));
     if (!own_.back()) throw_errno(kStep, describe(lock, task_));
+    Notice& notice = notices_.emplace_back();
+    if (lock.flag() != lock_kind::kLease) continue;
+    if (::fcntl(own_.back().get(), F_GETOWN_EX, &notice.owner) != 0) throw_errno(kStep, describe(lock, task_));
+    notice.signal = ::fcntl(own_.back().get(), F_GETSIG);
   }
   released_ = true;
   set_process_locks(false);
@@ -149,6 +154,7 @@ bool LockHandover::set_description_locks(bool hold) {
   for (std::size_t i = 0; i < locks_.size(); ++i) {
     const img::file_lock_entry& lock = locks_[i];
     if (lock.flag() == lock_kind::kPosix) continue;
+    if (hold && lock.flag() == lock_kind::kLease) continue;
     const int result = set_description_lock(own_[i].get(), lock.flag(), hold ? lock.type() : F_UNLCK, lock.start(), lock.len());
     if (result == 0) continue;
     conflict_ = describe(lock, task_);
@@ -158,12 +164,13 @@ bool LockHandover::set_description_locks(bool hold) {
   return true;
 }
 
-// They belong to the process: it has to do it itself.
+// POSIX locks belong to the process: it has to do it itself. A lease tells the number that it was taken by, so it is taken by
+// its own.
 bool LockHandover::set_process_locks(bool hold) {
   constexpr std::size_t kAtOnce = 512;
-  std::vector<const img::file_lock_entry*> locks;
-  for (const img::file_lock_entry& lock : locks_) {
-    if (lock.flag() == lock_kind::kPosix) locks.push_back(&lock);
+  std::vector<std::size_t> locks;
+  for (std::size_t i = 0; i < locks_.size(); ++i) {
+    if (locks_[i].flag() == lock_kind::kPosix || (hold && locks_[i].flag() == lock_kind::kLease)) locks.push_back(i);
   }
   if (locks.empty()) return true;
   task_.inject(sites_.of(task_.pid()));
@@ -173,17 +180,30 @@ bool LockHandover::set_process_locks(bool hold) {
     task_.arena().reset();
     RemoteBatch batch(task_.arena(), end - first);
     for (std::size_t i = first; i < end; ++i) {
-      const struct flock range = lock_range(hold ? locks[i]->type() : F_UNLCK, locks[i]->start(), locks[i]->len());
-      batch.add_optional("setting a POSIX lock", SYS_fcntl, locks[i]->fd(), F_SETLK, task_.arena().put_object(range));
+      const img::file_lock_entry& lock = locks_[locks[i]];
+      if (lock.flag() == lock_kind::kLease) {
+        // First whom it tells, and how.
+        const Notice& notice = notices_[locks[i]];
+        const int own = own_[locks[i]].get();
+        if (::fcntl(own, F_SETOWN_EX, &notice.owner) != 0 || ::fcntl(own, F_SETSIG, notice.signal) != 0) throw_errno(kStep, describe(lock, task_));
+        batch.add_optional("taking a lease", SYS_fcntl, lock.fd(), F_SETLEASE, lock.type());
+        continue;
+      }
+      const struct flock range = lock_range(hold ? lock.type() : F_UNLCK, lock.start(), lock.len());
+      batch.add_optional("setting a POSIX lock", SYS_fcntl, lock.fd(), F_SETLK, task_.arena().put_object(range));
     }
     task_.remote(0).run(batch);
     for (std::size_t i = first; i < end; ++i) {
-      if (hold && is_conflict(batch.result(i - first))) {
-        conflict_ = describe(*locks[i], task_);
-        all = false;
-      } else {
-        static_cast<void>(batch.checked(i - first));
+      const img::file_lock_entry& lock = locks_[locks[i]];
+      int64_t result = batch.result(i - first);
+      // It may have given up since what let it take the lease.
+      if (result == -EACCES && lock.flag() == lock_kind::kLease) {
+        result = set_description_lock(own_[locks[i]].get(), lock.flag(), lock.type(), 0, 0);
       }
+      if (result == 0) continue;
+      conflict_ = describe(lock, task_);
+      if (!hold || !is_conflict(result)) throw_errno(kStep, conflict_, static_cast<int>(-result));
+      all = false;
     }
   }
   task_.eject();

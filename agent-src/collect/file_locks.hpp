@@ -5,6 +5,8 @@
 // so a lock with a waiter is refused. What cannot be taken back keeps the program stopped, with an error.
 #pragma once
 
+#include <fcntl.h>
+
 #include <memory>
 #include <string>
 #include <vector>
@@ -51,7 +53,14 @@ class LockHandover {
   FrozenTask& task_;
   CallSites& sites_;
   std::vector<img::file_lock_entry> locks_;
+  // Whom a lease tells, and how: the kernel forgets it with the lease.
+  struct Notice {
+    f_owner_ex owner{};
+    int signal = 0;
+  };
+
   std::vector<Fd> own_;   // of each lock's description
+  std::vector<Notice> notices_;
   std::string conflict_;  // the lock that could not be taken last
   bool released_ = false;
 };

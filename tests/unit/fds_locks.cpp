@@ -1,6 +1,7 @@
 // File locks: collected, restored, and handed over without a moment in which nobody knows of them.
 #include <doctest/doctest.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/file.h>
 #include <unistd.h>
 
@@ -8,6 +9,7 @@
 #include "common/base/error.hpp"
 #include "common/image/magic.hpp"
 #include "common/kernel/file_lock.hpp"
+#include "common/kernel/pidfd.hpp"
 #include "tests/unit/fds_fixture.hpp"
 
 namespace crx::test {
@@ -137,6 +139,29 @@ TEST_CASE("without --file-locks a lock is refused") {
   options.file_locks = false;
   CHECK(collect_refusal(victim.pid(), options).find("--file-locks") != std::string::npos);
   CHECK(inspect_tree(victim.pid(), options).size() >= 3);
+}
+
+TEST_CASE("a read lease that is taken back tells whom it told, by the same signal") {
+  TempDir dir;
+  const std::string path = dir.file("leased", "x");
+  Victim victim([&] {
+    place(::open(path.c_str(), O_RDONLY), 10);
+    ::fcntl(10, F_SETSIG, SIGUSR2);
+    ::fcntl(10, F_SETLEASE, F_RDLCK);
+  });
+  const ImageStore images = collect(victim.pid());
+  FrozenTask task = FrozenTask::freeze(victim.pid(), Deadline::in_ms(5000), false);
+  const Fd lease = try_get_fd(task.pidfd(), 10);
+  REQUIRE(lease);
+  CallSites sites;
+  LockHandover locks(task, images.read_all<img::file_lock_entry>(image_file::kFileLocks), sites);
+  locks.begin();
+  locks.complete();
+  CHECK(::fcntl(lease.get(), F_GETLEASE) == F_UNLCK);
+  locks.take_back();
+  CHECK(::fcntl(lease.get(), F_GETLEASE) == F_RDLCK);
+  CHECK(::fcntl(lease.get(), F_GETOWN) == victim.pid());
+  CHECK(::fcntl(lease.get(), F_GETSIG) == SIGUSR2);
 }
 
 TEST_CASE("a write lease is refused") {
