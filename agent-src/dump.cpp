@@ -127,6 +127,7 @@ void Dump::inspect() {
       map.read();
       lists.push_back(map.refusals());
     } catch (const Error& error) {
+      if (task.pid == options_.pid && !lists.front().empty()) break;  // a kernel thread has no memory to look at
       TreeTask now;
       const bool gone = error.code() == ErrorCode::victim_gone || !try_read_task(task.pid, now) || now.dead;
       if (task.pid == options_.pid || !gone) throw;

@@ -128,6 +128,7 @@ std::vector<PreflightFinding> Migration::findings_here() {
       task.map->read();
       refuse(task.map->refusals());
     } catch (const Error& error) {
+      if (task.place.pid == options_.pid && is_refused(findings)) break;  // a kernel thread has no memory to look at
       if (task.place.pid == options_.pid || (error.code() != ErrorCode::victim_gone && !has_ended(task.place))) throw;
     }
   }

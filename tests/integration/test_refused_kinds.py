@@ -3,6 +3,7 @@ with 1, with the words of the row; the program runs on as it was. (test_refused.
 have the rows that take two programs, the unit tests those that take more than a program.)"""
 import contextlib
 import os
+import subprocess
 
 import crxtest
 import hosts
@@ -28,6 +29,20 @@ def bpf_filter():
 """
 HOLD = "\nprint('ready', flush=True)\nwhile True: time.sleep(0.05)\n"
 
+# Says ready and waits, by the system calls of 32-bit programs.
+SMALL = """
+.globl _start
+_start: mov $4, %eax
+  mov $1, %ebx
+  mov $text, %ecx
+  mov $6, %edx
+  int $0x80
+again: mov $29, %eax
+  int $0x80
+  jmp again
+text: .ascii "ready\\n"
+"""
+
 # Name: program, words of the refusal. DIR is a folder of its own.
 PREFLIGHT = {
     "first_thread_gone": ("threading.Thread(target=lambda: [print('ready', flush=True), time.sleep(1000)]).start()\n"
@@ -45,7 +60,6 @@ PREFLIGHT = {
     "sysv_large_unattached": ("libc.shmat.restype = ctypes.c_void_p\nid = libc.shmget(0, 65 << 20, 0o1600)\n"
                               "p = libc.shmat(id, None, 0)\nassert libc.shmdt(ctypes.c_void_p(p)) == 0",
                               ["is attached by nobody", "keep it attached"]),
-    "aio": ("context = ctypes.c_ulong(0)\ncall(206, 8, ctypes.byref(context))", ["io_setup", "finish its I/O"]),
     "device_mapping": ("fd = call(425, 4, ctypes.create_string_buffer(120))\n"
                        "p = libc.mmap(None, 4096, 3, 1, fd, 0x10000000)\nassert p != ctypes.c_void_p(-1).value",
                        ["a mapped device or kernel object cannot move"]),
@@ -53,6 +67,17 @@ PREFLIGHT = {
                     ["has more than 128 POSIX timers"]),
     "removed_cwd": ("os.mkdir('DIR/cwd'); os.chdir('DIR/cwd'); os.rmdir('DIR/cwd')", ["the directory was removed"]),
     "proc_of_another": ("f = open(f'/proc/{os.getppid()}/status')", ["it is a file about process", "does not move along"]),
+    "console": ("try: f = os.open('/dev/tty1', os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)\nexcept OSError: skip()",
+                ["/dev/tty1 is a terminal of this host's hardware or kernel", "start the program in a terminal multiplexer"]),
+    "uprobes": ("try: kind = int(open('/sys/bus/event_source/devices/uprobe/type').read())\nexcept OSError: skip()\n"
+                "at = ctypes.cast(libc.getppid, ctypes.c_void_p).value\n"
+                "for line in open('/proc/self/maps'):\n"
+                "  start, end, offset, path = *(int(x, 16) for x in line.split()[0].split('-')), int(line.split()[2], 16), line.split()[-1]\n"
+                "  if start <= at < end: break\n"
+                "path = ctypes.create_string_buffer(path.encode())\n"
+                "attr = struct.pack('IIQQQQQIIQQ', kind, 112, 0, 0, 0, 0, 0, 0, 0, ctypes.addressof(path), at - start + offset)\n"
+                "probe = call(298, ctypes.create_string_buffer(attr, 112), 0, -1, -1, 0)\nlibc.getppid(); os.close(probe)\n"
+                "if '[uprobes]' not in open('/proc/self/maps').read(): skip()", ["uprobes are active in it", "remove the probes"]),
     "kernel_log": ("f = os.open('/dev/kmsg', os.O_RDONLY)", ["device 1:11 has state that cannot be moved"]),
     "removed_block_device": ("os.mknod('DIR/block', 0o60600, os.makedev(7, 0))\n"
                              "try: f = os.open('DIR/block', os.O_RDONLY)\nexcept OSError: skip()\nos.unlink('DIR/block')",
@@ -199,6 +224,36 @@ class RefusedKinds(crxtest.RingTest):
         self.assertEqual(result.exit, 3, f"{result}")
         self.assertIn("has ended", result.stderr)
         self.assertTrue(process.alive())
+
+    def test_program_of_32_bits(self):
+        folder = self.ring.path("small.dir")
+        os.mkdir(folder)
+        with open(f"{folder}/small.s", "w") as source:
+            source.write(SMALL)
+        made = [["as", "--32", f"{folder}/small.s", "-o", f"{folder}/small.o"],
+                ["ld", "-m", "elf_i386", f"{folder}/small.o", "-o", f"{folder}/small"]]
+        if any(subprocess.run(command, capture_output=True).returncode for command in made):
+            self.skipTest("there is no assembler for 32 bits")
+        try:
+            process = self.ring[0].spawn([f"{folder}/small"], stdout=f"{folder}/log")
+        except OSError:
+            self.skipTest("this kernel runs no programs of 32 bits")
+        self.addCleanup(self.end, process)
+        until(lambda: read_text(f"{folder}/log", "") or not process.alive(), "it is ready")
+        if not process.alive():
+            self.skipTest("this kernel runs no programs of 32 bits")
+        result = self.ring[0].migrate(process, self.ring[1])
+        self.assertEqual(result.exit, 3, f"{result}")
+        self.assertIn("is a 32-bit program; crx moves 64-bit programs", result.stderr)
+        self.assertTrue(process.alive())
+
+    def test_kernel_thread(self):
+        if read_text("/proc/2/comm", "").strip() != "kthreadd":
+            self.skipTest("kernel threads cannot be seen from here")
+        result = subprocess.run([f"{hosts.BIN}/crx-dump", "-t", "2", "-D", self.ring.path("kernel"), "--check-only"],
+                                capture_output=True, text=True)
+        self.assertEqual(result.returncode, 3, result.stderr)
+        self.assertIn("is a kernel thread; choose a process", result.stderr)
 
     def test_words_are_documented(self):
         """What the programs here are refused with stands in the page, as far as it has no names and numbers of theirs."""
