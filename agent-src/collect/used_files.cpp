@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <sys/vfs.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <memory>
 #include <set>
@@ -15,6 +16,7 @@
 #include "common/base/error.hpp"
 #include "common/base/fd.hpp"
 #include "common/base/log.hpp"
+#include "common/proc/fdinfo.hpp"
 
 namespace crx {
 namespace {
@@ -36,6 +38,18 @@ bool is_message_queue(const std::string& link, const std::string& path) {
 bool opened_for_writing(const std::string& link) {
   struct stat st{};
   return ::lstat(link.c_str(), &st) == 0 && (st.st_mode & S_IWUSR) != 0;
+}
+
+// Whoever opens a file under a write lease breaks it, and its holder gets a signal that may end it.
+bool has_write_lease(pid_t pid, const std::string& number) {
+  const Fd info = try_open(fmt::format("/proc/{}/fdinfo/{}", pid, number), O_RDONLY);
+  if (!info) return false;
+  const std::string text = read_fd(info.get(), "fdinfo");
+  if (text.find("LEASE") == std::string::npos) return false;
+  const proc::Fdinfo parsed = proc::parse_fdinfo(text);
+  return std::any_of(parsed.locks.begin(), parsed.locks.end(), [](const proc::Lock& lock) {
+    return lock.kind == proc::Lock::Kind::lease && lock.type != proc::Lock::Type::read;
+  });
 }
 
 class Gatherer {
@@ -70,7 +84,7 @@ class Gatherer {
   std::vector<FileIdentity> files_;
 };
 
-void add_descriptors(const std::string& proc, Gatherer& gatherer) {
+void add_descriptors(pid_t pid, const std::string& proc, Gatherer& gatherer) {
   struct Closer {
     void operator()(DIR* dir) const { ::closedir(dir); }
   };
@@ -79,6 +93,7 @@ void add_descriptors(const std::string& proc, Gatherer& gatherer) {
   while (const dirent* entry = ::readdir(dir.get())) {
     if (entry->d_name[0] == '.') continue;
     const std::string link = proc + "fd/" + entry->d_name;
+    if (has_write_lease(pid, entry->d_name)) continue;  // refused by collect/file_locks
     gatherer.add(link, fmt::format("fd {}", entry->d_name), false, opened_for_writing(link));
   }
 }
@@ -96,7 +111,7 @@ std::vector<FileIdentity> used_files(pid_t pid, const MemoryMap& map, UsedFiles 
     const std::string link = fmt::format("{}map_files/{:x}-{:x}", proc, vma.range.start, vma.range.end);
     gatherer.add(link, fmt::format("mapping {:x}", vma.range.start), true, vma.shared && opened_for_writing(link));
   }
-  add_descriptors(proc, gatherer);
+  add_descriptors(pid, proc, gatherer);
   return gatherer.take();
 }
 

@@ -225,6 +225,16 @@ class RefusedKinds(crxtest.RingTest):
         self.assertIn("has ended", result.stderr)
         self.assertTrue(process.alive())
 
+    def test_looking_breaks_no_lease(self):
+        process = self.start("leased", "told = []\nsignal.signal(signal.SIGIO, lambda *_: open('DIR/told', 'w').close())\n"
+                             "f = open('DIR/file', 'w'); fcntl.fcntl(f, 1024, fcntl.F_WRLCK)")
+        fd = next(fd for fd in os.listdir(process.proc("fd")) if os.readlink(process.proc(f"fd/{fd}")).endswith("leased.dir/file"))
+        result = self.ring[0].migrate(process, self.ring[1], "--check-only", "--file-locks")
+        self.assertEqual(result.exit, 3, f"{result}")
+        self.assertIn("write lease", result.stderr)
+        self.assertRegex(read_text(process.proc(f"fdinfo/{fd}")), "LEASE +ACTIVE +WRITE")
+        self.assertFalse(os.path.exists(f"{self.ring.path('leased.dir')}/told"))
+
     def test_program_of_32_bits(self):
         folder = self.ring.path("small.dir")
         os.mkdir(folder)
