@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
+#include <map>
 #include <optional>
 #include <thread>
 
@@ -30,14 +32,24 @@ class AioRings final : public Collector {
 
   void plan(CollectContext& context, BatchPlan&) override {
     const pid_t pid = context.task.pid();
-    if (list_aio_rings(pid).empty()) return;
+    const std::vector<PageRange> rings = list_aio_rings(pid);
+    if (rings.empty()) return;
     if (!requests_) requests_ = AioRequests::open();
     if (!requests_) throw Error(ErrorCode::refused, "collecting asynchronous I/O", kUnknown).with_pid(pid).with_hint(kPrivileges);
     // What disks are asked for comes soon, though the program is stopped.
     const Deadline deadline = Deadline::in_ms(kPatienceMs);
     for (;;) {
       uint64_t count = 0;
-      for (const auto& [ring, requests] : requests_->under_way(pid)) count += requests;
+      const std::map<uint64_t, uint64_t> under_way = requests_->under_way(pid);
+      for (const auto& [ring, requests] : under_way) count += requests;
+      // fork copies the mapping, and not the context.
+      const auto lost = std::find_if(rings.begin(), rings.end(), [&](const PageRange& ring) { return !under_way.contains(ring.start); });
+      if (lost != rings.end()) {
+        throw Error(ErrorCode::refused, "collecting asynchronous I/O",
+                    fmt::format("the asynchronous I/O ring at {:#x} is that of a process that it was forked by", lost->start))
+            .with_pid(pid)
+            .with_hint("let it unmap the ring, or move the program when this process has ended");
+      }
       if (count == 0) return;
       if (deadline.passed()) {
         throw Error(ErrorCode::refused, "collecting asynchronous I/O",

@@ -57,6 +57,31 @@ class DumpVictims(DumpTest):
             process.kill()
 
 
+class HugePages(DumpTest):
+    def test_too_few_at_the_restore(self):
+        output, go, images = f"{self.dir}/out", f"{self.dir}/go", f"{self.dir}/set"
+        with hosts.huge_pages(64):
+            process = self.host.spawn([f"{hosts.VICTIMS}/mem_hugetlb", go], stdout=output)
+            try:
+                until(lambda: lines_of(output) or not process.alive(), "it says ready")
+                self.dump(process, images)
+                self.wait_gone(process)
+            finally:
+                process.kill()
+        with hosts.huge_pages(2, exactly=True):
+            tool = self.start_restore(images)
+            self.assertNotEqual(tool.wait(30), 0, tool.text())
+            self.assertIn("huge pages of 2048 KiB", tool.text())
+            self.assertIn("raise vm.nr_hugepages", tool.text())
+        with hosts.huge_pages(64):
+            tool = self.start_restore(images)
+            until(lambda: "runs after" in tool.text() or not tool.alive(), "it is revived")
+            with open(go, "w"):
+                pass
+            self.assertEqual(tool.wait(30), 0, f"{tool.text()}\n{read_text(output)}")
+            self.assertTrue(read_text(output).endswith("PASS\n"), read_text(output))
+
+
 def add_tests():
     for name in sorted(os.listdir(hosts.VICTIMS)):
         def test(self, name=name):

@@ -127,6 +127,9 @@ PREFLIGHT = {
                        ["UDP port [::]:4322", "is in use here"]),
 }
 IN_STOP = {
+    "inherited_ring": ("context = ctypes.c_ulong(0)\ncall(206, 8, ctypes.byref(context))\n"
+                       "if os.fork() == 0: call(157, 1, 9); time.sleep(1000); os._exit(0)",
+                       ["is that of a process that it was forked by", "let it unmap the ring"]),
     "owner_outside": ("r, w = os.pipe(); fcntl.fcntl(r, fcntl.F_SETOWN, int(open('DIR/other').read()))",
                       ["its signals (F_SETOWN) go to process"]),
     "process_keyring": ("call(248, b'user', b'crx-test', b'x', 1, -2)", ["there are keys in its process key ring"]),
