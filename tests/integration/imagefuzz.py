@@ -131,7 +131,7 @@ class Fuzz:
             wrong = f"ends with {code}"
         elif code != 0 and left:
             wrong = f"leaves processes {sorted(left)}"
-        elif code != 0 and not re.search(r"\.img|(^|\s)/\S|PID |process |task ", text):
+        elif code != 0 and not re.search(r"\.img|(^|\s)/|PID |process |task ", text):
             wrong = "does not say where"
         elif any(word.decode() in text for word in OWN_ERRORS):
             wrong = "an error of its own"
