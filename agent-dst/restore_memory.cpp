@@ -10,6 +10,7 @@
 #include <set>
 #include <utility>
 
+#include "agent-dst/page_feed.hpp"
 #include "common/base/error.hpp"
 #include "common/base/fd.hpp"
 #include "common/base/log.hpp"
@@ -19,7 +20,6 @@
 namespace crx {
 namespace {
 
-constexpr uint64_t kPieceBytes = uint64_t{1} << 20;
 constexpr uint64_t kWorthwhilePart = 4;  // of a child's pages must have addresses that its parent uses, too
 
 // The vDSO and its data, which the kernel fills.
@@ -75,16 +75,8 @@ bool RestoreMemory::looks_forked(const VesselPlace& child, const VesselPlace& pa
 
 template <typename Write>
 void RestoreMemory::copy_pages(PageSpace space, Write write) {
-  buffer_.resize(kPieceBytes);
-  for (const PagePiece& piece : set_.pages(space)) {
-    for (uint64_t at = piece.range.start; at < piece.range.end;) {
-      const PageRange part{at, std::min(piece.range.end, at + kPieceBytes)};
-      const std::span<std::byte> bytes = std::span(buffer_).first(part.bytes());
-      set_.read(piece, part, bytes);
-      write(part, std::span<const std::byte>(bytes));
-      at = part.end;
-    }
-  }
+  PageFeed feed(set_, space);
+  while (const auto part = feed.next()) write(part->range, part->bytes);
 }
 
 // inherited: pages that the vessel has already, right or wrong.

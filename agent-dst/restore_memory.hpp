@@ -38,7 +38,7 @@ class RestoreMemory {
   FileOpener& files_;
   ShmemTable& shmem_;
   std::map<pid_t, img::mm_entry> layouts_;
-  std::vector<std::byte> buffer_, present_;
+  std::vector<std::byte> present_;
 };
 
 }  // namespace crx

@@ -199,6 +199,7 @@ void Dump::end(FrozenTree& tree) {
   packets_.silence();
   for (const auto& task : tree.tasks()) send_signal(task->pidfd(), SIGKILL);
   report_.frozen_us = monotonic_us() - stopped_us;
+  for (const auto& task : tree.tasks()) release_memory(task->pidfd());
   for (auto task = tree.tasks().rbegin(); task != tree.tasks().rend(); ++task) reap_all(**task);
   // A packet that finds no socket is answered with an end of the connection. crx-restore takes the table away.
   packets_.abandon();

@@ -23,7 +23,7 @@ DumpPages::DumpPages(DirectorySink& set, wire::PageServerClient* remote)
   for (std::size_t i = 0; i < kBuffers; ++i) free_.push_back(i);
   // A page server takes one after the other.
   const unsigned cores = std::max(1U, std::thread::hardware_concurrency());
-  const unsigned count = remote_ != nullptr ? 1 : std::min(cores, kMaxWriters);
+  const unsigned count = remote_ != nullptr ? 1 : std::clamp(cores - 1, 1U, kMaxWriters);
   for (unsigned i = 0; i < count; ++i) threads_.emplace_back([this] { write_jobs(); });
 }
 
@@ -104,7 +104,8 @@ void DumpPages::put(PageSpace space, std::vector<PageRange> ranges) {
   if (writer == nullptr) {
     for (const PageRange& range : ranges) append_range(sent_[space], range);
   }
-  const uint64_t offset = writer == nullptr ? 0 : writer->claim(ranges);
+  const std::span<const std::byte> bytes = acquire().first(total_pages(ranges) * kPageSize);
+  const uint64_t offset = writer == nullptr ? 0 : writer->claim(ranges, bytes);
   {
     const std::lock_guard lock(mutex_);
     jobs_.push_back({space, writer, offset, std::move(ranges), std::exchange(filling_, kNone)});

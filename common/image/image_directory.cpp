@@ -37,7 +37,7 @@ std::vector<std::string> list_images(int directory, const std::string& path) {
 }  // namespace
 
 struct RawImage::Chunks {
-  std::mutex mutex;
+  std::mutex mutex, writing;
   std::map<uint64_t, Digest128> digests;  // by number
   uint64_t size = 0;
   bool regular = true;
@@ -52,22 +52,26 @@ RawImage::RawImage(RawImage&&) noexcept = default;
 RawImage::~RawImage() = default;
 
 void RawImage::append(std::span<const std::byte> bytes) {
+  digest_at(appended_, bytes);
   write_at(appended_, bytes);
   appended_ += bytes.size();
 }
 
-void RawImage::write_at(uint64_t offset, std::span<const std::byte> bytes) {
+void RawImage::digest_at(uint64_t offset, std::span<const std::byte> bytes) {
   if (bytes.empty()) return;
   const bool whole = offset % kChunkBytes == 0 && bytes.size() <= kChunkBytes;
   const Digest128 digest = whole ? digest128(bytes) : Digest128();
   const uint64_t end = offset + bytes.size();
-  {
-    const std::lock_guard lock(chunks_->mutex);
-    // A short chunk is the last one, or a second look is needed.
-    chunks_->regular = chunks_->regular && whole && chunks_->digests.try_emplace(offset / kChunkBytes, digest).second;
-    chunks_->size = std::max(chunks_->size, end);
-    if (bytes.size() < kChunkBytes && chunks_->size > end) chunks_->regular = false;
-  }
+  const std::lock_guard lock(chunks_->mutex);
+  // A short chunk is the last one, or a second look is needed.
+  chunks_->regular = chunks_->regular && whole && chunks_->digests.try_emplace(offset / kChunkBytes, digest).second;
+  chunks_->size = std::max(chunks_->size, end);
+  if (bytes.size() < kChunkBytes && chunks_->size > end) chunks_->regular = false;
+}
+
+void RawImage::write_at(uint64_t offset, std::span<const std::byte> bytes) const {
+  // The kernel lets one writer at a file, and has the others wait awake.
+  const std::lock_guard lock(chunks_->writing);
   for (uint64_t at = offset; !bytes.empty();) {
     const ssize_t n = ::pwrite(file_.get(), bytes.data(), bytes.size(), static_cast<off_t>(at));
     if (n < 0 && errno == EINTR) continue;

@@ -22,9 +22,10 @@ class RawImage {
   ~RawImage();
   // At the end of what append() wrote. Not together with write_at().
   void append(std::span<const std::byte> bytes);
-  // Anywhere; any thread. Whole chunks (kChunkBytes, at multiples of it; the last may be shorter) get their digests here,
-  // others cost a second look at the end.
-  void write_at(uint64_t offset, std::span<const std::byte> bytes);
+  // Anywhere; any thread, any order, but both for all bytes. Whole chunks (kChunkBytes, at multiples of it; the last may be
+  // shorter) get their digests by digest_at(), others cost a second look at the end.
+  void digest_at(uint64_t offset, std::span<const std::byte> bytes);
+  void write_at(uint64_t offset, std::span<const std::byte> bytes) const;
 
  private:
   friend class DirectorySink;

@@ -108,14 +108,15 @@ std::optional<PageSpace> space_of_pagemap(std::string_view name) {
 PageWriter::PageWriter(DirectorySink& set, PageSpace space, uint32_t pages_id)
     : space_(space), pages_id_(pages_id), file_(set.raw(image_file::pages(pages_id))) {}
 
-uint64_t PageWriter::claim(const std::vector<PageRange>& ranges) {
+uint64_t PageWriter::claim(const std::vector<PageRange>& ranges, std::span<const std::byte> bytes) {
   for (const PageRange& range : ranges) {
     if (!present_.empty() && range.start < present_.back().end) {
       throw Error(ErrorCode::bug, "writing memory images", fmt::format("the page at {:#x} is out of order", range.start));
     }
     append_range(present_, range);
   }
-  return std::exchange(size_, size_ + total_pages(ranges) * kPageSize);
+  file_.digest_at(size_, bytes);
+  return std::exchange(size_, size_ + bytes.size());
 }
 
 void PageWriter::finish(DirectorySink& set, const std::vector<PageRange>& in_parent) const {

@@ -69,12 +69,16 @@ class Ring:
         return len(self.hosts)
 
     def connect(self):
-        inside = ["nsenter", f"--net=/proc/{self.switch.init}/ns/net", "ip", "-batch", "-"]
+        namespace = ["nsenter", f"--net=/proc/{self.switch.init}/ns/net"]
+        inside = [*namespace, "ip", "-batch", "-"]
         script = "link add name br0 type bridge\nlink set br0 up\n"
         for host in self.hosts:
             script += (f"link add name {host.name} type veth peer name eth0 netns {host.init}\n"
                        f"link set {host.name} master br0 up\n")
         subprocess.run(inside, input=script, text=True, check=True)
+        # A switch does not look into packets.
+        filtering = "/proc/sys/net/bridge/bridge-nf-call-iptables"
+        subprocess.run([*namespace, "sh", "-c", f"test ! -e {filtering} || echo 0 >{filtering}"], check=True)
         for host in self.hosts:
             subprocess.run(
                 ["nsenter", f"--net=/proc/{host.init}/ns/net", "ip", "-batch", "-"], text=True, check=True,
