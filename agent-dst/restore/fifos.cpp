@@ -25,7 +25,7 @@ class Fifos final : public FdRestorer {
 
   Fd open(const img::file_entry& entry, FdRestoreContext& context) override {
     const img::reg_file_entry& reg = context.task.files.entry(entry.fifo().regf_id()).reg();
-    const int keeper = held(entry.fifo().pipe_id(), reg.name(), context);
+    const int keeper = held(entry.fifo(), reg.name(), context);
     const uint32_t mode = reg.flags() & O_ACCMODE;
     Fd fd = open_checked(fmt::format("/proc/self/fd/{}", keeper), static_cast<int>(mode | O_NONBLOCK));
     set_status_flags(fd.get(), reg.flags(), reg.name());
@@ -36,17 +36,18 @@ class Fifos final : public FdRestorer {
 
  private:
   // Open both ways meanwhile, so that the other opens need no partner and the content stays.
-  int held(uint32_t pipe_id, const std::string& path, FdRestoreContext& context) {
-    Fd& keeper = keepers_[pipe_id];
+  int held(const img::fifo_entry& fifo, const std::string& path, FdRestoreContext& context) {
+    Fd& keeper = keepers_[fifo.pipe_id()];
     if (keeper) return keeper.get();
     if (!data_) data_ = read_pipe_data(context.task.images, image_file::kFifoData);
-    keeper = open_checked(path, O_RDWR | O_NONBLOCK | O_NOFOLLOW);
+    const Fd found = context.task.files.locate(fifo.regf_id());
     struct stat st {};
     int queued = 0;
-    if (::fstat(keeper.get(), &st) != 0) throw_errno(kStep, path);
+    if (::fstat(found.get(), &st) != 0) throw_errno(kStep, path);
     if (!S_ISFIFO(st.st_mode)) throw Error(ErrorCode::refused, kStep, path + " is no FIFO here");
+    keeper = open_checked(fmt::format("/proc/self/fd/{}", found.get()), O_RDWR | O_NONBLOCK);
     if (::ioctl(keeper.get(), FIONREAD, &queued) != 0) throw_errno(kStep, path);
-    const auto data = data_->find(pipe_id);
+    const auto data = data_->find(fifo.pipe_id());
     if (data == data_->end()) return keeper.get();
     const auto wanted = data->second.bytes;
     if (queued == 0) {

@@ -45,6 +45,15 @@ class Opener final : public FileOpener {
   Fd open(uint32_t id) override { return open_file(id, false); }
   Fd open_description(uint32_t id) override { return open_file(id, true); }
 
+  Fd locate(uint32_t id) override {
+    const auto ghost = ghost_of_.find(id);
+    if (ghost != ghost_of_.end()) return open_checked(ghost_link(ghost->second, entry(id).reg()), O_PATH);
+    const img::reg_file_entry& reg = entry(id).reg();
+    Fd fd = try_open(reg.name(), O_PATH | O_NOFOLLOW);
+    if (!fd) explain_failure(reg, errno);
+    return fd;
+  }
+
   void add_ghosts(const ImageSource& images) override {
     std::map<uint32_t, std::string> paths;  // of every ghost
     for (const auto& remap : images.read_all<img::remap_file_path_entry>(image_file::kRemapFpath)) {
@@ -84,16 +93,12 @@ class Opener final : public FileOpener {
     ghosts_[ghost] = made->second.take();
   }
 
-  // Only what is not as it was. Nobody but the vessels keeps it open for writing: a program that is being written cannot be
-  // what a process runs.
+  // Only what is not as it was.
   void fill(const ImageSource& images, uint32_t ghost, const std::string& path) {
     const std::string_view content = images.load(image_file::ghost_file(ghost));
     std::string digest(digest128(std::as_bytes(std::span(content))).view());
     if (filled_[ghost] == digest) return;
-    Fd& file = ghosts_[ghost];
-    if (file) file = open_checked(fmt::format("/proc/self/fd/{}", file.get()), O_RDWR);
-    fill_ghost(images, ghost, path, file);
-    file = open_checked(fmt::format("/proc/self/fd/{}", file.get()), O_RDONLY);
+    fill_ghost(images, ghost, path, ghosts_[ghost]);
     filled_[ghost] = std::move(digest);
   }
 
@@ -104,22 +109,26 @@ class Opener final : public FileOpener {
     }
     const img::reg_file_entry& reg = file.reg();
     const auto flags = static_cast<int>((reg.flags() & ~kNeverFlags) | O_NOCTTY);
-    const auto ghost = ghost_of_.find(id);
-    if (ghost != ghost_of_.end()) {
-      const auto content = ghosts_.find(ghost->second);
-      if (content == ghosts_.end() || !content->second) {
-        throw Error(ErrorCode::corrupt_image, kStep, reg.name() + ": its content was not carried along");
-      }
-      return open_checked(fmt::format("/proc/self/fd/{}", content->second.get()), flags & ~O_NOFOLLOW);
-    }
     // The last component of a path that the kernel gave is a symbolic link only where the link itself was opened.
     const bool is_link = reg.has_mode() && S_ISLNK(reg.mode());
+    const auto ghost = ghost_of_.find(id);
+    if (ghost != ghost_of_.end()) {
+      const std::string name = ghost_link(ghost->second, reg);
+      // No way leads to a link without a name; what made it has found it in the way wanted.
+      return is_link ? duplicate(ghosts_.at(ghost->second).get()) : open_checked(name, flags & ~O_NOFOLLOW);
+    }
     const auto link = linked_.find(id);
     const img::reg_file_entry& named = link == linked_.end() ? reg : entry(link->second).reg();
     Fd fd = try_open(named.name(), is_link ? flags | O_NOFOLLOW : flags);
     if (!fd) explain_failure(named, errno);
     compare(reg, fd.get(), exact || (reg.flags() & O_ACCMODE) == O_RDONLY);
     return fd;
+  }
+
+  std::string ghost_link(uint32_t ghost, const img::reg_file_entry& reg) const {
+    const auto found = ghosts_.find(ghost);
+    if (found != ghosts_.end() && found->second) return fmt::format("/proc/self/fd/{}", found->second.get());
+    throw Error(ErrorCode::corrupt_image, kStep, reg.name() + ": its content was not carried along");
   }
 
   [[noreturn]] static void explain_failure(const img::reg_file_entry& reg, int err) {

@@ -28,6 +28,8 @@ class FileOpener {
   virtual Fd open(uint32_t id) = 0;
   // The same for an open file description as it was when the task was stopped: the size is compared in any case.
   virtual Fd open_description(uint32_t id) = 0;
+  // Only finds it (O_PATH): what must not be opened in the way of its entry.
+  virtual Fd locate(uint32_t id) = 0;
   // Deleted files whose content is carried (remap-fpath.img, ghost-file-*.img). Made without a name on the filesystem they
   // were on. Called again with newer content it changes the same files. Before open() of any of them.
   // Those that have a name (--with-files) are made beside it, under a name of ours.

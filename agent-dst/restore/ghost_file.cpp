@@ -8,6 +8,7 @@
 
 #include <span>
 
+#include "agent-dst/restore/ghost_node.hpp"
 #include "common/base/error.hpp"
 #include "common/image/magic.hpp"
 #include "common/image/regular.pb.h"
@@ -16,6 +17,8 @@ namespace crx {
 namespace {
 
 constexpr char kStep[] = "making a deleted file";
+
+std::string own_link(const Fd& file) { return fmt::format("/proc/self/fd/{}", file.get()); }
 
 // A filesystem without O_TMPFILE gets a name of ours for a moment.
 Fd make_in(const std::string& directory, uint32_t ghost) {
@@ -57,12 +60,16 @@ void punch(int fd, uint64_t start, uint64_t end, const std::string& path) {
 
 }  // namespace
 
+// Nobody but the vessels keeps it open for writing: a program that is being written cannot be what a process runs.
 void fill_ghost(const ImageSource& images, uint32_t ghost, const std::string& path, Fd& file) {
   ImageReader image = images.reader(image_file::ghost_file(ghost));
   const auto entry = image.expect<img::ghost_file_entry>();
-  if (!S_ISREG(entry.mode())) image.fail("only regular files can be made again");
   const bool is_new = !file;
-  if (is_new) file = make_file(path, ghost);
+  if (!S_ISREG(entry.mode())) {
+    if (is_new) file = make_ghost_node(entry, path, ghost);
+    return;
+  }
+  file = is_new ? make_file(path, ghost) : open_checked(own_link(file), O_RDWR);
   const int fd = file.get();
   if (entry.chunks()) {
     uint64_t filled = 0;
@@ -81,11 +88,12 @@ void fill_ghost(const ImageSource& images, uint32_t ghost, const std::string& pa
   }
   if (entry.has_size() && ::ftruncate(fd, static_cast<off_t>(entry.size())) != 0) throw_errno(kStep, path);
   if (::fchown(fd, entry.uid(), entry.gid()) != 0 || ::fchmod(fd, entry.mode() & 07777) != 0) throw_errno(kStep, path);
+  file = open_checked(own_link(file), O_RDONLY);
   if (!entry.has_mtim() || !entry.has_atim()) return;
   const timespec times[2] = {
       {static_cast<time_t>(entry.atim().tv_sec()), static_cast<long>(entry.atim().tv_usec() * 1000)},
       {static_cast<time_t>(entry.mtim().tv_sec()), static_cast<long>(entry.mtim().tv_usec() * 1000)}};
-  if (::futimens(fd, times) != 0) throw_errno(kStep, path);
+  if (::futimens(file.get(), times) != 0) throw_errno(kStep, path);
 }
 
 }  // namespace crx

@@ -80,9 +80,11 @@ void set_options(int fd, const img::crx_file_entry& extra, bool late, const std:
   }
 }
 
+bool is_echo(uint32_t proto) { return proto == IPPROTO_ICMP || proto == IPPROTO_ICMPV6; }
+
 bool may_be_made(uint32_t type, uint32_t proto) {
   if (type == SOCK_STREAM) return proto == IPPROTO_TCP || proto == IPPROTO_MPTCP;
-  if (type == SOCK_DGRAM) return proto == IPPROTO_UDP;
+  if (type == SOCK_DGRAM) return proto == IPPROTO_UDP || proto == IPPROTO_UDPLITE || is_echo(proto);
   return type == SOCK_RAW && proto <= 255;
 }
 
@@ -127,6 +129,10 @@ Fd make_inet_socket(const img::inet_sk_entry& isk, const img::crx_file_entry& ex
                 fmt::format("{}: family {}, type {}, protocol {}", object, isk.family(), isk.type(), isk.proto()));
   }
   Fd fd(::socket(static_cast<int>(isk.family()), static_cast<int>(isk.type()) | SOCK_CLOEXEC, static_cast<int>(isk.proto())));
+  if (!fd && errno == EACCES && isk.type() == SOCK_DGRAM && is_echo(isk.proto())) {
+    throw Error(ErrorCode::refused, kStep, object + ": nobody may have sockets for ICMP echoes here")
+        .with_hint("set net.ipv4.ping_group_range to a range with 0 in it");
+  }
   if (!fd) throw_errno(kStep, object);
   // Who may share its port (SO_REUSEPORT) is decided by the owner.
   const img::crx_inet_entry& inet = extra.inet();
@@ -196,7 +202,7 @@ ForeignAddress::~ForeignAddress() {
 
 std::string describe_inet(const img::file_entry& entry, const FdRestoreContext& context) {
   const img::inet_sk_entry& isk = entry.isk();
-  const char* kind = isk.type() == SOCK_STREAM ? "TCP socket" : isk.type() == SOCK_RAW ? "raw socket" : "UDP socket";
+  const char* kind = isk.type() == SOCK_STREAM ? "TCP socket" : isk.type() == SOCK_RAW ? "raw socket" : "datagram socket";
   return describe(kind, entry.id(), context);
 }
 

@@ -1,4 +1,4 @@
-// UDP and raw sockets: bound, connected, members of their groups, with the datagrams that waited.
+// Sockets of datagrams and raw ones: bound, connected, members of their groups, with the datagrams that waited.
 #include <fmt/format.h>
 #include <net/if.h>
 #include <netinet/in.h>
@@ -24,7 +24,7 @@ constexpr char kStep[] = "restoring a socket";
 
 class UdpSockets final : public FdRestorer {
  public:
-  const char* name() const override { return "UDP and raw sockets"; }
+  const char* name() const override { return "datagram and raw sockets"; }
   bool matches(const img::file_entry& entry) const override {
     return entry.type() == img::INETSK && entry.has_isk() && entry.isk().type() != SOCK_STREAM;
   }

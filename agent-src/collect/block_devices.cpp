@@ -6,11 +6,12 @@
 
 #include "agent-src/collect/fd_kind.hpp"
 #include "agent-src/collect/file_name.hpp"
+#include "agent-src/collect/ghost_files.hpp"
 
 namespace crx {
 namespace {
 
-constexpr char kReason[] = "its device file is gone or hidden";
+constexpr char kReason[] = "its device file is hidden";
 constexpr char kRemedy[] = "restore the device file under this path";
 
 class BlockDevices final : public FdKind {
@@ -35,13 +36,18 @@ class BlockDevices final : public FdKind {
     reg.set_flags(file.info.flags);
     reg.set_pos(static_cast<uint64_t>(std::max<int64_t>(file.info.pos, 0)));
     *reg.mutable_fown() = read_file_owner(file);
-    reg.set_name(file.link);
+    const FileName found = find_name(file.pid, file.link, file.st);
+    if (found.state == NameState::deleted) context.task.files.add_deleted(deleted_file(file, file.id, found.path), file.st);
+    reg.set_name(found.path);
     reg.set_mode(file.st.st_mode);
     context.extra(file).set_rdev(static_cast<uint32_t>(file.st.st_rdev));
   }
 
  private:
-  static bool has_name(const OpenFile& file) { return find_name(file.pid, file.link, file.st).state == NameState::good; }
+  static bool has_name(const OpenFile& file) {
+    const NameState state = find_name(file.pid, file.link, file.st).state;
+    return state == NameState::good || state == NameState::deleted;
+  }
 };
 
 }  // namespace

@@ -4,6 +4,7 @@
 
 #include "agent-src/collect/fd_kind.hpp"
 #include "agent-src/collect/file_name.hpp"
+#include "agent-src/collect/ghost_files.hpp"
 
 namespace crx {
 namespace {
@@ -45,7 +46,9 @@ class CharDevices final : public FdKind {
     reg.set_flags(file.info.flags);
     reg.set_pos(0);
     *reg.mutable_fown() = read_file_owner(file);
-    reg.set_name(file.link);
+    const FileName found = find_name(file.pid, file.link, file.st);
+    if (found.state == NameState::deleted) context.task.files.add_deleted(deleted_file(file, file.id, found.path), file.st);
+    reg.set_name(found.path);
     reg.set_mode(file.st.st_mode);
     context.extra(file).set_rdev(static_cast<uint32_t>(file.st.st_rdev));
   }
@@ -58,8 +61,8 @@ class CharDevices final : public FdKind {
                          "close it before moving the program"};
     }
     const FileName found = find_name(file.pid, file.link, file.st);
-    if (found.state == NameState::good) return std::nullopt;
-    return NameProblem{"its device file is gone or hidden", "restore the device file under this path"};
+    if (found.state == NameState::good || found.state == NameState::deleted) return std::nullopt;
+    return NameProblem{"its device file is hidden", "restore the device file under this path"};
   }
 };
 

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "agent-src/collect/file_name.hpp"
+#include "agent-src/collect/ghost_files.hpp"
 #include "agent-src/collect/pipe_content.hpp"
 #include "common/image/magic.hpp"
 
@@ -20,8 +21,9 @@ class Fifos final : public FdKind {
 
   void inspect(const OpenFile& file, const std::vector<OpenFile>&, InspectContext& context) override {
     const FileName found = find_name(file.pid, file.link, file.st);
-    if (found.state != NameState::good) {
-      context.refusals.push_back(refusal_of(file, name_reason(found.state), kNameRemedy));
+    if (!can_be_opened(found)) {
+      const NameProblem problem = explain(found.state);
+      context.refusals.push_back(refusal_of(file, problem.reason, problem.remedy));
     }
     if (!seen_.insert({file.st.st_dev, file.st.st_ino}).second) return;
     const auto holders = find_holders({file.st.st_dev, file.st.st_ino}, file.link, file, true);
@@ -33,13 +35,13 @@ class Fifos final : public FdKind {
 
   void collect(OpenFile& file, FdContext& context, img::file_entry& entry) override {
     const FileName found = find_name(file.pid, file.link, file.st);
-    if (found.state != NameState::good) refuse(file, name_reason(found.state), kNameRemedy);
+    if (!can_be_opened(found)) refuse(file, explain(found.state).reason, explain(found.state).remedy);
     const auto pipe_id = static_cast<uint32_t>(file.st.st_ino);
     entry.set_type(img::FIFO);
     img::fifo_entry& fifo = *entry.mutable_fifo();
     fifo.set_id(file.id);
     fifo.set_pipe_id(pipe_id);
-    fifo.set_regf_id(add_name(file, found.path, context));
+    fifo.set_regf_id(add_name(file, found, context));
     if (!seen_.insert({file.st.st_dev, file.st.st_ino}).second) return;
 
     const OpenFile* reader = nullptr;
@@ -61,13 +63,13 @@ class Fifos final : public FdKind {
   }
 
  private:
-  static constexpr char kNameRemedy[] = "give the FIFO its name back";
-  static std::string name_reason(NameState state) {
-    return state == NameState::hidden ? explain(state).reason : "the FIFO was removed, and cannot be opened again";
+  // One that was removed is made again, without a name.
+  static bool can_be_opened(const FileName& found) {
+    return found.state == NameState::good || found.state == NameState::deleted;
   }
 
   // The name as a file of its own, as the format wants it.
-  static uint32_t add_name(const OpenFile& file, const std::string& path, FdContext& context) {
+  static uint32_t add_name(const OpenFile& file, const FileName& found, FdContext& context) {
     img::file_entry entry;
     entry.set_type(img::REG);
     entry.set_id(context.task.files.next_id());
@@ -76,9 +78,10 @@ class Fifos final : public FdKind {
     reg.set_flags(file.info.flags);
     reg.set_pos(0);
     *reg.mutable_fown() = read_file_owner(file);
-    reg.set_name(path);
+    reg.set_name(found.path);
     reg.set_mode(file.st.st_mode);
     const uint32_t id = entry.id();
+    if (found.state == NameState::deleted) context.task.files.add_deleted(deleted_file(file, id, found.path), file.st);
     context.task.files.add(std::move(entry));
     return id;
   }

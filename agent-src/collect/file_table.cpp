@@ -35,7 +35,7 @@ uint32_t FileTable::add_path(const std::string& link, const std::string& path, b
   img::file_entry entry = regular_file(slot->second, open_flags);
   img::reg_file_entry& reg = *entry.mutable_reg();
   reg.set_name(path);
-  reg.set_size(static_cast<uint64_t>(st.st_size));
+  if (S_ISREG(st.st_mode)) reg.set_size(static_cast<uint64_t>(st.st_size));
   reg.set_mode(st.st_mode);
   const bool unlinked = deleted && st.st_nlink > 0;
   if (unlinked && links_ == nullptr) {

@@ -22,9 +22,9 @@ class Fs final : public Collector {
       struct stat st {};
       if (::stat(link.c_str(), &st) != 0) throw_errno("looking at a directory", link);
       const FileName found = find_name(context.pid, read_link(link), st);
-      if (found.state == NameState::good) continue;
+      if (can_move(found)) continue;
       context.refusals.push_back({"pid " + std::to_string(context.pid) + " " + what + " (" + found.path + ")",
-                                  reason_of(found.state), "start it in a directory that exists at both hosts"});
+                                  explain(found.state).reason, "start it in a directory that exists at both hosts"});
     }
   }
 
@@ -38,20 +38,19 @@ class Fs final : public Collector {
   }
 
  private:
-  static std::string reason_of(NameState state) {
-    return state == NameState::hidden ? explain(state).reason : "the directory was removed";
-  }
+  // A directory that was removed is made again, without a name.
+  static bool can_move(const FileName& found) { return found.state == NameState::good || found.state == NameState::deleted; }
 
   static uint32_t add(CollectContext& context, const std::string& what) {
     const std::string link = context.task.proc() + what;
     struct stat st {};
     if (::stat(link.c_str(), &st) != 0) throw_errno("looking at a directory", link);
     const FileName found = find_name(context.task.pid(), read_link(link), st);
-    if (found.state != NameState::good) {
-      throw Error(ErrorCode::refused, "collecting the " + what, found.path + ": " + reason_of(found.state))
+    if (!can_move(found)) {
+      throw Error(ErrorCode::refused, "collecting the " + what, found.path + ": " + explain(found.state).reason)
           .with_pid(context.task.pid());
     }
-    return context.files.add_path(link, found.path, false, O_RDONLY | O_DIRECTORY);
+    return context.files.add_path(link, found.path, found.state == NameState::deleted, O_RDONLY | O_DIRECTORY);
   }
 };
 

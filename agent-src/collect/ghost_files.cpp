@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <limits.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -58,18 +59,36 @@ void set_time(img::timeval& to, const timespec& from) {
   to.set_tv_usec(static_cast<uint64_t>(from.tv_nsec / 1000));
 }
 
-void write_ghost(int fd, const struct stat& st, uint32_t remap_id, const std::string& name, ImageSink& images) {
-  const std::string image = image_file::ghost_file(remap_id);
-  const std::vector<Extent> extents = data_extents(fd, st.st_size);
-  const bool whole = extents.size() == 1 && extents[0].start == 0 && extents[0].end == st.st_size;
+img::ghost_file_entry describe_ghost(const struct stat& st) {
   img::ghost_file_entry ghost;
   ghost.set_uid(st.st_uid);
   ghost.set_gid(st.st_gid);
   ghost.set_mode(st.st_mode);
   ghost.set_dev(static_cast<uint32_t>(st.st_dev));
   ghost.set_ino(st.st_ino);
+  if (S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode)) ghost.set_rdev(static_cast<uint32_t>(st.st_rdev));
   set_time(*ghost.mutable_atim(), st.st_atim);
   set_time(*ghost.mutable_mtim(), st.st_mtim);
+  return ghost;
+}
+
+// A directory has nothing in it any more; what lies in a FIFO is told elsewhere.
+void write_node(int fd, const struct stat& st, const std::string& image, const std::string& name, ImageSink& images) {
+  img::ghost_file_entry ghost = describe_ghost(st);
+  if (S_ISLNK(st.st_mode)) {
+    std::string target(PATH_MAX, '\0');
+    const ssize_t size = ::readlinkat(fd, "", target.data(), target.size());
+    if (size < 0) throw_errno("reading a deleted link", name);
+    target.resize(static_cast<std::size_t>(size));
+    ghost.set_symlnk_target(target);
+  }
+  images.append(image, ghost);
+}
+
+void write_content(int fd, const struct stat& st, const std::string& image, const std::string& name, ImageSink& images) {
+  const std::vector<Extent> extents = data_extents(fd, st.st_size);
+  const bool whole = extents.size() == 1 && extents[0].start == 0 && extents[0].end == st.st_size;
+  img::ghost_file_entry ghost = describe_ghost(st);
   if (!whole && st.st_size > 0) ghost.set_chunks(true);
   ghost.set_size(static_cast<uint64_t>(st.st_size));
   images.append(image, ghost);
@@ -85,6 +104,14 @@ void write_ghost(int fd, const struct stat& st, uint32_t remap_id, const std::st
   }
 }
 
+// Found without opening it: a FIFO's other end would notice, and a device might do something.
+void write_ghost(const FileTable::Deleted& file, int found, const struct stat& st, ImageSink& images) {
+  const std::string image = image_file::ghost_file(file.ghost);
+  if (!S_ISREG(st.st_mode)) return write_node(found, st, image, file.path, images);
+  const Fd fd = open_checked(fmt::format("/proc/self/fd/{}", found), O_RDONLY | O_NONBLOCK);
+  write_content(fd.get(), st, image, file.path, images);
+}
+
 class GhostFiles final : public Collector {
  public:
   const char* name() const override { return "ghost files"; }
@@ -96,9 +123,8 @@ class GhostFiles final : public Collector {
 }  // namespace
 
 std::optional<NameProblem> ghost_problem(const struct stat& st, uint64_t limit_bytes) {
-  if (!S_ISREG(st.st_mode)) {
-    return NameProblem{"it is deleted, and only regular files can be carried along", "close it or make it again"};
-  }
+  if (S_ISSOCK(st.st_mode)) return NameProblem{"it is the name of a socket, which is deleted", "close it or make it again"};
+  if (!S_ISREG(st.st_mode)) return std::nullopt;
   const auto bytes = std::min(static_cast<uint64_t>(st.st_size), static_cast<uint64_t>(st.st_blocks) * 512);
   if (bytes <= limit_bytes) return std::nullopt;
   return NameProblem{fmt::format("it is deleted and its content of {} is over the limit of {}", format_size(bytes),
@@ -106,17 +132,26 @@ std::optional<NameProblem> ghost_problem(const struct stat& st, uint64_t limit_b
                      fmt::format("raise --ghost-limit to at least {}", bytes)};
 }
 
+FileTable::Deleted deleted_file(const OpenFile& file, uint32_t id, std::string path) {
+  FileTable::Deleted deleted{id, file.proc_link(), std::move(path)};
+  if (file.numbers.empty()) {
+    deleted.held = std::make_shared<const Fd>(duplicate(file.own.get()));
+    deleted.link = fmt::format("/proc/self/fd/{}", deleted.held->get());
+  }
+  return deleted;
+}
+
 void write_ghosts(const FileTable& files, uint64_t limit_bytes, ImageSink& images) {
   std::set<uint32_t> written;
   for (const FileTable::Deleted& file : files.deleted()) {
-    const Fd fd = try_open(file.link, O_RDONLY | O_NONBLOCK);
+    const Fd fd = try_open(file.link, O_PATH);
     if (!fd && errno == ENOENT) continue;  // was mapped in an earlier round, and is not any more
     struct stat st {};
     if (!fd || ::fstat(fd.get(), &st) != 0) throw_errno("looking at a deleted file", file.path);
     if (const auto problem = file.named ? std::nullopt : ghost_problem(st, limit_bytes)) {
       throw Error(ErrorCode::refused, "carrying deleted files", file.path + ": " + problem->reason).with_hint(problem->remedy);
     }
-    if (written.insert(file.ghost).second) write_ghost(fd.get(), st, file.ghost, file.path, images);
+    if (written.insert(file.ghost).second) write_ghost(file, fd.get(), st, images);
     img::remap_file_path_entry remap;
     remap.set_orig_id(file.id);
     remap.set_remap_id(file.ghost);

@@ -1,4 +1,4 @@
-// Deleted files that are still open or mapped: their content travels with the images.
+// Deleted files that are still open, mapped or stood in: what they are and hold travels with the images.
 #pragma once
 
 #include <sys/stat.h>
@@ -7,12 +7,16 @@
 
 #include "agent-src/collect/file_name.hpp"
 #include "agent-src/collect/file_table.hpp"
+#include "agent-src/collect/open_file.hpp"
 #include "common/image/image_io.hpp"
 
 namespace crx {
 
-// Why a deleted file cannot be carried along (a directory, over the limit of --ghost-limit); nothing if it can.
+// Why a deleted file cannot be carried along (a socket, over the limit of --ghost-limit); nothing if it can.
 std::optional<NameProblem> ghost_problem(const struct stat& st, uint64_t limit_bytes);
+
+// An open description of a deleted file as FileTable wants it: entry `id`, once at `path`. The tree is frozen.
+FileTable::Deleted deleted_file(const OpenFile& file, uint32_t id, std::string path);
 
 // Writes ghost-file-*.img and remap-fpath.img for all deleted files of the table as they are now, each inode once.
 // Reads through descriptions of its own. Throws Error(refused) naming the file and --ghost-limit. For files that are mapped

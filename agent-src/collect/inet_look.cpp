@@ -46,6 +46,9 @@ std::optional<SocketIdentity> identify_socket(const OpenFile& file) {
 }
 
 bool InetLook::is_mptcp() const noexcept { return identity.protocol == IPPROTO_MPTCP; }
+bool InetLook::is_echo() const noexcept {
+  return identity.type == SOCK_DGRAM && (identity.protocol == IPPROTO_ICMP || identity.protocol == IPPROTO_ICMPV6);
+}
 bool InetLook::is_tcp() const noexcept { return identity.protocol == IPPROTO_TCP || is_mptcp(); }
 
 InetLook look_at_inet(int fd, const SocketIdentity& identity, const std::string& object) {

@@ -42,6 +42,7 @@ struct InetLook {
 
   bool is_tcp() const noexcept;        // TCP or MPTCP
   bool is_mptcp() const noexcept;
+  bool is_echo() const noexcept;       // ICMP echoes, without privileges
 };
 
 // Of an AF_INET or AF_INET6 socket.

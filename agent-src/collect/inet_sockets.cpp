@@ -25,7 +25,8 @@ bool is_supported(const SocketIdentity& identity) {
   look.identity = identity;
   if (look.is_tcp()) return identity.type == SOCK_STREAM;
   if (identity.type == SOCK_RAW) return true;
-  return identity.type == SOCK_DGRAM && identity.protocol == IPPROTO_UDP;
+  return identity.type == SOCK_DGRAM &&
+         (identity.protocol == IPPROTO_UDP || identity.protocol == IPPROTO_UDPLITE || look.is_echo());
 }
 
 constexpr char kKindRemedy[] = "close it before moving the program";
@@ -45,8 +46,9 @@ constexpr char kNetworkReason[] = "it is in another network namespace than crx-m
 constexpr char kNetworkRemedy[] = "run crx-migrate there (nsenter --net), and the agent in the one it shall live in";
 
 // getpeername(2) does not tell a peer without a port.
-std::optional<InetAddress> raw_peer(const OpenFile& file, const InetLook& look) {
-  for (const NetRow& row : read_net_rows(file.pid, look.identity.family == AF_INET ? "raw" : "raw6")) {
+std::optional<InetAddress> portless_peer(const OpenFile& file, const InetLook& look) {
+  const std::string table = look.is_echo() ? "icmp" : "raw";
+  for (const NetRow& row : read_net_rows(file.pid, (look.identity.family == AF_INET ? table : table + "6").c_str())) {
     if (row.inode == file.st.st_ino && !row.peer.is_any()) return row.peer;
   }
   return std::nullopt;
@@ -120,7 +122,7 @@ class InetSockets final : public FdKind {
     if (!identity || !is_supported(*identity)) refuse(file, kind_reason(identity.value_or(SocketIdentity{})), kKindRemedy);
     if (in_other_network(file)) refuse(file, kNetworkReason, kNetworkRemedy);
     InetLook look = look_at_inet(file.own.get(), *identity, file.label());
-    if (identity->type == SOCK_RAW) look.peer = raw_peer(file, look);
+    if (identity->type == SOCK_RAW || look.is_echo()) look.peer = portless_peer(file, look);
     entry.set_type(img::INETSK);
     img::inet_sk_entry& isk = *entry.mutable_isk();
     collect_inet(file, look, context, options_, isk);

@@ -1,4 +1,4 @@
-// The rows of /proc/PID/net/{tcp,udp,raw}[6]: the inet sockets of a network namespace.
+// The rows of /proc/PID/net/{tcp,udp,raw,icmp}[6]: the inet sockets of a network namespace.
 #pragma once
 
 #include <sys/types.h>

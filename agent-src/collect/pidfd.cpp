@@ -1,4 +1,4 @@
-// pidfd_open(2) on the task itself.
+// pidfd_open(2) on tasks of the tree, and on what has ended.
 #include <fcntl.h>
 #include <fmt/format.h>
 
@@ -8,6 +8,7 @@ namespace crx {
 namespace {
 
 constexpr uint32_t kPidfdThread = O_EXCL;  // PIDFD_THREAD, Linux 6.9
+constexpr int kEnded = -1;                 // in fdinfo, and in the image
 
 class Pidfds final : public FdKind {
  public:
@@ -36,8 +37,7 @@ class Pidfds final : public FdKind {
 
   static std::string problem(const OpenFile& file) {
     const int pid = file.info.pidfd ? file.info.pidfd->pid : 0;
-    if (file.moves_along(pid)) return {};
-    if (pid == -1) return "it refers to a process that has ended";
+    if (file.moves_along(pid) || pid == kEnded) return {};
     if (pid == 0) return "it refers to a process that cannot be seen from here";
     if ((file.info.flags & kPidfdThread) != 0) return fmt::format("it refers to thread {}", pid);
     return fmt::format("it refers to process {}, which does not move along", pid);

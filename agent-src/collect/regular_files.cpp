@@ -46,12 +46,7 @@ class RegularFiles final : public FdKind {
       if (const auto problem = ghost_problem(file.st, context.task.options.ghost_limit_bytes)) {
         refuse(file, problem->reason, problem->remedy);
       }
-      FileTable::Deleted deleted{file.id, file.proc_link(), found.path};
-      if (file.numbers.empty()) {
-        deleted.held = std::make_shared<const Fd>(duplicate(file.own.get()));
-        deleted.link = "/proc/self/fd/" + std::to_string(deleted.held->get());
-      }
-      context.task.files.add_deleted(std::move(deleted), file.st);
+      context.task.files.add_deleted(deleted_file(file, file.id, found.path), file.st);
     } else if (found.state == NameState::unlinked && context.task.files.links() != nullptr) {
       context.task.files.add_linked(file.id, file.proc_link(), found.path, file.st);
     } else if (found.state == NameState::good && S_ISREG(file.st.st_mode) && context.task.files.is_carried(found.path)) {

@@ -1,4 +1,4 @@
-// UDP and raw sockets: datagrams that wait, and multicast groups.
+// Sockets of datagrams and raw ones: what waits, where that can be moved, and multicast groups.
 #include <fmt/format.h>
 #include <linux/sockios.h>
 #include <net/if.h>
@@ -172,9 +172,9 @@ void collect_datagrams(const OpenFile& file, const InetLook& look, FdContext& co
     if (family == AF_INET6 && look.identity.family == AF_INET) continue;
     for (const Group& group : all_groups(family, file.pid)) add_membership(fd, group, inet);
   }
-  if (look.identity.type == SOCK_RAW) {
-    if (is_readable(fd)) refuse(file, "packets wait to be read from the raw socket", kAgain);
-    return;
+  if (look.identity.type == SOCK_RAW || look.identity.protocol != IPPROTO_UDP) {
+    if (is_readable(fd)) refuse(file, "packets wait to be read from it", kAgain);
+    if (look.identity.type == SOCK_RAW || look.is_echo()) return;
   }
   if (is_putting_together(fd)) {
     refuse(file, "a datagram is being put together in it (UDP_CORK, MSG_MORE)", "try again when the program has sent it");

@@ -15,7 +15,7 @@
 namespace crx {
 namespace {
 
-constexpr int kIp = IPPROTO_IP, kIpv6 = IPPROTO_IPV6, kTcp = IPPROTO_TCP, kUdp = IPPROTO_UDP;
+constexpr int kIp = IPPROTO_IP, kIpv6 = IPPROTO_IPV6, kTcp = IPPROTO_TCP, kUdp = IPPROTO_UDP, kUdpLite = IPPROTO_UDPLITE;
 constexpr int kRaw = 255;     // SOL_RAW
 constexpr int kIcmpv6 = 58;   // SOL_ICMPV6
 constexpr int kPacket = 263, kNetlink = 270;  // SOL_PACKET, SOL_NETLINK
@@ -106,6 +106,8 @@ constexpr std::array kOptions = {
     InetOption{kUdp, 102, kEarly, 4},  // UDP_NO_CHECK6_RX
     InetOption{kUdp, 103, kEarly, 4},  // UDP_SEGMENT
     InetOption{kUdp, 104, kEarly, 4},  // UDP_GRO
+    InetOption{kUdpLite, 10, kEarly, 4},  // UDPLITE_SEND_CSCOV
+    InetOption{kUdpLite, 11, kEarly, 4},  // UDPLITE_RECV_CSCOV
     InetOption{kRaw, 1, kEarly, 4},    // ICMP_FILTER
     InetOption{kIcmpv6, 1, kEarly, 32},  // ICMPV6_FILTER
     InetOption{kNetlink, 3, kEarly, 4},   // NETLINK_PKTINFO

@@ -38,6 +38,8 @@ def make_namespaces(cgroup, monotonic, boottime):
     with open("/proc/self/timens_offsets", "w") as offsets:
         offsets.write(f"monotonic {monotonic} 0\nboottime {boottime} 0\n")
     checked(libc.mount(None, b"/", None, MS_REC | MS_PRIVATE, None), "mount --make-rprivate /")
+    with open("/proc/sys/net/ipv4/ping_group_range", "w") as groups:
+        groups.write("0 65535\n")
     if cgroup:  # its own group is the root of what it sees
         unified = os.path.dirname(cgroup).encode()
         checked(libc.umount2(unified, MNT_DETACH), "umount cgroup2")

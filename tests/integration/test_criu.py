@@ -22,7 +22,7 @@ VICTIMS = ["mem_anon", "mem_brk", "mem_stack", "mem_prot", "mem_file_private", "
 # needs room below the limit; names of threads are text; orphans end up elsewhere, zombies lose the top bit of their status; it
 # may not read the limits of processes with fewer capabilities.
 BY_CRX_ONLY = ["creds_caps"]
-BY_CRIU_ONLY = ["fd_directory", "fd_many", "thread_names", "tree_sessions", "tree_zombies"]
+BY_CRIU_ONLY = ["fd_directory", "fd_removed", "fd_many", "thread_names", "tree_sessions", "tree_zombies"]
 
 NUMBERS = """
 import os, random, sys, threading, time

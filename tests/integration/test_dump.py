@@ -115,6 +115,14 @@ class Incremental(Heap):
         self.assertEqual(code, 0, f"{text}{errors}")
         self.assertEqual(self.digest(), digest)
 
+    def test_chain_of_criu_s_files_only(self):
+        """As CRIU leaves it, which cannot make one on a kernel without soft-dirty bits."""
+        process, digest = self.chain()
+        for path in glob.glob(f"{self.dir}/[123]/crx-*"):
+            os.unlink(path)
+        self.restore(f"{self.dir}/3", pid=process.pid)
+        self.assertEqual(self.digest(), digest)
+
     def test_dedup(self):
         process, digest = self.chain("--auto-dedup")
         size = os.stat(f"{self.dir}/1/pages-1.img")

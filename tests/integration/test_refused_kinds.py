@@ -65,7 +65,6 @@ PREFLIGHT = {
                        ["a mapped device or kernel object cannot move"]),
     "many_timers": ("id = ctypes.c_int()\nfor _ in range(129): call(222, 1, None, ctypes.byref(id))",
                     ["has more than 128 POSIX timers"]),
-    "removed_cwd": ("os.mkdir('DIR/cwd'); os.chdir('DIR/cwd'); os.rmdir('DIR/cwd')", ["the directory was removed"]),
     "proc_of_another": ("f = open(f'/proc/{os.getppid()}/status')", ["it is a file about process", "does not move along"]),
     "console": ("try: f = os.open('/dev/tty1', os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)\nexcept OSError: skip()",
                 ["/dev/tty1 is a terminal of this host's hardware or kernel", "start the program in a terminal multiplexer"]),
@@ -79,10 +78,6 @@ PREFLIGHT = {
                 "probe = call(298, ctypes.create_string_buffer(attr, 112), 0, -1, -1, 0)\nlibc.getppid(); os.close(probe)\n"
                 "if '[uprobes]' not in open('/proc/self/maps').read(): skip()", ["uprobes are active in it", "remove the probes"]),
     "kernel_log": ("f = os.open('/dev/kmsg', os.O_RDONLY)", ["device 1:11 has state that cannot be moved"]),
-    "removed_block_device": ("os.mknod('DIR/block', 0o60600, os.makedev(7, 0))\n"
-                             "try: f = os.open('DIR/block', os.O_RDONLY)\nexcept OSError: skip()\nos.unlink('DIR/block')",
-                             ["its device file is gone or hidden"]),
-    "removed_fifo": ("os.mkfifo('DIR/fifo'); f = os.open('DIR/fifo', os.O_RDWR); os.unlink('DIR/fifo')", ["the FIFO was removed"]),
     "inotify_lost": ("fd = libc.inotify_init()\nf = open('DIR/watched', 'w')\n"
                      "assert libc.inotify_add_watch(fd, b'DIR/watched', 2) > 0\nos.unlink('DIR/watched')",
                      ["whose path cannot be found", "remove the watch"]),
@@ -111,8 +106,8 @@ PREFLIGHT = {
                   ["mq_notify"]),
     "lock": ("f = open('DIR/file', 'w'); fcntl.flock(f, fcntl.LOCK_EX)", ["it holds a file lock", "use --file-locks"]),
     "write_lease": ("f = open('DIR/file', 'w'); fcntl.fcntl(f, 1024, fcntl.F_WRLCK)", ["write lease"]),
-    "removed_directory": ("os.mkdir('DIR/sub'); f = os.open('DIR/sub', os.O_RDONLY); os.rmdir('DIR/sub')",
-                          ["it is deleted, and only regular files can be carried along"]),
+    "removed_socket_name": ("s = socket.socket(socket.AF_UNIX); s.bind('DIR/name'); f = os.open('DIR/name', os.O_PATH); os.unlink('DIR/name')",
+                            ["it is the name of a socket, which is deleted"]),
     "large_deleted_file": ("f = open('DIR/file', 'w+'); f.write('x' * (2 << 20)); f.flush(); os.unlink('DIR/file')",
                            ["is over the limit of", "raise --ghost-limit to at least"]),
     "other_name": ("f = open('DIR/file', 'w+'); os.link('DIR/file', 'DIR/other-name'); os.unlink('DIR/file')",
@@ -143,7 +138,7 @@ IN_STOP = {
                    ["a datagram is being put together in it"]),
     "raw_packets": ("s = socket.socket(socket.AF_INET, socket.SOCK_RAW, 253); t = socket.socket(socket.AF_INET, socket.SOCK_RAW, 253)\n"
                     "s.bind(('127.0.0.1', 0)); t.sendto(b'x', ('127.0.0.1', 0)); time.sleep(0.05)",
-                    ["packets wait to be read from the raw socket"]),
+                    ["packets wait to be read from it"]),
     "waiting_connection": ("a = socket.socket(); a.bind(('127.0.0.1', 0)); a.listen(); b = socket.create_connection(a.getsockname())\n"
                            "b.send(b'early'); time.sleep(0.05)", ["that is not accepted yet has got 5 bytes already"]),
 }
