@@ -108,6 +108,7 @@ CollectOptions Dump::collect_options() {
   collect.packets = &packets_;
   collect.ghost_limit_bytes = options_.ghost_limit;
   collect.file_locks = options_.file_locks;
+  collect.ends_first = true;
   return collect;
 }
 

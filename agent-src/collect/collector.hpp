@@ -31,6 +31,8 @@ struct CollectOptions {
   std::set<uint64_t> external_unix;  // inodes of sockets whose other end may be outside (--external unix[INODE])
   bool link_remap = false;
   bool file_locks = true;
+  // The images are restored when the program has ended.
+  bool ends_first = false;
   // Terminals whose other end is outside stay behind, and become those of whoever restores.
   bool shell_job = false;
   bool tcp_established = false;

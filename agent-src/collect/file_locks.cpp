@@ -49,22 +49,22 @@ std::string describe(const img::file_lock_entry& lock, const FrozenTask& task) {
 
 }  // namespace
 
-std::string lock_problem(const proc::Lock& lock) {
+std::string lock_problem(const proc::Lock& lock, Reopened reopened) {
   if (lock.kind == proc::Lock::Kind::delegation) return {};  // a file server's, not the program's
   if (lock.breaking) return "its lease is being broken";
-  if (lock.kind == proc::Lock::Kind::lease && lock.type != proc::Lock::Type::read) {
+  if (lock.kind == proc::Lock::Kind::lease && lock.type != proc::Lock::Type::read && reopened == Reopened::beside) {
     return "it has a write lease (F_SETLEASE), which no second host can open the file under";
   }
   return {};
 }
 
-std::vector<img::file_lock_entry> collect_locks(const std::vector<OpenFile>& files) {
+std::vector<img::file_lock_entry> collect_locks(const std::vector<OpenFile>& files, Reopened reopened) {
   std::vector<img::file_lock_entry> locks;
   std::set<std::tuple<uint32_t, pid_t, uint32_t, uint64_t, uint64_t>> seen;
   const auto take = [&](const OpenFile& file, const OpenFile::Number& number, const std::vector<proc::Lock>& lines) {
     for (const proc::Lock& lock : lines) {
       if (lock.waiting || lock.kind == proc::Lock::Kind::delegation || lock.type == proc::Lock::Type::none) continue;
-      if (const std::string problem = lock_problem(lock); !problem.empty()) {
+      if (const std::string problem = lock_problem(lock, reopened); !problem.empty()) {
         throw Error(ErrorCode::refused, "collecting file locks", file.label() + ": " + problem)
             .with_pid(file.pid)
             .with_hint("let the program release it");

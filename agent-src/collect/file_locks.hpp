@@ -1,4 +1,4 @@
-// File locks: POSIX, flock, OFD, and read leases.
+// File locks: POSIX, flock, OFD, and leases.
 //
 // A lock moves by being handed over: the source lets go of it just before GO, the destination takes it in step 4 of the
 // cutover, and where it cannot, says NEVER and the source takes it back. Who waits for the lock would get it in between,
@@ -17,11 +17,14 @@
 
 namespace crx {
 
+// Whether the file is opened again while the original has it open: then it cannot have a write lease.
+enum class Reopened { beside, afterwards };
+
 // What a lock of a description cannot be moved for; empty if it can.
-std::string lock_problem(const proc::Lock& lock);
+std::string lock_problem(const proc::Lock& lock, Reopened reopened);
 
 // All locks held through these descriptions, each once. Throws Error(refused).
-std::vector<img::file_lock_entry> collect_locks(const std::vector<OpenFile>& files);
+std::vector<img::file_lock_entry> collect_locks(const std::vector<OpenFile>& files, Reopened reopened);
 
 // The locks of one frozen task, on their way. Destroying it in between takes them back, best effort.
 class LockHandover {
