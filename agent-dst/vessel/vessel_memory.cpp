@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <map>
 
+#include "agent-dst/vessel/protection_keys.hpp"
 #include "agent-dst/vessel/vessel.hpp"
 #include "agent-dst/vessel/vessel_state.hpp"
 #include "common/base/error.hpp"
@@ -279,6 +280,7 @@ void Vessel::join_mappings(const std::vector<uint64_t>& accounted, FileOpener& f
 
 void Vessel::apply_vma_attributes(const img::crx_task_entry& extra) {
   VesselState& s = *state_;
+  restore_protection_keys(s, extra);
   s.arena.reset();
   RemoteBatch batch(s.arena, s.vmas.size() + static_cast<std::size_t>(extra.vmas_size()) * 4 + 1);
   for (const Vma& vma : s.vmas) {

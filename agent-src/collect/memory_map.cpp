@@ -97,14 +97,19 @@ bool MemoryMap::flags_are_current() const {
   });
 }
 
-const std::string* MemoryMap::flags_of(const proc::MapsEntry& map) const {
+const proc::SmapsEntry* MemoryMap::details_of(const proc::MapsEntry& map) const {
   auto at = std::partition_point(smaps_.begin(), smaps_.end(),
                                  [&](const proc::SmapsEntry& entry) { return entry.map.end <= map.start; });
   for (; at != smaps_.end() && at->map.start < map.end; ++at) {
     // Allocators move the bounds of their mappings all the time; those keep the flags they were born with.
-    if (at->map.kind == map.kind && at->map.inode == map.inode && at->map.shared == map.shared) return &at->vm_flags;
+    if (at->map.kind == map.kind && at->map.inode == map.inode && at->map.shared == map.shared) return &*at;
   }
   return nullptr;
+}
+
+const std::string* MemoryMap::flags_of(const proc::MapsEntry& map) const {
+  const proc::SmapsEntry* details = details_of(map);
+  return details == nullptr ? nullptr : &details->vm_flags;
 }
 
 void MemoryMap::note_births() {
@@ -227,11 +232,15 @@ std::vector<img::crx_vma_entry> MemoryMap::attributes() const {
     const bool on_fault = flags != nullptr && has_flag(*flags, "lf");
     const bool sealed = flags != nullptr && has_flag(*flags, "sl");
     const bool named = map.kind == proc::MapKind::anonymous && !map.has_inode() && !map.name.empty();
-    if (!on_fault && !sealed && !named) continue;
+    const proc::SmapsEntry* details = details_of(map);
+    // Memory that can only be executed has a key of the kernel's.
+    const uint32_t key = details == nullptr || map.prot() == PROT_EXEC ? 0 : details->protection_key;
+    if (!on_fault && !sealed && !named && key == 0) continue;
     img::crx_vma_entry& entry = all.emplace_back();
     entry.set_start(map.start);
     entry.set_end(map.end);
     if (on_fault) entry.set_locked_on_fault(true);
+    if (key != 0) entry.set_pkey(key);
     if (sealed) entry.set_sealed(true);
     if (named) entry.set_name(map.name);
   }

@@ -70,6 +70,7 @@ class MemoryMap {
   // Of a mapping: as read, or of the one that was there then and has other bounds now. nullptr: a new one.
   bool may_become_writable(const proc::MapsEntry& map) const;
   const std::string* flags_of(const proc::MapsEntry& map) const;
+  const proc::SmapsEntry* details_of(const proc::MapsEntry& map) const;
   // Marks the VMAs with what makes a vessel map them anew, so that rounds send again what is lost then.
   void note_births();
   void describe_vma(const proc::MapsEntry& map, const MemoryVma& vma, img::vma_entry& entry);

@@ -1,5 +1,6 @@
 #include "agent-src/collect/vma_attributes.hpp"
 
+#include <cpuid.h>
 #include <linux/mempolicy.h>
 #include <sys/syscall.h>
 
@@ -7,6 +8,8 @@
 #include <map>
 #include <string>
 #include <vector>
+
+#include "agent-src/collect/protection_keys.hpp"
 
 namespace crx {
 namespace {
@@ -45,6 +48,12 @@ void add_policies(FrozenTask& task, const std::vector<MemoryVma>& vmas, std::map
   }
 }
 
+// OSPKE: the kernel has turned them on.
+bool cpu_has_protection_keys() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (c & bit_OSPKE) != 0;
+}
+
 }  // namespace
 
 void add_vma_attributes(FrozenTask& task, const MemoryMap& map, img::crx_task_entry& extra) {
@@ -56,6 +65,7 @@ void add_vma_attributes(FrozenTask& task, const MemoryMap& map, img::crx_task_en
   }
   add_policies(task, vmas, entries);
   task.arena().reset();
+  if (cpu_has_protection_keys()) add_protection_keys(task, extra);
   if (task.locks_future_mappings()) {
     // An entry without addresses speaks of the mappings to come.
     img::crx_vma_entry& future = *extra.add_vmas();
