@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <array>
 #include <memory>
 #include <optional>
 #include <string>
@@ -62,8 +63,10 @@ class FrozenTask {
   const std::vector<FrozenThread>& threads() const noexcept { return threads_; }
   FrozenThread& leader() noexcept { return threads_.front(); }
 
-  // Maps the arena in the victim, room for every thread. Idempotent. scratch: bytes for tables and arguments.
-  void inject(const CallSite& site, std::size_t scratch = 192 * 1024);
+  // Maps the arena in the victim, room for every thread and for tables and arguments. Idempotent.
+  void inject(const CallSite& site);
+  // The same of many, all at once; sites in their order.
+  static void inject_all(const std::vector<FrozenTask*>& tasks, const std::vector<CallSite>& sites);
   // Job control had stopped it when it was frozen; it stays so when it is given back.
   bool was_stopped() const noexcept { return was_stopped_; }
   // Where the injected arena lies: these VMAs are ours and not part of the image.
@@ -81,8 +84,10 @@ class FrozenTask {
   // Every thread stands still, in the stub or where it was stopped: nothing of the process changes from here on until
   // the next remote call or eject().
   void settle();
+  static void settle_all(const std::vector<FrozenTask*>& tasks);
   // Threads leave the stub; the arena is unmapped; registers and masks are as they were.
   void eject();
+  static void eject_all(const std::vector<FrozenTask*>& tasks);
   // eject(), then detaches all: they run on (or stay frozen by their cgroup). The checked way back.
   void thaw();
 
@@ -93,6 +98,17 @@ class FrozenTask {
   [[nodiscard]] bool await_stop(FrozenThread& thread, Deadline deadline) const;
   void read_threads();
   void prepare_healing(const CallSite& site);
+  void go_back();
+  struct PlannedCall {
+    FrozenTask* task;
+    long nr;
+    std::array<uint64_t, 6> args;
+  };
+  // Each by its leader, with site_; gives the results. Throws when one of them fails, after all have been made.
+  static std::vector<int64_t> call_together(const std::vector<PlannedCall>& planned);
+  std::size_t code_bytes() const;
+  std::size_t arena_bytes() const;
+  void open_arena();
 
   pid_t pid_;
   std::string proc_;
@@ -103,7 +119,7 @@ class FrozenTask {
   CallSite site_;
   uint64_t healing_addr_ = 0;  // of a HealingFrame on the leader's stack
   bool locks_future_ = false, was_stopped_ = false;
-  uint64_t code_addr_ = 0, data_addr_ = 0, data_bytes_ = 0;
+  uint64_t code_addr_ = 0, data_addr_ = 0;  // the latter right behind the code
 };
 
 }  // namespace crx

@@ -71,19 +71,23 @@ FrozenTask* FrozenTree::find(pid_t pid) noexcept {
   return nullptr;
 }
 
+std::vector<FrozenTask*> FrozenTree::all() const {
+  std::vector<FrozenTask*> list;
+  for (const auto& task : tasks_) list.push_back(task.get());
+  return list;
+}
+
 void FrozenTree::inject(CallSites& sites) {
-  for (const auto& task : tasks_) task->inject(sites.of(task->pid()));
+  std::vector<CallSite> found;
+  for (const auto& task : tasks_) found.push_back(sites.of(task->pid()));
+  FrozenTask::inject_all(all(), found);
 }
 
-void FrozenTree::settle() {
-  for (const auto& task : tasks_) task->settle();
-}
-
-void FrozenTree::eject() {
-  for (const auto& task : tasks_) task->eject();
-}
+void FrozenTree::settle() { FrozenTask::settle_all(all()); }
+void FrozenTree::eject() { FrozenTask::eject_all(all()); }
 
 void FrozenTree::thaw() {
+  eject();
   for (const auto& task : tasks_) task->thaw();
 }
 

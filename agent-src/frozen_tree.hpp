@@ -45,6 +45,7 @@ class FrozenTree {
 
  private:
   FrozenTree() = default;
+  std::vector<FrozenTask*> all() const;
   bool stop_new(pid_t root, Deadline deadline);
   bool stop(const TreeTask& member, Deadline deadline);
 

@@ -59,19 +59,19 @@ std::size_t RemoteArena::reserve(std::size_t bytes, std::size_t align) {
     throw Error(ErrorCode::bug, "running a remote batch", "the arena is full");
   }
   used_ = offset + bytes;
-  std::memset(data_.data() + offset, 0, bytes);
   return offset;
 }
 
 uint64_t RemoteArena::put(std::span<const std::byte> bytes) {
-  const auto piece = allocate<std::byte>(bytes.size());
+  const auto piece = take<std::byte>(bytes.size());
   if (!bytes.empty()) std::memcpy(piece.local, bytes.data(), bytes.size());
   return piece.remote;
 }
 
 uint64_t RemoteArena::put_string(std::string_view text) {
-  const auto piece = allocate<char>(text.size() + 1);
+  const auto piece = take<char>(text.size() + 1);
   std::memcpy(piece.local, text.data(), text.size());
+  piece.local[text.size()] = 0;
   return piece.remote;
 }
 

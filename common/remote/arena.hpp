@@ -50,6 +50,13 @@ class RemoteArena {
   // Bump allocation of scratch in the data object; throws Error(bug) when it is full. Zeroed.
   template <typename T>
   ArenaPiece<T> allocate(std::size_t count = 1) {
+    const ArenaPiece<T> piece = take<T>(count);
+    std::memset(static_cast<void*>(piece.local), 0, sizeof(T) * count);
+    return piece;
+  }
+  // The same as it is, not zeroed: for what is written before it is read. Costs nothing until then.
+  template <typename T>
+  ArenaPiece<T> take(std::size_t count) {
     const std::size_t offset = reserve(sizeof(T) * count, alignof(T) < 8 ? 8 : alignof(T));
     return {data_addr_ + offset, reinterpret_cast<T*>(data_.data() + offset)};
   }

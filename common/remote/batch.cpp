@@ -9,7 +9,7 @@
 namespace crx {
 
 RemoteBatch::RemoteBatch(RemoteArena& arena, std::size_t capacity)
-    : table_(arena.allocate<stub::Entry>(capacity)), capacity_(capacity) {
+    : table_(arena.take<stub::Entry>(capacity)), capacity_(capacity) {
   names_.reserve(capacity);
 }
 

@@ -4,6 +4,7 @@
 #include <sys/syscall.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 namespace crx {
@@ -45,13 +46,28 @@ constexpr std::size_t kNoteAt = 464, kHeaderAt = 512, kHeaderBytes = 64;
 constexpr uint32_t kMagic1 = 0x46505853, kMagic2 = 0x46505845;
 constexpr uint64_t kTileFeatures = uint64_t{3} << 17;  // only in frames of threads that use them
 
-// Bytes of the standard format with these features: CPUID leaf 0xd.
-std::size_t xstate_bytes(uint64_t features) {
+constexpr unsigned kFeatures = 63;
+
+// Where each feature of XCR0 ends in the standard format. CPUID leaf 0xd: a virtual machine takes microseconds for each answer,
+// which are the same for all threads.
+const std::array<std::size_t, kFeatures>& feature_ends(uint64_t xcr0) {
+  static const std::array<std::size_t, kFeatures> ends = [xcr0] {
+    std::array<std::size_t, kFeatures> found{};
+    for (unsigned feature = 2; feature < kFeatures; ++feature) {
+      unsigned size = 0, offset = 0, ecx = 0, edx = 0;
+      if ((xcr0 >> feature & 1) == 0 || __get_cpuid_count(0xd, feature, &size, &offset, &ecx, &edx) == 0) continue;
+      found.at(feature) = std::size_t{offset} + size;
+    }
+    return found;
+  }();
+  return ends;
+}
+
+// Bytes of the standard format with some of these features.
+std::size_t xstate_bytes(uint64_t xcr0, uint64_t features) {
   std::size_t bytes = kHeaderAt + kHeaderBytes;
-  for (unsigned feature = 2; feature < 63; ++feature) {
-    unsigned size = 0, offset = 0, ecx = 0, edx = 0;
-    if ((features >> feature & 1) == 0 || __get_cpuid_count(0xd, feature, &size, &offset, &ecx, &edx) == 0) continue;
-    bytes = std::max<std::size_t>(bytes, offset + size);
+  for (unsigned feature = 2; feature < kFeatures; ++feature) {
+    if ((features >> feature & 1) != 0) bytes = std::max(bytes, feature_ends(xcr0).at(feature));
   }
   return bytes;
 }
@@ -96,9 +112,10 @@ HealingFrame::HealingFrame(const TracedThread& thread, const user_regs_struct& r
                            uint64_t sigreturn_addr) {
   const std::vector<std::byte> xstate = thread.xstate();
   const uint64_t in_use = read_at<uint64_t>(xstate, kHeaderAt);
-  uint64_t features = read_at<uint64_t>(xstate, kNoteAt);  // XCR0
+  const auto xcr0 = read_at<uint64_t>(xstate, kNoteAt);
+  uint64_t features = xcr0;
   if ((in_use & kTileFeatures) == 0) features &= ~kTileFeatures;
-  const std::size_t xstate_size = std::min(xstate_bytes(features), xstate.size());
+  const std::size_t xstate_size = std::min(xstate_bytes(xcr0, features), xstate.size());
 
   const uint64_t xstate_addr = (regs.rsp - kRedZone - xstate_size - sizeof kMagic2) & ~uint64_t{63};
   addr_ = (xstate_addr - sizeof(SignalFrame)) & ~uint64_t{15};

@@ -9,7 +9,9 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <exception>
 #include <utility>
+#include <vector>
 
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
@@ -179,24 +181,61 @@ void RemoteThread::leave() {
   thread_->set_regs(regs_);
 }
 
-int64_t call_at(TracedThread& thread, uint64_t syscall_addr, long nr, std::initializer_list<uint64_t> args, uint64_t rsp) {
-  uint64_t a[6] = {};
-  std::copy(args.begin(), args.end(), a);
-  user_regs_struct regs = thread.regs();
-  regs.rip = syscall_addr;
-  regs.rax = static_cast<uint64_t>(nr);
+namespace {
+
+void set_up(const BorrowedCall& call) {
+  user_regs_struct regs = call.thread->regs();
+  regs.rip = call.syscall_addr;
+  regs.rax = static_cast<uint64_t>(call.nr);
   regs.orig_rax = ~0ULL;
-  regs.rdi = a[0];
-  regs.rsi = a[1];
-  regs.rdx = a[2];
-  regs.r10 = a[3];
-  regs.r8 = a[4];
-  regs.r9 = a[5];
-  if (rsp != 0) regs.rsp = rsp;
-  thread.set_regs(regs);
-  thread.set_blocked_signals(~0ULL);
-  thread.step_over_syscall();
-  return static_cast<int64_t>(thread.regs().rax);
+  regs.rdi = call.args[0];
+  regs.rsi = call.args[1];
+  regs.rdx = call.args[2];
+  regs.r10 = call.args[3];
+  regs.r8 = call.args[4];
+  regs.r9 = call.args[5];
+  if (call.rsp != 0) regs.rsp = call.rsp;
+  call.thread->set_regs(regs);
+  call.thread->set_blocked_signals(~0ULL);
+}
+
+}  // namespace
+
+void make_calls(std::span<BorrowedCall> calls) {
+  std::exception_ptr error;
+  std::vector<bool> failed(calls.size());
+  // Whoever fails is left out; the others have to come to the end of their calls first.
+  const auto each = [&](auto&& step) {
+    for (std::size_t i = 0; i < calls.size(); ++i) {
+      if (failed[i]) continue;
+      try {
+        step(calls[i]);
+      } catch (const Error&) {
+        failed[i] = true;
+        if (!error) error = std::current_exception();
+      }
+    }
+  };
+  each([](BorrowedCall& call) {
+    set_up(call);
+    call.thread->begin_step();
+  });
+  each([](BorrowedCall& call) {
+    call.thread->await_step();
+    call.thread->begin_step();
+  });
+  each([](BorrowedCall& call) {
+    call.thread->await_step();
+    call.result = static_cast<int64_t>(call.thread->regs().rax);
+  });
+  if (error) std::rethrow_exception(error);
+}
+
+int64_t call_at(TracedThread& thread, uint64_t syscall_addr, long nr, std::initializer_list<uint64_t> args, uint64_t rsp) {
+  BorrowedCall call{&thread, syscall_addr, nr, {}, rsp, 0};
+  std::copy(args.begin(), args.end(), call.args.begin());
+  make_calls({&call, 1});
+  return call.result;
 }
 
 }  // namespace crx

@@ -288,17 +288,26 @@ void TracedThread::resume() {
 }
 
 void TracedThread::step_over_syscall() {
-  for (int stops = 0; stops < 2;) {
-    checked_ptrace(PTRACE_SYSCALL, tid_, 0, 0, "making a system call in the task");
+  for (int stops = 0; stops < 2; ++stops) {
+    begin_step();
+    await_step();
+  }
+}
+
+void TracedThread::begin_step() { checked_ptrace(PTRACE_SYSCALL, tid_, 0, 0, "making a system call in the task"); }
+
+void TracedThread::await_step() {
+  for (;;) {
     const WaitStatus status(wait_awake(tid_));
     if (status.exited()) {
       const pid_t tid = std::exchange(tid_, 0);
       throw_gone(tid, "making a system call in the task");
     }
-    if (status.syscall_stop()) ++stops;
     if (const std::string fault = fault_text(tid_, status); !fault.empty()) {
       throw Error(ErrorCode::bug, "making a system call in the task", status.text() + fault);
     }
+    if (status.syscall_stop()) return;
+    begin_step();
   }
 }
 

@@ -88,6 +88,10 @@ class TracedThread {
   // Runs the one `syscall` instruction at rip and stops behind it, by PTRACE_SYSCALL stops (a single step would
   // force a SIGTRAP). The thread must be stopped, with the call's registers set.
   void step_over_syscall();
+  // Half of it, so that many threads can make their calls at once: begin_step() lets the thread run into the kernel, or, the
+  // second time, out of it; await_step() waits until it has stopped there.
+  void begin_step();
+  void await_step();
   // The same in two steps, for a call that sleeps: begin_syscall() returns when the thread has entered the kernel;
   // syscall_over() says, without waiting, whether it stands behind the call again (then it is stopped). An
   // interrupt() in between ends the sleep.
