@@ -190,6 +190,8 @@ class TcpSockets final : public FdRestorer {
     bind_inet(socket.stand_in.get(), *socket.peer, socket.object);
     make_stream(socket.stand_in.get(), mirrored(socket.stream), socket.local, socket.object);
     leave_repair(socket.stand_in.get(), false, socket.object);
+    // It keeps the port for a while when it is closed: then a server may listen there, as it could before.
+    set_socket_int(socket.stand_in.get(), SOL_SOCKET, SO_REUSEADDR, 1, "SO_REUSEADDR", socket.object);
   }
 
   // First all, then what makes them talk: a packet must not meet an end that is still under repair. Addresses that a

@@ -56,6 +56,28 @@ class Backlog(crxtest.RingTest):
         process.wait_end(20)
         self.assertEqual(lines_of(log), ["ready", "PASS"])
 
+    def test_ends_that_were_closed(self):
+        """What stands in for them must not keep the server's port when the program comes back."""
+        program = ("import os, socket, sys, time\ns = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)\n"
+                   "s.bind(('127.0.0.1', 4713)); s.listen()\n"
+                   "c = socket.create_connection(s.getsockname()); a, _ = s.accept(); a.close()\nprint('ready', flush=True)\n"
+                   "while not os.path.exists(sys.argv[1]): time.sleep(0.01)\n"
+                   "assert c.recv(1) == b''; c.close(); print('closed', flush=True)\n"
+                   "while not os.path.exists(sys.argv[1] + '2'): time.sleep(0.01)\n"
+                   "c = socket.create_connection(s.getsockname()); s.accept()[0].sendall(b'x'); print(c.recv(1), flush=True)")
+        log, stop = self.ring.path("closed.log"), self.ring.path("closed.stop")
+        process = self.ring[0].spawn(["/usr/bin/python3", "-c", program, stop], stdout=log)
+        self.addCleanup(process.kill)
+        until(lambda: read_text(log, ""), "the program")
+        process, _ = self.move(process, self.ring[1])
+        open(stop, "w").close()
+        until(lambda: len(lines_of(log)) == 2 or not process.alive(), "the client closes its end")
+        for move in (0, 1):
+            process, _ = self.move(process, self.ring[move])
+        open(stop + "2", "w").close()
+        process.wait_end(20)
+        self.assertEqual(lines_of(log), ["ready", "closed", "b'x'"])
+
     def test_data_that_nobody_accepts(self):
         """Tried again for a while, then refused, and the program runs on."""
         program = ("import socket, time\ns = socket.socket(); s.bind(('127.0.0.1', 0)); s.listen()\n"
