@@ -2,8 +2,6 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <algorithm>
-
 #include "agent-src/collect/fd_kind.hpp"
 #include "agent-src/collect/file_name.hpp"
 #include "agent-src/collect/ghost_files.hpp"
@@ -30,17 +28,7 @@ class BlockDevices final : public FdKind {
     if (writes && context.task.options.digest_written_files && ::fdatasync(file.own.get()) != 0) {
       refuse(file, "what was written to it cannot be brought to the disk", "look for errors of the device (dmesg)");
     }
-    entry.set_type(img::REG);
-    img::reg_file_entry& reg = *entry.mutable_reg();
-    reg.set_id(file.id);
-    reg.set_flags(file.info.flags);
-    reg.set_pos(static_cast<uint64_t>(std::max<int64_t>(file.info.pos, 0)));
-    *reg.mutable_fown() = read_file_owner(file);
-    const FileName found = find_name(file.pid, file.link, file.st);
-    if (found.state == NameState::deleted) context.task.files.add_deleted(deleted_file(file, file.id, found.path), file.st);
-    reg.set_name(found.path);
-    reg.set_mode(file.st.st_mode);
-    context.extra(file).set_rdev(static_cast<uint32_t>(file.st.st_rdev));
+    describe_device(file, context, entry);
   }
 
  private:

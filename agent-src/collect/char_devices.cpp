@@ -40,17 +40,7 @@ class CharDevices final : public FdKind {
 
   void collect(OpenFile& file, FdContext& context, img::file_entry& entry) override {
     if (const auto problem = problem_of(file)) refuse(file, problem->reason, problem->remedy);
-    entry.set_type(img::REG);
-    img::reg_file_entry& reg = *entry.mutable_reg();
-    reg.set_id(file.id);
-    reg.set_flags(file.info.flags);
-    reg.set_pos(0);
-    *reg.mutable_fown() = read_file_owner(file);
-    const FileName found = find_name(file.pid, file.link, file.st);
-    if (found.state == NameState::deleted) context.task.files.add_deleted(deleted_file(file, file.id, found.path), file.st);
-    reg.set_name(found.path);
-    reg.set_mode(file.st.st_mode);
-    context.extra(file).set_rdev(static_cast<uint32_t>(file.st.st_rdev));
+    describe_device(file, context, entry);
   }
 
  private:

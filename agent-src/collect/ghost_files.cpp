@@ -141,6 +141,20 @@ FileTable::Deleted deleted_file(const OpenFile& file, uint32_t id, std::string p
   return deleted;
 }
 
+void describe_device(const OpenFile& file, FdContext& context, img::file_entry& entry) {
+  const FileName found = find_name(file.pid, file.link, file.st);
+  if (found.state == NameState::deleted) context.task.files.add_deleted(deleted_file(file, file.id, found.path), file.st);
+  entry.set_type(img::REG);
+  img::reg_file_entry& reg = *entry.mutable_reg();
+  reg.set_id(file.id);
+  reg.set_flags(file.info.flags);
+  reg.set_pos(S_ISBLK(file.st.st_mode) ? static_cast<uint64_t>(std::max<int64_t>(file.info.pos, 0)) : 0);
+  *reg.mutable_fown() = read_file_owner(file);
+  reg.set_name(found.path);
+  reg.set_mode(file.st.st_mode);
+  context.extra(file).set_rdev(static_cast<uint32_t>(file.st.st_rdev));
+}
+
 void write_ghosts(const FileTable& files, uint64_t limit_bytes, ImageSink& images) {
   std::set<uint32_t> written;
   for (const FileTable::Deleted& file : files.deleted()) {

@@ -5,6 +5,7 @@
 
 #include <optional>
 
+#include "agent-src/collect/fd_kind.hpp"
 #include "agent-src/collect/file_name.hpp"
 #include "agent-src/collect/file_table.hpp"
 #include "agent-src/collect/open_file.hpp"
@@ -17,6 +18,9 @@ std::optional<NameProblem> ghost_problem(const struct stat& st, uint64_t limit_b
 
 // An open description of a deleted file as FileTable wants it: entry `id`, once at `path`. The tree is frozen.
 FileTable::Deleted deleted_file(const OpenFile& file, uint32_t id, std::string path);
+
+// Fills the message of a device that is opened again by name; one whose name was removed is carried along. The tree is frozen.
+void describe_device(const OpenFile& file, FdContext& context, img::file_entry& entry);
 
 // Writes ghost-file-*.img and remap-fpath.img for all deleted files of the table as they are now, each inode once.
 // Reads through descriptions of its own. Throws Error(refused) naming the file and --ghost-limit. For files that are mapped
