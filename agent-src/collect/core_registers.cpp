@@ -1,5 +1,6 @@
 // Registers of every thread: general, segment bases, and the extended state, exactly (crx-task) and as CRIU has it
 // (core).
+#include <sys/socket.h>
 #include <sys/syscall.h>
 
 #include <cstring>
@@ -8,6 +9,7 @@
 #include "agent-src/collect/registry.hpp"
 #include "common/base/error.hpp"
 #include "common/base/clock.hpp"
+#include "common/kernel/pidfd.hpp"
 #include "common/kernel/prctl_uapi.hpp"
 #include "common/kernel/time_namespace.hpp"
 #include "common/kernel/xstate.hpp"
@@ -52,13 +54,29 @@ void fill_general(const user_regs_struct& r, img::user_x86_regs_entry& regs) {
 
 bool is_restart(int64_t ax) { return (ax <= -512 && ax >= -514) || ax == kRestartBlock; }
 
+// A connection that came about while its maker was being stopped: there is nothing left to wait for. The socket here knows that
+// nobody has been told yet; the one over there would answer with EISCONN.
+bool has_connected(const FrozenTask& task, const SystemCall& call) {
+  if (call.nr != SYS_connect) return false;
+  const Fd socket = try_get_fd(task.pidfd(), static_cast<int>(call.args[0]));
+  sockaddr_storage peer{};
+  socklen_t length = sizeof peer;
+  return socket && ::getpeername(socket.get(), reinterpret_cast<sockaddr*>(&peer), &length) == 0 &&
+         (peer.ss_family == AF_INET || peer.ss_family == AF_INET6);
+}
+
 // A thread that was in a system call. The image says, as CRIU's do, what it finds when it makes the call again, or
 // -EINTR for one whose time left the kernel keeps to itself. What it really was is in crx_restart.
-void fill_restart(const FrozenThread& thread, const TimeOffsets& offsets, img::user_x86_regs_entry& regs,
+void fill_restart(const FrozenTask& task, const FrozenThread& thread, const TimeOffsets& offsets, img::user_x86_regs_entry& regs,
                   img::crx_thread_entry& extra) {
   const auto ax = static_cast<int64_t>(thread.regs.rax);
   if (static_cast<int64_t>(thread.regs.orig_rax) < 0 || !is_restart(ax)) return;
   SystemCall call = call_of(thread.regs);
+  if (has_connected(task, call)) {
+    regs.set_ax(0);
+    regs.set_orig_ax(~0ULL);
+    return;
+  }
   if (ax == kRestartBlock && thread.sleep) call = thread.sleep->call;
   img::crx_restart& restart = *extra.mutable_restart();
   restart.set_nr(call.nr);
@@ -144,7 +162,7 @@ class CoreRegisters final : public Collector {
     for (std::size_t i = 0; i < context.cores.size(); ++i) {
       img::thread_info_x86& info = *context.core(i).mutable_thread_info();
       fill_general(context.task.threads()[i].regs, *info.mutable_gpregs());
-      fill_restart(context.task.threads()[i], offsets, *info.mutable_gpregs(), context.extra_thread(i));
+      fill_restart(context.task, context.task.threads()[i], offsets, *info.mutable_gpregs(), context.extra_thread(i));
       info.set_clear_tid_addr(tid_addresses_.local[i]);
     }
   }
