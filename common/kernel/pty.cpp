@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 
 namespace crx {
 namespace {
@@ -90,17 +89,13 @@ int put_input(int master, int slave, const PtyQueue& queue, const KernelTermios&
   }
   const unsigned char end_of_file = spare_character(queue, termios);
   if (const int failure = set_termios(slave, lines_only(termios, end_of_file))) return failure;
-  for (std::size_t at = 0; at < queue.size;) {
-    const void* zero = std::memchr(queue.bytes + at, 0, queue.size - at);
-    const std::size_t end = zero == nullptr ? queue.size : static_cast<std::size_t>(static_cast<const char*>(zero) - queue.bytes);
-    if (const int failure = write_all(master, queue.bytes + at, end - at)) return failure;
-    if (zero != nullptr) {
-      if (const int failure = write_all(master, reinterpret_cast<const char*>(&end_of_file), 1)) return failure;
-    }
-    at = end + 1;
-  }
+  // In one piece: poll(2) makes the kernel pass on what was written only while there is no whole line to be read. Where there is
+  // one, the rest of the piece is on its way, and a change of settings waits for that.
+  char typed[kPtyRoom];
+  std::replace_copy(queue.bytes, queue.bytes + queue.size, typed, '\0', static_cast<char>(end_of_file));
+  const int failure = write_all(master, typed, queue.size);
   ready(slave, POLLIN);
-  return 0;
+  return failure;
 }
 
 }  // namespace
