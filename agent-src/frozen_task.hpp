@@ -4,6 +4,7 @@
 #include <sys/types.h>
 
 #include <array>
+#include <exception>
 #include <memory>
 #include <optional>
 #include <string>
@@ -103,9 +104,11 @@ class FrozenTask {
     FrozenTask* task;
     long nr;
     std::array<uint64_t, 6> args;
+    std::optional<int64_t> result = {};  // nothing of a task that has ended
   };
-  // Each by its leader, with site_; gives the results. Throws when one of them fails, after all have been made.
-  static std::vector<int64_t> call_together(const std::vector<PlannedCall>& planned);
+  // Each by its leader, with site_. All have been made afterwards, and the results are there whether one has failed or not: what
+  // it threw comes back, empty for none.
+  [[nodiscard]] static std::exception_ptr call_together(std::vector<PlannedCall>& planned);
   std::size_t code_bytes() const;
   std::size_t arena_bytes() const;
   void open_arena();

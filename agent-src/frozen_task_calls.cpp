@@ -10,7 +10,6 @@
 
 #include "agent-src/frozen_task.hpp"
 #include "common/base/error.hpp"
-#include "common/base/log.hpp"
 #include "common/base/page.hpp"
 #include "common/kernel/pagemap.hpp"
 #include "common/remote/healing_frame.hpp"
@@ -43,35 +42,35 @@ void FrozenTask::go_back() {
   leader().traced.set_regs(leader().regs);
 }
 
-std::vector<int64_t> FrozenTask::call_together(const std::vector<PlannedCall>& planned) {
+std::exception_ptr FrozenTask::call_together(std::vector<PlannedCall>& planned) {
   std::vector<BorrowedCall> calls;
   for (const PlannedCall& call : planned) {
     call.task->prepare_healing(call.task->site_);
-    calls.push_back({&call.task->leader().traced, call.task->site_.syscall_addr, call.nr, call.args, call.task->healing_addr_, 0});
+    calls.push_back({&call.task->leader().traced, call.task->site_.syscall_addr, call.nr, call.args, call.task->healing_addr_});
   }
+  std::exception_ptr failure;
   try {
     make_calls(calls);
   } catch (const Error&) {
-    for (const PlannedCall& call : planned) {
-      try {
-        call.task->go_back();
-      } catch (const Error& error) {
-        log::debug("process {}: {}", call.task->pid(), error.what());  // it has ended
-      }
-    }
-    throw;
+    failure = std::current_exception();
   }
-  std::vector<int64_t> results;
-  for (const BorrowedCall& call : calls) results.push_back(call.result);
-  for (const PlannedCall& call : planned) call.task->go_back();
-  return results;
+  for (std::size_t i = 0; i < planned.size(); ++i) {
+    planned[i].result = calls[i].result;
+    try {
+      planned[i].task->go_back();
+    } catch (const Error&) {
+      if (!failure) failure = std::current_exception();
+    }
+  }
+  return failure;
 }
 
 int64_t FrozenTask::call(const CallSite& site, long nr, std::initializer_list<uint64_t> args) {
   site_ = site;
-  PlannedCall planned{this, nr, {}};
-  std::copy(args.begin(), args.end(), planned.args.begin());
-  return call_together({planned}).front();
+  std::vector<PlannedCall> planned = {{this, nr, {}}};
+  std::copy(args.begin(), args.end(), planned.front().args.begin());
+  if (const std::exception_ptr failure = call_together(planned)) std::rethrow_exception(failure);
+  return *planned.front().result;
 }
 
 bool FrozenTask::is_arena(uint64_t start) const noexcept {
@@ -86,36 +85,35 @@ std::size_t FrozenTask::arena_bytes() const {
 
 void FrozenTask::inject(const CallSite& site) { inject_all({this}, {site}); }
 
-// The second mapping lies over the end of the first, so that one call takes away both.
+// The second mapping lies over the end of the first, so that one call takes away both. What was mapped is noted before
+// anything is thrown: it has to be taken away again.
 void FrozenTask::inject_all(const std::vector<FrozenTask*>& tasks, const std::vector<CallSite>& sites) {
-  std::vector<FrozenTask*> wanted;
   std::vector<PlannedCall> calls;
   for (std::size_t i = 0; i < tasks.size(); ++i) {
     FrozenTask& task = *tasks[i];
     if (task.arena_ != nullptr) continue;
     task.site_ = sites.at(i);
-    wanted.push_back(&task);
     calls.push_back({&task, SYS_mmap, {0, task.arena_bytes(), PROT_READ | PROT_EXEC, MAP_SHARED | MAP_ANONYMOUS, ~0ULL, 0}});
   }
-  const auto check = [](const FrozenTask& task, int64_t result) {
-    if (!is_error(result)) return;
-    throw Error(ErrorCode::kernel, "mapping the arena", fmt::format("{} bytes", task.arena_bytes()), static_cast<int>(-result)).with_pid(task.pid());
+  const auto map = [&](uint64_t FrozenTask::*place) {
+    const std::exception_ptr failure = call_together(calls);
+    for (const PlannedCall& call : calls) {
+      if (call.result && !is_error(*call.result)) call.task->*place = static_cast<uint64_t>(*call.result);
+    }
+    if (failure) std::rethrow_exception(failure);
+    for (const PlannedCall& call : calls) {
+      if (!is_error(*call.result)) continue;
+      throw Error(ErrorCode::kernel, "mapping the arena", fmt::format("{} bytes", call.task->arena_bytes()), static_cast<int>(-*call.result))
+          .with_pid(call.task->pid());
+    }
   };
-  const std::vector<int64_t> mapped = call_together(calls);
-  for (std::size_t i = 0; i < wanted.size(); ++i) {
-    if (!is_error(mapped[i])) wanted[i]->code_addr_ = static_cast<uint64_t>(mapped[i]);
-  }
-  for (std::size_t i = 0; i < wanted.size(); ++i) check(*wanted[i], mapped[i]);
+  map(&FrozenTask::code_addr_);
   for (PlannedCall& call : calls) {
     const uint64_t data_addr = call.task->code_addr_ + call.task->code_bytes();
     call.args = {data_addr, call.task->arena_bytes() - call.task->code_bytes(), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, ~0ULL, 0};
   }
-  const std::vector<int64_t> data = call_together(calls);
-  for (std::size_t i = 0; i < wanted.size(); ++i) {
-    check(*wanted[i], data[i]);
-    wanted[i]->data_addr_ = static_cast<uint64_t>(data[i]);
-  }
-  for (FrozenTask* task : wanted) task->open_arena();
+  map(&FrozenTask::data_addr_);
+  for (const PlannedCall& call : calls) call.task->open_arena();
 }
 
 void FrozenTask::open_arena() {
@@ -172,11 +170,12 @@ void FrozenTask::eject_all(const std::vector<FrozenTask*>& tasks) {
     }
     calls.push_back({task, SYS_munmap, {task->code_addr_, task->arena_bytes()}});
   }
-  static_cast<void>(call_together(calls));
+  const std::exception_ptr failure = call_together(calls);
   for (FrozenTask* task : injected) {
     task->arena_.reset();
     task->code_addr_ = task->data_addr_ = 0;
   }
+  if (failure) std::rethrow_exception(failure);
 }
 
 }  // namespace crx

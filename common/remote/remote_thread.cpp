@@ -232,10 +232,10 @@ void make_calls(std::span<BorrowedCall> calls) {
 }
 
 int64_t call_at(TracedThread& thread, uint64_t syscall_addr, long nr, std::initializer_list<uint64_t> args, uint64_t rsp) {
-  BorrowedCall call{&thread, syscall_addr, nr, {}, rsp, 0};
+  BorrowedCall call{&thread, syscall_addr, nr, {}, rsp};
   std::copy(args.begin(), args.end(), call.args.begin());
   make_calls({&call, 1});
-  return call.result;
+  return *call.result;
 }
 
 }  // namespace crx

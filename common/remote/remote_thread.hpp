@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdint>
 #include <initializer_list>
+#include <optional>
 #include <span>
 
 #include "common/base/clock.hpp"
@@ -74,7 +75,7 @@ struct BorrowedCall {
   long nr = 0;
   std::array<uint64_t, 6> args{};
   uint64_t rsp = 0;    // the stack pointer meanwhile, 0: as it is
-  int64_t result = 0;  // out: as the kernel gives it
+  std::optional<int64_t> result = {};  // out: as the kernel gives it; nothing of one that has ended
 };
 // Each thread makes its call, all at the same time. Afterwards, also when it throws, every thread stands behind its call, but for
 // those that have ended; then the first error is thrown.
