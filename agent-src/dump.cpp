@@ -129,9 +129,7 @@ void Dump::inspect() {
       lists.push_back(map.refusals());
     } catch (const Error& error) {
       if (task.pid == options_.pid && !lists.front().empty()) break;  // a kernel thread has no memory to look at
-      TreeTask now;
-      const bool gone = error.code() == ErrorCode::victim_gone || !try_read_task(task.pid, now) || now.dead;
-      if (task.pid == options_.pid || !gone) throw;
+      if (task.pid == options_.pid || (error.code() != ErrorCode::victim_gone && !has_ended(task))) throw;
       maps_.erase(task.pid);  // it has ended meanwhile
     }
   }

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <signal.h>
 
 #include <charconv>
 #include <set>
@@ -26,6 +27,19 @@ std::string try_read(const std::string& path) {
   }
 }
 
+// All its threads are exiting, or about to.
+bool is_ending(pid_t pid) {
+  constexpr uint32_t kExiting = 0x4;  // PF_EXITING (include/linux/sched.h)
+  constexpr uint64_t kKilled = uint64_t{1} << (SIGKILL - 1);
+  for (const pid_t tid : list_threads(pid)) {
+    const std::string text = try_read(fmt::format("/proc/{}/task/{}/stat", pid, tid));
+    if (text.empty()) continue;
+    const proc::Stat stat = proc::parse_stat(text);
+    if ((stat.flags & kExiting) == 0 && (stat.signal & kKilled) == 0) return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 bool try_read_task(pid_t pid, TreeTask& task) {
@@ -47,7 +61,13 @@ bool try_read_task(pid_t pid, TreeTask& task) {
 
 bool has_ended(const TreeTask& task) {
   TreeTask now;
-  return !try_read_task(task.pid, now) || now.dead || now.start_ticks != task.start_ticks;
+  if (!try_read_task(task.pid, now) || now.dead || now.start_ticks != task.start_ticks) return true;
+  try {
+    return is_ending(task.pid);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::victim_gone) throw;
+    return true;
+  }
 }
 
 std::vector<pid_t> list_children(pid_t pid) {

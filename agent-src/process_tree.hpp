@@ -37,7 +37,8 @@ struct TreeTask {
 // Nothing when there is no such process (any more). All but what it shares.
 bool try_read_task(pid_t pid, TreeTask& task);
 
-// Whether it has ended (a zombie counts), or its number belongs to another process now.
+// Whether it has ended (a zombie counts), its number belongs to another process now, or it is on its way out: memory,
+// descriptors and directories go before it shows as a zombie (kernel/exit.c: do_exit).
 bool has_ended(const TreeTask& task);
 
 // Children of all threads of a process, in the kernel's order (/proc/PID/task/TID/children, proc(5)); complete only while

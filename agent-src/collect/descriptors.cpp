@@ -78,8 +78,12 @@ class Descriptors final : public Collector {
     }
     for (const OpenFile& file : files) {
       unless_gone(file.pid, context, [&] {
-        kind_of(kinds, file).inspect(file, files, context);
-        inspect_locks(file, context);
+        try {
+          kind_of(kinds, file).inspect(file, files, context);
+          inspect_locks(file, context);
+        } catch (const Error&) {
+          if (is_open_still(file)) throw;
+        }
       });
     }
   }

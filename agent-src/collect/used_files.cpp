@@ -44,7 +44,12 @@ bool opened_for_writing(const std::string& link) {
 bool has_write_lease(pid_t pid, const std::string& number) {
   const Fd info = try_open(fmt::format("/proc/{}/fdinfo/{}", pid, number), O_RDONLY);
   if (!info) return false;
-  const std::string text = read_fd(info.get(), "fdinfo");
+  std::string text;
+  try {
+    text = read_fd(info.get(), "fdinfo");
+  } catch (const Error& error) {
+    if (error.err() != ENOENT && error.err() != ESRCH) throw;  // else it has been closed meanwhile
+  }
   if (text.find("LEASE") == std::string::npos) return false;
   const proc::Fdinfo parsed = proc::parse_fdinfo(text);
   return std::any_of(parsed.locks.begin(), parsed.locks.end(), [](const proc::Lock& lock) {

@@ -1,4 +1,5 @@
-"""Trees that exec, fork, end, make sessions and change parents all the time while their memory is on its way."""
+"""Trees that exec, fork, end, make sessions, change parents, open and close all the time while they are looked at and while
+their memory is on its way."""
 import crxtest
 from crxtest import lines_of, read_text, until
 
@@ -38,6 +39,25 @@ class ChangingTrees(crxtest.RingTest):
 
     def test_daemons(self):
         self.run_changing("daemons")
+
+    def test_restless(self):
+        """What ends, or is closed, while it is looked at is no reason to give up."""
+        program, output, go = self.ring.compile("restless"), self.ring.path("restless.out"), self.ring.path("restless.go")
+        process = self.ring[0].spawn([program, go, self.ring.dir], stdout=output)
+        try:
+            until(lambda: lines_of(output) == ["ready"] or not process.alive(), "the tree is ready")
+            for look in range(60 if crxtest.FULL else 12):
+                result = self.ring[0].migrate(process, self.ring[1], "--check-only")
+                self.assertEqual(result.exit, 0, f"look {look + 1}: {result}")
+            for move in range(crxtest.MOVES):
+                process, result = self.move(process, self.ring[move + 1])
+                self.assertTrue(process.alive(), f"it died in move {move + 1}: {read_text(output)}\n{result}")
+            with open(go, "w"):
+                pass
+            process.wait_end(60)
+        finally:
+            process.kill()
+        self.assertEqual(lines_of(output)[1:], ["PASS"])
 
 
 if __name__ == "__main__":
