@@ -93,13 +93,17 @@ bool MovingTree::is_listed(pid_t pid) const {
 }
 
 void MovingTree::look() {
+  const std::string born = Turnover::last_born();
   std::vector<TreeTask> now = list_tree(root_);
+  if (turnover_.look(now, born)) rounds_.objects().distrust_marks();
   std::set<pid_t> passed;
   std::erase_if(now, [&](const TreeTask& t) {
     if (t.pid == root_) return false;
     const bool pass = passed.contains(t.ppid) || (!is_listed(t.pid) && is_young(t));
-    if (pass) passed.insert(t.pid);
-    return pass;
+    if (!pass) return false;
+    passed.insert(t.pid);
+    turnover_.forget(t.pid);
+    return true;
   });
   take_over(std::move(now), false);
 }
@@ -110,6 +114,7 @@ void MovingTree::drop(pid_t pid) {
   std::erase_if(tasks_, [&](MovingTask& task) {
     if (!dropped.contains(task.place.pid) && !dropped.contains(task.place.ppid)) return false;
     dropped.insert(task.place.pid);
+    turnover_.forget(task.place.pid);
     forget(task);
     return true;
   });
@@ -145,6 +150,7 @@ void MovingTree::follow() {
 }
 
 void MovingTree::follow(const FrozenTree& tree) {
+  if (turnover_.look(tree.members(), Turnover::last_born())) rounds_.objects().distrust_marks();
   take_over(tree.members(), true);
   prune();
   for (MovingTask& task : tasks_) {

@@ -14,6 +14,7 @@
 #include "agent-src/frozen_tree.hpp"
 #include "agent-src/memory/memory_rounds.hpp"
 #include "agent-src/process_tree.hpp"
+#include "agent-src/turnover.hpp"
 #include "common/image/files.pb.h"
 
 namespace crx {
@@ -82,6 +83,7 @@ class MovingTree {
   int64_t freeze_timeout_ms_, longest_stop_us_ = 0;
   std::vector<MovingTask> tasks_;
   MemoryRounds rounds_;
+  Turnover turnover_;
   CallSites call_sites_;
 };
 

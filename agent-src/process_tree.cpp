@@ -54,6 +54,8 @@ bool try_read_task(pid_t pid, TreeTask& task) {
   task.exit_code = stat.exit_code;
   task.comm = stat.comm;
   task.start_ticks = stat.starttime;
+  task.child_faults = stat.cminflt + stat.cmajflt;
+  task.ignores_children = (stat.sigignore & (uint64_t{1} << (SIGCHLD - 1))) != 0;
   const Terminal terminal = stat.session == pid ? terminal_of(terminal_device(stat.tty_nr)) : Terminal();
   task.terminal = terminal.kind == TerminalKind::slave ? terminal.index + 1 : 0;
   return stat.state != 'X' && stat.state != 'x';

@@ -22,8 +22,10 @@ struct TreeTask {
   std::string comm;
   // Of the leader of a session: the number of its controlling terminal under /dev/pts, plus one; 0 for none.
   uint32_t terminal = 0;
-  uint64_t start_ticks = 0;  // tells reused PIDs apart
-  uint32_t shares = 0;       // with its parent, if that is in the tree: bits of shares::
+  uint64_t start_ticks = 0;       // tells reused PIDs apart
+  uint64_t child_faults = 0;      // page faults of children that it has waited for
+  bool ignores_children = false;  // SIGCHLD: they leave nothing behind
+  uint32_t shares = 0;            // with its parent, if that is in the tree: bits of shares::
 
   bool shares_memory() const noexcept { return (shares & shares::kMemory) != 0; }
 

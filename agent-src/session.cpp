@@ -231,7 +231,7 @@ void Migration::send_round(uint32_t round) {
   entry.duration_us = monotonic_us() - began_us;
   entry.scan_us = statistics.scan_us;
   entry.bytes_scanned = statistics.scanned_bytes;
-  entry.bytes_dirty = statistics.dirty_pages * kPageSize;
+  entry.bytes_dirty = (statistics.dirty_pages - std::min(statistics.dirty_pages, statistics.unchanged_pages)) * kPageSize;
   entry.pages_sent = statistics.sent_pages;
   entry.pages_raw = now.pages_raw - last_statistics_.pages_raw;
   entry.pages_zero = now.pages_zero - last_statistics_.pages_zero;

@@ -94,6 +94,10 @@ void SharedObjects::set_exposed(ObjectId id, bool exposed) {
   if (found != objects_.end()) found->second.exposed = exposed;
 }
 
+void SharedObjects::distrust_marks() {
+  for (auto& [id, object] : objects_) object.distrusted = object.distrusted || !object.sent.empty();
+}
+
 void SharedObjects::offer(Fd fd) {
   Object& object = objects_[id_of(fd.get())];
   object.offered = true;
@@ -165,8 +169,8 @@ bool SharedObjects::scan(const Object& object, const std::vector<PageRange>& pre
 
 std::vector<PageRange> SharedObjects::plan(Object& object, const std::vector<PageRange>& present, bool frozen) {
   std::vector<PageRange> written;
-  // An exposed object's pages are never protected: its writers need not pay for marks that nobody reads.
-  const bool tracked = !object.exposed && scan(object, without_small_gaps(present), frozen, written);
+  // Where marks do not count, pages are not protected either: writers need not pay for what nobody reads.
+  const bool tracked = !object.exposed && !object.distrusted && scan(object, without_small_gaps(present), frozen, written);
   object.comparing = !tracked;
   std::vector<Place> places;
   for (const Mapper& mapper : object.mappers) {

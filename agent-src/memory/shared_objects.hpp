@@ -38,10 +38,13 @@ struct FinalObject {
 // An object is *exposed* when it can be written without leaving a mark in the page tables of the tree: through a
 // descriptor (pwrite, splice), a path, or by a mapper outside. Such an object is compared by content, which costs
 // a pass over it in the freeze. memfds and System V segments count as exposed until the caller says otherwise,
-// shared anonymous memory does not. Single-threaded.
+// shared anonymous memory does not. Nor do the marks tell of a process that was born and has ended between two rounds
+// (Turnover): see distrust_marks. Single-threaded.
 class SharedObjects {
  public:
   void set_exposed(ObjectId id, bool exposed);
+  // Somebody may have written to any object and left no mark: what has been sent so far is compared by content from now on.
+  void distrust_marks();
   // An object that no mapping leads to (a memfd that is only open); fd is a description of our own, kept.
   void offer(Fd fd);
 
@@ -71,6 +74,7 @@ class SharedObjects {
   struct Object {
     Fd fd;                        // empty: nobody maps it at present
     bool exposed = false;
+    bool distrusted = false;
     bool offered = false;
     std::vector<Mapper> mappers;  // shared ones, of the current call only
     std::vector<Place> places;    // of the last round
