@@ -163,9 +163,10 @@ class Shadow final : public PageSink {
   // What a vessel does when it follows a layout.
   void follow(const PageSpace& space, const std::vector<MemoryVma>& vmas) {
     drop(space, changed_ranges(layout_, vmas));
-    const auto mapped = ranges_where(vmas, [](const MemoryVma&) { return true; });
+    auto vma = vmas.begin();  // both ascend
     std::erase_if(pages[space], [&](const auto& entry) {
-      return intersect(mapped, {{entry.first, entry.first + kPageSize}}).empty();
+      while (vma != vmas.end() && vma->range.end <= entry.first) ++vma;
+      return vma == vmas.end() || entry.first < vma->range.start;
     });
     layout_ = vmas;
   }

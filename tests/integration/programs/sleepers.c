@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 static _Atomic uint64_t* counts;
+static pthread_barrier_t started;  // until it runs, a thread blocks all signals
 
 static void handle(int signal) {
   (void)signal;
@@ -35,16 +36,23 @@ static void* sleep_on(void* argument) {
   return NULL;
 }
 
+static void* start(void* argument) {
+  pthread_barrier_wait(&started);
+  return sleep_on(argument);
+}
+
 int main(int argc, char** argv) {
   const int fd = open(argv[1], O_RDWR | O_CREAT, 0644);
   if (argc < 3 || fd < 0 || ftruncate(fd, 4096) != 0) return 1;
   counts = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
   close(fd);
   signal(SIGRTMIN, handle);
+  pthread_barrier_init(&started, NULL, (unsigned)atol(argv[2]));
   for (long i = 1; i < atol(argv[2]); i++) {
     pthread_t thread;
-    if (pthread_create(&thread, NULL, sleep_on, (void*)i) != 0) return 2;
+    if (pthread_create(&thread, NULL, start, (void*)i) != 0) return 2;
   }
+  pthread_barrier_wait(&started);
   puts("ready");
   fflush(stdout);
   sleep_on(NULL);
