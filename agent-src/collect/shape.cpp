@@ -9,6 +9,7 @@
 #include <array>
 #include <cstdlib>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -107,6 +108,19 @@ std::vector<Sharing> not_handed_down(const std::vector<TreeTask>& tree) {
   return found;
 }
 
+// All processes of this host that are traced, as (tracer, traced): one pass for the whole tree.
+std::vector<std::pair<pid_t, pid_t>> traced_processes() {
+  constexpr std::string_view kField = "\nTracerPid:\t";
+  std::vector<std::pair<pid_t, pid_t>> found;
+  for (const pid_t pid : numbers_in("/proc")) {
+    const std::string status = try_read(fmt::format("/proc/{}/status", pid));
+    const std::size_t at = status.find(kField);
+    if (at == std::string::npos) continue;
+    if (const int tracer = std::atoi(status.c_str() + at + kField.size()); tracer > 0) found.emplace_back(tracer, pid);
+  }
+  return found;
+}
+
 class Inspection {
  public:
   explicit Inspection(InspectContext& context) : context_(context), object_(fmt::format("pid {}", context.pid)) {}
@@ -160,10 +174,6 @@ class Inspection {
         refuse(fmt::format("shares its {} with process {} ({})", shared, other, comm_of(other)),
                "move the process that both come from");
       }
-      const std::string status = try_read(fmt::format("/proc/{}/status", other));
-      if (status.find(fmt::format("\nTracerPid:\t{}\n", context_.pid)) != std::string::npos) {
-        refuse(fmt::format("traces process {} ({})", other, comm_of(other)), "let it detach first");
-      }
     }
   }
 
@@ -188,6 +198,12 @@ class Shape final : public Collector {
   void inspect(InspectContext& context) override { Inspection(context).run(); }
 
   void inspect_tree(InspectContext& context) override {
+    for (const auto& [tracer, traced] : traced_processes()) {
+      const auto is_tracer = [pid = tracer](const TreeTask& task) { return task.pid == pid; };
+      if (std::none_of(context.tree.begin(), context.tree.end(), is_tracer)) continue;
+      context.refusals.push_back({fmt::format("pid {}", tracer), fmt::format("traces process {} ({})", traced, comm_of(traced)),
+                                  "let it detach first"});
+    }
     for (const Sharing& found : not_handed_down(context.tree)) {
       context.refusals.push_back({fmt::format("pid {}", found.pid), said_of(found), kHandedDown});
     }
