@@ -1,12 +1,16 @@
 // crx-image: looks into image sets, checks them, and frees what later sets have replaced.
+#include <algorithm>
 #include <cstdio>
 #include <exception>
+#include <iterator>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "agent-dst/image_decode.hpp"
 #include "agent-dst/image_show.hpp"
+#include "agent-dst/stored_sets.hpp"
+#include "common/base/clock.hpp"
 #include "common/base/error.hpp"
 #include "common/base/failed_line.hpp"
 #include "common/base/log.hpp"
@@ -14,20 +18,27 @@
 #include "common/base/version.hpp"
 #include "common/image/dedup.hpp"
 #include "common/image/page_images.hpp"
+#include "common/image/set_name.hpp"
 
 namespace crx {
 namespace {
 
+constexpr char kDefaultStore[] = "/var/lib/crx";
 constexpr char kUsage[] =
     "Usage: crx-image [OPTIONS] show|verify|dedup DIR\n"
     "       crx-image [OPTIONS] decode DIR [IMAGE...]\n"
-    "Looks into the image set in DIR.\n"
+    "       crx-image [OPTIONS] list|remove [--store DIR] [--name SET]\n"
+    "Looks into the image set in DIR, or keeps the store of an agent.\n"
     "\n"
     "  show      the tree of tasks, their memory and files, and where the set comes from\n"
     "  verify    compare every file with the set's manifest, and the same for its parents; exit with 0 or 1\n"
     "  dedup     free the pages in the parents of the set that the set has anew\n"
     "  decode    images as JSON, one object per line; all that have entries when none is named\n"
+    "  list      the sets in a store, with size, age, and what continues what\n"
+    "  remove    a set in a store, unless another one continues it\n"
     "\n"
+    "  --store DIR  the store of an agent; default /var/lib/crx\n"
+    "  --name SET   a set in the store; for the other verbs, in place of DIR\n"
     "  --json       one JSON object on stdout (decode: always one for each image)\n"
     "  --log-level error|warn|info|debug  default warn\n"
     "  -h,--help, --version\n"
@@ -83,9 +94,28 @@ int wrong(const std::string& text) {
   return 2;
 }
 
+void list(const std::string& store, bool json) {
+  const std::vector<StoredSet> sets = list_sets(store);
+  std::fputs((json ? sets_json(sets) : sets_text(sets, clock_ns(CLOCK_REALTIME))).c_str(), stdout);
+}
+
+void remove(const std::string& store, const std::string& name, bool json) {
+  const uint64_t bytes = remove_set(store, name);
+  if (json) {
+    std::printf("{\"event\":\"removed\",\"name\":\"%s\",\"freed_bytes\":%llu}\n", name.c_str(), static_cast<unsigned long long>(bytes));
+  } else {
+    std::printf("%s removed, %s freed\n", name.c_str(), format_size(bytes).c_str());
+  }
+}
+
+bool is_verb(std::string_view word) {
+  constexpr std::string_view kVerbs[] = {"show", "verify", "dedup", "decode", "list", "remove"};
+  return std::find(std::begin(kVerbs), std::end(kVerbs), word) != std::end(kVerbs);
+}
+
 int run(const std::vector<std::string>& arguments) {
   bool json = false;
-  std::string level = "warn";
+  std::string level = "warn", store, name;
   std::vector<std::string> words;
   for (std::size_t i = 0; i < arguments.size(); ++i) {
     const std::string& word = arguments[i];
@@ -95,6 +125,10 @@ int run(const std::vector<std::string>& arguments) {
       json = true;
     } else if (word == "--log-level" && i + 1 < arguments.size()) {
       level = arguments[++i];
+    } else if (word == "--store" && i + 1 < arguments.size()) {
+      store = arguments[++i];
+    } else if (word == "--name" && i + 1 < arguments.size()) {
+      name = arguments[++i];
     } else if (word.starts_with("-")) {
       return wrong("'" + word + "' is no option, or lacks its value");
     } else {
@@ -103,16 +137,25 @@ int run(const std::vector<std::string>& arguments) {
   }
   if (level != "error" && level != "warn" && level != "info" && level != "debug") return wrong("'" + level + "' is no level");
   log::setup(log::parse_level(level), "image");
-  if (words.empty()) return wrong("show, verify, dedup or decode is required");
-  const std::string& verb = words[0];
-  if (verb != "show" && verb != "verify" && verb != "dedup" && verb != "decode") return wrong("'" + verb + "' is no verb");
-  if (words.size() < 2) return wrong("DIR is required: the image set");
-  if (words.size() > 2 && verb != "decode") return wrong("one DIR is enough");
+  if (words.empty()) return wrong("a verb is required: show, verify, dedup, decode, list or remove");
+  const std::string verb = words[0];
+  if (!is_verb(verb)) return wrong("'" + verb + "' is no verb");
+  const bool keeps = verb == "list" || verb == "remove";
+  if (!store.empty() && name.empty() && verb != "list") return wrong("--store needs --name");
+  if (store.empty()) store = kDefaultStore;
+  if (!name.empty() && !valid_set_name(name)) return wrong("'" + name + "' is not the name of a set");
+  if (verb == "list" && !name.empty()) return wrong("list shows all sets; --name has no meaning here");
+  if (verb == "remove" && name.empty()) return wrong("--name is required: the set");
+  if (!keeps && !name.empty()) words.insert(words.begin() + 1, store + "/" + name);
+  if (!keeps && words.size() < 2) return wrong("DIR is required: the image set");
+  if (words.size() > (keeps ? 1 : 2) && verb != "decode") return wrong("'" + words.back() + "' is one word too many");
   try {
     if (verb == "show") std::fputs((json ? show_set_json : show_set)(ImageSet::open(words[1])).c_str(), stdout);
     if (verb == "verify") verify(words[1], json);
     if (verb == "dedup") dedup(words[1], json);
     if (verb == "decode") decode(words[1], {words.begin() + 2, words.end()});
+    if (verb == "list") list(store, json);
+    if (verb == "remove") remove(store, name, json);
   } catch (const Error& error) {
     if (json) std::printf("%s\n", failed_line(error).c_str());
     throw;

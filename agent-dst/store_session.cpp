@@ -1,6 +1,8 @@
 #include "agent-dst/store_session.hpp"
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/file.h>
 
 #include <algorithm>
 #include <cstring>
@@ -48,6 +50,13 @@ PageSpace space_of(uint32_t kind, uint64_t id) {
   return {static_cast<PageSpace::Kind>(kind), id};
 }
 
+// Held until the set is stored: what it continues is not removed meanwhile.
+Fd lock_set(const std::string& path) {
+  Fd folder = open_checked(path, O_RDONLY | O_DIRECTORY);
+  if (::flock(folder.get(), LOCK_SH | LOCK_NB) == 0) return folder;
+  throw Error(ErrorCode::refused, kStep, path + " is being removed").with_hint("continue another set, or none");
+}
+
 }  // namespace
 
 StoreSession::StoreSession(wire::DestinationLink& link, const EngineOptions& options, wire::Hello hello)
@@ -93,7 +102,11 @@ void StoreSession::begin() {
   wire::StoreReady& told = *ready.mutable_store_ready();
   staged_.emplace(options_.store, request.name(), options_.session);
   set_.emplace(staged_->path());
-  if (!request.prev_set().empty()) tell_parent(ImageSet::open(set_path(options_.store, request.prev_set())), told);
+  if (!request.prev_set().empty()) {
+    const std::string path = set_path(options_.store, request.prev_set());
+    parent_lock_ = lock_set(path);
+    tell_parent(ImageSet::open(path), told);
+  }
   parent_id_ = told.parent_id();
   wire::SessionMessage welcome;
   welcome.mutable_welcome()->set_protocol(hello_.protocol());

@@ -10,6 +10,7 @@
 
 #include "agent-dst/engine.hpp"
 #include "agent-dst/supervisor/set_store.hpp"
+#include "common/base/fd.hpp"
 #include "common/image/image_directory.hpp"
 #include "common/image/page_images.hpp"
 #include "wire/link.hpp"
@@ -47,6 +48,7 @@ class StoreSession {
   std::optional<StagedSet> staged_;
   std::optional<DirectorySink> set_;
   std::string parent_id_;
+  Fd parent_lock_;
   std::map<PageSpace, Space> spaces_;
   std::vector<std::byte> buffer_;
   uint64_t bytes_ = 0;

@@ -16,7 +16,6 @@
 namespace crx {
 namespace {
 
-constexpr char kPrefix[] = ".staging-";
 constexpr char kStep[] = "storing an image set";
 
 [[noreturn]] void refuse_taken(const std::string& store, const std::string& name) {
@@ -41,7 +40,7 @@ std::string set_path(const std::string& store, const std::string& name) {
 }
 
 StagedSet::StagedSet(const std::string& store, const std::string& name, const std::string& session)
-    : name_(name), staging_(kPrefix + session), path_(store + "/" + staging_), store_(store) {
+    : name_(name), staging_(kStagedPrefix + session), path_(store + "/" + staging_), store_(store) {
   const std::string final_path = set_path(store, name);
   directory_ = open_checked(store, O_RDONLY | O_DIRECTORY);
   struct stat st {};
@@ -77,7 +76,7 @@ std::size_t count_sets(const std::string& store) {
 void remove_staged(const std::string& store) {
   std::error_code failed;
   for (const auto& entry : std::filesystem::directory_iterator(store, failed)) {
-    if (!entry.path().filename().string().starts_with(kPrefix)) continue;
+    if (!entry.path().filename().string().starts_with(kStagedPrefix)) continue;
     log::info("{} was left unfinished and is removed", entry.path().string());
     remove_folder(entry.path());
   }

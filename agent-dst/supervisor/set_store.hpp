@@ -7,6 +7,9 @@
 
 namespace crx {
 
+// What the hidden names of unfinished sets begin with.
+inline constexpr char kStagedPrefix[] = ".staging-";
+
 // A set that is being made: a folder with a hidden name in the store. It gets its own with publish(), and is removed when
 // destroyed before.
 class StagedSet {

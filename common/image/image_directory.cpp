@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -217,7 +218,9 @@ void DirectorySink::commit() {
 DirectorySource::DirectorySource(std::string path, std::size_t file_limit)
     : path_(std::move(path)),
       directory_(open_checked(path_, O_RDONLY | O_DIRECTORY)),
-      file_limit_(file_limit) {}
+      file_limit_(file_limit) {
+  static_cast<void>(::flock(directory_.get(), LOCK_SH | LOCK_NB));
+}
 
 std::vector<std::string> DirectorySource::names() const { return list_images(directory_.get(), path_); }
 

@@ -81,7 +81,8 @@ class DirectorySink final : public ImageSink {
 // Reads images when they are asked for and keeps them. Not thread-safe, const members included.
 class DirectorySource final : public ImageSource {
  public:
-  // Throws Error where the directory cannot be opened. An image over `file_limit` bytes is refused.
+  // Throws Error where the directory cannot be opened. It has a shared flock(2) as long as this lives, where it can: who removes
+  // sets takes the exclusive one. An image over `file_limit` bytes is refused.
   explicit DirectorySource(std::string path, std::size_t file_limit = std::size_t{1} << 30);
 
   // Everything in the directory that has an image's name, pages-*.img too.

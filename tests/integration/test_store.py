@@ -1,4 +1,5 @@
 """Dumps that touch no disk of their host: crx-dump --to an agent's store, crx-restore --store from there."""
+import fcntl
 import json
 import os
 import signal
@@ -105,6 +106,49 @@ class Store(Heap):
         self.assertEqual(self.sets(), ["one"])
         self.assertTrue(process.alive())
 
+    def test_keeping(self):
+        """crx-image list and remove: nothing is removed that another set needs."""
+        process = self.start(16)
+        self.serve()
+        for name, *options in (("1", "--pre"), ("2", "-R", "--prev-set", "1"), ("other", "-R")):
+            self.send(process, name, *options)
+        code, text = self.run_tool("crx-image", "list", "--store", self.store, "--json")
+        self.assertEqual(code, 0, text)
+        sets = {one["name"]: one for one in json.loads(text)["sets"]}
+        self.assertEqual(sorted(sets), ["1", "2", "other"])
+        self.assertEqual((sets["1"]["kind"], sets["1"]["parent"], sets["1"]["continued_by"]), ("pre-dump", None, ["2"]))
+        self.assertEqual((sets["2"]["kind"], sets["2"]["parent"], sets["2"]["pid"]), ("dump", "1", process.pid))
+        self.assertGreater(sets["other"]["bytes"], 16 << 20)
+        self.assertLess(sets["2"]["bytes"] * 4, sets["1"]["bytes"])
+        text = self.run_tool("crx-image", "list", "--store", self.store)[1]
+        self.assertRegex(text, r"(?m)^1 .* 0 min .*pre-dump of .*, continued by 2$")
+        code, text = self.run_tool("crx-image", "remove", "--store", self.store, "--name", "1")
+        self.assertEqual(code, 1, text)
+        self.assertIn("1 is continued by 2; remove what continues it first", text)
+        self.assertEqual(self.run_tool("crx-image", "verify", "--store", self.store, "--name", "2")[0], 0)
+        for name in ("other", "2", "1"):
+            code, text = self.run_tool("crx-image", "remove", "--store", self.store, "--name", name, "--json")
+            self.assertEqual(code, 0, text)
+            self.assertEqual((json.loads(text)["event"], json.loads(text)["name"]), ("removed", name))
+        self.assertEqual(self.sets(), [])
+        self.assertIn("has no set 1", self.run_tool("crx-image", "remove", "--store", self.store, "--name", "1")[1])
+
+    def test_what_is_used_is_kept(self):
+        process = self.start(16)
+        self.serve()
+        self.send(process, "1", "-R")
+        folder = os.open(f"{self.store}/1", os.O_RDONLY)
+        self.addCleanup(os.close, folder)
+        fcntl.flock(folder, fcntl.LOCK_SH)  # as who reads it, or stores what continues it
+        code, text = self.run_tool("crx-image", "remove", "--store", self.store, "--name", "1")
+        self.assertEqual(code, 1, text)
+        self.assertIn("try again when that is done", text)
+        fcntl.flock(folder, fcntl.LOCK_EX)  # as who removes it
+        self.assertIn("is being removed", self.send(process, "2", "-R", "--prev-set", "1", code=3))
+        fcntl.flock(folder, fcntl.LOCK_UN)
+        self.send(process, "2", "-R", "--prev-set", "1")
+        self.assertEqual(self.run_tool("crx-image", "verify", f"{self.store}/2")[0], 0)
+
     def test_too_much(self):
         process = self.start(64)
         digest = self.digest()
@@ -172,7 +216,8 @@ class Tree(Store):
 
     PROGRAM = "herd"
 
-    test_nothing_is_written_at_the_source = test_names = test_too_much = test_interrupted = None
+    test_nothing_is_written_at_the_source = test_names = test_too_much = test_interrupted = test_keeping = None
+    test_what_is_used_is_kept = None
 
     def test_incremental(self):
         process = self.start(8)
