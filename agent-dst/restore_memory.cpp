@@ -138,8 +138,9 @@ void RestoreMemory::build(VesselTree& tree, std::vector<VesselPlace> places,
       if (place.ppid != 0 && parent == by_pid.end()) throw Error(ErrorCode::corrupt_image, "reading images", "pstree.img is no tree");
       const bool with_parent = place.ppid != 0 && comes_with_parent(place, *parent->second);
       if (place.ppid != 0 && !(with_parent ? made : before).contains(place.ppid)) continue;
+      if (place.maker != 0 && !made.contains(place.maker)) continue;
       made.insert(place.pid);
-      if (place.ppid != 0 && !with_parent && (place.shares & shares::kMemory) == 0 && looks_forked(place, *parent->second)) place.inherits = place.ppid;
+      if (place.ppid != 0 && place.maker == 0 && !with_parent && (place.shares & shares::kMemory) == 0 && looks_forked(place, *parent->second)) place.inherits = place.ppid;
     }
     if (made == before) throw Error(ErrorCode::corrupt_image, "reading images", "pstree.img is no tree");
     std::vector<VesselPlace> now;

@@ -8,6 +8,7 @@
 
 #include "agent-dst/preflight.hpp"
 #include "common/base/error.hpp"
+#include "common/base/journal.hpp"
 #include "common/base/log.hpp"
 #include "common/image/magic.hpp"
 #include "common/image/mm.pb.h"
@@ -125,7 +126,8 @@ void DestinationSession::follow_tree(const wire::Layout& layout) {
   for (const wire::TaskPlace& task : layout.tasks()) {
     places.push_back({static_cast<pid_t>(task.pid()), static_cast<pid_t>(task.ppid()), static_cast<pid_t>(task.sid()),
                       static_cast<pid_t>(task.pgid()), task.dead(), task.terminal(), task.renewed(),
-                      static_cast<pid_t>(task.inherits()), task.shares() & shares::kAll});
+                      static_cast<pid_t>(task.inherits()), task.shares() & shares::kAll, static_cast<pid_t>(task.maker()),
+                      task.leaves() & (shares::kDescriptors | shares::kFilesystem)});
   }
   const bool first = tree_.empty();
   const Fd group_dir = group_->directory();
@@ -248,6 +250,7 @@ void DestinationSession::on_prepare() {
 
 void DestinationSession::build() {
   restore_.emplace(tree_, images_, *files_, shmem_);
+  if (hello_.host().boot_id() == read_boot_id()) restore_->expect_original();
   int64_t began_us = monotonic_us();
   restore_->build(accounted_, [&](const char* name) {
     const int64_t now_us = monotonic_us();
@@ -296,6 +299,7 @@ void DestinationSession::resume() noexcept {
   try {
     restore_->stop_stopped();
     tree_.release();
+    if (restore_->awaits_end()) await_end();
     if (options_.root_resumed) options_.root_resumed(restore_->root_pid());
   } catch (const std::exception& error) {
     log::error("session {}: letting the process go: {}", options_.session, error.what());
@@ -308,6 +312,18 @@ void DestinationSession::resume() noexcept {
   join_init();
   restore_->join_cgroups(group_->path());
   group_->abandon();
+}
+
+// The tasks are frozen and outlive us: the original may go.
+void DestinationSession::await_end() noexcept {
+  try {
+    wire::SessionMessage message;
+    message.mutable_decided();
+    link_.send(message);
+  } catch (const std::exception& error) {
+    log::warn("session {}: {}", options_.session, error.what());
+  }
+  restore_->original_ended();
 }
 
 // Where the tree has a PID namespace of its own its first process ends with the last of the tree, and lives where it does:

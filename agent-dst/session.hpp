@@ -47,6 +47,7 @@ class DestinationSession {
   void on_verify(const wire::Verify& verify);
   void on_written_files(const wire::WrittenFiles& written);
   void on_prepare();
+  void await_end() noexcept;
   void join_init() noexcept;
   void on_go();
   void on_closed(const std::string& reason);

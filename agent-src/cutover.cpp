@@ -1,11 +1,10 @@
-// The stop: last round, state, and the two-phase commit as the source does it.
+// The stop: last round and state. What follows is in commit.cpp.
 #include <fmt/format.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <csignal>
-#include <thread>
+#include <map>
 
 #include "agent-src/collect/file_locks.hpp"
 #include "agent-src/collect/sync_files.hpp"
@@ -16,7 +15,6 @@
 #include "agent-src/settled_freeze.hpp"
 #include "agent-src/step_clock.hpp"
 #include "common/base/error.hpp"
-#include "common/base/log.hpp"
 #include "common/kernel/realtime.hpp"
 #include "common/image/magic.hpp"
 #include "agent-src/worker.hpp"
@@ -27,8 +25,6 @@ namespace crx {
 namespace {
 
 constexpr int64_t kPrepareMs = 120'000;
-constexpr int64_t kVerdictMs = 60'000;
-constexpr int64_t kAskAgainMs = 500;
 constexpr uint64_t kFlagsInFreezeBytes = uint64_t{256} << 20;
 
 }  // namespace
@@ -117,6 +113,11 @@ void Migration::collect(FrozenTree& tree) {
   collect_tree(tree, files_, collect_options(), images, &clock);
   file_locks_ = images.read_all<img::file_lock_entry>(image_file::kFileLocks);
   ipc_leftovers_ = IpcLeftovers(images, stopped_waiters(tree));
+  std::map<pid_t, VmaAttributes> attributes;
+  for (MovingTask& moving : tree_.tasks()) {
+    if (moving.place.dead || moving.place.shares_memory()) continue;
+    attributes.try_emplace(moving.place.pid, *tree.find(moving.place.pid), *moving.map);
+  }
   for (MovingTask& moving : tree_.tasks()) {
     if (moving.place.dead) continue;
     const auto pid = static_cast<uint32_t>(moving.place.pid);
@@ -124,7 +125,7 @@ void Migration::collect(FrozenTree& tree) {
     const std::string extra_name = image_file::crx_task(pid);
     auto extra = images.read_one<img::crx_task_entry>(extra_name);
     MemoryMap& map = *tree_.memory_owner(moving).map;
-    if (!moving.place.shares_memory()) add_vma_attributes(task, map, extra);
+    if (const auto own = attributes.find(moving.place.pid); own != attributes.end()) own->second.finish(extra);
     images.erase(extra_name);
     images.append(extra_name, extra);
     img::mm_entry mm = map.description();
@@ -139,8 +140,10 @@ void Migration::collect(FrozenTree& tree) {
   report_.cutover.collect_us = monotonic_us() - began_us;
 }
 
-void Migration::last_round(FrozenTree& tree) {
+void Migration::last_round(FrozenTree& tree, TreeLocks& locks) {
   collect(tree);
+  locks.set(file_locks_);
+  locks.lend();
   const int64_t began_us = monotonic_us();
   StepClock clock(report_.cutover.source_steps);
   const auto round = static_cast<uint32_t>(report_.rounds.size() + 1);
@@ -198,6 +201,7 @@ int Migration::cut_over() {
     for (const pid_t pid : tree_.pids()) sync_written_files(pid);  // so that little is left for the stop
   }
   make_descriptor_room(options_.pid);
+  if (has_addresses_) packets_.prepare();
   wire::SessionMessage urgent;
   urgent.mutable_freeze();
   link_->send(urgent);
@@ -207,177 +211,25 @@ int Migration::cut_over() {
   report_.cutover.start_us = stop_us - began_us_;
   report_.cutover.freeze_us = monotonic_us() - stop_us;
   observer_.freeze();
-  hook_.run(HookStage::frozen, hook_context());
-  check_stop();
-  last_round(tree);
-  prepare();
-  hook_.run(HookStage::prepared, hook_context());
-  check_stop();
-  if (overall_.passed()) throw Error(ErrorCode::refused, "committing", "--timeout is over");
-  const int outcome = commit(tree);
+  TreeLocks locks(tree, tree_.call_sites());
+  int outcome = 0;
+  try {
+    hook_.run(HookStage::frozen, hook_context());
+    check_stop();
+    last_round(tree, locks);
+    prepare();
+    hook_.run(HookStage::prepared, hook_context());
+    check_stop();
+    if (overall_.passed()) throw Error(ErrorCode::refused, "committing", "--timeout is over");
+    outcome = commit(tree, locks);
+  } catch (const std::exception& error) {
+    // What was lent can be had again only when nobody has it open there.
+    if (locks.has_lent() && !decided_) abort(error.what());
+    throw;
+  }
   realtime.reset();
   if (outcome == 0 && options_.wait) return wait_for_exit();
   return outcome;
-}
-
-// From here on the group holds the original, whoever dies.
-int Migration::commit(FrozenTree& tree) {
-  StepClock clock(report_.cutover.source_steps);
-  TreeLocks locks(tree, file_locks_, tree_.call_sites());
-  locks.begin();
-  group_->freeze(Deadline::in_ms(options_.freeze_timeout_ms));
-  clock.lap("freeze group");
-  int64_t go_us = 0;
-  journal_.append(JournalState::go, peer_);
-  clock.lap("journal GO");
-  decided_ = true;
-  std::optional<wire::Resumed> resumed;
-  std::string why;
-  try {
-    locks.complete();
-    wire::SessionMessage go;
-    go.mutable_go();
-    go_us = monotonic_us();
-    link_->send(go);
-    resumed = await_verdict(Deadline::in_ms(kVerdictMs));
-    clock.lap("await resumed");
-    if (!resumed) why = peer_ + " has decided not to resume it";
-  } catch (const Error& error) {
-    why = error.what();
-    log::warn("after GO: {}", why);
-    locks.given_up();
-    packets_.abandon();
-    group_->abandon();
-    observer_.failed({Outcome::in_doubt, session_, options_.pid,
-                      fmt::format("committing: {} may or may not have resumed the process; the original is kept frozen "
-                                  "in cgroup {}; settle it with crx-migrate --resolve {}",
-                                  peer_, group_->path(), session_),
-                      error.code()});
-    return static_cast<int>(Outcome::in_doubt);
-  }
-  if (resumed) {
-    locks.given_up();
-    return finish(tree, *resumed, go_us);
-  }
-  if (!take_back(locks)) return static_cast<int>(Outcome::in_doubt);
-  journal_.append(JournalState::aborted, why);
-  tree.thaw();
-  hook_.run_noting(HookStage::aborted, hook_context());
-  observer_.failed({Outcome::failed, session_, options_.pid, "committing: " + why, ErrorCode::peer});
-  return static_cast<int>(Outcome::failed);
-}
-
-// After NEVER: the group is thawed, the tree still stopped. False: somebody else has a lock of it now, so it must not run.
-bool Migration::take_back(TreeLocks& locks) {
-  group_->thaw();
-  try {
-    locks.take_back();
-    return true;
-  } catch (const Error& error) {
-    locks.given_up();
-    group_->freeze(Deadline::in_ms(options_.freeze_timeout_ms));
-    group_->abandon();
-    observer_.failed({Outcome::in_doubt, session_, options_.pid,
-                      fmt::format("committing: {} did not resume the process, and {}; the process is kept frozen here in "
-                                  "cgroup {}",
-                                  peer_, error.what(), group_->path()),
-                      error.code()});
-    return false;
-  }
-}
-
-// RESUMED, or nothing for NEVER. Asks by session id when the connection is lost.
-std::optional<wire::Resumed> Migration::await_verdict(Deadline deadline) {
-  try {
-    for (;;) {
-      const auto message = link_->receive(deadline);
-      if (!message) break;
-      if (message->has_resumed()) return message->resumed();
-      if (message->has_never()) return std::nullopt;
-    }
-  } catch (const Error& error) {
-    log::warn("waiting for the verdict: {}", error.what());
-  }
-  for (std::string last = "no answer";;) {
-    try {
-      const wire::SessionState state = wire::query_session(connect_options(), Deadline::in_ms(5'000));
-      last = state.state();
-      if (last == "RESUMED") return wire::Resumed();
-      if (last == "NEVER") return std::nullopt;
-    } catch (const Error& error) {
-      log::debug("asking {}: {}", peer_, error.what());
-    }
-    if (deadline.passed()) {
-      throw Error(ErrorCode::peer, "committing", fmt::format("{} gives no verdict ({})", peer_, last));
-    }
-    std::this_thread::sleep_for(std::chrono::milliseconds(kAskAgainMs));
-  }
-}
-
-// It is still frozen when SIGKILL reaches it: not one instruction of it runs any more.
-void Migration::remove_original(FrozenTree& tree) noexcept {
-  try {
-    std::vector<Fd> pidfds;
-    for (const auto& task : tree.tasks()) pidfds.push_back(duplicate(task->pidfd()));
-    packets_.silence();
-    tree.thaw();
-    for (const Fd& pidfd : pidfds) send_signal(pidfd.get(), SIGKILL);
-    group_->thaw();
-    const Deadline deadline = Deadline::in_ms(10'000);
-    for (const Fd& pidfd : pidfds) {
-      if (!wait_exit(pidfd.get(), deadline)) log::warn("the original does not go away");
-    }
-    packets_.release();
-    const std::string group = group_->path();
-    group_.reset();
-    // It may have lived in the group that an agent made for it here, when it came.
-    const std::string home = group.substr(0, group.rfind('/'));
-    if (home.substr(home.rfind('/') + 1).starts_with("crx-")) ::rmdir(home.c_str());
-  } catch (const std::exception& error) {
-    log::warn("removing the original: {}", error.what());
-  }
-}
-
-int Migration::finish(FrozenTree& tree, const wire::Resumed& resumed, int64_t go_us) {
-  const int64_t now_us = monotonic_us();
-  const int64_t stop_us = began_us_ + report_.cutover.start_us;
-  report_.cutover.resume_us = static_cast<int64_t>(resumed.go_to_resume_us());
-  for (const wire::Step& step : resumed.steps()) {
-    report_.cutover.destination_steps.push_back({step.name(), static_cast<int64_t>(step.us())});
-  }
-  observer_.committed();
-  hook_.run_noting(HookStage::committed, hook_context());
-  if (unit_ && options_.unit == UnitPolicy::stop) stop_unit(*unit_);
-  remove_original(tree);
-  ipc_leftovers_.remove();
-  links_.hand_over();
-  journal_.append(JournalState::done);
-  const wire::LinkStatistics statistics = link_->statistics();
-  report_.frozen_us = now_us - stop_us;
-  report_.downtime_us = resumed.go_to_resume_us() > 0
-                            ? go_us - stop_us + statistics.rtt_us / 2 + static_cast<int64_t>(resumed.go_to_resume_us())
-                            : report_.frozen_us;
-  report_.cutover.commit_us = now_us - go_us - report_.cutover.resume_us;
-  report_.total_us = now_us - began_us_;
-  report_.verify = options_.verify ? VerifyResult::ok : VerifyResult::off;
-  report_.compress = options_.compress;
-  report_.pages_sent = statistics.pages_raw + statistics.pages_zero + statistics.pages_compressed;
-  report_.bytes_raw = statistics.bytes_raw;
-  report_.bytes_wire = statistics.bytes_wire;
-  hook_.run_noting(HookStage::resumed, hook_context());
-  observer_.done(report_);
-  return static_cast<int>(Outcome::moved);
-}
-
-int Migration::wait_for_exit() {
-  for (;;) {
-    check_stop();
-    const auto message = link_->receive(Deadline::in_ms(500));
-    if (message && message->has_exited()) {
-      observer_.exited(message->exited().wait_status());
-      return 0;
-    }
-  }
 }
 
 }  // namespace crx

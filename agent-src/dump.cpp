@@ -108,7 +108,6 @@ CollectOptions Dump::collect_options() {
   collect.packets = &packets_;
   collect.ghost_limit_bytes = options_.ghost_limit;
   collect.file_locks = options_.file_locks;
-  collect.ends_first = true;
   return collect;
 }
 
@@ -148,10 +147,10 @@ void Dump::inspect() {
   }
 }
 
-// In whose address space a process is: its own, or that of somebody above it.
+// In whose address space a process is: its own, or that of who made it.
 pid_t space_owner(const FrozenTree& tree, pid_t pid) {
   for (const TreeTask& member : tree.members()) {
-    if (member.pid == pid) return member.shares_memory() ? space_owner(tree, member.ppid) : pid;
+    if (member.pid == pid) return member.shares_memory() ? space_owner(tree, member.made_by()) : pid;
   }
   return pid;
 }
@@ -173,7 +172,7 @@ void Dump::collect(FrozenTree& tree) {
     const auto pid = static_cast<uint32_t>(task->pid());
     MemoryMap& map = map_of(space_owner(tree, task->pid()));
     auto extra = images_.read_one<img::crx_task_entry>(image_file::crx_task(pid));
-    if (has_own_space(tree, *task)) add_vma_attributes(*task, map, extra);
+    if (has_own_space(tree, *task)) VmaAttributes(*task, map).finish(extra);
     img::mm_entry mm = map.description();
     mm.set_mm_brk(task->program_break());
     add_accounted(map.accounted(), mm, extra);

@@ -29,7 +29,7 @@ SpacePages whole_space(pid_t pid, const std::vector<MemoryVma>& vmas) {
   return found;
 }
 
-// Else its parent's is its own.
+// Else that of who made it is its own.
 bool has_own_space(const FrozenTree& tree, pid_t pid) {
   const auto member = std::find_if(tree.members().begin(), tree.members().end(), [pid](const TreeTask& task) { return task.pid == pid; });
   return member == tree.members().end() || !member->shares_memory();

@@ -74,7 +74,7 @@ bool FrozenTask::seize(pid_t tid, bool suspend_seccomp) {
     if (error.code() != ErrorCode::victim_gone || tid == pid_) throw;
     return false;  // its destructor reaps it
   }
-  threads_.push_back(FrozenThread{std::move(*traced), {}, 0, {}, nullptr, std::nullopt});
+  threads_.push_back(FrozenThread{std::move(*traced), {}, 0, {}, nullptr, std::nullopt, std::nullopt});
   return true;
 }
 

@@ -28,6 +28,7 @@ struct FrozenThread {
   RseqConfiguration rseq{};
   std::unique_ptr<RemoteThread> remote;  // while the arena is injected
   std::optional<InterruptedSleep> sleep;  // it was in one, and its time is not among the registers
+  std::optional<SystemCall> again;        // it will make this call once more: regs are those before it
 
   pid_t tid() const noexcept { return traced.tid(); }
 };
@@ -75,8 +76,9 @@ class FrozenTask {
   RemoteArena& arena() { return *arena_; }
   // Whether the task has new mappings locked (mlockall(MCL_FUTURE)), as seen from how the arena was born.
   bool locks_future_mappings() const noexcept { return locks_future_; }
-  // brk(2) as the kernel has it; needs inject(), and resets the arena.
-  uint64_t program_break();
+  // brk(2) as the kernel has it, when it was collected.
+  uint64_t program_break() const noexcept { return program_break_; }
+  void set_program_break(uint64_t addr) noexcept { program_break_ = addr; }
   // The thread as a maker of system calls; needs inject().
   RemoteThread& remote(std::size_t index);
   // One system call of the leader without an arena; its registers and mask are as before afterwards, and would be if we
@@ -122,6 +124,7 @@ class FrozenTask {
   CallSite site_;
   uint64_t healing_addr_ = 0;  // of a HealingFrame on the leader's stack
   bool locks_future_ = false, was_stopped_ = false;
+  uint64_t program_break_ = 0;
   uint64_t code_addr_ = 0, data_addr_ = 0;  // the latter right behind the code
 };
 

@@ -134,14 +134,6 @@ RemoteThread& FrozenTask::remote(std::size_t index) {
   return *thread.remote;
 }
 
-uint64_t FrozenTask::program_break() {
-  arena().reset();
-  RemoteBatch batch(arena(), 1);
-  const std::size_t brk = batch.add("asking for the program break", SYS_brk, 0);
-  remote(0).run(batch);
-  return static_cast<uint64_t>(batch.checked(brk));
-}
-
 void FrozenTask::settle() { settle_all({this}); }
 
 void FrozenTask::settle_all(const std::vector<FrozenTask*>& tasks) {

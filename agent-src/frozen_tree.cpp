@@ -19,8 +19,8 @@ FrozenTree FrozenTree::freeze(pid_t root, Deadline deadline) {
   // Places as they are now. Who was stopped can only have been killed since.
   for (TreeTask& member : tree.members_) {
     if (!try_read_task(member.pid, member) || (member.dead && tree.find(member.pid) != nullptr)) throw_gone(member.pid, "freezing");
-    if (!member.dead && member.pid != root) member.shares = shared_things(member.pid, member.ppid);
   }
+  find_sharing(tree.members_);
   return tree;
 }
 

@@ -53,6 +53,8 @@ void Migration::send_layout(uint32_t round, const TellingOrder& order, SpaceLayo
     place.set_dead(task.place.dead);
     place.set_terminal(task.place.terminal);
     place.set_shares(task.place.shares);
+    place.set_maker(static_cast<uint32_t>(task.place.maker));
+    place.set_leaves(task.place.leaves);
     const auto space = described.find(task.place.pid);
     if (task.place.dead || space == described.end()) continue;
     std::string fingerprint = space->second.SerializeAsString();

@@ -1,4 +1,4 @@
-// One migration while it is under way; the inside of session.cpp, preflight.cpp, layout.cpp and cutover.cpp.
+// One migration while it is under way; the inside of session.cpp, preflight.cpp, layout.cpp, cutover.cpp and commit.cpp.
 #pragma once
 
 #include <functional>
@@ -67,19 +67,21 @@ class Migration {
   void await_round(uint32_t round, unsigned marks, Deadline deadline);
   // --- the stop (cutover.cpp) ---
   int cut_over();
-  void last_round(FrozenTree& tree);
+  void last_round(FrozenTree& tree, TreeLocks& locks);
   void send_last_holes(PageSpace space, const std::vector<PageRange>& holes, const std::vector<PageRange>& guards);
   unsigned send_last_memory(uint32_t round, FinalMemory& memory, MemoryStatistics& statistics);
   void collect(FrozenTree& tree);
   void send_digests(const FinalMemory& memory);
   void send_written_files();
   void prepare();
-  int commit(FrozenTree& tree);
+  // --- the decision (commit.cpp) ---
+  int commit(FrozenTree& tree, TreeLocks& locks);
   bool take_back(TreeLocks& locks);
   int finish(FrozenTree& tree, const wire::Resumed& resumed, int64_t go_us);
+  void end_original(FrozenTree& tree) noexcept;
   void remove_original(FrozenTree& tree) noexcept;
   int wait_for_exit();
-  std::optional<wire::Resumed> await_verdict(Deadline deadline);
+  std::optional<wire::Resumed> await_verdict(FrozenTree& tree, TreeLocks& locks, Deadline deadline);
 
   template <typename Body>
   Body expect(Deadline deadline, wire::SessionMessage::BodyCase kind, const char* step);
@@ -99,6 +101,7 @@ class Migration {
   Journal journal_;
   MigrationReport report_;
   bool decided_ = false;  // GO is journalled
+  bool aborted_ = false;
 
   std::string comm_, peer_;
   bool same_kernel_ = false;
@@ -115,6 +118,7 @@ class Migration {
   std::unique_ptr<wire::SourceLink> link_;
   std::unique_ptr<LinkPageSink> sink_;
   std::optional<FreezerGroup> group_;
+  bool has_addresses_ = false;     // TCP or UDP sockets of the tree have, as preflight saw it
   PacketBlock packets_{session_};  // from the collection of TCP connections on
   wire::LinkStatistics last_statistics_;
 };

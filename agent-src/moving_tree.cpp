@@ -51,7 +51,7 @@ void MovingTree::forget(MovingTask& task) {
 MovingTask& MovingTree::memory_owner(MovingTask& task) {
   if (!task.place.shares_memory()) return task;
   for (MovingTask& other : tasks_) {
-    if (other.place.pid == task.place.ppid) return memory_owner(other);
+    if (other.place.pid == task.place.made_by()) return memory_owner(other);
   }
   throw Error(ErrorCode::bug, "following the tree", "a process has no parent").with_pid(task.place.pid);
 }
@@ -59,7 +59,7 @@ MovingTask& MovingTree::memory_owner(MovingTask& task) {
 void MovingTree::take_over(std::vector<TreeTask> now, bool stopped) {
   std::set<pid_t> passed;
   std::erase_if(now, [&](const TreeTask& t) {
-    const bool pass = !stopped && t.pid != root_ && (t.shares_memory() || passed.contains(t.ppid));
+    const bool pass = !stopped && t.pid != root_ && (t.shares_memory() || passed.contains(t.ppid) || passed.contains(t.maker));
     if (pass) passed.insert(t.pid);
     return pass;
   });
@@ -70,7 +70,7 @@ void MovingTree::take_over(std::vector<TreeTask> now, bool stopped) {
     MovingTask& task = tasks.emplace_back();
     if (old != tasks_.end()) {
       // Of one that has no vessel yet nothing has been sent.
-      const bool same = old->place.same_place(place) && (old->renewed || !renewed.contains(place.ppid));
+      const bool same = old->place.same_place(place) && (old->renewed || (!renewed.contains(place.ppid) && !renewed.contains(place.maker)));
       if (!same) forget(*old);
       task = std::move(*old);
       old->tracked = false;
@@ -99,7 +99,7 @@ void MovingTree::look() {
   std::set<pid_t> passed;
   std::erase_if(now, [&](const TreeTask& t) {
     if (t.pid == root_) return false;
-    const bool pass = passed.contains(t.ppid) || (!is_listed(t.pid) && is_young(t));
+    const bool pass = passed.contains(t.ppid) || passed.contains(t.maker) || (!is_listed(t.pid) && is_young(t));
     if (!pass) return false;
     passed.insert(t.pid);
     turnover_.forget(t.pid);
@@ -112,7 +112,8 @@ void MovingTree::drop(pid_t pid) {
   if (pid == root_) throw_gone(root_, "following the tree");
   std::set<pid_t> dropped = {pid};
   std::erase_if(tasks_, [&](MovingTask& task) {
-    if (!dropped.contains(task.place.pid) && !dropped.contains(task.place.ppid)) return false;
+    const TreeTask& place = task.place;
+    if (!dropped.contains(place.pid) && !dropped.contains(place.ppid) && !dropped.contains(place.maker)) return false;
     dropped.insert(task.place.pid);
     turnover_.forget(task.place.pid);
     forget(task);

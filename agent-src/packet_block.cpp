@@ -95,6 +95,16 @@ struct PacketBlock::Rules {
 PacketBlock::PacketBlock(std::string session) : table_("crx-" + std::move(session)), rules_(Rules::open()) {}
 PacketBlock::~PacketBlock() { release(); }
 
+void PacketBlock::prepare() noexcept {
+  if (!rules_ || has_table_) return;
+  try {
+    rules_->run(rules_text(table_, {}, true));
+    has_table_ = true;
+  } catch (const std::exception& error) {
+    log::debug("making the packet filter: {}", error.what());
+  }
+}
+
 void PacketBlock::hold(std::vector<BlockedConnection> connections) {
   if (connections.empty()) return;
   if (!rules_) {
@@ -104,10 +114,12 @@ void PacketBlock::hold(std::vector<BlockedConnection> connections) {
     rules_->run(rules_text(table_, connections, true));
     has_table_ = true;
   } else {
+    std::string commands;
     for (const auto& [set, family] : {std::pair{"c4", AF_INET}, std::pair{"c6", AF_INET6}}) {
       const std::string more = elements(connections, family);
-      if (!more.empty()) rules_->run(fmt::format("add element inet {} {} {{ {} }}\n", table_, set, more));
+      if (!more.empty()) commands += fmt::format("add element inet {} {} {{ {} }}\n", table_, set, more);
     }
+    rules_->run(commands);
   }
   connections_.insert(connections_.end(), std::make_move_iterator(connections.begin()),
                       std::make_move_iterator(connections.end()));

@@ -33,6 +33,8 @@ class PacketBlock {
   PacketBlock& operator=(const PacketBlock&) = delete;
   ~PacketBlock();  // release()
 
+  // Makes the table before the stop, so that hold() has only to fill it. What fails here hold() tells.
+  void prepare() noexcept;
   // Packets are dropped when it returns. May be called again with more. Throws Error(unsupported) where nftables does not
   // work, and nothing is held then.
   void hold(std::vector<BlockedConnection> connections);

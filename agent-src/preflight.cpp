@@ -103,6 +103,7 @@ wire::SessionMessage Migration::preflight_message() {
     added.set_page_bytes(page_bytes);
     added.set_pages(pages);
   }
+  has_addresses_ = preflight.addresses_size() > 0;
   preflight.set_hooked(!options_.hook.empty());
   return message;
 }

@@ -5,6 +5,7 @@
 #include <signal.h>
 
 #include <charconv>
+#include <iterator>
 #include <set>
 
 #include "agent-src/collect/terminals.hpp"
@@ -38,6 +39,18 @@ bool is_ending(pid_t pid) {
     if ((stat.flags & kExiting) == 0 && (stat.signal & kKilled) == 0) return false;
   }
   return true;
+}
+
+std::vector<SharingTask> sharing_of(const std::vector<TreeTask>& tree) {
+  std::vector<SharingTask> tasks;
+  for (const TreeTask& task : tree) {
+    SharingTask& sharing = tasks.emplace_back();
+    sharing.pid = task.pid;
+    sharing.ppid = task.ppid;
+    sharing.dead = task.dead;
+    sharing.groups = task.groups;
+  }
+  return tasks;
 }
 
 }  // namespace
@@ -102,11 +115,41 @@ std::vector<TreeTask> list_tree(pid_t root) {
     for (const pid_t child : list_children(tree[at].pid)) {
       TreeTask task;
       if (!known.insert(child).second || !try_read_task(child, task)) continue;
-      if (!task.dead) task.shares = shared_things(child, task.ppid);
       tree.push_back(std::move(task));
     }
   }
+  find_sharing(tree);
   return tree;
+}
+
+std::vector<SharingConflict> find_sharing(std::vector<TreeTask>& tree) {
+  std::vector<pid_t> pids;
+  std::vector<std::size_t> living;
+  for (std::size_t i = 0; i < tree.size(); ++i) {
+    tree[i].groups = {};
+    if (tree[i].dead) continue;
+    living.push_back(i);
+    pids.push_back(tree[i].pid);
+  }
+  constexpr Shared kThings[] = {Shared::memory, Shared::descriptors, Shared::filesystem, Shared::signal_handlers};
+  for (std::size_t kind = 0; kind < std::size(kThings); ++kind) {
+    const std::vector<std::size_t> first = first_to_share(kThings[kind], pids);
+    // The first task that shares a thing gives it its number.
+    for (std::size_t i = 0; i < living.size(); ++i) tree[living[i]].groups[kind] = static_cast<uint32_t>(first[i] + 1);
+  }
+  std::vector<SharingTask> tasks = sharing_of(tree);
+  std::vector<SharingConflict> conflicts = plan_sharing(tasks);
+  for (std::size_t i = 0; i < tree.size(); ++i) {
+    tree[i].maker = tasks[i].maker;
+    tree[i].shares = tasks[i].shares;
+    tree[i].leaves = tasks[i].leaves;
+  }
+  return conflicts;
+}
+
+std::vector<SharingConflict> sharing_conflicts(const std::vector<TreeTask>& tree) {
+  std::vector<SharingTask> tasks = sharing_of(tree);
+  return plan_sharing(tasks);
 }
 
 }  // namespace crx

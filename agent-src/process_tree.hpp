@@ -3,11 +3,12 @@
 
 #include <sys/types.h>
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <vector>
 
-#include "common/kernel/kcmp.hpp"
+#include "common/kernel/sharing.hpp"
 
 namespace crx {
 
@@ -25,19 +26,30 @@ struct TreeTask {
   uint64_t start_ticks = 0;       // tells reused PIDs apart
   uint64_t child_faults = 0;      // page faults of children that it has waited for
   bool ignores_children = false;  // SIGCHLD: they leave nothing behind
-  uint32_t shares = 0;            // with its parent, if that is in the tree: bits of shares::
+  // SharingTask's.
+  std::array<uint32_t, 4> groups{};
+  pid_t maker = 0;
+  uint32_t shares = 0;
+  uint32_t leaves = 0;
 
+  // Who is its maker: a sibling, or its parent.
+  pid_t made_by() const noexcept { return maker != 0 ? maker : ppid; }
   bool shares_memory() const noexcept { return (shares & shares::kMemory) != 0; }
 
   // The same process at the same place: its vessel is what it was.
   bool same_place(const TreeTask& other) const noexcept {
     return pid == other.pid && ppid == other.ppid && sid == other.sid && dead == other.dead && terminal == other.terminal &&
-           start_ticks == other.start_ticks && shares == other.shares;
+           start_ticks == other.start_ticks && maker == other.maker && shares == other.shares && leaves == other.leaves;
   }
 };
 
 // Nothing when there is no such process (any more). All but what it shares.
 bool try_read_task(pid_t pid, TreeTask& task);
+
+// Finds who shares what with whom, and how they come to: groups, maker, shares, leaves of all. What no order gives is returned.
+std::vector<SharingConflict> find_sharing(std::vector<TreeTask>& tree);
+// The same of what find_sharing() has found.
+std::vector<SharingConflict> sharing_conflicts(const std::vector<TreeTask>& tree);
 
 // Whether it has ended (a zombie counts), its number belongs to another process now, or it is on its way out: memory,
 // descriptors and directories go before it shows as a zombie (kernel/exit.c: do_exit).

@@ -264,6 +264,7 @@ void Migration::run_rounds() {
 }
 
 void Migration::abort(const std::string& reason) noexcept {
+  if (std::exchange(aborted_, true)) return;
   try {
     journal_.append(JournalState::aborted, reason);
     if (link_ != nullptr) {

@@ -44,10 +44,11 @@ void TellingOrder::tell(MovingTask& task, pid_t donor) {
   if (!task.place.dead) tell_below(task);
 }
 
-// Zombies; and where the task's own vessel is yet to be made, those that are in the session which it has left: they must be
+// Whom it makes for their parent; zombies; and where the task's own vessel is yet to be made, those that are in the session which it has left: they must be
 // forked before it leaves.
 void TellingOrder::tell_below(const MovingTask& task) {
   for (MovingTask& child : tree_.tasks()) {
+    if (child.place.maker == task.place.pid) tell(child, 0);
     if (child.place.ppid != task.place.pid || &child == &tree_.root()) continue;
     const bool earlier = task.renewed && child.place.sid != task.place.sid && child.place.sid != child.place.pid;
     if (child.place.dead || earlier) tell(child, 0);
@@ -66,10 +67,11 @@ TellingOrder::Donor TellingOrder::best_donor(const MovingTask& task, const Movin
     const uint64_t pages = shared(task, donor);
     if (pages > best.pages) best = {donor.place.pid, pages};
   };
-  ask(parent);
+  if (task.place.maker == 0) ask(parent);
   std::size_t asked = 0;
   for (const MovingTask& sibling : tree_.tasks()) {
-    // What is shared with the parent is had from there only.
+    if (sibling.place.pid == task.place.maker) ask(sibling);
+    // What is shared with the parent, or with a sibling, is had from there only.
     const bool usable = task.place.shares == 0 && sibling.place.ppid == parent.place.pid && !sibling.place.dead && told_.contains(sibling.place.pid) &&
                         std::find(wave_.begin(), wave_.end(), &sibling) == wave_.end();
     if (!usable || asked == kSiblingsAsked) continue;

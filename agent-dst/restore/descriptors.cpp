@@ -9,7 +9,6 @@
 #include "agent-dst/restore/unix_filler.hpp"
 #include "common/base/error.hpp"
 #include "common/image/magic.hpp"
-#include "common/kernel/kcmp.hpp"
 
 namespace crx {
 namespace {
@@ -91,8 +90,9 @@ void TreeDescriptors::read_table(RestoreContext& task) {
   if (!task.cores.front().has_ids()) {
     throw Error(ErrorCode::corrupt_image, "restoring descriptors", "the task has no ids").with_pid(task.pid);
   }
-  if ((task.vessel.shares() & shares::kDescriptors) != 0) return;  // its parent has filled the table
-  const std::string table = image_file::fdinfo(task.cores.front().ids().files_id());
+  const uint32_t files_id = task.cores.front().ids().files_id();
+  if (!tables_.insert(files_id).second) return;  // the first who has it fills it for all
+  const std::string table = image_file::fdinfo(files_id);
   std::map<uint32_t, img::fdinfo_entry> numbers;
   for (auto& info : task.images.read_all<img::fdinfo_entry>(table)) {
     const uint32_t fd = info.fd();

@@ -1,6 +1,7 @@
 // The descriptor tables of a tree: every description opened here once, then put into each task under its numbers.
 #pragma once
 
+#include <set>
 #include <vector>
 
 #include "agent-dst/restore/fd_restorer.hpp"
@@ -30,6 +31,7 @@ class TreeDescriptors {
   std::vector<RestoreContext*> tasks_;
   std::vector<FdRestorerPtr> kinds_;
   FdRestoreContext fds_;
+  std::set<uint32_t> tables_;  // that have been read (task_kobj_ids_entry.files_id)
 };
 
 }  // namespace crx

@@ -1,11 +1,18 @@
-// File locks: taken at once where the original does not hold them here, else in step 4 of the cutover.
+// File locks: taken at once where the original does not hold them here, else in step 4 of the cutover. A write lease nobody can
+// have while the original has the file open: on one kernel it waits for the original's end.
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sched.h>
 #include <sys/syscall.h>
 
+#include <chrono>
+#include <csignal>
+#include <cstring>
+#include <thread>
 #include <vector>
 
 #include "agent-dst/restore/registry.hpp"
+#include "common/base/clock.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
 #include "common/image/magic.hpp"
@@ -39,6 +46,7 @@ class FileLocks final : public Restorer {
   // The original has let go.
   void commit(RestoreContext& context) override {
     for (Held& held : locks_) {
+      if (!held.taken && context.original_is_here && is_write_lease(held.entry)) continue;
       if (!held.taken && !take(held, context, true)) {
         let_go(context);
         throw Error(ErrorCode::refused, kStep,
@@ -46,6 +54,22 @@ class FileLocks final : public Restorer {
             .with_hint("see /proc/locks at the destination");
       }
       held.taken = true;
+    }
+    std::erase_if(locks_, [](const Held& held) { return held.taken; });
+  }
+
+  bool awaits_end() const override { return !locks_.empty(); }
+
+  // A lease tells the number that it was taken by: a thread of ours takes it, under this number of a table of its own.
+  void original_ended(RestoreContext& context) noexcept override {
+    try {
+      std::thread([&] {
+        const Deadline deadline = Deadline::in_ms(kEndMs);
+        const bool own_table = ::unshare(CLONE_FILES) == 0;
+        for (const Held& held : locks_) take_when_free(held, own_table, context, deadline);
+      }).join();
+    } catch (const std::exception& error) {
+      log::warn("taking leases: {}", error.what());
     }
     locks_.clear();
   }
@@ -56,6 +80,26 @@ class FileLocks final : public Restorer {
     Fd own;  // ours of the description
     bool taken;
   };
+
+  static constexpr int64_t kEndMs = 5'000;
+
+  static bool is_write_lease(const img::file_lock_entry& lock) { return lock.flag() == lock_kind::kLease && lock.type() != F_RDLCK; }
+
+  // Whoever has opened the file since the original let go of it is why there is none: the program is told what it would have
+  // been told then.
+  static void take_when_free(const Held& held, bool own_table, const RestoreContext& context, Deadline deadline) noexcept {
+    const int own = held.own.get(), number = static_cast<int>(held.entry.fd());
+    const int fd = own_table && ::fcntl(own, F_DUPFD, number) == number ? number : own;
+    int result = set_description_lock(fd, lock_kind::kLease, held.entry.type(), 0, 0);
+    for (; is_conflict(result) && !deadline.passed(); result = set_description_lock(fd, lock_kind::kLease, held.entry.type(), 0, 0)) {
+      std::this_thread::sleep_for(std::chrono::microseconds(kAskAgainUs));
+    }
+    if (result == 0) return;
+    log::warn("pid {} fd {}: its lease is lost: {}", context.pid, number, std::strerror(-result));
+    const int signal = ::fcntl(own, F_GETSIG);
+    send_signal(context.vessel.pidfd(), signal > 0 ? signal : SIGIO);
+  }
+  static constexpr int64_t kAskAgainUs = 200;
 
   // The source wants its own back. What a vessel keeps for now it loses when it is removed.
   void let_go(RestoreContext& context) noexcept {

@@ -11,6 +11,7 @@
 
 #include "agent-dst/restore/carried_file.hpp"
 #include "agent-dst/restore/ghost_file.hpp"
+#include "agent-dst/restore/proc_of_ended.hpp"
 #include "common/base/digest.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
@@ -61,6 +62,10 @@ class Opener final : public FileOpener {
         linked_[remap.orig_id()] = remap.remap_id();
         continue;
       }
+      if (remap.has_remap_type() && remap.remap_type() == img::PROCFS) {
+        ended_[remap.orig_id()] = static_cast<pid_t>(remap.remap_id());
+        continue;
+      }
       if (remap.has_remap_type() && remap.remap_type() != img::GHOST) {
         throw Error(ErrorCode::unsupported, kStep,
                     fmt::format("{}: file {} was found under another name", image_file::kRemapFpath, remap.orig_id()));
@@ -98,7 +103,10 @@ class Opener final : public FileOpener {
     const std::string_view content = images.load(image_file::ghost_file(ghost));
     std::string digest(digest128(std::as_bytes(std::span(content))).view());
     if (filled_[ghost] == digest) return;
-    fill_ghost(images, ghost, path, ghosts_[ghost]);
+    Fd& file = ghosts_[ghost];
+    fill_ghost(images, ghost, path, file);
+    // Who watches it is told when one that is open is closed.
+    if ((::fcntl(file.get(), F_GETFL) & O_PATH) == 0) file = open_checked(fmt::format("/proc/self/fd/{}", file.get()), O_PATH);
     filled_[ghost] = std::move(digest);
   }
 
@@ -117,6 +125,7 @@ class Opener final : public FileOpener {
       // No way leads to a link without a name; what made it has found it in the way wanted.
       return is_link ? duplicate(ghosts_.at(ghost->second).get()) : open_checked(name, flags & ~O_NOFOLLOW);
     }
+    if (const auto ended = ended_.find(id); ended != ended_.end()) return open_proc_of_ended(reg.name(), flags, reg.pos(), ended->second);
     const auto link = linked_.find(id);
     const img::reg_file_entry& named = link == linked_.end() ? reg : entry(link->second).reg();
     Fd fd = try_open(named.name(), is_link ? flags | O_NOFOLLOW : flags);
@@ -156,6 +165,7 @@ class Opener final : public FileOpener {
   std::map<uint32_t, Fd> ghosts_;
   std::map<uint32_t, std::string> filled_;       // the digest of what a ghost was filled with
   std::map<uint32_t, CarriedFile> carried_;      // ghosts that get a name
+  std::map<uint32_t, pid_t> ended_;              // file id -> what had ended that this file of /proc is about
   std::map<uint32_t, uint32_t> linked_;          // file id -> entry with another name of the file
 };
 

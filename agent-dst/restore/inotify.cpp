@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/inotify.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -9,6 +10,8 @@
 
 #include "agent-dst/restore/fd_restorer.hpp"
 #include "common/base/error.hpp"
+#include "common/image/magic.hpp"
+#include "common/image/regular.pb.h"
 
 namespace crx {
 namespace {
@@ -26,18 +29,46 @@ class Inotifies final : public FdRestorer {
     const std::string object = describe("inotify", entry.id(), context);
     Fd fd(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
     if (!fd) throw_errno(kStep, object);
-    std::vector<img::inotify_wd_entry> watches(entry.ify().wd().begin(), entry.ify().wd().end());
-    std::sort(watches.begin(), watches.end(), [](const auto& a, const auto& b) { return a.wd() < b.wd(); });
-    for (const img::inotify_wd_entry& watch : watches) add(fd.get(), watch, object);
-    drain(fd.get());
-    set_status_flags(fd.get(), entry.ify().flags(), object);
     return fd;
   }
 
+  // When nothing is opened any more, which the program would be told of.
+  void opened(FdRestoreContext& context) override {
+    for (const auto& [id, fd] : context.own) {
+      const img::file_entry& entry = context.entries.at(id);
+      if (matches(entry)) add_watches(fd.get(), entry, context);
+    }
+  }
+
  private:
+  void add_watches(int fd, const img::file_entry& entry, FdRestoreContext& context) {
+    const std::string object = describe("inotify", entry.id(), context);
+    std::vector<img::inotify_wd_entry> watches(entry.ify().wd().begin(), entry.ify().wd().end());
+    std::sort(watches.begin(), watches.end(), [](const auto& a, const auto& b) { return a.wd() < b.wd(); });
+    for (const img::inotify_wd_entry& watch : watches) {
+      Fd deleted;
+      std::string path = watch.f_handle().path();
+      if (path.empty() && (deleted = find_deleted(watch, context))) path = fmt::format("/proc/self/fd/{}", deleted.get());
+      add(fd, watch, path, object);
+    }
+    drain(fd);
+    set_status_flags(fd, entry.ify().flags(), object);
+  }
+
+  // A carried file without a name, by what it was at the source.
+  static Fd find_deleted(const img::inotify_wd_entry& watch, FdRestoreContext& context) {
+    const ImageSource& images = context.task.images;
+    for (const auto& remap : images.read_all<img::remap_file_path_entry>(image_file::kRemapFpath)) {
+      if (remap.remap_type() != img::GHOST) continue;
+      const auto ghost = images.reader(image_file::ghost_file(remap.remap_id())).expect<img::ghost_file_entry>();
+      if (ghost.ino() != watch.i_ino() || (gnu_dev_major(ghost.dev()) << 20 | gnu_dev_minor(ghost.dev())) != watch.s_dev()) continue;
+      return context.task.files.locate(remap.orig_id());
+    }
+    return {};
+  }
+
   // The kernel gives numbers in ascending order: those before are taken and given back.
-  static void add(int fd, const img::inotify_wd_entry& watch, const std::string& object) {
-    const std::string& path = watch.f_handle().path();
+  static void add(int fd, const img::inotify_wd_entry& watch, const std::string& path, const std::string& object) {
     if (path.empty() || watch.wd() == 0 || watch.wd() > kMaxWatch) {
       throw Error(ErrorCode::unsupported, kStep, fmt::format("{}: watch {} cannot be made again", object, watch.wd()));
     }

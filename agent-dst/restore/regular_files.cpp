@@ -4,6 +4,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cerrno>
+
 #include "agent-dst/restore/fd_restorer.hpp"
 #include "common/base/digest.hpp"
 #include "common/base/error.hpp"
@@ -27,7 +29,8 @@ class RegularFiles final : public FdRestorer {
     // Of a disk that another host has written there may be pages of the past here.
     if (reg.has_mode() && S_ISBLK(reg.mode())) static_cast<void>(::posix_fadvise(fd.get(), 0, 0, POSIX_FADV_DONTNEED));
     if (extra.has_digest()) compare_content(fd.get(), extra.digest(), reg.name());
-    if (reg.pos() != 0 && ::lseek(fd.get(), static_cast<off_t>(reg.pos()), SEEK_SET) < 0) throw_errno(kStep, reg.name());
+    // ESRCH: it is about a process that has ended, and is where it can be.
+    if (reg.pos() != 0 && ::lseek(fd.get(), static_cast<off_t>(reg.pos()), SEEK_SET) < 0 && errno != ESRCH) throw_errno(kStep, reg.name());
     return fd;
   }
 

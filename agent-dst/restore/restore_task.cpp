@@ -85,53 +85,77 @@ void TaskRestore::finish_process() {
 }
 
 // Groups, so that the arena holds the tables of any number of threads. All threads of a group run together.
-template <typename Room, typename Plan, typename After>
-void TaskRestore::run_groups(Room room, Plan plan, After after) {
+template <typename Room, typename Plan>
+void TaskRestore::start_group(std::size_t first, Room room, Plan plan) {
   Vessel& vessel = context_.vessel;
-  for (std::size_t first = 0; first < context_.cores.size(); first += kThreadsAtOnce) {
-    const std::size_t end = std::min(context_.cores.size(), first + kThreadsAtOnce);
-    vessel.arena().reset();
-    std::vector<RemoteBatch> batches;
-    for (std::size_t i = first; i < end; ++i) {
-      batches.push_back(vessel.batch(room(i)));
-      for (const auto& kind : kinds_) plan(*kind, i, batches.back());
-    }
-    const Deadline deadline = Deadline::in_ms(kBatchDeadlineMs);
-    for (std::size_t i = first; i < end; ++i) vessel.thread(i).start(batches[i - first]);
-    for (std::size_t i = first; i < end; ++i) vessel.thread(i).finish(deadline);
-    for (const RemoteBatch& batch : batches) batch.check_all();
-    for (const auto& kind : kinds_) {
-      for (std::size_t i = first; i < end; ++i) after(*kind, i, batches[i - first]);
-    }
+  const std::size_t end = std::min(context_.cores.size(), first + kThreadsAtOnce);
+  vessel.arena().reset();
+  batches_.clear();
+  for (std::size_t i = first; i < end; ++i) {
+    batches_.push_back(vessel.batch(room(i)));
+    for (const auto& kind : kinds_) plan(*kind, i, batches_.back());
   }
+  for (std::size_t i = first; i < end; ++i) vessel.thread(i).start(batches_[i - first]);
 }
 
-void TaskRestore::threads() {
+// The first group is under way.
+template <typename Room, typename Plan, typename After>
+void TaskRestore::run_groups(Room room, Plan plan, After after) {
+  for (std::size_t first = 0; first < context_.cores.size(); first += kThreadsAtOnce) {
+    if (first > 0) start_group(first, room, plan);
+    const Deadline deadline = Deadline::in_ms(kBatchDeadlineMs);
+    for (std::size_t i = 0; i < batches_.size(); ++i) context_.vessel.thread(first + i).finish(deadline);
+    for (const RemoteBatch& batch : batches_) batch.check_all();
+    for (const auto& kind : kinds_) {
+      for (std::size_t i = 0; i < batches_.size(); ++i) after(*kind, first + i, batches_[i]);
+    }
+  }
+  batches_.clear();
+}
+
+std::size_t TaskRestore::room_of_thread(std::size_t i) const { return kThreadCalls + queued_things(context_.cores[i]); }
+
+void TaskRestore::start_threads() {
   std::vector<pid_t> tids;
   for (std::size_t i = 1; i < context_.cores.size(); ++i) {
     tids.push_back(static_cast<pid_t>(context_.extra.threads(static_cast<int>(i)).tid()));
   }
   if (!tids.empty()) context_.vessel.create_threads(tids);
-  run_groups([&](std::size_t i) { return kThreadCalls + queued_things(context_.cores[i]); },
-             [&](Restorer& kind, std::size_t i, RemoteBatch& batch) { kind.plan_thread(context_, i, batch); },
-             [&](Restorer& kind, std::size_t i, const RemoteBatch& batch) { kind.after_thread(context_, i, batch); });
+  start_group(0, [this](std::size_t i) { return room_of_thread(i); },
+              [this](Restorer& kind, std::size_t i, RemoteBatch& batch) { kind.plan_thread(context_, i, batch); });
 }
 
-void TaskRestore::last() {
-  run_groups([&](std::size_t) { return kLastCalls; },
-             [&](Restorer& kind, std::size_t i, RemoteBatch& batch) { kind.plan_last(context_, i, batch); },
+void TaskRestore::finish_threads() {
+  run_groups([this](std::size_t i) { return room_of_thread(i); },
+             [this](Restorer& kind, std::size_t i, RemoteBatch& batch) { kind.plan_thread(context_, i, batch); },
+             [this](Restorer& kind, std::size_t i, const RemoteBatch& batch) { kind.after_thread(context_, i, batch); });
+}
+
+void TaskRestore::start_last() {
+  start_group(0, [](std::size_t) { return kLastCalls; },
+              [this](Restorer& kind, std::size_t i, RemoteBatch& batch) { kind.plan_last(context_, i, batch); });
+}
+
+void TaskRestore::finish_last() {
+  run_groups([](std::size_t) { return kLastCalls; },
+             [this](Restorer& kind, std::size_t i, RemoteBatch& batch) { kind.plan_last(context_, i, batch); },
              [](Restorer&, std::size_t, const RemoteBatch&) {});
   context_.vessel.arena().reset();
   for (const auto& kind : kinds_) kind->finish(context_);
 }
 
-void TaskRestore::registers() {
-  context_.vessel.close_arena();
-  load_registers(context_.vessel, context_.cores, context_.extra);
-}
+void TaskRestore::registers() { load_registers(context_.vessel, context_.cores, context_.extra); }
 
 void TaskRestore::commit() {
   for (const auto& kind : kinds_) kind->commit(context_);
+}
+
+bool TaskRestore::awaits_end() const {
+  return std::any_of(kinds_.begin(), kinds_.end(), [](const auto& kind) { return kind->awaits_end(); });
+}
+
+void TaskRestore::original_ended() noexcept {
+  for (const auto& kind : kinds_) kind->original_ended(context_);
 }
 
 }  // namespace crx

@@ -28,21 +28,29 @@ class TaskRestore {
   // side.
   void start_process();
   void finish_process();
-  // Creates the other threads and gives each its own.
-  void threads();
-  // Takes privileges away. No descriptors can be handed over and no memory be mapped through the task afterwards.
-  void last();
-  // Closes the arena; every thread then stands ready to run on. The vessel may be released.
+  // Creates the other threads and gives each its own. In two steps, too.
+  void start_threads();
+  void finish_threads();
+  // Takes privileges away. No descriptors can be handed over and no memory be mapped through the task afterwards. In two steps.
+  void start_last();
+  void finish_last();
+  // The arena is closed. Every thread then stands ready to run on; the vessel may be released.
   void registers();
   // Step 4 of the cutover.
   void commit();
+  bool awaits_end() const;
+  void original_ended() noexcept;
 
  private:
+  std::size_t room_of_thread(std::size_t i) const;
+  template <typename Room, typename Plan>
+  void start_group(std::size_t first, Room room, Plan plan);
   template <typename Room, typename Plan, typename After>
   void run_groups(Room room, Plan plan, After after);
   RestoreContext& context_;
   std::vector<std::unique_ptr<Restorer>> kinds_;
   std::optional<RemoteBatch> leader_;  // under way
+  std::vector<RemoteBatch> batches_;   // of a group of threads, under way
 };
 
 }  // namespace crx

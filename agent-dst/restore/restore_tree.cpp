@@ -1,5 +1,8 @@
 #include "agent-dst/restore/restore_tree.hpp"
 
+#include <fmt/format.h>
+
+#include <algorithm>
 #include <csignal>
 
 #include "agent-dst/restore/cgroups.hpp"
@@ -8,27 +11,15 @@
 #include "common/image/inventory.pb.h"
 #include "common/image/magic.hpp"
 #include "common/image/mm.pb.h"
-#include "common/kernel/kcmp.hpp"
 #include "common/kernel/pidfd.hpp"
+#include "common/kernel/sharing.hpp"
 
 namespace crx {
 
-namespace {
-
-uint32_t shared_by(const img::task_kobj_ids_entry& a, const img::task_kobj_ids_entry& b) {
-  uint32_t found = 0;
-  if (a.vm_id() == b.vm_id()) found |= shares::kMemory;
-  if (a.files_id() == b.files_id()) found |= shares::kDescriptors;
-  if (a.fs_id() == b.fs_id()) found |= shares::kFilesystem;
-  if (a.sighand_id() == b.sighand_id()) found |= shares::kSignalHandlers;
-  return found;
-}
-
-}  // namespace
-
 std::vector<VesselPlace> read_places(const ImageSource& images) {
   std::vector<VesselPlace> places;
-  std::map<pid_t, img::task_kobj_ids_entry> ids;
+  std::vector<SharingTask> sharing;
+  uint32_t own = UINT32_MAX;  // of what no set tells
   for (const auto& node : images.read_all<img::pstree_entry>(image_file::kPstree)) {
     const auto core = images.read_one<img::core_entry>(image_file::core(node.pid()));
     VesselPlace place;
@@ -37,12 +28,24 @@ std::vector<VesselPlace> read_places(const ImageSource& images) {
     place.sid = static_cast<pid_t>(node.sid());
     place.pgid = static_cast<pid_t>(node.pgid());
     place.dead = core.tc().task_state() == task_state::kZombie;
-    if (core.has_ids() && !place.dead) {
-      const auto parent = ids.find(place.ppid);
-      if (parent != ids.end()) place.shares = shared_by(core.ids(), parent->second);
-      ids[place.pid] = core.ids();
-    }
+    SharingTask& task = sharing.emplace_back();
+    task.pid = place.pid;
+    task.ppid = place.ppid;
+    task.dead = place.dead;
+    const img::task_kobj_ids_entry& ids = core.ids();
+    task.groups = core.has_ids() ? std::array<uint32_t, 4>{ids.vm_id(), ids.files_id(), ids.fs_id(), ids.sighand_id()}
+                                 : std::array<uint32_t, 4>{own, own, own, own};
+    own -= core.has_ids() ? 0 : 1;
     places.push_back(place);
+  }
+  for (const SharingConflict& conflict : plan_sharing(sharing)) {
+    throw Error(ErrorCode::unsupported, "reading images",
+                fmt::format("process {} shares things with process {}, and not by way of a parent or sibling", conflict.pid, conflict.other));
+  }
+  for (std::size_t i = 0; i < places.size(); ++i) {
+    places[i].maker = sharing[i].maker;
+    places[i].shares = sharing[i].shares;
+    places[i].leaves = sharing[i].leaves;
   }
   for (const auto& info : images.read_all<img::tty_info_entry>(image_file::kTtyInfo)) {
     for (VesselPlace& place : places) {
@@ -87,7 +90,7 @@ void TreeRestore::build(const std::map<pid_t, std::vector<uint64_t>>& accounted,
   lap("tree");
   std::vector<RestoreContext*> contexts;
   for (Vessel* vessel : tree_.all()) {
-    contexts.push_back(&contexts_.emplace_back(RestoreContext{tree_, *vessel, images_, files_, shmem_, vessel->pid(), {}, {}}));
+    contexts.push_back(&contexts_.emplace_back(RestoreContext{tree_, *vessel, images_, files_, shmem_, vessel->pid(), {}, {}, original_is_here_}));
     load_task_images(contexts_.back());
     tasks_.emplace_back(contexts_.back());
   }
@@ -99,7 +102,8 @@ void TreeRestore::build(const std::map<pid_t, std::vector<uint64_t>>& accounted,
   for (TaskRestore& task : tasks_) task.start_process();
   for (TaskRestore& task : tasks_) task.finish_process();
   lap("process");
-  for (TaskRestore& task : tasks_) task.threads();
+  for (TaskRestore& task : tasks_) task.start_threads();
+  for (TaskRestore& task : tasks_) task.finish_threads();
   descriptors_->set_owners();
   lap("threads");
   for (RestoreContext& context : contexts_) {
@@ -110,9 +114,10 @@ void TreeRestore::build(const std::map<pid_t, std::vector<uint64_t>>& accounted,
   }
   lap("memory fields");
   shmem_.seal_all();
-  for (TaskRestore& task : tasks_) task.last();
-  for (RestoreContext& context : contexts_) context.vessel.start_closing();
-  for (RestoreContext& context : contexts_) context.vessel.stop_calls();
+  for (TaskRestore& task : tasks_) task.start_last();
+  for (TaskRestore& task : tasks_) task.finish_last();
+  lap("privileges");
+  Vessel::close_arenas(tree_.all());
   for (TaskRestore& task : tasks_) task.registers();
   lap("registers");
 }
@@ -120,6 +125,14 @@ void TreeRestore::build(const std::map<pid_t, std::vector<uint64_t>>& accounted,
 void TreeRestore::commit() {
   for (TaskRestore& task : tasks_) task.commit();
   if (descriptors_) descriptors_->commit();
+}
+
+bool TreeRestore::awaits_end() const {
+  return std::any_of(tasks_.begin(), tasks_.end(), [](const TaskRestore& task) { return task.awaits_end(); });
+}
+
+void TreeRestore::original_ended() noexcept {
+  for (TaskRestore& task : tasks_) task.original_ended();
 }
 
 void TreeRestore::resumed() noexcept {

@@ -23,11 +23,16 @@ class TreeRestore {
  public:
   TreeRestore(VesselTree& tree, const ImageSource& images, FileOpener& files, ShmemTable& shmem);
 
+  // Before build(): the original lives in this kernel until the move is decided.
+  void expect_original() { original_is_here_ = true; }
   // Everything but the pages: last layouts, zombies and groups, descriptors, threads, state, registers. Afterwards the
   // vessels stand ready to run on. accounted: see Vessel::apply_layout, by PID. lap: called after each step with its name.
   void build(const std::map<pid_t, std::vector<uint64_t>>& accounted, const std::function<void(const char*)>& lap);
   // Step 4 of the cutover, before the vessels' group is frozen.
   void commit();
+  // Restorer's, for all tasks.
+  bool awaits_end() const;
+  void original_ended() noexcept;
   // The move is decided: what others can see (FdRestorer::resumed).
   void resumed() noexcept;
   // Right before the vessels are let go: those that job control had stopped stop again.
@@ -44,6 +49,7 @@ class TreeRestore {
   const ImageSource& images_;
   FileOpener& files_;
   ShmemTable& shmem_;
+  bool original_is_here_ = false;
   std::deque<RestoreContext> contexts_;  // the root's first
   std::deque<TaskRestore> tasks_;
   std::optional<TreeDescriptors> descriptors_;

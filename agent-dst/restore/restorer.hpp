@@ -26,6 +26,7 @@ struct RestoreContext {
   pid_t pid = 0;                        // of the task in the images, and of the vessel
   std::vector<img::core_entry> cores;   // one per thread, leader first
   img::crx_task_entry extra;            // `threads` in the same order as cores; default values where the set has none
+  bool original_is_here = false;        // in this kernel, with its files open, until it is ended
 };
 
 // One resource kind. Calls come in this order, each for all kinds in registry order:
@@ -40,6 +41,8 @@ struct RestoreContext {
 //   finish          after every thread's last batch: what belongs to the process as a whole and what those calls undo
 //                   (dumpable); makes its own batches in the leader, sets things from outside
 //   commit          step 4 of the cutover: what only one may hold (file locks, final names). May fail the migration.
+//   original_ended  where awaits_end() says so after commit: what the original was in the way of. It ends about now. The move is
+//                   decided and the task frozen: no calls, and what fails is logged.
 // Every result is checked with RemoteBatch::check_all(); a call that may fail is added with RemoteBatch::add_optional.
 class Restorer {
  public:
@@ -53,6 +56,8 @@ class Restorer {
   virtual void plan_last(RestoreContext&, std::size_t /*thread*/, RemoteBatch&) {}
   virtual void finish(RestoreContext&) {}
   virtual void commit(RestoreContext&) {}
+  virtual bool awaits_end() const { return false; }
+  virtual void original_ended(RestoreContext&) noexcept {}
 };
 
 // All kinds, in order (registry.cpp).

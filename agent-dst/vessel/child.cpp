@@ -85,6 +85,7 @@ void advise_for_fork(VesselState& state, bool inherit) {
     for (; at < state.vmas.size() && batch.size() < 500; ++at) {
       const Vma& vma = state.vmas[at];
       const uint64_t bytes = vma.end - vma.start;
+      if (vma.is_droppable()) continue;
       if (advised(vma, MADV_DONTFORK)) {
         batch.add("advising memory", SYS_madvise, vma.start, bytes, inherit ? MADV_DOFORK : MADV_DONTFORK);
       }
@@ -159,8 +160,8 @@ Vessel Vessel::fork_process(Vessel& from_vessel, pid_t pid, uint32_t shared, uin
   return vessel;
 }
 
-Vessel Vessel::fork(Vessel& parent, pid_t pid, uint32_t shared) {
-  Vessel vessel = fork_process(parent, pid, shared, 0);
+Vessel Vessel::fork(Vessel& from, pid_t pid, uint32_t shared, Relation relation) {
+  Vessel vessel = fork_process(from, pid, shared, relation == Relation::sibling ? CLONE_PARENT : 0);
   if ((shared & shares::kMemory) != 0) return vessel;
   unmap_inherited(*vessel.state_);
   make_placer(*vessel.state_, vessel.pidfd_.get());
@@ -183,6 +184,16 @@ Vessel Vessel::fork_with_memory(Vessel& from, pid_t pid, Relation relation, uint
   s.run_checked(batch);
   s.arena.reset();
   return vessel;
+}
+
+void Vessel::leave(uint32_t shared) {
+  VesselState& s = *state_;
+  s.arena.reset();
+  RemoteBatch batch(s.arena, 1);
+  batch.add("leaving what was shared", SYS_unshare, clone_flags(shared));
+  run_checked(batch);
+  s.shares &= ~shared;
+  if ((shared & shares::kDescriptors) != 0) s.table = std::make_shared<NumberTable>(*s.table);
 }
 
 void Vessel::lead_session() {

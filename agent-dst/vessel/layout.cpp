@@ -11,6 +11,7 @@
 #include "common/base/error.hpp"
 #include "common/image/magic.hpp"
 #include "common/kernel/sysv_ipc.hpp"
+#include "common/kernel/uapi_memory.hpp"
 
 namespace crx {
 namespace {
@@ -65,12 +66,14 @@ std::vector<Vma> staying(const Vma& have, const std::vector<Vma>& wanted) {
 }  // namespace
 
 uint32_t birth_flags(uint32_t flags) {
-  constexpr uint32_t kAlways = MAP_SHARED | MAP_PRIVATE | MAP_GROWSDOWN | MAP_NORESERVE | MAP_HUGETLB;
+  constexpr uint32_t kAlways = MAP_SHARED | MAP_PRIVATE | MAP_DROPPABLE | MAP_GROWSDOWN | MAP_NORESERVE | MAP_HUGETLB;
   constexpr uint32_t kHugeSize = 0x3fU << 26;  // MAP_HUGE_MASK << MAP_HUGE_SHIFT
   return flags & ((flags & MAP_HUGETLB) != 0 ? kAlways | kHugeSize : kAlways);
 }
 
 bool Vma::is_huge() const noexcept { return (flags & MAP_HUGETLB) != 0; }
+
+bool Vma::is_droppable() const noexcept { return (flags & MAP_TYPE) == MAP_DROPPABLE; }
 
 bool Vma::continues(const Vma& other) const noexcept {
   return (status & kKindBits) == (other.status & kKindBits) && backing == other.backing &&

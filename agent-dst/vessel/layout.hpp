@@ -21,6 +21,7 @@ struct Vma {
   bool accounted = false;  // private, not writable, but was: charged to the commit limit
 
   bool is_huge() const noexcept;  // in huge pages (hugetlb)
+  bool is_droppable() const noexcept;  // MAP_DROPPABLE: is not inherited, whatever is advised
   // Pages of the one are pages of the other where they lie at the same addresses.
   bool continues(const Vma& other) const noexcept;
   bool operator==(const Vma&) const = default;

@@ -289,22 +289,29 @@ void Vessel::stop_calls() {
   for (auto& remote : s.remotes) remote->interrupt();
 }
 
-void Vessel::close_arena() {
-  VesselState& s = *state_;
-  start_closing();
-  stop_calls();
-  for (auto& remote : s.remotes) remote->await_stop();
-  for (auto& remote : s.remotes) remote->leave();
-  s.remotes.clear();
-  if (s.vdso_syscall == 0) {
-    throw Error(ErrorCode::unsupported, "leaving the vessel", "the task has no vDSO to unmap the arena through");
+void Vessel::close_arenas(const std::vector<Vessel*>& vessels) {
+  for (Vessel* vessel : vessels) vessel->start_closing();
+  for (Vessel* vessel : vessels) vessel->stop_calls();
+  std::vector<BorrowedCall> first, second;
+  for (Vessel* vessel : vessels) {
+    VesselState& s = *vessel->state_;
+    for (auto& remote : s.remotes) remote->await_stop();
+    for (auto& remote : s.remotes) remote->leave();
+    s.remotes.clear();
+    if (s.vdso_syscall == 0) {
+      throw Error(ErrorCode::unsupported, "leaving the vessel", "the task has no vDSO to unmap the arena through");
+    }
+    s.threads.front().set_blocked_signals(~0ULL);
+    const auto unmap = [&](std::vector<BorrowedCall>& calls, uint64_t addr, uint64_t bytes) {
+      calls.push_back({&s.threads.front(), s.vdso_syscall, SYS_munmap, {addr, bytes}});
+    };
+    const uint64_t code = s.arena.code_addr(), code_bytes = s.arena.code_size();
+    const bool in_one_piece = s.arena.data_addr() == code + code_bytes;
+    unmap(first, code, in_one_piece ? code_bytes + s.arena.data_size() : code_bytes);
+    if (!in_one_piece) unmap(second, s.arena.data_addr(), s.arena.data_size());
   }
-  TracedThread& leader = s.threads.front();
-  leader.set_blocked_signals(~0ULL);
-  const uint64_t code = s.arena.code_addr(), code_bytes = s.arena.code_size();
-  const bool in_one_piece = s.arena.data_addr() == code + code_bytes;
-  if (!in_one_piece) call_at(leader, s.vdso_syscall, SYS_munmap, {s.arena.data_addr(), s.arena.data_size()});
-  call_at(leader, s.vdso_syscall, SYS_munmap, {code, in_one_piece ? code_bytes + s.arena.data_size() : code_bytes});
+  make_calls(first);
+  make_calls(second);
 }
 
 void Vessel::unleash() {

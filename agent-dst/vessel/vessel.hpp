@@ -42,14 +42,13 @@ class Vessel {
  public:
   // The root of a tree. Error(refused) naming the process that has the PID, when it is taken.
   static Vessel create(const VesselPlan& plan);
-  // A child of another vessel, in whose session and process group it is. It has nothing but an arena of its own. pid 0: any
-  // number. Errors as above.
-  // shares: what it has in common with its parent (shares::). With memory, it has that and no layout: all that is said of
-  // memory here goes to the parent's vessel.
-  static Vessel fork(Vessel& parent, pid_t pid, uint32_t shares = 0);
-  // A child of another vessel, or of that one's parent, in whose session and process group it is. It starts with its layout and
-  // pages, which both share until one of them is written. Errors as above.
+  // A child of another vessel, or of that one's parent, in whose session and process group it is. It has nothing but an arena of
+  // its own. pid 0: any number. Errors as above.
+  // shares: what it has in common with that vessel (shares::). With memory, it has that and no layout: all that is said of
+  // memory here goes to the other vessel.
   enum class Relation { child, sibling };
+  static Vessel fork(Vessel& from, pid_t pid, uint32_t shares = 0, Relation relation = Relation::child);
+  // The same, which starts with the other's layout and pages; both share them until one of them is written. Errors as above.
   static Vessel fork_with_memory(Vessel& from, pid_t pid, Relation relation, uint32_t shares = 0);
   Vessel(Vessel&& other) noexcept;
   Vessel& operator=(Vessel&&) = delete;
@@ -57,7 +56,7 @@ class Vessel {
 
   pid_t pid() const noexcept { return pid_; }
   int pidfd() const noexcept { return pidfd_.get(); }
-  uint32_t shares() const noexcept;  // with its parent (shares::)
+  uint32_t shares() const noexcept;  // with who made it (shares::)
 
   // --- memory (rounds) ---
   // Makes the mappings equal to `mm`'s: unmaps, maps and mprotects what differs; untouched mappings keep their pages.
@@ -91,6 +90,8 @@ class Vessel {
   void control_terminal(int terminal);
   // What the process gets when it opens a path: our descriptor of that.
   Fd open_as(const std::string& path, int flags);
+  // unshare(2) of descriptors or directories (shares::): from here on they are its own, as they are.
+  void leave(uint32_t shared);
   // setpgid(2).
   void enter_group(pid_t pgid);
   // prctl(PR_SET_CHILD_SUBREAPER).
@@ -126,10 +127,9 @@ class Vessel {
   void set_mm_fields(int exe_fd);
   // Leaves the stub everywhere and unmaps the arena: afterwards no remote calls are possible; registers are free to
   // be set through traced().
-  void close_arena();
-  // Its first steps, so that the vessels of a tree take them side by side: the one in all, the other in all, then the rest.
-  void start_closing();
-  void stop_calls();
+  void close_arena() { close_arenas({this}); }
+  // The same of many, all at once.
+  static void close_arenas(const std::vector<Vessel*>& vessels);
   TracedThread& traced(std::size_t index);
   // One system call of the leader after close_arena(): args, then the address of a copy of `object` that lies below its
   // stack meanwhile. Registers, mask and memory are as before afterwards. The raw kernel result.
@@ -140,6 +140,8 @@ class Vessel {
   void release();
 
  private:
+  void start_closing();
+  void stop_calls();
   void protect(const Vma& vma, uint32_t prot);
   void advise_pages(const char* what, const std::vector<PageRange>& ranges, int advice);
   static Vessel fork_process(Vessel& from, pid_t pid, uint32_t shares, uint64_t flags);

@@ -30,7 +30,7 @@ struct VesselState {
   Fd code_object, data_object;
   std::shared_ptr<NumberTable> table;  // one for all that share descriptors
   std::shared_ptr<std::vector<PageRange>> guest_arenas;  // one for all that share memory: those of all but the first
-  uint32_t shares = 0;  // with its parent
+  uint32_t shares = 0;  // with who made it
   std::optional<RemoteBatch> closing;  // the last batch, under way
   bool calls_stopped = false;
   RemoteArena arena;

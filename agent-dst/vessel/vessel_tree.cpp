@@ -119,29 +119,51 @@ void VesselTree::create_root(int cgroup_dir) {
 // parent: of the process, or its stand-in.
 void VesselTree::create(const VesselPlace& place, Entry& parent) {
   Entry* from = &parent;
-  const bool as_sibling = inherits_from_sibling(place);
-  if (as_sibling) from = &vessels_.at(place.inherits);
+  const bool as_sibling = place.maker != 0 || inherits_from_sibling(place);
+  if (as_sibling) from = &sibling_of(place);
   if (place.inherits != 0 && !as_sibling && place.inherits != parent.vessel.pid()) {
     throw Error(ErrorCode::peer, "following the source", fmt::format("task {} cannot have the memory of {}", place.pid, place.inherits));
   }
-  if (place.shares != 0 && (as_sibling || place.ppid != parent.vessel.pid())) {
+  if (place.shares != 0 && place.maker == 0 && (as_sibling || place.ppid != parent.vessel.pid())) {
     throw Error(ErrorCode::unsupported, "creating the processes", fmt::format("process {} shares things with a parent in whose session it is not", place.pid))
         .with_hint("end it before moving the program");
   }
-  using Relation = Vessel::Relation;
+  if (place.maker != 0 && place.sid != from->sid && place.sid != place.pid) {
+    throw Error(ErrorCode::unsupported, "creating the processes", fmt::format("process {} shares things with process {}, in whose session it is not", place.pid, place.maker))
+        .with_hint("end it before moving the program");
+  }
+  const auto relation = as_sibling ? Vessel::Relation::sibling : Vessel::Relation::child;
   Entry entry(place.inherits == 0 || (place.shares & shares::kMemory) != 0
-                  ? Vessel::fork(parent.vessel, place.pid, place.shares)
-                  : Vessel::fork_with_memory(from->vessel, place.pid, as_sibling ? Relation::sibling : Relation::child, place.shares));
+                  ? Vessel::fork(from->vessel, place.pid, place.shares, relation)
+                  : Vessel::fork_with_memory(from->vessel, place.pid, relation, place.shares));
   entry.sid = from->sid;
   entry.pgid = from->pgid;
   entry.parent = place.ppid;
   vessels_.emplace(place.pid, std::move(entry));
-  log::debug("vessel {}: a child of {}", place.pid, parent.vessel.pid());
+  log::debug("vessel {}: a {} of {}", place.pid, as_sibling ? "sibling" : "child", from->vessel.pid());
 }
 
 bool VesselTree::inherits_from_sibling(const VesselPlace& place) const {
   const auto found = vessels_.find(place.inherits);
   return found != vessels_.end() && found->second.parent == place.ppid && place.ppid != 0;
+}
+
+// By which a process is made that does not come from its parent.
+VesselTree::Entry& VesselTree::sibling_of(const VesselPlace& place) {
+  const pid_t wanted = place.maker != 0 ? place.maker : place.inherits;
+  const auto found = vessels_.find(wanted);
+  if (found == vessels_.end() || found->second.parent != place.ppid || (place.inherits != 0 && place.inherits != wanted)) {
+    throw Error(ErrorCode::peer, "following the source", fmt::format("task {} cannot be made by {}", place.pid, wanted));
+  }
+  return found->second;
+}
+
+// Those whom it makes for its parent and who are in the session that it is about to leave.
+void VesselTree::create_siblings(const VesselPlace& place) {
+  for (const VesselPlace& other : places_) {
+    if (other.maker != place.pid || other.dead || other.sid != vessels_.at(place.pid).sid || vessels_.contains(other.pid)) continue;
+    create(other, vessels_.at(other.ppid));
+  }
 }
 
 // Children that are in the session it comes from first; then it leads its own; then all others.
@@ -150,13 +172,17 @@ void VesselTree::create_below(const VesselPlace& place) {
   const auto create_some = [&](auto&& wanted) {
     for (const VesselPlace& child : places_) {
       if (child.ppid != place.pid || child.dead || !wanted(child)) continue;
-      if (!vessels_.contains(child.pid)) create(child, entry);
+      if (!vessels_.contains(child.pid)) {
+        if (child.maker != 0 && !vessels_.contains(child.maker)) continue;
+        create(child, entry);
+      }
       create_below(child);
     }
   };
   const bool will_lead = place.sid == place.pid && entry.sid != place.sid;
   std::set<pid_t> done;
   if (will_lead) {
+    create_siblings(place);
     create_some([&](const VesselPlace& child) {
       return child.sid == entry.sid && child.sid != child.pid && done.insert(child.pid).second;
     });
@@ -165,13 +191,13 @@ void VesselTree::create_below(const VesselPlace& place) {
     entry.sid = entry.pgid = place.pid;
   }
   create_some([&](const VesselPlace& child) {
-    const bool born_here = child.sid == entry.sid || child.sid == child.pid || inherits_from_sibling(child);
+    const bool born_here = child.sid == entry.sid || child.sid == child.pid || child.maker != 0 || inherits_from_sibling(child);
     return born_here && done.insert(child.pid).second;
   });
   create_orphans(place);
 }
 
-// What is left of the children of `parent` has the session of somebody who is not above it.
+// What is left of the children of `parent` (makers first) has the session of somebody who is not above it.
 void VesselTree::create_orphans(const VesselPlace& parent) {
   for (const VesselPlace& orphan : places_) {
     if (orphan.ppid != parent.pid || orphan.dead || vessels_.contains(orphan.pid)) continue;
@@ -188,6 +214,7 @@ void VesselTree::create_orphans(const VesselPlace& parent) {
     std::vector<pid_t> born;
     for (const VesselPlace& other : places_) {
       if (other.ppid != parent.pid || other.dead || other.sid != orphan.sid || vessels_.contains(other.pid)) continue;
+      if (other.maker != 0 && !vessels_.contains(other.maker)) continue;
       create(other, middle);
       born.push_back(other.pid);
     }
@@ -235,6 +262,9 @@ void VesselTree::enter_groups(pid_t sid) {
 }
 
 void VesselTree::finish(const std::vector<Dead>& dead) {
+  for (const VesselPlace& place : places_) {
+    if (place.leaves != 0 && !place.dead) vessels_.at(place.pid).vessel.leave(place.leaves);
+  }
   for (const VesselPlace& place : places_) {
     if (!place.dead) continue;
     create(place, vessels_.at(place.ppid));

@@ -24,6 +24,8 @@ struct VesselPlace {
   bool renewed = false;  // not what it was: its vessel goes, and those below it
   pid_t inherits = 0;    // wire::TaskPlace.inherits
   uint32_t shares = 0;   // wire::TaskPlace.shares
+  pid_t maker = 0;       // wire::TaskPlace.maker
+  uint32_t leaves = 0;   // wire::TaskPlace.leaves
 };
 
 // Owns the vessels; destroying it removes them all, children first. Single-threaded, as Vessel is.
@@ -78,9 +80,11 @@ class VesselTree {
   void take_terminal(const VesselPlace& place);
   void create_root(int cgroup_dir);
   void create_below(const VesselPlace& place);
+  void create_siblings(const VesselPlace& place);
   void create(const VesselPlace& place, Entry& parent);
   void create_orphans(const VesselPlace& parent);
   bool inherits_from_sibling(const VesselPlace& place) const;
+  Entry& sibling_of(const VesselPlace& place);
   void enter_groups(pid_t sid);
   const VesselPlace* place_of(pid_t pid) const;
 

@@ -24,6 +24,7 @@ constexpr char kPrivileges[] = "run crx with CAP_BPF and CAP_PERFMON, on a kerne
 class AioRings final : public Collector {
  public:
   const char* name() const override { return "asynchronous I/O"; }
+  bool serves_all() const override { return true; }
 
   void inspect(InspectContext& context) override {
     if (list_aio_rings(context.pid).empty() || AioRequests::open()) return;

@@ -1,9 +1,13 @@
 #include "agent-src/collect/collector.hpp"
 
+#include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <deque>
 #include <map>
 
+#include "agent-src/collect/registry.hpp"
 #include "agent-src/step_clock.hpp"
 #include "common/base/clock.hpp"
 #include "common/base/error.hpp"
@@ -108,37 +112,70 @@ void write_tree(const FrozenTree& tree, const std::vector<img::task_kobj_ids_ent
   images.append(image_file::kInventory, inventory);
 }
 
-// All batches at once: the leader's own and one for each thread.
-void run_batches(FrozenTask& task, const BatchPlan& plan) {
-  if (plan.leader.size() > 0) task.remote(0).run(plan.leader);
-  const Deadline deadline = Deadline::in_ms(kBatchDeadlineMs);
-  for (std::size_t i = 0; i < plan.threads.size(); ++i) {
-    if (plan.threads[i].size() > 0) task.remote(i).start(plan.threads[i]);
+// What the collectors ask of one task: first the leader's own batch, then one for each thread. In steps, so that all tasks answer
+// at the same time.
+class Questions {
+ public:
+  explicit Questions(FrozenTask& task) : task_(task), plan_{RemoteBatch(task.arena(), BatchPlan::kLeaderCalls), {}} {
+    for (std::size_t i = 0; i < task.threads().size(); ++i) plan_.threads.emplace_back(task.arena(), BatchPlan::kThreadCalls);
+    brk_ = plan_.leader.add("asking for the program break", SYS_brk, 0);
   }
-  for (std::size_t i = 0; i < plan.threads.size(); ++i) {
-    if (plan.threads[i].size() > 0) task.remote(i).finish(deadline);
+
+  BatchPlan& plan() { return plan_; }
+  void start() { task_.remote(0).start(plan_.leader); }
+  void go_on() {
+    task_.remote(0).finish(Deadline::in_ms(kBatchDeadlineMs));
+    for (std::size_t i = 0; i < plan_.threads.size(); ++i) {
+      if (plan_.threads[i].size() > 0) task_.remote(i).start(plan_.threads[i]);
+    }
   }
-  plan.leader.check_all();
-  for (const RemoteBatch& batch : plan.threads) batch.check_all();
-}
+  void finish() {
+    const Deadline deadline = Deadline::in_ms(kBatchDeadlineMs);
+    for (std::size_t i = 0; i < plan_.threads.size(); ++i) {
+      if (plan_.threads[i].size() > 0) task_.remote(i).finish(deadline);
+    }
+    plan_.leader.check_all();
+    for (const RemoteBatch& batch : plan_.threads) batch.check_all();
+    task_.set_program_break(static_cast<uint64_t>(plan_.leader.result(brk_)));
+  }
+
+ private:
+  FrozenTask& task_;
+  BatchPlan plan_;
+  std::size_t brk_ = 0;
+};
+
+// The collectors of each task; those that serve all are the root's.
+class CollectorSets {
+ public:
+  explicit CollectorSets(std::size_t tasks) {
+    for (std::size_t i = 0; i < tasks; ++i) sets_.push_back(make_collectors());
+  }
+  const std::vector<CollectorPtr>& root() const { return sets_.front(); }
+  template <typename Visit>
+  void visit(std::size_t task, Visit visit) const {
+    for (std::size_t kind = 0; kind < root().size(); ++kind) {
+      visit(*(root()[kind]->serves_all() ? root() : sets_[task])[kind]);
+    }
+  }
+
+ private:
+  std::vector<std::vector<CollectorPtr>> sets_;
+};
 
 }  // namespace
 
 std::vector<img::task_kobj_ids_entry> shared_ids(const FrozenTree& tree) {
-  std::vector<pid_t> pids;
-  for (const auto& task : tree.tasks()) pids.push_back(task->pid());
-  const auto memory = first_to_share(Shared::memory, pids);
-  const auto files = first_to_share(Shared::descriptors, pids);
-  const auto fs = first_to_share(Shared::filesystem, pids);
-  const auto handlers = first_to_share(Shared::signal_handlers, pids);
-  std::vector<img::task_kobj_ids_entry> ids(pids.size());
-  // The first task that shares a thing gives it its number.
-  for (std::size_t i = 0; i < pids.size(); ++i) {
-    ids[i].set_vm_id(static_cast<uint32_t>(memory[i] + 1));
-    ids[i].set_files_id(static_cast<uint32_t>(files[i] + 1));
-    ids[i].set_fs_id(static_cast<uint32_t>(fs[i] + 1));
-    ids[i].set_sighand_id(static_cast<uint32_t>(handlers[i] + 1));
-    add_namespaces(ids[i]);
+  std::vector<img::task_kobj_ids_entry> ids;
+  for (const auto& task : tree.tasks()) {
+    const auto member = std::find_if(tree.members().begin(), tree.members().end(), [&](const TreeTask& m) { return m.pid == task->pid(); });
+    if (member == tree.members().end()) throw Error(ErrorCode::bug, "collecting the tree", "a stopped process is not in it").with_pid(task->pid());
+    img::task_kobj_ids_entry& entry = ids.emplace_back();
+    entry.set_vm_id(member->groups[0]);
+    entry.set_files_id(member->groups[1]);
+    entry.set_fs_id(member->groups[2]);
+    entry.set_sighand_id(member->groups[3]);
+    add_namespaces(entry);
   }
   return ids;
 }
@@ -148,24 +185,31 @@ void collect_tree(FrozenTree& tree, FileTable& files, const CollectOptions& opti
     if (clock != nullptr) clock->lap(name);
   };
   const std::vector<img::task_kobj_ids_entry> ids = shared_ids(tree);
-  const auto collectors = make_collectors();
+  const CollectorSets collectors(ids.size());
   std::vector<TaskImages> tasks;
   for (std::size_t i = 0; i < ids.size(); ++i) tasks.emplace_back(*tree.tasks()[i], ids[i]);
   const auto context_of = [&](TaskImages& t) {
     return CollectContext{tree, t.task, images, files, options, t.cores, t.extra, t.statuses};
   };
   lap("statuses");
-  for (TaskImages& t : tasks) {
-    CollectContext context = context_of(t);
-    BatchPlan plan{RemoteBatch(t.task.arena(), BatchPlan::kLeaderCalls), {}};
-    for (std::size_t i = 0; i < t.cores.size(); ++i) plan.threads.emplace_back(t.task.arena(), BatchPlan::kThreadCalls);
-    for (const auto& collector : collectors) collector->plan(context, plan);
-    run_batches(t.task, plan);
-    for (const auto& collector : collectors) collector->collect(context, plan);
+  std::deque<Questions> questions;
+  for (std::size_t i = 0; i < tasks.size(); ++i) {
+    CollectContext context = context_of(tasks[i]);
+    Questions& asked = questions.emplace_back(tasks[i].task);
+    collectors.visit(i, [&](Collector& kind) { kind.plan(context, asked.plan()); });
+    asked.start();
+  }
+  lap("plan");
+  for (Questions& asked : questions) asked.go_on();
+  for (Questions& asked : questions) asked.finish();
+  lap("batches");
+  for (std::size_t i = 0; i < tasks.size(); ++i) {
+    CollectContext context = context_of(tasks[i]);
+    collectors.visit(i, [&](Collector& kind) { kind.collect(context, questions[i].plan()); });
   }
   lap("tasks");
   CollectContext root = context_of(tasks.front());
-  for (const auto& collector : collectors) {
+  for (const auto& collector : collectors.root()) {
     const int64_t began_ns = monotonic_ns();
     collector->collect_tree(root);
     log::debug("collecting {}: {} us", collector->name(), (monotonic_ns() - began_ns) / 1000);

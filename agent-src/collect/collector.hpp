@@ -31,8 +31,6 @@ struct CollectOptions {
   std::set<uint64_t> external_unix;  // inodes of sockets whose other end may be outside (--external unix[INODE])
   bool link_remap = false;
   bool file_locks = true;
-  // The images are restored when the program has ended.
-  bool ends_first = false;
   // Terminals whose other end is outside stay behind, and become those of whoever restores.
   bool shell_job = false;
   bool tcp_established = false;
@@ -92,16 +90,18 @@ struct BatchPlan {
   static constexpr std::size_t kThreadCalls = 28;
 };
 
-// One resource kind. One object lives for one freeze of a tree; members carry state from plan() to collect() of a task,
-// and from task to task.
-// Order: inspect() of every task and inspect_tree() on objects of their own while the tree runs (preflight); then, frozen,
-// task by task: plan() of all, the batches, collect() of all; at last collect_tree() of all. A kind that cannot move
+// One resource kind. One object lives for one task in one freeze of a tree; members carry state from plan() to collect(). Where
+// serves_all() holds it is one object for all tasks, and members carry state from task to task, but not from plan() to collect().
+// Order: inspect() of every task and inspect_tree() on objects of their own while the tree runs (preflight); then, frozen:
+// plan() of all kinds, task by task; the batches of all tasks at once; collect() of all kinds, task by task; at last
+// collect_tree() of all, on the root's objects. A kind that cannot move
 // reports it in inspect() and throws the same as Error(refused) in collect() if it finds it only there. Everything must be
 // read-only for the tasks (design: the victim runs on unharmed).
 class Collector {
  public:
   virtual ~Collector() = default;
   virtual const char* name() const = 0;
+  virtual bool serves_all() const { return false; }
   virtual void inspect(InspectContext&) {}
   virtual void plan(CollectContext&, BatchPlan&) {}
   virtual void collect(CollectContext&, const BatchPlan&) {}

@@ -69,6 +69,11 @@ bool has_connected(const FrozenTask& task, const SystemCall& call) {
 // -EINTR for one whose time left the kernel keeps to itself. What it really was is in crx_restart.
 void fill_restart(const FrozenTask& task, const FrozenThread& thread, const TimeOffsets& offsets, img::user_x86_regs_entry& regs,
                   img::crx_thread_entry& extra) {
+  if (thread.again && has_connected(task, *thread.again)) {
+    regs.set_ax(0);
+    regs.set_ip(regs.ip() + kSyscallInstructionBytes);
+    return;
+  }
   const auto ax = static_cast<int64_t>(thread.regs.rax);
   if (static_cast<int64_t>(thread.regs.orig_rax) < 0 || !is_restart(ax)) return;
   SystemCall call = call_of(thread.regs);

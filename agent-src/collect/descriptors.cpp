@@ -26,10 +26,8 @@ FdKind& kind_of(const std::vector<FdKindPtr>& kinds, const OpenFile& file) {
 constexpr char kLockReason[] = "it holds a file lock";
 constexpr char kLockRemedy[] = "use --file-locks to move it along";
 
-Reopened reopened(const CollectOptions& options) { return options.ends_first ? Reopened::afterwards : Reopened::beside; }
-
 std::vector<img::file_lock_entry> locks_of(const std::vector<OpenFile>& files, const CollectOptions& options) {
-  std::vector<img::file_lock_entry> locks = collect_locks(files, reopened(options));
+  std::vector<img::file_lock_entry> locks = collect_locks(files);
   if (locks.empty() || options.file_locks) return locks;
   for (const OpenFile& file : files) {
     if (!file.info.locks.empty()) refuse(file, kLockReason, kLockRemedy);
@@ -39,7 +37,7 @@ std::vector<img::file_lock_entry> locks_of(const std::vector<OpenFile>& files, c
 
 void inspect_locks(const OpenFile& file, InspectContext& context) {
   for (const proc::Lock& lock : file.info.locks) {
-    const std::string problem = lock_problem(lock, reopened(context.options));
+    const std::string problem = lock_problem(file, lock);
     if (!problem.empty()) context.refusals.push_back(refusal_of(file, problem, "let the program release it"));
   }
   if (!file.info.locks.empty() && !context.options.file_locks) {

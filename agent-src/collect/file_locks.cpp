@@ -14,6 +14,7 @@
 #include "common/base/log.hpp"
 #include "common/kernel/file_lock.hpp"
 #include "common/kernel/pidfd.hpp"
+#include "common/proc/maps.hpp"
 
 namespace crx {
 namespace {
@@ -47,24 +48,43 @@ std::string describe(const img::file_lock_entry& lock, const FrozenTask& task) {
                      describe_lock(lock.flag(), lock.type(), read_link(fmt::format("{}fd/{}", task.proc(), lock.fd()))));
 }
 
+bool is_write_lease(const img::file_lock_entry& lock) { return lock.flag() == lock_kind::kLease && lock.type() != F_RDLCK; }
+
+bool is_mapped_by(pid_t pid, const struct stat& file) {
+  const Fd maps = try_open(fmt::format("/proc/{}/maps", pid), O_RDONLY);
+  if (!maps) return false;
+  for (const proc::MapsEntry& map : proc::parse_maps(read_fd(maps.get(), "maps"))) {
+    struct stat st {};
+    if (map.inode != file.st_ino || ::stat(fmt::format("/proc/{}/map_files/{:x}-{:x}", pid, map.start, map.end).c_str(), &st) != 0) continue;
+    if (st.st_dev == file.st_dev && st.st_ino == file.st_ino) return true;
+  }
+  return false;
+}
+
+// Then the file is open twice where it is restored: for the mapping, and for the lease.
+bool is_mapped(const OpenFile& file) {
+  if (is_mapped_by(file.pid, file.st)) return true;
+  return file.insiders && std::any_of(file.insiders->begin(), file.insiders->end(), [&](pid_t pid) { return is_mapped_by(pid, file.st); });
+}
+
 }  // namespace
 
-std::string lock_problem(const proc::Lock& lock, Reopened reopened) {
+std::string lock_problem(const OpenFile& file, const proc::Lock& lock) {
   if (lock.kind == proc::Lock::Kind::delegation) return {};  // a file server's, not the program's
   if (lock.breaking) return "its lease is being broken";
-  if (lock.kind == proc::Lock::Kind::lease && lock.type != proc::Lock::Type::read && reopened == Reopened::beside) {
-    return "it has a write lease (F_SETLEASE), which no second host can open the file under";
+  if (lock.kind == proc::Lock::Kind::lease && lock.type != proc::Lock::Type::read && is_mapped(file)) {
+    return "it has a write lease (F_SETLEASE) on a file that is mapped, too";
   }
   return {};
 }
 
-std::vector<img::file_lock_entry> collect_locks(const std::vector<OpenFile>& files, Reopened reopened) {
+std::vector<img::file_lock_entry> collect_locks(const std::vector<OpenFile>& files) {
   std::vector<img::file_lock_entry> locks;
   std::set<std::tuple<uint32_t, pid_t, uint32_t, uint64_t, uint64_t>> seen;
   const auto take = [&](const OpenFile& file, const OpenFile::Number& number, const std::vector<proc::Lock>& lines) {
     for (const proc::Lock& lock : lines) {
       if (lock.waiting || lock.kind == proc::Lock::Kind::delegation || lock.type == proc::Lock::Type::none) continue;
-      if (const std::string problem = lock_problem(lock, reopened); !problem.empty()) {
+      if (const std::string problem = lock_problem(file, lock); !problem.empty()) {
         throw Error(ErrorCode::refused, "collecting file locks", file.label() + ": " + problem)
             .with_pid(file.pid)
             .with_hint("let the program release it");
@@ -120,8 +140,26 @@ void LockHandover::check_waiters() const {
 void LockHandover::begin() {
   if (locks_.empty()) return;
   check_waiters();
-  own_.clear();
-  notices_.clear();
+  take_duplicates();
+  released_ = true;
+  set_process_locks(false);
+}
+
+bool LockHandover::lend() {
+  if (std::none_of(locks_.begin(), locks_.end(), is_write_lease)) return false;
+  take_duplicates();
+  released_ = true;
+  for (std::size_t i = 0; i < locks_.size(); ++i) {
+    if (!is_write_lease(locks_[i])) continue;
+    if (const int result = set_description_lock(own_[i].get(), lock_kind::kLease, F_UNLCK, 0, 0); result != 0) {
+      throw_errno(kStep, describe(locks_[i], task_), -result);
+    }
+  }
+  return true;
+}
+
+void LockHandover::take_duplicates() {
+  if (!own_.empty()) return;
   for (const img::file_lock_entry& lock : locks_) {
     own_.push_back(try_get_fd(task_.pidfd(), lock.fd()));
     if (!own_.back()) throw_errno(kStep, describe(lock, task_));
@@ -130,8 +168,11 @@ void LockHandover::begin() {
     if (::fcntl(own_.back().get(), F_GETOWN_EX, &notice.owner) != 0) throw_errno(kStep, describe(lock, task_));
     notice.signal = ::fcntl(own_.back().get(), F_GETSIG);
   }
-  released_ = true;
-  set_process_locks(false);
+}
+
+void LockHandover::given_up() noexcept {
+  released_ = false;
+  own_.clear();
 }
 
 void LockHandover::complete() { set_description_locks(false); }
@@ -154,7 +195,7 @@ bool LockHandover::set_description_locks(bool hold) {
   for (std::size_t i = 0; i < locks_.size(); ++i) {
     const img::file_lock_entry& lock = locks_[i];
     if (lock.flag() == lock_kind::kPosix) continue;
-    if (hold && lock.flag() == lock_kind::kLease) continue;
+    if (hold ? lock.flag() == lock_kind::kLease : is_write_lease(lock)) continue;
     const int result = set_description_lock(own_[i].get(), lock.flag(), hold ? lock.type() : F_UNLCK, lock.start(), lock.len());
     if (result == 0) continue;
     conflict_ = describe(lock, task_);
@@ -210,14 +251,18 @@ bool LockHandover::set_process_locks(bool hold) {
   return all;
 }
 
-TreeLocks::TreeLocks(FrozenTree& tree, const std::vector<img::file_lock_entry>& locks, CallSites& sites) {
-  for (const auto& task : tree.tasks()) {
+void TreeLocks::set(const std::vector<img::file_lock_entry>& locks) {
+  for (const auto& task : tree_.tasks()) {
     std::vector<img::file_lock_entry> its;
     for (const img::file_lock_entry& lock : locks) {
       if (lock.pid() == task->pid()) its.push_back(lock);
     }
-    if (!its.empty()) tasks_.push_back(std::make_unique<LockHandover>(*task, std::move(its), sites));
+    if (!its.empty()) tasks_.push_back(std::make_unique<LockHandover>(*task, std::move(its), sites_));
   }
+}
+
+void TreeLocks::lend() {
+  for (const auto& task : tasks_) has_lent_ = task->lend() || has_lent_;
 }
 
 void TreeLocks::begin() {

@@ -16,6 +16,7 @@
 #include "common/base/error.hpp"
 #include "common/image/magic.hpp"
 #include "common/kernel/aio_ring.hpp"
+#include "common/kernel/uapi_memory.hpp"
 #include "common/proc/stat.hpp"
 #include "common/proc/status.hpp"
 
@@ -117,7 +118,8 @@ void MemoryMap::note_births() {
     const std::string* flags = flags_of(maps_[i]);
     const bool grows = flags != nullptr ? has_flag(*flags, "gd") : maps_[i].kind == proc::MapKind::stack;
     const bool no_reserve = flags != nullptr && has_flag(*flags, "nr");
-    const uint64_t bits = (grows ? 1U : 0U) | (no_reserve ? 2U : 0U) | (maps_[i].deleted ? 4U : 0U) | (vmas_[i].huge ? vmas_[i].dev << 8 : 0U);
+    const bool droppable = flags != nullptr && has_flag(*flags, "dp");
+    const uint64_t bits = (grows ? 1U : 0U) | (no_reserve ? 2U : 0U) | (maps_[i].deleted ? 4U : 0U) | (droppable ? 8U : 0U) | (vmas_[i].huge ? vmas_[i].dev << 8 : 0U);
     vmas_[i].birth = digest64(std::string_view(maps_[i].has_inode() ? maps_[i].name : std::string()), bits);
   }
 }
@@ -315,6 +317,7 @@ void MemoryMap::describe_vma(const proc::MapsEntry& map, const MemoryVma& vma, i
     return;
   }
   if (!map.shared && !map.writable && has_flag(*flags, "ac")) accounted_.push_back(map.start);
+  if (has_flag(*flags, "dp")) entry.set_flags((entry.flags() & ~static_cast<uint32_t>(MAP_PRIVATE)) | MAP_DROPPABLE);
   if (has_flag(*flags, "gd")) entry.set_flags(entry.flags() | MAP_GROWSDOWN);
   if (has_flag(*flags, "nr")) entry.set_flags(entry.flags() | MAP_NORESERVE);
   if (has_flag(*flags, "lo")) entry.set_flags(entry.flags() | MAP_LOCKED);

@@ -42,6 +42,24 @@ struct ByDescription {
 
 }  // namespace
 
+bool has_write_lease(const proc::Fdinfo& info) {
+  return std::any_of(info.locks.begin(), info.locks.end(), [](const proc::Lock& lock) {
+    return lock.kind == proc::Lock::Kind::lease && lock.type != proc::Lock::Type::read;
+  });
+}
+
+bool has_write_lease(pid_t pid, int number) {
+  const Fd info = try_open(fmt::format("/proc/{}/fdinfo/{}", pid, number), O_RDONLY);
+  if (!info) return false;
+  std::string text;
+  try {
+    text = read_fd(info.get(), "fdinfo");
+  } catch (const Error& error) {
+    if (error.err() != ENOENT && error.err() != ESRCH) throw;  // else it has been closed meanwhile
+  }
+  return text.find("LEASE") != std::string::npos && has_write_lease(proc::parse_fdinfo(text));
+}
+
 std::vector<int> list_numbers(pid_t pid) {
   const std::string path = fmt::format("/proc/{}/fd", pid);
   const std::unique_ptr<DIR, int (*)(DIR*)> dir(::opendir(path.c_str()), &::closedir);

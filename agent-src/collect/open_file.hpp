@@ -54,6 +54,11 @@ struct Holder {
 // Whether the number of a running task still leads to what it did when it was listed.
 bool is_open_still(const OpenFile& file);
 
+// Whether it holds a write lease: whoever opens its file breaks that, and the holder gets a signal that may end it.
+bool has_write_lease(const proc::Fdinfo& info);
+// The same of a number of a running task; false where it is closed by now.
+bool has_write_lease(pid_t pid, int number);
+
 // The numbers in use, ascending. Throws Error(victim_gone).
 std::vector<int> list_numbers(pid_t pid);
 

@@ -167,6 +167,7 @@ void CallWatch::make_again(FrozenTask& task, FrozenThread& thread, const SystemC
     }
   }
   log::debug("thread {}: call {} is made again", thread.tid(), call.nr);
+  thread.again = call;
   r.rax = r.orig_rax;
   r.rip -= kSyscallInstructionBytes;
   r.orig_rax = kNoSyscall;

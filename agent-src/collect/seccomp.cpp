@@ -38,6 +38,7 @@ bool notifies_user(const std::vector<std::byte>& program) {
 class Seccomp final : public Collector {
  public:
   const char* name() const override { return "seccomp"; }
+  bool serves_all() const override { return true; }
 
   // Filters can be read only of a stopped thread: its leader stops for a moment, if there are any at all.
   void inspect(InspectContext& context) override {

@@ -67,45 +67,11 @@ std::string shared_with(pid_t pid, pid_t other) {
   return name_of(shared_things(pid, other));
 }
 
-struct Sharing {
-  pid_t pid, other;
-  uint32_t what;
-};
+constexpr const char* kHandedDown = "what clone(2) shares must come from a parent that has it, or from a child of the same parent: end one of the two";
 
-constexpr const char* kHandedDown = "what clone(2) shares must come from a parent that has it, too: end one of the two";
-
-// From whom the process has a thing: itself, or the one furthest above it.
-pid_t origin(const TreeTask* task, uint32_t what, const std::vector<const TreeTask*>& living) {
-  while ((task->shares & what) != 0) {
-    const auto parent = std::find_if(living.begin(), living.end(), [&](const TreeTask* t) { return t->pid == task->ppid; });
-    if (parent == living.end()) break;
-    task = *parent;
-  }
-  return task->pid;
-}
-
-// Those who share a thing and do not have it from the same process by way of parents.
-std::vector<Sharing> not_handed_down(const std::vector<TreeTask>& tree) {
-  std::vector<const TreeTask*> living;
-  std::vector<pid_t> pids;
-  for (const TreeTask& task : tree) {
-    if (task.dead) continue;
-    living.push_back(&task);
-    pids.push_back(task.pid);
-  }
-  constexpr std::pair<Shared, uint32_t> kThings[] = {{Shared::memory, shares::kMemory},
-                                                     {Shared::signal_handlers, shares::kSignalHandlers},
-                                                     {Shared::descriptors, shares::kDescriptors},
-                                                     {Shared::filesystem, shares::kFilesystem}};
-  std::vector<Sharing> found;
-  for (const auto& [what, bit] : kThings) {
-    const std::vector<std::size_t> first = first_to_share(what, pids);
-    for (std::size_t i = 0; i < living.size(); ++i) {
-      if (first[i] == i || origin(living[i], bit, living) == origin(living[first[i]], bit, living)) continue;
-      found.push_back({pids[i], pids[first[i]], bit});
-    }
-  }
-  return found;
+bool is_gone(pid_t pid, const std::vector<TreeTask>& tree) {
+  const auto task = std::find_if(tree.begin(), tree.end(), [pid](const TreeTask& t) { return t.pid == pid; });
+  return task == tree.end() || has_ended(*task);
 }
 
 // All processes of this host that are traced, as (tracer, traced): one pass for the whole tree.
@@ -204,20 +170,21 @@ class Shape final : public Collector {
       context.refusals.push_back({fmt::format("pid {}", tracer), fmt::format("traces process {} ({})", traced, comm_of(traced)),
                                   "let it detach first"});
     }
-    for (const Sharing& found : not_handed_down(context.tree)) {
+    for (const SharingConflict& found : sharing_conflicts(context.tree)) {
+      if (is_gone(found.pid, context.tree) || is_gone(found.other, context.tree)) continue;  // it has nothing, as others have
       context.refusals.push_back({fmt::format("pid {}", found.pid), said_of(found), kHandedDown});
     }
   }
 
   void collect_tree(CollectContext& context) override {
-    for (const Sharing& found : not_handed_down(context.tree.members())) {
+    for (const SharingConflict& found : sharing_conflicts(context.tree.members())) {
       throw Error(ErrorCode::unsupported, "collecting the tree", said_of(found)).with_pid(found.pid).with_hint(kHandedDown);
     }
   }
 
  private:
-  static std::string said_of(const Sharing& found) {
-    return fmt::format("shares its {} with process {}, and not by way of a parent", name_of(found.what), found.other);
+  static std::string said_of(const SharingConflict& found) {
+    return fmt::format("shares its {} with process {}, and not by way of a parent or sibling", name_of(found.what), found.other);
   }
 };
 

@@ -13,6 +13,7 @@
 #include "agent-src/collect/open_file.hpp"
 #include "common/base/error.hpp"
 #include "common/base/fd.hpp"
+#include "common/kernel/pidfd.hpp"
 #include "common/proc/maps.hpp"
 
 namespace crx {
@@ -21,11 +22,12 @@ namespace {
 class Syncer {
  public:
   // link: of /proc. A file that is gone meanwhile has nothing to write back for this task.
-  void sync(const std::string& link) {
+  // own: a descriptor of it that we have already; else it is opened.
+  void sync(const std::string& link, Fd own = {}) {
     struct stat st {};
     if (::stat(link.c_str(), &st) != 0 || !S_ISREG(st.st_mode) || st.st_nlink == 0) return;
     if (!seen_.emplace(st.st_dev, st.st_ino).second) return;
-    const Fd fd = try_open(link, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+    const Fd fd = own ? std::move(own) : try_open(link, O_RDONLY | O_NONBLOCK | O_NOCTTY);
     // EINVAL: a filesystem without storage (proc, sys).
     if (!fd || ::fdatasync(fd.get()) == 0 || errno == EINVAL || errno == EROFS) return;
     throw_errno("writing back files", read_link(link));
@@ -43,7 +45,12 @@ void sync_written_files(pid_t pid) {
     const std::string link = fmt::format("/proc/{}/fd/{}", pid, number);
     struct stat st {};
     // The link's own mode tells how the file was opened.
-    if (::lstat(link.c_str(), &st) == 0 && (st.st_mode & S_IWUSR) != 0) syncer.sync(link);
+    if (::lstat(link.c_str(), &st) != 0 || (st.st_mode & S_IWUSR) == 0) continue;
+    if (!has_write_lease(pid, number)) {
+      syncer.sync(link);
+    } else if (Fd own = try_get_fd(open_pidfd(pid).get(), number)) {
+      syncer.sync(link, std::move(own));
+    }
   }
   for (const proc::MapsEntry& map : proc::parse_maps(read_file(fmt::format("/proc/{}/maps", pid)))) {
     if (map.kind != proc::MapKind::file || !map.shared || !map.writable) continue;

@@ -55,7 +55,7 @@ bool may_be_made_again(const SystemCall& call) {
       // On sockets with a time limit, and on files that know no better.
       SYS_read, SYS_readv, SYS_pread64, SYS_preadv, SYS_preadv2, SYS_write, SYS_writev, SYS_pwrite64, SYS_pwritev,
       SYS_pwritev2, SYS_recvfrom, SYS_recvmsg, SYS_recvmmsg, SYS_sendto, SYS_sendmsg, SYS_sendmmsg, SYS_accept,
-      SYS_accept4, SYS_fallocate, SYS_getrandom, SYS_mq_timedreceive, SYS_mq_timedsend, SYS_flock, SYS_futex, 449,
+      SYS_accept4, SYS_connect, SYS_fallocate, SYS_getrandom, SYS_mq_timedreceive, SYS_mq_timedsend, SYS_flock, SYS_futex, 449,
       SYS_wait4, SYS_waitid, SYS_pause, SYS_open, SYS_openat, SYS_madvise, SYS_mlock, SYS_mlock2};
   return std::find(std::begin(kCalls), std::end(kCalls), call.nr) != std::end(kCalls);
 }

@@ -6,17 +6,16 @@
 #include <sys/stat.h>
 #include <sys/vfs.h>
 
-#include <algorithm>
 #include <cstdlib>
 #include <memory>
 #include <set>
 #include <string>
 #include <utility>
 
+#include "agent-src/collect/open_file.hpp"
 #include "common/base/error.hpp"
 #include "common/base/fd.hpp"
 #include "common/base/log.hpp"
-#include "common/proc/fdinfo.hpp"
 
 namespace crx {
 namespace {
@@ -40,35 +39,20 @@ bool opened_for_writing(const std::string& link) {
   return ::lstat(link.c_str(), &st) == 0 && (st.st_mode & S_IWUSR) != 0;
 }
 
-// Whoever opens a file under a write lease breaks it, and its holder gets a signal that may end it.
-bool has_write_lease(pid_t pid, const std::string& number) {
-  const Fd info = try_open(fmt::format("/proc/{}/fdinfo/{}", pid, number), O_RDONLY);
-  if (!info) return false;
-  std::string text;
-  try {
-    text = read_fd(info.get(), "fdinfo");
-  } catch (const Error& error) {
-    if (error.err() != ENOENT && error.err() != ESRCH) throw;  // else it has been closed meanwhile
-  }
-  if (text.find("LEASE") == std::string::npos) return false;
-  const proc::Fdinfo parsed = proc::parse_fdinfo(text);
-  return std::any_of(parsed.locks.begin(), parsed.locks.end(), [](const proc::Lock& lock) {
-    return lock.kind == proc::Lock::Kind::lease && lock.type != proc::Lock::Type::read;
-  });
-}
-
 class Gatherer {
  public:
   Gatherer(pid_t pid, UsedFiles which) : pid_(pid), which_(which) {}
 
-  void add(const std::string& link, const std::string& used_by, bool mapped, bool writable) {
+  // opened: whether we may open it.
+  void add(const std::string& link, const std::string& used_by, bool mapped, bool writable, bool opened = true) {
     try {
       const std::string path = read_link(link);
       if (!is_named(path) || is_message_queue(link, path)) return;
       if (which_ == UsedFiles::written && !writable) return;
       if (!seen_.insert({path, writable}).second) return;
       const bool content = which_ == UsedFiles::written || !writable;
-      FileIdentity file = identify_file(link, path, which_ == UsedFiles::written ? ContentCheck::full
+      FileIdentity file = identify_file(link, path, !opened                      ? ContentCheck::metadata
+                                                    : which_ == UsedFiles::written ? ContentCheck::full
                                                     : content                    ? ContentCheck::small
                                                                                  : ContentCheck::none);
       if (writable && which_ == UsedFiles::reading) file.build_id.clear();
@@ -98,8 +82,8 @@ void add_descriptors(pid_t pid, const std::string& proc, Gatherer& gatherer) {
   while (const dirent* entry = ::readdir(dir.get())) {
     if (entry->d_name[0] == '.') continue;
     const std::string link = proc + "fd/" + entry->d_name;
-    if (has_write_lease(pid, entry->d_name)) continue;  // refused by collect/file_locks
-    gatherer.add(link, fmt::format("fd {}", entry->d_name), false, opened_for_writing(link));
+    const bool leased = has_write_lease(pid, std::atoi(entry->d_name));
+    gatherer.add(link, fmt::format("fd {}", entry->d_name), false, opened_for_writing(link), !leased);
   }
 }
 

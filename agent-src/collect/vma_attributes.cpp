@@ -5,9 +5,8 @@
 #include <sys/syscall.h>
 
 #include <algorithm>
-#include <map>
+#include <cstddef>
 #include <string>
-#include <vector>
 
 #include "agent-src/collect/protection_keys.hpp"
 
@@ -16,37 +15,8 @@ namespace {
 
 constexpr std::size_t kMaskBytes = 128;
 constexpr std::size_t kMaxNode = kMaskBytes * 8;
-constexpr std::size_t kPerBatch = 256;
-
-struct Answer {
-  uint32_t mode;
-  uint32_t unused;
-  char nodes[kMaskBytes];
-};
-
-void add_policies(FrozenTask& task, const std::vector<MemoryVma>& vmas, std::map<uint64_t, img::crx_vma_entry>& entries) {
-  for (std::size_t first = 0; first < vmas.size(); first += kPerBatch) {
-    const std::size_t count = std::min(kPerBatch, vmas.size() - first);
-    task.arena().reset();
-    const auto answers = task.arena().allocate<Answer>(count);
-    RemoteBatch batch(task.arena(), count);
-    for (std::size_t i = 0; i < count; ++i) {
-      const uint64_t at = answers.remote + i * sizeof(Answer);
-      batch.add_optional("reading a memory policy", SYS_get_mempolicy, at, at + offsetof(Answer, nodes), kMaxNode,
-                         vmas[first + i].range.start, MPOL_F_ADDR);
-    }
-    task.remote(0).run(batch);
-    for (std::size_t i = 0; i < count; ++i) {
-      if (batch.result(i) < 0 || answers.local[i].mode == MPOL_DEFAULT) continue;
-      const MemoryVma& vma = vmas[first + i];
-      img::crx_vma_entry& entry = entries[vma.range.start];
-      entry.set_start(vma.range.start);
-      entry.set_end(vma.range.end);
-      entry.mutable_mempolicy()->set_mode(answers.local[i].mode);
-      entry.mutable_mempolicy()->set_nodemask(std::string(answers.local[i].nodes, kMaskBytes));
-    }
-  }
-}
+constexpr std::size_t kPerBatch = 512;
+constexpr int64_t kBatchDeadlineMs = 10'000;
 
 // OSPKE: the kernel has turned them on.
 bool cpu_has_protection_keys() {
@@ -56,24 +26,65 @@ bool cpu_has_protection_keys() {
 
 }  // namespace
 
-void add_vma_attributes(FrozenTask& task, const MemoryMap& map, img::crx_task_entry& extra) {
-  std::map<uint64_t, img::crx_vma_entry> entries;
-  for (img::crx_vma_entry& entry : map.attributes()) entries[entry.start()] = std::move(entry);
-  std::vector<MemoryVma> vmas;
+struct VmaAttributes::Answer {
+  uint32_t mode;
+  uint32_t unused;
+  char nodes[kMaskBytes];
+};
+
+VmaAttributes::VmaAttributes(FrozenTask& task, const MemoryMap& map) : task_(task), map_(map) {
   for (const MemoryVma& vma : map.vmas()) {
-    if (is_private(vma.kind) || vma.kind == VmaKind::shmem) vmas.push_back(vma);
+    if (is_private(vma.kind) || vma.kind == VmaKind::shmem) vmas_.push_back(vma);
   }
-  add_policies(task, vmas, entries);
-  task.arena().reset();
-  if (cpu_has_protection_keys()) add_protection_keys(task, extra);
-  if (task.locks_future_mappings()) {
+  ask(0);
+}
+
+void VmaAttributes::ask(std::size_t first) {
+  first_ = first;
+  const std::size_t count = std::min(kPerBatch, vmas_.size() - first);
+  if (count == 0) return;
+  task_.arena().reset();
+  answers_ = task_.arena().allocate<Answer>(count);
+  batch_.emplace(task_.arena(), count);
+  for (std::size_t i = 0; i < count; ++i) {
+    const uint64_t at = answers_.remote + i * sizeof(Answer);
+    batch_->add_optional("reading a memory policy", SYS_get_mempolicy, at, at + offsetof(Answer, nodes), kMaxNode,
+                         vmas_[first + i].range.start, MPOL_F_ADDR);
+  }
+  task_.remote(0).start(*batch_);
+}
+
+void VmaAttributes::take() {
+  task_.remote(0).finish(Deadline::in_ms(kBatchDeadlineMs));
+  for (std::size_t i = 0; i < batch_->size(); ++i) {
+    if (batch_->result(i) < 0 || answers_.local[i].mode == MPOL_DEFAULT) continue;
+    const MemoryVma& vma = vmas_[first_ + i];
+    img::crx_vma_entry& entry = entries_[vma.range.start];
+    entry.set_start(vma.range.start);
+    entry.set_end(vma.range.end);
+    entry.mutable_mempolicy()->set_mode(answers_.local[i].mode);
+    entry.mutable_mempolicy()->set_nodemask(std::string(answers_.local[i].nodes, kMaskBytes));
+  }
+}
+
+void VmaAttributes::finish(img::crx_task_entry& extra) {
+  for (img::crx_vma_entry& entry : map_.attributes()) entries_[entry.start()] = std::move(entry);
+  while (batch_) {
+    take();
+    const std::size_t next = first_ + batch_->size();
+    batch_.reset();
+    ask(next);
+  }
+  task_.arena().reset();
+  if (cpu_has_protection_keys()) add_protection_keys(task_, extra);
+  if (task_.locks_future_mappings()) {
     // An entry without addresses speaks of the mappings to come.
     img::crx_vma_entry& future = *extra.add_vmas();
     future.set_start(0);
     future.set_end(0);
     future.add_vm_flags("lo");
   }
-  for (auto& [start, entry] : entries) *extra.add_vmas() = std::move(entry);
+  for (auto& [start, entry] : entries_) *extra.add_vmas() = std::move(entry);
 }
 
 }  // namespace crx

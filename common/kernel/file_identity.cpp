@@ -116,9 +116,10 @@ FileIdentity identify_file(const std::string& link, std::string path, ContentChe
   file.mtime_ns = st.st_mtim.tv_sec * 1'000'000'000 + st.st_mtim.tv_nsec;
   if (S_ISBLK(st.st_mode)) file.storage = block_device_identity(st.st_rdev);
   if (!S_ISREG(st.st_mode)) return file;
-  const Fd fd = try_open(link, O_RDONLY | O_NONBLOCK);
+  const Fd fd = try_open(link, check == ContentCheck::metadata ? O_PATH : O_RDONLY | O_NONBLOCK);
   if (!fd) return file;
   file.storage = storage_of(fd.get());
+  if (check == ContentCheck::metadata) return file;
   file.build_id = build_id_of(fd.get());
   const bool read = check == ContentCheck::full ||
                     (check == ContentCheck::small && file.build_id.empty() && file.size <= kSmallFile);
@@ -142,7 +143,9 @@ std::optional<std::string> file_difference(const FileIdentity& wanted, bool same
   }
   if (same_kernel && wanted.dev == st.st_dev && wanted.ino == st.st_ino) return std::nullopt;
   if (!S_ISREG(st.st_mode)) return std::nullopt;
-  const ContentCheck check = wanted.digest.empty() ? ContentCheck::none : ContentCheck::full;
+  const ContentCheck check = !wanted.digest.empty()     ? ContentCheck::full
+                             : !wanted.build_id.empty() ? ContentCheck::none
+                                                        : ContentCheck::metadata;
   if (auto difference = content_difference(wanted, identify_file(wanted.path, wanted.path, check))) return difference;
   if (same_kernel && wanted.writable && wanted.digest.empty()) return "is another file here, and it is being written";
   return std::nullopt;

@@ -28,9 +28,10 @@ struct FileIdentity {
 
 // How much is read to tell a file's content.
 enum class ContentCheck {
-  none,   // metadata and build-id only
-  small,  // digest, where there is no build-id and the file is not larger than 64 MiB
-  full,   // digest in any case
+  metadata,  // the file is not opened: where that would break a lease
+  none,      // metadata and build-id only
+  small,     // digest, where there is no build-id and the file is not larger than 64 MiB
+  full,      // digest in any case
 };
 
 // Looks at the file behind `link` (a /proc link or a path). Throws Error naming it.

@@ -67,3 +67,6 @@ inline constexpr uint64_t kEntryPresent = uint64_t{1} << 63;
 #ifndef MADV_GUARD_REMOVE  // Linux 6.13
 #define MADV_GUARD_REMOVE 103
 #endif
+#ifndef MAP_DROPPABLE  // Linux 6.11
+#define MAP_DROPPABLE 0x08
+#endif

@@ -78,8 +78,8 @@ PREFLIGHT = {
                 "probe = call(298, ctypes.create_string_buffer(attr, 112), 0, -1, -1, 0)\nlibc.getppid(); os.close(probe)\n"
                 "if '[uprobes]' not in open('/proc/self/maps').read(): skip()", ["uprobes are active in it", "remove the probes"]),
     "kernel_log": ("f = os.open('/dev/kmsg', os.O_RDONLY)", ["device 1:11 has state that cannot be moved"]),
-    "inotify_lost": ("fd = libc.inotify_init()\nf = open('DIR/watched', 'w')\n"
-                     "assert libc.inotify_add_watch(fd, b'DIR/watched', 2) > 0\nos.unlink('DIR/watched')",
+    "inotify_lost": ("fd = libc.inotify_init()\nf = open('DIR/watched', 'w+'); f.truncate(4096)\n"
+                     "p = libc.mmap(None, 4096, 3, 1, f.fileno(), 0); f.close()\nassert libc.inotify_add_watch(fd, b'DIR/watched', 2) > 0\nos.unlink('DIR/watched')",
                      ["whose path cannot be found", "remove the watch"]),
     "fanotify_permission": ("open('DIR/guarded', 'w').close(); fd = call(300, 4, 0)\n"
                             "call(301, fd, 1, ctypes.c_ulong(0x10000), -100, b'DIR/guarded')", ["it decides about what other programs may open"]),
@@ -105,7 +105,8 @@ PREFLIGHT = {
                   "event = ctypes.create_string_buffer(struct.pack('Qii', 0, 10, 0), 64)\nassert libc.mq_notify(fd, event) == 0",
                   ["mq_notify"]),
     "lock": ("f = open('DIR/file', 'w'); fcntl.flock(f, fcntl.LOCK_EX)", ["it holds a file lock", "use --file-locks"]),
-    "write_lease": ("f = open('DIR/file', 'w'); fcntl.fcntl(f, 1024, fcntl.F_WRLCK)", ["write lease"]),
+    "write_lease": ("f = open('DIR/file', 'w+'); f.truncate(4096); m = mmap.mmap(f.fileno(), 4096); fcntl.fcntl(f, 1024, fcntl.F_WRLCK)",
+                    ["write lease", "mapped, too", "let the program release it"]),
     "removed_socket_name": ("s = socket.socket(socket.AF_UNIX); s.bind('DIR/name'); f = os.open('DIR/name', os.O_PATH); os.unlink('DIR/name')",
                             ["it is the name of a socket, which is deleted"]),
     "large_deleted_file": ("f = open('DIR/file', 'w+'); f.write('x' * (2 << 20)); f.flush(); os.unlink('DIR/file')",
@@ -223,15 +224,17 @@ class RefusedKinds(crxtest.RingTest):
         self.assertIn("has ended", result.stderr)
         self.assertTrue(process.alive())
 
-    def test_looking_breaks_no_lease(self):
+    def test_no_failure_breaks_a_lease(self):
+        folder = self.ring.path("leased.dir")
         process = self.start("leased", "told = []\nsignal.signal(signal.SIGIO, lambda *_: open('DIR/told', 'w').close())\n"
                              "f = open('DIR/file', 'w'); fcntl.fcntl(f, 1024, fcntl.F_WRLCK)")
-        fd = next(fd for fd in os.listdir(process.proc("fd")) if os.readlink(process.proc(f"fd/{fd}")).endswith("leased.dir/file"))
-        result = self.ring[0].migrate(process, self.ring[1], "--check-only", "--file-locks")
-        self.assertEqual(result.exit, 3, f"{result}")
-        self.assertIn("write lease", result.stderr)
-        self.assertRegex(read_text(process.proc(f"fdinfo/{fd}")), "LEASE +ACTIVE +WRITE")
-        self.assertFalse(os.path.exists(f"{self.ring.path('leased.dir')}/told"))
+        fd = next(fd for fd in os.listdir(process.proc("fd")) if os.readlink(process.proc(f"fd/{fd}")) == f"{folder}/file")
+        for exit, *options in ((0, "--check-only"), (1, "--hook", '[ "$CRX_STAGE" != frozen ]'), (1, "--hook", '[ "$CRX_STAGE" != prepared ]')):
+            with self.subTest(options=options):
+                result = self.ring[0].migrate(process, self.ring[1], "--file-locks", *options)
+                self.assertEqual(result.exit, exit, f"{result}")
+                self.assertRegex(read_text(process.proc(f"fdinfo/{fd}")), "LEASE +ACTIVE +WRITE", f"{result}")
+                self.assertFalse(os.path.exists(f"{folder}/told"), f"{result}")
 
     def test_program_of_32_bits(self):
         folder = self.ring.path("small.dir")

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "agent-src/collect/file_locks.hpp"
@@ -164,11 +165,36 @@ TEST_CASE("a read lease that is taken back tells whom it told, by the same signa
   CHECK(::fcntl(lease.get(), F_GETSIG) == SIGUSR2);
 }
 
-TEST_CASE("a write lease is refused") {
+TEST_CASE("a write lease is lent before the rest, and taken back") {
   TempDir dir;
   const std::string path = dir.file("leased", "x");
   Victim victim([&] {
     place(::open(path.c_str(), O_RDWR), 10);
+    ::fcntl(10, F_SETSIG, SIGUSR2);
+    ::fcntl(10, F_SETLEASE, F_WRLCK);
+  });
+  const ImageStore images = collect(victim.pid());
+  FrozenTask task = FrozenTask::freeze(victim.pid(), Deadline::in_ms(5000), false);
+  const Fd lease = try_get_fd(task.pidfd(), 10);
+  REQUIRE(lease);
+  CallSites sites;
+  LockHandover locks(task, images.read_all<img::file_lock_entry>(image_file::kFileLocks), sites);
+  CHECK(locks.lend());
+  CHECK(::fcntl(lease.get(), F_GETLEASE) == F_UNLCK);
+  locks.begin();
+  locks.complete();
+  locks.take_back();
+  CHECK(::fcntl(lease.get(), F_GETLEASE) == F_WRLCK);
+  CHECK(::fcntl(lease.get(), F_GETOWN) == victim.pid());
+  CHECK(::fcntl(lease.get(), F_GETSIG) == SIGUSR2);
+}
+
+TEST_CASE("a write lease on a mapped file is refused") {
+  TempDir dir;
+  const std::string path = dir.file("leased", "x");
+  Victim victim([&] {
+    place(::open(path.c_str(), O_RDWR), 10);
+    ::mmap(nullptr, 1, PROT_READ, MAP_SHARED, 10, 0);
     ::fcntl(10, F_SETLEASE, F_WRLCK);
   });
   CHECK(collect_refusal(victim.pid()).find("lease") != std::string::npos);

@@ -10,6 +10,19 @@ UNUSED static pid_t spawn(int (*work)(void*), void* argument) {
   return pid;
 }
 
+// System calls of those who share another process's thread-local storage.
+UNUSED static long raw(long nr, long a, long b, long c, long d) {
+  long result;
+  register long r10 __asm__("r10") = d;
+  __asm__ volatile("syscall" : "=a"(result) : "a"(nr), "D"(a), "S"(b), "d"(c), "r"(r10) : "rcx", "r11", "memory");
+  return result;
+}
+
+UNUSED static void pause_ms(long ms) {
+  struct timespec nap = {0, ms * 1000000};
+  raw(SYS_nanosleep, (long)&nap, 0, 0, 0);
+}
+
 // What a child does while the tree moves: until the file of the test exists.
 UNUSED static void child_wait(void) {
   while (access(victim_go, F_OK) != 0) {

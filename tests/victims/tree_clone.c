@@ -26,18 +26,6 @@ static const int kinds[kKinds] = {CLONE_FILES,
 static struct child* children;  // in shared memory
 static char* memory;            // in private memory
 
-static long raw(long nr, long a, long b, long c, long d) {
-  long result;
-  register long r10 __asm__("r10") = d;
-  __asm__ volatile("syscall" : "=a"(result) : "a"(nr), "D"(a), "S"(b), "d"(c), "r"(r10) : "rcx", "r11", "memory");
-  return result;
-}
-
-static void pause_ms(long ms) {
-  struct timespec nap = {0, ms * 1000000};
-  raw(SYS_nanosleep, (long)&nap, 0, 0, 0);
-}
-
 // Shares the parent's thread-local storage: system calls only.
 static int live(void* argument) {
   struct child* me = argument;
