@@ -111,6 +111,7 @@ void Migration::collect(FrozenTree& tree) {
   tree.inject(tree_.call_sites());
   clock.lap("arena");
   collect_tree(tree, files_, collect_options(), images, &clock);
+  tree_.learn(images);
   file_locks_ = images.read_all<img::file_lock_entry>(image_file::kFileLocks);
   ipc_leftovers_ = IpcLeftovers(images, stopped_waiters(tree));
   std::map<pid_t, VmaAttributes> attributes;

@@ -1,6 +1,7 @@
 #include "agent-src/moving_tree.hpp"
 
 #include <fmt/format.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -12,6 +13,8 @@
 #include "common/base/clock.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
+#include "common/image/core.pb.h"
+#include "common/image/magic.hpp"
 #include "common/kernel/pagemap.hpp"
 
 namespace crx {
@@ -24,6 +27,12 @@ constexpr int kReadings = 20;
 bool is_young(const TreeTask& task) {
   const int64_t age = clock_ns(CLOCK_BOOTTIME) - static_cast<int64_t>(task.start_ticks) * (1'000'000'000 / ::sysconf(_SC_CLK_TCK));
   return age < kYoungNs;
+}
+
+// The actions are all but those of SIGKILL and SIGSTOP.
+bool keeps_no_zombies(const img::core_entry& core) {
+  constexpr int kAt = SIGCHLD - (SIGCHLD > SIGKILL ? 1 : 0) - (SIGCHLD > SIGSTOP ? 1 : 0) - 1;
+  return core.tc().sigactions_size() > kAt && (core.tc().sigactions(kAt).flags() & SA_NOCLDWAIT) != 0;
 }
 
 bool is_gone(const Error& error) { return error.code() == ErrorCode::victim_gone; }
@@ -158,6 +167,16 @@ void MovingTree::follow(const FrozenTree& tree) {
     if (task.tracked || task.place.dead || task.place.shares_memory()) continue;
     rounds_.add_space(task.place.pid, make_tracker(TrackerKind::hash, task.place.pid, [] { return Fd(); }));
     task.tracked = true;
+  }
+}
+
+void MovingTree::learn(const ImageStore& images) {
+  if (!turnover_.births() || !rounds_.objects().trusts_marks()) return;
+  for (const pid_t pid : pids()) {
+    if (keeps_no_zombies(images.read_one<img::core_entry>(image_file::core(static_cast<uint32_t>(pid))))) {
+      rounds_.objects().distrust_marks();
+      return;
+    }
   }
 }
 

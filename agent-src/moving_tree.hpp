@@ -16,6 +16,7 @@
 #include "agent-src/process_tree.hpp"
 #include "agent-src/turnover.hpp"
 #include "common/image/files.pb.h"
+#include "common/image/image_store.hpp"
 
 namespace crx {
 
@@ -44,6 +45,8 @@ class MovingTree {
   void follow();
   // The same for a tree that is stopped: what is new in it is sent whole.
   void follow(const FrozenTree& tree);
+  // What has been collected of the stopped tree tells whose children may have ended unseen (SA_NOCLDWAIT).
+  void learn(const ImageStore& images);
 
   // Parents before their children, zombies too. While the tree runs, not listed are processes that have their parent's memory
   // (most of them are children of vfork, which exec soon) with those below them, and those that have only just begun: most of

@@ -12,7 +12,8 @@ std::string Turnover::last_born() {
 }
 
 bool Turnover::look(const std::vector<TreeTask>& tree, const std::string& born) {
-  const bool first = last_born_.empty();
+  const bool first = first_born_.empty();
+  if (first) first_born_ = born;
   const bool births = born != last_born_;
   bool changed = false;
   std::map<pid_t, Known> now;

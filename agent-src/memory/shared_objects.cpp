@@ -98,6 +98,13 @@ void SharedObjects::distrust_marks() {
   for (auto& [id, object] : objects_) object.distrusted = object.distrusted || !object.sent.empty();
 }
 
+bool SharedObjects::trusts_marks() const {
+  return std::any_of(objects_.begin(), objects_.end(), [](const auto& entry) {
+    const Object& object = entry.second;
+    return object.fd && !object.exposed && !object.distrusted && !object.sent.empty();
+  });
+}
+
 void SharedObjects::offer(Fd fd) {
   Object& object = objects_[id_of(fd.get())];
   object.offered = true;

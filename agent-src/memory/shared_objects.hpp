@@ -45,6 +45,8 @@ class SharedObjects {
   void set_exposed(ObjectId id, bool exposed);
   // Somebody may have written to any object and left no mark: what has been sent so far is compared by content from now on.
   void distrust_marks();
+  // Whether marks decide about any object.
+  bool trusts_marks() const;
   // An object that no mapping leads to (a memfd that is only open); fd is a description of our own, kept.
   void offer(Fd fd);
 

@@ -44,7 +44,9 @@ TEST_CASE("turnover: a child that was never seen is known by what its parent inh
   TreeTask ignoring = task(1, 8);
   ignoring.ignores_children = true;
   CHECK_FALSE(turnover.look({ignoring}, "2"));
+  CHECK_FALSE(turnover.births());
   CHECK(turnover.look({ignoring}, "3"));
+  CHECK(turnover.births());
 }
 
 TEST_CASE("turnover: who is not followed yet comes again") {

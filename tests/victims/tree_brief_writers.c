@@ -1,45 +1,4 @@
-// Shared anonymous memory that is written only by children that live for a moment: they leave no mark in anybody's page tables.
-// One process waits for its children, another ignores SIGCHLD; some children exec after they have written.
-#include "tree.h"
+// Children that live for a moment write into shared memory; their parent waits for them.
+#include "brief_writers.h"
 
-enum { kPages = 2048, kStores = 8 };
-
-static uint64_t* shared;
-static uint64_t wanted[kPages];
-
-static size_t page_of(uint64_t child, int store) { return pattern(child, (size_t)store * 512 + 1) % kPages; }
-
-static void write_briefly(uint64_t child, bool exec) {
-  for (int i = 0; i < kStores; i++) shared[page_of(child, i) * 512] = child;
-  if (exec) execl("/bin/true", "true", NULL);
-  _exit(0);
-}
-
-static int keep_writing(void* argument) {
-  bool ignore = argument != NULL;
-  if (ignore) signal(SIGCHLD, SIG_IGN);
-  shared = mmap(NULL, kPages * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-  for (uint64_t child = 1; access(victim_go, F_OK) != 0; child++) {
-    pid_t pid = MUST(fork());
-    if (pid == 0) write_briefly(child, child % 8 == 0);
-    int status = 0;
-    pid_t ended = waitpid(pid, &status, 0);
-    CHECK(ignore ? ended == -1 && errno == ECHILD : ended == pid && status == 0, "child %d: waitpid gives %d, status 0x%x", (int)pid,
-          (int)ended, status);
-    for (int i = 0; i < kStores; i++) wanted[page_of(child, i)] = child;
-    struct timespec nap = {0, 500000};
-    nanosleep(&nap, NULL);
-  }
-  for (size_t i = 0; i < kPages; i++) CHECK_EQ(shared[i * 512], wanted[i], "a page of shared memory");
-  return child_failures();
-}
-
-int main(int argc, char** argv) {
-  victim_start(argc, argv);
-  pid_t waiting = spawn(keep_writing, NULL);
-  pid_t ignoring = spawn(keep_writing, argv);
-  victim_wait();
-  expect_exit(waiting, 0, "the one that waits");
-  expect_exit(ignoring, 0, "the one that ignores SIGCHLD");
-  return victim_end();
-}
+int main(int argc, char** argv) { return brief_writers(argc, argv, NULL); }
