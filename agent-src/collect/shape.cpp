@@ -62,11 +62,6 @@ const char* name_of(uint32_t shared) {
   return "";
 }
 
-// What another process shares with it, "" for nothing (clone(2) without fork's copying).
-std::string shared_with(pid_t pid, pid_t other) {
-  return name_of(shared_things(pid, other));
-}
-
 constexpr const char* kHandedDown = "what clone(2) shares must come from a parent that has it, or from a child of the same parent: end one of the two";
 
 bool is_gone(pid_t pid, const std::vector<TreeTask>& tree) {
@@ -134,10 +129,11 @@ class Inspection {
     for (const pid_t other : numbers_in("/proc")) {
       if (other == context_.pid) continue;
       const bool inside = std::any_of(context_.tree.begin(), context_.tree.end(), [&](const TreeTask& t) { return t.pid == other; });
-      const std::string shared = shared_with(context_.pid, other);
-      // A child of vfork shares memory until it execs: the stop waits for that.
-      if (!shared.empty() && !inside) {
-        refuse(fmt::format("shares its {} with process {} ({})", shared, other, comm_of(other)),
+      // A child of vfork shares memory until it execs: the stop waits for that. What ends has nothing any more, and kcmp(2) calls
+      // that the same as what kernel threads have.
+      const uint32_t shared = inside ? 0 : shared_things(context_.pid, other);
+      if (shared != 0 && !is_gone(context_.pid, context_.tree)) {
+        refuse(fmt::format("shares its {} with process {} ({})", name_of(shared), other, comm_of(other)),
                "move the process that both come from");
       }
     }
