@@ -46,6 +46,22 @@ void DumpPages::write(const Job& job) {
   }
 }
 
+void DumpPages::do_job(Job job, std::unique_lock<std::mutex>& lock) {
+  if (!failure_) {
+    lock.unlock();
+    std::exception_ptr failed;
+    try {
+      write(job);
+    } catch (...) {
+      failed = std::current_exception();
+    }
+    lock.lock();
+    if (failed) failure_ = failed;
+  }
+  free_.push_back(job.buffer);
+  changed_.notify_all();
+}
+
 void DumpPages::write_jobs() {
   std::unique_lock lock(mutex_);
   for (;;) {
@@ -53,25 +69,19 @@ void DumpPages::write_jobs() {
     if (jobs_.empty()) return;
     Job job = std::move(jobs_.front());
     jobs_.pop_front();
-    if (!failure_) {
-      lock.unlock();
-      std::exception_ptr failed;
-      try {
-        write(job);
-      } catch (...) {
-        failed = std::current_exception();
-      }
-      lock.lock();
-      if (failed) failure_ = failed;
-    }
-    free_.push_back(job.buffer);
-    changed_.notify_all();
+    do_job(std::move(job), lock);
   }
 }
 
+// Rather than wait for a buffer the reading thread writes one: the youngest, which its cache may still hold.
 std::span<std::byte> DumpPages::acquire() {
   if (filling_ == kNone) {
     std::unique_lock lock(mutex_);
+    if (free_.empty() && !jobs_.empty() && remote_ == nullptr) {
+      Job job = std::move(jobs_.back());
+      jobs_.pop_back();
+      do_job(std::move(job), lock);
+    }
     changed_.wait(lock, [this] { return !free_.empty(); });
     if (failure_) std::rethrow_exception(failure_);
     filling_ = free_.back();

@@ -50,6 +50,8 @@ class DumpPages final : public PageSink {
   };
   PageWriter* writer_of(PageSpace space);
   void write(const Job& job);
+  // Gives its buffer back. `lock` on mutex_ is held before and afterwards.
+  void do_job(Job job, std::unique_lock<std::mutex>& lock);
   void write_jobs();
 
   DirectorySink& set_;

@@ -11,15 +11,18 @@
 #include <cerrno>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <utility>
 
 #include "common/base/error.hpp"
 #include "common/image/magic.hpp"
+#include "common/image/tmpfs_pages.hpp"
 
 namespace crx {
 namespace {
 
 constexpr char kParent[] = "parent";
+constexpr uint64_t kGrow = 32 << 20;
 
 std::vector<std::string> list_images(int directory, const std::string& path) {
   Fd copy(::openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
@@ -42,6 +45,8 @@ struct RawImage::Chunks {
   std::map<uint64_t, Digest128> digests;  // by number
   uint64_t size = 0;
   bool regular = true;
+  std::optional<TmpfsPages> second_way;  // set before the second chunk is announced
+  uint64_t grown = 0;                    // the file's length then
 };
 
 RawImage::RawImage(Fd file, std::string temporary, std::string shown)
@@ -67,12 +72,25 @@ void RawImage::digest_at(uint64_t offset, std::span<const std::byte> bytes) {
   // A short chunk is the last one, or a second look is needed.
   chunks_->regular = chunks_->regular && whole && chunks_->digests.try_emplace(offset / kChunkBytes, digest).second;
   chunks_->size = std::max(chunks_->size, end);
+  grow(offset, bytes.size());
   if (bytes.size() < kChunkBytes && chunks_->size > end) chunks_->regular = false;
+}
+
+// Where there is a second way in, the file is made longer ahead of the writers, in large steps: that waits for the one writer.
+void RawImage::grow(uint64_t offset, std::size_t bytes) {
+  if (offset == 0 && bytes >= kChunkBytes) chunks_->second_way = TmpfsPages::of(file_.get());
+  if (!chunks_->second_way || offset + bytes <= chunks_->grown) return;
+  chunks_->grown = offset + bytes + kGrow;
+  static_cast<void>(::ftruncate(file_.get(), static_cast<off_t>(chunks_->grown)));
 }
 
 void RawImage::write_at(uint64_t offset, std::span<const std::byte> bytes) const {
   // The kernel lets one writer at a file, and has the others wait awake.
-  const std::lock_guard lock(chunks_->writing);
+  std::unique_lock lock(chunks_->writing, std::try_to_lock);
+  if (!lock) {
+    if (chunks_->second_way && chunks_->second_way->fill(offset, bytes)) return;
+    lock.lock();
+  }
   for (uint64_t at = offset; !bytes.empty();) {
     const ssize_t n = ::pwrite(file_.get(), bytes.data(), bytes.size(), static_cast<off_t>(at));
     if (n < 0 && errno == EINTR) continue;
@@ -80,6 +98,11 @@ void RawImage::write_at(uint64_t offset, std::span<const std::byte> bytes) const
     bytes = bytes.subspan(static_cast<std::size_t>(n));
     at += static_cast<uint64_t>(n);
   }
+}
+
+void RawImage::trim() const {
+  if (!chunks_->second_way) return;
+  if (::ftruncate(file_.get(), static_cast<off_t>(chunks_->size)) != 0) throw_errno("writing an image", shown_);
 }
 
 img::crx_digest_entry RawImage::digest(const std::string& name) {
@@ -156,6 +179,7 @@ void DirectorySink::prepare() {
   }
   files_.clear();
   for (const auto& [name, file] : raws_) {
+    file.trim();
     if (::fsync(file.file_.get()) != 0) throw_errno("syncing an image", file.shown_);
   }
 }

@@ -22,8 +22,9 @@ class RawImage {
   ~RawImage();
   // At the end of what append() wrote. Not together with write_at().
   void append(std::span<const std::byte> bytes);
-  // Anywhere; any thread, any order, but both for all bytes. Whole chunks (kChunkBytes, at multiples of it; the last may be
-  // shorter) get their digests by digest_at(), others cost a second look at the end.
+  // Anywhere; any thread, any order (but digest_at() of the first chunk before all else), and both for all bytes. Whole chunks
+  // (kChunkBytes, at multiples of it; the last may be shorter) get their digests by digest_at(), others cost a second look at
+  // the end.
   void digest_at(uint64_t offset, std::span<const std::byte> bytes);
   void write_at(uint64_t offset, std::span<const std::byte> bytes) const;
 
@@ -31,6 +32,8 @@ class RawImage {
   friend class DirectorySink;
   struct Chunks;
   img::crx_digest_entry digest(const std::string& name);
+  void grow(uint64_t offset, std::size_t bytes);
+  void trim() const;
   Fd file_;
   std::string temporary_;  // its name where the filesystem has no files without one
   std::string shown_;
