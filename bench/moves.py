@@ -51,7 +51,7 @@ class Bench:
     """Two hosts with their agents, for as long as the block lasts."""
 
     def __enter__(self):
-        self.ring = crxtest.Ring(2)
+        self.ring = crxtest.Ring(2, cable=True)
         for host in self.ring.hosts:
             host.start_agent("--log-level", os.environ.get("CRX_LOG", "warn"))
         self.count = 0

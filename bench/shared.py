@@ -50,7 +50,7 @@ def main():
     parser.add_argument("--workers", type=int, default=8)
     parser.add_argument("--runs", type=int, default=3)
     arguments = parser.parse_args()
-    ring = crxtest.Ring(2)
+    ring = crxtest.Ring(2, cable=True)
     try:
         for host in ring.hosts:
             host.start_agent("--log-level", "warn")

@@ -4,6 +4,7 @@
 #include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -86,14 +87,14 @@ asio::awaitable<void> Channel::handshake() {
   for (;;) {
     const Need need = handshake_step();
     if (need == Need::nothing) co_return;
-    co_await wait(need, read_timer_, true);
+    co_await wait(need, read_timer_);
   }
 }
 
 Channel::Need Channel::read_step(std::span<std::byte> to, std::size_t& done, bool& closed) {
   const std::lock_guard lock(mutex_);
+  ERR_clear_error();
   while (done < to.size()) {
-    ERR_clear_error();
     const int want = static_cast<int>(std::min(to.size() - done, kGrow));
     const int rc = SSL_read(ssl_, to.data() + done, want);
     if (rc > 0) {
@@ -121,7 +122,7 @@ asio::awaitable<bool> Channel::read_all(std::span<std::byte> to, bool may_close)
       throw Error(ErrorCode::peer, "receiving", peer_ + " closed the connection");
     }
     if (need == Need::nothing) co_return !closed;
-    co_await wait(need, read_timer_, true);
+    co_await wait(need, read_timer_, to.size() - done);
   }
 }
 
@@ -157,10 +158,10 @@ bool Channel::flush() {
 
 Channel::Need Channel::write_step(std::span<const std::byte> from, std::size_t& done) {
   const std::lock_guard lock(mutex_);
+  ERR_clear_error();
   for (;;) {
     bool full = false;
     while (done < from.size() && !full) {
-      ERR_clear_error();
       const int rc =
           SSL_write(ssl_, from.data() + done, static_cast<int>(std::min(from.size() - done, kGrow)));
       if (rc > 0) {
@@ -188,7 +189,7 @@ asio::awaitable<void> Channel::write(std::span<const std::byte> from) {
   for (;;) {
     const Need need = write_step(from, done);
     if (need == Need::nothing) co_return;
-    co_await wait(need, write_timer_, true);
+    co_await wait(need, write_timer_);
   }
 }
 
@@ -229,10 +230,17 @@ bool Channel::unsent() noexcept {
   return transport_->pending() > 0;
 }
 
-asio::awaitable<void> Channel::wait(Need need, asio::steady_timer& timer, bool stalls) {
+bool Channel::has_input() {
+  const std::lock_guard lock(mutex_);
+  int bytes = 0;
+  return ::ioctl(transport_->fd, FIONREAD, &bytes) == 0 && bytes > 0;
+}
+
+asio::awaitable<void> Channel::wait(Need need, asio::steady_timer& timer, std::size_t missing) {
   if (transport_->fd < 0) fail("waiting", SSL_ERROR_SYSCALL);
+  if (need == Need::readable) transport_->expect(missing);
   int64_t left_ns = hard_.left_ns();
-  if (stalls && stall_ms_ > 0) left_ns = std::min(left_ns, stall_ms_ * 1'000'000);
+  if (stall_ms_ > 0) left_ns = std::min(left_ns, stall_ms_ * 1'000'000);
   auto expired = std::make_shared<bool>(false);
   if (left_ns != INT64_MAX) {
     timer.expires_after(std::chrono::nanoseconds(std::max<int64_t>(left_ns, 0)));
@@ -252,6 +260,8 @@ asio::awaitable<void> Channel::wait(Need need, asio::steady_timer& timer, bool s
   const bool late = *expired;
   *expired = true;
   if (left_ns != INT64_MAX) timer.cancel();
+  // Less than it was to be woken for, but not nothing.
+  if (late && need == Need::readable && hard_.left_ns() > 0 && has_input()) co_return;
   if (late) {
     throw Error(ErrorCode::peer, need == Need::readable ? "receiving" : "sending",
                 fmt::format("{} did not answer within {} ms", peer_, left_ns / 1'000'000));
@@ -284,7 +294,7 @@ asio::awaitable<void> Channel::shutdown() {
     asio::error_code ignored;
     socket_.shutdown(asio::ip::tcp::socket::shutdown_send, ignored);
     // Closing with unread bytes would reset the connection, and the peer would lose what we said last.
-    while (!drained()) co_await wait(Need::readable, read_timer_, true);
+    while (!drained()) co_await wait(Need::readable, read_timer_);
   } catch (const Error&) {
     // The peer has closed too, or does not answer: either way this end is done.
   }

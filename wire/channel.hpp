@@ -84,7 +84,9 @@ class Channel : public std::enable_shared_from_this<Channel> {
   Need write_step(std::span<const std::byte> from, std::size_t& done);
   bool flush();  // true: everything is with the kernel
   [[noreturn]] void fail(const char* doing, int ssl_error);
-  asio::awaitable<void> wait(Need need, asio::steady_timer& timer, bool stalls);
+  // missing: for readable, what is known to come.
+  asio::awaitable<void> wait(Need need, asio::steady_timer& timer, std::size_t missing = 1);
+  bool has_input();
   bool drained();
   asio::awaitable<bool> read_all(std::span<std::byte> to, bool may_close);
 

@@ -23,7 +23,7 @@ struct ConnectOptions {
   unsigned streams = 0;                 // data connections; 0: chosen from the cores of this host
   std::string compress = "auto";        // none | zstd[:LEVEL] | auto
   uint64_t max_bandwidth = 0;           // bytes per second of page data on the wire; 0: no limit
-  unsigned buffers = 32;                // buffers of kBatchBytes; bounds what is under way
+  unsigned buffers = 0;                 // of kBatchBytes, bound what is under way; 0: chosen from the cores of this host
   int64_t connect_timeout_ms = 10'000;  // per connection: resolve, connect, TLS, first answer
   int64_t silence_timeout_ms = 15'000;  // a peer that says nothing for so long (not even a ping) is lost
 };

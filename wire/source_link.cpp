@@ -18,11 +18,15 @@ constexpr std::size_t kWorthCompressing =
 constexpr std::size_t kSampleBytes = 256 << 10;
 constexpr int64_t kLookEveryUs = 100'000;
 
+unsigned cores() { return std::max(1U, std::thread::hardware_concurrency()); }
+
 unsigned default_streams() {
   // One core of the machine seals, one reads the process: more streams only help where there are more cores.
-  const unsigned cores = std::max(1U, std::thread::hardware_concurrency());
-  return std::clamp(cores / 2, 1U, 4U);
+  return std::clamp(cores() / 2, 1U, 4U);
 }
+
+// Enough for all who read, pack and seal; more only push each other out of the caches.
+unsigned default_buffers() { return std::clamp(4 * cores(), 8U, 32U); }
 
 }  // namespace
 
@@ -31,14 +35,14 @@ SourceConnection::SourceConnection(const ConnectOptions& options)
       stream_count_(std::min(options.streams == 0 ? default_streams() : options.streams, kMaxStreams)),
       compression_(parse_compression(options.compress)),
       tls_(std::make_shared<TlsContext>(TlsRole::client, tls_dir_or_default(options.tls_dir))),
-      pool_(std::max(options.buffers, 2U)),
+      pool_(options.buffers == 0 ? default_buffers() : std::max(options.buffers, 2U)),
       pacer_(options.max_bandwidth) {
   if (!is_session_id(options_.session)) throw Error(ErrorCode::bug, "connecting", "no session id was given");
   for (unsigned i = 0; i < stream_count_; ++i) {
     streams_.push_back(std::make_unique<DataStream>(asio::make_strand(io_)));
   }
   if (compression_.mode != Compression::Mode::none) {
-    encoder_ = std::make_unique<Encoder>(std::clamp(std::thread::hardware_concurrency(), 2U, 9U) - 1,
+    encoder_ = std::make_unique<Encoder>(std::clamp(cores(), 2U, 9U) - 1,
                                          [this](const std::shared_ptr<OutgoingBatch>& batch) {
                                            queues_.mark_ready(batch);
                                            wake_streams();
@@ -46,7 +50,7 @@ SourceConnection::SourceConnection(const ConnectOptions& options)
   }
   if (compression_.mode == Compression::Mode::automatic) advisor_.emplace(encoder_->threads());
   last_look_.us = monotonic_us();
-  const unsigned threads = std::min(stream_count_ + 1, std::max(2U, std::thread::hardware_concurrency()));
+  const unsigned threads = std::min(stream_count_ + 1, std::max(2U, cores()));
   for (unsigned i = 0; i < threads; ++i) threads_.emplace_back([this] { io_.run(); });
   try {
     open();

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <fmt/format.h>
 #include <openssl/err.h>
+#include <openssl/provider.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <unistd.h>
@@ -11,6 +12,7 @@
 #include <cstring>
 
 #include "common/base/error.hpp"
+#include "wire/gcm_provider.hpp"
 #include "wire/limits.hpp"
 
 namespace crx::wire {
@@ -239,25 +241,29 @@ void throw_alert(int reason, const TlsContext& context, const std::string& peer)
 TlsFiles::TlsFiles(std::string directory)
     : dir(std::move(directory)), ca(dir + "/ca.pem"), cert(dir + "/cert.pem"), key(dir + "/key.pem") {}
 
-TlsContext::TlsContext(TlsRole role, const std::string& dir) : role_(role), files_(dir) {
-  ctx_ = SSL_CTX_new(role == TlsRole::client ? TLS_client_method() : TLS_server_method());
-  if (ctx_ == nullptr) throw Error(ErrorCode::bug, kStep, queue_text());
-  try {
-    set_rules(ctx_, role);
-    load_files(ctx_, files_);
-    check_dates(ctx_, files_);
-  } catch (...) {
-    SSL_CTX_free(ctx_);
-    throw;
-  }
+void TlsContext::Free::operator()(ossl_lib_ctx_st* library) const noexcept {
+  OSSL_LIB_CTX_free(library);
 }
 
-TlsContext::~TlsContext() {
-  SSL_CTX_free(ctx_);
+void TlsContext::Free::operator()(ssl_ctx_st* ctx) const noexcept {
+  SSL_CTX_free(ctx);
+}
+
+TlsContext::TlsContext(TlsRole role, const std::string& dir)
+    : role_(role), files_(dir), library_(OSSL_LIB_CTX_new()) {
+  if (!library_ || OSSL_PROVIDER_load(library_.get(), "default") == nullptr)
+    throw Error(ErrorCode::bug, kStep, queue_text());
+  if (!add_gcm_provider(library_.get())) ERR_clear_error();
+  ctx_.reset(SSL_CTX_new_ex(library_.get(), kGcmFirst,
+                            role == TlsRole::client ? TLS_client_method() : TLS_server_method()));
+  if (!ctx_) throw Error(ErrorCode::bug, kStep, queue_text());
+  set_rules(ctx_.get(), role);
+  load_files(ctx_.get(), files_);
+  check_dates(ctx_.get(), files_);
 }
 
 ssl_st* TlsContext::new_connection(const std::string& server_name) const {
-  SSL* ssl = SSL_new(ctx_);
+  SSL* ssl = SSL_new(ctx_.get());
   if (ssl == nullptr) throw Error(ErrorCode::bug, "starting TLS", queue_text());
   if (role_ == TlsRole::server) {
     SSL_set_accept_state(ssl);

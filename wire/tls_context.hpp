@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+struct ossl_lib_ctx_st;
 struct ssl_ctx_st;
 struct ssl_st;
 
@@ -25,22 +26,25 @@ class TlsContext {
   // Reads DIR/{ca,cert,key}.pem. Throws Error(refused) that names the file and the remedy: missing,
   // unreadable, no PEM, a key of another certificate, an expired certificate.
   TlsContext(TlsRole role, const std::string& dir);
-  ~TlsContext();
-  TlsContext(const TlsContext&) = delete;
-  TlsContext& operator=(const TlsContext&) = delete;
 
   TlsRole role() const { return role_; }
   const TlsFiles& files() const { return files_; }
-  ssl_ctx_st* get() const { return ctx_; }
+  ssl_ctx_st* get() const { return ctx_.get(); }
 
   // A new connection object, owned by the caller. For a client: the name or IP address the server's
   // certificate must be for.
   ssl_st* new_connection(const std::string& server_name) const;
 
  private:
+  struct Free {
+    void operator()(ossl_lib_ctx_st* library) const noexcept;
+    void operator()(ssl_ctx_st* ctx) const noexcept;
+  };
+
   TlsRole role_;
   TlsFiles files_;
-  ssl_ctx_st* ctx_ = nullptr;
+  std::unique_ptr<ossl_lib_ctx_st, Free> library_;  // algorithms and where they come from; outlives ctx_
+  std::unique_ptr<ssl_ctx_st, Free> ctx_;
 };
 
 // Who is at the other end, from its certificate.

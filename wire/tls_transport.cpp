@@ -52,6 +52,14 @@ bool TlsTransport::refill(BIO* bio) {
   }
 }
 
+// Of the record under way a part may be with OpenSSL already.
+void TlsTransport::expect(std::size_t missing) {
+  constexpr std::size_t kRecord = (16 << 10) + 256;
+  const int wanted = static_cast<int>(std::clamp(missing, kRecord + 1, kRecord + kReadAhead / 2) - kRecord);
+  if (wanted == low_water || ::setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &wanted, sizeof wanted) != 0) return;
+  low_water = wanted;
+}
+
 long TlsTransport::ctrl(BIO* bio, int command, long /*number*/, void* /*pointer*/) {
   if (command == BIO_CTRL_FLUSH) return 1;
   return command == BIO_CTRL_EOF && of(bio).eof ? 1 : 0;

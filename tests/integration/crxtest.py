@@ -41,11 +41,11 @@ def sweep():
 
 
 class Ring:
-    """`count` hosts on one bridge. The second one has other uptimes than the rest."""
+    """`count` hosts on one bridge; two may have a cable between them in its place. The second one has other uptimes."""
 
     OFFSETS = ((0, 0), (500_000, 700_000), (1_000, 2_000))
 
-    def __init__(self, count):
+    def __init__(self, count, cable=False):
         sweep()
         self.dir = tempfile.mkdtemp(prefix=f"crxtest-{os.getpid()}-")
         os.chmod(self.dir, 0o755)
@@ -55,8 +55,11 @@ class Ring:
             for index in range(count):
                 monotonic, boottime = self.OFFSETS[index]
                 self.hosts.append(Host(self, index, monotonic, boottime))
-            self.switch = Host(self, 8)
-            self.connect()
+            if cable:
+                self.connect_pair()
+            else:
+                self.switch = Host(self, 8)
+                self.connect()
             self.issue_certificates()
         except BaseException:
             self.close()
@@ -79,6 +82,15 @@ class Ring:
         # A switch does not look into packets.
         filtering = "/proc/sys/net/bridge/bridge-nf-call-iptables"
         subprocess.run([*namespace, "sh", "-c", f"test ! -e {filtering} || echo 0 >{filtering}"], check=True)
+        self.start_network()
+
+    def connect_pair(self):
+        one, other = self.hosts
+        subprocess.run(["nsenter", f"--net=/proc/{one.init}/ns/net", "ip", "link", "add", "name", "eth0", "type", "veth",
+                        "peer", "name", "eth0", "netns", str(other.init)], check=True)
+        self.start_network()
+
+    def start_network(self):
         for host in self.hosts:
             subprocess.run(
                 ["nsenter", f"--net=/proc/{host.init}/ns/net", "ip", "-batch", "-"], text=True, check=True,
