@@ -15,6 +15,7 @@ namespace {
 
 constexpr std::size_t kNumbersAtOnce = 4096;
 constexpr std::size_t kCallsPerNumber = 5;
+constexpr std::size_t kCallsForWay = 2;
 constexpr uint32_t kMaxNumber = 1 << 20;
 
 const img::fown_entry* owner_of(const img::file_entry& entry) {
@@ -138,7 +139,8 @@ void TreeDescriptors::inject(RestoreContext& task) {
   for (std::size_t first = 0; first < steps.size(); first += kNumbersAtOnce) {
     const std::size_t end = std::min(steps.size(), first + kNumbersAtOnce);
     task.vessel.arena().reset();
-    RemoteBatch batch = task.vessel.batch((end - first) * kCallsPerNumber);
+    RemoteBatch batch = task.vessel.batch((end - first) * kCallsPerNumber + kCallsForWay);
+    if (first == 0) task.vessel.plan_way(batch, steps.back().number);
     for (std::size_t i = first; i < end; ++i) task.vessel.plan_inject(batch, steps[i].own, steps[i].number, steps[i].cloexec);
     task.vessel.run_checked(batch);
   }

@@ -24,20 +24,25 @@ namespace {
 constexpr uint64_t kUserEnd = 0x7ffffffff000;
 constexpr int64_t kStopMs = 10'000;
 
-// A descriptor of ourselves, at the highest number a task can have, so that it is in nobody's way.
+// The first descriptors of a task have a table of this size in its files_struct.
+constexpr int kDoorNumber = 63;
+
+void move_door(VesselState& state, RemoteBatch& batch, int number) {
+  batch.add("moving the door", SYS_dup3, state.table->door_number, number, O_CLOEXEC);
+  batch.add("moving the door", SYS_close, state.table->door_number);
+  state.table->door_number = number;
+}
+
+// A descriptor of ourselves. At a low number: tables grow to the highest, are copied with each fork, and never shrink.
 Fd make_door() {
   rlimit limit{};
   ::getrlimit(RLIMIT_NOFILE, &limit);
   limit.rlim_cur = limit.rlim_max;
   ::setrlimit(RLIMIT_NOFILE, &limit);
   const Fd self = open_pidfd(::getpid());
-  const auto top = static_cast<int>(std::min<rlim_t>(limit.rlim_max, 1 << 20)) - 1;
-  for (int number = top; number > top - 64; --number) {
-    if (::fcntl(number, F_GETFD) >= 0) continue;
-    if (::dup3(self.get(), number, O_CLOEXEC) < 0) throw_errno("opening the door", std::to_string(number));
-    return Fd(number);
-  }
-  throw Error(ErrorCode::kernel, "opening the door", "no descriptor number is free");
+  Fd door(::fcntl(self.get(), F_DUPFD_CLOEXEC, kDoorNumber));
+  if (!door) throw_errno("opening the door", "a descriptor number");
+  return door;
 }
 
 // The first batch: everything the process inherited from us goes.
@@ -176,19 +181,26 @@ std::size_t Vessel::plan_borrow(RemoteBatch& batch, int fd) {
   return batch.add("handing over a descriptor", SYS_pidfd_getfd, state_->table->door_number, fd, 0);
 }
 
+void Vessel::plan_way(RemoteBatch& batch, int highest) {
+  VesselState& s = *state_;
+  if (highest < s.table->door_number) return;
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) throw_errno("moving the door", "RLIMIT_NOFILE");
+  const auto last = static_cast<int>(std::min<rlim_t>(limit.rlim_cur, 1 << 20)) - 1;
+  move_door(s, batch, std::min(highest + 1, last));
+}
+
 void Vessel::plan_inject(RemoteBatch& batch, int fd, int target, bool cloexec) {
   VesselState& s = *state_;
   if (target == s.table->door_number) {  // the task needs our place: stand aside
-    const int old = s.table->door_number;
+    int aside = target;
     do {
-      --s.table->door_number;
-    } while (s.table->taken.contains(s.table->door_number));
-    batch.add("moving the door", SYS_dup3, old, s.table->door_number, O_CLOEXEC);
-    batch.add("moving the door", SYS_close, old);
+      --aside;
+    } while (s.table->taken.contains(aside));
+    move_door(s, batch, aside);
   }
   // pidfd_getfd takes the lowest free number; we know which one that is, since we filled the table.
-  int lowest = 0;
-  while (s.table->taken.contains(lowest)) ++lowest;
+  const int lowest = s.table->lowest_free();
   const std::size_t got = plan_borrow(batch, fd);
   if (lowest == target) {
     batch.add("setting close-on-exec", SYS_fcntl, target, F_SETFD, cloexec ? FD_CLOEXEC : 0);
@@ -263,8 +275,7 @@ void Vessel::set_mm_fields(int exe_fd) {
   // The 64-bit store of the number runs over the end of the structure into its padding: exe_fd is its last word.
   static_assert(offsetof(prctl_mm_map, exe_fd) + 4 == sizeof(prctl_mm_map));
   batch.add("setting the memory fields", SYS_prctl, PR_SET_MM, PR_SET_MM_MAP, piece.remote, sizeof(prctl_mm_map), 0);
-  int lowest = 0;
-  while (s.table->taken.contains(lowest)) ++lowest;
+  const int lowest = s.table->lowest_free();
   batch.add("closing the executable", SYS_close, lowest);
   s.run_checked(batch);
   s.arena.reset();

@@ -114,6 +114,8 @@ class Vessel {
   void run_checked(RemoteBatch& batch);
 
   // --- descriptors ---
+  // Before numbers up to `highest` are filled: the way that descriptors come is moved behind them (at most two calls).
+  void plan_way(RemoteBatch& batch, int highest);
   // Adds the calls that give the task a duplicate of our descriptor `fd` as its number `target`
   // (pidfd_getfd + dup3 + close: at most five calls). The fd must stay open here until the batch ran.
   void plan_inject(RemoteBatch& batch, int fd, int target, bool cloexec);

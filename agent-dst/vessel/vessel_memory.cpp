@@ -45,7 +45,7 @@ class ChangePlanner {
  public:
   ChangePlanner(Vessel& vessel, const VesselState& state, FileOpener& files, ShmemTable& shmem)
       : vessel_(vessel), files_(files), shmem_(shmem) {
-    while (state.table->taken.contains(lowest_)) ++lowest_;
+    lowest_ = state.table->lowest_free();
   }
 
   void plan(RemoteBatch& batch, const LayoutChange& change) {
@@ -173,8 +173,7 @@ void relocate_arena(Vessel& vessel, VesselState& state, const std::vector<Vma>& 
   taken.push_back(arena);
   std::sort(taken.begin(), taken.end(), [](const Vma& a, const Vma& b) { return a.start < b.start; });
   const uint64_t at = find_gap(taken, code_bytes + data_bytes);
-  int lowest = 0;
-  while (state.table->taken.contains(lowest)) ++lowest;
+  const int lowest = state.table->lowest_free();
   RemoteBatch batch(state.arena, 6);
   const auto map = [&](const Fd& object, uint64_t addr, uint64_t bytes, int prot) {
     const std::size_t fd = vessel.plan_borrow(batch, object.get());

@@ -19,6 +19,12 @@ struct NumberTable {
   int door_number = -1;  // under which the door is there
   bool door_open = true;
   std::set<int> taken;   // the door aside
+  // Which number the next descriptor gets.
+  int lowest_free() const {
+    int number = 0;
+    while (number == door_number || taken.contains(number)) ++number;
+    return number;
+  }
 };
 
 struct VesselState {

@@ -179,6 +179,14 @@ std::string MemoryMap::link_of(const proc::MapsEntry& map) const {
   return fmt::format("{}map_files/{:x}-{:x}", proc_, map.start, map.end);
 }
 
+uint32_t MemoryMap::mapped_file(const proc::MapsEntry& map, const MemoryVma& vma, uint32_t access) {
+  const MappedFile key(map.dev_major, map.dev_minor, map.inode, vma.name, map.deleted, access);
+  if (const auto known = mapped_files_.find(key); known != mapped_files_.end()) return known->second;
+  const uint32_t id = files_.add_path(link_of(map), vma.name, map.deleted, access);
+  mapped_files_.emplace(key, id);
+  return id;
+}
+
 // A memfd that is mapped: one file entry for the mapping, one inode entry for the object. Both are known by the inode.
 uint32_t MemoryMap::memfd_file(const proc::MapsEntry& map, const std::string& link) {
   const Fd fd = open_checked(link, O_RDONLY);
@@ -288,7 +296,7 @@ void MemoryMap::describe_backing(const proc::MapsEntry& map, const MemoryVma& vm
     // A shared mapping that may become writable comes from a file that is open for writing.
     const bool may_write = map.writable || may_become_writable(map);
     const uint32_t access = map.shared && may_write ? O_RDWR : O_RDONLY;
-    entry.set_shmid(files_.add_path(link_of(map), vma.name, map.deleted, access));
+    entry.set_shmid(mapped_file(map, vma, access));
     entry.set_status(kRegular | (map.shared ? kFileShared : kFilePrivate));
   }
   if ((entry.status() & kAnonShared) == 0) file_ids_.push_back(static_cast<uint32_t>(entry.shmid()));

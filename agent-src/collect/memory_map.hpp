@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "agent-src/collect/collector.hpp"
@@ -81,6 +82,9 @@ class MemoryMap {
   uint32_t memfd_file(const proc::MapsEntry& map, const std::string& link);
   void describe_fields(img::mm_entry& mm);
   std::string link_of(const proc::MapsEntry& map) const;
+  // Of a mapped file, opened with `access`: its id in the FileTable. Looked up there once: the kernel's words for a mapping tell
+  // which file it is, and looking at each costs more than all else in a stop.
+  uint32_t mapped_file(const proc::MapsEntry& map, const MemoryVma& vma, uint32_t access);
   // The size of its pages, of a mapping in huge pages. Throws Error when it has gone.
   uint64_t huge_page_bytes(const proc::MapsEntry& map);
 
@@ -96,6 +100,8 @@ class MemoryMap {
   std::vector<img::ipc_shm_entry> segments_;
   std::vector<uint64_t> accounted_;
   std::map<uint64_t, uint32_t> memfd_ids_;  // object number -> file id
+  using MappedFile = std::tuple<uint32_t, uint32_t, uint64_t, std::string, bool, uint32_t>;
+  std::map<MappedFile, uint32_t> mapped_files_;  // device, inode, name, deleted, access -> file id
   std::map<uint64_t, uint64_t> huge_page_bytes_;  // by device
 };
 
