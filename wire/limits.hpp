@@ -8,7 +8,7 @@
 
 namespace crx::wire {
 
-inline constexpr uint32_t kProtocolVersion = 2;
+inline constexpr uint32_t kProtocolVersion = 3;
 inline constexpr char kAlpn[] = "crx/1";
 
 inline constexpr std::size_t kMaxFirstMessageBytes = 64 << 10;  // Hello, Query: before anything else is known
