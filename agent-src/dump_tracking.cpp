@@ -84,10 +84,16 @@ void DumpTracking::begin_tracking(CallSites& sites) {
     return;
   }
   const bool has_seccomp = proc::parse_status(read_file(fmt::format("/proc/{}/status", pid_))).seccomp != 0;
-  TrackingStart start = start_tracking(pid_, sites.of(pid_), WriteProtectFd::create_flags(), has_seccomp,
-                                       Deadline::in_ms(options_.freeze_timeout_ms));
-  stop_us_ = start.stop_us;
-  adopt(WriteProtectFd::adopt(std::move(start.userfaultfd)));
+  try {
+    TrackingStart start = start_tracking(pid_, sites.of(pid_), WriteProtectFd::create_flags(), has_seccomp,
+                                         Deadline::in_ms(options_.freeze_timeout_ms));
+    stop_us_ = start.stop_us;
+    adopt(WriteProtectFd::adopt(std::move(start.userfaultfd)));
+  } catch (const Error& error) {
+    // The process has no number left for a descriptor, say.
+    if (error.code() != ErrorCode::kernel) throw;
+    log::warn("process {}: {}; the next dump will be full", pid_, error.what());
+  }
 }
 
 bool DumpTracking::canary_sings() const { return kept_ && is_written(tracker_->pagemap(), kept_->canary); }

@@ -118,8 +118,8 @@ class FrozenTask {
   pid_t pid_;
   std::string proc_;
   Fd pidfd_;
-  std::vector<FrozenThread> threads_;
   std::unique_ptr<RemoteArena> arena_;
+  std::vector<FrozenThread> threads_;  // they leave the arena when they go
   int64_t stopped_since_us_ = 0;
   CallSite site_;
   uint64_t healing_addr_ = 0;  // of a HealingFrame on the leader's stack

@@ -104,7 +104,8 @@ void FrozenTask::inject_all(const std::vector<FrozenTask*>& tasks, const std::ve
     for (const PlannedCall& call : calls) {
       if (!is_error(*call.result)) continue;
       throw Error(ErrorCode::kernel, "mapping the arena", fmt::format("{} bytes", call.task->arena_bytes()), static_cast<int>(-*call.result))
-          .with_pid(call.task->pid());
+          .with_pid(call.task->pid())
+          .with_hint("if its limit of address space leaves no room, raise it (prlimit --as)");
     }
   };
   map(&FrozenTask::code_addr_);

@@ -9,9 +9,11 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <filesystem>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <system_error>
 #include <utility>
 
 #include "common/base/error.hpp"
@@ -125,6 +127,8 @@ img::crx_digest_entry RawImage::digest(const std::string& name) {
 }
 
 DirectorySink::DirectorySink(std::string path) : path_(std::move(path)) {
+  std::error_code unmade;  // mkdir(2) below tells why
+  std::filesystem::create_directories(std::filesystem::path(path_).parent_path(), unmade);
   if (::mkdir(path_.c_str(), 0700) != 0 && errno != EEXIST) throw_errno("creating a directory", path_);
   directory_ = open_checked(path_, O_RDONLY | O_DIRECTORY);
 }

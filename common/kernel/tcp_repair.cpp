@@ -54,7 +54,15 @@ std::string peek(int fd, std::size_t room, const std::string& object) {
   return bytes;
 }
 
+// Looking into the queue would begin where the program is, and move that place on (SO_PEEK_OFF, Linux 6.9).
 void read_queues(int fd, TcpStream& stream, const std::string& object) {
+  int peek_off = -1;
+  socklen_t length = sizeof peek_off;
+  static_cast<void>(::getsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &peek_off, &length));
+  const ScopeExit restore([&] {
+    if (peek_off >= 0) static_cast<void>(::setsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &peek_off, sizeof peek_off));
+  });
+  if (peek_off >= 0) set(fd, SOL_SOCKET, SO_PEEK_OFF, -1, object, "setting where to look into a TCP queue");
   const auto received = static_cast<std::size_t>(ask(fd, SIOCINQ, object));
   auto unacknowledged = static_cast<std::size_t>(ask(fd, SIOCOUTQ, object));
   auto unsent = static_cast<std::size_t>(ask(fd, SIOCOUTQNSD, object));

@@ -96,7 +96,10 @@ void throw_gone(pid_t tid, const std::string& step) {
 }
 
 std::optional<TracedThread> TracedThread::try_seize(pid_t tid, Kind kind, bool suspend_seccomp) {
-  if (raw_ptrace(PTRACE_SEIZE, tid, 0, options_of(kind, suspend_seccomp)) < 0) {
+  // A thread can have filters that its process's first one has not: suspended where we may (CAP_SYS_ADMIN) in any case.
+  const auto seize = [&](bool suspend) { return raw_ptrace(PTRACE_SEIZE, tid, 0, options_of(kind, suspend)) == 0; };
+  const bool try_first = kind == Kind::victim && !suspend_seccomp;
+  if (!(try_first && seize(true)) && !seize(suspend_seccomp)) {
     if (errno == ESRCH) return std::nullopt;
     if (errno == EPERM && has_ended(tid)) return std::nullopt;
     if (errno == EPERM) {
