@@ -127,7 +127,8 @@ void DestinationSession::follow_tree(const wire::Layout& layout) {
     places.push_back({static_cast<pid_t>(task.pid()), static_cast<pid_t>(task.ppid()), static_cast<pid_t>(task.sid()),
                       static_cast<pid_t>(task.pgid()), task.dead(), task.terminal(), task.renewed(),
                       static_cast<pid_t>(task.inherits()), task.shares() & shares::kAll, static_cast<pid_t>(task.maker()),
-                      task.leaves() & (shares::kDescriptors | shares::kFilesystem)});
+                      task.leaves() & (shares::kDescriptors | shares::kFilesystem),
+                      task.has_exit_signal() ? task.exit_signal() : uint32_t{SIGCHLD}});
   }
   const bool first = tree_.empty();
   const Fd group_dir = group_->directory();

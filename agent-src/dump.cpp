@@ -179,6 +179,9 @@ void Dump::collect(FrozenTree& tree) {
     images_.erase(image_file::crx_task(pid));
     images_.append(image_file::crx_task(pid), extra);
     images_.append(image_file::mm(pid), mm);
+    for (const img::memfd_inode_entry& memfd : map.memfds()) {  // those that are open are there already
+      if (files_.first_memfd(memfd.shmid())) images_.append(image_file::kMemfdInode, memfd);
+    }
   }
   tree.settle();
 }

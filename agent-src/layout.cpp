@@ -1,4 +1,5 @@
 // What the destination is told of the tree before a round's pages: places, mappings, and the files behind them.
+#include <csignal>
 #include <map>
 #include <string>
 #include <utility>
@@ -55,6 +56,7 @@ void Migration::send_layout(uint32_t round, const TellingOrder& order, SpaceLayo
     place.set_shares(task.place.shares);
     place.set_maker(static_cast<uint32_t>(task.place.maker));
     place.set_leaves(task.place.leaves);
+    if (const int number = task.place.exit_signal; number != SIGCHLD && number >= 0) place.set_exit_signal(static_cast<uint32_t>(number));
     const auto space = described.find(task.place.pid);
     if (task.place.dead || space == described.end()) continue;
     std::string fingerprint = space->second.SerializeAsString();

@@ -66,6 +66,7 @@ bool try_read_task(pid_t pid, TreeTask& task) {
   task.dead = stat.state == 'Z' && stat.num_threads <= 1;
   task.exit_code = stat.exit_code;
   task.comm = stat.comm;
+  task.exit_signal = stat.exit_signal;
   task.start_ticks = stat.starttime;
   task.child_faults = stat.cminflt + stat.cmajflt;
   task.ignores_children = (stat.sigignore & (uint64_t{1} << (SIGCHLD - 1))) != 0;

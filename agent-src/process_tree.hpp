@@ -4,6 +4,7 @@
 #include <sys/types.h>
 
 #include <array>
+#include <csignal>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -26,6 +27,7 @@ struct TreeTask {
   uint64_t start_ticks = 0;       // tells reused PIDs apart
   uint64_t child_faults = 0;      // page faults of children that it has waited for
   bool ignores_children = false;  // SIGCHLD: they leave nothing behind
+  int exit_signal = SIGCHLD;      // what its parent is sent when it ends; 0: nothing
   // SharingTask's.
   std::array<uint32_t, 4> groups{};
   pid_t maker = 0;

@@ -71,8 +71,9 @@ TellingOrder::Donor TellingOrder::best_donor(const MovingTask& task, const Movin
   std::size_t asked = 0;
   for (const MovingTask& sibling : tree_.tasks()) {
     if (sibling.place.pid == task.place.maker) ask(sibling);
-    // What is shared with the parent, or with a sibling, is had from there only.
+    // What is shared with the parent, or with a sibling, is had from there only. A sibling hands its exit signal down.
     const bool usable = task.place.shares == 0 && sibling.place.ppid == parent.place.pid && !sibling.place.dead && told_.contains(sibling.place.pid) &&
+                        sibling.place.exit_signal == task.place.exit_signal &&
                         std::find(wave_.begin(), wave_.end(), &sibling) == wave_.end();
     if (!usable || asked == kSiblingsAsked) continue;
     ask(sibling);

@@ -3,7 +3,10 @@
 #include <fmt/format.h>
 #include <google/protobuf/descriptor.h>
 
+#include <algorithm>
+#include <iterator>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "common/base/error.hpp"
@@ -20,9 +23,16 @@ using google::protobuf::Reflection;
               fmt::format("{} holds {}, the limit is {}", field.full_name(), has, limit));
 }
 
+// Names of files, and what has them in it, need not be UTF-8: they are bytes.
+bool is_text(const FieldDescriptor& field) {
+  static constexpr std::string_view kNames[] = {"path",   "storage", "used_by", "comm", "object", "reason",
+                                                "remedy", "carry",   "step",    "hint", "detail"};
+  return field.type() == FieldDescriptor::TYPE_STRING || std::find(std::begin(kNames), std::end(kNames), field.name()) != std::end(kNames);
+}
+
 void check_string(const Message& message, const Reflection& reflection, const FieldDescriptor& field,
                   int index) {
-  if (field.type() != FieldDescriptor::TYPE_STRING) return;  // bytes: bounded by the message
+  if (!is_text(field)) return;  // other bytes: bounded by the message
   std::string scratch;
   const std::string& text = index < 0
                                 ? reflection.GetStringReference(message, &field, &scratch)

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <map>
+#include <set>
 
 #include "agent-dst/restore/fd_restorer.hpp"
 #include "common/base/error.hpp"
@@ -22,7 +23,10 @@ class Memfds final : public FdRestorer {
     const std::string object = describe("memfd", entry.id(), context);
     const int content = context.task.shmem.memfd(inode_of(memfd.inode_id(), context));
     const auto flags = static_cast<int>(memfd.flags() & (O_ACCMODE | O_APPEND | O_NONBLOCK | O_NOATIME | O_DIRECT));
-    Fd fd = open_checked(fmt::format("/proc/self/fd/{}", content), flags);
+    // What memfd_create(2) gives is no writer to the kernel: a memfd that only has this one can be what a process runs.
+    const bool first = (flags & O_ACCMODE) == O_RDWR && original_.insert(memfd.inode_id()).second;
+    Fd fd = first ? duplicate(content) : open_checked(fmt::format("/proc/self/fd/{}", content), flags);
+    if (first) set_status_flags(fd.get(), memfd.flags(), object);
     if (memfd.pos() != 0 && ::lseek(fd.get(), static_cast<off_t>(memfd.pos()), SEEK_SET) < 0) {
       throw_errno("restoring a memfd", object);
     }
@@ -44,6 +48,7 @@ class Memfds final : public FdRestorer {
   }
 
   std::map<uint64_t, img::memfd_inode_entry> inodes_;
+  std::set<uint32_t> original_;  // inodes whose own descriptor a description has got
 };
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include "agent-dst/restore/restore_tree.hpp"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -28,6 +29,9 @@ std::vector<VesselPlace> read_places(const ImageSource& images) {
     place.sid = static_cast<pid_t>(node.sid());
     place.pgid = static_cast<pid_t>(node.pgid());
     place.dead = core.tc().task_state() == task_state::kZombie;
+    if (const auto extra = images.try_read_one<img::crx_task_entry>(image_file::crx_task(node.pid())); extra && extra->has_exit_signal() && extra->exit_signal() < NSIG) {
+      place.exit_signal = extra->exit_signal();
+    }
     SharingTask& task = sharing.emplace_back();
     task.pid = place.pid;
     task.ppid = place.ppid;
@@ -108,7 +112,7 @@ void TreeRestore::build(const std::map<pid_t, std::vector<uint64_t>>& accounted,
   lap("threads");
   for (RestoreContext& context : contexts_) {
     if ((context.vessel.shares() & shares::kMemory) != 0) continue;
-    const Fd exe = files_.open(context.vessel.layout().exe_file_id());
+    const Fd exe = open_executable(context.vessel.layout().exe_file_id());
     context.vessel.set_mm_fields(exe.get());
     context.vessel.apply_vma_attributes(context.extra);
   }
@@ -120,6 +124,12 @@ void TreeRestore::build(const std::map<pid_t, std::vector<uint64_t>>& accounted,
   Vessel::close_arenas(tree_.all());
   for (TaskRestore& task : tasks_) task.registers();
   lap("registers");
+}
+
+Fd TreeRestore::open_executable(uint32_t id) {
+  const img::file_entry& entry = files_.entry(id);
+  if (!entry.has_memfd()) return files_.open(id);
+  return open_checked(fmt::format("/proc/self/fd/{}", shmem_.descriptor(entry.memfd().inode_id())), O_RDONLY);
 }
 
 void TreeRestore::commit() {

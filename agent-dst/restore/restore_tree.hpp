@@ -42,6 +42,7 @@ class TreeRestore {
   pid_t root_pid() const { return contexts_.front().pid; }
 
  private:
+  Fd open_executable(uint32_t id);
   void apply_layouts(const std::map<pid_t, std::vector<uint64_t>>& accounted);
   void finish_places();
 

@@ -111,7 +111,7 @@ void Vessel::clear() {
 }
 
 // A process with an arena of its own and everything else as `from_vessel` has it.
-Vessel Vessel::fork_process(Vessel& from_vessel, pid_t pid, uint32_t shared, uint64_t more_flags) {
+Vessel Vessel::fork_process(Vessel& from_vessel, pid_t pid, uint32_t shared, uint32_t exit_signal, uint64_t more_flags) {
   const uint64_t flags = more_flags | clone_flags(shared);
   const bool is_guest = (flags & CLONE_VM) != 0;
   VesselState& from = *from_vessel.state_;
@@ -122,7 +122,7 @@ Vessel Vessel::fork_process(Vessel& from_vessel, pid_t pid, uint32_t shared, uin
   *wanted.local = pid;
   args.local->flags = CLONE_PTRACE | flags;
   // A sibling has the signal that its parent has chosen for the other one, see clone(2).
-  if ((flags & CLONE_PARENT) == 0) args.local->exit_signal = SIGCHLD;
+  if ((flags & CLONE_PARENT) == 0) args.local->exit_signal = exit_signal;
   if (pid != 0) {
     args.local->set_tid = wanted.remote;
     args.local->set_tid_size = 1;
@@ -160,18 +160,18 @@ Vessel Vessel::fork_process(Vessel& from_vessel, pid_t pid, uint32_t shared, uin
   return vessel;
 }
 
-Vessel Vessel::fork(Vessel& from, pid_t pid, uint32_t shared, Relation relation) {
-  Vessel vessel = fork_process(from, pid, shared, relation == Relation::sibling ? CLONE_PARENT : 0);
+Vessel Vessel::fork(Vessel& from, pid_t pid, uint32_t shared, Relation relation, uint32_t exit_signal) {
+  Vessel vessel = fork_process(from, pid, shared, exit_signal, relation == Relation::sibling ? CLONE_PARENT : 0);
   if ((shared & shares::kMemory) != 0) return vessel;
   unmap_inherited(*vessel.state_);
   make_placer(*vessel.state_, vessel.pidfd_.get());
   return vessel;
 }
 
-Vessel Vessel::fork_with_memory(Vessel& from, pid_t pid, Relation relation, uint32_t shared) {
+Vessel Vessel::fork_with_memory(Vessel& from, pid_t pid, Relation relation, uint32_t shared, uint32_t exit_signal) {
   VesselState& source = *from.state_;
   advise_for_fork(source, true);
-  Vessel vessel = fork_process(from, pid, shared & ~shares::kMemory, relation == Relation::sibling ? CLONE_PARENT : 0);
+  Vessel vessel = fork_process(from, pid, shared & ~shares::kMemory, exit_signal, relation == Relation::sibling ? CLONE_PARENT : 0);
   advise_for_fork(source, false);
   VesselState& s = *vessel.state_;
   s.mm = source.mm;

@@ -4,6 +4,7 @@
 
 #include <sys/types.h>
 
+#include <csignal>
 #include <cstdint>
 #include <initializer_list>
 #include <memory>
@@ -46,10 +47,12 @@ class Vessel {
   // its own. pid 0: any number. Errors as above.
   // shares: what it has in common with that vessel (shares::). With memory, it has that and no layout: all that is said of
   // memory here goes to the other vessel.
+  // exit_signal: what the parent is sent when it ends, 0 for nothing; a sibling has that of `from`.
   enum class Relation { child, sibling };
-  static Vessel fork(Vessel& from, pid_t pid, uint32_t shares = 0, Relation relation = Relation::child);
+  static Vessel fork(Vessel& from, pid_t pid, uint32_t shares = 0, Relation relation = Relation::child,
+                     uint32_t exit_signal = SIGCHLD);
   // The same, which starts with the other's layout and pages; both share them until one of them is written. Errors as above.
-  static Vessel fork_with_memory(Vessel& from, pid_t pid, Relation relation, uint32_t shares = 0);
+  static Vessel fork_with_memory(Vessel& from, pid_t pid, Relation relation, uint32_t shares = 0, uint32_t exit_signal = SIGCHLD);
   Vessel(Vessel&& other) noexcept;
   Vessel& operator=(Vessel&&) = delete;
   ~Vessel();
@@ -146,7 +149,7 @@ class Vessel {
   void stop_calls();
   void protect(const Vma& vma, uint32_t prot);
   void advise_pages(const char* what, const std::vector<PageRange>& ranges, int advice);
-  static Vessel fork_process(Vessel& from, pid_t pid, uint32_t shares, uint64_t flags);
+  static Vessel fork_process(Vessel& from, pid_t pid, uint32_t shares, uint32_t exit_signal, uint64_t flags);
   explicit Vessel(std::unique_ptr<VesselState> state);
   pid_t pid_ = 0;
   Fd pidfd_;

@@ -1,4 +1,5 @@
 // The mappings of a vessel.
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/mman.h>
 #include <sys/shm.h>
@@ -125,7 +126,12 @@ class ChangePlanner {
       return shmem_.anonymous(vma.backing, vma.offset + vma.end - vma.start, huge);
     }
     if ((vma.status & vma_status::kMemfd) != 0) {
-      return shmem_.descriptor(files_.entry(static_cast<uint32_t>(vma.backing)).memfd().inode_id());
+      const img::memfd_file_entry& memfd = files_.entry(static_cast<uint32_t>(vma.backing)).memfd();
+      const int object = shmem_.descriptor(memfd.inode_id());
+      if ((memfd.flags() & O_ACCMODE) != O_RDONLY || (vma.prot & PROT_WRITE) != 0) return object;  // CRIU's entries may tell less
+      auto& fd = opened_[vma.backing];  // its mappings can never be made writable
+      if (!fd) fd = open_checked(fmt::format("/proc/self/fd/{}", object), O_RDONLY);
+      return fd.get();
     }
     auto& fd = opened_[vma.backing];
     if (!fd) fd = files_.open(static_cast<uint32_t>(vma.backing));

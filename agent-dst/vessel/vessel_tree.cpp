@@ -9,6 +9,11 @@
 #include "common/kernel/kcmp.hpp"
 
 namespace crx {
+namespace {
+
+constexpr uint32_t kLastSignal = 64;
+
+}  // namespace
 
 VesselTree::~VesselTree() {
   for (auto place = places_.rbegin(); place != places_.rend(); ++place) vessels_.erase(place->pid);
@@ -75,7 +80,7 @@ void VesselTree::follow(const std::vector<VesselPlace>& places, int cgroup_dir, 
   for (const VesselPlace& place : places) {
     const bool is_root = &place == &places.front();
     if (place.pid <= 0 || !known.insert(place.pid).second || is_root != (place.ppid == 0) ||
-        (!is_root && !known.contains(place.ppid)) || (is_root && place.dead)) {
+        (!is_root && !known.contains(place.ppid)) || (is_root && place.dead) || place.exit_signal > kLastSignal) {
       throw Error(ErrorCode::peer, "following the source", fmt::format("task {} has no place in the tree", place.pid));
     }
   }
@@ -134,8 +139,8 @@ void VesselTree::create(const VesselPlace& place, Entry& parent) {
   }
   const auto relation = as_sibling ? Vessel::Relation::sibling : Vessel::Relation::child;
   Entry entry(place.inherits == 0 || (place.shares & shares::kMemory) != 0
-                  ? Vessel::fork(from->vessel, place.pid, place.shares, relation)
-                  : Vessel::fork_with_memory(from->vessel, place.pid, relation, place.shares));
+                  ? Vessel::fork(from->vessel, place.pid, place.shares, relation, place.exit_signal)
+                  : Vessel::fork_with_memory(from->vessel, place.pid, relation, place.shares, place.exit_signal));
   entry.sid = from->sid;
   entry.pgid = from->pgid;
   entry.parent = place.ppid;

@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <csignal>
 #include <map>
 #include <set>
 #include <string>
@@ -26,6 +27,7 @@ struct VesselPlace {
   uint32_t shares = 0;   // wire::TaskPlace.shares
   pid_t maker = 0;       // wire::TaskPlace.maker
   uint32_t leaves = 0;   // wire::TaskPlace.leaves
+  uint32_t exit_signal = SIGCHLD;  // wire::TaskPlace.exit_signal
 };
 
 // Owns the vessels; destroying it removes them all, children first. Single-threaded, as Vessel is.

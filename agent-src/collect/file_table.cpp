@@ -26,13 +26,21 @@ img::file_entry regular_file(uint32_t id, uint32_t open_flags) {
 
 }  // namespace
 
-uint32_t FileTable::add_path(const std::string& link, const std::string& path, bool deleted, uint32_t open_flags) {
+uint32_t FileTable::add_path(const std::string& link, const std::string& shown, bool deleted, uint32_t open_flags) {
   struct stat st{};
   if (::stat(link.c_str(), &st) < 0) throw_errno("looking at a file", link);
-  const auto [slot, is_new] = by_path_.try_emplace(Key(st.st_dev, st.st_ino, path, open_flags), 0);
-  if (!is_new) return slot->second;
-  slot->second = next_id();
-  img::file_entry entry = regular_file(slot->second, open_flags);
+  // Some names end like that.
+  const std::string whole = shown + " (deleted)";
+  struct stat named{};
+  const bool is_name = deleted && st.st_nlink > 0 && ::lstat(whole.c_str(), &named) == 0 && named.st_dev == st.st_dev && named.st_ino == st.st_ino;
+  return add_path(link, st, is_name ? whole : shown, deleted && !is_name, open_flags);
+}
+
+uint32_t FileTable::add_path(const std::string& link, const struct stat& st, const std::string& path, bool deleted, uint32_t open_flags) {
+  const Key key(st.st_dev, st.st_ino, path, open_flags);
+  if (const auto known = by_path_.find(key); known != by_path_.end()) return known->second;
+  const uint32_t id = next_id();
+  img::file_entry entry = regular_file(id, open_flags);
   img::reg_file_entry& reg = *entry.mutable_reg();
   reg.set_name(path);
   if (S_ISREG(st.st_mode)) reg.set_size(static_cast<uint64_t>(st.st_size));
@@ -43,10 +51,11 @@ uint32_t FileTable::add_path(const std::string& link, const std::string& path, b
                 path + " is in use, its name was removed, but the file has another name that is not known")
         .with_hint("give it its name again, or use --link-remap");
   }
-  if ((deleted && !unlinked) || (!deleted && is_carried(path) && S_ISREG(st.st_mode))) add_deleted({slot->second, link, path}, st);
+  if ((deleted && !unlinked) || (!deleted && is_carried(path) && S_ISREG(st.st_mode))) add_deleted({id, link, path}, st);
   add(std::move(entry));
-  if (unlinked) add_linked(slot->second, link, path, st);
-  return slot->second;
+  by_path_.emplace(key, id);
+  if (unlinked) add_linked(id, link, path, st);
+  return id;
 }
 
 void FileTable::add_deleted(Deleted file, const struct stat& st) {

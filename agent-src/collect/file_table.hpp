@@ -25,10 +25,10 @@ class LinkRemaps;
 class FileTable {
  public:
   // A file that is mapped, executed or stood in (exe, mapping, cwd, root): shared by everyone who uses it the same
-  // way. link: a /proc link to open it by (".../map_files/..", ".../exe"); path: as maps or readlink show it,
+  // way. link: a /proc link to open it by (".../map_files/..", ".../exe"); shown: its path as maps or readlink show it,
   // " (deleted)" stripped by the caller and told in `deleted`; open_flags: O_RDONLY or O_RDWR [| O_DIRECTORY].
   // Throws Error(refused) for a deleted file that has another name somewhere.
-  uint32_t add_path(const std::string& link, const std::string& path, bool deleted, uint32_t open_flags);
+  uint32_t add_path(const std::string& link, const std::string& shown, bool deleted, uint32_t open_flags);
   // An entry for an open file description; sets entry.id (and the inner message's) itself: the caller passes the new
   // id it got from next_id().
   uint32_t next_id() { return ++last_id_; }
@@ -72,6 +72,8 @@ class FileTable {
   void add_deleted(Deleted file, const struct stat& st);
 
  private:
+  // path: without " (deleted)" where that is what `deleted` tells.
+  uint32_t add_path(const std::string& link, const struct stat& st, const std::string& path, bool deleted, uint32_t open_flags);
   using Key = std::tuple<dev_t, ino_t, std::string, uint32_t>;
   std::map<Key, uint32_t> by_path_;
   std::map<uint32_t, img::file_entry> entries_;

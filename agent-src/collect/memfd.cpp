@@ -37,7 +37,7 @@ class Memfds final : public FdKind {
     *memfd.mutable_fown() = read_file_owner(file);
     const uint64_t number = object_number(file.st.st_dev, file.st.st_ino);
     memfd.set_inode_id(static_cast<uint32_t>(number));
-    if (context.task.files.first_memfd(number)) {
+    if (context.task.files.first_memfd(static_cast<uint32_t>(number))) {
       context.task.images.append(image_file::kMemfdInode, describe_memfd(file.own.get(), file.link));
     }
   }

@@ -23,6 +23,8 @@
 namespace crx {
 namespace {
 
+constexpr std::string_view kDeleted = " (deleted)";
+
 struct AdviceFlag {
   const char* vm_flag;
   int advice;
@@ -182,7 +184,7 @@ std::string MemoryMap::link_of(const proc::MapsEntry& map) const {
 uint32_t MemoryMap::mapped_file(const proc::MapsEntry& map, const MemoryVma& vma, uint32_t access) {
   const MappedFile key(map.dev_major, map.dev_minor, map.inode, vma.name, map.deleted, access);
   if (const auto known = mapped_files_.find(key); known != mapped_files_.end()) return known->second;
-  const uint32_t id = files_.add_path(link_of(map), vma.name, map.deleted, access);
+  const uint32_t id = files_.add_path(link_of(map), path_of(map, vma), map.deleted, access);
   mapped_files_.emplace(key, id);
   return id;
 }
@@ -209,7 +211,8 @@ uint32_t MemoryMap::memfd_file(const proc::MapsEntry& map, const std::string& li
     if (number != map.inode) inode.set_hugetlb_flag(MFD_HUGETLB | huge_size_flag(huge_page_bytes(map)));
     memfds_.push_back(std::move(inode));
   }
-  uint32_t& id = memfd_ids_[number];
+  const uint32_t access = map.shared && !map.writable && flags_of(map) != nullptr && !may_become_writable(map) ? O_RDONLY : O_RDWR;
+  uint32_t& id = memfd_ids_[{number, access}];
   if (id != 0) return id;
   id = files_.next_id();
   img::file_entry entry;
@@ -217,7 +220,7 @@ uint32_t MemoryMap::memfd_file(const proc::MapsEntry& map, const std::string& li
   entry.set_id(id);
   img::memfd_file_entry& memfd = *entry.mutable_memfd();
   memfd.set_id(id);
-  memfd.set_flags(O_RDWR);
+  memfd.set_flags(access);
   memfd.set_pos(0);
   memfd.set_inode_id(object);
   img::fown_entry& owner = *memfd.mutable_fown();
@@ -228,6 +231,23 @@ uint32_t MemoryMap::memfd_file(const proc::MapsEntry& map, const std::string& li
   owner.set_pid(0);
   files_.add(std::move(entry));
   return id;
+}
+
+// The entry of the memfd that the executable is, 0 for none; it is mapped, too.
+uint32_t MemoryMap::memfd_that_runs(const std::string& exe) {
+  struct stat st {};
+  if (!exe.starts_with("/memfd:") || ::stat((proc_ + "exe").c_str(), &st) != 0) return 0;
+  const auto mapped = std::find_if(maps_.begin(), maps_.end(), [&](const proc::MapsEntry& map) {
+    return map.kind == proc::MapKind::memfd && map.inode == st.st_ino;
+  });
+  return mapped == maps_.end() ? 0 : memfd_file(*mapped, link_of(*mapped));
+}
+
+// Where maps shows \012 that is a line feed, or just that.
+std::string MemoryMap::path_of(const proc::MapsEntry& map, const MemoryVma& vma) const {
+  if (vma.name.find('\n') == std::string::npos) return vma.name;
+  const std::string path = read_link(link_of(map));
+  return map.deleted ? path.substr(0, path.size() - std::min(path.size(), kDeleted.size())) : path;
 }
 
 bool MemoryMap::may_become_writable(const proc::MapsEntry& map) const {
@@ -360,10 +380,10 @@ void MemoryMap::describe_fields(img::mm_entry& mm) {
     mm.add_mm_saved_auxv(word);
   }
   std::string exe = read_link(proc_ + "exe");
-  constexpr std::string_view kDeleted = " (deleted)";
   const bool deleted = exe.ends_with(kDeleted);
   if (deleted) exe.resize(exe.size() - kDeleted.size());
-  mm.set_exe_file_id(files_.add_path(proc_ + "exe", exe, deleted, O_RDONLY));
+  const uint32_t memfd = memfd_that_runs(exe);
+  mm.set_exe_file_id(memfd != 0 ? memfd : files_.add_path(proc_ + "exe", exe, deleted, O_RDONLY));
   file_ids_.push_back(mm.exe_file_id());
 }
 

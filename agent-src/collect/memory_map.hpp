@@ -80,6 +80,8 @@ class MemoryMap {
   // A segment that is not there as a whole cannot be attached again.
   bool is_attached_whole(const proc::MapsEntry& map) const;
   uint32_t memfd_file(const proc::MapsEntry& map, const std::string& link);
+  uint32_t memfd_that_runs(const std::string& exe);
+  std::string path_of(const proc::MapsEntry& map, const MemoryVma& vma) const;
   void describe_fields(img::mm_entry& mm);
   std::string link_of(const proc::MapsEntry& map) const;
   // Of a mapped file, opened with `access`: its id in the FileTable. Looked up there once: the kernel's words for a mapping tell
@@ -99,7 +101,7 @@ class MemoryMap {
   std::vector<img::memfd_inode_entry> memfds_;
   std::vector<img::ipc_shm_entry> segments_;
   std::vector<uint64_t> accounted_;
-  std::map<uint64_t, uint32_t> memfd_ids_;  // object number -> file id
+  std::map<std::pair<uint64_t, uint32_t>, uint32_t> memfd_ids_;  // object number and access -> file id
   using MappedFile = std::tuple<uint32_t, uint32_t, uint64_t, std::string, bool, uint32_t>;
   std::map<MappedFile, uint32_t> mapped_files_;  // device, inode, name, deleted, access -> file id
   std::map<uint64_t, uint64_t> huge_page_bytes_;  // by device

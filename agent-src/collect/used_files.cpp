@@ -20,10 +20,18 @@
 namespace crx {
 namespace {
 
+// Names can end as those of deleted files are shown.
+bool is_deleted(const std::string& link, const std::string& target) {
+  struct stat file {};
+  struct stat named {};
+  if (!target.ends_with(" (deleted)")) return false;
+  return ::stat(link.c_str(), &file) != 0 || ::lstat(target.c_str(), &named) != 0 || file.st_dev != named.st_dev || file.st_ino != named.st_ino;
+}
+
 // A link of /proc that shows a name which leads to the file: not "pipe:[1]", "/memfd:x (deleted)", "anon_inode:...".
-bool is_named(const std::string& target) {
-  return target.starts_with('/') && !target.ends_with(" (deleted)") && !target.starts_with("/memfd:") &&
-         !target.starts_with("/proc/") && !target.starts_with("/dev/pts/");
+bool is_named(const std::string& link, const std::string& target) {
+  return target.starts_with('/') && !target.starts_with("/memfd:") && !target.starts_with("/proc/") && !target.starts_with("/dev/pts/") &&
+         !is_deleted(link, target);
 }
 
 // A POSIX message queue looks like a file in the root directory, and is none.
@@ -47,7 +55,7 @@ class Gatherer {
   void add(const std::string& link, const std::string& used_by, bool mapped, bool writable, bool opened = true) {
     try {
       const std::string path = read_link(link);
-      if (!is_named(path) || is_message_queue(link, path)) return;
+      if (!is_named(link, path) || is_message_queue(link, path)) return;
       if (which_ == UsedFiles::written && !writable) return;
       if (!seen_.insert({path, writable}).second) return;
       const bool content = which_ == UsedFiles::written || !writable;

@@ -86,6 +86,7 @@ std::string kind_of(uint32_t mode) {
     case S_IFBLK: return "a block device";
     case S_IFIFO: return "a FIFO";
     case S_IFSOCK: return "a socket";
+    case S_IFLNK: return "a symbolic link";
     default: return "something else";
   }
 }
@@ -129,7 +130,9 @@ FileIdentity identify_file(const std::string& link, std::string path, ContentChe
 
 std::optional<std::string> file_difference(const FileIdentity& wanted, bool same_kernel) {
   struct stat st{};
-  if (::stat(wanted.path.c_str(), &st) < 0) {
+  // The kernel's own names end in a link only where the link itself was opened.
+  const int follow = S_ISLNK(wanted.mode) ? AT_SYMLINK_NOFOLLOW : 0;
+  if (::fstatat(AT_FDCWD, wanted.path.c_str(), &st, follow) < 0) {
     return errno == ENOENT ? "does not exist here" : fmt::format("cannot be looked at here: {}", std::strerror(errno));
   }
   if ((wanted.mode & S_IFMT) != (st.st_mode & S_IFMT)) {
