@@ -16,6 +16,7 @@
 #include "agent-src/collect/registry.hpp"
 #include "common/base/error.hpp"
 #include "common/kernel/kcmp.hpp"
+#include "common/proc/stat.hpp"
 
 namespace crx {
 namespace {
@@ -82,6 +83,25 @@ std::vector<std::pair<pid_t, pid_t>> traced_processes() {
   return found;
 }
 
+constexpr const char* kJoinDescriptors = "let that thread end, or leave its descriptors to the others'";
+
+std::string own_descriptors(pid_t tid) { return fmt::format("its thread {} has descriptors of its own (unshare(CLONE_FILES))", tid); }
+
+// A thread on its way out has none any more, which is not the same.
+bool is_ending(pid_t pid, pid_t tid) {
+  constexpr uint32_t kExiting = 0x4;  // PF_EXITING, proc(5)
+  const std::string stat = try_read(fmt::format("/proc/{}/task/{}/stat", pid, tid));
+  return stat.empty() || (proc::parse_stat(stat).flags & kExiting) != 0;
+}
+
+// The first one that does not share the descriptors of its process, 0 for none.
+pid_t thread_with_descriptors(pid_t pid, const std::vector<pid_t>& tids) {
+  for (const pid_t tid : tids) {
+    if (tid != pid && !share(Shared::descriptors, pid, tid) && !is_ending(pid, tid) && !is_ending(pid, pid)) return tid;
+  }
+  return 0;
+}
+
 class Inspection {
  public:
   explicit Inspection(InspectContext& context) : context_(context), object_(fmt::format("pid {}", context.pid)) {}
@@ -91,8 +111,9 @@ class Inspection {
     const bool ended = status.state == 'Z' || status.state == 'X';
     if (ended && status.threads <= 1 && context_.pid != context_.tree.front().pid) return;  // a zombie moves as one
     state(status);
-    if (status.kernel_thread || status.state == 'Z' || status.state == 'X') return;
+    if (status.kernel_thread || status.state == 'Z' || status.state == 'X' || status.tgid != status.pid) return;
     program();
+    threads();
     others();
     namespaces();
   }
@@ -123,6 +144,10 @@ class Inspection {
     Elf64_Ehdr header{};
     if (!exe || ::pread(exe.get(), &header, sizeof header, 0) != static_cast<ssize_t>(sizeof header)) return;
     if (header.e_ident[EI_CLASS] == ELFCLASS32) refuse("is a 32-bit program", "crx moves 64-bit programs");
+  }
+
+  void threads() {
+    if (const pid_t tid = thread_with_descriptors(context_.pid, list_threads(context_.pid)); tid != 0) refuse(own_descriptors(tid), kJoinDescriptors);
   }
 
   void others() {
@@ -158,6 +183,14 @@ class Shape final : public Collector {
   const char* name() const override { return "process"; }
 
   void inspect(InspectContext& context) override { Inspection(context).run(); }
+
+  void collect(CollectContext& context, const BatchPlan&) override {
+    std::vector<pid_t> tids;
+    for (const FrozenThread& thread : context.task.threads()) tids.push_back(thread.tid());
+    if (const pid_t tid = thread_with_descriptors(context.task.pid(), tids); tid != 0) {
+      throw Error(ErrorCode::unsupported, "collecting the process", own_descriptors(tid)).with_pid(context.task.pid()).with_hint(kJoinDescriptors);
+    }
+  }
 
   void inspect_tree(InspectContext& context) override {
     for (const auto& [tracer, traced] : traced_processes()) {

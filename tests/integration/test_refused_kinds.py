@@ -47,6 +47,9 @@ text: .ascii "ready\\n"
 PREFLIGHT = {
     "first_thread_gone": ("threading.Thread(target=lambda: [print('ready', flush=True), time.sleep(1000)]).start()\n"
                           "libc.pthread_exit(None)", ["its first thread has ended"]),
+    "thread_with_descriptors": ("def other():\n    libc.unshare(0x400)\n    print('ready', flush=True)\n    time.sleep(1000)\n"
+                                "threading.Thread(target=other).start()\ntime.sleep(1000)",
+                                ["has descriptors of its own", "leave its descriptors to the others"]),
     "tracer": ("pid = os.getppid()\nother = int(open('DIR/other').read())\nassert libc.ptrace(0x4206, other, None, None) == 0",
                ["traces process", "let it detach first"]),
     "namespace": ("call(272, 0x04000000)", ["is in another uts namespace than crx", "nsenter"]),
