@@ -18,6 +18,11 @@ constexpr std::size_t kCallsPerNumber = 5;
 constexpr std::size_t kCallsForWay = 2;
 constexpr uint32_t kMaxNumber = 1 << 20;
 
+// The descriptor's own entry: a FIFO's is the one with its name.
+const img::file_entry& described(const img::file_entry& entry, const FileOpener& files) {
+  return entry.has_fifo() ? files.entry(entry.fifo().regf_id()) : entry;
+}
+
 const img::fown_entry* owner_of(const img::file_entry& entry) {
   if (entry.has_reg()) return &entry.reg().fown();
   if (entry.has_pipe()) return &entry.pipe().fown();
@@ -149,9 +154,10 @@ void TreeDescriptors::inject(RestoreContext& task) {
 
 void TreeDescriptors::set_owners() {
   for (const auto& [id, places] : fds_.places) {
-    const img::fown_entry* owner = owner_of(fds_.entries.at(id));
+    const img::file_entry& entry = described(fds_.entries.at(id), tasks_.front()->files);
+    const img::fown_entry* owner = owner_of(entry);
     if (owner == nullptr || places.empty()) continue;
-    const bool async = (flags_of(fds_.entries.at(id)) & O_ASYNC) != 0;
+    const bool async = (flags_of(entry) & O_ASYNC) != 0;
     if (owner->pid() != 0 || owner->signum() != 0 || async) set_owner(id, *owner, async);
   }
 }
@@ -167,7 +173,7 @@ void TreeDescriptors::set_owner(uint32_t id, const img::fown_entry& owner, bool 
   }
   if (owner.signum() != 0) batch.add("setting a file's signal", SYS_fcntl, place.fd, F_SETSIG, owner.signum());
   if (async) {
-    const uint32_t flags = flags_of(fds_.entries.at(id)) & (O_APPEND | O_DIRECT | O_NOATIME | O_NONBLOCK | O_ASYNC);
+    const uint32_t flags = flags_of(described(fds_.entries.at(id), tasks_.front()->files)) & (O_APPEND | O_DIRECT | O_NOATIME | O_NONBLOCK | O_ASYNC);
     batch.add("setting O_ASYNC", SYS_fcntl, place.fd, F_SETFL, flags);
   }
   vessel.run_checked(batch);

@@ -45,8 +45,10 @@ class Epolls final : public FdRestorer {
   // The kernel remembers the number under which a file was added. A thread of ours with a descriptor table of its own puts
   // each file under the number that the task had for it, and adds it from there.
   void opened(FdRestoreContext& context) override {
-    const std::vector<Watch> watches = all_watches(context, false);
+    std::vector<Watch> watches = all_watches(context, false);
     if (watches.empty()) return;
+    // Before anything else in their sets is ready: what is reported to us must be theirs.
+    std::stable_partition(watches.begin(), watches.end(), [](const Watch& watch) { return watch.is_spent(); });
     std::exception_ptr failure;
     std::thread([&] {
       try {

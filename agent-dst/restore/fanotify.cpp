@@ -48,8 +48,9 @@ class Fanotifies final : public FdRestorer {
     mark_path(fd, FAN_MARK_ADD | where | evictable | ignore | (mark.mflags() & kSurvives), mark.ignored_mask(), path);
   }
 
+  // The path leads to what is marked: where that is a symbolic link, the link itself.
   static void mark_path(int fd, uint32_t flags, uint64_t mask, const std::string& path) {
-    if (::fanotify_mark(fd, flags, mask, AT_FDCWD, path.c_str()) == 0) return;
+    if (::fanotify_mark(fd, flags | FAN_MARK_DONT_FOLLOW, mask, AT_FDCWD, path.c_str()) == 0) return;
     if (errno == ENOENT) {
       throw Error(ErrorCode::refused, kStep, path + ", which the program watches, does not exist here", ENOENT)
           .with_hint("make it, or use storage that both hosts share");

@@ -7,6 +7,7 @@
 
 #include <map>
 #include <optional>
+#include <set>
 
 #include "agent-dst/restore/fd_restorer.hpp"
 #include "agent-dst/restore/pipe_filler.hpp"
@@ -25,6 +26,11 @@ class Fifos final : public FdRestorer {
 
   Fd open(const img::file_entry& entry, FdRestoreContext& context) override {
     const img::reg_file_entry& reg = context.task.files.entry(entry.fifo().regf_id()).reg();
+    if (context.extra(entry.id()).unmet()) {
+      Fd fd = open_unmet(context.task.files.locate(entry.fifo().regf_id()).get(), reg);
+      unmet_[entry.id()] = entry.fifo();
+      return fd;
+    }
     const int keeper = held(entry.fifo(), reg.name(), context);
     const uint32_t mode = reg.flags() & O_ACCMODE;
     Fd fd = open_checked(fmt::format("/proc/self/fd/{}", keeper), static_cast<int>(mode | O_NONBLOCK));
@@ -32,9 +38,26 @@ class Fifos final : public FdRestorer {
     return fd;
   }
 
-  void opened(FdRestoreContext&) override { keepers_.clear(); }
+  // A keeper was a writer, too. Who has seen none yet is opened again behind it.
+  void opened(FdRestoreContext& context) override {
+    std::set<uint32_t> kept;
+    for (const auto& [pipe_id, keeper] : keepers_) kept.insert(pipe_id);
+    keepers_.clear();
+    for (const auto& [id, fifo] : unmet_) {
+      const auto own = context.own.find(id);
+      if (own == context.own.end() || !kept.contains(fifo.pipe_id())) continue;
+      own->second = open_unmet(own->second.get(), context.task.files.entry(fifo.regf_id()).reg());
+    }
+    unmet_.clear();
+  }
 
  private:
+  static Fd open_unmet(int fifo, const img::reg_file_entry& reg) {
+    Fd fd = open_checked(fmt::format("/proc/self/fd/{}", fifo), O_RDONLY | O_NONBLOCK);
+    set_status_flags(fd.get(), reg.flags(), reg.name());
+    return fd;
+  }
+
   // Open both ways meanwhile, so that the other opens need no partner and the content stays.
   int held(const img::fifo_entry& fifo, const std::string& path, FdRestoreContext& context) {
     Fd& keeper = keepers_[fifo.pipe_id()];
@@ -61,7 +84,8 @@ class Fifos final : public FdRestorer {
     return keeper.get();
   }
 
-  std::map<uint32_t, Fd> keepers_;
+  std::map<uint32_t, Fd> keepers_;              // by pipe
+  std::map<uint32_t, img::fifo_entry> unmet_;  // by file
   std::optional<std::map<uint32_t, PipeData>> data_;
 };
 

@@ -69,11 +69,13 @@ class Inotifies final : public FdRestorer {
 
   // The kernel gives numbers in ascending order: those before are taken and given back.
   static void add(int fd, const img::inotify_wd_entry& watch, const std::string& path, const std::string& object) {
+    // The program's own path leads to what is watched: where that is a symbolic link, the link itself.
+    const uint32_t mask = watch.mask() | (watch.f_handle().path().empty() ? 0 : uint32_t{IN_DONT_FOLLOW});
     if (path.empty() || watch.wd() == 0 || watch.wd() > kMaxWatch) {
       throw Error(ErrorCode::unsupported, kStep, fmt::format("{}: watch {} cannot be made again", object, watch.wd()));
     }
     for (uint32_t tries = 0;; ++tries) {
-      const int got = ::inotify_add_watch(fd, path.c_str(), watch.mask());
+      const int got = ::inotify_add_watch(fd, path.c_str(), mask);
       if (got < 0 && errno == ENOENT) {
         throw Error(ErrorCode::refused, kStep, path + ", which the program watches, does not exist here", ENOENT)
             .with_hint("make it, or use storage that both hosts share");

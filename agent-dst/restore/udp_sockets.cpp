@@ -43,6 +43,7 @@ class UdpSockets final : public FdRestorer {
     close_gate(fd.get(), Gate::nothing, object);
     set_late_options(fd.get(), isk, extra, object);
     set_general_options(fd.get(), isk, extra, object);
+    shut_down(fd.get(), isk.shutdown());
     kept_[entry.id()] = duplicate(fd.get());
     return fd;
   }
@@ -72,6 +73,12 @@ class UdpSockets final : public FdRestorer {
       throw Error(ErrorCode::refused, kStep, fmt::format("{}: {} cannot be reached from here", object, peer->text()), errno)
           .with_hint("see ip route at the destination");
     }
+  }
+
+  // One that is not connected complains, and is shut down.
+  static void shut_down(int fd, img::sk_shutdown ends) {
+    if (ends == img::NONE) return;
+    static_cast<void>(::shutdown(fd, ends == img::BOTH ? SHUT_RDWR : ends == img::READ ? SHUT_RD : SHUT_WR));
   }
 
   static void join_groups(int fd, const img::crx_inet_entry& inet, const std::string& object) {

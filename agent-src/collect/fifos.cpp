@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <set>
 
 #include "agent-src/collect/file_name.hpp"
@@ -42,6 +43,7 @@ class Fifos final : public FdKind {
     fifo.set_id(file.id);
     fifo.set_pipe_id(pipe_id);
     fifo.set_regf_id(add_name(file, found, context));
+    if (is_unmet(file, context)) context.extra(file).set_unmet(true);
     if (!seen_.insert({file.st.st_dev, file.st.st_ino}).second) return;
 
     const OpenFile* reader = nullptr;
@@ -66,6 +68,14 @@ class Fifos final : public FdKind {
   // One that was removed is made again, without a name.
   static bool can_be_opened(const FileName& found) {
     return found.state == NameState::good || found.state == NameState::deleted;
+  }
+
+  // Nobody writes, and yet it is no end of file: nobody has come to it yet.
+  bool is_unmet(const OpenFile& file, const FdContext& context) const {
+    if (!can_read(file) || can_write(file) || !other_end_is_open(file)) return false;
+    return std::none_of(context.files.begin(), context.files.end(), [&](const OpenFile& other) {
+      return matches(other) && can_write(other) && other.st.st_ino == file.st.st_ino && other.st.st_dev == file.st.st_dev;
+    });
   }
 
   // The name as a file of its own, as the format wants it.

@@ -4,6 +4,17 @@
 #include "common/base/error.hpp"
 
 namespace crx {
+
+img::fown_entry no_owner() {
+  img::fown_entry owner;
+  owner.set_uid(0);
+  owner.set_euid(0);
+  owner.set_signum(0);
+  owner.set_pid_type(0);
+  owner.set_pid(0);
+  return owner;
+}
+
 namespace {
 
 // At its beginning, with no owner for signals.
@@ -15,12 +26,7 @@ img::file_entry regular_file(uint32_t id, uint32_t open_flags) {
   reg.set_id(id);
   reg.set_flags(open_flags);
   reg.set_pos(0);
-  img::fown_entry& owner = *reg.mutable_fown();
-  owner.set_uid(0);
-  owner.set_euid(0);
-  owner.set_signum(0);
-  owner.set_pid_type(0);
-  owner.set_pid(0);
+  *reg.mutable_fown() = no_owner();
   return entry;
 }
 

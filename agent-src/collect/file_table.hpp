@@ -20,6 +20,9 @@ namespace crx {
 
 class LinkRemaps;
 
+// Of a description that has none (F_SETOWN): the format wants one to be told.
+img::fown_entry no_owner();
+
 // Hands out the ids of files.img and keeps the entries. Lives as long as the session, so that a mapped file has the
 // same id in every round. Not thread-safe.
 class FileTable {

@@ -130,7 +130,7 @@ class InetSockets final : public FdKind {
       if (!tcp_) tcp_.emplace(context);
       tcp_->collect(file, look, context, isk);
     } else {
-      collect_datagrams(file, look, context);
+      collect_datagrams(file, look, context, isk);
     }
   }
 

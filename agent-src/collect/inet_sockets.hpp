@@ -18,6 +18,6 @@ void collect_inet(const OpenFile& file, const InetLook& look, FdContext& context
 void add_inet_options(const std::vector<OptionValue>& values, img::crx_file_entry& extra);
 
 // UDP and raw: what waits to be read, and multicast groups (udp_sockets.cpp). Nothing is taken from the queue.
-void collect_datagrams(const OpenFile& file, const InetLook& look, FdContext& context);
+void collect_datagrams(const OpenFile& file, const InetLook& look, FdContext& context, img::inet_sk_entry& isk);
 
 }  // namespace crx

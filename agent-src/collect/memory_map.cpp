@@ -22,7 +22,6 @@
 
 namespace crx {
 namespace {
-
 constexpr std::string_view kDeleted = " (deleted)";
 
 struct AdviceFlag {
@@ -184,7 +183,10 @@ std::string MemoryMap::link_of(const proc::MapsEntry& map) const {
 uint32_t MemoryMap::mapped_file(const proc::MapsEntry& map, const MemoryVma& vma, uint32_t access) {
   const MappedFile key(map.dev_major, map.dev_minor, map.inode, vma.name, map.deleted, access);
   if (const auto known = mapped_files_.find(key); known != mapped_files_.end()) return known->second;
-  const uint32_t id = files_.add_path(link_of(map), path_of(map, vma), map.deleted, access);
+  // Where maps shows \012 that is a line feed, or just that.
+  std::string path = vma.name.find('\n') == std::string::npos ? vma.name : read_link(link_of(map));
+  if (path != vma.name && map.deleted) path.resize(path.size() - std::min(path.size(), kDeleted.size()));
+  const uint32_t id = files_.add_path(link_of(map), path, map.deleted, access);
   mapped_files_.emplace(key, id);
   return id;
 }
@@ -223,12 +225,7 @@ uint32_t MemoryMap::memfd_file(const proc::MapsEntry& map, const std::string& li
   memfd.set_flags(access);
   memfd.set_pos(0);
   memfd.set_inode_id(object);
-  img::fown_entry& owner = *memfd.mutable_fown();
-  owner.set_uid(0);
-  owner.set_euid(0);
-  owner.set_signum(0);
-  owner.set_pid_type(0);
-  owner.set_pid(0);
+  *memfd.mutable_fown() = no_owner();
   files_.add(std::move(entry));
   return id;
 }
@@ -237,17 +234,9 @@ uint32_t MemoryMap::memfd_file(const proc::MapsEntry& map, const std::string& li
 uint32_t MemoryMap::memfd_that_runs(const std::string& exe) {
   struct stat st {};
   if (!exe.starts_with("/memfd:") || ::stat((proc_ + "exe").c_str(), &st) != 0) return 0;
-  const auto mapped = std::find_if(maps_.begin(), maps_.end(), [&](const proc::MapsEntry& map) {
-    return map.kind == proc::MapKind::memfd && map.inode == st.st_ino;
-  });
+  const auto is_it = [&](const proc::MapsEntry& map) { return map.kind == proc::MapKind::memfd && map.inode == st.st_ino; };
+  const auto mapped = std::find_if(maps_.begin(), maps_.end(), is_it);
   return mapped == maps_.end() ? 0 : memfd_file(*mapped, link_of(*mapped));
-}
-
-// Where maps shows \012 that is a line feed, or just that.
-std::string MemoryMap::path_of(const proc::MapsEntry& map, const MemoryVma& vma) const {
-  if (vma.name.find('\n') == std::string::npos) return vma.name;
-  const std::string path = read_link(link_of(map));
-  return map.deleted ? path.substr(0, path.size() - std::min(path.size(), kDeleted.size())) : path;
 }
 
 bool MemoryMap::may_become_writable(const proc::MapsEntry& map) const {

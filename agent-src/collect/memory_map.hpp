@@ -81,7 +81,6 @@ class MemoryMap {
   bool is_attached_whole(const proc::MapsEntry& map) const;
   uint32_t memfd_file(const proc::MapsEntry& map, const std::string& link);
   uint32_t memfd_that_runs(const std::string& exe);
-  std::string path_of(const proc::MapsEntry& map, const MemoryVma& vma) const;
   void describe_fields(img::mm_entry& mm);
   std::string link_of(const proc::MapsEntry& map) const;
   // Of a mapped file, opened with `access`: its id in the FileTable. Looked up there once: the kernel's words for a mapping tell

@@ -1,5 +1,6 @@
 // Sockets of datagrams and raw ones: what waits, where that can be moved, and multicast groups.
 #include <fmt/format.h>
+#include <linux/inet_diag.h>
 #include <linux/sockios.h>
 #include <net/if.h>
 #include <netinet/in.h>
@@ -7,6 +8,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <cstring>
@@ -16,8 +18,10 @@
 #include "agent-src/collect/socket_options.hpp"
 #include "common/base/clock.hpp"
 #include "common/base/error.hpp"
+#include "common/base/log.hpp"
 #include "common/base/patience.hpp"
 #include "common/base/scope_exit.hpp"
+#include "common/kernel/sock_diag.hpp"
 #include "common/proc/text.hpp"
 
 namespace crx {
@@ -99,6 +103,42 @@ void read_datagrams(const OpenFile& file, img::crx_inet_entry& inet) {
   }
 }
 
+// Of a connected UDP socket: what only sock_diag(7) tells. The kernel takes the two ends of such a question for those of a packet
+// that arrives.
+uint8_t told_shutdown(int fd, const InetLook& look) {
+  if (!look.peer || look.identity.type != SOCK_DGRAM || look.is_echo()) return 0;
+  inet_diag_req_v2 request{};
+  request.sdiag_family = static_cast<uint8_t>(look.local.family);
+  request.sdiag_protocol = static_cast<uint8_t>(look.identity.protocol);
+  request.idiag_states = UINT32_MAX;
+  request.id.idiag_sport = htons(look.peer->port);
+  request.id.idiag_dport = htons(look.local.port);
+  std::copy(look.peer->words.begin(), look.peer->words.end(), std::begin(request.id.idiag_src));
+  std::copy(look.local.words.begin(), look.local.words.end(), std::begin(request.id.idiag_dst));
+  uint64_t cookie = 0;
+  socklen_t length = sizeof cookie;
+  if (::getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &length) != 0) return 0;
+  request.id.idiag_cookie[0] = static_cast<uint32_t>(cookie);
+  request.id.idiag_cookie[1] = static_cast<uint32_t>(cookie >> 32);
+  uint8_t ends = 0;
+  const int err = SockDiag().find(request, [&](DiagBytes answer) {
+    each_diag_attribute(answer, sizeof(inet_diag_msg), [&](int type, DiagBytes content) {
+      if (type == INET_DIAG_SHUTDOWN) ends = diag_cast<uint8_t>(content);
+    });
+  });
+  if (err != 0) log::debug("the kernel does not tell of a UDP socket (error {})", err);
+  return ends;
+}
+
+img::sk_shutdown shutdown_of(int fd, const InetLook& look) {
+  pollfd poll{fd, POLLRDHUP, 0};
+  static_cast<void>(::poll(&poll, 1, 0));
+  if ((poll.revents & POLLHUP) != 0) return img::BOTH;
+  if ((poll.revents & POLLRDHUP) != 0) return img::READ;
+  constexpr uint8_t kSendShutdown = 2;
+  return (told_shutdown(fd, look) & kSendShutdown) != 0 ? img::WRITE : img::NONE;
+}
+
 struct Group {
   uint32_t ifindex;
   InetAddress address;
@@ -163,8 +203,9 @@ void add_membership(int fd, const Group& group, img::crx_inet_entry& inet) {
 
 }  // namespace
 
-void collect_datagrams(const OpenFile& file, const InetLook& look, FdContext& context) {
+void collect_datagrams(const OpenFile& file, const InetLook& look, FdContext& context, img::inet_sk_entry& isk) {
   const int fd = file.own.get();
+  isk.set_shutdown(shutdown_of(fd, look));
   const std::string error = pending_error(fd);
   if (!error.empty()) refuse(file, error, kAgain);
   img::crx_inet_entry& inet = *context.extra(file).mutable_inet();

@@ -100,6 +100,9 @@ constexpr std::array kOptions = {
     InetOption{kTcp, 34, kIdle, 4},    // TCP_FASTOPEN_NO_COOKIE
     InetOption{kTcp, 36, kEarly, 4},   // TCP_INQ
     InetOption{kTcp, 37, kLate, 4},    // TCP_TX_DELAY
+    InetOption{kTcp, 44, kEarly, 4},   // TCP_RTO_MAX_MS
+    InetOption{kTcp, 45, kEarly, 4},   // TCP_RTO_MIN_US
+    InetOption{kTcp, 46, kEarly, 4},   // TCP_DELACK_MAX_US
     InetOption{kUdp, 1, kLate, 4},     // UDP_CORK
     InetOption{kUdp, 100, kEarly, 4},  // UDP_ENCAP
     InetOption{kUdp, 101, kEarly, 4},  // UDP_NO_CHECK6_TX

@@ -44,7 +44,16 @@ int main(int argc, char** argv) {
   struct epoll_event change = {.events = EPOLLIN, .data.u64 = 10};
   MUST(epoll_ctl(pipes, EPOLL_CTL_MOD, ends[0], &change));
 
+  // Spent, though it is ready, beside others that are ready, too.
+  int beside = MUST(epoll_create1(0));
+  add(beside, e, EPOLLIN, 12);
+  add(beside, b, EPOLLIN | EPOLLONESHOT, 13);
+  struct epoll_event both[2];
+  MUST(epoll_wait(beside, both, 2, 0) == 2 ? 0 : -1);
+
   victim_wait();
+
+  CHECK(epoll_wait(beside, both, 2, 0) == 1 && both[0].data.u64 == 12, "a spent one-shot beside another: %llu", (unsigned long long)both[0].data.u64);
 
   CHECK(ready(plain, &data) == 1 && data == 5, "an event that was ready: data %llu",
         (unsigned long long)data);

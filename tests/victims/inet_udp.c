@@ -49,7 +49,25 @@ int main(int argc, char** argv) {
   set_int(unbound[1], IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
   set_int(unbound[1], IPPROTO_IPV6, IPV6_TCLASS, 8);
 
+  int shut[3], ways[3] = {SHUT_RD, SHUT_WR, SHUT_RDWR};
+  for (int i = 0; i < 3; i++) {
+    shut[i] = bound(AF_INET, SOCK_DGRAM, 0);
+    connect_to(shut[i], AF_INET, sender_port[0]);
+    MUST(shutdown(shut[i], ways[i]));
+  }
+
   victim_wait();
+
+  signal(SIGPIPE, SIG_IGN);
+  for (int i = 0; i < 3; i++) {
+    char byte;
+    bool reads = ways[i] == SHUT_WR, writes = ways[i] == SHUT_RD;
+    struct pollfd entry = {shut[i], POLLIN, 0};
+    CHECK_EQ(poll(&entry, 1, 0), !reads, "shut down: whether there is something to read");
+    CHECK(reads || recv(shut[i], &byte, 1, 0) == 0, "shut down in way %d: no end of file", ways[i]);
+    ssize_t got = send(shut[i], "x", 1, 0);
+    CHECK(writes ? got == 1 : got == -1 && errno == EPIPE, "shut down in way %d: send gives %zd", ways[i], got);
+  }
 
   for (int i = 0; i < 2; i++) {
     int family = families[i];
