@@ -1,38 +1,9 @@
 // connect(2) of a stopped process whose connection came about while it was stopped: it succeeds when the process goes on.
-#include "inet.h"
-
-#include "tree.h"
-
-static int connecting;
-static struct sockaddr_storage here;
-static socklen_t length;
-
-static int connect_there(void* unused) {
-  (void)unused;
-  CHECK(connect(connecting, (struct sockaddr*)&here, length) == 0, "connect: %s", strerror(errno));
-  return child_failures();
-}
-
-static bool is_connecting(pid_t pid) {
-  char path[64], text[256];
-  snprintf(path, sizeof path, "/proc/%d/syscall", (int)pid);
-  read_file(path, text, sizeof text);
-  return atoi(text) == SYS_connect;
-}
+#include "full_listener.h"
 
 int main(int argc, char** argv) {
   victim_start(argc, argv);
-  int server = MUST(socket(AF_INET, SOCK_STREAM, 0));
-  length = loopback(AF_INET, 0, &here);
-  MUST(bind(server, (struct sockaddr*)&here, length));
-  MUST(getsockname(server, (struct sockaddr*)&here, &length));
-  MUST(listen(server, 0));
-  int first = MUST(socket(AF_INET, SOCK_STREAM, 0));
-  MUST(connect(first, (struct sockaddr*)&here, length));
-  // There is no room for this one until the first is accepted.
-  connecting = MUST(socket(AF_INET, SOCK_STREAM, 0));
-  pid_t child = spawn(connect_there, NULL);
-  while (!is_connecting(child)) sched_yield();
+  pid_t child = start_connecting(NULL);
   MUST(kill(child, SIGSTOP));
   int status = 0;
   MUST(waitpid(child, &status, WUNTRACED));
