@@ -12,6 +12,8 @@
 namespace crx {
 
 void release_packets(const Manifest& manifest) noexcept {
+  // To ask the kernel for what is not there takes it 10 ms.
+  if (manifest.head().has_packets_held() && !manifest.head().packets_held()) return;
   try {
     // After a reboot, and on another host, there is none.
     if (manifest.head().boot_id() != read_boot_id()) return;

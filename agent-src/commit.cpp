@@ -87,14 +87,15 @@ bool Migration::take_back(TreeLocks& locks) {
   }
 }
 
-// RESUMED, or nothing for NEVER. Asks by session id when the connection is lost. On Decided the original ends.
+// RESUMED, or nothing for NEVER. Asks by session id when the connection is lost. On Decided the original ends, and NEVER is no
+// verdict any more.
 std::optional<wire::Resumed> Migration::await_verdict(FrozenTree& tree, TreeLocks& locks, Deadline deadline) {
   try {
     for (;;) {
       const auto message = link_->receive(deadline);
       if (!message) break;
       if (message->has_resumed()) return message->resumed();
-      if (message->has_never()) return std::nullopt;
+      if (message->has_never() && group_) return std::nullopt;
       if (message->has_decided()) {
         locks.given_up();
         end_original(tree);
@@ -108,7 +109,7 @@ std::optional<wire::Resumed> Migration::await_verdict(FrozenTree& tree, TreeLock
       const wire::SessionState state = wire::query_session(connect_options(), Deadline::in_ms(5'000));
       last = state.state();
       if (last == "RESUMED") return wire::Resumed();
-      if (last == "NEVER") return std::nullopt;
+      if (last == "NEVER" && group_) return std::nullopt;
     } catch (const Error& error) {
       log::debug("asking {}: {}", peer_, error.what());
     }

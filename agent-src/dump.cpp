@@ -231,6 +231,7 @@ void Dump::publish() {
   if (const std::string parent = memory_->parent_id(); !parent.empty()) manifest_.head().set_parent_id(parent);
   report_.pages = store_->pages_written();
   report_.parent_pages = memory_->parent_pages();
+  manifest_.head().set_packets_held(!leaves_running() && packets_.reaches_outside());
   links_.hand_over();
   store_->publish(std::move(manifest_));
 }

@@ -6,6 +6,7 @@
 #include <sys/select.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <iterator>
 #include <vector>
 
@@ -55,6 +56,12 @@ std::string rules_text(const std::string& table, const std::vector<BlockedConnec
     text += " ip6 saddr . tcp sport . ip6 daddr . tcp dport @c6 drop\n}\n";
   }
   return text + "}\n";
+}
+
+// What is on this host is of the tree (others are refused): nobody else waits for a packet, and the connection comes alive,
+// or is made again, while the tree is built.
+bool is_inside(const BlockedConnection& connection) {
+  return connection.peer.plain().is_loopback() || is_local_address(connection.peer);
 }
 
 }  // namespace
@@ -148,16 +155,13 @@ void PacketBlock::release() noexcept {
   }
 }
 
+bool PacketBlock::reaches_outside() const { return !std::all_of(connections_.begin(), connections_.end(), is_inside); }
+
 void PacketBlock::abandon() noexcept {
   if (!has_table_) return;
-  // What is on this host is of the tree (others are refused): nobody else waits for a packet, and the connection comes alive,
-  // or is made again, while the tree is built.
-  const auto inside = [](const BlockedConnection& connection) {
-    return connection.peer.plain().is_loopback() || is_local_address(connection.peer);
-  };
   std::vector<BlockedConnection> outside;
   for (const BlockedConnection& connection : connections_) {
-    if (!inside(connection)) outside.push_back({Fd(), connection.local, connection.peer});
+    if (!is_inside(connection)) outside.push_back({Fd(), connection.local, connection.peer});
   }
   if (outside.empty()) return release();
   try {

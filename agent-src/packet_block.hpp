@@ -43,6 +43,8 @@ class PacketBlock {
   // Sockets go into repair mode, where closing them sends nothing; our duplicates go. The block stays until release().
   void silence() noexcept;
   void release() noexcept;
+  // Whether abandon() would leave anything behind.
+  bool reaches_outside() const;
   // Leaves a table behind that drops the packets to and from others until somebody deletes it ("nft delete table inet NAME").
   void abandon() noexcept;
   const std::string& table() const noexcept { return table_; }

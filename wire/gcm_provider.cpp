@@ -50,6 +50,7 @@ struct Cipher {
 int Cipher::init(bool seals, const unsigned char* new_key, std::size_t key_bytes, const unsigned char* new_iv,
                  std::size_t iv_bytes) {
   sealing = seals;
+  if (seals) has_tag = false;  // that is the last message's
   aad_bytes = 0;
   begun = false;
   if (new_key != nullptr) {

@@ -7,11 +7,6 @@ namespace {
 
 constexpr std::string_view kDeleted = " (deleted)";
 
-bool leads_to(const std::string& path, const struct stat& wanted) {
-  struct stat st {};
-  return ::lstat(path.c_str(), &st) == 0 && st.st_dev == wanted.st_dev && st.st_ino == wanted.st_ino;
-}
-
 // In front of a path of the task: paths of our own mount namespace are as we see them.
 std::string root_of(pid_t pid) {
   struct stat ours {};
@@ -22,6 +17,11 @@ std::string root_of(pid_t pid) {
 }
 
 }  // namespace
+
+bool leads_to(const std::string& path, const struct stat& wanted) {
+  struct stat st {};
+  return ::lstat(path.c_str(), &st) == 0 && st.st_dev == wanted.st_dev && st.st_ino == wanted.st_ino;
+}
 
 FileName find_name(pid_t pid, const std::string& link, const struct stat& st) {
   if (leads_to(link, st)) return {link, NameState::good};

@@ -24,6 +24,9 @@ struct FileName {
 // namespace the path belongs to.
 FileName find_name(pid_t pid, const std::string& link, const struct stat& st);
 
+// Whether this path of our own mount namespace is that file's. Names can end in " (deleted)", too.
+bool leads_to(const std::string& path, const struct stat& wanted);
+
 // What a state other than good and deleted means to the user: reason and remedy.
 struct NameProblem {
   std::string reason;

@@ -1,5 +1,6 @@
 #include "agent-src/collect/file_table.hpp"
 
+#include "agent-src/collect/file_name.hpp"
 #include "agent-src/collect/link_remaps.hpp"
 #include "common/base/error.hpp"
 
@@ -35,10 +36,8 @@ img::file_entry regular_file(uint32_t id, uint32_t open_flags) {
 uint32_t FileTable::add_path(const std::string& link, const std::string& shown, bool deleted, uint32_t open_flags) {
   struct stat st{};
   if (::stat(link.c_str(), &st) < 0) throw_errno("looking at a file", link);
-  // Some names end like that.
   const std::string whole = shown + " (deleted)";
-  struct stat named{};
-  const bool is_name = deleted && st.st_nlink > 0 && ::lstat(whole.c_str(), &named) == 0 && named.st_dev == st.st_dev && named.st_ino == st.st_ino;
+  const bool is_name = deleted && st.st_nlink > 0 && leads_to(whole, st);
   return add_path(link, st, is_name ? whole : shown, deleted && !is_name, open_flags);
 }
 

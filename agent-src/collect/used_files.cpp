@@ -12,6 +12,7 @@
 #include <string>
 #include <utility>
 
+#include "agent-src/collect/file_name.hpp"
 #include "agent-src/collect/open_file.hpp"
 #include "common/base/error.hpp"
 #include "common/base/fd.hpp"
@@ -20,12 +21,9 @@
 namespace crx {
 namespace {
 
-// Names can end as those of deleted files are shown.
 bool is_deleted(const std::string& link, const std::string& target) {
   struct stat file {};
-  struct stat named {};
-  if (!target.ends_with(" (deleted)")) return false;
-  return ::stat(link.c_str(), &file) != 0 || ::lstat(target.c_str(), &named) != 0 || file.st_dev != named.st_dev || file.st_ino != named.st_ino;
+  return target.ends_with(" (deleted)") && (::stat(link.c_str(), &file) != 0 || !leads_to(target, file));
 }
 
 // A link of /proc that shows a name which leads to the file: not "pipe:[1]", "/memfd:x (deleted)", "anon_inode:...".

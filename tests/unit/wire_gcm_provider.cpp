@@ -110,5 +110,7 @@ TEST_CASE("the provider seals nothing without a fresh IV, and takes no other len
   REQUIRE(EVP_CipherFinal_ex(context.get(), tag.data(), &n) == 1);
   CHECK(EVP_CIPHER_CTX_ctrl(context.get(), EVP_CTRL_AEAD_GET_TAG, 16, tag.data()) == 1);
   CHECK(EVP_CipherUpdate(context.get(), text.data(), &n, text.data(), 16) != 1);
+  REQUIRE(EVP_CipherInit_ex(context.get(), nullptr, nullptr, nullptr, text.data(), 1) == 1);
+  CHECK(EVP_CIPHER_CTX_ctrl(context.get(), EVP_CTRL_AEAD_GET_TAG, 16, tag.data()) != 1);  // nor the last message's
   ERR_clear_error();
 }
