@@ -211,5 +211,20 @@ class RingTest(unittest.TestCase):
         return result.process, result
 
 
+class AtOnce(unittest.TextTestResult):
+    """Says why a test failed where it failed, not at the end of hundreds of lines."""
+
+    def addFailure(self, test, err):
+        super().addFailure(test, err)
+        self.stream.writeln(self.failures[-1][1])
+
+    def addError(self, test, err):
+        super().addError(test, err)
+        self.stream.writeln(self.errors[-1][1])
+
+    def printErrors(self):
+        pass
+
+
 def main():
-    unittest.main(verbosity=2)
+    unittest.main(testRunner=unittest.TextTestRunner(verbosity=2, resultclass=AtOnce))

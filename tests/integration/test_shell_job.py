@@ -1,6 +1,7 @@
 """A job on somebody's terminal: refused by name without --shell-job, and with it moved from one terminal to another."""
 import os
 
+import crxtest
 import dumptest
 from hosts import BIN, read_text, until
 
@@ -97,4 +98,4 @@ class ShellJob(dumptest.DumpTest):
 
 
 if __name__ == "__main__":
-    dumptest.unittest.main(verbosity=2)
+    crxtest.main()

@@ -6,9 +6,11 @@
 import contextlib
 import os
 import subprocess
+import time
 
 import crxtest
 import hosts
+import timed
 from crxtest import lines_of, read_text, until
 
 # What a user has to allow for this victim, as with CRIU.
@@ -20,12 +22,6 @@ OPTIONS = {"lock_flock": ["--file-locks"], "lock_posix": ["--file-locks"], "lock
 REFUSED = {"blocked_io_getevents": "requests (io_submit) are under way", "blocked_connect": "that is being made"}
 
 
-def stolen_s():
-    """Seconds of processor time that the hypervisor has kept from this machine."""
-    with open("/proc/stat") as stat:
-        return int(stat.readline().split()[8]) / os.sysconf("SC_CLK_TCK")
-
-
 class Victims(crxtest.RingTest):
     def run_victim(self, name):
         with hosts.huge_pages(64) if name == "mem_hugetlb" else contextlib.nullcontext():
@@ -34,18 +30,19 @@ class Victims(crxtest.RingTest):
     def run_victim_here(self, name):
         base = self.ring.path(name)
         output, go = f"{base}.out", f"{base}.go"
-        self.stolen_before = stolen_s()
         process = self.ring[0].spawn([f"{crxtest.VICTIMS}/{name}", go], stdout=output)
         twin = self.start_twin(name) if name.startswith("timed_") else None
         try:
             until(lambda: lines_of(output) or not process.alive(), f"{name} says ready")
             self.assertEqual(lines_of(output), ["ready"], f"{name} before any move")
-            downtime = 0.0
+            began, downtime = time.monotonic(), 0.0
             if name in REFUSED:
                 result = self.ring[0].migrate(process, self.ring[1], *OPTIONS.get(name, []))
                 self.assertIn(result.exit, (1, 3), f"{result}")
                 self.assertIn(REFUSED[name], result.stderr)
             for move in range(0 if name in REFUSED else crxtest.MOVES):
+                if twin and move == crxtest.MOVES - 1:
+                    timed.until_half(began)
                 process, result = self.move(process, self.ring[move + 1], *OPTIONS.get(name, []))
                 downtime += result.downtime_s
                 self.assertTrue(process.alive(), f"{name} died in move {move + 1}: {read_text(output)}\n{result}")
@@ -73,22 +70,15 @@ class Victims(crxtest.RingTest):
             return subprocess.Popen([f"{crxtest.VICTIMS}/{name}", self.ring.path(f"{name}.go")], stdin=subprocess.DEVNULL,
                                     stdout=out, stderr=out, start_new_session=True)
 
-    @staticmethod
-    def lateness(text):
-        """Seconds that each call took longer than it asked for, by name."""
-        timings = [line.split() for line in text.splitlines() if line.startswith("TIMING")]
-        return {what: (int(taken) - int(wanted)) / 1e6 for _, what, wanted, taken in timings}
-
     def check_timing(self, name, text, downtime, twin):
         if not twin:
             return
         twin.wait(30)
-        usual = self.lateness(read_text(self.ring.path(f"{name}.twin")))
-        stolen = stolen_s() - self.stolen_before
-        for what, late in self.lateness(text).items():
-            self.assertLessEqual(late, downtime + usual[what] + stolen + 0.05,
-                                 f"{name}: {what} ended {late:.3f} s late, with {downtime:.3f} s of downtime; "
-                                 f"{usual[what]:.3f} s late where it was not moved; {stolen:.2f} s were the hypervisor's")
+        usual = timed.lateness(read_text(self.ring.path(f"{name}.twin")))
+        for what, late in timed.lateness(text).items():
+            self.assertLess(late, downtime + usual[what] + timed.NOISE_S,
+                            f"{name}: {what} ended {late:.3f} s late, with {downtime:.3f} s of downtime; "
+                            f"{usual[what]:.3f} s late where it was not moved")
 
 
 def add_tests():
