@@ -28,6 +28,8 @@ constexpr uint64_t kSyscallInstructionBytes = 2;
 constexpr uint64_t kRedZone = 128;
 constexpr int64_t kNsPerMs = 1'000'000;
 constexpr int64_t kAsleepMs = 100;
+constexpr int kReadingsAhead = 4;  // of the list of timers, where there is time for it
+constexpr int kTellingsApart = 3;
 
 std::string task_file(pid_t pid, pid_t tid, const char* name) { return fmt::format("/proc/{}/task/{}/{}", pid, tid, name); }
 
@@ -110,7 +112,7 @@ CallWatch::CallWatch(pid_t pid, const std::vector<pid_t>& threads) {
     }
     seen_[tid] = seen;
   }
-  if (timed) before_ = read_sleep_timers();
+  if (timed) before_ = read_sleep_timers(kReadingsAhead);
 }
 
 // What was armed before the stop and is no more, and would not have been due yet: stopped threads' timers, and maybe
@@ -153,10 +155,11 @@ std::vector<int64_t> CallWatch::candidates(int64_t latest_ns) const {
 void CallWatch::make_again(FrozenTask& task, FrozenThread& thread, const SystemCall& call) {
   user_regs_struct& r = thread.regs;
   const Limit limit = limit_of(task.pid(), call);
+  int64_t left_ns = limit.ns;
   if (limit.kind != LimitKind::none && is_same_sleep(task, thread)) {
     // Where several timers fit, the latest: too late by a little is allowed, too early is not.
     const auto due = candidates(now_ns_ + limit.ns);
-    const int64_t left_ns = due.empty() ? limit.ns : std::min(limit.ns, due.back() - now_ns_);
+    if (!due.empty()) left_ns = std::min(limit.ns, due.back() - now_ns_);
     unsigned long long* const arguments[] = {&r.rdi, &r.rsi, &r.rdx, &r.r10, &r.r8, &r.r9};
     if (limit.kind == LimitKind::register_ms) {
       *arguments[limit.argument] = static_cast<uint64_t>((left_ns + kNsPerMs - 1) / kNsPerMs);
@@ -166,7 +169,8 @@ void CallWatch::make_again(FrozenTask& task, FrozenThread& thread, const SystemC
       if (write_memory(task.pid(), at, &left, sizeof left)) *arguments[limit.argument] = at;
     }
   }
-  log::debug("thread {}: call {} is made again", thread.tid(), call.nr);
+  log::debug("thread {}: call {} is made again, {}", thread.tid(), call.nr,
+             limit.kind == LimitKind::none ? "without a limit" : fmt::format("{} of {} ns are left", left_ns, limit.ns));
   thread.again = call;
   r.rax = r.orig_rax;
   r.rip -= kSyscallInstructionBytes;
@@ -191,13 +195,22 @@ void CallWatch::find_sleeps(FrozenTask& task) {
     thread.sleep->due_ns = latest_ns;
     sleepers.push_back({&thread, call, latest_ns, is_same_sleep(task, thread) ? candidates(latest_ns) : std::vector<int64_t>()});
   }
-  std::vector<Sleeper*> unclear;
-  for (Sleeper& sleeper : sleepers) {
-    if (sleeper.candidates.size() != 1) unclear.push_back(&sleeper);
+  for (int turn = 0; turn < kTellingsApart; ++turn) {
+    std::vector<Sleeper*> unclear;
+    for (Sleeper& sleeper : sleepers) {
+      if (sleeper.thread->sleep && sleeper.candidates.size() != 1) unclear.push_back(&sleeper);
+    }
+    if (unclear.empty()) break;
+    tell_apart(task, unclear);
   }
-  if (!unclear.empty()) tell_apart(task, unclear);
   for (const Sleeper& sleeper : sleepers) {
-    if (sleeper.candidates.size() == 1 && sleeper.thread->sleep) sleeper.thread->sleep->due_ns = sleeper.candidates.front();
+    if (!sleeper.thread->sleep) continue;
+    if (sleeper.candidates.size() == 1) {
+      sleeper.thread->sleep->due_ns = sleeper.candidates.front();
+    } else {
+      log::debug("thread {}: its sleep of {} ns begins anew; when it is due is not known", sleeper.thread->tid(),
+                 sleeper.latest_ns - now_ns_);
+    }
   }
 }
 

@@ -58,11 +58,18 @@ SleepTimers parse_sleep_timers(std::string_view text) {
   return timers;
 }
 
-SleepTimers read_sleep_timers() {
+SleepTimers read_sleep_timers(int times) {
+  SleepTimers all;
   const Fd file = try_open("/proc/timer_list", O_RDONLY);
-  if (!file) return {};
-  // A seq_file: pread from the start makes a fresh list.
-  return parse_sleep_timers(read_fd(file.get(), "/proc/timer_list"));
+  for (int i = 0; file && i < times; ++i) {
+    // A seq_file: pread from the start makes a fresh list.
+    SleepTimers seen = parse_sleep_timers(read_fd(file.get(), "/proc/timer_list"));
+    if (i == 0) all.now_ns = seen.now_ns;
+    all.armed.insert(all.armed.end(), seen.armed.begin(), seen.armed.end());
+  }
+  std::sort(all.armed.begin(), all.armed.end());
+  all.armed.erase(std::unique(all.armed.begin(), all.armed.end()), all.armed.end());
+  return all;
 }
 
 }  // namespace crx

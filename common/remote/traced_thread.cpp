@@ -317,8 +317,7 @@ void TracedThread::await_step() {
 void TracedThread::begin_syscall() {
   checked_ptrace(PTRACE_SYSCALL, tid_, 0, 0, "making a system call in the task");
   stopped_ = false;
-  while (!syscall_over()) {
-  }
+  for (Patience patience; !syscall_over();) patience.wait();
   checked_ptrace(PTRACE_SYSCALL, tid_, 0, 0, "making a system call in the task");
   stopped_ = false;
 }
