@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -76,7 +75,7 @@ std::vector<proc::SmapsEntry> read_smaps(const std::string& proc) {
 }  // namespace
 
 MemoryMap::MemoryMap(pid_t pid, FileTable& files)
-    : pid_(pid), proc_("/proc/" + std::to_string(pid) + "/"), files_(files) {}
+    : pid_(pid), proc_("/proc/" + std::to_string(pid) + "/"), files_(files), mapped_(proc_, files) {}
 
 void MemoryMap::read(const FrozenTask* ours) {
   maps_ = read_maps(proc_);
@@ -150,15 +149,6 @@ std::vector<Refusal> MemoryMap::refusals() const {
   return found;
 }
 
-uint64_t MemoryMap::huge_page_bytes(const proc::MapsEntry& map) {
-  uint64_t& bytes = huge_page_bytes_[::makedev(map.dev_major, map.dev_minor)];
-  if (bytes != 0) return bytes;
-  struct stat st {};
-  if (::stat(link_of(map).c_str(), &st) != 0) throw_errno("looking at huge pages", link_of(map));
-  // A mount of huge pages tells their size as that of its blocks.
-  return bytes = static_cast<uint64_t>(st.st_blksize);
-}
-
 std::vector<HugeMapping> MemoryMap::huge_mappings() {
   std::vector<HugeMapping> found;
   if (std::none_of(vmas_.begin(), vmas_.end(), [](const MemoryVma& vma) { return vma.huge; })) return found;
@@ -168,7 +158,7 @@ std::vector<HugeMapping> MemoryMap::huge_mappings() {
     const std::string* flags = flags_of(maps_[i]);
     try {
       found.push_back({vmas_[i].range, vmas_[i].shared, flags == nullptr || !has_flag(*flags, "nr"), vmas_[i].ino, vmas_[i].offset,
-                       huge_page_bytes(maps_[i])});
+                       mapped_.huge_page_bytes(maps_[i])});
     } catch (const Error& error) {
       if (error.err() != ENOENT && error.err() != ESRCH) throw;
     }
@@ -176,58 +166,9 @@ std::vector<HugeMapping> MemoryMap::huge_mappings() {
   return found;
 }
 
-std::string MemoryMap::link_of(const proc::MapsEntry& map) const {
-  return fmt::format("{}map_files/{:x}-{:x}", proc_, map.start, map.end);
-}
-
-uint32_t MemoryMap::mapped_file(const proc::MapsEntry& map, const MemoryVma& vma, uint32_t access) {
-  const MappedFile key(map.dev_major, map.dev_minor, map.inode, vma.name, map.deleted, access);
-  if (const auto known = mapped_files_.find(key); known != mapped_files_.end()) return known->second;
-  // Where maps shows \012 that is a line feed, or just that.
-  std::string path = vma.name.find('\n') == std::string::npos ? vma.name : read_link(link_of(map));
-  if (path != vma.name && map.deleted) path.resize(path.size() - std::min(path.size(), kDeleted.size()));
-  const uint32_t id = files_.add_path(link_of(map), path, map.deleted, access);
-  mapped_files_.emplace(key, id);
-  return id;
-}
-
-// A memfd that is mapped: one file entry for the mapping, one inode entry for the object. Both are known by the inode.
-uint32_t MemoryMap::memfd_file(const proc::MapsEntry& map, const std::string& link) {
-  const Fd fd = open_checked(link, O_RDONLY);
-  struct stat st{};
-  if (::fstat(fd.get(), &st) < 0) throw_errno("looking at a memfd", link);
-  const int seals = ::fcntl(fd.get(), 1034 /* F_GET_SEALS */);
-  const uint64_t number = object_number(st.st_dev, map.inode);
-  const auto object = static_cast<uint32_t>(number);
-  const bool listed = std::any_of(memfds_.begin(), memfds_.end(), [&](const auto& m) { return m.shmid() == object; });
-  if (!listed) {
-    img::memfd_inode_entry inode;
-    inode.set_name(map.name);
-    inode.set_uid(st.st_uid);
-    inode.set_gid(st.st_gid);
-    inode.set_size(static_cast<uint64_t>(st.st_size));
-    inode.set_shmid(object);
-    inode.set_seals(seals < 0 ? 0 : static_cast<uint32_t>(seals));
-    inode.set_inode_id(object);
-    inode.set_mode(st.st_mode);
-    if (number != map.inode) inode.set_hugetlb_flag(MFD_HUGETLB | huge_size_flag(huge_page_bytes(map)));
-    memfds_.push_back(std::move(inode));
-  }
-  const uint32_t access = map.shared && !map.writable && flags_of(map) != nullptr && !may_become_writable(map) ? O_RDONLY : O_RDWR;
-  uint32_t& id = memfd_ids_[{number, access}];
-  if (id != 0) return id;
-  id = files_.next_id();
-  img::file_entry entry;
-  entry.set_type(img::MEMFD);
-  entry.set_id(id);
-  img::memfd_file_entry& memfd = *entry.mutable_memfd();
-  memfd.set_id(id);
-  memfd.set_flags(access);
-  memfd.set_pos(0);
-  memfd.set_inode_id(object);
-  *memfd.mutable_fown() = no_owner();
-  files_.add(std::move(entry));
-  return id;
+uint32_t MemoryMap::memfd_file(const proc::MapsEntry& map) {
+  const bool read_only = map.shared && !map.writable && flags_of(map) != nullptr && !may_become_writable(map);
+  return mapped_.memfd(map, read_only ? O_RDONLY : O_RDWR);
 }
 
 // The entry of the memfd that the executable is, 0 for none; it is mapped, too.
@@ -236,7 +177,7 @@ uint32_t MemoryMap::memfd_that_runs(const std::string& exe) {
   if (!exe.starts_with("/memfd:") || ::stat((proc_ + "exe").c_str(), &st) != 0) return 0;
   const auto is_it = [&](const proc::MapsEntry& map) { return map.kind == proc::MapKind::memfd && map.inode == st.st_ino; };
   const auto mapped = std::find_if(maps_.begin(), maps_.end(), is_it);
-  return mapped == maps_.end() ? 0 : memfd_file(*mapped, link_of(*mapped));
+  return mapped == maps_.end() ? 0 : memfd_file(*mapped);
 }
 
 bool MemoryMap::may_become_writable(const proc::MapsEntry& map) const {
@@ -285,7 +226,7 @@ void MemoryMap::describe_segment_of(const proc::MapsEntry& map, img::vma_entry& 
 
 void MemoryMap::describe_backing(const proc::MapsEntry& map, const MemoryVma& vma, img::vma_entry& entry) {
   using namespace vma_status;
-  if (vma.huge) entry.set_flags(entry.flags() | MAP_HUGETLB | huge_size_flag(huge_page_bytes(map)));
+  if (vma.huge) entry.set_flags(entry.flags() | MAP_HUGETLB | huge_size_flag(mapped_.huge_page_bytes(map)));
   if (vma.huge && map.kind == proc::MapKind::file) {  // no file, but anonymous memory
     entry.set_flags(entry.flags() | MAP_ANONYMOUS);
     entry.set_status(kRegular | (map.shared ? kAnonShared : kAnonPrivate));
@@ -293,7 +234,7 @@ void MemoryMap::describe_backing(const proc::MapsEntry& map, const MemoryVma& vm
     return;
   }
   if (map.kind == proc::MapKind::memfd) {
-    entry.set_shmid(memfd_file(map, link_of(map)));
+    entry.set_shmid(memfd_file(map));
     entry.set_status(kRegular | kMemfd | (map.shared ? kFileShared : kFilePrivate));
   } else if (map.kind == proc::MapKind::sysv_shm) {
     return describe_segment_of(map, entry);
@@ -305,7 +246,7 @@ void MemoryMap::describe_backing(const proc::MapsEntry& map, const MemoryVma& vm
     // A shared mapping that may become writable comes from a file that is open for writing.
     const bool may_write = map.writable || may_become_writable(map);
     const uint32_t access = map.shared && may_write ? O_RDWR : O_RDONLY;
-    entry.set_shmid(mapped_file(map, vma, access));
+    entry.set_shmid(mapped_.file(map, vma, access));
     entry.set_status(kRegular | (map.shared ? kFileShared : kFilePrivate));
   }
   if ((entry.status() & kAnonShared) == 0) file_ids_.push_back(static_cast<uint32_t>(entry.shmid()));
@@ -378,7 +319,7 @@ void MemoryMap::describe_fields(img::mm_entry& mm) {
 
 const img::mm_entry& MemoryMap::describe() {
   file_ids_.clear();
-  memfds_.clear();
+  mapped_.forget_memfds();
   segments_.clear();
   accounted_.clear();
   img::mm_entry mm;

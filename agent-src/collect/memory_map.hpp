@@ -4,16 +4,14 @@
 #include <sys/types.h>
 
 #include <cstdint>
-#include <map>
 #include <string>
-#include <tuple>
 #include <vector>
 
 #include "agent-src/collect/collector.hpp"
+#include "agent-src/collect/mapped_files.hpp"
 #include "agent-src/memory/vma.hpp"
 #include "common/image/ipc.pb.h"
 #include "common/image/mm.pb.h"
-#include "common/image/regular.pb.h"
 #include "common/proc/maps.hpp"
 #include "common/proc/smaps.hpp"
 
@@ -63,13 +61,13 @@ class MemoryMap {
   const std::vector<uint32_t>& file_ids() const noexcept { return file_ids_; }
   // Starts of private mappings that are charged to the commit limit (VmFlags "ac") though not writable.
   const std::vector<uint64_t>& accounted() const noexcept { return accounted_; }
-  const std::vector<img::memfd_inode_entry>& memfds() const noexcept { return memfds_; }
+  const std::vector<img::memfd_inode_entry>& memfds() const noexcept { return mapped_.memfds(); }
   // Attached System V segments.
   const std::vector<img::ipc_shm_entry>& segments() const noexcept { return segments_; }
 
  private:
-  // Of a mapping: as read, or of the one that was there then and has other bounds now. nullptr: a new one.
   bool may_become_writable(const proc::MapsEntry& map) const;
+  // Of a mapping: as read, or of the one that was there then and has other bounds now. nullptr: a new one.
   const std::string* flags_of(const proc::MapsEntry& map) const;
   const proc::SmapsEntry* details_of(const proc::MapsEntry& map) const;
   // Marks the VMAs with what makes a vessel map them anew, so that rounds send again what is lost then.
@@ -79,31 +77,21 @@ class MemoryMap {
   void describe_segment_of(const proc::MapsEntry& map, img::vma_entry& entry);
   // A segment that is not there as a whole cannot be attached again.
   bool is_attached_whole(const proc::MapsEntry& map) const;
-  uint32_t memfd_file(const proc::MapsEntry& map, const std::string& link);
+  uint32_t memfd_file(const proc::MapsEntry& map);
   uint32_t memfd_that_runs(const std::string& exe);
   void describe_fields(img::mm_entry& mm);
-  std::string link_of(const proc::MapsEntry& map) const;
-  // Of a mapped file, opened with `access`: its id in the FileTable. Looked up there once: the kernel's words for a mapping tell
-  // which file it is, and looking at each costs more than all else in a stop.
-  uint32_t mapped_file(const proc::MapsEntry& map, const MemoryVma& vma, uint32_t access);
-  // The size of its pages, of a mapping in huge pages. Throws Error when it has gone.
-  uint64_t huge_page_bytes(const proc::MapsEntry& map);
 
   pid_t pid_;
   std::string proc_;
   FileTable& files_;
+  MappedFiles mapped_;
   std::vector<proc::MapsEntry> maps_;
   std::vector<MemoryVma> vmas_;
   std::vector<proc::SmapsEntry> smaps_;  // of the last read_flags()
   img::mm_entry description_;
   std::vector<uint32_t> file_ids_;
-  std::vector<img::memfd_inode_entry> memfds_;
   std::vector<img::ipc_shm_entry> segments_;
   std::vector<uint64_t> accounted_;
-  std::map<std::pair<uint64_t, uint32_t>, uint32_t> memfd_ids_;  // object number and access -> file id
-  using MappedFile = std::tuple<uint32_t, uint32_t, uint64_t, std::string, bool, uint32_t>;
-  std::map<MappedFile, uint32_t> mapped_files_;  // device, inode, name, deleted, access -> file id
-  std::map<uint64_t, uint64_t> huge_page_bytes_;  // by device
 };
 
 }  // namespace crx
