@@ -67,7 +67,8 @@ void ShmemTable::segment(const img::ipc_shm_entry& entry) {
   Object& object = objects_[static_cast<uint64_t>(id) | kSysvObjectBit];
   if (object.fd) return;
   if (!sysv_.contains(SysvKind::segment, id)) sysv_.make_segment(entry);
-  object.fd = open_segment(id, entry.size());
+  object.fd = open_segment(entry);
+  object.is_huge = entry.hugetlb_flag() != 0;
   object.size = entry.size();
   object.is_segment = true;
 }
@@ -139,7 +140,7 @@ void ShmemTable::drop_pages(uint64_t shmid, const std::vector<PageRange>& ranges
 
 void ShmemTable::seal_all() {
   for (auto& [shmid, object] : objects_) {
-    if (!object.is_memfd && !object.is_segment) continue;
+    if (!object.is_memfd && (!object.is_segment || object.is_huge)) continue;
     // Pages are written whole, and an object never shrinks in the rounds.
     if (::ftruncate(object.fd.get(), static_cast<off_t>(object.size)) < 0) {
       throw_errno("setting a memfd's size", fmt::format("object {}, {} bytes", shmid, object.size));

@@ -4,9 +4,17 @@
 #include <fmt/format.h>
 #include <sys/shm.h>
 
+#include <algorithm>
+#include <utility>
+
+#include "agent-dst/vessel/layout.hpp"
 #include "common/base/error.hpp"
 #include "common/base/page.hpp"
 #include "common/base/scope_exit.hpp"
+
+#ifndef SHM_HUGE_SHIFT
+#define SHM_HUGE_SHIFT 26  // Linux 3.8
+#endif
 
 namespace crx {
 namespace {
@@ -32,10 +40,13 @@ SysvObjects::~SysvObjects() {
 
 void SysvObjects::make_segment(const img::ipc_shm_entry& entry) {
   const SysvPerm perm = perm_of(entry.desc());
-  if (entry.size() == 0 || entry.hugetlb_flag() != 0) {
-    throw Error(ErrorCode::unsupported, kStep, fmt::format("segment {} of {} bytes or of huge pages", perm.id, entry.size()));
+  if (entry.size() == 0) throw Error(ErrorCode::unsupported, kStep, fmt::format("segment {} of 0 bytes", perm.id));
+  try {
+    create_segment(perm, entry.size(), huge_page_bytes(entry));
+  } catch (Error& error) {
+    if (error.err() == ENOMEM && entry.hugetlb_flag() != 0) throw std::move(error).with_hint(kHugePagesHint);
+    throw;
   }
-  create_segment(perm, entry.size());
   made_.insert({SysvKind::segment, perm.id});
 }
 
@@ -64,12 +75,23 @@ void SysvObjects::make_queue(const img::ipc_msg_entry& entry) {
   made_.insert({SysvKind::queue, perm.id});
 }
 
-Fd open_segment(int id, uint64_t size) {
+uint64_t huge_page_bytes(const img::ipc_shm_entry& entry) {
+  if (entry.hugetlb_flag() == 0) return 0;
+  const uint32_t size_bits = entry.hugetlb_flag() >> SHM_HUGE_SHIFT;
+  if (size_bits < 16 || size_bits > 40) {
+    throw Error(ErrorCode::corrupt_image, kStep, fmt::format("segment {} has pages of 2^{} bytes", entry.desc().id(), size_bits));
+  }
+  return uint64_t{1} << size_bits;
+}
+
+Fd open_segment(const img::ipc_shm_entry& entry) {
+  const auto id = static_cast<int>(entry.desc().id());
+  const uint64_t page = std::max<uint64_t>(huge_page_bytes(entry), kPageSize);
   void* at = ::shmat(id, nullptr, 0);
   if (at == reinterpret_cast<void*>(-1)) throw_errno(kStep, fmt::format("segment {}", id));
   const ScopeExit detach([at] { ::shmdt(at); });
   const auto start = reinterpret_cast<uint64_t>(at);
-  return open_checked(fmt::format("/proc/self/map_files/{:x}-{:x}", start, start + page_up(size)), O_RDWR);
+  return open_checked(fmt::format("/proc/self/map_files/{:x}-{:x}", start, start + (entry.size() + page - 1) / page * page), O_RDWR);
 }
 
 }  // namespace crx

@@ -37,7 +37,9 @@ class SysvObjects {
   std::set<std::pair<SysvKind, int>> adopted_;
 };
 
-// Our descriptor of what a segment holds. Throws Error.
-Fd open_segment(int id, uint64_t size);
+// 0: its pages are small. Throws Error(corrupt_image).
+uint64_t huge_page_bytes(const img::ipc_shm_entry& entry);
+// Our descriptor of what a segment that is there holds. Throws Error.
+Fd open_segment(const img::ipc_shm_entry& entry);
 
 }  // namespace crx

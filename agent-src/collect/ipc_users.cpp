@@ -13,6 +13,7 @@
 #include <memory>
 #include <optional>
 
+#include "agent-src/memory/vma.hpp"
 #include "common/base/clock.hpp"
 #include "common/base/error.hpp"
 #include "common/proc/maps.hpp"
@@ -47,17 +48,17 @@ std::vector<pid_t> all_processes() {
   return pids;
 }
 
-// Numbers of the segments that a process has attached, one for each mapping.
-std::vector<int> attached_segments(pid_t pid) {
-  std::vector<int> ids;
+// Mappings of segments, whose numbers are their inodes.
+std::vector<proc::MapsEntry> attached_segments(pid_t pid) {
+  std::vector<proc::MapsEntry> found;
   try {
     for (const proc::MapsEntry& map : proc::parse_maps(read_file(fmt::format("/proc/{}/maps", pid)))) {
-      if (map.kind == proc::MapKind::sysv_shm) ids.push_back(static_cast<int>(map.inode));
+      if (map.kind == proc::MapKind::sysv_shm) found.push_back(map);
     }
   } catch (const Error&) {
     // It has ended, or changes its mappings just now; then its attachments count as somebody's we cannot see.
   }
-  return ids;
+  return found;
 }
 
 // Tells whose a process number in an object is.
@@ -136,12 +137,18 @@ class Finder {
   void segments() {
     std::vector<SysvSegment> all = list_segments();
     if (all.empty()) return;
-    std::map<int, uint64_t> mappings;
+    struct Attached {
+      uint64_t mappings = 0, huge_page_bytes = 0;
+    };
+    std::map<int, Attached> attached;
     for (const pid_t pid : tree_) {
-      for (const int id : attached_segments(pid)) ++mappings[id];
+      for (const proc::MapsEntry& map : attached_segments(pid)) {
+        Attached& segment = attached[static_cast<int>(map.inode)];
+        if (segment.mappings++ == 0) segment.huge_page_bytes = object_huge_page_bytes(pid, map);
+      }
     }
     for (SysvSegment& segment : all) {
-      const uint64_t ours = mappings[segment.perm.id];
+      const auto [ours, huge_page_bytes] = attached[segment.perm.id];
       const bool used = ours > 0 || witnesses_.is_ours(segment.creator, segment.changed) ||
                         witnesses_.is_ours(segment.last_user, segment.last_used);
       if (!used) continue;
@@ -150,7 +157,7 @@ class Finder {
       } else if (witnesses_.is_other(segment.creator, segment.changed)) {
         refuse(SysvKind::segment, segment.perm, segment.creator);
       }
-      use_.segments.push_back({std::move(segment), ours > 0});
+      use_.segments.push_back({std::move(segment), ours > 0, huge_page_bytes});
     }
   }
 
@@ -191,8 +198,8 @@ class Finder {
   pid_t attacher(int id) const {
     for (const pid_t pid : all_processes()) {
       if (std::find(tree_.begin(), tree_.end(), pid) != tree_.end()) continue;
-      const std::vector<int> ids = attached_segments(pid);
-      if (std::find(ids.begin(), ids.end(), id) != ids.end()) return pid;
+      const std::vector<proc::MapsEntry> maps = attached_segments(pid);
+      if (std::any_of(maps.begin(), maps.end(), [id](const auto& map) { return static_cast<int>(map.inode) == id; })) return pid;
     }
     return 0;
   }

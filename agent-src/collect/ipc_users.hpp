@@ -20,6 +20,7 @@ struct SysvUse {
   struct Segment {
     SysvSegment status;
     bool mapped = false;  // by the tree
+    uint64_t huge_page_bytes = 0;  // of one that is mapped and lies in huge pages
   };
   std::vector<Segment> segments;
   std::vector<SysvSet> sets;

@@ -136,10 +136,10 @@ std::vector<Refusal> MemoryMap::refusals() const {
     const proc::MapsEntry& map = maps_[i];
     const std::string object = fmt::format("pid {} mapping {:x}-{:x} ({})", pid_, map.start, map.end, map.name);
     const bool huge_file = std::any_of(huge.begin(), huge.end(), [&](const PageRange& range) { return range.start == map.start; });
-    if (map.kind == proc::MapKind::sysv_shm && vmas_[i].kind != VmaKind::hugetlb && !is_attached_whole(map)) {
+    if (map.kind == proc::MapKind::sysv_shm && !is_attached_whole(map)) {
       found.push_back({object, "System V shared memory that is attached in part cannot move", "attach the segment as a whole"});
     } else if (vmas_[i].kind == VmaKind::hugetlb || huge_file) {
-      found.push_back({object, "files and System V segments in huge pages cannot move", "let the program use anonymous memory or a memfd (MAP_HUGETLB)"});
+      found.push_back({object, "files in huge pages cannot move", "let the program use anonymous memory, a memfd or a System V segment (MAP_HUGETLB)"});
     } else if (map.kind == proc::MapKind::other && map.name.starts_with("uprobes")) {
       found.push_back({object, "uprobes are active in it", "remove the probes"});
     } else if (vmas_[i].kind == VmaKind::device) {
@@ -214,14 +214,16 @@ bool MemoryMap::is_attached_whole(const proc::MapsEntry& map) const {
     const bool part = other.kind == map.kind && other.inode == map.inode && other.start - other.pgoff == base;
     if (part && other.start == covered) covered = other.end;
   }
-  return covered - base == page_up(look_at_segment(static_cast<int>(map.inode)).size);
+  return covered - base >= look_at_segment(static_cast<int>(map.inode)).size;
 }
 
 void MemoryMap::describe_segment_of(const proc::MapsEntry& map, img::vma_entry& entry) {
   entry.set_shmid(map.inode);
   entry.set_status(vma_status::kRegular | vma_status::kSysvIpc);
   const bool listed = std::any_of(segments_.begin(), segments_.end(), [&](const auto& s) { return s.desc().id() == map.inode; });
-  if (!listed) segments_.push_back(describe_segment(look_at_segment(static_cast<int>(map.inode))));
+  if (listed) return;
+  const uint64_t huge_page_bytes = (entry.flags() & MAP_HUGETLB) != 0 ? mapped_.huge_page_bytes(map) : 0;
+  segments_.push_back(describe_segment(look_at_segment(static_cast<int>(map.inode)), huge_page_bytes));
 }
 
 void MemoryMap::describe_backing(const proc::MapsEntry& map, const MemoryVma& vma, img::vma_entry& entry) {

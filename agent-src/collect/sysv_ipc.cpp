@@ -20,11 +20,13 @@
 #include "agent-src/collect/insiders.hpp"
 #include "agent-src/collect/ipc_users.hpp"
 #include "agent-src/collect/registry.hpp"
+#include "agent-src/memory/vma.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
 #include "common/base/scope_exit.hpp"
 #include "common/image/crx_ipc.pb.h"
 #include "common/image/magic.hpp"
+#include "common/proc/maps.hpp"
 
 namespace crx {
 namespace {
@@ -155,11 +157,20 @@ class SysvIpc final : public Collector {
             "keep it attached, so that its content can travel ahead"};
   }
 
+  // Of a segment that we have attached ourselves.
+  static uint64_t huge_page_bytes_at(const void* at) {
+    const auto start = reinterpret_cast<uint64_t>(at);
+    for (const proc::MapsEntry& map : proc::parse_maps(read_file("/proc/self/maps"))) {
+      if (map.start == start) return object_huge_page_bytes(::getpid(), map);
+    }
+    return 0;
+  }
+
   static void add_segment(const SysvUse::Segment& segment, const std::string& image, ImageSink& images) {
     const SysvSegment& status = segment.status;
-    img::ipc_shm_entry entry = describe_segment(status);
-    entry.set_in_pagemaps(segment.mapped);
     if (segment.mapped) {
+      img::ipc_shm_entry entry = describe_segment(status, segment.huge_page_bytes);
+      entry.set_in_pagemaps(true);
       images.append(image, entry);
       return;
     }
@@ -170,6 +181,8 @@ class SysvIpc final : public Collector {
     const void* at = ::shmat(status.perm.id, nullptr, SHM_RDONLY);
     if (at == reinterpret_cast<void*>(-1)) throw_errno(kStep, fmt::format("segment {}", status.perm.id));
     const ScopeExit detach([&] { ::shmdt(at); });
+    img::ipc_shm_entry entry = describe_segment(status, huge_page_bytes_at(at));
+    entry.set_in_pagemaps(false);
     images.append(image, entry);
     images.append_padded(image, {static_cast<const std::byte*>(at), status.size}, 4);
   }
@@ -220,10 +233,11 @@ class SysvIpc final : public Collector {
 
 }  // namespace
 
-img::ipc_shm_entry describe_segment(const SysvSegment& segment) {
+img::ipc_shm_entry describe_segment(const SysvSegment& segment, uint64_t huge_page_bytes) {
   img::ipc_shm_entry entry;
   *entry.mutable_desc() = describe(segment.perm);
   entry.set_size(segment.size);
+  if (huge_page_bytes != 0) entry.set_hugetlb_flag(SHM_HUGETLB | huge_size_flag(huge_page_bytes));
   return entry;
 }
 

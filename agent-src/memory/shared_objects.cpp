@@ -22,7 +22,7 @@ ObjectId id_of(int fd, uint64_t* size = nullptr) {
   if (::fstat(fd, &st) != 0) throw_errno("reading shared memory", "fstat");
   if (size != nullptr) *size = static_cast<uint64_t>(st.st_size);
   // memfds, those in huge pages, and System V segments have numbers of their own each.
-  const bool is_sysv = st.st_dev == shmem_device() && read_link(fmt::format("/proc/self/fd/{}", fd)).starts_with("/SYSV");
+  const bool is_sysv = read_link(fmt::format("/proc/self/fd/{}", fd)).starts_with("/SYSV");
   return {st.st_dev, is_sysv ? st.st_ino | kSysvObjectBit : object_number(st.st_dev, st.st_ino)};
 }
 

@@ -35,7 +35,7 @@ VmaKind file_kind(bool shared, std::string_view path) {
   return shared ? VmaKind::shared_file : VmaKind::private_file;
 }
 
-VmaKind kind_of(const proc::MapsEntry& entry, uint64_t dev) {
+VmaKind kind_of(const proc::MapsEntry& entry) {
   switch (entry.kind) {
     case proc::MapKind::anonymous:
     case proc::MapKind::heap:
@@ -45,8 +45,8 @@ VmaKind kind_of(const proc::MapsEntry& entry, uint64_t dev) {
     case proc::MapKind::vvar_vclock:
     case proc::MapKind::vsyscall: return VmaKind::special;
     case proc::MapKind::shared_anonymous:
-    case proc::MapKind::memfd: return object_kind(entry.shared);
-    case proc::MapKind::sysv_shm: return dev != shmem_device() ? VmaKind::hugetlb : object_kind(entry.shared);
+    case proc::MapKind::memfd:
+    case proc::MapKind::sysv_shm: return object_kind(entry.shared);
     case proc::MapKind::anon_inode: return VmaKind::device;
     case proc::MapKind::aio_ring: return VmaKind::aio_ring;
     case proc::MapKind::other: return VmaKind::device;  // a name we do not know: better refused than lost
@@ -80,11 +80,15 @@ MemoryVma classify_vma(const proc::MapsEntry& entry) {
   const uint64_t dev = entry.has_inode() ? ::makedev(entry.dev_major, entry.dev_minor) : 0;
   const bool huge_anonymous = is_huge_anonymous(entry);
   const bool anonymous_shared = entry.kind == proc::MapKind::shared_anonymous || (huge_anonymous && entry.shared);
-  const bool huge = huge_anonymous || (entry.kind == proc::MapKind::memfd && dev != shmem_device());
+  const bool is_segment = entry.kind == proc::MapKind::sysv_shm;
+  const bool huge = huge_anonymous || ((is_segment || entry.kind == proc::MapKind::memfd) && dev != shmem_device());
   uint64_t ino = entry.inode;
-  if (entry.kind == proc::MapKind::sysv_shm) ino |= kSysvObjectBit;
-  if (huge) ino |= kHugeObjectBit;
-  return {{entry.start, entry.end}, kind_of(entry, dev), entry.shared, anonymous_shared, dev,
+  if (is_segment) {
+    ino |= kSysvObjectBit;
+  } else if (huge) {
+    ino |= kHugeObjectBit;
+  }
+  return {{entry.start, entry.end}, kind_of(entry), entry.shared, anonymous_shared, dev,
           ino, entry.pgoff, entry.name, 0, huge};
 }
 
@@ -93,6 +97,13 @@ std::vector<MemoryVma> classify_maps(const std::vector<proc::MapsEntry>& maps) {
   vmas.reserve(maps.size());
   for (const proc::MapsEntry& entry : maps) vmas.push_back(classify_vma(entry));
   return vmas;
+}
+
+uint64_t object_huge_page_bytes(pid_t pid, const proc::MapsEntry& map) {
+  struct stat st {};
+  if (::makedev(map.dev_major, map.dev_minor) == shmem_device()) return 0;
+  const std::string link = fmt::format("/proc/{}/map_files/{:x}-{:x}", pid, map.start, map.end);
+  return ::stat(link.c_str(), &st) == 0 ? static_cast<uint64_t>(st.st_blksize) : 0;
 }
 
 std::vector<PageRange> huge_file_mappings(pid_t pid, const std::vector<MemoryVma>& vmas) {

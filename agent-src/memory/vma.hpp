@@ -21,7 +21,7 @@ enum class VmaKind : uint8_t {
   aio_ring,      // of io_setup: the kernel writes it past all page tables; content: all of it, in the last round
   special,       // [vdso], [vvar], [vvar_vclock], [vsyscall]: the kernel's own
   device,        // a mapped device, secret memory or kernel object: cannot be carried
-  hugetlb,       // System V segments and files in huge pages: not supported
+  hugetlb,       // files in huge pages: not supported
 };
 
 struct MemoryVma {
@@ -36,7 +36,7 @@ struct MemoryVma {
   // What else would make the destination map an address anew when it changes (flags a mapping is born with, the
   // file's name), as one number of the caller's making.
   uint64_t birth = 0;
-  bool huge = false;  // in huge pages (hugetlb): anonymous memory, or a memfd. Never one mapping with its neighbours
+  bool huge = false;  // in huge pages (hugetlb): anonymous memory, a memfd, or a System V segment. Never one mapping with its neighbours
 };
 
 MemoryVma classify_vma(const proc::MapsEntry& entry);
@@ -51,6 +51,9 @@ inline constexpr uint64_t kHugeObjectBit = uint64_t{1} << 31;
 inline uint64_t object_number(uint64_t dev, uint64_t ino) { return dev == shmem_device() ? ino : ino | kHugeObjectBit; }
 // MAP_HUGETLB (MFD_HUGETLB) flags for pages of this size: its logarithm (mmap(2)).
 inline uint32_t huge_size_flag(uint64_t page_bytes) { return static_cast<uint32_t>(std::countr_zero(page_bytes)) << 26; }
+
+// The size of the huge pages that a System V segment or memfd lies in; 0 where its pages are small, or the mapping has gone.
+uint64_t object_huge_page_bytes(pid_t pid, const proc::MapsEntry& map);
 
 // For preflight, before anything is touched: mappings of files on a filesystem of huge pages, ascending. Looks through
 // /proc/PID/map_files; what has gone since is left out.

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <bit>
 #include <cerrno>
 #include <cstring>
 
@@ -17,6 +18,9 @@
 #include "common/base/fd.hpp"
 #include "common/base/scope_exit.hpp"
 
+#ifndef SHM_HUGE_SHIFT
+#define SHM_HUGE_SHIFT 26  // Linux 3.8
+#endif
 #ifndef MSG_COPY
 #define MSG_COPY 040000  // Linux 3.8
 #endif
@@ -245,8 +249,9 @@ std::vector<SysvMessage> peek_queue(int id, uint32_t messages) {
   return found;
 }
 
-void create_segment(const SysvPerm& perm, uint64_t size) {
-  create(SysvKind::segment, perm, [&](key_t key, int flags) { return ::shmget(key, size, flags); });
+void create_segment(const SysvPerm& perm, uint64_t size, uint64_t huge_page_bytes) {
+  const int huge = huge_page_bytes == 0 ? 0 : SHM_HUGETLB | std::countr_zero(huge_page_bytes) << SHM_HUGE_SHIFT;
+  create(SysvKind::segment, perm, [&](key_t key, int flags) { return ::shmget(key, size, flags | huge); });
   shmid_ds status{};
   if (::shmctl(perm.id, IPC_STAT, &status) < 0) throw_errno(kStep, fmt::format("segment {}", perm.id));
   status.shm_perm.uid = perm.uid;

@@ -72,7 +72,8 @@ std::vector<SysvMessage> peek_queue(int id, uint32_t messages);
 
 // Make an object with exactly this id, key, owner, creator and permissions. Throw Error(refused) naming what is in the way.
 // The caller's thread takes the creator's ids for a moment.
-void create_segment(const SysvPerm& perm, uint64_t size);
+// huge_page_bytes: 0, or of a segment in huge pages, which are set aside (shmget(2), SHM_HUGETLB).
+void create_segment(const SysvPerm& perm, uint64_t size, uint64_t huge_page_bytes = 0);
 void create_set(const SysvPerm& perm, uint32_t count);
 void create_queue(const SysvPerm& perm, uint32_t max_bytes);
 // IPC_RMID; no error where it is gone.

@@ -16,7 +16,7 @@ from test_victims import OPTIONS, REFUSED
 
 class DumpVictims(DumpTest):
     def run_victim(self, name):
-        with hosts.huge_pages(64) if name == "mem_hugetlb" else contextlib.nullcontext():
+        with hosts.huge_pages(64) if "huge" in name else contextlib.nullcontext():
             self.run_victim_here(name)
 
     def run_victim_here(self, name):

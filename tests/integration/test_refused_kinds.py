@@ -53,8 +53,10 @@ PREFLIGHT = {
     "tracer": ("pid = os.getppid()\nother = int(open('DIR/other').read())\nassert libc.ptrace(0x4206, other, None, None) == 0",
                ["traces process", "let it detach first"]),
     "namespace": ("call(272, 0x04000000)", ["is in another uts namespace than crx", "nsenter"]),
-    "huge_segment": ("libc.shmat.restype = ctypes.c_void_p\nid = libc.shmget(0, 2 << 20, 0o5600)\nif id < 0: skip()\n"
-                     "p = libc.shmat(id, None, 0)\nlibc.shmctl(id, 0, None)", ["files and System V segments in huge pages cannot move"]),
+    "huge_file": ("os.mkdir('DIR/huge')\nif libc.mount(b'none', b'DIR/huge', b'hugetlbfs', 0, None): skip()\n"
+                  "fd = os.open('DIR/huge/file', os.O_RDWR | os.O_CREAT)\nos.ftruncate(fd, 2 << 20)\n"
+                  "p = libc.mmap(None, 2 << 20, 3, 0x4001, fd, 0)\nif p == ctypes.c_void_p(-1).value: skip()",
+                  ["files in huge pages cannot move"]),
     "too_few_huge_pages": ("p = libc.mmap(None, 6 << 20, 3, 0x40022, -1, 0)\nif p == ctypes.c_void_p(-1).value: skip()",
                            ["huge pages of 2048 KiB", "3 are needed, 1 are free", "raise vm.nr_hugepages"]),
     "sysv_in_part": ("libc.shmat.restype = ctypes.c_void_p\nid = libc.shmget(0, 8192, 0o1600)\n"

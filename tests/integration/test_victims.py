@@ -24,7 +24,7 @@ REFUSED = {"blocked_io_getevents": "requests (io_submit) are under way", "blocke
 
 class Victims(crxtest.RingTest):
     def run_victim(self, name):
-        with hosts.huge_pages(64) if name == "mem_hugetlb" else contextlib.nullcontext():
+        with hosts.huge_pages(64) if "huge" in name else contextlib.nullcontext():
             self.run_victim_here(name)
 
     def run_victim_here(self, name):
