@@ -1,4 +1,5 @@
 #include "agent-src/memory/vma.hpp"
+#include "common/kernel/sysv_ipc.hpp"
 
 #include <doctest/doctest.h>
 #include <fmt/format.h>
@@ -41,7 +42,10 @@ TEST_CASE("vma: kinds") {
   CHECK(anonymous.huge);
   CHECK(parse("200000-400000 rw-s 00000000 00:fe 12  /anon_hugepage (deleted)").anonymous_shared);
   CHECK_FALSE(parse("200000-400000 rw-s 00000000 fe:01 12  /anon_hugepage (deleted)").huge);
-  CHECK(parse("200000-400000 rw-s 00000000 00:fe 12  /SYSV00000000 (deleted)").kind == VmaKind::hugetlb);
+  const MemoryVma segment = parse("200000-400000 rw-s 00000000 00:fe 12  /SYSV00000000 (deleted)");
+  CHECK(segment.kind == VmaKind::shmem);
+  CHECK(segment.huge);
+  CHECK(segment.ino == (12 | kSysvObjectBit));
   CHECK(parse("200000-400000 rw-s 00000000 00:fe 12  /dev/hugepages/x").kind == VmaKind::hugetlb);
   CHECK(parse("1000-2000 rw-s 00000000 00:05 12  /dev/dri/card0").kind == VmaKind::device);
   CHECK(parse("1000-2000 rw-s 00000000 00:17 12  /dev/shm/x").kind == VmaKind::shared_file);
