@@ -9,15 +9,15 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdlib>
-#include <filesystem>
 #include <optional>
 #include <sstream>
 #include <string_view>
-#include <system_error>
+#include <utility>
 
 #include "common/base/error.hpp"
 #include "common/base/fd.hpp"
 #include "common/kernel/features.hpp"
+#include "common/kernel/port_use.hpp"
 #include "common/proc/cgroup.hpp"
 #include "common/proc/mountinfo.hpp"
 
@@ -29,7 +29,7 @@ void set(int fd, int level, int name, bool on) {
   (void)::setsockopt(fd, level, name, &value, sizeof value);
 }
 
-// As it will be made. A stream's port is free for those who ask again even while connections of it linger.
+// As it will be made. A stream's port is free for those who ask again while connections of a program with SO_REUSEADDR linger.
 bool is_taken(const NeededPort& port) {
   const bool v6 = port.address.family == AF_INET6;
   const Fd socket(::socket(port.address.family, port.type | SOCK_CLOEXEC, 0));
@@ -43,49 +43,6 @@ bool is_taken(const NeededPort& port) {
   return ::bind(socket.get(), address.get(), address.length) != 0 && errno == EADDRINUSE;
 }
 
-struct PortUse {
-  uint64_t inode = 0;     // of a socket that somebody has; 0: none is listed
-  bool lingers = false;  // connections that are over, which hinder no restorer
-};
-
-void look_for_port(const char* table, uint16_t port, PortUse& use) {
-  const Fd file = try_open(fmt::format("/proc/self/net/{}", table), O_RDONLY);
-  if (!file) return;
-  std::istringstream lines(read_fd(file.get(), table, std::size_t{64} << 20));
-  const std::string wanted = fmt::format(":{:04X}", port);
-  for (std::string line; std::getline(lines, line);) {
-    std::istringstream words(line);
-    std::string number, local, remote, state, inode;
-    words >> number >> local >> remote >> state;
-    if (!local.ends_with(wanted)) continue;
-    for (int i = 0; i < 6 && words >> inode; ++i) {
-    }
-    const uint64_t found = std::strtoull(inode.c_str(), nullptr, 10);
-    use.lingers |= found == 0;
-    if (found != 0) use.inode = found;
-  }
-}
-
-// "pid 12 (nginx)", or nothing.
-std::string owner_of(uint64_t inode) {
-  if (inode == 0) return {};
-  const std::string wanted = fmt::format("socket:[{}]", inode);
-  std::error_code failed;
-  for (const auto& process : std::filesystem::directory_iterator("/proc", failed)) {
-    const std::string pid = process.path().filename();
-    if (pid.find_first_not_of("0123456789") != std::string::npos) continue;
-    std::error_code gone;
-    for (const auto& fd : std::filesystem::directory_iterator(process.path() / "fd", gone)) {
-      if (std::filesystem::read_symlink(fd.path(), gone).string() != wanted) continue;
-      const Fd file = try_open(process.path().string() + "/comm", O_RDONLY);
-      std::string comm = file ? read_fd(file.get(), "comm") : std::string();
-      while (!comm.empty() && comm.back() == '\n') comm.pop_back();
-      return fmt::format(" by pid {} ({})", pid, comm);
-    }
-  }
-  return {};
-}
-
 void check_ports(const std::vector<NeededPort>& ports, std::vector<HostLack>& lacks) {
   std::set<std::string> named;
   for (const NeededPort& port : ports) {
@@ -93,11 +50,8 @@ void check_ports(const std::vector<NeededPort>& ports, std::vector<HostLack>& la
     const bool stream = port.type == SOCK_STREAM;
     const std::string object = fmt::format("{} port {} ({})", stream ? "TCP" : "UDP", port.address.text(), port.used_by);
     if (!named.insert(fmt::format("{} {}", stream, port.address.text())).second) continue;
-    PortUse use;
-    look_for_port(stream ? "tcp" : "udp", port.address.port, use);
-    look_for_port(stream ? "tcp6" : "udp6", port.address.port, use);
-    if (use.inode == 0 && use.lingers) continue;
-    lacks.push_back({object, "is in use here" + owner_of(use.inode), "end that program, or use a network namespace in which the port is free"});
+    auto [reason, remedy] = explain_port(port.type, port.address.port);
+    lacks.push_back({object, std::move(reason), std::move(remedy)});
   }
 }
 

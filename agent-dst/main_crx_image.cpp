@@ -156,7 +156,7 @@ int run(const std::vector<std::string>& arguments) {
     if (verb == "decode") decode(words[1], {words.begin() + 2, words.end()});
     if (verb == "list") list(store, json);
     if (verb == "remove") remove(store, name, json);
-  } catch (const Error& error) {
+  } catch (const std::exception& error) {
     if (json) std::printf("%s\n", failed_line(error).c_str());
     throw;
   }

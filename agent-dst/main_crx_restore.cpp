@@ -95,7 +95,8 @@ int build(const RestoreOptions& options, int report) {
     if (options.json) std::printf("%s\n", failed_line(error).c_str());
     std::fprintf(stderr, "crx-restore: %s\n", with_image(error, options.images_dir).c_str());
     return kFailed;
-  } catch (const std::exception& error) {
+  } catch (const std::exception& error) {  // no memory, say
+    if (options.json) std::printf("%s\n", failed_line(error).c_str());
     std::fprintf(stderr, "crx-restore: %s\n", error.what());
     return kFailed;
   }

@@ -6,7 +6,6 @@
 #include <cstdio>
 #include <map>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <vector>
 
@@ -20,6 +19,7 @@
 #include "agent-dst/vessel/vessel.hpp"
 #include "common/base/clock.hpp"
 #include "common/base/error.hpp"
+#include "common/base/failed_line.hpp"
 #include "common/base/log.hpp"
 #include "common/image/inventory.pb.h"
 #include "common/image/magic.hpp"
@@ -134,8 +134,7 @@ bool run_restore_check(const RestoreOptions& options) {
   const std::vector<HostLack> findings = check_restore(set, images, true);
   for (const HostLack& found : findings) {
     if (options.json) {
-      const nlohmann::json line = {{"event", "finding"}, {"object", found.object}, {"reason", found.reason}, {"remedy", found.remedy}};
-      std::printf("%s\n", line.dump().c_str());
+      std::printf("%s\n", finding_line(found.object, found.reason, found.remedy).c_str());
     } else {
       std::printf("%s %s; %s\n", found.object.c_str(), found.reason.c_str(), found.remedy.c_str());
     }

@@ -26,6 +26,7 @@
 #include "agent-src/packet_block.hpp"
 #include "agent-src/systemd_unit.hpp"
 #include "common/base/error.hpp"
+#include "common/base/failed_line.hpp"
 #include "common/base/log.hpp"
 #include "common/image/dedup.hpp"
 #include "common/image/image_store.hpp"
@@ -120,7 +121,8 @@ MemoryMap& Dump::map_of(pid_t pid) {
 void Dump::inspect() {
   bool refused = false;
   std::vector<std::vector<Refusal>> lists = {inspect_tree(options_.pid, collect_options())};
-  for (const TreeTask& task : list_tree(options_.pid)) {
+  const std::vector<TreeTask> tree = list_tree(options_.pid);
+  for (const TreeTask& task : holds_caller(tree) ? std::vector<TreeTask>() : tree) {
     if (task.dead) continue;
     try {
       MemoryMap& map = map_of(task.pid);
@@ -132,13 +134,14 @@ void Dump::inspect() {
       maps_.erase(task.pid);  // it has ended meanwhile
     }
   }
-  if (!leaves_running() && !options_.pre) unit_ = find_restarting_unit(list_tree(options_.pid));
+  if (!leaves_running() && !options_.pre) unit_ = find_restarting_unit(tree);
   if (unit_ && options_.unit == UnitPolicy::refuse) {
     lists.push_back({{fmt::format("pid {}", unit_->main_pid), restart_reason(*unit_), kRestartRemedy}});
   }
   for (const std::vector<Refusal>& list : lists) {
     for (const Refusal& refusal : list) {
       std::fprintf(stderr, "crx-dump: %s: %s; %s\n", refusal.object.c_str(), refusal.reason.c_str(), refusal.remedy.c_str());
+      if (options_.json) std::printf("%s\n", finding_line(refusal.object, refusal.reason, refusal.remedy).c_str());
       refused = true;
     }
   }

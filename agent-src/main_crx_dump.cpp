@@ -40,7 +40,7 @@ int run(const DumpOptions& options) {
   log::setup(options.log_level, "dump");
   try {
     if (::kill(options.pid, 0) != 0 && errno == ESRCH) {
-      throw Error(ErrorCode::victim_gone, "finding the process", "there is none").with_pid(options.pid);
+      throw Error(ErrorCode::victim_gone, "finding the process", "there is none").with_pid(options.pid).with_hint("see ps -e for those there are");
     }
     say(options, run_dump(options));
     return 0;
@@ -48,6 +48,10 @@ int run(const DumpOptions& options) {
     if (options.json) std::printf("%s\n", failed_line(error).c_str());
     std::fprintf(stderr, "crx-dump: %s\n", error.what());
     return error.code() == ErrorCode::refused ? kRefused : kFailed;
+  } catch (const std::exception& error) {  // no memory, say
+    if (options.json) std::printf("%s\n", failed_line(error).c_str());
+    std::fprintf(stderr, "crx-dump: %s\n", error.what());
+    return kFailed;
   }
 }
 

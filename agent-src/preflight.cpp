@@ -116,7 +116,9 @@ std::vector<PreflightFinding> Migration::findings_here() {
     for (const Refusal& r : list) findings.push_back({true, here, r.object, r.reason, r.remedy});
   };
   refuse(inspect_tree(options_.pid, collect_options()));
-  unit_ = find_restarting_unit(list_tree(options_.pid));
+  const std::vector<TreeTask> tree = list_tree(options_.pid);
+  if (holds_caller(tree)) return findings;
+  unit_ = find_restarting_unit(tree);
   if (unit_ && options_.unit == UnitPolicy::refuse) {
     findings.push_back({true, here, fmt::format("pid {}", unit_->main_pid), restart_reason(*unit_), kRestartRemedy});
   }

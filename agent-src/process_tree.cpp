@@ -3,7 +3,9 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <signal.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <charconv>
 #include <iterator>
 #include <set>
@@ -151,6 +153,10 @@ std::vector<SharingConflict> find_sharing(std::vector<TreeTask>& tree) {
 std::vector<SharingConflict> sharing_conflicts(const std::vector<TreeTask>& tree) {
   std::vector<SharingTask> tasks = sharing_of(tree);
   return plan_sharing(tasks);
+}
+
+bool holds_caller(const std::vector<TreeTask>& tree) {
+  return std::any_of(tree.begin(), tree.end(), [own = ::getpid()](const TreeTask& task) { return task.pid == own; });
 }
 
 }  // namespace crx

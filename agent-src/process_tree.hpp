@@ -65,4 +65,7 @@ std::vector<pid_t> list_children(pid_t pid);
 // Throws Error(victim_gone) when the root is none.
 std::vector<TreeTask> list_tree(pid_t root);
 
+// Whether the calling process is one of the tree: it would stop itself.
+bool holds_caller(const std::vector<TreeTask>& tree);
+
 }  // namespace crx

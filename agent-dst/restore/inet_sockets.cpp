@@ -14,6 +14,7 @@
 #include "agent-dst/restore/socket_options.hpp"
 #include "common/base/error.hpp"
 #include "common/kernel/inet_options.hpp"
+#include "common/kernel/port_use.hpp"
 
 #ifndef IPPROTO_MPTCP
 #define IPPROTO_MPTCP 262
@@ -173,9 +174,14 @@ void bind_inet(int fd, const InetAddress& address, const std::string& object) {
     if (::bind(fd, to.get(), to.length) == 0) return;
   }
   const int err = errno;
-  Error error(ErrorCode::refused, kStep, fmt::format("{}: the address {} cannot be taken here", object, address.text()), err);
-  if (err == EADDRINUSE) throw std::move(error).with_hint("end the program that uses it at the destination (see ss -anp)");
-  throw error;
+  if (err == EADDRINUSE) throw_address_taken(fd, address, object);
+  throw Error(ErrorCode::refused, kStep, fmt::format("{}: the address {} cannot be taken here", object, address.text()), err);
+}
+
+void throw_address_taken(int fd, const InetAddress& address, const std::string& object) {
+  const auto [reason, remedy] = explain_port(ask(fd, SOL_SOCKET, SO_TYPE), address.port);
+  throw Error(ErrorCode::refused, kStep, fmt::format("{}: the address {} cannot be taken: it {}", object, address.text(), reason))
+      .with_hint(remedy);
 }
 
 void require_local(const InetAddress& address, int fd, const std::string& object) {

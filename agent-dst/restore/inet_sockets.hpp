@@ -35,6 +35,8 @@ void set_final_options(int fd, const img::inet_sk_entry& isk, const img::crx_fil
 // bind(2), also where the address does not belong to this host yet (a hook may bring it). Error(refused) naming the
 // address and what stands against it.
 void bind_inet(int fd, const InetAddress& address, const std::string& object);
+// bind(2) or listen(2) said EADDRINUSE: Error(refused) that tells who has it.
+[[noreturn]] void throw_address_taken(int fd, const InetAddress& address, const std::string& object);
 // Error(refused) unless the address is here now, or the program did not care (IP_FREEBIND).
 void require_local(const InetAddress& address, int fd, const std::string& object);
 

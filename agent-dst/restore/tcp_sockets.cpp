@@ -72,7 +72,9 @@ class TcpSockets final : public FdRestorer {
       // Set again at the end; until then it may share its port with connections that are under repair.
       set_socket_int(socket.fd.get(), SOL_SOCKET, SO_REUSEADDR, 1, "SO_REUSEADDR", socket.object);
       const auto backlog = static_cast<int>(std::min<uint32_t>(socket.isk().backlog(), INT32_MAX));
-      if (::listen(socket.fd.get(), backlog) != 0) throw_errno(kStep, socket.object + ": listening at " + socket.local.text());
+      if (::listen(socket.fd.get(), backlog) == 0) return;
+      if (errno == EADDRINUSE) throw_address_taken(socket.fd.get(), socket.local, socket.object);
+      throw_errno(kStep, socket.object + ": listening at " + socket.local.text());
     });
     resume_inside(false);
     each(Kind::waiting, [](TcpSocket& socket) {

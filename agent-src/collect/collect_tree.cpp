@@ -226,8 +226,22 @@ void collect_tree(FrozenTree& tree, FileTable& files, const CollectOptions& opti
 
 namespace {
 
+// What is wrong with the tree as a whole: the tasks below tell nothing more. Nothing when that is not so.
+std::vector<Refusal> inspect_root(const std::vector<TreeTask>& tree) {
+  const std::string object = "pid " + std::to_string(tree.front().pid);
+  if (holds_caller(tree)) {
+    return {{object, "crx itself is below it (pid " + std::to_string(::getpid()) + ")",
+             "run crx from outside of the tree (another login, systemd-run), or choose a process further down"}};
+  }
+  if (proc::parse_status(read_file("/proc/" + std::to_string(tree.front().pid) + "/status")).kernel_thread) {
+    return {{object, "is a kernel thread", "choose a process"}};
+  }
+  return {};
+}
+
 std::vector<Refusal> inspect_once(const std::vector<TreeTask>& tree, const CollectOptions& options) {
-  std::vector<Refusal> refusals;
+  std::vector<Refusal> refusals = inspect_root(tree);
+  if (!refusals.empty()) return refusals;
   const pid_t root = tree.front().pid;
   const auto collectors = make_collectors();
   const auto look = [&](const TreeTask& task, auto inspect) {
@@ -254,7 +268,7 @@ std::vector<Refusal> inspect_tree(pid_t root, const CollectOptions& options) {
   for (int looks = 1;; ++looks) {
     const std::vector<TreeTask> tree = list_tree(root);
     std::vector<Refusal> refusals = inspect_once(tree, options);
-    if (refusals.empty() || tree.size() == 1 || looks == kLooks) return refusals;
+    if (refusals.empty() || tree.size() == 1 || holds_caller(tree) || looks == kLooks) return refusals;
     ::usleep(kBetweenLooksUs);
   }
 }

@@ -19,4 +19,10 @@ std::string failed_line(const std::exception& error) {
   return line.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
 }
 
+std::string finding_line(std::string_view object, std::string_view reason, std::string_view remedy) {
+  using nlohmann::ordered_json;
+  const ordered_json line = {{"event", "finding"}, {"object", object}, {"reason", reason}, {"remedy", remedy}};
+  return line.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
+}
+
 }  // namespace crx

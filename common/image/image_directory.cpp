@@ -17,6 +17,7 @@
 #include <utility>
 
 #include "common/base/error.hpp"
+#include "common/image/disk_error.hpp"
 #include "common/image/magic.hpp"
 #include "common/image/tmpfs_pages.hpp"
 
@@ -96,7 +97,7 @@ void RawImage::write_at(uint64_t offset, std::span<const std::byte> bytes) const
   for (uint64_t at = offset; !bytes.empty();) {
     const ssize_t n = ::pwrite(file_.get(), bytes.data(), bytes.size(), static_cast<off_t>(at));
     if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) throw_errno("writing an image", shown_, n < 0 ? errno : ENOSPC);
+    if (n <= 0) throw_writing("writing an image", shown_, n < 0 ? errno : ENOSPC);
     bytes = bytes.subspan(static_cast<std::size_t>(n));
     at += static_cast<uint64_t>(n);
   }
@@ -104,7 +105,7 @@ void RawImage::write_at(uint64_t offset, std::span<const std::byte> bytes) const
 
 void RawImage::trim() const {
   if (!chunks_->second_way) return;
-  if (::ftruncate(file_.get(), static_cast<off_t>(chunks_->size)) != 0) throw_errno("writing an image", shown_);
+  if (::ftruncate(file_.get(), static_cast<off_t>(chunks_->size)) != 0) throw_writing("writing an image", shown_);
 }
 
 img::crx_digest_entry RawImage::digest(const std::string& name) {
@@ -119,7 +120,7 @@ img::crx_digest_entry RawImage::digest(const std::string& name) {
   for (uint64_t at = 0; at < chunks_->size;) {
     const ssize_t n = ::pread(file_.get(), chunk.data(), std::min<uint64_t>(chunk.size(), chunks_->size - at), static_cast<off_t>(at));
     if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) throw_errno("writing an image", shown_, n < 0 ? errno : EIO);
+    if (n <= 0) throw_writing("writing an image", shown_, n < 0 ? errno : EIO);
     digester.add(std::span(chunk).first(static_cast<std::size_t>(n)));
     at += static_cast<uint64_t>(n);
   }
@@ -129,14 +130,17 @@ img::crx_digest_entry RawImage::digest(const std::string& name) {
 DirectorySink::DirectorySink(std::string path) : path_(std::move(path)) {
   std::error_code unmade;  // mkdir(2) below tells why
   std::filesystem::create_directories(std::filesystem::path(path_).parent_path(), unmade);
-  if (::mkdir(path_.c_str(), 0700) != 0 && errno != EEXIST) throw_errno("creating a directory", path_);
-  directory_ = open_checked(path_, O_RDONLY | O_DIRECTORY);
+  made_ = ::mkdir(path_.c_str(), 0700) == 0;
+  if (!made_ && errno != EEXIST) throw_writing("creating a directory", path_);
+  directory_ = try_open(path_, O_RDONLY | O_DIRECTORY);
+  if (!directory_) throw_writing("opening the directory for the images", path_);
 }
 
 DirectorySink::~DirectorySink() {
   for (const auto& [name, file] : raws_) {
     if (!file.temporary_.empty()) ::unlinkat(directory_.get(), file.temporary_.c_str(), 0);
   }
+  if (made_) ::rmdir(path_.c_str());  // stays where something is in it
 }
 
 std::string& DirectorySink::buffer(std::string_view name) {
@@ -158,7 +162,7 @@ RawImage DirectorySink::make_file(const std::string& name) const {
     temporary = "." + name + ".tmp";
     file.reset(::openat(directory_.get(), temporary.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600));
   }
-  if (!file) throw_errno("writing an image", shown);
+  if (!file) throw_writing("writing an image", shown);
   return RawImage(std::move(file), std::move(temporary), shown);
 }
 
@@ -184,19 +188,19 @@ void DirectorySink::prepare() {
   files_.clear();
   for (const auto& [name, file] : raws_) {
     file.trim();
-    if (::fsync(file.file_.get()) != 0) throw_errno("syncing an image", file.shown_);
+    if (::fsync(file.file_.get()) != 0) throw_writing("syncing an image", file.shown_);
   }
 }
 
 // The old inventory first: from then on what is left of the old set is no set.
 void DirectorySink::remove_old() const {
   const auto remove = [&](const char* name) {
-    if (::unlinkat(directory_.get(), name, 0) != 0 && errno != ENOENT) throw_errno("removing an older image", path_ + "/" + name);
+    if (::unlinkat(directory_.get(), name, 0) != 0 && errno != ENOENT) throw_writing("removing an older image", path_ + "/" + name);
   };
   const std::vector<std::string> old = list_images(directory_.get(), path_);
   if (old.empty()) return remove(kParent);
   remove(image_file::kInventory.data());
-  if (::fsync(directory_.get()) != 0) throw_errno("syncing a directory", path_);
+  if (::fsync(directory_.get()) != 0) throw_writing("syncing a directory", path_);
   for (const std::string& name : old) remove(name.c_str());
   remove(kParent);
 }
@@ -210,31 +214,32 @@ void DirectorySink::give_name(const std::string& name, RawImage& file) const {
     result = ::renameat(directory_.get(), file.temporary_.c_str(), directory_.get(), name.c_str());
     if (result == 0) file.temporary_.clear();
   }
-  if (result != 0) throw_errno("naming an image", file.shown_);
+  if (result != 0) throw_writing("naming an image", file.shown_);
 }
 
 void DirectorySink::publish() {
   remove_old();
   if (!parent_.empty() && ::symlinkat(parent_.c_str(), directory_.get(), kParent) != 0) {
-    throw_errno("linking to the parent set", path_ + "/" + kParent);
+    throw_writing("linking to the parent set", path_ + "/" + kParent);
   }
   for (auto& [name, file] : raws_) {
     if (name != image_file::kInventory) give_name(name, file);
   }
-  if (::fsync(directory_.get()) != 0) throw_errno("syncing a directory", path_);
+  if (::fsync(directory_.get()) != 0) throw_writing("syncing a directory", path_);
   const auto inventory = raws_.find(image_file::kInventory);
   if (inventory != raws_.end()) give_name(inventory->first, inventory->second);
-  if (::fsync(directory_.get()) != 0) throw_errno("syncing a directory", path_);
+  if (::fsync(directory_.get()) != 0) throw_writing("syncing a directory", path_);
   raws_.clear();
+  made_ = false;
 }
 
 void DirectorySink::commit_beside() {
   prepare();
   for (auto& [name, file] : raws_) {
-    if (::unlinkat(directory_.get(), name.c_str(), 0) != 0 && errno != ENOENT) throw_errno("removing an older image", file.shown_);
+    if (::unlinkat(directory_.get(), name.c_str(), 0) != 0 && errno != ENOENT) throw_writing("removing an older image", file.shown_);
     give_name(name, file);
   }
-  if (::fsync(directory_.get()) != 0) throw_errno("syncing a directory", path_);
+  if (::fsync(directory_.get()) != 0) throw_writing("syncing a directory", path_);
   raws_.clear();
 }
 
@@ -244,9 +249,8 @@ void DirectorySink::commit() {
 }
 
 DirectorySource::DirectorySource(std::string path, std::size_t file_limit)
-    : path_(std::move(path)),
-      directory_(open_checked(path_, O_RDONLY | O_DIRECTORY)),
-      file_limit_(file_limit) {
+    : path_(std::move(path)), directory_(try_open(path_, O_RDONLY | O_DIRECTORY)), file_limit_(file_limit) {
+  if (!directory_) throw_no_set(path_);
   static_cast<void>(::flock(directory_.get(), LOCK_SH | LOCK_NB));
 }
 

@@ -44,7 +44,8 @@ class RawImage {
 // Collects images in memory and writes them with commit(). Not thread-safe; a RawImage may be written by another thread.
 class DirectorySink final : public ImageSink {
  public:
-  // Creates the directory (mode 0700) where it is missing, not its parents. Throws Error.
+  // Creates the directory (mode 0700) where it is missing, and those above it. Throws Error. One that was made here and stays
+  // empty is removed again.
   explicit DirectorySink(std::string path);
   ~DirectorySink() override;
 
@@ -74,6 +75,7 @@ class DirectorySink final : public ImageSink {
   void give_name(const std::string& name, RawImage& file) const;
   void remove_old() const;
   std::string path_;
+  bool made_ = false;
   Fd directory_;
   std::string parent_;
   std::unique_ptr<Manifest> manifest_;

@@ -174,9 +174,11 @@ const Manifest* ImageSet::manifest(std::size_t level) const {
 
 namespace {
 
-[[noreturn]] void throw_damaged(const std::string& what) {
-  throw Error(ErrorCode::corrupt_image, "checking the image set", what).with_hint("use another copy of the set");
+[[noreturn]] void throw_damaged(const std::string& what, const char* remedy = "use another copy of the set") {
+  throw Error(ErrorCode::corrupt_image, "checking the image set", what).with_hint(remedy);
 }
+
+constexpr char kPutParentBack[] = "put that set back where the link leads, or let the link lead to it";
 
 // Every file of the manifest is there with its size, and those that are no pages with their content; and no other file.
 void check_files(const DirectorySource& source, const Manifest& manifest) {
@@ -229,7 +231,7 @@ ImageSet ImageSet::open(const std::string& path) {
     if (std::find(seen.begin(), seen.end(), id) != seen.end()) throw_damaged(at + " is its own parent");
     if (seen.size() == kMaxLevels) throw_damaged(fmt::format("{} has more than {} parents", path, kMaxLevels));
     seen.push_back(id);
-    if (!level->source.contains(image_file::kInventory)) throw_damaged(at + "/inventory.img is missing: the set is incomplete");
+    if (!level->source.contains(image_file::kInventory)) throw_damaged(at + "/inventory.img is missing: the set is incomplete, or none was written there", "use a directory that holds a whole set");
     const std::vector<std::string> names = level->source.names();
     if (level->source.contains(image_file::kCrxIntegrity)) {
       const std::string shown = at + "/" + std::string(image_file::kCrxIntegrity);
@@ -241,13 +243,13 @@ ImageSet ImageSet::open(const std::string& path) {
     if (!set.levels_.empty() && set.levels_.back()->manifest && set.levels_.back()->manifest->head().has_parent_id()) {
       const std::string& wanted = set.levels_.back()->manifest->head().parent_id();
       if (!level->manifest || level->manifest->head().set_id() != wanted) {
-        throw_damaged(at + " is not the set that " + set.levels_.back()->source.path() + " was made against");
+        throw_damaged(at + " is not the set that " + set.levels_.back()->source.path() + " was made against", kPutParentBack);
       }
     }
     const bool more = ::fstatat(level->source.directory(), "parent", &st, 0) == 0;
     const bool dangling = !more && ::fstatat(level->source.directory(), "parent", &st, AT_SYMLINK_NOFOLLOW) == 0;
     if (dangling || (!more && level->manifest && level->manifest->head().has_parent_id())) {
-      throw_damaged(at + "/parent does not lead to the set that this one was made against");
+      throw_damaged(at + "/parent does not lead to the set that this one was made against", kPutParentBack);
     }
     set.levels_.push_back(std::move(level));
     if (!more) return set;

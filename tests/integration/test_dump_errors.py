@@ -1,0 +1,113 @@
+"""What crx-dump, crx-restore and crx-image say when they cannot: each failure names its object and a remedy, in JSON too."""
+import json
+import os
+
+import crxtest
+from dumptest import DumpTest
+from hosts import BIN, lines_of, read_text, until
+
+SERVER = """
+import socket, sys
+server = socket.socket()
+at = ("127.0.0.1", int(sys.argv[2]))
+server.bind(at)
+server.listen(4)
+connected = [socket.create_connection(at), server.accept()[0]] if sys.argv[1] == "connected" else []
+client, accepted = socket.create_connection(at), server.accept()[0]
+accepted.close()  # first: it lingers here
+client.close()
+print("ready", flush=True)
+while True:
+    server.accept()
+"""
+
+
+class Errors(DumpTest):
+    def objects(self, text):
+        """The JSON lines among what a tool printed."""
+        return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+
+    def fails(self, code, argv, *words):
+        """A tool fails with these words, without and with --json."""
+        for options in ([], ["--json"]):
+            result, text = self.run_tool(*argv, *options)
+            self.assertEqual(result, code, f"{argv}: {text}")
+            for word in words:
+                self.assertIn(word, text, argv)
+        last = self.objects(text)[-1]
+        self.assertEqual(last["event"], "failed", text)
+        return self.objects(text)
+
+    def sleeper(self):
+        process = self.host.spawn(["sleep", "1000"], stdout=f"{self.dir}/out")
+        self.addCleanup(lambda: (self.host.find(process.pid) or process).kill())
+        return process
+
+    def test_directories(self):
+        pid = self.sleeper().pid
+        file, link, new = f"{self.dir}/file", f"{self.dir}/link", f"{self.dir}/new"
+        with open(file, "w"):
+            pass
+        os.symlink("nowhere", link)
+        self.fails(1, ["crx-dump", "-t", pid, "-D", file], file, "a directory is wanted where a file is")
+        self.fails(1, ["crx-dump", "-t", pid, "-D", f"{file}/below"], f"{file}/below", "a directory is wanted where a file is")
+        self.fails(1, ["crx-dump", "-t", pid, "-D", link], link, "leads nowhere")
+        self.fails(1, ["crx-dump", "-t", pid, "-D", "/proc"], "/proc", "choose another directory")
+        self.fails(1, ["crx-dump", "-t", pid, "-D", new, "--prev-images-dir", "../gone"], f"{new}/../gone", "give the directory")
+        self.assertFalse(os.path.exists(new), "a directory without a set is not left behind")
+        for argv in (["crx-restore", "-D"], ["crx-restore", "--check-only", "-D"], ["crx-image", "show"], ["crx-image", "verify"],
+                     ["crx-image", "dedup"], ["crx-image", "decode"]):
+            self.fails(1, [*argv, new], new, "give the directory that the set was written to")
+            self.fails(1, [*argv, file], file, "give the directory that the set was written to")
+        os.mkdir(new)
+        self.fails(1, ["crx-restore", "-D", new], f"{new}/inventory.img", "use a directory that holds a whole set")
+        self.assertIsNotNone(self.host.find(pid))
+
+    def test_no_such_process(self):
+        self.fails(1, ["crx-dump", "-t", 99999, "-D", f"{self.dir}/set"], "(pid 99999)", "see ps")
+
+    def test_crx_below_the_tree(self):
+        # The first process of the namespace has all others below it.
+        found = self.fails(3, ["crx-dump", "-t", 1, "-D", f"{self.dir}/set"], "pid 1: crx itself is below it", "from outside of the tree")
+        self.assertEqual([each["event"] for each in found], ["finding", "failed"])
+        self.assertEqual(found[0]["object"], "pid 1")
+        result, text = self.run_tool("crx-migrate", "--to", "127.0.0.1:1", "--check-only", 1)
+        self.assertNotEqual(result, 0, text)
+
+    def test_refusals_are_json_too(self):
+        read_end, write_end = os.pipe()
+        process = self.host.spawn(["sleep", "1000"], stdout=f"{self.dir}/out", fds={7: write_end})
+        self.addCleanup(process.kill)
+        found = self.fails(3, ["crx-dump", "-t", process.pid, "-D", f"{self.dir}/set"], f"pid {process.pid} fd 7", "held outside", "end the other process")
+        self.assertEqual(found[0]["event"], "finding")
+        self.assertIn("end the other process", found[0]["remedy"])
+        self.assertFalse(os.path.exists(f"{self.dir}/set"))
+        os.close(read_end)
+        os.close(write_end)
+
+    def test_lingering_connections_hold_a_port(self):
+        script = f"{self.dir}/server.py"
+        with open(script, "w") as file:
+            file.write(SERVER)
+        for mode, port in (("alone", 7007), ("connected", 7008)):
+            with self.subTest(mode):
+                output, images = f"{self.dir}/{mode}", f"{self.dir}/{mode}.set"
+                process = self.host.spawn(["/usr/bin/python3", script, mode, str(port)], stdout=output)
+                until(lambda: lines_of(output) == ["ready"], lambda: read_text(output))
+                self.dump(process, images)
+                self.wait_gone(process)
+                found = self.fails(1, ["crx-restore", "-D", images, "-d"], f"127.0.0.1:{port}", "TIME_WAIT", "try again in a minute")
+                self.assertEqual(found[-1]["code"], "refused")
+                code, text = self.run_tool("crx-restore", "-D", images, "--check-only", "--json")
+                self.assertEqual(code, 3, text)
+                self.assertIn("TIME_WAIT", self.objects(text)[0]["reason"])
+                # Another network namespace does not know of it.
+                code, text = self.host.run(["unshare", "-n", "sh", "-c", f"ip link set lo up && exec {BIN}/crx-restore -D {images} -d"], check=False)
+                self.assertEqual(code, 0, text)
+                revived = self.host.find(process.pid)
+                revived.kill()
+                self.wait_gone(revived)
+
+
+if __name__ == "__main__":
+    crxtest.main()
