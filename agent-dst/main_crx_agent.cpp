@@ -9,8 +9,10 @@
 #include "agent-dst/options.hpp"
 #include "agent-dst/page_server.hpp"
 #include "common/base/log.hpp"
+#include "common/base/startup.hpp"
 
 int main(int argc, char** argv) {
+  crx::settle_in();
   for (int i = 1; i < argc; ++i) {
     if (std::string_view(argv[i]) == "--page-server") return crx::run_page_server(argc, argv);
   }

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "common/base/log.hpp"
+#include "common/base/startup.hpp"
 #include "common/base/version.hpp"
 #include "common/kernel/features.hpp"
 
@@ -122,6 +123,7 @@ int run(const std::vector<std::string>& words) {
 }  // namespace crx
 
 int main(int argc, char** argv) {
+  crx::settle_in();
   try {
     return crx::run(std::vector<std::string>(argv + 1, argv + argc));
   } catch (const std::exception& error) {

@@ -15,6 +15,7 @@
 #include "common/base/failed_line.hpp"
 #include "common/base/log.hpp"
 #include "common/base/size.hpp"
+#include "common/base/startup.hpp"
 #include "common/base/version.hpp"
 #include "common/image/dedup.hpp"
 #include "common/image/page_images.hpp"
@@ -167,6 +168,7 @@ int run(const std::vector<std::string>& arguments) {
 }  // namespace crx
 
 int main(int argc, char** argv) {
+  crx::settle_in();
   try {
     return crx::run(std::vector<std::string>(argv + 1, argv + argc));
   } catch (const std::exception& error) {

@@ -22,6 +22,7 @@
 #include "common/base/failed_line.hpp"
 #include "common/base/fd.hpp"
 #include "common/base/log.hpp"
+#include "common/base/startup.hpp"
 
 namespace crx {
 namespace {
@@ -73,8 +74,10 @@ int await(pid_t pid) {
 
 void write_pidfile(const std::string& path, pid_t pid) {
   const std::string text = std::to_string(pid);
-  const Fd file = open_checked(path, O_WRONLY | O_CREAT | O_TRUNC, 0644);
-  if (::write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size())) throw_errno("writing the PID", path);
+  const Fd file = try_open(path, O_WRONLY | O_CREAT | O_TRUNC, 0644);
+  if (!file || ::write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size())) {
+    throw Error(ErrorCode::kernel, "writing the PID", path, errno).with_hint("choose another --pidfile");
+  }
 }
 
 int exited(const RestoreOptions& options, int status) {
@@ -198,6 +201,7 @@ int start(const RestoreOptions& options) {
 }  // namespace crx
 
 int main(int argc, char** argv) {
+  crx::settle_in();
   try {
     const crx::ParsedRestoreOptions parsed = crx::parse_restore_options(argc, argv);
     if (parsed.options) return crx::start(*parsed.options);

@@ -13,6 +13,7 @@
 #include "common/base/failed_line.hpp"
 #include "common/base/log.hpp"
 #include "common/base/size.hpp"
+#include "common/base/startup.hpp"
 
 namespace crx {
 namespace {
@@ -59,6 +60,7 @@ int run(const DumpOptions& options) {
 }  // namespace crx
 
 int main(int argc, char** argv) {
+  crx::settle_in();
   try {
     const crx::ParsedDumpOptions parsed = crx::parse_dump_options(argc, argv);
     if (parsed.options) return crx::run_in_worker([&] { return crx::run(*parsed.options); });

@@ -14,6 +14,7 @@
 #include "agent-src/session.hpp"
 #include "agent-src/worker.hpp"
 #include "common/base/log.hpp"
+#include "common/base/startup.hpp"
 
 namespace crx {
 namespace {
@@ -62,6 +63,7 @@ int run(const MigrateOptions& options) {
 }  // namespace crx
 
 int main(int argc, char** argv) {
+  crx::settle_in();
   try {
     const crx::ParsedMigrateOptions parsed = crx::parse_migrate_options(argc, argv);
     if (parsed.options) return crx::run_in_worker([&] { return crx::run(*parsed.options); });

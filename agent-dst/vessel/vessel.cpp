@@ -41,7 +41,9 @@ Fd make_door() {
   ::setrlimit(RLIMIT_NOFILE, &limit);
   const Fd self = open_pidfd(::getpid());
   Fd door(::fcntl(self.get(), F_DUPFD_CLOEXEC, kDoorNumber));
-  if (!door) throw_errno("opening the door", "a descriptor number");
+  if (!door) {
+    throw Error(ErrorCode::kernel, "opening the door", "a descriptor number", errno).with_hint("raise the limit of open files (ulimit -n)");
+  }
   return door;
 }
 

@@ -8,6 +8,21 @@
 
 namespace crx {
 
+namespace {
+
+// What helps against it whatever was being done.
+const char* usual_hint(int err) {
+  switch (err) {
+    case EMFILE: return "raise the limit of open files (ulimit -n)";
+    case ENFILE: return "raise fs.file-max";
+    case EFBIG: return "raise the limit of the size of files (ulimit -f)";
+    case EDQUOT: return "raise the disk quota";
+    default: return "";
+  }
+}
+
+}  // namespace
+
 std::string_view to_string(ErrorCode code) {
   switch (code) {
     case ErrorCode::victim_gone: return "victim_gone";
@@ -22,7 +37,7 @@ std::string_view to_string(ErrorCode code) {
 }
 
 Error::Error(ErrorCode code, std::string step, std::string reason, int err)
-    : std::runtime_error(reason), code_(code), err_(err), step_(std::move(step)), reason_(std::move(reason)) {
+    : std::runtime_error(reason), code_(code), err_(err), step_(std::move(step)), reason_(std::move(reason)), hint_(usual_hint(err)) {
   compose();
 }
 

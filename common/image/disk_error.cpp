@@ -17,7 +17,6 @@ const char* remedy_of(int err) {
     case ENOTDIR: return "a directory is wanted where a file is: choose another name, or remove the file";
     case ENOENT: return "a part of the path is missing or leads nowhere: make it, or choose another directory";
     case EFBIG: return "raise the limit of the file size (ulimit -f), or choose another filesystem";
-    case EMFILE: return "raise the limit of open files (ulimit -n)";
     case EIO: return "the disk fails: choose another directory";
     default: return nullptr;
   }

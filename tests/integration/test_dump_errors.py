@@ -85,6 +85,46 @@ class Errors(DumpTest):
         os.close(read_end)
         os.close(write_end)
 
+    def test_odd_beginnings(self):
+        """Started by a program that ignores its children, or without standard descriptors."""
+        process = self.sleeper()
+        images = f"{self.dir}/set"
+        for before in ("trap '' CHLD", "exec <&- >&- 2>&-"):
+            with self.subTest(before):
+                code, text = self.host.run(["sh", "-c", f"{before}; exec {BIN}/crx-dump -t {process.pid} -D {images} --json"], check=False)
+                self.assertEqual(code, 0, text)
+                self.wait_gone(process)
+                self.assertEqual(self.run_tool("crx-image", "verify", images)[0], 0)
+                code, text = self.host.run(["sh", "-c", f"{before}; exec {BIN}/crx-restore -d -D {images} --json"], check=False)
+                self.assertEqual(code, 0, text)
+                process = self.host.find(process.pid)
+                self.assertIsNotNone(process)
+
+    def test_limits(self):
+        process = self.sleeper()
+        images = f"{self.dir}/set"
+        self.dump(process, images)
+        self.wait_gone(process)
+        code, text = self.host.run(["sh", "-c", f"ulimit -n 20; exec {BIN}/crx-restore -d -D {images}"], check=False)
+        self.assertEqual(code, 1, text)
+        self.assertIn("raise the limit of open files", text)
+        self.assertIsNone(self.host.find(process.pid))
+        code, text = self.run_tool("crx-restore", "-d", "-D", images, "--pidfile", f"{self.dir}/none/pid")
+        self.assertEqual(code, 1, text)
+        self.assertIn("choose another --pidfile", text)
+        self.assertIsNone(self.host.find(process.pid))
+        full = f"{self.dir}/full"
+        os.mkdir(full)
+        self.host.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", full])
+        self.addCleanup(lambda: self.host.run(["umount", full]))
+        process = self.restore(images, pid=process.pid)
+        self.fails(1, ["crx-dump", "-t", process.pid, "-D", f"{full}/set"], f"{full}/set/", "free space there, or choose another directory")
+        self.assertTrue(process.alive())
+        self.assertEqual(self.host.run(["ls", "-A", full])[1], "")
+        self.host.run(["mount", "-o", "remount,ro", full])
+        self.fails(1, ["crx-dump", "-t", process.pid, "-D", f"{full}/set"], f"{full}/set", "is read-only: choose another directory")
+        self.assertTrue(process.alive())
+
     def test_lingering_connections_hold_a_port(self):
         script = f"{self.dir}/server.py"
         with open(script, "w") as file:

@@ -1,0 +1,128 @@
+"""crx-dump, crx-restore and keepers end by SIGKILL at any moment: the process runs on or the set is whole, and never both or neither."""
+import os
+import random
+import select
+import shutil
+import time
+
+import crxtest
+import test_dump
+from hosts import lines_of, read_text, until
+
+TURNS = 60 if crxtest.FULL else 12
+
+
+class Killed(test_dump.Heap):
+    def processes_of(self, tool):
+        """A tool and those that it started, but for what it revives."""
+        return [tool] + [found for found in map(self.host.find, self.host.children(tool.pid)) if found and
+                         read_text(found.proc("comm"), "").startswith("crx-")]
+
+    def after(self, tool, seconds):
+        """Waits for a part of the tool's run: the length is what is being tried."""
+        select.select([tool.pidfd], [], [], seconds)
+
+    def is_whole(self, images):
+        return os.path.exists(f"{images}/inventory.img")
+
+    def nothing_is_left(self, context):
+        tables = self.host.run(["nft", "list", "tables"], check=False)[1]
+        self.assertNotIn("crx", tables, context)
+        groups = [line for line in read_text(self.host.proc(self.process.pid, "cgroup")).splitlines() if "crx-" in line]
+        self.assertEqual(groups, [], context)
+        self.assertIn("TracerPid:\t0", read_text(self.process.proc("status")), context)
+
+    def test_chains_are_right_whoever_is_killed(self):
+        dice = random.Random(4)
+        self.process = process = self.start(8)
+        number, parent, whole = 0, None, 0.3
+        for turn in range(TURNS):
+            number += 1
+            images = f"{self.dir}/{number}"
+            options = ["--pre"] if dice.random() < 0.5 else ["-R", "--track-mem"]
+            options += ["--prev-images-dir", f"../{parent}"] if parent else []
+            began = time.monotonic()
+            tool = self.host.spawn([f"{crxtest.BIN}/crx-dump", "-t", process.pid, "-D", images, *options], stdout=f"{self.dir}/log")
+            victim = dice.choice(("tool", "worker", "both", "keeper", "nobody"))
+            context = f"turn {turn}: {victim} {options} {read_text(f'{self.dir}/log', '')}"
+            if victim != "nobody":
+                self.after(tool, dice.uniform(0, whole * 1.1))
+            family = self.processes_of(tool)
+            if victim in ("tool", "both"):
+                family[0].kill()
+            if victim in ("worker", "both"):
+                for each in family[1:]:
+                    each.kill()
+            for each in family:
+                each.wait_end(20)
+            if victim == "nobody":
+                whole = time.monotonic() - began
+            if victim == "keeper":
+                for pid in self.host.pids():
+                    keeper = self.host.find(pid)
+                    if keeper and read_text(keeper.proc("comm"), "") == "crx-keeper\n":
+                        keeper.kill()
+            self.nothing_is_left(context)
+            digest = self.change()
+            if self.is_whole(images):
+                code, text = self.run_tool("crx-image", "verify", images)
+                self.assertEqual(code, 0, f"{context} {text}")
+                parent = number
+            else:
+                shutil.rmtree(images, ignore_errors=True)
+            if turn % 4 == 3:
+                # What is in the last set and its parents is the process as it is now.
+                last = f"{self.dir}/last"
+                shutil.rmtree(last, ignore_errors=True)
+                self.report(process, last, *(["--prev-images-dir", f"../{parent}"] if parent else []))
+                self.wait_gone(process)
+                self.process = process = self.restore(last, pid=process.pid)
+                self.assertEqual(self.digest(), digest, context)
+
+    def test_restores(self):
+        dice = random.Random(5)
+        self.process = process = self.start(8)
+        digest = self.digest()
+        images = f"{self.dir}/set"
+        self.dump(process, images)
+        self.wait_gone(process)
+        began = time.monotonic()
+        revived = self.restore(images, pid=process.pid)
+        whole = time.monotonic() - began
+        revived.kill()
+        self.wait_gone(revived)
+        outcomes = {}
+        for turn in range(TURNS):
+            tool = self.start_restore(images, *(["-d"] if turn % 2 else []))
+            self.after(tool, dice.uniform(0, whole * 1.2))
+            victim = dice.choice(("tool", "builder", "both"))
+            family = self.processes_of(tool)
+            for each in {"tool": family[:1], "builder": family[1:], "both": family}[victim]:
+                each.kill()
+            context = f"turn {turn}: {victim}, {tool.text()}"
+            # The builder goes with the tool; what it had built goes with the builder.
+            for each in family[1:]:
+                each.wait_end(20)
+            alive = lambda: self.host.find(process.pid) if process.pid in self.host.pids() else None
+            runs = "runs after" in tool.text()
+            if victim == "builder" and not runs:
+                until(lambda: not tool.alive() or "runs after" in tool.text(), context)
+                runs = "runs after" in tool.text()
+            if not runs:
+                until(lambda: alive() is None or "runs after" in tool.text(), context)
+                runs = alive() is not None
+            outcomes[runs] = outcomes.get(runs, 0) + 1
+            if runs:
+                self.process = alive()
+                self.nothing_is_left(context)
+                self.assertEqual(self.digest(), digest, context)
+                self.process.kill()
+            until(lambda: not os.path.exists(self.host.proc(process.pid)), context)
+            if tool.alive():
+                tool.kill()
+            tool.wait_end(20)
+        print(f"{outcomes} ", end="", flush=True)
+
+
+if __name__ == "__main__":
+    crxtest.main()
