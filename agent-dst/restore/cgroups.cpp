@@ -1,5 +1,6 @@
 #include "agent-dst/restore/cgroups.hpp"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -38,12 +39,26 @@ bool is_hierarchy_of(const proc::MountEntry& mount, const proc::CgroupEntry& hom
   });
 }
 
+std::vector<proc::CgroupEntry> groups_of(pid_t pid) {
+  const Fd file = try_open(fmt::format("/proc/{}/cgroup", pid), O_RDONLY);
+  return file ? proc::parse_cgroup(read_fd(file.get(), "cgroup")) : std::vector<proc::CgroupEntry>();
+}
+
+// Who is there already need not enter: that waits for a grace period of the kernel, 7 ms and more (cgroup_threadgroup_rwsem).
+bool is_in(const std::vector<proc::CgroupEntry>& current, const proc::CgroupEntry& home) {
+  return std::any_of(current.begin(), current.end(), [&](const proc::CgroupEntry& entry) {
+    return !entry.deleted && entry.is_v2() == home.is_v2() && entry.controllers == home.controllers && entry.path == home.path;
+  });
+}
+
 class Joiner {
  public:
   Joiner() : mounts_(cgroup_mounts()) {}
 
   void join(const CgroupWish& task) {
+    const std::vector<proc::CgroupEntry> current = groups_of(task.pid);
     for (const proc::CgroupEntry& home : task.homes) {
+      if (is_in(current, home)) continue;
       if (const auto dir = directory_of(home)) move(task.pid, *dir);
     }
   }
