@@ -14,6 +14,9 @@
 namespace crx {
 namespace {
 
+constexpr char kLooking[] = "looking for the parent set";
+constexpr char kAnotherDirectory[] = "write the new set to another directory";
+
 // Which pages a page server has of this set and its parents: the next set must know.
 void write_sent(PageSpace space, const std::vector<PageRange>& ranges, ImageSink& images) {
   const std::string name = image_file::crx_pagemap(space.id);
@@ -60,13 +63,18 @@ DirectoryStore::DirectoryStore(const DumpOptions& options) : options_(options), 
 std::optional<ParentSet> DirectoryStore::parent() {
   if (options_.prev_images_dir.empty()) return std::nullopt;
   const std::string path = options_.images_dir + "/" + options_.prev_images_dir;
+  const auto refuse_own = [&](const struct stat& its) {
+    struct stat own {};
+    if (::stat(options_.images_dir.c_str(), &own) != 0 || its.st_dev != own.st_dev || its.st_ino != own.st_ino) return;
+    throw Error(ErrorCode::refused, kLooking, path + " is the directory of the new set itself, or continues it").with_hint(kAnotherDirectory);
+  };
   struct stat its {};
-  struct stat own {};
-  if (::stat(path.c_str(), &its) == 0 && ::stat(options_.images_dir.c_str(), &own) == 0 && its.st_dev == own.st_dev &&
-      its.st_ino == own.st_ino) {
-    throw Error(ErrorCode::refused, "looking for the parent set", path + " is the directory of the new set itself");
-  }
+  if (::stat(path.c_str(), &its) == 0) refuse_own(its);
   const ImageSet set = ImageSet::open(path);
+  for (std::size_t level = 0; level < set.levels(); ++level) {
+    if (::fstat(set.level(level).directory(), &its) == 0) refuse_own(its);
+    parents_.push_back(duplicate(set.level(level).directory()));  // with its lock
+  }
   ParentSet parent;
   if (set.manifest() == nullptr) return parent;
   parent.id = set.manifest()->head().set_id();
@@ -95,7 +103,19 @@ void DirectoryStore::finish_pages(const std::map<PageSpace, std::vector<PageRang
   }
 }
 
+// Whoever does not keep to the locks may have put another set there.
+void DirectoryStore::check_parent(const std::string& wanted_id) const {
+  const std::string path = options_.images_dir + "/" + options_.prev_images_dir;
+  const DirectorySource now(path);
+  if (now.contains(image_file::kCrxIntegrity) &&
+      Manifest::read(now.load(image_file::kCrxIntegrity), path).head().set_id() == wanted_id) {
+    return;
+  }
+  throw Error(ErrorCode::kernel, "naming the parent set", path + " has another set now than when this one was begun").with_hint("dump again");
+}
+
 void DirectoryStore::publish(Manifest manifest) {
+  if (manifest.head().has_parent_id()) check_parent(manifest.head().parent_id());
   if (page_server_) manifest.head().set_pages_elsewhere(true);
   if (manifest.head().has_parent_id()) set_.set_parent(options_.prev_images_dir);
   set_.set_manifest(std::move(manifest));

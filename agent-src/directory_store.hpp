@@ -3,6 +3,8 @@
 
 #include <memory>
 #include <optional>
+#include <string>
+#include <vector>
 
 #include "agent-src/dump_pages.hpp"
 #include "agent-src/dump_store.hpp"
@@ -24,8 +26,11 @@ class DirectoryStore final : public DumpStore {
   void publish(Manifest manifest) override;
 
  private:
+  void check_parent(const std::string& wanted_id) const;
+
   const DumpOptions& options_;
   DirectorySink set_;
+  std::vector<Fd> parents_;  // locked, so that nobody removes or replaces them meanwhile
   std::unique_ptr<wire::TlsContext> tls_;
   std::unique_ptr<wire::PageServerClient> page_server_;
   std::unique_ptr<DumpPages> pages_;

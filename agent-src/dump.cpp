@@ -62,6 +62,18 @@ void check_told_to_stop() {
   }
 }
 
+constexpr char kNextIsFull[] = "the next dump will be full";
+
+// What comes when the set is whole: that it fails does not mean that the dump has failed.
+template <typename Action>
+void afterwards(const char* consequence, Action action) {
+  try {
+    action();
+  } catch (const Error& error) {
+    log::warn("{}: {}", consequence, error.what());
+  }
+}
+
 // Steps in the order of run(). Single-threaded but for the writing of pages.
 class Dump {
  public:
@@ -249,7 +261,7 @@ void Dump::run_pre() {
   describe_pre_dump(memory_->write_running(), store_->images());
   check_told_to_stop();
   publish();
-  memory_->keep(set_id);
+  afterwards(kNextIsFull, [&] { memory_->keep(set_id); });
   report_.frozen_us = memory_->stop_us();
 }
 
@@ -274,7 +286,7 @@ void Dump::run_whole() {
   write_images(images_, store_->images());
   publish();
   if (leaves_running()) {
-    memory_->keep(set_id);
+    afterwards(kNextIsFull, [&] { memory_->keep(set_id); });
   } else {
     end(tree);
     ipc_leftovers.remove();
@@ -287,7 +299,7 @@ DumpReport Dump::run() {
   } else {
     run_whole();
   }
-  if (options_.auto_dedup) report_.freed_bytes = deduplicate(options_.images_dir);
+  if (options_.auto_dedup) afterwards("the pages that the set replaces are not freed", [&] { report_.freed_bytes = deduplicate(options_.images_dir); });
   report_.total_us = monotonic_us() - began_us_;
   return report_;
 }

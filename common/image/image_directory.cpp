@@ -17,6 +17,7 @@
 #include <utility>
 
 #include "common/base/error.hpp"
+#include "common/base/scope_exit.hpp"
 #include "common/image/disk_error.hpp"
 #include "common/image/magic.hpp"
 #include "common/image/tmpfs_pages.hpp"
@@ -217,7 +218,16 @@ void DirectorySink::give_name(const std::string& name, RawImage& file) const {
   if (result != 0) throw_writing("naming an image", file.shown_);
 }
 
+// Against those who read what is there, and others who write.
+void DirectorySink::lock() const {
+  if (::flock(directory_.get(), LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return;  // some filesystems have no locks
+  throw Error(ErrorCode::kernel, "writing an image set", path_ + " is being read, or written by another")
+      .with_hint("choose another directory, or try again when that is over");
+}
+
 void DirectorySink::publish() {
+  lock();
+  const ScopeExit unlock([this] { ::flock(directory_.get(), LOCK_UN); });
   remove_old();
   if (!parent_.empty() && ::symlinkat(parent_.c_str(), directory_.get(), kParent) != 0) {
     throw_writing("linking to the parent set", path_ + "/" + kParent);

@@ -60,7 +60,8 @@ class DirectorySink final : public ImageSink {
 
   // The two halves of commit(). prepare: everything is on the disk, without names; a set that was in the directory is
   // still whole. publish: the names; the inventory comes last, so that a set cut short has none and is not taken for
-  // one. Images that were in the directory before are gone afterwards. Both throw Error naming the file.
+  // one. Images that were in the directory before are gone afterwards; a directory that others read (DirectorySource) or publish
+  // in is left as it is. Both throw Error naming the file.
   void prepare();
   void publish();
   void commit();
@@ -74,6 +75,7 @@ class DirectorySink final : public ImageSink {
   RawImage make_file(const std::string& name) const;
   void give_name(const std::string& name, RawImage& file) const;
   void remove_old() const;
+  void lock() const;
   std::string path_;
   bool made_ = false;
   Fd directory_;

@@ -1,8 +1,10 @@
 """What crx-dump, crx-restore and crx-image say when they cannot: each failure names its object and a remedy, in JSON too."""
+import fcntl
 import json
 import os
 
 import crxtest
+import test_dump
 from dumptest import DumpTest
 from hosts import BIN, lines_of, read_text, until
 
@@ -147,6 +149,68 @@ class Errors(DumpTest):
                 revived = self.host.find(process.pid)
                 revived.kill()
                 self.wait_gone(revived)
+
+
+class Chains(test_dump.Heap):
+    """Parents that are moved, replaced, read or written meanwhile, and sets that would replace their own parents."""
+
+    def chain(self):
+        process = self.start(4)
+        self.report(process, f"{self.dir}/1", "-R", "--track-mem")
+        for number in (2, 3):
+            self.change()
+            self.report(process, f"{self.dir}/{number}", "-R", "--track-mem", "--prev-images-dir", f"../{number - 1}")
+        return process
+
+    def dump_fails(self, process, images, code, words, *options):
+        result, text = self.run_tool("crx-dump", "-t", process.pid, "-D", images, *options)
+        self.assertEqual(result, code, text)
+        self.assertIn(words, text)
+        self.assertTrue(process.alive())
+
+    def whole(self, images):
+        code, text = self.run_tool("crx-image", "verify", images)
+        self.assertEqual(code, 0, text)
+
+    def test_a_set_does_not_replace_its_parents(self):
+        process = self.chain()
+        for number in (1, 2, 3):
+            self.dump_fails(process, f"{self.dir}/{number}", 3, "write the new set to another directory", "--prev-images-dir", "../3")
+        self.whole(f"{self.dir}/3")
+
+    def test_parents_that_are_elsewhere(self):
+        process = self.chain()
+        os.rename(f"{self.dir}/1", f"{self.dir}/one")
+        for argv in (["crx-restore", "-n", "-D"], ["crx-image", "verify"]):
+            code, text = self.run_tool(*argv, f"{self.dir}/3")
+            self.assertEqual(code, 1, text)
+            self.assertIn("parent/parent does not lead to the set that this one was made against; put that set back", text)
+        self.dump_fails(process, f"{self.dir}/4", 1, "put that set back", "--prev-images-dir", "../3")
+        os.rename(f"{self.dir}/one", f"{self.dir}/1")
+        self.whole(f"{self.dir}/3")
+
+    def test_what_is_read_is_not_replaced(self):
+        process = self.chain()
+        reader = os.open(f"{self.dir}/3", os.O_RDONLY)
+        fcntl.flock(reader, fcntl.LOCK_SH)
+        self.dump_fails(process, f"{self.dir}/3", 1, "is being read, or written by another")
+        self.whole(f"{self.dir}/3")
+        os.close(reader)
+        self.report(process, f"{self.dir}/3", "-R")
+        self.whole(f"{self.dir}/3")
+
+    def test_dedup_of_what_cannot_be_written(self):
+        process = self.chain()
+        self.change()
+        self.host.run(["mount", "--bind", f"{self.dir}/3", f"{self.dir}/3"])
+        self.addCleanup(lambda: self.host.run(["umount", f"{self.dir}/3"]))
+        self.host.run(["mount", "-o", "remount,bind,ro", f"{self.dir}/3"])
+        # The set is whole, and the process has ended with it: no failure.
+        report, text = self.report(process, f"{self.dir}/4", "--prev-images-dir", "../3", "--auto-dedup")
+        self.assertEqual(report["freed_bytes"], 0)
+        self.assertIn("are not freed", text)
+        self.wait_gone(process)
+        self.whole(f"{self.dir}/4")
 
 
 if __name__ == "__main__":
