@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <optional>
 #include <string>
 
 #include "agent-dst/restore/registry.hpp"
@@ -21,6 +22,11 @@ namespace {
 class ProcessFlags final : public Restorer {
  public:
   const char* name() const override { return "process flags"; }
+
+  void prepare(RestoreContext& context) override {
+    const img::task_core_entry& tc = context.cores.front().tc();
+    if (tc.has_loginuid()) set_loginuid(context, tc.loginuid());
+  }
 
   void plan_process(RestoreContext& context, RemoteBatch& leader) override {
     const img::task_core_entry& tc = context.cores.front().tc();
@@ -62,9 +68,37 @@ class ProcessFlags final : public Restorer {
     if (context.extra.has_coredump_filter()) {
       write_or_warn(context.pid, proc + "coredump_filter", fmt::format("{:#x}", context.extra.coredump_filter()));
     }
+    if (context.extra.has_autogroup_nice()) set_autogroup_nice(context.pid, context.extra.autogroup_nice());
   }
 
  private:
+  // Of its session as a whole (sched(7)), unless that is ours; this host's kernel may have none.
+  static void set_autogroup_nice(pid_t pid, int32_t nice) {
+    const std::string path = fmt::format("/proc/{}/autogroup", pid);
+    const Fd file = ::getsid(pid) != ::getsid(0) ? try_open(path, O_RDONLY) : Fd();
+    const auto now = file ? proc::autogroup_nice(read_fd(file.get(), path)) : std::nullopt;
+    if (now && *now != nice) write_or_warn(pid, path, std::to_string(nice));
+  }
+
+  // Nobody but the task itself can set it; threads inherit it. kernel: fs/proc/base.c, proc_loginuid_write.
+  static void set_loginuid(RestoreContext& context, uint32_t uid) {
+    const std::string path = fmt::format("/proc/{}/loginuid", context.pid), text = std::to_string(uid);
+    const Fd now = try_open(path, O_RDONLY);
+    if (!now || read_fd(now.get(), path) == text) return;
+    const Fd file = open_checked(path, O_WRONLY);
+    RemoteBatch batch = context.vessel.batch(2);
+    const std::size_t number = context.vessel.plan_borrow(batch, file.get());
+    const std::size_t written = batch.add_optional("setting the login uid", SYS_write, 0, context.vessel.arena().put_string(text), text.size());
+    batch.store_result(number, batch.argument_addr(written, 0));
+    context.vessel.run_checked(batch);
+    if (batch.result(written) < 0) {
+      log::warn("process {}: its login uid cannot be set here: {}", context.pid, std::strerror(static_cast<int>(-batch.result(written))));
+    }
+    RemoteBatch close = context.vessel.batch(1);
+    close.add("closing a file of /proc", SYS_close, static_cast<uint64_t>(batch.result(number)));
+    context.vessel.run_checked(close);
+  }
+
   // AMX tile data and what may follow: a process must have asked for it before it is loaded.
   static void plan_permissions(const img::crx_task_entry& extra, RemoteBatch& leader) {
     constexpr uint64_t kAskedFor = uint64_t{1} << 18;  // XTILEDATA

@@ -66,6 +66,7 @@ class ProcessFlags final : public Collector {
     }
     const std::string loginuid = read_optional(proc + "loginuid");
     if (!loginuid.empty()) tc.set_loginuid(static_cast<uint32_t>(std::stoul(loginuid)));
+    if (const auto nice = proc::autogroup_nice(read_optional(proc + "autogroup"))) extra.set_autogroup_nice(*nice);
   }
 
  private:

@@ -137,4 +137,11 @@ int64_t parse_signed_value(std::string_view file, std::string_view text) {
   return value;
 }
 
+std::optional<int32_t> autogroup_nice(std::string_view text) {
+  const auto at = text.find(" nice ");
+  if (at == std::string_view::npos) return std::nullopt;
+  text.remove_prefix(at + 6);
+  return static_cast<int32_t>(parse_signed_value("/proc/PID/autogroup", text));
+}
+
 }  // namespace crx::proc

@@ -64,4 +64,7 @@ std::string unescape_octal(std::string_view text);
 uint64_t parse_hex_value(std::string_view file, std::string_view text);
 int64_t parse_signed_value(std::string_view file, std::string_view text);
 
+// "/autogroup-123 nice 5" (sched(7)): nothing where the kernel has no such groups, or the process is in none.
+std::optional<int32_t> autogroup_nice(std::string_view text);
+
 }  // namespace crx::proc

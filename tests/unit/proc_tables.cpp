@@ -178,6 +178,9 @@ TEST_CASE("files of one number") {
   CHECK(parse_hex_value("/proc/PID/personality", "00040000\n") == 0x40000);
   CHECK(parse_signed_value("/proc/PID/oom_score_adj", "-1000\n") == -1000);
   CHECK(parse_signed_value("x", "-9223372036854775808") == INT64_MIN);
+  CHECK(autogroup_nice("/autogroup-25 nice -3\n") == -3);
+  CHECK(autogroup_nice("/autogroup-25 nice 0\n") == 0);
+  CHECK_FALSE(autogroup_nice("").has_value());
   CHECK_THROWS_AS(parse_signed_value("x", "-9223372036854775809"), Error);
   CHECK_THROWS_AS(parse_signed_value("x", ""), Error);
   CHECK_THROWS_AS(parse_hex_value("x", "12 13"), Error);
