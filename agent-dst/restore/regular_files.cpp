@@ -18,7 +18,10 @@ constexpr char kStep[] = "opening files";
 class RegularFiles final : public FdRestorer {
  public:
   const char* name() const override { return "regular files"; }
-  bool matches(const img::file_entry& entry) const override { return entry.type() == img::REG && entry.has_reg(); }
+  // The file of a bound socket is the socket's.
+  bool matches(const img::file_entry& entry) const override {
+    return entry.type() == img::REG && entry.has_reg() && !S_ISSOCK(entry.reg().mode());
+  }
 
   Fd open(const img::file_entry& entry, FdRestoreContext& context) override {
     const img::reg_file_entry& reg = entry.reg();

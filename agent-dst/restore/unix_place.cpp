@@ -182,6 +182,15 @@ void UnixPlace::bind_inside(int fd, const std::string& sun_path) {
   if (err != 0) throw_errno(kStep, printable_socket_name(sun_path), err);
 }
 
+bool UnixPlace::is_for(const std::string& path) const {
+  if (final_.empty()) return false;
+  std::error_code ignored;
+  const std::filesystem::path final(final_);
+  return std::filesystem::canonical(final.parent_path(), ignored) / final.filename() == path;
+}
+
+Fd UnixPlace::open_path(int flags) const { return open_checked(inner_, flags | O_PATH); }
+
 void UnixPlace::set_owner(uint32_t mode, uint32_t uid, uint32_t gid) {
   const std::string link = fmt::format("/proc/self/fd/{}", file_.get());
   if (::chown(link.c_str(), uid, gid) != 0 || ::chmod(link.c_str(), mode & 07777) != 0) throw_errno(kStep, final_);

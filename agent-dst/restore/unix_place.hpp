@@ -43,6 +43,10 @@ class UnixPlace {
 
   // The file, as long as anything refers to it; O_PATH.
   int file() const noexcept { return file_.get(); }
+  // Whether `path`, which has no symbolic links in it, is the name that the file gets.
+  bool is_for(const std::string& path) const;
+  // A description of the file by its name of now, which follows it to its place: for O_PATH, with `flags`.
+  Fd open_path(int flags) const;
   void set_owner(uint32_t mode, uint32_t uid, uint32_t gid);
 
   // The file gets its name, atomically; what had the name is kept until this object goes, and comes back with give_back().

@@ -1,4 +1,7 @@
 // Unix sockets: all made together, since they hang together.
+#include <fcntl.h>
+#include <sys/stat.h>
+
 #include <optional>
 
 #include "agent-dst/restore/fd_restorer.hpp"
@@ -16,7 +19,10 @@ class UnixSockets final : public FdRestorer {
   ~UnixSockets() override { give_back(); }
 
   const char* name() const override { return "unix sockets"; }
-  bool matches(const img::file_entry& entry) const override { return entry.type() == img::UNIXSK && entry.has_usk(); }
+  // And what is open with O_PATH of the file that one is bound to.
+  bool matches(const img::file_entry& entry) const override {
+    return (entry.type() == img::UNIXSK && entry.has_usk()) || (entry.type() == img::REG && entry.has_reg() && S_ISSOCK(entry.reg().mode()));
+  }
 
   Fd open(const img::file_entry& entry, FdRestoreContext& context) override {
     if (!table_) {
@@ -25,6 +31,7 @@ class UnixSockets final : public FdRestorer {
       builder_->connect_streams();
       builder_->make_datagrams();
     }
+    if (entry.has_reg()) return open_name(entry, context);
     UnixSocket* socket = table_->find_id(entry.id());
     if (socket == nullptr || !socket->made) {
       throw Error(ErrorCode::corrupt_image, "restoring unix sockets", "file " + std::to_string(entry.id()) + " is no socket of its own");
@@ -54,6 +61,14 @@ class UnixSockets final : public FdRestorer {
   void resumed(FdRestoreContext&) noexcept override { table_.reset(); }
 
  private:
+  // The file under this name is still the original's, where both hosts have the same storage.
+  Fd open_name(const img::file_entry& entry, FdRestoreContext& context) {
+    for (const auto& [ino, socket] : table_->all()) {
+      if (socket.place && socket.place->is_for(entry.reg().name())) return socket.place->open_path(static_cast<int>(entry.reg().flags()) & ~O_CREAT);
+    }
+    return context.task.files.open_description(entry.id());
+  }
+
   void give_back() noexcept {
     if (!table_) return;
     for (auto& [ino, socket] : table_->all()) {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
@@ -38,7 +39,8 @@ Vessel& VesselTree::at(pid_t pid) {
 std::vector<Vessel*> VesselTree::all() {
   std::vector<Vessel*> list;
   for (const VesselPlace& place : places_) {
-    if (Vessel* vessel = find(place.pid)) list.push_back(vessel);
+    Vessel* vessel = place.dead ? nullptr : find(place.pid);
+    if (vessel != nullptr) list.push_back(vessel);
   }
   return list;
 }
@@ -46,6 +48,12 @@ std::vector<Vessel*> VesselTree::all() {
 const VesselPlace* VesselTree::place_of(pid_t pid) const {
   const auto found = std::find_if(places_.begin(), places_.end(), [pid](const VesselPlace& p) { return p.pid == pid; });
   return found == places_.end() ? nullptr : &*found;
+}
+
+// A zombie whose number is still that of a session that others are in: nobody else could get the number.
+bool VesselTree::leads_after_death(const VesselPlace& place) const {
+  return place.dead && place.sid == place.pid &&
+         std::any_of(places_.begin(), places_.end(), [&](const VesselPlace& other) { return other.sid == place.pid && !other.dead; });
 }
 
 // The process and, for its number to be free, the zombie that its parent has then.
@@ -60,16 +68,17 @@ void VesselTree::remove(pid_t pid) {
   }
 }
 
-void VesselTree::remove_gone(const std::vector<VesselPlace>& now) {
+// before: the places so far; places_ are those of now.
+void VesselTree::remove_gone(const std::vector<VesselPlace>& before) {
   std::set<pid_t> stay;
-  for (const VesselPlace& place : now) {
+  for (const VesselPlace& place : places_) {
     const bool parent_stays = place.ppid == 0 || stay.contains(place.ppid);
     const auto entry = vessels_.find(place.pid);
-    if (entry == vessels_.end() || place.dead) continue;
+    if (entry == vessels_.end() || (place.dead && !leads_after_death(place))) continue;
     if (place.ppid == 0 || (!place.renewed && parent_stays && entry->second.parent == place.ppid)) stay.insert(place.pid);
   }
   // Whoever is below a vessel that goes was renewed, too, so the order of the old places will do.
-  for (auto place = places_.rbegin(); place != places_.rend(); ++place) {
+  for (auto place = before.rbegin(); place != before.rend(); ++place) {
     if (!stay.contains(place->pid)) remove(place->pid);
   }
 }
@@ -87,9 +96,9 @@ void VesselTree::follow(const std::vector<VesselPlace>& places, int cgroup_dir, 
   if (places.empty() || (!places_.empty() && places.front().pid != places_.front().pid)) {
     throw Error(ErrorCode::peer, "following the source", "the tree has another root");
   }
-  remove_gone(places);
+  const std::vector<VesselPlace> before = std::exchange(places_, places);
+  remove_gone(before);
   const bool first = vessels_.empty();
-  places_ = places;
   if (first) {
     create_root(cgroup_dir);
   } else if (places_.front().renewed) {
@@ -208,6 +217,8 @@ void VesselTree::create_orphans(const VesselPlace& parent) {
     if (orphan.ppid != parent.pid || orphan.dead || vessels_.contains(orphan.pid)) continue;
     Entry& home = vessels_.at(parent.pid);
     home.vessel.adopt_orphans(true);
+    const VesselPlace* ended = place_of(orphan.sid);
+    if (ended != nullptr && leads_after_death(*ended) && !vessels_.contains(ended->pid) && vessels_.contains(ended->ppid)) create_ended(*ended);
     const auto leader = vessels_.find(orphan.sid);
     const bool lives = leader != vessels_.end() && leader->second.sid == orphan.sid;
     // The stand-in has the leader's number where the leader is gone, and any other where it lives.
@@ -231,6 +242,15 @@ void VesselTree::create_orphans(const VesselPlace& parent) {
     home.vessel.adopt_orphans(false);
     for (const pid_t pid : born) create_below(*place_of(pid));
   }
+}
+
+// What is to be a zombie; it dies in finish().
+void VesselTree::create_ended(const VesselPlace& place) {
+  create(place, vessels_.at(place.ppid));
+  if (place.sid != place.pid) return;
+  Entry& entry = vessels_.at(place.pid);
+  entry.vessel.lead_session();
+  entry.sid = entry.pgid = place.pid;
 }
 
 // setpgid(2) in the order in which groups can be entered: their leaders first.
@@ -271,13 +291,7 @@ void VesselTree::finish(const std::vector<Dead>& dead) {
     if (place.leaves != 0 && !place.dead) vessels_.at(place.pid).vessel.leave(place.leaves);
   }
   for (const VesselPlace& place : places_) {
-    if (!place.dead) continue;
-    create(place, vessels_.at(place.ppid));
-    Entry& entry = vessels_.at(place.pid);
-    if (place.sid == place.pid) {
-      entry.vessel.lead_session();
-      entry.sid = entry.pgid = place.pid;
-    }
+    if (place.dead && !vessels_.contains(place.pid)) create_ended(place);
   }
   std::set<pid_t> sessions;
   for (const VesselPlace& place : places_) sessions.insert(place.sid);

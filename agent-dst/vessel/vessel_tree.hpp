@@ -78,12 +78,14 @@ class VesselTree {
     pid_t parent = 0;
   };
   void remove(pid_t pid);
-  void remove_gone(const std::vector<VesselPlace>& now);
+  bool leads_after_death(const VesselPlace& place) const;
+  void remove_gone(const std::vector<VesselPlace>& before);
   void take_terminal(const VesselPlace& place);
   void create_root(int cgroup_dir);
   void create_below(const VesselPlace& place);
   void create_siblings(const VesselPlace& place);
   void create(const VesselPlace& place, Entry& parent);
+  void create_ended(const VesselPlace& place);
   void create_orphans(const VesselPlace& parent);
   bool inherits_from_sibling(const VesselPlace& place) const;
   Entry& sibling_of(const VesselPlace& place);

@@ -1,5 +1,6 @@
 // epoll(7): what is watched, for what, with which data.
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <map>
 
@@ -41,8 +42,10 @@ class Epolls final : public FdKind {
   }
 
  private:
-  static bool is_target(const OpenFile& set, const OpenFile::Number& number, const proc::EpollTarget& target, uint32_t toff) {
-    return is_epoll_target({number.pid, number.fd}, {set.pid, set.fd()}, static_cast<uint32_t>(target.fd), toff);
+  // A set that waits in a socket has no number in any task: our duplicates are asked then.
+  static bool is_target(const OpenFile& set, TaskFd file, const proc::EpollTarget& target, uint32_t toff) {
+    const TaskFd held = set.numbers.empty() ? TaskFd{::getpid(), set.own.get()} : TaskFd{set.pid, set.fd()};
+    return is_epoll_target(file, held, static_cast<uint32_t>(target.fd), toff);
   }
 
   // The id of the description that is watched, 0 where the number it was added under still leads to it in the (first)
@@ -50,11 +53,12 @@ class Epolls final : public FdKind {
   static uint32_t find_target(const OpenFile& set, const proc::EpollTarget& target, uint32_t toff, FdContext& context) {
     for (const OpenFile& file : context.files) {
       for (const OpenFile::Number& number : file.numbers) {
-        if (number.pid == set.pid && number.fd == target.fd && is_target(set, number, target, toff)) return 0;
+        const bool leads = !set.numbers.empty() && number.pid == set.pid && number.fd == target.fd;
+        if (leads && is_target(set, {number.pid, number.fd}, target, toff)) return 0;
       }
     }
     for (const OpenFile& file : context.files) {
-      if (!file.numbers.empty() && file.st.st_ino == target.inode && is_target(set, file.numbers.front(), target, toff)) return file.id;
+      if (file.st.st_ino == target.inode && is_target(set, {::getpid(), file.own.get()}, target, toff)) return file.id;
     }
     refuse(set, fmt::format("it watches a file that was descriptor {} and is open only outside the program", target.fd),
            "end the process that has it open");

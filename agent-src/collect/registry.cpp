@@ -21,6 +21,7 @@ std::vector<CollectorPtr> make_collectors() {
   all.push_back(make_fs_collector());
   all.push_back(make_cgroups_collector());
   all.push_back(make_keyrings_collector());
+  all.push_back(make_segments_collector());
   all.push_back(make_descriptors_collector());
   all.push_back(make_sysv_ipc_collector());
   all.push_back(make_terminal_sessions_collector());

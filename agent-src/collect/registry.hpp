@@ -27,6 +27,7 @@ CollectorPtr make_seccomp_collector();
 CollectorPtr make_fs_collector();
 CollectorPtr make_cgroups_collector();
 CollectorPtr make_keyrings_collector();
+CollectorPtr make_segments_collector();
 CollectorPtr make_descriptors_collector();
 CollectorPtr make_sysv_ipc_collector();
 CollectorPtr make_terminal_sessions_collector();

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <sys/vfs.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <memory>
 #include <set>
@@ -17,6 +18,7 @@
 #include "common/base/error.hpp"
 #include "common/base/fd.hpp"
 #include "common/base/log.hpp"
+#include "common/kernel/unix_diag.hpp"
 
 namespace crx {
 namespace {
@@ -39,6 +41,16 @@ bool is_message_queue(const std::string& link, const std::string& path) {
   return path.rfind('/') == 0 && ::statfs(link.c_str(), &fs) == 0 && fs.f_type == kMqueueMagic;
 }
 
+// The file of a socket that is bound: it is made again where its socket is.
+bool is_bound_socket(const std::string& link) {
+  struct stat st {};
+  if (::stat(link.c_str(), &st) != 0 || !S_ISSOCK(st.st_mode)) return false;
+  const std::vector<UnixSocketInfo> all = list_unix_sockets();
+  return std::any_of(all.begin(), all.end(), [&](const UnixSocketInfo& socket) {
+    return socket.has_file && socket.file_dev == st.st_dev && socket.file_inode == static_cast<uint32_t>(st.st_ino);
+  });
+}
+
 // The mode of the link itself tells how a file was opened or mapped.
 bool opened_for_writing(const std::string& link) {
   struct stat st{};
@@ -53,7 +65,7 @@ class Gatherer {
   void add(const std::string& link, const std::string& used_by, bool mapped, bool writable, bool opened = true) {
     try {
       const std::string path = read_link(link);
-      if (!is_named(link, path) || is_message_queue(link, path)) return;
+      if (!is_named(link, path) || is_message_queue(link, path) || is_bound_socket(link)) return;
       if (which_ == UsedFiles::written && !writable) return;
       if (!seen_.insert({path, writable}).second) return;
       const bool content = which_ == UsedFiles::written || !writable;

@@ -2,9 +2,12 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sched.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cstring>
+#include <thread>
 
 #include "agent-src/collect/file_name.hpp"
 #include "common/base/fd.hpp"
@@ -36,6 +39,20 @@ void for_mounts(pid_t pid, Visit visit) {
   }
 }
 
+// Opens nothing but by O_PATH, which nobody who watches is told of: open_by_handle_at(2) wants a real descriptor of the
+// mount, or a working directory in it.
+Fd open_handle(const std::string& point, file_handle* handle) {
+  const Fd mount = try_open(point, O_PATH);
+  Fd found;
+  if (!mount) return found;
+  std::thread([&] {
+    if (::unshare(CLONE_FS) != 0) return;
+    const Fd file = ::fchdir(mount.get()) == 0 ? Fd() : try_open(point, O_RDONLY | O_NONBLOCK);  // a file that is a mount
+    found.reset(::open_by_handle_at(file ? file.get() : AT_FDCWD, handle, O_PATH | O_CLOEXEC));
+  }).join();
+  return found;
+}
+
 }  // namespace
 
 std::vector<std::string> mounts_of_device(pid_t pid, uint32_t sdev) {
@@ -63,9 +80,7 @@ std::string find_watched_path(pid_t pid, uint32_t sdev, uint64_t inode, const pr
   handle->handle_type = wanted.type;
   std::memcpy(buffer.data() + sizeof(file_handle), wanted.bytes.data(), wanted.bytes.size());
   for (const std::string& point : mounts_of_device(pid, sdev)) {
-    const Fd mount = try_open(fmt::format("/proc/{}/root{}", pid, point), O_RDONLY | O_NONBLOCK);
-    if (!mount) continue;
-    const Fd found(::open_by_handle_at(mount.get(), handle, O_PATH | O_CLOEXEC));
+    const Fd found = open_handle(fmt::format("/proc/{}/root{}", pid, point), handle);
     struct stat st {};
     if (!found || ::fstat(found.get(), &st) != 0 || st.st_ino != inode) continue;
     const FileName name = find_name(pid, read_link(fmt::format("/proc/self/fd/{}", found.get())), st);

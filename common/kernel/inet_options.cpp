@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <optional>
 
 #include "common/base/error.hpp"
@@ -132,10 +133,19 @@ constexpr std::array kOptions = {
     InetOption{kPacket, 23, kEarly, 4},   // PACKET_IGNORE_OUTGOING
 };
 
-// An accepted connection has others than a new socket, which cannot be set there.
-bool is_multicast(const InetOption& option) {
-  if (option.level == kIp) return (option.name >= 32 && option.name <= 34) || option.name == 49;
-  return option.level == kIpv6 && ((option.name >= 17 && option.name <= 19) || option.name == 29);
+// An accepted connection has others than a new socket, and a stream cannot be given any: its hops and its device.
+bool is_multicast_way(const InetOption& option) {
+  if (option.level == kIp) return option.name == IP_MULTICAST_IF || option.name == IP_MULTICAST_TTL;
+  return option.level == kIpv6 && (option.name == IPV6_MULTICAST_IF || option.name == IPV6_MULTICAST_HOPS);
+}
+
+// What a connection that has ended had, which nobody can ask for (MAX_TCP_WINDOW, net/ipv4/tcp.c).
+bool is_old_segment_size(const InetOption& option, const std::string& value) {
+  constexpr uint32_t kLargest = 32767;
+  uint32_t bytes = 0;
+  if (option.level != kTcp || option.name != TCP_MAXSEG || value.size() != sizeof bytes) return false;
+  std::memcpy(&bytes, value.data(), sizeof bytes);
+  return bytes > kLargest;
 }
 
 std::optional<std::string> read_option(int fd, const InetOption& option) {
@@ -166,7 +176,7 @@ const std::vector<InetOptionReader::Default>& InetOptionReader::defaults(const K
   if (!fresh) throw_errno("making a socket for comparison", fmt::format("family {}, protocol {}", kind.family, kind.protocol));
   for (const InetOption& option : kOptions) {
     if (option.level == kIpv6 && kind.family != AF_INET6) continue;
-    if (kind.type == SOCK_STREAM && is_multicast(option)) continue;
+    if (kind.type == SOCK_STREAM && is_multicast_way(option)) continue;
     if (auto value = read_option(fresh.get(), option)) slot->second.push_back({&option, std::move(*value)});
   }
   return slot->second;
@@ -184,7 +194,7 @@ std::vector<OptionValue> InetOptionReader::read(int fd, bool connected) {
   for (const Default& usual : defaults(kind)) {
     if (connected && usual.option->time == kIdle) continue;
     auto mine = read_option(fd, *usual.option);
-    if (mine && *mine != usual.value) values.push_back({usual.option, std::move(*mine)});
+    if (mine && *mine != usual.value && !is_old_segment_size(*usual.option, *mine)) values.push_back({usual.option, std::move(*mine)});
   }
   return values;
 }

@@ -11,6 +11,9 @@
 #define SO_PASSPIDFD 76
 #define SO_PEERPIDFD 77
 #endif
+#ifndef SO_TXREHASH  // Linux 5.18
+#define SO_TXREHASH 74
+#endif
 #ifndef SO_RCVPRIORITY  // Linux 6.14
 #define SO_RCVPRIORITY 82
 #endif
@@ -29,7 +32,7 @@ struct PlainSocketOption {
 };
 
 // In the order in which they are set. SO_TIMESTAMP..., SO_TIMESTAMPING: the _OLD and _NEW forms exclude each other.
-inline constexpr std::array<PlainSocketOption, 22> kPlainSocketOptions = {{
+inline constexpr std::array<PlainSocketOption, 24> kPlainSocketOptions = {{
     {SO_DEBUG, "SO_DEBUG", 4, 0},
     {SO_TIMESTAMP_OLD, "SO_TIMESTAMP", 4, 0},
     {SO_TIMESTAMPNS_OLD, "SO_TIMESTAMPNS", 4, 0},
@@ -42,6 +45,8 @@ inline constexpr std::array<PlainSocketOption, 22> kPlainSocketOptions = {{
     {SO_PEEK_OFF, "SO_PEEK_OFF", 4, 0xffffffff},
     {SO_NOFCS, "SO_NOFCS", 4, 0},
     {SO_SELECT_ERR_QUEUE, "SO_SELECT_ERR_QUEUE", 4, 0},
+    // Of connections the kernel keeps it up to date; of others it is where the program wants them served.
+    {SO_INCOMING_CPU, "SO_INCOMING_CPU", 4, 0xffffffff},
     {SO_BUSY_POLL, "SO_BUSY_POLL", 4, 0},
     {SO_MAX_PACING_RATE, "SO_MAX_PACING_RATE", 8, UINT64_MAX},
     {SO_ZEROCOPY, "SO_ZEROCOPY", 4, 0},
@@ -49,6 +54,7 @@ inline constexpr std::array<PlainSocketOption, 22> kPlainSocketOptions = {{
     {SO_PREFER_BUSY_POLL, "SO_PREFER_BUSY_POLL", 4, 0},
     {SO_RESERVE_MEM, "SO_RESERVE_MEM", 4, 0},
     {SO_RCVMARK, "SO_RCVMARK", 4, 0},
+    {SO_TXREHASH, "SO_TXREHASH", 4, 0xff},
     {SO_PASSPIDFD, "SO_PASSPIDFD", 4, 0},
     {SO_RCVPRIORITY, "SO_RCVPRIORITY", 4, 0},
     {SO_PASSRIGHTS, "SO_PASSRIGHTS", 4, 1},
