@@ -11,7 +11,7 @@ namespace {
 constexpr uint64_t kBias = uint64_t{1} << 63;  // of a percpu_ref that counts on each CPU (lib/percpu-refcount.c)
 constexpr uint64_t kFlagBits = 3;              // of its pointer: not counted on each CPU; ended
 constexpr uint64_t kOwnReferences = 2;         // that a context holds of its requests' count (ioctx_alloc)
-constexpr uint64_t kMaxTraced = 100'000, kMaxContexts = 100'000;
+constexpr uint64_t kMaxContexts = 100'000;
 
 }  // namespace
 
@@ -27,14 +27,8 @@ std::optional<AioRequests> AioRequests::open() {
   }
 }
 
-AioRequests::AioRequests(KernelReader reader) : reader_(std::move(reader)) {
-  at_.ptraced = reader_.offset("task_struct", "ptraced");
-  at_.ptrace_entry = reader_.offset("task_struct", "ptrace_entry");
-  at_.thread_pid = reader_.offset("task_struct", "thread_pid");
+AioRequests::AioRequests(KernelReader reader) : reader_(std::move(reader)), traced_(reader_) {
   at_.mm = reader_.offset("task_struct", "mm");
-  at_.level = reader_.offset("pid", "level");
-  at_.numbers = reader_.offset("pid", "numbers");
-  at_.upid_bytes = reader_.offset("upid", "ns") + sizeof(uint64_t);
   at_.table = reader_.offset("mm_struct", "ioctx_table");
   at_.count = reader_.offset("kioctx_table", "nr");
   at_.slots = reader_.offset("kioctx_table", "table");
@@ -44,18 +38,6 @@ AioRequests::AioRequests(KernelReader reader) : reader_(std::move(reader)) {
   at_.data = reader_.offset("percpu_ref", "data");
   at_.sum = reader_.offset("percpu_ref_data", "count");
   cpu_offsets_ = reader_.cpu_offsets();
-}
-
-uint64_t AioRequests::find_traced(pid_t pid) const {
-  const uint64_t head = reader_.current_task() + at_.ptraced;
-  uint64_t node = reader_.word(head);
-  for (uint64_t turn = 0; node != head && node != 0 && turn < kMaxTraced; ++turn, node = reader_.word(node)) {
-    const uint64_t task = node - at_.ptrace_entry;
-    const uint64_t its = reader_.word(task + at_.thread_pid);
-    // Its number in the innermost namespace that it is in, which is ours.
-    if (reader_.half(its + at_.numbers + reader_.half(its + at_.level) * at_.upid_bytes) == static_cast<uint32_t>(pid)) return task;
-  }
-  throw Error(ErrorCode::bug, "counting asynchronous I/O", "the process is not traced").with_pid(pid);
 }
 
 uint64_t AioRequests::references(uint64_t ref) const {
@@ -80,7 +62,12 @@ std::map<uint64_t, uint64_t> AioRequests::of_task(uint64_t task) const {
   return found;
 }
 
-std::map<uint64_t, uint64_t> AioRequests::under_way(pid_t pid) const { return of_task(find_traced(pid)); }
+std::map<uint64_t, uint64_t> AioRequests::under_way(pid_t pid) const {
+  const std::map<pid_t, uint64_t> tasks = traced_.find(reader_, {pid});
+  if (tasks.empty()) throw Error(ErrorCode::bug, "counting asynchronous I/O", "the process is not traced").with_pid(pid);
+  return of_task(tasks.begin()->second);
+}
+
 std::map<uint64_t, uint64_t> AioRequests::own() const { return of_task(reader_.current_task()); }
 
 }  // namespace crx
