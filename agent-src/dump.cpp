@@ -99,6 +99,7 @@ class Dump {
   int64_t began_us_;
   DumpReport report_;
   CallSites call_sites_;
+  SleepReader sleeps_;
   FileTable files_;
   std::map<pid_t, std::unique_ptr<MemoryMap>> maps_;
   MemoryMap& map_;  // the root's
@@ -239,7 +240,7 @@ void Dump::begin() {
   manifest_.head().set_host_info(wire::local_host_info().SerializeAsString());
   manifest_.head().set_comm(proc::parse_stat(read_file(fmt::format("/proc/{}/stat", options_.pid))).comm);
   store_ = make_dump_store(options_);
-  memory_ = std::make_unique<DumpMemory>(options_, *store_, call_sites_, [this](pid_t pid) -> MemoryMap& { return map_of(pid); });
+  memory_ = std::make_unique<DumpMemory>(options_, *store_, call_sites_, sleeps_, [this](pid_t pid) -> MemoryMap& { return map_of(pid); });
 }
 
 void Dump::publish() {
@@ -273,7 +274,7 @@ void Dump::run_whole() {
   if (!options_.check_only) store_->begin_pages();
   check_told_to_stop();
   make_descriptor_room(options_.pid);
-  FrozenTree tree = FrozenTree::freeze(options_.pid, Deadline::in_ms(options_.freeze_timeout_ms));
+  FrozenTree tree = FrozenTree::freeze(options_.pid, Deadline::in_ms(options_.freeze_timeout_ms), sleeps_);
   collect(tree);
   check_told_to_stop();
   if (!options_.check_only) memory_->write_frozen(tree, images_);

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "agent-src/call_site.hpp"
+#include "agent-src/collect/sleep_reader.hpp"
 #include "agent-src/dump_options.hpp"
 #include "agent-src/dump_store.hpp"
 #include "agent-src/keeper.hpp"
@@ -33,7 +34,7 @@ struct SpacePages {
 class DumpTracking {
  public:
   // Before the stop. Finds the keeper; says on the log why the process is dumped in full. parent: nullptr for none.
-  DumpTracking(const DumpOptions& options, pid_t pid, CallSites& sites, const ParentSet* parent);
+  DumpTracking(const DumpOptions& options, pid_t pid, CallSites& sites, SleepReader& sleeps, const ParentSet* parent);
 
   // While the process is stopped: changes no marks.
   SpacePages frozen_pages(const std::vector<MemoryVma>& vmas);
@@ -48,7 +49,7 @@ class DumpTracking {
 
  private:
   void find_parent(const ParentSet& parent);
-  void begin_tracking(CallSites& sites);
+  void begin_tracking(CallSites& sites, SleepReader& sleeps);
   bool canary_sings() const;
   void split(SpacePages& pages, const std::vector<PageRange>& present, const std::vector<PageRange>& dirty) const;
 

@@ -43,9 +43,9 @@ FrozenTask::~FrozenTask() {
   }
 }
 
-FrozenTask FrozenTask::freeze(pid_t pid, Deadline deadline, bool suspend_seccomp) {
+FrozenTask FrozenTask::freeze(pid_t pid, Deadline deadline, bool suspend_seccomp, CallWatch& calls) {
   FrozenTask task(pid);
-  CallWatch calls(pid, list_threads(pid));
+  if (!calls.has_seen(pid)) calls.look_at({pid});
   task.seize_new_threads(deadline, suspend_seccomp);
   task.read_threads();
   calls.mend(task);
@@ -54,9 +54,10 @@ FrozenTask FrozenTask::freeze(pid_t pid, Deadline deadline, bool suspend_seccomp
   return task;
 }
 
-FrozenTask FrozenTask::freeze_leader(pid_t pid, Deadline deadline, bool suspend_seccomp) {
+FrozenTask FrozenTask::freeze_leader(pid_t pid, Deadline deadline, bool suspend_seccomp, SleepReader& sleeps) {
   FrozenTask task(pid);
-  CallWatch calls(pid, {pid});
+  CallWatch calls(sleeps);
+  calls.look_at_leader(pid);
   if (!task.seize(pid, suspend_seccomp)) throw_gone(pid, "freezing");
   if (!task.await_stop(task.leader(), deadline)) throw_gone(pid, "freezing");
   task.read_threads();

@@ -21,6 +21,9 @@
 
 namespace crx {
 
+class CallWatch;
+class SleepReader;
+
 struct FrozenThread {
   TracedThread traced;
   user_regs_struct regs{};  // as stopped (moved out of an rseq critical section), what the image holds
@@ -46,10 +49,10 @@ class FrozenTask {
  public:
   // Seizes and stops every thread, also those created meanwhile; throws Error(refused) naming the thread and state
   // when the deadline passes (everything is running again then). suspend_seccomp: the victim has filters.
-  // System calls that the stop made return -EINTR are rewound (collect/restart.hpp).
-  static FrozenTask freeze(pid_t pid, Deadline deadline, bool suspend_seccomp);
+  // System calls that the stop made return -EINTR are rewound: `calls` has looked at the process before, or does so now.
+  static FrozenTask freeze(pid_t pid, Deadline deadline, bool suspend_seccomp, CallWatch& calls);
   // Stops the leader only; the other threads run on and threads() does not list them.
-  static FrozenTask freeze_leader(pid_t pid, Deadline deadline, bool suspend_seccomp);
+  static FrozenTask freeze_leader(pid_t pid, Deadline deadline, bool suspend_seccomp, SleepReader& sleeps);
   FrozenTask(FrozenTask&&) noexcept = default;
   FrozenTask& operator=(FrozenTask&&) = delete;
   ~FrozenTask();

@@ -4,17 +4,25 @@
 
 #include <algorithm>
 
+#include "agent-src/collect/restart.hpp"
 #include "common/base/error.hpp"
 #include "common/base/fd.hpp"
 #include "common/base/log.hpp"
 
 namespace crx {
 
-FrozenTree FrozenTree::freeze(pid_t root, Deadline deadline) {
+FrozenTree FrozenTree::freeze(pid_t root, Deadline deadline, SleepReader& sleeps) {
   FrozenTree tree;
+  // At all at once, while they run: nothing of it is to be part of the stop.
+  CallWatch calls(sleeps);
+  std::vector<pid_t> running;
+  for (const TreeTask& member : list_tree(root)) {
+    if (!member.dead) running.push_back(member.pid);
+  }
+  calls.look_at(running);
   // Whoever is orphaned by a death meanwhile turns up among the children of a process that was stopped before: look at
   // all again until nothing is new.
-  while (tree.stop_new(root, deadline)) {
+  while (tree.stop_new(root, deadline, calls)) {
   }
   // Places as they are now. Who was stopped can only have been killed since.
   for (TreeTask& member : tree.members_) {
@@ -24,13 +32,13 @@ FrozenTree FrozenTree::freeze(pid_t root, Deadline deadline) {
   return tree;
 }
 
-bool FrozenTree::stop_new(pid_t root, Deadline deadline) {
+bool FrozenTree::stop_new(pid_t root, Deadline deadline, CallWatch& calls) {
   bool found = false;
   const auto visit = [&](pid_t pid) {
     TreeTask member;
     if (holds(pid) || !try_read_task(pid, member)) return;
     // One that ends meanwhile is a zombie, or nothing any more.
-    if (!member.dead && !stop(member, deadline) && (!try_read_task(pid, member) || !member.dead)) return;
+    if (!member.dead && !stop(member, deadline, calls) && (!try_read_task(pid, member) || !member.dead)) return;
     members_.push_back(std::move(member));
     found = true;
   };
@@ -44,10 +52,10 @@ bool FrozenTree::stop_new(pid_t root, Deadline deadline) {
 }
 
 // False when the process ended before it could be stopped.
-bool FrozenTree::stop(const TreeTask& member, Deadline deadline) {
+bool FrozenTree::stop(const TreeTask& member, Deadline deadline, CallWatch& calls) {
   for (;;) {
     try {
-      tasks_.push_back(std::make_unique<FrozenTask>(FrozenTask::freeze(member.pid, deadline, has_seccomp(member.pid))));
+      tasks_.push_back(std::make_unique<FrozenTask>(FrozenTask::freeze(member.pid, deadline, has_seccomp(member.pid), calls)));
       return true;
     } catch (const Error& error) {
       if (error.code() != ErrorCode::victim_gone) throw;

@@ -7,6 +7,7 @@
 #include <memory>
 #include <vector>
 
+#include "agent-src/collect/sleep_reader.hpp"
 #include "agent-src/frozen_task.hpp"
 #include "agent-src/process_tree.hpp"
 #include "common/base/clock.hpp"
@@ -20,7 +21,7 @@ class FrozenTree {
   // that fork, exec or end meanwhile are caught as what they are then. A vfork parent cannot be stopped until its child
   // has exec'ed or ended, and that child is let run until then. Throws Error(refused) naming who cannot be stopped when the
   // deadline passes, Error(victim_gone) when the root has ended: everything runs again then.
-  static FrozenTree freeze(pid_t root, Deadline deadline);
+  static FrozenTree freeze(pid_t root, Deadline deadline, SleepReader& sleeps);
   FrozenTree(FrozenTree&&) noexcept = default;
   FrozenTree& operator=(FrozenTree&&) = delete;
 
@@ -46,8 +47,8 @@ class FrozenTree {
  private:
   FrozenTree() = default;
   std::vector<FrozenTask*> all() const;
-  bool stop_new(pid_t root, Deadline deadline);
-  bool stop(const TreeTask& member, Deadline deadline);
+  bool stop_new(pid_t root, Deadline deadline, CallWatch& calls);
+  bool stop(const TreeTask& member, Deadline deadline, CallWatch& calls);
 
   std::vector<TreeTask> members_;
   std::vector<std::unique_ptr<FrozenTask>> tasks_;

@@ -134,7 +134,7 @@ void MovingTree::track(MovingTask& task) {
   const pid_t pid = task.place.pid;
   const auto make_userfaultfd = [&] {
     TrackingStart start = start_tracking(pid, call_sites_.of(pid), WriteProtectFd::create_flags(), has_seccomp(pid),
-                                         Deadline::in_ms(freeze_timeout_ms_));
+                                         Deadline::in_ms(freeze_timeout_ms_), sleeps_);
     longest_stop_us_ = std::max(longest_stop_us_, start.stop_us);
     log::debug("tracking of process {} started, it was stopped for {} us", pid, start.stop_us);
     return std::move(start.userfaultfd);

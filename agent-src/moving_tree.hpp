@@ -66,6 +66,7 @@ class MovingTree {
   FinalMemory final_scan(MemoryStatistics& statistics);
   MemoryRounds& rounds() noexcept { return rounds_; }
   CallSites& call_sites() noexcept { return call_sites_; }
+  SleepReader& sleeps() noexcept { return sleeps_; }
 
   TrackerKind tracker() const noexcept { return tracker_; }       // in use once follow() was called
   int64_t longest_stop_us() const noexcept { return longest_stop_us_; }  // of one task, when its tracking began
@@ -88,6 +89,7 @@ class MovingTree {
   MemoryRounds rounds_;
   Turnover turnover_;
   CallSites call_sites_;
+  SleepReader sleeps_;
 };
 
 }  // namespace crx

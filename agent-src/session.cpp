@@ -211,7 +211,7 @@ void Migration::send_round(uint32_t round) {
   const int64_t began_us = monotonic_us();
   std::optional<FrozenTree> stop;
   if (tree_.rounds().needs_stop()) {
-    stop.emplace(FrozenTree::freeze(options_.pid, Deadline::in_ms(options_.freeze_timeout_ms)));
+    stop.emplace(FrozenTree::freeze(options_.pid, Deadline::in_ms(options_.freeze_timeout_ms), tree_.sleeps()));
   }
   MemoryStatistics statistics = tree_.begin_round();
   if (stop) stop->thaw();

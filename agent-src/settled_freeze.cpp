@@ -102,16 +102,16 @@ bool has_unaccepted_data(const FrozenTree& tree) {
 
 }  // namespace
 
-FrozenTree freeze_settled(pid_t root, int64_t timeout_ms) {
+FrozenTree freeze_settled(pid_t root, int64_t timeout_ms, SleepReader& sleeps) {
   for (int attempt = 1; attempt < kAttempts; ++attempt) {
     {
-      FrozenTree tree = FrozenTree::freeze(root, Deadline::in_ms(timeout_ms));
+      FrozenTree tree = FrozenTree::freeze(root, Deadline::in_ms(timeout_ms), sleeps);
       if (!has_unaccepted_data(tree)) return tree;
     }
     log::debug("a connection with data in it waits to be accepted: the program runs on for {} ms", attempt * kStepMs);
     std::this_thread::sleep_for(std::chrono::milliseconds(attempt * kStepMs));
   }
-  return FrozenTree::freeze(root, Deadline::in_ms(timeout_ms));
+  return FrozenTree::freeze(root, Deadline::in_ms(timeout_ms), sleeps);
 }
 
 }  // namespace crx

@@ -4,6 +4,7 @@
 #include <sys/types.h>
 
 #include "agent-src/call_site.hpp"
+#include "agent-src/collect/sleep_reader.hpp"
 #include "common/base/clock.hpp"
 #include "common/base/fd.hpp"
 
@@ -16,6 +17,7 @@ struct TrackingStart {
 
 // Stops the leader, has it call userfaultfd(2), takes the descriptor and closes the original. The
 // victim runs on as it was. Throws Error: kernel when it cannot (no descriptor free, a seccomp policy); victim_gone.
-TrackingStart start_tracking(pid_t pid, const CallSite& site, unsigned flags, bool suspend_seccomp, Deadline deadline);
+TrackingStart start_tracking(pid_t pid, const CallSite& site, unsigned flags, bool suspend_seccomp, Deadline deadline,
+                             SleepReader& sleeps);
 
 }  // namespace crx

@@ -5,61 +5,75 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
+#include <set>
 #include <vector>
 
+#include "agent-src/collect/sleep_reader.hpp"
+#include "agent-src/collect/stopped_timers.hpp"
 #include "agent-src/collect/timed_calls.hpp"
-#include "common/kernel/timer_list.hpp"
+#include "common/proc/status.hpp"
 
 namespace crx {
 
 struct FrozenThread;
 class FrozenTask;
 
-// Made right before a stop, used right after it.
+// Looks at threads right before a stop; used right after it.
 //
 // Stopping a thread makes some system calls return -EINTR that a program must only see after a signal handler:
 // epoll_wait, sigtimedwait, semtimedop, ... (signal(7)). These are rewound, so that the thread makes them again when
-// it runs on, with what is left of their time limit. The rest of a limit is found by comparing the timers that were
-// armed before the stop (/proc/timer_list) with those after it. A limit in memory is the caller's and stays as it
-// is: the thread is given another one, below its stack pointer, where the stack is known to be a plain one.
-// Socket time-outs (SO_RCVTIMEO) begin anew.
+// it runs on, with what is left of their time limit: the stop disarms the timer that tells it, so the timers of all threads are
+// noted before. A thread may have left its call meanwhile, and be in another one: unless it is known to have slept all the
+// while, the whole limit counts from the stop on, which is late by the time from look to stop at most, and never early. A
+// limit in memory is the caller's and stays as it is: the thread is given another one, below its stack pointer, where the stack
+// is known to be a plain one. Socket time-outs (SO_RCVTIMEO) begin anew.
 class CallWatch {
  public:
-  // threads: those that will be stopped. Nothing is touched.
-  CallWatch(pid_t pid, const std::vector<pid_t>& threads);
+  explicit CallWatch(SleepReader& sleeps);
+
+  // What all threads of these processes are in, those that are gone left out. May be called again for others.
+  void look_at(const std::vector<pid_t>& processes);
+  void look_at_leader(pid_t pid);
+  bool has_seen(pid_t pid) const { return processes_.contains(pid); }
 
   // All of the task's threads() are stopped and their registers read. Changes registers of threads as told above.
   void mend(FrozenTask& task);
-  // For sleeps that the kernel restarts by itself (-ERESTART_RESTARTBLOCK): finds out until when, for the image. Only
-  // where it is not plain which timer was whose, threads sleep on for a moment, in ways that tell their timers apart
-  // (no thread executes anything of its own meanwhile; one whose time is up stops behind its call, one that gets a
-  // signal before the first instruction of its handler). Nothing is changed for that: should we be killed, they sleep on.
-  // Told in FrozenThread::sleep. After mend().
-  void find_sleeps(FrozenTask& task);
+  // For sleeps that the kernel restarts by itself (-ERESTART_RESTARTBLOCK): finds out until when, for the image. Told in
+  // FrozenThread::sleep. After mend(); changes nothing of the task.
+  void find_sleeps(FrozenTask& task) const;
 
  private:
   struct Seen {
     SystemCall call;
     uint64_t sp = 0;
     int64_t original_nr = -1;  // behind restart_syscall
-    uint64_t switches = 0;     // how often it has gone to sleep
+    uint64_t switches = 0;     // how often it had gone to sleep before the timers were noted
+    std::size_t look = 0;
   };
-  struct Sleeper {
+  struct Interrupted {
     FrozenThread* thread;
     SystemCall call;
-    int64_t latest_ns;  // it cannot be due after this
-    std::vector<int64_t> candidates;
+    Limit limit;
+    bool same_sleep;  // the one it was seen in: its timer is among those noted
   };
-  // It is still in the very sleep it was seen in: its timer is among those seen.
-  bool is_same_sleep(const FrozenTask& task, const FrozenThread& thread) const;
-  std::vector<int64_t> candidates(int64_t latest_ns) const;
-  void make_again(FrozenTask& task, FrozenThread& thread, const SystemCall& call);
-  void tell_apart(FrozenTask& task, std::vector<Sleeper*>& sleepers);
+  void look_at_thread(pid_t pid, pid_t tid);
+  void note_timers();
+  bool is_same_sleep(const FrozenThread& thread, const proc::Status& status) const;
+  SystemCall original_call(const FrozenThread& thread) const;
+  static std::map<pid_t, uint64_t> structures_of(const KernelSleeps* kernel, const std::vector<Interrupted>& all);
+  std::optional<int64_t> timer_due(const Interrupted& it, const std::map<pid_t, uint64_t>& structures) const;
+  std::optional<int64_t> block_due(const Interrupted& it, const std::map<pid_t, uint64_t>& structures) const;
+  void make_again(FrozenTask& task, const Interrupted& it, std::optional<int64_t> due_ns) const;
+  int64_t now_ns() const;
 
+  SleepReader& sleeps_;
+  int64_t lead_ns_;  // of our CLOCK_MONOTONIC over that of the initial time namespace
+  std::set<pid_t> processes_;
   std::map<pid_t, Seen> seen_;
-  SleepTimers before_;
-  std::vector<int64_t> stopped_;  // dues of timers that the stop disarmed, ascending
-  int64_t now_ns_ = 0;
+  std::vector<std::vector<ArmedTimer>> looks_;
+  bool has_limits_ = false, needs_timers_ = false;  // of a look under way
+  StoppedTimers listed_;                            // where there is no reader
 };
 
 }  // namespace crx

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "agent-src/collect/registry.hpp"
+#include "agent-src/collect/sleep_reader.hpp"
 #include "common/base/error.hpp"
 #include "common/image/magic.hpp"
 #include "common/kernel/prctl_uapi.hpp"
@@ -44,7 +45,7 @@ class Seccomp final : public Collector {
   void inspect(InspectContext& context) override {
     const auto status = proc::parse_status(read_file(context.proc + "status"));
     if (status.seccomp != img::filter || status.tracer_pid != 0 || status.state == 'Z') return;
-    FrozenTask task = FrozenTask::freeze_leader(context.pid, Deadline::in_ms(kLookMs), false);
+    FrozenTask task = FrozenTask::freeze_leader(context.pid, Deadline::in_ms(kLookMs), false, sleeps_);
     bool listens = false;
     for (unsigned i = 0; i < kMaxFilters && !listens; ++i) {
       const auto program = task.leader().traced.seccomp_filter(i);
@@ -105,6 +106,7 @@ class Seccomp final : public Collector {
   }
 
   img::seccomp_entry image_;
+  SleepReader sleeps_;
   std::map<Key, uint32_t> known_;
 };
 

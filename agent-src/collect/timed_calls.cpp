@@ -77,6 +77,10 @@ Limit limit_of(pid_t pid, const SystemCall& call) {
   }
 }
 
+bool has_restart_block(const SystemCall& call) {
+  return call.nr == SYS_nanosleep || call.nr == SYS_clock_nanosleep || call.nr == SYS_poll || call.nr == SYS_futex;
+}
+
 uint64_t remainder_addr(const SystemCall& call) {
   if (call.nr == SYS_nanosleep) return call.args[1];
   if (call.nr == SYS_clock_nanosleep) return call.args[3];

@@ -41,6 +41,9 @@ struct Limit {
 // Reads the task's memory for pointers. Durations only; a limit that cannot be read is none.
 Limit limit_of(pid_t pid, const SystemCall& call);
 
+// Of a call with a limit: the kernel keeps when it is due itself (-ERESTART_RESTARTBLOCK), and does not return -EINTR.
+bool has_restart_block(const SystemCall& call);
+
 // The address where the kernel has left the rest of an interrupted sleep; 0: the caller did not want it.
 uint64_t remainder_addr(const SystemCall& call);
 

@@ -29,6 +29,7 @@
 #include "common/base/fd.hpp"
 #include "common/base/mapping.hpp"
 #include "common/kernel/aio_requests.hpp"
+#include "common/kernel/kernel_sleeps.hpp"
 #include "common/kernel/pagemap.hpp"
 #include "common/kernel/userfaultfd.hpp"
 
@@ -227,6 +228,9 @@ std::vector<Probe> system_probes() {
       {{"aio-requests", "CONFIG_BPF_SYSCALL, CONFIG_DEBUG_INFO_BTF", comfort, "programs with asynchronous I/O (io_setup)", "they cannot move",
         "such a kernel, CAP_BPF and CAP_PERFMON"},
        [] { return AioRequests::open() ? yes() : Result{Answer::no, "what is under way cannot be counted"}; }},
+      {{"sleep-timers", "CONFIG_BPF_SYSCALL, CONFIG_DEBUG_INFO_BTF", comfort, "calls with a time limit", "some end late",
+        "such a kernel, CAP_BPF and CAP_PERFMON"},
+       [] { return KernelSleeps::open() ? yes() : Result{Answer::no, "whose a timer is cannot be told"}; }},
       {{"sock-diag", "CONFIG_UNIX_DIAG, CONFIG_INET_DIAG", comfort, "sockets", "sockets cannot move", "load the modules unix_diag, tcp_diag, udp_diag"},
        probe_sock_diag},
   };

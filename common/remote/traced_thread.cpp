@@ -322,30 +322,6 @@ void TracedThread::begin_syscall() {
   stopped_ = false;
 }
 
-// Until the entry of the call only a signal can be in the way: the stop goes on to look for signals, and then into the
-// kernel without a step of the program's. Within the call a signal shows as its end; it is delivered the next time.
-bool TracedThread::restart_syscall() {
-  checked_ptrace(PTRACE_SYSCALL, tid_, 0, 0, "restarting a system call");
-  stopped_ = false;
-  for (;;) {
-    const WaitStatus status(wait_awake(tid_));
-    if (status.exited()) {
-      const pid_t tid = std::exchange(tid_, 0);
-      throw_gone(tid, "restarting a system call");
-    }
-    if (status.signal_delivery()) {
-      interrupt();
-      checked_ptrace(PTRACE_CONT, tid_, 0, static_cast<uint64_t>(status.signal()), "delivering a signal");
-      if (!wait_stopped(Deadline::in_ms(10'000))) {
-        throw Error(ErrorCode::kernel, "stopping", "thread " + std::to_string(tid_) + " does not stop");
-      }
-      return false;
-    }
-    checked_ptrace(PTRACE_SYSCALL, tid_, 0, 0, "restarting a system call");
-    if (status.syscall_stop()) return true;
-  }
-}
-
 bool TracedThread::syscall_over() {
   if (stopped_) return true;
   int raw = 0;

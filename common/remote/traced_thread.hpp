@@ -96,10 +96,6 @@ class TracedThread {
   // syscall_over() says, without waiting, whether it stands behind the call again (then it is stopped). An
   // interrupt() in between ends the sleep.
   void begin_syscall();
-  // begin_syscall() of a call that the stop interrupted (-ERESTART_RESTARTBLOCK), in a victim whose signals are not
-  // blocked. False where a signal came before: it is delivered, and the thread is stopped again, before its handler's
-  // first instruction, or where it was if the signal does nothing.
-  [[nodiscard]] bool restart_syscall();
   bool syscall_over();
   // After syscall_over(): from behind the call to a stop of the kind interrupt() makes, without a step in user mode.
   // (A stop behind a call takes a pending interrupt with it, and restarts nothing by itself.)

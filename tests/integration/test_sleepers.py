@@ -1,4 +1,4 @@
-"""Threads whose sleeps are told apart in the stop: killing the agent then changes nothing, and no signal is lost by it."""
+"""Threads in calls that the kernel restarts by itself: killing the agent in a stop changes nothing, and no signal is lost by one."""
 import os
 import random
 import select

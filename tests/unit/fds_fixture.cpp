@@ -76,7 +76,8 @@ std::string TempDir::file(const std::string& name, const std::string& content) c
 }
 
 ImageStore collect(pid_t pid, const CollectOptions& options) {
-  FrozenTree tree = FrozenTree::freeze(pid, Deadline::in_ms(kFreezeMs));
+  SleepReader sleeps;
+  FrozenTree tree = FrozenTree::freeze(pid, Deadline::in_ms(kFreezeMs), sleeps);
   CallSites sites;
   tree.inject(sites);
   FileTable files;

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "agent-src/collect/file_locks.hpp"
+#include "agent-src/collect/restart.hpp"
 #include "common/base/error.hpp"
 #include "common/image/magic.hpp"
 #include "common/kernel/file_lock.hpp"
@@ -92,7 +93,9 @@ TEST_CASE("locks are handed over, and taken back") {
   REQUIRE(files.all_held());
   const ImageStore images = collect(victim.pid());
   CHECK(files.all_held());
-  FrozenTask task = FrozenTask::freeze(victim.pid(), Deadline::in_ms(5000), false);
+  SleepReader sleeps;
+  CallWatch calls(sleeps);
+  FrozenTask task = FrozenTask::freeze(victim.pid(), Deadline::in_ms(5000), false, calls);
   CallSites sites;
   {
     LockHandover locks(task, images.read_all<img::file_lock_entry>(image_file::kFileLocks), sites);
@@ -126,7 +129,9 @@ TEST_CASE("a lock with a waiter is not let go of") {
   const Deadline deadline = Deadline::in_ms(10'000);
   while (read_file("/proc/locks").find("-> FLOCK") == std::string::npos && !deadline.passed()) ::sched_yield();
   const ImageStore images = collect(victim.pid());
-  FrozenTask task = FrozenTask::freeze(victim.pid(), Deadline::in_ms(5000), false);
+  SleepReader sleeps;
+  CallWatch calls(sleeps);
+  FrozenTask task = FrozenTask::freeze(victim.pid(), Deadline::in_ms(5000), false, calls);
   CallSites sites;
   LockHandover locks(task, images.read_all<img::file_lock_entry>(image_file::kFileLocks), sites);
   CHECK_THROWS_WITH_AS(locks.begin(), doctest::Contains("waits for a lock"), Error);
@@ -151,7 +156,9 @@ TEST_CASE("a read lease that is taken back tells whom it told, by the same signa
     ::fcntl(10, F_SETLEASE, F_RDLCK);
   });
   const ImageStore images = collect(victim.pid());
-  FrozenTask task = FrozenTask::freeze(victim.pid(), Deadline::in_ms(5000), false);
+  SleepReader sleeps;
+  CallWatch calls(sleeps);
+  FrozenTask task = FrozenTask::freeze(victim.pid(), Deadline::in_ms(5000), false, calls);
   const Fd lease = try_get_fd(task.pidfd(), 10);
   REQUIRE(lease);
   CallSites sites;
@@ -174,7 +181,9 @@ TEST_CASE("a write lease is lent before the rest, and taken back") {
     ::fcntl(10, F_SETLEASE, F_WRLCK);
   });
   const ImageStore images = collect(victim.pid());
-  FrozenTask task = FrozenTask::freeze(victim.pid(), Deadline::in_ms(5000), false);
+  SleepReader sleeps;
+  CallWatch calls(sleeps);
+  FrozenTask task = FrozenTask::freeze(victim.pid(), Deadline::in_ms(5000), false, calls);
   const Fd lease = try_get_fd(task.pidfd(), 10);
   REQUIRE(lease);
   CallSites sites;

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "agent-src/call_site.hpp"
+#include "agent-src/collect/restart.hpp"
 #include "agent-src/frozen_task.hpp"
 #include "common/base/error.hpp"
 #include "common/base/scope_exit.hpp"
@@ -44,8 +45,10 @@ TEST_CASE("a process that ends while arenas are mapped leaves the others as they
   });
   CallSites sites;
   {
-    FrozenTask one = FrozenTask::freeze(staying, Deadline::in_ms(10'000), false);
-    FrozenTask other = FrozenTask::freeze(ending, Deadline::in_ms(10'000), false);
+    SleepReader sleeps;
+    CallWatch calls(sleeps);
+    FrozenTask one = FrozenTask::freeze(staying, Deadline::in_ms(10'000), false, calls);
+    FrozenTask other = FrozenTask::freeze(ending, Deadline::in_ms(10'000), false, calls);
     const std::string before = maps_of(staying);
     // From here on only its calls can fail.
     CHECK(other.call(sites.of(ending), SYS_getpid, {}) == ending);

@@ -12,6 +12,7 @@
 #include <cstring>
 
 #include "agent-src/call_site.hpp"
+#include "agent-src/collect/sleep_reader.hpp"
 #include "agent-src/frozen_task.hpp"
 #include "common/base/scope_exit.hpp"
 
@@ -77,7 +78,8 @@ void kill_in_call(pid_t victim, Shared& shared) {
   const pid_t tracer = ::fork();
   if (tracer == 0) {
     CallSites sites;
-    FrozenTask task = FrozenTask::freeze_leader(victim, Deadline::in_ms(10'000), false);
+    SleepReader sleeps;
+    FrozenTask task = FrozenTask::freeze_leader(victim, Deadline::in_ms(10'000), false, sleeps);
     task.call(sites.of(victim), SYS_nanosleep, {reinterpret_cast<uint64_t>(&shared.nap), 0});
     ::_exit(1);
   }
