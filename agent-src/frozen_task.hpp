@@ -97,6 +97,9 @@ class FrozenTask {
   // eject(), then detaches all: they run on (or stay frozen by their cgroup). The checked way back.
   void thaw();
 
+  // Of the address space of a task with so many threads, from inject() to eject().
+  static std::size_t arena_bytes(std::size_t threads);
+
  private:
   explicit FrozenTask(pid_t pid);
   void seize_new_threads(Deadline deadline, bool suspend_seccomp);
@@ -115,7 +118,7 @@ class FrozenTask {
   // it threw comes back, empty for none.
   [[nodiscard]] static std::exception_ptr call_together(std::vector<PlannedCall>& planned);
   std::size_t code_bytes() const;
-  std::size_t arena_bytes() const;
+  std::size_t arena_bytes() const { return arena_bytes(threads_.size()); }
   void open_arena();
 
   pid_t pid_;

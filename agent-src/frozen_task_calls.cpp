@@ -79,8 +79,8 @@ bool FrozenTask::is_arena(uint64_t start) const noexcept {
 
 std::size_t FrozenTask::code_bytes() const { return RemoteArena::code_bytes(threads_.size()); }
 
-std::size_t FrozenTask::arena_bytes() const {
-  return code_bytes() + RemoteArena::data_bytes(threads_.size(), kScratchBytes + threads_.size() * kScratchOfThread);
+std::size_t FrozenTask::arena_bytes(std::size_t threads) {
+  return RemoteArena::code_bytes(threads) + RemoteArena::data_bytes(threads, kScratchBytes + threads * kScratchOfThread);
 }
 
 void FrozenTask::inject(const CallSite& site) { inject_all({this}, {site}); }

@@ -38,7 +38,8 @@ void restore_protection_keys(VesselState& state, const img::crx_task_entry& extr
         .with_hint("move to a host whose CPU and kernel have memory protection keys (pku)");
   }
   state.arena.reset();
-  RemoteBatch batch(state.arena, kKeys + static_cast<std::size_t>(extra.vmas_size()));
+  const auto keyed = std::count_if(extra.vmas().begin(), extra.vmas().end(), [](const auto& vma) { return vma.has_pkey(); });
+  RemoteBatch batch(state.arena, kKeys + static_cast<std::size_t>(keyed));
   for (const int64_t key : spare) {
     if (key > 0) batch.add_optional(kStep, SYS_pkey_free, key);
   }

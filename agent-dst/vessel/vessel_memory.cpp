@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include "agent-dst/vessel/protection_keys.hpp"
 #include "agent-dst/vessel/vessel.hpp"
@@ -219,6 +220,42 @@ void run_layout(VesselState& state, RemoteBatch& batch) {
   }
 }
 
+constexpr std::size_t kMappingsPerBatch = 1024;
+constexpr std::size_t kCallsPerMapping = 3;
+
+void lock_mappings(VesselState& s, const img::crx_task_entry& extra) {
+  std::set<uint64_t> on_fault;
+  for (const img::crx_vma_entry& vma : extra.vmas()) {
+    if (vma.locked_on_fault()) on_fault.insert(vma.start());
+  }
+  for (std::size_t at = 0; at < s.vmas.size();) {
+    s.arena.reset();
+    RemoteBatch batch(s.arena, kMappingsPerBatch);
+    for (; at < s.vmas.size() && batch.size() < kMappingsPerBatch; ++at) {
+      const Vma& vma = s.vmas[at];
+      if ((vma.flags & MAP_LOCKED) == 0) continue;
+      batch.add("locking memory", SYS_mlock2, vma.start, vma.end - vma.start, on_fault.contains(vma.start) ? MLOCK_ONFAULT : 0);
+    }
+    s.run_checked(batch);
+  }
+}
+
+void plan_attributes(RemoteBatch& batch, VesselState& s, const img::crx_vma_entry& vma) {
+  if (vma.end() == 0) {  // speaks of mappings to come
+    batch.add("locking future mappings", SYS_mlockall, MCL_FUTURE);
+    return;
+  }
+  const uint64_t bytes = vma.end() - vma.start();
+  if (vma.has_name()) {
+    batch.add_optional("naming memory", SYS_prctl, 0x53564d41 /* PR_SET_VMA */, 0, vma.start(), bytes, s.arena.put_string(vma.name()));
+  }
+  if (vma.has_mempolicy()) {
+    const uint64_t mask = s.arena.put(std::as_bytes(std::span(vma.mempolicy().nodemask())));
+    batch.add("setting a memory policy", SYS_mbind, vma.start(), bytes, vma.mempolicy().mode(), mask, vma.mempolicy().nodemask().size() * 8, 0);
+  }
+  if (vma.sealed()) batch.add("sealing memory", 462 /* mseal, Linux 6.10 */, vma.start(), bytes, 0);
+}
+
 }  // namespace
 
 std::vector<PageRange> Vessel::apply_layout(const img::mm_entry& mm, const std::vector<uint64_t>& accounted,
@@ -286,31 +323,13 @@ void Vessel::join_mappings(const std::vector<uint64_t>& accounted, FileOpener& f
 void Vessel::apply_vma_attributes(const img::crx_task_entry& extra) {
   VesselState& s = *state_;
   restore_protection_keys(s, extra);
-  s.arena.reset();
-  RemoteBatch batch(s.arena, s.vmas.size() + static_cast<std::size_t>(extra.vmas_size()) * 4 + 1);
-  for (const Vma& vma : s.vmas) {
-    if ((vma.flags & MAP_LOCKED) == 0) continue;
-    const auto more = std::find_if(extra.vmas().begin(), extra.vmas().end(), [&](const auto& v) { return v.start() == vma.start; });
-    const bool on_fault = more != extra.vmas().end() && more->locked_on_fault();
-    batch.add("locking memory", SYS_mlock2, vma.start, vma.end - vma.start, on_fault ? MLOCK_ONFAULT : 0);
+  lock_mappings(s, extra);
+  for (int at = 0; at < extra.vmas_size();) {
+    s.arena.reset();
+    RemoteBatch batch(s.arena, kMappingsPerBatch * kCallsPerMapping);
+    for (; at < extra.vmas_size() && batch.size() <= (kMappingsPerBatch - 1) * kCallsPerMapping; ++at) plan_attributes(batch, s, extra.vmas(at));
+    s.run_checked(batch);
   }
-  for (const img::crx_vma_entry& vma : extra.vmas()) {
-    if (vma.end() == 0) {  // speaks of mappings to come
-      batch.add("locking future mappings", SYS_mlockall, MCL_FUTURE);
-      continue;
-    }
-    const uint64_t bytes = vma.end() - vma.start();
-    if (vma.has_name()) {
-      batch.add_optional("naming memory", SYS_prctl, 0x53564d41 /* PR_SET_VMA */, 0, vma.start(), bytes, s.arena.put_string(vma.name()));
-    }
-    if (vma.has_mempolicy()) {
-      const uint64_t mask = s.arena.put(std::as_bytes(std::span(vma.mempolicy().nodemask())));
-      batch.add("setting a memory policy", SYS_mbind, vma.start(), bytes, vma.mempolicy().mode(), mask,
-                vma.mempolicy().nodemask().size() * 8, 0);
-    }
-    if (vma.sealed()) batch.add("sealing memory", 462 /* mseal, Linux 6.10 */, vma.start(), bytes, 0);
-  }
-  s.run_checked(batch);
   s.arena.reset();
 }
 

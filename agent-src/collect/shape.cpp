@@ -3,6 +3,7 @@
 #include <elf.h>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -16,6 +17,7 @@
 #include "agent-src/collect/registry.hpp"
 #include "common/base/error.hpp"
 #include "common/kernel/kcmp.hpp"
+#include "common/proc/limits.hpp"
 #include "common/proc/stat.hpp"
 
 namespace crx {
@@ -113,6 +115,7 @@ class Inspection {
     state(status);
     if (status.kernel_thread || status.state == 'Z' || status.state == 'X' || status.tgid != status.pid) return;
     program();
+    room(status);
     threads();
     others();
     namespaces();
@@ -144,6 +147,15 @@ class Inspection {
     Elf64_Ehdr header{};
     if (!exe || ::pread(exe.get(), &header, sizeof header, 0) != static_cast<ssize_t>(sizeof header)) return;
     if (header.e_ident[EI_CLASS] == ELFCLASS32) refuse("is a 32-bit program", "crx moves 64-bit programs");
+  }
+
+  // In the stop it gives room to our calls.
+  void room(const proc::Status& status) {
+    const uint64_t limit = proc::parse_limits(read_file(context_.proc + "limits")).at(RLIMIT_AS).soft;
+    const uint64_t used = status.vm_size_kib << 10, needed = FrozenTask::arena_bytes(static_cast<std::size_t>(status.threads));
+    if (limit >= used + needed) return;
+    refuse(fmt::format("has {} KiB left of its limit of address space, and {} KiB are needed in the stop", limit > used ? (limit - used) >> 10 : 0, needed >> 10),
+           "raise it (prlimit --as)");
   }
 
   void threads() {

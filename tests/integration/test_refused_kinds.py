@@ -73,6 +73,9 @@ PREFLIGHT = {
     "proc_of_another": ("f = open(f'/proc/{os.getppid()}/status')", ["it is a file about process", "does not move along"]),
     "console": ("try: f = os.open('/dev/tty1', os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)\nexcept OSError: skip()",
                 ["/dev/tty1 is a terminal of this host's hardware or kernel", "start the program in a terminal multiplexer"]),
+    "address_space": ("import resource\nused = int(open('/proc/self/statm').read().split()[0]) * 4096\n"
+                      "resource.setrlimit(resource.RLIMIT_AS, (used + 8192, used + 8192))",
+                      ["left of its limit of address space, and", "raise it (prlimit --as)"]),
     "uprobes": ("try: kind = int(open('/sys/bus/event_source/devices/uprobe/type').read())\nexcept OSError: skip()\n"
                 "at = ctypes.cast(libc.getppid, ctypes.c_void_p).value\n"
                 "for line in open('/proc/self/maps'):\n"

@@ -16,7 +16,7 @@ from crxtest import lines_of, read_text, until
 # What a user has to allow for this victim, as with CRIU.
 OPTIONS = {"lock_flock": ["--file-locks"], "lock_posix": ["--file-locks"], "lock_ofd": ["--file-locks"], "lock_lease": ["--file-locks"],
            "blocked_flock": ["--file-locks"], "blocked_fcntl_lock": ["--file-locks"],
-           "lock_write_lease": ["--file-locks"], "fd_deleted": ["--ghost-limit", "16M"]}
+           "lock_write_lease": ["--file-locks"], "fd_deleted": ["--ghost-limit", "16M"], "fd_deleted_sparse": ["--ghost-limit", "2G"]}
 
 # What is refused by name in the stop: the program runs on where it is, and passes there.
 REFUSED = {"blocked_io_getevents": "requests (io_submit) are under way", "blocked_connect": "that is being made"}
