@@ -54,6 +54,9 @@ void add_options(CLI::App& app, RestoreOptions& options, Raw& raw) {
 // What CLI11 cannot check by itself; throws CLI::ParseError.
 void finish(RestoreOptions& options, const Raw& raw) {
   const auto wrong = [](const std::string& text) { return CLI::ParseError(text, CLI::ExitCodes::ValidationError); };
+  if (options.images_dir.starts_with('-')) {
+    throw wrong("'" + options.images_dir + "' is an option, not a directory; one of that name is ./" + options.images_dir);
+  }
   if (options.images_dir.empty() == raw.name.empty()) throw wrong("either -D or --name is required: the image set");
   if (!raw.name.empty()) {
     // A name may not lead out of the store.

@@ -52,7 +52,11 @@ PageSpace space_of(uint32_t kind, uint64_t id) {
 
 // Held until the set is stored: what it continues is not removed meanwhile.
 Fd lock_set(const std::string& path) {
-  Fd folder = open_checked(path, O_RDONLY | O_DIRECTORY);
+  Fd folder = try_open(path, O_RDONLY | O_DIRECTORY);
+  if (!folder) {
+    throw Error(ErrorCode::kernel, kStep, "the set to be continued, " + path + ", cannot be opened", errno)
+        .with_hint("crx-image list there shows the sets; continue one of them, or none");
+  }
   if (::flock(folder.get(), LOCK_SH | LOCK_NB) == 0) return folder;
   throw Error(ErrorCode::refused, kStep, path + " is being removed").with_hint("continue another set, or none");
 }

@@ -86,7 +86,7 @@ std::vector<StoredSet> list_sets(const std::string& store) {
   std::map<fs::path, std::string> names;
   std::error_code failed;
   fs::directory_iterator entries(store, failed);
-  if (failed) throw Error(ErrorCode::kernel, "listing image sets", store, failed.value());
+  if (failed) throw Error(ErrorCode::kernel, "listing image sets", store, failed.value()).with_hint("give the agent's --store");
   for (const auto& entry : entries) {
     StoredSet set;
     set.name = entry.path().filename().string();
@@ -143,7 +143,7 @@ std::string sets_json(const std::vector<StoredSet>& sets) {
 uint64_t remove_set(const std::string& store, const std::string& name) {
   const fs::path path = set_path(store, name);
   const Fd folder = try_open(path.string(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
-  if (!folder) throw Error(ErrorCode::refused, kRemoving, fmt::format("{} has no set {}", store, name), errno);
+  if (!folder) throw Error(ErrorCode::refused, kRemoving, fmt::format("{} has no set {}", store, name), errno).with_hint("crx-image list shows those it has");
   if (::flock(folder.get(), LOCK_EX | LOCK_NB) != 0) {
     throw Error(ErrorCode::refused, kRemoving, fmt::format("{} is being read, or a set that continues it is being stored", name))
         .with_hint("try again when that is done");

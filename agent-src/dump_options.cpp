@@ -127,6 +127,10 @@ void finish(DumpOptions& options, const Raw& raw) {
   const auto wrong = [](const std::string& text) { return CLI::ParseError(text, CLI::ExitCodes::ValidationError); };
   if (options.pid == 0) throw wrong("-t is required: the root of the process tree to dump");
   finish_to(options, raw);
+  // "-D $DIR -R" with an empty DIR must not end the process.
+  for (const std::string& dir : {options.images_dir, options.prev_images_dir}) {
+    if (dir.starts_with('-')) throw wrong("'" + dir + "' is an option, not a directory; one of that name is ./" + dir);
+  }
   if (options.pre && options.check_only) throw wrong("--pre and --check-only exclude each other");
   if (options.prev_images_dir.starts_with('/')) {
     throw wrong("--prev-images-dir is relative to the images' directory, such as ../1");

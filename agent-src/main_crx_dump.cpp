@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <exception>
+#include <utility>
 
 #include "agent-src/dump.hpp"
 #include "agent-src/dump_options.hpp"
@@ -45,7 +46,9 @@ int run(const DumpOptions& options) {
     }
     say(options, run_dump(options));
     return 0;
-  } catch (const Error& error) {
+  } catch (const Error& failure) {
+    Error error = failure;
+    if (error.code() == ErrorCode::peer && error.hint().empty()) error = std::move(error).with_hint("the process runs on; the log of the other side may tell more");
     if (options.json) std::printf("%s\n", failed_line(error).c_str());
     std::fprintf(stderr, "crx-dump: %s\n", error.what());
     return error.code() == ErrorCode::refused ? kRefused : kFailed;

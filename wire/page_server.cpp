@@ -61,7 +61,7 @@ PageStream PageStream::connect(const Endpoint& to, const TlsContext* tls) {
   hints.ai_socktype = SOCK_STREAM;
   addrinfo* found = nullptr;
   if (const int error = ::getaddrinfo(to.host.c_str(), std::to_string(to.port).c_str(), &hints, &found); error != 0) {
-    throw Error(ErrorCode::peer, "connecting", to.text() + ": " + ::gai_strerror(error));
+    throw Error(ErrorCode::peer, "connecting", to.text() + ": " + ::gai_strerror(error)).with_hint("check the name given to --page-server");
   }
   const std::unique_ptr<addrinfo, void (*)(addrinfo*)> owner(found, ::freeaddrinfo);
   int err = 0;
@@ -72,7 +72,7 @@ PageStream PageStream::connect(const Endpoint& to, const TlsContext* tls) {
     }
     err = errno;
   }
-  throw Error(ErrorCode::peer, "connecting", to.text(), err);
+  throw Error(ErrorCode::peer, "connecting", to.text(), err).with_hint("is a page server running there (crx-agent --page-server), and may this host reach that port?");
 }
 
 PageStream::PageStream(PageStream&& other) noexcept

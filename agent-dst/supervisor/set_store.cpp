@@ -11,6 +11,7 @@
 
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
+#include "common/image/disk_error.hpp"
 #include "common/image/set_name.hpp"
 
 namespace crx {
@@ -42,10 +43,11 @@ std::string set_path(const std::string& store, const std::string& name) {
 StagedSet::StagedSet(const std::string& store, const std::string& name, const std::string& session)
     : name_(name), staging_(kStagedPrefix + session), path_(store + "/" + staging_), store_(store) {
   const std::string final_path = set_path(store, name);
-  directory_ = open_checked(store, O_RDONLY | O_DIRECTORY);
+  directory_ = try_open(store, O_RDONLY | O_DIRECTORY);
+  if (!directory_) throw_writing("opening the store", store);
   struct stat st {};
   if (::fstatat(directory_.get(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0) refuse_taken(store, name);
-  if (::mkdirat(directory_.get(), staging_.c_str(), 0700) != 0) throw_errno(kStep, path_);
+  if (::mkdirat(directory_.get(), staging_.c_str(), 0700) != 0) throw_writing(kStep, path_);
 }
 
 StagedSet::~StagedSet() {
@@ -55,10 +57,10 @@ StagedSet::~StagedSet() {
 void StagedSet::publish() {
   if (::renameat2(directory_.get(), staging_.c_str(), directory_.get(), name_.c_str(), RENAME_NOREPLACE) != 0) {
     if (errno == EEXIST) refuse_taken(store_, name_);
-    throw_errno(kStep, store_ + "/" + name_);
+    throw_writing(kStep, store_ + "/" + name_);
   }
   staging_.clear();
-  if (::fsync(directory_.get()) != 0) throw_errno(kStep, store_);
+  if (::fsync(directory_.get()) != 0) throw_writing(kStep, store_);
 }
 
 std::size_t count_sets(const std::string& store) {

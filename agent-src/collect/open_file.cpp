@@ -13,6 +13,7 @@
 #include <memory>
 
 #include "common/base/error.hpp"
+#include "common/base/log.hpp"
 #include "common/kernel/kcmp.hpp"
 #include "common/kernel/pidfd.hpp"
 
@@ -34,6 +35,14 @@ OpenFile look_at(pid_t pid, int number) {
   file.link = read_link(file.proc_link());
   if (::stat(file.proc_link().c_str(), &file.st) != 0) throw_errno("looking at a descriptor", file.proc_link());
   return file;
+}
+
+// One that nobody has set up (UFFDIO_API) and that therefore does nothing: a crx that was killed just then leaves such a one in the
+// program, which goes on without it. Features are 0 in no other (fs/userfaultfd.c).
+bool is_idle_userfaultfd(const OpenFile& file) {
+  if (!file.is_anonymous("anon_inode:[userfaultfd]")) return false;
+  const Fd info = try_open(fmt::format("/proc/{}/fdinfo/{}", file.pid, file.fd()), O_RDONLY);
+  return info && read_fd(info.get(), "fdinfo").find("\nAPI:\taa:0:") != std::string::npos;
 }
 
 struct ByDescription {
@@ -94,7 +103,8 @@ std::vector<OpenFile> list_open_files(pid_t pid) {
   std::vector<OpenFile> files;
   for (const int number : list_numbers(pid)) {
     try {
-      files.push_back(look_at(pid, number));
+      OpenFile file = look_at(pid, number);
+      if (!is_idle_userfaultfd(file)) files.push_back(std::move(file));
     } catch (const Error& error) {
       // Closed since it was listed. Whether the process is there at all is found by the next listing.
       if (error.err() != ENOENT && error.err() != ESRCH) throw;
@@ -115,6 +125,11 @@ std::vector<OpenFile> take_open_files(const std::vector<Holder>& holders) {
         continue;
       }
       OpenFile file = look_at(pid, number);
+      if (is_idle_userfaultfd(file)) {
+        log::warn("{}: nobody has set it up, as a crx that was killed leaves it; it does not move along", file.label());
+        known.erase(slot);
+        continue;
+      }
       file.own = try_get_fd(pidfd, number);
       if (!file.own) throw_errno("duplicating a descriptor", file.label());
       file.cloexec_is_unknown = (::fcntl(file.own.get(), F_GETFL) & O_CLOEXEC) != 0;

@@ -133,8 +133,9 @@ class Inspection {
       refuse(status.threads > 1 ? "its first thread has ended" : "has ended", "it cannot be moved any more");
     }
     if (status.tracer_pid != 0) {
-      refuse(fmt::format("is traced by process {} ({})", status.tracer_pid, comm_of(status.tracer_pid)),
-             "end the debugger first");
+      const std::string tracer = comm_of(status.tracer_pid);
+      refuse(fmt::format("is traced by process {} ({})", status.tracer_pid, tracer),
+             tracer.starts_with("crx-") ? "try again when that is done" : "end the debugger first");
     }
     if (!status.x86_thread_features.empty()) {
       refuse("uses " + status.x86_thread_features + " (control-flow enforcement)", "start it with GLIBC_TUNABLES "

@@ -100,7 +100,11 @@ Manifest Manifest::read(std::string_view bytes, const std::string& shown) {
   ImageReader image(std::string(image_file::kCrxIntegrity), bytes);
   Manifest manifest;
   manifest.head_ = image.expect<img::crx_manifest_entry>();
-  if (manifest.head_.version() != kManifestVersion) throw damaged("it was made by a version of crx that this one does not know");
+  if (manifest.head_.version() != kManifestVersion) {
+    throw Error(ErrorCode::unsupported, "checking the image set",
+                fmt::format("{} has format {}, and this crx knows format {} only", shown, manifest.head_.version(), kManifestVersion))
+        .with_hint("use the version of crx that made it, or a newer one");
+  }
   if (manifest.head_.set_id().size() != kIdBytes) throw damaged("the name of the set is malformed");
   bool whole = false;
   for (img::crx_digest_entry entry; image.next(entry);) {

@@ -19,6 +19,7 @@
 #include "common/base/fd.hpp"
 #include "common/base/log.hpp"
 #include "common/base/patience.hpp"
+#include "common/proc/status.hpp"
 
 #ifndef PTRACE_SET_SYSCALL_USER_DISPATCH_CONFIG  // Linux 6.4
 #define PTRACE_SET_SYSCALL_USER_DISPATCH_CONFIG 0x4210
@@ -95,6 +96,25 @@ void throw_gone(pid_t tid, const std::string& step) {
   throw Error(ErrorCode::victim_gone, step, "thread " + std::to_string(tid) + " has ended");
 }
 
+namespace {
+
+[[noreturn]] void throw_untraceable(pid_t tid) {
+  const std::string thread = "thread " + std::to_string(tid);
+  const Fd file = try_open("/proc/" + std::to_string(tid) + "/status", O_RDONLY);
+  const pid_t tracer = file ? proc::parse_status(read_fd(file.get(), "status")).tracer_pid : 0;
+  if (tracer == 0) {
+    throw Error(ErrorCode::refused, "attaching", thread + " may not be traced", EPERM)
+        .with_hint("another has just traced it (try again), or CAP_SYS_PTRACE is missing");
+  }
+  const Fd comm = try_open("/proc/" + std::to_string(tracer) + "/comm", O_RDONLY);
+  std::string name = comm ? read_fd(comm.get(), "comm") : std::string();
+  while (!name.empty() && name.back() == '\n') name.pop_back();
+  throw Error(ErrorCode::refused, "attaching", fmt::format("{} is traced by process {} ({})", thread, tracer, name))
+      .with_hint(name.starts_with("crx-") ? "try again when that is done" : "end that debugger first");
+}
+
+}  // namespace
+
 std::optional<TracedThread> TracedThread::try_seize(pid_t tid, Kind kind, bool suspend_seccomp) {
   // A thread can have filters that its process's first one has not: suspended where we may (CAP_SYS_ADMIN) in any case.
   const auto seize = [&](bool suspend) { return raw_ptrace(PTRACE_SEIZE, tid, 0, options_of(kind, suspend)) == 0; };
@@ -102,10 +122,7 @@ std::optional<TracedThread> TracedThread::try_seize(pid_t tid, Kind kind, bool s
   if (!(try_first && seize(true)) && !seize(suspend_seccomp)) {
     if (errno == ESRCH) return std::nullopt;
     if (errno == EPERM && has_ended(tid)) return std::nullopt;
-    if (errno == EPERM) {
-      throw Error(ErrorCode::refused, "attaching", "thread " + std::to_string(tid) + " may not be traced", EPERM)
-          .with_hint("another tracer (debugger, strace) holds it, or CAP_SYS_PTRACE is missing");
-    }
+    if (errno == EPERM) throw_untraceable(tid);
     throw_errno("attaching", "thread " + std::to_string(tid));
   }
   return TracedThread(tid);

@@ -443,7 +443,8 @@ class Sets(Heap):
 
     def test_usage(self):
         for argv in (["crx-dump"], ["crx-dump", "-t", "1"], ["crx-restore"], ["crx-restore", "--name", "../x"],
-                     ["crx-image"], ["crx-image", "frob", "."], ["crx-check", "--frob"]):
+                     ["crx-image"], ["crx-image", "frob", "."], ["crx-check", "--frob"], ["crx-dump", "-t", "1", "-D", "-R"],
+                     ["crx-restore", "-D", "-d"]):
             self.assertEqual(self.run_tool(*argv)[0], 2, argv)
         self.assertEqual(self.run_tool("crx-restore", "-D", "/nowhere")[0], 1)
         self.assertEqual(self.run_tool("crx-dump", "-t", "99999", "-D", f"{self.dir}/x")[0], 1)

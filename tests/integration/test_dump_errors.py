@@ -102,6 +102,67 @@ class Errors(DumpTest):
                 process = self.host.find(process.pid)
                 self.assertIsNotNone(process)
 
+    def test_what_a_killed_crx_leaves(self):
+        """A userfaultfd that was made in the process and not yet taken out of it."""
+        stop = f"{self.dir}/stop"
+        process = self.host.spawn(["/usr/bin/python3", "-c", "import ctypes, os, sys, time\n"
+                                   "assert ctypes.CDLL(None).syscall(323, 1) == 3\n"
+                                   "print('ready', flush=True)\n"
+                                   f"while not os.path.exists('{stop}'): time.sleep(0.01)\n"
+                                   "print(os.path.exists('/proc/self/fd/3'), flush=True)\n"], stdout=f"{self.dir}/out")
+        until(lambda: lines_of(f"{self.dir}/out"), "it has one")
+        self.assertIn("does not move along", self.dump(process, f"{self.dir}/1", "-R", "--track-mem"))
+        self.dump(process, f"{self.dir}/2", "--prev-images-dir", "../1")
+        self.wait_gone(process)
+        revived = self.restore(f"{self.dir}/2", pid=process.pid)
+        with open(stop, "w"):
+            pass
+        revived.wait_end(20)
+        self.assertEqual(lines_of(f"{self.dir}/out"), ["ready", "False"])
+
+    def test_newer_formats(self):
+        """Sets of a crx, or a CRIU, that is yet to come."""
+        process = self.sleeper()
+        images = f"{self.dir}/set"
+        self.dump(process, images)
+        self.wait_gone(process)
+
+        def patch(name, offset):
+            with open(f"{images}/{name}", "r+b") as file:
+                file.seek(offset)
+                self.assertEqual(file.read(1), b"\x08", "the first field, its version")
+                file.seek(offset + 1)
+                file.write(b"\x63")
+
+        patch("crx-integrity.img", 12)
+        self.fails(1, ["crx-restore", "-D", images], "crx-integrity.img has format 99", "use the version of crx that made it, or a newer one")
+        self.fails(1, ["crx-image", "verify", images], "crx-integrity.img has format 99", "a newer one")
+        for name in os.listdir(images):
+            if name.startswith("crx-"):
+                os.unlink(f"{images}/{name}")
+        patch("inventory.img", 8)
+        self.fails(1, ["crx-restore", "-D", images], "inventory.img: image version 99 is unknown", "use a newer crx")
+        self.assertIsNone(self.host.find(process.pid))
+
+    def test_two_at_once(self):
+        """One of them makes its set; the other makes one too, or says whom it met."""
+        process = self.sleeper()
+        for turn in range(4):
+            tools = [self.host.spawn([f"{BIN}/crx-dump", "-t", process.pid, "-R", "-D", f"{self.dir}/{turn}{name}"], stdout=f"{self.dir}/log{name}")
+                     for name in "ab"]
+            codes = [tool.wait(30) for tool in tools]
+            texts = [read_text(f"{self.dir}/log{name}") for name in "ab"]
+            self.assertIn(0, codes, texts)
+            for name, code, text in zip("ab", codes, texts):
+                images = f"{self.dir}/{turn}{name}"
+                if code == 0:
+                    self.assertEqual(self.run_tool("crx-image", "verify", images)[0], 0)
+                else:
+                    self.assertRegex(text, r"is traced by process \d+ \(crx-dump\)|another has just traced it")
+                    self.assertFalse(os.path.exists(images))
+            self.assertTrue(process.alive())
+            self.assertIn("TracerPid:\t0", read_text(process.proc("status")))
+
     def test_limits(self):
         process = self.sleeper()
         images = f"{self.dir}/set"

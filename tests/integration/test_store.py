@@ -102,7 +102,7 @@ class Store(Heap):
         for name in ("../one", "a/b", ".hidden", "..", "journal", "x" * 65, ""):
             self.assertEqual(self.run_tool(*self.words(process, name, "-R"))[0], 2, name)
             self.assertEqual(self.run_tool("crx-restore", "--store", self.store, "--name", name, "-d")[0], 2, name)
-        self.send(process, "two", "-R", "--prev-set", "none", code=1)
+        self.assertIn("crx-image list there", self.send(process, "two", "-R", "--prev-set", "none", code=1))
         self.assertEqual(self.sets(), ["one"])
         self.assertTrue(process.alive())
 

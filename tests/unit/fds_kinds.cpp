@@ -1,6 +1,7 @@
 // Descriptors of each kind: collected from a victim, restored in a vessel, compared from outside.
 #include <doctest/doctest.h>
 #include <fcntl.h>
+#include <linux/userfaultfd.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
@@ -222,7 +223,12 @@ TEST_CASE("what reaches outside is refused by name") {
   }, "has its other end outside");
   refused([] { place(static_cast<int>(::syscall(SYS_pidfd_open, 1, 0)), 10); }, "process 1");
   refused([] { place(::open("/proc/self/ns/net", O_RDONLY), 10); }, "a namespace");
-  refused([] { place(static_cast<int>(::syscall(SYS_userfaultfd, 1)), 10); }, "a userfaultfd");
+  refused([] {
+    place(static_cast<int>(::syscall(SYS_userfaultfd, 1)), 10);
+    uffdio_api api{};
+    api.api = UFFD_API;
+    ::ioctl(10, UFFDIO_API, &api);
+  }, "a userfaultfd");
 }
 
 TEST_CASE("FIFOs keep their content") {
