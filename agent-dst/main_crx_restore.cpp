@@ -29,6 +29,8 @@ namespace {
 
 constexpr int kFailed = 1;
 constexpr int kRefused = 3;
+constexpr int kAgain = 121;  // of a builder that has a number of the tree's
+constexpr int kBuilders = 4;
 constexpr int kForwarded[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGALRM, SIGCONT, SIGWINCH};
 
 // Set by main and read by the signal handler, which has nothing else to reach.
@@ -85,7 +87,7 @@ int exited(const RestoreOptions& options, int status) {
   return status;
 }
 
-// The process that builds. Its exit code; the root's PID goes to `report`.
+// The process that builds. Its exit code; the root's PID goes to `report`, or, with kAgain, a better number than ours.
 int build(const RestoreOptions& options, int report) {
   try {
     run_restore(options, [&](pid_t root) {
@@ -94,6 +96,8 @@ int build(const RestoreOptions& options, int report) {
       if (::write(report, &root, sizeof root) != sizeof root) throw_errno("reporting the PID", "pipe");
     });
     return 0;
+  } catch (const NumberIsWanted& wish) {
+    return ::write(report, &wish.better, sizeof wish.better) == sizeof wish.better ? kAgain : kFailed;
   } catch (const Error& error) {
     if (options.json) std::printf("%s\n", failed_line(error).c_str());
     std::fprintf(stderr, "crx-restore: %s\n", with_image(error, options.images_dir).c_str());
@@ -144,14 +148,17 @@ int run_in_namespace(const RestoreOptions& options, const std::function<int(cons
   return options.detached ? 0 : exited(options, await(first));
 }
 
-// notify: gets the root's PID once it runs; -1 for nobody.
-int run(const RestoreOptions& options, int notify) {
+struct Built {
+  int code = 0;
+  pid_t root = 0;  // with kAgain: the number that the next builder should have
+};
+
+Built start_builder(const RestoreOptions& options) {
   int ends[2] = {-1, -1};
   if (::pipe2(ends, O_CLOEXEC) != 0) throw_errno("starting", "pipe");
   Fd from(ends[0]);
   Fd to(ends[1]);
   const pid_t parent = ::getpid();
-  forward_signals();
   const pid_t builder = ::fork();
   if (builder < 0) throw_errno("starting", "fork");
   if (builder == 0) {
@@ -169,13 +176,36 @@ int run(const RestoreOptions& options, int notify) {
   ssize_t got = 0;
   while ((got = ::read(from.get(), &root, sizeof root)) < 0 && errno == EINTR) {
   }
-  const int built = await(builder);
-  if (built != 0 || got != sizeof root) {
+  const int code = await(builder);
+  return {code == 0 && got != sizeof root ? kFailed : code, got == sizeof root ? root : 0};
+}
+
+// The next process gets this number, where nobody comes in between (CAP_CHECKPOINT_RESTORE, proc(5)).
+void choose_next_pid(pid_t pid) {
+  const Fd file = try_open("/proc/sys/kernel/ns_last_pid", O_WRONLY);
+  const std::string text = std::to_string(pid - 1);
+  if (file && ::write(file.get(), text.data(), text.size()) < 0) log::debug("the next PID cannot be chosen here");
+}
+
+// notify: gets the root's PID once it runs; -1 for nobody.
+int run(const RestoreOptions& options, int notify) {
+  forward_signals();
+  Built found = start_builder(options);
+  for (int more = 1; found.code == kAgain && more < kBuilders; ++more) {
+    receiver = 0;
+    choose_next_pid(found.root);
+    found = start_builder(options);
+  }
+  if (found.code == kAgain) {
+    throw Error(ErrorCode::refused, "restoring", "crx-restore gets only numbers that the tree has").with_hint("start it again, or use --new-pids");
+  }
+  const auto [built, root] = found;
+  if (built != 0) {
     receiver = 0;
     // What it had built dies with it: we leave when that is over.
     while (built != 0 && (::waitpid(-1, nullptr, __WALL) > 0 || errno == EINTR)) {
     }
-    return built != 0 ? built : kFailed;
+    return built;
   }
   hand_over_signals(root);
   if (notify >= 0 && ::write(notify, &root, sizeof root) != sizeof root) throw_errno("reporting the PID", "pipe");

@@ -51,19 +51,15 @@ std::string comm_of(uint32_t pid) {
 }
 
 void check_pids(const ImageStore& images, std::vector<HostLack>& findings) {
-  const auto pid_max = std::strtoul(read_file("/proc/sys/kernel/pid_max").c_str(), nullptr, 10);
-  for (const auto& node : images.read_all<img::pstree_entry>(image_file::kPstree)) {
-    std::set<uint32_t> ids{node.pid()};
-    const auto core = images.try_read_one<img::core_entry>(image_file::core(node.pid()));
-    // CRIU lists threads of zombies too, under any number.
-    if (core && core->tc().task_state() != task_state::kZombie) ids.insert(node.threads().begin(), node.threads().end());
-    for (const uint32_t id : ids) {
-      if (id >= pid_max) {
-        findings.push_back({fmt::format("PID {}", id), fmt::format("is above pid_max {} here", pid_max), "raise kernel.pid_max"});
-      } else if (::access(fmt::format("/proc/{}", id).c_str(), F_OK) == 0) {
-        findings.push_back({fmt::format("PID {}", id), fmt::format("is taken by \"{}\"", comm_of(id)),
-                            "end that process, or use --new-pids"});
-      }
+  const auto pid_max = std::strtol(read_file("/proc/sys/kernel/pid_max").c_str(), nullptr, 10);
+  for (const pid_t id : numbers_of(images)) {
+    const std::string object = fmt::format("PID {}", static_cast<uint32_t>(id));
+    if (id < 0 || id >= pid_max) {
+      findings.push_back({object, fmt::format("is above pid_max {} here", pid_max), "raise kernel.pid_max"});
+    } else if (id == ::getppid() && comm_of(static_cast<uint32_t>(id)) == "crx-restore") {
+      findings.push_back({object, "is crx-restore's own", "start it again, or use --new-pids"});
+    } else if (::access(fmt::format("/proc/{}", id).c_str(), F_OK) == 0) {
+      findings.push_back({object, fmt::format("is taken by \"{}\"", comm_of(static_cast<uint32_t>(id))), "end that process, or use --new-pids"});
     }
   }
 }
@@ -209,6 +205,18 @@ void check_files(const ImageStore& images, std::vector<HostLack>& findings) {
 }
 
 }  // namespace
+
+std::set<pid_t> numbers_of(const ImageStore& images) {
+  std::set<pid_t> numbers;
+  for (const auto& node : images.read_all<img::pstree_entry>(image_file::kPstree)) {
+    numbers.insert(static_cast<pid_t>(node.pid()));
+    const auto core = images.try_read_one<img::core_entry>(image_file::core(node.pid()));
+    // CRIU lists threads of zombies too, under any number.
+    if (!core || core->tc().task_state() == task_state::kZombie) continue;
+    for (const uint32_t thread : node.threads()) numbers.insert(static_cast<pid_t>(thread));
+  }
+  return numbers;
+}
 
 std::vector<HostLack> check_restore(const ImageSet& set, const ImageStore& images, bool thorough) {
   std::vector<HostLack> findings;

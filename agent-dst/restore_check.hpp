@@ -1,6 +1,9 @@
 // What would make a restore of a set fail on this host.
 #pragma once
 
+#include <sys/types.h>
+
+#include <set>
 #include <string>
 #include <vector>
 
@@ -14,5 +17,8 @@ namespace crx {
 // that is to be opened: there, of the same kind, size and build. Creates nothing. thorough: what the kernel and our privileges
 // lack as well, which takes some milliseconds and forks.
 std::vector<HostLack> check_restore(const ImageSet& set, const ImageStore& images, bool thorough);
+
+// The numbers of the tree's processes and threads.
+std::set<pid_t> numbers_of(const ImageStore& images);
 
 }  // namespace crx

@@ -1,12 +1,14 @@
 #include "agent-dst/restore_run.hpp"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <vector>
 
 #include "agent-dst/restore/file_opener.hpp"
@@ -43,6 +45,7 @@ class Restore {
  private:
   void check_kind() const;
   void read_tree();
+  void give_way() const;
   void continue_clocks() const;
   void build_memory();
 
@@ -98,9 +101,19 @@ void Restore::build_memory() {
   RestoreMemory(set_, images_, *files_, shmem_).build(tree_, places_, accounted_, guards);
 }
 
+// In a young PID namespace the lowest numbers are the tree's, and those of whoever restores it.
+void Restore::give_way() const {
+  const std::set<pid_t> wanted = numbers_of(images_);
+  if (!wanted.contains(::getpid())) return;
+  NumberIsWanted wish{*wanted.rbegin() + 1};
+  while (::access(fmt::format("/proc/{}", wish.better).c_str(), F_OK) == 0) ++wish.better;
+  throw wish;
+}
+
 pid_t Restore::run(const std::function<void(pid_t)>& about_to_run) {
   check_kind();
   read_tree();
+  give_way();
   for (const HostLack& found : check_restore(set_, images_, false)) {
     throw Error(ErrorCode::refused, "restoring", found.object + " " + found.reason).with_hint(found.remedy);
   }

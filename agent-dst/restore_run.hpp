@@ -10,9 +10,15 @@
 
 namespace crx {
 
+// Thrown by run_restore(), before it does anything: the number of the calling process is one of the tree's. Another one
+// should do it, best one with the number `better`.
+struct NumberIsWanted {
+  pid_t better = 0;
+};
+
 // Builds the tree and lets it run; its root is a child of our parent. Needs a process of its own with one thread, which
 // should end afterwards. about_to_run: called when all is built and nothing runs yet; when it throws, nothing will.
-// Returns the root's PID. Throws Error: nothing of the tree is left then.
+// Returns the root's PID. Throws NumberIsWanted, Error: nothing of the tree is left then.
 pid_t run_restore(const RestoreOptions& options, const std::function<void(pid_t)>& about_to_run);
 
 // Whether the set could be restored here, as far as can be told without doing it; what stands against it goes to stdout, a

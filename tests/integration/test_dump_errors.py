@@ -120,6 +120,32 @@ class Errors(DumpTest):
         revived.wait_end(20)
         self.assertEqual(lines_of(f"{self.dir}/out"), ["ready", "False"])
 
+    def test_numbers_of_our_own(self):
+        """In a young PID namespace crx-restore may get the numbers that the tree had."""
+        process = self.sleeper()
+        images = f"{self.dir}/set"
+        self.dump(process, images)
+        self.wait_gone(process)
+
+        def restore(before, *options):
+            script = f"echo {process.pid - before} >/proc/sys/kernel/ns_last_pid; {BIN}/crx-restore -d -D {images} {' '.join(options)}; exit $?"
+            return self.host.run(["sh", "-c", script], check=False)
+
+        code, text = restore(1)
+        self.assertEqual(code, 1, text)
+        self.assertIn(f"PID {process.pid} is crx-restore's own; start it again", text)
+        code, text = restore(2)
+        self.assertEqual(code, 0, text)
+        revived = self.host.find(process.pid)
+        self.assertEqual(read_text(revived.proc("comm")), "sleep\n")
+        revived.kill()
+        self.wait_gone(revived)
+        # The first builder of a new namespace has number 2.
+        script = (f"echo 1 >/proc/sys/kernel/ns_last_pid; setsid sleep 1000 <&- >&- 2>&- & test $! = 2 && {BIN}/crx-dump -t 2 -D {images}.2 && wait; "
+                  f"{BIN}/crx-restore -d -n -D {images}.2 --pidfile {images}.pid")
+        code, text = self.host.run(["unshare", "-pf", "--mount-proc", "sh", "-c", script], check=False)
+        self.assertEqual(code, 0, text)
+
     def test_newer_formats(self):
         """Sets of a crx, or a CRIU, that is yet to come."""
         process = self.sleeper()
