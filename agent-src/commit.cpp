@@ -39,9 +39,9 @@ int Migration::commit(FrozenTree& tree, TreeLocks& locks) {
     go.mutable_go();
     go_us = monotonic_us();
     link_->send(go);
-    resumed = await_verdict(tree, locks, Deadline::in_ms(kVerdictMs));
+    resumed = await_verdict(tree, locks, Deadline::in_ms(kVerdictMs), why);
     clock.lap("await resumed");
-    if (!resumed) why = peer_ + " has decided not to resume it";
+    if (!resumed) why = peer_ + " has decided not to resume it" + (why.empty() ? "" : ": " + why);
   } catch (const Error& error) {
     why = error.what();
     log::warn("after GO: {}", why);
@@ -87,15 +87,18 @@ bool Migration::take_back(TreeLocks& locks) {
   }
 }
 
-// RESUMED, or nothing for NEVER. Asks by session id when the connection is lost. On Decided the original ends, and NEVER is no
+// RESUMED, or nothing for NEVER, and `why` then as far as it is known. Asks by session id when the connection is lost. On Decided the original ends, and NEVER is no
 // verdict any more.
-std::optional<wire::Resumed> Migration::await_verdict(FrozenTree& tree, TreeLocks& locks, Deadline deadline) {
+std::optional<wire::Resumed> Migration::await_verdict(FrozenTree& tree, TreeLocks& locks, Deadline deadline, std::string& why) {
   try {
     for (;;) {
       const auto message = link_->receive(deadline);
       if (!message) break;
       if (message->has_resumed()) return message->resumed();
-      if (message->has_never() && group_) return std::nullopt;
+      if (message->has_never() && group_) {
+        why = message->never().reason();
+        return std::nullopt;
+      }
       if (message->has_decided()) {
         locks.given_up();
         end_original(tree);

@@ -81,7 +81,7 @@ class Migration {
   void end_original(FrozenTree& tree) noexcept;
   void remove_original(FrozenTree& tree) noexcept;
   int wait_for_exit();
-  std::optional<wire::Resumed> await_verdict(FrozenTree& tree, TreeLocks& locks, Deadline deadline);
+  std::optional<wire::Resumed> await_verdict(FrozenTree& tree, TreeLocks& locks, Deadline deadline, std::string& why);
 
   template <typename Body>
   Body expect(Deadline deadline, wire::SessionMessage::BodyCase kind, const char* step);

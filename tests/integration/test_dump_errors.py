@@ -225,7 +225,7 @@ class Errors(DumpTest):
                 until(lambda: lines_of(output) == ["ready"], lambda: read_text(output))
                 self.dump(process, images)
                 self.wait_gone(process)
-                found = self.fails(1, ["crx-restore", "-D", images, "-d"], f"127.0.0.1:{port}", "TIME_WAIT", "try again in a minute")
+                found = self.fails(1, ["crx-restore", "-D", images, "-d"], f"127.0.0.1:{port}", "is held here for a minute", "TIME_WAIT", "try again in a minute")
                 self.assertEqual(found[-1]["code"], "refused")
                 code, text = self.run_tool("crx-restore", "-D", images, "--check-only", "--json")
                 self.assertEqual(code, 3, text)

@@ -1,0 +1,65 @@
+#!/usr/bin/env python3
+"""Every refusal that docs/supported.md quotes is looked for by a test, in its words: at least three of them in a row."""
+import pathlib
+import re
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+WORDS = 3
+
+# What no test can bring about on every machine that runs them, and why.
+UNTESTED = {
+    "HOST: OBJECT: REASON": "how refusals read",
+    "uses FEATURES (control-flow enforcement)": "takes a CPU and a kernel with shadow stacks",
+    "the ring at ADDR has another size here": "takes hosts with other numbers of CPUs",
+    "lacks instruction sets that programs here may use": "takes hosts with other CPUs",
+    "timer id N cannot be made": "takes a kernel before 6.15 at the destination",
+    "holding packets back": "takes a kernel without nftables",
+    "is above pid_max N here": "takes hosts with other limits of the whole machine",
+    "N bytes lie in it": "takes hosts with other limits of the whole machine",
+    "what is under way in its asynchronous I/O rings": "takes a kernel that does not describe its types",
+    "cannot get its number": "takes a kernel without CONFIG_CHECKPOINT_RESTORE",
+    "memory: N MiB are needed": "takes more memory than the machine has",
+    "thread TID, which is not there yet": "the kernel of a failure inside the restorer, see proc_files",
+}
+# Names and numbers of the case.
+PLACEHOLDER = re.compile(r"\(NAME\)|\b[A-Z][A-Z0-9_]*\b|\.\.\.|[0-9]+")
+GLUE = re.compile(r'"\s*\n\s*r?f?"')
+
+
+def messages(page):
+    """(line number, message) of all that stands in backquotes and is more than a name."""
+    for number, line in enumerate(page.splitlines(), 1):
+        for message in re.findall(r"`([^`]+)`", line):
+            if len(message.split()) >= WORDS:
+                yield number, message
+
+
+def pieces(message):
+    """Runs of words of the reason (of the remedy where that is all names): as many as a test must have in a row, fewer where there
+    are no more."""
+    for part in (message.split(";")[0], message):
+        runs = [run.strip(" .,:;\"'()").split() for run in PLACEHOLDER.split(part)]
+        if max(map(len, runs)) > 1:
+            break
+    wanted = min(WORDS, max(map(len, runs)))
+    for words in runs:
+        for at in range(len(words) - wanted + 1):
+            yield " ".join(words[at:at + wanted]).strip(",:")
+
+
+def main():
+    tests = "\n".join(GLUE.sub("", path.read_text(errors="replace")) for folder, kind in (("integration", "*.py"), ("unit", "*.cpp"))
+                      for path in sorted((ROOT / "tests" / folder).rglob(kind)))
+    faults = []
+    for number, message in messages((ROOT / "docs" / "supported.md").read_text()):
+        if any(message.startswith(known) or known in message for known in UNTESTED):
+            continue
+        if not any(piece in tests for piece in pieces(message)):
+            faults.append(f"docs/supported.md:{number}: no test looks for: {message}")
+    print("\n".join(faults) if faults else "no faults")
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
