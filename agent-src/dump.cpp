@@ -212,7 +212,11 @@ void Dump::end(FrozenTree& tree) {
     return;
   }
   if (unit_ && options_.unit == UnitPolicy::stop) stop_unit(*unit_);
-  tree.eject();
+  try {
+    tree.eject();
+  } catch (const Error& error) {  // somebody was faster, and the set is whole
+    if (error.code() != ErrorCode::victim_gone) throw;
+  }
   packets_.silence();
   for (const auto& task : tree.tasks()) send_signal(task->pidfd(), SIGKILL);
   report_.frozen_us = monotonic_us() - stopped_us;

@@ -82,6 +82,28 @@ class Killed(test_dump.Heap):
                 self.process = process = self.restore(last, pid=process.pid)
                 self.assertEqual(self.digest(), digest, context)
 
+    def test_the_process_itself_is_killed(self):
+        """The dump has failed and there is no set, or it is as if the dump had ended it."""
+        dice = random.Random(6)
+        whole, outcomes = 0.3, {}
+        for turn in range(TURNS):
+            process = self.start(1)
+            images = f"{self.dir}/{turn}"
+            began = time.monotonic()
+            tool = self.host.spawn([f"{crxtest.BIN}/crx-dump", "-t", process.pid, "-D", images], stdout=f"{self.dir}/log")
+            if turn:
+                self.after(tool, dice.uniform(0, whole))
+                process.kill()
+            code = tool.wait(30)
+            if turn == 0:
+                whole = time.monotonic() - began
+            context = f"turn {turn}: {code} {read_text(f'{self.dir}/log', '')}"
+            self.wait_gone(process)
+            self.assertEqual(code, 0 if self.is_whole(images) else 1, context)
+            self.assertEqual(os.path.exists(images), self.is_whole(images), context)
+            outcomes[code] = outcomes.get(code, 0) + 1
+        print(f"{outcomes} ", end="", flush=True)
+
     def test_restores(self):
         dice = random.Random(5)
         self.process = process = self.start(8)
