@@ -160,7 +160,13 @@ class Terminals final : public FdKind {
       return Problem{fmt::format("{} is a terminal of this host's hardware or kernel, which stays here", file.link),
                      "start the program in a terminal multiplexer, or with its input and output redirected"};
     }
-    if (terminal.kind == TerminalKind::master || options.shell_job) return std::nullopt;
+    if (terminal.kind == TerminalKind::master) return std::nullopt;
+    // Its number may be that of another pair by now. (/dev/tty leads to none then, and is no terminal of ours.)
+    if (file.link.ends_with(" (deleted)")) {
+      return Problem{fmt::format("the terminal /dev/pts/{} is hung up, since its other end has gone", terminal.index),
+                     "let the program close it; what outlasts its terminal is started with its input and output redirected"};
+    }
+    if (options.shell_job) return std::nullopt;
     if (find_master(terminal, files) != nullptr) return std::nullopt;
     return outside_problem(terminal, file.link);
   }
