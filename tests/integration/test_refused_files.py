@@ -166,6 +166,23 @@ class RefusedFiles(crxtest.RingTest):
         self.assertEqual(result.exit, 0, f"{result}")
         result.process.kill()
 
+    def test_looking_for_what_is_watched_opens_nothing(self):
+        top = self.ring.path(self.id())
+        os.makedirs(f"{top}/mnt")
+        for host in self.ring.hosts:
+            host.run(["mount", "-t", "tmpfs", "none", f"{top}/mnt"])
+            self.addCleanup(host.unbind, f"{top}/mnt")
+        process = self.start("import ctypes, fcntl, os, termios, time; libc = ctypes.CDLL(None); os.mkdir('TOP/mnt/below')\n"
+                             "fd = libc.inotify_init(); assert libc.inotify_add_watch(fd, b'TOP/mnt', 0xfff) > 0\n"
+                             "assert libc.inotify_add_watch(fd, b'TOP/mnt/below', 0xfff) > 0\n"
+                             "open('TOP/ready', 'w').close()\nwhile not os.path.exists('TOP/go'): time.sleep(0.01)\n"
+                             "waits = ctypes.c_int(); libc.ioctl(fd, 0x541b, ctypes.byref(waits))\n"
+                             "open('TOP/said', 'w').write(str(waits.value))".replace("TOP", top), top)
+        result = self.ring[0].migrate(process, self.ring[1], "--hook", '[ "$CRX_STAGE" != prepared ]')
+        self.assertEqual(result.exit, 1, f"{result}")
+        open(f"{top}/go", "w").close()
+        self.assertEqual(until(lambda: read_text(f"{top}/said", ""), "it says what it saw"), "0", f"{result}")
+
     def test_words_are_documented(self):
         page = read_text(f"{ROOT}/docs/supported.md")
         words = [words for *_, words in CASES.values() if not any(c.isdigit() for c in words) and "directory" not in words]
