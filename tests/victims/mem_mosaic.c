@@ -1,10 +1,10 @@
-// One mapping that mprotect has cut into 20,000, with content in each.
+// One mapping that mprotect has cut into 13,000, with content in each.
 #include "victim.h"
 
 int main(int argc, char** argv) {
   victim_loose_maps = true;
   victim_start(argc, argv);
-  enum { N = 20000 };
+  enum { N = 13000 };
   char* at = map_anon(N * PAGE);
   for (int i = 0; i < N; i++) *(uint64_t*)(at + i * PAGE) = pattern(1, i);
   for (int i = 0; i < N; i += 2)

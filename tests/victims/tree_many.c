@@ -4,7 +4,7 @@
 
 #include <sys/epoll.h>
 
-enum { kFan = 40, kChain = 20 };
+enum { kFan = 24, kChain = 8 };
 
 static _Atomic uint64_t* sum;
 
