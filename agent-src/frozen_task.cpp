@@ -46,7 +46,7 @@ FrozenTask::~FrozenTask() {
 FrozenTask FrozenTask::freeze(pid_t pid, Deadline deadline, bool suspend_seccomp, CallWatch& calls) {
   FrozenTask task(pid);
   if (!calls.has_seen(pid)) calls.look_at({pid});
-  task.seize_new_threads(deadline, suspend_seccomp);
+  task.seize_new_threads(deadline, suspend_seccomp, calls);
   task.read_threads();
   calls.mend(task);
   calls.find_sleeps(task);
@@ -58,18 +58,19 @@ FrozenTask FrozenTask::freeze_leader(pid_t pid, Deadline deadline, bool suspend_
   FrozenTask task(pid);
   CallWatch calls(sleeps);
   calls.look_at_leader(pid);
-  if (!task.seize(pid, suspend_seccomp)) throw_gone(pid, "freezing");
+  if (!task.seize(pid, suspend_seccomp, calls)) throw_gone(pid, "freezing");
   if (!task.await_stop(task.leader(), deadline)) throw_gone(pid, "freezing");
   task.read_threads();
   calls.mend(task);
   return task;
 }
 
-bool FrozenTask::seize(pid_t tid, bool suspend_seccomp) {
+bool FrozenTask::seize(pid_t tid, bool suspend_seccomp, CallWatch& calls) {
   if (stopped_since_us_ == 0) stopped_since_us_ = monotonic_us();
   auto traced = TracedThread::try_seize(tid, TracedThread::Kind::victim, suspend_seccomp);
   if (!traced) return false;
   try {
+    calls.look_once_more(tid);
     traced->interrupt();
   } catch (const Error& error) {
     if (error.code() != ErrorCode::victim_gone || tid == pid_) throw;
@@ -98,13 +99,13 @@ bool FrozenTask::await_stop(FrozenThread& thread, Deadline deadline) const {
 
 // A thread that we have not seized yet may create others: repeat until a listing holds nothing new. New threads of
 // stopped ones cannot appear, so this ends.
-void FrozenTask::seize_new_threads(Deadline deadline, bool suspend_seccomp) {
+void FrozenTask::seize_new_threads(Deadline deadline, bool suspend_seccomp, CallWatch& calls) {
   for (bool found = true; found;) {
     found = false;
     const std::size_t first_new = threads_.size();
     for (const pid_t tid : list_threads(pid_)) {
       const bool known = std::any_of(threads_.begin(), threads_.end(), [&](const auto& t) { return t.tid() == tid; });
-      if (!known && seize(tid, suspend_seccomp)) found = true;
+      if (!known && seize(tid, suspend_seccomp, calls)) found = true;
     }
     for (std::size_t i = first_new; i < threads_.size();) {
       if (await_stop(threads_[i], deadline)) {

@@ -102,8 +102,8 @@ class FrozenTask {
 
  private:
   explicit FrozenTask(pid_t pid);
-  void seize_new_threads(Deadline deadline, bool suspend_seccomp);
-  bool seize(pid_t tid, bool suspend_seccomp);
+  void seize_new_threads(Deadline deadline, bool suspend_seccomp, CallWatch& calls);
+  bool seize(pid_t tid, bool suspend_seccomp, CallWatch& calls);
   [[nodiscard]] bool await_stop(FrozenThread& thread, Deadline deadline) const;
   void read_threads();
   void prepare_healing(const CallSite& site);

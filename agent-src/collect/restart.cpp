@@ -107,7 +107,8 @@ void CallWatch::look_at_thread(pid_t pid, pid_t tid) {
   }
   if (limit_of(pid, original).kind != LimitKind::none) {
     has_limits_ = true;
-    needs_timers_ = needs_timers_ || !has_restart_block(original);
+    seen.wants_timer = !has_restart_block(original);
+    needs_timers_ = needs_timers_ || seen.wants_timer;
     const std::string status = try_read(task_file(pid, tid, "status"));
     seen.switches = status.empty() ? 0 : proc::parse_status(status).voluntary_switches;
     seen.look = looks_.size();
@@ -123,6 +124,21 @@ void CallWatch::note_timers() {
   has_limits_ = needs_timers_ = false;
 }
 
+// Since it was seen the thread may have woken, be it that it went on sleeping in the same call. What is left between here and the
+// interruption are microseconds, in which it would have to wake, come to the same call again, and be interrupted before it has slept
+// there, to be taken for one that has slept all the while.
+void CallWatch::look_once_more(pid_t tid) {
+  const auto seen = seen_.find(tid);
+  const KernelSleeps* const kernel = sleeps_.opened();
+  if (seen == seen_.end() || !seen->second.wants_timer || kernel == nullptr) return;
+  const std::map<pid_t, uint64_t> found = kernel->tasks_of({tid});
+  if (found.empty()) return;
+  const auto timer = kernel->timer_of(found.at(tid), looks_[seen->second.look]);
+  if (!timer) return;
+  seen->second.switches = kernel->switches_of(found.at(tid));
+  seen->second.due_ns = kernel->due_now(*timer);
+}
+
 void CallWatch::mend(FrozenTask& task) {
   std::vector<Interrupted> calls;
   bool sleeps = false;
@@ -136,8 +152,7 @@ void CallWatch::mend(FrozenTask& task) {
     calls.push_back({&thread, call, limit_of(task.pid(), call), is_same_sleep(thread, status)});
   }
   if (sleeps_.opened() == nullptr && (sleeps || !calls.empty())) listed_.compare();
-  const std::map<pid_t, uint64_t> structures = structures_of(sleeps_.opened(), calls);
-  for (const Interrupted& it : calls) make_again(task, it, timer_due(it, structures));
+  for (const Interrupted& it : calls) make_again(task, it, timer_due(it));
 }
 
 // Since it was seen it has gone to sleep once: in our stop.
@@ -147,23 +162,10 @@ bool CallWatch::is_same_sleep(const FrozenThread& thread, const proc::Status& st
          status.voluntary_switches == seen->second.switches + 1;
 }
 
-// Of those whose calls have a limit.
-std::map<pid_t, uint64_t> CallWatch::structures_of(const KernelSleeps* kernel, const std::vector<Interrupted>& all) {
-  std::set<pid_t> tids;
-  for (const Interrupted& it : all) {
-    if (it.limit.kind != LimitKind::none) tids.insert(it.thread->tid());
-  }
-  if (kernel == nullptr || tids.empty()) return {};
-  return kernel->tasks_of(tids);
-}
-
-std::optional<int64_t> CallWatch::timer_due(const Interrupted& it, const std::map<pid_t, uint64_t>& structures) const {
+std::optional<int64_t> CallWatch::timer_due(const Interrupted& it) const {
   if (it.limit.kind == LimitKind::none || !it.same_sleep) return std::nullopt;
-  const KernelSleeps* const kernel = sleeps_.opened();
-  if (kernel == nullptr) return listed_.latest_until(now_ns() + it.limit.ns);
-  const auto structure = structures.find(it.thread->tid());
-  if (structure == structures.end()) return std::nullopt;
-  return kernel->due_of(structure->second, looks_[seen_.at(it.thread->tid()).look]);
+  if (sleeps_.opened() == nullptr) return listed_.latest_until(now_ns() + it.limit.ns);
+  return seen_.at(it.thread->tid()).due_ns;
 }
 
 void CallWatch::make_again(FrozenTask& task, const Interrupted& it, std::optional<int64_t> due_ns) const {
@@ -201,6 +203,13 @@ SystemCall CallWatch::original_call(const FrozenThread& thread) const {
   return call;
 }
 
+std::map<pid_t, uint64_t> CallWatch::structures_of(const std::vector<Interrupted>& all) const {
+  std::set<pid_t> tids;
+  for (const Interrupted& it : all) tids.insert(it.thread->tid());
+  if (sleeps_.opened() == nullptr || tids.empty()) return {};
+  return sleeps_.opened()->tasks_of(tids);
+}
+
 void CallWatch::find_sleeps(FrozenTask& task) const {
   std::vector<Interrupted> calls;
   for (FrozenThread& thread : task.threads()) {
@@ -210,12 +219,12 @@ void CallWatch::find_sleeps(FrozenTask& task) const {
     const Limit limit = limit_of(task.pid(), call);
     if (limit.kind != LimitKind::none) calls.push_back({&thread, call, limit, false});
   }
-  const std::map<pid_t, uint64_t> structures = structures_of(sleeps_.opened(), calls);
+  const std::map<pid_t, uint64_t> structures = structures_of(calls);
   for (Interrupted& it : calls) {
     if (sleeps_.opened() == nullptr) {
       it.same_sleep = is_same_sleep(*it.thread, proc::parse_status(read_file(task_file(task.pid(), it.thread->tid(), "status"))));
     }
-    const std::optional<int64_t> due_ns = sleeps_.opened() != nullptr ? block_due(it, structures) : timer_due(it, structures);
+    const std::optional<int64_t> due_ns = sleeps_.opened() != nullptr ? block_due(it, structures) : timer_due(it);
     const int64_t latest_ns = now_ns() + it.limit.ns;
     it.thread->sleep->due_ns = std::min(due_ns.value_or(latest_ns), latest_ns);
     if (!due_ns) log::debug("thread {}: its sleep of {} ns begins anew; when it is due is not known", it.thread->tid(), it.limit.ns);

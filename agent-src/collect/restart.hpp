@@ -24,10 +24,10 @@ class FrozenTask;
 // Stopping a thread makes some system calls return -EINTR that a program must only see after a signal handler:
 // epoll_wait, sigtimedwait, semtimedop, ... (signal(7)). These are rewound, so that the thread makes them again when
 // it runs on, with what is left of their time limit: the stop disarms the timer that tells it, so the timers of all threads are
-// noted before. A thread may have left its call meanwhile, and be in another one: unless it is known to have slept all the
-// while, the whole limit counts from the stop on, which is late by the time from look to stop at most, and never early. A
+// noted before. A thread may have woken meanwhile, and be in another call: unless it is known to have slept since its timer was
+// looked at, the whole limit counts from the stop on, which is late by what was over of it, and never early. A
 // limit in memory is the caller's and stays as it is: the thread is given another one, below its stack pointer, where the stack
-// is known to be a plain one. Socket time-outs (SO_RCVTIMEO) begin anew.
+// is known to be a plain one. Socket time-outs (SO_RCVTIMEO) begin anew. Single-threaded.
 class CallWatch {
  public:
   explicit CallWatch(SleepReader& sleeps);
@@ -36,6 +36,8 @@ class CallWatch {
   void look_at(const std::vector<pid_t>& processes);
   void look_at_leader(pid_t pid);
   bool has_seen(pid_t pid) const { return processes_.contains(pid); }
+  // The thread, which we trace already, is interrupted next.
+  void look_once_more(pid_t tid);
 
   // All of the task's threads() are stopped and their registers read. Changes registers of threads as told above.
   void mend(FrozenTask& task);
@@ -48,21 +50,23 @@ class CallWatch {
     SystemCall call;
     uint64_t sp = 0;
     int64_t original_nr = -1;  // behind restart_syscall
-    uint64_t switches = 0;     // how often it had gone to sleep before the timers were noted
-    std::size_t look = 0;
+    uint64_t switches = 0;     // how often it had gone to sleep before its timer was looked at
+    bool wants_timer = false;
+    std::size_t look = 0;            // at which it was noted
+    std::optional<int64_t> due_ns;  // as it was right before the stop
   };
   struct Interrupted {
     FrozenThread* thread;
     SystemCall call;
     Limit limit;
-    bool same_sleep;  // the one it was seen in: its timer is among those noted
+    bool same_sleep;  // the one it was seen in: its timer has been looked at
   };
   void look_at_thread(pid_t pid, pid_t tid);
   void note_timers();
   bool is_same_sleep(const FrozenThread& thread, const proc::Status& status) const;
   SystemCall original_call(const FrozenThread& thread) const;
-  static std::map<pid_t, uint64_t> structures_of(const KernelSleeps* kernel, const std::vector<Interrupted>& all);
-  std::optional<int64_t> timer_due(const Interrupted& it, const std::map<pid_t, uint64_t>& structures) const;
+  std::map<pid_t, uint64_t> structures_of(const std::vector<Interrupted>& all) const;
+  std::optional<int64_t> timer_due(const Interrupted& it) const;
   std::optional<int64_t> block_due(const Interrupted& it, const std::map<pid_t, uint64_t>& structures) const;
   void make_again(FrozenTask& task, const Interrupted& it, std::optional<int64_t> due_ns) const;
   int64_t now_ns() const;

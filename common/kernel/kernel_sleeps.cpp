@@ -45,6 +45,7 @@ std::optional<KernelSleeps> KernelSleeps::open() {
 KernelSleeps::KernelSleeps(KernelReader reader) : reader_(std::move(reader)), traced_(reader_) {
   at_.stack = reader_.offset("task_struct", "stack");
   at_.block = reader_.offset("task_struct", "restart_block");
+  at_.switches = reader_.offset("task_struct", "nvcsw");
   at_.clocks = reader_.offset("hrtimer_cpu_base", "clock_base");
   at_.cpu = reader_.offset("hrtimer_cpu_base", "cpu");
   at_.cpu_bytes = reader_.size("hrtimer_cpu_base");
@@ -57,6 +58,7 @@ KernelSleeps::KernelSleeps(KernelReader reader) : reader_(std::move(reader)), tr
   at_.left = at_.node + reader_.offset("rb_node", "rb_left");
   at_.right = at_.node + reader_.offset("rb_node", "rb_right");
   at_.due = reader_.offset("hrtimer", "_softexpires");
+  at_.base = reader_.offset("hrtimer", "base");
   at_.timer_bytes = reader_.size("hrtimer");
   at_.task = reader_.offset("hrtimer_sleeper", "task");
   at_.sleeper_bytes = reader_.size("hrtimer_sleeper");
@@ -76,7 +78,7 @@ KernelSleeps::KernelSleeps(KernelReader reader) : reader_(std::move(reader)), tr
   cpu_offsets_ = reader_.cpu_offsets();
   // Any timer knows the base of a CPU: here that of our own process's alarm (setitimer(2)).
   const uint64_t process = reader_.word(reader_.current_task() + reader_.offset("task_struct", "signal"));
-  const uint64_t clock = reader_.word(process + reader_.offset("signal_struct", "real_timer") + reader_.offset("hrtimer", "base"));
+  const uint64_t clock = reader_.word(process + reader_.offset("signal_struct", "real_timer") + at_.base);
   const uint64_t base = reader_.word(clock + at_.cpu_base);
   const uint32_t cpu = reader_.half(base + at_.cpu);
   if (base != 0 && cpu < cpu_offsets_.size()) bases_ = base - cpu_offsets_[cpu];
@@ -104,7 +106,9 @@ bool KernelSleeps::walk(uint64_t root, uint64_t to_own, std::vector<ArmedTimer>&
     whole = whole && (get<uint64_t>(bytes, at_.parent) & ~kColourBits) == parent;
     left.push_back({get<uint64_t>(bytes, at_.left), node});
     left.push_back({get<uint64_t>(bytes, at_.right), node});
-    if (has_task) timers.push_back({addr, get<uint64_t>(bytes, at_.task), static_cast<int64_t>(get<uint64_t>(bytes, at_.due) - to_own)});
+    if (!has_task) continue;
+    const auto expires = get<uint64_t>(bytes, at_.due);
+    timers.push_back({addr, get<uint64_t>(bytes, at_.task), static_cast<int64_t>(expires - to_own), expires});
   }
   return whole;
 }
@@ -132,14 +136,28 @@ std::vector<ArmedTimer> KernelSleeps::armed() const {
   return timers;
 }
 
-std::optional<int64_t> KernelSleeps::due_of(uint64_t task, const std::vector<ArmedTimer>& armed) const {
+std::optional<ArmedTimer> KernelSleeps::timer_of(uint64_t task, const std::vector<ArmedTimer>& armed) const {
   const uint64_t stack = reader_.word(task + at_.stack);
-  std::optional<int64_t> due_ns;
+  std::optional<ArmedTimer> found;
   for (const ArmedTimer& timer : armed) {
     if (timer.task != task || timer.addr - stack >= kMostStackBytes) continue;
-    due_ns = std::max(timer.due_ns, due_ns.value_or(timer.due_ns));
+    if (!found || timer.due_ns > found->due_ns) found = timer;
   }
-  return due_ns;
+  return found;
+}
+
+// The stack may hold anything since: only what the tree knows is a timer.
+bool KernelSleeps::is_in_tree(const ArmedTimer& timer, uint64_t parent, uint64_t clock) const {
+  const uint64_t node = timer.addr + at_.node;
+  if (parent == 0) return reader_.word(clock + at_.tree) == node;
+  return reader_.word(parent + at_.left - at_.node) == node || reader_.word(parent + at_.right - at_.node) == node;
+}
+
+std::optional<int64_t> KernelSleeps::due_now(const ArmedTimer& timer) const {
+  Bytes bytes{};
+  if (!reader_.copy(timer.addr, bytes.data(), at_.sleeper_bytes) || get<uint64_t>(bytes, at_.task) != timer.task) return std::nullopt;
+  if (!is_in_tree(timer, get<uint64_t>(bytes, at_.parent) & ~kColourBits, get<uint64_t>(bytes, at_.base))) return std::nullopt;
+  return static_cast<int64_t>(get<uint64_t>(bytes, at_.due) - timer.expires + static_cast<uint64_t>(timer.due_ns));
 }
 
 RestartBlock KernelSleeps::restart_block(uint64_t task) const {

@@ -21,6 +21,7 @@ struct ArmedTimer {
   uint64_t task = 0;  // the thread's, where it is one's; else anything
   // What was asked for, without what the kernel adds to wake several at once. CLOCK_MONOTONIC of the initial time namespace.
   int64_t due_ns = 0;
+  uint64_t expires = 0;  // the same as the kernel has it, on the timer's own clock
   auto operator<=>(const ArmedTimer&) const = default;
 };
 
@@ -55,13 +56,19 @@ class KernelSleeps {
   // TracedTasks'.
   std::map<pid_t, uint64_t> tasks_of(const std::set<pid_t>& traced_tids) const { return traced_.find(reader_, traced_tids); }
   uint64_t own_task() const { return reader_.current_task(); }
-  // The one of them (in any order of their addresses) that the task slept on. Not that it still was the same sleep.
-  std::optional<int64_t> due_of(uint64_t task, const std::vector<ArmedTimer>& armed) const;
+  // The one of them that the task slept on, the latest where there are several. It need not sleep on it any more.
+  std::optional<ArmedTimer> timer_of(uint64_t task, const std::vector<ArmedTimer>& armed) const;
+  // Until when its thread sleeps now, if that is on the same timer still, or again within the same call; nothing where it is not (each
+  // call has the thread's kernel stack begin elsewhere, CONFIG_RANDOMIZE_KSTACK_OFFSET; where not, a later call's timer counts as well).
+  std::optional<int64_t> due_now(const ArmedTimer& timer) const;
+  // How often the task has gone to sleep (voluntary_ctxt_switches of proc_pid_status(5)).
+  uint64_t switches_of(uint64_t task) const { return reader_.word(task + at_.switches); }
   // Of a task that has not run since it was interrupted.
   RestartBlock restart_block(uint64_t task) const;
 
  private:
   explicit KernelSleeps(KernelReader reader);
+  bool is_in_tree(const ArmedTimer& timer, uint64_t parent, uint64_t clock) const;
   bool walk_clocks(uint64_t base, std::vector<ArmedTimer>& timers) const;
   bool walk(uint64_t root, uint64_t to_own, std::vector<ArmedTimer>& timers) const;
 
@@ -70,10 +77,10 @@ class KernelSleeps {
   uint64_t bases_ = 0;  // per-CPU address of the first clock's base (hrtimer_bases)
   std::vector<uint64_t> cpu_offsets_;
   struct Offsets {
-    uint64_t stack, block;                                          // task_struct
+    uint64_t stack, block, switches;                                   // task_struct
     uint64_t clocks, cpu, cpu_bytes;                                // hrtimer_cpu_base
     uint64_t cpu_base, clock_bytes, tree, to_own;                   // hrtimer_clock_base
-    uint64_t node, parent, left, right, due, task, timer_bytes, sleeper_bytes;  // hrtimer, hrtimer_sleeper
+    uint64_t node, parent, left, right, due, base, task, timer_bytes, sleeper_bytes;  // hrtimer, hrtimer_sleeper
     uint64_t block_bytes, clock, remainder, sleep_due, futex, futex_due, poll, has_limit, seconds, nanoseconds;  // restart_block
   } at_{};
 };

@@ -222,6 +222,11 @@ class AtOnce(unittest.TextTestResult):
         super().addError(test, err)
         self.stream.writeln(self.errors[-1][1])
 
+    def addSubTest(self, test, subtest, err):
+        super().addSubTest(test, subtest, err)
+        if err:
+            self.stream.writeln((self.failures if issubclass(err[0], test.failureException) else self.errors)[-1][1])
+
     def printErrors(self):
         pass
 

@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -24,7 +25,7 @@
 namespace crx {
 namespace {
 
-constexpr int kStops = 5;
+constexpr int kStops = 5, kBusyStops = 1000;
 constexpr int64_t kNsPerMs = 1'000'000, kLimitMs = 60'000, kLimitNs = kLimitMs * kNsPerMs;
 // What the kernel may add to a sleep to wake several at once (PR_SET_TIMERSLACK).
 constexpr int64_t kSlackNs = 50'000;
@@ -129,6 +130,29 @@ void check_stops(SleepReader& sleeps, bool exact) {
   ::munmap(shared, sizeof(SharedPage));
 }
 
+// One thread waits again and again, and mostly gets its event soon; the other makes the events.
+[[noreturn]] void busy_victim() {
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  static int event_fd;
+  event_fd = ::eventfd(0, 0);
+  pthread_t thread{};
+  ::pthread_create(&thread, nullptr, [](void*) -> void* {
+    for (const timespec gap{0, 100'000};;) {
+      const uint64_t one = 1;
+      ::nanosleep(&gap, nullptr);
+      if (::write(event_fd, &one, sizeof one) < 0) ::_exit(1);
+    }
+  }, nullptr);
+  const int epoll = ::epoll_create1(0);
+  epoll_event event{EPOLLIN, {}};
+  ::epoll_ctl(epoll, EPOLL_CTL_ADD, event_fd, &event);
+  shared->sleepers[0].tid = ::gettid();
+  for (uint64_t count = 0;;) {
+    shared->sleepers[0].began_ns = clock_ns(CLOCK_MONOTONIC);
+    if (::epoll_wait(epoll, &event, 1, kLimitMs) == 1 && ::read(event_fd, &count, sizeof count) < 0) ::_exit(1);
+  }
+}
+
 // Without what reading the kernel's structures takes; only this thread, until it ends.
 class LessPrivileged {
  public:
@@ -151,6 +175,31 @@ TEST_CASE("calls with a limit are due when they were, after any number of stops"
   SleepReader sleeps;
   if (sleeps.open() == nullptr) return;  // not on this kernel, or not with these privileges
   check_stops(sleeps, true);
+}
+
+TEST_CASE("calls with a limit are not due too early where they begin anew all the time") {
+  shared = static_cast<SharedPage*>(::mmap(nullptr, sizeof(SharedPage), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+  REQUIRE(shared != MAP_FAILED);
+  const pid_t pid = ::fork();
+  REQUIRE(pid >= 0);
+  if (pid == 0) busy_victim();
+  const Deadline deadline = Deadline::in_ms(20'000);
+  while (!is_asleep(pid, shared->sleepers[0].tid) && !deadline.passed()) ::sched_yield();
+  SleepReader sleeps;
+  int waits = 0;
+  for (int stop = 0; stop < kBusyStops; ++stop) {
+    FrozenTree tree = FrozenTree::freeze(pid, Deadline::in_ms(10'000), sleeps);
+    const FrozenThread& thread = tree.root().leader();
+    if (thread.again) {
+      ++waits;
+      CHECK(due_of(thread, pid) >= shared->sleepers[0].began_ns + kLimitNs);
+    }
+    tree.thaw();
+  }
+  CHECK(waits > 0);
+  ::kill(pid, SIGKILL);
+  ::waitpid(pid, nullptr, 0);
+  ::munmap(shared, sizeof(SharedPage));
 }
 
 TEST_CASE("calls with a limit are not due too early where the kernel cannot be read") {

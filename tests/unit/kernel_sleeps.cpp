@@ -34,7 +34,7 @@ class Sleeper {
       : thread_([this, &sleeps, call = std::move(call)] {
           task_ = sleeps.own_task();
           tid_ = ::gettid();
-          while (!over_) call();
+          for (; !over_; ++calls_) call();
           ended_ = true;
         }) {
     const Deadline deadline = Deadline::in_ms(10'000);
@@ -51,6 +51,14 @@ class Sleeper {
     thread_.join();
   }
   uint64_t task() const { return task_; }
+  // Its call is interrupted, and it makes it once more.
+  void sleep_anew() {
+    const int before = calls_;
+    const Deadline deadline = Deadline::in_ms(10'000);
+    ::pthread_kill(thread_.native_handle(), kSignal);
+    while ((calls_ == before || !asleep()) && !deadline.passed()) std::this_thread::yield();
+    REQUIRE_FALSE(deadline.passed());
+  }
 
  private:
   bool asleep() const {
@@ -58,6 +66,7 @@ class Sleeper {
   }
   std::atomic<uint64_t> task_ = 0;
   std::atomic<pid_t> tid_ = 0;
+  std::atomic<int> calls_ = 0;
   std::atomic<bool> over_ = false, ended_ = false;
   std::thread thread_;
 };
@@ -71,7 +80,10 @@ TEST_CASE("kernel.sleeps: until when a thread sleeps is known") {
   action.sa_handler = [](int) {};
   REQUIRE(::sigaction(kSignal, &action, nullptr) == 0);
   const int64_t lead_ns = time_offsets(0).monotonic_ns;
-  const auto due_of = [&](const Sleeper& sleeper) { return sleeps->due_of(sleeper.task(), sleeps->armed()).value_or(0) + lead_ns; };
+  const auto due_of = [&](const Sleeper& sleeper) {
+    const auto timer = sleeps->timer_of(sleeper.task(), sleeps->armed());
+    return timer ? timer->due_ns + lead_ns : 0;
+  };
 
   SUBCASE("to the nanosecond, where it is a point in time") {
     const int64_t due_ns = clock_ns(CLOCK_MONOTONIC) + kLimitNs;
@@ -108,7 +120,22 @@ TEST_CASE("kernel.sleeps: until when a thread sleeps is known") {
     }
   }
 
-  SUBCASE("not of one that does not sleep") { CHECK_FALSE(sleeps->due_of(sleeps->own_task(), sleeps->armed())); }
+  SUBCASE("not of one that does not sleep") { CHECK_FALSE(sleeps->timer_of(sleeps->own_task(), sleeps->armed())); }
+
+  SUBCASE("and not taken for what it was, when it sleeps anew") {
+    const timespec limit = as_timespec(kLimitNs);
+    Sleeper sleeper(*sleeps, [&] { ::nanosleep(&limit, nullptr); });
+    const auto timer = sleeps->timer_of(sleeper.task(), sleeps->armed());
+    REQUIRE(timer);
+    CHECK(sleeps->due_now(*timer) == timer->due_ns);
+    const uint64_t switches = sleeps->switches_of(sleeper.task());
+    const int64_t before_ns = clock_ns(CLOCK_MONOTONIC);
+    sleeper.sleep_anew();
+    CHECK(sleeps->switches_of(sleeper.task()) > switches);
+    const auto due_ns = sleeps->due_now(*timer);  // if its stack is as it was
+    CHECK((!due_ns || *due_ns + lead_ns >= before_ns + kLimitNs));
+    CHECK(due_of(sleeper) >= before_ns + kLimitNs);
+  }
 }
 
 // Timers come and go while their trees are read, and some of the reading is wasted.
@@ -130,7 +157,7 @@ TEST_CASE("kernel.sleeps: a timer is found among thousands that change") {
   int missed = 0;
   {
     const Sleeper sleeper(*sleeps, [&] { ::nanosleep(&limit, nullptr); });
-    for (int i = 0; i < 300; ++i) missed += sleeps->due_of(sleeper.task(), sleeps->armed()) ? 0 : 1;
+    for (int i = 0; i < 300; ++i) missed += sleeps->timer_of(sleeper.task(), sleeps->armed()) ? 0 : 1;
   }
   over = true;
   for (std::thread& stranger : strangers) stranger.join();
