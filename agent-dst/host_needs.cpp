@@ -50,7 +50,8 @@ void check_ports(const std::vector<NeededPort>& ports, std::vector<HostLack>& la
     const bool stream = port.type == SOCK_STREAM;
     const std::string object = fmt::format("{} port {} ({})", stream ? "TCP" : "UDP", port.address.text(), port.used_by);
     if (!named.insert(fmt::format("{} {}", stream, port.address.text())).second) continue;
-    auto [reason, remedy] = explain_port(port.type, port.address.port);
+    auto [reason, remedy, lingers] = explain_port(port.type, port.address.port);
+    if (!lingers.empty() && (!port.peer_ports || std::includes(port.peer_ports->begin(), port.peer_ports->end(), lingers.begin(), lingers.end()))) continue;
     lacks.push_back({object, std::move(reason), std::move(remedy)});
   }
 }

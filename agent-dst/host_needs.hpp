@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -16,6 +17,9 @@ struct NeededPort {
   InetAddress address;
   int type = 0;  // SOCK_STREAM, SOCK_DGRAM
   bool reuse_address = false, reuse_port = false, v6only = false;
+  // Where the tree's connections at this port lead: those of the same ends that are over and linger here (TIME_WAIT) give way when
+  // these are made again. Nothing: not known, and all may be such.
+  std::optional<std::set<uint16_t>> peer_ports = std::set<uint16_t>();
   std::string used_by;
 };
 

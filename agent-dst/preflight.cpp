@@ -86,6 +86,7 @@ HostNeeds needs_of(const wire::Preflight& preflight, const wire::Hello& hello) {
     port.reuse_address = used.reuse_address();
     port.reuse_port = used.reuse_port();
     port.v6only = used.v6only();
+    port.peer_ports.reset();  // those of a move that failed a moment ago linger
     port.used_by = used.used_by();
     needs.ports.push_back(std::move(port));
   }

@@ -25,6 +25,7 @@
 #include "common/image/mm.pb.h"
 #include "common/image/regular.pb.h"
 #include "common/kernel/file_identity.hpp"
+#include "common/kernel/tcp_repair.hpp"
 #include "wire/host_info.hpp"
 
 namespace crx {
@@ -120,7 +121,13 @@ void add_huge_pages(const ImageStore& images, HostNeeds& needs) {
 // Sockets that listen, and UDP sockets without a peer.
 void add_ports(const ImageStore& images, HostNeeds& needs) {
   constexpr uint32_t kListening = 10;
-  for (const auto& file : images.read_all<img::file_entry>(image_file::kFiles)) {
+  const auto files = images.read_all<img::file_entry>(image_file::kFiles);
+  std::map<uint32_t, std::set<uint16_t>> peers;  // by port
+  for (const auto& file : files) {
+    const img::inet_sk_entry& socket = file.isk();
+    if (socket.type() == SOCK_STREAM && tcp_state::is_connected(socket.state())) peers[socket.src_port()].insert(static_cast<uint16_t>(socket.dst_port()));
+  }
+  for (const auto& file : files) {
     const img::inet_sk_entry& socket = file.isk();
     const bool datagrams = socket.type() == SOCK_DGRAM && socket.proto() == IPPROTO_UDP && socket.dst_port() == 0;
     const bool listens = socket.type() == SOCK_STREAM && socket.state() == kListening;
@@ -134,6 +141,7 @@ void add_ports(const ImageStore& images, HostNeeds& needs) {
     port.reuse_address = socket.opts().reuseaddr();
     port.reuse_port = socket.opts().so_reuseport();
     port.v6only = socket.v6only();
+    port.peer_ports = peers[socket.src_port()];
     port.used_by = fmt::format("files.img: file {}", file.id());
     needs.ports.push_back(std::move(port));
   }

@@ -179,7 +179,7 @@ void bind_inet(int fd, const InetAddress& address, const std::string& object) {
 }
 
 void throw_address_taken(int fd, const InetAddress& address, const std::string& object) {
-  const auto [reason, remedy] = explain_port(ask(fd, SOL_SOCKET, SO_TYPE), address.port);
+  const auto [reason, remedy, lingers] = explain_port(ask(fd, SOL_SOCKET, SO_TYPE), address.port);
   throw Error(ErrorCode::refused, kStep, fmt::format("{}: the address {} cannot be taken: it {}", object, address.text(), reason))
       .with_hint(remedy);
 }

@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <set>
 #include <sstream>
@@ -17,7 +18,7 @@ namespace {
 
 struct PortUse {
   std::set<std::string> held;  // sockets, as /proc/PID/fd names them
-  bool lingers = false;        // sockets that nobody has
+  std::set<uint16_t> lingers;  // other ends of sockets that nobody has
 };
 
 void look_for_port(const char* table, uint16_t port, PortUse& use) {
@@ -32,7 +33,7 @@ void look_for_port(const char* table, uint16_t port, PortUse& use) {
     if (!local.ends_with(wanted)) continue;
     for (int i = 0; i < 6 && words >> inode; ++i) {
     }
-    if (inode == "0") use.lingers = true;
+    if (inode == "0") use.lingers.insert(static_cast<uint16_t>(std::strtoul(remote.substr(remote.find(':') + 1).c_str(), nullptr, 16)));
     if (inode != "0") use.held.insert(fmt::format("socket:[{}]", inode));
   }
 }
@@ -57,17 +58,17 @@ std::string owner_of(const std::set<std::string>& held) {
 
 }  // namespace
 
-std::pair<std::string, std::string> explain_port(int type, uint16_t port) {
+PortTaken explain_port(int type, uint16_t port) {
   const bool stream = type == SOCK_STREAM;
   PortUse use;
   look_for_port(stream ? "tcp" : "udp", port, use);
   look_for_port(stream ? "tcp6" : "udp6", port, use);
   const std::string owner = use.held.empty() ? std::string() : owner_of(use.held);
-  if (owner.empty() && use.lingers) {
+  if (owner.empty() && !use.lingers.empty()) {
     return {"is held here for a minute by connections that are over (TIME_WAIT), since its program does not use SO_REUSEADDR",
-            "try again in a minute (see ss -tan), or use a network namespace in which the port is free"};
+            "try again in a minute (see ss -tan), or use a network namespace in which the port is free", use.lingers};
   }
-  return {"is in use here" + owner, "end that program, or use a network namespace in which the port is free"};
+  return {"is in use here" + owner, "end that program, or use a network namespace in which the port is free", {}};
 }
 
 }  // namespace crx
