@@ -42,7 +42,7 @@ uint32_t MappedFiles::file(const proc::MapsEntry& map, const MemoryVma& vma, uin
   if (const auto known = file_ids_.find(key); known != file_ids_.end()) return known->second;
   // Where maps shows \012 that is a line feed, or just that.
   std::string path = vma.name.find('\n') == std::string::npos ? vma.name : read_link(link_of(map));
-  if (path != vma.name && map.deleted) path.resize(path.size() - std::min(path.size(), kDeleted.size()));
+  if (path != vma.name && map.deleted) path = path.substr(0, path.size() - std::min(path.size(), kDeleted.size()));
   const uint32_t id = files_.add_path(link_of(map), path, map.deleted, access);
   file_ids_.emplace(key, id);
   return id;
