@@ -85,7 +85,8 @@ class ProcessFlags final : public Restorer {
     const std::string path = fmt::format("/proc/{}/loginuid", context.pid), text = std::to_string(uid);
     const Fd now = try_open(path, O_RDONLY);
     if (!now || read_fd(now.get(), path) == text) return;
-    const Fd file = open_checked(path, O_WRONLY);
+    const Fd file = try_open(path, O_WRONLY);
+    if (!file) return log::warn("process {}: its login uid cannot be set here: {}", context.pid, std::strerror(errno));
     RemoteBatch batch = context.vessel.batch(2);
     const std::size_t number = context.vessel.plan_borrow(batch, file.get());
     const std::size_t written = batch.add_optional("setting the login uid", SYS_write, 0, context.vessel.arena().put_string(text), text.size());

@@ -11,10 +11,7 @@
 #include "common/base/error.hpp"
 #include "common/base/page.hpp"
 #include "common/base/scope_exit.hpp"
-
-#ifndef SHM_HUGE_SHIFT
-#define SHM_HUGE_SHIFT 26  // Linux 3.8
-#endif
+#include "common/kernel/uapi_memory.hpp"
 
 namespace crx {
 namespace {

@@ -8,7 +8,6 @@
 
 #include <algorithm>
 #include <string_view>
-#include <utility>
 
 #include "agent-src/collect/file_table.hpp"
 #include "common/base/error.hpp"
@@ -22,19 +21,17 @@ constexpr int kGetSeals = 1034;  // F_GET_SEALS
 
 }  // namespace
 
-MappedFiles::MappedFiles(std::string proc, FileTable& files) : proc_(std::move(proc)), files_(files) {}
+MappedFiles::MappedFiles(pid_t pid, FileTable& files) : pid_(pid), files_(files) {}
 
 std::string MappedFiles::link_of(const proc::MapsEntry& map) const {
-  return fmt::format("{}map_files/{:x}-{:x}", proc_, map.start, map.end);
+  return fmt::format("/proc/{}/map_files/{:x}-{:x}", pid_, map.start, map.end);
 }
 
 uint64_t MappedFiles::huge_page_bytes(const proc::MapsEntry& map) {
   uint64_t& bytes = huge_page_bytes_[::makedev(map.dev_major, map.dev_minor)];
-  if (bytes != 0) return bytes;
-  struct stat st {};
-  if (::stat(link_of(map).c_str(), &st) != 0) throw_errno("looking at huge pages", link_of(map));
-  // A mount of huge pages tells their size as that of its blocks.
-  return bytes = static_cast<uint64_t>(st.st_blksize);
+  if (bytes == 0) bytes = object_huge_page_bytes(pid_, map);
+  if (bytes == 0) throw_errno("looking at huge pages", link_of(map));
+  return bytes;
 }
 
 uint32_t MappedFiles::file(const proc::MapsEntry& map, const MemoryVma& vma, uint32_t access) {

@@ -1,6 +1,8 @@
 // The files and memfds behind a task's mappings, as entries of the FileTable. Used by MemoryMap.
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstdint>
 #include <map>
 #include <string>
@@ -18,8 +20,7 @@ class FileTable;
 // Not thread-safe. The mappings handed in are those of the task as it is now: Error (ENOENT) where one has gone.
 class MappedFiles {
  public:
-  // proc: "/proc/PID/".
-  MappedFiles(std::string proc, FileTable& files);
+  MappedFiles(pid_t pid, FileTable& files);
 
   // /proc/PID/map_files/START-END
   std::string link_of(const proc::MapsEntry& map) const;
@@ -39,7 +40,7 @@ class MappedFiles {
   // Device, inode, name, deleted, access.
   using MappedFile = std::tuple<uint32_t, uint32_t, uint64_t, std::string, bool, uint32_t>;
 
-  std::string proc_;
+  pid_t pid_;
   FileTable& files_;
   std::vector<img::memfd_inode_entry> memfds_;
   std::map<std::pair<uint64_t, uint32_t>, uint32_t> memfd_ids_;  // object number and access -> file id

@@ -75,7 +75,7 @@ std::vector<proc::SmapsEntry> read_smaps(const std::string& proc) {
 }  // namespace
 
 MemoryMap::MemoryMap(pid_t pid, FileTable& files)
-    : pid_(pid), proc_("/proc/" + std::to_string(pid) + "/"), files_(files), mapped_(proc_, files) {}
+    : pid_(pid), proc_("/proc/" + std::to_string(pid) + "/"), files_(files), mapped_(pid, files) {}
 
 void MemoryMap::read(const FrozenTask* ours) {
   maps_ = read_maps(proc_);

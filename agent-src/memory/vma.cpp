@@ -103,6 +103,7 @@ uint64_t object_huge_page_bytes(pid_t pid, const proc::MapsEntry& map) {
   struct stat st {};
   if (::makedev(map.dev_major, map.dev_minor) == shmem_device()) return 0;
   const std::string link = fmt::format("/proc/{}/map_files/{:x}-{:x}", pid, map.start, map.end);
+  // A mount of huge pages tells their size as that of its blocks.
   return ::stat(link.c_str(), &st) == 0 ? static_cast<uint64_t>(st.st_blksize) : 0;
 }
 

@@ -52,7 +52,8 @@ inline uint64_t object_number(uint64_t dev, uint64_t ino) { return dev == shmem_
 // MAP_HUGETLB (MFD_HUGETLB) flags for pages of this size: its logarithm (mmap(2)).
 inline uint32_t huge_size_flag(uint64_t page_bytes) { return static_cast<uint32_t>(std::countr_zero(page_bytes)) << 26; }
 
-// The size of the huge pages that a System V segment or memfd lies in; 0 where its pages are small, or the mapping has gone.
+// The size of the huge pages that anonymous memory, a System V segment or a memfd lies in; 0 where its pages are those of usual
+// shared memory, or the mapping has gone (errno says so).
 uint64_t object_huge_page_bytes(pid_t pid, const proc::MapsEntry& map);
 
 // For preflight, before anything is touched: mappings of files on a filesystem of huge pages, ascending. Looks through

@@ -17,10 +17,8 @@
 #include "common/base/error.hpp"
 #include "common/base/fd.hpp"
 #include "common/base/scope_exit.hpp"
+#include "common/kernel/uapi_memory.hpp"
 
-#ifndef SHM_HUGE_SHIFT
-#define SHM_HUGE_SHIFT 26  // Linux 3.8
-#endif
 #ifndef MSG_COPY
 #define MSG_COPY 040000  // Linux 3.8
 #endif

@@ -49,6 +49,9 @@ inline constexpr uint64_t kEntryPresent = uint64_t{1} << 63;
 
 }  // namespace crx::uapi
 
+#ifndef SHM_HUGE_SHIFT
+#define SHM_HUGE_SHIFT 26  // Linux 3.8
+#endif
 #ifndef UFFD_FEATURE_WP_HUGETLBFS_SHMEM  // Linux 5.19
 #define UFFD_FEATURE_WP_HUGETLBFS_SHMEM (1 << 12)
 #endif
