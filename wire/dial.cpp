@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "common/base/error.hpp"
+#include "wire/congestion.hpp"
 #include "wire/failure.hpp"
 
 namespace crx::wire {
@@ -42,7 +43,10 @@ asio::awaitable<std::vector<tcp::endpoint>> resolve(Endpoint to) {
 
 // One attempt; ec says how it went.
 asio::awaitable<void> connect_one(tcp::socket& socket, tcp::endpoint endpoint, Deadline deadline,
-                                  asio::error_code& ec) {
+                                  const std::string& congestion_control, asio::error_code& ec) {
+  socket.open(endpoint.protocol(), ec);
+  if (ec) co_return;
+  ask_congestion_control(socket.native_handle(), congestion_control);
   asio::steady_timer timer(socket.get_executor());
   auto state = std::make_shared<int>(0);  // 1: done, 2: expired
   if (deadline.left_ns() != INT64_MAX) {
@@ -62,14 +66,14 @@ asio::awaitable<void> connect_one(tcp::socket& socket, tcp::endpoint endpoint, D
 }  // namespace
 
 asio::awaitable<std::shared_ptr<Channel>> dial(Endpoint to, std::shared_ptr<const TlsContext> tls,
-                                               Deadline deadline) {
+                                               Deadline deadline, std::string congestion_control) {
   const std::vector<tcp::endpoint> addresses = co_await resolve(to);
   tcp::socket socket(co_await asio::this_coro::executor);
   asio::error_code ec = asio::error::host_not_found;
   for (const tcp::endpoint& address : addresses) {
     asio::error_code ignored;
     socket.close(ignored);
-    co_await connect_one(socket, address, deadline, ec);
+    co_await connect_one(socket, address, deadline, congestion_control, ec);
     if (!ec || deadline.passed()) break;
   }
   if (ec) {

@@ -7,6 +7,8 @@
 #include <cstddef>
 #include <cstring>
 
+#include "wire/congestion.hpp"
+
 namespace crx::wire {
 namespace {
 
@@ -35,6 +37,8 @@ NetworkState network_state(int tcp_fd) {
   if (::getsockopt(tcp_fd, IPPROTO_TCP, TCP_INFO, &info, &length) != 0) return state;
   if (length < offsetof(tcp_info, tcpi_sndbuf_limited) + sizeof info.tcpi_sndbuf_limited) return state;
   state.bytes_per_second = info.tcpi_delivery_rate;
+  state.min_rtt_us = info.tcpi_min_rtt;
+  state.congestion_control = congestion_control(tcp_fd);
   const auto limited =
       static_cast<int64_t>(info.tcpi_rwnd_limited) + static_cast<int64_t>(info.tcpi_sndbuf_limited);
   const int64_t us = static_cast<int64_t>(info.tcpi_busy_time) - limited;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 namespace crx::wire {
 
@@ -12,6 +13,10 @@ struct NetworkState {
   int64_t limited_us = 0;
   // The kernel's newest estimate of what the network carries (tcpi_delivery_rate).
   uint64_t bytes_per_second = 0;
+  // The smallest round trip seen (tcpi_min_rtt, Linux 4.6); INT64_MAX where unknown.
+  int64_t min_rtt_us = INT64_MAX;
+  // Its name, as in tcp_congestion_control of tcp(7); empty where unknown.
+  std::string congestion_control;
 };
 NetworkState network_state(int tcp_fd);
 

@@ -7,6 +7,7 @@
 
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
+#include "wire/congestion.hpp"
 #include "wire/dial.hpp"
 #include "wire/failure.hpp"
 #include "wire/limits.hpp"
@@ -85,10 +86,20 @@ void SourceConnection::start_streams() {
   }
 }
 
+// The control connection has seen the path.
+std::string SourceConnection::data_congestion_control() {
+  const NetworkState path = control_->channel()->network();
+  const std::string_view name = better_congestion_control(path.congestion_control, path.min_rtt_us);
+  if (!name.empty()) {
+    log::debug("data connections use {} in place of {}: a round trip takes {} us", name, path.congestion_control, path.min_rtt_us);
+  }
+  return std::string(name);
+}
+
 asio::awaitable<void> SourceConnection::run_stream(unsigned index) {
   DataStream& stream = *streams_[index];
   const Deadline deadline = Deadline::in_ms(options_.connect_timeout_ms);
-  auto channel = co_await dial(options_.to, tls_, deadline);
+  auto channel = co_await dial(options_.to, tls_, deadline, data_congestion_control());
   channel->set_hard_deadline(deadline);
   Join join;
   join.session = options_.session;
