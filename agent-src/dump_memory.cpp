@@ -1,6 +1,5 @@
 #include "agent-src/dump_memory.hpp"
 
-#include <fmt/format.h>
 
 #include <algorithm>
 #include <utility>
@@ -73,13 +72,7 @@ void DumpMemory::write_space(pid_t pid, SpacePages found, bool all) {
   }
   MemoryReader reader(pid);
   const SendOutcome outcome = send_pages(space_of(pid), found.here, reader, store_.pages(), nullptr);
-  if (all && !outcome.failed.empty()) {
-    throw Error(ErrorCode::refused, "reading memory",
-                fmt::format("the page at {:x} and {} more cannot be read", outcome.failed.front().start,
-                            total_pages(outcome.failed) - 1))
-        .with_pid(pid)
-        .with_hint("memory with hardware errors, or of a device, cannot be dumped");
-  }
+  if (all) require_all_read(outcome, reader);
   in_parent_[space_of(pid)] = std::move(found.in_parent);
 }
 

@@ -8,8 +8,11 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "agent-dst/vessel/layout.hpp"
 #include "common/base/error.hpp"
+#include "common/image/magic.hpp"
 
 #ifndef F_ADD_SEALS
 #define F_ADD_SEALS 1033
@@ -44,6 +47,7 @@ int ShmemTable::anonymous(uint64_t shmid, uint64_t bytes, uint32_t huge) {
 }
 
 int ShmemTable::memfd(const img::memfd_inode_entry& inode) {
+  if (inode.name() == image_file::kAnonymousObjectName) return anonymous(inode.shmid(), std::max<uint64_t>(inode.size(), 1));
   Object& object = objects_[inode.shmid()];
   if (!object.fd) {
     const uint32_t huge = inode.hugetlb_flag() == 0 ? 0 : (inode.hugetlb_flag() & kHugeSizeBits) | MFD_HUGETLB;

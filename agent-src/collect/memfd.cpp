@@ -22,6 +22,7 @@ namespace {
 
 constexpr std::string_view kPrefix = "/memfd:";
 constexpr std::string_view kSuffix = " (deleted)";
+constexpr std::string_view kAnonymousLink = "/dev/zero (deleted)";
 
 class Memfds final : public FdKind {
  public:
@@ -46,7 +47,8 @@ class Memfds final : public FdKind {
 }  // namespace
 
 bool is_memfd(std::string_view link, const struct stat& st) {
-  return S_ISREG(st.st_mode) && link.starts_with(kPrefix) && link.ends_with(kSuffix) && st.st_nlink == 0;
+  if (!S_ISREG(st.st_mode) || st.st_nlink != 0) return false;
+  return (link.starts_with(kPrefix) && link.ends_with(kSuffix)) || (link == kAnonymousLink && st.st_dev == shmem_device());
 }
 
 img::memfd_inode_entry describe_memfd(int fd, std::string_view link) {
@@ -55,7 +57,8 @@ img::memfd_inode_entry describe_memfd(int fd, std::string_view link) {
   if (::fstat(fd, &st) != 0 || seals < 0) throw_errno("looking at a memfd", std::string(link));
   if (st.st_ino > UINT32_MAX) throw Error(ErrorCode::unsupported, "looking at a memfd", "its inode number is over 32 bits");
   img::memfd_inode_entry inode;
-  inode.set_name(std::string(link.substr(kPrefix.size(), link.size() - kPrefix.size() - kSuffix.size())));
+  inode.set_name(std::string(link == kAnonymousLink ? image_file::kAnonymousObjectName
+                                                    : link.substr(kPrefix.size(), link.size() - kPrefix.size() - kSuffix.size())));
   inode.set_uid(st.st_uid);
   inode.set_gid(st.st_gid);
   inode.set_size(static_cast<uint64_t>(st.st_size));
@@ -73,9 +76,10 @@ std::vector<OpenMemfd> open_memfds(pid_t pid) {
   std::set<uint64_t> seen;
   for (const int number : list_numbers(pid)) {
     const std::string proc_link = "/proc/" + std::to_string(pid) + "/fd/" + std::to_string(number);
-    char target[kPrefix.size()];
-    if (::readlink(proc_link.c_str(), target, sizeof target) != sizeof target) continue;
-    if (std::string_view(target, sizeof target) != kPrefix) continue;
+    char start[kPrefix.size()];
+    if (::readlink(proc_link.c_str(), start, sizeof start) != sizeof start) continue;
+    const std::string_view seen_start(start, sizeof start);
+    if (seen_start != kPrefix && !kAnonymousLink.starts_with(seen_start)) continue;
     Fd fd = try_open(proc_link, O_RDONLY);
     struct stat st {};
     if (!fd || ::fstat(fd.get(), &st) != 0 || !seen.insert(object_number(st.st_dev, st.st_ino)).second) continue;

@@ -1,4 +1,5 @@
-// memfd_create(2) files. Their content is a shared-memory object of the rounds.
+// memfd_create(2) files, and descriptors of what shared anonymous mappings show (opened by way of /proc/PID/map_files).
+// Their content is a shared-memory object of the rounds.
 #pragma once
 
 #include <sys/stat.h>
@@ -12,10 +13,11 @@
 
 namespace crx {
 
-// Whether what /proc/PID/fd/N (or map_files) points to is a memfd.
+// Whether what /proc/PID/fd/N (or map_files) points to is one of these.
 bool is_memfd(std::string_view link, const struct stat& st);
 
-// Name, owner, size, mode and seals through a descriptor of it; shmid and inode_id are its object_number().
+// Name (kAnonymousObjectName for what is no memfd), owner, size, mode and seals through a descriptor of it; shmid and
+// inode_id are its object_number().
 // link: as above.
 img::memfd_inode_entry describe_memfd(int fd, std::string_view link);
 

@@ -240,7 +240,7 @@ void MemoryMap::describe_backing(const proc::MapsEntry& map, const MemoryVma& vm
     entry.set_status(kRegular | kMemfd | (map.shared ? kFileShared : kFilePrivate));
   } else if (map.kind == proc::MapKind::sysv_shm) {
     return describe_segment_of(map, entry);
-  } else if (map.shared && map.kind == proc::MapKind::shared_anonymous) {
+  } else if (is_anonymous_object(map)) {
     entry.set_shmid(map.inode);
     entry.set_status(kRegular | kAnonShared);
     entry.set_flags(entry.flags() | MAP_ANONYMOUS);

@@ -13,9 +13,9 @@ Pagemap::Query content_query(VmaKind kind, bool written_only) {
   return query;
 }
 
-void throw_mm_gone(pid_t pid) {
+void throw_mm_gone(pid_t pid, const char* step) {
   const bool exited = mm_fate(pid) == MmFate::exited;
-  throw Error(ErrorCode::victim_gone, "tracking memory",
+  throw Error(ErrorCode::victim_gone, step,
               exited ? "the process has ended" : "the process has executed another program")
       .with_pid(pid);
 }

@@ -18,8 +18,8 @@ void list_content(const Pagemap& pagemap, const MemoryVma& vma, std::vector<Page
 // quiet GiB cost 0.6 ms. Pages carrying no mark, or in a VMA that is not registered, are dirty.
 void frozen_pages(const Pagemap& pagemap, const MemoryVma& vma, FrozenPages& pages);
 
-// What scans answer when the address space is gone.
-[[noreturn]] void throw_mm_gone(pid_t pid);
+// What to say when the address space is gone.
+[[noreturn]] void throw_mm_gone(pid_t pid, const char* step = "tracking memory");
 // Throws that where status says so.
 void require_alive(ScanStatus status, pid_t pid);
 // Appends the ranges of regions.

@@ -1,8 +1,12 @@
 #include "agent-src/memory/page_sender.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cstring>
 
+#include "agent-src/memory/content_scan.hpp"
+#include "common/base/error.hpp"
 #include "common/base/scope_exit.hpp"
 
 namespace crx {
@@ -32,6 +36,17 @@ std::vector<PageRange> compact(const std::vector<PageRange>& batch, const std::v
 }
 
 }  // namespace
+
+void require_all_read(const SendOutcome& outcome, const MemoryReader& reader) {
+  if (outcome.failed.empty()) return;
+  constexpr char kStep[] = "reading memory";
+  if (reader.ended()) throw_mm_gone(reader.pid(), kStep);
+  throw Error(ErrorCode::refused, kStep,
+              fmt::format("the page at {:x} and {} more cannot be read", outcome.failed.front().start,
+                          total_pages(outcome.failed) - 1))
+      .with_pid(reader.pid())
+      .with_hint("memory with hardware errors, or of a device, can be neither moved nor dumped");
+}
 
 SendOutcome send_pages(PageSpace space, const std::vector<PageRange>& ranges, PageReader& reader, PageSink& sink,
                        PageHashes* hashes) {

@@ -16,6 +16,10 @@ struct SendOutcome {
   std::vector<PageRange> failed;  // could not be read; ascending
 };
 
+// Throws where pages of a stopped process could not be read: Error(victim_gone) if that is since it was killed, else
+// Error(refused).
+void require_all_read(const SendOutcome& outcome, const MemoryReader& reader);
+
 // Sends the pages of `ranges` (ascending, disjoint). With `hashes`, only those whose content is not what they
 // record. Passes on what the sink throws.
 SendOutcome send_pages(PageSpace space, const std::vector<PageRange>& ranges, PageReader& reader, PageSink& sink,

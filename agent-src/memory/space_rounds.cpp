@@ -127,13 +127,7 @@ void SpaceRounds::send_final(const FinalSpace& final_space, PageSink& sink, Memo
   const SendOutcome outcome =
       send_pages({PageSpace::Kind::mm, static_cast<uint64_t>(pid_)}, final_space.dirty, reader_, sink,
                  hashes_.empty() ? nullptr : hashes());
-  if (!outcome.failed.empty()) {
-    throw Error(ErrorCode::refused, "reading memory",
-                fmt::format("the page at {:x} and {} more cannot be read", outcome.failed.front().start,
-                            total_pages(outcome.failed) - 1))
-        .with_pid(pid_)
-        .with_hint("memory with hardware errors, or of a device, cannot be moved");
-  }
+  require_all_read(outcome, reader_);
   owed_ = subtract(owed_, final_space.dirty);
   // The vessel drops the holes.
   sent_ = subtract(sent_, final_space.holes);

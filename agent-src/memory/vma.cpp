@@ -76,6 +76,12 @@ uint64_t shmem_device() {
   return device;
 }
 
+bool is_anonymous_object(const proc::MapsEntry& entry) {
+  if (entry.kind == proc::MapKind::shared_anonymous) return true;
+  return entry.kind == proc::MapKind::file && entry.deleted && entry.name == "/dev/zero" &&
+         ::makedev(entry.dev_major, entry.dev_minor) == shmem_device();
+}
+
 MemoryVma classify_vma(const proc::MapsEntry& entry) {
   const uint64_t dev = entry.has_inode() ? ::makedev(entry.dev_major, entry.dev_minor) : 0;
   const bool huge_anonymous = is_huge_anonymous(entry);

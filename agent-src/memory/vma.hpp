@@ -40,6 +40,8 @@ struct MemoryVma {
 };
 
 MemoryVma classify_vma(const proc::MapsEntry& entry);
+// Of the object of a shared anonymous mapping, mapped shared or (by way of /proc/PID/map_files) privately.
+bool is_anonymous_object(const proc::MapsEntry& entry);
 std::vector<MemoryVma> classify_maps(const std::vector<proc::MapsEntry>& maps);
 
 // st_dev of the kernel's internal mount that holds shared anonymous memory, memfd and System V segments.

@@ -67,6 +67,8 @@ inline constexpr std::string_view kFileLocks = "filelocks.img";
 inline constexpr std::string_view kCgroup = "cgroup.img";
 inline constexpr std::string_view kSeccomp = "seccomp.img";
 inline constexpr std::string_view kMemfdInode = "memfd.img";
+// The memfd_inode_entry.name of what is no memfd, but the object of a shared anonymous mapping.
+inline constexpr std::string_view kAnonymousObjectName = "/dev/zero";
 inline constexpr std::string_view kCpuinfo = "cpuinfo.img";
 inline constexpr std::string_view kStatsDump = "stats-dump.img";
 inline constexpr std::string_view kStatsRestore = "stats-restore.img";

@@ -35,6 +35,9 @@ class MemoryReader final : public PageReader {
   void read(std::span<const PageRange> ranges, std::span<std::byte> out, std::vector<PageRange>& failed) override;
   // Plain bytes at any address. False unless all could be read.
   bool read_bytes(uint64_t addr, std::span<std::byte> out);
+  // The address space has ended, with its process or by an exec: then nothing more can be read.
+  bool ended() const { return pagemap_.ended(); }
+  pid_t pid() const noexcept { return pid_; }
 
  private:
   void read_own(std::span<const PageRange> ranges, std::span<std::byte> out, std::vector<PageRange>& failed);
