@@ -1,5 +1,6 @@
 // Seccomp mode and filters of each thread. They are installed while the tracer suspends them (PTRACE_O_SUSPEND_SECCOMP),
-// before credentials go: without CAP_SYS_ADMIN they would need no_new_privs.
+// before credentials go: without CAP_SYS_ADMIN they would need no_new_privs. What all threads have in common they share, as
+// SECCOMP_FILTER_FLAG_TSYNC wants it of who adds a filter for all later.
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sys/prctl.h>
@@ -24,7 +25,12 @@ class Seccomp final : public Restorer {
 
   void prepare(RestoreContext& context) override {
     if (const auto image = context.images.try_read_one<img::seccomp_entry>(image_file::kSeccomp)) image_ = *image;
-    for (const img::core_entry& core : context.cores) static_cast<void>(chain_of(core));
+    shared_ = chain_of(context.cores.front());
+    for (const img::core_entry& core : context.cores) {
+      const std::vector<uint32_t> chain = chain_of(core);
+      shared_.erase(std::mismatch(shared_.begin(), shared_.end(), chain.begin(), chain.end()).first, shared_.end());
+    }
+    if (context.cores.size() == 1) shared_.clear();
   }
 
   // The option needs a ptrace stop: the thread leaves the stub, and enters it again with its next batch.
@@ -40,14 +46,22 @@ class Seccomp final : public Restorer {
       batch.add("setting strict seccomp", SYS_prctl, PR_SET_SECCOMP, SECCOMP_MODE_STRICT, 0, 0, 0);
       return;
     }
-    for (const uint32_t index : chain_of(core)) {
-      const img::seccomp_filter& filter = image_.seccomp_filters(static_cast<int>(index));
-      batch.add("installing a seccomp filter", SYS_seccomp, SECCOMP_SET_MODE_FILTER, filter.flags(),
-                program(context.vessel.arena(), filter));
+    if (thread == 0 && !shared_.empty()) {  // before any thread installs its own
+      RemoteBatch first = context.vessel.batch(shared_.size());
+      for (const uint32_t index : shared_) install(context, index, SECCOMP_FILTER_FLAG_TSYNC | SECCOMP_FILTER_FLAG_TSYNC_ESRCH, first);
+      context.vessel.run_checked(first);
     }
+    const std::vector<uint32_t> chain = chain_of(core);
+    for (std::size_t i = shared_.size(); i < chain.size(); ++i) install(context, chain[i], 0, batch);
   }
 
  private:
+  void install(RestoreContext& context, uint32_t index, uint64_t flags, RemoteBatch& batch) const {
+    const img::seccomp_filter& filter = image_.seccomp_filters(static_cast<int>(index));
+    batch.add("installing a seccomp filter", SYS_seccomp, SECCOMP_SET_MODE_FILTER, filter.flags() | flags,
+              program(context.vessel.arena(), filter));
+  }
+
   // Oldest first.
   std::vector<uint32_t> chain_of(const img::core_entry& core) const {
     std::vector<uint32_t> chain;
@@ -75,6 +89,7 @@ class Seccomp final : public Restorer {
   }
 
   img::seccomp_entry image_;
+  std::vector<uint32_t> shared_;  // the oldest filters that all of several threads have
 };
 
 }  // namespace
