@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "common/base/log.hpp"
+
 namespace crx {
 namespace {
 
@@ -79,6 +81,7 @@ TellingOrder::Donor TellingOrder::best_donor(const MovingTask& task, const Movin
     ask(sibling);
     ++asked;
   }
+  log::debug("process {}: {} of its pages are about as many as process {} has, too", task.place.pid, best.pages, best.pid);
   if (!task.tracked || best.pages * kWorthwhilePart < tree_.rounds().space(task.place.pid).pending_pages()) return {};
   return best;
 }

@@ -43,6 +43,7 @@ std::vector<PageRange> same_frames(const Pagemap& a, const Pagemap& b, const std
 
 uint64_t estimate_same_frames(const Pagemap& a, const Pagemap& b, const std::vector<PageRange>& ranges) {
   const uint64_t total = total_pages(ranges);
+  if (total * kPageSize <= kProbes * kProbeBytes) return total_pages(same_frames(a, b, ranges));
   const uint64_t step = std::max(total / kProbes * kPageSize, kProbeBytes);
   std::vector<PageRange> probes;
   uint64_t looked_at = 0, ahead = 0;  // bytes until the next probe

@@ -14,7 +14,7 @@ namespace crx {
 // `a` since the call began. Empty without CAP_SYS_ADMIN, from which the kernel hides frames, and when one of them has ended.
 std::vector<PageRange> same_frames(const Pagemap& a, const Pagemap& b, const std::vector<PageRange>& ranges);
 
-// The same looked at in some places only: about how many pages it would report.
+// About how many pages that would report: counted where they are few, else looked at in some places only.
 uint64_t estimate_same_frames(const Pagemap& a, const Pagemap& b, const std::vector<PageRange>& ranges);
 
 // Pages of `ranges` that have not been written since a tracker armed them (asynchronous write protection).
