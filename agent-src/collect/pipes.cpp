@@ -5,6 +5,7 @@
 #include <set>
 
 #include "agent-src/collect/pipe_content.hpp"
+#include "agent-src/collect/under_way.hpp"
 #include "common/image/magic.hpp"
 
 namespace crx {
@@ -32,8 +33,8 @@ class Pipes final : public FdKind {
       writer = writer || can_write(other);
     }
     const auto holders = find_holders({file.st.st_dev, file.st.st_ino}, file.link, file, true);
-    // A holder may live where we cannot see it, in another PID namespace.
-    const bool hidden = reader != writer && other_end_answers(file, reader);
+    // A holder may live where we cannot see it, in another PID namespace; or the other end is on its way, which collect() tells.
+    const bool hidden = reader != writer && other_end_answers(file, reader) && !has_descriptors_under_way(files);
     if (!holders.empty() || hidden) context.refusals.push_back(refusal_of(file, outside_reason(holders), kOutsideRemedy));
   }
 

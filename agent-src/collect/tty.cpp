@@ -20,6 +20,7 @@
 #include "agent-src/collect/pipe_content.hpp"
 #include "agent-src/collect/steadfast.hpp"
 #include "agent-src/collect/terminals.hpp"
+#include "agent-src/collect/under_way.hpp"
 #include "common/base/error.hpp"
 #include "common/base/mapping.hpp"
 #include "common/image/magic.hpp"
@@ -86,6 +87,8 @@ class Terminals final : public FdKind {
   void inspect(const OpenFile& file, const std::vector<OpenFile>& files, InspectContext& context) override {
     const Terminal terminal = terminal_of(file);
     std::optional<Problem> problem = problem_of(terminal, file, files, context.options);
+    // Its master may be on its way.
+    if (problem && is_slave_of_pair(terminal, file) && has_descriptors_under_way(files)) problem.reset();
     // Once for each pair, and with all we hold ourselves.
     if (!problem && terminal.kind == TerminalKind::master && seen_.insert(terminal.index).second) problem = outsiders(terminal, file, true);
     if (problem) context.refusals.push_back(refusal_of(file, problem->reason, problem->remedy));
@@ -169,6 +172,10 @@ class Terminals final : public FdKind {
     if (options.shell_job) return std::nullopt;
     if (find_master(terminal, files) != nullptr) return std::nullopt;
     return outside_problem(terminal, file.link);
+  }
+
+  static bool is_slave_of_pair(const Terminal& terminal, const OpenFile& file) {
+    return terminal.kind == TerminalKind::slave && !file.link.ends_with(" (deleted)");
   }
 
   static Problem outside_problem(const Terminal& terminal, const std::string& link) {
