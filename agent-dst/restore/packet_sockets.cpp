@@ -4,6 +4,7 @@
 #include <net/if.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <map>
@@ -28,23 +29,23 @@ class PacketSockets final : public FdRestorer {
     const img::packet_sock_entry& psk = entry.psk();
     const img::crx_file_entry& extra = context.extra(entry.id());
     const std::string object = describe("packet socket", entry.id(), context);
-    if ((psk.type() != SOCK_RAW && psk.type() != SOCK_DGRAM) || psk.protocol() > UINT16_MAX || psk.has_rx_ring() || psk.has_tx_ring()) {
+    const bool old = psk.type() == SOCK_PACKET;
+    if ((psk.type() != SOCK_RAW && psk.type() != SOCK_DGRAM && !old) || psk.protocol() > UINT16_MAX || psk.has_rx_ring() || psk.has_tx_ring()) {
       throw Error(ErrorCode::unsupported, kStep, fmt::format("{}: type {}, or a ring", object, psk.type()));
     }
-    Fd fd(::socket(AF_PACKET, static_cast<int>(psk.type()) | SOCK_CLOEXEC, 0));  // protocol 0: hears nothing yet
+    // With protocol 0 it hears nothing yet. One of SOCK_PACKET gets its protocol here or never.
+    Fd fd(::socket(AF_PACKET, static_cast<int>(psk.type()) | SOCK_CLOEXEC, old ? static_cast<int>(psk.protocol()) : 0));
     if (!fd) throw_errno(kStep, object);
     close_gate(fd.get(), Gate::nothing, object);
+    while (old && ::recv(fd.get(), nullptr, 0, MSG_DONTWAIT) >= 0) {
+    }
     set_address_options(fd.get(), psk.opts(), object);
     for (const img::crx_inet_option& option : extra.inet_options()) {
       const InetOption* known = find_inet_option(option.level(), option.name());
       if (known == nullptr) throw Error(ErrorCode::corrupt_image, kStep, fmt::format("{}: option {}", object, option.name()));
       set_inet_option(fd.get(), *known, option.value(), object);
     }
-    sockaddr_ll address{};
-    address.sll_family = AF_PACKET;
-    address.sll_protocol = static_cast<uint16_t>(psk.protocol());
-    address.sll_ifindex = static_cast<int>(index_here(psk.ifindex(), extra.inet(), object));
-    if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) throw_errno(kStep, object);
+    bind_link(fd.get(), psk, index_here(psk.ifindex(), extra.inet(), object), object);
     for (const img::packet_mclist& group : psk.mclist()) join(fd.get(), group, extra.inet(), object);
     if (psk.fanout() != kNoFanout) set_socket_int(fd.get(), SOL_PACKET, PACKET_FANOUT, static_cast<int>(psk.fanout()), "PACKET_FANOUT", object);
     set_status_flags(fd.get(), psk.flags(), object);
@@ -71,6 +72,24 @@ class PacketSockets final : public FdRestorer {
           .with_hint("make a device of this name here");
     }
     return index;
+  }
+
+  static void bind_link(int fd, const img::packet_sock_entry& psk, uint32_t ifindex, const std::string& object) {
+    if (psk.type() == SOCK_PACKET) {
+      sockaddr address{};
+      address.sa_family = AF_PACKET;
+      char name[IF_NAMESIZE] = {};
+      if (ifindex == 0) return;
+      if (::if_indextoname(ifindex, name) == nullptr) throw_errno(kStep, object);
+      std::memcpy(address.sa_data, name, std::min(sizeof name, sizeof address.sa_data) - 1);
+      if (::bind(fd, &address, sizeof address) != 0) throw_errno(kStep, object);
+      return;
+    }
+    sockaddr_ll address{};
+    address.sll_family = AF_PACKET;
+    address.sll_protocol = static_cast<uint16_t>(psk.protocol());
+    address.sll_ifindex = static_cast<int>(ifindex);
+    if (::bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) throw_errno(kStep, object);
   }
 
   static void join(int fd, const img::packet_mclist& group, const img::crx_inet_entry& names, const std::string& object) {

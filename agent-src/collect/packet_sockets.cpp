@@ -4,8 +4,10 @@
 #include <linux/if_packet.h>
 #include <linux/packet_diag.h>
 #include <net/if.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cstring>
 #include <memory>
 #include <vector>
@@ -25,6 +27,8 @@ constexpr char kRingReason[] = "it is a packet socket with a ring (PACKET_RX_RIN
 
 struct PacketInfo {
   bool ring = false;
+  uint16_t protocol = 0;  // in network order
+  int ifindex = 0;        // 0: bound to none
   std::vector<packet_diag_mclist> groups;
 };
 
@@ -35,9 +39,12 @@ PacketInfo ask_diag(ino_t inode) {
   request.pdiag_show = PACKET_SHOW_INFO | PACKET_SHOW_MCLIST | PACKET_SHOW_RING_CFG;
   PacketInfo info;
   const int err = SockDiag().list(request, [&](DiagBytes answer) {
-    if (diag_cast<packet_diag_msg>(answer).pdiag_ino != inode) return;
+    const auto socket = diag_cast<packet_diag_msg>(answer);
+    if (socket.pdiag_ino != inode) return;
+    info.protocol = htons(socket.pdiag_num);
     each_diag_attribute(answer, sizeof(packet_diag_msg), [&](int type, DiagBytes content) {
       if (type == PACKET_DIAG_RX_RING || type == PACKET_DIAG_TX_RING) info.ring = true;
+      if (type == PACKET_DIAG_INFO) info.ifindex = std::max(static_cast<int>(diag_cast<packet_diag_info>(content).pdi_index), 0);
       if (type != PACKET_DIAG_MCLIST) return;
       info.groups.resize(content.size() / sizeof(packet_diag_mclist));
       std::memcpy(info.groups.data(), content.data(), info.groups.size() * sizeof(packet_diag_mclist));
@@ -72,16 +79,13 @@ class PacketSockets final : public FdKind {
     const int fd = file.own.get();
     const PacketInfo info = ask_diag(file.st.st_ino);
     if (info.ring) refuse(file, kRingReason, kClose);
-    sockaddr_ll own{};
-    socklen_t length = sizeof own;
-    if (::getsockname(fd, reinterpret_cast<sockaddr*>(&own), &length) != 0) throw_errno(kStep, file.label());
     entry.set_type(img::PACKETSK);
     img::packet_sock_entry& psk = *entry.mutable_psk();
     psk.set_id(file.id);
     psk.set_type(static_cast<uint32_t>(socket_int(fd, SOL_SOCKET, SO_TYPE)));
-    psk.set_protocol(own.sll_protocol);
+    psk.set_protocol(info.protocol);
     psk.set_flags(file.info.flags);
-    psk.set_ifindex(static_cast<uint32_t>(std::max(own.sll_ifindex, 0)));
+    psk.set_ifindex(static_cast<uint32_t>(info.ifindex));
     *psk.mutable_fown() = read_file_owner(file);
     *psk.mutable_opts() = read_socket_options(file, context);
     const auto get = [&](int name) { return static_cast<uint32_t>(socket_int(fd, SOL_PACKET, name)); };
@@ -95,7 +99,7 @@ class PacketSockets final : public FdKind {
     psk.set_copy_thresh(get(PACKET_COPY_THRESH));
     if (get(PACKET_FANOUT) != 0) psk.set_fanout(get(PACKET_FANOUT));
     img::crx_inet_entry& names = *context.extra(file).mutable_inet();
-    add_name(own.sll_ifindex, names);
+    add_name(info.ifindex, names);
     for (const packet_diag_mclist& group : info.groups) {
       img::packet_mclist& member = *psk.add_mclist();
       member.set_index(group.pdmc_index);
