@@ -15,6 +15,7 @@
 #include "common/base/error.hpp"
 #include "common/kernel/inet_options.hpp"
 #include "common/kernel/port_use.hpp"
+#include "common/kernel/tcp_repair.hpp"
 
 #ifndef IPPROTO_MPTCP
 #define IPPROTO_MPTCP 262
@@ -57,7 +58,7 @@ void set_criu_options(int fd, const img::inet_sk_entry& isk, const std::string& 
   if (ip.freebind()) either(IP_FREEBIND, IPV6_FREEBIND, "IP_FREEBIND");
   if (ip.pktinfo()) either(IP_PKTINFO, IPV6_RECVPKTINFO, "IP_PKTINFO");
   if (v4 && ip.raw().hdrincl()) set_socket_int(fd, IPPROTO_IP, IP_HDRINCL, 1, "IP_HDRINCL", object);
-  if (isk.proto() != IPPROTO_TCP) return;
+  if (isk.type() != SOCK_STREAM || isk.proto() != IPPROTO_TCP) return;
   const img::tcp_opts_entry& tcp = isk.tcp_opts();
   const auto put = [&](bool there, int name, uint32_t value, const char* word) {
     if (there && static_cast<uint32_t>(ask(fd, IPPROTO_TCP, name)) != value) {
@@ -81,12 +82,28 @@ void set_options(int fd, const img::crx_file_entry& extra, bool late, const std:
   }
 }
 
+// Whether both want one port. Connections have theirs by repair.
+bool meet(const img::inet_sk_entry& a, const img::inet_sk_entry& b) {
+  if (a.type() != b.type() || a.proto() != b.proto() || a.src_port() != b.src_port()) return false;
+  if (b.type() == SOCK_STREAM && tcp_state::is_connected(b.state())) return false;
+  const InetAddress one = local_of(a, {}).plain(), two = local_of(b, {}).plain();
+  if (one.family == two.family) return one.is_any() || two.is_any() || one.words == two.words;
+  return one.family == AF_INET6 ? one.is_any() && !a.v6only() : two.is_any() && !b.v6only();
+}
+
+// Whether their options suffice for that.
+bool let_share(const img::inet_sk_entry& a, const img::inet_sk_entry& b) {
+  if (a.opts().so_reuseport() && b.opts().so_reuseport()) return true;
+  const bool both_listen = a.type() == SOCK_STREAM && a.state() == tcp_state::kListen && b.state() == tcp_state::kListen;
+  return a.opts().reuseaddr() && b.opts().reuseaddr() && !both_listen;
+}
+
 bool is_echo(uint32_t proto) { return proto == IPPROTO_ICMP || proto == IPPROTO_ICMPV6; }
 
 bool may_be_made(uint32_t type, uint32_t proto) {
   if (type == SOCK_STREAM) return proto == IPPROTO_TCP || proto == IPPROTO_MPTCP;
   if (type == SOCK_DGRAM) return proto == IPPROTO_UDP || proto == IPPROTO_UDPLITE || is_echo(proto);
-  return type == SOCK_RAW && proto <= 255;
+  return type == SOCK_RAW && proto <= IPPROTO_MPTCP;  // as socket(2)
 }
 
 }  // namespace
@@ -146,7 +163,7 @@ Fd make_inet_socket(const img::inet_sk_entry& isk, const img::crx_file_entry& ex
 
 void set_late_options(int fd, const img::inet_sk_entry& isk, const img::crx_file_entry& extra, const std::string& object) {
   set_options(fd, extra, true, object);
-  if (isk.proto() != IPPROTO_TCP || extra.inet_options_size() > 0) return;
+  if (isk.type() != SOCK_STREAM || isk.proto() != IPPROTO_TCP || extra.inet_options_size() > 0) return;
   if (isk.tcp_opts().nodelay()) set_socket_int(fd, IPPROTO_TCP, TCP_NODELAY, 1, "TCP_NODELAY", object);
   if (isk.tcp_opts().cork()) set_socket_int(fd, IPPROTO_TCP, TCP_CORK, 1, "TCP_CORK", object);
 }
@@ -176,6 +193,17 @@ void bind_inet(int fd, const InetAddress& address, const std::string& object) {
   const int err = errno;
   if (err == EADDRINUSE) throw_address_taken(fd, address, object);
   throw Error(ErrorCode::refused, kStep, fmt::format("{}: the address {} cannot be taken here", object, address.text()), err);
+}
+
+void share_port(int fd, const img::file_entry& entry, const FdRestoreContext& context, const std::string& object) {
+  const img::inet_sk_entry& isk = entry.isk();
+  if (isk.src_port() == 0) return;
+  for (const auto& [id, other] : context.entries) {
+    if (id == entry.id() || !other.has_isk() || !meet(isk, other.isk()) || let_share(isk, other.isk())) continue;
+    const bool datagrams = isk.type() == SOCK_DGRAM, by_port = isk.opts().so_reuseport() || other.isk().opts().so_reuseport();
+    const bool by_address = datagrams && !by_port && (isk.opts().reuseaddr() || other.isk().opts().reuseaddr());
+    set_socket_int(fd, SOL_SOCKET, by_address ? SO_REUSEADDR : SO_REUSEPORT, 1, by_address ? "SO_REUSEADDR" : "SO_REUSEPORT", object);
+  }
 }
 
 void throw_address_taken(int fd, const InetAddress& address, const std::string& object) {

@@ -84,14 +84,15 @@ void send_packet(const InetAddress& from, InetAddress to, uint8_t protocol, cons
 
 }  // namespace
 
-void send_spoofed_datagram(const InetAddress& from, const InetAddress& to, const std::string& content, uint32_t tos,
+void send_spoofed_datagram(uint8_t protocol, const InetAddress& from, const InetAddress& to, const std::string& content, uint32_t tos,
                            const std::string& object) {
   udphdr udp{};
   udp.source = htons(from.port);
   udp.dest = htons(to.port);
-  udp.len = htons(static_cast<uint16_t>(sizeof udp + content.size()));
-  udp.check = checksum(from, to, IPPROTO_UDP, bytes_of(udp) + content);
-  send_packet(from, to, IPPROTO_UDP, bytes_of(udp) + content, tos, object);
+  // UDP-Lite has there what its checksum covers; 0: all.
+  udp.len = protocol == IPPROTO_UDPLITE ? uint16_t{0} : htons(static_cast<uint16_t>(sizeof udp + content.size()));
+  udp.check = checksum(from, to, protocol, bytes_of(udp) + content);
+  send_packet(from, to, protocol, bytes_of(udp) + content, tos, object);
 }
 
 void send_spoofed_fin(const InetAddress& from, const InetAddress& to, uint32_t seq, uint32_t ack, uint16_t window,

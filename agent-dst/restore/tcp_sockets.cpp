@@ -169,10 +169,12 @@ class TcpSockets final : public FdRestorer {
     });
     const bool repair = shared && socket.isk().proto() == IPPROTO_TCP;
     if (repair) enter_repair(fd, socket.object);
+    share_port(fd, *socket.entry, context, socket.object);
     bind_inet(fd, socket.local, socket.object);
     if (!repair) return;
     leave_repair(fd, false, socket.object);
     set_address_options(fd, socket.isk().opts(), socket.object);
+    share_port(fd, *socket.entry, context, socket.object);
   }
 
   static void make_connection(TcpSocket& socket) {

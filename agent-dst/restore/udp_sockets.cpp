@@ -10,6 +10,7 @@
 
 #include "agent-dst/restore/fd_restorer.hpp"
 #include "agent-dst/restore/inet_sockets.hpp"
+#include "agent-dst/restore/socket_options.hpp"
 #include "agent-dst/restore/spoofed_packet.hpp"
 #include "common/base/error.hpp"
 
@@ -37,15 +38,25 @@ class UdpSockets final : public FdRestorer {
     close_gate(fd.get(), Gate::loopback, object);
     const InetAddress local = local_of(isk, extra.inet());
     const auto peer = peer_of(isk, extra.inet());
+    if (isk.type() != SOCK_RAW) share_port(fd.get(), entry, context, object);
     attach(fd.get(), isk, local, peer, object);
     join_groups(fd.get(), extra.inet(), object);
     if (extra.inet().datagrams_size() > 0) fill(fd.get(), isk, extra.inet(), local, peer, object);
     close_gate(fd.get(), Gate::nothing, object);
     set_late_options(fd.get(), isk, extra, object);
     set_general_options(fd.get(), isk, extra, object);
+    if (isk.type() != SOCK_RAW) share_port(fd.get(), entry, context, object);
     shut_down(fd.get(), isk.shutdown());
     kept_[entry.id()] = duplicate(fd.get());
     return fd;
+  }
+
+  // All have their ports.
+  void opened(FdRestoreContext& context) override {
+    for (const auto& [id, fd] : kept_) {
+      const img::file_entry& entry = context.entries.at(id);
+      set_address_options(fd.get(), entry.isk().opts(), describe_inet(entry, context));
+    }
   }
 
   void commit(FdRestoreContext& context) override {
@@ -108,6 +119,12 @@ class UdpSockets final : public FdRestorer {
     }
   }
 
+  static bool is_on(int fd, int name) {
+    int value = 0;
+    socklen_t length = sizeof value;
+    return ::getsockopt(fd, SOL_SOCKET, name, &value, &length) == 0 && value != 0;
+  }
+
   static uint32_t queued(int fd) {
     uint32_t info[9] = {};
     socklen_t length = sizeof info;
@@ -121,13 +138,13 @@ class UdpSockets final : public FdRestorer {
     const uint32_t room = isk.opts().so_rcvbuf();
     const int enough = static_cast<int>(std::min<uint32_t>(room, 1u << 30));
     static_cast<void>(::setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &enough, sizeof enough));
-    const bool shared = !peer && (isk.opts().reuseaddr() || isk.opts().so_reuseport());
+    const bool shared = !peer && (is_on(fd, SO_REUSEADDR) || is_on(fd, SO_REUSEPORT));
     for (const img::crx_datagram& datagram : inet.datagrams()) {
       const InetAddress source = InetAddress::from_raw(datagram.source(), static_cast<uint16_t>(datagram.source_port())).plain();
       const InetAddress target = target_of(datagram, local, source);
       if (shared) steer(fd, source, isk);
       const uint32_t before = queued(fd);
-      send_spoofed_datagram(source, target, datagram.content(), datagram.tos(), object);
+      send_spoofed_datagram(static_cast<uint8_t>(isk.proto()), source, target, datagram.content(), datagram.tos(), object);
       if (queued(fd) == before) {
         throw Error(ErrorCode::unsupported, kStep, fmt::format("{}: a datagram from {} that waited in it could not be put back", object, source.text()));
       }

@@ -49,7 +49,7 @@ bool InetLook::is_mptcp() const noexcept { return identity.protocol == IPPROTO_M
 bool InetLook::is_echo() const noexcept {
   return identity.type == SOCK_DGRAM && (identity.protocol == IPPROTO_ICMP || identity.protocol == IPPROTO_ICMPV6);
 }
-bool InetLook::is_tcp() const noexcept { return identity.protocol == IPPROTO_TCP || is_mptcp(); }
+bool InetLook::is_tcp() const noexcept { return identity.type == SOCK_STREAM && (identity.protocol == IPPROTO_TCP || is_mptcp()); }
 
 InetLook look_at_inet(int fd, const SocketIdentity& identity, const std::string& object) {
   InetLook look;

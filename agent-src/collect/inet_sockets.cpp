@@ -23,7 +23,7 @@ bool is_inet(const SocketIdentity& identity) { return identity.family == AF_INET
 bool is_supported(const SocketIdentity& identity) {
   InetLook look;
   look.identity = identity;
-  if (look.is_tcp()) return identity.type == SOCK_STREAM;
+  if (look.is_tcp()) return true;
   if (identity.type == SOCK_RAW) return true;
   return identity.type == SOCK_DGRAM &&
          (identity.protocol == IPPROTO_UDP || identity.protocol == IPPROTO_UDPLITE || look.is_echo());

@@ -37,6 +37,16 @@ bool is_readable(int fd) {
   return ::poll(&poll, 1, 0) == 1 && (poll.revents & POLLIN) != 0;
 }
 
+// One that is closed for reading is readable, too.
+bool has_packet(int fd) { return ::recv(fd, nullptr, 0, MSG_PEEK | MSG_DONTWAIT) >= 0; }
+
+// The kernel itself handles these protocols; a raw socket gets copies, also of what belongs to others, such as the bytes of the
+// move. It may always miss some, as packet sockets may.
+bool hears_copies(const SocketIdentity& identity) {
+  const int protocol = identity.protocol;
+  return identity.type == SOCK_RAW && (protocol == IPPROTO_TCP || protocol == IPPROTO_UDP || protocol == IPPROTO_UDPLITE);
+}
+
 // What is sent leaves within moments; what is corked stays.
 bool is_putting_together(int fd) {
   const Deadline deadline = Deadline::in_ms(kSendMs);
@@ -213,9 +223,10 @@ void collect_datagrams(const OpenFile& file, const InetLook& look, FdContext& co
     if (family == AF_INET6 && look.identity.family == AF_INET) continue;
     for (const Group& group : all_groups(family, file.pid)) add_membership(fd, group, inet);
   }
-  if (look.identity.type == SOCK_RAW || look.identity.protocol != IPPROTO_UDP) {
-    if (is_readable(fd)) refuse(file, "packets wait to be read from it", kAgain);
-    if (look.identity.type == SOCK_RAW || look.is_echo()) return;
+  if (look.identity.type == SOCK_RAW || look.is_echo()) {
+    // SO_PEEK_OFF, which shows more than the first, is for UDP only.
+    if (!hears_copies(look.identity) && has_packet(fd)) refuse(file, "packets wait to be read from it", kAgain);
+    return;
   }
   if (is_putting_together(fd)) {
     refuse(file, "a datagram is being put together in it (UDP_CORK, MSG_MORE)", "try again when the program has sent it");
