@@ -119,6 +119,7 @@ CollectOptions Dump::collect_options() {
   collect.external_unix = options_.external_unix;
   collect.link_remap = options_.link_remap;
   collect.tcp_established = options_.tcp_established;
+  collect.same_host = true;
   collect.packets = &packets_;
   collect.ghost_limit_bytes = options_.ghost_limit;
   collect.file_locks = options_.file_locks;

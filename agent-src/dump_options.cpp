@@ -80,7 +80,7 @@ void add_resources(CLI::App& app, DumpOptions& options, Raw& raw) {
       ->type_name("SIZE")
       ->group(group);
   app.add_flag("-j,--shell-job", options.shell_job, "The tree belongs to a session begun outside of it")->group(group);
-  app.add_flag("--tcp-established", options.tcp_established, "Dump TCP connections to other hosts; their packets are held back until crx-restore")->group(group);
+  app.add_flag("--tcp-established", options.tcp_established, "Dump TCP connections to other programs, on this host or others; their packets are held back until crx-restore")->group(group);
   app.add_flag("--ext-unix-sk", options.ext_unix_sk, "Allow unix sockets whose other end is outside the tree")->group(group);
   app.add_flag("--file-locks", options.file_locks, "Dump file locks")->group(group);
   app.add_flag("--link-remap", options.link_remap, "Give unlinked files that still have names elsewhere a name")->group(group);

@@ -58,12 +58,6 @@ std::string rules_text(const std::string& table, const std::vector<BlockedConnec
   return text + "}\n";
 }
 
-// What is on this host is of the tree (others are refused): nobody else waits for a packet, and the connection comes alive,
-// or is made again, while the tree is built.
-bool is_inside(const BlockedConnection& connection) {
-  return connection.peer.plain().is_loopback() || is_local_address(connection.peer);
-}
-
 }  // namespace
 
 struct PacketBlock::Rules {
@@ -155,13 +149,16 @@ void PacketBlock::release() noexcept {
   }
 }
 
-bool PacketBlock::reaches_outside() const { return !std::all_of(connections_.begin(), connections_.end(), is_inside); }
+// Within the tree nobody else waits for a packet, and the connection comes alive, or is made again, while the tree is built.
+bool PacketBlock::reaches_outside() const {
+  return std::any_of(connections_.begin(), connections_.end(), [](const BlockedConnection& each) { return each.outside; });
+}
 
 void PacketBlock::abandon() noexcept {
   if (!has_table_) return;
   std::vector<BlockedConnection> outside;
   for (const BlockedConnection& connection : connections_) {
-    if (!is_inside(connection)) outside.push_back({Fd(), connection.local, connection.peer});
+    if (connection.outside) outside.push_back({Fd(), connection.local, connection.peer});
   }
   if (outside.empty()) return release();
   try {

@@ -14,6 +14,7 @@ struct BlockedConnection {
   Fd own;             // a duplicate of the socket; kept until the block ends
   InetAddress local;
   InetAddress peer;
+  bool outside = true;  // the other end is not in the tree: it waits for packets, and must get none meanwhile
 };
 
 // Drops what the connections send and get, with an nftables table named after the session in this network namespace.

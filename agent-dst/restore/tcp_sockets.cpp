@@ -94,15 +94,18 @@ class TcpSockets final : public FdRestorer {
     }
     resume_inside(true);
     for (auto& [id, socket] : sockets_) {
-      if (socket.kind != Kind::outside) let_in(socket);
+      if (socket.kind == Kind::outside) continue;
+      open_gate(socket.fd.get(), socket.object);
+      set_final(socket);
     }
   }
 
   void resumed(FdRestoreContext&) noexcept override {
     each(Kind::outside, [](TcpSocket& socket) {
       try {
-        let_in(socket);
+        open_gate(socket.fd.get(), socket.object);
         resume_outside(socket);
+        set_final(socket);  // its own buffer may have no room for what was not sent yet
       } catch (const std::exception& error) {
         log::error("a connection from {} to {} may not go on: {}", socket.local.text(), socket.peer->text(), error.what());
       }
@@ -118,8 +121,7 @@ class TcpSockets final : public FdRestorer {
     }
   }
 
-  static void let_in(const TcpSocket& socket) {
-    open_gate(socket.fd.get(), socket.object);
+  static void set_final(const TcpSocket& socket) {
     set_final_options(socket.fd.get(), socket.isk(), *socket.extra, socket.object);
   }
 

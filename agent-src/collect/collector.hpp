@@ -34,6 +34,7 @@ struct CollectOptions {
   // Terminals whose other end is outside stay behind, and become those of whoever restores.
   bool shell_job = false;
   bool tcp_established = false;
+  bool same_host = false;  // it comes back on this host, and so do (tcp_established) its connections to programs that stay here
   // The hosts have different kernels: files open for writing get a digest of their content in the images.
   bool digest_written_files = false;
   bool cgroups = true;  // say which groups the tasks are in

@@ -42,14 +42,16 @@ std::string connection_text(const InetLook& look) {
 }
 
 // Of a connection whose other end is not in the tree.
-std::optional<Complaint> outside_complaint(const InetLook& look, bool allowed) {
-  if (look.peer->is_loopback() || look.peer->plain().words == look.local.plain().words) {
+std::optional<Complaint> outside_complaint(const InetLook& look, const CollectOptions& options) {
+  const bool here = look.peer->is_loopback() || look.peer->plain().words == look.local.plain().words;
+  if (here && !options.same_host) {
     return Complaint{connection_text(look) + ", whose other end is on this host and not in the program",
                      "end the connection, or move both ends together"};
   }
-  if (allowed) return std::nullopt;
-  return Complaint{connection_text(look) + ", whose other end is outside the program",
-                   fmt::format("use --tcp-established, and move the address {} along with a --hook", look.local.host_text())};
+  if (options.tcp_established) return std::nullopt;
+  std::string remedy = "use --tcp-established";
+  if (!here) remedy += fmt::format(", and move the address {} along with a --hook", look.local.host_text());
+  return Complaint{connection_text(look) + ", whose other end is outside the program", std::move(remedy)};
 }
 
 uint32_t shutdown_of(uint32_t state, int fd) {
@@ -102,7 +104,7 @@ void inspect_tcp(const OpenFile& file, const InetLook& look, TcpTable& table, In
   const SocketDoor door(file);
   if (has_ulp(door.get())) return complain({kUlpReason, kUlpRemedy});
   if (table.other_end(look) != nullptr || table.listener_at(*look.peer) != nullptr || table.is_deserted(look)) return;
-  if (const auto complaint = outside_complaint(look, context.options.tcp_established)) complain(*complaint);
+  if (const auto complaint = outside_complaint(look, context.options)) complain(*complaint);
 }
 
 TcpCollector::TcpCollector(FdContext& context) : table_(context.files) {}
@@ -114,8 +116,9 @@ void TcpCollector::hold_all(FdContext& context) {
   bool outside = false;
   for (const TcpTable::Socket& socket : table_.sockets()) {
     if (!tcp_state::is_connected(socket.look.state) || !socket.look.peer || socket.look.is_mptcp()) continue;
-    connections.push_back({duplicate(socket.file->own.get()), socket.look.local, *socket.look.peer});
-    outside = outside || table_.other_end(socket.look) == nullptr;
+    const bool alone = table_.other_end(socket.look) == nullptr && !table_.is_deserted(socket.look) && !table_.waiting_end(socket.look);
+    connections.push_back({duplicate(socket.file->own.get()), socket.look.local, *socket.look.peer, alone});
+    outside = outside || alone;
   }
   PacketBlock* block = context.task.options.packets;
   if (block == nullptr) block = &own_block_.emplace(fmt::format("read-{}", context.files.front().pid));
@@ -167,7 +170,7 @@ void TcpCollector::collect_connection(const OpenFile& file, const InetLook& look
     extra.set_waiting_at(table_.listener_at(*look.peer)->file->id);
   } else if (table_.is_deserted(look)) {
     extra.set_deserted(true);
-  } else if (const auto complaint = outside_complaint(look, context.task.options.tcp_established)) {
+  } else if (const auto complaint = outside_complaint(look, context.task.options)) {
     refuse(file, complaint->reason, complaint->remedy);
   }
   hold_all(context);

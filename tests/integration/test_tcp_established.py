@@ -126,6 +126,54 @@ class TcpEstablished(crxtest.RingTest):
         names, values = [line.split() for line in read_text(f"/proc/{host.init}/net/snmp").splitlines() if line.startswith("Tcp:")]
         return int(values[names.index("RetransSegs")])
 
+    def start_full(self, name, address, far):
+        """A server with more to send than fits, and its client on `far`."""
+        out, heard, go = (self.ring.path(f"{name}.{end}") for end in ("server", "client", "go"))
+        program = [sys.executable, f"{PROGRAMS}/tcp_full.py"]
+        server = self.ring[0].spawn([*program, "server", address, PORT], stdout=out)
+        until(lambda: "listening" in lines_of(out), "the server listens")
+        client = far.spawn([*program, "client", address, PORT, go], stdout=heard)
+        until(lambda: "full" in read_text(out), "the server's queue is full")
+        return server, client, out, heard, go
+
+    def finish_full(self, server, client, out, heard, go):
+        with open(go, "w"):
+            pass
+        client.wait_end(60)
+        self.assertEqual(lines_of(heard), ["PASS"], read_text(out))
+        server.wait_end(30)
+        self.assertEqual(lines_of(out)[-1], "PASS")
+
+    def test_full_queue_moves(self):
+        server, client, *files = self.start_full("full", ADDRESS, self.ring[2])
+        try:
+            server, _ = self.move(server, self.ring[1], "--tcp-established", "--hook", self.hook)
+            self.finish_full(server, client, *files)
+        finally:
+            server.kill()
+            client.kill()
+
+    def test_client_on_this_host(self):
+        """Such a connection cannot move, but be put on ice where its other end is."""
+        here, images = self.ring[0], self.ring.path("near-set")
+        server, client, *files = self.start_full("near", "127.0.0.1", here)
+        try:
+            result = here.migrate(server, self.ring[1], "--tcp-established")
+            self.assertEqual(result.exit, 3, f"{result}")
+            self.assertIn("whose other end is on this host and not in the program", result.stderr)
+            code, text = here.run([f"{BIN}/crx-dump", "-t", server.pid, "-D", images], check=False)
+            self.assertEqual(code, 3, text)
+            self.assertIn("whose other end is outside the program; use --tcp-established", text)
+            here.run([f"{BIN}/crx-dump", "-t", server.pid, "-D", images, "--tcp-established"])
+            self.assertIn("-kept", here.run(["nft", "list", "tables"])[1])
+            here.run([f"{BIN}/crx-restore", "-D", images, "-d"])
+            self.no_tables(here)
+            server = here.find(server.pid)
+            self.finish_full(server, client, *files)
+        finally:
+            server.kill()
+            client.kill()
+
     def test_address_that_stays_behind(self):
         server, client, *files = self.start("behind")
         try:
