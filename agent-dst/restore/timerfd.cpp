@@ -1,4 +1,4 @@
-// timerfd: armed by the task itself, to the point in time at which it would have fired.
+// timerfd: armed by the task itself, for the point in time at which it would have fired.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/ioctl.h>
@@ -84,7 +84,6 @@ class Timerfds final : public FdRestorer {
       setting.time.it_value = to_timespec(left);
       return setting;
     }
-    const int clock = extra.deadline_clock();
     int64_t deadline = extra.deadline_ns();
     // Setting the unread expirations would overwrite one that happens at once: count those that are due here.
     if (setting.ticks != 0 && interval > 0 && deadline <= now) {
@@ -92,16 +91,11 @@ class Timerfds final : public FdRestorer {
       setting.ticks += static_cast<uint64_t>(due);
       deadline += due * interval;
     }
-    const auto wanted = static_cast<clockid_t>(tfd.clockid());
-    const bool is_wall_clock = wanted != CLOCK_MONOTONIC && wanted != CLOCK_BOOTTIME && wanted != CLOCK_BOOTTIME_ALARM;
-    if (is_wall_clock && clock == CLOCK_MONOTONIC) {
-      // A relative timer on the wall clock: what is left of it, at least the smallest time there is.
-      setting.time.it_value = to_timespec(std::max<int64_t>(deadline - now, 1));
-      return setting;
-    }
-    // Past points in time fire at once.
-    setting.flags = TFD_TIMER_ABSTIME | static_cast<int>(tfd.settime_flags() & TFD_TIMER_CANCEL_ON_SET);
-    setting.time.it_value = to_timespec(std::max<int64_t>(deadline, 1));
+    // As it was armed (fdinfo tells, and a relative one on the wall clock does not follow when that is set). What is past
+    // fires at once.
+    setting.flags = static_cast<int>(tfd.settime_flags() & (TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET));
+    const bool absolute = (setting.flags & TFD_TIMER_ABSTIME) != 0;
+    setting.time.it_value = to_timespec(std::max<int64_t>(absolute ? deadline : deadline - now, 1));
     return setting;
   }
 };

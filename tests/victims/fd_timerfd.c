@@ -15,6 +15,15 @@ static uint64_t ticks(int fd) {
   return read(fd, &value, 8) == 8 ? value : 0;
 }
 
+// The flags that the timer was armed with, as fdinfo shows them.
+static int armed_with(int fd) {
+  char path[64], text[1024];
+  snprintf(path, sizeof path, "/proc/self/fdinfo/%d", fd);
+  read_file(path, text, sizeof text);
+  const char* at = strstr(text, "settime flags: ");
+  return at ? (int)strtol(at + strlen("settime flags: "), NULL, 8) : -1;
+}
+
 int main(int argc, char** argv) {
   victim_start(argc, argv);
   const int64_t ms = 1000000, s = 1000 * ms;
@@ -50,6 +59,9 @@ int main(int argc, char** argv) {
   MUST(timerfd_gettime(cancel, &now));
   CHECK(now.it_value.tv_sec > 800 && now.it_value.tv_sec < 900, "the real-time timer: %ld s",
         now.it_value.tv_sec);
+  CHECK_EQ(armed_with(far), 0, "the flags of a relative timer");
+  CHECK_EQ(armed_with(absolute), TFD_TIMER_ABSTIME, "the flags of an absolute one");
+  CHECK_EQ(armed_with(cancel), TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, "the flags of one that is called off");
   int shots[] = {absolute, relative, real};
   for (int i = 0; i < 3; i++) {
     fcntl(shots[i], F_SETFL, 0);
