@@ -141,9 +141,13 @@ class FileLocks final : public Restorer {
     } else if (lock.flag() == lock_kind::kLease) {
       result = late ? context.vessel.call_late(SYS_fcntl, {static_cast<uint64_t>(lock.fd()), F_SETLEASE, lock.type()}, nullptr, 0)
                     : take_lease(lock, context);
+    } else if (lock.flag() == lock_kind::kFlock) {
+      const auto operation = static_cast<uint64_t>(flock_operation(lock.type()));
+      result = late ? context.vessel.call_late(SYS_flock, {static_cast<uint64_t>(lock.fd()), operation}, nullptr, 0)
+                    : take_flock(lock, operation, context);
     }
     // The vessel may have given up by now what let it take the lease.
-    if (lock.flag() != lock_kind::kPosix && (lock.flag() != lock_kind::kLease || result == -EACCES)) {
+    if (lock.flag() == lock_kind::kOfd || (lock.flag() == lock_kind::kLease && result == -EACCES)) {
       result = set_description_lock(held.own.get(), lock.flag(), lock.type(), lock.start(), lock.len());
     }
     if (is_conflict(result)) return false;
@@ -156,6 +160,15 @@ class FileLocks final : public Restorer {
     context.vessel.arena().reset();
     RemoteBatch batch = context.vessel.batch(1);
     batch.add_optional("taking a POSIX lock", SYS_fcntl, lock.fd(), F_SETLK, context.vessel.arena().put_object(range));
+    context.vessel.run_checked(batch);
+    return batch.result(0);
+  }
+
+  // It belongs to the description, but shows the process that took it (/proc/locks).
+  static int64_t take_flock(const img::file_lock_entry& lock, uint64_t operation, RestoreContext& context) {
+    context.vessel.arena().reset();
+    RemoteBatch batch = context.vessel.batch(1);
+    batch.add_optional("taking a lock (flock)", SYS_flock, lock.fd(), operation);
     context.vessel.run_checked(batch);
     return batch.result(0);
   }

@@ -43,10 +43,21 @@ img::file_lock_entry entry_of(const OpenFile::Number& number, const proc::Lock& 
   return entry;
 }
 
+// By which number the lock is taken again: whoever took it shows in it, where it has the description still.
+const OpenFile::Number& taker(const OpenFile& file, const OpenFile::Number& number, const proc::Lock& lock) {
+  if (lock.kind != proc::Lock::Kind::flock) return number;
+  const auto its = std::find_if(file.numbers.begin(), file.numbers.end(), [&](const OpenFile::Number& n) { return n.pid == lock.pid; });
+  return its == file.numbers.end() ? number : *its;
+}
+
 std::string describe(const img::file_lock_entry& lock, const FrozenTask& task) {
   return fmt::format("pid {} fd {}: {}", lock.pid(), lock.fd(),
                      describe_lock(lock.flag(), lock.type(), read_link(fmt::format("{}fd/{}", task.proc(), lock.fd()))));
 }
+
+// What the task itself has to take: a POSIX lock is the process's, a lock of flock(2) shows who took it, and a lease tells the
+// number that it was taken by.
+bool is_taken_by_itself(const img::file_lock_entry& lock) { return lock.flag() != lock_kind::kOfd; }
 
 bool is_write_lease(const img::file_lock_entry& lock) { return lock.flag() == lock_kind::kLease && lock.type() != F_RDLCK; }
 
@@ -91,7 +102,7 @@ std::vector<img::file_lock_entry> collect_locks(const std::vector<OpenFile>& fil
       }
       // POSIX locks belong to a process, all others to the description, whoever has it.
       const pid_t owner = kind_of(lock) == lock_kind::kPosix ? number.pid : 0;
-      if (seen.emplace(file.id, owner, kind_of(lock), lock.start, lock.end).second) locks.push_back(entry_of(number, lock));
+      if (seen.emplace(file.id, owner, kind_of(lock), lock.start, lock.end).second) locks.push_back(entry_of(taker(file, number, lock), lock));
     }
   };
   for (const OpenFile& file : files) {
@@ -195,7 +206,7 @@ bool LockHandover::set_description_locks(bool hold) {
   for (std::size_t i = 0; i < locks_.size(); ++i) {
     const img::file_lock_entry& lock = locks_[i];
     if (lock.flag() == lock_kind::kPosix) continue;
-    if (hold ? lock.flag() == lock_kind::kLease : is_write_lease(lock)) continue;
+    if (hold ? is_taken_by_itself(lock) : is_write_lease(lock)) continue;
     const int result = set_description_lock(own_[i].get(), lock.flag(), hold ? lock.type() : F_UNLCK, lock.start(), lock.len());
     if (result == 0) continue;
     conflict_ = describe(lock, task_);
@@ -205,13 +216,11 @@ bool LockHandover::set_description_locks(bool hold) {
   return true;
 }
 
-// POSIX locks belong to the process: it has to do it itself. A lease tells the number that it was taken by, so it is taken by
-// its own.
 bool LockHandover::set_process_locks(bool hold) {
   constexpr std::size_t kAtOnce = 512;
   std::vector<std::size_t> locks;
   for (std::size_t i = 0; i < locks_.size(); ++i) {
-    if (locks_[i].flag() == lock_kind::kPosix || (hold && locks_[i].flag() == lock_kind::kLease)) locks.push_back(i);
+    if (locks_[i].flag() == lock_kind::kPosix || (hold && is_taken_by_itself(locks_[i]))) locks.push_back(i);
   }
   if (locks.empty()) return true;
   task_.inject(sites_.of(task_.pid()));
@@ -228,6 +237,10 @@ bool LockHandover::set_process_locks(bool hold) {
         const int own = own_[locks[i]].get();
         if (::fcntl(own, F_SETOWN_EX, &notice.owner) != 0 || ::fcntl(own, F_SETSIG, notice.signal) != 0) throw_errno(kStep, describe(lock, task_));
         batch.add_optional("taking a lease", SYS_fcntl, lock.fd(), F_SETLEASE, lock.type());
+        continue;
+      }
+      if (lock.flag() == lock_kind::kFlock) {
+        batch.add_optional("taking a lock (flock)", SYS_flock, lock.fd(), flock_operation(lock.type()));
         continue;
       }
       const struct flock range = lock_range(hold ? lock.type() : F_UNLCK, lock.start(), lock.len());

@@ -15,11 +15,12 @@ struct flock lock_range(uint32_t type, int64_t start, int64_t len) {
   return range;
 }
 
+int flock_operation(uint32_t type) { return LOCK_NB | (type == F_UNLCK ? LOCK_UN : type == F_WRLCK ? LOCK_EX : LOCK_SH); }
+
 int set_description_lock(int fd, uint32_t kind, uint32_t type, int64_t start, int64_t len) {
   int result = -1;
   if (kind == lock_kind::kFlock) {
-    const int operation = type == F_UNLCK ? LOCK_UN : type == F_WRLCK ? LOCK_EX : LOCK_SH;
-    result = ::flock(fd, operation | LOCK_NB);
+    result = ::flock(fd, flock_operation(type));
   } else if (kind == lock_kind::kOfd) {
     const struct flock range = lock_range(type, start, len);
     result = ::fcntl(fd, F_OFD_SETLK, &range);

@@ -20,6 +20,9 @@ inline constexpr uint32_t kOfd = 1024;
 // type: F_RDLCK, F_WRLCK or F_UNLCK. len 0: to the end of the file.
 struct flock lock_range(uint32_t type, int64_t start, int64_t len);
 
+// The same type for flock(2), not to wait.
+int flock_operation(uint32_t type);
+
 // A lock that belongs to the open file description (flock, OFD, lease): any descriptor of it will do. Never waits.
 // 0 or -errno (EWOULDBLOCK / EAGAIN / EACCES: somebody else has it).
 int set_description_lock(int fd, uint32_t kind, uint32_t type, int64_t start, int64_t len);
