@@ -50,7 +50,7 @@ FrozenTask FrozenTask::freeze(pid_t pid, Deadline deadline, bool suspend_seccomp
   task.read_threads();
   calls.mend(task);
   calls.find_sleeps(task);
-  task.was_stopped_ = task.leader().traced.in_group_stop();
+  task.stop_signal_ = task.leader().traced.group_stop_signal();
   return task;
 }
 

@@ -73,7 +73,9 @@ class FrozenTask {
   // The same of many, all at once; sites in their order.
   static void inject_all(const std::vector<FrozenTask*>& tasks, const std::vector<CallSite>& sites);
   // Job control had stopped it when it was frozen; it stays so when it is given back.
-  bool was_stopped() const noexcept { return was_stopped_; }
+  bool was_stopped() const noexcept { return stop_signal_ != 0; }
+  // By which signal.
+  int stop_signal() const noexcept { return stop_signal_; }
   // Where the injected arena lies: these VMAs are ours and not part of the image.
   bool is_arena(uint64_t start) const noexcept;
   RemoteArena& arena() { return *arena_; }
@@ -129,7 +131,8 @@ class FrozenTask {
   int64_t stopped_since_us_ = 0;
   CallSite site_;
   uint64_t healing_addr_ = 0;  // of a HealingFrame on the leader's stack
-  bool locks_future_ = false, was_stopped_ = false;
+  bool locks_future_ = false;
+  int stop_signal_ = 0;
   uint64_t program_break_ = 0;
   uint64_t code_addr_ = 0, data_addr_ = 0;  // the latter right behind the code
 };

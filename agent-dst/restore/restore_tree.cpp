@@ -16,6 +16,34 @@
 #include "common/kernel/sharing.hpp"
 
 namespace crx {
+namespace {
+
+// Of an orphaned process group all stop signals but SIGSTOP are dropped (kernel/signal.c: is_current_pgrp_orphaned).
+bool is_in_orphaned_group(pid_t pid, const std::vector<VesselPlace>& places) {
+  const auto of = [&](pid_t wanted) { return std::find_if(places.begin(), places.end(), [wanted](const VesselPlace& p) { return p.pid == wanted; }); };
+  const auto place = of(pid);
+  return place == places.end() || std::none_of(places.begin(), places.end(), [&](const VesselPlace& member) {
+    const auto parent = of(member.ppid);
+    return !member.dead && member.pgid == place->pgid && parent != places.end() && parent->sid == place->sid && parent->pgid != place->pgid;
+  });
+}
+
+bool acts_by_default(int signal, const std::vector<img::core_entry>& cores) {
+  const auto& actions = cores.front().tc().sigactions();
+  const int index = signal - 1 - (signal > SIGKILL ? 1 : 0) - (signal > SIGSTOP ? 1 : 0);
+  if (index < actions.size() && actions[index].sigaction() != 0) return false;
+  const uint64_t bit = uint64_t{1} << (signal - 1);
+  return std::any_of(cores.begin(), cores.end(), [bit](const img::core_entry& core) { return (core.thread_core().blk_sigset() & bit) == 0; });
+}
+
+// What stops it again. Its parent is told the signal that it was stopped by where that one would stop it; else SIGSTOP.
+int stop_signal_for(const RestoreContext& context) {
+  const auto signal = static_cast<int>(context.cores.front().tc().stop_signo());
+  if (signal != SIGTSTP && signal != SIGTTIN && signal != SIGTTOU) return SIGSTOP;
+  return acts_by_default(signal, context.cores) && !is_in_orphaned_group(context.pid, context.tree.places()) ? signal : SIGSTOP;
+}
+
+}  // namespace
 
 std::vector<VesselPlace> read_places(const ImageSource& images) {
   std::vector<VesselPlace> places;
@@ -163,10 +191,8 @@ void TreeRestore::join_cgroups(const std::string& group) const noexcept {
 
 void TreeRestore::stop_stopped() {
   for (const RestoreContext& context : contexts_) {
-    const img::task_core_entry& tc = context.cores.front().tc();
-    if (tc.task_state() != task_state::kStopped) continue;
-    const bool known = tc.stop_signo() == SIGSTOP || tc.stop_signo() == SIGTSTP || tc.stop_signo() == SIGTTIN || tc.stop_signo() == SIGTTOU;
-    send_signal(context.vessel.pidfd(), known ? static_cast<int>(tc.stop_signo()) : SIGSTOP);
+    if (context.cores.front().tc().task_state() != task_state::kStopped) continue;
+    send_signal(context.vessel.pidfd(), stop_signal_for(context));
   }
 }
 

@@ -57,6 +57,7 @@ struct TaskImages {
     const proc::Stat stat = proc::parse_stat(read_file(task.proc() + "stat"));
     img::task_core_entry& tc = *cores.front().mutable_tc();
     tc.set_task_state(task.was_stopped() ? task_state::kStopped : task_state::kAlive);
+    if (task.was_stopped()) tc.set_stop_signo(static_cast<uint32_t>(task.stop_signal()));
     tc.set_exit_code(0);
     tc.set_personality(0);
     tc.set_flags(stat.flags);

@@ -177,7 +177,7 @@ bool TracedThread::wait_stopped(Deadline deadline) {
       }
       if (status.event_stop()) {
         stopped_ = true;
-        group_stop_ = status.group_stop();
+        group_stop_ = status.group_stop() ? status.signal() : 0;
         break;
       }
       const auto signal = status.signal_delivery() ? static_cast<uint64_t>(status.signal()) : 0;
@@ -304,7 +304,7 @@ std::optional<uint64_t> TracedThread::seccomp_filter_flags(unsigned index) const
 void TracedThread::resume() {
   checked_ptrace(PTRACE_CONT, tid_, 0, 0, "resuming");
   stopped_ = false;
-  group_stop_ = false;
+  group_stop_ = 0;
 }
 
 void TracedThread::step_over_syscall() {

@@ -65,7 +65,9 @@ class TracedThread {
   [[nodiscard]] bool wait_stopped(Deadline deadline);
   bool stopped() const noexcept { return stopped_; }
   // The stop it is in is a group-stop: the process was stopped by job control when we came.
-  bool in_group_stop() const noexcept { return group_stop_; }
+  bool in_group_stop() const noexcept { return group_stop_ != 0; }
+  // By which signal then; 0 for none.
+  int group_stop_signal() const noexcept { return group_stop_; }
 
   user_regs_struct regs() const;
   void set_regs(const user_regs_struct& regs);
@@ -116,7 +118,7 @@ class TracedThread {
 
   pid_t tid_ = 0;
   bool stopped_ = false;
-  bool group_stop_ = false;
+  int group_stop_ = 0;
 };
 
 // The error for a thread that waitpid or ESRCH reports gone.

@@ -1,5 +1,8 @@
-// A child that job control has stopped stays so, and goes on when it is told to.
+// Children that job control has stopped stay so, go on when they are told to, and show which signal it was.
 #include "tree.h"
+
+static const int kSignals[] = {SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU};
+#define SIGNALS 4
 
 static int work(void* argument) {
   (void)argument;
@@ -9,17 +12,28 @@ static int work(void* argument) {
 
 int main(int argc, char** argv) {
   victim_start(argc, argv);
-  pid_t child = spawn(work, NULL);
-  MUST(kill(child, SIGSTOP));
-  int status = 0;
-  MUST(waitpid(child, &status, WUNTRACED));
+  pid_t children[SIGNALS];
+  siginfo_t info;
+  for (int i = 0; i < SIGNALS; i++) {
+    children[i] = spawn(work, NULL);
+    MUST(setpgid(children[i], 0));  // in a group without a parent outside only SIGSTOP would stop it
+    MUST(kill(children[i], kSignals[i]));
+    // Nobody has been told yet.
+    MUST(waitid(P_PID, (id_t)children[i], &info, WSTOPPED | WNOWAIT));
+  }
   victim_wait();
-  char text[4096], path[64];
-  snprintf(path, sizeof path, "/proc/%d/stat", (int)child);
-  read_file(path, text, sizeof text);
-  char* state = strrchr(text, ')');
-  CHECK(state != NULL && state[2] == 'T', "the child is not stopped: %s", text);
-  MUST(kill(child, SIGCONT));
-  expect_exit(child, 5, "the stopped child");
+  for (int i = 0; i < SIGNALS; i++) {
+    char text[4096], path[64];
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)children[i]);
+    read_file(path, text, sizeof text);
+    char* state = strrchr(text, ')');
+    CHECK(state != NULL && state[2] == 'T', "the child is not stopped: %s", text);
+    memset(&info, 0, sizeof info);
+    MUST(waitid(P_PID, (id_t)children[i], &info, WSTOPPED));
+    CHECK_EQ(info.si_code, CLD_STOPPED, "what has happened to the child");
+    CHECK_EQ(info.si_status, kSignals[i], "what has stopped the child");
+    MUST(kill(children[i], SIGCONT));
+    expect_exit(children[i], 5, "the stopped child");
+  }
   return victim_end();
 }
