@@ -23,6 +23,8 @@
 namespace crx {
 namespace {
 
+constexpr int64_t kEndMs = 5'000;  // for the original to end, when it must
+
 std::vector<PageRange> ranges_of(const google::protobuf::RepeatedPtrField<wire::Range>& list, const char* what) {
   std::vector<PageRange> ranges;
   uint64_t last = 0;
@@ -321,10 +323,21 @@ void DestinationSession::await_end() noexcept {
     wire::SessionMessage message;
     message.mutable_decided();
     link_.send(message);
+    await_decided(Deadline::in_ms(kEndMs));
   } catch (const std::exception& error) {
     log::warn("session {}: {}", options_.session, error.what());
   }
   restore_->original_ended();
+}
+
+// The source says it when the original has ended.
+void DestinationSession::await_decided(Deadline deadline) {
+  while (const auto event = link_.receive(deadline)) {
+    const auto* message = std::get_if<wire::SessionMessage>(&*event);
+    if (message != nullptr && message->has_decided()) return;
+    if (const auto* closed = std::get_if<wire::LinkClosed>(&*event)) throw Error(ErrorCode::peer, "resuming", closed->reason);
+  }
+  throw Error(ErrorCode::peer, "resuming", "the source does not say that the original has ended");
 }
 
 // Where the tree has a PID namespace of its own its first process ends with the last of the tree, and lives where it does:

@@ -48,6 +48,7 @@ class DestinationSession {
   void on_written_files(const wire::WrittenFiles& written);
   void on_prepare();
   void await_end() noexcept;
+  void await_decided(Deadline deadline);
   void join_init() noexcept;
   void on_go();
   void on_closed(const std::string& reason);

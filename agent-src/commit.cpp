@@ -102,6 +102,7 @@ std::optional<wire::Resumed> Migration::await_verdict(FrozenTree& tree, TreeLock
       if (message->has_decided()) {
         locks.given_up();
         end_original(tree);
+        link_->send(*message);
       }
     }
   } catch (const Error& error) {

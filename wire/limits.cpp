@@ -77,7 +77,6 @@ bool source_may_send(SessionMessage::BodyCase kind) {
     case SessionMessage::kPreflightResult:
     case SessionMessage::kRoundDone:
     case SessionMessage::kPrepared:
-    case SessionMessage::kDecided:
     case SessionMessage::kResumed:
     case SessionMessage::kNever:
     case SessionMessage::kSessionState:

@@ -207,6 +207,7 @@ asio::awaitable<void> Session::on_message(std::string payload) {
     if (!prepared_ || go_) broke("GO without a prepared session");
     go_ = true;
   }
+  if (message.has_decided() && !go_) broke("Decided before GO");
   note(message);
   // Written anew, so that the engine parses what protobuf wrote and not what the peer wrote.
   message.DiscardUnknownFields();

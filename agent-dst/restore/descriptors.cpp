@@ -82,6 +82,14 @@ void TreeDescriptors::resumed() noexcept {
   for (const FdRestorerPtr& kind : kinds_) kind->resumed(fds_);
 }
 
+bool TreeDescriptors::awaits_end() const {
+  return fds_.task.original_is_here && std::any_of(kinds_.begin(), kinds_.end(), [](const FdRestorerPtr& kind) { return kind->awaits_end(); });
+}
+
+void TreeDescriptors::original_ended() noexcept {
+  for (const FdRestorerPtr& kind : kinds_) kind->original_ended();
+}
+
 void TreeDescriptors::read_images() {
   for (RestoreContext* task : tasks_) read_table(*task);
   for (const uint32_t id : ids_in_flight(fds_.task.images)) fds_.places[id];

@@ -19,6 +19,8 @@ class TreeDescriptors {
   // Step 4 of the cutover.
   void commit();
   void resumed() noexcept;
+  bool awaits_end() const;
+  void original_ended() noexcept;
 
  private:
   void read_images();

@@ -4,6 +4,7 @@
 #include <sys/fanotify.h>
 #include <unistd.h>
 
+#include "agent-dst/restore/event_queues.hpp"
 #include "agent-dst/restore/fd_restorer.hpp"
 #include "common/base/error.hpp"
 
@@ -28,10 +29,23 @@ class Fanotifies final : public FdRestorer {
       throw Error(ErrorCode::refused, kStep, object + " needs CAP_SYS_ADMIN", EPERM).with_hint("run the destination's agent with it");
     }
     if (!fd) throw_errno(kStep, object);
-    for (const img::fanotify_mark_entry& mark : ffy.mark()) add(fd.get(), mark, object);
     set_status_flags(fd.get(), ffy.flags(), object);
     return fd;
   }
+
+  // As inotify's.
+  void opened(FdRestoreContext& context) override {
+    for (const auto& [id, fd] : context.own) {
+      const img::file_entry& entry = context.entries.at(id);
+      if (!matches(entry)) continue;
+      const std::string object = describe("fanotify", id, context);
+      for (const img::fanotify_mark_entry& mark : entry.ffy().mark()) add(fd.get(), mark, object);
+      if (entry.ffy().mark_size() > 0) queues_.add(fd.get(), EventQueues::Kind::fanotify);
+    }
+  }
+  void resumed(FdRestoreContext&) noexcept override { queues_.empty(); }
+  bool awaits_end() const override { return queues_.any(); }
+  void original_ended() noexcept override { queues_.empty(); }
 
  private:
   static void add(int fd, const img::fanotify_mark_entry& mark, const std::string& object) {
@@ -57,6 +71,8 @@ class Fanotifies final : public FdRestorer {
     }
     throw_errno(kStep, path);
   }
+
+  EventQueues queues_;
 };
 
 }  // namespace

@@ -50,6 +50,9 @@ class FdRestorer {
   // The move is decided, and the tasks are about to be let go: what others can see and nobody can take back. Failures are
   // logged; nothing is thrown.
   virtual void resumed(FdRestoreContext&) noexcept {}
+  // As Restorer's, asked for where the original is in this kernel.
+  virtual bool awaits_end() const { return false; }
+  virtual void original_ended() noexcept {}
 };
 
 using FdRestorerPtr = std::unique_ptr<FdRestorer>;

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "agent-dst/restore/event_queues.hpp"
 #include "agent-dst/restore/fd_restorer.hpp"
 #include "common/base/error.hpp"
 #include "common/image/magic.hpp"
@@ -32,13 +33,19 @@ class Inotifies final : public FdRestorer {
     return fd;
   }
 
-  // When nothing is opened any more, which the program would be told of.
   void opened(FdRestoreContext& context) override {
     for (const auto& [id, fd] : context.own) {
       const img::file_entry& entry = context.entries.at(id);
-      if (matches(entry)) add_watches(fd.get(), entry, context);
+      if (!matches(entry)) continue;
+      add_watches(fd.get(), entry, context);
+      if (entry.ify().wd_size() > 0) queues_.add(fd.get(), EventQueues::Kind::inotify);
     }
   }
+
+  // What we have opened and closed since; and what the original had open, closed by its end.
+  void resumed(FdRestoreContext&) noexcept override { queues_.empty(); }
+  bool awaits_end() const override { return queues_.any(); }
+  void original_ended() noexcept override { queues_.empty(); }
 
  private:
   void add_watches(int fd, const img::file_entry& entry, FdRestoreContext& context) {
@@ -97,6 +104,8 @@ class Inotifies final : public FdRestorer {
     while (::read(fd, events, sizeof events) > 0) {
     }
   }
+
+  EventQueues queues_;
 };
 
 }  // namespace

@@ -166,11 +166,13 @@ void TreeRestore::commit() {
 }
 
 bool TreeRestore::awaits_end() const {
-  return std::any_of(tasks_.begin(), tasks_.end(), [](const TaskRestore& task) { return task.awaits_end(); });
+  return (descriptors_ && descriptors_->awaits_end()) ||
+         std::any_of(tasks_.begin(), tasks_.end(), [](const TaskRestore& task) { return task.awaits_end(); });
 }
 
 void TreeRestore::original_ended() noexcept {
   for (TaskRestore& task : tasks_) task.original_ended();
+  if (descriptors_) descriptors_->original_ended();
 }
 
 void TreeRestore::resumed() noexcept {
