@@ -6,6 +6,7 @@ namespace crx {
 FdKindPtr make_memfds();
 FdKindPtr make_posix_queues();
 FdKindPtr make_proc_files();
+FdKindPtr make_namespace_files();
 FdKindPtr make_fanotifies();
 FdKindPtr make_regular_files();
 FdKindPtr make_terminals();
@@ -30,6 +31,7 @@ std::vector<FdKindPtr> make_fd_kinds() {
   kinds.push_back(make_memfds());
   kinds.push_back(make_posix_queues());
   kinds.push_back(make_proc_files());
+  kinds.push_back(make_namespace_files());
   kinds.push_back(make_regular_files());
   kinds.push_back(make_terminals());
   kinds.push_back(make_char_devices());

@@ -105,7 +105,8 @@ PREFLIGHT = {
             "try: s.setsockopt(6, 14, key)\nexcept OSError: skip()", ["TCP_MD5SIG", "take the keys back"]),
     "tls": ("a = socket.socket(); a.bind(('127.0.0.1', 0)); a.listen(); b = socket.create_connection(a.getsockname())\n"
             "c = a.accept()\ntry: b.setsockopt(6, 31, b'tls')\nexcept OSError: skip()", ["TCP_ULP"]),
-    "namespace_file": ("f = os.open('/proc/self/ns/net', os.O_RDONLY)", ["which cannot be moved; close it"]),
+    "namespace_file": ("own = os.open('/proc/self/ns/uts', os.O_RDONLY); call(272, 0x04000000)\n"
+                       "f = os.open('/proc/self/ns/uts', os.O_RDONLY); call(308, own, 0); os.close(own)", ["which cannot be moved; close it"]),
     "landlock": ("fd = call(444, ctypes.byref(ctypes.c_ulong(1)), 8, 0)", ["Landlock", "close it"]),
     "fscontext": ("fd = call(430, b'tmpfs', 1)", ["close it before moving the program"]),
     "secretmem": ("fd = call(447, 0)", ["which cannot be moved"]),
