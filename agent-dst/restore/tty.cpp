@@ -61,6 +61,7 @@ class Terminals final : public FdRestorer {
     PtyTable& ptys = context.task.shmem.ptys();
     const auto flags = static_cast<int>(entry.tty().flags() & kFlags);
     const bool by_alias = info.type() == img::tty_info_entry::CTTY;
+    if (has_lost_master(entry, context)) return open_orphaned(entry, info, context);
     const Pair& pair = made(info.pty().index(), context);
     if (pair.master_info == nullptr) return open_callers(info, flags, by_alias, ptys);
     if (is_master(info)) {
@@ -87,6 +88,8 @@ class Terminals final : public FdRestorer {
       if (pair.master_info->packet_mode()) request(master.get(), TIOCPKT, &kOn, index);
     }
     pairs_.clear();
+    for (const uint32_t index : orphaned_) ptys.drop(index);
+    orphaned_.clear();
   }
 
  private:
@@ -124,6 +127,19 @@ class Terminals final : public FdRestorer {
     if (pair.slave_info->has_dev()) set_owner(ptys.slave(index), pair, context);
     set_state(pair, ptys);
     return pair;
+  }
+
+  bool has_lost_master(const img::file_entry& entry, const FdRestoreContext& context) const {
+    return entry.tty().has_regf_id() && context.task.files.entry(entry.tty().regf_id()).reg().name().ends_with(" (deleted)");
+  }
+
+  // It is hung up when its master is closed, after all that want it have it.
+  Fd open_orphaned(const img::file_entry& entry, const img::tty_info_entry& info, FdRestoreContext& context) {
+    const uint32_t index = info.pty().index();
+    PtyTable& ptys = context.task.shmem.ptys();
+    if (pairs_.contains(index)) throw Error(ErrorCode::corrupt_image, kStep, fmt::format("/dev/pts/{} has lost its master, and has one", index));
+    if (orphaned_.insert(index).second) set_owner(ptys.slave(index), {index, nullptr, &info}, context);
+    return ptys.open_slave(index, static_cast<int>(entry.tty().flags() & kFlags), (entry.tty().flags() & kLargeFile) != 0);
   }
 
   // --shell-job: the terminal that we have ourselves, with the settings that the program knows.
@@ -191,6 +207,7 @@ class Terminals final : public FdRestorer {
   std::map<uint32_t, std::string> data_;
   std::map<uint32_t, Pair> pairs_;
   std::set<uint32_t> callers_set_;
+  std::set<uint32_t> orphaned_;
 };
 
 }  // namespace

@@ -101,6 +101,8 @@ class Terminals final : public FdKind {
       const OpenFile* master = terminal.kind == TerminalKind::master ? &file : find_master(terminal, context.files);
       if (master != nullptr) {
         describe_pair(*master, context);
+      } else if (has_lost_master(file)) {
+        describe_hung_up(file, terminal.index, context);
       } else {
         describe_outside(file, terminal.index, context);
       }
@@ -164,12 +166,7 @@ class Terminals final : public FdKind {
                      "start the program in a terminal multiplexer, or with its input and output redirected"};
     }
     if (terminal.kind == TerminalKind::master) return std::nullopt;
-    // Its number may be that of another pair by now. (/dev/tty leads to none then, and is no terminal of ours.)
-    if (file.link.ends_with(" (deleted)")) {
-      return Problem{fmt::format("the terminal /dev/pts/{} is hung up, since its other end has gone", terminal.index),
-                     "let the program close it; what outlasts its terminal is started with its input and output redirected"};
-    }
-    if (options.shell_job) return std::nullopt;
+    if (options.shell_job || has_lost_master(file)) return std::nullopt;
     if (find_master(terminal, files) != nullptr) return std::nullopt;
     return outside_problem(terminal, file.link);
   }
@@ -193,6 +190,20 @@ class Terminals final : public FdKind {
     if (holders.empty()) return std::nullopt;
     return Problem{fmt::format("the terminal {}, whose master the program has, is also open outside, by {}", path, crx::describe(holders)),
                    "end that process, or move it along"};
+  }
+
+  // Its master has been closed: reads are at the end of file, and all else is an error. Until its slaves are closed, too, its number
+  // is nobody else's. (/dev/tty leads to none then, and is no terminal of ours.)
+  static bool has_lost_master(const OpenFile& file) { return file.link.ends_with(" (deleted)"); }
+
+  static void describe_hung_up(const OpenFile& file, uint32_t index, FdContext& context) {
+    img::tty_info_entry info;
+    fill_bare(info, index);
+    info.set_id(slave_info(index));
+    info.set_rdev(static_cast<uint32_t>(file.st.st_rdev));
+    info.set_uid(file.st.st_uid);
+    info.set_gid(file.st.st_gid);
+    context.task.images.append(image_file::kTtyInfo, info);
   }
 
   // --shell-job: only how the program has set it.

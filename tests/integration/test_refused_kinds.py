@@ -76,8 +76,6 @@ PREFLIGHT = {
     "address_space": ("import resource\nused = int(open('/proc/self/statm').read().split()[0]) * 4096\n"
                       "resource.setrlimit(resource.RLIMIT_AS, (used + 8192, used + 8192))",
                       ["left of its limit of address space, and", "raise it (prlimit --as)"]),
-    "hung_terminal": ("master, slave = os.openpty(); os.close(master); master, slave = os.openpty()",
-                      ["is hung up, since its other end has gone", "let the program close it; what outlasts its terminal"]),
     "uprobes": ("try: kind = int(open('/sys/bus/event_source/devices/uprobe/type').read())\nexcept OSError: skip()\n"
                 "at = ctypes.cast(libc.getppid, ctypes.c_void_p).value\n"
                 "for line in open('/proc/self/maps'):\n"
