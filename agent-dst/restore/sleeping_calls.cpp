@@ -16,8 +16,8 @@
 #include "common/base/fd.hpp"
 #include "common/base/log.hpp"
 #include "common/base/patience.hpp"
-#include "common/proc/maps.hpp"
 #include "common/proc/stat.hpp"
+#include "common/remote/syscall_instruction.hpp"
 
 namespace crx {
 namespace {
@@ -28,21 +28,6 @@ constexpr int64_t kNsPerSecond = 1'000'000'000;
 constexpr int64_t kNsPerMs = 1'000'000;
 constexpr int64_t kAsleepMs = 5000;
 constexpr uint64_t kBelowStack = 512;
-
-uint64_t syscall_instruction(pid_t pid) {
-  const std::string proc = fmt::format("/proc/{}/", pid);
-  for (const proc::MapsEntry& map : proc::parse_maps(read_file(proc + "maps"))) {
-    if (map.kind != proc::MapKind::vdso) continue;
-    std::string text(map.bytes(), '\0');
-    const Fd mem = open_checked(proc + "mem", O_RDONLY);
-    if (::pread(mem.get(), text.data(), text.size(), static_cast<off_t>(map.start)) < 0) {
-      throw_errno("reading the vDSO", proc + "mem");
-    }
-    const auto at = text.find("\x0f\x05");
-    if (at != std::string::npos) return map.start + at;
-  }
-  throw Error(ErrorCode::unsupported, "going on with sleeps", "the task has no vDSO").with_pid(pid);
-}
 
 // Bytes of the task that are lent for the time of a call: put back when this ends. No thread runs meanwhile.
 class LentMemory {

@@ -1,4 +1,4 @@
-// One more system call by a task whose arena is gone.
+// System calls by a task whose arena goes, or is gone.
 #include <unistd.h>
 
 #include <algorithm>
@@ -6,6 +6,7 @@
 
 #include "agent-dst/vessel/vessel_state.hpp"
 #include "common/base/error.hpp"
+#include "common/remote/syscall_instruction.hpp"
 
 namespace crx {
 namespace {
@@ -13,6 +14,14 @@ namespace {
 constexpr uint64_t kRedZone = 256;  // below the stack pointer: may be in use (x86-64 ABI: 128 bytes)
 
 }  // namespace
+
+uint64_t lasting_syscall(const VesselState& state, pid_t pid) {
+  if (state.vdso_syscall != 0) return state.vdso_syscall;
+  const uint64_t code = state.arena.code_addr();
+  std::vector<PageRange> arenas = *state.guest_arenas;
+  arenas.push_back({code, code + state.arena.code_size()});
+  return syscall_instruction(pid, arenas);
+}
 
 int64_t Vessel::call_late(long nr, std::initializer_list<uint64_t> args, const void* object, std::size_t bytes) {
   VesselState& s = *state_;
@@ -30,7 +39,7 @@ int64_t Vessel::call_late(long nr, std::initializer_list<uint64_t> args, const v
   all.push_back(at);
   all.resize(6);
   leader.set_blocked_signals(~0ULL);
-  const int64_t result = call_at(leader, s.vdso_syscall, nr, {all[0], all[1], all[2], all[3], all[4], all[5]});
+  const int64_t result = call_at(leader, lasting_syscall(s, pid_), nr, {all[0], all[1], all[2], all[3], all[4], all[5]});
   leader.set_blocked_signals(blocked);
   leader.set_regs(regs);
   if (::pwrite(s.mem.get(), saved.data(), bytes, static_cast<off_t>(at)) != size) {

@@ -311,12 +311,10 @@ void Vessel::close_arenas(const std::vector<Vessel*>& vessels) {
     for (auto& remote : s.remotes) remote->await_stop();
     for (auto& remote : s.remotes) remote->leave();
     s.remotes.clear();
-    if (s.vdso_syscall == 0) {
-      throw Error(ErrorCode::unsupported, "leaving the vessel", "the task has no vDSO to unmap the arena through");
-    }
+    const uint64_t syscall_addr = lasting_syscall(s, vessel->pid_);
     s.threads.front().set_blocked_signals(~0ULL);
     const auto unmap = [&](std::vector<BorrowedCall>& calls, uint64_t addr, uint64_t bytes) {
-      calls.push_back({&s.threads.front(), s.vdso_syscall, SYS_munmap, {addr, bytes}});
+      calls.push_back({&s.threads.front(), syscall_addr, SYS_munmap, {addr, bytes}});
     };
     const uint64_t code = s.arena.code_addr(), code_bytes = s.arena.code_size();
     const bool in_one_piece = s.arena.data_addr() == code + code_bytes;

@@ -46,7 +46,7 @@ struct VesselState {
   img::mm_entry mm;
   std::vector<Vma> vmas;
   std::vector<PageRange> guards;  // of the last guard_pages()
-  uint64_t vdso_syscall = 0;
+  uint64_t vdso_syscall = 0;  // where the vDSO makes one; 0 without a vDSO
   std::optional<PagePlacer> placer;  // while the vessel gets its first pages
   bool placer_registered = false;
 };
@@ -57,6 +57,8 @@ inline constexpr std::size_t kVesselScratch = std::size_t{4} << 20;
 
 // A shared-memory object for one half of an arena.
 Fd arena_object(const char* name, std::size_t bytes);
+// A system call instruction that stays when the arenas go. Throws Error(unsupported) where there is none.
+uint64_t lasting_syscall(const VesselState& state, pid_t pid);
 // For the first round: memory that nobody touched yet is filled faster through a userfaultfd of the vessel's.
 void make_placer(VesselState& state, int pidfd);
 
