@@ -20,6 +20,7 @@
 #include "common/kernel/pidfd.hpp"
 #include "common/kernel/tcp_diag.hpp"
 #include "common/kernel/tcp_repair.hpp"
+#include "common/kernel/unix_arrivals.hpp"
 #include "common/kernel/unix_diag.hpp"
 
 namespace crx {
@@ -58,6 +59,13 @@ bool has_sent(const Holding& client) {
   return own && ::ioctl(own.get(), SIOCOUTQ, &unread) == 0 && unread > 0;
 }
 
+// What the kernel keeps for a listening unix socket, read past all descriptors.
+bool can_be_told(const Holding& listener) {
+  const auto kernel = UnixArrivals::open();
+  const Fd own = try_get_fd(listener.task->pidfd(), listener.fd);
+  return kernel && own && kernel->at(own.get());
+}
+
 // A TCP connection that waits to be accepted has an end without a descriptor, which cannot be read: it can be made anew only
 // where its client moves along and has sent nothing.
 bool is_stuck(const TcpSocketInfo& waiting, const std::vector<TcpSocketInfo>& all, const std::map<uint32_t, Holding>& sockets) {
@@ -91,10 +99,13 @@ bool has_unaccepted_data(const FrozenTree& tree) {
   for (const UnixSocketInfo& info : list_listening_unix_sockets()) {
     if (info.waiting.empty()) continue;
     if (sockets.empty()) sockets = sockets_of(tree);
-    if (!sockets.contains(info.inode)) continue;
+    const auto listener = sockets.find(info.inode);
+    if (listener == sockets.end()) continue;
     for (const uint32_t client : info.waiting) {
       const auto found = sockets.find(client);
-      if (client == 0 || (found != sockets.end() && has_sent(found->second))) return true;
+      const bool stuck = client == 0 || (found != sockets.end() && has_sent(found->second));
+      if (stuck && !can_be_told(listener->second)) return true;
+      if (stuck) break;
     }
   }
   return false;

@@ -32,6 +32,8 @@ class UnixBuilder {
   void connect_pair(UnixSocket& socket);
   void join(UnixSocket& accepted, UnixSocket& client);
   void wait_for_accept(UnixSocket& listener);
+  void arrive(int client, const UnixSocket& listener, const img::crx_unix_arrival* arrival, const img::crx_ucred* connector, const std::string& object);
+  void arrive_deserted(UnixSocket& listener, const img::crx_unix_arrival& arrival);
   int listening_place(UnixSocket& accepted, UnixSocket& client, UnixSocket& temporary);
   void fill_stream(UnixSocket& socket);
   void leave_unread(UnixSocket& socket);

@@ -5,6 +5,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <span>
+
 #include "agent-dst/restore/socket_options.hpp"
 #include "agent-dst/restore/unix_builder.hpp"
 #include "common/base/error.hpp"
@@ -146,14 +148,51 @@ void UnixBuilder::join(UnixSocket& accepted, UnixSocket& client) {
   if (listener != nullptr) listen(*listener);
 }
 
+// Connects one of our sockets in the name of who did, and sends again what it had sent.
+void UnixBuilder::arrive(int client, const UnixSocket& listener, const img::crx_unix_arrival* arrival, const img::crx_ucred* connector,
+                         const std::string& object) {
+  if (arrival != nullptr && arrival->has_connector()) connector = &arrival->connector();
+  actor_.connect(client, listener.place ? listener.place->file() : -1, listener.name(), connector, object);
+  if (arrival == nullptr || arrival->sent_size() == 0) return;
+  widen_send_buffer(client, object);
+  for (const img::crx_unix_sent& sent : arrival->sent()) {
+    send_packet(client, nullptr, std::as_bytes(std::span(sent.content())), {}, sent.has_ucred() ? &sent.ucred() : nullptr, object);
+  }
+}
+
+// One whose client has gone: so does ours.
+void UnixBuilder::arrive_deserted(UnixSocket& listener, const img::crx_unix_arrival& arrival) {
+  img::unix_sk_entry entry = *listener.entry;
+  entry.set_name(arrival.name());
+  entry.set_deleted(true);
+  entry.clear_name_dir();
+  UnixSocket gone;
+  gone.entry = &entry;
+  gone.extra = &img::crx_file_entry::default_instance();
+  gone.object = "a client of " + listener.object;
+  make(gone);
+  bind(gone);
+  arrive(gone.fd, listener, &arrival, nullptr, gone.object);
+}
+
 void UnixBuilder::wait_for_accept(UnixSocket& listener) {
-  for (const uint32_t ino : listener.unix().waiting()) {
+  const img::crx_unix_socket& more = listener.unix();
+  if (more.arrivals_size() != 0 && more.arrivals_size() != more.waiting_size()) {
+    throw Error(ErrorCode::corrupt_image, kStep, fmt::format("{}: {} connections wait, {} are known", listener.object, more.waiting_size(), more.arrivals_size()));
+  }
+  for (int i = 0; i < more.waiting_size(); ++i) {
+    const uint32_t ino = more.waiting(i);
+    const img::crx_unix_arrival* arrival = more.arrivals_size() != 0 ? &more.arrivals(i) : nullptr;
+    if (ino == 0 && arrival != nullptr) {
+      arrive_deserted(listener, *arrival);
+      continue;
+    }
     UnixSocket* client = table_.find(ino);
     if (client == nullptr || client->wired != nullptr || table_.peer_of(*client) != &listener) {
       throw Error(ErrorCode::corrupt_image, kStep, fmt::format("{}: inode {} does not wait to be accepted", listener.object, ino));
     }
     const img::crx_ucred* connector = client->unix().has_connector() ? &client->unix().connector() : nullptr;
-    actor_.connect(client->fd, listener.place ? listener.place->file() : -1, listener.name(), connector, client->object);
+    arrive(client->fd, listener, arrival, connector, client->object);
     client->wired = &listener;
   }
 }

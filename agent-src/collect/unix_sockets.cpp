@@ -22,6 +22,7 @@
 #include "agent-src/collect/unix_queue.hpp"
 #include "common/base/error.hpp"
 #include "common/image/magic.hpp"
+#include "common/kernel/unix_arrivals.hpp"
 #include "common/kernel/unix_diag.hpp"
 #include "common/proc/status.hpp"
 
@@ -67,6 +68,7 @@ struct Inside {
   int fd = -1;  // our duplicate
   UnixSocketInfo info;
   std::vector<Packet> packets;
+  std::optional<std::vector<UnixArrival>> arrivals;  // of a listening one: beside info.waiting; nothing where that cannot be told
   int unread = 0;  // bytes (and their overhead) that it sent and nobody received yet
 };
 
@@ -163,7 +165,7 @@ class UnixSockets final : public FdKind {
     socket.fd = fd;
     socket.info = known->second;
     socket.unread = bytes_sent(fd);
-    if (socket.info.state == kSocketListening) return;
+    if (socket.info.state == kSocketListening) return look_at_arrivals(socket);
     for (UnixPacket& content : peek_unix_queue(fd, socket.info.type, label)) {
       Packet packet;
       for (Fd& passed : content.rights) packet.rights.push_back(add_passed(std::move(passed), context, holder));
@@ -171,6 +173,14 @@ class UnixSockets final : public FdKind {
       packet.content = std::move(content);
       socket.packets.push_back(std::move(packet));
     }
+  }
+
+  void look_at_arrivals(Inside& socket) {
+    if (socket.info.waiting.empty()) return;
+    if (!kernel_) kernel_.emplace(UnixArrivals::open());
+    if (!*kernel_) return;
+    socket.arrivals = (*kernel_)->at(socket.fd);
+    if (socket.arrivals && socket.arrivals->size() != socket.info.waiting.size()) socket.arrivals.reset();
   }
 
   // A description that came out of a queue: an open one, or one that nobody has open.
@@ -224,8 +234,8 @@ class UnixSockets final : public FdKind {
     if (!inside_.contains(listener)) {
       refuse(file, outside_reason(socket.info, listener, holders_of(listener, file, false)), kPeerRemedy);
     }
-    // The other end exists, but no descriptor leads to it, and so nobody can look at what it got.
-    if (socket.unread > 0) refuse(file, "it has sent data over a connection that is not accepted yet", kWaitRemedy);
+    // The other end exists, but no descriptor leads to it.
+    if (socket.unread > 0 && !inside_.at(listener).arrivals) refuse(file, "it has sent data over a connection that is not accepted yet", kWaitRemedy);
     const proc::Status status = proc::parse_status(read_file(fmt::format("/proc/{}/status", file.pid)));
     *extra.mutable_connector() = to_image({file.pid, status.uid.effective, status.gid.effective});
     return listener;
@@ -301,11 +311,24 @@ class UnixSockets final : public FdKind {
 
   void collect_waiting(const OpenFile& file, const Inside& socket, FdContext&, img::crx_unix_socket& extra) {
     for (const uint32_t client : socket.info.waiting) {
-      if (client == 0) refuse(file, "a connection to it waits to be accepted whose client has gone", kWaitRemedy);
-      if (!inside_.contains(client)) {
+      if (client == 0 && !socket.arrivals) refuse(file, "a connection to it waits to be accepted whose client has gone", kWaitRemedy);
+      if (client != 0 && !inside_.contains(client)) {
         refuse(file, outside_reason(socket.info, client, holders_of(client, file, false)), "end the other process, or try again");
       }
       extra.add_waiting(client);
+    }
+    if (!socket.arrivals) return;
+    for (std::size_t i = 0; i < socket.arrivals->size(); ++i) add_arrival((*socket.arrivals)[i], socket.info.waiting[i] == 0, extra);
+  }
+
+  static void add_arrival(const UnixArrival& arrival, bool deserted, img::crx_unix_socket& extra) {
+    img::crx_unix_arrival& entry = *extra.add_arrivals();
+    if (arrival.connector.pid != 0) *entry.mutable_connector() = to_image(arrival.connector);
+    if (deserted && !arrival.name.empty()) entry.set_name(arrival.name);
+    for (const UnixArrival::Sent& sent : arrival.sent) {
+      img::crx_unix_sent& piece = *entry.add_sent();
+      piece.set_content(sent.bytes);
+      if (sent.sender.pid != 0) *piece.mutable_ucred() = to_image(sent.sender);
     }
   }
 
@@ -348,6 +371,7 @@ class UnixSockets final : public FdKind {
   mutable std::optional<std::map<uint32_t, UnixSocketInfo>> table_;  // of the network namespace, by inode
   mutable std::map<uint32_t, uint32_t> acceptors_;                   // client -> listening socket
   std::map<uint32_t, Inside> inside_;
+  std::optional<std::optional<UnixArrivals>> kernel_;  // on first use
   std::set<uint32_t> external_;
 };
 

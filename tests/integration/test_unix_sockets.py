@@ -177,15 +177,16 @@ class UnixSockets(crxtest.RingTest):
         process.wait_end(20)
         self.assertEqual(lines_of(log)[1:], ["PASS"])
 
-    def test_data_in_a_connection_that_is_not_accepted(self):
+    # What was sent can be read past all descriptors, but a descriptor that was passed cannot be taken.
+    def test_descriptor_in_a_connection_that_is_not_accepted(self):
         path = self.ring.path("unaccepted.sock")
         process, _ = self.start(self.ring[0], "import socket\ns = socket.socket(socket.AF_UNIX)\n"
                                               f"s.bind('{path}')\ns.listen()\nc = socket.socket(socket.AF_UNIX)\n"
-                                              f"c.connect('{path}')\nc.send(b'x')" + HOLD)
+                                              f"c.connect('{path}')\nsocket.send_fds(c, [b'x'], [0])" + HOLD)
         before = state_of(process)
         result = self.ring[0].migrate(process, self.ring[1])
         self.assertEqual(result.exit, 1, f"{result}")
-        self.assertIn("not accepted yet", result.stderr)
+        self.assertIn("it has sent data over a connection that is not accepted yet", result.stderr)
         self.assertEqual(state_of(process), before)
 
 
