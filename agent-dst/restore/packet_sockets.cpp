@@ -19,6 +19,7 @@ namespace {
 
 constexpr char kStep[] = "restoring a packet socket";
 constexpr uint32_t kNoFanout = UINT32_MAX;
+constexpr uint64_t kMostRingBytes = uint64_t{1} << 32;
 
 class PacketSockets final : public FdRestorer {
  public:
@@ -30,8 +31,8 @@ class PacketSockets final : public FdRestorer {
     const img::crx_file_entry& extra = context.extra(entry.id());
     const std::string object = describe("packet socket", entry.id(), context);
     const bool old = psk.type() == SOCK_PACKET;
-    if ((psk.type() != SOCK_RAW && psk.type() != SOCK_DGRAM && !old) || psk.protocol() > UINT16_MAX || psk.has_rx_ring() || psk.has_tx_ring()) {
-      throw Error(ErrorCode::unsupported, kStep, fmt::format("{}: type {}, or a ring", object, psk.type()));
+    if ((psk.type() != SOCK_RAW && psk.type() != SOCK_DGRAM && !old) || psk.protocol() > UINT16_MAX) {
+      throw Error(ErrorCode::corrupt_image, kStep, fmt::format("{}: type {}, protocol {}", object, psk.type(), psk.protocol()));
     }
     // With protocol 0 it hears nothing yet. One of SOCK_PACKET gets its protocol here or never.
     Fd fd(::socket(AF_PACKET, static_cast<int>(psk.type()) | SOCK_CLOEXEC, old ? static_cast<int>(psk.protocol()) : 0));
@@ -45,6 +46,8 @@ class PacketSockets final : public FdRestorer {
       if (known == nullptr) throw Error(ErrorCode::corrupt_image, kStep, fmt::format("{}: option {}", object, option.name()));
       set_inet_option(fd.get(), *known, option.value(), object);
     }
+    if (psk.has_rx_ring()) make_ring(fd.get(), PACKET_RX_RING, psk.rx_ring(), psk.version(), object);
+    if (psk.has_tx_ring()) make_ring(fd.get(), PACKET_TX_RING, psk.tx_ring(), psk.version(), object);
     bind_link(fd.get(), psk, index_here(psk.ifindex(), extra.inet(), object), object);
     for (const img::packet_mclist& group : psk.mclist()) join(fd.get(), group, extra.inet(), object);
     if (psk.fanout() != kNoFanout) set_socket_int(fd.get(), SOL_PACKET, PACKET_FANOUT, static_cast<int>(psk.fanout()), "PACKET_FANOUT", object);
@@ -72,6 +75,23 @@ class PacketSockets final : public FdRestorer {
           .with_hint("make a device of this name here");
     }
     return index;
+  }
+
+  // The kernel checks the sizes.
+  static void make_ring(int fd, int name, const img::packet_ring& ring, uint32_t version, const std::string& object) {
+    tpacket_req3 request{};
+    request.tp_block_size = ring.block_size();
+    request.tp_block_nr = ring.block_nr();
+    request.tp_frame_size = ring.frame_size();
+    request.tp_frame_nr = ring.frame_nr();
+    request.tp_retire_blk_tov = ring.retire_tmo();
+    request.tp_sizeof_priv = ring.sizeof_priv();
+    request.tp_feature_req_word = ring.features();
+    const socklen_t length = version == TPACKET_V3 ? sizeof(tpacket_req3) : sizeof(tpacket_req);
+    if (uint64_t{ring.block_size()} * ring.block_nr() > kMostRingBytes) throw Error(ErrorCode::corrupt_image, kStep, object + ": its ring is too large");
+    if (::setsockopt(fd, SOL_PACKET, name, &request, length) != 0) {
+      throw Error(ErrorCode::refused, kStep, fmt::format("{}: a ring of {} blocks of {} bytes cannot be made here", object, ring.block_nr(), ring.block_size()), errno);
+    }
   }
 
   static void bind_link(int fd, const img::packet_sock_entry& psk, uint32_t ifindex, const std::string& object) {

@@ -10,6 +10,9 @@
 #include <algorithm>
 #include <cstring>
 #include <memory>
+#include <optional>
+#include <set>
+#include <string>
 #include <vector>
 
 #include "agent-src/collect/inet_sockets.hpp"
@@ -23,13 +26,14 @@ namespace {
 
 constexpr char kStep[] = "collecting a packet socket";
 constexpr char kClose[] = "close it before moving the program";
-constexpr char kRingReason[] = "it is a packet socket with a ring (PACKET_RX_RING), which cannot be moved";
+constexpr char kRingReason[] = "it is a packet socket with a ring (PACKET_RX_RING) that is mapped, which cannot be moved";
 
 struct PacketInfo {
-  bool ring = false;
+  std::optional<packet_diag_ring> rx_ring, tx_ring;
   uint16_t protocol = 0;  // in network order
   int ifindex = 0;        // 0: bound to none
   std::vector<packet_diag_mclist> groups;
+  bool has_ring() const { return rx_ring || tx_ring; }
 };
 
 // What only sock_diag(7) tells of the packet socket with this inode.
@@ -43,7 +47,8 @@ PacketInfo ask_diag(ino_t inode) {
     if (socket.pdiag_ino != inode) return;
     info.protocol = htons(socket.pdiag_num);
     each_diag_attribute(answer, sizeof(packet_diag_msg), [&](int type, DiagBytes content) {
-      if (type == PACKET_DIAG_RX_RING || type == PACKET_DIAG_TX_RING) info.ring = true;
+      if (type == PACKET_DIAG_RX_RING) info.rx_ring = diag_cast<packet_diag_ring>(content);
+      if (type == PACKET_DIAG_TX_RING) info.tx_ring = diag_cast<packet_diag_ring>(content);
       if (type == PACKET_DIAG_INFO) info.ifindex = std::max(static_cast<int>(diag_cast<packet_diag_info>(content).pdi_index), 0);
       if (type != PACKET_DIAG_MCLIST) return;
       info.groups.resize(content.size() / sizeof(packet_diag_mclist));
@@ -59,6 +64,29 @@ std::string interface_name(int index) {
   return index > 0 && ::if_indextoname(static_cast<unsigned>(index), name) != nullptr ? name : "";
 }
 
+// Whether anybody in the tree has mapped it.
+bool is_mapped(const OpenFile& file) {
+  std::set<pid_t> pids{file.pid};
+  if (file.insiders) pids.insert(file.insiders->begin(), file.insiders->end());
+  return std::any_of(pids.begin(), pids.end(), [&](pid_t pid) {
+    try {
+      return read_file(fmt::format("/proc/{}/maps", pid)).find(file.link) != std::string::npos;
+    } catch (const Error&) {  // it has ended
+      return false;
+    }
+  });
+}
+
+void describe_ring(const packet_diag_ring& ring, img::packet_ring& entry) {
+  entry.set_block_size(ring.pdr_block_size);
+  entry.set_block_nr(ring.pdr_block_nr);
+  entry.set_frame_size(ring.pdr_frame_size);
+  entry.set_frame_nr(ring.pdr_frame_nr);
+  entry.set_retire_tmo(ring.pdr_retire_tmo);
+  entry.set_sizeof_priv(ring.pdr_sizeof_priv);
+  entry.set_features(ring.pdr_features);
+}
+
 class PacketSockets final : public FdKind {
  public:
   const char* name() const override { return "packet sockets"; }
@@ -70,7 +98,7 @@ class PacketSockets final : public FdKind {
   void inspect(const OpenFile& file, const std::vector<OpenFile>&, InspectContext& context) override {
     const SocketDoor door(file);
     if (!identify_socket(door.get())) return;
-    if (ask_diag(file.st.st_ino).ring) context.refusals.push_back(refusal_of(file, kRingReason, kClose));
+    if (ask_diag(file.st.st_ino).has_ring() && is_mapped(file)) context.refusals.push_back(refusal_of(file, kRingReason, kClose));
     const std::string problem = socket_option_problem(door.get());
     if (!problem.empty()) context.refusals.push_back(refusal_of(file, problem, kFilterRemedy));
   }
@@ -78,7 +106,7 @@ class PacketSockets final : public FdKind {
   void collect(OpenFile& file, FdContext& context, img::file_entry& entry) override {
     const int fd = file.own.get();
     const PacketInfo info = ask_diag(file.st.st_ino);
-    if (info.ring) refuse(file, kRingReason, kClose);
+    if (info.has_ring() && is_mapped(file)) refuse(file, kRingReason, kClose);
     entry.set_type(img::PACKETSK);
     img::packet_sock_entry& psk = *entry.mutable_psk();
     psk.set_id(file.id);
@@ -97,6 +125,8 @@ class PacketSockets final : public FdKind {
     psk.set_loss(get(PACKET_LOSS) != 0);
     psk.set_timestamp(get(PACKET_TIMESTAMP));
     psk.set_copy_thresh(get(PACKET_COPY_THRESH));
+    if (info.rx_ring) describe_ring(*info.rx_ring, *psk.mutable_rx_ring());
+    if (info.tx_ring) describe_ring(*info.tx_ring, *psk.mutable_tx_ring());
     if (get(PACKET_FANOUT) != 0) psk.set_fanout(get(PACKET_FANOUT));
     img::crx_inet_entry& names = *context.extra(file).mutable_inet();
     add_name(info.ifindex, names);

@@ -96,7 +96,7 @@ PREFLIGHT = {
                     "s.setsockopt(socket.SOL_SOCKET, 50, fd); os.close(fd)", ["eBPF filter", "SO_DETACH_FILTER"]),
     "bpf": ("fd = bpf_filter()", ["which cannot be moved; close it before moving the program"]),
     "packet_ring": ("s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)\n"
-                    "s.setsockopt(263, 5, struct.pack('IIII', 4096, 2, 2048, 4))", ["PACKET_RX_RING"]),
+                    "s.setsockopt(263, 5, struct.pack('IIII', 4096, 2, 2048, 4)); m = mmap.mmap(s.fileno(), 8192)", ["PACKET_RX_RING"]),
     "other_family": ("try: s = socket.socket(38, socket.SOCK_SEQPACKET)\nexcept OSError: skip()", ["it is a socket", "cannot be moved"]),
     "md5": ("s = socket.socket(); s.bind(('127.0.0.1', 0)); s.listen()\n"
             "key = struct.pack('HH4s120xBBHi', 2, 0, socket.inet_aton('127.0.0.2'), 0, 0, 3, 0) + b'key'.ljust(80, b'\\0')\n"
