@@ -1,6 +1,9 @@
 #include "common/kernel/unix_arrivals.hpp"
 
+#include <fcntl.h>
+#include <sys/uio.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -10,6 +13,7 @@
 
 #include "common/base/error.hpp"
 #include "common/base/fd.hpp"
+#include "common/base/page.hpp"
 
 namespace crx {
 namespace {
@@ -68,6 +72,21 @@ UnixArrivals::UnixArrivals(KernelReader reader) : reader_(std::move(reader)) {
   at_.number_bytes = reader_.size("upid");
   at_.number = reader_.offset("upid", "nr");
   at_.space = reader_.offset("upid", "ns");
+  at_.head = reader_.offset("sk_buff", "head");
+  at_.end = reader_.offset("sk_buff", "end");
+  at_.count = reader_.offset("skb_shared_info", "nr_frags");
+  at_.parts = reader_.offset("skb_shared_info", "frags");
+  try {
+    at_.part_bytes = reader_.size("skb_frag");
+    at_.part_page = reader_.offset("skb_frag", "netmem");
+    at_.part_length = reader_.offset("skb_frag", "len");
+    at_.part_from = reader_.offset("skb_frag", "offset");
+  } catch (const Error&) {  // before Linux 6.10
+    at_.part_bytes = reader_.size("bio_vec");
+    at_.part_page = reader_.offset("bio_vec", "bv_page");
+    at_.part_length = reader_.offset("bio_vec", "bv_len");
+    at_.part_from = reader_.offset("bio_vec", "bv_offset");
+  }
   try {
     at_.urgent = reader_.offset("unix_sock", "oob_skb");
   } catch (const Error&) {  // CONFIG_AF_UNIX_OOB is off
@@ -103,16 +122,52 @@ pid_t UnixArrivals::number_of(uint64_t pid) const {
 bool UnixArrivals::read_sent(uint64_t buffer, UnixArrival::Sent& sent) const {
   const uint64_t control = buffer + at_.control;
   const uint32_t bytes = reader_.half(buffer + at_.bytes);
-  if (reader_.word(control + at_.passed) != 0 || reader_.half(buffer + at_.paged_bytes) != 0 || bytes > kMostBytes) return false;
+  const uint32_t paged = reader_.half(buffer + at_.paged_bytes);
+  if (reader_.word(control + at_.passed) != 0 || bytes > kMostBytes || paged > bytes) return false;
   sent.sender = {number_of(reader_.word(control + at_.pid)), reader_.half(control + at_.uid), reader_.half(control + at_.gid)};
   sent.bytes.resize(bytes);
   const uint64_t begin = reader_.word(buffer + at_.begin);
-  for (std::size_t done = 0; done < bytes;) {
-    const std::size_t part = std::min(bytes - done, KernelReader::kMostBytes);
+  const std::size_t direct = bytes - paged;
+  for (std::size_t done = 0; done < direct;) {
+    const std::size_t part = std::min(direct - done, KernelReader::kMostBytes);
     if (!reader_.copy(begin + done, sent.bytes.data() + done, part)) return false;
     done += part;
   }
-  return true;
+  return paged == 0 || read_paged(buffer, sent.bytes.data() + direct, paged);
+}
+
+// What did not fit the buffer itself, from some 3700 bytes on.
+bool UnixArrivals::read_paged(uint64_t buffer, char* to, std::size_t bytes) const {
+  if (!pages_) pages_.emplace(KernelPages::find(reader_, [this](const std::byte* page) { return descriptor_of(page); }));
+  if (!*pages_) return false;
+  const uint64_t parts = reader_.word(buffer + at_.head) + reader_.half(buffer + at_.end);
+  const unsigned count = reader_.half(parts + at_.count) & 0xff;
+  std::size_t done = 0;
+  for (unsigned i = 0; i < count; ++i) {
+    const uint64_t part = parts + at_.parts + i * at_.part_bytes;
+    const uint32_t length = reader_.half(part + at_.part_length);
+    if (length > bytes - done) return false;
+    if (!(*pages_)->copy(reader_, reader_.word(part + at_.part_page), reader_.half(part + at_.part_from), to + done, length)) return false;
+    done += length;
+  }
+  return done == bytes;
+}
+
+// The page itself is what waits in a socket of ours, uncopied.
+uint64_t UnixArrivals::descriptor_of(const std::byte* page) const {
+  int pair[2], pipe[2];
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) != 0) return 0;
+  const Fd from(pair[0]), to(pair[1]);
+  if (::pipe2(pipe, O_CLOEXEC | O_NONBLOCK) != 0) return 0;
+  const Fd out(pipe[0]), in(pipe[1]);
+  iovec whole{const_cast<std::byte*>(page), kPageSize};
+  if (::vmsplice(in.get(), &whole, 1, 0) != static_cast<ssize_t>(kPageSize)) return 0;
+  if (::splice(out.get(), nullptr, from.get(), nullptr, kPageSize, 0) != static_cast<ssize_t>(kPageSize)) return 0;
+  bool complete = false;
+  const std::vector<uint64_t> buffers = queue_of(socket_of(to.get()), complete);
+  if (!complete || buffers.size() != 1 || reader_.half(buffers[0] + at_.paged_bytes) != kPageSize) return 0;
+  const uint64_t part = reader_.word(buffers[0] + at_.head) + reader_.half(buffers[0] + at_.end) + at_.parts;
+  return reader_.half(part + at_.part_length) == kPageSize && reader_.half(part + at_.part_from) == 0 ? reader_.word(part + at_.part_page) : 0;
 }
 
 // Of the client, which lives as long as its other end, closed or not.

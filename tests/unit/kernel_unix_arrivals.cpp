@@ -5,6 +5,7 @@
 
 #include <array>
 #include <optional>
+#include <string>
 
 #include "common/base/fd.hpp"
 #include "common/kernel/unix_arrivals.hpp"
@@ -72,6 +73,21 @@ TEST_CASE("kernel.unix_arrivals: what was sent over connections that are not acc
     CHECK(arrival.name.empty());
   }
   CHECK(found->at(1).sent[0].sender.pid == ::getpid());
+}
+
+TEST_CASE("kernel.unix_arrivals: what was sent in large parts") {
+  const std::optional<UnixArrivals> arrivals = UnixArrivals::open();
+  if (!arrivals) return;
+  const Listener listener;
+  const Fd client = listener.connected();
+  std::string sent(150'000, '\0');
+  for (std::size_t i = 0; i < sent.size(); ++i) sent[i] = static_cast<char>(i * i >> 7);
+  REQUIRE(::send(client.get(), sent.data(), sent.size(), 0) == static_cast<ssize_t>(sent.size()));
+  const auto found = arrivals->at(listener.fd.get());
+  REQUIRE(found);
+  std::string got;
+  for (const UnixArrival::Sent& part : found->at(0).sent) got += part.bytes;
+  CHECK(got == sent);
 }
 
 TEST_CASE("kernel.unix_arrivals: descriptors that were passed cannot be told") {

@@ -3,9 +3,9 @@
 
 #include "tree.h"
 
-enum { kShort = 0, kMany, kHalf, kGone, kGoneNamed, kQuiet, kGoneQuiet, kChild, kClients };
+enum { kShort = 0, kMany, kHalf, kGone, kGoneNamed, kQuiet, kGoneQuiet, kLarge, kChild, kClients };
 
-static char large[20000];
+static char large[60000], got_large[60000];
 
 static void say(int fd, const char* text) { MUST(send(fd, text, strlen(text), 0)); }
 
@@ -32,6 +32,8 @@ static void prepare(int type, const char* name, int* server, int* clients, pid_t
     memset(text, 'a' + i, sizeof text);
     MUST(send(clients[kMany], text, sizeof text, 0));
   }
+  for (size_t i = 0; i < sizeof large; i++) large[i] = (char)(i * i >> 7);
+  MUST(send(clients[kLarge], large, sizeof large, 0));
   say(clients[kHalf], "half");
   MUST(shutdown(clients[kHalf], SHUT_WR));
   say(clients[kGone], "gone");
@@ -95,6 +97,12 @@ static void check(int type, int server, const int* clients, pid_t child) {
   check_talk(clients[kQuiet], fd, "quiet");
   close(fd);
   check_end(accepted(server, getpid()), "gone without a word");
+  fd = accepted(server, getpid());
+  CHECK_EQ(recv(fd, got_large, sizeof got_large, MSG_DONTWAIT | MSG_WAITALL), sizeof got_large, "bytes of the large part");
+  size_t wrong = 0;
+  for (size_t i = 0; i < sizeof got_large; i++) wrong += got_large[i] != (char)(i * i >> 7);
+  CHECK_EQ(wrong, 0, "wrong bytes in the large part");
+  close(fd);
   fd = accepted(server, child);
   check_receive(fd, "from a child", "a child");
   check_end(fd, "a child");
