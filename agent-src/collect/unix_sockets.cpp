@@ -113,6 +113,9 @@ class UnixSockets final : public FdKind {
     for (const OpenFile& file : context.files) {
       if (matches(file)) add_inside(file.id, file.own.get(), file.st, file.label(), context, file);
     }
+    for (auto& [inode, socket] : inside_) {
+      if (has_arrivals(socket)) look_at_arrivals(socket);
+    }
   }
 
   void collect(OpenFile& file, FdContext& context, img::file_entry& entry) override {
@@ -165,7 +168,7 @@ class UnixSockets final : public FdKind {
     socket.fd = fd;
     socket.info = known->second;
     socket.unread = bytes_sent(fd);
-    if (socket.info.state == kSocketListening) return look_at_arrivals(socket);
+    if (socket.info.state == kSocketListening) return;
     for (UnixPacket& content : peek_unix_queue(fd, socket.info.type, label)) {
       Packet packet;
       for (Fd& passed : content.rights) packet.rights.push_back(add_passed(std::move(passed), context, holder));
@@ -175,8 +178,16 @@ class UnixSockets final : public FdKind {
     }
   }
 
+  // Whether there is more to a connection that waits at this socket than its client.
+  bool has_arrivals(const Inside& socket) const {
+    return std::any_of(socket.info.waiting.begin(), socket.info.waiting.end(), [this](uint32_t client) {
+      const auto found = inside_.find(client);
+      return client == 0 || (found != inside_.end() && found->second.unread > 0);
+    });
+  }
+
+  // Milliseconds, the first time.
   void look_at_arrivals(Inside& socket) {
-    if (socket.info.waiting.empty()) return;
     if (!kernel_) kernel_.emplace(UnixArrivals::open());
     if (!*kernel_) return;
     socket.arrivals = (*kernel_)->at(socket.fd);
