@@ -291,17 +291,19 @@ void Vessel::join_mappings(const std::vector<uint64_t>& accounted, FileOpener& f
   VesselState& s = *state_;
   const auto actual = proc::parse_maps(read_file(fmt::format("/proc/{}/maps", pid_)));
   const auto split = [&](const Vma& vma) {
-    if ((vma.status & vma_status::kAnonPrivate) == 0 || special(vma) || (vma.flags & MAP_GROWSDOWN) != 0) return false;
+    // A segment is attached as a whole.
+    if (special(vma) || (vma.status & vma_status::kSysvIpc) != 0 || (vma.flags & MAP_GROWSDOWN) != 0) return false;
     return std::any_of(actual.begin(), actual.end(), [&](const proc::MapsEntry& m) { return vma.start < m.start && m.start < vma.end; });
   };
   std::vector<std::pair<PageRange, std::vector<std::byte>>> saved;
   const Pagemap pagemap = Pagemap::open(pid_);
   for (const Vma& vma : s.vmas) {
-    if (!split(vma)) continue;
+    if (!split(vma) || (vma.flags & MAP_TYPE) == MAP_SHARED) continue;
     std::vector<PageRegion> regions;
     Pagemap::Query query;
     query.inverted = page_is::kGuard | page_is::kPfnZero;
-    query.required = page_is::kGuard | page_is::kPfnZero;
+    if (vma.backing != 0) query.inverted |= page_is::kFile;
+    query.required = query.inverted;
     query.anyof = page_is::kPresent | page_is::kSwapped;
     if (pagemap.scan({vma.start, vma.end}, query, regions) != ScanStatus::ok) throw_gone(pid_, "joining mappings");
     for (const PageRegion& region : regions) {

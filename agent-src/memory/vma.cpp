@@ -95,7 +95,7 @@ MemoryVma classify_vma(const proc::MapsEntry& entry) {
     ino |= kHugeObjectBit;
   }
   return {{entry.start, entry.end}, kind_of(entry), entry.shared, anonymous_shared, dev,
-          ino, entry.pgoff, entry.name, 0, huge};
+          ino, entry.pgoff, entry.name, 0, huge, entry.writable};
 }
 
 std::vector<MemoryVma> classify_maps(const std::vector<proc::MapsEntry>& maps) {

@@ -37,6 +37,7 @@ struct MemoryVma {
   // file's name), as one number of the caller's making.
   uint64_t birth = 0;
   bool huge = false;  // in huge pages (hugetlb): anonymous memory, a memfd, or a System V segment. Never one mapping with its neighbours
+  bool writable = false;  // as it is now
 };
 
 MemoryVma classify_vma(const proc::MapsEntry& entry);

@@ -1,5 +1,7 @@
 #include "agent-src/memory/wp_async_tracker.hpp"
 
+#include <algorithm>
+
 #include "agent-src/memory/content_scan.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
@@ -8,17 +10,33 @@ namespace crx {
 namespace {
 constexpr uint64_t kUserStart = 0x10000;  // vm.mmap_min_addr
 constexpr uint64_t kUserEnd = 0x7ffffffff000;
+
+// A shared mapping that can never be written cannot be registered; one that is not now may be such.
+bool may_be_registered(const MemoryVma& vma) {
+  switch (vma.kind) {
+    case VmaKind::private_anon:
+    case VmaKind::private_file: return true;
+    case VmaKind::shmem:
+    case VmaKind::shared_file: return vma.writable;
+    default: return false;
+  }
+}
+
 }  // namespace
 
 WpAsyncTracker::WpAsyncTracker(pid_t pid, WriteProtectFd fd) : pagemap_(Pagemap::open(pid)), fd_(std::move(fd)) {}
 
 void WpAsyncTracker::begin_pass(std::span<const MemoryVma> vmas) {
   find_spans(vmas);
+  const PageRange* done = nullptr;
   for (const MemoryVma& vma : vmas) {
     // Private ones are registered when a scan finds them untracked; here that would hide that they are new. In a
     // shared one every page without a mark counts as written, so new ones need no telling apart.
     if (is_private(vma.kind) || vma.kind == VmaKind::special) continue;
-    if (fd_.register_range(vma.range) == RegisterStatus::gone) throw_mm_gone(pagemap_.pid());
+    const PageRange* span = span_of(vma.range);
+    if (span != nullptr && span == done) continue;
+    if (register_around(vma.range) == RegisterStatus::gone) throw_mm_gone(pagemap_.pid());
+    done = span;
   }
 }
 
@@ -28,7 +46,7 @@ void WpAsyncTracker::find_spans(std::span<const MemoryVma> vmas) {
   for (const MemoryVma& vma : vmas) {
     if (vma.range.start >= kUserEnd) break;  // [vsyscall]: a range that reaches it is refused as a whole
     // Huge pages are registered in whole ones, and merge with nothing.
-    if (vma.kind != VmaKind::aio_ring && (is_private(vma.kind) || vma.kind == VmaKind::shmem) && !vma.huge) continue;
+    if (may_be_registered(vma) && !vma.huge) continue;
     if (vma.range.start > start) spans_.push_back({start, vma.range.start});
     if (vma.huge) spans_.push_back(vma.range);
     start = vma.range.end;
@@ -36,13 +54,17 @@ void WpAsyncTracker::find_spans(std::span<const MemoryVma> vmas) {
   if (start < kUserEnd) spans_.push_back({start, kUserEnd});
 }
 
+const PageRange* WpAsyncTracker::span_of(PageRange range) const {
+  const auto span = std::partition_point(spans_.begin(), spans_.end(), [&](const PageRange& s) { return s.end <= range.start; });
+  return span != spans_.end() && span->start <= range.start && range.end <= span->end ? &*span : nullptr;
+}
+
 // The victim runs on: the mapping may have other bounds by now. Registering a part of a mapping would split it, and a
 // later mremap of the whole would fail in the victim. So everything between two mappings that cannot be registered is
 // registered at once; what is new there carries no marks and counts as written when its turn comes.
 RegisterStatus WpAsyncTracker::register_around(PageRange range) const {
-  for (const PageRange& span : spans_) {
-    if (span.start > range.start || range.end > span.end) continue;
-    const RegisterStatus status = fd_.register_range(span);
+  if (const PageRange* span = span_of(range)) {
+    const RegisterStatus status = fd_.register_range(*span);
     if (status == RegisterStatus::ok || status == RegisterStatus::gone) return status;
   }
   log::debug("task {}: {:x}-{:x} is registered without its neighbours", pagemap_.pid(), range.start, range.end);
@@ -92,7 +114,7 @@ bool WpAsyncTracker::scan_shared(const MemoryVma& vma, PageRange part, std::vect
   ScanStatus status = pagemap_.scan(part, written, first);
   if (status == ScanStatus::ok) status = pagemap_.scan(part, absent, second);
   if (status == ScanStatus::not_tracked) {
-    const RegisterStatus registered = fd_.register_range(vma.range);
+    const RegisterStatus registered = register_around(vma.range);
     if (registered == RegisterStatus::gone) throw_mm_gone(pagemap_.pid());
     if (registered == RegisterStatus::not_writable) return true;  // nobody can write through it
     if (registered != RegisterStatus::ok) return false;

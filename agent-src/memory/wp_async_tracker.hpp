@@ -23,6 +23,7 @@ class WpAsyncTracker final : public Tracker {
 
  private:
   void find_spans(std::span<const MemoryVma> vmas);
+  const PageRange* span_of(PageRange range) const;  // nullptr: none
   RegisterStatus register_around(PageRange range) const;
   std::vector<PageRange> spans_;  // of the current pass: ranges between mappings that cannot be registered
   Pagemap pagemap_;
