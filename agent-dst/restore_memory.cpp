@@ -47,8 +47,14 @@ std::vector<PageRange> mapped_ranges(const img::mm_entry& mm) {
 
 // The waves in which vessels can be made: who inherits comes after whom it inherits from. A child in the session that its
 // parent has left must be there when the parent is made.
-bool comes_with_parent(const VesselPlace& child, const VesselPlace& parent) {
-  return child.dead || (child.sid != parent.sid && child.sid != child.pid);
+bool is_before(const VesselPlace& child, const VesselPlace& parent) { return child.sid != parent.sid && child.sid != child.pid; }
+
+// So must a child whose children are in a session that is neither its own nor its parent's: of others in that session, who come with
+// its parent, some can only be made by them.
+bool comes_with_parent(const VesselPlace& child, const VesselPlace& parent, const std::vector<VesselPlace>& places) {
+  return child.dead || is_before(child, parent) || std::any_of(places.begin(), places.end(), [&](const VesselPlace& other) {
+           return other.ppid == child.pid && is_before(other, child) && other.sid != parent.sid;
+         });
 }
 
 }  // namespace
@@ -136,7 +142,7 @@ void RestoreMemory::build(VesselTree& tree, std::vector<VesselPlace> places,
       if (made.contains(place.pid)) continue;
       const auto parent = by_pid.find(place.ppid);
       if (place.ppid != 0 && parent == by_pid.end()) throw Error(ErrorCode::corrupt_image, "reading images", "pstree.img is no tree");
-      const bool with_parent = place.ppid != 0 && comes_with_parent(place, *parent->second);
+      const bool with_parent = place.ppid != 0 && comes_with_parent(place, *parent->second, places);
       if (place.ppid != 0 && !(with_parent ? made : before).contains(place.ppid)) continue;
       if (place.maker != 0 && !made.contains(place.maker)) continue;
       made.insert(place.pid);

@@ -11,8 +11,11 @@ namespace {
 constexpr uint64_t kWorthwhilePart = 16;
 constexpr std::size_t kSiblingsAsked = 2;
 
-// Whether a process forked from `donor`, as its child or sibling, comes into the session it needs.
-bool fits_session(const TreeTask& task, const TreeTask& donor) { return task.sid == donor.sid || task.sid == task.pid; }
+// Whether a process forked from `donor`, as its child or sibling, comes into the session it needs: that of a leader is the one it
+// leaves, in which children that it had before are.
+bool fits_session(const TreeTask& task, const TreeTask& donor, const TreeTask& parent) {
+  return task.sid == donor.sid || (task.sid == task.pid && donor.sid == parent.sid);
+}
 
 }  // namespace
 
@@ -53,12 +56,12 @@ void TellingOrder::tell_below(const MovingTask& task) {
     if (child.place.maker == task.place.pid) tell(child, 0);
     if (child.place.ppid != task.place.pid || &child == &tree_.root()) continue;
     const bool earlier = task.renewed && child.place.sid != task.place.sid && child.place.sid != child.place.pid;
-    if (child.place.dead || earlier) tell(child, 0);
+    if (child.place.dead || earlier || (task.renewed && bears_orphans(child, task))) tell(child, 0);
   }
 }
 
-uint64_t TellingOrder::shared(const MovingTask& task, const MovingTask& donor) {
-  if (!task.tracked || !donor.tracked || !fits_session(task.place, donor.place)) return 0;
+uint64_t TellingOrder::shared(const MovingTask& task, const MovingTask& donor, const MovingTask& parent) {
+  if (!task.tracked || !donor.tracked || !fits_session(task.place, donor.place, parent.place)) return 0;
   MemoryRounds& rounds = tree_.rounds();
   return rounds.space(task.place.pid).shared_with(rounds.space(donor.place.pid));
 }
@@ -66,7 +69,7 @@ uint64_t TellingOrder::shared(const MovingTask& task, const MovingTask& donor) {
 TellingOrder::Donor TellingOrder::best_donor(const MovingTask& task, const MovingTask& parent) {
   Donor best;
   const auto ask = [&](const MovingTask& donor) {
-    const uint64_t pages = shared(task, donor);
+    const uint64_t pages = shared(task, donor, parent);
     if (pages > best.pages) best = {donor.place.pid, pages};
   };
   if (task.place.maker == 0) ask(parent);
@@ -86,6 +89,15 @@ TellingOrder::Donor TellingOrder::best_donor(const MovingTask& task, const Movin
   return best;
 }
 
+// Whether children of it are in a session that is neither its own nor the one it comes from: of those who are in that session,
+// too, and are above it, some come with its parent, and these must be there before.
+bool TellingOrder::bears_orphans(const MovingTask& task, const MovingTask& parent) {
+  return std::any_of(tree_.tasks().begin(), tree_.tasks().end(), [&](const MovingTask& child) {
+    const TreeTask& place = child.place;
+    return place.ppid == task.place.pid && place.sid != task.place.sid && place.sid != place.pid && place.sid != parent.place.sid;
+  });
+}
+
 // All of its children that are new; but those that share more with the first of them than with anybody who has been sent wait
 // until that one has been.
 void TellingOrder::tell_children(const MovingTask& parent) {
@@ -93,7 +105,7 @@ void TellingOrder::tell_children(const MovingTask& parent) {
   for (MovingTask& child : tree_.tasks()) {
     if (child.place.ppid != parent.place.pid || &child == &tree_.root() || told_.contains(child.place.pid)) continue;
     const Donor donor = best_donor(child, parent);
-    const bool waits = first != nullptr && shared(child, *first) > donor.pages + donor.pages / 16 + 64;
+    const bool waits = first != nullptr && shared(child, *first, parent) > donor.pages + donor.pages / 16 + 64;
     if (waits) continue;
     if (first == nullptr) first = &child;
     tell(child, donor.pid);

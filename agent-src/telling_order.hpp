@@ -33,8 +33,9 @@ class TellingOrder {
   void tell(MovingTask& task, pid_t donor);
   void tell_below(const MovingTask& task);
   void tell_children(const MovingTask& parent);
+  bool bears_orphans(const MovingTask& task, const MovingTask& parent);
   Donor best_donor(const MovingTask& task, const MovingTask& parent);
-  uint64_t shared(const MovingTask& task, const MovingTask& donor);
+  uint64_t shared(const MovingTask& task, const MovingTask& donor, const MovingTask& parent);
 
   MovingTree& tree_;
   std::set<pid_t> told_;

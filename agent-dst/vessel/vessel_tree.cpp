@@ -8,11 +8,20 @@
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
 #include "common/kernel/kcmp.hpp"
+#include "common/proc/stat.hpp"
 
 namespace crx {
 namespace {
 
 constexpr uint32_t kLastSignal = 64;
+
+[[noreturn]] void misplaced(const VesselPlace& place) {
+  throw Error(ErrorCode::unsupported, "creating the processes",
+              fmt::format("process {} cannot come below process {}, since session {} began elsewhere", place.pid, place.ppid, place.sid))
+      .with_hint("end it before moving the program");
+}
+
+pid_t parent_of(pid_t pid) { return proc::parse_stat(read_file(fmt::format("/proc/{}/stat", pid))).ppid; }
 
 }  // namespace
 
@@ -206,9 +215,26 @@ void VesselTree::create_below(const VesselPlace& place) {
   }
   create_some([&](const VesselPlace& child) {
     const bool born_here = child.sid == entry.sid || child.sid == child.pid || child.maker != 0 || inherits_from_sibling(child);
-    return born_here && done.insert(child.pid).second;
+    // An orphan of an earlier layout may have children by now.
+    return (born_here || vessels_.contains(child.pid)) && done.insert(child.pid).second;
   });
   create_orphans(place);
+}
+
+// Somebody in the session whose orphans `above` would adopt.
+VesselTree::Entry* VesselTree::member_below(pid_t sid, pid_t above) {
+  for (auto& [pid, entry] : vessels_) {
+    if (entry.sid != sid) continue;
+    for (const Entry* at = &entry; at->parent != 0; at = &vessels_.at(at->parent)) {
+      if (at->parent == above) return &entry;
+      if (!vessels_.contains(at->parent)) break;
+    }
+  }
+  return nullptr;
+}
+
+bool VesselTree::is_led(pid_t sid) const {
+  return std::any_of(vessels_.begin(), vessels_.end(), [sid](const auto& entry) { return entry.second.sid == sid; });
 }
 
 // What is left of the children of `parent` (makers first) has the session of somebody who is not above it.
@@ -219,14 +245,13 @@ void VesselTree::create_orphans(const VesselPlace& parent) {
     home.vessel.adopt_orphans(true);
     const VesselPlace* ended = place_of(orphan.sid);
     if (ended != nullptr && leads_after_death(*ended) && !vessels_.contains(ended->pid) && vessels_.contains(ended->ppid)) create_ended(*ended);
-    const auto leader = vessels_.find(orphan.sid);
-    const bool lives = leader != vessels_.end() && leader->second.sid == orphan.sid;
-    // The stand-in has the leader's number where the leader is gone, and any other where it lives.
-    const pid_t stand_in = lives ? 0 : orphan.sid;
-    Entry middle(Vessel::fork(lives ? leader->second.vessel : home.vessel, stand_in));
-    if (!lives) middle.vessel.lead_session();
+    Entry* member = member_below(orphan.sid, parent.pid);
+    if (member == nullptr && is_led(orphan.sid)) misplaced(orphan);
+    // The stand-in has the leader's number where the session is yet to be, and any other where it is.
+    Entry middle(Vessel::fork(member != nullptr ? member->vessel : home.vessel, member != nullptr ? 0 : orphan.sid));
+    if (member == nullptr) middle.vessel.lead_session();
     middle.sid = orphan.sid;
-    middle.pgid = lives ? leader->second.pgid : orphan.sid;
+    middle.pgid = member != nullptr ? member->pgid : orphan.sid;
     std::vector<pid_t> born;
     for (const VesselPlace& other : places_) {
       if (other.ppid != parent.pid || other.dead || other.sid != orphan.sid || vessels_.contains(other.pid)) continue;
@@ -236,11 +261,14 @@ void VesselTree::create_orphans(const VesselPlace& parent) {
     }
     const pid_t number = middle.vessel.pid();
     middle.vessel.die(0, "crx");
-    Entry& of = lives ? leader->second : home;
+    Entry& of = member != nullptr ? *member : home;
     of.vessel.reap(number);
     bereaved_.insert(of.vessel.pid());
     home.vessel.adopt_orphans(false);
-    for (const pid_t pid : born) create_below(*place_of(pid));
+    for (const pid_t pid : born) {
+      if (parent_of(pid) != parent.pid) misplaced(*place_of(pid));
+      create_below(*place_of(pid));
+    }
   }
 }
 

@@ -34,7 +34,8 @@ struct VesselPlace {
 //
 // Who is in which session is decided by when a task was forked, before or after its parent became a leader; so vessels are
 // forked in that order. A task whose session neither it nor its parent leads or inherits was orphaned: it comes into the
-// world below a stand-in for what it descends from, which ends. See setsid(2), setpgid(2), credentials(7).
+// world below a stand-in for what it descends from, or for a member of its session that is below its parent, which ends. See
+// setsid(2), setpgid(2), credentials(7).
 class VesselTree {
  public:
   VesselTree() = default;
@@ -87,6 +88,8 @@ class VesselTree {
   void create(const VesselPlace& place, Entry& parent);
   void create_ended(const VesselPlace& place);
   void create_orphans(const VesselPlace& parent);
+  Entry* member_below(pid_t sid, pid_t above);
+  bool is_led(pid_t sid) const;
   bool inherits_from_sibling(const VesselPlace& place) const;
   Entry& sibling_of(const VesselPlace& place);
   void enter_groups(pid_t sid);

@@ -132,6 +132,18 @@ PREFLIGHT = {
                        ["UDP port [::]:4322", "is in use here"]),
 }
 IN_STOP = {
+    "two_places_of_a_session": ("r, w = os.pipe(); g, d = os.pipe(); libc.prctl(36, 1)\n"
+                                "def stay(): os.close(w); os.read(r, 1); os._exit(0)\n"
+                                "def leave():\n"
+                                "  if os.fork() == 0: stay()\n"
+                                "  os.setsid(); os.write(d, b'x'); stay()\n"
+                                "if os.fork() == 0:\n"
+                                "  os.setsid()\n"
+                                "  for _ in range(2):\n"
+                                "    if os.fork() == 0: leave()\n"
+                                "  os._exit(0)\n"
+                                "os.wait(); os.read(g, 1); os.read(g, 1)",
+                                ["cannot come below process", "began elsewhere; end it before moving the program"]),
     "inherited_ring": ("context = ctypes.c_ulong(0)\ncall(206, 8, ctypes.byref(context))\n"
                        "if os.fork() == 0: call(157, 1, 9); time.sleep(1000); os._exit(0)",
                        ["is that of a process that it was forked by", "let it unmap the ring"]),
