@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "agent-src/collect/registry.hpp"
+#include "agent-src/collect/session_places.hpp"
 #include "common/base/error.hpp"
 #include "common/kernel/kcmp.hpp"
 #include "common/proc/limits.hpp"
@@ -65,6 +66,7 @@ const char* name_of(uint32_t shared) {
   return "";
 }
 
+constexpr const char* kEndOne = "end one of the two before moving the program";
 constexpr const char* kHandedDown = "what clone(2) shares must come from a parent that has it, or from a child of the same parent: end one of the two";
 
 bool is_gone(pid_t pid, const std::vector<TreeTask>& tree) {
@@ -216,17 +218,26 @@ class Shape final : public Collector {
       if (is_gone(found.pid, context.tree) || is_gone(found.other, context.tree)) continue;  // it has nothing, as others have
       context.refusals.push_back({fmt::format("pid {}", found.pid), said_of(found), kHandedDown});
     }
+    for (const SessionConflict& found : session_conflicts(context.tree)) {
+      context.refusals.push_back({fmt::format("pid {}", found.pid), said_of(found), kEndOne});
+    }
   }
 
   void collect_tree(CollectContext& context) override {
     for (const SharingConflict& found : sharing_conflicts(context.tree.members())) {
       throw Error(ErrorCode::unsupported, "collecting the tree", said_of(found)).with_pid(found.pid).with_hint(kHandedDown);
     }
+    for (const SessionConflict& found : session_conflicts(context.tree.members())) {
+      throw Error(ErrorCode::unsupported, "collecting the tree", said_of(found)).with_pid(found.pid).with_hint(kEndOne);
+    }
   }
 
  private:
   static std::string said_of(const SharingConflict& found) {
     return fmt::format("shares its {} with process {}, and not by way of a parent or sibling", name_of(found.what), found.other);
+  }
+  static std::string said_of(const SessionConflict& found) {
+    return fmt::format("is in session {}, whose leader has ended, as process {} is, and neither's parent is above the other's", found.sid, found.other);
   }
 };
 

@@ -167,7 +167,7 @@ class Host:
         theirs.set_inheritable(True)
         self.outer = subprocess.Popen(
             ["/usr/bin/python3", "-I", os.path.join(HERE, "hostinit.py"), str(theirs.fileno()), self.cgroup,
-             str(monotonic), str(boottime), str(1000 + 3000 * index), self.name],
+             str(monotonic), str(boottime), str(1000 + 9000 * min(index, 3)), self.name],
             pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
         theirs.close()
         greetings = {**self.receive()[0], **self.receive()[0]}  # from either side of the fork, in any order

@@ -130,8 +130,6 @@ PREFLIGHT = {
                    ["TCP port 127.0.0.1:4321", "is in use here"]),
     "taken_udp_port": ("s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM); s.bind(('::', 4322))",
                        ["UDP port [::]:4322", "is in use here"]),
-}
-IN_STOP = {
     "two_places_of_a_session": ("r, w = os.pipe(); g, d = os.pipe(); libc.prctl(36, 1)\n"
                                 "def stay(): os.close(w); os.read(r, 1); os._exit(0)\n"
                                 "def leave():\n"
@@ -143,7 +141,9 @@ IN_STOP = {
                                 "    if os.fork() == 0: leave()\n"
                                 "  os._exit(0)\n"
                                 "os.wait(); os.read(g, 1); os.read(g, 1)",
-                                ["cannot come below process", "began elsewhere; end it before moving the program"]),
+                                ["whose leader has ended, as process", "and neither's parent is above the other's; end one of the two"]),
+}
+IN_STOP = {
     "inherited_ring": ("context = ctypes.c_ulong(0)\ncall(206, 8, ctypes.byref(context))\n"
                        "if os.fork() == 0: call(157, 1, 9); time.sleep(1000); os._exit(0)",
                        ["is that of a process that it was forked by", "let it unmap the ring"]),

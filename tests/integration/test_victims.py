@@ -23,6 +23,13 @@ REFUSED = {"blocked_io_getevents": "requests (io_submit) are under way", "blocke
 
 
 class VictimTest(crxtest.RingTest):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        for host in cls.ring.hosts:
+            # What the connections of one victim leave behind (TIME_WAIT) would hold the ports that the kernel gives to the next.
+            host.run(["sh", "-c", "echo 0 > /proc/sys/net/ipv4/tcp_max_tw_buckets"])
+
     def run_victim(self, name):
         with hosts.huge_pages(64) if "huge" in name else contextlib.nullcontext():
             self.run_victim_here(name)
