@@ -1,6 +1,7 @@
 // Descriptors of each kind: collected from a victim, restored in a vessel, compared from outside.
 #include <doctest/doctest.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <linux/userfaultfd.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -222,7 +223,15 @@ TEST_CASE("what reaches outside is refused by name") {
     ::close(terminal.get());
   }, "has its other end outside");
   refused([] { place(static_cast<int>(::syscall(SYS_pidfd_open, 1, 0)), 10); }, "process 1");
-  refused([] { place(::open("/proc/self/ns/net", O_RDONLY), 10); }, "a namespace");
+  refused(
+      [] {
+        const int own = ::open("/proc/self/ns/uts", O_RDONLY | O_CLOEXEC);
+        if (::unshare(CLONE_NEWUTS) != 0) ::_exit(99);
+        place(::open("/proc/self/ns/uts", O_RDONLY), 10);
+        if (::setns(own, CLONE_NEWUTS) != 0) ::_exit(99);
+        ::close(own);
+      },
+      "a namespace");
   refused([] {
     place(static_cast<int>(::syscall(SYS_userfaultfd, 1)), 10);
     uffdio_api api{};

@@ -72,18 +72,18 @@ TEST_CASE("locks come back with the descriptors") {
 
 TEST_CASE("a lock that somebody else has fails the commit") {
   const Files files;
-  const Fd other = open_checked(files.flock, O_RDWR);
+  const Fd other = open_checked(files.ofd, O_RDWR);
   Victim victim([&] { files.lock(); });
   const pid_t pid = victim.pid();
   const ImageStore images = collect(pid);
   victim.kill();
-  REQUIRE(::flock(other.get(), LOCK_EX | LOCK_NB) == 0);
+  REQUIRE(set_description_lock(other.get(), lock_kind::kOfd, F_WRLCK, 0, 0) == 0);
   Restored restored(pid, images);
   try {
     restored.commit();
     FAIL("it took a lock that was held");
   } catch (const Error& error) {
-    CHECK(std::string(error.what()).find(files.flock) != std::string::npos);
+    CHECK(std::string(error.what()).find(files.ofd) != std::string::npos);
   }
 }
 
