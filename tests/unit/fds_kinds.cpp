@@ -1,8 +1,8 @@
 // Descriptors of each kind: collected from a victim, restored in a vessel, compared from outside.
 #include <doctest/doctest.h>
 #include <fcntl.h>
-#include <sched.h>
 #include <linux/userfaultfd.h>
+#include <sched.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
