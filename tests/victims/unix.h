@@ -141,3 +141,16 @@ UNUSED static int receive_rights(int fd, char* text, size_t room, int* passed, s
   }
   return count;
 }
+
+// Sends a descriptor that is open nowhere else from then on; gets one that was sent so.
+UNUSED static void give(int fd, const char* what, int given) {
+  send_rights(fd, what, &given, 1);
+  close(given);
+}
+UNUSED static int take(int fd, const char* what) {
+  char text[300];
+  int passed[16];
+  int count = receive_rights(fd, text, sizeof text, passed, NULL);
+  CHECK(count == 1 && strcmp(text, what) == 0, "%s: %d descriptors, \"%s\" (%s)", what, count, text, strerror(errno));
+  return count >= 1 ? passed[0] : -1;
+}

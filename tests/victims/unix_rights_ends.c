@@ -4,20 +4,6 @@
 #include <sys/stat.h>
 #include <termios.h>
 
-static char text[300];
-static int passed[16];
-
-static void give(int fd, const char* what, int given) {
-  send_rights(fd, what, &given, 1);
-  close(given);
-}
-
-static int take(int fd, const char* what) {
-  int count = receive_rights(fd, text, sizeof text, passed, NULL);
-  CHECK(count == 1 && strcmp(text, what) == 0, "%s: %d descriptors, \"%s\" (%s)", what, count, text, strerror(errno));
-  return count >= 1 ? passed[0] : -1;
-}
-
 static void check_flow(int writer, int reader, const char* first, const char* what) {
   char got[64];
   size_t before = strlen(first);

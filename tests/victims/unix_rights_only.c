@@ -3,20 +3,6 @@
 
 #include <sys/eventfd.h>
 
-static char text[300];
-static int passed[16];
-
-static void give(int fd, const char* what, int given) {
-  send_rights(fd, what, &given, 1);
-  close(given);
-}
-
-static int take(int fd, const char* what) {
-  int count = receive_rights(fd, text, sizeof text, passed, NULL);
-  CHECK(count == 1 && strcmp(text, what) == 0, "%s: %d descriptors, \"%s\" (%s)", what, count, text, strerror(errno));
-  return count >= 1 ? passed[0] : -1;
-}
-
 int main(int argc, char** argv) {
   victim_start(argc, argv);
   int way[2], inner[2], middle[2], pipes[2], datagrams[2], lone[2];
