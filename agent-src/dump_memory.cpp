@@ -1,6 +1,5 @@
 #include "agent-src/dump_memory.hpp"
 
-
 #include <algorithm>
 #include <utility>
 

@@ -5,9 +5,12 @@
 
 #include <csignal>
 #include <cstring>
+#include <optional>
 #include <vector>
 
+#include "agent-src/memory/page_sender.hpp"
 #include "agent-src/memory/shared_frames.hpp"
+#include "common/base/error.hpp"
 #include "common/base/mapping.hpp"
 #include "common/kernel/memory_reader.hpp"
 
@@ -58,6 +61,51 @@ TEST_CASE("frames: what fork shares is found, and reading leaves it shared") {
   bytes[100 * kPageSize] = std::byte{0};
   const PageRange written{start + 100 * kPageSize, start + 101 * kPageSize};
   CHECK(same_frames(theirs, ours, touched) == subtract(touched, {written}));
+}
+
+TEST_CASE("frames: the few pages that a small process shares are counted, however they lie") {
+  constexpr uint64_t kPages = 800;
+  const Mapping memory = Mapping::map(kPages * kPageSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
+  ::madvise(memory.data(), kPages * kPageSize, MADV_NOHUGEPAGE);
+  const auto start = reinterpret_cast<uint64_t>(memory.data());
+  std::vector<PageRange> touched;
+  const auto touch = [&](uint64_t page) {
+    memory.data()[page * kPageSize] = std::byte{1};
+    touched.push_back({start + page * kPageSize, start + (page + 1) * kPageSize});
+  };
+  for (uint64_t page = 0; page < kPages; page += 4) touch(page);
+  const Forked child;
+  const Pagemap ours = Pagemap::open(::getpid());
+  const Pagemap theirs = Pagemap::open(child.pid());
+  if ((ours.entries({start, start + kPageSize}).at(0) << 9) == 0) return;  // frames are hidden here
+  // What we write is ours alone: all but every fifth of them.
+  for (std::size_t i = 0; i < touched.size(); ++i) {
+    if (i % 5 != 2) memory.data()[touched[i].start - start] = std::byte{2};
+  }
+  CHECK(estimate_same_frames(theirs, ours, touched) == touched.size() / 5);
+}
+
+TEST_CASE("reading: what cannot be read of a process that was killed is its end, of another an error") {
+  const Mapping memory = Mapping::map(kPageSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
+  const auto start = reinterpret_cast<uint64_t>(memory.data());
+  SendOutcome outcome;
+  const auto code = [&](const MemoryReader& reader) {
+    try {
+      require_all_read(outcome, reader);
+    } catch (const Error& error) {
+      return error.code();
+    }
+    return ErrorCode::bug;
+  };
+  std::optional<MemoryReader> reader;
+  {
+    const Forked child;
+    reader.emplace(child.pid());
+    CHECK_NOTHROW(require_all_read(outcome, *reader));
+    outcome.failed = {{start, start + kPageSize}};
+    CHECK(code(*reader) == ErrorCode::refused);
+  }
+  CHECK(code(*reader) == ErrorCode::victim_gone);
 }
 
 TEST_CASE("frames: processes that have ended share nothing") {
