@@ -5,11 +5,12 @@
 #include <exception>
 #include <string_view>
 
-#include "agent-dst/agent.hpp"
-#include "agent-dst/options.hpp"
-#include "agent-dst/page_server.hpp"
+#include "agent-dst/engine/engine.hpp"
+#include "agent-dst/supervisor/agent.hpp"
+#include "agent-dst/supervisor/agent_options.hpp"
+#include "agent-dst/image_store/page_server.hpp"
 #include "common/base/log.hpp"
-#include "common/base/startup.hpp"
+#include "common/tool/sanitize_startup_state.hpp"
 
 int main(int argc, char** argv) {
   crx::settle_in();
@@ -24,7 +25,7 @@ int main(int argc, char** argv) {
     }
     ::signal(SIGPIPE, SIG_IGN);
     crx::log::setup(parsed.options->log_level, "agent");
-    return crx::run_agent(*parsed.options);
+    return crx::run_agent(*parsed.options, crx::run_engine);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "crx-agent: %s\n", error.what());
     return 1;

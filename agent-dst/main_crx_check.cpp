@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "common/base/log.hpp"
-#include "common/base/startup.hpp"
+#include "common/tool/sanitize_startup_state.hpp"
 #include "common/base/version.hpp"
 #include "common/kernel/features.hpp"
 

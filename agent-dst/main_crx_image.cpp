@@ -7,15 +7,15 @@
 #include <string_view>
 #include <vector>
 
-#include "agent-dst/image_decode.hpp"
-#include "agent-dst/image_show.hpp"
-#include "agent-dst/stored_sets.hpp"
+#include "agent-dst/image_store/image_decode.hpp"
+#include "agent-dst/image_store/image_show.hpp"
+#include "agent-dst/image_store/stored_sets.hpp"
 #include "common/base/clock.hpp"
 #include "common/base/error.hpp"
-#include "common/base/failed_line.hpp"
+#include "common/tool/error_json.hpp"
 #include "common/base/log.hpp"
 #include "common/base/size.hpp"
-#include "common/base/startup.hpp"
+#include "common/tool/sanitize_startup_state.hpp"
 #include "common/base/version.hpp"
 #include "common/image/dedup.hpp"
 #include "common/image/page_images.hpp"

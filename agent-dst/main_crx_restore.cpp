@@ -14,15 +14,15 @@
 #include <functional>
 #include <string>
 
-#include "agent-dst/foreground_job.hpp"
-#include "agent-dst/image_of_step.hpp"
-#include "agent-dst/restore_options.hpp"
-#include "agent-dst/restore_run.hpp"
+#include "agent-dst/restore_set/foreground_job.hpp"
+#include "agent-dst/restore_set/image_of_step.hpp"
+#include "agent-dst/restore_set/restore_options.hpp"
+#include "agent-dst/restore_set/restore_run.hpp"
 #include "common/base/error.hpp"
-#include "common/base/failed_line.hpp"
+#include "common/tool/error_json.hpp"
 #include "common/base/fd.hpp"
 #include "common/base/log.hpp"
-#include "common/base/startup.hpp"
+#include "common/tool/sanitize_startup_state.hpp"
 
 namespace crx {
 namespace {

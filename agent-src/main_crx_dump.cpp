@@ -7,14 +7,14 @@
 #include <exception>
 #include <utility>
 
-#include "agent-src/dump.hpp"
-#include "agent-src/dump_options.hpp"
-#include "agent-src/worker.hpp"
+#include "agent-src/dump/dump.hpp"
+#include "agent-src/dump/dump_options.hpp"
+#include "agent-src/tool/worker.hpp"
 #include "common/base/error.hpp"
-#include "common/base/failed_line.hpp"
+#include "common/tool/error_json.hpp"
 #include "common/base/log.hpp"
 #include "common/base/size.hpp"
-#include "common/base/startup.hpp"
+#include "common/tool/sanitize_startup_state.hpp"
 
 namespace crx {
 namespace {

@@ -7,14 +7,14 @@
 #include <exception>
 #include <optional>
 
-#include "agent-src/json_events.hpp"
-#include "agent-src/options.hpp"
-#include "agent-src/progress.hpp"
-#include "agent-src/resolve.hpp"
-#include "agent-src/session.hpp"
-#include "agent-src/worker.hpp"
+#include "agent-src/report/json_events.hpp"
+#include "agent-src/tool/migrate_options.hpp"
+#include "agent-src/report/progress.hpp"
+#include "agent-src/migrate/resolve.hpp"
+#include "agent-src/migrate/session.hpp"
+#include "agent-src/tool/worker.hpp"
 #include "common/base/log.hpp"
-#include "common/base/startup.hpp"
+#include "common/tool/sanitize_startup_state.hpp"
 
 namespace crx {
 namespace {

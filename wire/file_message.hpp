@@ -1,7 +1,7 @@
 // FileIdentity on the wire.
 #pragma once
 
-#include "common/kernel/file_identity.hpp"
+#include "common/kernel/files/file_identity.hpp"
 #include "wire/messages.pb.h"
 
 namespace crx::wire {

@@ -14,7 +14,7 @@
 #include "common/base/digest.hpp"
 #include "common/base/fd.hpp"
 #include "common/base/journal.hpp"
-#include "common/kernel/time_namespace.hpp"
+#include "common/kernel/process/time_namespace.hpp"
 #include "common/proc/maps.hpp"
 
 #ifndef CRX_VERSION

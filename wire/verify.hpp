@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "common/kernel/space_digest.hpp"
+#include "common/kernel/memory/space_digest.hpp"
 #include "wire/messages.pb.h"
 
 namespace crx::wire {

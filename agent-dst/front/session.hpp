@@ -16,7 +16,7 @@
 #include "agent-dst/ipc/agent_counters.hpp"
 #include "agent-dst/ipc/supervisor_packets.hpp"
 #include "common/base/error.hpp"
-#include "wire/control_stream.hpp"
+#include "wire/connection/control_stream.hpp"
 #include "wire/page_codec.hpp"
 
 namespace crx::front {

@@ -6,7 +6,7 @@
 
 #include <algorithm>
 
-#include "agent-dst/restore/unix_filler.hpp"
+#include "agent-dst/restore/sockets/unix_filler.hpp"
 #include "common/base/error.hpp"
 #include "common/image/magic.hpp"
 

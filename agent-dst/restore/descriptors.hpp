@@ -4,7 +4,7 @@
 #include <set>
 #include <vector>
 
-#include "agent-dst/restore/fd_restorer.hpp"
+#include "agent-dst/restore/kind/fd_restorer.hpp"
 
 namespace crx {
 

@@ -1,5 +1,5 @@
 // Every kind of descriptor.
-#include "agent-dst/restore/fd_restorer.hpp"
+#include "agent-dst/restore/kind/fd_restorer.hpp"
 
 namespace crx {
 

@@ -1,4 +1,4 @@
-#include "agent-dst/restore/registry.hpp"
+#include "agent-dst/restore/kind/registry.hpp"
 
 namespace crx {
 

@@ -2,11 +2,11 @@
 
 #include <algorithm>
 
-#include "agent-dst/restore/load_registers.hpp"
+#include "agent-dst/restore/process/load_registers.hpp"
 #include "common/base/clock.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
-#include "common/image/inventory.pb.h"
+#include "common/image/schema/inventory.pb.h"
 #include "common/image/magic.hpp"
 
 namespace crx {

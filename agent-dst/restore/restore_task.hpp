@@ -6,7 +6,7 @@
 #include <optional>
 #include <vector>
 
-#include "agent-dst/restore/restorer.hpp"
+#include "agent-dst/restore/kind/restorer.hpp"
 
 namespace crx {
 

@@ -6,14 +6,14 @@
 #include <algorithm>
 #include <csignal>
 
-#include "agent-dst/restore/cgroups.hpp"
+#include "agent-dst/restore/process/cgroups.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
-#include "common/image/inventory.pb.h"
+#include "common/image/schema/inventory.pb.h"
 #include "common/image/magic.hpp"
-#include "common/image/mm.pb.h"
-#include "common/kernel/pidfd.hpp"
-#include "common/kernel/sharing.hpp"
+#include "common/image/schema/mm.pb.h"
+#include "common/kernel/process/pidfd.hpp"
+#include "common/plan/sharing.hpp"
 
 namespace crx {
 namespace {

@@ -6,7 +6,7 @@
 #include <cerrno>
 #include <csignal>
 
-#include "agent-dst/engine.hpp"
+#include "agent-dst/ipc/engine_options.hpp"
 #include "agent-dst/front/front.hpp"
 #include "agent-dst/front/sandbox.hpp"
 #include "agent-dst/ipc/engine_link.hpp"

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "agent-dst/agent.hpp"
+#include "agent-dst/supervisor/agent.hpp"
 #include "agent-dst/ipc/agent_counters.hpp"
 #include "agent-dst/ipc/supervisor_packets.hpp"
 #include "common/base/fd.hpp"

@@ -12,8 +12,8 @@
 #include "common/base/error.hpp"
 #include "common/base/journal.hpp"
 #include "common/base/log.hpp"
-#include "common/kernel/freezer_group.hpp"
-#include "common/kernel/realtime.hpp"
+#include "common/kernel/process/freezer_group.hpp"
+#include "common/kernel/process/realtime.hpp"
 
 namespace crx::supervisor {
 namespace {

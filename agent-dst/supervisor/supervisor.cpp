@@ -13,12 +13,13 @@
 #include <vector>
 
 #include "agent-dst/ipc/packet.hpp"
-#include "agent-dst/supervisor/set_store.hpp"
+#include "agent-dst/image_store/set_store.hpp"
 #include "agent-dst/supervisor/listener.hpp"
 #include "agent-dst/supervisor/verdicts.hpp"
 #include "common/base/error.hpp"
 #include "common/base/journal.hpp"
 #include "common/base/log.hpp"
+#include "wire/connection/tls_dir.hpp"
 
 namespace crx {
 namespace supervisor {

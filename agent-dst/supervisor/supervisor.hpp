@@ -11,7 +11,7 @@
 #include <string>
 #include <utility>
 
-#include "agent-dst/agent.hpp"
+#include "agent-dst/supervisor/agent.hpp"
 #include "agent-dst/ipc/supervisor_packets.hpp"
 #include "agent-dst/supervisor/agent_events.hpp"
 #include "agent-dst/supervisor/children.hpp"

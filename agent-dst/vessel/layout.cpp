@@ -10,8 +10,8 @@
 
 #include "common/base/error.hpp"
 #include "common/image/magic.hpp"
-#include "common/kernel/sysv_ipc.hpp"
-#include "common/kernel/uapi_memory.hpp"
+#include "common/kernel/ipc/sysv_ipc.hpp"
+#include "common/kernel/memory/uapi_memory.hpp"
 
 namespace crx {
 namespace {

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "common/base/page.hpp"
-#include "common/image/mm.pb.h"
+#include "common/image/schema/mm.pb.h"
 
 namespace crx {
 

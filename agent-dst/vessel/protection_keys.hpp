@@ -2,7 +2,7 @@
 #pragma once
 
 #include "agent-dst/vessel/vessel_state.hpp"
-#include "common/image/crx.pb.h"
+#include "common/image/schema/crx.pb.h"
 
 namespace crx {
 

@@ -13,7 +13,7 @@
 #include "common/base/mapping.hpp"
 #include "common/base/page.hpp"
 #include "common/image/image_io.hpp"
-#include "common/image/regular.pb.h"
+#include "common/image/schema/regular.pb.h"
 
 namespace crx {
 

@@ -11,7 +11,7 @@
 #include "common/base/error.hpp"
 #include "common/base/page.hpp"
 #include "common/base/scope_exit.hpp"
-#include "common/kernel/uapi_memory.hpp"
+#include "common/kernel/memory/uapi_memory.hpp"
 
 namespace crx {
 namespace {

@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "common/base/fd.hpp"
-#include "common/image/ipc.pb.h"
-#include "common/kernel/sysv_ipc.hpp"
+#include "common/image/schema/ipc.pb.h"
+#include "common/kernel/ipc/sysv_ipc.hpp"
 
 namespace crx {
 

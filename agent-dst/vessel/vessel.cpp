@@ -16,7 +16,7 @@
 #include "agent-dst/vessel/vessel_state.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
-#include "common/kernel/pidfd.hpp"
+#include "common/kernel/process/pidfd.hpp"
 
 namespace crx {
 namespace {

@@ -12,12 +12,12 @@
 #include <string>
 #include <vector>
 
-#include "agent-dst/restore/file_opener.hpp"
+#include "agent-dst/files/file_opener.hpp"
 #include "agent-dst/vessel/shmem_table.hpp"
 #include "common/base/fd.hpp"
 #include "common/base/page.hpp"
-#include "common/image/crx.pb.h"
-#include "common/image/mm.pb.h"
+#include "common/image/schema/crx.pb.h"
+#include "common/image/schema/mm.pb.h"
 #include "common/remote/arena.hpp"
 #include "common/remote/batch.hpp"
 #include "common/remote/remote_thread.hpp"

@@ -17,8 +17,8 @@
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
 #include "common/image/magic.hpp"
-#include "common/kernel/pagemap.hpp"
-#include "common/kernel/sysv_ipc.hpp"
+#include "common/kernel/memory/pagemap.hpp"
+#include "common/kernel/ipc/sysv_ipc.hpp"
 #include "common/proc/maps.hpp"
 
 namespace crx {

@@ -7,10 +7,10 @@
 #include <set>
 #include <vector>
 
-#include "agent-dst/vessel/birth.hpp"
+#include "agent-dst/vessel/vessel_spawn.hpp"
 #include "agent-dst/vessel/layout.hpp"
 #include "agent-dst/vessel/vessel.hpp"
-#include "common/kernel/page_placer.hpp"
+#include "common/kernel/memory/page_placer.hpp"
 
 namespace crx {
 

@@ -7,7 +7,7 @@
 
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
-#include "common/kernel/kcmp.hpp"
+#include "common/kernel/process/kcmp.hpp"
 #include "common/proc/stat.hpp"
 
 namespace crx {

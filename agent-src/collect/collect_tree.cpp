@@ -1,4 +1,4 @@
-#include "agent-src/collect/collector.hpp"
+#include "agent-src/collect/kind/collector.hpp"
 
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -7,15 +7,15 @@
 #include <deque>
 #include <map>
 
-#include "agent-src/collect/registry.hpp"
-#include "agent-src/step_clock.hpp"
+#include "agent-src/collect/kind/registry.hpp"
+#include "common/base/step_clock.hpp"
 #include "common/base/clock.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
-#include "common/image/inventory.pb.h"
+#include "common/image/schema/inventory.pb.h"
 #include "common/image/magic.hpp"
-#include "common/kernel/kcmp.hpp"
-#include "common/kernel/time_namespace.hpp"
+#include "common/kernel/process/kcmp.hpp"
+#include "common/kernel/process/time_namespace.hpp"
 #include "common/proc/stat.hpp"
 #include "common/proc/status.hpp"
 

@@ -7,9 +7,9 @@
 #include <set>
 #include <utility>
 
-#include "agent-src/collect/fd_kind.hpp"
-#include "agent-src/collect/file_locks.hpp"
-#include "agent-src/collect/registry.hpp"
+#include "agent-src/collect/kind/fd_kind.hpp"
+#include "agent-src/collect/files/file_locks.hpp"
+#include "agent-src/collect/kind/registry.hpp"
 #include "common/base/error.hpp"
 #include "common/image/magic.hpp"
 

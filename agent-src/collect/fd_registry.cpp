@@ -1,5 +1,5 @@
 // Every kind of descriptor, in the order of matching.
-#include "agent-src/collect/fd_kind.hpp"
+#include "agent-src/collect/kind/fd_kind.hpp"
 
 namespace crx {
 

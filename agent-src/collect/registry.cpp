@@ -1,4 +1,4 @@
-#include "agent-src/collect/registry.hpp"
+#include "agent-src/collect/kind/registry.hpp"
 
 namespace crx {
 

@@ -1,8 +1,8 @@
 // What is left: refused, by name.
 #include <array>
 
-#include "agent-src/collect/fd_kind.hpp"
-#include "agent-src/collect/socket_names.hpp"
+#include "agent-src/collect/kind/fd_kind.hpp"
+#include "agent-src/collect/sockets/socket_names.hpp"
 
 namespace crx {
 namespace {

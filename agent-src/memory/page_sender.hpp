@@ -6,7 +6,7 @@
 
 #include "agent-src/memory/page_hashes.hpp"
 #include "agent-src/memory/page_sink.hpp"
-#include "common/kernel/memory_reader.hpp"
+#include "common/kernel/memory/memory_reader.hpp"
 
 namespace crx {
 

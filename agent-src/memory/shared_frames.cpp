@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "common/kernel/uapi_memory.hpp"
+#include "common/kernel/memory/uapi_memory.hpp"
 
 namespace crx {
 namespace {

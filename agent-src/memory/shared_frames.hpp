@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "common/base/page.hpp"
-#include "common/kernel/pagemap.hpp"
+#include "common/kernel/memory/pagemap.hpp"
 
 namespace crx {
 

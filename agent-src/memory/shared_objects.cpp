@@ -12,7 +12,7 @@
 #include "common/base/clock.hpp"
 #include "common/base/error.hpp"
 #include "common/base/fd.hpp"
-#include "common/kernel/sysv_ipc.hpp"
+#include "common/kernel/ipc/sysv_ipc.hpp"
 
 namespace crx {
 namespace {

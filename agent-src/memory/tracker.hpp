@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "agent-src/memory/vma.hpp"
-#include "common/kernel/pagemap.hpp"
-#include "common/kernel/userfaultfd.hpp"
+#include "common/kernel/memory/pagemap.hpp"
+#include "common/kernel/memory/userfaultfd.hpp"
 
 namespace crx {
 

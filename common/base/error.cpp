@@ -66,6 +66,10 @@ void Error::compose() {
   }
 }
 
+void throw_gone(pid_t tid, const std::string& step) {
+  throw Error(ErrorCode::victim_gone, step, "thread " + std::to_string(tid) + " has ended");
+}
+
 void throw_errno(std::string step, std::string object) { throw_errno(std::move(step), std::move(object), errno); }
 
 void throw_errno(std::string step, std::string object, int err) {

@@ -48,6 +48,8 @@ class Error : public std::runtime_error {
   std::string step_, reason_, hint_, text_;
 };
 
+// Throws Error(victim_gone): the process or thread `tid` has ended.
+[[noreturn]] void throw_gone(pid_t tid, const std::string& step);
 // Throws Error(kernel) with the current errno; ESRCH becomes victim_gone.
 [[noreturn]] void throw_errno(std::string step, std::string object);
 // The same for an errno value at hand (a raw kernel result is -err).

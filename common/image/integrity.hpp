@@ -11,7 +11,7 @@
 
 #include "common/base/digest.hpp"
 #include "common/image/image_io.hpp"
-#include "common/image/manifest.pb.h"
+#include "common/image/schema/manifest.pb.h"
 
 namespace crx {
 

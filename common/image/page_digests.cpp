@@ -5,7 +5,7 @@
 #include <string>
 
 #include "common/base/page.hpp"
-#include "common/image/manifest.pb.h"
+#include "common/image/schema/manifest.pb.h"
 
 namespace crx {
 namespace {

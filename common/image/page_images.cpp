@@ -13,7 +13,7 @@
 #include "common/base/error.hpp"
 #include "common/image/image_reader.hpp"
 #include "common/image/magic.hpp"
-#include "common/image/memory.pb.h"
+#include "common/image/schema/memory.pb.h"
 
 namespace crx {
 namespace {

@@ -9,7 +9,7 @@
 
 #include "common/base/error.hpp"
 #include "common/image/magic.hpp"
-#include "common/image/memory.pb.h"
+#include "common/image/schema/memory.pb.h"
 
 namespace crx {
 namespace {

@@ -28,11 +28,11 @@
 #include "common/base/error.hpp"
 #include "common/base/fd.hpp"
 #include "common/base/mapping.hpp"
-#include "common/kernel/aio_requests.hpp"
-#include "common/kernel/kernel_sleeps.hpp"
-#include "common/kernel/pagemap.hpp"
-#include "common/kernel/unix_arrivals.hpp"
-#include "common/kernel/userfaultfd.hpp"
+#include "common/kernel/introspect/aio_requests.hpp"
+#include "common/kernel/introspect/kernel_sleeps.hpp"
+#include "common/kernel/memory/pagemap.hpp"
+#include "common/kernel/introspect/unix_arrivals.hpp"
+#include "common/kernel/memory/userfaultfd.hpp"
 
 namespace crx {
 namespace {

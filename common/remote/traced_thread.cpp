@@ -18,7 +18,7 @@
 #include "common/base/error.hpp"
 #include "common/base/fd.hpp"
 #include "common/base/log.hpp"
-#include "common/base/patience.hpp"
+#include "common/base/backoff.hpp"
 #include "common/proc/status.hpp"
 
 #ifndef PTRACE_SET_SYSCALL_USER_DISPATCH_CONFIG  // Linux 6.4
@@ -90,13 +90,6 @@ std::string fault_text(pid_t tid, const WaitStatus& status) {
                      static_cast<uint64_t>(regs.r15));
 }
 
-}  // namespace
-
-void throw_gone(pid_t tid, const std::string& step) {
-  throw Error(ErrorCode::victim_gone, step, "thread " + std::to_string(tid) + " has ended");
-}
-
-namespace {
 
 [[noreturn]] void throw_untraceable(pid_t tid) {
   const std::string thread = "thread " + std::to_string(tid);

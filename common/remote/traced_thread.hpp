@@ -121,7 +121,4 @@ class TracedThread {
   int group_stop_ = 0;
 };
 
-// The error for a thread that waitpid or ESRCH reports gone.
-[[noreturn]] void throw_gone(pid_t tid, const std::string& step);
-
 }  // namespace crx

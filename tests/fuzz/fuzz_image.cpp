@@ -9,18 +9,18 @@
 #include <string_view>
 
 #include "common/base/error.hpp"
-#include "common/image/core.pb.h"
-#include "common/image/crx.pb.h"
-#include "common/image/files.pb.h"
+#include "common/image/schema/core.pb.h"
+#include "common/image/schema/crx.pb.h"
+#include "common/image/schema/files.pb.h"
 #include "common/image/image_store.hpp"
 #include "common/image/integrity.hpp"
-#include "common/image/inventory.pb.h"
+#include "common/image/schema/inventory.pb.h"
 #include "common/image/magic.hpp"
-#include "common/image/memory.pb.h"
-#include "common/image/mm.pb.h"
+#include "common/image/schema/memory.pb.h"
+#include "common/image/schema/mm.pb.h"
 #include "common/image/page_digests.hpp"
-#include "common/image/pipes.pb.h"
-#include "common/image/regular.pb.h"
+#include "common/image/schema/pipes.pb.h"
+#include "common/image/schema/regular.pb.h"
 
 namespace {
 

@@ -10,38 +10,18 @@ import sys
 CODE = ("common", "wire", "agent-src", "agent-dst", "tests", "bench")
 SUFFIXES = {".cpp", ".hpp", ".c", ".h", ".S", ".py", ".proto"}
 MAX_LINES = 500
-
-# Folder -> folders whose headers it may include, besides its own. The longest folder that fits a file counts.
-# Whatever is not listed here (a header of the system or of a library) is free unless FORBIDDEN names it.
-COMMON = ["common/base", "common/proc", "common/kernel", "common/remote", "common/image"]
-MAY_INCLUDE = {
-    "common/base": [],
-    "common/proc": ["common/base"],
-    "common/kernel": ["common/base", "common/proc"],
-    "common/remote": ["common/base", "common/proc", "common/kernel"],
-    "common/image": ["common/base"],
-    "wire": COMMON,
-    "agent-src": COMMON + ["wire"],
-    "agent-src/collect": COMMON + ["agent-src"],
-    "agent-src/memory": COMMON + ["agent-src"],
-    "agent-dst": COMMON + ["wire"],
-    "agent-dst/restore": COMMON + ["agent-dst"],
-    "agent-dst/vessel": COMMON + ["agent-dst"],
-}
+MAX_FILES = 27
 
 PROTOBUF = re.compile(r"google/protobuf/|\.pb\.h$")
 ASIO = re.compile(r"^(boost/)?asio([/.]|$)")
-FORBIDDEN = {
-    "common/base": [PROTOBUF, ASIO],
-    "common/proc": [PROTOBUF, ASIO],
-    "common/kernel": [PROTOBUF, ASIO],
-    "common/remote": [PROTOBUF, ASIO],
-    "common/image": [ASIO],
-    "agent-src/collect": [ASIO],
-    "agent-src/memory": [ASIO],
-    "agent-dst/restore": [ASIO],
-    "agent-dst/vessel": [ASIO],
-}
+# Folders that know neither messages nor the network, and those that know no network.
+FORBIDDEN = [
+    (re.compile(r"^common/(base|proc|kernel|remote|plan|tool)/"), PROTOBUF),
+    (re.compile(r"^common/|^agent-src/|^agent-dst/(?!front/)"), ASIO),
+]
+ROW = re.compile(r"^(crx_library|crx_tool)\(([^)]*)\)", re.M)
+PRODUCT = ("common/", "wire/", "agent-src/", "agent-dst/")
+GENERATED = ("common/image/schema",)
 
 # Calls that belong to one owner: what, the files (or folders) that may make them, what to use instead.
 OWNED = [
@@ -55,27 +35,45 @@ INCLUDE = re.compile(r'^\s*#\s*include\s+[<"]([^>"]+)[>"]')
 COMMENT = re.compile(r"//.*$")
 
 
-def folder_of(path, table):
-    """The longest key of `table` that is a folder above `path`."""
-    fits = [key for key in table if path.startswith(key + "/")]
-    return max(fits, key=len, default=None)
+def read_rows(root):
+    """Folder -> folders whose headers it may include, besides its own: the crx_library and crx_tool rows of CMake."""
+    rows = {}
+    for top in ("common", "wire", "agent-src", "agent-dst"):
+        file = root / top / "CMakeLists.txt"
+        for kind, body in ROW.findall(file.read_text() if file.exists() else ""):
+            words = body.split()
+            folders = [word for word in words[1:] if "/" in word or word in rows]
+            rows.setdefault(words[0], set()).update(folders)
+            if kind == "crx_tool":
+                rows[words[0]].add("common/tool")
+    return rows
 
 
-def check_include(path, header):
-    mine = folder_of(path, MAY_INCLUDE)
-    if mine is None:
+def check_rows(rows, files):
+    """Every folder has a row, and a row names only folders whose rows stand before it: so no two include one another."""
+    folders = {path.rpartition("/")[0] for path in files if path.startswith(PRODUCT) and path.endswith((".cpp", ".hpp"))}
+    for folder in sorted(folders - set(rows)):
+        yield f"{folder}: has no crx_library row in CMake"
+    seen = set(GENERATED)
+    for folder, allowed in rows.items():
+        for other in sorted(allowed - seen):
+            yield f"{folder}: its row names {other}, whose row does not stand before it"
+        seen.add(folder)
+    for folder in sorted(folders):
+        count = sum(1 for path in files if path.rpartition("/")[0] == folder)
+        if count > MAX_FILES:
+            yield f"{folder}: {count} files are more than {MAX_FILES}: split it by purpose"
+
+
+def check_include(path, header, rows):
+    mine, theirs = path.rpartition("/")[0], header.rpartition("/")[0]
+    if mine not in rows:
         return
-    for pattern in FORBIDDEN.get(mine, []):
-        if pattern.search(header):
+    for folders, pattern in FORBIDDEN:
+        if folders.search(mine + "/") and pattern.search(header):
             yield f"{mine} may not include {header}"
-    theirs = folder_of(header, MAY_INCLUDE)
-    if theirs is None or theirs == mine:
-        return
-    # A folder that is allowed allows what is below it, and a folder may include its own subfolders, unless
-    # the table has a narrower rule for the includer.
-    allowed = MAY_INCLUDE[mine] + [mine]
-    if not any(theirs == folder or theirs.startswith(folder + "/") for folder in allowed):
-        yield f"{mine} may not include {theirs} ({header})"
+    if theirs in rows and theirs != mine and theirs not in rows[mine]:
+        yield f"{mine} may not include {theirs} ({header}): its row in CMake does not name it"
 
 
 def check_own_header_first(path, includes, files):
@@ -84,19 +82,19 @@ def check_own_header_first(path, includes, files):
         yield f"its own header {own} should be the first include"
 
 
-def check_text(path, text, files):
+def check_text(path, text, files, rows):
     lines = text.splitlines()
     if len(lines) > MAX_LINES:
         yield 0, f"{len(lines)} lines are more than {MAX_LINES}: split it by meaning"
     if path.endswith(".hpp") and not re.search(r"^#pragma once$", text, re.M):
         yield 0, "#pragma once is missing"
     includes = []
-    product = path.startswith(("common/", "wire/", "agent-src/", "agent-dst/"))
+    product = path.startswith(PRODUCT)
     for number, line in enumerate(lines, 1):
         match = INCLUDE.match(line)
         if match:
             includes.append(match[1])
-            for fault in check_include(path, match[1]):
+            for fault in check_include(path, match[1], rows):
                 yield number, fault
         elif product:
             for pattern, owners, instead in OWNED:
@@ -113,8 +111,10 @@ def check_tree(root):
         for file in sorted((root / folder).rglob("*")):
             if file.is_file() and file.suffix in SUFFIXES and "__pycache__" not in file.parts:
                 files[file.relative_to(root).as_posix()] = file
+    rows = read_rows(root)
+    yield from check_rows(rows, files)
     for path, file in files.items():
-        for number, fault in check_text(path, file.read_text(errors="replace"), files):
+        for number, fault in check_text(path, file.read_text(errors="replace"), files, rows):
             yield f"{path}:{number}: {fault}" if number else f"{path}: {fault}"
 
 

@@ -8,6 +8,8 @@ import unittest
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import lint  # noqa: E402
 
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
 
 def faults(**files):
     with tempfile.TemporaryDirectory() as root:
@@ -19,7 +21,15 @@ def faults(**files):
 
 
 def include(path, header):
-    return faults(**{path: f'#include "{header}"\n'})
+    """The faults of one include, under the project's own rows."""
+    rows = {f"{top}/CMakeLists.txt": (ROOT / top / "CMakeLists.txt").read_text()
+            for top in ("common", "wire", "agent-src", "agent-dst")}
+    return faults(**rows, **{path: f'#include "{header}"\n'})
+
+
+def only(**files):
+    """What is said of the files themselves."""
+    return [fault for fault in faults(**files) if "crx_library row" not in fault]
 
 
 class Arrows(unittest.TestCase):
@@ -29,14 +39,15 @@ class Arrows(unittest.TestCase):
             ("common/proc/a.cpp", "common/kernel/uffd.hpp"),
             ("common/kernel/a.cpp", "common/remote/batch.hpp"),
             ("common/image/a.cpp", "common/kernel/uffd.hpp"),
-            ("common/remote/a.cpp", "common/image/core.pb.h"),
+            ("common/remote/a.cpp", "common/image/schema/core.pb.h"),
             ("common/base/a.cpp", "google/protobuf/message.h"),
             ("common/kernel/a.cpp", "asio.hpp"),
             ("common/image/a.cpp", "wire/link.hpp"),
-            ("wire/a.cpp", "agent-src/session.hpp"),
-            ("agent-src/a.cpp", "agent-dst/session.hpp"),
+            ("wire/a.cpp", "agent-src/migrate/session.hpp"),
+            ("agent-src/migrate/a.cpp", "agent-dst/migrate/destination_session.hpp"),
+            ("agent-src/freeze/a.cpp", "agent-src/collect/kind/collector.hpp"),
             ("agent-src/collect/a.cpp", "agent-dst/vessel/vessel.hpp"),
-            ("agent-dst/front/a.cpp", "agent-src/session.hpp"),
+            ("agent-dst/front/a.cpp", "agent-src/migrate/session.hpp"),
             ("agent-src/collect/a.cpp", "wire/link.hpp"),
             ("agent-src/memory/a.cpp", "wire/messages.pb.h"),
             ("agent-dst/vessel/a.cpp", "asio/io_context.hpp"),
@@ -50,38 +61,51 @@ class Arrows(unittest.TestCase):
             ("common/base/a.cpp", "common/base/fd.hpp"),
             ("common/remote/a.cpp", "common/proc/status.hpp"),
             ("common/image/a.cpp", "google/protobuf/message_lite.h"),
-            ("wire/a.cpp", "common/image/image_store.hpp"),
+            ("wire/a.cpp", "common/kernel/files/file_identity.hpp"),
             ("wire/a.cpp", "asio/io_context.hpp"),
-            ("agent-src/session.cpp", "agent-src/collect/timers.hpp"),
-            ("agent-src/session.cpp", "wire/link.hpp"),
-            ("agent-src/collect/a.cpp", "agent-src/options.hpp"),
-            ("agent-src/collect/a.cpp", "agent-src/memory/tracker.hpp"),
-            ("agent-dst/restore/a.cpp", "agent-dst/vessel/vessel.hpp"),
-            ("agent-dst/restore/a.cpp", "common/image/core.pb.h"),
-            ("tests/unit/a.cpp", "agent-src/session.hpp"),
+            ("agent-src/migrate/session.cpp", "agent-src/collect/kind/collector.hpp"),
+            ("agent-src/migrate/session.cpp", "wire/link.hpp"),
+            ("agent-src/dump/a.cpp", "agent-src/tool/migrate_options.hpp"),
+            ("agent-src/collect/memory/a.cpp", "agent-src/memory/tracker.hpp"),
+            ("agent-dst/restore/kind/a.cpp", "agent-dst/vessel/vessel.hpp"),
+            ("agent-dst/restore/a.cpp", "common/image/schema/core.pb.h"),
+            ("tests/unit/a.cpp", "agent-src/migrate/session.hpp"),
             ("common/base/a.cpp", "vector"),
         ]:
             with self.subTest(path=path, header=header):
                 self.assertEqual(include(path, header), [])
 
 
+class Rows(unittest.TestCase):
+    def test_every_folder_has_one(self):
+        self.assertIn("no crx_library row", faults(**{"wire/new/a.cpp": ""})[0])
+
+    def test_none_points_back(self):
+        rows = "crx_library(wire/a wire/b)\ncrx_library(wire/b wire/a)\n"
+        self.assertIn("does not stand before it", faults(**{"wire/CMakeLists.txt": rows})[0])
+
+    def test_full_folder(self):
+        files = {f"wire/a{n}.cpp": "" for n in range(lint.MAX_FILES + 1)}
+        self.assertIn("split it by purpose", faults(**{"wire/CMakeLists.txt": "crx_library(wire)\n"}, **files)[0])
+
+
 class Files(unittest.TestCase):
     def test_shape(self):
-        self.assertIn("#pragma once", faults(**{"wire/a.hpp": "int x;\n"})[0])
-        self.assertEqual(faults(**{"wire/a.hpp": "#pragma once\n"}), [])
-        self.assertIn("501 lines", faults(**{"wire/a.cpp": "\n" * 501})[0])
+        self.assertIn("#pragma once", only(**{"wire/a.hpp": "int x;\n"})[0])
+        self.assertEqual(only(**{"wire/a.hpp": "#pragma once\n"}), [])
+        self.assertIn("501 lines", only(**{"wire/a.cpp": "\n" * 501})[0])
         own = {"wire/a.hpp": "#pragma once\n", "wire/a.cpp": '#include <x>\n#include "wire/a.hpp"\n'}
-        self.assertIn("first include", faults(**own)[0])
+        self.assertIn("first include", only(**own)[0])
 
     def test_owned_calls(self):
         for line in ["::close(fd);", "  ::munmap (p, n);", "f(PTRACE_DETACH);", "if (::ptrace(x)) {"]:
             with self.subTest(line=line):
-                self.assertEqual(len(faults(**{"agent-src/a.cpp": line + "\n"})), 1)
+                self.assertEqual(len(only(**{"agent-src/a.cpp": line + "\n"})), 1)
         for path, line in [("common/base/fd.cpp", "::close(fd);"), ("common/remote/a.cpp", "::ptrace(PTRACE_DETACH);"),
                            ("wire/a.cpp", "stream.close();"), ("wire/a.cpp", "Fd::close();"),
                            ("wire/a.cpp", "// ::close(fd)"), ("tests/unit/a.cpp", "::close(fd);")]:
             with self.subTest(path=path, line=line):
-                self.assertEqual(faults(**{path: line + "\n"}), [])
+                self.assertEqual(only(**{path: line + "\n"}), [])
 
 
 if __name__ == "__main__":

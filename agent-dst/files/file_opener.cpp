@@ -1,0 +1,176 @@
+#include "agent-dst/files/file_opener.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <map>
+#include <span>
+#include <utility>
+
+#include "agent-dst/files/carried_file.hpp"
+#include "agent-dst/files/ghost_file.hpp"
+#include "agent-dst/files/proc_of_ended.hpp"
+#include "common/base/digest.hpp"
+#include "common/base/error.hpp"
+#include "common/base/log.hpp"
+#include "common/image/magic.hpp"
+
+namespace crx {
+namespace {
+
+// What must not happen again, what belongs to numbers, and what F_SETFL sets later.
+constexpr uint32_t kNeverFlags = O_CREAT | O_EXCL | O_TRUNC | O_ASYNC;
+
+constexpr char kStep[] = "opening files";
+
+class Opener final : public FileOpener {
+ public:
+  void add(const img::file_entry& entry) override {
+    // To the kernel such a name would end there.
+    if (entry.reg().name().find('\0') != std::string::npos) {
+      throw Error(ErrorCode::corrupt_image, kStep, fmt::format("{}: the name of file {} has a NUL in it", image_file::kFiles, entry.id()));
+    }
+    entries_[entry.id()] = entry;
+  }
+
+  const img::file_entry& entry(uint32_t id) const override {
+    const auto found = entries_.find(id);
+    if (found == entries_.end()) {
+      throw Error(ErrorCode::corrupt_image, kStep, fmt::format("{}: there is no file {}, which the set refers to", image_file::kFiles, id));
+    }
+    return found->second;
+  }
+
+  Fd open(uint32_t id) override { return open_file(id, false); }
+  Fd open_description(uint32_t id) override { return open_file(id, true); }
+
+  Fd locate(uint32_t id) override {
+    const auto ghost = ghost_of_.find(id);
+    if (ghost != ghost_of_.end()) return open_checked(ghost_link(ghost->second, entry(id).reg()), O_PATH);
+    const img::reg_file_entry& reg = entry(id).reg();
+    Fd fd = try_open(reg.name(), O_PATH | O_NOFOLLOW);
+    if (!fd) explain_failure(reg, errno);
+    return fd;
+  }
+
+  void add_ghosts(const ImageSource& images) override {
+    std::map<uint32_t, std::string> paths;  // of every ghost
+    for (const auto& remap : images.read_all<img::remap_file_path_entry>(image_file::kRemapFpath)) {
+      if (remap.has_remap_type() && remap.remap_type() == img::LINKED) {
+        linked_[remap.orig_id()] = remap.remap_id();
+        continue;
+      }
+      if (remap.has_remap_type() && remap.remap_type() == img::PROCFS) {
+        ended_[remap.orig_id()] = static_cast<pid_t>(remap.remap_id());
+        continue;
+      }
+      if (remap.has_remap_type() && remap.remap_type() != img::GHOST) {
+        throw Error(ErrorCode::unsupported, kStep,
+                    fmt::format("{}: file {} was found under another name", image_file::kRemapFpath, remap.orig_id()));
+      }
+      ghost_of_[remap.orig_id()] = remap.remap_id();
+      const auto found = entries_.find(remap.orig_id());
+      paths[remap.remap_id()] = found == entries_.end() ? std::string() : found->second.reg().name();
+      if (remap.has_crx_path()) carry(remap.remap_id(), remap.crx_path());
+    }
+    for (const auto& [ghost, path] : paths) fill(images, ghost, path);
+  }
+
+  void commit() override {
+    for (auto& [ghost, file] : carried_) file.commit();
+  }
+
+  void resumed() noexcept override {
+    for (auto& [ghost, file] : carried_) file.keep();
+    for (const auto& [id, name] : linked_) {
+      const auto found = entries_.find(name);
+      if (found == entries_.end() || ::unlink(found->second.reg().name().c_str()) == 0 || errno == ENOENT) continue;
+      log::warn("the name {} stays", found->second.reg().name());
+    }
+  }
+
+ private:
+  void carry(uint32_t ghost, const std::string& path) {
+    if (ghosts_.contains(ghost)) return;
+    const auto made = carried_.try_emplace(ghost, path, fmt::format("{}-{}", ::getpid(), ghost)).first;
+    ghosts_[ghost] = made->second.take();
+  }
+
+  // Only what is not as it was.
+  void fill(const ImageSource& images, uint32_t ghost, const std::string& path) {
+    const std::string_view content = images.load(image_file::ghost_file(ghost));
+    std::string digest(digest128(std::as_bytes(std::span(content))).view());
+    if (filled_[ghost] == digest) return;
+    Fd& file = ghosts_[ghost];
+    fill_ghost(images, ghost, path, file);
+    // Who watches it is told when one that is open is closed.
+    if ((::fcntl(file.get(), F_GETFL) & O_PATH) == 0) file = open_checked(fmt::format("/proc/self/fd/{}", file.get()), O_PATH);
+    filled_[ghost] = std::move(digest);
+  }
+
+  Fd open_file(uint32_t id, bool exact) const {
+    const img::file_entry& file = entry(id);
+    if (file.type() != img::REG || !file.has_reg()) {
+      throw Error(ErrorCode::corrupt_image, kStep, fmt::format("{}: file {} is not opened by name", image_file::kFiles, id));
+    }
+    const img::reg_file_entry& reg = file.reg();
+    const auto flags = static_cast<int>((reg.flags() & ~kNeverFlags) | O_NOCTTY);
+    // The last component of a path that the kernel gave is a symbolic link only where the link itself was opened.
+    const bool is_link = reg.has_mode() && S_ISLNK(reg.mode());
+    const auto ghost = ghost_of_.find(id);
+    if (ghost != ghost_of_.end()) {
+      const std::string name = ghost_link(ghost->second, reg);
+      // No way leads to a link without a name; what made it has found it in the way wanted.
+      return is_link ? duplicate(ghosts_.at(ghost->second).get()) : open_checked(name, flags & ~O_NOFOLLOW);
+    }
+    if (const auto ended = ended_.find(id); ended != ended_.end()) return open_proc_of_ended(reg.name(), flags, reg.pos(), ended->second);
+    const auto link = linked_.find(id);
+    const img::reg_file_entry& named = link == linked_.end() ? reg : entry(link->second).reg();
+    Fd fd = try_open(named.name(), is_link ? flags | O_NOFOLLOW : flags);
+    if (!fd) explain_failure(named, errno);
+    compare(reg, fd.get(), exact || (reg.flags() & O_ACCMODE) == O_RDONLY);
+    return fd;
+  }
+
+  std::string ghost_link(uint32_t ghost, const img::reg_file_entry& reg) const {
+    const auto found = ghosts_.find(ghost);
+    if (found != ghosts_.end() && found->second) return fmt::format("/proc/self/fd/{}", found->second.get());
+    throw Error(ErrorCode::corrupt_image, kStep, reg.name() + ": its content was not carried along");
+  }
+
+  [[noreturn]] static void explain_failure(const img::reg_file_entry& reg, int err) {
+    if (err == ENOENT || err == ENOTDIR) {
+      throw Error(ErrorCode::refused, kStep, reg.name() + " does not exist here", err)
+          .with_hint("put the same file there, or use storage that both hosts share");
+    }
+    throw Error(ErrorCode::refused, kStep, reg.name() + " cannot be opened here", err);
+  }
+
+  static void compare(const img::reg_file_entry& reg, int fd, bool with_size) {
+    struct stat st {};
+    if (::fstat(fd, &st) != 0) throw_errno(kStep, reg.name());
+    if (reg.has_mode() && (reg.mode() & S_IFMT) != (st.st_mode & S_IFMT)) {
+      throw Error(ErrorCode::refused, kStep, reg.name() + " is another kind of file here");
+    }
+    if (!with_size || !reg.has_size() || !S_ISREG(st.st_mode) || static_cast<uint64_t>(st.st_size) == reg.size()) return;
+    throw Error(ErrorCode::refused, kStep,
+                fmt::format("{} is another file here: {} bytes instead of {}", reg.name(), st.st_size, reg.size()))
+        .with_hint("put the same file there, or use storage that both hosts share");
+  }
+
+  std::map<uint32_t, img::file_entry> entries_;
+  std::map<uint32_t, uint32_t> ghost_of_;  // file id -> ghost
+  std::map<uint32_t, Fd> ghosts_;
+  std::map<uint32_t, std::string> filled_;       // the digest of what a ghost was filled with
+  std::map<uint32_t, CarriedFile> carried_;      // ghosts that get a name
+  std::map<uint32_t, pid_t> ended_;              // file id -> what had ended that this file of /proc is about
+  std::map<uint32_t, uint32_t> linked_;          // file id -> entry with another name of the file
+};
+
+}  // namespace
+
+std::unique_ptr<FileOpener> make_file_opener() { return std::make_unique<Opener>(); }
+
+}  // namespace crx

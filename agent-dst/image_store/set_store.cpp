@@ -1,0 +1,87 @@
+#include "agent-dst/image_store/set_store.hpp"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <filesystem>
+#include <system_error>
+
+#include "common/base/error.hpp"
+#include "common/base/log.hpp"
+#include "common/image/disk_error.hpp"
+#include "common/image/set_name.hpp"
+
+namespace crx {
+namespace {
+
+constexpr char kStep[] = "storing an image set";
+
+[[noreturn]] void refuse_taken(const std::string& store, const std::string& name) {
+  throw Error(ErrorCode::refused, kStep, store + " has a set " + name + " already").with_hint("take another name, or remove that set");
+}
+
+// Links are removed, not followed.
+void remove_folder(const std::string& path) noexcept {
+  std::error_code failed;
+  std::filesystem::remove_all(path, failed);
+  if (failed) log::warn("{} stays: {}", path, failed.message());
+}
+
+}  // namespace
+
+std::string set_path(const std::string& store, const std::string& name) {
+  if (!valid_set_name(name)) {
+    throw Error(ErrorCode::refused, "looking for an image set", "'" + name.substr(0, 80) + "' is not the name of a set")
+        .with_hint("names have letters, digits, '.', '_' and '-', at most 64, and no dot first");
+  }
+  return store + "/" + name;
+}
+
+StagedSet::StagedSet(const std::string& store, const std::string& name, const std::string& session)
+    : name_(name), staging_(kStagedPrefix + session), path_(store + "/" + staging_), store_(store) {
+  const std::string final_path = set_path(store, name);
+  directory_ = try_open(store, O_RDONLY | O_DIRECTORY);
+  if (!directory_) throw_writing("opening the store", store);
+  struct stat st {};
+  if (::fstatat(directory_.get(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0) refuse_taken(store, name);
+  if (::mkdirat(directory_.get(), staging_.c_str(), 0700) != 0) throw_writing(kStep, path_);
+}
+
+StagedSet::~StagedSet() {
+  if (!staging_.empty()) remove_folder(path_);
+}
+
+void StagedSet::publish() {
+  if (::renameat2(directory_.get(), staging_.c_str(), directory_.get(), name_.c_str(), RENAME_NOREPLACE) != 0) {
+    if (errno == EEXIST) refuse_taken(store_, name_);
+    throw_writing(kStep, store_ + "/" + name_);
+  }
+  staging_.clear();
+  if (::fsync(directory_.get()) != 0) throw_writing(kStep, store_);
+}
+
+std::size_t count_sets(const std::string& store) {
+  std::size_t count = 0;
+  std::error_code failed;
+  for (const auto& entry : std::filesystem::directory_iterator(store, failed)) {
+    const std::string name = entry.path().filename().string();
+    if (name == "journal" || !valid_set_name(name)) continue;
+    std::error_code unreadable;
+    count += std::filesystem::exists(entry.path() / "inventory.img", unreadable) ? 1 : 0;
+  }
+  return count;
+}
+
+void remove_staged(const std::string& store) {
+  std::error_code failed;
+  for (const auto& entry : std::filesystem::directory_iterator(store, failed)) {
+    if (!entry.path().filename().string().starts_with(kStagedPrefix)) continue;
+    log::info("{} was left unfinished and is removed", entry.path().string());
+    remove_folder(entry.path());
+  }
+}
+
+}  // namespace crx

@@ -1,0 +1,58 @@
+// A dump of another host that is kept here: what its source sends goes into an image set of the store.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "agent-dst/ipc/engine_options.hpp"
+#include "agent-dst/image_store/set_store.hpp"
+#include "common/base/fd.hpp"
+#include "common/image/image_directory.hpp"
+#include "common/image/page_images.hpp"
+#include "wire/link.hpp"
+
+namespace crx {
+
+// The set can be seen when it is whole, checked and on the disk, and not before. Single-threaded.
+class StoreSession {
+ public:
+  // hello: with `store`.
+  StoreSession(wire::DestinationLink& link, const EngineOptions& options, wire::Hello hello);
+
+  // Serves events until the set is stored or cannot be. The engine's exit code. Failures are told to the source.
+  int run();
+
+ private:
+  struct Space {
+    PageWriter writer;
+    uint64_t end = 0;  // of the pages that have come
+  };
+  void begin();
+  void tell_parent(const ImageSet& parent, wire::StoreReady& ready) const;
+  void on_pages(const wire::PagesArrived& pages);
+  void on_images(const wire::Images& images);
+  void on_store_set(const wire::StoreSet& set);
+  Manifest manifest_of(const wire::StoreSet& set);
+  void finish_pages(const wire::StoreSet& set);
+  void check() const;
+  Space& space(PageSpace id);
+  void count(uint64_t bytes);
+
+  wire::DestinationLink& link_;
+  const EngineOptions& options_;
+  wire::Hello hello_;
+  std::optional<StagedSet> staged_;
+  std::optional<DirectorySink> set_;
+  std::string parent_id_;
+  Fd parent_lock_;
+  std::map<PageSpace, Space> spaces_;
+  std::vector<std::byte> buffer_;
+  uint64_t bytes_ = 0;
+  bool done_ = false;
+};
+
+}  // namespace crx

@@ -1,0 +1,167 @@
+#include "agent-dst/image_store/stored_sets.hpp"
+
+#include <fcntl.h>
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <filesystem>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <system_error>
+
+#include "agent-dst/image_store/set_store.hpp"
+#include "common/base/error.hpp"
+#include "common/base/fd.hpp"
+#include "common/base/size.hpp"
+#include "common/image/image_directory.hpp"
+#include "common/image/magic.hpp"
+#include "common/image/set_name.hpp"
+
+namespace crx {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::ordered_json;
+
+constexpr int64_t kSecond = 1'000'000'000;
+constexpr char kRemoving[] = "removing an image set";
+
+uint64_t bytes_of(const fs::path& folder) {
+  uint64_t bytes = 0;
+  std::error_code failed;
+  for (const auto& entry : fs::directory_iterator(folder, failed)) {
+    struct stat st {};
+    if (::lstat(entry.path().c_str(), &st) == 0) bytes += static_cast<uint64_t>(st.st_blocks) * 512;
+  }
+  return bytes;
+}
+
+// The folder that a set continues; empty for none.
+fs::path parent_of(const fs::path& folder) {
+  std::error_code failed;
+  if (!fs::is_symlink(fs::symlink_status(folder / "parent", failed))) return {};
+  const fs::path found = fs::canonical(folder / "parent", failed);
+  return failed ? fs::read_symlink(folder / "parent", failed) : found;
+}
+
+std::string kind_of(const img::crx_manifest_entry& head) {
+  if (head.kind() == img::crx_manifest_entry::PRE_DUMP) return "pre-dump";
+  return head.kind() == img::crx_manifest_entry::CHECK_ONLY ? "check-only" : "dump";
+}
+
+// From its manifest, or the time of its inventory.
+void describe(const fs::path& folder, StoredSet& set) {
+  struct stat st {};
+  if (::stat((folder / std::string(image_file::kInventory)).c_str(), &st) == 0) set.time_ns = st.st_mtim.tv_sec * kSecond + st.st_mtim.tv_nsec;
+  try {
+    const DirectorySource images(folder.string());
+    if (!images.contains(image_file::kCrxIntegrity)) return;
+    const Manifest manifest = Manifest::read(images.load(image_file::kCrxIntegrity), set.name);
+    const img::crx_manifest_entry& head = manifest.head();
+    set.time_ns = head.time_ns();
+    set.kind = kind_of(head);
+    set.pid = head.pid();
+    set.comm = head.comm();
+    set.host = head.host();
+  } catch (const Error& error) {
+    set.damage = error.what();
+  }
+}
+
+std::string age_text(int64_t ns) {
+  const int64_t minutes = std::max<int64_t>(ns, 0) / kSecond / 60;
+  if (minutes < 120) return fmt::format("{} min", minutes);
+  return minutes < 48 * 60 ? fmt::format("{} h", minutes / 60) : fmt::format("{} d", minutes / 60 / 24);
+}
+
+}  // namespace
+
+std::vector<StoredSet> list_sets(const std::string& store) {
+  std::vector<StoredSet> sets;
+  std::map<fs::path, std::string> names;
+  std::error_code failed;
+  fs::directory_iterator entries(store, failed);
+  if (failed) throw Error(ErrorCode::kernel, "listing image sets", store, failed.value()).with_hint("give the agent's --store");
+  for (const auto& entry : entries) {
+    StoredSet set;
+    set.name = entry.path().filename().string();
+    if (!valid_set_name(set.name) || !fs::is_directory(entry.symlink_status(failed))) continue;
+    if (!fs::exists(entry.path() / std::string(image_file::kInventory), failed)) continue;
+    set.bytes = bytes_of(entry.path());
+    set.parent = parent_of(entry.path()).string();
+    describe(entry.path(), set);
+    names[fs::canonical(entry.path(), failed)] = set.name;
+    sets.push_back(std::move(set));
+  }
+  std::sort(sets.begin(), sets.end(), [](const StoredSet& a, const StoredSet& b) { return a.name < b.name; });
+  for (StoredSet& set : sets) {
+    const auto parent = names.find(set.parent);
+    if (parent == names.end()) continue;
+    set.parent = parent->second;
+    std::find_if(sets.begin(), sets.end(), [&](const StoredSet& s) { return s.name == set.parent; })->continued_by.push_back(set.name);
+  }
+  return sets;
+}
+
+std::string sets_text(const std::vector<StoredSet>& sets, int64_t now_ns) {
+  std::string out;
+  std::size_t width = 4;
+  for (const StoredSet& set : sets) width = std::max(width, set.name.size());
+  for (const StoredSet& set : sets) {
+    out += fmt::format("{:<{}}  {:>10}  {:>7}  ", set.name, width, format_size(set.bytes), age_text(now_ns - set.time_ns));
+    out += set.kind.empty() ? "made by CRIU" : fmt::format("{} of {} ({}) on {}", set.kind, set.pid, set.comm, set.host);
+    if (!set.damage.empty()) out += ", damaged";
+    if (!set.parent.empty()) out += fmt::format(", continues {}", set.parent);
+    if (!set.continued_by.empty()) out += fmt::format(", continued by {}", fmt::join(set.continued_by, ", "));
+    out += '\n';
+  }
+  return out;
+}
+
+std::string sets_json(const std::vector<StoredSet>& sets) {
+  ordered_json out = {{"sets", ordered_json::array()}};
+  for (const StoredSet& set : sets) {
+    ordered_json one = {{"name", set.name}, {"bytes", set.bytes},
+                        {"time", fmt::format("{:%FT%TZ}", fmt::gmtime(static_cast<std::time_t>(set.time_ns / kSecond)))}};
+    if (!set.kind.empty()) one.update({{"kind", set.kind}, {"pid", set.pid}, {"comm", set.comm}, {"host", set.host}});
+    if (!set.damage.empty()) one["damage"] = set.damage;
+    one["parent"] = set.parent.empty() ? ordered_json() : ordered_json(set.parent);
+    one["continued_by"] = set.continued_by;
+    out["sets"].push_back(std::move(one));
+  }
+  // Bytes that are no UTF-8 are replaced, not thrown at.
+  return out.dump(-1, ' ', false, ordered_json::error_handler_t::replace) + "\n";
+}
+
+// 1. Who reads a set, or stores one that continues it, has a shared lock on its folder: with the exclusive one nobody begins.
+// 2. No set continues it. 3. It gets a name that nobody looks for, under which an agent that starts would remove the rest.
+uint64_t remove_set(const std::string& store, const std::string& name) {
+  const fs::path path = set_path(store, name);
+  const Fd folder = try_open(path.string(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+  if (!folder) throw Error(ErrorCode::refused, kRemoving, fmt::format("{} has no set {}", store, name), errno).with_hint("crx-image list shows those it has");
+  if (::flock(folder.get(), LOCK_EX | LOCK_NB) != 0) {
+    throw Error(ErrorCode::refused, kRemoving, fmt::format("{} is being read, or a set that continues it is being stored", name))
+        .with_hint("try again when that is done");
+  }
+  const std::vector<StoredSet> sets = list_sets(store);
+  const auto set = std::find_if(sets.begin(), sets.end(), [&](const StoredSet& s) { return s.name == name; });
+  if (set == sets.end()) throw Error(ErrorCode::refused, kRemoving, path.string() + " is no image set");
+  if (!set->continued_by.empty()) {
+    throw Error(ErrorCode::refused, kRemoving, fmt::format("{} is continued by {}", name, fmt::join(set->continued_by, ", ")))
+        .with_hint("remove what continues it first");
+  }
+  const fs::path hidden = fs::path(store) / fmt::format("{}{}-removed", kStagedPrefix, name);
+  std::error_code failed;
+  fs::remove_all(hidden, failed);
+  fs::rename(path, hidden, failed);
+  if (!failed) fs::remove_all(hidden, failed);
+  if (failed) throw Error(ErrorCode::kernel, kRemoving, path.string(), failed.value());
+  return set->bytes;
+}
+
+}  // namespace crx

@@ -1,0 +1,168 @@
+#include "agent-dst/preflight/preflight.hpp"
+
+#include <fmt/format.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <set>
+#include <utility>
+
+#include "agent-dst/preflight/host_requirements.hpp"
+#include "agent-dst/preflight/preflight_addresses.hpp"
+#include "common/base/fd.hpp"
+#include "common/base/journal.hpp"
+#include "common/kernel/files/file_identity.hpp"
+#include "wire/file_message.hpp"
+
+namespace crx {
+namespace {
+
+wire::Finding finding(std::string object, std::string reason, std::string remedy) {
+  wire::Finding f;
+  f.set_fatal(true);
+  f.set_object(std::move(object));
+  f.set_reason(std::move(reason));
+  f.set_remedy(std::move(remedy));
+  return f;
+}
+
+uint64_t available_memory() {
+  const std::string text = read_file("/proc/meminfo");
+  const auto at = text.find("MemAvailable:");
+  return at == std::string::npos ? ~uint64_t{0} : std::strtoull(text.c_str() + at + 13, nullptr, 10) * 1024;
+}
+
+std::string comm_of(uint32_t pid) {
+  const Fd fd = try_open(fmt::format("/proc/{}/comm", pid), 0);
+  if (!fd) return {};
+  std::string comm = read_fd(fd.get(), "comm");
+  while (!comm.empty() && comm.back() == '\n') comm.pop_back();
+  return comm;
+}
+
+void check_ids(const wire::TaskSummary& task, std::vector<wire::Finding>& findings) {
+  std::vector<uint32_t> ids(task.tids().begin(), task.tids().end());
+  ids.push_back(task.pid());
+  std::sort(ids.begin(), ids.end());
+  ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
+  const auto pid_max = std::strtoul(read_file("/proc/sys/kernel/pid_max").c_str(), nullptr, 10);
+  for (const uint32_t id : ids) {
+    if (id >= pid_max) {
+      findings.push_back(finding(fmt::format("PID {}", id), fmt::format("is above pid_max {} here", pid_max),
+                                 "raise kernel.pid_max at the destination"));
+    } else if (::access(fmt::format("/proc/{}", id).c_str(), F_OK) == 0) {
+      findings.push_back(finding(fmt::format("PID {}", id), fmt::format("is taken by \"{}\"", comm_of(id)),
+                                 "end that process, move to another host, or use --new-pids"));
+    }
+  }
+}
+
+uint64_t net_namespace() {
+  struct stat st {};
+  return ::stat("/proc/self/ns/net", &st) == 0 ? st.st_ino : 0;
+}
+
+HostNeeds needs_of(const wire::Preflight& preflight, const wire::Hello& hello) {
+  HostNeeds needs;
+  needs.memory_bytes = preflight.memory_bytes();
+  for (const wire::HugePages& huge : preflight.huge_pages()) needs.huge_pages[huge.page_bytes()] += huge.pages();
+  for (const wire::TaskSummary& task : preflight.tasks()) {
+    needs.uids.insert(task.uid());
+    needs.gids.insert(task.gid());
+    needs.tasks += static_cast<uint64_t>(std::max(1, task.tids_size()));
+  }
+  // In the same network namespace the ports are the tree's own.
+  if (hello.host().boot_id() == read_boot_id() && preflight.net_namespace() == net_namespace()) return needs;
+  for (const wire::UsedPort& used : preflight.ports()) {
+    const bool v6 = used.family() == AF_INET6;
+    if (used.port() > UINT16_MAX || used.address().size() != (v6 ? 16U : 4U) || (used.type() != SOCK_STREAM && used.type() != SOCK_DGRAM)) continue;
+    NeededPort port;
+    port.address = InetAddress::from_raw(used.address(), static_cast<uint16_t>(used.port()));
+    port.type = static_cast<int>(used.type());
+    port.reuse_address = used.reuse_address();
+    port.reuse_port = used.reuse_port();
+    port.v6only = used.v6only();
+    port.peer_ports.reset();  // those of a move that failed a moment ago linger
+    port.used_by = used.used_by();
+    needs.ports.push_back(std::move(port));
+  }
+  return needs;
+}
+
+constexpr uint64_t kMaxCarriedBytes = uint64_t{128} << 20;  // they travel in messages
+
+// A file, and nothing but a file or nothing has its name here.
+bool may_be_carried(const wire::FileIdentity& wanted) {
+  struct stat st {};
+  if (!S_ISREG(wanted.mode()) || !wanted.path().starts_with('/')) return false;
+  return ::lstat(wanted.path().c_str(), &st) == 0 ? S_ISREG(st.st_mode) : errno == ENOENT;
+}
+
+}  // namespace
+
+std::vector<wire::Finding> check_preflight(const wire::Preflight& preflight, const wire::Hello& hello,
+                                           const EngineOptions& options) {
+  std::vector<wire::Finding> findings;
+  for (const wire::TaskSummary& task : preflight.tasks()) {
+    check_ids(task, findings);
+    const auto allowed = [&](const auto& range) { return range.first <= task.uid() && task.uid() <= range.second; };
+    if (!options.allow_uid.empty() && std::none_of(options.allow_uid.begin(), options.allow_uid.end(), allowed)) {
+      findings.push_back(finding(fmt::format("uid {}", task.uid()), "is not allowed here", "see --allow-uid of crx-agent"));
+    }
+  }
+  const uint64_t available = available_memory();
+  if (preflight.memory_bytes() > available) {
+    findings.push_back(finding("memory", fmt::format("{} MiB are needed, {} MiB are available", preflight.memory_bytes() >> 20,
+                                                     available >> 20),
+                               "free memory at the destination"));
+  }
+  if (options.max_memory != 0 && preflight.memory_bytes() > options.max_memory) {
+    findings.push_back(finding("memory", fmt::format("{} MiB are more than a session may have here", preflight.memory_bytes() >> 20),
+                               "see --max-memory of crx-agent"));
+  }
+  for (HostLack& lack : check_host_needs(needs_of(preflight, hello))) {
+    findings.push_back(finding(std::move(lack.object), std::move(lack.reason), std::move(lack.remedy)));
+  }
+  for (wire::Finding& f : check_addresses(preflight, preflight.hooked() || !options.hook.empty())) {
+    findings.push_back(std::move(f));
+  }
+  for (wire::Finding& f : check_files(preflight.files(), hello)) findings.push_back(std::move(f));
+  if (!hello.check_only()) return findings;
+  for (HostLack& lack : check_features()) findings.push_back(finding(std::move(lack.object), std::move(lack.reason), std::move(lack.remedy)));
+  return findings;
+}
+
+std::vector<wire::Finding> check_files(const google::protobuf::RepeatedPtrField<wire::FileIdentity>& files,
+                                       const wire::Hello& hello) {
+  std::vector<wire::Finding> findings;
+  const bool same_kernel = hello.host().boot_id() == read_boot_id();
+  uint64_t bytes = 0;
+  std::set<std::string> seen;
+  for (const wire::FileIdentity& wanted : files) {
+    const auto difference = file_difference(wire::from_message(wanted), same_kernel);
+    if (!difference) continue;
+    if (hello.with_files() && may_be_carried(wanted)) {
+      bytes += seen.insert(wanted.path()).second ? wanted.size() : 0;
+      wire::Finding f = finding(fmt::format("{} ({})", wanted.path(), wanted.used_by()), *difference, "");
+      if (bytes > kMaxCarriedBytes) {
+        f.set_reason(fmt::format("{}, and is over the {} MiB of files that can be carried along", *difference, kMaxCarriedBytes >> 20));
+        f.set_remedy("put the same file there, or use storage that both hosts share");
+      } else {
+        f.set_fatal(false);
+        f.set_remedy("it is carried along");
+        f.set_carry(wanted.path());
+      }
+      findings.push_back(std::move(f));
+      continue;
+    }
+    findings.push_back(finding(fmt::format("{} ({})", wanted.path(), wanted.used_by()), *difference,
+                               "put the same file there, or use storage that both hosts share"));
+  }
+  return findings;
+}
+
+}  // namespace crx

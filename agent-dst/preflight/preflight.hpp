@@ -1,0 +1,18 @@
+// What a tree needs at the destination and does not find.
+#pragma once
+
+#include <vector>
+
+#include "agent-dst/ipc/engine_options.hpp"
+#include "wire/messages.pb.h"
+
+namespace crx {
+
+// Checks PIDs, memory, users and files against this host; one Finding each. Touches nothing.
+std::vector<wire::Finding> check_preflight(const wire::Preflight& preflight, const wire::Hello& hello,
+                                           const EngineOptions& options);
+// The part that compares files.
+std::vector<wire::Finding> check_files(const google::protobuf::RepeatedPtrField<wire::FileIdentity>& files,
+                                       const wire::Hello& hello);
+
+}  // namespace crx

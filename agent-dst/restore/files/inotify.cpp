@@ -1,0 +1,115 @@
+// inotify: watches by path, under the numbers the program knows.
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/inotify.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "agent-dst/restore/files/event_queues.hpp"
+#include "agent-dst/restore/kind/fd_restorer.hpp"
+#include "common/base/error.hpp"
+#include "common/image/magic.hpp"
+#include "common/image/schema/regular.pb.h"
+
+namespace crx {
+namespace {
+
+constexpr char kStep[] = "restoring inotify";
+constexpr uint32_t kMaxWatch = 1 << 20;
+constexpr uint32_t kDrainEvery = 1000;
+
+class Inotifies final : public FdRestorer {
+ public:
+  const char* name() const override { return "inotify"; }
+  bool matches(const img::file_entry& entry) const override { return entry.type() == img::INOTIFY && entry.has_ify(); }
+
+  Fd open(const img::file_entry& entry, FdRestoreContext& context) override {
+    const std::string object = describe("inotify", entry.id(), context);
+    Fd fd(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
+    if (!fd) throw_errno(kStep, object);
+    return fd;
+  }
+
+  void opened(FdRestoreContext& context) override {
+    for (const auto& [id, fd] : context.own) {
+      const img::file_entry& entry = context.entries.at(id);
+      if (!matches(entry)) continue;
+      add_watches(fd.get(), entry, context);
+      if (entry.ify().wd_size() > 0) queues_.add(fd.get(), EventQueues::Kind::inotify);
+    }
+  }
+
+  // What we have opened and closed since; and what the original had open, closed by its end.
+  void resumed(FdRestoreContext&) noexcept override { queues_.empty(); }
+  bool awaits_end() const override { return queues_.any(); }
+  void original_ended() noexcept override { queues_.empty(); }
+
+ private:
+  void add_watches(int fd, const img::file_entry& entry, FdRestoreContext& context) {
+    const std::string object = describe("inotify", entry.id(), context);
+    std::vector<img::inotify_wd_entry> watches(entry.ify().wd().begin(), entry.ify().wd().end());
+    std::sort(watches.begin(), watches.end(), [](const auto& a, const auto& b) { return a.wd() < b.wd(); });
+    for (const img::inotify_wd_entry& watch : watches) {
+      Fd deleted;
+      std::string path = watch.f_handle().path();
+      if (path.empty() && (deleted = find_deleted(watch, context))) path = fmt::format("/proc/self/fd/{}", deleted.get());
+      add(fd, watch, path, object);
+    }
+    drain(fd);
+    set_status_flags(fd, entry.ify().flags(), object);
+  }
+
+  // A carried file without a name, by what it was at the source.
+  static Fd find_deleted(const img::inotify_wd_entry& watch, FdRestoreContext& context) {
+    const ImageSource& images = context.task.images;
+    for (const auto& remap : images.read_all<img::remap_file_path_entry>(image_file::kRemapFpath)) {
+      if (remap.remap_type() != img::GHOST) continue;
+      const auto ghost = images.reader(image_file::ghost_file(remap.remap_id())).expect<img::ghost_file_entry>();
+      if (ghost.ino() != watch.i_ino() || (gnu_dev_major(ghost.dev()) << 20 | gnu_dev_minor(ghost.dev())) != watch.s_dev()) continue;
+      return context.task.files.locate(remap.orig_id());
+    }
+    return {};
+  }
+
+  // The kernel gives numbers in ascending order: those before are taken and given back.
+  static void add(int fd, const img::inotify_wd_entry& watch, const std::string& path, const std::string& object) {
+    // The program's own path leads to what is watched: where that is a symbolic link, the link itself.
+    const uint32_t mask = watch.mask() | (watch.f_handle().path().empty() ? 0 : uint32_t{IN_DONT_FOLLOW});
+    if (path.empty() || watch.wd() == 0 || watch.wd() > kMaxWatch) {
+      throw Error(ErrorCode::unsupported, kStep, fmt::format("{}: watch {} cannot be made again", object, watch.wd()));
+    }
+    for (uint32_t tries = 0;; ++tries) {
+      const int got = ::inotify_add_watch(fd, path.c_str(), mask);
+      if (got < 0 && errno == ENOENT) {
+        throw Error(ErrorCode::refused, kStep, path + ", which the program watches, does not exist here", ENOENT)
+            .with_hint("make it, or use storage that both hosts share");
+      }
+      if (got < 0) throw_errno(kStep, path);
+      if (static_cast<uint32_t>(got) == watch.wd()) return;
+      if (static_cast<uint32_t>(got) > watch.wd() || tries > kMaxWatch) {
+        throw Error(ErrorCode::unsupported, kStep,
+                    fmt::format("{}: {} gets watch number {} instead of {}", object, path, got, watch.wd()));
+      }
+      if (::inotify_rm_watch(fd, got) != 0) throw_errno(kStep, path);
+      if (tries % kDrainEvery == 0) drain(fd);
+    }
+  }
+
+  // The kernel tells about each watch that was taken away.
+  static void drain(int fd) {
+    char events[4096];
+    while (::read(fd, events, sizeof events) > 0) {
+    }
+  }
+
+  EventQueues queues_;
+};
+
+}  // namespace
+
+FdRestorerPtr make_inotify_restorer() { return std::make_unique<Inotifies>(); }
+
+}  // namespace crx

@@ -1,0 +1,63 @@
+// Process descriptors: of tasks of the tree, and of what has ended.
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <map>
+
+#include "agent-dst/restore/kind/fd_restorer.hpp"
+#include "common/base/error.hpp"
+
+namespace crx {
+namespace {
+
+constexpr uint32_t kPidfdThread = O_EXCL;  // PIDFD_THREAD, Linux 6.9
+constexpr int32_t kEnded = -1;
+
+// Ends at once, and stays a zombie until this goes.
+class EndedProcess {
+ public:
+  EndedProcess() : pid_(::fork()) {
+    if (pid_ == 0) ::_exit(0);
+    if (pid_ < 0) throw_errno("restoring a pidfd", "fork");
+  }
+  EndedProcess(const EndedProcess&) = delete;
+  EndedProcess& operator=(const EndedProcess&) = delete;
+  ~EndedProcess() { static_cast<void>(::waitpid(pid_, nullptr, 0)); }
+  pid_t pid() const noexcept { return pid_; }
+
+ private:
+  pid_t pid_;
+};
+
+class Pidfds final : public FdRestorer {
+ public:
+  const char* name() const override { return "pidfd"; }
+  bool matches(const img::file_entry& entry) const override { return entry.type() == img::PIDFD && entry.has_pidfd(); }
+
+  Fd open(const img::file_entry& entry, FdRestoreContext& context) override {
+    const img::pidfd_entry& pidfd = entry.pidfd();
+    const std::string object = describe("pidfd", entry.id(), context);
+    const bool ended = pidfd.nspid() == kEnded;
+    if (!ended && context.task.tree.find(pidfd.nspid()) == nullptr) {
+      throw Error(ErrorCode::unsupported, "restoring a pidfd", fmt::format("{}: of process {}", object, pidfd.nspid()));
+    }
+    const pid_t pid = ended ? ended_[pidfd.ino()].pid() : pidfd.nspid();
+    Fd fd(static_cast<int>(::syscall(SYS_pidfd_open, pid, pidfd.flags() & (kPidfdThread | O_NONBLOCK))));
+    if (!fd) throw_errno("restoring a pidfd", object);
+    return fd;
+  }
+
+  void opened(FdRestoreContext&) override { ended_.clear(); }
+
+ private:
+  std::map<uint32_t, EndedProcess> ended_;  // by what tells them apart
+};
+
+}  // namespace
+
+FdRestorerPtr make_pidfd_restorer() { return std::make_unique<Pidfds>(); }
+
+}  // namespace crx

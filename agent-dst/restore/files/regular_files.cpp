@@ -1,0 +1,59 @@
+// Files opened by name: regular files, directories, block devices, devices without state.
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "agent-dst/restore/kind/fd_restorer.hpp"
+#include "common/base/digest.hpp"
+#include "common/base/error.hpp"
+
+namespace crx {
+namespace {
+
+constexpr char kStep[] = "opening files";
+
+class RegularFiles final : public FdRestorer {
+ public:
+  const char* name() const override { return "regular files"; }
+  // The file of a bound socket is the socket's.
+  bool matches(const img::file_entry& entry) const override {
+    return entry.type() == img::REG && entry.has_reg() && !S_ISSOCK(entry.reg().mode());
+  }
+
+  Fd open(const img::file_entry& entry, FdRestoreContext& context) override {
+    const img::reg_file_entry& reg = entry.reg();
+    Fd fd = context.task.files.open_description(entry.id());
+    if ((reg.flags() & O_PATH) != 0) return fd;
+    const img::crx_file_entry& extra = context.extra(entry.id());
+    if (extra.has_rdev()) compare_device(fd.get(), extra.rdev(), reg.name());
+    // Of a disk that another host has written there may be pages of the past here.
+    if (reg.has_mode() && S_ISBLK(reg.mode())) static_cast<void>(::posix_fadvise(fd.get(), 0, 0, POSIX_FADV_DONTNEED));
+    if (extra.has_digest()) compare_content(fd.get(), extra.digest(), reg.name());
+    // ESRCH: it is about a process that has ended, and is where it can be.
+    if (reg.pos() != 0 && ::lseek(fd.get(), static_cast<off_t>(reg.pos()), SEEK_SET) < 0 && errno != ESRCH) throw_errno(kStep, reg.name());
+    return fd;
+  }
+
+ private:
+  static void compare_device(int fd, uint32_t rdev, const std::string& path) {
+    struct stat st {};
+    if (::fstat(fd, &st) != 0) throw_errno(kStep, path);
+    if (st.st_rdev != rdev) throw Error(ErrorCode::refused, kStep, path + " is another device here");
+  }
+
+  static void compare_content(int fd, std::string_view digest, const std::string& path) {
+    const Fd content = open_checked(fmt::format("/proc/self/fd/{}", fd), O_RDONLY);
+    if (digest_file(content.get(), path).view() == digest) return;
+    throw Error(ErrorCode::refused, kStep, path + " has other content here, and the program has it open for writing")
+        .with_hint("put the same file there, or use storage that both hosts share");
+  }
+};
+
+}  // namespace
+
+FdRestorerPtr make_regular_file_restorer() { return std::make_unique<RegularFiles>(); }
+
+}  // namespace crx

@@ -1,0 +1,227 @@
+#include "agent-dst/restore/sockets/bound_path.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <linux/sockios.h>
+#include <sched.h>
+#include <sys/file.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cctype>
+#include <cerrno>
+#include <cstddef>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <ctime>
+#include <filesystem>
+#include <string_view>
+#include <thread>
+
+#include "common/base/error.hpp"
+#include "common/base/log.hpp"
+#include "common/kernel/sockets/unix_diag.hpp"
+
+#ifndef SIOCUNIXFILE
+#define SIOCUNIXFILE (SIOCPROTOPRIVATE + 0)
+#endif
+
+namespace crx {
+namespace {
+
+constexpr char kStep[] = "binding a unix socket";
+constexpr char kTemporary[] = "/tmp";
+
+std::string path_of(const std::string& sun_path) { return sun_path.substr(0, sun_path.find('\0')); }
+
+std::vector<std::string> components(const std::string& path) {
+  std::vector<std::string> parts;
+  for (std::size_t at = 0; at < path.size();) {
+    const std::size_t end = std::min(path.find('/', at), path.size());
+    if (end > at) parts.push_back(path.substr(at, end - at));
+    at = end + 1;
+  }
+  return parts;
+}
+
+constexpr std::string_view kFolderPrefix = ".crx-socket-";
+constexpr int64_t kStaleAfterS = 60;
+
+// Folders whose owners were killed: nobody holds their locks any more.
+void remove_stale(const std::string& directory) {
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator(directory, ignored)) {
+    const std::string& path = entry.path().native();
+    struct stat st {};
+    if (!entry.path().filename().native().starts_with(kFolderPrefix) || ::lstat(path.c_str(), &st) != 0) continue;
+    if (!S_ISDIR(st.st_mode) || st.st_uid != ::geteuid() || ::time(nullptr) - st.st_mtime < kStaleAfterS) continue;
+    const Fd folder = try_open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+    if (!folder || ::flock(folder.get(), LOCK_EX | LOCK_NB) != 0) continue;
+    log::info("{} is left from an agent that was killed; it is removed", path);
+    std::filesystem::remove_all(entry.path(), ignored);
+  }
+}
+
+// Something else under the name that is to be ours: a file that is no socket, or a socket in use.
+void check_occupant(const std::string& path) {
+  struct stat st {};
+  if (::lstat(path.c_str(), &st) != 0) return;
+  if (!S_ISSOCK(st.st_mode)) {
+    throw Error(ErrorCode::refused, kStep, path + ": another file has this name here").with_hint("remove it");
+  }
+  for (const UnixSocketInfo& other : list_unix_sockets()) {
+    if (!other.has_file || other.file_dev != st.st_dev || other.file_inode != static_cast<uint32_t>(st.st_ino)) continue;
+    throw Error(ErrorCode::refused, kStep, path + ": another program here uses a socket of this name")
+        .with_hint("end that program, or remove its socket");
+  }
+}
+
+std::string directory_of(const std::string& path) {
+  const std::size_t slash = path.rfind('/');
+  return slash == 0 ? "/" : path.substr(0, slash);
+}
+
+}  // namespace
+
+std::string printable_socket_name(const std::string& sun_path) {
+  std::string text = is_abstract(sun_path) ? "@" + sun_path.substr(1) : path_of(sun_path);
+  std::replace_if(text.begin(), text.end(), [](char c) { return std::isprint(static_cast<unsigned char>(c)) == 0; }, '?');
+  return text;
+}
+
+UnixAddress unix_address(const std::string& sun_path) {
+  UnixAddress result;
+  result.address.sun_family = AF_UNIX;
+  if (sun_path.empty() || sun_path.size() > sizeof result.address.sun_path) {
+    throw Error(ErrorCode::corrupt_image, kStep, fmt::format("a name of {} bytes", sun_path.size()));
+  }
+  std::memcpy(result.address.sun_path, sun_path.data(), sun_path.size());
+  result.size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + sun_path.size());
+  return result;
+}
+
+UnixAddress address_of_fd(int bound) { return unix_address(fmt::format("/proc/self/fd/{}", bound)); }
+
+UnixPlace::UnixPlace(int fd, const std::string& sun_path, const std::string& final_path) : final_(final_path) {
+  if (!final_.empty()) check_occupant(final_);
+  try {
+    make_folder(sun_path);
+    bind_inside(fd, sun_path);
+    file_.reset(::ioctl(fd, SIOCUNIXFILE));
+    if (!file_) throw_errno(kStep, printable_socket_name(sun_path));
+  } catch (const Error&) {
+    remove_folder();
+    throw;
+  }
+  if (final_.empty()) remove_folder();
+}
+
+UnixPlace::~UnixPlace() { remove_folder(); }
+
+void UnixPlace::make_folder(const std::string& sun_path) {
+  const std::string directory = final_.empty() ? kTemporary : directory_of(final_);
+  remove_stale(directory);
+  std::string folder = fmt::format("{}/{}XXXXXX", directory == "/" ? "" : directory, kFolderPrefix);
+  if (::mkdtemp(folder.data()) == nullptr) {
+    throw Error(ErrorCode::refused, kStep, fmt::format("{}: nothing can be made in {}", printable_socket_name(sun_path), directory), errno)
+        .with_hint("make this directory, and let the agent write there");
+  }
+  folder_ = folder;
+  lock_ = open_checked(folder_, O_RDONLY | O_DIRECTORY);
+  static_cast<void>(::flock(lock_.get(), LOCK_EX | LOCK_NB));
+  const std::string path = path_of(sun_path);
+  std::vector<std::string> parts = components(path);
+  if (parts.empty() || parts.back() == "." || parts.back() == ".." || path.back() == '/') {
+    throw Error(ErrorCode::corrupt_image, kStep, printable_socket_name(sun_path) + " is no path of a socket");
+  }
+  const std::string last = parts.back();
+  parts.pop_back();
+  std::vector<std::string> at;
+  const auto enter = [&](const std::string& name) {
+    at.push_back(name);
+    std::string directory_path = folder_;
+    for (const std::string& part : at) directory_path += "/" + part;
+    if (::mkdir(directory_path.c_str(), 0700) == 0) {
+      made_.push_back(directory_path);
+    } else if (errno != EEXIST) {
+      throw_errno(kStep, directory_path);
+    }
+  };
+  // So deep that the path does not leave the folder.
+  if (path.front() != '/') {
+    for (auto up = std::count(parts.begin(), parts.end(), ".."); up > 0; --up) enter("d");
+  }
+  start_ = "/";
+  for (const std::string& part : at) start_ += part + "/";
+  for (const std::string& part : parts) {
+    if (part == ".") continue;
+    if (part != "..") {
+      enter(part);
+    } else if (!at.empty()) {
+      at.pop_back();
+    }
+  }
+  inner_ = folder_;
+  for (const std::string& part : at) inner_ += "/" + part;
+  inner_ += "/" + last;
+}
+
+// In a thread, whose root directory, working directory and umask are its own.
+void UnixPlace::bind_inside(int fd, const std::string& sun_path) {
+  const UnixAddress address = unix_address(sun_path);
+  int err = 0;
+  std::thread binder([&] {
+    const bool done = ::unshare(CLONE_FS) == 0 && ::chroot(folder_.c_str()) == 0 && ::chdir(start_.c_str()) == 0 &&
+                      (::umask(0), ::bind(fd, reinterpret_cast<const sockaddr*>(&address.address), address.size)) == 0;
+    err = done ? 0 : errno;
+  });
+  binder.join();
+  if (err != 0) throw_errno(kStep, printable_socket_name(sun_path), err);
+}
+
+bool UnixPlace::is_for(const std::string& path) const {
+  if (final_.empty()) return false;
+  std::error_code ignored;
+  const std::filesystem::path final(final_);
+  return std::filesystem::canonical(final.parent_path(), ignored) / final.filename() == path;
+}
+
+Fd UnixPlace::open_path(int flags) const { return open_checked(inner_, flags | O_PATH); }
+
+void UnixPlace::set_owner(uint32_t mode, uint32_t uid, uint32_t gid) {
+  const std::string link = fmt::format("/proc/self/fd/{}", file_.get());
+  if (::chown(link.c_str(), uid, gid) != 0 || ::chmod(link.c_str(), mode & 07777) != 0) throw_errno(kStep, final_);
+}
+
+void UnixPlace::take_place() {
+  if (final_.empty() || placed_) return;
+  check_occupant(final_);
+  if (::renameat2(AT_FDCWD, inner_.c_str(), AT_FDCWD, final_.c_str(), RENAME_NOREPLACE) != 0) {
+    if (errno != EEXIST) throw_errno("putting a socket into its place", final_);
+    if (::renameat2(AT_FDCWD, inner_.c_str(), AT_FDCWD, final_.c_str(), RENAME_EXCHANGE) != 0) {
+      throw_errno("putting a socket into its place", final_);
+    }
+    replaced_ = true;
+  }
+  placed_ = true;
+}
+
+void UnixPlace::give_back() noexcept {
+  if (!placed_) return;
+  const int failed = replaced_ ? ::renameat2(AT_FDCWD, inner_.c_str(), AT_FDCWD, final_.c_str(), RENAME_EXCHANGE) : ::unlink(final_.c_str());
+  if (failed != 0) log::error("{}: the socket that was there could not be put back: {}", final_, ::strerror(errno));
+  placed_ = false;
+}
+
+void UnixPlace::remove_folder() noexcept {
+  if (folder_.empty()) return;
+  if (!inner_.empty()) ::unlink(inner_.c_str());
+  for (auto made = made_.rbegin(); made != made_.rend(); ++made) ::rmdir(made->c_str());
+  if (::rmdir(folder_.c_str()) != 0) log::warn("{} could not be removed: {}", folder_, ::strerror(errno));
+  folder_.clear();
+}
+
+}  // namespace crx

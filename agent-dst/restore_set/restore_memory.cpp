@@ -1,0 +1,173 @@
+#include "agent-dst/restore_set/restore_memory.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <set>
+#include <utility>
+
+#include "agent-dst/restore_set/page_feed.hpp"
+#include "common/base/error.hpp"
+#include "common/base/fd.hpp"
+#include "common/base/log.hpp"
+#include "common/image/magic.hpp"
+#include "common/kernel/process/kcmp.hpp"
+
+namespace crx {
+namespace {
+
+constexpr uint64_t kWorthwhilePart = 4;  // of a child's pages must have addresses that its parent uses, too
+
+// The vDSO and its data, which the kernel fills.
+std::vector<PageRange> kernel_ranges(const img::mm_entry& mm) {
+  std::vector<PageRange> ranges;
+  for (const img::vma_entry& vma : mm.vmas()) {
+    if ((vma.status() & (vma_status::kVdso | vma_status::kVvar | vma_status::kVsyscall)) == 0) continue;
+    append_range(ranges, {vma.start(), vma.end()});
+  }
+  return ranges;
+}
+
+std::vector<PageRange> sorted(std::vector<PageRange> ranges) {
+  std::sort(ranges.begin(), ranges.end(), [](const PageRange& a, const PageRange& b) { return a.start < b.start; });
+  std::vector<PageRange> joined;
+  for (const PageRange& range : ranges) append_range(joined, range);
+  return joined;
+}
+
+std::vector<PageRange> mapped_ranges(const img::mm_entry& mm) {
+  std::vector<PageRange> ranges;
+  for (const img::vma_entry& vma : mm.vmas()) append_range(ranges, {vma.start(), vma.end()});
+  return ranges;
+}
+
+// The waves in which vessels can be made: who inherits comes after whom it inherits from. A child in the session that its
+// parent has left must be there when the parent is made.
+bool is_before(const VesselPlace& child, const VesselPlace& parent) { return child.sid != parent.sid && child.sid != child.pid; }
+
+// So must a child whose children are in a session that is neither its own nor its parent's: of others in that session, who come with
+// its parent, some can only be made by them.
+bool comes_with_parent(const VesselPlace& child, const VesselPlace& parent, const std::vector<VesselPlace>& places) {
+  return child.dead || is_before(child, parent) || std::any_of(places.begin(), places.end(), [&](const VesselPlace& other) {
+           return other.ppid == child.pid && is_before(other, child) && other.sid != parent.sid;
+         });
+}
+
+}  // namespace
+
+const img::mm_entry& RestoreMemory::layout(pid_t pid) {
+  const auto [slot, is_new] = layouts_.try_emplace(pid);
+  if (is_new) slot->second = images_.read_one<img::mm_entry>(image_file::mm(static_cast<uint32_t>(pid)));
+  return slot->second;
+}
+
+std::vector<PageRange> RestoreMemory::pages_of(pid_t pid) {
+  std::vector<PageRange> ranges;
+  const auto id = static_cast<uint32_t>(pid);
+  if (!set_.images().contains(image_file::pagemap(id))) return ranges;
+  for (const PagePiece& piece : set_.pages({PageSpace::Kind::mm, id})) ranges.push_back(piece.range);
+  return sorted(std::move(ranges));
+}
+
+bool RestoreMemory::looks_forked(const VesselPlace& child, const VesselPlace& parent) {
+  if (kernel_ranges(layout(child.pid)) != kernel_ranges(layout(parent.pid))) return false;
+  const std::vector<PageRange> own = pages_of(child.pid);
+  return total_pages(intersect(own, pages_of(parent.pid))) * kWorthwhilePart >= total_pages(own);
+}
+
+template <typename Write>
+void RestoreMemory::copy_pages(PageSpace space, Write write) {
+  PageFeed feed(set_, space);
+  while (const auto part = feed.next()) write(part->range, part->bytes);
+}
+
+// inherited: pages that the vessel has already, right or wrong.
+void RestoreMemory::fill(Vessel& vessel, const std::vector<PageRange>& inherited) {
+  vessel.drop_pages(subtract(inherited, pages_of(vessel.pid())));
+  const std::vector<PageRange> kernels = kernel_ranges(vessel.layout());
+  const Fd memory = open_checked(fmt::format("/proc/{}/mem", vessel.pid()), O_RDONLY);
+  uint64_t shared = 0;
+  // Pages of `part` that differ from what the vessel has.
+  const auto differing = [&](PageRange part, std::span<const std::byte> bytes) {
+    std::vector<PageRange> same;
+    for (const PageRange& range : intersect({part}, inherited)) {
+      present_.resize(range.bytes());
+      if (::pread(memory.get(), present_.data(), range.bytes(), static_cast<off_t>(range.start)) !=
+          static_cast<ssize_t>(range.bytes())) {
+        continue;
+      }
+      for (uint64_t at = range.start; at < range.end; at += kPageSize) {
+        if (std::memcmp(present_.data() + (at - range.start), bytes.data() + (at - part.start), kPageSize) != 0) continue;
+        append_range(same, {at, at + kPageSize});
+      }
+    }
+    shared += total_pages(same);
+    return subtract({part}, same);
+  };
+  if (set_.images().contains(image_file::pagemap(static_cast<uint32_t>(vessel.pid())))) {
+    copy_pages({PageSpace::Kind::mm, static_cast<uint64_t>(vessel.pid())}, [&](PageRange part, std::span<const std::byte> bytes) {
+      for (const PageRange& range : subtract(differing(part, bytes), kernels)) {
+        vessel.write_pages({range}, bytes.subspan(range.start - part.start, range.bytes()));
+      }
+    });
+  }
+  log::debug("vessel {}: {} pages stay shared with its parent", vessel.pid(), shared);
+}
+
+void RestoreMemory::fill_objects() {
+  constexpr std::string_view kPrefix = "pagemap-shmem-";
+  for (const std::string& name : set_.images().names()) {
+    if (!name.starts_with(kPrefix)) continue;
+    const uint64_t id = std::strtoull(name.c_str() + kPrefix.size(), nullptr, 10);
+    if (!shmem_.contains(id)) continue;
+    copy_pages({PageSpace::Kind::shmem, id},
+               [&](PageRange part, std::span<const std::byte> bytes) { shmem_.write_pages(id, {part}, bytes); });
+  }
+}
+
+void RestoreMemory::build(VesselTree& tree, std::vector<VesselPlace> places,
+                          const std::map<pid_t, std::vector<uint64_t>>& accounted,
+                          const std::map<pid_t, std::vector<PageRange>>& guards) {
+  std::map<pid_t, const VesselPlace*> by_pid;
+  for (const VesselPlace& place : places) by_pid[place.pid] = &place;
+  std::set<pid_t> made;
+  std::map<pid_t, std::vector<PageRange>> held;  // private pages, by the images
+  while (made.size() < places.size()) {
+    const std::set<pid_t> before = made;
+    for (VesselPlace& place : places) {
+      if (made.contains(place.pid)) continue;
+      const auto parent = by_pid.find(place.ppid);
+      if (place.ppid != 0 && parent == by_pid.end()) throw Error(ErrorCode::corrupt_image, "reading images", "pstree.img is no tree");
+      const bool with_parent = place.ppid != 0 && comes_with_parent(place, *parent->second, places);
+      if (place.ppid != 0 && !(with_parent ? made : before).contains(place.ppid)) continue;
+      if (place.maker != 0 && !made.contains(place.maker)) continue;
+      made.insert(place.pid);
+      if (place.ppid != 0 && place.maker == 0 && !with_parent && (place.shares & shares::kMemory) == 0 && looks_forked(place, *parent->second)) place.inherits = place.ppid;
+    }
+    if (made == before) throw Error(ErrorCode::corrupt_image, "reading images", "pstree.img is no tree");
+    std::vector<VesselPlace> now;
+    for (const VesselPlace& place : places) {
+      if (made.contains(place.pid)) now.push_back(place);
+    }
+    tree.follow(now, -1, shmem_.ptys());
+    for (const VesselPlace& place : now) {
+      if (before.contains(place.pid) || place.dead || (place.shares & shares::kMemory) != 0) continue;
+      Vessel& vessel = tree.at(place.pid);
+      const img::mm_entry& mm = layout(place.pid);
+      const std::vector<PageRange> fresh = sorted(vessel.apply_layout(mm, accounted.at(place.pid), files_, shmem_));
+      held[place.pid] = pages_of(place.pid);
+      fill(vessel, place.inherits == 0 ? std::vector<PageRange>()
+                                       : subtract(intersect(held[place.inherits], mapped_ranges(mm)), fresh));
+    }
+  }
+  for (const auto& [pid, ranges] : guards) {
+    if (!ranges.empty()) tree.at(pid).guard_pages(ranges);
+  }
+  fill_objects();
+}
+
+}  // namespace crx

@@ -1,0 +1,44 @@
+// The memory of an image set on its way into vessels.
+#pragma once
+
+#include <map>
+#include <vector>
+
+#include "agent-dst/files/file_opener.hpp"
+#include "agent-dst/vessel/shmem_table.hpp"
+#include "agent-dst/vessel/vessel_tree.hpp"
+#include "common/image/page_images.hpp"
+#include "common/image/image_store.hpp"
+
+namespace crx {
+
+// Makes the vessels of a tree, maps and fills them. The images say of each task which pages it has, and nothing of what fork
+// shares; so the vessel of a task whose parent has much the same addresses in use is forked from that one with its pages, and
+// only pages that differ are written: the rest stays shared. Single-threaded.
+class RestoreMemory {
+ public:
+  RestoreMemory(const ImageSet& set, const ImageStore& images, FileOpener& files, ShmemTable& shmem)
+      : set_(set), images_(images), files_(files), shmem_(shmem) {}
+
+  // accounted, guards: of each task, see Vessel::apply_layout and Vessel::guard_pages. Throws Error(corrupt_image).
+  void build(VesselTree& tree, std::vector<VesselPlace> places, const std::map<pid_t, std::vector<uint64_t>>& accounted,
+             const std::map<pid_t, std::vector<PageRange>>& guards);
+
+ private:
+  bool looks_forked(const VesselPlace& child, const VesselPlace& parent);
+  const img::mm_entry& layout(pid_t pid);
+  std::vector<PageRange> pages_of(pid_t pid);
+  void fill(Vessel& vessel, const std::vector<PageRange>& inherited);
+  void fill_objects();
+  template <typename Write>
+  void copy_pages(PageSpace space, Write write);
+
+  const ImageSet& set_;
+  const ImageStore& images_;
+  FileOpener& files_;
+  ShmemTable& shmem_;
+  std::map<pid_t, img::mm_entry> layouts_;
+  std::vector<std::byte> present_;
+};
+
+}  // namespace crx

@@ -1,0 +1,171 @@
+#include "agent-dst/restore_set/restore_run.hpp"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <vector>
+
+#include "agent-dst/files/file_opener.hpp"
+#include "agent-dst/restore/restore_tree.hpp"
+#include "agent-dst/restore_set/restore_check.hpp"
+#include "agent-dst/restore_set/restore_images.hpp"
+#include "agent-dst/restore_set/restore_memory.hpp"
+#include "agent-dst/restore_set/held_packets.hpp"
+#include "agent-dst/vessel/shmem_table.hpp"
+#include "agent-dst/vessel/vessel.hpp"
+#include "common/base/clock.hpp"
+#include "common/base/error.hpp"
+#include "common/tool/error_json.hpp"
+#include "common/base/log.hpp"
+#include "common/image/schema/inventory.pb.h"
+#include "common/image/magic.hpp"
+#include "common/image/schema/regular.pb.h"
+#include "common/kernel/process/time_namespace.hpp"
+
+namespace crx {
+namespace {
+
+constexpr pid_t kMaxPid = 1 << 22;
+
+class Restore {
+ public:
+  explicit Restore(const RestoreOptions& options)
+      : cgroups_(options.cgroups), set_(ImageSet::open(options.images_dir)), images_(load_images(set_)), files_(make_file_opener()) {
+    if (options.shell_job) shmem_.ptys().use_callers();
+    shmem_.segments(images_);
+  }
+  pid_t run(const std::function<void(pid_t)>& about_to_run);
+
+ private:
+  void check_kind() const;
+  void read_tree();
+  void give_way() const;
+  void continue_clocks() const;
+  void build_memory();
+
+  bool cgroups_;
+  ImageSet set_;
+  ImageStore images_;
+  std::unique_ptr<FileOpener> files_;
+  ShmemTable shmem_;
+  std::vector<VesselPlace> places_;
+  std::map<pid_t, img::crx_task_entry> extras_;
+  std::map<pid_t, std::vector<uint64_t>> accounted_;
+  VesselTree tree_;
+};
+
+void Restore::check_kind() const {
+  const Manifest* manifest = set_.manifest();
+  if (manifest != nullptr && manifest->head().kind() == img::crx_manifest_entry::PRE_DUMP) {
+    throw Error(ErrorCode::refused, "restoring", set_.images().path() + " holds memory only: it is a pre-dump")
+        .with_hint("restore the set that was made after it");
+  }
+}
+
+void Restore::read_tree() {
+  places_ = read_places(images_);
+  for (const VesselPlace& place : places_) {
+    if (place.pid <= 0 || place.pid > kMaxPid) {
+      throw Error(ErrorCode::corrupt_image, "reading images", fmt::format("pstree.img: PID {} is impossible", place.pid));
+    }
+    img::crx_task_entry& extra = extras_[place.pid];
+    const std::string name = image_file::crx_task(static_cast<uint32_t>(place.pid));
+    if (auto entry = images_.try_read_one<img::crx_task_entry>(name)) extra = std::move(*entry);
+    accounted_[place.pid] = accounted_of(extra);
+  }
+}
+
+// The time that the set lay on the disk has not passed for the tree.
+void Restore::continue_clocks() const {
+  const img::crx_task_entry& extra = extras_.at(places_.front().pid);
+  if (!extra.has_monotonic_ns() || !extra.has_boottime_ns()) return;
+  const TimeOffsets ours = time_offsets(0);
+  unshare_time({extra.monotonic_ns() - (clock_ns(CLOCK_MONOTONIC) - ours.monotonic_ns),
+                extra.boottime_ns() - (clock_ns(CLOCK_BOOTTIME) - ours.boottime_ns)});
+}
+
+void Restore::build_memory() {
+  for (const auto& entry : images_.read_all<img::file_entry>(image_file::kFiles)) files_->add(entry);
+  files_->add_ghosts(images_);
+  for (const auto& inode : images_.read_all<img::memfd_inode_entry>(image_file::kMemfdInode)) shmem_.memfd(inode);
+  std::map<pid_t, std::vector<PageRange>> guards;
+  for (const VesselPlace& place : places_) {
+    if (!place.dead) guards[place.pid] = guards_of(extras_.at(place.pid));
+  }
+  RestoreMemory(set_, images_, *files_, shmem_).build(tree_, places_, accounted_, guards);
+}
+
+// In a young PID namespace the lowest numbers are the tree's, and those of whoever restores it.
+void Restore::give_way() const {
+  const std::set<pid_t> wanted = numbers_of(images_);
+  if (!wanted.contains(::getpid())) return;
+  NumberIsWanted wish{*wanted.rbegin() + 1};
+  while (::access(fmt::format("/proc/{}", wish.better).c_str(), F_OK) == 0) ++wish.better;
+  throw wish;
+}
+
+pid_t Restore::run(const std::function<void(pid_t)>& about_to_run) {
+  check_kind();
+  read_tree();
+  give_way();
+  for (const HostLack& found : check_restore(set_, images_, false)) {
+    throw Error(ErrorCode::refused, "restoring", found.object + " " + found.reason).with_hint(found.remedy);
+  }
+  continue_clocks();
+  build_memory();
+  TreeRestore restore(tree_, images_, *files_, shmem_);
+  restore.build(accounted_, [](const char*) {});
+  about_to_run(restore.root_pid());
+  // From here on packets find their sockets, which let nothing in before they are whole; ends that had come are played to them.
+  if (set_.manifest() != nullptr) release_packets(*set_.manifest());
+  restore.commit();
+  restore.resumed();
+  if (cgroups_) restore.join_cgroups({});
+  restore.stop_stopped();
+  tree_.release();
+  return restore.root_pid();
+}
+
+}  // namespace
+
+pid_t run_restore(const RestoreOptions& options, const std::function<void(pid_t)>& about_to_run) {
+  const int64_t began_us = monotonic_us();
+  const pid_t pid = Restore(options).run(about_to_run);
+  log::info("process {} runs after {} us", pid, monotonic_us() - began_us);
+  return pid;
+}
+
+bool run_restore_check(const RestoreOptions& options) {
+  const ImageSet set = ImageSet::open(options.images_dir);
+  const ImageStore images = load_images(set);
+  const std::vector<HostLack> findings = check_restore(set, images, true);
+  for (const HostLack& found : findings) {
+    if (options.json) {
+      std::printf("%s\n", finding_line(found.object, found.reason, found.remedy).c_str());
+    } else {
+      std::printf("%s %s; %s\n", found.object.c_str(), found.reason.c_str(), found.remedy.c_str());
+    }
+  }
+  if (options.json) std::printf("{\"event\":\"checked\",\"findings\":%zu}\n", findings.size());
+  return findings.empty();
+}
+
+bool is_check_only(const std::string& images_dir) noexcept {
+  try {
+    const DirectorySource images(images_dir);
+    const auto manifest = images.contains(image_file::kCrxIntegrity)
+                              ? std::optional(Manifest::read(images.load(image_file::kCrxIntegrity), images_dir))
+                              : std::nullopt;
+    return manifest && manifest->head().kind() == img::crx_manifest_entry::CHECK_ONLY;
+  } catch (const std::exception&) {
+    return false;
+  }
+}
+
+}  // namespace crx

@@ -1,0 +1,208 @@
+#include "agent-dst/supervisor/agent_options.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+
+#include <charconv>
+#include <memory>
+#include <sstream>
+
+#include "common/tool/command_line.hpp"
+#include "common/base/version.hpp"
+#include "common/base/endpoint.hpp"
+#include "wire/connection/tls_dir.hpp"
+
+namespace crx {
+namespace {
+
+constexpr char kDescription[] =
+    "Receives processes from crx-migrate and lets them run on here. Needs root.\n"
+    "Every connection is TLS 1.3 with certificates of one private authority on both sides (see crx-keys).";
+constexpr char kFooter[] =
+    "SIZE takes the suffixes K, M, G, T (powers of 1024).\n"
+    "The configuration file holds the same options as `key = value` lines, such as `max-sessions = 4`.\n"
+    "\n"
+    "Exit status: 0 after SIGTERM, 1 failed, 2 wrong usage; with --once the session's outcome.";
+
+// `key = value` lines. CLI11's own reader splits values at spaces and commas and takes "[::1]:7000" for an
+// array.
+class ConfigFile : public CLI::Config {
+ public:
+  std::string to_config(const CLI::App*, bool, bool, std::string) const override { return {}; }
+
+  std::vector<CLI::ConfigItem> from_config(std::istream& input) const override {
+    std::vector<CLI::ConfigItem> found;
+    std::string line;
+    for (int number = 1; std::getline(input, line); ++number) {
+      CLI::detail::trim(line);
+      if (line.empty() || line[0] == '#') continue;
+      const std::size_t equals = line.find('=');
+      std::string key = CLI::detail::trim_copy(line.substr(0, equals));
+      std::string value =
+          equals == std::string::npos ? "true" : CLI::detail::trim_copy(line.substr(equals + 1));
+      if (value.size() >= 2 && (value[0] == '"' || value[0] == '\'') && value.back() == value[0]) {
+        value = value.substr(1, value.size() - 2);
+      }
+      if (key.empty() || key.find_first_of(" \t[]") != std::string::npos || value.empty()) {
+        throw CLI::ConversionError(fmt::format("line {} is not `key = value`: {}", number, line));
+      }
+      add(found, std::move(key), std::move(value));
+    }
+    return found;
+  }
+
+ private:
+  static void add(std::vector<CLI::ConfigItem>& found, std::string key, std::string value) {
+    for (CLI::ConfigItem& item : found) {
+      if (item.name == key) {
+        item.inputs.push_back(std::move(value));
+        return;
+      }
+    }
+    CLI::ConfigItem item;
+    item.name = std::move(key);
+    item.inputs.push_back(std::move(value));
+    found.push_back(std::move(item));
+  }
+};
+
+// "1000", "1000-1999"; both ends belong to it.
+std::optional<std::pair<uint32_t, uint32_t>> parse_uid_range(std::string_view text) {
+  const auto number = [](std::string_view digits, uint32_t& value) {
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
+    return !digits.empty() && error == std::errc() && end == digits.data() + digits.size();
+  };
+  std::pair<uint32_t, uint32_t> range;
+  const std::size_t dash = text.find('-');
+  if (!number(text.substr(0, dash), range.first)) return std::nullopt;
+  if (dash == std::string_view::npos) return std::pair{range.first, range.first};
+  if (!number(text.substr(dash + 1), range.second) || range.second < range.first) return std::nullopt;
+  return range;
+}
+
+std::string check_uid_range(const std::string& text) {
+  return parse_uid_range(text) ? std::string()
+                               : fmt::format("'{}' is not a uid or a range of uids such as 1000-1999", text);
+}
+
+std::string check_open_fd(const std::string& text) {
+  int fd = -1;
+  if (!CLI::detail::lexical_cast(text, fd) || fd < 0)
+    return fmt::format("'{}' is not a descriptor's number", text);
+  return ::fcntl(fd, F_GETFD) >= 0 ? std::string() : fmt::format("descriptor {} is not open", fd);
+}
+
+// Strings as users wrote them that become other types once parsing is over.
+struct Raw {
+  std::string listen, metrics, tls_dir, max_memory;
+  std::vector<std::string> allow_uid;
+  std::string log_level = "info";
+};
+
+void add_service(CLI::App& app, AgentOptions& options, Raw& raw) {
+  app.add_option("--listen", raw.listen, "Where to accept sessions; port 0 picks a free one")
+      ->check(cli::check_endpoint)
+      ->type_name("HOST:PORT");
+  app.add_option("--tls-dir", raw.tls_dir,
+                 "Holds ca.pem, cert.pem and key.pem; default $CRX_TLS_DIR, then /etc/crx/tls")
+      ->type_name("DIR");
+  app.add_option("--store", options.store, "Journals and image sets; default /var/lib/crx")->type_name("DIR");
+  app.add_flag("--once", options.once, "Serve one session and exit with its outcome")->configurable(false);
+  app.add_option("--ready-fd", options.ready_fd, "Write `ready PORT` there once listening, then close it")
+      ->check(check_open_fd)
+      ->type_name("N")
+      ->configurable(false);
+  app.add_option("--metrics", raw.metrics, "Prometheus text at /metrics and a status page at /")
+      ->check(cli::check_endpoint)
+      ->type_name("HOST:PORT");
+  app.add_option("--hook", options.hook,
+                 "Run at prepared, committed, resumed, aborted; a failure before the "
+                 "commit refuses the session")
+      ->type_name("CMD");
+  app.add_flag("--json", options.json, "One JSON object on stdout for each event of a session");
+  app.add_option("--log-level", raw.log_level, "Default info")
+      ->check(cli::one_of(std::vector<std::string>{"error", "warn", "info", "debug"}))
+      ->type_name("error|warn|info|debug");
+}
+
+void add_policy(CLI::App& app, AgentOptions& options, Raw& raw) {
+  const std::string group = "Policy";
+  app.add_option("--allow", options.allow,
+                 "A certificate name that may connect; may be repeated; default all of "
+                 "the authority")
+      ->allow_extra_args(false)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+      ->type_name("IDENTITY")
+      ->group(group);
+  app.add_option("--allow-uid", raw.allow_uid,
+                 "Uids that moved tasks may have, such as 1000-1999; may be repeated; "
+                 "default all")
+      ->allow_extra_args(false)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+      ->check(check_uid_range)
+      ->type_name("RANGE")
+      ->group(group);
+  app.add_option("--max-memory", raw.max_memory, "Memory that one session may need; default no limit")
+      ->check(cli::check_size)
+      ->type_name("SIZE")
+      ->group(group);
+  app.add_option("--max-sessions", options.max_sessions, "Sessions at a time; default 8")
+      ->check(cli::between(1, 10'000))
+      ->type_name("N")
+      ->group(group);
+}
+
+// What CLI11 cannot check by itself; throws CLI::ParseError.
+void finish(AgentOptions& options, const Raw& raw) {
+  if (raw.listen.empty()) {
+    throw CLI::ParseError("--listen is required: HOST:PORT to accept sessions at",
+                          CLI::ExitCodes::ValidationError);
+  }
+  const Endpoint listen = *parse_endpoint(raw.listen);
+  options.listen.host = listen.host;
+  options.listen.port = listen.port;
+  if (!raw.metrics.empty()) options.metrics = parse_endpoint(raw.metrics);
+  options.tls_dir = wire::tls_dir_or_default(raw.tls_dir);
+  if (!raw.max_memory.empty()) options.max_memory = *parse_size(raw.max_memory);
+  for (const std::string& text : raw.allow_uid) options.allow_uid.push_back(*parse_uid_range(text));
+  options.log_level = log::parse_level(raw.log_level);
+}
+
+}  // namespace
+
+ParsedAgentOptions parse_agent_options(int argc, const char* const* argv) {
+  AgentOptions options;
+  Raw raw;
+  CLI::App app(kDescription, "crx-agent");
+  app.footer(kFooter);
+  app.formatter(std::make_shared<cli::HelpFormatter>("crx-agent --listen HOST:PORT [OPTIONS]"));
+  app.set_help_flag("-h,--help", "Print this help and exit");
+  app.set_version_flag("--version", version_text("crx-agent"), "Print the version and exit");
+  app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+  app.config_formatter(std::make_shared<ConfigFile>());
+  app.set_config("--config", "", "`key = value` lines with the options below as keys", false)
+      ->type_name("FILE")
+      ->configurable(false);
+  app.allow_config_extras(CLI::config_extras_mode::error);
+  add_service(app, options, raw);
+  add_policy(app, options, raw);
+  try {
+    app.parse(argc, argv);
+    finish(options, raw);
+    return {std::move(options), 0, {}};
+  } catch (const CLI::Success& asked) {  // --help, --version
+    std::ostringstream out;
+    app.exit(asked, out, out);
+    return {std::nullopt, 0, out.str()};
+  } catch (const CLI::ConfigError& error) {  // its text is "INI was not able to parse KEY"
+    const std::string text = error.what();
+    return {
+        std::nullopt, 2,
+        fmt::format("crx-agent: {} is no key of the configuration file\nTry 'crx-agent --help' for more.\n",
+                    text.substr(text.rfind(' ') + 1))};
+  } catch (const CLI::ParseError& error) {
+    return {std::nullopt, 2, fmt::format("crx-agent: {}\nTry 'crx-agent --help' for more.\n", error.what())};
+  }
+}
+
+}  // namespace crx

@@ -1,0 +1,98 @@
+#include "agent-dst/vessel/vessel_spawn.hpp"
+
+#include <fmt/format.h>
+#include <linux/sched.h>
+#include <poll.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+
+#include "common/base/clock.hpp"
+#include "common/base/error.hpp"
+#include "common/base/mapping.hpp"
+#include "common/base/backoff.hpp"
+#include "common/proc/stat.hpp"
+
+namespace crx {
+namespace {
+
+constexpr int kOrphanMs = 10'000;
+constexpr int64_t kBirthMs = 5'000;
+
+// What parent and child tell each other, in memory they share.
+struct Cradle {
+  std::atomic<int> ready{0};  // 1: waiting, -errno: failed
+};
+
+// Runs in the child: raw system calls only, nothing that takes a lock or allocates.
+[[noreturn]] void wait_in_cradle(const BirthPlan& plan, Cradle& cradle) {
+  const auto map = [](uint64_t addr, std::size_t bytes, int prot, int fd) {
+    return ::mmap(reinterpret_cast<void*>(addr), bytes, prot, MAP_SHARED | MAP_FIXED_NOREPLACE, fd, 0) != MAP_FAILED;
+  };
+  bool fine = map(plan.code_addr, plan.code_bytes, PROT_READ | PROT_EXEC, plan.code_fd) &&
+              map(plan.data_addr, plan.data_bytes, PROT_READ | PROT_WRITE, plan.data_fd);
+  if (fine && plan.sid == plan.pid) fine = ::setsid() >= 0;
+  if (fine && plan.sid != plan.pid && plan.pgid == plan.pid) fine = ::setpgid(0, 0) == 0;
+  cradle.ready.store(fine ? 1 : -errno);
+  // Seized and interrupted, it never returns from here; orphaned, it ends.
+  ::poll(nullptr, 0, kOrphanMs);
+  ::_exit(1);
+}
+
+std::string holder_of(pid_t pid) {
+  try {
+    std::string comm = read_file(fmt::format("/proc/{}/comm", pid));
+    while (!comm.empty() && comm.back() == '\n') comm.pop_back();
+    return fmt::format("is taken by \"{}\"", comm);
+  } catch (const std::exception&) {
+    return "is taken by another task, process group or session";
+  }
+}
+
+// What a process that should run is doing instead.
+std::string whereabouts(pid_t pid) {
+  try {
+    const proc::Stat stat = proc::parse_stat(read_file(fmt::format("/proc/{}/stat", pid)));
+    return fmt::format("it is in state {}, in {}", stat.state, read_file(fmt::format("/proc/{}/wchan", pid)));
+  } catch (const std::exception& error) {
+    return error.what();
+  }
+}
+
+}  // namespace
+
+void give_birth(const BirthPlan& plan) {
+  const Mapping shared = Mapping::map(4096, PROT_READ | PROT_WRITE, MAP_SHARED);
+  auto& cradle = *new (shared.data()) Cradle;
+  pid_t wanted = plan.pid;
+  clone_args args{};
+  args.flags = CLONE_PARENT;
+  args.set_tid = reinterpret_cast<uint64_t>(&wanted);
+  args.set_tid_size = 1;
+  if (plan.cgroup_dir >= 0) {
+    args.flags |= CLONE_INTO_CGROUP;
+    args.cgroup = static_cast<uint64_t>(plan.cgroup_dir);
+  }
+  const long got = ::syscall(SYS_clone3, &args, sizeof args);
+  if (got == 0) wait_in_cradle(plan, cradle);
+  if (got < 0 && errno == EEXIST) {
+    throw Error(ErrorCode::refused, "creating the process", fmt::format("PID {} {}", plan.pid, holder_of(plan.pid)))
+        .with_hint("end that process, move to another host, or use --new-pids");
+  }
+  if (got < 0 && errno == EINVAL) {
+    throw Error(ErrorCode::refused, "creating the process", fmt::format("PID {} is not possible here", plan.pid), EINVAL)
+        .with_hint("raise kernel.pid_max at the destination");
+  }
+  if (got < 0) throw_errno("creating the process", fmt::format("PID {}", plan.pid));
+  const Deadline deadline = Deadline::in_ms(kBirthMs);
+  for (Patience patience; cradle.ready.load() == 0; patience.wait()) {
+    if (!deadline.passed()) continue;
+    throw Error(ErrorCode::kernel, "creating the process", "the new process does not start: " + whereabouts(static_cast<pid_t>(got)));
+  }
+  if (cradle.ready.load() < 0) throw_errno("preparing the new process", "its arena", -cradle.ready.load());
+}
+
+}  // namespace crx

@@ -1,0 +1,297 @@
+#include "agent-src/collect/files/file_locks.hpp"
+
+#include <fmt/format.h>
+#include <sys/syscall.h>
+
+#include <algorithm>
+#include <chrono>
+#include <set>
+#include <thread>
+#include <tuple>
+#include <utility>
+
+#include "common/base/error.hpp"
+#include "common/base/log.hpp"
+#include "common/kernel/files/file_lock.hpp"
+#include "common/kernel/process/pidfd.hpp"
+#include "common/proc/maps.hpp"
+
+namespace crx {
+namespace {
+
+constexpr char kStep[] = "handing over file locks";
+constexpr uint64_t kToTheEnd = UINT64_MAX;
+
+uint32_t kind_of(const proc::Lock& lock) {
+  switch (lock.kind) {
+    case proc::Lock::Kind::posix: return lock_kind::kPosix;
+    case proc::Lock::Kind::flock: return lock_kind::kFlock;
+    case proc::Lock::Kind::ofd: return lock_kind::kOfd;
+    default: return lock_kind::kLease;
+  }
+}
+
+img::file_lock_entry entry_of(const OpenFile::Number& number, const proc::Lock& lock) {
+  img::file_lock_entry entry;
+  entry.set_flag(kind_of(lock));
+  entry.set_type(lock.type == proc::Lock::Type::write ? F_WRLCK : F_RDLCK);
+  entry.set_pid(number.pid);
+  entry.set_fd(number.fd);
+  entry.set_start(static_cast<int64_t>(lock.start));
+  // The kernel prints the last byte; OFFSET_MAX is "EOF".
+  entry.set_len(lock.end == kToTheEnd ? 0 : static_cast<int64_t>(lock.end - lock.start + 1));
+  return entry;
+}
+
+// By which number the lock is taken again: whoever took it shows in it, where it has the description still.
+const OpenFile::Number& taker(const OpenFile& file, const OpenFile::Number& number, const proc::Lock& lock) {
+  if (lock.kind != proc::Lock::Kind::flock) return number;
+  const auto its = std::find_if(file.numbers.begin(), file.numbers.end(), [&](const OpenFile::Number& n) { return n.pid == lock.pid; });
+  return its == file.numbers.end() ? number : *its;
+}
+
+std::string describe(const img::file_lock_entry& lock, const FrozenTask& task) {
+  return fmt::format("pid {} fd {}: {}", lock.pid(), lock.fd(),
+                     describe_lock(lock.flag(), lock.type(), read_link(fmt::format("{}fd/{}", task.proc(), lock.fd()))));
+}
+
+// What the task itself has to take: a POSIX lock is the process's, a lock of flock(2) shows who took it, and a lease tells the
+// number that it was taken by.
+bool is_taken_by_itself(const img::file_lock_entry& lock) { return lock.flag() != lock_kind::kOfd; }
+
+bool is_write_lease(const img::file_lock_entry& lock) { return lock.flag() == lock_kind::kLease && lock.type() != F_RDLCK; }
+
+bool is_mapped_by(pid_t pid, const struct stat& file) {
+  const Fd maps = try_open(fmt::format("/proc/{}/maps", pid), O_RDONLY);
+  if (!maps) return false;
+  for (const proc::MapsEntry& map : proc::parse_maps(read_fd(maps.get(), "maps"))) {
+    struct stat st {};
+    if (map.inode != file.st_ino || ::stat(fmt::format("/proc/{}/map_files/{:x}-{:x}", pid, map.start, map.end).c_str(), &st) != 0) continue;
+    if (st.st_dev == file.st_dev && st.st_ino == file.st_ino) return true;
+  }
+  return false;
+}
+
+// Then the file is open twice where it is restored: for the mapping, and for the lease.
+bool is_mapped(const OpenFile& file) {
+  if (is_mapped_by(file.pid, file.st)) return true;
+  return file.insiders && std::any_of(file.insiders->begin(), file.insiders->end(), [&](pid_t pid) { return is_mapped_by(pid, file.st); });
+}
+
+}  // namespace
+
+std::string lock_problem(const OpenFile& file, const proc::Lock& lock) {
+  if (lock.kind == proc::Lock::Kind::delegation) return {};  // a file server's, not the program's
+  if (lock.breaking) return "its lease is being broken";
+  if (lock.kind == proc::Lock::Kind::lease && lock.type != proc::Lock::Type::read && is_mapped(file)) {
+    return "it has a write lease (F_SETLEASE) on a file that is mapped, too";
+  }
+  return {};
+}
+
+std::vector<img::file_lock_entry> collect_locks(const std::vector<OpenFile>& files) {
+  std::vector<img::file_lock_entry> locks;
+  std::set<std::tuple<uint32_t, pid_t, uint32_t, uint64_t, uint64_t>> seen;
+  const auto take = [&](const OpenFile& file, const OpenFile::Number& number, const std::vector<proc::Lock>& lines) {
+    for (const proc::Lock& lock : lines) {
+      if (lock.waiting || lock.kind == proc::Lock::Kind::delegation || lock.type == proc::Lock::Type::none) continue;
+      if (const std::string problem = lock_problem(file, lock); !problem.empty()) {
+        throw Error(ErrorCode::refused, "collecting file locks", file.label() + ": " + problem)
+            .with_pid(file.pid)
+            .with_hint("let the program release it");
+      }
+      // POSIX locks belong to a process, all others to the description, whoever has it.
+      const pid_t owner = kind_of(lock) == lock_kind::kPosix ? number.pid : 0;
+      if (seen.emplace(file.id, owner, kind_of(lock), lock.start, lock.end).second) locks.push_back(entry_of(taker(file, number, lock), lock));
+    }
+  };
+  for (const OpenFile& file : files) {
+    pid_t last = 0;
+    for (const OpenFile::Number& number : file.numbers) {
+      if (number.pid == std::exchange(last, number.pid)) continue;
+      if (number.pid == file.pid) {
+        take(file, number, file.info.locks);
+      } else if (S_ISREG(file.st.st_mode)) {
+        take(file, number, proc::parse_fdinfo(read_file(fmt::format("/proc/{}/fdinfo/{}", number.pid, number.fd))).locks);
+      }
+    }
+  }
+  return locks;
+}
+
+LockHandover::LockHandover(FrozenTask& task, std::vector<img::file_lock_entry> locks, CallSites& sites)
+    : task_(task), sites_(sites), locks_(std::move(locks)) {}
+
+LockHandover::~LockHandover() {
+  if (!released_) return;
+  try {
+    take_back();
+  } catch (const std::exception& error) {
+    log::error("the program runs on without a lock it had: {}", error.what());
+  }
+}
+
+// Waiters stand in /proc/locks behind the lock they wait for, with its file.
+void LockHandover::check_waiters() const {
+  std::set<std::tuple<uint32_t, uint32_t, uint64_t>> held;
+  for (const img::file_lock_entry& lock : locks_) {
+    const proc::Fdinfo info = proc::parse_fdinfo(read_file(fmt::format("{}fdinfo/{}", task_.proc(), lock.fd())));
+    for (const proc::Lock& line : info.locks) held.emplace(line.dev_major, line.dev_minor, line.inode);
+  }
+  for (const proc::Lock& line : proc::parse_locks(read_file("/proc/locks"))) {
+    if (!line.waiting || !held.contains({line.dev_major, line.dev_minor, line.inode})) continue;
+    throw Error(ErrorCode::refused, kStep,
+                fmt::format("process {} waits for a lock that the program holds, and would get it while it is handed over",
+                            line.pid))
+        .with_pid(task_.pid())
+        .with_hint("try again when nobody waits for it");
+  }
+}
+
+void LockHandover::begin() {
+  if (locks_.empty()) return;
+  check_waiters();
+  take_duplicates();
+  released_ = true;
+  set_process_locks(false);
+}
+
+bool LockHandover::lend() {
+  if (std::none_of(locks_.begin(), locks_.end(), is_write_lease)) return false;
+  take_duplicates();
+  released_ = true;
+  for (std::size_t i = 0; i < locks_.size(); ++i) {
+    if (!is_write_lease(locks_[i])) continue;
+    if (const int result = set_description_lock(own_[i].get(), lock_kind::kLease, F_UNLCK, 0, 0); result != 0) {
+      throw_errno(kStep, describe(locks_[i], task_), -result);
+    }
+  }
+  return true;
+}
+
+void LockHandover::take_duplicates() {
+  if (!own_.empty()) return;
+  for (const img::file_lock_entry& lock : locks_) {
+    own_.push_back(try_get_fd(task_.pidfd(), lock.fd()));
+    if (!own_.back()) throw_errno(kStep, describe(lock, task_));
+    Notice& notice = notices_.emplace_back();
+    if (lock.flag() != lock_kind::kLease) continue;
+    if (::fcntl(own_.back().get(), F_GETOWN_EX, &notice.owner) != 0) throw_errno(kStep, describe(lock, task_));
+    notice.signal = ::fcntl(own_.back().get(), F_GETSIG);
+  }
+}
+
+void LockHandover::given_up() noexcept {
+  released_ = false;
+  own_.clear();
+}
+
+void LockHandover::complete() { set_description_locks(false); }
+
+void LockHandover::take_back() {
+  if (!released_) return;
+  const Deadline deadline = Deadline::in_ms(kTakeBackMs);
+  while (!set_description_locks(true) || !set_process_locks(true)) {
+    if (deadline.passed()) {
+      throw Error(ErrorCode::refused, kStep, conflict_ + " was taken by somebody else meanwhile")
+          .with_hint("end the process that has it (see /proc/locks)");
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  released_ = false;
+  own_.clear();
+}
+
+bool LockHandover::set_description_locks(bool hold) {
+  for (std::size_t i = 0; i < locks_.size(); ++i) {
+    const img::file_lock_entry& lock = locks_[i];
+    if (lock.flag() == lock_kind::kPosix) continue;
+    if (hold ? is_taken_by_itself(lock) : is_write_lease(lock)) continue;
+    const int result = set_description_lock(own_[i].get(), lock.flag(), hold ? lock.type() : F_UNLCK, lock.start(), lock.len());
+    if (result == 0) continue;
+    conflict_ = describe(lock, task_);
+    if (hold && is_conflict(result)) return false;
+    throw_errno(kStep, conflict_, -result);
+  }
+  return true;
+}
+
+bool LockHandover::set_process_locks(bool hold) {
+  constexpr std::size_t kAtOnce = 512;
+  std::vector<std::size_t> locks;
+  for (std::size_t i = 0; i < locks_.size(); ++i) {
+    if (locks_[i].flag() == lock_kind::kPosix || (hold && is_taken_by_itself(locks_[i]))) locks.push_back(i);
+  }
+  if (locks.empty()) return true;
+  task_.inject(sites_.of(task_.pid()));
+  bool all = true;
+  for (std::size_t first = 0; first < locks.size(); first += kAtOnce) {
+    const std::size_t end = std::min(locks.size(), first + kAtOnce);
+    task_.arena().reset();
+    RemoteBatch batch(task_.arena(), end - first);
+    for (std::size_t i = first; i < end; ++i) {
+      const img::file_lock_entry& lock = locks_[locks[i]];
+      if (lock.flag() == lock_kind::kLease) {
+        // First whom it tells, and how.
+        const Notice& notice = notices_[locks[i]];
+        const int own = own_[locks[i]].get();
+        if (::fcntl(own, F_SETOWN_EX, &notice.owner) != 0 || ::fcntl(own, F_SETSIG, notice.signal) != 0) throw_errno(kStep, describe(lock, task_));
+        batch.add_optional("taking a lease", SYS_fcntl, lock.fd(), F_SETLEASE, lock.type());
+        continue;
+      }
+      if (lock.flag() == lock_kind::kFlock) {
+        batch.add_optional("taking a lock (flock)", SYS_flock, lock.fd(), flock_operation(lock.type()));
+        continue;
+      }
+      const struct flock range = lock_range(hold ? lock.type() : F_UNLCK, lock.start(), lock.len());
+      batch.add_optional("setting a POSIX lock", SYS_fcntl, lock.fd(), F_SETLK, task_.arena().put_object(range));
+    }
+    task_.remote(0).run(batch);
+    for (std::size_t i = first; i < end; ++i) {
+      const img::file_lock_entry& lock = locks_[locks[i]];
+      int64_t result = batch.result(i - first);
+      // It may have given up since what let it take the lease.
+      if (result == -EACCES && lock.flag() == lock_kind::kLease) {
+        result = set_description_lock(own_[locks[i]].get(), lock.flag(), lock.type(), 0, 0);
+      }
+      if (result == 0) continue;
+      conflict_ = describe(lock, task_);
+      if (!hold || !is_conflict(result)) throw_errno(kStep, conflict_, static_cast<int>(-result));
+      all = false;
+    }
+  }
+  task_.eject();
+  return all;
+}
+
+void TreeLocks::set(const std::vector<img::file_lock_entry>& locks) {
+  for (const auto& task : tree_.tasks()) {
+    std::vector<img::file_lock_entry> its;
+    for (const img::file_lock_entry& lock : locks) {
+      if (lock.pid() == task->pid()) its.push_back(lock);
+    }
+    if (!its.empty()) tasks_.push_back(std::make_unique<LockHandover>(*task, std::move(its), sites_));
+  }
+}
+
+void TreeLocks::lend() {
+  for (const auto& task : tasks_) has_lent_ = task->lend() || has_lent_;
+}
+
+void TreeLocks::begin() {
+  for (const auto& task : tasks_) task->begin();
+}
+
+void TreeLocks::complete() {
+  for (const auto& task : tasks_) task->complete();
+}
+
+void TreeLocks::take_back() {
+  for (const auto& task : tasks_) task->take_back();
+}
+
+void TreeLocks::given_up() noexcept {
+  for (const auto& task : tasks_) task->given_up();
+}
+
+}  // namespace crx

@@ -1,0 +1,61 @@
+#include "agent-src/collect/files/sync_files.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <set>
+#include <string>
+#include <utility>
+
+#include "agent-src/tree/open_file.hpp"
+#include "common/base/error.hpp"
+#include "common/base/fd.hpp"
+#include "common/kernel/process/pidfd.hpp"
+#include "common/proc/maps.hpp"
+
+namespace crx {
+namespace {
+
+class Syncer {
+ public:
+  // link: of /proc. A file that is gone meanwhile has nothing to write back for this task.
+  // own: a descriptor of it that we have already; else it is opened.
+  void sync(const std::string& link, Fd own = {}) {
+    struct stat st {};
+    if (::stat(link.c_str(), &st) != 0 || !S_ISREG(st.st_mode) || st.st_nlink == 0) return;
+    if (!seen_.emplace(st.st_dev, st.st_ino).second) return;
+    const Fd fd = own ? std::move(own) : try_open(link, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+    // EINVAL: a filesystem without storage (proc, sys).
+    if (!fd || ::fdatasync(fd.get()) == 0 || errno == EINVAL || errno == EROFS) return;
+    throw_errno("writing back files", read_link(link));
+  }
+
+ private:
+  std::set<std::pair<dev_t, ino_t>> seen_;
+};
+
+}  // namespace
+
+void sync_written_files(pid_t pid) {
+  Syncer syncer;
+  for (const int number : list_numbers(pid)) {
+    const std::string link = fmt::format("/proc/{}/fd/{}", pid, number);
+    struct stat st {};
+    // The link's own mode tells how the file was opened.
+    if (::lstat(link.c_str(), &st) != 0 || (st.st_mode & S_IWUSR) == 0) continue;
+    if (!has_write_lease(pid, number)) {
+      syncer.sync(link);
+    } else if (Fd own = try_get_fd(open_pidfd(pid).get(), number)) {
+      syncer.sync(link, std::move(own));
+    }
+  }
+  for (const proc::MapsEntry& map : proc::parse_maps(read_file(fmt::format("/proc/{}/maps", pid)))) {
+    if (map.kind != proc::MapKind::file || !map.shared || !map.writable) continue;
+    syncer.sync(fmt::format("/proc/{}/map_files/{:x}-{:x}", pid, map.start, map.end));
+  }
+}
+
+}  // namespace crx

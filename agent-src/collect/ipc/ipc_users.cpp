@@ -1,0 +1,268 @@
+#include "agent-src/collect/ipc/ipc_users.hpp"
+
+#include <dirent.h>
+#include <fmt/format.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cstring>
+#include <map>
+#include <memory>
+#include <optional>
+
+#include "agent-src/memory/vma.hpp"
+#include "common/base/clock.hpp"
+#include "common/base/error.hpp"
+#include "common/proc/maps.hpp"
+#include "common/proc/stat.hpp"
+#include "common/proc/status.hpp"
+#include "common/proc/syscall.hpp"
+
+namespace crx {
+namespace {
+
+constexpr int64_t kClockSlackSeconds = 2;
+constexpr uint64_t kSyscallInstruction = 0x050f;
+
+std::string comm_of(pid_t pid) {
+  try {
+    std::string comm = read_file(fmt::format("/proc/{}/comm", pid));
+    while (!comm.empty() && comm.back() == '\n') comm.pop_back();
+    return comm;
+  } catch (const Error&) {
+    return "?";
+  }
+}
+
+std::vector<pid_t> all_processes() {
+  std::vector<pid_t> pids;
+  const std::unique_ptr<DIR, int (*)(DIR*)> dir(::opendir("/proc"), &::closedir);
+  while (const dirent* entry = dir ? ::readdir(dir.get()) : nullptr) {
+    pid_t pid = 0;
+    const char* end = entry->d_name + std::strlen(entry->d_name);
+    if (std::from_chars(entry->d_name, end, pid).ptr == end) pids.push_back(pid);
+  }
+  return pids;
+}
+
+// Mappings of segments, whose numbers are their inodes.
+std::vector<proc::MapsEntry> attached_segments(pid_t pid) {
+  std::vector<proc::MapsEntry> found;
+  try {
+    for (const proc::MapsEntry& map : proc::parse_maps(read_file(fmt::format("/proc/{}/maps", pid)))) {
+      if (map.kind == proc::MapKind::sysv_shm) found.push_back(map);
+    }
+  } catch (const Error&) {
+    // It has ended, or changes its mappings just now; then its attachments count as somebody's we cannot see.
+  }
+  return found;
+}
+
+// Tells whose a process number in an object is.
+class Witnesses {
+ public:
+  explicit Witnesses(const std::vector<pid_t>& tree) : tree_(tree.begin(), tree.end()) {
+    now_ = clock_ns(CLOCK_REALTIME) / 1'000'000'000;
+    uptime_ = clock_ns(CLOCK_BOOTTIME) / 1'000'000'000;
+  }
+
+  // when: seconds of CLOCK_REALTIME, at which the process did what the object remembers.
+  bool is_ours(pid_t pid, int64_t when) const { return tree_.contains(process_of(pid)) && lived(pid, when); }
+  bool is_other(pid_t pid, int64_t when) const { return pid > 0 && !tree_.contains(process_of(pid)) && lived(pid, when); }
+  // Whether somebody like the tree made it, and the tree was there.
+  bool may_have_made(const SysvPerm& perm, int64_t when) const {
+    return std::any_of(tree_.begin(), tree_.end(), [&](pid_t pid) { return began_by(pid, when) && is_user(pid, perm.cuid); });
+  }
+
+ private:
+  // A queue remembers the thread that a message was handed to (ipc/msg.c, pipelined_send).
+  static pid_t process_of(pid_t tid) {
+    try {
+      return proc::parse_status(read_file(fmt::format("/proc/{}/status", tid))).tgid;
+    } catch (const Error&) {
+      return tid;
+    }
+  }
+
+  static bool is_user(pid_t pid, uint32_t uid) {
+    try {
+      return proc::parse_status(read_file(fmt::format("/proc/{}/status", pid))).uid.effective == uid;
+    } catch (const Error&) {
+      return false;
+    }
+  }
+
+  // To the second in which an object was made: whoever begins later has nothing to do with it.
+  static bool began_by(pid_t pid, int64_t when) {
+    try {
+      const proc::Stat stat = proc::parse_stat(read_file(fmt::format("/proc/{}/stat", pid)));
+      const int64_t age_ns = clock_ns(CLOCK_BOOTTIME) - static_cast<int64_t>(stat.starttime) * (1'000'000'000 / ::sysconf(_SC_CLK_TCK));
+      return (clock_ns(CLOCK_REALTIME) - age_ns) / 1'000'000'000 <= when;
+    } catch (const Error&) {
+      return false;
+    }
+  }
+
+  bool lived(pid_t pid, int64_t when) const {
+    try {
+      const proc::Stat stat = proc::parse_stat(read_file(fmt::format("/proc/{}/stat", pid)));
+      if (stat.state == 'Z' || stat.state == 'X') return false;
+      const int64_t age = uptime_ - static_cast<int64_t>(stat.starttime) / ::sysconf(_SC_CLK_TCK);
+      return now_ - age <= when + kClockSlackSeconds;
+    } catch (const Error&) {
+      return false;
+    }
+  }
+
+  std::set<pid_t> tree_;
+  int64_t now_ = 0, uptime_ = 0;
+};
+
+class Finder {
+ public:
+  Finder(const std::vector<pid_t>& tree, const std::vector<SysvWaiter>& waiters)
+      : tree_(tree), waiters_(waiters), witnesses_(tree) {}
+
+  SysvUse run() {
+    segments();
+    for (SysvSet& set : list_sets()) add_set(std::move(set));
+    for (SysvQueue& queue : list_queues()) add_queue(std::move(queue));
+    return std::move(use_);
+  }
+
+ private:
+  void segments() {
+    std::vector<SysvSegment> all = list_segments();
+    if (all.empty()) return;
+    struct Attached {
+      uint64_t mappings = 0, huge_page_bytes = 0;
+    };
+    std::map<int, Attached> attached;
+    for (const pid_t pid : tree_) {
+      for (const proc::MapsEntry& map : attached_segments(pid)) {
+        Attached& segment = attached[static_cast<int>(map.inode)];
+        if (segment.mappings++ == 0) segment.huge_page_bytes = object_huge_page_bytes(pid, map);
+      }
+    }
+    for (SysvSegment& segment : all) {
+      const auto [ours, huge_page_bytes] = attached[segment.perm.id];
+      const bool used = ours > 0 || witnesses_.is_ours(segment.creator, segment.changed) ||
+                        witnesses_.is_ours(segment.last_user, segment.last_used);
+      if (!used) continue;
+      if (segment.attached > ours) {
+        refuse(SysvKind::segment, segment.perm, attacher(segment.perm.id));
+      } else if (witnesses_.is_other(segment.creator, segment.changed)) {
+        refuse(SysvKind::segment, segment.perm, segment.creator);
+      }
+      use_.segments.push_back({std::move(segment), ours > 0, huge_page_bytes});
+    }
+  }
+
+  void add_set(SysvSet set) {
+    const int64_t when = std::max(set.changed, set.last_used);
+    bool used = waits(SysvKind::set, set.perm.id);
+    std::optional<pid_t> other;
+    try {
+      for (const pid_t pid : last_changers(set.perm.id, set.count)) {
+        used = used || witnesses_.is_ours(pid, when);
+        if (witnesses_.is_other(pid, when)) other = pid;
+      }
+    } catch (const Error&) {
+      return;  // it has gone since
+    }
+    if (!used && !(is_untouched(set) && witnesses_.may_have_made(set.perm, set.changed))) return;
+    if (other) refuse(SysvKind::set, set.perm, *other);
+    use_.sets.push_back(std::move(set));
+  }
+
+  void add_queue(SysvQueue queue) {
+    const bool used = waits(SysvKind::queue, queue.perm.id) || witnesses_.is_ours(queue.last_sender, queue.last_sent) ||
+                      witnesses_.is_ours(queue.last_receiver, queue.last_received);
+    if (!used && !(is_untouched(queue) && witnesses_.may_have_made(queue.perm, queue.changed))) return;
+    if (witnesses_.is_other(queue.last_sender, queue.last_sent)) {
+      refuse(SysvKind::queue, queue.perm, queue.last_sender);
+    } else if (witnesses_.is_other(queue.last_receiver, queue.last_received)) {
+      refuse(SysvKind::queue, queue.perm, queue.last_receiver);
+    }
+    use_.queues.push_back(std::move(queue));
+  }
+
+  bool waits(SysvKind kind, int id) const {
+    return std::any_of(waiters_.begin(), waiters_.end(), [&](const SysvWaiter& w) { return w.kind == kind && w.id == id; });
+  }
+
+  // 0: nobody who can be seen from here.
+  pid_t attacher(int id) const {
+    for (const pid_t pid : all_processes()) {
+      if (std::find(tree_.begin(), tree_.end(), pid) != tree_.end()) continue;
+      const std::vector<proc::MapsEntry> maps = attached_segments(pid);
+      if (std::any_of(maps.begin(), maps.end(), [id](const auto& map) { return static_cast<int>(map.inode) == id; })) return pid;
+    }
+    return 0;
+  }
+
+  void refuse(SysvKind kind, const SysvPerm& perm, pid_t other) {
+    const std::string who = other == 0 ? "a process that cannot be seen from here" : fmt::format("process {} ({})", other, comm_of(other));
+    use_.refusals.push_back({fmt::format("{} {} (key {:#x})", to_string(kind), perm.id, perm.key),
+                             fmt::format("is also used outside, by {}", who), "end that process, or move it along"});
+  }
+
+  const std::vector<pid_t>& tree_;
+  const std::vector<SysvWaiter>& waiters_;
+  Witnesses witnesses_;
+  SysvUse use_;
+};
+
+void add_waiter(int64_t nr, uint64_t id, std::vector<SysvWaiter>& waiters) {
+  if (nr == SYS_semop || nr == SYS_semtimedop) waiters.push_back({SysvKind::set, static_cast<int>(id)});
+  if (nr == SYS_msgsnd || nr == SYS_msgrcv) waiters.push_back({SysvKind::queue, static_cast<int>(id)});
+}
+
+// A call that the stop ended early stands to be made again: the instruction is ahead.
+bool is_about_to_call(pid_t pid, uint64_t ip) {
+  uint16_t instruction = 0;
+  const iovec local{&instruction, sizeof instruction};
+  const iovec remote{reinterpret_cast<void*>(ip), sizeof instruction};
+  return ::process_vm_readv(pid, &local, 1, &remote, 1, 0) == sizeof instruction && instruction == kSyscallInstruction;
+}
+
+}  // namespace
+
+SysvUse find_sysv_use(const std::vector<pid_t>& tree, const std::vector<SysvWaiter>& waiters) {
+  return Finder(tree, waiters).run();
+}
+
+std::vector<SysvWaiter> running_waiters(const std::vector<pid_t>& tree) {
+  std::vector<SysvWaiter> waiters;
+  for (const pid_t pid : tree) {
+    try {
+      for (const pid_t tid : list_threads(pid)) {
+        const auto call = proc::parse_syscall(read_file(fmt::format("/proc/{}/task/{}/syscall", pid, tid)));
+        if (call) add_waiter(call->nr, call->args[0], waiters);
+      }
+    } catch (const Error&) {
+      // A thread that has ended meanwhile.
+    }
+  }
+  return waiters;
+}
+
+std::vector<SysvWaiter> stopped_waiters(const FrozenTree& tree) {
+  std::vector<SysvWaiter> waiters;
+  for (const auto& task : tree.tasks()) {
+    for (const FrozenThread& thread : task->threads()) {
+      const auto inside = static_cast<int64_t>(thread.regs.orig_rax);
+      if (inside >= 0) {
+        add_waiter(inside, thread.regs.rdi, waiters);
+      } else if (is_about_to_call(task->pid(), thread.regs.rip)) {
+        add_waiter(static_cast<int64_t>(thread.regs.rax), thread.regs.rdi, waiters);
+      }
+    }
+  }
+  return waiters;
+}
+
+}  // namespace crx

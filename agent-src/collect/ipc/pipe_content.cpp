@@ -1,0 +1,144 @@
+#include "agent-src/collect/ipc/pipe_content.hpp"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+#include <functional>
+#include <memory>
+
+#include "agent-src/tree/process_tree.hpp"
+#include "common/base/error.hpp"
+#include "common/image/schema/pipes.pb.h"
+
+namespace crx {
+namespace {
+
+// Calls `visit` for every entry of a directory whose name is a number; a directory that is gone has none.
+void for_numbers(const std::string& path, const std::function<void(int)>& visit) {
+  const std::unique_ptr<DIR, int (*)(DIR*)> dir(::opendir(path.c_str()), &::closedir);
+  if (!dir) return;
+  while (const dirent* entry = ::readdir(dir.get())) {
+    int number = 0;
+    const char* end = entry->d_name + std::strlen(entry->d_name);
+    if (std::from_chars(entry->d_name, end, number).ptr == end) visit(number);
+  }
+}
+
+bool link_is(const std::string& path, std::string_view wanted) {
+  char target[512];
+  const ssize_t n = ::readlink(path.c_str(), target, sizeof target);
+  return n > 0 && std::string_view(target, static_cast<std::size_t>(n)) == wanted;
+}
+
+std::string comm_of(pid_t pid) {
+  try {
+    std::string comm = read_file(fmt::format("/proc/{}/comm", pid));
+    while (!comm.empty() && comm.back() == '\n') comm.pop_back();
+    return comm;
+  } catch (const Error&) {
+    return "?";
+  }
+}
+
+}  // namespace
+
+PipeContent peek_pipe(const OpenFile& reader) {
+  PipeContent content;
+  const int capacity = ::fcntl(reader.own.get(), F_GETPIPE_SZ);
+  int queued = 0;
+  if (capacity < 0 || ::ioctl(reader.own.get(), FIONREAD, &queued) != 0) throw_errno("looking at a pipe", reader.label());
+  content.capacity = static_cast<uint32_t>(capacity);
+  if (queued == 0) return content;
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) throw_errno("copying a pipe", reader.label());
+  const Fd out(ends[0]);
+  const Fd in(ends[1]);
+  if (::fcntl(in.get(), F_GETPIPE_SZ) < capacity && ::fcntl(in.get(), F_SETPIPE_SZ, capacity) < 0) {
+    throw Error(ErrorCode::refused, "copying a pipe", reader.label() + ": its capacity is over our own limit", errno)
+        .with_hint(fmt::format("set fs.pipe-max-size to at least {}", capacity));
+  }
+  const ssize_t copied = ::tee(reader.own.get(), in.get(), static_cast<std::size_t>(capacity), SPLICE_F_NONBLOCK);
+  if (copied != queued) throw_errno("copying a pipe", reader.label(), copied < 0 ? errno : EIO);
+  content.bytes.resize(static_cast<std::size_t>(queued));
+  for (std::size_t done = 0; done < content.bytes.size();) {
+    // In packet mode every read gives one packet.
+    const ssize_t n = ::read(out.get(), content.bytes.data() + done, content.bytes.size() - done);
+    if (n <= 0) throw_errno("copying a pipe", reader.label(), n < 0 ? errno : EIO);
+    content.packets.push_back(static_cast<uint32_t>(n));
+    done += static_cast<std::size_t>(n);
+  }
+  return content;
+}
+
+bool other_end_is_open(const OpenFile& end) {
+  pollfd entry{end.own.get(), POLLIN | POLLOUT, 0};
+  if (::poll(&entry, 1, 0) < 0) throw_errno("looking at a pipe", end.label());
+  return (entry.revents & (can_read(end) ? POLLHUP : POLLERR)) == 0;
+}
+
+bool other_end_answers(const OpenFile& end, bool we_read) {
+  const std::string link = fmt::format("/proc/{}/fd/{}", end.pid, end.fd());
+  const Fd again = try_open(link, (we_read ? O_RDONLY : O_WRONLY) | O_NONBLOCK);
+  pollfd entry{again.get(), POLLIN | POLLOUT, 0};
+  if (!again || ::poll(&entry, 1, 0) < 0) return false;
+  return (entry.revents & (we_read ? POLLHUP : POLLERR)) == 0;
+}
+
+namespace {
+
+// A process that was forked since the tree was listed descends from one that was.
+bool moves_along(const OpenFile& inside, pid_t pid) {
+  for (int generation = 0; pid > 1 && generation < 64; ++generation) {
+    if (inside.moves_along(pid)) return true;
+    TreeTask task;
+    if (!try_read_task(pid, task)) return false;
+    pid = task.ppid;
+  }
+  return false;
+}
+
+}  // namespace
+
+std::vector<PipeHolder> find_holders(HeldFile file, std::string_view link, const OpenFile& inside, bool with_us) {
+  std::vector<PipeHolder> holders;
+  for_numbers("/proc", [&](int pid) {
+    if (moves_along(inside, pid) || (!with_us && pid == ::getpid())) return;
+    const std::string dir = fmt::format("/proc/{}/fd", pid);
+    bool found = false;
+    for_numbers(dir, [&](int fd) {
+      const std::string path = fmt::format("{}/{}", dir, fd);
+      struct stat st {};
+      if (found || !link_is(path, link) || ::stat(path.c_str(), &st) != 0) return;
+      if (st.st_dev != file.dev || st.st_ino != file.ino) return;
+      holders.push_back({pid, fd, comm_of(pid)});
+      found = true;
+    });
+  });
+  return holders;
+}
+
+std::string describe(const std::vector<PipeHolder>& holders) {
+  if (holders.empty()) return "a process that cannot be seen from here";
+  const PipeHolder& first = holders.front();
+  const std::string text = fmt::format("pid {} ({}) fd {}", first.pid, first.comm, first.fd);
+  return holders.size() == 1 ? text : fmt::format("{} and {} more", text, holders.size() - 1);
+}
+
+void append_pipe_data(std::string_view image, uint32_t pipe_id, const PipeContent& content, ImageSink& images) {
+  img::pipe_data_entry entry;
+  entry.set_pipe_id(pipe_id);
+  entry.set_bytes(static_cast<uint32_t>(content.bytes.size()));
+  entry.set_size(content.capacity);
+  images.append(image, entry);
+  images.append_raw(image, std::as_bytes(std::span(content.bytes)));
+}
+
+}  // namespace crx

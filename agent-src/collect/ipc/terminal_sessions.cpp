@@ -1,0 +1,76 @@
+// The controlling terminal of a task: it must be one that moves along (which tty-info.img tells then).
+#include <fmt/format.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include <optional>
+
+#include "agent-src/collect/kind/tree_members.hpp"
+#include "agent-src/collect/kind/registry.hpp"
+#include "agent-src/tree/terminals.hpp"
+#include "common/base/error.hpp"
+#include "common/proc/stat.hpp"
+
+namespace crx {
+namespace {
+
+class TerminalSessions final : public Collector {
+ public:
+  const char* name() const override { return "controlling terminals"; }
+
+  void inspect(InspectContext& context) override {
+    if (context.options.shell_job) return;
+    if (auto problem = problem_of(context.pid, insiders_of(context))) context.refusals.push_back(std::move(*problem));
+  }
+
+  void collect(CollectContext& context, const BatchPlan&) override {
+    if (context.options.shell_job) return;
+    const auto problem = problem_of(context.task.pid(), insiders_of(context));
+    if (!problem) return;
+    throw Error(ErrorCode::refused, "collecting terminals", problem->object + ": " + problem->reason)
+        .with_pid(context.task.pid())
+        .with_hint(problem->remedy);
+  }
+
+ private:
+  static bool has_master(pid_t pid, uint32_t index) {
+    for (const int fd : list_numbers(pid)) {
+      char target[16];
+      const ssize_t size = ::readlink(fmt::format("/proc/{}/fd/{}", pid, fd).c_str(), target, sizeof target);
+      const std::string_view link(target, size > 0 ? static_cast<std::size_t>(size) : 0);
+      if (link != "/dev/ptmx" && link != "/dev/pts/ptmx") continue;
+      try {
+        const proc::Fdinfo info = proc::parse_fdinfo(read_file(fmt::format("/proc/{}/fdinfo/{}", pid, fd)));
+        if (info.tty_index && static_cast<uint32_t>(*info.tty_index) == index) return true;
+      } catch (const Error&) {
+        continue;  // closed meanwhile
+      }
+    }
+    return false;
+  }
+
+  static std::optional<Refusal> problem_of(pid_t pid, const std::vector<pid_t>& tree) {
+    const proc::Stat stat = proc::parse_stat(read_file(fmt::format("/proc/{}/stat", pid)));
+    if (stat.tty_nr == 0 || stat.state == 'Z') return std::nullopt;
+    const dev_t device = terminal_device(stat.tty_nr);
+    const Terminal terminal = terminal_of(device);
+    const std::string object = fmt::format("pid {} ({})", pid, stat.comm);
+    if (terminal.kind != TerminalKind::slave) {
+      return Refusal{object, fmt::format("its controlling terminal is device {}:{}, which stays here", ::major(device), ::minor(device)),
+                     "start it with setsid"};
+    }
+    for (const pid_t member : tree) {
+      if (has_master(member, terminal.index)) return std::nullopt;
+    }
+    return Refusal{object,
+                   fmt::format("its controlling terminal is /dev/pts/{}, whose other end is outside, {}", terminal.index,
+                               describe_master_holder(terminal.index)),
+                   "start it with setsid, or " + std::string(kShellJobRemedy)};
+  }
+};
+
+}  // namespace
+
+CollectorPtr make_terminal_sessions_collector() { return std::make_unique<TerminalSessions>(); }
+
+}  // namespace crx

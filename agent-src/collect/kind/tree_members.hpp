@@ -1,0 +1,24 @@
+// Who moves along, as a collector's context tells it.
+#pragma once
+
+#include <sys/types.h>
+
+#include <vector>
+
+#include "agent-src/collect/kind/collector.hpp"
+
+namespace crx {
+
+inline std::vector<pid_t> living(const std::vector<TreeTask>& tree) {
+  std::vector<pid_t> pids;
+  for (const TreeTask& task : tree) {
+    if (!task.dead) pids.push_back(task.pid);
+  }
+  return pids;
+}
+
+// The living processes of the tree, the root first.
+inline std::vector<pid_t> insiders_of(const InspectContext& context) { return living(context.tree); }
+inline std::vector<pid_t> insiders_of(const CollectContext& context) { return living(context.tree.members()); }
+
+}  // namespace crx

@@ -1,0 +1,248 @@
+// What kind of process it is at all: refuses, by name, those that crx cannot move.
+#include <dirent.h>
+#include <elf.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdlib>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "agent-src/collect/kind/registry.hpp"
+#include "agent-src/tree/session_topology.hpp"
+#include "common/base/error.hpp"
+#include "common/kernel/process/kcmp.hpp"
+#include "common/proc/limits.hpp"
+#include "common/proc/stat.hpp"
+
+namespace crx {
+namespace {
+
+std::vector<pid_t> numbers_in(const std::string& folder) {
+  std::vector<pid_t> numbers;
+  DIR* dir = ::opendir(folder.c_str());
+  if (dir == nullptr) return numbers;
+  while (const dirent* entry = ::readdir(dir)) {
+    if (const int number = std::atoi(entry->d_name); number > 0) numbers.push_back(number);
+  }
+  ::closedir(dir);
+  return numbers;
+}
+
+// Of processes that may end at any moment.
+std::string try_read(const std::string& path) {
+  const Fd file = try_open(path, O_RDONLY);
+  if (!file) return {};
+  try {
+    return read_fd(file.get(), path);
+  } catch (const Error&) {
+    return {};
+  }
+}
+
+std::string comm_of(pid_t pid) {
+  std::string comm = try_read(fmt::format("/proc/{}/comm", pid));
+  if (!comm.empty() && comm.back() == '\n') comm.pop_back();
+  return comm;
+}
+
+std::string try_read_link(const std::string& path) {
+  std::array<char, 256> target{};
+  const ssize_t got = ::readlink(path.c_str(), target.data(), target.size());
+  return got > 0 ? std::string(target.data(), static_cast<std::size_t>(got)) : std::string();
+}
+
+const char* name_of(uint32_t shared) {
+  if ((shared & shares::kMemory) != 0) return "memory";
+  if ((shared & shares::kSignalHandlers) != 0) return "signal handlers";
+  if ((shared & shares::kDescriptors) != 0) return "descriptors";
+  if ((shared & shares::kFilesystem) != 0) return "working directory";
+  return "";
+}
+
+constexpr const char* kEndOne = "end one of the two before moving the program";
+constexpr const char* kHandedDown = "what clone(2) shares must come from a parent that has it, or from a child of the same parent: end one of the two";
+
+bool is_gone(pid_t pid, const std::vector<TreeTask>& tree) {
+  const auto task = std::find_if(tree.begin(), tree.end(), [pid](const TreeTask& t) { return t.pid == pid; });
+  return task == tree.end() || has_ended(*task);
+}
+
+// All processes of this host that are traced, as (tracer, traced): one pass for the whole tree.
+std::vector<std::pair<pid_t, pid_t>> traced_processes() {
+  constexpr std::string_view kField = "\nTracerPid:\t";
+  std::vector<std::pair<pid_t, pid_t>> found;
+  for (const pid_t pid : numbers_in("/proc")) {
+    const std::string status = try_read(fmt::format("/proc/{}/status", pid));
+    const std::size_t at = status.find(kField);
+    if (at == std::string::npos) continue;
+    if (const int tracer = std::atoi(status.c_str() + at + kField.size()); tracer > 0) found.emplace_back(tracer, pid);
+  }
+  return found;
+}
+
+constexpr const char* kJoinDescriptors = "let that thread end, or leave its descriptors to the others'";
+
+std::string own_descriptors(pid_t tid) { return fmt::format("its thread {} has descriptors of its own (unshare(CLONE_FILES))", tid); }
+
+// A thread on its way out has none any more, which is not the same.
+bool is_ending(pid_t pid, pid_t tid) {
+  constexpr uint32_t kExiting = 0x4;  // PF_EXITING, proc(5)
+  const std::string stat = try_read(fmt::format("/proc/{}/task/{}/stat", pid, tid));
+  return stat.empty() || (proc::parse_stat(stat).flags & kExiting) != 0;
+}
+
+// The first one that does not share the descriptors of its process, 0 for none.
+pid_t thread_with_descriptors(pid_t pid, const std::vector<pid_t>& tids) {
+  for (const pid_t tid : tids) {
+    if (tid != pid && !share(Shared::descriptors, pid, tid) && !is_ending(pid, tid) && !is_ending(pid, pid)) return tid;
+  }
+  return 0;
+}
+
+class Inspection {
+ public:
+  explicit Inspection(InspectContext& context) : context_(context), object_(fmt::format("pid {}", context.pid)) {}
+
+  void run() {
+    const auto status = proc::parse_status(read_file(context_.proc + "status"));
+    const bool ended = status.state == 'Z' || status.state == 'X';
+    if (ended && status.threads <= 1 && context_.pid != context_.tree.front().pid) return;  // a zombie moves as one
+    state(status);
+    if (status.kernel_thread || status.state == 'Z' || status.state == 'X' || status.tgid != status.pid) return;
+    program();
+    room(status);
+    threads();
+    others();
+    namespaces();
+  }
+
+ private:
+  void refuse(std::string reason, std::string remedy) {
+    context_.refusals.push_back({object_, std::move(reason), std::move(remedy)});
+  }
+
+  void state(const proc::Status& status) {
+    if (status.kernel_thread) refuse("is a kernel thread", "choose a process");
+    if (status.tgid != status.pid) refuse(fmt::format("is a thread of process {}", status.tgid), "give that number");
+    if (status.state == 'Z' || status.state == 'X') {
+      refuse(status.threads > 1 ? "its first thread has ended" : "has ended", "it cannot be moved any more");
+    }
+    if (status.tracer_pid != 0) {
+      const std::string tracer = comm_of(status.tracer_pid);
+      refuse(fmt::format("is traced by process {} ({})", status.tracer_pid, tracer),
+             tracer.starts_with("crx-") ? "try again when that is done" : "end the debugger first");
+    }
+    if (!status.x86_thread_features.empty()) {
+      refuse("uses " + status.x86_thread_features + " (control-flow enforcement)", "start it with GLIBC_TUNABLES "
+             "glibc.cpu.x86_shstk=off");
+    }
+  }
+
+  void program() {
+    const Fd exe = try_open(context_.proc + "exe", O_RDONLY);
+    Elf64_Ehdr header{};
+    if (!exe || ::pread(exe.get(), &header, sizeof header, 0) != static_cast<ssize_t>(sizeof header)) return;
+    if (header.e_ident[EI_CLASS] == ELFCLASS32) refuse("is a 32-bit program", "crx moves 64-bit programs");
+  }
+
+  // In the stop it gives room to our calls.
+  void room(const proc::Status& status) {
+    const uint64_t limit = proc::parse_limits(read_file(context_.proc + "limits")).at(RLIMIT_AS).soft;
+    const uint64_t used = status.vm_size_kib << 10, needed = FrozenTask::arena_bytes(static_cast<std::size_t>(status.threads));
+    if (limit >= used + needed) return;
+    refuse(fmt::format("has {} KiB left of its limit of address space, and {} KiB are needed in the stop", limit > used ? (limit - used) >> 10 : 0, needed >> 10),
+           "raise it (prlimit --as)");
+  }
+
+  void threads() {
+    if (const pid_t tid = thread_with_descriptors(context_.pid, list_threads(context_.pid)); tid != 0) refuse(own_descriptors(tid), kJoinDescriptors);
+  }
+
+  void others() {
+    for (const pid_t other : numbers_in("/proc")) {
+      if (other == context_.pid) continue;
+      const bool inside = std::any_of(context_.tree.begin(), context_.tree.end(), [&](const TreeTask& t) { return t.pid == other; });
+      // A child of vfork shares memory until it execs: the stop waits for that. What ends has nothing any more, and kcmp(2) calls
+      // that the same as what kernel threads have.
+      const uint32_t shared = inside ? 0 : shared_things(context_.pid, other);
+      if (shared != 0 && !is_gone(context_.pid, context_.tree)) {
+        refuse(fmt::format("shares its {} with process {} ({})", name_of(shared), other, comm_of(other)),
+               "move the process that both come from");
+      }
+    }
+  }
+
+  // The time namespace may differ: clocks are carried. So may those of future children.
+  void namespaces() {
+    for (const char* name : {"mnt", "net", "pid", "uts", "ipc", "user", "cgroup"}) {
+      const std::string its = try_read_link(fmt::format("{}ns/{}", context_.proc, name));
+      const std::string ours = try_read_link(fmt::format("/proc/self/ns/{}", name));
+      if (its.empty() || its == ours) continue;
+      refuse(fmt::format("is in another {} namespace than crx", name), "run crx-migrate inside it (nsenter)");
+    }
+  }
+
+  InspectContext& context_;
+  std::string object_;
+};
+
+class Shape final : public Collector {
+ public:
+  const char* name() const override { return "process"; }
+
+  void inspect(InspectContext& context) override { Inspection(context).run(); }
+
+  void collect(CollectContext& context, const BatchPlan&) override {
+    std::vector<pid_t> tids;
+    for (const FrozenThread& thread : context.task.threads()) tids.push_back(thread.tid());
+    if (const pid_t tid = thread_with_descriptors(context.task.pid(), tids); tid != 0) {
+      throw Error(ErrorCode::unsupported, "collecting the process", own_descriptors(tid)).with_pid(context.task.pid()).with_hint(kJoinDescriptors);
+    }
+  }
+
+  void inspect_tree(InspectContext& context) override {
+    for (const auto& [tracer, traced] : traced_processes()) {
+      const auto is_tracer = [pid = tracer](const TreeTask& task) { return task.pid == pid; };
+      if (std::none_of(context.tree.begin(), context.tree.end(), is_tracer)) continue;
+      context.refusals.push_back({fmt::format("pid {}", tracer), fmt::format("traces process {} ({})", traced, comm_of(traced)),
+                                  "let it detach first"});
+    }
+    for (const SharingConflict& found : sharing_conflicts(context.tree)) {
+      if (is_gone(found.pid, context.tree) || is_gone(found.other, context.tree)) continue;  // it has nothing, as others have
+      context.refusals.push_back({fmt::format("pid {}", found.pid), said_of(found), kHandedDown});
+    }
+    for (const SessionConflict& found : session_conflicts(context.tree)) {
+      context.refusals.push_back({fmt::format("pid {}", found.pid), said_of(found), kEndOne});
+    }
+  }
+
+  void collect_tree(CollectContext& context) override {
+    for (const SharingConflict& found : sharing_conflicts(context.tree.members())) {
+      throw Error(ErrorCode::unsupported, "collecting the tree", said_of(found)).with_pid(found.pid).with_hint(kHandedDown);
+    }
+    for (const SessionConflict& found : session_conflicts(context.tree.members())) {
+      throw Error(ErrorCode::unsupported, "collecting the tree", said_of(found)).with_pid(found.pid).with_hint(kEndOne);
+    }
+  }
+
+ private:
+  static std::string said_of(const SharingConflict& found) {
+    return fmt::format("shares its {} with process {}, and not by way of a parent or sibling", name_of(found.what), found.other);
+  }
+  static std::string said_of(const SessionConflict& found) {
+    return fmt::format("is in session {}, whose leader has ended, as process {} is, and neither's parent is above the other's", found.sid, found.other);
+  }
+};
+
+}  // namespace
+
+CollectorPtr make_shape_collector() { return std::make_unique<Shape>(); }
+
+}  // namespace crx

@@ -1,0 +1,393 @@
+// Unix sockets: who is connected to whom, names, and what waits in their queues.
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <map>
+#include <optional>
+#include <set>
+#include <span>
+
+#include "agent-src/collect/memory/memfd.hpp"
+#include "agent-src/collect/ipc/pipe_content.hpp"
+#include "agent-src/collect/sockets/socket_options.hpp"
+#include "agent-src/collect/sockets/unix_name.hpp"
+#include "agent-src/collect/sockets/unix_queue.hpp"
+#include "common/base/error.hpp"
+#include "common/image/magic.hpp"
+#include "common/kernel/introspect/unix_arrivals.hpp"
+#include "common/kernel/sockets/unix_diag.hpp"
+#include "common/proc/status.hpp"
+
+namespace crx {
+namespace {
+
+constexpr char kStep[] = "collecting unix sockets";
+constexpr uint32_t kExternal = 1;  // unix_sk_entry.uflags: an end outside, found again by its name
+constexpr char kPeerRemedy[] = "end the other process, or use --ext-unix-sk where it is a datagram socket with a name";
+constexpr char kElsewhereReason[] = "it is a unix socket of another network namespace";
+constexpr char kElsewhereRemedy[] = "close it before moving the program";
+constexpr char kWaitRemedy[] = "try again when the program has accepted it";
+
+// Of a running task's socket: the name of its protocol (sockfs, Linux 2.6.39).
+bool is_unix(const std::string& proc_link) {
+  char name[32] = {};
+  return ::getxattr(proc_link.c_str(), "system.sockprotoname", name, sizeof name - 1) > 0 && std::string_view(name).starts_with("UNIX");
+}
+bool is_unix(int fd) { return socket_int(fd, SOL_SOCKET, SO_DOMAIN, AF_UNSPEC) == AF_UNIX; }
+
+img::crx_ucred to_image(const ucred& credentials) {
+  img::crx_ucred entry;
+  entry.set_pid(credentials.pid);
+  entry.set_uid(credentials.uid);
+  entry.set_gid(credentials.gid);
+  return entry;
+}
+
+int bytes_sent(int fd) {
+  int bytes = 0;
+  return ::ioctl(fd, SIOCOUTQ, &bytes) == 0 ? bytes : 0;
+}
+
+// A packet whose descriptors have ids already.
+struct Packet {
+  UnixPacket content;
+  std::vector<uint32_t> rights;
+};
+
+// A socket of the tree.
+struct Inside {
+  uint32_t id = 0;
+  int fd = -1;  // our duplicate
+  UnixSocketInfo info;
+  std::vector<Packet> packets;
+  std::optional<std::vector<UnixArrival>> arrivals;  // of a listening one: beside info.waiting; nothing where that cannot be told
+  int unread = 0;  // bytes (and their overhead) that it sent and nobody received yet
+};
+
+class UnixSockets final : public FdKind {
+ public:
+  const char* name() const override { return "unix sockets"; }
+
+  bool matches(const OpenFile& file) const override {
+    if (!S_ISSOCK(file.st.st_mode) || file.path_only()) return false;
+    return file.own ? is_unix(file.own.get()) : is_unix(file.proc_link());
+  }
+
+  void inspect(const OpenFile& file, const std::vector<OpenFile>& all, InspectContext& context) override {
+    const auto found = table().find(inode_of(file));
+    // It may be younger than the table.
+    const auto late = found == table().end() ? find_unix_socket(inode_of(file)) : std::nullopt;
+    if (found == table().end() && !late) {
+      if (is_open_still(file)) context.refusals.push_back(refusal_of(file, kElsewhereReason, kElsewhereRemedy));
+      return;
+    }
+    const UnixSocketInfo& info = late ? *late : found->second;
+    const auto inside = [&](uint32_t inode) {
+      for (const OpenFile& other : all) {
+        if (S_ISSOCK(other.st.st_mode) && inode_of(other) == inode) return true;
+      }
+      return false;
+    };
+    std::vector<uint32_t> others = info.waiting;
+    if (info.peer) others.push_back(*info.peer);
+    const auto waits = acceptors_.find(info.inode);
+    if (waits != acceptors_.end()) others.push_back(waits->second);
+    for (const uint32_t other : others) {
+      if (other == 0 || inside(other) || may_reconnect(info, other, context.options)) continue;
+      // Without a holder it is on its way through another socket, or held by nobody any more.
+      const auto holders = holders_of(other, file, true);
+      if (!holders.empty()) context.refusals.push_back(refusal_of(file, outside_reason(info, other, holders), kPeerRemedy));
+    }
+  }
+
+  // Every unix socket of the tree, also those that only a queue holds, with its queue.
+  void discover(FdContext& context) override {
+    for (const OpenFile& file : context.files) {
+      if (matches(file)) add_inside(file.id, file.own.get(), file.st, file.label(), context, file);
+    }
+    for (auto& [inode, socket] : inside_) {
+      if (has_arrivals(socket)) look_at_arrivals(socket);
+    }
+  }
+
+  void collect(OpenFile& file, FdContext& context, img::file_entry& entry) override {
+    const auto found = inside_.find(inode_of(file));
+    if (found == inside_.end()) refuse(file, kElsewhereReason, kElsewhereRemedy);
+    const Inside& socket = found->second;
+    entry.set_type(img::UNIXSK);
+    img::unix_sk_entry& sk = *entry.mutable_usk();
+    img::crx_unix_socket& extra = *context.extra(file).mutable_unix();
+    sk.set_id(file.id);
+    sk.set_ino(socket.info.inode);
+    sk.set_type(static_cast<uint32_t>(socket.info.type));
+    sk.set_state(static_cast<uint32_t>(socket.info.state));
+    sk.set_flags(file.info.flags);
+    sk.set_uflags(0);
+    sk.set_backlog(socket.info.state == kSocketListening ? socket.info.send_queue : 0);
+    sk.set_peer(peer_of(file, socket, context, extra));
+    *sk.mutable_fown() = read_file_owner(file);
+    *sk.mutable_opts() = read_socket_options(file, context);
+    collect_unix_name(file, socket.info, sk, extra);
+    if (socket.info.shutdown != 0) sk.set_shutdown(static_cast<img::sk_shutdown>(socket.info.shutdown & 3));
+    collect_state(file, extra);
+    collect_waiting(file, socket, context, extra);
+    append_packets(socket, context.task.images, extra);
+  }
+
+ private:
+  static uint32_t inode_of(const OpenFile& file) { return static_cast<uint32_t>(file.st.st_ino); }
+
+  const std::map<uint32_t, UnixSocketInfo>& table() const {
+    if (table_) return *table_;
+    table_.emplace();
+    for (UnixSocketInfo& info : list_unix_sockets()) {
+      for (const uint32_t client : info.waiting) {
+        if (client != 0) acceptors_[client] = info.inode;
+      }
+      table_->emplace(info.inode, std::move(info));
+    }
+    return *table_;
+  }
+
+  void add_inside(uint32_t id, int fd, const struct stat& st, const std::string& label, FdContext& context, const OpenFile& holder) {
+    const auto inode = static_cast<uint32_t>(st.st_ino);
+    const auto known = table().find(inode);
+    if (known == table().end()) return;
+    const auto [slot, is_new] = inside_.try_emplace(inode);
+    if (!is_new) return;
+    Inside& socket = slot->second;
+    socket.id = id;
+    socket.fd = fd;
+    socket.info = known->second;
+    socket.unread = bytes_sent(fd);
+    if (socket.info.state == kSocketListening) return;
+    for (UnixPacket& content : peek_unix_queue(fd, socket.info.type, label)) {
+      Packet packet;
+      for (Fd& passed : content.rights) packet.rights.push_back(add_passed(std::move(passed), context, holder));
+      content.rights.clear();
+      packet.content = std::move(content);
+      socket.packets.push_back(std::move(packet));
+    }
+  }
+
+  // Whether there is more to a connection that waits at this socket than its client.
+  bool has_arrivals(const Inside& socket) const {
+    return std::any_of(socket.info.waiting.begin(), socket.info.waiting.end(), [this](uint32_t client) {
+      const auto found = inside_.find(client);
+      return client == 0 || (found != inside_.end() && found->second.unread > 0);
+    });
+  }
+
+  // Milliseconds, the first time.
+  void look_at_arrivals(Inside& socket) {
+    if (!kernel_) kernel_.emplace(UnixArrivals::open());
+    if (!*kernel_) return;
+    socket.arrivals = (*kernel_)->at(socket.fd);
+    if (socket.arrivals && socket.arrivals->size() != socket.info.waiting.size()) socket.arrivals.reset();
+  }
+
+  // A description that came out of a queue: an open one, or one that nobody has open.
+  uint32_t add_passed(Fd passed, FdContext& context, const OpenFile& holder) {
+    const int fd = passed.get();
+    OpenFile file;
+    file.pid = holder.pid;
+    file.insiders = holder.insiders;
+    file.link = read_link(fmt::format("/proc/self/fd/{}", fd));
+    if (::fstat(fd, &file.st) != 0) throw_errno(kStep, holder.label());
+    file.info = proc::parse_fdinfo(read_file(fmt::format("/proc/self/fdinfo/{}", fd)));
+    file.info.flags &= ~static_cast<uint32_t>(O_CLOEXEC);
+    file.own = std::move(passed);
+    // Rounds send what lies in memfds that tasks have open.
+    if (is_memfd(file.link, file.st) && file.st.st_size > 0 && !is_open(file, context)) {
+      refuse(holder, fmt::format("a memfd ({}) is on its way through it and open nowhere else", file.link), "try again when the program has received it");
+    }
+    const bool is_new = matches(file) && !inside_.contains(inode_of(file)) && !is_open(file, context);
+    const struct stat st = file.st;
+    const std::string label = fmt::format("{}, on its way through {}", file.link, holder.label());
+    const uint32_t id = context.add(std::move(file));
+    if (is_new) add_inside(id, fd, st, label, context, holder);
+    return id;
+  }
+
+  static bool is_open(const OpenFile& file, const FdContext& context) {
+    return std::any_of(context.files.begin(), context.files.end(), [&](const OpenFile& other) {
+      return other.st.st_ino == file.st.st_ino && other.st.st_dev == file.st.st_dev;
+    });
+  }
+
+  uint32_t peer_of(const OpenFile& file, const Inside& socket, FdContext& context, img::crx_unix_socket& extra) {
+    const UnixSocketInfo& info = socket.info;
+    if (!info.peer || info.state == kSocketListening) return 0;
+    if (inside_.contains(*info.peer)) return *info.peer;
+    if (*info.peer == 0) {
+      const auto waits = acceptors_.find(info.inode);
+      if (waits != acceptors_.end()) return acceptor_of(file, socket, waits->second, extra);
+      set_peer_name(file, extra);
+      return 0;
+    }
+    if (!may_reconnect(info, *info.peer, context.task.options)) {
+      refuse(file, outside_reason(info, *info.peer, holders_of(*info.peer, file, false)), kPeerRemedy);
+    }
+    add_external(*info.peer, context);
+    return *info.peer;
+  }
+
+  // The listening socket that has not accepted this client yet.
+  uint32_t acceptor_of(const OpenFile& file, const Inside& socket, uint32_t listener, img::crx_unix_socket& extra) {
+    if (!inside_.contains(listener)) {
+      refuse(file, outside_reason(socket.info, listener, holders_of(listener, file, false)), kPeerRemedy);
+    }
+    // The other end exists, but no descriptor leads to it.
+    if (socket.unread > 0 && !inside_.at(listener).arrivals) refuse(file, "it has sent data over a connection that is not accepted yet", kWaitRemedy);
+    const proc::Status status = proc::parse_status(read_file(fmt::format("/proc/{}/status", file.pid)));
+    *extra.mutable_connector() = to_image({file.pid, status.uid.effective, status.gid.effective});
+    return listener;
+  }
+
+  static void set_peer_name(const OpenFile& file, img::crx_unix_socket& extra) {
+    sockaddr_un address{};
+    socklen_t size = sizeof address;
+    if (::getpeername(file.own.get(), reinterpret_cast<sockaddr*>(&address), &size) != 0) return;
+    constexpr std::size_t kHead = offsetof(sockaddr_un, sun_path);
+    const bool named = size > kHead && size <= sizeof address;
+    extra.set_peer_name(named ? std::string(address.sun_path, size - kHead) : std::string());
+  }
+
+  bool may_reconnect(const UnixSocketInfo& info, uint32_t peer, const CollectOptions& options) const {
+    const auto other = table().find(peer);
+    const bool allowed = options.ext_unix_sk || options.external_unix.contains(info.inode);
+    return allowed && info.type == SOCK_DGRAM && other != table().end() && other->second.named;
+  }
+
+  std::string outside_reason(const UnixSocketInfo& info, uint32_t other, const std::vector<PipeHolder>& holders) const {
+    const auto found = table().find(other);
+    const std::string name = found == table().end() ? std::string() : printable_name(found->second.name);
+    const char* what = info.state == kSocketListening ? "a connection to it waits to be accepted that was made" : "its other end is held";
+    return fmt::format("{} outside, by {}{}{}", what, describe(holders), name.empty() ? "" : ", under the name ", name);
+  }
+
+  static std::vector<PipeHolder> holders_of(uint32_t inode, const OpenFile& inside, bool with_us) {
+    return find_holders({inside.st.st_dev, inode}, fmt::format("socket:[{}]", inode), inside, with_us);
+  }
+
+  // An end outside that is found again by its name: an entry of its own, as CRIU has it.
+  void add_external(uint32_t inode, FdContext& context) {
+    if (!external_.insert(inode).second) return;
+    const UnixSocketInfo& info = table().at(inode);
+    img::file_entry entry;
+    entry.set_type(img::UNIXSK);
+    entry.set_id(context.task.files.next_id());
+    img::unix_sk_entry& sk = *entry.mutable_usk();
+    sk.set_id(entry.id());
+    sk.set_ino(inode);
+    sk.set_type(static_cast<uint32_t>(info.type));
+    sk.set_state(static_cast<uint32_t>(info.state));
+    sk.set_flags(O_RDWR);
+    sk.set_uflags(kExternal);
+    sk.set_backlog(0);
+    sk.set_peer(0);
+    sk.set_name(info.name);
+    for (auto set : {&img::fown_entry::set_uid, &img::fown_entry::set_euid, &img::fown_entry::set_signum,
+                     &img::fown_entry::set_pid_type, &img::fown_entry::set_pid}) {
+      (sk.mutable_fown()->*set)(0);
+    }
+    img::sk_opts_entry& opts = *sk.mutable_opts();
+    opts.set_so_sndbuf(0);
+    opts.set_so_rcvbuf(0);
+    opts.set_so_snd_tmo_sec(0);
+    opts.set_so_snd_tmo_usec(0);
+    opts.set_so_rcv_tmo_sec(0);
+    opts.set_so_rcv_tmo_usec(0);
+    context.task.files.add(std::move(entry));
+  }
+
+  static void collect_state(const OpenFile& file, img::crx_unix_socket& extra) {
+    ucred credentials{};
+    socklen_t size = sizeof credentials;
+    if (::getsockopt(file.own.get(), SOL_SOCKET, SO_PEERCRED, &credentials, &size) != 0) throw_errno(kStep, file.label());
+    if (credentials.pid != 0 || credentials.uid != UINT32_MAX) *extra.mutable_peer() = to_image(credentials);
+    if (has_pending_error(file.own.get())) extra.set_reset(true);
+    extra.set_mode(file.st.st_mode);
+    extra.set_uid(file.st.st_uid);
+    extra.set_gid(file.st.st_gid);
+  }
+
+  void collect_waiting(const OpenFile& file, const Inside& socket, FdContext&, img::crx_unix_socket& extra) {
+    for (const uint32_t client : socket.info.waiting) {
+      if (client == 0 && !socket.arrivals) refuse(file, "a connection to it waits to be accepted whose client has gone", kWaitRemedy);
+      if (client != 0 && !inside_.contains(client)) {
+        refuse(file, outside_reason(socket.info, client, holders_of(client, file, false)), "end the other process, or try again");
+      }
+      extra.add_waiting(client);
+    }
+    if (!socket.arrivals) return;
+    for (std::size_t i = 0; i < socket.arrivals->size(); ++i) add_arrival((*socket.arrivals)[i], socket.info.waiting[i] == 0, extra);
+  }
+
+  static void add_arrival(const UnixArrival& arrival, bool deserted, img::crx_unix_socket& extra) {
+    img::crx_unix_arrival& entry = *extra.add_arrivals();
+    if (arrival.connector.pid != 0) *entry.mutable_connector() = to_image(arrival.connector);
+    if (deserted && !arrival.name.empty()) entry.set_name(arrival.name);
+    for (const UnixArrival::Sent& sent : arrival.sent) {
+      img::crx_unix_sent& piece = *entry.add_sent();
+      piece.set_content(sent.bytes);
+      if (sent.sender.pid != 0) *piece.mutable_ucred() = to_image(sent.sender);
+    }
+  }
+
+  void append_packets(const Inside& socket, ImageSink& images, img::crx_unix_socket& extra) {
+    for (std::size_t i = 0; i < socket.packets.size(); ++i) {
+      const Packet& packet = socket.packets[i];
+      img::sk_packet_entry entry;
+      entry.set_id_for(socket.id);
+      entry.set_length(static_cast<uint32_t>(packet.content.bytes.size()));
+      if (!packet.rights.empty()) {
+        img::scm_entry& scm = *entry.add_scm();
+        scm.set_type(SCM_RIGHTS);
+        for (const uint32_t id : packet.rights) scm.add_rights(id);
+      }
+      images.append(image_file::kSkQueues, entry);
+      images.append_raw(image_file::kSkQueues, std::as_bytes(std::span(packet.content.bytes)));
+      const uint32_t sender = socket.info.type == SOCK_DGRAM ? sender_of(socket, packet.content) : 0;
+      const bool named = socket.info.type == SOCK_DGRAM && !packet.content.source.empty();
+      if (!named && sender == 0 && !packet.content.credentials) continue;
+      img::crx_unix_packet& more = *extra.add_packets();
+      more.set_index(static_cast<uint32_t>(i));
+      if (named) more.set_source(packet.content.source);
+      if (sender != 0) more.set_sender(sender);
+      if (packet.content.credentials) *more.mutable_ucred() = to_image(*packet.content.credentials);
+    }
+  }
+
+  // The socket of the tree that sent a datagram: it has the source's name, or none and is connected to the receiver, and what it
+  // sent is not received. 0 where there is none (any more).
+  uint32_t sender_of(const Inside& receiver, const UnixPacket& packet) {
+    for (auto& [inode, socket] : inside_) {
+      if (socket.info.type != SOCK_DGRAM || socket.unread <= 0 || socket.info.name != packet.source) continue;
+      if (packet.source.empty() && socket.info.peer != receiver.info.inode) continue;
+      socket.unread -= static_cast<int>(packet.bytes.size()) + 1;
+      return inode;
+    }
+    return 0;
+  }
+
+  mutable std::optional<std::map<uint32_t, UnixSocketInfo>> table_;  // of the network namespace, by inode
+  mutable std::map<uint32_t, uint32_t> acceptors_;                   // client -> listening socket
+  std::map<uint32_t, Inside> inside_;
+  std::optional<std::optional<UnixArrivals>> kernel_;  // on first use
+  std::set<uint32_t> external_;
+};
+
+}  // namespace
+
+FdKindPtr make_unix_sockets() { return std::make_unique<UnixSockets>(); }
+
+}  // namespace crx

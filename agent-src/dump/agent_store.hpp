@@ -1,0 +1,57 @@
+// A dump into the store of an agent on another host: nothing is written here.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "agent-src/dump/dump_store.hpp"
+#include "agent-src/tool/link_page_sink.hpp"
+#include "common/image/image_store.hpp"
+#include "wire/link.hpp"
+
+namespace crx {
+
+class AgentStore final : public DumpStore {
+ public:
+  // Connects; the agent looks at the names. Throws Error.
+  explicit AgentStore(const DumpOptions& options);
+  ~AgentStore() override;
+
+  std::optional<ParentSet> parent() override { return parent_; }
+  ImageSink& images() override { return images_; }
+  void begin_pages() override {}
+  bool begin(PageSpace space, const std::vector<PageRange>&) override {
+    spaces_.push_back(space);
+    return true;
+  }
+  PageSink& pages() override { return pages_; }
+  void finish_pages(const std::map<PageSpace, std::vector<PageRange>>& in_parent) override;
+  uint64_t pages_written() const override { return pages_.count; }
+  void publish(Manifest manifest) override;
+
+ private:
+  struct CountedPages final : PageSink {
+    explicit CountedPages(std::unique_ptr<wire::SourceLink>& to) : link(to) {}
+    std::span<std::byte> acquire() override;
+    void put(PageSpace space, std::vector<PageRange> ranges) override;
+    std::unique_ptr<wire::SourceLink>& link;
+    std::optional<LinkPageSink> sink;
+    uint64_t count = 0;
+  };
+  void greet();
+  void take_parent(const wire::StoreReady& ready);
+  void send_images();
+  void await_stored();
+
+  const DumpOptions& options_;
+  std::unique_ptr<wire::SourceLink> link_;
+  CountedPages pages_{link_};
+  ImageStore images_;
+  std::optional<ParentSet> parent_;
+  std::vector<PageSpace> spaces_;
+  std::map<PageSpace, std::vector<PageRange>> in_parent_;
+};
+
+}  // namespace crx

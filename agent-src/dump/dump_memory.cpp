@@ -1,0 +1,160 @@
+#include "agent-src/dump/dump_memory.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "agent-src/dump/dump_images.hpp"
+#include "agent-src/memory/comparing_trackers.hpp"
+#include "agent-src/memory/page_sender.hpp"
+#include "common/base/error.hpp"
+#include "common/base/log.hpp"
+
+namespace crx {
+namespace {
+
+PageSpace space_of(pid_t pid) { return {PageSpace::Kind::mm, static_cast<uint64_t>(pid)}; }
+
+// All of a stopped process's private memory.
+SpacePages whole_space(pid_t pid, const std::vector<MemoryVma>& vmas) {
+  const HashTracker tracker(pid);
+  FrozenPages frozen;
+  for (const MemoryVma& vma : vmas) {
+    if (is_private(vma.kind)) tracker.frozen_private(vma, frozen);
+  }
+  SpacePages found;
+  found.here = std::move(frozen.present);
+  found.guards = std::move(frozen.guards);
+  return found;
+}
+
+// Else that of who made it is its own.
+bool has_own_space(const FrozenTree& tree, pid_t pid) {
+  const auto member = std::find_if(tree.members().begin(), tree.members().end(), [pid](const TreeTask& task) { return task.pid == pid; });
+  return member == tree.members().end() || !member->shares_memory();
+}
+
+bool is_alive(pid_t pid) {
+  TreeTask now;
+  return try_read_task(pid, now) && !now.dead;
+}
+
+}  // namespace
+
+DumpMemory::DumpMemory(const DumpOptions& options, DumpStore& store, CallSites& sites, SleepReader& sleeps, MapOf map_of)
+    : options_(options), store_(store), sites_(sites), sleeps_(sleeps), map_of_(std::move(map_of)) {}
+
+void DumpMemory::prepare() {
+  parent_ = store_.parent();
+  if (!parent_ && !options_.track_mem) return;
+  for (const TreeTask& task : list_tree(options_.pid)) {
+    if (!task.dead && !task.shares_memory()) track(task.pid);
+  }
+}
+
+void DumpMemory::track(pid_t pid) {
+  try {
+    auto tracking = std::make_unique<DumpTracking>(options_, pid, sites_, sleeps_, parent());
+    stop_us_ = std::max(stop_us_, tracking->stop_us());
+    tracking_[pid] = std::move(tracking);
+  } catch (const Error& error) {
+    if (pid == options_.pid) throw;
+    // It has ended, or is the child of a vfork, which nobody can stop now.
+    log::info("process {}: {}; it is dumped in full", pid, error.what());
+  }
+}
+
+// Pages that cannot be read are an error where the set must hold all of them.
+void DumpMemory::write_space(pid_t pid, SpacePages found, bool all) {
+  if (!store_.begin(space_of(pid), found.in_parent)) {
+    log::warn("process {}: the page server does not have the parent set (--prev-images-dir); this dump is full", pid);
+    found.here = unite(found.here, std::exchange(found.in_parent, {}));
+  }
+  MemoryReader reader(pid);
+  const SendOutcome outcome = send_pages(space_of(pid), found.here, reader, store_.pages(), nullptr);
+  if (all) require_all_read(outcome, reader);
+  in_parent_[space_of(pid)] = std::move(found.in_parent);
+}
+
+// False: it has ended meanwhile, or execs.
+bool DumpMemory::write_running_task(pid_t pid, std::vector<MappedSpace>& mapped) {
+  const auto tracking = tracking_.find(pid);
+  if (tracking == tracking_.end()) return false;
+  try {
+    MemoryMap& map = map_of_(pid);
+    map.read();
+    write_space(pid, tracking->second->running_pages(map.vmas()), false);
+    object_trackers_.push_back(std::make_unique<HashTracker>(pid));
+    mapped.push_back({pid, object_trackers_.back().get(), &map.vmas()});
+    return true;
+  } catch (const Error& error) {
+    if (pid == options_.pid || is_alive(pid)) throw;
+    tracking_.erase(pid);
+    return false;
+  }
+}
+
+std::vector<TreeTask> DumpMemory::write_running() {
+  std::vector<TreeTask> written;
+  std::vector<MappedSpace> mapped;
+  for (const TreeTask& task : list_tree(options_.pid)) {
+    if (!task.dead && (task.shares_memory() || write_running_task(task.pid, mapped))) written.push_back(task);
+  }
+  std::vector<pid_t> holders;
+  for (const TreeTask& task : written) holders.push_back(task.pid);
+  DumpObjects(store_, parent(), options_.track_mem).write(mapped, holders, true, in_parent_);
+  finish();
+  return written;
+}
+
+void DumpMemory::write_frozen(const FrozenTree& tree, ImageStore& images) {
+  std::vector<MappedSpace> mapped;
+  std::vector<pid_t> holders;
+  for (const auto& task : tree.tasks()) {
+    const pid_t pid = task->pid();
+    holders.push_back(pid);
+    if (!has_own_space(tree, pid)) continue;
+    const std::vector<MemoryVma>& vmas = map_of_(pid).vmas();
+    const auto tracking = tracking_.find(pid);
+    SpacePages found = tracking == tracking_.end() ? whole_space(pid, vmas) : tracking->second->frozen_pages(vmas);
+    // CRIU compares the vDSO's text with its own kernel's.
+    found.here = unite(found.here, vdso_of(images, pid));
+    found.in_parent = subtract(found.in_parent, found.here);
+    add_guards(pid, found.guards, images);
+    write_space(pid, std::move(found), true);
+    object_trackers_.push_back(std::make_unique<HashTracker>(pid));
+    mapped.push_back({pid, object_trackers_.back().get(), &vmas});
+  }
+  DumpObjects(store_, parent(), options_.track_mem).write(mapped, holders, false, in_parent_);
+  finish();
+}
+
+void DumpMemory::finish() {
+  store_.finish_pages(in_parent_);
+  object_trackers_.clear();
+}
+
+void DumpMemory::arm(const FrozenTree& tree) {
+  for (const auto& task : tree.tasks()) {
+    const auto tracking = tracking_.find(task->pid());
+    if (tracking != tracking_.end()) tracking->second->arm(map_of_(task->pid()).vmas());
+  }
+}
+
+uint64_t DumpMemory::parent_pages() const {
+  uint64_t sum = 0;
+  for (const auto& [space, ranges] : in_parent_) sum += total_pages(ranges);
+  return sum;
+}
+
+void DumpMemory::keep(const std::string& set_id) {
+  for (const auto& [pid, tracking] : tracking_) {
+    try {
+      tracking->keep(set_id);
+    } catch (const Error& error) {
+      if (pid == options_.pid) throw;
+      log::info("process {}: {}; its next dump will be full", pid, error.what());
+    }
+  }
+}
+
+}  // namespace crx

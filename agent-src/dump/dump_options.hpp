@@ -1,0 +1,59 @@
+// The command line of crx-dump.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "agent-src/tool/migrate_options.hpp"
+#include "common/base/endpoint.hpp"
+#include "common/base/log.hpp"
+
+namespace crx {
+
+// Everything crx-dump can be told; parsed once, then passed const.
+struct DumpOptions {
+  pid_t pid = 0;
+  std::string images_dir;        // -D
+  bool leave_running = false;    // -R
+  bool pre = false;              // memory only; the process keeps running
+  bool track_mem = false;        // the next dump needs only what is written from now on
+  std::string prev_images_dir;   // relative to images_dir
+  bool auto_dedup = false;
+  bool check_only = false;
+
+  bool shell_job = false;
+  bool tcp_established = false;
+  bool ext_unix_sk = false;
+  bool file_locks = false;
+  bool link_remap = false;
+  UnitPolicy unit = UnitPolicy::refuse;
+  uint64_t ghost_limit = uint64_t{1} << 20;
+  std::set<uint64_t> external_unix;  // --external unix[INODE]
+  int64_t freeze_timeout_ms = 2000;
+
+  Endpoint to;                   // --to: an agent that stores the set
+  std::string name, prev_set;    // --name, --prev-set
+  std::string tls_dir;
+  Endpoint page_server;          // --page-server
+  bool insecure = false;
+
+  std::string run_dir = "/run/crx";  // sockets of the keepers
+  bool json = false;
+  log::Level log_level = log::Level::warn;
+};
+
+struct ParsedDumpOptions {
+  std::optional<DumpOptions> options;
+  int exit_code = 0;
+  std::string text;  // for stdout when exit_code is 0, else for stderr
+};
+
+// argv as main gets it. Never throws for what a user wrote.
+ParsedDumpOptions parse_dump_options(int argc, const char* const* argv);
+
+}  // namespace crx

@@ -1,0 +1,44 @@
+#include "agent-src/freeze/fd_table_reserve.hpp"
+
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "agent-src/tree/open_file.hpp"
+#include "agent-src/tree/process_tree.hpp"
+#include "common/base/error.hpp"
+#include "common/base/fd.hpp"
+
+namespace crx {
+namespace {
+
+constexpr std::size_t kOurOwn = 256;  // what else we open meanwhile, some of it for each task
+constexpr std::size_t kForEachTask = 16;
+
+std::size_t count_descriptors(pid_t pid) {
+  try {
+    return list_numbers(pid).size();
+  } catch (const Error&) {
+    return 0;
+  }
+}
+
+}  // namespace
+
+void make_descriptor_room(pid_t root) {
+  rlim_t wanted = kOurOwn;
+  for (const TreeTask& task : list_tree(root)) wanted += kForEachTask + count_descriptors(task.pid);
+  rlimit limit{};
+  ::getrlimit(RLIMIT_NOFILE, &limit);
+  if (limit.rlim_cur < wanted && limit.rlim_cur < limit.rlim_max) {
+    limit.rlim_cur = std::min(wanted, limit.rlim_max);
+    ::setrlimit(RLIMIT_NOFILE, &limit);
+  }
+  const auto highest = static_cast<int>(std::min(wanted, limit.rlim_cur)) - 1;
+  const Fd any = try_open("/dev/null", O_RDONLY);
+  const Fd there(::fcntl(any.get(), F_DUPFD_CLOEXEC, highest));
+}
+
+}  // namespace crx

@@ -1,0 +1,102 @@
+#include "agent-src/freeze/frozen_tree.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "agent-src/freeze/interrupted_calls.hpp"
+#include "common/base/error.hpp"
+#include "common/base/fd.hpp"
+#include "common/base/log.hpp"
+
+namespace crx {
+
+FrozenTree FrozenTree::freeze(pid_t root, Deadline deadline, SleepReader& sleeps) {
+  FrozenTree tree;
+  // At all at once, while they run: nothing of it is to be part of the stop.
+  CallWatch calls(sleeps);
+  std::vector<pid_t> running;
+  for (const TreeTask& member : list_tree(root)) {
+    if (!member.dead) running.push_back(member.pid);
+  }
+  calls.look_at(running);
+  // Whoever is orphaned by a death meanwhile turns up among the children of a process that was stopped before: look at
+  // all again until nothing is new.
+  while (tree.stop_new(root, deadline, calls)) {
+  }
+  // Places as they are now. Who was stopped can only have been killed since.
+  for (TreeTask& member : tree.members_) {
+    if (!try_read_task(member.pid, member) || (member.dead && tree.find(member.pid) != nullptr)) throw_gone(member.pid, "freezing");
+  }
+  find_sharing(tree.members_);
+  return tree;
+}
+
+bool FrozenTree::stop_new(pid_t root, Deadline deadline, CallWatch& calls) {
+  bool found = false;
+  const auto visit = [&](pid_t pid) {
+    TreeTask member;
+    if (holds(pid) || !try_read_task(pid, member)) return;
+    // One that ends meanwhile is a zombie, or nothing any more.
+    if (!member.dead && !stop(member, deadline, calls) && (!try_read_task(pid, member) || !member.dead)) return;
+    members_.push_back(std::move(member));
+    found = true;
+  };
+  visit(root);
+  if (members_.empty() || members_.front().dead) throw_gone(root, "freezing");
+  for (std::size_t at = 0; at < members_.size(); ++at) {
+    if (members_[at].dead) continue;
+    for (const pid_t child : list_children(members_[at].pid)) visit(child);
+  }
+  return found;
+}
+
+// False when the process ended before it could be stopped.
+bool FrozenTree::stop(const TreeTask& member, Deadline deadline, CallWatch& calls) {
+  for (;;) {
+    try {
+      tasks_.push_back(std::make_unique<FrozenTask>(FrozenTask::freeze(member.pid, deadline, has_seccomp(member.pid), calls)));
+      return true;
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::victim_gone) throw;
+      // It ended, or a thread of it exec'ed and took the others down.
+      TreeTask now;
+      if (!try_read_task(member.pid, now) || now.dead || now.start_ticks != member.start_ticks) return false;
+      log::debug("process {} changes while it is stopped ({}): once more", member.pid, error.what());
+      if (deadline.passed()) throw;
+    }
+  }
+}
+
+bool FrozenTree::holds(pid_t pid) const noexcept {
+  return std::any_of(members_.begin(), members_.end(), [pid](const TreeTask& m) { return m.pid == pid; });
+}
+
+FrozenTask* FrozenTree::find(pid_t pid) noexcept {
+  for (const auto& task : tasks_) {
+    if (task->pid() == pid) return task.get();
+  }
+  return nullptr;
+}
+
+std::vector<FrozenTask*> FrozenTree::all() const {
+  std::vector<FrozenTask*> list;
+  for (const auto& task : tasks_) list.push_back(task.get());
+  return list;
+}
+
+void FrozenTree::inject(CallSites& sites) {
+  std::vector<CallSite> found;
+  for (const auto& task : tasks_) found.push_back(sites.of(task->pid()));
+  FrozenTask::inject_all(all(), found);
+}
+
+void FrozenTree::settle() { FrozenTask::settle_all(all()); }
+void FrozenTree::eject() { FrozenTask::eject_all(all()); }
+
+void FrozenTree::thaw() {
+  eject();
+  for (const auto& task : tasks_) task->thaw();
+}
+
+}  // namespace crx

@@ -1,0 +1,57 @@
+// A whole tree while it is stopped: every process under ptrace, consistent as of one moment.
+#pragma once
+
+#include <sys/types.h>
+
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "agent-src/freeze/sleep_reader.hpp"
+#include "agent-src/freeze/frozen_task.hpp"
+#include "agent-src/tree/process_tree.hpp"
+#include "common/base/clock.hpp"
+
+namespace crx {
+
+// Owns the stop of all processes; destroying it gives every one back (see FrozenTask). Single-threaded.
+class FrozenTree {
+ public:
+  // Stops the root, then its children, and so on: a stopped process has no new children, so that this ends. Processes
+  // that fork, exec or end meanwhile are caught as what they are then. A vfork parent cannot be stopped until its child
+  // has exec'ed or ended, and that child is let run until then. Throws Error(refused) naming who cannot be stopped when the
+  // deadline passes, Error(victim_gone) when the root has ended: everything runs again then.
+  static FrozenTree freeze(pid_t root, Deadline deadline, SleepReader& sleeps);
+  FrozenTree(FrozenTree&&) noexcept = default;
+  FrozenTree& operator=(FrozenTree&&) = delete;
+
+  // All processes, parents before their children, the root first; zombies too.
+  const std::vector<TreeTask>& members() const noexcept { return members_; }
+  // Those that are not dead, in the same order.
+  std::vector<std::unique_ptr<FrozenTask>>& tasks() noexcept { return tasks_; }
+  const std::vector<std::unique_ptr<FrozenTask>>& tasks() const noexcept { return tasks_; }
+  FrozenTask& root() noexcept { return *tasks_.front(); }
+  // Nullptr when no process of that number is (alive) in the tree.
+  FrozenTask* find(pid_t pid) noexcept;
+  bool holds(pid_t pid) const noexcept;
+
+  // When the first thread was asked to stop (monotonic_us).
+  int64_t stopped_since_us() const noexcept { return tasks_.front()->stopped_since_us(); }
+
+  // FrozenTask's, of all.
+  void inject(CallSites& sites);
+  void settle();
+  void eject();
+  void thaw();
+
+ private:
+  FrozenTree() = default;
+  std::vector<FrozenTask*> all() const;
+  bool stop_new(pid_t root, Deadline deadline, CallWatch& calls);
+  bool stop(const TreeTask& member, Deadline deadline, CallWatch& calls);
+
+  std::vector<TreeTask> members_;
+  std::vector<std::unique_ptr<FrozenTask>> tasks_;
+};
+
+}  // namespace crx

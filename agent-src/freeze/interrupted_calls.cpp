@@ -1,0 +1,263 @@
+#include "agent-src/freeze/interrupted_calls.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <time.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <string>
+
+#include "agent-src/freeze/frozen_task.hpp"
+#include "common/base/error.hpp"
+#include "common/base/log.hpp"
+#include "common/kernel/process/time_namespace.hpp"
+#include "common/proc/maps.hpp"
+
+namespace crx {
+namespace {
+
+constexpr int64_t kInterrupted = -4;      // -EINTR
+constexpr int64_t kRestartBlock = -516;   // -ERESTART_RESTARTBLOCK
+constexpr uint64_t kNoSyscall = ~0ULL;
+constexpr uint64_t kSyscallInstructionBytes = 2;
+constexpr uint64_t kRedZone = 128;
+constexpr int64_t kNsPerMs = 1'000'000;
+
+std::string task_file(pid_t pid, pid_t tid, const char* name) { return fmt::format("/proc/{}/task/{}/{}", pid, tid, name); }
+
+std::string try_read(const std::string& path) {
+  const Fd file = try_open(path, O_RDONLY);
+  if (!file) return {};
+  try {
+    return read_fd(file.get(), path);
+  } catch (const std::exception&) {
+    return {};  // it ended meanwhile
+  }
+}
+
+// "230 0x0 0x0 0x7f64729d5ec0 0x0 0x0 0x7ffe0d71fd87 SP PC" of a thread that sleeps, "running" otherwise.
+bool parse_syscall(const std::string& text, SystemCall& call, uint64_t& sp) {
+  long long nr = -1;
+  unsigned long long a[7] = {};
+  if (std::sscanf(text.c_str(), "%lld %llx %llx %llx %llx %llx %llx %llx", &nr, &a[0], &a[1], &a[2], &a[3], &a[4],
+                  &a[5], &a[6]) != 8) {
+    return false;
+  }
+  call.nr = nr;
+  std::copy(a, a + 6, call.args.begin());
+  sp = a[6];
+  return true;
+}
+
+// A signal will be delivered when the thread runs: then -EINTR is true.
+bool has_deliverable_signal(const proc::Status& status, const FrozenThread& thread) {
+  return ((status.pending | status.shared_pending) & ~thread.sigmask) != 0;
+}
+
+bool write_memory(pid_t pid, uint64_t addr, const void* data, std::size_t bytes) {
+  iovec local{const_cast<void*>(data), bytes};
+  iovec remote{reinterpret_cast<void*>(addr), bytes};
+  return ::process_vm_writev(pid, &local, 1, &remote, 1, 0) == static_cast<ssize_t>(bytes);
+}
+
+// Whether what lies below sp is this thread's stack and nothing else: the main stack, or a mapping that ends in the
+// thread's own control block, as the C libraries make them.
+bool has_plain_stack(pid_t pid, const user_regs_struct& regs) {
+  for (const proc::MapsEntry& map : proc::parse_maps(read_file(fmt::format("/proc/{}/maps", pid)))) {
+    if (!map.contains(regs.rsp)) continue;
+    if (!map.contains(regs.rsp - 4096)) return false;
+    return map.kind == proc::MapKind::stack || (map.contains(regs.fs_base) && regs.fs_base > regs.rsp);
+  }
+  return false;
+}
+
+}  // namespace
+
+CallWatch::CallWatch(SleepReader& sleeps) : sleeps_(sleeps), lead_ns_(time_offsets(0).monotonic_ns) {}
+
+int64_t CallWatch::now_ns() const { return clock_ns(CLOCK_MONOTONIC) - lead_ns_; }
+
+void CallWatch::look_at(const std::vector<pid_t>& processes) {
+  for (const pid_t pid : processes) {
+    processes_.insert(pid);
+    try {
+      for (const pid_t tid : list_threads(pid)) look_at_thread(pid, tid);
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::victim_gone) throw;
+    }
+  }
+  note_timers();
+}
+
+void CallWatch::look_at_leader(pid_t pid) {
+  look_at_thread(pid, pid);
+  note_timers();
+}
+
+void CallWatch::look_at_thread(pid_t pid, pid_t tid) {
+  Seen seen;
+  if (!parse_syscall(try_read(task_file(pid, tid, "syscall")), seen.call, seen.sp)) return;
+  SystemCall original = seen.call;
+  if (seen.call.nr == SYS_restart_syscall) {
+    original.nr = call_behind_restart(try_read(task_file(pid, tid, "wchan")), seen.call);
+    seen.original_nr = original.nr;
+  }
+  if (limit_of(pid, original).kind != LimitKind::none) {
+    has_limits_ = true;
+    seen.wants_timer = !has_restart_block(original);
+    needs_timers_ = needs_timers_ || seen.wants_timer;
+    const std::string status = try_read(task_file(pid, tid, "status"));
+    seen.switches = status.empty() ? 0 : proc::parse_status(status).voluntary_switches;
+    seen.look = looks_.size();
+  }
+  seen_[tid] = seen;
+}
+
+// After the threads' switches were read, so that who has not slept anew since sleeps on a timer that is noted here.
+void CallWatch::note_timers() {
+  const KernelSleeps* const kernel = has_limits_ ? sleeps_.open() : nullptr;
+  if (has_limits_ && kernel == nullptr) listed_.look();
+  looks_.push_back(kernel != nullptr && needs_timers_ ? kernel->armed() : std::vector<ArmedTimer>());
+  has_limits_ = needs_timers_ = false;
+}
+
+// Since it was seen the thread may have woken, be it that it went on sleeping in the same call. What is left between here and the
+// interruption are microseconds, in which it would have to wake, come to the same call again, and be interrupted before it has slept
+// there, to be taken for one that has slept all the while.
+void CallWatch::look_once_more(pid_t tid) {
+  const auto seen = seen_.find(tid);
+  const KernelSleeps* const kernel = sleeps_.opened();
+  if (seen == seen_.end() || !seen->second.wants_timer || kernel == nullptr) return;
+  const std::map<pid_t, uint64_t> found = kernel->tasks_of({tid});
+  if (found.empty()) return;
+  const auto timer = kernel->timer_of(found.at(tid), looks_[seen->second.look]);
+  if (!timer) return;
+  seen->second.switches = kernel->switches_of(found.at(tid));
+  seen->second.due_ns = kernel->due_now(*timer);
+}
+
+void CallWatch::mend(FrozenTask& task) {
+  std::vector<Interrupted> calls;
+  bool sleeps = false;
+  for (FrozenThread& thread : task.threads()) {
+    const SystemCall call = call_of(thread.regs);
+    const auto ax = static_cast<int64_t>(thread.regs.rax);
+    sleeps = sleeps || (call.nr >= 0 && ax == kRestartBlock);
+    if (call.nr < 0 || ax != kInterrupted || !may_be_made_again(call)) continue;
+    const proc::Status status = proc::parse_status(read_file(task_file(task.pid(), thread.tid(), "status")));
+    if (has_deliverable_signal(status, thread)) continue;
+    calls.push_back({&thread, call, limit_of(task.pid(), call), is_same_sleep(thread, status)});
+  }
+  if (sleeps_.opened() == nullptr && (sleeps || !calls.empty())) listed_.compare();
+  for (const Interrupted& it : calls) make_again(task, it, timer_due(it));
+}
+
+// Since it was seen it has gone to sleep once: in our stop.
+bool CallWatch::is_same_sleep(const FrozenThread& thread, const proc::Status& status) const {
+  const auto seen = seen_.find(thread.tid());
+  return seen != seen_.end() && seen->second.call.nr == call_of(thread.regs).nr && seen->second.sp == thread.regs.rsp &&
+         status.voluntary_switches == seen->second.switches + 1;
+}
+
+std::optional<int64_t> CallWatch::timer_due(const Interrupted& it) const {
+  if (it.limit.kind == LimitKind::none || !it.same_sleep) return std::nullopt;
+  if (sleeps_.opened() == nullptr) return listed_.latest_until(now_ns() + it.limit.ns);
+  return seen_.at(it.thread->tid()).due_ns;
+}
+
+void CallWatch::make_again(FrozenTask& task, const Interrupted& it, std::optional<int64_t> due_ns) const {
+  FrozenThread& thread = *it.thread;
+  user_regs_struct& r = thread.regs;
+  int64_t left_ns = it.limit.ns;
+  if (due_ns) {
+    left_ns = std::clamp<int64_t>(*due_ns - now_ns(), 0, it.limit.ns);
+    unsigned long long* const arguments[] = {&r.rdi, &r.rsi, &r.rdx, &r.r10, &r.r8, &r.r9};
+    if (it.limit.kind == LimitKind::register_ms) {
+      *arguments[it.limit.argument] = static_cast<uint64_t>((left_ns + kNsPerMs - 1) / kNsPerMs);
+    } else if (left_ns < it.limit.ns && has_plain_stack(task.pid(), r)) {
+      const timespec left{left_ns / 1'000'000'000, left_ns % 1'000'000'000};
+      const uint64_t at = (r.rsp - kRedZone - sizeof left) & ~uint64_t{15};
+      if (write_memory(task.pid(), at, &left, sizeof left)) *arguments[it.limit.argument] = at;
+    }
+  }
+  log::debug("thread {}: call {} is made again, {}", thread.tid(), it.call.nr,
+             it.limit.kind == LimitKind::none ? "without a limit"
+                                              : fmt::format("{} of {} ns are left{}", left_ns, it.limit.ns, due_ns ? "" : ", or less"));
+  thread.again = it.call;
+  r.rax = r.orig_rax;
+  r.rip -= kSyscallInstructionBytes;
+  r.orig_rax = kNoSyscall;
+  thread.traced.set_regs(r);
+}
+
+// The call that a thread was in that is in restart_syscall(2).
+SystemCall CallWatch::original_call(const FrozenThread& thread) const {
+  SystemCall call = call_of(thread.regs);
+  if (call.nr != SYS_restart_syscall) return call;
+  const auto seen = seen_.find(thread.tid());
+  const bool known = seen != seen_.end() && seen->second.original_nr >= 0 && seen->second.sp == thread.regs.rsp;
+  call.nr = known ? seen->second.original_nr : call_behind_restart("", call);
+  return call;
+}
+
+std::map<pid_t, uint64_t> CallWatch::structures_of(const std::vector<Interrupted>& all) const {
+  std::set<pid_t> tids;
+  for (const Interrupted& it : all) tids.insert(it.thread->tid());
+  if (sleeps_.opened() == nullptr || tids.empty()) return {};
+  return sleeps_.opened()->tasks_of(tids);
+}
+
+void CallWatch::find_sleeps(FrozenTask& task) const {
+  std::vector<Interrupted> calls;
+  for (FrozenThread& thread : task.threads()) {
+    if (call_of(thread.regs).nr < 0 || static_cast<int64_t>(thread.regs.rax) != kRestartBlock) continue;
+    const SystemCall call = original_call(thread);
+    thread.sleep = InterruptedSleep{call, 0};
+    const Limit limit = limit_of(task.pid(), call);
+    if (limit.kind != LimitKind::none) calls.push_back({&thread, call, limit, false});
+  }
+  const std::map<pid_t, uint64_t> structures = structures_of(calls);
+  for (Interrupted& it : calls) {
+    if (sleeps_.opened() == nullptr) {
+      it.same_sleep = is_same_sleep(*it.thread, proc::parse_status(read_file(task_file(task.pid(), it.thread->tid(), "status"))));
+    }
+    const std::optional<int64_t> due_ns = sleeps_.opened() != nullptr ? block_due(it, structures) : timer_due(it);
+    const int64_t latest_ns = now_ns() + it.limit.ns;
+    it.thread->sleep->due_ns = std::min(due_ns.value_or(latest_ns), latest_ns);
+    if (!due_ns) log::debug("thread {}: its sleep of {} ns begins anew; when it is due is not known", it.thread->tid(), it.limit.ns);
+  }
+}
+
+// The kernel does not say which kind of call the block is of: what it has in common with the registers must be right.
+std::optional<int64_t> CallWatch::block_due(const Interrupted& it, const std::map<pid_t, uint64_t>& structures) const {
+  const auto structure = structures.find(it.thread->tid());
+  if (structure == structures.end()) return std::nullopt;
+  const RestartBlock block = sleeps_.opened()->restart_block(structure->second);
+  const uint64_t first = it.call.args[0];
+  switch (it.call.nr) {
+    case SYS_poll:
+      if (block.poll.addr == first && block.poll.has_limit) return block.poll.due_ns;
+      break;
+    case SYS_futex:
+      if (block.futex.addr == first) return block.futex.due_ns;
+      break;
+    case SYS_clock_nanosleep:
+      // Those of a process's own time are none that can be carried, and the alarm clocks have numbers of their own in the block.
+      if (first != CLOCK_REALTIME && first != CLOCK_MONOTONIC && first != CLOCK_BOOTTIME) break;
+      [[fallthrough]];
+    case SYS_nanosleep:
+      if (block.sleep.remainder_addr != remainder_addr(it.call)) break;
+      if (block.sleep.clock == CLOCK_MONOTONIC) return block.sleep.due_ns;
+      if (block.sleep.clock == CLOCK_BOOTTIME) {
+        return block.sleep.due_ns - (clock_ns(CLOCK_BOOTTIME) - time_offsets(0).boottime_ns) + now_ns();
+      }
+      break;
+    default: break;
+  }
+  return std::nullopt;
+}
+
+}  // namespace crx

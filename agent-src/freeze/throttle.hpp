@@ -1,0 +1,28 @@
+// Slows a tree down so that pre-copy catches up with it.
+#pragma once
+
+#include <atomic>
+#include <thread>
+
+#include "common/kernel/process/freezer_group.hpp"
+
+namespace crx {
+
+// While it lives, a thread of ours freezes and thaws the group in a steady beat, so that the tree runs for the share
+// `duty` (0..1) of the time. The group is thawed when the destructor returns. The group must outlive it and must not
+// be used by others meanwhile.
+class Throttle {
+ public:
+  Throttle(FreezerGroup& group, double duty);
+  ~Throttle();
+  Throttle(const Throttle&) = delete;
+  Throttle& operator=(const Throttle&) = delete;
+
+ private:
+  void beat(double duty);
+  FreezerGroup& group_;
+  std::atomic<bool> stop_{false};
+  std::thread thread_;
+};
+
+}  // namespace crx

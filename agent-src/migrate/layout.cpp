@@ -1,0 +1,119 @@
+// What the destination is told of the tree before a round's pages: places, mappings, and the files behind them.
+#include <csignal>
+#include <map>
+#include <string>
+#include <utility>
+
+#include "agent-src/collect/files/ghost_files.hpp"
+#include "agent-src/migrate/migration.hpp"
+#include "agent-src/migrate/send_order.hpp"
+#include "common/base/error.hpp"
+#include "common/base/log.hpp"
+
+namespace crx {
+
+// All that are alive, before anything counts as told.
+Migration::SpaceLayouts Migration::describe_spaces() {
+  SpaceLayouts described;
+  for (MovingTask& task : tree_.tasks()) {
+    if (!task.place.dead && !task.place.shares_memory()) described[task.place.pid] = describe_space(task);
+  }
+  return described;
+}
+
+// Memory that is shared since a fork crosses the wire once: a task's vessel is forked from the one that has it, when all of
+// that has arrived, which a mark tells. So a round with new tasks in it comes in parts. The last mark is the caller's; how
+// many were set here.
+unsigned Migration::send_tree(uint32_t round, const std::function<void(MovingTask&)>& send_memory) {
+  SpaceLayouts described = describe_spaces();
+  TellingOrder order(tree_);
+  unsigned marks = 0;
+  for (auto wave = order.next(); !wave.empty();) {
+    send_layout(round, order, described);
+    for (MovingTask* task : wave) {
+      if (!task->place.dead && !task->place.shares_memory()) send_memory(*task);
+    }
+    wave = order.next();
+    if (wave.empty()) break;
+    link_->end_round(round);
+    ++marks;
+  }
+  return marks;
+}
+
+void Migration::send_layout(uint32_t round, const TellingOrder& order, SpaceLayouts& described) {
+  wire::SessionMessage message;
+  wire::Layout& layout = *message.mutable_layout();
+  for (MovingTask& task : tree_.tasks()) {
+    if (!order.is_told(task.place.pid)) continue;
+    wire::TaskPlace& place = *layout.add_tasks();
+    place.set_pid(static_cast<uint32_t>(task.place.pid));
+    if (task.place.pid != options_.pid) place.set_ppid(static_cast<uint32_t>(task.place.ppid));
+    place.set_sid(static_cast<uint32_t>(std::max(task.place.sid, 0)));
+    place.set_pgid(static_cast<uint32_t>(std::max(task.place.pgid, 0)));
+    place.set_dead(task.place.dead);
+    place.set_terminal(task.place.terminal);
+    place.set_shares(task.place.shares);
+    place.set_maker(static_cast<uint32_t>(task.place.maker));
+    place.set_leaves(task.place.leaves);
+    if (const int number = task.place.exit_signal; number != SIGCHLD && number >= 0) place.set_exit_signal(static_cast<uint32_t>(number));
+    const auto space = described.find(task.place.pid);
+    if (task.place.dead || space == described.end()) continue;
+    std::string fingerprint = space->second.SerializeAsString();
+    if (fingerprint == task.last_layout) continue;
+    task.last_layout = std::move(fingerprint);
+    const TimeOffsets offsets = time_offsets(options_.pid);
+    space->second.set_monotonic_ns(offsets.monotonic_ns + clock_lead_.monotonic_ns);
+    space->second.set_boottime_ns(offsets.boottime_ns + clock_lead_.boottime_ns);
+    *layout.add_spaces() = std::move(space->second);
+    described.erase(space);
+  }
+  // What is new is told by `renewed`, which must not make a layout look new.
+  std::string places;
+  for (const wire::TaskPlace& place : layout.tasks()) places += place.SerializeAsString();
+  if (layout.spaces_size() == 0 && places == last_places_) return;
+  last_places_ = std::move(places);
+  int at = 0;
+  for (MovingTask& task : tree_.tasks()) {
+    if (!order.is_told(task.place.pid)) continue;
+    wire::TaskPlace& place = *layout.mutable_tasks(at++);
+    place.set_renewed(std::exchange(task.renewed, false));
+    if (place.renewed()) place.set_inherits(static_cast<uint32_t>(task.inherits));
+  }
+  send_ghosts();
+  layout.set_round(round);
+  link_->send(message);
+}
+
+wire::SpaceLayout Migration::describe_space(MovingTask& task) {
+  wire::SpaceLayout space;
+  space.set_space(static_cast<uint64_t>(task.place.pid));
+  space.set_mm(task.map->description().SerializeAsString());
+  for (const uint32_t id : task.map->file_ids()) space.add_files(files_.find(id)->SerializeAsString());
+  for (const auto& memfd : task.map->memfds()) space.add_memfds(memfd.SerializeAsString());
+  for (const auto& segment : task.map->segments()) space.add_segments(segment.SerializeAsString());
+  for (const auto& memfd : task.open_memfds) space.add_memfds(memfd.SerializeAsString());
+  for (const uint64_t start : task.map->accounted()) space.add_accounted(start);
+  return space;
+}
+
+// Mapped files that are deleted: the vessel cannot map them before their content is there.
+void Migration::send_ghosts() {
+  if (files_.deleted().size() == ghosts_sent_) return;
+  ghosts_sent_ = files_.deleted().size();
+  ImageStore ghosts;
+  write_ghosts(files_, options_.ghost_limit, ghosts);
+  send_images(ghosts);
+}
+
+void Migration::send_images(ImageStore& images) {
+  wire::SessionMessage message;
+  for (auto& [name, content] : images.take()) {
+    wire::ImageFile& file = *message.mutable_images()->add_files();
+    file.set_name(name);
+    file.set_content(std::move(content));
+  }
+  link_->send(message);
+}
+
+}  // namespace crx

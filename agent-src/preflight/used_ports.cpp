@@ -1,0 +1,54 @@
+#include "agent-src/preflight/used_ports.hpp"
+
+#include <fmt/format.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include <charconv>
+#include <filesystem>
+#include <system_error>
+#include <utility>
+
+#include "agent-src/collect/sockets/inet_socket_info.hpp"
+#include "common/base/error.hpp"
+#include "common/base/log.hpp"
+#include "common/kernel/process/pidfd.hpp"
+
+namespace crx {
+namespace {
+
+bool is_on(int fd, int level, int name) {
+  int value = 0;
+  socklen_t length = sizeof value;
+  return ::getsockopt(fd, level, name, &value, &length) == 0 && value != 0;
+}
+
+}  // namespace
+
+std::vector<UsedPort> used_ports(pid_t pid) {
+  std::vector<UsedPort> ports;
+  const Fd process = open_pidfd(pid);
+  std::error_code gone;
+  for (const auto& entry : std::filesystem::directory_iterator(fmt::format("/proc/{}/fd", pid), gone)) {
+    if (!std::filesystem::read_symlink(entry.path(), gone).string().starts_with("socket:")) continue;
+    const std::string name = entry.path().filename();
+    int number = -1;
+    std::from_chars(name.data(), name.data() + name.size(), number);
+    try {
+      const Fd fd = try_get_fd(process.get(), number);
+      const auto identity = fd ? identify_socket(fd.get()) : std::nullopt;
+      if (!identity || (identity->family != AF_INET && identity->family != AF_INET6)) continue;
+      const std::string used_by = fmt::format("pid {} fd {}", pid, number);
+      const InetLook look = look_at_inet(fd.get(), *identity, used_by);
+      const bool datagrams = identity->type == SOCK_DGRAM && identity->protocol == IPPROTO_UDP && !look.peer;
+      if (look.local.port == 0 || !(datagrams || (look.listening && look.is_tcp()))) continue;
+      ports.push_back({look.local, identity->type, is_on(fd.get(), SOL_SOCKET, SO_REUSEADDR), is_on(fd.get(), SOL_SOCKET, SO_REUSEPORT),
+                       identity->family == AF_INET6 && is_on(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY), used_by});
+    } catch (const Error& error) {
+      log::debug("a socket that went away: {}", error.what());
+    }
+  }
+  return ports;
+}
+
+}  // namespace crx

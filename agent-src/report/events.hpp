@@ -1,0 +1,125 @@
+// What a migration tells whoever watches it.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "agent-src/report/report.hpp"
+#include "common/base/error.hpp"
+
+namespace crx {
+
+// Exit statuses of crx-migrate; part of its contract.
+enum class Outcome : int {
+  moved = 0,
+  failed = 1,  // the process runs on here unharmed
+  usage = 2,
+  refused = 3,   // by preflight; nothing was touched
+  in_doubt = 4,  // committed but not confirmed: the original is kept frozen
+};
+
+// One thing preflight has to say. Fatal ones refuse the migration.
+struct PreflightFinding {
+  bool fatal = true;
+  std::string where;   // the host that found it
+  std::string object;  // "pid 12 fd 3 (socket)"
+  std::string reason;
+  std::string remedy;
+};
+
+struct HelloEvent {
+  std::string session;
+  pid_t pid = 0;
+  std::string comm;
+  std::string to;  // HOST:PORT as given
+  HostSummary source;
+  HostSummary destination;
+  int64_t rtt_us = 0;
+  std::string tracker;
+};
+
+// How far the current round has come; sent often, drawn at most a few times a second.
+struct ProgressEvent {
+  uint32_t round = 0;
+  uint64_t bytes_done = 0;
+  uint64_t bytes_planned = 0;
+  uint64_t bytes_wire = 0;  // of the whole migration so far
+};
+
+struct FailedEvent {
+  Outcome outcome = Outcome::failed;
+  std::string session;  // empty when there was none yet
+  pid_t pid = 0;
+  std::string message;  // one sentence: step: object: reason; remedy
+  ErrorCode code = ErrorCode::bug;
+};
+
+// Calls come from the engine's thread, in the order of the members; progress() any time between preflight()
+// and freeze(). Exactly one of done() and failed() ends a migration, but for --check-only with nothing to
+// refuse, which ends after preflight(). An observer must be quick and must not throw; between freeze() and
+// committed() every microsecond is downtime.
+class MigrationObserver {
+ public:
+  virtual ~MigrationObserver() = default;
+  virtual void hello(const HelloEvent& /*event*/) {}
+  virtual void preflight(const std::vector<PreflightFinding>& /*findings*/) {}
+  virtual void progress(const ProgressEvent& /*event*/) {}
+  virtual void round(const RoundReport& /*round*/) {}
+  virtual void freeze() {}
+  // The destination has built everything; the cutover is measured up to here.
+  virtual void prepared(const CutoverReport& /*cutover*/) {}
+  // RESUMED has arrived: the tree runs at the destination.
+  virtual void committed() {}
+  virtual void done(const MigrationReport& /*report*/) {}
+  // Called by main when run_migration throws: a session calls it itself only where it returns without
+  // throwing (Outcome::in_doubt).
+  virtual void failed(const FailedEvent& /*event*/) {}
+  // With --wait, after done(): the moved program ended; as waitpid(2) gives it.
+  virtual void exited(int /*wait_status*/) {}
+};
+
+// Hands every event on to several observers, and remembers what main needs to know for the exit status.
+class ObserverList final : public MigrationObserver {
+ public:
+  // pid: for a failure before hello().
+  explicit ObserverList(pid_t pid) : pid_(pid) {}
+
+  // Observers are called in the order they were added; they must outlive the list.
+  void add(MigrationObserver& observer) { observers_.push_back(&observer); }
+
+  void hello(const HelloEvent& event) override;
+  void preflight(const std::vector<PreflightFinding>& findings) override;
+  void progress(const ProgressEvent& event) override;
+  void round(const RoundReport& round) override;
+  void freeze() override;
+  void prepared(const CutoverReport& cutover) override;
+  void committed() override;
+  void done(const MigrationReport& report) override;
+  void failed(const FailedEvent& event) override;
+  void exited(int wait_status) override;
+
+  // What a run_migration that threw `error` comes to: refused where preflight was not passed and the error
+  // says that the process or the hosts cannot do it; failed otherwise. Tells the observers, unless they know
+  // already.
+  Outcome conclude(const Error& error);
+  // What a run_migration that returned comes to: the same value. Where it is no success and the observers
+  // have not been told (a refusal that preflight's findings explain), they are told now.
+  Outcome conclude(int exit_code);
+
+  const std::optional<MigrationReport>& report() const noexcept { return report_; }
+  const std::optional<int>& wait_status() const noexcept { return wait_status_; }
+
+ private:
+  std::vector<MigrationObserver*> observers_;
+  std::string session_;
+  pid_t pid_;
+  bool preflight_passed_ = false;
+  std::vector<PreflightFinding> fatal_;  // of the last preflight
+  std::optional<MigrationReport> report_;
+  std::optional<FailedEvent> failure_;
+  std::optional<int> wait_status_;
+};
+
+}  // namespace crx

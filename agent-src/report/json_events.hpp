@@ -1,0 +1,48 @@
+// --json: one object per line on a descriptor, as scripts read it.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "agent-src/report/events.hpp"
+
+namespace crx {
+
+// Every line has "event" (hello, preflight, round, freeze, prepared, committed, done, failed) and "t_us", the
+// microseconds since this object was made. A line is written at once, but never blocks while the process is
+// frozen: what the reader does not take then follows after committed.
+class JsonEvents final : public MigrationObserver {
+ public:
+  // fd stays the caller's. wait: the done line is held back until exited(), and carries "exit_status" (128 +
+  // signal where a signal ended the program).
+  explicit JsonEvents(int fd, bool wait = false);
+  ~JsonEvents() override;
+
+  void hello(const HelloEvent& event) override;
+  void preflight(const std::vector<PreflightFinding>& findings) override;
+  void round(const RoundReport& round) override;
+  void freeze() override;
+  void prepared(const CutoverReport& cutover) override;
+  void committed() override;
+  void done(const MigrationReport& report) override;
+  void failed(const FailedEvent& event) override;
+  void exited(int wait_status) override;
+
+ private:
+  class Line;
+  void put(const Line& line);
+  void flush() noexcept;
+
+  int fd_;
+  bool wait_;
+  bool frozen_ = false;
+  int64_t began_us_;
+  std::string pending_;
+  std::optional<MigrationReport> held_;
+  std::optional<int> wait_status_;
+};
+
+// A wait status as a shell shows it: the exit code, or 128 + the signal.
+int shell_status(int wait_status);
+
+}  // namespace crx

@@ -1,0 +1,151 @@
+#include "agent-src/tool/systemd_unit.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <chrono>
+#include <thread>
+
+#include "common/base/clock.hpp"
+#include "common/base/error.hpp"
+#include "common/base/fd.hpp"
+#include "common/base/log.hpp"
+#include "common/proc/cgroup.hpp"
+
+namespace crx {
+
+const char kRestartRemedy[] =
+    "use --unit stop to have the unit stopped when the program has moved, or --unit keep to leave it to systemd";
+
+namespace {
+
+constexpr int64_t kAnswerMs = 5'000;
+constexpr std::size_t kMaxAnswer = 64 << 10;
+
+// What it prints within the time; nothing where it cannot be run, fails or takes longer.
+std::optional<std::string> run_systemctl(const SystemdUnit& unit, std::vector<std::string> arguments) {
+  arguments.insert(arguments.begin(), "systemctl");
+  if (unit.user) arguments.insert(arguments.begin() + 1, "--user");
+  arguments.insert(arguments.end(), {"--", unit.name});
+  std::vector<char*> argv;
+  for (std::string& argument : arguments) argv.push_back(argument.data());
+  argv.push_back(nullptr);
+  int ends[2] = {-1, -1};
+  if (::pipe2(ends, O_CLOEXEC) != 0) throw_errno("asking systemd", "pipe");
+  const Fd from(ends[0]);
+  Fd to(ends[1]);
+  posix_spawn_file_actions_t files;
+  ::posix_spawn_file_actions_init(&files);
+  ::posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+  ::posix_spawn_file_actions_adddup2(&files, to.get(), STDOUT_FILENO);
+  ::posix_spawn_file_actions_addopen(&files, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
+  pid_t pid = 0;
+  const int failed = ::posix_spawnp(&pid, "systemctl", &files, nullptr, argv.data(), environ);
+  ::posix_spawn_file_actions_destroy(&files);
+  to.reset();
+  if (failed != 0) return std::nullopt;
+  const Deadline deadline = Deadline::in_ms(kAnswerMs);
+  std::string text;
+  char piece[4096];
+  bool whole = false;
+  for (pollfd readable{from.get(), POLLIN, 0}; !whole && ::poll(&readable, 1, deadline.poll_ms()) > 0;) {
+    const ssize_t got = ::read(from.get(), piece, sizeof piece);
+    if (got > 0) text.append(piece, static_cast<std::size_t>(got));
+    whole = got <= 0 || text.size() > kMaxAnswer;
+  }
+  if (!whole) ::kill(pid, SIGKILL);
+  int status = 0;
+  while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+  }
+  if (!whole || !WIFEXITED(status) || WEXITSTATUS(status) != 0) return std::nullopt;
+  return text;
+}
+
+std::optional<SystemdUnit> unit_of(pid_t pid) {
+  try {
+    for (const auto& member : proc::parse_cgroup(read_file(fmt::format("/proc/{}/cgroup", pid)))) {
+      if (!member.is_v2() && !member.has("name=systemd")) continue;
+      if (auto unit = unit_of_path(member.path)) return unit;
+    }
+  } catch (const Error&) {
+    // It has ended.
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::optional<SystemdUnit> unit_of_path(std::string_view path) {
+  std::optional<SystemdUnit> unit;
+  bool below_user = false;
+  while (!path.empty()) {
+    const std::string_view name = path.substr(0, path.find('/'));
+    path.remove_prefix(std::min(path.size(), name.size() + 1));
+    if (!name.ends_with(".service") || name.size() > 255) continue;
+    if (unit && unit->name.starts_with("user@")) below_user = true;
+    unit.emplace();
+    unit->name = name;
+    unit->user = below_user;
+  }
+  return unit;
+}
+
+void read_properties(std::string_view text, SystemdUnit& unit) {
+  while (!text.empty()) {
+    const std::string_view line = text.substr(0, text.find('\n'));
+    text.remove_prefix(std::min(text.size(), line.size() + 1));
+    if (line.starts_with("MainPID=")) std::from_chars(line.data() + 8, line.data() + line.size(), unit.main_pid);
+    if (line.starts_with("Restart=")) unit.restart = line.substr(8);
+  }
+}
+
+std::optional<SystemdUnit> find_restarting_unit(const std::vector<TreeTask>& tree) {
+  std::vector<std::string> asked;
+  for (const TreeTask& task : tree) {
+    std::optional<SystemdUnit> unit = unit_of(task.pid);
+    if (!unit || std::find(asked.begin(), asked.end(), unit->name) != asked.end()) continue;
+    asked.push_back(unit->name);
+    const auto answer = run_systemctl(*unit, {"show", "-p", "MainPID", "-p", "Restart"});
+    if (!answer) {
+      log::info("process {} belongs to {}, and there is no systemctl that tells of it", task.pid, unit->name);
+      continue;
+    }
+    read_properties(*answer, *unit);
+    const bool inside = std::any_of(tree.begin(), tree.end(), [&](const TreeTask& t) { return t.pid == unit->main_pid; });
+    if (inside && !unit->restart.empty() && unit->restart != "no") return unit;
+  }
+  return std::nullopt;
+}
+
+std::string restart_reason(const SystemdUnit& unit) {
+  return fmt::format("is the main process of {}, which starts it again here when it has moved (Restart={})", unit.name,
+                     unit.restart);
+}
+
+void stop_unit(const SystemdUnit& unit) noexcept {
+  try {
+    if (!run_systemctl(unit, {"stop", "--no-block"})) {
+      log::warn("{} cannot be stopped; stop it by hand (systemctl stop), or it starts the program again", unit.name);
+      return;
+    }
+    const Deadline deadline = Deadline::in_ms(kAnswerMs);
+    while (!deadline.passed()) {
+      const auto state = run_systemctl(unit, {"show", "-p", "ActiveState"});
+      if (!state || state->find("ActiveState=active") == std::string::npos) return;
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    log::warn("{} does not count as stopped yet", unit.name);
+  } catch (const std::exception& error) {
+    log::warn("stopping {}: {}", unit.name, error.what());
+  }
+}
+
+}  // namespace crx

@@ -1,0 +1,177 @@
+#include "common/kernel/process/freezer_group.hpp"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <filesystem>
+#include <optional>
+#include <sstream>
+#include <utility>
+
+#include "common/base/error.hpp"
+#include "common/base/log.hpp"
+#include "common/base/backoff.hpp"
+
+namespace crx {
+namespace {
+
+constexpr const char* kStep = "preparing the freezer group";
+
+struct Hierarchy {
+  std::string mount;
+  std::string root;  // the part of the hierarchy that is mounted there
+  bool v2;
+};
+
+// From /proc/self/mountinfo: fields 4 root, 5 mount point, after " - " type, source, super options.
+std::optional<Hierarchy> find_hierarchy() {
+  std::istringstream lines(read_file("/proc/self/mountinfo"));
+  std::optional<Hierarchy> v1;
+  for (std::string line; std::getline(lines, line);) {
+    const auto dash = line.find(" - ");
+    if (dash == std::string::npos) continue;
+    std::istringstream left(line.substr(0, dash)), right(line.substr(dash + 3));
+    std::string id, parent, dev, root, mount, type, source, options;
+    left >> id >> parent >> dev >> root >> mount;
+    right >> type >> source >> options;
+    if (type == "cgroup2" && ::access(mount.c_str(), W_OK) == 0) return Hierarchy{mount, root, true};
+    if (type == "cgroup" && ("," + options + ",").find(",freezer,") != std::string::npos) {
+      v1 = Hierarchy{mount, root, false};
+    }
+  }
+  return v1;
+}
+
+// The line "0::PATH" (v2) or "N:freezer:PATH" of /proc/PID/cgroup.
+std::string group_of(pid_t pid, bool v2) {
+  std::istringstream lines(read_file("/proc/" + std::to_string(pid) + "/cgroup"));
+  for (std::string line; std::getline(lines, line);) {
+    const auto first = line.find(':');
+    const auto second = line.find(':', first + 1);
+    if (second == std::string::npos) continue;
+    const std::string controllers = "," + line.substr(first + 1, second - first - 1) + ",";
+    if (v2 ? line.rfind("0::", 0) == 0 : controllers.find(",freezer,") != std::string::npos) {
+      return line.substr(second + 1);
+    }
+  }
+  throw Error(ErrorCode::unsupported, kStep, "the process is in no freezer hierarchy").with_pid(pid);
+}
+
+}  // namespace
+
+FreezerGroup::FreezerGroup(std::string path, std::string parent, bool v2) noexcept
+    : path_(std::move(path)), parent_(std::move(parent)), v2_(v2) {}
+
+FreezerGroup::FreezerGroup(FreezerGroup&& other) noexcept
+    : path_(std::exchange(other.path_, {})), parent_(other.parent_), v2_(other.v2_), homes_(std::move(other.homes_)) {}
+
+namespace {
+
+struct Place {
+  std::string path;
+  bool v2;
+};
+
+// The directory of the group that a process is in.
+Place place_of(pid_t pid) {
+  const auto hierarchy = find_hierarchy();
+  if (!hierarchy) {
+    throw Error(ErrorCode::unsupported, kStep, "no cgroup v2 and no v1 freezer hierarchy is mounted here")
+        .with_hint("mount one: mount -t cgroup2 none /sys/fs/cgroup/unified");
+  }
+  std::string group = group_of(pid, hierarchy->v2);
+  if (hierarchy->root != "/" && group.rfind(hierarchy->root, 0) == 0) group.erase(0, hierarchy->root.size());
+  if (group.rfind("/..", 0) == 0) group = "/";  // outside our cgroup namespace
+  std::string parent = hierarchy->mount + group;
+  while (parent.size() > 1 && parent.back() == '/') parent.pop_back();
+  return {parent, hierarchy->v2};
+}
+
+}  // namespace
+
+void remove_empty_groups(pid_t pid) {
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(place_of(pid).path, error)) {
+    if (entry.path().filename().string().starts_with("crx-")) ::rmdir(entry.path().c_str());
+  }
+}
+
+FreezerGroup FreezerGroup::create_below(pid_t pid, const std::string& name) {
+  const auto [parent, v2] = place_of(pid);
+  std::string path = parent + "/crx-" + name;
+  if (::mkdir(path.c_str(), 0755) < 0 && errno != EEXIST) throw_errno(kStep, path);
+  return FreezerGroup(std::move(path), parent, v2);
+}
+
+FreezerGroup FreezerGroup::open_existing(const std::string& path) {
+  const auto slash = path.rfind('/');
+  const bool v2 = ::access((path + "/cgroup.freeze").c_str(), F_OK) == 0;
+  if (slash == std::string::npos || (!v2 && ::access((path + "/freezer.state").c_str(), F_OK) != 0)) {
+    throw Error(ErrorCode::refused, kStep, path + " is not a freezer group");
+  }
+  return FreezerGroup(path, path.substr(0, slash), v2);
+}
+
+FreezerGroup::~FreezerGroup() {
+  if (path_.empty()) return;
+  try {
+    dissolve();
+  } catch (const std::exception& error) {
+    log::warn("{}", error.what());
+  }
+}
+
+void FreezerGroup::add(pid_t pid) {
+  std::string home = parent_;
+  try {
+    home = place_of(pid).path;
+  } catch (const Error&) {
+    // It has gone, which moving it says.
+  }
+  write_file(path_ + "/cgroup.procs", std::to_string(pid));
+  if (home != parent_ && home != path_) homes_[pid] = std::move(home);
+}
+
+void FreezerGroup::freeze(Deadline deadline) {
+  const std::string state = path_ + (v2_ ? "/cgroup.events" : "/freezer.state");
+  write_file(path_ + (v2_ ? "/cgroup.freeze" : "/freezer.state"), v2_ ? "1" : "FROZEN");
+  const Fd events = open_checked(state, O_RDONLY);
+  for (Patience patience;; patience.wait()) {
+    const std::string text = read_fd(events.get(), state);
+    if (text.find(v2_ ? "frozen 1" : "FROZEN") != std::string::npos) return;
+    if (deadline.passed()) {
+      thaw();
+      throw Error(ErrorCode::kernel, "freezing", "the group " + path_ + " does not freeze")
+          .with_hint("a task in it is in an uninterruptible wait; try again");
+    }
+  }
+}
+
+void FreezerGroup::thaw() { write_file(path_ + (v2_ ? "/cgroup.freeze" : "/freezer.state"), v2_ ? "0" : "THAWED"); }
+
+void FreezerGroup::dissolve() {
+  if (path_.empty()) return;
+  thaw();
+  std::istringstream pids(read_file(path_ + "/cgroup.procs"));
+  for (std::string pid; std::getline(pids, pid);) {
+    const auto home = homes_.find(std::atoi(pid.c_str()));
+    Fd procs = try_open((home == homes_.end() ? parent_ : home->second) + "/cgroup.procs", O_WRONLY);
+    if (!procs) procs = try_open(parent_ + "/cgroup.procs", O_WRONLY);
+    if (::write(procs.get(), pid.data(), pid.size()) < 0 && errno != ESRCH) {
+      throw_errno("leaving the freezer group", "process " + pid + " back to " + parent_);
+    }
+  }
+  // Exiting tasks may hold the directory for a moment.
+  for (int turn = 0; ::rmdir(path_.c_str()) < 0 && errno == EBUSY && turn < 1000; ++turn) ::usleep(1000);
+  path_.clear();
+}
+
+std::string group_name(const std::string& session) { return session.substr(0, 16); }
+
+Fd FreezerGroup::directory() const { return v2_ ? open_checked(path_, O_RDONLY | O_DIRECTORY) : Fd(); }
+
+}  // namespace crx

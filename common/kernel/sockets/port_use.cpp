@@ -1,0 +1,74 @@
+#include "common/kernel/sockets/port_use.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <set>
+#include <sstream>
+#include <system_error>
+
+#include "common/base/fd.hpp"
+
+namespace crx {
+namespace {
+
+struct PortUse {
+  std::set<std::string> held;  // sockets, as /proc/PID/fd names them
+  std::set<uint16_t> lingers;  // other ends of sockets that nobody has
+};
+
+void look_for_port(const char* table, uint16_t port, PortUse& use) {
+  const Fd file = try_open(fmt::format("/proc/self/net/{}", table), O_RDONLY);
+  if (!file) return;
+  std::istringstream lines(read_fd(file.get(), table, std::size_t{64} << 20));
+  const std::string wanted = fmt::format(":{:04X}", port);
+  for (std::string line; std::getline(lines, line);) {
+    std::istringstream words(line);
+    std::string number, local, remote, state, inode;
+    words >> number >> local >> remote >> state;
+    if (!local.ends_with(wanted)) continue;
+    for (int i = 0; i < 6 && words >> inode; ++i) {
+    }
+    if (inode == "0") use.lingers.insert(static_cast<uint16_t>(std::strtoul(remote.substr(remote.find(':') + 1).c_str(), nullptr, 16)));
+    if (inode != "0") use.held.insert(fmt::format("socket:[{}]", inode));
+  }
+}
+
+// " by pid 12 (nginx)", or nothing. We may hold some ourselves, on behalf of who is being restored.
+std::string owner_of(const std::set<std::string>& held) {
+  std::error_code failed;
+  for (const auto& process : std::filesystem::directory_iterator("/proc", failed)) {
+    const std::string pid = process.path().filename();
+    if (pid.find_first_not_of("0123456789") != std::string::npos || pid == std::to_string(::getpid())) continue;
+    std::error_code gone;
+    for (const auto& fd : std::filesystem::directory_iterator(process.path() / "fd", gone)) {
+      if (!held.contains(std::filesystem::read_symlink(fd.path(), gone).string())) continue;
+      const Fd file = try_open(process.path().string() + "/comm", O_RDONLY);
+      std::string comm = file ? read_fd(file.get(), "comm") : std::string();
+      while (!comm.empty() && comm.back() == '\n') comm.pop_back();
+      return fmt::format(" by pid {} ({})", pid, comm);
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+PortTaken explain_port(int type, uint16_t port) {
+  const bool stream = type == SOCK_STREAM;
+  PortUse use;
+  look_for_port(stream ? "tcp" : "udp", port, use);
+  look_for_port(stream ? "tcp6" : "udp6", port, use);
+  const std::string owner = use.held.empty() ? std::string() : owner_of(use.held);
+  if (owner.empty() && !use.lingers.empty()) {
+    return {"is held here for a minute by connections that are over (TIME_WAIT), since its program does not use SO_REUSEADDR",
+            "try again in a minute (see ss -tan), or use a network namespace in which the port is free", use.lingers};
+  }
+  return {"is in use here" + owner, "end that program, or use a network namespace in which the port is free", {}};
+}
+
+}  // namespace crx

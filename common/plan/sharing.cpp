@@ -1,0 +1,115 @@
+#include "common/plan/sharing.hpp"
+
+#include <map>
+
+namespace crx {
+namespace {
+
+constexpr std::array<uint32_t, 4> kBits = {shares::kMemory, shares::kDescriptors, shares::kFilesystem, shares::kSignalHandlers};
+constexpr std::size_t kNobody = SIZE_MAX;
+constexpr bool can_be_left(uint32_t bit) { return bit == shares::kDescriptors || bit == shares::kFilesystem; }
+
+uint32_t in_common(const SharingTask& a, const SharingTask& b) {
+  uint32_t bits = 0;
+  for (std::size_t kind = 0; kind < kBits.size(); ++kind) bits |= a.groups[kind] == b.groups[kind] ? kBits[kind] : 0;
+  return bits;
+}
+
+// What nobody can leave counts most.
+unsigned weight(uint32_t bits) {
+  const auto has = [bits](uint32_t bit) { return (bits & bit) != 0 ? 1u : 0u; };
+  return has(shares::kMemory) * 8 + has(shares::kSignalHandlers) * 4 + has(shares::kDescriptors) * 2 + has(shares::kFilesystem);
+}
+
+class Plan {
+ public:
+  explicit Plan(std::vector<SharingTask>& tasks) : tasks_(tasks), makers_(tasks.size(), kNobody) {}
+
+  std::vector<SharingConflict> run() {
+    for (std::size_t i = 0; i < tasks_.size(); ++i) choose_maker(i);
+    for (std::size_t kind = 0; kind < kBits.size(); ++kind) {
+      if (can_be_left(kBits[kind])) {
+        hand_down(kind);
+      } else {
+        check_handed_down(kind);
+      }
+    }
+    return std::move(conflicts_);
+  }
+
+ private:
+  // The parent, or the child before it that has most in common with it.
+  void choose_maker(std::size_t i) {
+    SharingTask& task = tasks_[i];
+    if (task.dead || i == 0) return;
+    unsigned best = 0;
+    for (std::size_t j = 0; j < i; ++j) {
+      const SharingTask& other = tasks_[j];
+      const bool is_parent = other.pid == task.ppid;
+      if (other.dead || (!is_parent && (j == 0 || other.ppid != task.ppid))) continue;
+      const uint32_t bits = in_common(task, other);
+      if (!is_parent && weight(bits) <= best) continue;
+      best = weight(bits);
+      makers_[i] = j;
+      task.maker = is_parent ? 0 : other.pid;
+      task.shares = bits & (shares::kMemory | shares::kSignalHandlers);
+    }
+  }
+
+  // Only what its maker has can a process be born with.
+  void check_handed_down(std::size_t kind) {
+    std::map<uint32_t, std::size_t> first;
+    for (std::size_t i = 0; i < tasks_.size(); ++i) {
+      if (tasks_[i].dead) continue;
+      const auto [found, is_new] = first.emplace(tasks_[i].groups[kind], i);
+      if (!is_new && (tasks_[i].shares & kBits[kind]) == 0) conflict(i, found->second, kind);
+    }
+  }
+
+  // All on the way from one who shares it to another are born with it.
+  void hand_down(std::size_t kind) {
+    std::map<uint32_t, std::vector<std::size_t>> groups;
+    for (std::size_t i = 0; i < tasks_.size(); ++i) {
+      if (!tasks_[i].dead) groups[tasks_[i].groups[kind]].push_back(i);
+    }
+    std::vector<std::size_t> owner(tasks_.size(), kNobody);  // the first of the group whose thing the process is born with
+    for (const auto& [group, members] : groups) {
+      if (members.size() > 1) connect(kind, members, owner);
+    }
+  }
+
+  void connect(std::size_t kind, const std::vector<std::size_t>& members, std::vector<std::size_t>& owner) {
+    std::vector<std::size_t> below(tasks_.size(), 0);  // how many members each has made, itself included
+    for (const std::size_t member : members) below[member] = 1;
+    for (std::size_t i = tasks_.size(); i-- > 0;) {
+      if (makers_[i] != kNobody) below[makers_[i]] += below[i];
+    }
+    for (std::size_t i = 0; i < tasks_.size(); ++i) {
+      if (makers_[i] == kNobody || below[i] == 0 || below[i] == members.size()) continue;
+      tasks_[i].shares |= kBits[kind];
+      take(kind, i, members.front(), owner);
+      take(kind, makers_[i], members.front(), owner);
+    }
+  }
+
+  void take(std::size_t kind, std::size_t i, std::size_t first, std::vector<std::size_t>& owner) {
+    if (owner[i] == first) return;
+    if (owner[i] != kNobody) return conflict(first, owner[i], kind);
+    owner[i] = first;
+    if (tasks_[i].groups[kind] != tasks_[first].groups[kind]) tasks_[i].leaves |= kBits[kind];
+  }
+
+  void conflict(std::size_t i, std::size_t other, std::size_t kind) {
+    conflicts_.push_back({tasks_[i].pid, tasks_[other].pid, kBits[kind]});
+  }
+
+  std::vector<SharingTask>& tasks_;
+  std::vector<std::size_t> makers_;
+  std::vector<SharingConflict> conflicts_;
+};
+
+}  // namespace
+
+std::vector<SharingConflict> plan_sharing(std::vector<SharingTask>& tasks) { return Plan(tasks).run(); }
+
+}  // namespace crx

@@ -1,0 +1,28 @@
+#include "common/tool/error_json.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include "common/base/error.hpp"
+
+namespace crx {
+
+std::string failed_line(const std::exception& error) {
+  using nlohmann::ordered_json;
+  const auto* known = dynamic_cast<const Error*>(&error);
+  ordered_json line = {{"event", "failed"}, {"code", to_string(known != nullptr ? known->code() : ErrorCode::bug)}};
+  line["message"] = error.what();
+  if (known != nullptr) {
+    line["step"] = known->step();
+    if (!known->hint().empty()) line["hint"] = known->hint();
+    if (known->pid() != 0) line["pid"] = known->pid();
+  }
+  return line.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
+}
+
+std::string finding_line(std::string_view object, std::string_view reason, std::string_view remedy) {
+  using nlohmann::ordered_json;
+  const ordered_json line = {{"event", "finding"}, {"object", object}, {"reason", reason}, {"remedy", remedy}};
+  return line.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
+}
+
+}  // namespace crx

@@ -1,0 +1,2 @@
+// The program that links one folder alone (CRX_LINK_CHECK).
+int main() {}

@@ -1,0 +1,216 @@
+// Peers that do not keep to the protocol: each costs itself its connection, and nobody else anything.
+#include <doctest/doctest.h>
+
+#include <vector>
+
+#include "common/base/error.hpp"
+#include "common/base/journal.hpp"
+#include "tests/unit/agent/process.hpp"
+#include "tests/unit/agent/raw_client.hpp"
+
+using namespace crx;
+using namespace crx::test;
+using wire::FrameType;
+using wire::SessionMessage;
+
+namespace {
+
+std::string keys(const TestAgent& agent) {
+  return agent.dir() + "/client";
+}
+
+SessionMessage hello(const std::string& session, unsigned streams = 1) {
+  SessionMessage message;
+  message.mutable_hello()->set_protocol(wire::kProtocolVersion);
+  message.mutable_hello()->set_session(session);
+  message.mutable_hello()->set_streams(streams);
+  return message;
+}
+
+// The reason of the Failure that comes next.
+std::string failure(RawClient& client) {
+  const auto message = client.receive_message();
+  return message && message->has_failure() ? message->failure().reason() : "none";
+}
+
+bool still_serves(const TestAgent& agent) {
+  RawClient client(agent.port(), keys(agent));
+  if (!client.handshake() || !client.send(hello(make_session_id()))) return false;
+  const auto answer = client.receive_message();
+  return answer && answer->has_welcome();
+}
+
+}  // namespace
+
+TEST_CASE("what is not our TLS gets nowhere") {
+  TestAgent agent;
+  SUBCASE("plain text") {
+    RawClient client(agent.port(), keys(agent));
+    const std::string text = "GET / HTTP/1.0\r\n\r\n";
+    REQUIRE(::send(client.fd(), text.data(), text.size(), MSG_NOSIGNAL) > 0);
+    char byte[256];
+    while (::recv(client.fd(), byte, sizeof byte, 0) > 0) {
+    }
+  }
+  SUBCASE("no certificate") {
+    RawClient client(agent.port(), "");
+    if (client.handshake()) CHECK(client.ended());
+  }
+  SUBCASE("another application protocol") {
+    RawClient client(agent.port(), keys(agent), "h2");
+    CHECK_FALSE(client.handshake());
+  }
+  SUBCASE("TLS 1.2") {
+    RawClient client(agent.port(), keys(agent), wire::kAlpn, TLS1_2_VERSION);
+    CHECK_FALSE(client.handshake());
+  }
+  CHECK(still_serves(agent));
+}
+
+TEST_CASE("a connection that starts with something else than it may") {
+  TestAgent agent;
+  RawClient client(agent.port(), keys(agent));
+  REQUIRE(client.handshake());
+  SessionMessage message;
+  SUBCASE("Go") {
+    message.mutable_go();
+    client.send(message);
+    CHECK(failure(client).find("starts with Hello, Query or Join") != std::string::npos);
+  }
+  SUBCASE("a long message") {
+    client.send(wire::frame_head(FrameType::message, wire::kMaxFirstMessageBytes + 1));
+    CHECK(failure(client).find("too long") != std::string::npos);
+  }
+  SUBCASE("an unknown frame") {
+    client.send(std::string("\x63\0\0\0\1\0\0\0x", 9));
+    CHECK(failure(client).find("unknown") != std::string::npos);
+  }
+  SUBCASE("a session id that is a path") {
+    client.send(hello("../../../../etc/passwd0000000000"));
+    CHECK(failure(client).find("session id") != std::string::npos);
+  }
+  SUBCASE("a query with one") {
+    message.mutable_query()->set_session("../../x");
+    client.send(message);
+    CHECK(failure(client).find("session id") != std::string::npos);
+  }
+  SUBCASE("another version") {
+    message = hello(make_session_id());
+    message.mutable_hello()->set_protocol(99);
+    client.send(message);
+    CHECK(failure(client).find("protocol 99") != std::string::npos);
+  }
+  SUBCASE("a data connection of no session") {
+    wire::Join join;
+    join.session = make_session_id();
+    join.stream = 1;
+    client.send(wire::frame_join(join));
+    CHECK(failure(client).find("no such session") != std::string::npos);
+  }
+  CHECK(client.ended());
+  CHECK(still_serves(agent));
+}
+
+TEST_CASE("a session that breaks the protocol is ended, with the reason") {
+  TestAgent agent;
+  const std::string session = make_session_id();
+  RawClient control(agent.port(), keys(agent));
+  REQUIRE(control.handshake());
+  control.send(hello(session));
+  REQUIRE(control.receive_message()->has_welcome());
+  SessionMessage message;
+  SUBCASE("a second Hello") {
+    control.send(hello(session));
+    CHECK(failure(control).find("hello") != std::string::npos);
+  }
+  SUBCASE("a message only a destination sends") {
+    message.mutable_resumed();
+    control.send(message);
+    CHECK(failure(control).find("resumed") != std::string::npos);
+  }
+  SUBCASE("GO without Prepared") {
+    message.mutable_go();
+    control.send(message);
+    CHECK(failure(control).find("GO") != std::string::npos);
+  }
+  SUBCASE("no protobuf") {
+    control.send(wire::frame(FrameType::message, "\xff\xff\xff\xff"));
+    CHECK(failure(control).find("a message that is none") != std::string::npos);
+  }
+  SUBCASE("pages on the control connection") {
+    control.send(wire::frame(FrameType::pages, std::string(64, '\0')));
+    CHECK(failure(control).find("control connection") != std::string::npos);
+  }
+  SUBCASE("bad pages on a data connection") {
+    RawClient data(agent.port(), keys(agent));
+    REQUIRE(data.handshake());
+    wire::Join join;
+    join.session = session;
+    join.stream = 1;
+    data.send(wire::frame_join(join));
+    REQUIRE(data.receive()->first == FrameType::joined);
+    data.send(wire::frame(FrameType::pages, std::string(64, '\7')));
+    CHECK(failure(control) != "none");
+    CHECK(data.ended());
+  }
+  SUBCASE("a data connection that joins twice") {
+    wire::Join join;
+    join.session = session;
+    join.stream = 1;
+    RawClient first(agent.port(), keys(agent)), second(agent.port(), keys(agent));
+    REQUIRE((first.handshake() && second.handshake()));
+    first.send(wire::frame_join(join));
+    REQUIRE(first.receive()->first == FrameType::joined);
+    second.send(wire::frame_join(join));
+    CHECK(failure(second).find("stream 1") != std::string::npos);
+    CHECK(second.ended());
+    return;  // the session itself goes on
+  }
+  SUBCASE("another host's certificate joins") {
+    agent.ca().issue(agent.dir() + "/other", "other", "DNS:other");
+    RawClient data(agent.port(), agent.dir() + "/other");
+    REQUIRE(data.handshake());
+    wire::Join join;
+    join.session = session;
+    join.stream = 1;
+    data.send(wire::frame_join(join));
+    CHECK(failure(data).find("no such session") != std::string::npos);
+    return;
+  }
+  CHECK(control.ended());
+  CHECK(still_serves(agent));
+}
+
+TEST_CASE("strangers that say nothing do not keep others out") {
+  AgentOptions options;
+  options.greeting_timeout_ms = 1000;
+  TestAgent agent(options);
+  std::vector<std::unique_ptr<RawClient>> silent;
+  for (int i = 0; i < 100; ++i) {
+    silent.push_back(std::make_unique<RawClient>(agent.port(), keys(agent)));
+    CHECK(silent.back()->connected());
+  }
+  // 64 of them are waited for, for a second; then there is room again.
+  CHECK(still_serves(agent));
+}
+
+TEST_CASE("more sessions than allowed") {
+  AgentOptions options;
+  options.max_sessions = 1;
+  TestAgent agent(options);
+  RawClient first(agent.port(), keys(agent)), second(agent.port(), keys(agent));
+  REQUIRE((first.handshake() && second.handshake()));
+  const std::string session = make_session_id();
+  first.send(hello(session));
+  REQUIRE(first.receive_message()->has_welcome());
+  SUBCASE("another one") {
+    second.send(hello(make_session_id()));
+    const auto answer = second.receive_message();
+    REQUIRE((answer && answer->has_failure()));
+    CHECK(answer->failure().hint().find("--max-sessions") != std::string::npos);
+  }
+  SUBCASE("the same one") {
+    second.send(hello(session));
+    CHECK(failure(second).find("open already") != std::string::npos);
+  }
+}

@@ -1,0 +1,136 @@
+// Certificates that are wrong in each way, on either side: what the user at the source is told.
+#include <doctest/doctest.h>
+
+#include "common/base/error.hpp"
+#include "tests/unit/agent/process.hpp"
+
+using namespace crx;
+using namespace crx::test;
+
+namespace {
+
+std::string refusal(const wire::ConnectOptions& options) {
+  try {
+    auto link = wire::connect_source(options);
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "connected";
+}
+
+bool has(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+AgentOptions with_keys(const std::string& dir) {
+  AgentOptions options;
+  options.tls_dir = dir;
+  return options;
+}
+
+}  // namespace
+
+TEST_CASE("a client with a certificate of another CA") {
+  TestAgent agent;
+  TempDir dir;
+  TestCa other("other CA");
+  other.issue(dir.path(), "client", "DNS:x");
+  SUBCASE("does not trust the agent") {
+    const std::string text = refusal(agent.to(dir.path()));
+    CAPTURE(text);
+    CHECK(has(text, "is from another CA than " + dir.path() + "/ca.pem"));
+    CHECK(has(text, "127.0.0.1:"));
+    CHECK(has(text, "crx-keys"));
+  }
+  SUBCASE("is not trusted by the agent") {
+    agent.ca().write_ca(dir.path());
+    const std::string text = refusal(agent.to(dir.path()));
+    CAPTURE(text);
+    CHECK(has(text, "does not accept " + dir.path() + "/cert.pem: it is from another CA"));
+  }
+}
+
+TEST_CASE("an agent with an expired certificate does not start; its message names the file") {
+  TempDir dir;
+  TestCa ca;
+  ca.issue(dir.path(), "agent", "IP:127.0.0.1", -7200, -3600);
+  AgentOptions options = with_keys(dir.path());
+  options.store = dir.path() + "/store";
+  options.listen = {"127.0.0.1", 0};
+  try {
+    run_agent(options, test_engine);
+    FAIL("it started");
+  } catch (const Error& error) {
+    CHECK(has(error.what(), dir.path() + "/cert.pem expired on "));
+    CHECK(has(error.what(), "crx-keys"));
+  }
+}
+
+TEST_CASE("a client whose certificate has expired is told before it connects") {
+  TestAgent agent;
+  TempDir dir;
+  agent.ca().issue(dir.path(), "client", "DNS:x", -7200, -3600);
+  CHECK(has(refusal(agent.to(dir.path())), dir.path() + "/cert.pem expired on "));
+}
+
+TEST_CASE("a certificate that expires while the agent runs") {
+  TempDir dir;
+  TestCa ca;
+  ca.issue(dir.path() + "/agent", "agent", "IP:127.0.0.1", -60, 2);
+  ca.issue(dir.path() + "/client", "client", "DNS:x");
+  TestAgent agent(with_keys(dir.path() + "/agent"));
+  std::string text;
+  const Deadline deadline = Deadline::in_ms(20'000);
+  do {
+    text = refusal(agent.to(dir.path() + "/client"));
+  } while (text == "connected" && !deadline.passed());
+  CAPTURE(text);
+  CHECK(has(text, "expired on "));
+  CHECK(has(text, "clocks"));
+}
+
+TEST_CASE("an agent with a certificate for another name") {
+  TempDir dir;
+  TestCa ca;
+  ca.issue(dir.path() + "/agent", "host-b", "DNS:host-b.example,IP:192.0.2.7");
+  ca.issue(dir.path() + "/client", "client", "DNS:x");
+  TestAgent agent(with_keys(dir.path() + "/agent"));
+  const std::string text = refusal(agent.to(dir.path() + "/client"));
+  CAPTURE(text);
+  CHECK(has(text, "has a certificate for another name: host-b, host-b.example, 192.0.2.7"));
+  CHECK(has(text, "--to"));
+}
+
+TEST_CASE("a client not in --allow") {
+  AgentOptions options;
+  options.allow = {"somebody.example"};
+  TestAgent agent(options);
+  const std::string text = refusal(agent.to());
+  CAPTURE(text);
+  CHECK(has(text, "client is not allowed to move processes here"));
+  CHECK(has(text, "--allow"));
+}
+
+TEST_CASE("key files that are missing, or of another certificate") {
+  TestAgent agent;
+  TempDir dir;
+  CHECK(has(refusal(agent.to(dir.path())), dir.path() + "/ca.pem: No such file"));
+  TestCa other;
+  agent.ca().issue(dir.path(), "a", "DNS:a");
+  std::filesystem::copy_file(dir.path() + "/key.pem", dir.path() + "/old.pem");
+  agent.ca().issue(dir.path(), "a", "DNS:a");
+  std::filesystem::rename(dir.path() + "/old.pem", dir.path() + "/key.pem");
+  CHECK(has(refusal(agent.to(dir.path())),
+            dir.path() + "/key.pem is not the key of " + dir.path() + "/cert.pem"));
+}
+
+TEST_CASE("nobody listens, or something else does") {
+  TestAgent agent;
+  auto options = agent.to();
+  const uint16_t port = agent.port();
+  agent.stop();
+  CHECK(has(refusal(options), "127.0.0.1:" + std::to_string(port)));
+  CHECK(has(refusal(options), "is crx-agent running there"));
+  options.to.host = "no-such-host.invalid";
+  CHECK(has(refusal(options), "no-such-host.invalid"));
+}

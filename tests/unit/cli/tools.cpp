@@ -1,0 +1,220 @@
+// The scripts crx and crx-keys, the agent's options, and the man pages beside the help texts.
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <initializer_list>
+#include <regex>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "agent-dst/supervisor/agent_options.hpp"
+#include "agent-dst/restore_set/restore_options.hpp"
+#include "agent-src/dump/dump_options.hpp"
+#include "agent-src/tool/migrate_options.hpp"
+#include "common/base/fd.hpp"
+
+namespace crx {
+namespace {
+
+const std::string kDeploy = CRX_SOURCE_DIR "/deploy/";
+
+class TempDir {
+ public:
+  TempDir() {
+    std::string name = "/tmp/crx-cli-XXXXXX";
+    REQUIRE(::mkdtemp(name.data()) != nullptr);
+    path_ = name;
+  }
+  TempDir(const TempDir&) = delete;
+  TempDir& operator=(const TempDir&) = delete;
+  ~TempDir() { std::filesystem::remove_all(path_); }
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+struct Ran {
+  int status;
+  std::string output;  // of both streams
+};
+
+Ran run(const std::string& command) {
+  FILE* pipe = ::popen((command + " 2>&1 </dev/null").c_str(), "re");
+  REQUIRE(pipe != nullptr);
+  std::string output;
+  char buffer[4096];
+  for (std::size_t n; (n = ::fread(buffer, 1, sizeof buffer, pipe)) > 0;) output.append(buffer, n);
+  const int status = ::pclose(pipe);
+  return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, output};
+}
+
+ParsedAgentOptions parse_agent(std::initializer_list<std::string> arguments) {
+  std::vector<const char*> argv = {"crx-agent"};
+  for (const std::string& argument : arguments) argv.push_back(argument.c_str());
+  return parse_agent_options(static_cast<int>(argv.size()), argv.data());
+}
+
+void write_text(const std::string& path, const std::string& text) {
+  open_checked(path, O_CREAT | O_WRONLY | O_TRUNC, 0600);
+  write_file(path, text);
+}
+
+TEST_CASE("cli: crx-agent's options, from the command line and from a file") {
+  ::unsetenv("CRX_TLS_DIR");
+  const ParsedAgentOptions plain = parse_agent({"--listen", "[::1]:0"});
+  REQUIRE(plain.options);
+  CHECK(plain.options->listen == Endpoint{"::1", 0});
+  CHECK(plain.options->store == "/var/lib/crx");
+  CHECK(plain.options->tls_dir == "/etc/crx/tls");
+  CHECK(plain.options->max_sessions == 8);
+  CHECK(plain.options->allow.empty());
+  CHECK(plain.options->ready_fd == -1);
+
+  const TempDir dir;
+  const std::string file = dir.path() + "/agent.conf";
+  write_text(
+      file,
+      "# a comment\n\nlisten = [::1]:7000\n  hook = /bin/move \"an address\", again\nallow = h1\nallow = h2\n"
+      "allow-uid = 1000-1999\nallow-uid = 5\nmax-memory = 1.5G\nmax-sessions=3\nstore = \"/a b\"\n"
+      "metrics = 127.0.0.1:9100\nlog-level = debug\n");
+  const ParsedAgentOptions from_file = parse_agent({"--config", file});
+  REQUIRE_MESSAGE(from_file.options, from_file.text);
+  CHECK(from_file.options->listen == Endpoint{"::1", 7000});
+  CHECK(from_file.options->hook == "/bin/move \"an address\", again");
+  CHECK(from_file.options->allow == std::vector<std::string>{"h1", "h2"});
+  CHECK(from_file.options->allow_uid == std::vector<std::pair<uint32_t, uint32_t>>{{1000, 1999}, {5, 5}});
+  CHECK(from_file.options->max_memory == 3ULL << 29);
+  CHECK(from_file.options->max_sessions == 3);
+  CHECK(from_file.options->store == "/a b");
+  CHECK(from_file.options->metrics == Endpoint{"127.0.0.1", 9100});
+  CHECK(from_file.options->log_level == log::Level::debug);
+
+  const ParsedAgentOptions both = parse_agent({"--config", file, "--max-sessions", "9", "--once"});
+  REQUIRE(both.options);
+  CHECK(both.options->max_sessions == 9);
+  CHECK(both.options->once);
+}
+
+TEST_CASE("cli: crx-agent says what is wrong and exits with 2") {
+  const TempDir dir;
+  const std::string file = dir.path() + "/agent.conf";
+  const auto with_file = [&](const std::string& text) {
+    write_text(file, text);
+    return parse_agent({"--listen", "a:1", "--config", file});
+  };
+  CHECK(with_file("bogus = 1\n").text.find("bogus is no key") != std::string::npos);
+  CHECK(with_file("hello world\n").text.find("line 1 is not") != std::string::npos);
+  CHECK(with_file("max-sessions = many\n").exit_code == 2);
+  CHECK(with_file("once = true\n").exit_code == 2);
+  CHECK(parse_agent({"--listen", "a:1", "--config", dir.path() + "/absent"}).exit_code == 2);
+  CHECK(parse_agent({}).text.find("--listen is required") != std::string::npos);
+  for (const auto& wrong :
+       std::initializer_list<std::initializer_list<std::string>>{{"--listen", "a"},
+                                                                 {"--listen", ":7000"},
+                                                                 {"--listen", "a:1", "--ready-fd", "987"},
+                                                                 {"--listen", "a:1", "--allow-uid", "5-4"},
+                                                                 {"--listen", "a:1", "--allow-uid", "root"},
+                                                                 {"--listen", "a:1", "--max-sessions", "0"},
+                                                                 {"--listen", "a:1", "--max-memory", "much"},
+                                                                 {"--listen", "a:1", "extra"}}) {
+    const ParsedAgentOptions result = parse_agent(wrong);
+    CHECK_FALSE(result.options);
+    CHECK(result.exit_code == 2);
+  }
+  CHECK(parse_agent({"--help"}).exit_code == 0);
+  CHECK(parse_agent({"--version"}).text.starts_with("crx-agent (crx) "));
+}
+
+// Every long option that a help text names.
+std::set<std::string> options_in(const std::string& help) {
+  static const std::regex kOption("--[a-z][a-z-]+");
+  return {std::sregex_token_iterator(help.begin(), help.end(), kOption), std::sregex_token_iterator()};
+}
+
+TEST_CASE("cli: the man pages name every option that the help names") {
+  const char* asked[] = {"crx", "--help"};
+  const std::pair<std::string, std::string> pages[] = {
+      {"crx-migrate.1", parse_migrate_options(2, asked).text},
+      {"crx-agent.8", parse_agent_options(2, asked).text},
+      {"crx-dump.1", parse_dump_options(2, asked).text},
+      {"crx-restore.1", parse_restore_options(2, asked).text},
+      {"crx-keys.8", run(kDeploy + "crx-keys --help").output}};
+  for (const auto& [page, help] : pages) {
+    const std::string text = read_file(CRX_SOURCE_DIR "/docs/man/" + page);
+    const std::set<std::string> options = options_in(help);
+    CHECK(options.size() > 3);
+    for (const std::string& option : options) {
+      const std::string in_roff = std::regex_replace(option, std::regex("-"), "\\-");
+      const std::string shown = page + ": " + option;
+      CHECK_MESSAGE(text.find(in_roff) != std::string::npos, shown);
+    }
+  }
+}
+
+TEST_CASE("cli: crx-keys makes certificates that verify, once") {
+  const TempDir dir;
+  const std::string keys = kDeploy + "crx-keys " + dir.path() + "/out";
+  const Ran first = run(keys + " host-a,10.1.2.3 ::1");
+  CHECK_MESSAGE(first.status == 0, first.output);
+  for (const char* host : {"host-a", "::1"}) {
+    for (const char* name : {"ca.pem", "cert.pem", "key.pem"}) {
+      struct stat info {};
+      const std::string path = dir.path() + "/out/" + host + "/" + name;
+      REQUIRE_MESSAGE(::stat(path.c_str(), &info) == 0, path);
+      CHECK((info.st_mode & 0777) == 0600);
+    }
+  }
+  const std::string cert = dir.path() + "/out/host-a/cert.pem";
+  for (const char* purpose : {"sslserver", "sslclient"}) {
+    const Ran verified =
+        run("openssl verify -x509_strict -purpose " + std::string(purpose) + " -CAfile " + dir.path() +
+            "/out/ca/ca.pem -verify_ip 10.1.2.3 -verify_hostname host-a " + cert);
+    CHECK_MESSAGE(verified.status == 0, verified.output);
+  }
+  const std::string before = read_file(cert);
+  const std::string authority = read_file(dir.path() + "/out/ca/ca.pem");
+  CHECK(run(keys + " host-a host-b").status == 0);
+  CHECK(read_file(cert) == before);
+  CHECK(read_file(dir.path() + "/out/host-b/ca.pem") == authority);
+  CHECK(run(keys + " host-a,other").status == 0);  // lacks a name that is asked for now
+  CHECK(read_file(cert) != before);
+  CHECK(run(keys + " --force host-b").output.find("issued") != std::string::npos);
+  CHECK(run(keys + " --days -1 old").status == 0);
+  CHECK(run("openssl verify -CAfile " + dir.path() + "/out/ca/ca.pem " + dir.path() + "/out/old/cert.pem")
+            .output.find("expired") != std::string::npos);
+}
+
+TEST_CASE("cli: crx-keys refuses what is no host") {
+  const TempDir dir;
+  for (const char* wrong : {"", " ../x", " ca", " 'a b'", " -x", " --days x h", " 'a;b'"}) {
+    const Ran result = run(kDeploy + "crx-keys " + dir.path() + "/out" + wrong);
+    CHECK_MESSAGE(result.status == 2, wrong);
+  }
+  CHECK(run(kDeploy + "crx-keys " + dir.path() + "/out 999.1.1.1").status == 1);
+}
+
+TEST_CASE("cli: crx executes crx-VERB with the arguments as they are, and its status") {
+  const TempDir dir;
+  std::filesystem::copy(kDeploy + "crx", dir.path() + "/crx");
+  write_text(dir.path() + "/crx-echo", "#!/bin/sh\nprintf '[%s]' \"$@\"\nexit 7\n");
+  REQUIRE(::chmod((dir.path() + "/crx-echo").c_str(), 0700) == 0);
+  const Ran ran = run(dir.path() + "/crx echo 'a b' '' -x");
+  CHECK(ran.output == "[a b][][-x]");
+  CHECK(ran.status == 7);
+  CHECK(run("PATH=" + dir.path() + ":$PATH " + kDeploy + "crx echo y").output == "[y]");
+  CHECK(run(dir.path() + "/crx --help").output.find("  echo\n") != std::string::npos);
+  CHECK(run(dir.path() + "/crx").status == 2);
+  CHECK(run(dir.path() + "/crx absent").status == 2);
+  CHECK(run(dir.path() + "/crx ../echo").status == 2);
+}
+
+}  // namespace
+}  // namespace crx

@@ -1,0 +1,83 @@
+// A victim with descriptors of its own, frozen and collected; and a vessel that gets them back.
+#pragma once
+
+#include <signal.h>
+#include <sys/types.h>
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "agent-dst/restore/descriptors.hpp"
+#include "agent-src/collect/kind/collector.hpp"
+#include "agent-src/collect/kind/file_table.hpp"
+#include "agent-src/tree/open_file.hpp"
+#include "agent-src/freeze/frozen_task.hpp"
+#include "common/image/image_store.hpp"
+
+namespace crx::test {
+
+// A child process that ran `setup` with no descriptors but /dev/null at 0, 1 and 2, and then waits for ever.
+class Victim {
+ public:
+  explicit Victim(const std::function<void()>& setup);
+  ~Victim();
+  Victim(const Victim&) = delete;
+  pid_t pid() const { return pid_; }
+  // Ends and reaps it.
+  void kill();
+
+ private:
+  pid_t pid_ = 0;
+};
+
+// A directory that goes with everything in it.
+class TempDir {
+ public:
+  TempDir();
+  ~TempDir();
+  TempDir(const TempDir&) = delete;
+  const std::string& path() const { return path_; }
+  std::string file(const std::string& name, const std::string& content) const;
+
+ private:
+  std::string path_;
+};
+
+// Freezes, injects, collects, gives back.
+ImageStore collect(pid_t pid, const CollectOptions& options = {});
+// The refusal that collect() throws, as one sentence; empty when it does not. The victim is given back in any case.
+std::string collect_refusal(pid_t pid, const CollectOptions& options = {});
+
+// A vessel with the victim's PID (the victim must be gone) and everything that the restorers named do.
+class Restored {
+ public:
+  Restored(pid_t pid, const ImageStore& images);
+  ~Restored();
+  Vessel& vessel() { return *vessel_; }
+  std::vector<OpenFile> files() const;
+  // The open file under a number; fails the test when there is none.
+  OpenFile file(int number) const;
+  void commit();
+
+ private:
+  std::unique_ptr<FileOpener> opener_;
+  ShmemTable shmem_;
+  VesselTree tree_;
+  Vessel* vessel_ = nullptr;
+  std::optional<RestoreContext> context_;
+  std::vector<std::unique_ptr<Restorer>> restorers_;
+};
+
+// Moves the victim of `setup`.
+class Moved {
+ public:
+  explicit Moved(const std::function<void()>& setup, const CollectOptions& options = {});
+  std::vector<OpenFile> before;  // without duplicates
+  ImageStore images;
+  std::unique_ptr<Restored> after;
+};
+
+}  // namespace crx::test

@@ -1,0 +1,93 @@
+#include <doctest/doctest.h>
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "common/plan/sharing.hpp"
+
+namespace crx {
+namespace {
+
+// A row for each process: number, parent, and letters for what it has of memory, descriptors, directories, signal handlers. The
+// same letter is the same thing; '.' is its own.
+struct Row {
+  pid_t pid, ppid;
+  std::string things;
+};
+
+struct Planned {
+  std::map<pid_t, SharingTask> tasks;
+  std::vector<SharingConflict> conflicts;
+};
+
+Planned plan(const std::vector<Row>& rows) {
+  std::vector<SharingTask> tasks;
+  uint32_t own = 1000;
+  for (const Row& row : rows) {
+    SharingTask& task = tasks.emplace_back();
+    task.pid = row.pid;
+    task.ppid = row.ppid;
+    for (std::size_t kind = 0; kind < 4; ++kind) task.groups[kind] = row.things[kind] == '.' ? own++ : static_cast<uint32_t>(row.things[kind]);
+  }
+  Planned planned;
+  planned.conflicts = plan_sharing(tasks);
+  for (const SharingTask& task : tasks) planned.tasks[task.pid] = task;
+  return planned;
+}
+
+constexpr uint32_t kFiles = shares::kDescriptors, kFolders = shares::kFilesystem;
+
+TEST_CASE("sharing: with a parent, and with nobody") {
+  const Planned planned = plan({{1, 0, "abcd"}, {2, 1, "abcd"}, {3, 1, "...."}, {4, 2, ".b.."}});
+  CHECK(planned.conflicts.empty());
+  CHECK(planned.tasks.at(2).shares == shares::kAll);
+  CHECK(planned.tasks.at(3).shares == 0);
+  CHECK(planned.tasks.at(4).shares == kFiles);
+  for (const auto& [pid, task] : planned.tasks) CHECK((task.maker == 0 && task.leaves == 0));
+}
+
+TEST_CASE("sharing: siblings have from each other what their parent does not have") {
+  const Planned planned = plan({{1, 0, "...."}, {2, 1, "a..a"}, {3, 1, "a..a"}, {4, 1, "...."}, {5, 1, "abca"}, {6, 5, "abca"}});
+  CHECK(planned.conflicts.empty());
+  CHECK(planned.tasks.at(2).maker == 0);
+  CHECK(planned.tasks.at(3).maker == 2);
+  CHECK(planned.tasks.at(4).maker == 0);
+  CHECK(planned.tasks.at(5).maker == 2);
+  CHECK(planned.tasks.at(5).shares == (shares::kMemory | shares::kSignalHandlers));
+  CHECK(planned.tasks.at(6).maker == 0);
+  CHECK(planned.tasks.at(6).shares == shares::kAll);
+}
+
+TEST_CASE("sharing: who is in between hands down what it leaves") {
+  // Of descriptors 1 and 3 are one, of directories 3 and 5.
+  const Planned planned = plan({{1, 0, ".a.."}, {2, 1, "...."}, {3, 2, ".ab."}, {4, 1, "...."}, {5, 4, "..b."}});
+  CHECK(planned.conflicts.empty());
+  CHECK(planned.tasks.at(1).leaves == kFolders);
+  CHECK(planned.tasks.at(2).shares == (kFiles | kFolders));
+  CHECK(planned.tasks.at(2).leaves == (kFiles | kFolders));
+  CHECK(planned.tasks.at(3).shares == (kFiles | kFolders));
+  CHECK(planned.tasks.at(3).leaves == 0);
+  CHECK(planned.tasks.at(4).shares == kFolders);
+  CHECK(planned.tasks.at(4).leaves == kFolders);
+  CHECK(planned.tasks.at(5).shares == kFolders);
+}
+
+TEST_CASE("sharing: what no order gives is found") {
+  const Planned memory = plan({{1, 0, "a..."}, {2, 1, "...."}, {3, 2, "a..."}});
+  REQUIRE(memory.conflicts.size() == 1);
+  CHECK(memory.conflicts[0].pid == 3);
+  CHECK(memory.conflicts[0].other == 1);
+  CHECK(memory.conflicts[0].what == shares::kMemory);
+  // Nobody can be born with two tables.
+  const Planned crossed = plan({{1, 0, "...."}, {2, 1, "...."}, {3, 1, "...."}, {4, 2, ".a.."}, {5, 2, ".b.."}, {6, 3, ".a.."}, {7, 3, ".b.."}});
+  CHECK_FALSE(crossed.conflicts.empty());
+}
+
+TEST_CASE("sharing: lists that are no trees do no harm") {
+  CHECK(plan({}).conflicts.empty());
+  CHECK(plan({{1, 0, "abcd"}, {1, 7, "abcd"}, {0, 0, "...."}, {3, 3, "a..."}}).tasks.size() == 3);
+}
+
+}  // namespace
+}  // namespace crx

@@ -1,0 +1,305 @@
+// What crx-migrate tells scripts and people about a migration.
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <vector>
+
+#include "agent-src/report/events.hpp"
+#include "agent-src/report/json_events.hpp"
+#include "agent-src/report/progress.hpp"
+#include "common/base/fd.hpp"
+#include "common/base/scope_exit.hpp"
+
+namespace crx {
+namespace {
+
+struct Pipe {
+  explicit Pipe(int flags = O_CLOEXEC) {
+    int fds[2];
+    REQUIRE(::pipe2(fds, flags) == 0);
+    in = Fd(fds[0]);
+    out = Fd(fds[1]);
+  }
+  // What has been written so far.
+  std::string drain() {
+    std::string text;
+    char buffer[65536];
+    ::fcntl(in.get(), F_SETFL, O_NONBLOCK);
+    for (ssize_t n; (n = ::read(in.get(), buffer, sizeof buffer)) > 0;)
+      text.append(buffer, static_cast<std::size_t>(n));
+    return text;
+  }
+  Fd in, out;
+};
+
+std::vector<nlohmann::json> lines(const std::string& text) {
+  std::vector<nlohmann::json> all;
+  std::istringstream input(text);
+  for (std::string line; std::getline(input, line);) all.push_back(nlohmann::json::parse(line));
+  return all;
+}
+
+MigrationReport sample() {
+  MigrationReport report;
+  report.session = "0123456789abcdef0123456789abcdef";
+  report.pid = 4711;
+  report.comm = "prog<&>\xff";
+  report.source = {"host-a", "6.1.0", "0.1.0"};
+  report.destination = {"host-b", "6.18.5", "0.1.0"};
+  report.started_ns = 1'800'000'000'000'000'000;
+  report.total_us = 2'345'678;
+  report.downtime_us = 12'345;
+  report.frozen_us = 13'456;
+  report.memory_bytes = uint64_t{1} << 30;
+  int64_t at = 40'000;
+  uint64_t pages = 262'144;
+  for (uint32_t number = 1; number <= 5; ++number) {
+    RoundReport round;
+    round.round = number;
+    round.is_final = number == 5;
+    round.start_us = at;
+    round.duration_us = number == 1 ? 1'900'000 : number == 5 ? 3'400 : 140'000 / number;
+    round.scan_us = 2'100;
+    round.bytes_scanned = uint64_t{1} << 30;
+    round.bytes_dirty = pages * 4096;
+    round.pages_sent = pages;
+    round.pages_zero = pages / 5;
+    round.pages_compressed = pages / 2;
+    round.pages_delta = number > 1 ? pages / 10 : 0;
+    round.pages_raw = pages - round.pages_zero - round.pages_compressed - round.pages_delta;
+    round.bytes_wire = pages * 2048;
+    report.pages_sent += pages;
+    report.bytes_wire += round.bytes_wire;
+    report.rounds.push_back(round);
+    at += round.duration_us + 5'000;
+    pages = pages / 9 + 20;
+  }
+  report.bytes_raw = report.pages_sent * 4096;
+  report.cutover = {550,
+                    2'900,
+                    1'200,
+                    900,
+                    1'800,
+                    4'000,
+                    700,
+                    300,
+                    at,
+                    {{"maps", 180}, {"fds <3>", 260}},
+                    {{"threads", 370}}};
+  report.verify = VerifyResult::ok;
+  report.tracker = "wp-async";
+  report.compress = "zstd:1";
+  return report;
+}
+
+TEST_CASE("report: --json prints one object per line, the last one with what scripts rely on") {
+  Pipe pipe;
+  JsonEvents events(pipe.out.get());
+  const MigrationReport report = sample();
+  events.hello(
+      {report.session, 4711, report.comm, "host-b:7000", report.source, report.destination, 120, "wp-async"});
+  events.preflight({{false, "host-b", "file /x", "is newer", "look at it"}});
+  for (const RoundReport& round : report.rounds) events.round(round);
+  events.freeze();
+  events.prepared(report.cutover);
+  events.committed();
+  events.done(report);
+  const std::vector<nlohmann::json> all = lines(pipe.drain());
+  std::vector<std::string> names;
+  for (const nlohmann::json& line : all) names.push_back(line.at("event"));
+  CHECK(names == std::vector<std::string>{"hello", "preflight", "round", "round", "round", "round", "round",
+                                          "freeze", "prepared", "committed", "done"});
+  CHECK(all[1].at("ok") == true);
+  CHECK(all[8].at("cutover").at("rebuild_us") == 4000);
+  const nlohmann::json& last = all.back();
+  CHECK(last.at("session") == report.session);
+  CHECK(last.at("pid") == 4711);
+  CHECK(last.at("downtime_us") == 12'345);
+  CHECK(last.at("frozen_us") == 13'456);
+  CHECK(last.at("total_ms") == 2'345);
+  CHECK(last.at("rounds") == 5);
+  CHECK(last.at("pages_sent") == report.pages_sent);
+  CHECK(last.at("bytes_raw") == report.bytes_raw);
+  CHECK(last.at("bytes_wire") == report.bytes_wire);
+  CHECK(last.at("verify") == "ok");
+  CHECK_FALSE(last.contains("exit_status"));
+}
+
+TEST_CASE("report: with --wait the done line comes last and carries the program's exit status") {
+  Pipe pipe;
+  {
+    JsonEvents events(pipe.out.get(), true);
+    events.committed();
+    events.done(sample());
+    CHECK(lines(pipe.drain()).size() == 1);
+    events.exited(3 << 8);
+    CHECK(lines(pipe.drain()).at(0).at("exit_status") == 3);
+  }
+  {
+    JsonEvents events(pipe.out.get(), true);
+    events.done(sample());
+    CHECK(pipe.drain().empty());
+  }
+  CHECK(lines(pipe.drain()).at(0).at("event") == "done");  // the end never became known
+  CHECK(shell_status(9) == 137);
+}
+
+TEST_CASE("report: a reader that does not read never holds up a frozen process") {
+  Pipe pipe(O_CLOEXEC);
+  ::fcntl(pipe.out.get(), F_SETPIPE_SZ, 4096);
+  MigrationReport report = sample();
+  for (int i = 0; i < 300; ++i) report.cutover.source_steps.push_back({"a step that makes the line long", i});
+  JsonEvents events(pipe.out.get());
+  events.freeze();
+  for (int i = 0; i < 5; ++i) events.prepared(report.cutover);  // blocks for ever if it blocks
+  std::string text = pipe.drain();
+  CHECK(text.size() <= 4096);
+  ::fcntl(pipe.out.get(), F_SETPIPE_SZ, 1 << 20);
+  events.committed();
+  text += pipe.drain();
+  const std::vector<nlohmann::json> all = lines(text);
+  CHECK(all.size() == 7);
+  CHECK(all.back().at("event") == "committed");
+}
+
+TEST_CASE("report: nobody reading is no error") {
+  Pipe pipe;
+  pipe.in.reset();
+  ::signal(SIGPIPE, SIG_IGN);
+  JsonEvents events(pipe.out.get());
+  events.freeze();
+  events.committed();
+}
+
+TEST_CASE("report: what an error comes to depends on how far it got") {
+  const Error refused(ErrorCode::refused, "preflight", "pid 1 fd 3: a terminal");
+  const Error lost(ErrorCode::peer, "connecting", "host-b: no route");
+  {
+    ObserverList list(5);
+    CHECK(list.conclude(lost) == Outcome::failed);
+  }
+  {
+    ObserverList list(5);
+    CHECK(list.conclude(refused) == Outcome::failed);  // unreadable keys, say: preflight was not reached
+  }
+  {
+    ObserverList list(5);
+    list.hello({"0123456789abcdef0123456789abcdef", 5, "p", "b:1", {}, {}, 0, ""});
+    CHECK(list.conclude(refused) == Outcome::refused);
+  }
+  {
+    ObserverList list(5);
+    list.hello({"0123456789abcdef0123456789abcdef", 5, "p", "b:1", {}, {}, 0, ""});
+    list.preflight({{true, "host-a", "fd 3", "a terminal", ""}});
+    CHECK(list.conclude(refused) == Outcome::refused);
+  }
+  {
+    ObserverList list(5);
+    list.preflight({{false, "host-a", "fd 3", "odd", ""}});
+    CHECK(list.conclude(refused) == Outcome::failed);  // a hook, say: rolled back, but something was touched
+  }
+  {
+    Pipe pipe;
+    JsonEvents events(pipe.out.get());
+    ObserverList list(5);
+    list.add(events);
+    list.hello({"0123456789abcdef0123456789abcdef", 5, "p", "b:1", {}, {}, 0, ""});
+    list.failed({Outcome::in_doubt, "0123456789abcdef0123456789abcdef", 5, "no answer", ErrorCode::peer});
+    CHECK(list.conclude(lost) == Outcome::in_doubt);
+    const std::vector<nlohmann::json> all = lines(pipe.drain());
+    REQUIRE(all.size() == 2);
+    CHECK(all[1].at("outcome") == "in_doubt");
+    CHECK(all[1].at("exit") == 4);
+    CHECK(all[1].at("message") == "no answer");
+  }
+}
+
+TEST_CASE("report: a refusal by preflight ends with one sentence, also where the session only returned") {
+  Pipe pipe;
+  JsonEvents events(pipe.out.get());
+  ObserverList list(5);
+  list.add(events);
+  list.preflight({{false, "a", "x", "y", "z"},
+                  {true, "a", "pid 5 fd 3", "is a terminal", "use --shell-job"},
+                  {true, "b", "file /x", "is missing", ""}});
+  CHECK(list.conclude(3) == Outcome::refused);
+  CHECK(list.conclude(3) == Outcome::refused);
+  const std::vector<nlohmann::json> all = lines(pipe.drain());
+  REQUIRE(all.size() == 2);
+  CHECK(all[1].at("event") == "failed");
+  CHECK(all[1].at("outcome") == "refused");
+  CHECK(all[1].at("message") == "preflight: pid 5 fd 3: is a terminal; use --shell-job (and 1 more)");
+  ObserverList quiet(5);
+  CHECK(quiet.conclude(0) == Outcome::moved);
+}
+
+TEST_CASE("report: people read findings, failures and a summary") {
+  Pipe pipe;
+  HumanOutput human(pipe.out.get(), {.live = false, .summary = true, .check_only = true});
+  human.hello({"s", 5, "prog", "b:1", {}, {}, 0, ""});
+  human.preflight({{false, "host-b", "file /x", "is newer", "look at it"}});
+  CHECK(pipe.drain() ==
+        "note: host-b: file /x: is newer; look at it\n"
+        "pid 5 (prog) can move to b:1: nothing stands in its way\n");
+  human.preflight({{true, "host-a", "pid 5 fd 3", "is a terminal", ""}});
+  CHECK(pipe.drain() == "host-a: pid 5 fd 3: is a terminal\n");
+  human.progress({1, 5, 10, 3});
+  CHECK(pipe.drain().empty());  // no live line asked for
+  human.done(sample());
+  const std::string summary = pipe.drain();
+  for (const char* part :
+       {"downtime 12.3 ms", "rebuild", "4,000 us", "host-a to host-b", "memory verified", "last"}) {
+    CHECK_MESSAGE(summary.find(part) != std::string::npos, part);
+  }
+  human.failed({Outcome::in_doubt, "0123456789abcdef0123456789abcdef", 5, "no answer", ErrorCode::peer});
+  const std::string doubt = pipe.drain();
+  CHECK(doubt.find("crx-migrate --resolve 0123456789abcdef0123456789abcdef") != std::string::npos);
+  CHECK(doubt.find("kept frozen") != std::string::npos);
+}
+
+TEST_CASE("report: the live line is redrawn and cleared") {
+  Pipe pipe;
+  HumanOutput human(pipe.out.get(), {.live = true, .summary = true, .check_only = false});
+  human.progress({1, 512 << 20, 1024 << 20, 1000});
+  CHECK(pipe.drain().find(" 50%  512.0 MiB of 1.0 GiB") != std::string::npos);
+  human.progress({1, 513 << 20, 1024 << 20, 1000});
+  CHECK(pipe.drain().empty());  // too soon
+  human.freeze();
+  CHECK(pipe.drain() == "\r\x1b[K");
+  CHECK(wants_live_line(ProgressMode::always, pipe.out.get()));
+  CHECK_FALSE(wants_live_line(ProgressMode::automatic, pipe.out.get()));
+}
+
+TEST_CASE("report: the page stands alone and escapes what it shows") {
+  const std::string page = render_html(sample());
+  CHECK(page.starts_with("<!doctype html>"));
+  CHECK(page.find("prog&lt;&amp;&gt;") != std::string::npos);
+  CHECK(page.find("prog<") == std::string::npos);
+  CHECK(page.find("12.3 ms") != std::string::npos);
+  CHECK(page.find("prefers-color-scheme: dark") != std::string::npos);
+  for (const char* outside :
+       {"http:", "https:", "<script", "url(", "src=", "href=", "@import", "nan", "inf\""}) {
+    CHECK_MESSAGE(page.find(outside) == std::string::npos, outside);
+  }
+  CHECK(render_html(MigrationReport{}).find("</html>") != std::string::npos);
+
+  std::string dir = "/tmp/crx-report-XXXXXX";
+  REQUIRE(::mkdtemp(dir.data()) != nullptr);
+  const std::string path = dir + "/r.html";
+  const ScopeExit remove([&] {
+    ::unlink(path.c_str());
+    ::rmdir(dir.c_str());
+  });
+  write_html(sample(), path);
+  CHECK(read_file(path) == page);
+  CHECK_THROWS_AS(write_html(sample(), dir + "/absent/r.html"), Error);
+}
+
+}  // namespace
+}  // namespace crx

@@ -1,0 +1,28 @@
+#include <doctest/doctest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include "common/base/fd.hpp"
+#include "wire/connection/congestion.hpp"
+
+using namespace crx;
+using namespace crx::wire;
+
+TEST_CASE("bbr is kept where the path is long, and so is whatever else the host has chosen") {
+  CHECK(better_congestion_control("bbr", 80) == "reno");
+  CHECK(better_congestion_control("bbr", 999) == "reno");
+  CHECK(better_congestion_control("bbr", 1000).empty());
+  CHECK(better_congestion_control("bbr", INT64_MAX).empty());  // unknown
+  CHECK(better_congestion_control("cubic", 80).empty());
+  CHECK(better_congestion_control("dctcp", 80).empty());
+}
+
+TEST_CASE("congestion control is asked for by name, and what there is not is not missed") {
+  const Fd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  ask_congestion_control(socket.get(), "reno");
+  CHECK(congestion_control(socket.get()) == "reno");
+  ask_congestion_control(socket.get(), "no-such-thing");
+  ask_congestion_control(socket.get(), {});
+  CHECK(congestion_control(socket.get()) == "reno");
+  CHECK(congestion_control(-1).empty());
+}

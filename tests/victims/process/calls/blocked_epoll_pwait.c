@@ -1,0 +1,24 @@
+// epoll_pwait with a signal mask.
+#include "tests/victims/process/calls/blocked.h"
+
+#include <sys/epoll.h>
+static int ends[2], epoll;
+static void set_up(void) {
+  MUST(pipe(ends));
+  epoll = MUST(epoll_create1(0));
+  struct epoll_event event = {.events = EPOLLIN};
+  MUST(epoll_ctl(epoll, EPOLL_CTL_ADD, ends[0], &event));
+}
+static long call(void) {
+  sigset_t mask;
+  sigfillset(&mask);
+  struct epoll_event got;
+  return epoll_pwait(epoll, &got, 1, -1, &mask);
+}
+static void wake(void) {
+  MUST(write(ends[1], "x", 1));
+}
+
+int main(int argc, char** argv) {
+  return blocked_main(argc, argv, &(struct blocked){.set_up = set_up, .call = call, .wake = wake, .want = 1});
+}

@@ -1,0 +1,41 @@
+// A TCP listener that has no room, and a child that stands in connect(2) to it.
+#pragma once
+
+#include "tests/victims/sockets/inet/inet.h"
+#include "tests/victims/process/tree/tree.h"
+
+static int server;      // listens; `first` waits to be accepted
+static int first;
+static int connecting;  // the child's
+static struct sockaddr_storage here;
+static socklen_t length;
+
+static int connect_there(void* unused) {
+  (void)unused;
+  CHECK(connect(connecting, (struct sockaddr*)&here, length) == 0, "connect: %s", strerror(errno));
+  return child_failures();
+}
+
+static bool is_asleep_connecting(pid_t pid) {
+  char path[64], text[256];
+  snprintf(path, sizeof path, "/proc/%d/syscall", (int)pid);
+  read_file(path, text, sizeof text);
+  return atoi(text) == SYS_connect;  // "running" until it sleeps
+}
+
+// The child, which exits with 0 once it is connected. limit: of the time it may take (SO_SNDTIMEO), NULL for none.
+static pid_t start_connecting(const struct timeval* limit) {
+  server = MUST(socket(AF_INET, SOCK_STREAM, 0));
+  length = loopback(AF_INET, 0, &here);
+  MUST(bind(server, (struct sockaddr*)&here, length));
+  MUST(getsockname(server, (struct sockaddr*)&here, &length));
+  MUST(listen(server, 0));
+  first = MUST(socket(AF_INET, SOCK_STREAM, 0));
+  MUST(connect(first, (struct sockaddr*)&here, length));
+  // There is no room for this one until the first is accepted.
+  connecting = MUST(socket(AF_INET, SOCK_STREAM, 0));
+  if (limit != NULL) MUST(setsockopt(connecting, SOL_SOCKET, SO_SNDTIMEO, limit, sizeof *limit));
+  pid_t child = spawn(connect_there, NULL);
+  while (!is_asleep_connecting(child)) sched_yield();
+  return child;
+}

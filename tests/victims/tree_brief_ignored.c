@@ -1,7 +1,0 @@
-// Children that live for a moment write into shared memory; their parent ignores SIGCHLD.
-#include "brief_writers.h"
-
-int main(int argc, char** argv) {
-  struct sigaction ignore = {.sa_handler = SIG_IGN};
-  return brief_writers(argc, argv, &ignore);
-}

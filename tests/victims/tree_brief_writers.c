@@ -1,4 +1,0 @@
-// Children that live for a moment write into shared memory; their parent waits for them.
-#include "brief_writers.h"
-
-int main(int argc, char** argv) { return brief_writers(argc, argv, NULL); }
