@@ -13,7 +13,7 @@
 #include "common/tool/sanitize_startup_state.hpp"
 
 int main(int argc, char** argv) {
-  crx::settle_in();
+  crx::sanitize_startup_state();
   for (int i = 1; i < argc; ++i) {
     if (std::string_view(argv[i]) == "--page-server") return crx::run_page_server(argc, argv);
   }

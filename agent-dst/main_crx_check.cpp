@@ -123,7 +123,7 @@ int run(const std::vector<std::string>& words) {
 }  // namespace crx
 
 int main(int argc, char** argv) {
-  crx::settle_in();
+  crx::sanitize_startup_state();
   try {
     return crx::run(std::vector<std::string>(argv + 1, argv + argc));
   } catch (const std::exception& error) {

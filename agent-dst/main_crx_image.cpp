@@ -158,7 +158,7 @@ int run(const std::vector<std::string>& arguments) {
     if (verb == "list") list(store, json);
     if (verb == "remove") remove(store, name, json);
   } catch (const std::exception& error) {
-    if (json) std::printf("%s\n", failed_line(error).c_str());
+    if (json) std::printf("%s\n", error_json(error).c_str());
     throw;
   }
   return 0;
@@ -168,7 +168,7 @@ int run(const std::vector<std::string>& arguments) {
 }  // namespace crx
 
 int main(int argc, char** argv) {
-  crx::settle_in();
+  crx::sanitize_startup_state();
   try {
     return crx::run(std::vector<std::string>(argv + 1, argv + argc));
   } catch (const std::exception& error) {

@@ -99,11 +99,11 @@ int build(const RestoreOptions& options, int report) {
   } catch (const NumberIsWanted& wish) {
     return ::write(report, &wish.better, sizeof wish.better) == sizeof wish.better ? kAgain : kFailed;
   } catch (const Error& error) {
-    if (options.json) std::printf("%s\n", failed_line(error).c_str());
+    if (options.json) std::printf("%s\n", error_json(error).c_str());
     std::fprintf(stderr, "crx-restore: %s\n", with_image(error, options.images_dir).c_str());
     return kFailed;
   } catch (const std::exception& error) {  // no memory, say
-    if (options.json) std::printf("%s\n", failed_line(error).c_str());
+    if (options.json) std::printf("%s\n", error_json(error).c_str());
     std::fprintf(stderr, "crx-restore: %s\n", error.what());
     return kFailed;
   }
@@ -222,7 +222,7 @@ int start(const RestoreOptions& options) {
     if (options.check_only || is_check_only(options.images_dir)) return run_restore_check(options) ? 0 : kRefused;
     return options.new_pids ? run_in_namespace(options, run) : run(options, -1);
   } catch (const std::exception& error) {
-    if (options.json) std::printf("%s\n", failed_line(error).c_str());
+    if (options.json) std::printf("%s\n", error_json(error).c_str());
     throw;
   }
 }
@@ -231,7 +231,7 @@ int start(const RestoreOptions& options) {
 }  // namespace crx
 
 int main(int argc, char** argv) {
-  crx::settle_in();
+  crx::sanitize_startup_state();
   try {
     const crx::ParsedRestoreOptions parsed = crx::parse_restore_options(argc, argv);
     if (parsed.options) return crx::start(*parsed.options);

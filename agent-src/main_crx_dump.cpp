@@ -49,11 +49,11 @@ int run(const DumpOptions& options) {
   } catch (const Error& failure) {
     Error error = failure;
     if (error.code() == ErrorCode::peer && error.hint().empty()) error = std::move(error).with_hint("the process runs on; the log of the other side may tell more");
-    if (options.json) std::printf("%s\n", failed_line(error).c_str());
+    if (options.json) std::printf("%s\n", error_json(error).c_str());
     std::fprintf(stderr, "crx-dump: %s\n", error.what());
     return error.code() == ErrorCode::refused ? kRefused : kFailed;
   } catch (const std::exception& error) {  // no memory, say
-    if (options.json) std::printf("%s\n", failed_line(error).c_str());
+    if (options.json) std::printf("%s\n", error_json(error).c_str());
     std::fprintf(stderr, "crx-dump: %s\n", error.what());
     return kFailed;
   }
@@ -63,7 +63,7 @@ int run(const DumpOptions& options) {
 }  // namespace crx
 
 int main(int argc, char** argv) {
-  crx::settle_in();
+  crx::sanitize_startup_state();
   try {
     const crx::ParsedDumpOptions parsed = crx::parse_dump_options(argc, argv);
     if (parsed.options) return crx::run_in_worker([&] { return crx::run(*parsed.options); });

@@ -63,7 +63,7 @@ int run(const MigrateOptions& options) {
 }  // namespace crx
 
 int main(int argc, char** argv) {
-  crx::settle_in();
+  crx::sanitize_startup_state();
   try {
     const crx::ParsedMigrateOptions parsed = crx::parse_migrate_options(argc, argv);
     if (parsed.options) return crx::run_in_worker([&] { return crx::run(*parsed.options); });

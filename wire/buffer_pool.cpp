@@ -21,7 +21,7 @@ PageBuffer BufferPool::acquire() {
   return {data, this};
 }
 
-void BufferPool::give_back(std::byte* data) noexcept {
+void BufferPool::rollback(std::byte* data) noexcept {
   {
     const std::lock_guard lock(mutex_);
     free_.push_back(data);  // never beyond its first capacity: no allocation, so no throw

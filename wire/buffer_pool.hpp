@@ -17,7 +17,7 @@ class BufferPool final : public PageBuffer::Pool {
   explicit BufferPool(unsigned buffers);
   // Blocks while all buffers are out; an empty buffer once stop() was called.
   PageBuffer acquire();
-  void give_back(std::byte* data) noexcept override;
+  void rollback(std::byte* data) noexcept override;
   // How often acquire() had to wait so far.
   uint64_t waits() const;
   // Wakes everybody; acquire() no longer blocks.

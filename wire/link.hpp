@@ -25,7 +25,7 @@ class PageBuffer {
  public:
   struct Pool {
     virtual ~Pool() = default;
-    virtual void give_back(std::byte* data) noexcept = 0;
+    virtual void rollback(std::byte* data) noexcept = 0;
   };
   PageBuffer() noexcept = default;
   PageBuffer(std::byte* data, Pool* pool) noexcept : data_(data), pool_(pool) {}
@@ -37,7 +37,7 @@ class PageBuffer {
     return *this;
   }
   ~PageBuffer() {
-    if (data_ != nullptr) pool_->give_back(data_);
+    if (data_ != nullptr) pool_->rollback(data_);
   }
   std::byte* data() const noexcept { return data_; }
   std::span<std::byte> span() const noexcept { return {data_, kBatchBytes}; }

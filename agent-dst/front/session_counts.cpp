@@ -40,7 +40,7 @@ void Session::note(const wire::SessionMessage& message) {
     case wire::SessionMessage::kLayout: {
       const auto& tasks = message.layout().tasks();
       figures_.processes = static_cast<unsigned>(
-          std::count_if(tasks.begin(), tasks.end(), [](const wire::TaskPlace& task) { return !task.dead(); }));
+          std::count_if(tasks.begin(), tasks.end(), [](const wire::TaskNode& task) { return !task.dead(); }));
       break;
     }
     case wire::SessionMessage::kFreeze:

@@ -34,7 +34,7 @@ using Message = google::protobuf::Message;
 using Maker = std::function<std::unique_ptr<Message>()>;
 
 template <typename T>
-Maker maker() {
+Maker cloner() {
   return [] { return std::make_unique<T>(); };
 }
 
@@ -46,7 +46,7 @@ struct Kind {
 
 template <typename First, typename More = First>
 Kind kind() {
-  return {maker<First>(), maker<More>()};
+  return {cloner<First>(), cloner<More>()};
 }
 
 const std::map<uint32_t, Kind>& kinds() {

@@ -275,7 +275,7 @@ int run_page_server(int argc, const char* const* argv) {
     if (options->json) std::printf("{\"event\":\"received\"}\n");
     return 0;
   } catch (const Error& error) {
-    if (options->json) std::printf("%s\n", failed_line(error).c_str());
+    if (options->json) std::printf("%s\n", error_json(error).c_str());
     std::fprintf(stderr, "crx-agent: %s\n", error.what());
     return 1;
   }

@@ -125,11 +125,11 @@ void DestinationSession::follow_tree(const wire::Layout& layout) {
     group_.emplace(FreezerGroup::create_below(::getpid(), group_name(options_.session)));
   }
   std::vector<VesselPlace> places;
-  for (const wire::TaskPlace& task : layout.tasks()) {
+  for (const wire::TaskNode& task : layout.tasks()) {
     places.push_back({static_cast<pid_t>(task.pid()), static_cast<pid_t>(task.ppid()), static_cast<pid_t>(task.sid()),
-                      static_cast<pid_t>(task.pgid()), task.dead(), task.terminal(), task.renewed(),
-                      static_cast<pid_t>(task.inherits()), task.shares() & shares::kAll, static_cast<pid_t>(task.maker()),
-                      task.leaves() & (shares::kDescriptors | shares::kFilesystem),
+                      static_cast<pid_t>(task.pgid()), task.dead(), task.terminal(), task.replaced(),
+                      static_cast<pid_t>(task.memory_donor()), task.clone_flags() & sharing::kAll, static_cast<pid_t>(task.cloner()),
+                      task.unshare_flags() & (sharing::kDescriptors | sharing::kFilesystem),
                       task.has_exit_signal() ? task.exit_signal() : uint32_t{SIGCHLD}});
   }
   const bool first = tree_.empty();
@@ -148,9 +148,9 @@ void DestinationSession::on_layout(const wire::Layout& layout) {
     if (images_.contains(image_file::kRemapFpath)) files_->add_ghosts(images_);
     for (const std::string& bytes : space.memfds()) shmem_.memfd(parse<img::memfd_inode_entry>(bytes, "a memfd entry"));
     for (const std::string& bytes : space.segments()) shmem_.segment(parse<img::ipc_shm_entry>(bytes, "a segment"));
-    std::vector<uint64_t>& accounted = accounted_[vessel.pid()];
-    accounted.assign(space.accounted().begin(), space.accounted().end());
-    vessel.apply_layout(parse<img::mm_entry>(space.mm(), "the memory description"), accounted, *files_, shmem_);
+    std::vector<uint64_t>& commit_charged = commit_charged_[vessel.pid()];
+    commit_charged.assign(space.commit_charged().begin(), space.commit_charged().end());
+    vessel.apply_layout(parse<img::mm_entry>(space.mm(), "the memory description"), commit_charged, *files_, shmem_);
   }
 }
 
@@ -255,7 +255,7 @@ void DestinationSession::build() {
   restore_.emplace(tree_, images_, *files_, shmem_);
   if (hello_.host().boot_id() == read_boot_id()) restore_->expect_original();
   int64_t began_us = monotonic_us();
-  restore_->build(accounted_, [&](const char* name) {
+  restore_->build(commit_charged_, [&](const char* name) {
     const int64_t now_us = monotonic_us();
     add_step(name, now_us - began_us);
     began_us = now_us;

@@ -74,7 +74,7 @@ class DestinationSession {
   std::unique_ptr<FileOpener> files_;
   ShmemTable shmem_;
   VesselTree tree_;
-  std::map<pid_t, std::vector<uint64_t>> accounted_;
+  std::map<pid_t, std::vector<uint64_t>> commit_charged_;
   ImageStore images_;
   std::optional<TreeRestore> restore_;
   int64_t apply_us_ = 0;

@@ -43,7 +43,7 @@ bool is_taken(const NeededPort& port) {
   return ::bind(socket.get(), address.get(), address.length) != 0 && errno == EADDRINUSE;
 }
 
-void check_ports(const std::vector<NeededPort>& ports, std::vector<HostLack>& lacks) {
+void check_ports(const std::vector<NeededPort>& ports, std::vector<Shortfall>& lacks) {
   std::set<std::string> named;
   for (const NeededPort& port : ports) {
     if (port.address.port == 0 || !is_taken(port)) continue;
@@ -67,7 +67,7 @@ bool is_mapped(const char* map, uint32_t id) {
   return false;
 }
 
-void check_users(const HostNeeds& needs, std::vector<HostLack>& lacks) {
+void check_users(const HostRequirements& needs, std::vector<Shortfall>& lacks) {
   const auto check = [&](const char* map, const char* what, const std::set<uint32_t>& ids) {
     for (const uint32_t id : ids) {
       if (is_mapped(map, id)) continue;
@@ -96,7 +96,7 @@ struct GroupFiles {
 
 // From our group up: each limit counts.
 void check_group(const proc::MountEntry& mount, std::string path, const GroupFiles& files, uint64_t wanted, const char* unit,
-                 uint64_t divisor, std::vector<HostLack>& lacks) {
+                 uint64_t divisor, std::vector<Shortfall>& lacks) {
   if (mount.root != "/" && path.starts_with(mount.root)) path = path.substr(mount.root.size());
   for (;;) {
     const std::string folder = mount.mount_point + path;
@@ -113,7 +113,7 @@ void check_group(const proc::MountEntry& mount, std::string path, const GroupFil
   }
 }
 
-void check_groups(const HostNeeds& needs, std::vector<HostLack>& lacks) {
+void check_groups(const HostRequirements& needs, std::vector<Shortfall>& lacks) {
   constexpr GroupFiles kPids[] = {{"pids", "pids.max", "pids.current", true}, {"pids", "pids.max", "pids.current", false}};
   constexpr GroupFiles kMemory[] = {{"memory", "memory.max", "memory.current", true},
                                     {"memory", "memory.limit_in_bytes", "memory.usage_in_bytes", false}};
@@ -133,7 +133,7 @@ void check_groups(const HostNeeds& needs, std::vector<HostLack>& lacks) {
 }
 
 // Documentation/admin-guide/mm/hugetlbpage.rst.
-void check_huge_pages(const HostNeeds& needs, std::vector<HostLack>& lacks) {
+void check_huge_pages(const HostRequirements& needs, std::vector<Shortfall>& lacks) {
   for (const auto& [page_bytes, wanted] : needs.huge_pages) {
     const std::string folder = fmt::format("/sys/kernel/mm/hugepages/hugepages-{}kB/", page_bytes >> 10);
     const auto number = [&](const char* name) { return number_in(folder + name).value_or(0); };
@@ -148,8 +148,8 @@ void check_huge_pages(const HostNeeds& needs, std::vector<HostLack>& lacks) {
 
 }  // namespace
 
-std::vector<HostLack> check_host_needs(const HostNeeds& needs) {
-  std::vector<HostLack> lacks;
+std::vector<Shortfall> check_host_requirements(const HostRequirements& needs) {
+  std::vector<Shortfall> lacks;
   check_huge_pages(needs, lacks);
   check_ports(needs.ports, lacks);
   check_users(needs, lacks);
@@ -157,8 +157,8 @@ std::vector<HostLack> check_host_needs(const HostNeeds& needs) {
   return lacks;
 }
 
-std::vector<HostLack> check_features() {
-  std::vector<HostLack> lacks;
+std::vector<Shortfall> check_features() {
+  std::vector<Shortfall> lacks;
   for (const Feature& feature : probe_features()) {
     if (feature.need != Need::migration || feature.answer != Answer::no || feature.name == "freezer") continue;
     lacks.push_back({fmt::format("kernel feature {}", feature.name), fmt::format("is missing here ({}): {}", feature.what, feature.lost),

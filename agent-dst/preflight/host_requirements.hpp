@@ -23,7 +23,7 @@ struct NeededPort {
   std::string used_by;
 };
 
-struct HostNeeds {
+struct HostRequirements {
   std::vector<NeededPort> ports;
   std::set<uint32_t> uids, gids;
   uint64_t tasks = 0;         // threads count each
@@ -32,14 +32,14 @@ struct HostNeeds {
 };
 
 // One line for the user: "object reason; remedy".
-struct HostLack {
+struct Shortfall {
   std::string object, reason, remedy;
 };
 
 // Ports in use, huge pages that are not free, users that this user namespace does not have, PIDs and memory that the control group does not grant. Changes
 // nothing; each port is bound for a moment.
-std::vector<HostLack> check_host_needs(const HostNeeds& needs);
+std::vector<Shortfall> check_host_requirements(const HostRequirements& needs);
 // What of the kernel and the privileges is missing without which nothing can be revived. Forks, and takes milliseconds.
-std::vector<HostLack> check_features();
+std::vector<Shortfall> check_features();
 
 }  // namespace crx

@@ -66,8 +66,8 @@ uint64_t net_namespace() {
   return ::stat("/proc/self/ns/net", &st) == 0 ? st.st_ino : 0;
 }
 
-HostNeeds needs_of(const wire::Preflight& preflight, const wire::Hello& hello) {
-  HostNeeds needs;
+HostRequirements needs_of(const wire::Preflight& preflight, const wire::Hello& hello) {
+  HostRequirements needs;
   needs.memory_bytes = preflight.memory_bytes();
   for (const wire::HugePages& huge : preflight.huge_pages()) needs.huge_pages[huge.page_bytes()] += huge.pages();
   for (const wire::TaskSummary& task : preflight.tasks()) {
@@ -124,7 +124,7 @@ std::vector<wire::Finding> check_preflight(const wire::Preflight& preflight, con
     findings.push_back(finding("memory", fmt::format("{} MiB are more than a session may have here", preflight.memory_bytes() >> 20),
                                "see --max-memory of crx-agent"));
   }
-  for (HostLack& lack : check_host_needs(needs_of(preflight, hello))) {
+  for (Shortfall& lack : check_host_requirements(needs_of(preflight, hello))) {
     findings.push_back(finding(std::move(lack.object), std::move(lack.reason), std::move(lack.remedy)));
   }
   for (wire::Finding& f : check_addresses(preflight, preflight.hooked() || !options.hook.empty())) {
@@ -132,7 +132,7 @@ std::vector<wire::Finding> check_preflight(const wire::Preflight& preflight, con
   }
   for (wire::Finding& f : check_files(preflight.files(), hello)) findings.push_back(std::move(f));
   if (!hello.check_only()) return findings;
-  for (HostLack& lack : check_features()) findings.push_back(finding(std::move(lack.object), std::move(lack.reason), std::move(lack.remedy)));
+  for (Shortfall& lack : check_features()) findings.push_back(finding(std::move(lack.object), std::move(lack.reason), std::move(lack.remedy)));
   return findings;
 }
 

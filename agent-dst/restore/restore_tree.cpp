@@ -75,9 +75,9 @@ std::vector<VesselPlace> read_places(const ImageSource& images) {
                 fmt::format("process {} shares things with process {}, and not by way of a parent or sibling", conflict.pid, conflict.other));
   }
   for (std::size_t i = 0; i < places.size(); ++i) {
-    places[i].maker = sharing[i].maker;
-    places[i].shares = sharing[i].shares;
-    places[i].leaves = sharing[i].leaves;
+    places[i].cloner = sharing[i].cloner;
+    places[i].clone_flags = sharing[i].clone_flags;
+    places[i].unshare_flags = sharing[i].unshare_flags;
   }
   for (const auto& info : images.read_all<img::tty_info_entry>(image_file::kTtyInfo)) {
     for (VesselPlace& place : places) {
@@ -91,13 +91,13 @@ std::vector<VesselPlace> read_places(const ImageSource& images) {
 TreeRestore::TreeRestore(VesselTree& tree, const ImageSource& images, FileOpener& files, ShmemTable& shmem)
     : tree_(tree), images_(images), files_(files), shmem_(shmem) {}
 
-void TreeRestore::apply_layouts(const std::map<pid_t, std::vector<uint64_t>>& accounted) {
+void TreeRestore::apply_layouts(const std::map<pid_t, std::vector<uint64_t>>& commit_charged) {
   for (const img::file_entry& entry : images_.read_all<img::file_entry>(image_file::kFiles)) files_.add(entry);
   for (Vessel* vessel : tree_.all()) {
-    if ((vessel->shares() & shares::kMemory) != 0) continue;
-    const auto charged = accounted.find(vessel->pid());
+    if ((vessel->clone_flags() & sharing::kMemory) != 0) continue;
+    const auto charged = commit_charged.find(vessel->pid());
     const std::vector<uint64_t> none;
-    const std::vector<uint64_t>& starts = charged == accounted.end() ? none : charged->second;
+    const std::vector<uint64_t>& starts = charged == commit_charged.end() ? none : charged->second;
     vessel->apply_layout(images_.read_one<img::mm_entry>(image_file::mm(static_cast<uint32_t>(vessel->pid()))), starts, files_,
                          shmem_);
     vessel->join_mappings(starts, files_, shmem_);
@@ -114,9 +114,9 @@ void TreeRestore::finish_places() {
   tree_.finish(dead);
 }
 
-void TreeRestore::build(const std::map<pid_t, std::vector<uint64_t>>& accounted,
+void TreeRestore::build(const std::map<pid_t, std::vector<uint64_t>>& commit_charged,
                         const std::function<void(const char*)>& lap) {
-  apply_layouts(accounted);
+  apply_layouts(commit_charged);
   lap("layout");
   finish_places();
   lap("tree");
@@ -139,7 +139,7 @@ void TreeRestore::build(const std::map<pid_t, std::vector<uint64_t>>& accounted,
   descriptors_->set_owners();
   lap("threads");
   for (RestoreContext& context : contexts_) {
-    if ((context.vessel.shares() & shares::kMemory) != 0) continue;
+    if ((context.vessel.clone_flags() & sharing::kMemory) != 0) continue;
     const Fd exe = open_executable(context.vessel.layout().exe_file_id());
     context.vessel.set_mm_fields(exe.get());
     context.vessel.apply_vma_attributes(context.extra);

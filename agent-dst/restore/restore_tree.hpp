@@ -27,7 +27,7 @@ class TreeRestore {
   void expect_original() { original_is_here_ = true; }
   // Everything but the pages: last layouts, zombies and groups, descriptors, threads, state, registers. Afterwards the
   // vessels stand ready to run on. accounted: see Vessel::apply_layout, by PID. lap: called after each step with its name.
-  void build(const std::map<pid_t, std::vector<uint64_t>>& accounted, const std::function<void(const char*)>& lap);
+  void build(const std::map<pid_t, std::vector<uint64_t>>& commit_charged, const std::function<void(const char*)>& lap);
   // Step 4 of the cutover, before the vessels' group is frozen.
   void commit();
   // Restorer's, for all tasks.
@@ -43,7 +43,7 @@ class TreeRestore {
 
  private:
   Fd open_executable(uint32_t id);
-  void apply_layouts(const std::map<pid_t, std::vector<uint64_t>>& accounted);
+  void apply_layouts(const std::map<pid_t, std::vector<uint64_t>>& commit_charged);
   void finish_places();
 
   VesselTree& tree_;

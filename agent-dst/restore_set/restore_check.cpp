@@ -33,7 +33,7 @@ namespace {
 
 constexpr char kSameFile[] = "put the same file there";
 
-void check_host(const ImageSet& set, std::vector<HostLack>& findings) {
+void check_host(const ImageSet& set, std::vector<Shortfall>& findings) {
   const Manifest* manifest = set.manifest();
   if (manifest == nullptr || !manifest->head().has_host_info()) return;
   wire::HostInfo source;
@@ -51,7 +51,7 @@ std::string comm_of(uint32_t pid) {
   return comm;
 }
 
-void check_pids(const ImageStore& images, std::vector<HostLack>& findings) {
+void check_pids(const ImageStore& images, std::vector<Shortfall>& findings) {
   const auto pid_max = std::strtol(read_file("/proc/sys/kernel/pid_max").c_str(), nullptr, 10);
   for (const pid_t id : numbers_of(images)) {
     const std::string object = fmt::format("PID {}", static_cast<uint32_t>(id));
@@ -73,7 +73,7 @@ uint64_t memory_of(const ImageSet& set) {
   return wanted;
 }
 
-void check_memory(uint64_t wanted, std::vector<HostLack>& findings) {
+void check_memory(uint64_t wanted, std::vector<Shortfall>& findings) {
   const std::string text = read_file("/proc/meminfo");
   const auto at = text.find("MemAvailable:");
   if (at == std::string::npos) return;
@@ -82,13 +82,13 @@ void check_memory(uint64_t wanted, std::vector<HostLack>& findings) {
   findings.push_back({"memory", fmt::format("{} MiB are needed, {} MiB are available", wanted >> 20, available >> 20), "free memory"});
 }
 
-void add_users(const img::creds_entry& creds, HostNeeds& needs) {
+void add_users(const img::creds_entry& creds, HostRequirements& needs) {
   needs.uids.insert({creds.uid(), creds.euid(), creds.suid(), creds.fsuid()});
   needs.gids.insert({creds.gid(), creds.egid(), creds.sgid(), creds.fsgid()});
   needs.gids.insert(creds.groups().begin(), creds.groups().end());
 }
 
-void add_tasks(const ImageStore& images, HostNeeds& needs) {
+void add_tasks(const ImageStore& images, HostRequirements& needs) {
   for (const auto& node : images.read_all<img::pstree_entry>(image_file::kPstree)) {
     std::set<uint32_t> threads(node.threads().begin(), node.threads().end());
     threads.insert(node.pid());
@@ -101,7 +101,7 @@ void add_tasks(const ImageStore& images, HostNeeds& needs) {
 }
 
 // What fork shares, and shared objects, count once.
-void add_huge_pages(const ImageStore& images, HostNeeds& needs) {
+void add_huge_pages(const ImageStore& images, HostRequirements& needs) {
   std::map<std::pair<uint64_t, uint64_t>, uint64_t> pages;  // of (size, object or address)
   for (const auto& node : images.read_all<img::pstree_entry>(image_file::kPstree)) {
     const auto mm = images.try_read_one<img::mm_entry>(image_file::mm(node.pid()));
@@ -119,7 +119,7 @@ void add_huge_pages(const ImageStore& images, HostNeeds& needs) {
 }
 
 // Sockets that listen, and UDP sockets without a peer.
-void add_ports(const ImageStore& images, HostNeeds& needs) {
+void add_ports(const ImageStore& images, HostRequirements& needs) {
   constexpr uint32_t kListening = 10;
   const auto files = images.read_all<img::file_entry>(image_file::kFiles);
   std::map<uint32_t, std::set<uint16_t>> peers;  // by port
@@ -148,7 +148,7 @@ void add_ports(const ImageStore& images, HostNeeds& needs) {
 }
 
 // All tasks must be of the namespaces of whoever dumped them: those here take their place.
-void check_namespaces(const ImageStore& images, std::vector<HostLack>& findings) {
+void check_namespaces(const ImageStore& images, std::vector<Shortfall>& findings) {
   const auto inventory = images.try_read_one<img::inventory_entry>(image_file::kInventory);
   if (!inventory || !inventory->has_root_ids()) return;
   const img::task_kobj_ids_entry& dumper = inventory->root_ids();
@@ -186,7 +186,7 @@ std::string build_id_of(const img::reg_file_entry& reg) {
 // What comes into being with the tree.
 bool is_made_with_the_tree(const std::string& path) { return path.starts_with("/proc/") || path.starts_with("/dev/pts/"); }
 
-void check_files(const ImageStore& images, std::vector<HostLack>& findings) {
+void check_files(const ImageStore& images, std::vector<Shortfall>& findings) {
   std::set<uint32_t> carried;
   for (const auto& remap : images.read_all<img::remap_file_path_entry>(image_file::kRemapFpath)) carried.insert(remap.orig_id());
   std::set<std::string> named;
@@ -226,10 +226,10 @@ std::set<pid_t> numbers_of(const ImageStore& images) {
   return numbers;
 }
 
-std::vector<HostLack> check_restore(const ImageSet& set, const ImageStore& images, bool thorough) {
-  std::vector<HostLack> findings;
+std::vector<Shortfall> check_restore(const ImageSet& set, const ImageStore& images, bool thorough) {
+  std::vector<Shortfall> findings;
   if (thorough) findings = check_features();
-  HostNeeds needs;
+  HostRequirements needs;
   needs.memory_bytes = memory_of(set);
   add_tasks(images, needs);
   add_ports(images, needs);
@@ -238,7 +238,7 @@ std::vector<HostLack> check_restore(const ImageSet& set, const ImageStore& image
   check_namespaces(images, findings);
   check_pids(images, findings);
   check_memory(needs.memory_bytes, findings);
-  for (HostLack& lack : check_host_needs(needs)) findings.push_back(std::move(lack));
+  for (Shortfall& lack : check_host_requirements(needs)) findings.push_back(std::move(lack));
   check_files(images, findings);
   return findings;
 }

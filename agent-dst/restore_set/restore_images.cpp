@@ -220,7 +220,7 @@ ImageStore load_images(const ImageSet& set) {
   return images;
 }
 
-std::vector<uint64_t> accounted_of(const img::crx_task_entry& extra) {
+std::vector<uint64_t> commit_charged_of(const img::crx_task_entry& extra) {
   std::vector<uint64_t> starts;
   for (const img::crx_vma_entry& vma : extra.vmas()) {
     if (std::find(vma.vm_flags().begin(), vma.vm_flags().end(), "ac") != vma.vm_flags().end()) starts.push_back(vma.start());

@@ -15,7 +15,7 @@ namespace crx {
 ImageStore load_images(const ImageSet& set);
 
 // Of a task: starts of private mappings to be charged though not writable, and the guarded ranges.
-std::vector<uint64_t> accounted_of(const img::crx_task_entry& extra);
+std::vector<uint64_t> commit_charged_of(const img::crx_task_entry& extra);
 std::vector<PageRange> guards_of(const img::crx_task_entry& extra);
 
 }  // namespace crx

@@ -130,7 +130,7 @@ void RestoreMemory::fill_objects() {
 }
 
 void RestoreMemory::build(VesselTree& tree, std::vector<VesselPlace> places,
-                          const std::map<pid_t, std::vector<uint64_t>>& accounted,
+                          const std::map<pid_t, std::vector<uint64_t>>& commit_charged,
                           const std::map<pid_t, std::vector<PageRange>>& guards) {
   std::map<pid_t, const VesselPlace*> by_pid;
   for (const VesselPlace& place : places) by_pid[place.pid] = &place;
@@ -144,9 +144,9 @@ void RestoreMemory::build(VesselTree& tree, std::vector<VesselPlace> places,
       if (place.ppid != 0 && parent == by_pid.end()) throw Error(ErrorCode::corrupt_image, "reading images", "pstree.img is no tree");
       const bool with_parent = place.ppid != 0 && comes_with_parent(place, *parent->second, places);
       if (place.ppid != 0 && !(with_parent ? made : before).contains(place.ppid)) continue;
-      if (place.maker != 0 && !made.contains(place.maker)) continue;
+      if (place.cloner != 0 && !made.contains(place.cloner)) continue;
       made.insert(place.pid);
-      if (place.ppid != 0 && place.maker == 0 && !with_parent && (place.shares & shares::kMemory) == 0 && looks_forked(place, *parent->second)) place.inherits = place.ppid;
+      if (place.ppid != 0 && place.cloner == 0 && !with_parent && (place.clone_flags & sharing::kMemory) == 0 && looks_forked(place, *parent->second)) place.memory_donor = place.ppid;
     }
     if (made == before) throw Error(ErrorCode::corrupt_image, "reading images", "pstree.img is no tree");
     std::vector<VesselPlace> now;
@@ -155,13 +155,13 @@ void RestoreMemory::build(VesselTree& tree, std::vector<VesselPlace> places,
     }
     tree.follow(now, -1, shmem_.ptys());
     for (const VesselPlace& place : now) {
-      if (before.contains(place.pid) || place.dead || (place.shares & shares::kMemory) != 0) continue;
+      if (before.contains(place.pid) || place.dead || (place.clone_flags & sharing::kMemory) != 0) continue;
       Vessel& vessel = tree.at(place.pid);
       const img::mm_entry& mm = layout(place.pid);
-      const std::vector<PageRange> fresh = sorted(vessel.apply_layout(mm, accounted.at(place.pid), files_, shmem_));
+      const std::vector<PageRange> fresh = sorted(vessel.apply_layout(mm, commit_charged.at(place.pid), files_, shmem_));
       held[place.pid] = pages_of(place.pid);
-      fill(vessel, place.inherits == 0 ? std::vector<PageRange>()
-                                       : subtract(intersect(held[place.inherits], mapped_ranges(mm)), fresh));
+      fill(vessel, place.memory_donor == 0 ? std::vector<PageRange>()
+                                       : subtract(intersect(held[place.memory_donor], mapped_ranges(mm)), fresh));
     }
   }
   for (const auto& [pid, ranges] : guards) {

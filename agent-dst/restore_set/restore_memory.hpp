@@ -21,7 +21,7 @@ class RestoreMemory {
       : set_(set), images_(images), files_(files), shmem_(shmem) {}
 
   // accounted, guards: of each task, see Vessel::apply_layout and Vessel::guard_pages. Throws Error(corrupt_image).
-  void build(VesselTree& tree, std::vector<VesselPlace> places, const std::map<pid_t, std::vector<uint64_t>>& accounted,
+  void build(VesselTree& tree, std::vector<VesselPlace> places, const std::map<pid_t, std::vector<uint64_t>>& commit_charged,
              const std::map<pid_t, std::vector<PageRange>>& guards);
 
  private:

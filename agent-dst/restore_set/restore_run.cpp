@@ -56,7 +56,7 @@ class Restore {
   ShmemTable shmem_;
   std::vector<VesselPlace> places_;
   std::map<pid_t, img::crx_task_entry> extras_;
-  std::map<pid_t, std::vector<uint64_t>> accounted_;
+  std::map<pid_t, std::vector<uint64_t>> commit_charged_;
   VesselTree tree_;
 };
 
@@ -77,7 +77,7 @@ void Restore::read_tree() {
     img::crx_task_entry& extra = extras_[place.pid];
     const std::string name = image_file::crx_task(static_cast<uint32_t>(place.pid));
     if (auto entry = images_.try_read_one<img::crx_task_entry>(name)) extra = std::move(*entry);
-    accounted_[place.pid] = accounted_of(extra);
+    commit_charged_[place.pid] = commit_charged_of(extra);
   }
 }
 
@@ -98,7 +98,7 @@ void Restore::build_memory() {
   for (const VesselPlace& place : places_) {
     if (!place.dead) guards[place.pid] = guards_of(extras_.at(place.pid));
   }
-  RestoreMemory(set_, images_, *files_, shmem_).build(tree_, places_, accounted_, guards);
+  RestoreMemory(set_, images_, *files_, shmem_).build(tree_, places_, commit_charged_, guards);
 }
 
 // In a young PID namespace the lowest numbers are the tree's, and those of whoever restores it.
@@ -114,13 +114,13 @@ pid_t Restore::run(const std::function<void(pid_t)>& about_to_run) {
   check_kind();
   read_tree();
   give_way();
-  for (const HostLack& found : check_restore(set_, images_, false)) {
+  for (const Shortfall& found : check_restore(set_, images_, false)) {
     throw Error(ErrorCode::refused, "restoring", found.object + " " + found.reason).with_hint(found.remedy);
   }
   continue_clocks();
   build_memory();
   TreeRestore restore(tree_, images_, *files_, shmem_);
-  restore.build(accounted_, [](const char*) {});
+  restore.build(commit_charged_, [](const char*) {});
   about_to_run(restore.root_pid());
   // From here on packets find their sockets, which let nothing in before they are whole; ends that had come are played to them.
   if (set_.manifest() != nullptr) release_packets(*set_.manifest());
@@ -144,8 +144,8 @@ pid_t run_restore(const RestoreOptions& options, const std::function<void(pid_t)
 bool run_restore_check(const RestoreOptions& options) {
   const ImageSet set = ImageSet::open(options.images_dir);
   const ImageStore images = load_images(set);
-  const std::vector<HostLack> findings = check_restore(set, images, true);
-  for (const HostLack& found : findings) {
+  const std::vector<Shortfall> findings = check_restore(set, images, true);
+  for (const Shortfall& found : findings) {
     if (options.json) {
       std::printf("%s\n", finding_line(found.object, found.reason, found.remedy).c_str());
     } else {

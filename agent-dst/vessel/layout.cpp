@@ -43,7 +43,7 @@ void add_change(std::vector<LayoutChange>& list, LayoutChange next) {
     LayoutChange& last = list.back();
     const bool same = last.kind == next.kind && last.vma.end == next.vma.start;
     const bool joins = next.kind == LayoutChange::Kind::unmap ||
-                       (last.vma.prot == next.vma.prot && last.vma.accounted == next.vma.accounted && last.vma.madvise == next.vma.madvise &&
+                       (last.vma.prot == next.vma.prot && last.vma.commit_charged == next.vma.commit_charged && last.vma.madvise == next.vma.madvise &&
                         last.vma.continues(next.vma) && !special(next.vma));
     if (same && joins) {
       last.vma.end = next.vma.end;
@@ -81,7 +81,7 @@ bool Vma::continues(const Vma& other) const noexcept {
          (backing == 0 || offset - start == other.offset - other.start);
 }
 
-std::vector<Vma> vmas_of(const img::mm_entry& mm, const std::vector<uint64_t>& accounted) {
+std::vector<Vma> vmas_of(const img::mm_entry& mm, const std::vector<uint64_t>& commit_charged) {
   std::vector<Vma> vmas;
   uint64_t last_end = 0;
   for (const img::vma_entry& entry : mm.vmas()) {
@@ -102,7 +102,7 @@ std::vector<Vma> vmas_of(const img::mm_entry& mm, const std::vector<uint64_t>& a
     }
     if ((entry.status() & kKindBits) == 0) throw bad("is of an unknown kind");
     Vma vma{entry.start(), entry.end(), 0, 0, entry.prot(), entry.flags(), entry.status(), entry.madv()};
-    vma.accounted = std::find(accounted.begin(), accounted.end(), vma.start) != accounted.end();
+    vma.commit_charged = std::find(commit_charged.begin(), commit_charged.end(), vma.start) != commit_charged.end();
     if ((entry.status() & vma_status::kAnonPrivate) == 0 && !special(vma)) {
       vma.offset = entry.pgoff();
       vma.backing = entry.shmid();
@@ -146,7 +146,7 @@ std::vector<LayoutChange> changes(const std::vector<Vma>& before, const std::vec
     const Vma piece = piece_of(*want, start, end);
     if (have != nullptr && have->continues(*want)) {
       if (special(*want)) continue;
-      if (have->prot != want->prot || (want->accounted && !have->accounted)) add_change(protects, {LayoutChange::Kind::protect, piece});
+      if (have->prot != want->prot || (want->commit_charged && !have->commit_charged)) add_change(protects, {LayoutChange::Kind::protect, piece});
       if (have->madvise != want->madvise) add_change(advices, {LayoutChange::Kind::advise, piece});
     } else {
       if (have != nullptr && special(*want)) add_change(unmaps, {LayoutChange::Kind::unmap, piece});

@@ -18,7 +18,7 @@ struct Vma {
   uint32_t flags = 0;    // MAP_*
   uint32_t status = 0;   // vma_status bits
   uint64_t madvise = 0;  // bit n: madvise(n) is in force
-  bool accounted = false;  // private, not writable, but was: charged to the commit limit
+  bool commit_charged = false;  // private, not writable, but was: charged to the commit limit
 
   bool is_huge() const noexcept;  // in huge pages (hugetlb)
   bool is_droppable() const noexcept;  // MAP_DROPPABLE: is not inherited, whatever is advised
@@ -36,7 +36,7 @@ uint32_t birth_flags(uint32_t flags);
 // Parses and checks an mm_entry's VMAs: ascending, disjoint, page-aligned, below the end of user space, known kinds.
 // accounted: starts of the VMAs for which Vma::accounted holds.
 // Special mappings (vsyscall) are left out. Throws Error(corrupt_image) naming the VMA.
-std::vector<Vma> vmas_of(const img::mm_entry& mm, const std::vector<uint64_t>& accounted);
+std::vector<Vma> vmas_of(const img::mm_entry& mm, const std::vector<uint64_t>& commit_charged);
 
 struct LayoutChange {
   enum class Kind { unmap, map, protect, advise };

@@ -23,7 +23,7 @@ uint64_t lasting_syscall(const VesselState& state, pid_t pid) {
   return syscall_instruction(pid, arenas);
 }
 
-int64_t Vessel::call_late(long nr, std::initializer_list<uint64_t> args, const void* object, std::size_t bytes) {
+int64_t Vessel::post_arena_call(long nr, std::initializer_list<uint64_t> args, const void* object, std::size_t bytes) {
   VesselState& s = *state_;
   TracedThread& leader = s.threads.front();
   const user_regs_struct regs = leader.regs();

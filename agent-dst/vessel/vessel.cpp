@@ -25,40 +25,40 @@ constexpr uint64_t kUserEnd = 0x7ffffffff000;
 constexpr int64_t kStopMs = 10'000;
 
 // The first descriptors of a task have a table of this size in its files_struct.
-constexpr int kDoorNumber = 63;
+constexpr int kEnginePidfdNumber = 63;
 
-void move_door(VesselState& state, RemoteBatch& batch, int number) {
+void move_engine_pidfd(VesselState& state, RemoteBatch& batch, int number) {
   batch.add("moving the door", SYS_dup3, state.table->door_number, number, O_CLOEXEC);
   batch.add("moving the door", SYS_close, state.table->door_number);
   state.table->door_number = number;
 }
 
 // A descriptor of ourselves. At a low number: tables grow to the highest, are copied with each fork, and never shrink.
-Fd make_door() {
+Fd make_engine_pidfd() {
   rlimit limit{};
   ::getrlimit(RLIMIT_NOFILE, &limit);
   limit.rlim_cur = limit.rlim_max;
   ::setrlimit(RLIMIT_NOFILE, &limit);
   const Fd self = open_pidfd(::getpid());
-  Fd door(::fcntl(self.get(), F_DUPFD_CLOEXEC, kDoorNumber));
-  if (!door) {
+  Fd engine_pidfd(::fcntl(self.get(), F_DUPFD_CLOEXEC, kEnginePidfdNumber));
+  if (!engine_pidfd) {
     throw Error(ErrorCode::kernel, "opening the door", "a descriptor number", errno).with_hint("raise the limit of open files (ulimit -n)");
   }
-  return door;
+  return engine_pidfd;
 }
 
 // The first batch: everything the process inherited from us goes.
 void empty_process(VesselState& state) {
   const RseqConfiguration rseq = state.threads.front().rseq();
-  const auto door = static_cast<unsigned>(state.door.get());
+  const auto engine_pidfd = static_cast<unsigned>(state.engine_pidfd.get());
   RemoteBatch batch(state.arena, 16);
   if (rseq.rseq_abi_pointer != 0) {
     batch.add("leaving rseq", SYS_rseq, rseq.rseq_abi_pointer, rseq.rseq_abi_size, 1, rseq.signature);
   }
   batch.add("clearing the robust list", SYS_set_robust_list, 0, 24);
   batch.add("clearing the tid address", SYS_set_tid_address, 0);
-  batch.add("closing descriptors", SYS_close_range, 0, door - 1, 0);
-  batch.add("closing descriptors", SYS_close_range, door + 1, ~0U, 0);
+  batch.add("closing descriptors", SYS_close_range, 0, engine_pidfd - 1, 0);
+  batch.add("closing descriptors", SYS_close_range, engine_pidfd + 1, ~0U, 0);
   const uint64_t code_end = state.arena.code_addr() + state.arena.code_size();
   const uint64_t data_end = state.arena.data_addr() + state.arena.data_size();
   batch.add("emptying the address space", SYS_munmap, 0, state.arena.code_addr());
@@ -95,7 +95,7 @@ void make_placer(VesselState& state, int pidfd) {
 }
 
 VesselState::VesselState(Fd door_fd, int number, Fd code, Fd data, uint64_t arena_addr, bool populate)
-    : door(std::move(door_fd)),
+    : engine_pidfd(std::move(door_fd)),
       code_object(std::move(code)),
       data_object(std::move(data)),
       table(std::make_shared<NumberTable>()),
@@ -137,9 +137,9 @@ Vessel Vessel::create(const VesselPlan& plan) {
   const std::size_t code_bytes = RemoteArena::code_bytes(kVesselSlots);
   const std::size_t data_bytes = RemoteArena::data_bytes(kVesselSlots, kVesselScratch);
   const uint64_t at = find_gap({}, code_bytes + data_bytes);
-  Fd door = make_door();
-  const int door_number = door.get();
-  auto state = std::make_unique<VesselState>(std::move(door), door_number, arena_object("crx-code", code_bytes),
+  Fd engine_pidfd = make_engine_pidfd();
+  const int door_number = engine_pidfd.get();
+  auto state = std::make_unique<VesselState>(std::move(engine_pidfd), door_number, arena_object("crx-code", code_bytes),
                                              arena_object("crx-data", data_bytes), at, true);
   BirthPlan birth;
   birth.pid = plan.pid;
@@ -171,7 +171,7 @@ Vessel Vessel::create(const VesselPlan& plan) {
   return vessel;
 }
 
-uint32_t Vessel::shares() const noexcept { return state_->shares; }
+uint32_t Vessel::clone_flags() const noexcept { return state_->clone_flags; }
 const img::mm_entry& Vessel::layout() const noexcept { return state_->mm; }
 RemoteArena& Vessel::arena() noexcept { return state_->arena; }
 RemoteThread& Vessel::thread(std::size_t index) { return *state_->remotes.at(index); }
@@ -189,7 +189,7 @@ void Vessel::plan_way(RemoteBatch& batch, int highest) {
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) throw_errno("moving the door", "RLIMIT_NOFILE");
   const auto last = static_cast<int>(std::min<rlim_t>(limit.rlim_cur, 1 << 20)) - 1;
-  move_door(s, batch, std::min(highest + 1, last));
+  move_engine_pidfd(s, batch, std::min(highest + 1, last));
 }
 
 void Vessel::plan_inject(RemoteBatch& batch, int fd, int target, bool cloexec) {
@@ -199,7 +199,7 @@ void Vessel::plan_inject(RemoteBatch& batch, int fd, int target, bool cloexec) {
     do {
       --aside;
     } while (s.table->taken.contains(aside));
-    move_door(s, batch, aside);
+    move_engine_pidfd(s, batch, aside);
   }
   // pidfd_getfd takes the lowest free number; we know which one that is, since we filled the table.
   const int lowest = s.table->lowest_free();

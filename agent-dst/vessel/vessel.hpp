@@ -45,32 +45,32 @@ class Vessel {
   static Vessel create(const VesselPlan& plan);
   // A child of another vessel, or of that one's parent, in whose session and process group it is. It has nothing but an arena of
   // its own. pid 0: any number. Errors as above.
-  // shares: what it has in common with that vessel (shares::). With memory, it has that and no layout: all that is said of
+  // shares: what it has in common with that vessel (sharing::). With memory, it has that and no layout: all that is said of
   // memory here goes to the other vessel.
   // exit_signal: what the parent is sent when it ends, 0 for nothing; a sibling has that of `from`.
   enum class Relation { child, sibling };
-  static Vessel fork(Vessel& from, pid_t pid, uint32_t shares = 0, Relation relation = Relation::child,
+  static Vessel fork(Vessel& from, pid_t pid, uint32_t clone_flags = 0, Relation relation = Relation::child,
                      uint32_t exit_signal = SIGCHLD);
   // The same, which starts with the other's layout and pages; both share them until one of them is written. Errors as above.
-  static Vessel fork_with_memory(Vessel& from, pid_t pid, Relation relation, uint32_t shares = 0, uint32_t exit_signal = SIGCHLD);
+  static Vessel fork_with_memory(Vessel& from, pid_t pid, Relation relation, uint32_t clone_flags = 0, uint32_t exit_signal = SIGCHLD);
   Vessel(Vessel&& other) noexcept;
   Vessel& operator=(Vessel&&) = delete;
   ~Vessel();
 
   pid_t pid() const noexcept { return pid_; }
   int pidfd() const noexcept { return pidfd_.get(); }
-  uint32_t shares() const noexcept;  // with who made it (shares::)
+  uint32_t clone_flags() const noexcept;  // with who made it (sharing::)
 
   // --- memory (rounds) ---
   // Makes the mappings equal to `mm`'s: unmaps, maps and mprotects what differs; untouched mappings keep their pages.
   // Contents of new mappings are empty (files: the file's). Moves the arena out of the way where needed.
   // accounted: starts of mappings that must be charged to the commit limit although they are not writable.
   // Returns the ranges that were (re)mapped, whose pages the vessel no longer has.
-  std::vector<PageRange> apply_layout(const img::mm_entry& mm, const std::vector<uint64_t>& accounted, FileOpener& files,
+  std::vector<PageRange> apply_layout(const img::mm_entry& mm, const std::vector<uint64_t>& commit_charged, FileOpener& files,
                                       ShmemTable& shmem);
   // At the end: a mapping of the layout that grew together here from parts with histories of their own is one VMA at the
   // source; it is made anew as one, with its pages. Otherwise an mremap over it could fail in the task.
-  void join_mappings(const std::vector<uint64_t>& accounted, FileOpener& files, ShmemTable& shmem);
+  void join_mappings(const std::vector<uint64_t>& commit_charged, FileOpener& files, ShmemTable& shmem);
   // Writes pages; `bytes` holds those of `ranges` one after another. Ranges outside the layout: Error(peer).
   void write_pages(const std::vector<PageRange>& ranges, std::span<const std::byte> bytes);
   // Makes pages absent again (anonymous memory: zero; private file mappings: the file's).
@@ -93,7 +93,7 @@ class Vessel {
   void control_terminal(int terminal);
   // What the process gets when it opens a path: our descriptor of that.
   Fd open_as(const std::string& path, int flags);
-  // unshare(2) of descriptors or directories (shares::): from here on they are its own, as they are.
+  // unshare(2) of descriptors or directories (sharing::): from here on they are its own, as they are.
   void leave(uint32_t shared);
   // setpgid(2).
   void enter_group(pid_t pgid);
@@ -138,7 +138,7 @@ class Vessel {
   TracedThread& traced(std::size_t index);
   // One system call of the leader after close_arena(): args, then the address of a copy of `object` that lies below its
   // stack meanwhile. Registers, mask and memory are as before afterwards. The raw kernel result.
-  int64_t call_late(long nr, std::initializer_list<uint64_t> args, const void* object, std::size_t bytes);
+  int64_t post_arena_call(long nr, std::initializer_list<uint64_t> args, const void* object, std::size_t bytes);
   // Clears EXITKILL on all threads: from here on it outlives us.
   void unleash();
   // unleash(), and detaches all. The process then runs (or stays frozen by its cgroup).
@@ -149,7 +149,7 @@ class Vessel {
   void stop_calls();
   void protect(const Vma& vma, uint32_t prot);
   void advise_pages(const char* what, const std::vector<PageRange>& ranges, int advice);
-  static Vessel fork_process(Vessel& from, pid_t pid, uint32_t shares, uint32_t exit_signal, uint64_t flags);
+  static Vessel fork_process(Vessel& from, pid_t pid, uint32_t clone_flags, uint32_t exit_signal, uint64_t flags);
   explicit Vessel(std::unique_ptr<VesselState> state);
   pid_t pid_ = 0;
   Fd pidfd_;

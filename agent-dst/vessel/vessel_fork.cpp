@@ -49,10 +49,10 @@ void enter_own_arena(TracedThread& thread, VesselState& state, uint64_t at) {
 
 uint64_t clone_flags(uint32_t shared) {
   uint64_t flags = 0;
-  if ((shared & shares::kMemory) != 0) flags |= CLONE_VM;
-  if ((shared & shares::kDescriptors) != 0) flags |= CLONE_FILES;
-  if ((shared & shares::kFilesystem) != 0) flags |= CLONE_FS;
-  if ((shared & shares::kSignalHandlers) != 0) flags |= CLONE_SIGHAND;
+  if ((shared & sharing::kMemory) != 0) flags |= CLONE_VM;
+  if ((shared & sharing::kDescriptors) != 0) flags |= CLONE_FILES;
+  if ((shared & sharing::kFilesystem) != 0) flags |= CLONE_FS;
+  if ((shared & sharing::kSignalHandlers) != 0) flags |= CLONE_SIGHAND;
   return flags;
 }
 
@@ -144,7 +144,7 @@ Vessel Vessel::fork_process(Vessel& from_vessel, pid_t pid, uint32_t shared, uin
   vessel.pidfd_ = open_pidfd(pid);
   VesselState& s = *vessel.state_;
   s.threads.push_back(std::move(traced));
-  s.shares = shared;
+  s.clone_flags = shared;
   if (is_guest) {
     s.guest_arenas = from.guest_arenas;
     s.guest_arenas->push_back({at, at + code_bytes + data_bytes});
@@ -162,7 +162,7 @@ Vessel Vessel::fork_process(Vessel& from_vessel, pid_t pid, uint32_t shared, uin
 
 Vessel Vessel::fork(Vessel& from, pid_t pid, uint32_t shared, Relation relation, uint32_t exit_signal) {
   Vessel vessel = fork_process(from, pid, shared, exit_signal, relation == Relation::sibling ? CLONE_PARENT : 0);
-  if ((shared & shares::kMemory) != 0) return vessel;
+  if ((shared & sharing::kMemory) != 0) return vessel;
   unmap_inherited(*vessel.state_);
   make_placer(*vessel.state_, vessel.pidfd_.get());
   return vessel;
@@ -171,7 +171,7 @@ Vessel Vessel::fork(Vessel& from, pid_t pid, uint32_t shared, Relation relation,
 Vessel Vessel::fork_with_memory(Vessel& from, pid_t pid, Relation relation, uint32_t shared, uint32_t exit_signal) {
   VesselState& source = *from.state_;
   advise_for_fork(source, true);
-  Vessel vessel = fork_process(from, pid, shared & ~shares::kMemory, exit_signal, relation == Relation::sibling ? CLONE_PARENT : 0);
+  Vessel vessel = fork_process(from, pid, shared & ~sharing::kMemory, exit_signal, relation == Relation::sibling ? CLONE_PARENT : 0);
   advise_for_fork(source, false);
   VesselState& s = *vessel.state_;
   s.mm = source.mm;
@@ -192,8 +192,8 @@ void Vessel::leave(uint32_t shared) {
   RemoteBatch batch(s.arena, 1);
   batch.add("leaving what was shared", SYS_unshare, clone_flags(shared));
   run_checked(batch);
-  s.shares &= ~shared;
-  if ((shared & shares::kDescriptors) != 0) s.table = std::make_shared<NumberTable>(*s.table);
+  s.clone_flags &= ~shared;
+  if ((shared & sharing::kDescriptors) != 0) s.table = std::make_shared<NumberTable>(*s.table);
 }
 
 void Vessel::lead_session() {

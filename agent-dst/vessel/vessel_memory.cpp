@@ -68,7 +68,7 @@ class ChangePlanner {
         break;
       case LayoutChange::Kind::map:
         map(batch, vma);
-        if (vma.accounted) {
+        if (vma.commit_charged) {
           charge(batch, vma);
           batch.add("protecting memory", SYS_mprotect, vma.start, bytes, vma.prot);
         }
@@ -80,7 +80,7 @@ class ChangePlanner {
  private:
   // A private mapping is charged when it becomes writable, and stays so.
   static void charge(RemoteBatch& batch, const Vma& vma) {
-    if (vma.accounted) batch.add("charging memory", SYS_mprotect, vma.start, vma.end - vma.start, vma.prot | PROT_WRITE);
+    if (vma.commit_charged) batch.add("charging memory", SYS_mprotect, vma.start, vma.end - vma.start, vma.prot | PROT_WRITE);
   }
 
   void advise(RemoteBatch& batch, const Vma& vma) {
@@ -258,10 +258,10 @@ void plan_attributes(RemoteBatch& batch, VesselState& s, const img::crx_vma_entr
 
 }  // namespace
 
-std::vector<PageRange> Vessel::apply_layout(const img::mm_entry& mm, const std::vector<uint64_t>& accounted,
+std::vector<PageRange> Vessel::apply_layout(const img::mm_entry& mm, const std::vector<uint64_t>& commit_charged,
                                             FileOpener& files, ShmemTable& shmem) {
   VesselState& s = *state_;
-  const std::vector<Vma> wanted = vmas_of(mm, accounted);
+  const std::vector<Vma> wanted = vmas_of(mm, commit_charged);
   s.arena.reset();
   if (!s.vmas.empty()) s.placer.reset();  // what comes now are mostly pages that exist; and calls that touch them
   if (overlaps_arena(s, wanted)) relocate_arena(*this, s, wanted);
@@ -287,7 +287,7 @@ std::vector<PageRange> Vessel::apply_layout(const img::mm_entry& mm, const std::
   return remapped;
 }
 
-void Vessel::join_mappings(const std::vector<uint64_t>& accounted, FileOpener& files, ShmemTable& shmem) {
+void Vessel::join_mappings(const std::vector<uint64_t>& commit_charged, FileOpener& files, ShmemTable& shmem) {
   VesselState& s = *state_;
   const auto actual = proc::parse_maps(read_file(fmt::format("/proc/{}/maps", pid_)));
   const auto split = [&](const Vma& vma) {
@@ -317,7 +317,7 @@ void Vessel::join_mappings(const std::vector<uint64_t>& accounted, FileOpener& f
   }
   const img::mm_entry mm = s.mm;
   if (std::erase_if(s.vmas, split) == 0) return;
-  apply_layout(mm, accounted, files, shmem);
+  apply_layout(mm, commit_charged, files, shmem);
   for (const auto& [range, bytes] : saved) write_pages({range}, bytes);
   if (!s.guards.empty()) guard_pages(std::vector<PageRange>(s.guards));
 }

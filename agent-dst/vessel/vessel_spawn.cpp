@@ -23,12 +23,12 @@ constexpr int kOrphanMs = 10'000;
 constexpr int64_t kBirthMs = 5'000;
 
 // What parent and child tell each other, in memory they share.
-struct Cradle {
+struct ChildArgs {
   std::atomic<int> ready{0};  // 1: waiting, -errno: failed
 };
 
 // Runs in the child: raw system calls only, nothing that takes a lock or allocates.
-[[noreturn]] void wait_in_cradle(const BirthPlan& plan, Cradle& cradle) {
+[[noreturn]] void wait_in_child(const BirthPlan& plan, ChildArgs& child_args) {
   const auto map = [](uint64_t addr, std::size_t bytes, int prot, int fd) {
     return ::mmap(reinterpret_cast<void*>(addr), bytes, prot, MAP_SHARED | MAP_FIXED_NOREPLACE, fd, 0) != MAP_FAILED;
   };
@@ -36,7 +36,7 @@ struct Cradle {
               map(plan.data_addr, plan.data_bytes, PROT_READ | PROT_WRITE, plan.data_fd);
   if (fine && plan.sid == plan.pid) fine = ::setsid() >= 0;
   if (fine && plan.sid != plan.pid && plan.pgid == plan.pid) fine = ::setpgid(0, 0) == 0;
-  cradle.ready.store(fine ? 1 : -errno);
+  child_args.ready.store(fine ? 1 : -errno);
   // Seized and interrupted, it never returns from here; orphaned, it ends.
   ::poll(nullptr, 0, kOrphanMs);
   ::_exit(1);
@@ -66,7 +66,7 @@ std::string whereabouts(pid_t pid) {
 
 void give_birth(const BirthPlan& plan) {
   const Mapping shared = Mapping::map(4096, PROT_READ | PROT_WRITE, MAP_SHARED);
-  auto& cradle = *new (shared.data()) Cradle;
+  auto& child_args = *new (shared.data()) ChildArgs;
   pid_t wanted = plan.pid;
   clone_args args{};
   args.flags = CLONE_PARENT;
@@ -77,7 +77,7 @@ void give_birth(const BirthPlan& plan) {
     args.cgroup = static_cast<uint64_t>(plan.cgroup_dir);
   }
   const long got = ::syscall(SYS_clone3, &args, sizeof args);
-  if (got == 0) wait_in_cradle(plan, cradle);
+  if (got == 0) wait_in_child(plan, child_args);
   if (got < 0 && errno == EEXIST) {
     throw Error(ErrorCode::refused, "creating the process", fmt::format("PID {} {}", plan.pid, holder_of(plan.pid)))
         .with_hint("end that process, move to another host, or use --new-pids");
@@ -88,11 +88,11 @@ void give_birth(const BirthPlan& plan) {
   }
   if (got < 0) throw_errno("creating the process", fmt::format("PID {}", plan.pid));
   const Deadline deadline = Deadline::in_ms(kBirthMs);
-  for (Patience patience; cradle.ready.load() == 0; patience.wait()) {
+  for (Backoff backoff; child_args.ready.load() == 0; backoff.wait()) {
     if (!deadline.passed()) continue;
     throw Error(ErrorCode::kernel, "creating the process", "the new process does not start: " + whereabouts(static_cast<pid_t>(got)));
   }
-  if (cradle.ready.load() < 0) throw_errno("preparing the new process", "its arena", -cradle.ready.load());
+  if (child_args.ready.load() < 0) throw_errno("preparing the new process", "its arena", -child_args.ready.load());
 }
 
 }  // namespace crx

@@ -32,11 +32,11 @@ struct VesselState {
   VesselState(Fd door_fd, int door_number, Fd code, Fd data, uint64_t arena_addr, bool populate);
   void run_checked(RemoteBatch& batch);
 
-  Fd door;  // a pidfd of ourselves
+  Fd engine_pidfd;  // a pidfd of ourselves
   Fd code_object, data_object;
   std::shared_ptr<NumberTable> table;  // one for all that share descriptors
   std::shared_ptr<std::vector<PageRange>> guest_arenas;  // one for all that share memory: those of all but the first
-  uint32_t shares = 0;  // with who made it
+  uint32_t clone_flags = 0;  // with who made it
   std::optional<RemoteBatch> closing;  // the last batch, under way
   bool calls_stopped = false;
   RemoteArena arena;

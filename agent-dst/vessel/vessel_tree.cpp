@@ -73,7 +73,7 @@ void VesselTree::remove(pid_t pid) {
   vessels_.erase(found);
   if (Vessel* of = find(parent)) {
     of->reap(pid);
-    bereaved_.insert(parent);
+    pending_sigchld_.insert(parent);
   }
 }
 
@@ -84,7 +84,7 @@ void VesselTree::remove_gone(const std::vector<VesselPlace>& before) {
     const bool parent_stays = place.ppid == 0 || stay.contains(place.ppid);
     const auto entry = vessels_.find(place.pid);
     if (entry == vessels_.end() || (place.dead && !leads_after_death(place))) continue;
-    if (place.ppid == 0 || (!place.renewed && parent_stays && entry->second.parent == place.ppid)) stay.insert(place.pid);
+    if (place.ppid == 0 || (!place.replaced && parent_stays && entry->second.parent == place.ppid)) stay.insert(place.pid);
   }
   // Whoever is below a vessel that goes was renewed, too, so the order of the old places will do.
   for (auto place = before.rbegin(); place != before.rend(); ++place) {
@@ -110,7 +110,7 @@ void VesselTree::follow(const std::vector<VesselPlace>& places, int cgroup_dir, 
   const bool first = vessels_.empty();
   if (first) {
     create_root(cgroup_dir);
-  } else if (places_.front().renewed) {
+  } else if (places_.front().replaced) {
     root().clear();
     Entry& entry = vessels_.at(places_.front().pid);
     if (places_.front().sid == places_.front().pid && entry.sid != entry.vessel.pid()) entry.vessel.lead_session();
@@ -142,23 +142,23 @@ void VesselTree::create_root(int cgroup_dir) {
 // parent: of the process, or its stand-in.
 void VesselTree::create(const VesselPlace& place, Entry& parent) {
   Entry* from = &parent;
-  const bool as_sibling = place.maker != 0 || inherits_from_sibling(place);
+  const bool as_sibling = place.cloner != 0 || has_sibling_donor(place);
   if (as_sibling) from = &sibling_of(place);
-  if (place.inherits != 0 && !as_sibling && place.inherits != parent.vessel.pid()) {
-    throw Error(ErrorCode::peer, "following the source", fmt::format("task {} cannot have the memory of {}", place.pid, place.inherits));
+  if (place.memory_donor != 0 && !as_sibling && place.memory_donor != parent.vessel.pid()) {
+    throw Error(ErrorCode::peer, "following the source", fmt::format("task {} cannot have the memory of {}", place.pid, place.memory_donor));
   }
-  if (place.shares != 0 && place.maker == 0 && (as_sibling || place.ppid != parent.vessel.pid())) {
+  if (place.clone_flags != 0 && place.cloner == 0 && (as_sibling || place.ppid != parent.vessel.pid())) {
     throw Error(ErrorCode::unsupported, "creating the processes", fmt::format("process {} shares things with a parent in whose session it is not", place.pid))
         .with_hint("end it before moving the program");
   }
-  if (place.maker != 0 && place.sid != from->sid && place.sid != place.pid) {
-    throw Error(ErrorCode::unsupported, "creating the processes", fmt::format("process {} shares things with process {}, in whose session it is not", place.pid, place.maker))
+  if (place.cloner != 0 && place.sid != from->sid && place.sid != place.pid) {
+    throw Error(ErrorCode::unsupported, "creating the processes", fmt::format("process {} shares things with process {}, in whose session it is not", place.pid, place.cloner))
         .with_hint("end it before moving the program");
   }
   const auto relation = as_sibling ? Vessel::Relation::sibling : Vessel::Relation::child;
-  Entry entry(place.inherits == 0 || (place.shares & shares::kMemory) != 0
-                  ? Vessel::fork(from->vessel, place.pid, place.shares, relation, place.exit_signal)
-                  : Vessel::fork_with_memory(from->vessel, place.pid, relation, place.shares, place.exit_signal));
+  Entry entry(place.memory_donor == 0 || (place.clone_flags & sharing::kMemory) != 0
+                  ? Vessel::fork(from->vessel, place.pid, place.clone_flags, relation, place.exit_signal)
+                  : Vessel::fork_with_memory(from->vessel, place.pid, relation, place.clone_flags, place.exit_signal));
   entry.sid = from->sid;
   entry.pgid = from->pgid;
   entry.parent = place.ppid;
@@ -166,16 +166,16 @@ void VesselTree::create(const VesselPlace& place, Entry& parent) {
   log::debug("vessel {}: a {} of {}", place.pid, as_sibling ? "sibling" : "child", from->vessel.pid());
 }
 
-bool VesselTree::inherits_from_sibling(const VesselPlace& place) const {
-  const auto found = vessels_.find(place.inherits);
+bool VesselTree::has_sibling_donor(const VesselPlace& place) const {
+  const auto found = vessels_.find(place.memory_donor);
   return found != vessels_.end() && found->second.parent == place.ppid && place.ppid != 0;
 }
 
 // By which a process is made that does not come from its parent.
 VesselTree::Entry& VesselTree::sibling_of(const VesselPlace& place) {
-  const pid_t wanted = place.maker != 0 ? place.maker : place.inherits;
+  const pid_t wanted = place.cloner != 0 ? place.cloner : place.memory_donor;
   const auto found = vessels_.find(wanted);
-  if (found == vessels_.end() || found->second.parent != place.ppid || (place.inherits != 0 && place.inherits != wanted)) {
+  if (found == vessels_.end() || found->second.parent != place.ppid || (place.memory_donor != 0 && place.memory_donor != wanted)) {
     throw Error(ErrorCode::peer, "following the source", fmt::format("task {} cannot be made by {}", place.pid, wanted));
   }
   return found->second;
@@ -184,7 +184,7 @@ VesselTree::Entry& VesselTree::sibling_of(const VesselPlace& place) {
 // Those whom it makes for its parent and who are in the session that it is about to leave.
 void VesselTree::create_siblings(const VesselPlace& place) {
   for (const VesselPlace& other : places_) {
-    if (other.maker != place.pid || other.dead || other.sid != vessels_.at(place.pid).sid || vessels_.contains(other.pid)) continue;
+    if (other.cloner != place.pid || other.dead || other.sid != vessels_.at(place.pid).sid || vessels_.contains(other.pid)) continue;
     create(other, vessels_.at(other.ppid));
   }
 }
@@ -196,7 +196,7 @@ void VesselTree::create_below(const VesselPlace& place) {
     for (const VesselPlace& child : places_) {
       if (child.ppid != place.pid || child.dead || !wanted(child)) continue;
       if (!vessels_.contains(child.pid)) {
-        if (child.maker != 0 && !vessels_.contains(child.maker)) continue;
+        if (child.cloner != 0 && !vessels_.contains(child.cloner)) continue;
         create(child, entry);
       }
       create_below(child);
@@ -214,7 +214,7 @@ void VesselTree::create_below(const VesselPlace& place) {
     entry.sid = entry.pgid = place.pid;
   }
   create_some([&](const VesselPlace& child) {
-    const bool born_here = child.sid == entry.sid || child.sid == child.pid || child.maker != 0 || inherits_from_sibling(child);
+    const bool born_here = child.sid == entry.sid || child.sid == child.pid || child.cloner != 0 || has_sibling_donor(child);
     // An orphan of an earlier layout may have children by now.
     return (born_here || vessels_.contains(child.pid)) && done.insert(child.pid).second;
   });
@@ -255,7 +255,7 @@ void VesselTree::create_orphans(const VesselPlace& parent) {
     std::vector<pid_t> born;
     for (const VesselPlace& other : places_) {
       if (other.ppid != parent.pid || other.dead || other.sid != orphan.sid || vessels_.contains(other.pid)) continue;
-      if (other.maker != 0 && !vessels_.contains(other.maker)) continue;
+      if (other.cloner != 0 && !vessels_.contains(other.cloner)) continue;
       create(other, middle);
       born.push_back(other.pid);
     }
@@ -263,7 +263,7 @@ void VesselTree::create_orphans(const VesselPlace& parent) {
     middle.vessel.die(0, "crx");
     Entry& of = member != nullptr ? *member : home;
     of.vessel.reap(number);
-    bereaved_.insert(of.vessel.pid());
+    pending_sigchld_.insert(of.vessel.pid());
     home.vessel.adopt_orphans(false);
     for (const pid_t pid : born) {
       if (parent_of(pid) != parent.pid) misplaced(*place_of(pid));
@@ -310,13 +310,13 @@ void VesselTree::enter_groups(pid_t sid) {
     }
     middle.die(0, "crx");
     of.vessel.reap(place.pgid);
-    bereaved_.insert(place.pid);
+    pending_sigchld_.insert(place.pid);
   }
 }
 
 void VesselTree::finish(const std::vector<Dead>& dead) {
   for (const VesselPlace& place : places_) {
-    if (place.leaves != 0 && !place.dead) vessels_.at(place.pid).vessel.leave(place.leaves);
+    if (place.unshare_flags != 0 && !place.dead) vessels_.at(place.pid).vessel.leave(place.unshare_flags);
   }
   for (const VesselPlace& place : places_) {
     if (place.dead && !vessels_.contains(place.pid)) create_ended(place);
@@ -327,14 +327,14 @@ void VesselTree::finish(const std::vector<Dead>& dead) {
   for (const Dead& end : dead) {
     const auto found = vessels_.find(end.pid);
     if (found == vessels_.end()) continue;
-    bereaved_.insert(found->second.parent);
+    pending_sigchld_.insert(found->second.parent);
     found->second.vessel.die(end.status, end.comm);
     vessels_.erase(found);
   }
-  for (const pid_t pid : bereaved_) {
+  for (const pid_t pid : pending_sigchld_) {
     if (Vessel* vessel = find(pid)) vessel->forget_children();
   }
-  bereaved_.clear();
+  pending_sigchld_.clear();
 }
 
 void VesselTree::release() {

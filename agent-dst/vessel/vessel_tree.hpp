@@ -21,13 +21,13 @@ struct VesselPlace {
   pid_t sid = 0;
   pid_t pgid = 0;
   bool dead = false;
-  uint32_t terminal = 0;  // wire::TaskPlace.terminal
-  bool renewed = false;  // not what it was: its vessel goes, and those below it
-  pid_t inherits = 0;    // wire::TaskPlace.inherits
-  uint32_t shares = 0;   // wire::TaskPlace.shares
-  pid_t maker = 0;       // wire::TaskPlace.maker
-  uint32_t leaves = 0;   // wire::TaskPlace.leaves
-  uint32_t exit_signal = SIGCHLD;  // wire::TaskPlace.exit_signal
+  uint32_t terminal = 0;  // wire::TaskNode.terminal
+  bool replaced = false;  // not what it was: its vessel goes, and those below it
+  pid_t memory_donor = 0;    // wire::TaskNode.inherits
+  uint32_t clone_flags = 0;   // wire::TaskNode.shares
+  pid_t cloner = 0;       // wire::TaskNode.maker
+  uint32_t unshare_flags = 0;   // wire::TaskNode.leaves
+  uint32_t exit_signal = SIGCHLD;  // wire::TaskNode.exit_signal
 };
 
 // Owns the vessels; destroying it removes them all, children first. Single-threaded, as Vessel is.
@@ -90,7 +90,7 @@ class VesselTree {
   void create_orphans(const VesselPlace& parent);
   Entry* member_below(pid_t sid, pid_t above);
   bool is_led(pid_t sid) const;
-  bool inherits_from_sibling(const VesselPlace& place) const;
+  bool has_sibling_donor(const VesselPlace& place) const;
   Entry& sibling_of(const VesselPlace& place);
   void enter_groups(pid_t sid);
   const VesselPlace* place_of(pid_t pid) const;
@@ -98,7 +98,7 @@ class VesselTree {
   std::vector<VesselPlace> places_;
   PtyTable* ptys_ = nullptr;  // while following
   std::map<pid_t, Entry> vessels_;
-  std::set<pid_t> bereaved_;  // have had children that ended: SIGCHLD waits for them
+  std::set<pid_t> pending_sigchld_;  // have had children that ended: SIGCHLD waits for them
 };
 
 }  // namespace crx

@@ -72,7 +72,7 @@ struct TaskImages {
   }
 };
 
-void write_zombie(const TreeTask& member, ImageSink& images) {
+void write_zombie(const TaskNode& member, ImageSink& images) {
   img::core_entry core;
   core.set_mtype(img::core_entry::X86_64);
   img::task_core_entry& tc = *core.mutable_tc();
@@ -87,7 +87,7 @@ void write_zombie(const TreeTask& member, ImageSink& images) {
 
 void write_tree(const FrozenTree& tree, const std::vector<img::task_kobj_ids_entry>& ids, ImageSink& images) {
   std::size_t alive = 0;
-  for (const TreeTask& member : tree.members()) {
+  for (const TaskNode& member : tree.members()) {
     img::pstree_entry node;
     node.set_pid(as_u32(member.pid));
     node.set_ppid(&member == &tree.members().front() ? 0 : as_u32(member.ppid));
@@ -115,9 +115,9 @@ void write_tree(const FrozenTree& tree, const std::vector<img::task_kobj_ids_ent
 
 // What the collectors ask of one task: first the leader's own batch, then one for each thread. In steps, so that all tasks answer
 // at the same time.
-class Questions {
+class TaskBatches {
  public:
-  explicit Questions(FrozenTask& task) : task_(task), plan_{RemoteBatch(task.arena(), BatchPlan::kLeaderCalls), {}} {
+  explicit TaskBatches(FrozenTask& task) : task_(task), plan_{RemoteBatch(task.arena(), BatchPlan::kLeaderCalls), {}} {
     for (std::size_t i = 0; i < task.threads().size(); ++i) plan_.threads.emplace_back(task.arena(), BatchPlan::kThreadCalls);
     brk_ = plan_.leader.add("asking for the program break", SYS_brk, 0);
   }
@@ -169,7 +169,7 @@ class CollectorSets {
 std::vector<img::task_kobj_ids_entry> shared_ids(const FrozenTree& tree) {
   std::vector<img::task_kobj_ids_entry> ids;
   for (const auto& task : tree.tasks()) {
-    const auto member = std::find_if(tree.members().begin(), tree.members().end(), [&](const TreeTask& m) { return m.pid == task->pid(); });
+    const auto member = std::find_if(tree.members().begin(), tree.members().end(), [&](const TaskNode& m) { return m.pid == task->pid(); });
     if (member == tree.members().end()) throw Error(ErrorCode::bug, "collecting the tree", "a stopped process is not in it").with_pid(task->pid());
     img::task_kobj_ids_entry& entry = ids.emplace_back();
     entry.set_vm_id(member->groups[0]);
@@ -193,20 +193,20 @@ void collect_tree(FrozenTree& tree, FileTable& files, const CollectOptions& opti
     return CollectContext{tree, t.task, images, files, options, t.cores, t.extra, t.statuses};
   };
   lap("statuses");
-  std::deque<Questions> questions;
+  std::deque<TaskBatches> task_batches;
   for (std::size_t i = 0; i < tasks.size(); ++i) {
     CollectContext context = context_of(tasks[i]);
-    Questions& asked = questions.emplace_back(tasks[i].task);
+    TaskBatches& asked = task_batches.emplace_back(tasks[i].task);
     collectors.visit(i, [&](Collector& kind) { kind.plan(context, asked.plan()); });
     asked.start();
   }
   lap("plan");
-  for (Questions& asked : questions) asked.go_on();
-  for (Questions& asked : questions) asked.finish();
+  for (TaskBatches& asked : task_batches) asked.go_on();
+  for (TaskBatches& asked : task_batches) asked.finish();
   lap("batches");
   for (std::size_t i = 0; i < tasks.size(); ++i) {
     CollectContext context = context_of(tasks[i]);
-    collectors.visit(i, [&](Collector& kind) { kind.collect(context, questions[i].plan()); });
+    collectors.visit(i, [&](Collector& kind) { kind.collect(context, task_batches[i].plan()); });
   }
   lap("tasks");
   CollectContext root = context_of(tasks.front());
@@ -228,7 +228,7 @@ void collect_tree(FrozenTree& tree, FileTable& files, const CollectOptions& opti
 namespace {
 
 // What is wrong with the tree as a whole: the tasks below tell nothing more. Nothing when that is not so.
-std::vector<Refusal> inspect_root(const std::vector<TreeTask>& tree) {
+std::vector<Refusal> inspect_root(const std::vector<TaskNode>& tree) {
   const std::string object = "pid " + std::to_string(tree.front().pid);
   if (holds_caller(tree)) {
     return {{object, "crx itself is below it (pid " + std::to_string(::getpid()) + ")",
@@ -240,12 +240,12 @@ std::vector<Refusal> inspect_root(const std::vector<TreeTask>& tree) {
   return {};
 }
 
-std::vector<Refusal> inspect_once(const std::vector<TreeTask>& tree, const CollectOptions& options) {
+std::vector<Refusal> inspect_once(const std::vector<TaskNode>& tree, const CollectOptions& options) {
   std::vector<Refusal> refusals = inspect_root(tree);
   if (!refusals.empty()) return refusals;
   const pid_t root = tree.front().pid;
   const auto collectors = make_collectors();
-  const auto look = [&](const TreeTask& task, auto inspect) {
+  const auto look = [&](const TaskNode& task, auto inspect) {
     InspectContext context{task.pid, tree, "/proc/" + std::to_string(task.pid) + "/", options, refusals};
     try {
       for (const auto& collector : collectors) inspect(*collector, context);
@@ -254,7 +254,7 @@ std::vector<Refusal> inspect_once(const std::vector<TreeTask>& tree, const Colle
       if (task.pid == root || (error.code() != ErrorCode::victim_gone && !has_ended(task))) throw;
     }
   };
-  for (const TreeTask& task : tree) {
+  for (const TaskNode& task : tree) {
     if (!task.dead || task.pid == root) look(task, [](Collector& c, InspectContext& context) { c.inspect(context); });
   }
   look(tree.front(), [](Collector& c, InspectContext& context) { c.inspect_tree(context); });
@@ -267,7 +267,7 @@ std::vector<Refusal> inspect_once(const std::vector<TreeTask>& tree, const Colle
 // every time.
 std::vector<Refusal> inspect_tree(pid_t root, const CollectOptions& options) {
   for (int looks = 1;; ++looks) {
-    const std::vector<TreeTask> tree = list_tree(root);
+    const std::vector<TaskNode> tree = list_tree(root);
     std::vector<Refusal> refusals = inspect_once(tree, options);
     if (refusals.empty() || tree.size() == 1 || holds_caller(tree) || looks == kLooks) return refusals;
     ::usleep(kBetweenLooksUs);

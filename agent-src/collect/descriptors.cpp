@@ -51,7 +51,7 @@ void unless_gone(pid_t pid, const InspectContext& context, Look look) {
   try {
     look();
   } catch (const Error& error) {
-    const auto task = std::find_if(context.tree.begin(), context.tree.end(), [pid](const TreeTask& t) { return t.pid == pid; });
+    const auto task = std::find_if(context.tree.begin(), context.tree.end(), [pid](const TaskNode& t) { return t.pid == pid; });
     if (pid == context.pid || (error.code() != ErrorCode::victim_gone && (task == context.tree.end() || !has_ended(*task)))) throw;
   }
 }
@@ -62,14 +62,14 @@ class Descriptors final : public Collector {
 
   void inspect_tree(InspectContext& context) override {
     const std::vector<FdKindPtr> kinds = make_fd_kinds();
-    const auto insiders = std::make_shared<std::set<pid_t>>();
-    for (const TreeTask& task : context.tree) insiders->insert(task.pid);
+    const auto tree_members = std::make_shared<std::set<pid_t>>();
+    for (const TaskNode& task : context.tree) tree_members->insert(task.pid);
     std::vector<OpenFile> files;
-    for (const TreeTask& task : context.tree) {
+    for (const TaskNode& task : context.tree) {
       if (task.dead) continue;
       unless_gone(task.pid, context, [&] {
         for (OpenFile& file : list_open_files(task.pid)) {
-          file.insiders = insiders;
+          file.tree_members = tree_members;
           files.push_back(std::move(file));
         }
       });
@@ -94,13 +94,13 @@ class Descriptors final : public Collector {
       const FrozenTask& task = *context.tree.tasks()[i];
       if (tables.emplace(ids[i].files_id(), task.pid()).second) holders.push_back({task.pid(), task.pidfd()});
     }
-    const auto insiders = std::make_shared<std::set<pid_t>>();
-    for (const TreeTask& member : context.tree.members()) insiders->insert(member.pid);
+    const auto tree_members = std::make_shared<std::set<pid_t>>();
+    for (const TaskNode& member : context.tree.members()) tree_members->insert(member.pid);
     std::vector<OpenFile> files = take_open_files(holders);
     ask_for_cloexec(context.tree, files);
     for (OpenFile& file : files) {
       file.id = context.files.next_id();
-      file.insiders = insiders;
+      file.tree_members = tree_members;
     }
     Numbers numbers = collect_files(context, files);
     for (const img::file_lock_entry& lock : locks_of(files, context.options)) {

@@ -4,7 +4,7 @@ namespace crx {
 
 std::vector<CollectorPtr> make_collectors() {
   std::vector<CollectorPtr> all;
-  all.push_back(make_shape_collector());
+  all.push_back(make_eligibility_collector());
   all.push_back(make_aio_rings_collector());
   all.push_back(make_core_registers_collector());
   all.push_back(make_signals_collector());

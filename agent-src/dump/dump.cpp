@@ -107,7 +107,7 @@ class Dump {
   std::unique_ptr<DumpMemory> memory_;
   ImageStore images_;
   Manifest manifest_ = Manifest::begin(img::crx_manifest_entry::DUMP);
-  PacketBlock packets_{manifest_.id_text()};  // from the collection of TCP connections on
+  TcpBlock packets_{manifest_.id_text()};  // from the collection of TCP connections on
   LinkRemaps links_{manifest_.id_text().substr(0, 16)};  // names that the set refers to
   std::optional<SystemdUnit> unit_;  // that restarts the original
 };
@@ -135,8 +135,8 @@ MemoryMap& Dump::map_of(pid_t pid) {
 void Dump::inspect() {
   bool refused = false;
   std::vector<std::vector<Refusal>> lists = {inspect_tree(options_.pid, collect_options())};
-  const std::vector<TreeTask> tree = list_tree(options_.pid);
-  for (const TreeTask& task : holds_caller(tree) ? std::vector<TreeTask>() : tree) {
+  const std::vector<TaskNode> tree = list_tree(options_.pid);
+  for (const TaskNode& task : holds_caller(tree) ? std::vector<TaskNode>() : tree) {
     if (task.dead) continue;
     try {
       MemoryMap& map = map_of(task.pid);
@@ -166,7 +166,7 @@ void Dump::inspect() {
 
 // In whose address space a process is: its own, or that of who made it.
 pid_t space_owner(const FrozenTree& tree, pid_t pid) {
-  for (const TreeTask& member : tree.members()) {
+  for (const TaskNode& member : tree.members()) {
     if (member.pid == pid) return member.shares_memory() ? space_owner(tree, member.made_by()) : pid;
   }
   return pid;
@@ -192,7 +192,7 @@ void Dump::collect(FrozenTree& tree) {
     if (has_own_space(tree, *task)) VmaAttributes(*task, map).finish(extra);
     img::mm_entry mm = map.description();
     mm.set_mm_brk(task->program_break());
-    add_accounted(map.accounted(), mm, extra);
+    add_commit_charged(map.commit_charged(), mm, extra);
     images_.erase(image_file::crx_task(pid));
     images_.append(image_file::crx_task(pid), extra);
     images_.append(image_file::mm(pid), mm);
@@ -209,7 +209,7 @@ void Dump::end(FrozenTree& tree) {
   if (leaves_running()) {
     tree.thaw();
     report_.frozen_us = monotonic_us() - stopped_us;
-    packets_.release();
+    packets_.unblock();
     return;
   }
   if (unit_ && options_.unit == UnitPolicy::stop) stop_unit(*unit_);
@@ -218,13 +218,13 @@ void Dump::end(FrozenTree& tree) {
   } catch (const Error& error) {  // somebody was faster, and the set is whole
     if (error.code() != ErrorCode::victim_gone) throw;
   }
-  packets_.silence();
+  packets_.close_silently();
   for (const auto& task : tree.tasks()) send_signal(task->pidfd(), SIGKILL);
   report_.frozen_us = monotonic_us() - stopped_us;
   for (const auto& task : tree.tasks()) release_memory(task->pidfd());
   for (auto task = tree.tasks().rbegin(); task != tree.tasks().rend(); ++task) reap_all(**task);
   // A packet that finds no socket is answered with an end of the connection. crx-restore takes the table away.
-  packets_.abandon();
+  packets_.leave_installed();
 }
 
 void Dump::reap_all(FrozenTask& task) {
@@ -278,7 +278,7 @@ void Dump::run_whole() {
   memory_->prepare();
   if (!options_.check_only) store_->begin_pages();
   check_told_to_stop();
-  make_descriptor_room(options_.pid);
+  reserve_fd_table(options_.pid);
   FrozenTree tree = FrozenTree::freeze(options_.pid, Deadline::in_ms(options_.freeze_timeout_ms), sleeps_);
   collect(tree);
   check_told_to_stop();

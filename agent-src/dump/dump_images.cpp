@@ -195,7 +195,7 @@ void copy_entries(const ImageStore& images, const std::string& name, ImageSink& 
 
 }  // namespace
 
-void add_accounted(const std::vector<uint64_t>& starts, const img::mm_entry& mm, img::crx_task_entry& extra) {
+void add_commit_charged(const std::vector<uint64_t>& starts, const img::mm_entry& mm, img::crx_task_entry& extra) {
   for (const img::vma_entry& vma : mm.vmas()) {
     if (std::find(starts.begin(), starts.end(), vma.start()) == starts.end()) continue;
     entry_of(extra, vma.start(), vma.end()).add_vm_flags("ac");
@@ -225,13 +225,13 @@ void add_guards(pid_t pid, const std::vector<PageRange>& guards, ImageStore& ima
   images.append(name, extra);
 }
 
-void describe_pre_dump(const std::vector<TreeTask>& tasks, ImageSink& images) {
+void describe_pre_dump(const std::vector<TaskNode>& tasks, ImageSink& images) {
   img::inventory_entry inventory;
   inventory.set_img_version(kImageVersion);
   inventory.set_fdinfo_per_id(true);
   inventory.set_ns_per_id(true);
   images.append(image_file::kInventory, inventory);
-  for (const TreeTask& task : tasks) {
+  for (const TaskNode& task : tasks) {
     img::pstree_entry node;
     node.set_pid(static_cast<uint32_t>(task.pid));
     node.set_ppid(&task == &tasks.front() ? 0 : static_cast<uint32_t>(task.ppid));

@@ -15,13 +15,13 @@
 namespace crx {
 
 // Private mappings that are charged though not writable (MemoryMap::accounted): vm_flags "ac" of the task's entry.
-void add_accounted(const std::vector<uint64_t>& starts, const img::mm_entry& mm, img::crx_task_entry& extra);
+void add_commit_charged(const std::vector<uint64_t>& starts, const img::mm_entry& mm, img::crx_task_entry& extra);
 // Where the task among `images` has its vDSO.
 std::vector<PageRange> vdso_of(const ImageStore& images, pid_t pid);
 // The guarded ranges into the task's entry among `images`.
 void add_guards(pid_t pid, const std::vector<PageRange>& guards, ImageStore& images);
 // What a set of memory only needs besides: inventory and the tree, as of now.
-void describe_pre_dump(const std::vector<TreeTask>& tasks, ImageSink& images);
+void describe_pre_dump(const std::vector<TaskNode>& tasks, ImageSink& images);
 // Moves the images to the set, as CRIU writes them.
 void write_images(ImageStore& images, ImageSink& set);
 

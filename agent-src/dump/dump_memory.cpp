@@ -29,12 +29,12 @@ SpacePages whole_space(pid_t pid, const std::vector<MemoryVma>& vmas) {
 
 // Else that of who made it is its own.
 bool has_own_space(const FrozenTree& tree, pid_t pid) {
-  const auto member = std::find_if(tree.members().begin(), tree.members().end(), [pid](const TreeTask& task) { return task.pid == pid; });
+  const auto member = std::find_if(tree.members().begin(), tree.members().end(), [pid](const TaskNode& task) { return task.pid == pid; });
   return member == tree.members().end() || !member->shares_memory();
 }
 
 bool is_alive(pid_t pid) {
-  TreeTask now;
+  TaskNode now;
   return try_read_task(pid, now) && !now.dead;
 }
 
@@ -46,7 +46,7 @@ DumpMemory::DumpMemory(const DumpOptions& options, DumpStore& store, CallSites& 
 void DumpMemory::prepare() {
   parent_ = store_.parent();
   if (!parent_ && !options_.track_mem) return;
-  for (const TreeTask& task : list_tree(options_.pid)) {
+  for (const TaskNode& task : list_tree(options_.pid)) {
     if (!task.dead && !task.shares_memory()) track(task.pid);
   }
 }
@@ -93,14 +93,14 @@ bool DumpMemory::write_running_task(pid_t pid, std::vector<MappedSpace>& mapped)
   }
 }
 
-std::vector<TreeTask> DumpMemory::write_running() {
-  std::vector<TreeTask> written;
+std::vector<TaskNode> DumpMemory::write_running() {
+  std::vector<TaskNode> written;
   std::vector<MappedSpace> mapped;
-  for (const TreeTask& task : list_tree(options_.pid)) {
+  for (const TaskNode& task : list_tree(options_.pid)) {
     if (!task.dead && (task.shares_memory() || write_running_task(task.pid, mapped))) written.push_back(task);
   }
   std::vector<pid_t> holders;
-  for (const TreeTask& task : written) holders.push_back(task.pid);
+  for (const TaskNode& task : written) holders.push_back(task.pid);
   DumpObjects(store_, parent(), options_.track_mem).write(mapped, holders, true, in_parent_);
   finish();
   return written;

@@ -32,7 +32,7 @@ class DumpMemory {
   void prepare();
 
   // While the tree runs: its pages and marks. Returns the processes that are in the set.
-  std::vector<TreeTask> write_running();
+  std::vector<TaskNode> write_running();
   // While it is stopped. images: with the layouts; guarded ranges are added.
   void write_frozen(const FrozenTree& tree, ImageStore& images);
   void arm(const FrozenTree& tree);

@@ -45,14 +45,14 @@ DumpTracking::DumpTracking(const DumpOptions& options, pid_t pid, CallSites& sit
     tracker_ = std::make_unique<HashTracker>(pid);
     return;
   }
-  kept_ = Keeper::ask(options.run_dir, pid);
+  kept_ = TrackingDaemon::ask(options.run_dir, pid);
   if (parent != nullptr) find_parent(*parent);
   if (options.track_mem) {
     begin_tracking(sites, sleeps);
   } else if (parent_pages_ != nullptr) {
     tracker_ = std::make_unique<WpAsyncTracker>(pid, WriteProtectFd::take_over(duplicate(kept_->userfaultfd.get())));
   }
-  if (tracker_ && parent_pages_ != nullptr && !canary_sings()) {
+  if (tracker_ && parent_pages_ != nullptr && !canary_intact()) {
     log::warn("process {}: its pages were armed by somebody else since the parent set was made; this dump is full", pid);
     parent_pages_ = nullptr;
   }
@@ -97,7 +97,7 @@ void DumpTracking::begin_tracking(CallSites& sites, SleepReader& sleeps) {
   }
 }
 
-bool DumpTracking::canary_sings() const { return kept_ && is_written(tracker_->pagemap(), kept_->canary); }
+bool DumpTracking::canary_intact() const { return kept_ && is_written(tracker_->pagemap(), kept_->canary); }
 
 void DumpTracking::split(SpacePages& pages, const std::vector<PageRange>& present, const std::vector<PageRange>& dirty) const {
   if (parent_pages_ == nullptr) {
@@ -122,7 +122,7 @@ SpacePages DumpTracking::frozen_pages(const std::vector<MemoryVma>& vmas) {
 // A keeper of an earlier set goes first: were we killed in between, nobody would take the new marks for the old set's.
 void DumpTracking::arm(const std::vector<MemoryVma>& vmas) {
   if (!ours_) return;
-  Keeper::drop(options_.run_dir, pid_);
+  TrackingDaemon::drop(options_.run_dir, pid_);
   std::vector<PageRange> ignored;
   tracker_->begin_pass(vmas);
   for (const MemoryVma& vma : vmas) {
@@ -136,7 +136,7 @@ SpacePages DumpTracking::running_pages(const std::vector<MemoryVma>& vmas) {
   SpacePages pages;
   std::vector<PageRange> dirty;
   if (ours_) {
-    Keeper::drop(options_.run_dir, pid_);
+    TrackingDaemon::drop(options_.run_dir, pid_);
     tracker_->begin_pass(vmas);
     for (const MemoryVma& vma : vmas) {
       if (is_private(vma.kind)) tracker_->scan_private(vma, dirty);
@@ -165,7 +165,7 @@ void DumpTracking::keep(const std::string& set_id) {
     return;
   }
   tracking.userfaultfd = duplicate(ours_->get());
-  Keeper::start(options_.run_dir, tracking);
+  TrackingDaemon::start(options_.run_dir, tracking);
 }
 
 }  // namespace crx

@@ -50,7 +50,7 @@ class DumpTracking {
  private:
   void find_parent(const ParentSet& parent);
   void begin_tracking(CallSites& sites, SleepReader& sleeps);
-  bool canary_sings() const;
+  bool canary_intact() const;
   void split(SpacePages& pages, const std::vector<PageRange>& present, const std::vector<PageRange>& dirty) const;
 
   const DumpOptions& options_;

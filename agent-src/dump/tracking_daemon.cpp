@@ -155,7 +155,7 @@ void remove_stale(const std::string& run_dir) {
 
 }  // namespace
 
-std::optional<KeptTracking> Keeper::ask(const std::string& run_dir, pid_t pid) {
+std::optional<KeptTracking> TrackingDaemon::ask(const std::string& run_dir, pid_t pid) {
   const Fd socket = connect_to(socket_path(run_dir, pid));
   Packet answer;
   KeptTracking kept;
@@ -168,7 +168,7 @@ std::optional<KeptTracking> Keeper::ask(const std::string& run_dir, pid_t pid) {
   return kept;
 }
 
-void Keeper::drop(const std::string& run_dir, pid_t pid) {
+void TrackingDaemon::drop(const std::string& run_dir, pid_t pid) {
   const std::string path = socket_path(run_dir, pid);
   const Fd socket = connect_to(path);
   Packet packet;
@@ -178,7 +178,7 @@ void Keeper::drop(const std::string& run_dir, pid_t pid) {
   ::unlink(path.c_str());
 }
 
-void Keeper::start(const std::string& run_dir, const KeptTracking& tracking) {
+void TrackingDaemon::start(const std::string& run_dir, const KeptTracking& tracking) {
   if (::mkdir(run_dir.c_str(), 0700) != 0 && errno != EEXIST) throw_errno(kStep, run_dir);
   const std::string path = socket_path(run_dir, tracking.pid);
   drop(run_dir, tracking.pid);

@@ -21,8 +21,8 @@ struct KeptTracking {
   uint64_t canary = 0;
 };
 
-// Keepers listen on sockets in `run_dir` (root only), one for each process; a keeper ends with its process.
-class Keeper {
+// TrackingDaemons listen on sockets in `run_dir` (root only), one for each process; a keeper ends with its process.
+class TrackingDaemon {
  public:
   // What the keeper of the process knows; nothing where there is none, or it speaks of another process.
   static std::optional<KeptTracking> ask(const std::string& run_dir, pid_t pid);

@@ -27,9 +27,9 @@ std::size_t count_descriptors(pid_t pid) {
 
 }  // namespace
 
-void make_descriptor_room(pid_t root) {
+void reserve_fd_table(pid_t root) {
   rlim_t wanted = kOurOwn;
-  for (const TreeTask& task : list_tree(root)) wanted += kForEachTask + count_descriptors(task.pid);
+  for (const TaskNode& task : list_tree(root)) wanted += kForEachTask + count_descriptors(task.pid);
   rlimit limit{};
   ::getrlimit(RLIMIT_NOFILE, &limit);
   if (limit.rlim_cur < wanted && limit.rlim_cur < limit.rlim_max) {

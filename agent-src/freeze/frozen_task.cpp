@@ -30,12 +30,12 @@ FrozenTask::~FrozenTask() {
   }
 }
 
-FrozenTask FrozenTask::freeze(pid_t pid, Deadline deadline, bool suspend_seccomp, CallWatch& calls) {
+FrozenTask FrozenTask::freeze(pid_t pid, Deadline deadline, bool suspend_seccomp, InterruptedCalls& calls) {
   FrozenTask task(pid);
   if (!calls.has_seen(pid)) calls.look_at({pid});
   task.seize_new_threads(deadline, suspend_seccomp, calls);
   task.read_threads();
-  calls.mend(task);
+  calls.rewind(task);
   calls.find_sleeps(task);
   task.stop_signal_ = task.leader().traced.group_stop_signal();
   return task;
@@ -43,16 +43,16 @@ FrozenTask FrozenTask::freeze(pid_t pid, Deadline deadline, bool suspend_seccomp
 
 FrozenTask FrozenTask::freeze_leader(pid_t pid, Deadline deadline, bool suspend_seccomp, SleepReader& sleeps) {
   FrozenTask task(pid);
-  CallWatch calls(sleeps);
+  InterruptedCalls calls(sleeps);
   calls.look_at_leader(pid);
   if (!task.seize(pid, suspend_seccomp, calls)) throw_gone(pid, "freezing");
   if (!task.await_stop(task.leader(), deadline)) throw_gone(pid, "freezing");
   task.read_threads();
-  calls.mend(task);
+  calls.rewind(task);
   return task;
 }
 
-bool FrozenTask::seize(pid_t tid, bool suspend_seccomp, CallWatch& calls) {
+bool FrozenTask::seize(pid_t tid, bool suspend_seccomp, InterruptedCalls& calls) {
   if (stopped_since_us_ == 0) stopped_since_us_ = monotonic_us();
   auto traced = TracedThread::try_seize(tid, TracedThread::Kind::victim, suspend_seccomp);
   if (!traced) return false;
@@ -86,7 +86,7 @@ bool FrozenTask::await_stop(FrozenThread& thread, Deadline deadline) const {
 
 // A thread that we have not seized yet may create others: repeat until a listing holds nothing new. New threads of
 // stopped ones cannot appear, so this ends.
-void FrozenTask::seize_new_threads(Deadline deadline, bool suspend_seccomp, CallWatch& calls) {
+void FrozenTask::seize_new_threads(Deadline deadline, bool suspend_seccomp, InterruptedCalls& calls) {
   for (bool found = true; found;) {
     found = false;
     const std::size_t first_new = threads_.size();

@@ -21,7 +21,7 @@
 
 namespace crx {
 
-class CallWatch;
+class InterruptedCalls;
 class SleepReader;
 
 struct FrozenThread {
@@ -47,7 +47,7 @@ class FrozenTask {
   // Seizes and stops every thread, also those created meanwhile; throws Error(refused) naming the thread and state
   // when the deadline passes (everything is running again then). suspend_seccomp: the victim has filters.
   // System calls that the stop made return -EINTR are rewound: `calls` has looked at the process before, or does so now.
-  static FrozenTask freeze(pid_t pid, Deadline deadline, bool suspend_seccomp, CallWatch& calls);
+  static FrozenTask freeze(pid_t pid, Deadline deadline, bool suspend_seccomp, InterruptedCalls& calls);
   // Stops the leader only; the other threads run on and threads() does not list them.
   static FrozenTask freeze_leader(pid_t pid, Deadline deadline, bool suspend_seccomp, SleepReader& sleeps);
   FrozenTask(FrozenTask&&) noexcept = default;
@@ -101,8 +101,8 @@ class FrozenTask {
 
  private:
   explicit FrozenTask(pid_t pid);
-  void seize_new_threads(Deadline deadline, bool suspend_seccomp, CallWatch& calls);
-  bool seize(pid_t tid, bool suspend_seccomp, CallWatch& calls);
+  void seize_new_threads(Deadline deadline, bool suspend_seccomp, InterruptedCalls& calls);
+  bool seize(pid_t tid, bool suspend_seccomp, InterruptedCalls& calls);
   [[nodiscard]] bool await_stop(FrozenThread& thread, Deadline deadline) const;
   void read_threads();
   void prepare_healing(const CallSite& site);

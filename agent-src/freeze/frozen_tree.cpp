@@ -14,9 +14,9 @@ namespace crx {
 FrozenTree FrozenTree::freeze(pid_t root, Deadline deadline, SleepReader& sleeps) {
   FrozenTree tree;
   // At all at once, while they run: nothing of it is to be part of the stop.
-  CallWatch calls(sleeps);
+  InterruptedCalls calls(sleeps);
   std::vector<pid_t> running;
-  for (const TreeTask& member : list_tree(root)) {
+  for (const TaskNode& member : list_tree(root)) {
     if (!member.dead) running.push_back(member.pid);
   }
   calls.look_at(running);
@@ -25,17 +25,17 @@ FrozenTree FrozenTree::freeze(pid_t root, Deadline deadline, SleepReader& sleeps
   while (tree.stop_new(root, deadline, calls)) {
   }
   // Places as they are now. Who was stopped can only have been killed since.
-  for (TreeTask& member : tree.members_) {
+  for (TaskNode& member : tree.members_) {
     if (!try_read_task(member.pid, member) || (member.dead && tree.find(member.pid) != nullptr)) throw_gone(member.pid, "freezing");
   }
   find_sharing(tree.members_);
   return tree;
 }
 
-bool FrozenTree::stop_new(pid_t root, Deadline deadline, CallWatch& calls) {
+bool FrozenTree::stop_new(pid_t root, Deadline deadline, InterruptedCalls& calls) {
   bool found = false;
   const auto visit = [&](pid_t pid) {
-    TreeTask member;
+    TaskNode member;
     if (holds(pid) || !try_read_task(pid, member)) return;
     // One that ends meanwhile is a zombie, or nothing any more.
     if (!member.dead && !stop(member, deadline, calls) && (!try_read_task(pid, member) || !member.dead)) return;
@@ -52,7 +52,7 @@ bool FrozenTree::stop_new(pid_t root, Deadline deadline, CallWatch& calls) {
 }
 
 // False when the process ended before it could be stopped.
-bool FrozenTree::stop(const TreeTask& member, Deadline deadline, CallWatch& calls) {
+bool FrozenTree::stop(const TaskNode& member, Deadline deadline, InterruptedCalls& calls) {
   for (;;) {
     try {
       tasks_.push_back(std::make_unique<FrozenTask>(FrozenTask::freeze(member.pid, deadline, has_seccomp(member.pid), calls)));
@@ -60,7 +60,7 @@ bool FrozenTree::stop(const TreeTask& member, Deadline deadline, CallWatch& call
     } catch (const Error& error) {
       if (error.code() != ErrorCode::victim_gone) throw;
       // It ended, or a thread of it exec'ed and took the others down.
-      TreeTask now;
+      TaskNode now;
       if (!try_read_task(member.pid, now) || now.dead || now.start_ticks != member.start_ticks) return false;
       log::debug("process {} changes while it is stopped ({}): once more", member.pid, error.what());
       if (deadline.passed()) throw;
@@ -69,7 +69,7 @@ bool FrozenTree::stop(const TreeTask& member, Deadline deadline, CallWatch& call
 }
 
 bool FrozenTree::holds(pid_t pid) const noexcept {
-  return std::any_of(members_.begin(), members_.end(), [pid](const TreeTask& m) { return m.pid == pid; });
+  return std::any_of(members_.begin(), members_.end(), [pid](const TaskNode& m) { return m.pid == pid; });
 }
 
 FrozenTask* FrozenTree::find(pid_t pid) noexcept {

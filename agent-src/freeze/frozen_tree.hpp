@@ -26,7 +26,7 @@ class FrozenTree {
   FrozenTree& operator=(FrozenTree&&) = delete;
 
   // All processes, parents before their children, the root first; zombies too.
-  const std::vector<TreeTask>& members() const noexcept { return members_; }
+  const std::vector<TaskNode>& members() const noexcept { return members_; }
   // Those that are not dead, in the same order.
   std::vector<std::unique_ptr<FrozenTask>>& tasks() noexcept { return tasks_; }
   const std::vector<std::unique_ptr<FrozenTask>>& tasks() const noexcept { return tasks_; }
@@ -47,10 +47,10 @@ class FrozenTree {
  private:
   FrozenTree() = default;
   std::vector<FrozenTask*> all() const;
-  bool stop_new(pid_t root, Deadline deadline, CallWatch& calls);
-  bool stop(const TreeTask& member, Deadline deadline, CallWatch& calls);
+  bool stop_new(pid_t root, Deadline deadline, InterruptedCalls& calls);
+  bool stop(const TaskNode& member, Deadline deadline, InterruptedCalls& calls);
 
-  std::vector<TreeTask> members_;
+  std::vector<TaskNode> members_;
   std::vector<std::unique_ptr<FrozenTask>> tasks_;
 };
 

@@ -76,11 +76,11 @@ bool has_plain_stack(pid_t pid, const user_regs_struct& regs) {
 
 }  // namespace
 
-CallWatch::CallWatch(SleepReader& sleeps) : sleeps_(sleeps), lead_ns_(time_offsets(0).monotonic_ns) {}
+InterruptedCalls::InterruptedCalls(SleepReader& sleeps) : sleeps_(sleeps), lead_ns_(time_offsets(0).monotonic_ns) {}
 
-int64_t CallWatch::now_ns() const { return clock_ns(CLOCK_MONOTONIC) - lead_ns_; }
+int64_t InterruptedCalls::now_ns() const { return clock_ns(CLOCK_MONOTONIC) - lead_ns_; }
 
-void CallWatch::look_at(const std::vector<pid_t>& processes) {
+void InterruptedCalls::look_at(const std::vector<pid_t>& processes) {
   for (const pid_t pid : processes) {
     processes_.insert(pid);
     try {
@@ -92,12 +92,12 @@ void CallWatch::look_at(const std::vector<pid_t>& processes) {
   note_timers();
 }
 
-void CallWatch::look_at_leader(pid_t pid) {
+void InterruptedCalls::look_at_leader(pid_t pid) {
   look_at_thread(pid, pid);
   note_timers();
 }
 
-void CallWatch::look_at_thread(pid_t pid, pid_t tid) {
+void InterruptedCalls::look_at_thread(pid_t pid, pid_t tid) {
   Seen seen;
   if (!parse_syscall(try_read(task_file(pid, tid, "syscall")), seen.call, seen.sp)) return;
   SystemCall original = seen.call;
@@ -117,7 +117,7 @@ void CallWatch::look_at_thread(pid_t pid, pid_t tid) {
 }
 
 // After the threads' switches were read, so that who has not slept anew since sleeps on a timer that is noted here.
-void CallWatch::note_timers() {
+void InterruptedCalls::note_timers() {
   const KernelSleeps* const kernel = has_limits_ ? sleeps_.open() : nullptr;
   if (has_limits_ && kernel == nullptr) listed_.look();
   looks_.push_back(kernel != nullptr && needs_timers_ ? kernel->armed() : std::vector<ArmedTimer>());
@@ -127,7 +127,7 @@ void CallWatch::note_timers() {
 // Since it was seen the thread may have woken, be it that it went on sleeping in the same call. What is left between here and the
 // interruption are microseconds, in which it would have to wake, come to the same call again, and be interrupted before it has slept
 // there, to be taken for one that has slept all the while.
-void CallWatch::look_once_more(pid_t tid) {
+void InterruptedCalls::look_once_more(pid_t tid) {
   const auto seen = seen_.find(tid);
   const KernelSleeps* const kernel = sleeps_.opened();
   if (seen == seen_.end() || !seen->second.wants_timer || kernel == nullptr) return;
@@ -139,7 +139,7 @@ void CallWatch::look_once_more(pid_t tid) {
   seen->second.due_ns = kernel->due_now(*timer);
 }
 
-void CallWatch::mend(FrozenTask& task) {
+void InterruptedCalls::rewind(FrozenTask& task) {
   std::vector<Interrupted> calls;
   bool sleeps = false;
   for (FrozenThread& thread : task.threads()) {
@@ -156,19 +156,19 @@ void CallWatch::mend(FrozenTask& task) {
 }
 
 // Since it was seen it has gone to sleep once: in our stop.
-bool CallWatch::is_same_sleep(const FrozenThread& thread, const proc::Status& status) const {
+bool InterruptedCalls::is_same_sleep(const FrozenThread& thread, const proc::Status& status) const {
   const auto seen = seen_.find(thread.tid());
   return seen != seen_.end() && seen->second.call.nr == call_of(thread.regs).nr && seen->second.sp == thread.regs.rsp &&
          status.voluntary_switches == seen->second.switches + 1;
 }
 
-std::optional<int64_t> CallWatch::timer_due(const Interrupted& it) const {
+std::optional<int64_t> InterruptedCalls::timer_due(const Interrupted& it) const {
   if (it.limit.kind == LimitKind::none || !it.same_sleep) return std::nullopt;
   if (sleeps_.opened() == nullptr) return listed_.latest_until(now_ns() + it.limit.ns);
   return seen_.at(it.thread->tid()).due_ns;
 }
 
-void CallWatch::make_again(FrozenTask& task, const Interrupted& it, std::optional<int64_t> due_ns) const {
+void InterruptedCalls::make_again(FrozenTask& task, const Interrupted& it, std::optional<int64_t> due_ns) const {
   FrozenThread& thread = *it.thread;
   user_regs_struct& r = thread.regs;
   int64_t left_ns = it.limit.ns;
@@ -194,7 +194,7 @@ void CallWatch::make_again(FrozenTask& task, const Interrupted& it, std::optiona
 }
 
 // The call that a thread was in that is in restart_syscall(2).
-SystemCall CallWatch::original_call(const FrozenThread& thread) const {
+SystemCall InterruptedCalls::original_call(const FrozenThread& thread) const {
   SystemCall call = call_of(thread.regs);
   if (call.nr != SYS_restart_syscall) return call;
   const auto seen = seen_.find(thread.tid());
@@ -203,14 +203,14 @@ SystemCall CallWatch::original_call(const FrozenThread& thread) const {
   return call;
 }
 
-std::map<pid_t, uint64_t> CallWatch::structures_of(const std::vector<Interrupted>& all) const {
+std::map<pid_t, uint64_t> InterruptedCalls::structures_of(const std::vector<Interrupted>& all) const {
   std::set<pid_t> tids;
   for (const Interrupted& it : all) tids.insert(it.thread->tid());
   if (sleeps_.opened() == nullptr || tids.empty()) return {};
   return sleeps_.opened()->tasks_of(tids);
 }
 
-void CallWatch::find_sleeps(FrozenTask& task) const {
+void InterruptedCalls::find_sleeps(FrozenTask& task) const {
   std::vector<Interrupted> calls;
   for (FrozenThread& thread : task.threads()) {
     if (call_of(thread.regs).nr < 0 || static_cast<int64_t>(thread.regs.rax) != kRestartBlock) continue;
@@ -232,7 +232,7 @@ void CallWatch::find_sleeps(FrozenTask& task) const {
 }
 
 // The kernel does not say which kind of call the block is of: what it has in common with the registers must be right.
-std::optional<int64_t> CallWatch::block_due(const Interrupted& it, const std::map<pid_t, uint64_t>& structures) const {
+std::optional<int64_t> InterruptedCalls::block_due(const Interrupted& it, const std::map<pid_t, uint64_t>& structures) const {
   const auto structure = structures.find(it.thread->tid());
   if (structure == structures.end()) return std::nullopt;
   const RestartBlock block = sleeps_.opened()->restart_block(structure->second);

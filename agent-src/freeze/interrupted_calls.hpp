@@ -28,9 +28,9 @@ class FrozenTask;
 // looked at, the whole limit counts from the stop on, which is late by what was over of it, and never early. A
 // limit in memory is the caller's and stays as it is: the thread is given another one, below its stack pointer, where the stack
 // is known to be a plain one. Socket time-outs (SO_RCVTIMEO) begin anew. Single-threaded.
-class CallWatch {
+class InterruptedCalls {
  public:
-  explicit CallWatch(SleepReader& sleeps);
+  explicit InterruptedCalls(SleepReader& sleeps);
 
   // What all threads of these processes are in, those that are gone left out. May be called again for others.
   void look_at(const std::vector<pid_t>& processes);
@@ -40,9 +40,9 @@ class CallWatch {
   void look_once_more(pid_t tid);
 
   // All of the task's threads() are stopped and their registers read. Changes registers of threads as told above.
-  void mend(FrozenTask& task);
+  void rewind(FrozenTask& task);
   // For sleeps that the kernel restarts by itself (-ERESTART_RESTARTBLOCK): finds out until when, for the image. Told in
-  // FrozenThread::sleep. After mend(); changes nothing of the task.
+  // FrozenThread::sleep. After rewind(); changes nothing of the task.
   void find_sleeps(FrozenTask& task) const;
 
  private:

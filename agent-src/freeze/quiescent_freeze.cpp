@@ -61,7 +61,7 @@ bool has_sent(const Holding& client) {
 
 // What the kernel keeps for a listening unix socket, read past all descriptors.
 bool can_be_told(const Holding& listener) {
-  const auto kernel = UnixArrivals::open();
+  const auto kernel = UnacceptedReader::open();
   const Fd own = try_get_fd(listener.task->pidfd(), listener.fd);
   return kernel && own && kernel->at(own.get());
 }
@@ -113,7 +113,7 @@ bool has_unaccepted_data(const FrozenTree& tree) {
 
 }  // namespace
 
-FrozenTree freeze_settled(pid_t root, int64_t timeout_ms, SleepReader& sleeps) {
+FrozenTree freeze_quiescent(pid_t root, int64_t timeout_ms, SleepReader& sleeps) {
   for (int attempt = 1; attempt < kAttempts; ++attempt) {
     {
       FrozenTree tree = FrozenTree::freeze(root, Deadline::in_ms(timeout_ms), sleeps);

@@ -88,27 +88,27 @@ bool is_object(const MemoryVma& vma) {
 
 }  // namespace
 
-void SharedObjects::set_exposed(ObjectId id, bool exposed) {
-  exposed_[id] = exposed;
+void SharedObjects::set_untracked_writers(ObjectId id, bool untracked_writers) {
+  untracked_writers_[id] = untracked_writers;
   const auto found = objects_.find(id);
-  if (found != objects_.end()) found->second.exposed = exposed;
+  if (found != objects_.end()) found->second.untracked_writers = untracked_writers;
 }
 
 void SharedObjects::distrust_marks() {
-  for (auto& [id, object] : objects_) object.distrusted = object.distrusted || !object.sent.empty();
+  for (auto& [id, object] : objects_) object.marks_invalid = object.marks_invalid || !object.sent.empty();
 }
 
 bool SharedObjects::trusts_marks() const {
   return std::any_of(objects_.begin(), objects_.end(), [](const auto& entry) {
     const Object& object = entry.second;
-    return object.fd && !object.exposed && !object.distrusted && !object.sent.empty();
+    return object.fd && !object.untracked_writers && !object.marks_invalid && !object.sent.empty();
   });
 }
 
 void SharedObjects::offer(Fd fd) {
   Object& object = objects_[id_of(fd.get())];
   object.offered = true;
-  object.exposed = true;
+  object.untracked_writers = true;
   object.fd = std::move(fd);
 }
 
@@ -128,8 +128,8 @@ void SharedObjects::find(std::span<const MappedSpace> spaces) {
       Object& object = objects_[id];
       if (object.fd) continue;
       object.fd = open_mapped(space.pid, vma);
-      const auto said = exposed_.find(id);
-      object.exposed = said != exposed_.end() ? said->second : !vma.anonymous_shared;
+      const auto said = untracked_writers_.find(id);
+      object.untracked_writers = said != untracked_writers_.end() ? said->second : !vma.anonymous_shared;
     }
   }
   for (auto& [id, object] : objects_) {
@@ -177,7 +177,7 @@ bool SharedObjects::scan(const Object& object, const std::vector<PageRange>& pre
 std::vector<PageRange> SharedObjects::plan(Object& object, const std::vector<PageRange>& present, bool frozen) {
   std::vector<PageRange> written;
   // Where marks do not count, pages are not protected either: writers need not pay for what nobody reads.
-  const bool tracked = !object.exposed && !object.distrusted && scan(object, without_small_gaps(present), frozen, written);
+  const bool tracked = !object.untracked_writers && !object.marks_invalid && scan(object, without_small_gaps(present), frozen, written);
   object.comparing = !tracked;
   std::vector<Place> places;
   for (const Mapper& mapper : object.mappers) {

@@ -39,10 +39,10 @@ struct FinalObject {
 // descriptor (pwrite, splice), a path, or by a mapper outside. Such an object is compared by content, which costs
 // a pass over it in the freeze. memfds and System V segments count as exposed until the caller says otherwise,
 // shared anonymous memory does not. Nor do the marks tell of a process that was born and has ended between two rounds
-// (Turnover): see distrust_marks. Single-threaded.
+// (ProcessChurn): see distrust_marks. Single-threaded.
 class SharedObjects {
  public:
-  void set_exposed(ObjectId id, bool exposed);
+  void set_untracked_writers(ObjectId id, bool untracked_writers);
   // Somebody may have written to any object and left no mark: what has been sent so far is compared by content from now on.
   void distrust_marks();
   // Whether marks decide about any object.
@@ -75,8 +75,8 @@ class SharedObjects {
   };
   struct Object {
     Fd fd;                        // empty: nobody maps it at present
-    bool exposed = false;
-    bool distrusted = false;
+    bool untracked_writers = false;
+    bool marks_invalid = false;
     bool offered = false;
     std::vector<Mapper> mappers;  // shared ones, of the current call only
     std::vector<Place> places;    // of the last round
@@ -96,7 +96,7 @@ class SharedObjects {
   static SendOutcome send(ObjectId id, Object& object, const std::vector<PageRange>& ranges, PageSink& sink);
 
   std::map<ObjectId, Object> objects_;
-  std::map<ObjectId, bool> exposed_;  // what the caller said
+  std::map<ObjectId, bool> untracked_writers_;  // what the caller said
 };
 
 }  // namespace crx

@@ -46,7 +46,7 @@ int Migration::commit(FrozenTree& tree, TreeLocks& locks) {
     why = error.what();
     log::warn("after GO: {}", why);
     locks.given_up();
-    packets_.abandon();
+    packets_.leave_installed();
     const std::string whether = fmt::format("{} may or may not have resumed the process", peer_);
     std::string original = "the original has ended";
     if (group_) {
@@ -129,7 +129,7 @@ void Migration::remove_original(FrozenTree& tree) noexcept {
   try {
     std::vector<Fd> pidfds;
     for (const auto& task : tree.tasks()) pidfds.push_back(duplicate(task->pidfd()));
-    packets_.silence();
+    packets_.close_silently();
     tree.thaw();
     for (const Fd& pidfd : pidfds) send_signal(pidfd.get(), SIGKILL);
     group_->thaw();
@@ -137,7 +137,7 @@ void Migration::remove_original(FrozenTree& tree) noexcept {
     for (const Fd& pidfd : pidfds) {
       if (!wait_exit(pidfd.get(), deadline)) log::warn("the original does not go away");
     }
-    packets_.release();
+    packets_.unblock();
     const std::string group = group_->path();
     group_.reset();
     // It may have lived in the group that an agent made for it here, when it came.

@@ -48,11 +48,11 @@ void Migration::send_last_holes(PageSpace space, const std::vector<PageRange>& h
 unsigned Migration::send_last_memory(uint32_t round, FinalMemory& memory, MemoryStatistics& statistics) {
   MemoryRounds& rounds = tree_.rounds();
   const auto mm = [](pid_t pid) { return PageSpace{PageSpace::Kind::mm, static_cast<uint64_t>(pid)}; };
-  const unsigned marks = send_tree(round, [&](MovingTask& task) {
+  const unsigned marks = send_tree(round, [&](PrecopyTask& task) {
     const auto found = std::find_if(memory.spaces.begin(), memory.spaces.end(), [&](const FinalSpace& s) { return s.pid == task.place.pid; });
     if (found == memory.spaces.end()) throw Error(ErrorCode::bug, "sending the last pages", "a process was not scanned").with_pid(task.place.pid);
     SpaceRounds& space = rounds.space(task.place.pid);
-    if (task.inherits != 0) space.inherit(rounds.space(std::exchange(task.inherits, 0)), *found);
+    if (task.memory_donor != 0) space.inherit(rounds.space(std::exchange(task.memory_donor, 0)), *found);
     send_last_holes(mm(task.place.pid), found->holes, {});
     space.send_final(*found, *sink_, statistics);
   });
@@ -82,7 +82,7 @@ void Migration::send_digests(const FinalMemory& memory) {
 void Migration::send_written_files() {
   if (same_kernel_) return;
   wire::SessionMessage message;
-  for (const MovingTask& task : tree_.tasks()) {
+  for (const PrecopyTask& task : tree_.tasks()) {
     if (task.place.dead) continue;
     sync_written_files(task.place.pid);
     for (const FileIdentity& file : used_files(task.place.pid, *task.map, UsedFiles::written)) {
@@ -99,11 +99,11 @@ void Migration::collect(FrozenTree& tree) {
   const int64_t began_us = monotonic_us();
   StepClock clock(report_.cutover.source_steps);
   tree_.follow(tree);
-  for (MovingTask& task : tree_.tasks()) {
+  for (PrecopyTask& task : tree_.tasks()) {
     if (task.place.dead || task.place.shares_memory()) continue;
     MemoryMap& map = *task.map;
     map.read();
-    if (!map.flags_are_current() && (task.renewed || map.resident_bytes() < kFlagsInFreezeBytes)) map.read_flags();
+    if (!map.flags_are_current() && (task.replaced || map.resident_bytes() < kFlagsInFreezeBytes)) map.read_flags();
     map.describe();  // its files belong into the table
   }
   clock.lap("maps");
@@ -115,11 +115,11 @@ void Migration::collect(FrozenTree& tree) {
   file_locks_ = images.read_all<img::file_lock_entry>(image_file::kFileLocks);
   ipc_leftovers_ = IpcLeftovers(images, stopped_waiters(tree));
   std::map<pid_t, VmaAttributes> attributes;
-  for (MovingTask& moving : tree_.tasks()) {
+  for (PrecopyTask& moving : tree_.tasks()) {
     if (moving.place.dead || moving.place.shares_memory()) continue;
     attributes.try_emplace(moving.place.pid, *tree.find(moving.place.pid), *moving.map);
   }
-  for (MovingTask& moving : tree_.tasks()) {
+  for (PrecopyTask& moving : tree_.tasks()) {
     if (moving.place.dead) continue;
     const auto pid = static_cast<uint32_t>(moving.place.pid);
     FrozenTask& task = *tree.find(moving.place.pid);
@@ -201,13 +201,13 @@ int Migration::cut_over() {
   if (!same_kernel_) {
     for (const pid_t pid : tree_.pids()) sync_written_files(pid);  // so that little is left for the stop
   }
-  make_descriptor_room(options_.pid);
+  reserve_fd_table(options_.pid);
   if (has_addresses_) packets_.prepare();
   wire::SessionMessage urgent;
   urgent.mutable_freeze();
   link_->send(urgent);
   std::optional<Realtime> realtime(std::in_place, ::getpid());
-  FrozenTree tree = freeze_settled(options_.pid, options_.freeze_timeout_ms, tree_.sleeps());
+  FrozenTree tree = freeze_quiescent(options_.pid, options_.freeze_timeout_ms, tree_.sleeps());
   const int64_t stop_us = tree.stopped_since_us();
   report_.cutover.start_us = stop_us - began_us_;
   report_.cutover.freeze_us = monotonic_us() - stop_us;

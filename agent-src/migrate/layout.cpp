@@ -15,7 +15,7 @@ namespace crx {
 // All that are alive, before anything counts as told.
 Migration::SpaceLayouts Migration::describe_spaces() {
   SpaceLayouts described;
-  for (MovingTask& task : tree_.tasks()) {
+  for (PrecopyTask& task : tree_.tasks()) {
     if (!task.place.dead && !task.place.shares_memory()) described[task.place.pid] = describe_space(task);
   }
   return described;
@@ -24,13 +24,13 @@ Migration::SpaceLayouts Migration::describe_spaces() {
 // Memory that is shared since a fork crosses the wire once: a task's vessel is forked from the one that has it, when all of
 // that has arrived, which a mark tells. So a round with new tasks in it comes in parts. The last mark is the caller's; how
 // many were set here.
-unsigned Migration::send_tree(uint32_t round, const std::function<void(MovingTask&)>& send_memory) {
+unsigned Migration::send_tree(uint32_t round, const std::function<void(PrecopyTask&)>& send_memory) {
   SpaceLayouts described = describe_spaces();
-  TellingOrder order(tree_);
+  SendOrder order(tree_);
   unsigned marks = 0;
   for (auto wave = order.next(); !wave.empty();) {
     send_layout(round, order, described);
-    for (MovingTask* task : wave) {
+    for (PrecopyTask* task : wave) {
       if (!task->place.dead && !task->place.shares_memory()) send_memory(*task);
     }
     wave = order.next();
@@ -41,21 +41,21 @@ unsigned Migration::send_tree(uint32_t round, const std::function<void(MovingTas
   return marks;
 }
 
-void Migration::send_layout(uint32_t round, const TellingOrder& order, SpaceLayouts& described) {
+void Migration::send_layout(uint32_t round, const SendOrder& order, SpaceLayouts& described) {
   wire::SessionMessage message;
   wire::Layout& layout = *message.mutable_layout();
-  for (MovingTask& task : tree_.tasks()) {
-    if (!order.is_told(task.place.pid)) continue;
-    wire::TaskPlace& place = *layout.add_tasks();
+  for (PrecopyTask& task : tree_.tasks()) {
+    if (!order.is_scheduled(task.place.pid)) continue;
+    wire::TaskNode& place = *layout.add_tasks();
     place.set_pid(static_cast<uint32_t>(task.place.pid));
     if (task.place.pid != options_.pid) place.set_ppid(static_cast<uint32_t>(task.place.ppid));
     place.set_sid(static_cast<uint32_t>(std::max(task.place.sid, 0)));
     place.set_pgid(static_cast<uint32_t>(std::max(task.place.pgid, 0)));
     place.set_dead(task.place.dead);
     place.set_terminal(task.place.terminal);
-    place.set_shares(task.place.shares);
-    place.set_maker(static_cast<uint32_t>(task.place.maker));
-    place.set_leaves(task.place.leaves);
+    place.set_clone_flags(task.place.clone_flags);
+    place.set_cloner(static_cast<uint32_t>(task.place.cloner));
+    place.set_unshare_flags(task.place.unshare_flags);
     if (const int number = task.place.exit_signal; number != SIGCHLD && number >= 0) place.set_exit_signal(static_cast<uint32_t>(number));
     const auto space = described.find(task.place.pid);
     if (task.place.dead || space == described.end()) continue;
@@ -70,22 +70,22 @@ void Migration::send_layout(uint32_t round, const TellingOrder& order, SpaceLayo
   }
   // What is new is told by `renewed`, which must not make a layout look new.
   std::string places;
-  for (const wire::TaskPlace& place : layout.tasks()) places += place.SerializeAsString();
+  for (const wire::TaskNode& place : layout.tasks()) places += place.SerializeAsString();
   if (layout.spaces_size() == 0 && places == last_places_) return;
   last_places_ = std::move(places);
   int at = 0;
-  for (MovingTask& task : tree_.tasks()) {
-    if (!order.is_told(task.place.pid)) continue;
-    wire::TaskPlace& place = *layout.mutable_tasks(at++);
-    place.set_renewed(std::exchange(task.renewed, false));
-    if (place.renewed()) place.set_inherits(static_cast<uint32_t>(task.inherits));
+  for (PrecopyTask& task : tree_.tasks()) {
+    if (!order.is_scheduled(task.place.pid)) continue;
+    wire::TaskNode& place = *layout.mutable_tasks(at++);
+    place.set_replaced(std::exchange(task.replaced, false));
+    if (place.replaced()) place.set_memory_donor(static_cast<uint32_t>(task.memory_donor));
   }
   send_ghosts();
   layout.set_round(round);
   link_->send(message);
 }
 
-wire::SpaceLayout Migration::describe_space(MovingTask& task) {
+wire::SpaceLayout Migration::describe_space(PrecopyTask& task) {
   wire::SpaceLayout space;
   space.set_space(static_cast<uint64_t>(task.place.pid));
   space.set_mm(task.map->description().SerializeAsString());
@@ -93,7 +93,7 @@ wire::SpaceLayout Migration::describe_space(MovingTask& task) {
   for (const auto& memfd : task.map->memfds()) space.add_memfds(memfd.SerializeAsString());
   for (const auto& segment : task.map->segments()) space.add_segments(segment.SerializeAsString());
   for (const auto& memfd : task.open_memfds) space.add_memfds(memfd.SerializeAsString());
-  for (const uint64_t start : task.map->accounted()) space.add_accounted(start);
+  for (const uint64_t start : task.map->commit_charged()) space.add_commit_charged(start);
   return space;
 }
 

@@ -31,7 +31,7 @@
 
 namespace crx {
 
-class TellingOrder;
+class SendOrder;
 class TreeLocks;
 
 // Steps in the order in which session.cpp calls them; each leaves the victim running unharmed when it throws.
@@ -59,9 +59,9 @@ class Migration {
   // --- what the vessels follow (layout.cpp) ---
   using SpaceLayouts = std::map<pid_t, wire::SpaceLayout>;
   SpaceLayouts describe_spaces();
-  unsigned send_tree(uint32_t round, const std::function<void(MovingTask&)>& send_memory);
-  void send_layout(uint32_t round, const TellingOrder& order, SpaceLayouts& described);
-  wire::SpaceLayout describe_space(MovingTask& task);
+  unsigned send_tree(uint32_t round, const std::function<void(PrecopyTask&)>& send_memory);
+  void send_layout(uint32_t round, const SendOrder& order, SpaceLayouts& described);
+  wire::SpaceLayout describe_space(PrecopyTask& task);
   void send_ghosts();
   void send_images(ImageStore& images);
   void await_round(uint32_t round, unsigned marks, Deadline deadline);
@@ -109,7 +109,7 @@ class Migration {
   LinkRemaps links_{session_.substr(0, 16)};
   FileTable files_;
   CgroupHomes homes_;
-  MovingTree tree_;
+  PrecopyTree tree_;
   std::string last_places_;
   std::size_t ghosts_sent_ = 0;
   std::vector<img::file_lock_entry> file_locks_;
@@ -119,7 +119,7 @@ class Migration {
   std::unique_ptr<LinkPageSink> sink_;
   std::optional<FreezerGroup> group_;
   bool has_addresses_ = false;     // TCP or UDP sockets of the tree have, as preflight saw it
-  PacketBlock packets_{session_};  // from the collection of TCP connections on
+  TcpBlock packets_{session_};  // from the collection of TCP connections on
   wire::LinkStatistics last_statistics_;
 };
 

@@ -24,7 +24,7 @@ constexpr int64_t kYoungNs = 50'000'000;
 constexpr int kReadings = 20;
 
 // It began a moment ago.
-bool is_young(const TreeTask& task) {
+bool is_young(const TaskNode& task) {
   const int64_t age = clock_ns(CLOCK_BOOTTIME) - static_cast<int64_t>(task.start_ticks) * (1'000'000'000 / ::sysconf(_SC_CLK_TCK));
   return age < kYoungNs;
 }
@@ -39,98 +39,98 @@ bool is_gone(const Error& error) { return error.code() == ErrorCode::victim_gone
 
 }  // namespace
 
-MovingTree::MovingTree(pid_t root, FileTable& files, TrackerKind tracker, int64_t freeze_timeout_ms)
+PrecopyTree::PrecopyTree(pid_t root, FileTable& files, TrackerKind tracker, int64_t freeze_timeout_ms)
     : root_(root), files_(files), wanted_(tracker), tracker_(tracker), freeze_timeout_ms_(freeze_timeout_ms) {}
 
-std::vector<pid_t> MovingTree::pids() const {
+std::vector<pid_t> PrecopyTree::pids() const {
   std::vector<pid_t> living;
-  for (const MovingTask& task : tasks_) {
+  for (const PrecopyTask& task : tasks_) {
     if (!task.place.dead) living.push_back(task.place.pid);
   }
   return living;
 }
 
-void MovingTree::forget(MovingTask& task) {
+void PrecopyTree::forget(PrecopyTask& task) {
   if (task.tracked) rounds_.remove_space(task.place.pid);
   task.tracked = false;
-  task.renewed = true;
+  task.replaced = true;
   task.last_layout.clear();
 }
 
-MovingTask& MovingTree::memory_owner(MovingTask& task) {
+PrecopyTask& PrecopyTree::memory_owner(PrecopyTask& task) {
   if (!task.place.shares_memory()) return task;
-  for (MovingTask& other : tasks_) {
+  for (PrecopyTask& other : tasks_) {
     if (other.place.pid == task.place.made_by()) return memory_owner(other);
   }
   throw Error(ErrorCode::bug, "following the tree", "a process has no parent").with_pid(task.place.pid);
 }
 
-void MovingTree::take_over(std::vector<TreeTask> now, bool stopped) {
+void PrecopyTree::take_over(std::vector<TaskNode> now, bool stopped) {
   std::set<pid_t> passed;
-  std::erase_if(now, [&](const TreeTask& t) {
-    const bool pass = !stopped && t.pid != root_ && (t.shares_memory() || passed.contains(t.ppid) || passed.contains(t.maker));
+  std::erase_if(now, [&](const TaskNode& t) {
+    const bool pass = !stopped && t.pid != root_ && (t.shares_memory() || passed.contains(t.ppid) || passed.contains(t.cloner));
     if (pass) passed.insert(t.pid);
     return pass;
   });
-  std::vector<MovingTask> tasks;
-  std::set<pid_t> renewed;
-  for (TreeTask& place : now) {
-    const auto old = std::find_if(tasks_.begin(), tasks_.end(), [&](const MovingTask& t) { return t.place.pid == place.pid; });
-    MovingTask& task = tasks.emplace_back();
+  std::vector<PrecopyTask> tasks;
+  std::set<pid_t> replaced;
+  for (TaskNode& place : now) {
+    const auto old = std::find_if(tasks_.begin(), tasks_.end(), [&](const PrecopyTask& t) { return t.place.pid == place.pid; });
+    PrecopyTask& task = tasks.emplace_back();
     if (old != tasks_.end()) {
       // Of one that has no vessel yet nothing has been sent.
-      const bool same = old->place.same_place(place) && (old->renewed || (!renewed.contains(place.ppid) && !renewed.contains(place.maker)));
+      const bool same = old->place.same_place(place) && (old->replaced || (!replaced.contains(place.ppid) && !replaced.contains(place.cloner)));
       if (!same) forget(*old);
       task = std::move(*old);
       old->tracked = false;
       old->place.pid = 0;
     }
     task.place = std::move(place);
-    if (task.renewed) renewed.insert(task.place.pid);
+    if (task.replaced) replaced.insert(task.place.pid);
     if (task.place.dead) {
       task.map.reset();
     } else if (task.map == nullptr) {
       task.map = std::make_unique<MemoryMap>(task.place.pid, files_);
     }
   }
-  for (MovingTask& gone : tasks_) forget(gone);
+  for (PrecopyTask& gone : tasks_) forget(gone);
   tasks_ = std::move(tasks);
 }
 
-bool MovingTree::is_listed(pid_t pid) const {
-  return std::any_of(tasks_.begin(), tasks_.end(), [pid](const MovingTask& t) { return t.place.pid == pid; });
+bool PrecopyTree::is_listed(pid_t pid) const {
+  return std::any_of(tasks_.begin(), tasks_.end(), [pid](const PrecopyTask& t) { return t.place.pid == pid; });
 }
 
-void MovingTree::look() {
-  const std::string born = Turnover::last_born();
-  std::vector<TreeTask> now = list_tree(root_);
-  if (turnover_.look(now, born)) rounds_.objects().distrust_marks();
+void PrecopyTree::look() {
+  const std::string born = ProcessChurn::last_born();
+  std::vector<TaskNode> now = list_tree(root_);
+  if (churn_.look(now, born)) rounds_.objects().distrust_marks();
   std::set<pid_t> passed;
-  std::erase_if(now, [&](const TreeTask& t) {
+  std::erase_if(now, [&](const TaskNode& t) {
     if (t.pid == root_) return false;
-    const bool pass = passed.contains(t.ppid) || passed.contains(t.maker) || (!is_listed(t.pid) && is_young(t));
+    const bool pass = passed.contains(t.ppid) || passed.contains(t.cloner) || (!is_listed(t.pid) && is_young(t));
     if (!pass) return false;
     passed.insert(t.pid);
-    turnover_.forget(t.pid);
+    churn_.forget(t.pid);
     return true;
   });
   take_over(std::move(now), false);
 }
 
-void MovingTree::drop(pid_t pid) {
+void PrecopyTree::drop(pid_t pid) {
   if (pid == root_) throw_gone(root_, "following the tree");
   std::set<pid_t> dropped = {pid};
-  std::erase_if(tasks_, [&](MovingTask& task) {
-    const TreeTask& place = task.place;
-    if (!dropped.contains(place.pid) && !dropped.contains(place.ppid) && !dropped.contains(place.maker)) return false;
+  std::erase_if(tasks_, [&](PrecopyTask& task) {
+    const TaskNode& place = task.place;
+    if (!dropped.contains(place.pid) && !dropped.contains(place.ppid) && !dropped.contains(place.cloner)) return false;
     dropped.insert(task.place.pid);
-    turnover_.forget(task.place.pid);
+    churn_.forget(task.place.pid);
     forget(task);
     return true;
   });
 }
 
-void MovingTree::track(MovingTask& task) {
+void PrecopyTree::track(PrecopyTask& task) {
   const pid_t pid = task.place.pid;
   const auto make_userfaultfd = [&] {
     TrackingStart start = start_tracking(pid, call_sites_.of(pid), WriteProtectFd::create_flags(), has_seccomp(pid),
@@ -147,9 +147,9 @@ void MovingTree::track(MovingTask& task) {
   task.tracked = true;
 }
 
-void MovingTree::follow() {
+void PrecopyTree::follow() {
   look();
-  for (MovingTask& task : tasks_) {
+  for (PrecopyTask& task : tasks_) {
     if (task.tracked || task.place.dead) continue;
     try {
       track(task);
@@ -159,19 +159,19 @@ void MovingTree::follow() {
   }
 }
 
-void MovingTree::follow(const FrozenTree& tree) {
-  if (turnover_.look(tree.members(), Turnover::last_born())) rounds_.objects().distrust_marks();
+void PrecopyTree::follow(const FrozenTree& tree) {
+  if (churn_.look(tree.members(), ProcessChurn::last_born())) rounds_.objects().distrust_marks();
   take_over(tree.members(), true);
   prune();
-  for (MovingTask& task : tasks_) {
+  for (PrecopyTask& task : tasks_) {
     if (task.tracked || task.place.dead || task.place.shares_memory()) continue;
     rounds_.add_space(task.place.pid, make_tracker(TrackerKind::hash, task.place.pid, [] { return Fd(); }));
     task.tracked = true;
   }
 }
 
-void MovingTree::learn(const ImageStore& images) {
-  if (!turnover_.births() || !rounds_.objects().trusts_marks()) return;
+void PrecopyTree::learn(const ImageStore& images) {
+  if (!churn_.births() || !rounds_.objects().trusts_marks()) return;
   for (const pid_t pid : pids()) {
     if (keeps_no_zombies(images.read_one<img::core_entry>(image_file::core(static_cast<uint32_t>(pid))))) {
       rounds_.objects().distrust_marks();
@@ -181,7 +181,7 @@ void MovingTree::learn(const ImageStore& images) {
 }
 
 // What is mapped can be gone by the time its file is looked at: all of it is read again then.
-void MovingTree::read_map(MovingTask& task) {
+void PrecopyTree::read_map(PrecopyTask& task) {
   for (int turn = 0;; ++turn) {
     try {
       task.map->read();
@@ -195,9 +195,9 @@ void MovingTree::read_map(MovingTask& task) {
 }
 
 // Of a tree that runs: who cannot be described is left to the next round, or to the stop, where nobody is left out.
-void MovingTree::read_maps() {
+void PrecopyTree::read_maps() {
   std::vector<pid_t> gone;
-  for (MovingTask& task : tasks_) {
+  for (PrecopyTask& task : tasks_) {
     if (task.place.dead) continue;
     try {
       if (!task.tracked) throw_gone(task.place.pid, "tracking memory");
@@ -217,23 +217,23 @@ void MovingTree::read_maps() {
 }
 
 // Of an address space that has ended nothing counts any more. True: there was one.
-bool MovingTree::prune() {
+bool PrecopyTree::prune() {
   bool found = false;
-  std::set<pid_t> renewed;
-  for (MovingTask& task : tasks_) {
-    const bool below = !task.renewed && renewed.contains(task.place.ppid);
+  std::set<pid_t> replaced;
+  for (PrecopyTask& task : tasks_) {
+    const bool below = !task.replaced && replaced.contains(task.place.ppid);
     if (task.tracked && (below || rounds_.space(task.place.pid).tracker().pagemap().ended())) {
       forget(task);
       found = true;
     }
-    if (task.renewed) renewed.insert(task.place.pid);
+    if (task.replaced) replaced.insert(task.place.pid);
   }
   return found;
 }
 
-std::vector<SpaceVmas> MovingTree::spaces() const {
+std::vector<SpaceVmas> PrecopyTree::spaces() const {
   std::vector<SpaceVmas> all;
-  for (const MovingTask& task : tasks_) {
+  for (const PrecopyTask& task : tasks_) {
     if (task.tracked) all.push_back({task.place.pid, task.map->vmas()});
   }
   return all;
@@ -241,7 +241,7 @@ std::vector<SpaceVmas> MovingTree::spaces() const {
 
 // Who execs or ends meanwhile is left to the next round; the list only gets shorter here, so that this ends. What was
 // re-armed before is owed.
-MemoryStatistics MovingTree::begin_round() {
+MemoryStatistics PrecopyTree::begin_round() {
   follow();
   read_maps();
   for (;;) {
@@ -251,7 +251,7 @@ MemoryStatistics MovingTree::begin_round() {
       if (!is_gone(error)) throw;
       log::debug("the tree changes in the middle of a round: {}", error.what());
       std::vector<pid_t> gone;
-      for (const MovingTask& task : tasks_) {
+      for (const PrecopyTask& task : tasks_) {
         if (task.tracked && rounds_.space(task.place.pid).tracker().pagemap().ended()) gone.push_back(task.place.pid);
       }
       if (gone.empty()) throw;
@@ -267,6 +267,6 @@ MemoryStatistics MovingTree::begin_round() {
   }
 }
 
-FinalMemory MovingTree::final_scan(MemoryStatistics& statistics) { return rounds_.final_scan(spaces(), statistics); }
+FinalMemory PrecopyTree::final_scan(MemoryStatistics& statistics) { return rounds_.final_scan(spaces(), statistics); }
 
 }  // namespace crx

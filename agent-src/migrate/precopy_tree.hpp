@@ -21,23 +21,23 @@
 namespace crx {
 
 // A process of the tree as the rounds know it.
-struct MovingTask {
-  TreeTask place;
+struct PrecopyTask {
+  TaskNode place;
   std::unique_ptr<MemoryMap> map;                     // none of a zombie
   std::vector<img::memfd_inode_entry> open_memfds;    // those that no mapping may lead to
   std::string last_layout;                            // as the destination knows it
   bool tracked = false;                               // has a space in the rounds
   // Its vessel, if the destination has one, is of the past: it is another process, runs another program or has another
   // place. So are those below it then.
-  bool renewed = true;
-  pid_t inherits = 0;  // whose memory its vessel starts with, see TellingOrder
+  bool replaced = true;
+  pid_t memory_donor = 0;  // whose memory its vessel starts with, see SendOrder
 };
 
 // Processes come, go, exec and change their parents while the tree runs; follow() finds out, and what was sent for a task
 // that is not what it was counts for nothing. Single-threaded.
-class MovingTree {
+class PrecopyTree {
  public:
-  MovingTree(pid_t root, FileTable& files, TrackerKind tracker, int64_t freeze_timeout_ms);
+  PrecopyTree(pid_t root, FileTable& files, TrackerKind tracker, int64_t freeze_timeout_ms);
 
   // Brings the list of tasks up to date; nothing is stopped or tracked. Throws Error(victim_gone) when the root has ended.
   void look();
@@ -51,12 +51,12 @@ class MovingTree {
   // Parents before their children, zombies too. While the tree runs, not listed are processes that have their parent's memory
   // (most of them are children of vfork, which exec soon) with those below them, and those that have only just begun: most of
   // them end before it would have been worth to look at them.
-  std::vector<MovingTask>& tasks() noexcept { return tasks_; }
-  const std::vector<MovingTask>& tasks() const noexcept { return tasks_; }
-  MovingTask& root() noexcept { return tasks_.front(); }
+  std::vector<PrecopyTask>& tasks() noexcept { return tasks_; }
+  const std::vector<PrecopyTask>& tasks() const noexcept { return tasks_; }
+  PrecopyTask& root() noexcept { return tasks_.front(); }
   std::vector<pid_t> pids() const;  // of the living
   // Whose address space the task lives in: its own, or that of somebody above it.
-  MovingTask& memory_owner(MovingTask& task);
+  PrecopyTask& memory_owner(PrecopyTask& task);
 
   // A round: follows the tree, reads all mappings, finds what was written and re-arms it.
   MemoryStatistics begin_round();
@@ -72,11 +72,11 @@ class MovingTree {
   int64_t longest_stop_us() const noexcept { return longest_stop_us_; }  // of one task, when its tracking began
 
  private:
-  void take_over(std::vector<TreeTask> now, bool stopped);
+  void take_over(std::vector<TaskNode> now, bool stopped);
   bool is_listed(pid_t pid) const;
-  void track(MovingTask& task);
-  void forget(MovingTask& task);
-  void read_map(MovingTask& task);
+  void track(PrecopyTask& task);
+  void forget(PrecopyTask& task);
+  void read_map(PrecopyTask& task);
   void read_maps();
   bool prune();
   std::vector<SpaceVmas> spaces() const;
@@ -85,9 +85,9 @@ class MovingTree {
   FileTable& files_;
   TrackerKind wanted_, tracker_;
   int64_t freeze_timeout_ms_, longest_stop_us_ = 0;
-  std::vector<MovingTask> tasks_;
+  std::vector<PrecopyTask> tasks_;
   MemoryRounds rounds_;
-  Turnover turnover_;
+  ProcessChurn churn_;
   CallSites call_sites_;
   SleepReader sleeps_;
 };

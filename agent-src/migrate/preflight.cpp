@@ -39,7 +39,7 @@ bool is_refused(const std::vector<PreflightFinding>& findings) {
 }
 
 // What a process takes of memory and swap space, each page divided by how many share it.
-uint64_t proportional_bytes(const MovingTask& task) {
+uint64_t proportional_bytes(const PrecopyTask& task) {
   const Fd file = try_open(fmt::format("/proc/{}/smaps_rollup", task.place.pid), O_RDONLY);
   if (!file) return task.map->resident_bytes();
   const std::string text = read_fd(file.get(), "smaps_rollup");
@@ -75,7 +75,7 @@ wire::SessionMessage Migration::preflight_message() {
   preflight.set_net_namespace(net_namespace());
   report_.memory_bytes = 0;
   HugePageCount huge;
-  for (const MovingTask& task : tree_.tasks()) {
+  for (const PrecopyTask& task : tree_.tasks()) {
     wire::TaskSummary& summary = *preflight.add_tasks();
     summary.set_pid(static_cast<uint32_t>(task.place.pid));
     summary.set_comm(task.place.comm);
@@ -116,7 +116,7 @@ std::vector<PreflightFinding> Migration::findings_here() {
     for (const Refusal& r : list) findings.push_back({true, here, r.object, r.reason, r.remedy});
   };
   refuse(inspect_tree(options_.pid, collect_options()));
-  const std::vector<TreeTask> tree = list_tree(options_.pid);
+  const std::vector<TaskNode> tree = list_tree(options_.pid);
   if (holds_caller(tree)) return findings;
   unit_ = find_restarting_unit(tree);
   if (unit_ && options_.unit == UnitPolicy::refuse) {
@@ -125,7 +125,7 @@ std::vector<PreflightFinding> Migration::findings_here() {
   // What has ended, all of it or its first thread, has no memory to look at.
   if (is_refused(findings) && proc::parse_status(read_file(fmt::format("/proc/{}/status", options_.pid))).state == 'Z') return findings;
   tree_.look();
-  for (MovingTask& task : tree_.tasks()) {
+  for (PrecopyTask& task : tree_.tasks()) {
     if (task.place.dead) continue;
     try {
       task.map->read();

@@ -13,71 +13,71 @@ constexpr std::size_t kSiblingsAsked = 2;
 
 // Whether a process forked from `donor`, as its child or sibling, comes into the session it needs: that of a leader is the one it
 // leaves, in which children that it had before are.
-bool fits_session(const TreeTask& task, const TreeTask& donor, const TreeTask& parent) {
+bool fits_session(const TaskNode& task, const TaskNode& donor, const TaskNode& parent) {
   return task.sid == donor.sid || (task.sid == task.pid && donor.sid == parent.sid);
 }
 
 }  // namespace
 
-std::vector<MovingTask*> TellingOrder::next() {
+std::vector<PrecopyTask*> SendOrder::next() {
   wave_.clear();
-  if (told_.empty()) {
-    tell_first();
+  if (scheduled_.empty()) {
+    schedule_first();
   } else {
-    const std::set<pid_t> parents = told_;
-    for (const MovingTask& parent : tree_.tasks()) {
-      if (parents.contains(parent.place.pid) && !parent.place.dead) tell_children(parent);
+    const std::set<pid_t> parents = scheduled_;
+    for (const PrecopyTask& parent : tree_.tasks()) {
+      if (parents.contains(parent.place.pid) && !parent.place.dead) schedule_children(parent);
     }
   }
-  std::vector<MovingTask*> in_order;
-  for (MovingTask& task : tree_.tasks()) {
+  std::vector<PrecopyTask*> in_order;
+  for (PrecopyTask& task : tree_.tasks()) {
     if (std::find(wave_.begin(), wave_.end(), &task) != wave_.end()) in_order.push_back(&task);
   }
   return in_order;
 }
 
-void TellingOrder::tell_first() {
-  for (MovingTask& task : tree_.tasks()) {
-    if (&task == &tree_.root() || (!task.renewed && !task.place.dead)) tell(task, 0);
+void SendOrder::schedule_first() {
+  for (PrecopyTask& task : tree_.tasks()) {
+    if (&task == &tree_.root() || (!task.replaced && !task.place.dead)) schedule(task, 0);
   }
 }
 
-void TellingOrder::tell(MovingTask& task, pid_t donor) {
-  if (!told_.insert(task.place.pid).second) return;
-  task.inherits = donor;
+void SendOrder::schedule(PrecopyTask& task, pid_t donor) {
+  if (!scheduled_.insert(task.place.pid).second) return;
+  task.memory_donor = donor;
   wave_.push_back(&task);
-  if (!task.place.dead) tell_below(task);
+  if (!task.place.dead) schedule_below(task);
 }
 
 // Whom it makes for their parent; zombies; and where the task's own vessel is yet to be made, those that are in the session which it has left: they must be
 // forked before it leaves.
-void TellingOrder::tell_below(const MovingTask& task) {
-  for (MovingTask& child : tree_.tasks()) {
-    if (child.place.maker == task.place.pid) tell(child, 0);
+void SendOrder::schedule_below(const PrecopyTask& task) {
+  for (PrecopyTask& child : tree_.tasks()) {
+    if (child.place.cloner == task.place.pid) schedule(child, 0);
     if (child.place.ppid != task.place.pid || &child == &tree_.root()) continue;
-    const bool earlier = task.renewed && child.place.sid != task.place.sid && child.place.sid != child.place.pid;
-    if (child.place.dead || earlier || (task.renewed && bears_orphans(child, task))) tell(child, 0);
+    const bool earlier = task.replaced && child.place.sid != task.place.sid && child.place.sid != child.place.pid;
+    if (child.place.dead || earlier || (task.replaced && bears_orphans(child, task))) schedule(child, 0);
   }
 }
 
-uint64_t TellingOrder::shared(const MovingTask& task, const MovingTask& donor, const MovingTask& parent) {
+uint64_t SendOrder::shared(const PrecopyTask& task, const PrecopyTask& donor, const PrecopyTask& parent) {
   if (!task.tracked || !donor.tracked || !fits_session(task.place, donor.place, parent.place)) return 0;
   MemoryRounds& rounds = tree_.rounds();
   return rounds.space(task.place.pid).shared_with(rounds.space(donor.place.pid));
 }
 
-TellingOrder::Donor TellingOrder::best_donor(const MovingTask& task, const MovingTask& parent) {
+SendOrder::Donor SendOrder::best_donor(const PrecopyTask& task, const PrecopyTask& parent) {
   Donor best;
-  const auto ask = [&](const MovingTask& donor) {
+  const auto ask = [&](const PrecopyTask& donor) {
     const uint64_t pages = shared(task, donor, parent);
     if (pages > best.pages) best = {donor.place.pid, pages};
   };
-  if (task.place.maker == 0) ask(parent);
+  if (task.place.cloner == 0) ask(parent);
   std::size_t asked = 0;
-  for (const MovingTask& sibling : tree_.tasks()) {
-    if (sibling.place.pid == task.place.maker) ask(sibling);
+  for (const PrecopyTask& sibling : tree_.tasks()) {
+    if (sibling.place.pid == task.place.cloner) ask(sibling);
     // What is shared with the parent, or with a sibling, is had from there only. A sibling hands its exit signal down.
-    const bool usable = task.place.shares == 0 && sibling.place.ppid == parent.place.pid && !sibling.place.dead && told_.contains(sibling.place.pid) &&
+    const bool usable = task.place.clone_flags == 0 && sibling.place.ppid == parent.place.pid && !sibling.place.dead && scheduled_.contains(sibling.place.pid) &&
                         sibling.place.exit_signal == task.place.exit_signal &&
                         std::find(wave_.begin(), wave_.end(), &sibling) == wave_.end();
     if (!usable || asked == kSiblingsAsked) continue;
@@ -91,24 +91,24 @@ TellingOrder::Donor TellingOrder::best_donor(const MovingTask& task, const Movin
 
 // Whether children of it are in a session that is neither its own nor the one it comes from: of those who are in that session,
 // too, and are above it, some come with its parent, and these must be there before.
-bool TellingOrder::bears_orphans(const MovingTask& task, const MovingTask& parent) {
-  return std::any_of(tree_.tasks().begin(), tree_.tasks().end(), [&](const MovingTask& child) {
-    const TreeTask& place = child.place;
+bool SendOrder::bears_orphans(const PrecopyTask& task, const PrecopyTask& parent) {
+  return std::any_of(tree_.tasks().begin(), tree_.tasks().end(), [&](const PrecopyTask& child) {
+    const TaskNode& place = child.place;
     return place.ppid == task.place.pid && place.sid != task.place.sid && place.sid != place.pid && place.sid != parent.place.sid;
   });
 }
 
 // All of its children that are new; but those that share more with the first of them than with anybody who has been sent wait
 // until that one has been.
-void TellingOrder::tell_children(const MovingTask& parent) {
-  const MovingTask* first = nullptr;
-  for (MovingTask& child : tree_.tasks()) {
-    if (child.place.ppid != parent.place.pid || &child == &tree_.root() || told_.contains(child.place.pid)) continue;
+void SendOrder::schedule_children(const PrecopyTask& parent) {
+  const PrecopyTask* first = nullptr;
+  for (PrecopyTask& child : tree_.tasks()) {
+    if (child.place.ppid != parent.place.pid || &child == &tree_.root() || scheduled_.contains(child.place.pid)) continue;
     const Donor donor = best_donor(child, parent);
     const bool waits = first != nullptr && shared(child, *first, parent) > donor.pages + donor.pages / 16 + 64;
     if (waits) continue;
     if (first == nullptr) first = &child;
-    tell(child, donor.pid);
+    schedule(child, donor.pid);
   }
 }
 

@@ -187,7 +187,7 @@ void Migration::gather() {
   std::set<pid_t> known;
   for (bool found = true; found;) {
     found = false;
-    for (const TreeTask& task : list_tree(options_.pid)) {
+    for (const TaskNode& task : list_tree(options_.pid)) {
       if (task.dead || !known.insert(task.pid).second) continue;
       found = true;
       homes_.note(task.pid);
@@ -216,9 +216,9 @@ void Migration::send_round(uint32_t round) {
   MemoryStatistics statistics = tree_.begin_round();
   if (stop) stop->thaw();
   MemoryRounds& rounds = tree_.rounds();
-  const unsigned marks = send_tree(round, [&](MovingTask& task) {
+  const unsigned marks = send_tree(round, [&](PrecopyTask& task) {
     SpaceRounds& space = rounds.space(task.place.pid);
-    if (task.inherits != 0) space.inherit(rounds.space(std::exchange(task.inherits, 0)));
+    if (task.memory_donor != 0) space.inherit(rounds.space(std::exchange(task.memory_donor, 0)));
     space.send_round(*sink_, statistics);
   });
   rounds.objects().send_round(*sink_, statistics);
@@ -276,7 +276,7 @@ void Migration::abort(const std::string& reason) noexcept {
     log::debug("telling {} that the session is over: {}", peer_, error.what());
   }
   hook_.run_noting(HookStage::aborted, hook_context());
-  packets_.release();  // the address is back, and nothing below is the program's business
+  packets_.unblock();  // the address is back, and nothing below is the program's business
   await_goodbye();
 }
 

@@ -39,7 +39,7 @@ std::vector<UsedPort> used_ports(pid_t pid) {
       const auto identity = fd ? identify_socket(fd.get()) : std::nullopt;
       if (!identity || (identity->family != AF_INET && identity->family != AF_INET6)) continue;
       const std::string used_by = fmt::format("pid {} fd {}", pid, number);
-      const InetLook look = look_at_inet(fd.get(), *identity, used_by);
+      const InetSocketInfo look = look_at_inet(fd.get(), *identity, used_by);
       const bool datagrams = identity->type == SOCK_DGRAM && identity->protocol == IPPROTO_UDP && !look.peer;
       if (look.local.port == 0 || !(datagrams || (look.listening && look.is_tcp()))) continue;
       ports.push_back({look.local, identity->type, is_on(fd.get(), SOL_SOCKET, SO_REUSEADDR), is_on(fd.get(), SOL_SOCKET, SO_REUSEPORT),

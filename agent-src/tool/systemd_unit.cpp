@@ -107,9 +107,9 @@ void read_properties(std::string_view text, SystemdUnit& unit) {
   }
 }
 
-std::optional<SystemdUnit> find_restarting_unit(const std::vector<TreeTask>& tree) {
+std::optional<SystemdUnit> find_restarting_unit(const std::vector<TaskNode>& tree) {
   std::vector<std::string> asked;
-  for (const TreeTask& task : tree) {
+  for (const TaskNode& task : tree) {
     std::optional<SystemdUnit> unit = unit_of(task.pid);
     if (!unit || std::find(asked.begin(), asked.end(), unit->name) != asked.end()) continue;
     asked.push_back(unit->name);
@@ -119,7 +119,7 @@ std::optional<SystemdUnit> find_restarting_unit(const std::vector<TreeTask>& tre
       continue;
     }
     read_properties(*answer, *unit);
-    const bool inside = std::any_of(tree.begin(), tree.end(), [&](const TreeTask& t) { return t.pid == unit->main_pid; });
+    const bool inside = std::any_of(tree.begin(), tree.end(), [&](const TaskNode& t) { return t.pid == unit->main_pid; });
     if (inside && !unit->restart.empty() && unit->restart != "no") return unit;
   }
   return std::nullopt;

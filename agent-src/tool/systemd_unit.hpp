@@ -28,7 +28,7 @@ void read_properties(std::string_view text, SystemdUnit& unit);
 
 // The unit of which a process of the tree is the main process and which restarts it (Restart= other than no). Asks
 // systemctl, if there is one that answers: nobody restarts anything where there is none. Takes some milliseconds.
-std::optional<SystemdUnit> find_restarting_unit(const std::vector<TreeTask>& tree);
+std::optional<SystemdUnit> find_restarting_unit(const std::vector<TaskNode>& tree);
 
 // What is said where the user has not said what should become of it: reason and remedy.
 std::string restart_reason(const SystemdUnit& unit);

@@ -32,7 +32,7 @@ struct OpenFile {
   // Our duplicate: only while the task is frozen, gone before it runs on. Shares position and flags: look, never touch.
   Fd own;
   uint32_t id = 0;  // of files.img
-  std::shared_ptr<const std::set<pid_t>> insiders;  // the processes that move along
+  std::shared_ptr<const std::set<pid_t>> tree_members;  // the processes that move along
 
   int fd() const { return numbers.empty() ? -1 : numbers.front().fd; }
   // "/proc/PID/fd/N"; of one without a number, our duplicate's
@@ -42,7 +42,7 @@ struct OpenFile {
   // "anon_inode:[eventfd]" and the like.
   bool is_anonymous(std::string_view name) const { return link == name; }
   bool path_only() const;  // O_PATH
-  bool moves_along(pid_t process) const { return process == pid || (insiders && insiders->contains(process)); }
+  bool is_in_tree(pid_t process) const { return process == pid || (tree_members && tree_members->contains(process)); }
 };
 
 // A process whose descriptors are taken; pidfd is its own.

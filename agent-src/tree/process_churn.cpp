@@ -6,18 +6,18 @@
 
 namespace crx {
 
-std::string Turnover::last_born() {
+std::string ProcessChurn::last_born() {
   const std::string text = read_file("/proc/loadavg");
   return text.substr(text.rfind(' ') + 1);
 }
 
-bool Turnover::look(const std::vector<TreeTask>& tree, const std::string& born) {
+bool ProcessChurn::look(const std::vector<TaskNode>& tree, const std::string& born) {
   const bool first = first_born_.empty();
   if (first) first_born_ = born;
   const bool births = born != last_born_;
   bool changed = false;
   std::map<pid_t, Known> now;
-  for (const TreeTask& task : tree) {
+  for (const TaskNode& task : tree) {
     now[task.pid] = {task.start_ticks, task.child_faults, task.dead};
     const auto was = known_.find(task.pid);
     if (was == known_.end() || was->second.start_ticks != task.start_ticks || was->second.dead != task.dead ||

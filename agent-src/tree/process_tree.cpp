@@ -43,9 +43,9 @@ bool is_ending(pid_t pid) {
   return true;
 }
 
-std::vector<SharingTask> sharing_of(const std::vector<TreeTask>& tree) {
+std::vector<SharingTask> sharing_of(const std::vector<TaskNode>& tree) {
   std::vector<SharingTask> tasks;
-  for (const TreeTask& task : tree) {
+  for (const TaskNode& task : tree) {
     SharingTask& sharing = tasks.emplace_back();
     sharing.pid = task.pid;
     sharing.ppid = task.ppid;
@@ -57,7 +57,7 @@ std::vector<SharingTask> sharing_of(const std::vector<TreeTask>& tree) {
 
 }  // namespace
 
-bool try_read_task(pid_t pid, TreeTask& task) {
+bool try_read_task(pid_t pid, TaskNode& task) {
   const std::string text = try_read(fmt::format("/proc/{}/stat", pid));
   if (text.empty()) return false;
   const proc::Stat stat = proc::parse_stat(text);
@@ -77,8 +77,8 @@ bool try_read_task(pid_t pid, TreeTask& task) {
   return stat.state != 'X' && stat.state != 'x';
 }
 
-bool has_ended(const TreeTask& task) {
-  TreeTask now;
+bool has_ended(const TaskNode& task) {
+  TaskNode now;
   if (!try_read_task(task.pid, now) || now.dead || now.start_ticks != task.start_ticks) return true;
   try {
     return is_ending(task.pid);
@@ -122,14 +122,14 @@ std::vector<pid_t> list_children(pid_t pid) {
   return children;
 }
 
-std::vector<TreeTask> list_tree(pid_t root) {
-  std::vector<TreeTask> tree(1);
+std::vector<TaskNode> list_tree(pid_t root) {
+  std::vector<TaskNode> tree(1);
   if (!try_read_task(root, tree.front())) throw_gone(root, "listing the tree");
   std::set<pid_t> known = {root};
   for (std::size_t at = 0; at < tree.size(); ++at) {
     if (tree[at].dead) continue;
     for (const pid_t child : list_children(tree[at].pid)) {
-      TreeTask task;
+      TaskNode task;
       if (!known.insert(child).second || !try_read_task(child, task)) continue;
       tree.push_back(std::move(task));
     }
@@ -138,7 +138,7 @@ std::vector<TreeTask> list_tree(pid_t root) {
   return tree;
 }
 
-std::vector<SharingConflict> find_sharing(std::vector<TreeTask>& tree) {
+std::vector<SharingConflict> find_sharing(std::vector<TaskNode>& tree) {
   std::vector<pid_t> pids;
   std::vector<std::size_t> living;
   for (std::size_t i = 0; i < tree.size(); ++i) {
@@ -156,20 +156,20 @@ std::vector<SharingConflict> find_sharing(std::vector<TreeTask>& tree) {
   std::vector<SharingTask> tasks = sharing_of(tree);
   std::vector<SharingConflict> conflicts = plan_sharing(tasks);
   for (std::size_t i = 0; i < tree.size(); ++i) {
-    tree[i].maker = tasks[i].maker;
-    tree[i].shares = tasks[i].shares;
-    tree[i].leaves = tasks[i].leaves;
+    tree[i].cloner = tasks[i].cloner;
+    tree[i].clone_flags = tasks[i].clone_flags;
+    tree[i].unshare_flags = tasks[i].unshare_flags;
   }
   return conflicts;
 }
 
-std::vector<SharingConflict> sharing_conflicts(const std::vector<TreeTask>& tree) {
+std::vector<SharingConflict> sharing_conflicts(const std::vector<TaskNode>& tree) {
   std::vector<SharingTask> tasks = sharing_of(tree);
   return plan_sharing(tasks);
 }
 
-bool holds_caller(const std::vector<TreeTask>& tree) {
-  return std::any_of(tree.begin(), tree.end(), [own = ::getpid()](const TreeTask& task) { return task.pid == own; });
+bool holds_caller(const std::vector<TaskNode>& tree) {
+  return std::any_of(tree.begin(), tree.end(), [own = ::getpid()](const TaskNode& task) { return task.pid == own; });
 }
 
 }  // namespace crx

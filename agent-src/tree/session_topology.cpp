@@ -8,12 +8,12 @@ namespace {
 
 class Places {
  public:
-  explicit Places(const std::vector<TreeTask>& tree) {
-    for (const TreeTask& task : tree) by_pid_[task.pid] = &task;
+  explicit Places(const std::vector<TaskNode>& tree) {
+    for (const TaskNode& task : tree) by_pid_[task.pid] = &task;
   }
 
   // Its parent is not in its session: it did not get it from there.
-  bool is_topmost(const TreeTask& task) const {
+  bool is_topmost(const TaskNode& task) const {
     const auto parent = by_pid_.find(task.ppid);
     return parent == by_pid_.end() || parent->second->sid != task.sid;
   }
@@ -26,25 +26,25 @@ class Places {
   }
 
  private:
-  std::map<pid_t, const TreeTask*> by_pid_;
+  std::map<pid_t, const TaskNode*> by_pid_;
 };
 
 }  // namespace
 
-std::vector<SessionConflict> session_conflicts(const std::vector<TreeTask>& tree) {
+std::vector<SessionConflict> session_conflicts(const std::vector<TaskNode>& tree) {
   const Places places(tree);
-  std::map<pid_t, std::vector<const TreeTask*>> tops;
-  for (const TreeTask& task : tree) {
+  std::map<pid_t, std::vector<const TaskNode*>> tops;
+  for (const TaskNode& task : tree) {
     // What the root is in without leading it is the session of whoever started it.
     if (!task.dead && task.sid != tree.front().sid && !places.has_leader(task.sid) && places.is_topmost(task)) tops[task.sid].push_back(&task);
   }
   std::vector<SessionConflict> found;
   for (const auto& [sid, members] : tops) {
-    const auto apart = [&](const TreeTask* a, const TreeTask* b) {
+    const auto apart = [&](const TaskNode* a, const TaskNode* b) {
       return !places.is_at_or_above(a->ppid, b->ppid) && !places.is_at_or_above(b->ppid, a->ppid);
     };
     for (auto one = members.begin(); one != members.end(); ++one) {
-      const auto other = std::find_if(one + 1, members.end(), [&](const TreeTask* task) { return apart(*one, task); });
+      const auto other = std::find_if(one + 1, members.end(), [&](const TaskNode* task) { return apart(*one, task); });
       if (other == members.end()) continue;
       found.push_back({sid, (*one)->pid, (*other)->pid});
       break;

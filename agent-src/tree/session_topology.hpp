@@ -17,6 +17,6 @@ struct SessionConflict {
 };
 
 // At most one for each session. tree: parents before their children.
-std::vector<SessionConflict> session_conflicts(const std::vector<TreeTask>& tree);
+std::vector<SessionConflict> session_conflicts(const std::vector<TaskNode>& tree);
 
 }  // namespace crx

@@ -76,9 +76,9 @@ Terminal terminal_of(const OpenFile& file) {
     return {};
   }
   if (::minor(device) != kTty && ::minor(device) != kConsole) return {};
-  const Fd door = door_to(file);
+  const Fd engine_pidfd = door_to(file);
   unsigned behind = 0;
-  if (!door || ::ioctl(door.get(), TIOCGDEV, &behind) != 0) return {};
+  if (!engine_pidfd || ::ioctl(engine_pidfd.get(), TIOCGDEV, &behind) != 0) return {};
   Terminal terminal = terminal_of(terminal_device(static_cast<int32_t>(behind)));
   terminal.by_alias = true;
   return terminal;

@@ -8,7 +8,7 @@ namespace crx {
 
 // A few turns awake, since being woken takes longer than most waits; then asleep, so that a thread with real-time
 // priority does not keep the CPU from the very one it waits for.
-class Patience {
+class Backoff {
  public:
   void wait() noexcept {
     if (turn_ < kAwakeTurns) {

@@ -234,7 +234,7 @@ std::vector<Probe> system_probes() {
        [] { return KernelSleeps::open() ? yes() : Result{Answer::no, "whose a timer is cannot be told"}; }},
       {{"unix-arrivals", "CONFIG_BPF_SYSCALL, CONFIG_DEBUG_INFO_BTF", comfort, "data in unix connections that are not accepted yet",
         "such a stop is tried again, then refused", "such a kernel, CAP_BPF and CAP_PERFMON"},
-       [] { return UnixArrivals::open() ? yes() : Result{Answer::no, "what was sent cannot be seen"}; }},
+       [] { return UnacceptedReader::open() ? yes() : Result{Answer::no, "what was sent cannot be seen"}; }},
       {{"sock-diag", "CONFIG_UNIX_DIAG, CONFIG_INET_DIAG", comfort, "sockets", "sockets cannot move", "load the modules unix_diag, tcp_diag, udp_diag"},
        probe_sock_diag},
   };

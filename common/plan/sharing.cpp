@@ -5,9 +5,9 @@
 namespace crx {
 namespace {
 
-constexpr std::array<uint32_t, 4> kBits = {shares::kMemory, shares::kDescriptors, shares::kFilesystem, shares::kSignalHandlers};
+constexpr std::array<uint32_t, 4> kBits = {sharing::kMemory, sharing::kDescriptors, sharing::kFilesystem, sharing::kSignalHandlers};
 constexpr std::size_t kNobody = SIZE_MAX;
-constexpr bool can_be_left(uint32_t bit) { return bit == shares::kDescriptors || bit == shares::kFilesystem; }
+constexpr bool can_be_left(uint32_t bit) { return bit == sharing::kDescriptors || bit == sharing::kFilesystem; }
 
 uint32_t in_common(const SharingTask& a, const SharingTask& b) {
   uint32_t bits = 0;
@@ -18,15 +18,15 @@ uint32_t in_common(const SharingTask& a, const SharingTask& b) {
 // What nobody can leave counts most.
 unsigned weight(uint32_t bits) {
   const auto has = [bits](uint32_t bit) { return (bits & bit) != 0 ? 1u : 0u; };
-  return has(shares::kMemory) * 8 + has(shares::kSignalHandlers) * 4 + has(shares::kDescriptors) * 2 + has(shares::kFilesystem);
+  return has(sharing::kMemory) * 8 + has(sharing::kSignalHandlers) * 4 + has(sharing::kDescriptors) * 2 + has(sharing::kFilesystem);
 }
 
 class Plan {
  public:
-  explicit Plan(std::vector<SharingTask>& tasks) : tasks_(tasks), makers_(tasks.size(), kNobody) {}
+  explicit Plan(std::vector<SharingTask>& tasks) : tasks_(tasks), cloners_(tasks.size(), kNobody) {}
 
   std::vector<SharingConflict> run() {
-    for (std::size_t i = 0; i < tasks_.size(); ++i) choose_maker(i);
+    for (std::size_t i = 0; i < tasks_.size(); ++i) choose_cloner(i);
     for (std::size_t kind = 0; kind < kBits.size(); ++kind) {
       if (can_be_left(kBits[kind])) {
         hand_down(kind);
@@ -39,7 +39,7 @@ class Plan {
 
  private:
   // The parent, or the child before it that has most in common with it.
-  void choose_maker(std::size_t i) {
+  void choose_cloner(std::size_t i) {
     SharingTask& task = tasks_[i];
     if (task.dead || i == 0) return;
     unsigned best = 0;
@@ -50,9 +50,9 @@ class Plan {
       const uint32_t bits = in_common(task, other);
       if (!is_parent && weight(bits) <= best) continue;
       best = weight(bits);
-      makers_[i] = j;
-      task.maker = is_parent ? 0 : other.pid;
-      task.shares = bits & (shares::kMemory | shares::kSignalHandlers);
+      cloners_[i] = j;
+      task.cloner = is_parent ? 0 : other.pid;
+      task.clone_flags = bits & (sharing::kMemory | sharing::kSignalHandlers);
     }
   }
 
@@ -62,7 +62,7 @@ class Plan {
     for (std::size_t i = 0; i < tasks_.size(); ++i) {
       if (tasks_[i].dead) continue;
       const auto [found, is_new] = first.emplace(tasks_[i].groups[kind], i);
-      if (!is_new && (tasks_[i].shares & kBits[kind]) == 0) conflict(i, found->second, kind);
+      if (!is_new && (tasks_[i].clone_flags & kBits[kind]) == 0) conflict(i, found->second, kind);
     }
   }
 
@@ -82,13 +82,13 @@ class Plan {
     std::vector<std::size_t> below(tasks_.size(), 0);  // how many members each has made, itself included
     for (const std::size_t member : members) below[member] = 1;
     for (std::size_t i = tasks_.size(); i-- > 0;) {
-      if (makers_[i] != kNobody) below[makers_[i]] += below[i];
+      if (cloners_[i] != kNobody) below[cloners_[i]] += below[i];
     }
     for (std::size_t i = 0; i < tasks_.size(); ++i) {
-      if (makers_[i] == kNobody || below[i] == 0 || below[i] == members.size()) continue;
-      tasks_[i].shares |= kBits[kind];
+      if (cloners_[i] == kNobody || below[i] == 0 || below[i] == members.size()) continue;
+      tasks_[i].clone_flags |= kBits[kind];
       take(kind, i, members.front(), owner);
-      take(kind, makers_[i], members.front(), owner);
+      take(kind, cloners_[i], members.front(), owner);
     }
   }
 
@@ -96,7 +96,7 @@ class Plan {
     if (owner[i] == first) return;
     if (owner[i] != kNobody) return conflict(first, owner[i], kind);
     owner[i] = first;
-    if (tasks_[i].groups[kind] != tasks_[first].groups[kind]) tasks_[i].leaves |= kBits[kind];
+    if (tasks_[i].groups[kind] != tasks_[first].groups[kind]) tasks_[i].unshare_flags |= kBits[kind];
   }
 
   void conflict(std::size_t i, std::size_t other, std::size_t kind) {
@@ -104,7 +104,7 @@ class Plan {
   }
 
   std::vector<SharingTask>& tasks_;
-  std::vector<std::size_t> makers_;
+  std::vector<std::size_t> cloners_;
   std::vector<SharingConflict> conflicts_;
 };
 

@@ -157,7 +157,7 @@ void TracedThread::interrupt() { checked_ptrace(PTRACE_INTERRUPT, tid_, 0, 0, "s
 
 bool TracedThread::wait_stopped(Deadline deadline) {
   // waitpid has no time-out.
-  for (Patience patience; !stopped_;) {
+  for (Backoff backoff; !stopped_;) {
     int raw = 0;
     const pid_t got = ::waitpid(tid_, &raw, __WALL | WNOHANG);
     if (got < 0 && errno == ECHILD) throw_gone(tid_, "stopping");
@@ -179,7 +179,7 @@ bool TracedThread::wait_stopped(Deadline deadline) {
       continue;
     }
     if (deadline.passed()) return false;
-    patience.wait();
+    backoff.wait();
   }
   return true;
 }
@@ -327,7 +327,7 @@ void TracedThread::await_step() {
 void TracedThread::begin_syscall() {
   checked_ptrace(PTRACE_SYSCALL, tid_, 0, 0, "making a system call in the task");
   stopped_ = false;
-  for (Patience patience; !syscall_over();) patience.wait();
+  for (Backoff backoff; !syscall_over();) backoff.wait();
   checked_ptrace(PTRACE_SYSCALL, tid_, 0, 0, "making a system call in the task");
   stopped_ = false;
 }

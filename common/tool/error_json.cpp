@@ -6,7 +6,7 @@
 
 namespace crx {
 
-std::string failed_line(const std::exception& error) {
+std::string error_json(const std::exception& error) {
   using nlohmann::ordered_json;
   const auto* known = dynamic_cast<const Error*>(&error);
   ordered_json line = {{"event", "failed"}, {"code", to_string(known != nullptr ? known->code() : ErrorCode::bug)}};

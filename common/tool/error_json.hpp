@@ -9,7 +9,7 @@ namespace crx {
 
 // {"event":"failed","code":...,"message":...}, and of an Error "step", "hint" and "pid" where it has them. Without a
 // newline; bytes that are no UTF-8 are replaced.
-std::string failed_line(const std::exception& error);
+std::string error_json(const std::exception& error);
 
 // {"event":"finding","object":...,"reason":...,"remedy":...}: something that stands in the way. In the same form.
 std::string finding_line(std::string_view object, std::string_view reason, std::string_view remedy);

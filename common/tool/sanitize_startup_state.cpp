@@ -5,7 +5,7 @@
 
 namespace crx {
 
-void settle_in() noexcept {
+void sanitize_startup_state() noexcept {
   // The lowest free number is the one that open(2) gives.
   for (int fd = 0; fd <= 2; ++fd) {
     if (::fcntl(fd, F_GETFD) < 0) static_cast<void>(::open("/dev/null", O_RDWR));

@@ -31,9 +31,9 @@ class Fifos final : public FdRestorer {
       unmet_[entry.id()] = entry.fifo();
       return fd;
     }
-    const int keeper = held(entry.fifo(), reg.name(), context);
+    const int daemon = held(entry.fifo(), reg.name(), context);
     const uint32_t mode = reg.flags() & O_ACCMODE;
-    Fd fd = open_checked(fmt::format("/proc/self/fd/{}", keeper), static_cast<int>(mode | O_NONBLOCK));
+    Fd fd = open_checked(fmt::format("/proc/self/fd/{}", daemon), static_cast<int>(mode | O_NONBLOCK));
     set_status_flags(fd.get(), reg.flags(), reg.name());
     return fd;
   }
@@ -41,8 +41,8 @@ class Fifos final : public FdRestorer {
   // A keeper was a writer, too. Who has seen none yet is opened again behind it.
   void opened(FdRestoreContext& context) override {
     std::set<uint32_t> kept;
-    for (const auto& [pipe_id, keeper] : keepers_) kept.insert(pipe_id);
-    keepers_.clear();
+    for (const auto& [pipe_id, daemon] : daemons_) kept.insert(pipe_id);
+    daemons_.clear();
     for (const auto& [id, fifo] : unmet_) {
       const auto own = context.own.find(id);
       if (own == context.own.end() || !kept.contains(fifo.pipe_id())) continue;
@@ -60,31 +60,31 @@ class Fifos final : public FdRestorer {
 
   // Open both ways meanwhile, so that the other opens need no partner and the content stays.
   int held(const img::fifo_entry& fifo, const std::string& path, FdRestoreContext& context) {
-    Fd& keeper = keepers_[fifo.pipe_id()];
-    if (keeper) return keeper.get();
+    Fd& daemon = daemons_[fifo.pipe_id()];
+    if (daemon) return daemon.get();
     if (!data_) data_ = read_pipe_data(context.task.images, image_file::kFifoData);
     const Fd found = context.task.files.locate(fifo.regf_id());
     struct stat st {};
     int queued = 0;
     if (::fstat(found.get(), &st) != 0) throw_errno(kStep, path);
     if (!S_ISFIFO(st.st_mode)) throw Error(ErrorCode::refused, kStep, path + " is no FIFO here");
-    keeper = open_checked(fmt::format("/proc/self/fd/{}", found.get()), O_RDWR | O_NONBLOCK);
-    if (::ioctl(keeper.get(), FIONREAD, &queued) != 0) throw_errno(kStep, path);
+    daemon = open_checked(fmt::format("/proc/self/fd/{}", found.get()), O_RDWR | O_NONBLOCK);
+    if (::ioctl(daemon.get(), FIONREAD, &queued) != 0) throw_errno(kStep, path);
     const auto data = data_->find(fifo.pipe_id());
-    if (data == data_->end()) return keeper.get();
+    if (data == data_->end()) return daemon.get();
     const auto wanted = data->second.bytes;
     if (queued == 0) {
-      set_pipe_capacity(keeper.get(), data->second.capacity, wanted.size(), path);
-      fill_pipe(keeper.get(), wanted, {}, path);
+      set_pipe_capacity(daemon.get(), data->second.capacity, wanted.size(), path);
+      fill_pipe(daemon.get(), wanted, {}, path);
     } else if (static_cast<std::size_t>(queued) != wanted.size()) {
       // With content it is in use here. The original's own (same kernel, same file) holds what the images tell.
       throw Error(ErrorCode::refused, kStep, path + ": another program here uses this FIFO")
           .with_hint("end the program that has it open at the destination");
     }
-    return keeper.get();
+    return daemon.get();
   }
 
-  std::map<uint32_t, Fd> keepers_;              // by pipe
+  std::map<uint32_t, Fd> daemons_;              // by pipe
   std::map<uint32_t, img::fifo_entry> unmet_;  // by file
   std::optional<std::map<uint32_t, PipeData>> data_;
 };

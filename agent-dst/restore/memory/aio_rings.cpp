@@ -29,7 +29,7 @@ class AioRings final : public Restorer {
   const char* name() const override { return "asynchronous I/O"; }
 
   void prepare(RestoreContext& context) override {
-    if ((context.vessel.shares() & shares::kMemory) != 0 || context.vessel.layout().aios_size() == 0) return;
+    if ((context.vessel.clone_flags() & sharing::kMemory) != 0 || context.vessel.layout().aios_size() == 0) return;
     const Fd memory = open_checked(fmt::format("/proc/{}/mem", context.vessel.pid()), O_RDWR);
     for (const img::aio_ring_entry& ring : context.vessel.layout().aios()) restore(context, ring, memory.get());
   }

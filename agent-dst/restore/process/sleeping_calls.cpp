@@ -128,7 +128,7 @@ bool prepare_call(Vessel& vessel, const img::crx_restart& restart, uint64_t at, 
 void wait_asleep(Vessel& vessel, const Sleeper& sleeper, pid_t tid) {
   TracedThread& thread = vessel.traced(sleeper.thread);
   const Deadline deadline = Deadline::in_ms(kAsleepMs);
-  for (Patience patience; !thread.syscall_over(); patience.wait()) {
+  for (Backoff backoff; !thread.syscall_over(); backoff.wait()) {
     if (is_asleep(vessel.pid(), tid)) {
       thread.interrupt();
       return;
@@ -171,7 +171,7 @@ std::vector<SleepOutcome> begin_sleeps(Vessel& vessel, const img::crx_task_entry
   }
   for (const Sleeper& sleeper : sleepers) {
     TracedThread& thread = vessel.traced(sleeper.thread);
-    for (Patience patience; !thread.syscall_over();) patience.wait();
+    for (Backoff backoff; !thread.syscall_over();) backoff.wait();
     user_regs_struct regs = thread.regs();
     SleepOutcome& outcome = outcomes[sleeper.thread];
     outcome.slept = true;

@@ -105,7 +105,7 @@ UnixAddress unix_address(const std::string& sun_path) {
 
 UnixAddress address_of_fd(int bound) { return unix_address(fmt::format("/proc/self/fd/{}", bound)); }
 
-UnixPlace::UnixPlace(int fd, const std::string& sun_path, const std::string& final_path) : final_(final_path) {
+BoundPath::BoundPath(int fd, const std::string& sun_path, const std::string& final_path) : final_(final_path) {
   if (!final_.empty()) check_occupant(final_);
   try {
     make_folder(sun_path);
@@ -119,9 +119,9 @@ UnixPlace::UnixPlace(int fd, const std::string& sun_path, const std::string& fin
   if (final_.empty()) remove_folder();
 }
 
-UnixPlace::~UnixPlace() { remove_folder(); }
+BoundPath::~BoundPath() { remove_folder(); }
 
-void UnixPlace::make_folder(const std::string& sun_path) {
+void BoundPath::make_folder(const std::string& sun_path) {
   const std::string directory = final_.empty() ? kTemporary : directory_of(final_);
   remove_stale(directory);
   std::string folder = fmt::format("{}/{}XXXXXX", directory == "/" ? "" : directory, kFolderPrefix);
@@ -170,7 +170,7 @@ void UnixPlace::make_folder(const std::string& sun_path) {
 }
 
 // In a thread, whose root directory, working directory and umask are its own.
-void UnixPlace::bind_inside(int fd, const std::string& sun_path) {
+void BoundPath::bind_inside(int fd, const std::string& sun_path) {
   const UnixAddress address = unix_address(sun_path);
   int err = 0;
   std::thread binder([&] {
@@ -182,21 +182,21 @@ void UnixPlace::bind_inside(int fd, const std::string& sun_path) {
   if (err != 0) throw_errno(kStep, printable_socket_name(sun_path), err);
 }
 
-bool UnixPlace::is_for(const std::string& path) const {
+bool BoundPath::is_for(const std::string& path) const {
   if (final_.empty()) return false;
   std::error_code ignored;
   const std::filesystem::path final(final_);
   return std::filesystem::canonical(final.parent_path(), ignored) / final.filename() == path;
 }
 
-Fd UnixPlace::open_path(int flags) const { return open_checked(inner_, flags | O_PATH); }
+Fd BoundPath::open_path(int flags) const { return open_checked(inner_, flags | O_PATH); }
 
-void UnixPlace::set_owner(uint32_t mode, uint32_t uid, uint32_t gid) {
+void BoundPath::set_owner(uint32_t mode, uint32_t uid, uint32_t gid) {
   const std::string link = fmt::format("/proc/self/fd/{}", file_.get());
   if (::chown(link.c_str(), uid, gid) != 0 || ::chmod(link.c_str(), mode & 07777) != 0) throw_errno(kStep, final_);
 }
 
-void UnixPlace::take_place() {
+void BoundPath::publish() {
   if (final_.empty() || placed_) return;
   check_occupant(final_);
   if (::renameat2(AT_FDCWD, inner_.c_str(), AT_FDCWD, final_.c_str(), RENAME_NOREPLACE) != 0) {
@@ -209,14 +209,14 @@ void UnixPlace::take_place() {
   placed_ = true;
 }
 
-void UnixPlace::give_back() noexcept {
+void BoundPath::rollback() noexcept {
   if (!placed_) return;
   const int failed = replaced_ ? ::renameat2(AT_FDCWD, inner_.c_str(), AT_FDCWD, final_.c_str(), RENAME_EXCHANGE) : ::unlink(final_.c_str());
   if (failed != 0) log::error("{}: the socket that was there could not be put back: {}", final_, ::strerror(errno));
   placed_ = false;
 }
 
-void UnixPlace::remove_folder() noexcept {
+void BoundPath::remove_folder() noexcept {
   if (folder_.empty()) return;
   if (!inner_.empty()) ::unlink(inner_.c_str());
   for (auto made = made_.rbegin(); made != made_.rend(); ++made) ::rmdir(made->c_str());

@@ -29,17 +29,17 @@ UnixAddress address_of_fd(int bound);
 
 // Binds a socket under a path. The kernel keeps the path as it was given, and programs see it; where the file really lies
 // is another matter. bind() is called with the path of the images, seen from a root directory of our own: a folder beside the
-// final place, and on the same filesystem. take_place() moves the file to its name. Until then nobody finds it.
-class UnixPlace {
+// final place, and on the same filesystem. publish() moves the file to its name. Until then nobody finds it.
+class BoundPath {
  public:
   // sun_path: a path, absolute or relative. final_path: absolute; "" for a socket whose file is gone: it is bound in the
   // folder for temporary files and has no file when this returns. Throws Error(refused) naming the path where something else is there,
   // a socket in use among it.
-  UnixPlace(int fd, const std::string& sun_path, const std::string& final_path);
-  UnixPlace(const UnixPlace&) = delete;
-  UnixPlace& operator=(const UnixPlace&) = delete;
+  BoundPath(int fd, const std::string& sun_path, const std::string& final_path);
+  BoundPath(const BoundPath&) = delete;
+  BoundPath& operator=(const BoundPath&) = delete;
   // What did not take its place goes.
-  ~UnixPlace();
+  ~BoundPath();
 
   // The file, as long as anything refers to it; O_PATH.
   int file() const noexcept { return file_.get(); }
@@ -50,8 +50,8 @@ class UnixPlace {
   void set_owner(uint32_t mode, uint32_t uid, uint32_t gid);
 
   // The file gets its name, atomically; what had the name is kept until this object goes, and comes back with give_back().
-  void take_place();
-  void give_back() noexcept;
+  void publish();
+  void rollback() noexcept;
 
  private:
   void make_folder(const std::string& sun_path);

@@ -25,9 +25,9 @@ constexpr char kStep[] = "restoring a connection";
 constexpr int kPairFlags = SOCK_NONBLOCK | SOCK_CLOEXEC;
 
 // A table of calls that changes who the vessel is, and back.
-class Disguise {
+class ScopedCredentials {
  public:
-  explicit Disguise(const img::crx_ucred& who) : who_(who), changes_(who.uid() != ::geteuid() || who.gid() != ::getegid()) {}
+  explicit ScopedCredentials(const img::crx_ucred& who) : who_(who), changes_(who.uid() != ::geteuid() || who.gid() != ::getegid()) {}
   void put_on(RemoteBatch& batch) const {
     if (!changes_) return;
     batch.add("taking a group", SYS_setresgid, -1, who_.gid(), -1);
@@ -46,23 +46,23 @@ class Disguise {
 
 }  // namespace
 
-std::pair<Fd, Fd> PeerActor::make_pair(int type, const img::crx_ucred* who, const std::string& object) {
+std::pair<Fd, Fd> PeercredActor::make_pair(int type, const img::crx_ucred* who, const std::string& object) {
   Call call{Call::Kind::pair, -1, type, 0, -1, {}, {-1, -1}};
   make(call, who, object);
   return {Fd(call.pair[0]), Fd(call.pair[1])};
 }
 
-void PeerActor::listen(int fd, uint32_t backlog, const img::crx_ucred* who, const std::string& object) {
+void PeercredActor::listen(int fd, uint32_t backlog, const img::crx_ucred* who, const std::string& object) {
   Call call{Call::Kind::listen, fd, 0, static_cast<int>(std::min<uint32_t>(backlog, INT_MAX)), -1, {}, {-1, -1}};
   make(call, who, object);
 }
 
-void PeerActor::connect(int fd, int bound, const std::string& name, const img::crx_ucred* who, const std::string& object) {
+void PeercredActor::connect(int fd, int bound, const std::string& name, const img::crx_ucred* who, const std::string& object) {
   Call call{Call::Kind::connect, fd, 0, 0, bound, bound < 0 ? unix_address(name) : address_of_fd(bound), {-1, -1}};
   make(call, who, object);
 }
 
-void PeerActor::make(Call& call, const img::crx_ucred* who, const std::string& object) {
+void PeercredActor::make(Call& call, const img::crx_ucred* who, const std::string& object) {
   int64_t result = 0;
   if (who == nullptr || who->pid() <= 0) {
     result = make_here(call);
@@ -77,7 +77,7 @@ void PeerActor::make(Call& call, const img::crx_ucred* who, const std::string& o
   if (result < 0) throw_errno(kStep, object, static_cast<int>(-result));
 }
 
-int64_t PeerActor::make_here(Call& call) {
+int64_t PeercredActor::make_here(Call& call) {
   int result = -1;
   switch (call.kind) {
     case Call::Kind::pair: result = ::socketpair(AF_UNIX, call.type | kPairFlags, 0, call.pair); break;
@@ -89,8 +89,8 @@ int64_t PeerActor::make_here(Call& call) {
   return result < 0 ? -errno : result;
 }
 
-int64_t PeerActor::make_in_vessel(Vessel& vessel, Call& call, const img::crx_ucred& who) {
-  const Disguise disguise(who);
+int64_t PeercredActor::make_in_vessel(Vessel& vessel, Call& call, const img::crx_ucred& who) {
+  const ScopedCredentials disguise(who);
   vessel.arena().reset();
   RemoteBatch lend = vessel.batch(2);
   std::vector<int> lent;
@@ -134,7 +134,7 @@ int64_t PeerActor::make_in_vessel(Vessel& vessel, Call& call, const img::crx_ucr
 }
 
 // A child with our descriptor table. Raw system calls only: nothing that takes a lock or allocates.
-std::optional<int64_t> PeerActor::make_in_child(Call& call, const img::crx_ucred& who) {
+std::optional<int64_t> PeercredActor::make_in_child(Call& call, const img::crx_ucred& who) {
   struct Shared {
     Call call;
     int64_t result;

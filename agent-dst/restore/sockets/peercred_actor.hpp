@@ -16,9 +16,9 @@ namespace crx {
 // Every call is made by the process `who` names, with its user and group: in the vessel, where that is a task of the images;
 // else in a process of this number that exists just for the call. Where neither can be (the number is taken by
 // another program), the agent makes it and says so in the log. Sockets are our own descriptors throughout.
-class PeerActor {
+class PeercredActor {
  public:
-  explicit PeerActor(FdRestoreContext& context) : context_(context) {}
+  explicit PeercredActor(FdRestoreContext& context) : context_(context) {}
 
   // socketpair(2) with SOCK_NONBLOCK. who: nullptr for the agent itself.
   std::pair<Fd, Fd> make_pair(int type, const img::crx_ucred* who, const std::string& object);

@@ -134,7 +134,7 @@ class TcpSockets final : public FdRestorer {
       throw Error(ErrorCode::corrupt_image, kStep, fmt::format("{}: state {}", socket.object, state));
     }
     if (inet.waiting()) return Kind::waiting;
-    if (inet.peer_id() != 0 || inet.deserted()) return Kind::inside;
+    if (inet.peer_id() != 0 || inet.client_closed()) return Kind::inside;
     // Sets that CRIU made do not say.
     for (const auto& [id, other] : context.entries) {
       if (!other.has_isk() || other.isk().type() != SOCK_STREAM || !tcp_state::is_connected(other.isk().state())) continue;
@@ -189,7 +189,7 @@ class TcpSockets final : public FdRestorer {
     // No larger than it was when packets come again, or the window would open.
     const auto room = static_cast<int>(std::min<uint32_t>(socket.isk().opts().so_rcvbuf(), INT32_MAX) / 2);
     static_cast<void>(::setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof room));
-    if (!socket.extra->inet().deserted()) return;
+    if (!socket.extra->inet().client_closed()) return;
     socket.stand_in.reset(::socket(socket.peer->family, SOCK_STREAM | SOCK_CLOEXEC, 0));
     if (!socket.stand_in) throw_errno(kStep, socket.object);
     enter_repair(socket.stand_in.get(), socket.object);

@@ -11,7 +11,7 @@
 namespace crx {
 
 // Three steps, once each. Nothing outside notices anything: names that are paths are bound where nobody looks, and taken
-// by UnixPlace::take_place() later; abstract names are taken at once.
+// by BoundPath::publish() later; abstract names are taken at once.
 class UnixBuilder {
  public:
   UnixBuilder(UnixTable& table, FdRestoreContext& context) : table_(table), context_(context), actor_(context) {}
@@ -32,8 +32,8 @@ class UnixBuilder {
   void connect_pair(UnixSocket& socket);
   void join(UnixSocket& accepted, UnixSocket& client);
   void wait_for_accept(UnixSocket& listener);
-  void arrive(int client, const UnixSocket& listener, const img::crx_unix_arrival* arrival, const img::crx_ucred* connector, const std::string& object);
-  void arrive_deserted(UnixSocket& listener, const img::crx_unix_arrival& arrival);
+  void arrive(int client, const UnixSocket& listener, const img::crx_unaccepted_connection* unaccepted_connection, const img::crx_ucred* connector, const std::string& object);
+  void connect_closed_client(UnixSocket& listener, const img::crx_unaccepted_connection& unaccepted_connection);
   int listening_place(UnixSocket& accepted, UnixSocket& client, UnixSocket& temporary);
   void fill_stream(UnixSocket& socket);
   void leave_unread(UnixSocket& socket);
@@ -52,7 +52,7 @@ class UnixBuilder {
 
   UnixTable& table_;
   FdRestoreContext& context_;
-  PeerActor actor_;
+  PeercredActor actor_;
   std::map<std::string, Fd> senders_;  // by name: of datagrams whose sender is gone
 };
 

@@ -85,7 +85,7 @@ int UnixBuilder::temporary_sender(const std::string& source) {
   if (!sender) throw_errno(kStep, "a sender");
   if (source.empty()) return sender.get();
   if (!is_abstract(source)) {
-    const UnixPlace bound(sender.get(), source, std::string());
+    const BoundPath bound(sender.get(), source, std::string());
     return sender.get();
   }
   const UnixAddress address = unix_address(source);
@@ -160,7 +160,7 @@ void UnixBuilder::connect_datagram(UnixSocket& socket) {
       if (::bind(gone.get(), reinterpret_cast<const sockaddr*>(&address.address), address.size) != 0) throw_errno(kStep, socket.object);
       return connect_checked(socket.fd, address, socket.object);
     }
-    const UnixPlace place(gone.get(), name, std::string());
+    const BoundPath place(gone.get(), name, std::string());
     return connect_checked(socket.fd, address_of_fd(place.file()), socket.object);
   }
   if (!peer->external) {

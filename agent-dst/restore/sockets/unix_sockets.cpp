@@ -16,7 +16,7 @@ class UnixSockets final : public FdRestorer {
   UnixSockets() = default;
   UnixSockets(const UnixSockets&) = delete;
   // Where the move failed after the commit, names go back to those who had them.
-  ~UnixSockets() override { give_back(); }
+  ~UnixSockets() override { rollback(); }
 
   const char* name() const override { return "unix sockets"; }
   // And what is open with O_PATH of the file that one is bound to.
@@ -50,10 +50,10 @@ class UnixSockets final : public FdRestorer {
     if (!table_) return;
     try {
       for (auto& [ino, socket] : table_->all()) {
-        if (socket.place) socket.place->take_place();
+        if (socket.place) socket.place->publish();
       }
     } catch (const Error&) {
-      give_back();
+      rollback();
       throw;
     }
   }
@@ -69,10 +69,10 @@ class UnixSockets final : public FdRestorer {
     return context.task.files.open_description(entry.id());
   }
 
-  void give_back() noexcept {
+  void rollback() noexcept {
     if (!table_) return;
     for (auto& [ino, socket] : table_->all()) {
-      if (socket.place) socket.place->give_back();
+      if (socket.place) socket.place->rollback();
     }
   }
 

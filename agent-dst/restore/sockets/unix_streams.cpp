@@ -52,7 +52,7 @@ void UnixBuilder::bind(UnixSocket& socket) {
     socket.address_here = address;
     return;
   }
-  socket.place = std::make_unique<UnixPlace>(socket.fd, name, final_path(socket));
+  socket.place = std::make_unique<BoundPath>(socket.fd, name, final_path(socket));
   socket.address_here = address_of_fd(socket.place->file());
 }
 
@@ -120,7 +120,7 @@ int UnixBuilder::listening_place(UnixSocket& accepted, UnixSocket& client, UnixS
     if (is_abstract(accepted.name())) {
       bind(temporary);
     } else {
-      temporary.place = std::make_unique<UnixPlace>(temporary.fd, accepted.name(), std::string());
+      temporary.place = std::make_unique<BoundPath>(temporary.fd, accepted.name(), std::string());
       temporary.address_here = address_of_fd(temporary.place->file());
     }
     listener = &temporary;
@@ -149,21 +149,21 @@ void UnixBuilder::join(UnixSocket& accepted, UnixSocket& client) {
 }
 
 // Connects one of our sockets in the name of who did, and sends again what it had sent.
-void UnixBuilder::arrive(int client, const UnixSocket& listener, const img::crx_unix_arrival* arrival, const img::crx_ucred* connector,
+void UnixBuilder::arrive(int client, const UnixSocket& listener, const img::crx_unaccepted_connection* unaccepted_connection, const img::crx_ucred* connector,
                          const std::string& object) {
-  if (arrival != nullptr && arrival->has_connector()) connector = &arrival->connector();
+  if (unaccepted_connection != nullptr && unaccepted_connection->has_connector()) connector = &unaccepted_connection->connector();
   actor_.connect(client, listener.place ? listener.place->file() : -1, listener.name(), connector, object);
-  if (arrival == nullptr || arrival->sent_size() == 0) return;
+  if (unaccepted_connection == nullptr || unaccepted_connection->sent_size() == 0) return;
   widen_send_buffer(client, object);
-  for (const img::crx_unix_sent& sent : arrival->sent()) {
+  for (const img::crx_unix_sent& sent : unaccepted_connection->sent()) {
     send_packet(client, nullptr, std::as_bytes(std::span(sent.content())), {}, sent.has_ucred() ? &sent.ucred() : nullptr, object);
   }
 }
 
 // One whose client has gone: so does ours.
-void UnixBuilder::arrive_deserted(UnixSocket& listener, const img::crx_unix_arrival& arrival) {
+void UnixBuilder::connect_closed_client(UnixSocket& listener, const img::crx_unaccepted_connection& unaccepted_connection) {
   img::unix_sk_entry entry = *listener.entry;
-  entry.set_name(arrival.name());
+  entry.set_name(unaccepted_connection.name());
   entry.set_deleted(true);
   entry.clear_name_dir();
   UnixSocket gone;
@@ -172,7 +172,7 @@ void UnixBuilder::arrive_deserted(UnixSocket& listener, const img::crx_unix_arri
   gone.object = "a client of " + listener.object;
   make(gone);
   bind(gone);
-  arrive(gone.fd, listener, &arrival, nullptr, gone.object);
+  arrive(gone.fd, listener, &unaccepted_connection, nullptr, gone.object);
 }
 
 void UnixBuilder::wait_for_accept(UnixSocket& listener) {
@@ -182,9 +182,9 @@ void UnixBuilder::wait_for_accept(UnixSocket& listener) {
   }
   for (int i = 0; i < more.waiting_size(); ++i) {
     const uint32_t ino = more.waiting(i);
-    const img::crx_unix_arrival* arrival = more.arrivals_size() != 0 ? &more.arrivals(i) : nullptr;
-    if (ino == 0 && arrival != nullptr) {
-      arrive_deserted(listener, *arrival);
+    const img::crx_unaccepted_connection* unaccepted_connection = more.arrivals_size() != 0 ? &more.unaccepted(i) : nullptr;
+    if (ino == 0 && unaccepted_connection != nullptr) {
+      connect_closed_client(listener, *unaccepted_connection);
       continue;
     }
     UnixSocket* client = table_.find(ino);
@@ -192,7 +192,7 @@ void UnixBuilder::wait_for_accept(UnixSocket& listener) {
       throw Error(ErrorCode::corrupt_image, kStep, fmt::format("{}: inode {} does not wait to be accepted", listener.object, ino));
     }
     const img::crx_ucred* connector = client->unix().has_connector() ? &client->unix().connector() : nullptr;
-    arrive(client->fd, listener, arrival, connector, client->object);
+    arrive(client->fd, listener, unaccepted_connection, connector, client->object);
     client->wired = &listener;
   }
 }

@@ -23,7 +23,7 @@ struct UnixSocket {
 
   Fd made;                           // until open() hands it out
   int fd = -1;                       // its number here, as long as descriptors are restored
-  std::unique_ptr<UnixPlace> place;  // where it is bound to a path
+  std::unique_ptr<BoundPath> place;  // where it is bound to a path
   UnixSocket* wired = nullptr;       // the other end that it is connected to now
   Fd stand_in;                       // its other end, where that is gone at the source: closed at the end
   UnixAddress address_here;          // how it is reached from here; size 0 where it is not

@@ -75,7 +75,7 @@ bool is_mapped_by(pid_t pid, const struct stat& file) {
 // Then the file is open twice where it is restored: for the mapping, and for the lease.
 bool is_mapped(const OpenFile& file) {
   if (is_mapped_by(file.pid, file.st)) return true;
-  return file.insiders && std::any_of(file.insiders->begin(), file.insiders->end(), [&](pid_t pid) { return is_mapped_by(pid, file.st); });
+  return file.tree_members && std::any_of(file.tree_members->begin(), file.tree_members->end(), [&](pid_t pid) { return is_mapped_by(pid, file.st); });
 }
 
 }  // namespace

@@ -37,7 +37,7 @@ class Pidfds final : public FdKind {
 
   static std::string problem(const OpenFile& file) {
     const int pid = file.info.pidfd ? file.info.pidfd->pid : 0;
-    if (file.moves_along(pid) || pid == kEnded) return {};
+    if (file.is_in_tree(pid) || pid == kEnded) return {};
     if (pid == 0) return "it refers to a process that cannot be seen from here";
     if ((file.info.flags & kPidfdThread) != 0) return fmt::format("it refers to thread {}", pid);
     return fmt::format("it refers to process {}, which does not move along", pid);

@@ -59,11 +59,11 @@ pid_t ended_owner(const OpenFile& file) {
   return ::access(fmt::format("/proc/{}", owner).c_str(), F_OK) == 0 ? 0 : owner;
 }
 
-std::optional<Problem> problem_of(const OpenFile& file, const std::vector<pid_t>& insiders) {
+std::optional<Problem> problem_of(const OpenFile& file, const std::vector<pid_t>& tree_members) {
   std::string_view path = path_of(file);
   const pid_t pid = number_at(path);
   if (pid == 0 || ended_owner(file) != 0) return std::nullopt;
-  if (std::find(insiders.begin(), insiders.end(), pid) == insiders.end()) {
+  if (std::find(tree_members.begin(), tree_members.end(), pid) == tree_members.end()) {
     return Problem{fmt::format("it is a file about process {}, which does not move along", pid), "close it before moving the program"};
   }
   if (!path.starts_with(kTask)) return std::nullopt;
@@ -85,13 +85,13 @@ class ProcFiles final : public FdKind {
   }
 
   void inspect(const OpenFile& file, const std::vector<OpenFile>&, InspectContext& context) override {
-    if (const auto problem = problem_of(file, insiders_of(context))) {
+    if (const auto problem = problem_of(file, tree_members_of(context))) {
       context.refusals.push_back(refusal_of(file, problem->reason, problem->remedy));
     }
   }
 
   void collect(OpenFile& file, FdContext& context, img::file_entry& entry) override {
-    if (const auto problem = problem_of(file, insiders_of(context.task))) refuse(file, problem->reason, problem->remedy);
+    if (const auto problem = problem_of(file, tree_members_of(context.task))) refuse(file, problem->reason, problem->remedy);
     entry.set_type(img::REG);
     img::reg_file_entry& reg = *entry.mutable_reg();
     reg.set_id(file.id);

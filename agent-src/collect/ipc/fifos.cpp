@@ -27,7 +27,7 @@ class Fifos final : public FdKind {
       context.refusals.push_back(refusal_of(file, problem.reason, problem.remedy));
     }
     if (!seen_.insert({file.st.st_dev, file.st.st_ino}).second) return;
-    const auto holders = find_holders({file.st.st_dev, file.st.st_ino}, file.link, file, true);
+    const auto holders = external_holders({file.st.st_dev, file.st.st_ino}, file.link, file, true);
     if (!holders.empty()) {
       context.refusals.push_back(
           refusal_of(file, fmt::format("the FIFO is also held outside, by {}", describe(holders)), kOutsideRemedy));
@@ -54,7 +54,7 @@ class Fifos final : public FdKind {
       writer = writer || can_write(other);
     }
     if ((reader == nullptr || !writer) && other_end_is_open(file)) {
-      const auto holders = find_holders({file.st.st_dev, file.st.st_ino}, file.link, file, false);
+      const auto holders = external_holders({file.st.st_dev, file.st.st_ino}, file.link, file, false);
       // Nobody is seen: a reader that no writer has come to yet looks the same.
       if (!holders.empty()) {
         refuse(file, fmt::format("the FIFO is also held outside, by {}", describe(holders)), kOutsideRemedy);

@@ -95,10 +95,10 @@ bool other_end_answers(const OpenFile& end, bool we_read) {
 namespace {
 
 // A process that was forked since the tree was listed descends from one that was.
-bool moves_along(const OpenFile& inside, pid_t pid) {
+bool is_in_tree(const OpenFile& inside, pid_t pid) {
   for (int generation = 0; pid > 1 && generation < 64; ++generation) {
-    if (inside.moves_along(pid)) return true;
-    TreeTask task;
+    if (inside.is_in_tree(pid)) return true;
+    TaskNode task;
     if (!try_read_task(pid, task)) return false;
     pid = task.ppid;
   }
@@ -107,10 +107,10 @@ bool moves_along(const OpenFile& inside, pid_t pid) {
 
 }  // namespace
 
-std::vector<PipeHolder> find_holders(HeldFile file, std::string_view link, const OpenFile& inside, bool with_us) {
+std::vector<PipeHolder> external_holders(HeldFile file, std::string_view link, const OpenFile& inside, bool with_us) {
   std::vector<PipeHolder> holders;
   for_numbers("/proc", [&](int pid) {
-    if (moves_along(inside, pid) || (!with_us && pid == ::getpid())) return;
+    if (is_in_tree(inside, pid) || (!with_us && pid == ::getpid())) return;
     const std::string dir = fmt::format("/proc/{}/fd", pid);
     bool found = false;
     for_numbers(dir, [&](int fd) {

@@ -46,7 +46,7 @@ struct HeldFile {
 // Processes that do not move along with `inside` and have this file open, one entry each. with_us: count ourselves, too (not while we
 // have duplicates). link: what their /proc/PID/fd links to it
 // show ("pipe:[4711]", a path). Every descriptor of every process we may see is looked at: this takes milliseconds.
-std::vector<PipeHolder> find_holders(HeldFile file, std::string_view link, const OpenFile& inside, bool with_us);
+std::vector<PipeHolder> external_holders(HeldFile file, std::string_view link, const OpenFile& inside, bool with_us);
 // "pid 12 (sh) fd 1", "pid 12 (sh) fd 1 and 2 more"
 std::string describe(const std::vector<PipeHolder>& holders);
 

@@ -32,9 +32,9 @@ class Pipes final : public FdKind {
       reader = reader || can_read(other);
       writer = writer || can_write(other);
     }
-    const auto holders = find_holders({file.st.st_dev, file.st.st_ino}, file.link, file, true);
+    const auto holders = external_holders({file.st.st_dev, file.st.st_ino}, file.link, file, true);
     // A holder may live where we cannot see it, in another PID namespace; or the other end is on its way, which collect() tells.
-    const bool hidden = reader != writer && other_end_answers(file, reader) && !has_descriptors_under_way(files);
+    const bool hidden = reader != writer && other_end_answers(file, reader) && !has_in_flight_fds(files);
     if (!holders.empty() || hidden) context.refusals.push_back(refusal_of(file, outside_reason(holders), kOutsideRemedy));
   }
 
@@ -56,7 +56,7 @@ class Pipes final : public FdKind {
       writer = writer || can_write(other);
     }
     if ((reader == nullptr || !writer) && other_end_is_open(file)) {
-      refuse(file, outside_reason(find_holders({file.st.st_dev, file.st.st_ino}, file.link, file, false)), kOutsideRemedy);
+      refuse(file, outside_reason(external_holders({file.st.st_dev, file.st.st_ino}, file.link, file, false)), kOutsideRemedy);
     }
     // Without a reader nobody will ever see what is in it; its capacity is all that counts.
     PipeContent content;

@@ -73,7 +73,7 @@ void copy_messages(int fd, const mq_attr& limits, const OpenFile& file, img::crx
   }
   const Mapping memory = Mapping::map(sizeof(Copy) + room * slot_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE);
   Copy& copy = *new (memory.data()) Copy{fd, 0, slot_bytes, message_size, room, 0};
-  run_steadfast(receive_and_send, &copy);
+  run_uninterruptible_child(receive_and_send, &copy);
   if (copy.error != 0 || copy.count != room) {
     throw_errno(kStep, file.label(), copy.error != 0 ? copy.error : EAGAIN);
   }
@@ -94,11 +94,11 @@ int notified_process(int fd, const std::string& object) {
 
 // Holders of a file among those who do not move along.
 template <typename File>
-std::vector<PipeHolder> outside_holders(HeldFile held, std::string_view link, const File& inside, bool with_us) {
-  if constexpr (requires { find_holders(held, link, inside, with_us); }) {
-    return find_holders(held, link, inside, with_us);
+std::vector<PipeHolder> external_holders_of(HeldFile held, std::string_view link, const File& inside, bool with_us) {
+  if constexpr (requires { external_holders(held, link, inside, with_us); }) {
+    return external_holders(held, link, inside, with_us);
   } else {
-    return find_holders(held, link, inside.pid, with_us);
+    return external_holders(held, link, inside.pid, with_us);
   }
 }
 
@@ -144,7 +144,7 @@ class PosixQueues final : public FdKind {
   };
 
   static std::optional<Problem> problem_of(const OpenFile& file, bool with_us) {
-    const auto holders = outside_holders({file.st.st_dev, file.st.st_ino}, file.link, file, with_us);
+    const auto holders = external_holders_of({file.st.st_dev, file.st.st_ino}, file.link, file, with_us);
     if (!holders.empty()) {
       return Problem{fmt::format("the message queue is also open outside, by {}", crx::describe(holders)),
                      "end the other process, or move it along"};

@@ -131,7 +131,7 @@ class SysvIpc final : public Collector {
   const char* name() const override { return "System V IPC"; }
 
   void inspect_tree(InspectContext& context) override {
-    const std::vector<pid_t> tree = insiders_of(context);
+    const std::vector<pid_t> tree = tree_members_of(context);
     SysvUse use = find_sysv_use(tree, running_waiters(tree));
     for (Refusal& refusal : use.refusals) context.refusals.push_back(std::move(refusal));
     for (const SysvUse::Segment& segment : use.segments) {
@@ -140,7 +140,7 @@ class SysvIpc final : public Collector {
   }
 
   void collect_tree(CollectContext& context) override {
-    const SysvUse use = find_sysv_use(insiders_of(context), stopped_waiters(context.tree));
+    const SysvUse use = find_sysv_use(tree_members_of(context), stopped_waiters(context.tree));
     for (const Refusal& refusal : use.refusals) {
       throw Error(ErrorCode::refused, kStep, refusal.object + ": " + refusal.reason).with_hint(refusal.remedy);
     }

@@ -20,12 +20,12 @@ class TerminalSessions final : public Collector {
 
   void inspect(InspectContext& context) override {
     if (context.options.shell_job) return;
-    if (auto problem = problem_of(context.pid, insiders_of(context))) context.refusals.push_back(std::move(*problem));
+    if (auto problem = problem_of(context.pid, tree_members_of(context))) context.refusals.push_back(std::move(*problem));
   }
 
   void collect(CollectContext& context, const BatchPlan&) override {
     if (context.options.shell_job) return;
-    const auto problem = problem_of(context.task.pid(), insiders_of(context));
+    const auto problem = problem_of(context.task.pid(), tree_members_of(context));
     if (!problem) return;
     throw Error(ErrorCode::refused, "collecting terminals", problem->object + ": " + problem->reason)
         .with_pid(context.task.pid())

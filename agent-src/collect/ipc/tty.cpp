@@ -71,11 +71,11 @@ int ask(int fd, unsigned long request, const OpenFile& file) {
 
 // Holders of a file among those who do not move along.
 template <typename File>
-std::vector<PipeHolder> outside_holders(HeldFile held, std::string_view link, const File& inside, bool with_us) {
-  if constexpr (requires { find_holders(held, link, inside, with_us); }) {
-    return find_holders(held, link, inside, with_us);
+std::vector<PipeHolder> external_holders_of(HeldFile held, std::string_view link, const File& inside, bool with_us) {
+  if constexpr (requires { external_holders(held, link, inside, with_us); }) {
+    return external_holders(held, link, inside, with_us);
   } else {
-    return find_holders(held, link, inside.pid, with_us);
+    return external_holders(held, link, inside.pid, with_us);
   }
 }
 
@@ -88,7 +88,7 @@ class Terminals final : public FdKind {
     const Terminal terminal = terminal_of(file);
     std::optional<Problem> problem = problem_of(terminal, file, files, context.options);
     // Its master may be on its way.
-    if (problem && is_slave_of_pair(terminal, file) && has_descriptors_under_way(files)) problem.reset();
+    if (problem && is_slave_of_pair(terminal, file) && has_in_flight_fds(files)) problem.reset();
     // Once for each pair, and with all we hold ourselves.
     if (!problem && terminal.kind == TerminalKind::master && seen_.insert(terminal.index).second) problem = outsiders(terminal, file, true);
     if (problem) context.refusals.push_back(refusal_of(file, problem->reason, problem->remedy));
@@ -186,7 +186,7 @@ class Terminals final : public FdKind {
     const std::string path = fmt::format("/dev/pts/{}", terminal.index);
     struct stat st {};
     if (::stat(fmt::format("/proc/{}/root{}", master.pid, path).c_str(), &st) != 0) return std::nullopt;
-    const auto holders = outside_holders({st.st_dev, st.st_ino}, path, master, with_us);
+    const auto holders = external_holders_of({st.st_dev, st.st_ino}, path, master, with_us);
     if (holders.empty()) return std::nullopt;
     return Problem{fmt::format("the terminal {}, whose master the program has, is also open outside, by {}", path, crx::describe(holders)),
                    "end that process, or move it along"};
@@ -296,7 +296,7 @@ class Terminals final : public FdKind {
     CopyJob& job = *new (memory.data()) CopyJob;
     job.master = master.own.get();
     job.slave = slave;
-    run_steadfast(copy_job, &job);
+    run_uninterruptible_child(copy_job, &job);
     if (job.failure == EAGAIN) {
       refuse(master, fmt::format("output to the terminal /dev/pts/{} is stopped, or nobody reads it", index), "let it go on (^Q), and try again");
     }
@@ -313,7 +313,7 @@ class Terminals final : public FdKind {
   }
 
   static bool is_inside(pid_t pid, const FdContext& context) {
-    const std::vector<pid_t> pids = insiders_of(context.task);
+    const std::vector<pid_t> pids = tree_members_of(context.task);
     return std::find(pids.begin(), pids.end(), pid) != pids.end();
   }
 

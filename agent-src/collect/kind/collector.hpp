@@ -21,7 +21,7 @@ class StepClock;
 
 class CgroupHomes;
 class FileTable;
-class PacketBlock;
+class TcpBlock;
 
 // What the user allowed or asked for, as far as collectors care.
 struct CollectOptions {
@@ -41,7 +41,7 @@ struct CollectOptions {
   const CgroupHomes* homes = nullptr;  // what they were in before the session moved them; nullptr: it has not
   // Holds the packets of TCP connections back from their collection on; the session's. Without one they are held only
   // while they are read.
-  PacketBlock* packets = nullptr;
+  TcpBlock* packets = nullptr;
 };
 
 // Something that cannot move. One line for the user: "object: reason; remedy".
@@ -54,7 +54,7 @@ struct Refusal {
 // Looking at a running, untouched task from outside; nothing is stopped.
 struct InspectContext {
   pid_t pid;
-  const std::vector<TreeTask>& tree;  // who moves along, the root first
+  const std::vector<TaskNode>& tree;  // who moves along, the root first
   std::string proc;  // "/proc/PID/"
   const CollectOptions& options;
   std::vector<Refusal>& refusals;

@@ -40,12 +40,12 @@ namespace {
 
 // Whether the signals of a file go to the tree itself.
 bool is_own(const OpenFile& file, const f_owner_ex& owner) {
-  if (owner.type == F_OWNER_PID) return file.moves_along(owner.pid);
+  if (owner.type == F_OWNER_PID) return file.is_in_tree(owner.pid);
   const auto is = [&](pid_t pid) {
     if (owner.type == F_OWNER_PGRP) return owner.pid == ::getpgid(pid);
     return ::access(("/proc/" + std::to_string(pid) + "/task/" + std::to_string(owner.pid)).c_str(), F_OK) == 0;
   };
-  return is(file.pid) || (file.insiders && std::any_of(file.insiders->begin(), file.insiders->end(), is));
+  return is(file.pid) || (file.tree_members && std::any_of(file.tree_members->begin(), file.tree_members->end(), is));
 }
 
 }  // namespace

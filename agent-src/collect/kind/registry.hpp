@@ -10,7 +10,7 @@ namespace crx {
 
 using CollectorPtr = std::unique_ptr<Collector>;
 
-CollectorPtr make_shape_collector();
+CollectorPtr make_eligibility_collector();
 CollectorPtr make_aio_rings_collector();
 CollectorPtr make_core_registers_collector();
 CollectorPtr make_signals_collector();

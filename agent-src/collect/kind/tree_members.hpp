@@ -9,16 +9,16 @@
 
 namespace crx {
 
-inline std::vector<pid_t> living(const std::vector<TreeTask>& tree) {
+inline std::vector<pid_t> living(const std::vector<TaskNode>& tree) {
   std::vector<pid_t> pids;
-  for (const TreeTask& task : tree) {
+  for (const TaskNode& task : tree) {
     if (!task.dead) pids.push_back(task.pid);
   }
   return pids;
 }
 
 // The living processes of the tree, the root first.
-inline std::vector<pid_t> insiders_of(const InspectContext& context) { return living(context.tree); }
-inline std::vector<pid_t> insiders_of(const CollectContext& context) { return living(context.tree.members()); }
+inline std::vector<pid_t> tree_members_of(const InspectContext& context) { return living(context.tree); }
+inline std::vector<pid_t> tree_members_of(const CollectContext& context) { return living(context.tree.members()); }
 
 }  // namespace crx

@@ -10,7 +10,7 @@
 
 namespace crx {
 
-int run_steadfast(int (*work)(void*), void* argument) {
+int run_uninterruptible_child(int (*work)(void*), void* argument) {
   sigset_t all, before;
   ::sigfillset(&all);
   ::pthread_sigmask(SIG_BLOCK, &all, &before);

@@ -9,6 +9,6 @@ namespace crx {
 // between does not end it. The child may only make system calls: no allocation, no locks, no exceptions. `argument`
 // lies in shared memory if it is to bring something back. Returns what `work` returned (0..255). Throws Error(kernel) when
 // the child was killed.
-int run_steadfast(int (*work)(void*), void* argument);
+int run_uninterruptible_child(int (*work)(void*), void* argument);
 
 }  // namespace crx

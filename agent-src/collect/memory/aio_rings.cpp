@@ -17,7 +17,7 @@
 namespace crx {
 namespace {
 
-constexpr int64_t kPatienceMs = 200;  // what disks take
+constexpr int64_t kBackoffMs = 200;  // what disks take
 constexpr char kUnknown[] = "what is under way in its asynchronous I/O rings (io_setup) cannot be told here";
 constexpr char kPrivileges[] = "run crx with CAP_BPF and CAP_PERFMON, on a kernel with CONFIG_DEBUG_INFO_BTF";
 
@@ -38,7 +38,7 @@ class AioRings final : public Collector {
     if (!requests_) requests_ = AioRequests::open();
     if (!requests_) throw Error(ErrorCode::refused, "collecting asynchronous I/O", kUnknown).with_pid(pid).with_hint(kPrivileges);
     // What disks are asked for comes soon, though the program is stopped.
-    const Deadline deadline = Deadline::in_ms(kPatienceMs);
+    const Deadline deadline = Deadline::in_ms(kBackoffMs);
     for (;;) {
       uint64_t count = 0;
       const std::map<uint64_t, uint64_t> under_way = requests_->under_way(pid);

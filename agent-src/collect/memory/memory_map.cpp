@@ -276,7 +276,7 @@ void MemoryMap::describe_vma(const proc::MapsEntry& map, const MemoryVma& vma, i
     if (map.kind == proc::MapKind::stack) entry.set_flags(entry.flags() | MAP_GROWSDOWN);
     return;
   }
-  if (!map.shared && !map.writable && has_flag(*flags, "ac")) accounted_.push_back(map.start);
+  if (!map.shared && !map.writable && has_flag(*flags, "ac")) commit_charged_.push_back(map.start);
   if (has_flag(*flags, "dp")) entry.set_flags((entry.flags() & ~static_cast<uint32_t>(MAP_PRIVATE)) | MAP_DROPPABLE);
   if (has_flag(*flags, "gd")) entry.set_flags(entry.flags() | MAP_GROWSDOWN);
   if (has_flag(*flags, "nr")) entry.set_flags(entry.flags() | MAP_NORESERVE);
@@ -323,7 +323,7 @@ const img::mm_entry& MemoryMap::describe() {
   file_ids_.clear();
   mapped_.forget_memfds();
   segments_.clear();
-  accounted_.clear();
+  commit_charged_.clear();
   img::mm_entry mm;
   describe_fields(mm);
   for (std::size_t i = 0; i < maps_.size(); ++i) {

@@ -60,7 +60,7 @@ class MemoryMap {
   // Ids of the files that the last describe() referred to, the executable included; ascending.
   const std::vector<uint32_t>& file_ids() const noexcept { return file_ids_; }
   // Starts of private mappings that are charged to the commit limit (VmFlags "ac") though not writable.
-  const std::vector<uint64_t>& accounted() const noexcept { return accounted_; }
+  const std::vector<uint64_t>& commit_charged() const noexcept { return commit_charged_; }
   const std::vector<img::memfd_inode_entry>& memfds() const noexcept { return mapped_.memfds(); }
   // Attached System V segments.
   const std::vector<img::ipc_shm_entry>& segments() const noexcept { return segments_; }
@@ -91,7 +91,7 @@ class MemoryMap {
   img::mm_entry description_;
   std::vector<uint32_t> file_ids_;
   std::vector<img::ipc_shm_entry> segments_;
-  std::vector<uint64_t> accounted_;
+  std::vector<uint64_t> commit_charged_;
 };
 
 }  // namespace crx

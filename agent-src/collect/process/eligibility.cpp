@@ -59,18 +59,18 @@ std::string try_read_link(const std::string& path) {
 }
 
 const char* name_of(uint32_t shared) {
-  if ((shared & shares::kMemory) != 0) return "memory";
-  if ((shared & shares::kSignalHandlers) != 0) return "signal handlers";
-  if ((shared & shares::kDescriptors) != 0) return "descriptors";
-  if ((shared & shares::kFilesystem) != 0) return "working directory";
+  if ((shared & sharing::kMemory) != 0) return "memory";
+  if ((shared & sharing::kSignalHandlers) != 0) return "signal handlers";
+  if ((shared & sharing::kDescriptors) != 0) return "descriptors";
+  if ((shared & sharing::kFilesystem) != 0) return "working directory";
   return "";
 }
 
 constexpr const char* kEndOne = "end one of the two before moving the program";
 constexpr const char* kHandedDown = "what clone(2) shares must come from a parent that has it, or from a child of the same parent: end one of the two";
 
-bool is_gone(pid_t pid, const std::vector<TreeTask>& tree) {
-  const auto task = std::find_if(tree.begin(), tree.end(), [pid](const TreeTask& t) { return t.pid == pid; });
+bool is_gone(pid_t pid, const std::vector<TaskNode>& tree) {
+  const auto task = std::find_if(tree.begin(), tree.end(), [pid](const TaskNode& t) { return t.pid == pid; });
   return task == tree.end() || has_ended(*task);
 }
 
@@ -168,7 +168,7 @@ class Inspection {
   void others() {
     for (const pid_t other : numbers_in("/proc")) {
       if (other == context_.pid) continue;
-      const bool inside = std::any_of(context_.tree.begin(), context_.tree.end(), [&](const TreeTask& t) { return t.pid == other; });
+      const bool inside = std::any_of(context_.tree.begin(), context_.tree.end(), [&](const TaskNode& t) { return t.pid == other; });
       // A child of vfork shares memory until it execs: the stop waits for that. What ends has nothing any more, and kcmp(2) calls
       // that the same as what kernel threads have.
       const uint32_t shared = inside ? 0 : shared_things(context_.pid, other);
@@ -209,7 +209,7 @@ class Shape final : public Collector {
 
   void inspect_tree(InspectContext& context) override {
     for (const auto& [tracer, traced] : traced_processes()) {
-      const auto is_tracer = [pid = tracer](const TreeTask& task) { return task.pid == pid; };
+      const auto is_tracer = [pid = tracer](const TaskNode& task) { return task.pid == pid; };
       if (std::none_of(context.tree.begin(), context.tree.end(), is_tracer)) continue;
       context.refusals.push_back({fmt::format("pid {}", tracer), fmt::format("traces process {} ({})", traced, comm_of(traced)),
                                   "let it detach first"});
@@ -243,6 +243,6 @@ class Shape final : public Collector {
 
 }  // namespace
 
-CollectorPtr make_shape_collector() { return std::make_unique<Shape>(); }
+CollectorPtr make_eligibility_collector() { return std::make_unique<Shape>(); }
 
 }  // namespace crx

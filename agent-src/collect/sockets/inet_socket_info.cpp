@@ -19,7 +19,7 @@ constexpr uint32_t kUsualBacklog = 4096;  // net.core.somaxconn's default
 
 }  // namespace
 
-SocketDoor::SocketDoor(const OpenFile& file) : fd_(file.own.get()) {
+BorrowedSocket::BorrowedSocket(const OpenFile& file) : fd_(file.own.get()) {
   if (fd_ >= 0) return;
   try {
     const Fd pidfd = open_pidfd(file.pid);
@@ -41,18 +41,18 @@ std::optional<SocketIdentity> identify_socket(int fd) {
 
 std::optional<SocketIdentity> identify_socket(const OpenFile& file) {
   if (!S_ISSOCK(file.st.st_mode) || file.path_only()) return std::nullopt;
-  const SocketDoor door(file);
-  return identify_socket(door.get());
+  const BorrowedSocket engine_pidfd(file);
+  return identify_socket(engine_pidfd.get());
 }
 
-bool InetLook::is_mptcp() const noexcept { return identity.protocol == IPPROTO_MPTCP; }
-bool InetLook::is_echo() const noexcept {
+bool InetSocketInfo::is_mptcp() const noexcept { return identity.protocol == IPPROTO_MPTCP; }
+bool InetSocketInfo::is_echo() const noexcept {
   return identity.type == SOCK_DGRAM && (identity.protocol == IPPROTO_ICMP || identity.protocol == IPPROTO_ICMPV6);
 }
-bool InetLook::is_tcp() const noexcept { return identity.type == SOCK_STREAM && (identity.protocol == IPPROTO_TCP || is_mptcp()); }
+bool InetSocketInfo::is_tcp() const noexcept { return identity.type == SOCK_STREAM && (identity.protocol == IPPROTO_TCP || is_mptcp()); }
 
-InetLook look_at_inet(int fd, const SocketIdentity& identity, const std::string& object) {
-  InetLook look;
+InetSocketInfo look_at_inet(int fd, const SocketIdentity& identity, const std::string& object) {
+  InetSocketInfo look;
   look.identity = identity;
   look.local = local_address(fd, object);
   look.peer = peer_address(fd);

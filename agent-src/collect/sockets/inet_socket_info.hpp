@@ -18,9 +18,9 @@ struct SocketIdentity {
 
 // A descriptor to ask: the duplicate of a frozen task, or one taken for a moment from a running task, which the caller
 // drops at once (meanwhile a close(2) of the task does not end a connection). -1 where it has gone.
-class SocketDoor {
+class BorrowedSocket {
  public:
-  explicit SocketDoor(const OpenFile& file);
+  explicit BorrowedSocket(const OpenFile& file);
   int get() const noexcept { return fd_; }
 
  private:
@@ -32,7 +32,7 @@ class SocketDoor {
 std::optional<SocketIdentity> identify_socket(const OpenFile& file);
 std::optional<SocketIdentity> identify_socket(int fd);
 
-struct InetLook {
+struct InetSocketInfo {
   SocketIdentity identity;
   InetAddress local;
   std::optional<InetAddress> peer;
@@ -46,6 +46,6 @@ struct InetLook {
 };
 
 // Of an AF_INET or AF_INET6 socket.
-InetLook look_at_inet(int fd, const SocketIdentity& identity, const std::string& object);
+InetSocketInfo look_at_inet(int fd, const SocketIdentity& identity, const std::string& object);
 
 }  // namespace crx

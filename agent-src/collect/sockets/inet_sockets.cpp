@@ -21,7 +21,7 @@ namespace {
 bool is_inet(const SocketIdentity& identity) { return identity.family == AF_INET || identity.family == AF_INET6; }
 
 bool is_supported(const SocketIdentity& identity) {
-  InetLook look;
+  InetSocketInfo look;
   look.identity = identity;
   if (look.is_tcp()) return true;
   if (identity.type == SOCK_RAW) return true;
@@ -46,7 +46,7 @@ constexpr char kNetworkReason[] = "it is in another network namespace than crx-m
 constexpr char kNetworkRemedy[] = "run crx-migrate there (nsenter --net), and the agent in the one it shall live in";
 
 // getpeername(2) does not tell a peer without a port.
-std::optional<InetAddress> portless_peer(const OpenFile& file, const InetLook& look) {
+std::optional<InetAddress> portless_peer(const OpenFile& file, const InetSocketInfo& look) {
   const std::string table = look.is_echo() ? "icmp" : "raw";
   for (const NetRow& row : read_net_rows(file.pid, (look.identity.family == AF_INET ? table : table + "6").c_str())) {
     if (row.inode == file.st.st_ino && !row.peer.is_any()) return row.peer;
@@ -63,7 +63,7 @@ std::string interface_name(uint32_t index) {
   return index != 0 && ::if_indextoname(index, name) != nullptr ? name : "";
 }
 
-void fill_protocol_options(int fd, const InetLook& look, img::inet_sk_entry& isk) {
+void fill_protocol_options(int fd, const InetSocketInfo& look, img::inet_sk_entry& isk) {
   img::ip_opts_entry& ip = *isk.mutable_ip_opts();
   if (look.identity.family == AF_INET) {
     ip.set_tos(static_cast<uint32_t>(socket_int(fd, IPPROTO_IP, IP_TOS)));
@@ -101,17 +101,17 @@ class InetSockets final : public FdKind {
   }
 
   void inspect(const OpenFile& file, const std::vector<OpenFile>& all, InspectContext& context) override {
-    const SocketDoor door(file);
-    const auto identity = identify_socket(door.get());
+    const BorrowedSocket engine_pidfd(file);
+    const auto identity = identify_socket(engine_pidfd.get());
     if (!identity) return;
     const auto refuse_it = [&](const std::string& reason, const std::string& remedy) {
       context.refusals.push_back(refusal_of(file, reason, remedy));
     };
     if (!is_supported(*identity)) return refuse_it(kind_reason(*identity), kKindRemedy);
     if (in_other_network(file)) return refuse_it(kNetworkReason, kNetworkRemedy);
-    const std::string problem = socket_option_problem(door.get());
+    const std::string problem = socket_option_problem(engine_pidfd.get());
     if (!problem.empty()) refuse_it(problem, kFilterRemedy);
-    const InetLook look = look_at_inet(door.get(), *identity, file.label());
+    const InetSocketInfo look = look_at_inet(engine_pidfd.get(), *identity, file.label());
     if (!look.is_tcp()) return;
     if (!table_) table_.emplace(all);
     inspect_tcp(file, look, *table_, context);
@@ -121,7 +121,7 @@ class InetSockets final : public FdKind {
     const auto identity = identify_socket(file.own.get());
     if (!identity || !is_supported(*identity)) refuse(file, kind_reason(identity.value_or(SocketIdentity{})), kKindRemedy);
     if (in_other_network(file)) refuse(file, kNetworkReason, kNetworkRemedy);
-    InetLook look = look_at_inet(file.own.get(), *identity, file.label());
+    InetSocketInfo look = look_at_inet(file.own.get(), *identity, file.label());
     if (identity->type == SOCK_RAW || look.is_echo()) look.peer = portless_peer(file, look);
     entry.set_type(img::INETSK);
     img::inet_sk_entry& isk = *entry.mutable_isk();
@@ -157,7 +157,7 @@ void add_inet_options(const std::vector<OptionValue>& values, img::crx_file_entr
   }
 }
 
-void collect_inet(const OpenFile& file, const InetLook& look, FdContext& context, InetOptionReader& options,
+void collect_inet(const OpenFile& file, const InetSocketInfo& look, FdContext& context, InetOptionReader& options,
                   img::inet_sk_entry& isk) {
   const int fd = file.own.get();
   isk.set_id(file.id);

@@ -12,12 +12,12 @@ namespace crx {
 std::string pending_error(int fd);
 
 // Fills everything of inet_sk_entry that any socket has, and options beyond CRIU's into crx_file_entry.
-void collect_inet(const OpenFile& file, const InetLook& look, FdContext& context, InetOptionReader& options,
+void collect_inet(const OpenFile& file, const InetSocketInfo& look, FdContext& context, InetOptionReader& options,
                   img::inet_sk_entry& isk);
 // The options that differ from a new socket's.
 void add_inet_options(const std::vector<OptionValue>& values, img::crx_file_entry& extra);
 
 // UDP and raw: what waits to be read, and multicast groups (udp_sockets.cpp). Nothing is taken from the queue.
-void collect_datagrams(const OpenFile& file, const InetLook& look, FdContext& context, img::inet_sk_entry& isk);
+void collect_datagrams(const OpenFile& file, const InetSocketInfo& look, FdContext& context, img::inet_sk_entry& isk);
 
 }  // namespace crx

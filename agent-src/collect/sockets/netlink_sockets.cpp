@@ -63,10 +63,10 @@ class NetlinkSockets final : public FdKind {
   }
 
   void inspect(const OpenFile& file, const std::vector<OpenFile>&, InspectContext& context) override {
-    const SocketDoor door(file);
-    const auto identity = identify_socket(door.get());
+    const BorrowedSocket engine_pidfd(file);
+    const auto identity = identify_socket(engine_pidfd.get());
     if (!identity) return;
-    const std::string problem = reason(door.get(), *identity);
+    const std::string problem = reason(engine_pidfd.get(), *identity);
     if (!problem.empty()) context.refusals.push_back(refusal_of(file, problem, kClose));
   }
 

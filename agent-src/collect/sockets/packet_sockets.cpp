@@ -67,7 +67,7 @@ std::string interface_name(int index) {
 // Whether anybody in the tree has mapped it.
 bool is_mapped(const OpenFile& file) {
   std::set<pid_t> pids{file.pid};
-  if (file.insiders) pids.insert(file.insiders->begin(), file.insiders->end());
+  if (file.tree_members) pids.insert(file.tree_members->begin(), file.tree_members->end());
   return std::any_of(pids.begin(), pids.end(), [&](pid_t pid) {
     try {
       return read_file(fmt::format("/proc/{}/maps", pid)).find(file.link) != std::string::npos;
@@ -96,10 +96,10 @@ class PacketSockets final : public FdKind {
   }
 
   void inspect(const OpenFile& file, const std::vector<OpenFile>&, InspectContext& context) override {
-    const SocketDoor door(file);
-    if (!identify_socket(door.get())) return;
+    const BorrowedSocket engine_pidfd(file);
+    if (!identify_socket(engine_pidfd.get())) return;
     if (ask_diag(file.st.st_ino).has_ring() && is_mapped(file)) context.refusals.push_back(refusal_of(file, kRingReason, kClose));
-    const std::string problem = socket_option_problem(door.get());
+    const std::string problem = socket_option_problem(engine_pidfd.get());
     if (!problem.empty()) context.refusals.push_back(refusal_of(file, problem, kFilterRemedy));
   }
 

@@ -60,7 +60,7 @@ std::string rules_text(const std::string& table, const std::vector<BlockedConnec
 
 }  // namespace
 
-struct PacketBlock::Rules {
+struct TcpBlock::Rules {
   std::unique_ptr<nft_ctx, FreeContext> context;
 
   // Nullptr where it cannot be used.
@@ -93,10 +93,10 @@ struct PacketBlock::Rules {
   }
 };
 
-PacketBlock::PacketBlock(std::string session) : table_("crx-" + std::move(session)), rules_(Rules::open()) {}
-PacketBlock::~PacketBlock() { release(); }
+TcpBlock::TcpBlock(std::string session) : table_("crx-" + std::move(session)), rules_(Rules::open()) {}
+TcpBlock::~TcpBlock() { unblock(); }
 
-void PacketBlock::prepare() noexcept {
+void TcpBlock::prepare() noexcept {
   if (!rules_ || has_table_) return;
   try {
     rules_->run(rules_text(table_, {}, true));
@@ -106,7 +106,7 @@ void PacketBlock::prepare() noexcept {
   }
 }
 
-void PacketBlock::hold(std::vector<BlockedConnection> connections) {
+void TcpBlock::block(std::vector<BlockedConnection> connections) {
   if (connections.empty()) return;
   if (!rules_) {
     throw Error(ErrorCode::unsupported, "holding packets back", "nftables cannot be opened").with_hint(kHint);
@@ -126,7 +126,7 @@ void PacketBlock::hold(std::vector<BlockedConnection> connections) {
                       std::make_move_iterator(connections.end()));
 }
 
-void PacketBlock::silence() noexcept {
+void TcpBlock::close_silently() noexcept {
   for (BlockedConnection& connection : connections_) {
     try {
       enter_repair(connection.own.get(), connection.local.text());
@@ -137,7 +137,7 @@ void PacketBlock::silence() noexcept {
   }
 }
 
-void PacketBlock::release() noexcept {
+void TcpBlock::unblock() noexcept {
   connections_.clear();
   if (!has_table_) return;
   has_table_ = false;
@@ -150,24 +150,24 @@ void PacketBlock::release() noexcept {
 }
 
 // Within the tree nobody else waits for a packet, and the connection comes alive, or is made again, while the tree is built.
-bool PacketBlock::reaches_outside() const {
+bool TcpBlock::reaches_outside() const {
   return std::any_of(connections_.begin(), connections_.end(), [](const BlockedConnection& each) { return each.outside; });
 }
 
-void PacketBlock::abandon() noexcept {
+void TcpBlock::leave_installed() noexcept {
   if (!has_table_) return;
   std::vector<BlockedConnection> outside;
   for (const BlockedConnection& connection : connections_) {
     if (connection.outside) outside.push_back({Fd(), connection.local, connection.peer});
   }
-  if (outside.empty()) return release();
+  if (outside.empty()) return unblock();
   try {
     rules_->run(rules_text(table_ + "-kept", outside, false));
     log::warn("packets of its TCP connections stay blocked by the nftables table inet {}-kept", table_);
   } catch (const std::exception& error) {
     log::warn("keeping packets back: {}", error.what());
   }
-  release();
+  unblock();
 }
 
 }  // namespace crx

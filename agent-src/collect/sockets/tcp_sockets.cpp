@@ -37,12 +37,12 @@ bool has_ulp(int fd) {
   return ::getsockopt(fd, IPPROTO_TCP, TCP_ULP, name, &length) == 0 && length > 0 && name[0] != 0;
 }
 
-std::string connection_text(const InetLook& look) {
+std::string connection_text(const InetSocketInfo& look) {
   return fmt::format("it is a TCP connection from {} to {}", look.local.text(), look.peer ? look.peer->text() : "nowhere");
 }
 
 // Of a connection whose other end is not in the tree.
-std::optional<Complaint> outside_complaint(const InetLook& look, const CollectOptions& options) {
+std::optional<Complaint> outside_complaint(const InetSocketInfo& look, const CollectOptions& options) {
   const bool here = look.peer->is_loopback() || look.peer->plain().words == look.local.plain().words;
   if (here && !options.same_host) {
     return Complaint{connection_text(look) + ", whose other end is on this host and not in the program",
@@ -96,14 +96,14 @@ void append_stream(const TcpStream& stream, const img::inet_sk_entry& isk, Image
 
 }  // namespace
 
-void inspect_tcp(const OpenFile& file, const InetLook& look, TcpTable& table, InspectContext& context) {
+void inspect_tcp(const OpenFile& file, const InetSocketInfo& look, TcpTable& table, InspectContext& context) {
   const auto complain = [&](const Complaint& it) { context.refusals.push_back(refusal_of(file, it.reason, it.remedy)); };
   if (table.is_signed(file, look)) return complain({kSignedReason, kSignedRemedy});
   if (look.state == tcp_state::kListen || !look.peer) return;
   if (look.is_mptcp()) return complain({kMptcpReason, kMptcpRemedy});
-  const SocketDoor door(file);
-  if (has_ulp(door.get())) return complain({kUlpReason, kUlpRemedy});
-  if (table.other_end(look) != nullptr || table.listener_at(*look.peer) != nullptr || table.is_deserted(look)) return;
+  const BorrowedSocket engine_pidfd(file);
+  if (has_ulp(engine_pidfd.get())) return complain({kUlpReason, kUlpRemedy});
+  if (table.other_end(look) != nullptr || table.listener_at(*look.peer) != nullptr || table.is_client_closed(look)) return;
   if (const auto complaint = outside_complaint(look, context.options)) complain(*complaint);
 }
 
@@ -116,14 +116,14 @@ void TcpCollector::hold_all(FdContext& context) {
   bool outside = false;
   for (const TcpTable::Socket& socket : table_.sockets()) {
     if (!tcp_state::is_connected(socket.look.state) || !socket.look.peer || socket.look.is_mptcp()) continue;
-    const bool alone = table_.other_end(socket.look) == nullptr && !table_.is_deserted(socket.look) && !table_.waiting_end(socket.look);
+    const bool alone = table_.other_end(socket.look) == nullptr && !table_.is_client_closed(socket.look) && !table_.waiting_end(socket.look);
     connections.push_back({duplicate(socket.file->own.get()), socket.look.local, *socket.look.peer, alone});
     outside = outside || alone;
   }
-  PacketBlock* block = context.task.options.packets;
+  TcpBlock* block = context.task.options.packets;
   if (block == nullptr) block = &own_block_.emplace(fmt::format("read-{}", context.files.front().pid));
   try {
-    block->hold(std::move(connections));
+    block->block(std::move(connections));
   } catch (const Error& error) {
     // Nobody disturbs connections within a tree that stands still, but for acknowledgements that are due.
     if (outside || error.code() != ErrorCode::unsupported) throw;
@@ -131,7 +131,7 @@ void TcpCollector::hold_all(FdContext& context) {
   }
 }
 
-void TcpCollector::collect(const OpenFile& file, const InetLook& look, FdContext& context, img::inet_sk_entry& isk) {
+void TcpCollector::collect(const OpenFile& file, const InetSocketInfo& look, FdContext& context, img::inet_sk_entry& isk) {
   if (table_.is_signed(file, look)) refuse(file, kSignedReason, kSignedRemedy);
   switch (look.state) {
     case tcp_state::kListen: return check_waiting(file, look);
@@ -147,7 +147,7 @@ void TcpCollector::collect(const OpenFile& file, const InetLook& look, FdContext
   collect_connection(file, look, context, isk);
 }
 
-void TcpCollector::collect_connection(const OpenFile& file, const InetLook& look, FdContext& context,
+void TcpCollector::collect_connection(const OpenFile& file, const InetSocketInfo& look, FdContext& context,
                                       img::inet_sk_entry& isk) {
   const int fd = file.own.get();
   if (has_ulp(fd)) refuse(file, kUlpReason, kUlpRemedy);
@@ -168,8 +168,8 @@ void TcpCollector::collect_connection(const OpenFile& file, const InetLook& look
     }
     extra.set_waiting(true);
     extra.set_waiting_at(table_.listener_at(*look.peer)->file->id);
-  } else if (table_.is_deserted(look)) {
-    extra.set_deserted(true);
+  } else if (table_.is_client_closed(look)) {
+    extra.set_client_closed(true);
   } else if (const auto complaint = outside_complaint(look, context.task.options)) {
     refuse(file, complaint->reason, complaint->remedy);
   }
@@ -181,7 +181,7 @@ void TcpCollector::collect_connection(const OpenFile& file, const InetLook& look
 }
 
 // Every connection that waits must have its other end in the tree, which makes it anew.
-void TcpCollector::check_waiting(const OpenFile& file, const InetLook& look) {
+void TcpCollector::check_waiting(const OpenFile& file, const InetSocketInfo& look) {
   if (look.waiting == 0) return;
   uint32_t inside = 0;
   for (const TcpTable::Socket& socket : table_.sockets()) {

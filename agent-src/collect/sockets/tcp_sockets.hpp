@@ -11,7 +11,7 @@
 namespace crx {
 
 // Why a TCP socket of a running tree cannot move. What may be gone when the tree is stopped is not complained of.
-void inspect_tcp(const OpenFile& file, const InetLook& look, TcpTable& table, InspectContext& context);
+void inspect_tcp(const OpenFile& file, const InetSocketInfo& look, TcpTable& table, InspectContext& context);
 
 // For one freeze. Holds the packets of all the tree's connections back before it reads the first of them.
 class TcpCollector {
@@ -20,16 +20,16 @@ class TcpCollector {
 
   // What is particular to TCP: tcp-stream-INO.img of a connection, its other end, shutdown; checks what waits at a
   // listening socket. Throws Error(refused).
-  void collect(const OpenFile& file, const InetLook& look, FdContext& context, img::inet_sk_entry& isk);
+  void collect(const OpenFile& file, const InetSocketInfo& look, FdContext& context, img::inet_sk_entry& isk);
 
  private:
   void hold_all(FdContext& context);
-  void collect_connection(const OpenFile& file, const InetLook& look, FdContext& context, img::inet_sk_entry& isk);
-  void check_waiting(const OpenFile& file, const InetLook& look);
+  void collect_connection(const OpenFile& file, const InetSocketInfo& look, FdContext& context, img::inet_sk_entry& isk);
+  void check_waiting(const OpenFile& file, const InetSocketInfo& look);
   void collect_ended(const OpenFile& file, FdContext& context, img::inet_sk_entry& isk);
 
   TcpTable table_;
-  std::optional<PacketBlock> own_block_;  // where the session has none
+  std::optional<TcpBlock> own_block_;  // where the session has none
   bool held_ = false;
 };
 

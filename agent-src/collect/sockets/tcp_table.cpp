@@ -9,19 +9,19 @@ namespace crx {
 TcpTable::TcpTable(const std::vector<OpenFile>& files) {
   for (const OpenFile& file : files) {
     if (!S_ISSOCK(file.st.st_mode)) continue;
-    const SocketDoor door(file);
-    const auto identity = identify_socket(door.get());
+    const BorrowedSocket engine_pidfd(file);
+    const auto identity = identify_socket(engine_pidfd.get());
     if (!identity || (identity->family != AF_INET && identity->family != AF_INET6)) continue;
-    InetLook look;
+    InetSocketInfo look;
     look.identity = *identity;
     if (!look.is_tcp()) continue;
-    look = look_at_inet(door.get(), *identity, file.label());
+    look = look_at_inet(engine_pidfd.get(), *identity, file.label());
     if (look.peer) by_ends_.emplace(Ends{look.local.plain(), look.peer->plain()}, sockets_.size());
     sockets_.push_back({&file, look});
   }
 }
 
-const TcpTable::Socket* TcpTable::other_end(const InetLook& look) const {
+const TcpTable::Socket* TcpTable::other_end(const InetSocketInfo& look) const {
   if (!look.peer) return nullptr;
   const auto found = by_ends_.find(Ends{look.peer->plain(), look.local.plain()});
   return found == by_ends_.end() ? nullptr : &sockets_[found->second];
@@ -49,7 +49,7 @@ const TcpTable::Listing& TcpTable::all() {
 }
 
 // One that is bound to a network device is not found by its ends.
-std::optional<TcpSocketInfo> TcpTable::far_end(const InetLook& look) {
+std::optional<TcpSocketInfo> TcpTable::far_end(const InetSocketInfo& look) {
   if (auto found = diag_.find(*look.peer, look.local)) return found;
   if (!all()) return std::nullopt;
   for (const TcpSocketInfo& other : *all()) {
@@ -58,7 +58,7 @@ std::optional<TcpSocketInfo> TcpTable::far_end(const InetLook& look) {
   return std::nullopt;
 }
 
-std::optional<uint64_t> TcpTable::waiting_end(const InetLook& look) {
+std::optional<uint64_t> TcpTable::waiting_end(const InetSocketInfo& look) {
   if (!look.peer || listener_at(*look.peer) == nullptr) return std::nullopt;
   const auto end = far_end(look);
   // Whoever has sent a FIN had been accepted.
@@ -67,7 +67,7 @@ std::optional<uint64_t> TcpTable::waiting_end(const InetLook& look) {
   return end->received - std::min(fin, end->received);
 }
 
-bool TcpTable::is_signed(const OpenFile& file, const InetLook& look) {
+bool TcpTable::is_signed(const OpenFile& file, const InetSocketInfo& look) {
   const auto among = [&](const Listing& sockets) {
     return sockets && std::any_of(sockets->begin(), sockets->end(), [&](const TcpSocketInfo& info) { return info.inode == file.st.st_ino && info.signs; });
   };
@@ -80,7 +80,7 @@ bool TcpTable::is_signed(const OpenFile& file, const InetLook& look) {
   return look.local.port != 0 && among(all());
 }
 
-bool TcpTable::is_deserted(const InetLook& look) {
+bool TcpTable::is_client_closed(const InetSocketInfo& look) {
   if (!look.peer || !tcp_state::got_fin(look.state) || !is_local_address(*look.peer)) return false;
   const auto end = far_end(look);
   return end ? end->inode == 0 : all().has_value();

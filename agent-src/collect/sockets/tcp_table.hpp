@@ -17,22 +17,22 @@ class TcpTable {
  public:
   struct Socket {
     const OpenFile* file = nullptr;
-    InetLook look;
+    InetSocketInfo look;
   };
   // Looks at every TCP socket of `files`, which must outlive it. Sockets that vanish meanwhile are left out.
   explicit TcpTable(const std::vector<OpenFile>& files);
 
   const std::vector<Socket>& sockets() const noexcept { return sockets_; }
   // The socket at the other end; nullptr when it is not in the tree.
-  const Socket* other_end(const InetLook& look) const;
+  const Socket* other_end(const InetSocketInfo& look) const;
   // The tree's listening socket that a connection to `address` reaches; nullptr when there is none.
   const Socket* listener_at(const InetAddress& address) const;
   // Where the other end waits to be accepted at a listening socket of the tree: how many bytes it has got already.
-  std::optional<uint64_t> waiting_end(const InetLook& look);
+  std::optional<uint64_t> waiting_end(const InetSocketInfo& look);
   // It signs its segments (TCP_MD5SIG).
-  bool is_signed(const OpenFile& file, const InetLook& look);
+  bool is_signed(const OpenFile& file, const InetSocketInfo& look);
   // The other end is on this host, has sent its FIN and belongs to nobody any more.
-  bool is_deserted(const InetLook& look);
+  bool is_client_closed(const InetSocketInfo& look);
 
  private:
   using Ends = std::pair<InetAddress, InetAddress>;  // local, peer; both plain()
@@ -40,7 +40,7 @@ class TcpTable {
   using Listing = std::optional<std::vector<TcpSocketInfo>>;
   const Listing& listening();
   const Listing& all();
-  std::optional<TcpSocketInfo> far_end(const InetLook& look);
+  std::optional<TcpSocketInfo> far_end(const InetSocketInfo& look);
 
   std::vector<Socket> sockets_;
   std::map<Ends, std::size_t> by_ends_;

@@ -50,7 +50,7 @@ bool hears_copies(const SocketIdentity& identity) {
 // What is sent leaves within moments; what is corked stays.
 bool is_putting_together(int fd) {
   const Deadline deadline = Deadline::in_ms(kSendMs);
-  for (Patience patience;; patience.wait()) {
+  for (Backoff backoff;; backoff.wait()) {
     int unsent = 0;
     if (::ioctl(fd, SIOCOUTQ, &unsent) != 0 || unsent == 0) return false;
     if (deadline.passed()) return true;
@@ -115,7 +115,7 @@ void read_datagrams(const OpenFile& file, img::crx_inet_entry& inet) {
 
 // Of a connected UDP socket: what only sock_diag(7) tells. The kernel takes the two ends of such a question for those of a packet
 // that arrives.
-uint8_t told_shutdown(int fd, const InetLook& look) {
+uint8_t told_shutdown(int fd, const InetSocketInfo& look) {
   if (!look.peer || look.identity.type != SOCK_DGRAM || look.is_echo()) return 0;
   inet_diag_req_v2 request{};
   request.sdiag_family = static_cast<uint8_t>(look.local.family);
@@ -140,7 +140,7 @@ uint8_t told_shutdown(int fd, const InetLook& look) {
   return ends;
 }
 
-img::sk_shutdown shutdown_of(int fd, const InetLook& look) {
+img::sk_shutdown shutdown_of(int fd, const InetSocketInfo& look) {
   pollfd poll{fd, POLLRDHUP, 0};
   static_cast<void>(::poll(&poll, 1, 0));
   if ((poll.revents & POLLHUP) != 0) return img::BOTH;
@@ -213,7 +213,7 @@ void add_membership(int fd, const Group& group, img::crx_inet_entry& inet) {
 
 }  // namespace
 
-void collect_datagrams(const OpenFile& file, const InetLook& look, FdContext& context, img::inet_sk_entry& isk) {
+void collect_datagrams(const OpenFile& file, const InetSocketInfo& look, FdContext& context, img::inet_sk_entry& isk) {
   const int fd = file.own.get();
   isk.set_shutdown(shutdown_of(fd, look));
   const std::string error = pending_error(fd);

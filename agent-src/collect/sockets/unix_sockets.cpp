@@ -68,7 +68,7 @@ struct Inside {
   int fd = -1;  // our duplicate
   UnixSocketInfo info;
   std::vector<Packet> packets;
-  std::optional<std::vector<UnixArrival>> arrivals;  // of a listening one: beside info.waiting; nothing where that cannot be told
+  std::optional<std::vector<UnacceptedConnection>> unaccepted;  // of a listening one: beside info.waiting; nothing where that cannot be told
   int unread = 0;  // bytes (and their overhead) that it sent and nobody received yet
 };
 
@@ -114,7 +114,7 @@ class UnixSockets final : public FdKind {
       if (matches(file)) add_inside(file.id, file.own.get(), file.st, file.label(), context, file);
     }
     for (auto& [inode, socket] : inside_) {
-      if (has_arrivals(socket)) look_at_arrivals(socket);
+      if (has_unaccepted(socket)) read_unaccepted(socket);
     }
   }
 
@@ -179,7 +179,7 @@ class UnixSockets final : public FdKind {
   }
 
   // Whether there is more to a connection that waits at this socket than its client.
-  bool has_arrivals(const Inside& socket) const {
+  bool has_unaccepted(const Inside& socket) const {
     return std::any_of(socket.info.waiting.begin(), socket.info.waiting.end(), [this](uint32_t client) {
       const auto found = inside_.find(client);
       return client == 0 || (found != inside_.end() && found->second.unread > 0);
@@ -187,11 +187,11 @@ class UnixSockets final : public FdKind {
   }
 
   // Milliseconds, the first time.
-  void look_at_arrivals(Inside& socket) {
-    if (!kernel_) kernel_.emplace(UnixArrivals::open());
+  void read_unaccepted(Inside& socket) {
+    if (!kernel_) kernel_.emplace(UnacceptedReader::open());
     if (!*kernel_) return;
-    socket.arrivals = (*kernel_)->at(socket.fd);
-    if (socket.arrivals && socket.arrivals->size() != socket.info.waiting.size()) socket.arrivals.reset();
+    socket.unaccepted = (*kernel_)->at(socket.fd);
+    if (socket.unaccepted && socket.unaccepted->size() != socket.info.waiting.size()) socket.unaccepted.reset();
   }
 
   // A description that came out of a queue: an open one, or one that nobody has open.
@@ -199,7 +199,7 @@ class UnixSockets final : public FdKind {
     const int fd = passed.get();
     OpenFile file;
     file.pid = holder.pid;
-    file.insiders = holder.insiders;
+    file.tree_members = holder.tree_members;
     file.link = read_link(fmt::format("/proc/self/fd/{}", fd));
     if (::fstat(fd, &file.st) != 0) throw_errno(kStep, holder.label());
     file.info = proc::parse_fdinfo(read_file(fmt::format("/proc/self/fdinfo/{}", fd)));
@@ -246,7 +246,7 @@ class UnixSockets final : public FdKind {
       refuse(file, outside_reason(socket.info, listener, holders_of(listener, file, false)), kPeerRemedy);
     }
     // The other end exists, but no descriptor leads to it.
-    if (socket.unread > 0 && !inside_.at(listener).arrivals) refuse(file, "it has sent data over a connection that is not accepted yet", kWaitRemedy);
+    if (socket.unread > 0 && !inside_.at(listener).unaccepted) refuse(file, "it has sent data over a connection that is not accepted yet", kWaitRemedy);
     const proc::Status status = proc::parse_status(read_file(fmt::format("/proc/{}/status", file.pid)));
     *extra.mutable_connector() = to_image({file.pid, status.uid.effective, status.gid.effective});
     return listener;
@@ -275,7 +275,7 @@ class UnixSockets final : public FdKind {
   }
 
   static std::vector<PipeHolder> holders_of(uint32_t inode, const OpenFile& inside, bool with_us) {
-    return find_holders({inside.st.st_dev, inode}, fmt::format("socket:[{}]", inode), inside, with_us);
+    return external_holders({inside.st.st_dev, inode}, fmt::format("socket:[{}]", inode), inside, with_us);
   }
 
   // An end outside that is found again by its name: an entry of its own, as CRIU has it.
@@ -322,21 +322,21 @@ class UnixSockets final : public FdKind {
 
   void collect_waiting(const OpenFile& file, const Inside& socket, FdContext&, img::crx_unix_socket& extra) {
     for (const uint32_t client : socket.info.waiting) {
-      if (client == 0 && !socket.arrivals) refuse(file, "a connection to it waits to be accepted whose client has gone", kWaitRemedy);
+      if (client == 0 && !socket.unaccepted) refuse(file, "a connection to it waits to be accepted whose client has gone", kWaitRemedy);
       if (client != 0 && !inside_.contains(client)) {
         refuse(file, outside_reason(socket.info, client, holders_of(client, file, false)), "end the other process, or try again");
       }
       extra.add_waiting(client);
     }
-    if (!socket.arrivals) return;
-    for (std::size_t i = 0; i < socket.arrivals->size(); ++i) add_arrival((*socket.arrivals)[i], socket.info.waiting[i] == 0, extra);
+    if (!socket.unaccepted) return;
+    for (std::size_t i = 0; i < socket.unaccepted->size(); ++i) add_unaccepted((*socket.unaccepted)[i], socket.info.waiting[i] == 0, extra);
   }
 
-  static void add_arrival(const UnixArrival& arrival, bool deserted, img::crx_unix_socket& extra) {
-    img::crx_unix_arrival& entry = *extra.add_arrivals();
-    if (arrival.connector.pid != 0) *entry.mutable_connector() = to_image(arrival.connector);
-    if (deserted && !arrival.name.empty()) entry.set_name(arrival.name);
-    for (const UnixArrival::Sent& sent : arrival.sent) {
+  static void add_unaccepted(const UnacceptedConnection& unaccepted_connection, bool client_closed, img::crx_unix_socket& extra) {
+    img::crx_unaccepted_connection& entry = *extra.add_unaccepted();
+    if (unaccepted_connection.connector.pid != 0) *entry.mutable_connector() = to_image(unaccepted_connection.connector);
+    if (client_closed && !unaccepted_connection.name.empty()) entry.set_name(unaccepted_connection.name);
+    for (const UnacceptedConnection::Sent& sent : unaccepted_connection.sent) {
       img::crx_unix_sent& piece = *entry.add_sent();
       piece.set_content(sent.bytes);
       if (sent.sender.pid != 0) *piece.mutable_ucred() = to_image(sent.sender);
@@ -382,7 +382,7 @@ class UnixSockets final : public FdKind {
   mutable std::optional<std::map<uint32_t, UnixSocketInfo>> table_;  // of the network namespace, by inode
   mutable std::map<uint32_t, uint32_t> acceptors_;                   // client -> listening socket
   std::map<uint32_t, Inside> inside_;
-  std::optional<std::optional<UnixArrivals>> kernel_;  // on first use
+  std::optional<std::optional<UnacceptedReader>> kernel_;  // on first use
   std::set<uint32_t> external_;
 };
 

@@ -31,18 +31,18 @@ bool users_are_the_kernels() {
 
 }  // namespace
 
-std::optional<UnixArrivals> UnixArrivals::open() {
+std::optional<UnacceptedReader> UnacceptedReader::open() {
   std::optional<KernelReader> reader = KernelReader::open();
   if (!reader) return std::nullopt;
   try {
     if (!users_are_the_kernels()) return std::nullopt;
-    return UnixArrivals(std::move(*reader));
+    return UnacceptedReader(std::move(*reader));
   } catch (const Error&) {
     return std::nullopt;
   }
 }
 
-UnixArrivals::UnixArrivals(KernelReader reader) : reader_(std::move(reader)) {
+UnacceptedReader::UnacceptedReader(KernelReader reader) : reader_(std::move(reader)) {
   at_.files = reader_.offset("task_struct", "files");
   at_.table = reader_.offset("files_struct", "fdt");
   at_.slots = reader_.offset("fdtable", "fd");
@@ -96,14 +96,14 @@ UnixArrivals::UnixArrivals(KernelReader reader) : reader_(std::move(reader)) {
   space_ = reader_.word(own + at_.numbers + level_ * at_.number_bytes + at_.space);
 }
 
-uint64_t UnixArrivals::socket_of(int fd) const {
+uint64_t UnacceptedReader::socket_of(int fd) const {
   const uint64_t table = reader_.word(reader_.word(reader_.current_task() + at_.files) + at_.table);
   const uint64_t file = reader_.word(reader_.word(table + at_.slots) + static_cast<uint64_t>(fd) * sizeof(uint64_t));
   return reader_.word(reader_.word(file + at_.data) + at_.sk);
 }
 
 // The buffers in a socket's queue, which is a ring with its head.
-std::vector<uint64_t> UnixArrivals::queue_of(uint64_t sock, bool& whole) const {
+std::vector<uint64_t> UnacceptedReader::queue_of(uint64_t sock, bool& whole) const {
   std::vector<uint64_t> buffers;
   const uint64_t head = sock + at_.queue;
   uint64_t next = reader_.word(head + at_.next);
@@ -113,13 +113,13 @@ std::vector<uint64_t> UnixArrivals::queue_of(uint64_t sock, bool& whole) const {
 }
 
 // In our PID namespace; 0 for one of another.
-pid_t UnixArrivals::number_of(uint64_t pid) const {
+pid_t UnacceptedReader::number_of(uint64_t pid) const {
   if (pid == 0 || reader_.half(pid + at_.level) < level_) return 0;
   const uint64_t here = pid + at_.numbers + level_ * at_.number_bytes;
   return reader_.word(here + at_.space) == space_ ? static_cast<pid_t>(reader_.half(here + at_.number)) : 0;
 }
 
-bool UnixArrivals::read_sent(uint64_t buffer, UnixArrival::Sent& sent) const {
+bool UnacceptedReader::read_sent(uint64_t buffer, UnacceptedConnection::Sent& sent) const {
   const uint64_t control = buffer + at_.control;
   const uint32_t bytes = reader_.half(buffer + at_.bytes);
   const uint32_t paged = reader_.half(buffer + at_.paged_bytes);
@@ -137,7 +137,7 @@ bool UnixArrivals::read_sent(uint64_t buffer, UnixArrival::Sent& sent) const {
 }
 
 // What did not fit the buffer itself, from some 3700 bytes on.
-bool UnixArrivals::read_paged(uint64_t buffer, char* to, std::size_t bytes) const {
+bool UnacceptedReader::read_paged(uint64_t buffer, char* to, std::size_t bytes) const {
   if (!pages_) pages_.emplace(KernelPages::find(reader_, [this](const std::byte* page) { return descriptor_of(page); }));
   if (!*pages_) return false;
   const uint64_t parts = reader_.word(buffer + at_.head) + reader_.half(buffer + at_.end);
@@ -154,7 +154,7 @@ bool UnixArrivals::read_paged(uint64_t buffer, char* to, std::size_t bytes) cons
 }
 
 // The page itself is what waits in a socket of ours, uncopied.
-uint64_t UnixArrivals::descriptor_of(const std::byte* page) const {
+uint64_t UnacceptedReader::descriptor_of(const std::byte* page) const {
   int pair[2], pipe[2];
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) != 0) return 0;
   const Fd from(pair[0]), to(pair[1]);
@@ -171,7 +171,7 @@ uint64_t UnixArrivals::descriptor_of(const std::byte* page) const {
 }
 
 // Of the client, which lives as long as its other end, closed or not.
-bool UnixArrivals::read_name(uint64_t end, std::string& name) const {
+bool UnacceptedReader::read_name(uint64_t end, std::string& name) const {
   const uint64_t address = reader_.word(reader_.word(end + at_.peer) + at_.address);
   if (address == 0) return true;
   constexpr std::size_t kHead = offsetof(sockaddr_un, sun_path);
@@ -181,29 +181,29 @@ bool UnixArrivals::read_name(uint64_t end, std::string& name) const {
   return name.empty() || reader_.copy(address + at_.name + kHead, name.data(), name.size());
 }
 
-bool UnixArrivals::read(uint64_t end, UnixArrival& arrival) const {
+bool UnacceptedReader::read(uint64_t end, UnacceptedConnection& unaccepted_connection) const {
   if (end == 0 || (at_.urgent && reader_.word(end + *at_.urgent) != 0)) return false;
   const uint64_t who = reader_.word(end + at_.peer_cred);
-  arrival.connector = {number_of(reader_.word(end + at_.peer_pid)), reader_.half(who + at_.euid), reader_.half(who + at_.egid)};
-  if (who == 0 || !read_name(end, arrival.name)) return false;
+  unaccepted_connection.connector = {number_of(reader_.word(end + at_.peer_pid)), reader_.half(who + at_.euid), reader_.half(who + at_.egid)};
+  if (who == 0 || !read_name(end, unaccepted_connection.name)) return false;
   bool whole = false;
   std::size_t bytes = 0;
   for (const uint64_t buffer : queue_of(end, whole)) {
-    if (!read_sent(buffer, arrival.sent.emplace_back())) return false;
-    bytes += arrival.sent.back().bytes.size();
+    if (!read_sent(buffer, unaccepted_connection.sent.emplace_back())) return false;
+    bytes += unaccepted_connection.sent.back().bytes.size();
     if (bytes > kMostBytes) return false;
   }
   return whole;
 }
 
-std::optional<std::vector<UnixArrival>> UnixArrivals::at(int fd) const {
-  std::vector<UnixArrival> arrivals;
+std::optional<std::vector<UnacceptedConnection>> UnacceptedReader::at(int fd) const {
+  std::vector<UnacceptedConnection> unaccepted;
   bool whole = false;
   for (const uint64_t buffer : queue_of(socket_of(fd), whole)) {
-    if (!read(reader_.word(buffer + at_.owner), arrivals.emplace_back())) return std::nullopt;
+    if (!read(reader_.word(buffer + at_.owner), unaccepted.emplace_back())) return std::nullopt;
   }
   if (!whole) return std::nullopt;
-  return arrivals;
+  return unaccepted;
 }
 
 }  // namespace crx

@@ -15,7 +15,7 @@
 
 namespace crx {
 
-struct UnixArrival {
+struct UnacceptedConnection {
   struct Sent {
     std::string bytes;  // of one send(2)
     ucred sender{};     // as SCM_CREDENTIALS would tell; pid 0 where the kernel kept none
@@ -25,21 +25,21 @@ struct UnixArrival {
   std::vector<Sent> sent;
 };
 
-class UnixArrivals {
+class UnacceptedReader {
  public:
   // Nothing where KernelReader is not to be had, the structures are others, or the caller is in a user namespace of its own.
-  static std::optional<UnixArrivals> open();
+  static std::optional<UnacceptedReader> open();
 
   // In the order in which they will be accepted, of a listening socket of streams or records, our descriptor. Nothing where
   // something cannot be told: descriptors that were passed, urgent data. Nobody may accept or send meanwhile.
-  std::optional<std::vector<UnixArrival>> at(int fd) const;
+  std::optional<std::vector<UnacceptedConnection>> at(int fd) const;
 
  private:
-  explicit UnixArrivals(KernelReader reader);
+  explicit UnacceptedReader(KernelReader reader);
   uint64_t socket_of(int fd) const;
   std::vector<uint64_t> queue_of(uint64_t sock, bool& whole) const;
-  bool read(uint64_t end, UnixArrival& arrival) const;
-  bool read_sent(uint64_t buffer, UnixArrival::Sent& sent) const;
+  bool read(uint64_t end, UnacceptedConnection& unaccepted_connection) const;
+  bool read_sent(uint64_t buffer, UnacceptedConnection::Sent& sent) const;
   bool read_paged(uint64_t buffer, char* to, std::size_t bytes) const;
   uint64_t descriptor_of(const std::byte* page) const;
   bool read_name(uint64_t end, std::string& name) const;

@@ -140,7 +140,7 @@ void FreezerGroup::freeze(Deadline deadline) {
   const std::string state = path_ + (v2_ ? "/cgroup.events" : "/freezer.state");
   write_file(path_ + (v2_ ? "/cgroup.freeze" : "/freezer.state"), v2_ ? "1" : "FROZEN");
   const Fd events = open_checked(state, O_RDONLY);
-  for (Patience patience;; patience.wait()) {
+  for (Backoff backoff;; backoff.wait()) {
     const std::string text = read_fd(events.get(), state);
     if (text.find(v2_ ? "frozen 1" : "FROZEN") != std::string::npos) return;
     if (deadline.passed()) {

@@ -76,10 +76,10 @@ std::vector<std::size_t> first_to_share(Shared what, const std::vector<pid_t>& p
 
 uint32_t shared_things(pid_t a, pid_t b) {
   uint32_t found = 0;
-  if (share(Shared::memory, a, b)) found |= shares::kMemory;
-  if (share(Shared::descriptors, a, b)) found |= shares::kDescriptors;
-  if (share(Shared::filesystem, a, b)) found |= shares::kFilesystem;
-  if (share(Shared::signal_handlers, a, b)) found |= shares::kSignalHandlers;
+  if (share(Shared::memory, a, b)) found |= sharing::kMemory;
+  if (share(Shared::descriptors, a, b)) found |= sharing::kDescriptors;
+  if (share(Shared::filesystem, a, b)) found |= sharing::kFilesystem;
+  if (share(Shared::signal_handlers, a, b)) found |= sharing::kSignalHandlers;
   return found;
 }
 

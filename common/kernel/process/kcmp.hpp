@@ -36,10 +36,10 @@ bool share(Shared what, pid_t a, pid_t b);
 std::vector<std::size_t> first_to_share(Shared what, const std::vector<pid_t>& pids);
 
 // The same as a set of bits.
-namespace shares {
+namespace sharing {
 inline constexpr uint32_t kMemory = 1, kDescriptors = 2, kFilesystem = 4, kSignalHandlers = 8;
 inline constexpr uint32_t kAll = 15;
-}  // namespace shares
+}  // namespace sharing
 uint32_t shared_things(pid_t a, pid_t b);
 
 }  // namespace crx

@@ -94,7 +94,7 @@ TEST_CASE("locks are handed over, and taken back") {
   const ImageStore images = collect(victim.pid());
   CHECK(files.all_held());
   SleepReader sleeps;
-  CallWatch calls(sleeps);
+  InterruptedCalls calls(sleeps);
   FrozenTask task = FrozenTask::freeze(victim.pid(), Deadline::in_ms(5000), false, calls);
   CallSites sites;
   {
@@ -130,7 +130,7 @@ TEST_CASE("a lock with a waiter is not let go of") {
   while (read_file("/proc/locks").find("-> FLOCK") == std::string::npos && !deadline.passed()) ::sched_yield();
   const ImageStore images = collect(victim.pid());
   SleepReader sleeps;
-  CallWatch calls(sleeps);
+  InterruptedCalls calls(sleeps);
   FrozenTask task = FrozenTask::freeze(victim.pid(), Deadline::in_ms(5000), false, calls);
   CallSites sites;
   LockHandover locks(task, images.read_all<img::file_lock_entry>(image_file::kFileLocks), sites);
@@ -157,7 +157,7 @@ TEST_CASE("a read lease that is taken back tells whom it told, by the same signa
   });
   const ImageStore images = collect(victim.pid());
   SleepReader sleeps;
-  CallWatch calls(sleeps);
+  InterruptedCalls calls(sleeps);
   FrozenTask task = FrozenTask::freeze(victim.pid(), Deadline::in_ms(5000), false, calls);
   const Fd lease = try_get_fd(task.pidfd(), 10);
   REQUIRE(lease);
@@ -182,7 +182,7 @@ TEST_CASE("a write lease is lent before the rest, and taken back") {
   });
   const ImageStore images = collect(victim.pid());
   SleepReader sleeps;
-  CallWatch calls(sleeps);
+  InterruptedCalls calls(sleeps);
   FrozenTask task = FrozenTask::freeze(victim.pid(), Deadline::in_ms(5000), false, calls);
   const Fd lease = try_get_fd(task.pidfd(), 10);
   REQUIRE(lease);

@@ -194,17 +194,17 @@ TEST_CASE("a name takes its place late, and gives back what was there") {
   const std::string path = dir.path() + "/a.sock";
   const Fd fd = new_socket();
   {
-    UnixPlace place(fd.get(), path, path);
+    BoundPath place(fd.get(), path, path);
     REQUIRE(::listen(fd.get(), 5) == 0);
     CHECK_FALSE(can_connect(path));
     place.set_owner(0600, 12, 34);
-    place.take_place();
+    place.publish();
     CHECK(can_connect(path));
     struct stat st {};
     REQUIRE(::stat(path.c_str(), &st) == 0);
     CHECK((st.st_mode & 07777) == 0600);
     CHECK(st.st_uid == 12);
-    place.give_back();
+    place.rollback();
     CHECK(::access(path.c_str(), F_OK) != 0);
   }
   sockaddr_un seen{};
@@ -222,26 +222,26 @@ TEST_CASE("a stale socket is replaced, one in use and other files are not") {
   const UnixAddress address = unix_address(path);
   REQUIRE(::bind(stale.get(), reinterpret_cast<const sockaddr*>(&address.address), address.size) == 0);
   const Fd fd = new_socket();
-  CHECK_THROWS_AS(UnixPlace(fd.get(), path, path), Error);
+  CHECK_THROWS_AS(BoundPath(fd.get(), path, path), Error);
   stale.reset();
-  UnixPlace place(fd.get(), path, path);
-  place.take_place();
+  BoundPath place(fd.get(), path, path);
+  place.publish();
   REQUIRE(::listen(fd.get(), 5) == 0);
   CHECK(can_connect(path));
-  place.give_back();
+  place.rollback();
   CHECK(::access(path.c_str(), F_OK) == 0);
   CHECK_FALSE(can_connect(path));
   const std::string file = dir.file("b.sock", "text");
   const Fd other = new_socket();
-  CHECK_THROWS_AS(UnixPlace(other.get(), file, file), Error);
-  CHECK_THROWS_AS(UnixPlace(other.get(), dir.path() + "/none/c", dir.path() + "/none/c"), Error);
+  CHECK_THROWS_AS(BoundPath(other.get(), file, file), Error);
+  CHECK_THROWS_AS(BoundPath(other.get(), dir.path() + "/none/c", dir.path() + "/none/c"), Error);
   ::unlink(path.c_str());
 }
 
 TEST_CASE("folders of agents that were killed are removed, of living ones not") {
   const TempDir dir;
   const Fd alive_socket = new_socket();
-  const UnixPlace alive(alive_socket.get(), "a", dir.path() + "/a");
+  const BoundPath alive(alive_socket.get(), "a", dir.path() + "/a");
   const std::string left = dir.path() + "/.crx-socket-left";
   REQUIRE(::mkdir(left.c_str(), 0700) == 0);
   const Fd stale = new_socket();
@@ -256,7 +256,7 @@ TEST_CASE("folders of agents that were killed are removed, of living ones not") 
   for (const std::string& folder : folders()) REQUIRE(::utimensat(AT_FDCWD, folder.c_str(), old, 0) == 0);
   CHECK(folders().size() == 2);
   const Fd fd = new_socket();
-  const UnixPlace place(fd.get(), "b", dir.path() + "/b");
+  const BoundPath place(fd.get(), "b", dir.path() + "/b");
   CHECK(folders().size() == 2);
   CHECK(::access(left.c_str(), F_OK) != 0);
 }
@@ -266,20 +266,20 @@ TEST_CASE("relative names are bound as they were given") {
   for (const std::string name : {"plain", "x/y", "../up", "../../a/../b/./c", "./dot", "a//b"}) {
     CAPTURE(name);
     const Fd fd = new_socket();
-    UnixPlace place(fd.get(), name, dir.path() + "/final");
+    BoundPath place(fd.get(), name, dir.path() + "/final");
     REQUIRE(::listen(fd.get(), 5) == 0);
-    place.take_place();
+    place.publish();
     CHECK(can_connect(dir.path() + "/final"));
     sockaddr_un seen{};
     socklen_t size = sizeof seen;
     REQUIRE(::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&seen), &size) == 0);
     CHECK(std::string(seen.sun_path) == name);
-    place.give_back();
+    place.rollback();
   }
   for (const std::string name : {"", "a/", "..", "a/.."}) {
     CAPTURE(name);
     const Fd fd = new_socket();
-    CHECK_THROWS_AS(UnixPlace(fd.get(), name, dir.path() + "/final"), Error);
+    CHECK_THROWS_AS(BoundPath(fd.get(), name, dir.path() + "/final"), Error);
   }
 }
 

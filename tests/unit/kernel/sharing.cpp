@@ -36,41 +36,41 @@ Planned plan(const std::vector<Row>& rows) {
   return planned;
 }
 
-constexpr uint32_t kFiles = shares::kDescriptors, kFolders = shares::kFilesystem;
+constexpr uint32_t kFiles = sharing::kDescriptors, kFolders = sharing::kFilesystem;
 
 TEST_CASE("sharing: with a parent, and with nobody") {
   const Planned planned = plan({{1, 0, "abcd"}, {2, 1, "abcd"}, {3, 1, "...."}, {4, 2, ".b.."}});
   CHECK(planned.conflicts.empty());
-  CHECK(planned.tasks.at(2).shares == shares::kAll);
-  CHECK(planned.tasks.at(3).shares == 0);
-  CHECK(planned.tasks.at(4).shares == kFiles);
-  for (const auto& [pid, task] : planned.tasks) CHECK((task.maker == 0 && task.leaves == 0));
+  CHECK(planned.tasks.at(2).clone_flags == sharing::kAll);
+  CHECK(planned.tasks.at(3).clone_flags == 0);
+  CHECK(planned.tasks.at(4).clone_flags == kFiles);
+  for (const auto& [pid, task] : planned.tasks) CHECK((task.cloner == 0 && task.unshare_flags == 0));
 }
 
 TEST_CASE("sharing: siblings have from each other what their parent does not have") {
   const Planned planned = plan({{1, 0, "...."}, {2, 1, "a..a"}, {3, 1, "a..a"}, {4, 1, "...."}, {5, 1, "abca"}, {6, 5, "abca"}});
   CHECK(planned.conflicts.empty());
-  CHECK(planned.tasks.at(2).maker == 0);
-  CHECK(planned.tasks.at(3).maker == 2);
-  CHECK(planned.tasks.at(4).maker == 0);
-  CHECK(planned.tasks.at(5).maker == 2);
-  CHECK(planned.tasks.at(5).shares == (shares::kMemory | shares::kSignalHandlers));
-  CHECK(planned.tasks.at(6).maker == 0);
-  CHECK(planned.tasks.at(6).shares == shares::kAll);
+  CHECK(planned.tasks.at(2).cloner == 0);
+  CHECK(planned.tasks.at(3).cloner == 2);
+  CHECK(planned.tasks.at(4).cloner == 0);
+  CHECK(planned.tasks.at(5).cloner == 2);
+  CHECK(planned.tasks.at(5).clone_flags == (sharing::kMemory | sharing::kSignalHandlers));
+  CHECK(planned.tasks.at(6).cloner == 0);
+  CHECK(planned.tasks.at(6).clone_flags == sharing::kAll);
 }
 
 TEST_CASE("sharing: who is in between hands down what it leaves") {
   // Of descriptors 1 and 3 are one, of directories 3 and 5.
   const Planned planned = plan({{1, 0, ".a.."}, {2, 1, "...."}, {3, 2, ".ab."}, {4, 1, "...."}, {5, 4, "..b."}});
   CHECK(planned.conflicts.empty());
-  CHECK(planned.tasks.at(1).leaves == kFolders);
-  CHECK(planned.tasks.at(2).shares == (kFiles | kFolders));
-  CHECK(planned.tasks.at(2).leaves == (kFiles | kFolders));
-  CHECK(planned.tasks.at(3).shares == (kFiles | kFolders));
-  CHECK(planned.tasks.at(3).leaves == 0);
-  CHECK(planned.tasks.at(4).shares == kFolders);
-  CHECK(planned.tasks.at(4).leaves == kFolders);
-  CHECK(planned.tasks.at(5).shares == kFolders);
+  CHECK(planned.tasks.at(1).unshare_flags == kFolders);
+  CHECK(planned.tasks.at(2).clone_flags == (kFiles | kFolders));
+  CHECK(planned.tasks.at(2).unshare_flags == (kFiles | kFolders));
+  CHECK(planned.tasks.at(3).clone_flags == (kFiles | kFolders));
+  CHECK(planned.tasks.at(3).unshare_flags == 0);
+  CHECK(planned.tasks.at(4).clone_flags == kFolders);
+  CHECK(planned.tasks.at(4).unshare_flags == kFolders);
+  CHECK(planned.tasks.at(5).clone_flags == kFolders);
 }
 
 TEST_CASE("sharing: what no order gives is found") {
@@ -78,7 +78,7 @@ TEST_CASE("sharing: what no order gives is found") {
   REQUIRE(memory.conflicts.size() == 1);
   CHECK(memory.conflicts[0].pid == 3);
   CHECK(memory.conflicts[0].other == 1);
-  CHECK(memory.conflicts[0].what == shares::kMemory);
+  CHECK(memory.conflicts[0].what == sharing::kMemory);
   // Nobody can be born with two tables.
   const Planned crossed = plan({{1, 0, "...."}, {2, 1, "...."}, {3, 1, "...."}, {4, 2, ".a.."}, {5, 2, ".b.."}, {6, 3, ".a.."}, {7, 3, ".b.."}});
   CHECK_FALSE(crossed.conflicts.empty());

@@ -51,52 +51,52 @@ void pass(int over, int passed) {
 }  // namespace
 
 TEST_CASE("kernel.unix_arrivals: what was sent over connections that are not accepted") {
-  const std::optional<UnixArrivals> arrivals = UnixArrivals::open();
-  if (!arrivals) return;  // not on this kernel, or not with these privileges
+  const std::optional<UnacceptedReader> unaccepted = UnacceptedReader::open();
+  if (!unaccepted) return;  // not on this kernel, or not with these privileges
   const Listener listener;
-  CHECK(arrivals->at(listener.fd.get())->empty());
+  CHECK(unaccepted->at(listener.fd.get())->empty());
   const Fd first = listener.connected();
   Fd second = listener.connected();
   REQUIRE(::send(second.get(), "one", 3, 0) == 3);
   REQUIRE(::send(second.get(), "two", 3, 0) == 3);
   second.reset();
-  const auto found = arrivals->at(listener.fd.get());
+  const auto found = unaccepted->at(listener.fd.get());
   REQUIRE(found);
   REQUIRE(found->size() == 2);
   CHECK(found->at(0).sent.empty());
   REQUIRE(found->at(1).sent.size() == 2);
   CHECK(found->at(1).sent[0].bytes == "one");
   CHECK(found->at(1).sent[1].bytes == "two");
-  for (const UnixArrival& arrival : *found) {
-    CHECK(arrival.connector.pid == ::getpid());
-    CHECK(arrival.connector.uid == ::geteuid());
-    CHECK(arrival.name.empty());
+  for (const UnacceptedConnection& unaccepted_connection : *found) {
+    CHECK(unaccepted_connection.connector.pid == ::getpid());
+    CHECK(unaccepted_connection.connector.uid == ::geteuid());
+    CHECK(unaccepted_connection.name.empty());
   }
   CHECK(found->at(1).sent[0].sender.pid == ::getpid());
 }
 
 TEST_CASE("kernel.unix_arrivals: what was sent in large parts") {
-  const std::optional<UnixArrivals> arrivals = UnixArrivals::open();
-  if (!arrivals) return;
+  const std::optional<UnacceptedReader> unaccepted = UnacceptedReader::open();
+  if (!unaccepted) return;
   const Listener listener;
   const Fd client = listener.connected();
   std::string sent(150'000, '\0');
   for (std::size_t i = 0; i < sent.size(); ++i) sent[i] = static_cast<char>(i * i >> 7);
   REQUIRE(::send(client.get(), sent.data(), sent.size(), 0) == static_cast<ssize_t>(sent.size()));
-  const auto found = arrivals->at(listener.fd.get());
+  const auto found = unaccepted->at(listener.fd.get());
   REQUIRE(found);
   std::string got;
-  for (const UnixArrival::Sent& part : found->at(0).sent) got += part.bytes;
+  for (const UnacceptedConnection::Sent& part : found->at(0).sent) got += part.bytes;
   CHECK(got == sent);
 }
 
 TEST_CASE("kernel.unix_arrivals: descriptors that were passed cannot be told") {
-  const std::optional<UnixArrivals> arrivals = UnixArrivals::open();
-  if (!arrivals) return;
+  const std::optional<UnacceptedReader> unaccepted = UnacceptedReader::open();
+  if (!unaccepted) return;
   const Listener listener;
   const Fd client = listener.connected();
   pass(client.get(), client.get());
-  CHECK_FALSE(arrivals->at(listener.fd.get()).has_value());
+  CHECK_FALSE(unaccepted->at(listener.fd.get()).has_value());
 }
 
 }  // namespace crx

@@ -90,7 +90,7 @@ TEST_CASE("objects: two mappings of one object, one of them gone meanwhile") {
   victim.fill(a, 8, 7);
   Move move(victim);
   for (const MemoryVma& vma : victim.vmas()) {
-    if (vma.kind == VmaKind::shmem) move.rounds.objects().set_exposed({vma.dev, vma.ino}, false);
+    if (vma.kind == VmaKind::shmem) move.rounds.objects().set_untracked_writers({vma.dev, vma.ino}, false);
   }
   move.round();
   CHECK(object_pages(move).size() == 8);
@@ -115,7 +115,7 @@ TEST_CASE("objects: a second view that nobody touches does not make them dirty")
   victim.fill(a, 2048, 7);
   Move move(victim);
   for (const MemoryVma& vma : victim.vmas()) {
-    if (vma.kind == VmaKind::shmem) move.rounds.objects().set_exposed({vma.dev, vma.ino}, false);
+    if (vma.kind == VmaKind::shmem) move.rounds.objects().set_untracked_writers({vma.dev, vma.ino}, false);
   }
   move.round();
   CHECK(object_pages(move).size() == 2048);

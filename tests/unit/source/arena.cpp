@@ -46,7 +46,7 @@ TEST_CASE("a process that ends while arenas are mapped leaves the others as they
   CallSites sites;
   {
     SleepReader sleeps;
-    CallWatch calls(sleeps);
+    InterruptedCalls calls(sleeps);
     FrozenTask one = FrozenTask::freeze(staying, Deadline::in_ms(10'000), false, calls);
     FrozenTask other = FrozenTask::freeze(ending, Deadline::in_ms(10'000), false, calls);
     const std::string before = maps_of(staying);

@@ -26,8 +26,8 @@ pid_t fork_with(Body body) {
   for (;;) ::pause();
 }
 
-TreeTask task_of(pid_t pid) {
-  TreeTask task;
+TaskNode task_of(pid_t pid) {
+  TaskNode task;
   REQUIRE(try_read_task(pid, task));
   return task;
 }
@@ -56,7 +56,7 @@ TEST_CASE("a process has ended when all its threads are past exit(2), as a zombi
   CHECK_FALSE(task_of(leaving).dead);
   CHECK(task_of(dead).dead);
   CHECK(has_ended(task_of(dead)));
-  TreeTask other = task_of(living);
+  TaskNode other = task_of(living);
   other.start_ticks += 1;
   CHECK(has_ended(other));
 }
