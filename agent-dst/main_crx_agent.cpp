@@ -6,9 +6,9 @@
 #include <string_view>
 
 #include "agent-dst/engine/engine.hpp"
+#include "agent-dst/image_store/page_server.hpp"
 #include "agent-dst/supervisor/agent.hpp"
 #include "agent-dst/supervisor/agent_options.hpp"
-#include "agent-dst/image_store/page_server.hpp"
 #include "common/base/log.hpp"
 #include "common/tool/sanitize_startup_state.hpp"
 

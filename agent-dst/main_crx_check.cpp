@@ -12,9 +12,9 @@
 #include <vector>
 
 #include "common/base/log.hpp"
-#include "common/tool/sanitize_startup_state.hpp"
 #include "common/base/version.hpp"
 #include "common/kernel/features.hpp"
+#include "common/tool/sanitize_startup_state.hpp"
 
 namespace crx {
 namespace {
@@ -33,9 +33,12 @@ constexpr char kUsage[] =
 
 const char* text_of(Answer answer) {
   switch (answer) {
-    case Answer::yes: return "yes";
-    case Answer::no: return "no";
-    case Answer::unknown: return "cannot be seen";
+    case Answer::yes:
+      return "yes";
+    case Answer::no:
+      return "no";
+    case Answer::unknown:
+      return "cannot be seen";
   }
   return "";
 }
@@ -51,7 +54,8 @@ std::vector<int> tracked() {
     const std::string name = entry.path().filename();
     if (!name.starts_with(prefix)) continue;
     const int pid = std::atoi(name.c_str() + prefix.size());
-    if (std::filesystem::exists("/proc/" + std::to_string(pid), ignored)) pids.push_back(pid);  // not of a keeper that was killed
+    if (std::filesystem::exists("/proc/" + std::to_string(pid), ignored))
+      pids.push_back(pid);  // not of a keeper that was killed
   }
   return pids;
 }
@@ -70,7 +74,11 @@ nlohmann::json json_of(const std::vector<Feature>& features, bool works) {
   }
   utsname host{};
   ::uname(&host);
-  return {{"works", works}, {"kernel", host.release}, {"version", version()}, {"tracked", tracked()}, {"features", std::move(list)}};
+  return {{"works", works},
+          {"kernel", host.release},
+          {"version", version()},
+          {"tracked", tracked()},
+          {"features", std::move(list)}};
 }
 
 void print(const std::vector<Feature>& features, bool all, bool works) {
@@ -78,16 +86,20 @@ void print(const std::vector<Feature>& features, bool all, bool works) {
     if (feature.answer == Answer::yes && !all) continue;
     const std::string since = feature.since.empty() ? std::string() : " (" + std::string(feature.since) + ")";
     const std::string detail = feature.detail.empty() ? std::string() : ": " + feature.detail;
-    std::printf("%-20s %s%s%s\n", std::string(feature.name).c_str(), text_of(feature.answer), since.c_str(), detail.c_str());
+    std::printf("%-20s %s%s%s\n", std::string(feature.name).c_str(), text_of(feature.answer), since.c_str(),
+                detail.c_str());
     if (feature.answer == Answer::yes) continue;
     std::printf("%20s for %s; without it: %s; remedy: %s\n", "", std::string(feature.what).c_str(),
                 std::string(feature.lost).c_str(), std::string(feature.remedy).c_str());
   }
   for (const int pid : tracked()) std::printf("The memory of process %d is tracked for its next dump.\n", pid);
-  std::printf("%s\n", works ? "Processes can be moved and revived on this host." : "Processes cannot be moved or revived by us on this host.");
+  std::printf("%s\n", works ? "Processes can be moved and revived on this host."
+                            : "Processes cannot be moved or revived by us on this host.");
 }
 
-bool is_level(const std::string& text) { return text == "error" || text == "warn" || text == "info" || text == "debug"; }
+bool is_level(const std::string& text) {
+  return text == "error" || text == "warn" || text == "info" || text == "debug";
+}
 
 int run(const std::vector<std::string>& words) {
   bool all = false, json = false;
@@ -103,14 +115,16 @@ int run(const std::vector<std::string>& words) {
     } else if (word == "--log-level" && i + 1 < words.size() && is_level(words[i + 1])) {
       level = words[++i];
     } else {
-      std::fprintf(stderr, "crx-check: '%s' is no option, or lacks its value\nTry 'crx-check --help' for more.\n", word.c_str());
+      std::fprintf(stderr, "crx-check: '%s' is no option, or lacks its value\nTry 'crx-check --help' for more.\n",
+                   word.c_str());
       return 2;
     }
   }
   log::setup(log::parse_level(level), "check");
   const std::vector<Feature> features = probe_features();
   bool works = true;
-  for (const Feature& feature : features) works = works && (feature.need == Need::comfort || feature.answer == Answer::yes);
+  for (const Feature& feature : features)
+    works = works && (feature.need == Need::comfort || feature.answer == Answer::yes);
   if (json) {
     std::printf("%s\n", json_of(features, works).dump().c_str());
   } else {

@@ -12,14 +12,14 @@
 #include "agent-dst/image_store/stored_sets.hpp"
 #include "common/base/clock.hpp"
 #include "common/base/error.hpp"
-#include "common/tool/error_json.hpp"
 #include "common/base/log.hpp"
 #include "common/base/size.hpp"
-#include "common/tool/sanitize_startup_state.hpp"
 #include "common/base/version.hpp"
 #include "common/image/dedup.hpp"
 #include "common/image/page_images.hpp"
 #include "common/image/set_name.hpp"
+#include "common/tool/error_json.hpp"
+#include "common/tool/sanitize_startup_state.hpp"
 
 namespace crx {
 namespace {
@@ -59,7 +59,8 @@ void verify(const std::string& path, bool json) {
       const uint64_t id = std::strtoull(name.c_str() + (object ? 14 : 8), nullptr, 10);
       static_cast<void>(set.pages({object ? PageSpace::Kind::shmem : PageSpace::Kind::mm, id}));
     }
-    if (set.manifest() == nullptr) std::fprintf(stderr, "crx-image: %s was made by CRIU and has no digests\n", at.c_str());
+    if (set.manifest() == nullptr)
+      std::fprintf(stderr, "crx-image: %s was made by CRIU and has no digests\n", at.c_str());
   }
   if (json) {
     std::printf("{\"event\":\"verified\",\"sets\":%zu}\n", levels);
@@ -103,7 +104,8 @@ void list(const std::string& store, bool json) {
 void remove(const std::string& store, const std::string& name, bool json) {
   const uint64_t bytes = remove_set(store, name);
   if (json) {
-    std::printf("{\"event\":\"removed\",\"name\":\"%s\",\"freed_bytes\":%llu}\n", name.c_str(), static_cast<unsigned long long>(bytes));
+    std::printf("{\"event\":\"removed\",\"name\":\"%s\",\"freed_bytes\":%llu}\n", name.c_str(),
+                static_cast<unsigned long long>(bytes));
   } else {
     std::printf("%s removed, %s freed\n", name.c_str(), format_size(bytes).c_str());
   }
@@ -136,7 +138,8 @@ int run(const std::vector<std::string>& arguments) {
       words.push_back(word);
     }
   }
-  if (level != "error" && level != "warn" && level != "info" && level != "debug") return wrong("'" + level + "' is no level");
+  if (level != "error" && level != "warn" && level != "info" && level != "debug")
+    return wrong("'" + level + "' is no level");
   log::setup(log::parse_level(level), "image");
   if (words.empty()) return wrong("a verb is required: show, verify, dedup, decode, list or remove");
   const std::string verb = words[0];

@@ -19,9 +19,9 @@
 #include "agent-dst/restore_set/restore_options.hpp"
 #include "agent-dst/restore_set/restore_run.hpp"
 #include "common/base/error.hpp"
-#include "common/tool/error_json.hpp"
 #include "common/base/fd.hpp"
 #include "common/base/log.hpp"
+#include "common/tool/error_json.hpp"
 #include "common/tool/sanitize_startup_state.hpp"
 
 namespace crx {
@@ -45,7 +45,7 @@ void pass_on(int signal) {
 }
 
 void forward_signals() {
-  struct sigaction action{};
+  struct sigaction action {};
   action.sa_handler = pass_on;
   action.sa_flags = SA_RESTART;
   for (const int signal : kForwarded) ::sigaction(signal, &action, nullptr);
@@ -143,8 +143,10 @@ int run_in_namespace(const RestoreOptions& options, const std::function<int(cons
   }
   if (got != sizeof root) return await(first);
   // Under the number that it has out here.
-  const std::string children = read_file("/proc/" + std::to_string(first) + "/task/" + std::to_string(first) + "/children");
-  if (!options.pidfile.empty()) write_pidfile(options.pidfile, static_cast<pid_t>(std::strtol(children.c_str(), nullptr, 10)));
+  const std::string children =
+      read_file("/proc/" + std::to_string(first) + "/task/" + std::to_string(first) + "/children");
+  if (!options.pidfile.empty())
+    write_pidfile(options.pidfile, static_cast<pid_t>(std::strtol(children.c_str(), nullptr, 10)));
   return options.detached ? 0 : exited(options, await(first));
 }
 
@@ -197,7 +199,8 @@ int run(const RestoreOptions& options, int notify) {
     found = start_builder(options);
   }
   if (found.code == kAgain) {
-    throw Error(ErrorCode::refused, "restoring", "crx-restore gets only numbers that the tree has").with_hint("start it again, or use --new-pids");
+    throw Error(ErrorCode::refused, "restoring", "crx-restore gets only numbers that the tree has")
+        .with_hint("start it again, or use --new-pids");
   }
   const auto [built, root] = found;
   if (built != 0) {

@@ -11,9 +11,9 @@
 #include "agent-src/dump/dump_options.hpp"
 #include "agent-src/tool/worker.hpp"
 #include "common/base/error.hpp"
-#include "common/tool/error_json.hpp"
 #include "common/base/log.hpp"
 #include "common/base/size.hpp"
+#include "common/tool/error_json.hpp"
 #include "common/tool/sanitize_startup_state.hpp"
 
 namespace crx {
@@ -24,12 +24,13 @@ constexpr int kRefused = 3;
 
 void say(const DumpOptions& options, const DumpReport& report) {
   if (options.json) {
-    std::fprintf(stdout,
-                 "{\"event\":\"done\",\"pid\":%d,\"frozen_us\":%lld,\"total_ms\":%lld,\"pages\":%llu,\"parent_pages\":%llu,"
-                 "\"freed_bytes\":%llu}\n",
-                 static_cast<int>(options.pid), static_cast<long long>(report.frozen_us),
-                 static_cast<long long>(report.total_us / 1000), static_cast<unsigned long long>(report.pages),
-                 static_cast<unsigned long long>(report.parent_pages), static_cast<unsigned long long>(report.freed_bytes));
+    std::fprintf(
+        stdout,
+        "{\"event\":\"done\",\"pid\":%d,\"frozen_us\":%lld,\"total_ms\":%lld,\"pages\":%llu,\"parent_pages\":%llu,"
+        "\"freed_bytes\":%llu}\n",
+        static_cast<int>(options.pid), static_cast<long long>(report.frozen_us),
+        static_cast<long long>(report.total_us / 1000), static_cast<unsigned long long>(report.pages),
+        static_cast<unsigned long long>(report.parent_pages), static_cast<unsigned long long>(report.freed_bytes));
     return;
   }
   log::info("process {}: {} written, {} left to the parent set; stopped for {}, {} in all", options.pid,
@@ -42,13 +43,16 @@ int run(const DumpOptions& options) {
   log::setup(options.log_level, "dump");
   try {
     if (::kill(options.pid, 0) != 0 && errno == ESRCH) {
-      throw Error(ErrorCode::victim_gone, "finding the process", "there is none").with_pid(options.pid).with_hint("see ps -e for those there are");
+      throw Error(ErrorCode::victim_gone, "finding the process", "there is none")
+          .with_pid(options.pid)
+          .with_hint("see ps -e for those there are");
     }
     say(options, run_dump(options));
     return 0;
   } catch (const Error& failure) {
     Error error = failure;
-    if (error.code() == ErrorCode::peer && error.hint().empty()) error = std::move(error).with_hint("the process runs on; the log of the other side may tell more");
+    if (error.code() == ErrorCode::peer && error.hint().empty())
+      error = std::move(error).with_hint("the process runs on; the log of the other side may tell more");
     if (options.json) std::printf("%s\n", error_json(error).c_str());
     std::fprintf(stderr, "crx-dump: %s\n", error.what());
     return error.code() == ErrorCode::refused ? kRefused : kFailed;

@@ -7,11 +7,11 @@
 #include <exception>
 #include <optional>
 
-#include "agent-src/report/json_events.hpp"
-#include "agent-src/tool/migrate_options.hpp"
-#include "agent-src/report/progress.hpp"
 #include "agent-src/migrate/resolve.hpp"
 #include "agent-src/migrate/session.hpp"
+#include "agent-src/report/json_events.hpp"
+#include "agent-src/report/progress.hpp"
+#include "agent-src/tool/migrate_options.hpp"
 #include "agent-src/tool/worker.hpp"
 #include "common/base/log.hpp"
 #include "common/tool/sanitize_startup_state.hpp"

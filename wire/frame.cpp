@@ -77,12 +77,10 @@ std::array<std::byte, kFrameHeaderBytes> encode(FrameHeader header) {
 FrameHeader parse_frame_header(std::span<const std::byte, kFrameHeaderBytes> bytes) {
   const auto type = static_cast<uint8_t>(bytes[0]);
   const Bounds allowed = bounds(type);
-  if (bytes[1] != std::byte{0} || bytes[2] != std::byte{0} || bytes[3] != std::byte{0})
-    broken("reserved bits are set");
+  if (bytes[1] != std::byte{0} || bytes[2] != std::byte{0} || bytes[3] != std::byte{0}) broken("reserved bits are set");
   const uint32_t length = get_u32(bytes.data() + 4);
   if (length < allowed.least || length > allowed.most) {
-    broken(
-        fmt::format("type {} has {} bytes; {} to {} are allowed", type, length, allowed.least, allowed.most));
+    broken(fmt::format("type {} has {} bytes; {} to {} are allowed", type, length, allowed.least, allowed.most));
   }
   return {static_cast<FrameType>(type), length};
 }

@@ -76,8 +76,7 @@ HostInfo local_host_info() {
   info.set_kernel_release(names.release);
   info.set_boot_id(read_boot_id());
   info.set_tool_version(CRX_VERSION);
-  info.set_pid_max(
-      static_cast<uint32_t>(std::strtoul(read_file("/proc/sys/kernel/pid_max").c_str(), nullptr, 10)));
+  info.set_pid_max(static_cast<uint32_t>(std::strtoul(read_file("/proc/sys/kernel/pid_max").c_str(), nullptr, 10)));
   const std::string memory = read_file("/proc/meminfo");
   const auto at = memory.find("MemAvailable:");
   if (at != std::string::npos)
@@ -94,10 +93,9 @@ HostInfo local_host_info() {
 std::vector<Finding> compare_hosts(const HostInfo& source, const HostInfo& destination) {
   std::vector<Finding> findings;
   if (source.vdso_digest() != destination.vdso_digest()) {
-    findings.push_back(
-        finding(fmt::format("kernel {} at the destination", destination.kernel_release()),
-                fmt::format("its vDSO differs from that of kernel {} here", source.kernel_release()),
-                "boot both hosts with the same kernel build"));
+    findings.push_back(finding(fmt::format("kernel {} at the destination", destination.kernel_release()),
+                               fmt::format("its vDSO differs from that of kernel {} here", source.kernel_release()),
+                               "boot both hosts with the same kernel build"));
   }
   if ((source.xfeatures() & ~destination.xfeatures()) != 0) {
     findings.push_back(finding("the CPU at the destination",
@@ -105,8 +103,7 @@ std::vector<Finding> compare_hosts(const HostInfo& source, const HostInfo& desti
                                            source.xfeatures(), destination.xfeatures()),
                                "move to a host with the same or a newer CPU"));
   } else if (lacks_instructions(source, destination)) {
-    findings.push_back(finding("the CPU at the destination",
-                               "lacks instruction sets that programs here may use",
+    findings.push_back(finding("the CPU at the destination", "lacks instruction sets that programs here may use",
                                "move to a host with the same or a newer CPU"));
   }
   return findings;

@@ -27,16 +27,15 @@ using google::protobuf::Reflection;
 bool is_text(const FieldDescriptor& field) {
   static constexpr std::string_view kNames[] = {"path",   "storage", "used_by", "comm", "object", "reason",
                                                 "remedy", "carry",   "step",    "hint", "detail"};
-  return field.type() == FieldDescriptor::TYPE_STRING || std::find(std::begin(kNames), std::end(kNames), field.name()) != std::end(kNames);
+  return field.type() == FieldDescriptor::TYPE_STRING ||
+         std::find(std::begin(kNames), std::end(kNames), field.name()) != std::end(kNames);
 }
 
-void check_string(const Message& message, const Reflection& reflection, const FieldDescriptor& field,
-                  int index) {
+void check_string(const Message& message, const Reflection& reflection, const FieldDescriptor& field, int index) {
   if (!is_text(field)) return;  // other bytes: bounded by the message
   std::string scratch;
-  const std::string& text = index < 0
-                                ? reflection.GetStringReference(message, &field, &scratch)
-                                : reflection.GetRepeatedStringReference(message, &field, index, &scratch);
+  const std::string& text = index < 0 ? reflection.GetStringReference(message, &field, &scratch)
+                                      : reflection.GetRepeatedStringReference(message, &field, index, &scratch);
   if (text.size() > kMaxStringBytes) too_much(field, text.size(), kMaxStringBytes);
 }
 

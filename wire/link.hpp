@@ -81,7 +81,7 @@ class SourceLink {
 // What a destination engine receives, in order.
 struct PagesArrived {
   PageSpace space;
-  std::vector<PageRange> ranges;  // pages with content, ascending; their bytes one after another in `bytes`
+  std::vector<PageRange> ranges;       // pages with content, ascending; their bytes one after another in `bytes`
   std::span<const std::byte> bytes;    // valid until release(slot); owned by the link
   std::vector<PageRange> zero_ranges;  // pages that are all zero
   uint32_t slot = 0;

@@ -58,8 +58,7 @@ std::string encode_head(const PageBatch& batch) {
   // One ascending list, so that the receiver can check that nothing overlaps.
   auto zero = batch.zero_ranges.begin();
   for (const PageRange& range : batch.ranges) {
-    for (; zero != batch.zero_ranges.end() && zero->start < range.start; ++zero)
-      append_range_bytes(out, *zero, kZero);
+    for (; zero != batch.zero_ranges.end() && zero->start < range.start; ++zero) append_range_bytes(out, *zero, kZero);
     append_range_bytes(out, range, kContent);
   }
   for (; zero != batch.zero_ranges.end(); ++zero) append_range_bytes(out, *zero, kZero);
@@ -82,12 +81,10 @@ PageBatch parse_head(std::span<const std::byte> head, std::size_t payload_bytes)
   PageBatch batch;
   const auto kind = static_cast<uint8_t>(head[0]);
   const auto encoding = static_cast<uint8_t>(head[1]);
-  if (kind != static_cast<uint8_t>(PageSpace::Kind::mm) &&
-      kind != static_cast<uint8_t>(PageSpace::Kind::shmem)) {
+  if (kind != static_cast<uint8_t>(PageSpace::Kind::mm) && kind != static_cast<uint8_t>(PageSpace::Kind::shmem)) {
     broken(fmt::format("an address space of kind {}", kind));
   }
-  if (encoding > static_cast<uint8_t>(PageEncoding::zstd))
-    broken(fmt::format("encoding {} is unknown", encoding));
+  if (encoding > static_cast<uint8_t>(PageEncoding::zstd)) broken(fmt::format("encoding {} is unknown", encoding));
   for (std::size_t i = 20; i < kBatchHeaderBytes; ++i) {
     if (head[i] != std::byte{0}) broken("reserved bits are set in a batch");
   }
@@ -107,11 +104,9 @@ PageBatch parse_head(std::span<const std::byte> head, std::size_t payload_bytes)
   }
   if (pages > kBatchPages) broken(fmt::format("a batch of {} pages", pages));
   const uint64_t content = batch.content_bytes();
-  const bool fits = batch.encoding == PageEncoding::raw
-                        ? batch.encoded_bytes == content
-                        : batch.encoded_bytes > 0 && batch.encoded_bytes < content;
-  if (!fits || payload_bytes != head.size() + batch.encoded_bytes)
-    broken("the sizes in a batch do not agree");
+  const bool fits = batch.encoding == PageEncoding::raw ? batch.encoded_bytes == content
+                                                        : batch.encoded_bytes > 0 && batch.encoded_bytes < content;
+  if (!fits || payload_bytes != head.size() + batch.encoded_bytes) broken("the sizes in a batch do not agree");
   return batch;
 }
 
@@ -147,16 +142,14 @@ Compression parse_compression(const std::string& text) {
   if (text == "zstd") return {Compression::Mode::zstd, 1};
   if (text.rfind("zstd:", 0) == 0) {
     const std::string number = text.substr(5);
-    const bool digits =
-        !number.empty() && number.size() <= 3 &&
-        number.find_first_not_of("0123456789", number[0] == '-' ? 1 : 0) == std::string::npos &&
-        number != "-";
+    const bool digits = !number.empty() && number.size() <= 3 &&
+                        number.find_first_not_of("0123456789", number[0] == '-' ? 1 : 0) == std::string::npos &&
+                        number != "-";
     const int level = digits ? std::stoi(number) : 0;
     if (digits && level != 0 && level <= ZSTD_maxCLevel()) return {Compression::Mode::zstd, level};
   }
   throw Error(ErrorCode::refused, "reading --compress", text + " is not a way to compress")
-      .with_hint(
-          fmt::format("use none, auto, zstd or zstd:LEVEL with a level from 1 to {}", ZSTD_maxCLevel()));
+      .with_hint(fmt::format("use none, auto, zstd or zstd:LEVEL with a level from 1 to {}", ZSTD_maxCLevel()));
 }
 
 struct Compressor::Context {
@@ -168,8 +161,7 @@ Compressor::Compressor() : context_(std::make_unique<Context>()) {}
 Compressor::~Compressor() = default;
 
 std::size_t Compressor::compress(std::span<const std::byte> from, std::span<std::byte> to, int level) {
-  const std::size_t n =
-      ZSTD_compressCCtx(context_->zstd, to.data(), to.size(), from.data(), from.size(), level);
+  const std::size_t n = ZSTD_compressCCtx(context_->zstd, to.data(), to.size(), from.data(), from.size(), level);
   return ZSTD_isError(n) != 0 || n >= from.size() ? 0 : n;
 }
 

@@ -36,14 +36,12 @@ SpaceDigest to_message(PageSpace space, const crx::SpaceDigest& digest) {
 }
 
 std::optional<std::string> difference(const SpaceDigest& theirs, const crx::SpaceDigest& ours) {
-  if (theirs.present_pages() == ours.present_pages && theirs.digest() == ours.digest.view())
-    return std::nullopt;
+  if (theirs.present_pages() == ours.present_pages && theirs.digest() == ours.digest.view()) return std::nullopt;
   crx::SpaceDigest other;
   for (const Range& range : theirs.chunk_ranges()) other.chunk_ranges.push_back({range.start(), range.end()});
   other.chunk_digests.assign(theirs.chunk_digests().begin(), theirs.chunk_digests().end());
   other.chunk_digests.resize(other.chunk_ranges.size());
-  std::string text =
-      fmt::format("{} pages count here, {} at the source", ours.present_pages, theirs.present_pages());
+  std::string text = fmt::format("{} pages count here, {} at the source", ours.present_pages, theirs.present_pages());
   for (const PageRange& range : differing_chunks(other, ours))
     text += fmt::format(", {:#x}-{:#x} differs", range.start, range.end);
   return text;

@@ -1,7 +1,7 @@
 #include "agent-dst/engine/engine.hpp"
 
-#include "agent-dst/migrate/destination_session.hpp"
 #include "agent-dst/image_store/store_session.hpp"
+#include "agent-dst/migrate/destination_session.hpp"
 #include "common/base/log.hpp"
 
 namespace crx {

@@ -53,7 +53,8 @@ void CarriedFile::commit() {
 }
 
 void CarriedFile::keep() noexcept {
-  if (state_ == State::exchanged && ::unlink(beside_.c_str()) != 0) log::warn("{} stays: what {} was before", beside_, path_);
+  if (state_ == State::exchanged && ::unlink(beside_.c_str()) != 0)
+    log::warn("{} stays: what {} was before", beside_, path_);
   state_ = State::done;
 }
 

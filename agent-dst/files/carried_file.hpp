@@ -7,8 +7,8 @@
 
 namespace crx {
 
-// Lies beside its name, under one of ours, until it is committed. Directories on the way that are missing are made. Destroyed
-// before keep() it is gone, and what had the name has it again.
+// Lies beside its name, under one of ours, until it is committed. Directories on the way that are missing are made.
+// Destroyed before keep() it is gone, and what had the name has it again.
 class CarriedFile {
  public:
   // tag: tells names of ours apart. Throws Error(refused) that names the path.

@@ -30,7 +30,8 @@ class Opener final : public FileOpener {
   void add(const img::file_entry& entry) override {
     // To the kernel such a name would end there.
     if (entry.reg().name().find('\0') != std::string::npos) {
-      throw Error(ErrorCode::corrupt_image, kStep, fmt::format("{}: the name of file {} has a NUL in it", image_file::kFiles, entry.id()));
+      throw Error(ErrorCode::corrupt_image, kStep,
+                  fmt::format("{}: the name of file {} has a NUL in it", image_file::kFiles, entry.id()));
     }
     entries_[entry.id()] = entry;
   }
@@ -38,7 +39,8 @@ class Opener final : public FileOpener {
   const img::file_entry& entry(uint32_t id) const override {
     const auto found = entries_.find(id);
     if (found == entries_.end()) {
-      throw Error(ErrorCode::corrupt_image, kStep, fmt::format("{}: there is no file {}, which the set refers to", image_file::kFiles, id));
+      throw Error(ErrorCode::corrupt_image, kStep,
+                  fmt::format("{}: there is no file {}, which the set refers to", image_file::kFiles, id));
     }
     return found->second;
   }
@@ -106,14 +108,16 @@ class Opener final : public FileOpener {
     Fd& file = ghosts_[ghost];
     fill_ghost(images, ghost, path, file);
     // Who watches it is told when one that is open is closed.
-    if ((::fcntl(file.get(), F_GETFL) & O_PATH) == 0) file = open_checked(fmt::format("/proc/self/fd/{}", file.get()), O_PATH);
+    if ((::fcntl(file.get(), F_GETFL) & O_PATH) == 0)
+      file = open_checked(fmt::format("/proc/self/fd/{}", file.get()), O_PATH);
     filled_[ghost] = std::move(digest);
   }
 
   Fd open_file(uint32_t id, bool exact) const {
     const img::file_entry& file = entry(id);
     if (file.type() != img::REG || !file.has_reg()) {
-      throw Error(ErrorCode::corrupt_image, kStep, fmt::format("{}: file {} is not opened by name", image_file::kFiles, id));
+      throw Error(ErrorCode::corrupt_image, kStep,
+                  fmt::format("{}: file {} is not opened by name", image_file::kFiles, id));
     }
     const img::reg_file_entry& reg = file.reg();
     const auto flags = static_cast<int>((reg.flags() & ~kNeverFlags) | O_NOCTTY);
@@ -125,7 +129,8 @@ class Opener final : public FileOpener {
       // No way leads to a link without a name; what made it has found it in the way wanted.
       return is_link ? duplicate(ghosts_.at(ghost->second).get()) : open_checked(name, flags & ~O_NOFOLLOW);
     }
-    if (const auto ended = ended_.find(id); ended != ended_.end()) return open_proc_of_ended(reg.name(), flags, reg.pos(), ended->second);
+    if (const auto ended = ended_.find(id); ended != ended_.end())
+      return open_proc_of_ended(reg.name(), flags, reg.pos(), ended->second);
     const auto link = linked_.find(id);
     const img::reg_file_entry& named = link == linked_.end() ? reg : entry(link->second).reg();
     Fd fd = try_open(named.name(), is_link ? flags | O_NOFOLLOW : flags);
@@ -154,7 +159,8 @@ class Opener final : public FileOpener {
     if (reg.has_mode() && (reg.mode() & S_IFMT) != (st.st_mode & S_IFMT)) {
       throw Error(ErrorCode::refused, kStep, reg.name() + " is another kind of file here");
     }
-    if (!with_size || !reg.has_size() || !S_ISREG(st.st_mode) || static_cast<uint64_t>(st.st_size) == reg.size()) return;
+    if (!with_size || !reg.has_size() || !S_ISREG(st.st_mode) || static_cast<uint64_t>(st.st_size) == reg.size())
+      return;
     throw Error(ErrorCode::refused, kStep,
                 fmt::format("{} is another file here: {} bytes instead of {}", reg.name(), st.st_size, reg.size()))
         .with_hint("put the same file there, or use storage that both hosts share");
@@ -163,14 +169,16 @@ class Opener final : public FileOpener {
   std::map<uint32_t, img::file_entry> entries_;
   std::map<uint32_t, uint32_t> ghost_of_;  // file id -> ghost
   std::map<uint32_t, Fd> ghosts_;
-  std::map<uint32_t, std::string> filled_;       // the digest of what a ghost was filled with
-  std::map<uint32_t, CarriedFile> carried_;      // ghosts that get a name
-  std::map<uint32_t, pid_t> ended_;              // file id -> what had ended that this file of /proc is about
-  std::map<uint32_t, uint32_t> linked_;          // file id -> entry with another name of the file
+  std::map<uint32_t, std::string> filled_;   // the digest of what a ghost was filled with
+  std::map<uint32_t, CarriedFile> carried_;  // ghosts that get a name
+  std::map<uint32_t, pid_t> ended_;          // file id -> what had ended that this file of /proc is about
+  std::map<uint32_t, uint32_t> linked_;      // file id -> entry with another name of the file
 };
 
 }  // namespace
 
-std::unique_ptr<FileOpener> make_file_opener() { return std::make_unique<Opener>(); }
+std::unique_ptr<FileOpener> make_file_opener() {
+  return std::make_unique<Opener>();
+}
 
 }  // namespace crx

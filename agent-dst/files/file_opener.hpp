@@ -8,8 +8,8 @@
 #include <string>
 
 #include "common/base/fd.hpp"
-#include "common/image/schema/files.pb.h"
 #include "common/image/image_io.hpp"
+#include "common/image/schema/files.pb.h"
 
 namespace crx {
 
@@ -30,12 +30,12 @@ class FileOpener {
   virtual Fd open_description(uint32_t id) = 0;
   // Only finds it (O_PATH): what must not be opened in the way of its entry.
   virtual Fd locate(uint32_t id) = 0;
-  // Deleted files whose content is carried (remap-fpath.img, ghost-file-*.img). Made without a name on the filesystem they
-  // were on. Called again with newer content it changes the same files. Before open() of any of them.
-  // Those that have a name (--with-files) are made beside it, under a name of ours.
+  // Deleted files whose content is carried (remap-fpath.img, ghost-file-*.img). Made without a name on the filesystem
+  // they were on. Called again with newer content it changes the same files. Before open() of any of them. Those that
+  // have a name (--with-files) are made beside it, under a name of ours.
   virtual void add_ghosts(const ImageSource& images) = 0;
-  // Step 4 of the cutover: gives carried files their names; what had a name before has ours then. Undone when the opener goes
-  // before resumed(). Throws Error(refused) naming the file.
+  // Step 4 of the cutover: gives carried files their names; what had a name before has ours then. Undone when the
+  // opener goes before resumed(). Throws Error(refused) naming the file.
   virtual void commit() = 0;
   // The move is decided: removes what carried files replaced, and the names that the source made (link_remap).
   virtual void resumed() noexcept = 0;

@@ -18,7 +18,9 @@ namespace {
 
 constexpr char kStep[] = "making a deleted file";
 
-std::string own_link(const Fd& file) { return fmt::format("/proc/self/fd/{}", file.get()); }
+std::string own_link(const Fd& file) {
+  return fmt::format("/proc/self/fd/{}", file.get());
+}
 
 // A filesystem without O_TMPFILE gets a name of ours for a moment.
 Fd make_in(const std::string& directory, uint32_t ghost) {

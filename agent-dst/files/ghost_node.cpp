@@ -42,7 +42,8 @@ void set_attributes(int node, const img::ghost_file_entry& entry, const std::str
 }  // namespace
 
 Fd make_ghost_node(const img::ghost_file_entry& entry, const std::string& path, uint32_t ghost) {
-  if (!path.starts_with('/')) throw Error(ErrorCode::corrupt_image, kStep, "\"" + path + "\" is no path of a deleted file");
+  if (!path.starts_with('/'))
+    throw Error(ErrorCode::corrupt_image, kStep, "\"" + path + "\" is no path of a deleted file");
   const std::string ours = fmt::format("/.crx-ghost-{}-{}", ::getpid(), ghost);
   const std::array names = {path, path.substr(0, path.rfind('/')) + ours, "/tmp" + ours};
   for (const std::string& name : names) {

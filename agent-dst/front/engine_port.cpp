@@ -15,9 +15,7 @@ using asio::posix::stream_descriptor;
 }  // namespace
 
 EnginePort::EnginePort(asio::any_io_executor executor, Fd link, Fd ring)
-    : link_(std::move(executor), link.release()),
-      ring_(std::move(ring), true),
-      received_(ipc::kMaxPacketBytes) {
+    : link_(std::move(executor), link.release()), ring_(std::move(ring), true), received_(ipc::kMaxPacketBytes) {
   for (uint32_t slot = ipc::kSlots; slot > 0; --slot) free_slots_.push_back(slot - 1);
 }
 

@@ -44,8 +44,7 @@ class Front {
   asio::awaitable<void> serve(tcp::socket socket);
   asio::awaitable<void> greet(std::shared_ptr<Channel> channel);
   asio::awaitable<void> answer_query(std::shared_ptr<Channel> channel, std::string session);
-  asio::awaitable<void> serve_session(std::shared_ptr<Channel> channel, SessionMessage hello,
-                                      std::string payload);
+  asio::awaitable<void> serve_session(std::shared_ptr<Channel> channel, SessionMessage hello, std::string payload);
   asio::awaitable<void> serve_data(std::shared_ptr<Channel> channel, std::string payload);
   void check_hello(const wire::Hello& hello) const;
   void check_allowed(const wire::PeerIdentity& who) const;
@@ -217,16 +216,14 @@ void Front::check_allowed(const wire::PeerIdentity& who) const {
   for (const std::string& name : who.names) {
     if (std::find(allow_.begin(), allow_.end(), name) != allow_.end()) return;
   }
-  throw Error(ErrorCode::refused, "authenticating",
-              fmt::format("{} is not allowed to move processes here", who.name))
+  throw Error(ErrorCode::refused, "authenticating", fmt::format("{} is not allowed to move processes here", who.name))
       .with_hint("add it to the agent's --allow");
 }
 
 void Front::check_hello(const wire::Hello& hello) const {
   if (hello.protocol() != wire::kProtocolVersion) {
-    throw Error(
-        ErrorCode::unsupported, "greeting",
-        fmt::format("the source speaks protocol {}, this agent {}", hello.protocol(), wire::kProtocolVersion))
+    throw Error(ErrorCode::unsupported, "greeting",
+                fmt::format("the source speaks protocol {}, this agent {}", hello.protocol(), wire::kProtocolVersion))
         .with_hint("install the same version of crx on both hosts");
   }
   if (!is_session_id(hello.session()) || hello.streams() < 1 || hello.streams() > wire::kMaxStreams) {
@@ -236,8 +233,7 @@ void Front::check_hello(const wire::Hello& hello) const {
 }
 
 asio::awaitable<void> Front::answer_query(std::shared_ptr<Channel> channel, std::string session) {
-  if (!is_session_id(session))
-    throw Error(ErrorCode::peer, "answering a query", "the session id is not valid");
+  if (!is_session_id(session)) throw Error(ErrorCode::peer, "answering a query", "the session id is not valid");
   ipc::FrontNotice question;
   question.kind = ipc::FrontNotice::Kind::query;
   question.session.set(session);
@@ -272,11 +268,9 @@ asio::awaitable<void> Front::serve_session(std::shared_ptr<Channel> channel, Ses
   wanted.peer.set(fmt::format("{} ({})", who.name, channel->peer()));
   SupervisorPort::Answer answer = co_await supervisor_.ask(wanted);
   if (answer.notice.kind != ipc::SupervisorNotice::Kind::engine || answer.fds.size() != 2) {
-    throw Error(ErrorCode::refused, "starting an engine", answer.notice.text.get())
-        .with_hint(answer.notice.hint.get());
+    throw Error(ErrorCode::refused, "starting an engine", answer.notice.text.get()).with_hint(answer.notice.hint.get());
   }
-  auto engine =
-      std::make_unique<EnginePort>(io_.get_executor(), std::move(answer.fds[0]), std::move(answer.fds[1]));
+  auto engine = std::make_unique<EnginePort>(io_.get_executor(), std::move(answer.fds[0]), std::move(answer.fds[1]));
   auto session = std::make_shared<Session>(id, hello.hello().streams(), hello.hello().wait(), channel,
                                            std::move(engine), counters_);
   session->on_refusal([this, id] { tell(ipc::FrontNotice::Kind::session_refused, id); });

@@ -11,9 +11,9 @@
 namespace crx::front {
 
 struct FrontOptions {
-  Fd listener;    // bound and listening
-  Fd supervisor;  // packets of ipc/supervisor_packets.hpp
-  Fd metrics;     // listens for whoever wants to see the counters; may be none
+  Fd listener;                             // bound and listening
+  Fd supervisor;                           // packets of ipc/supervisor_packets.hpp
+  Fd metrics;                              // listens for whoever wants to see the counters; may be none
   ipc::AgentCounters* counters = nullptr;  // not owned
   std::string tls_dir;
   std::vector<std::string> allow;        // names; empty: everybody with a certificate of the CA

@@ -28,17 +28,23 @@ constexpr std::chrono::seconds kMaxTime{5};
 
 const char* reason(unsigned status) {
   switch (status) {
-    case 200: return "OK";
-    case 400: return "Bad Request";
-    case 404: return "Not Found";
-    case 405: return "Method Not Allowed";
-    default: return "";
+    case 200:
+      return "OK";
+    case 400:
+      return "Bad Request";
+    case 404:
+      return "Not Found";
+    case 405:
+      return "Method Not Allowed";
+    default:
+      return "";
   }
 }
 
 std::string response(unsigned status, const HttpPage& page, bool with_body) {
   return fmt::format(
-             "HTTP/1.1 {} {}\r\nContent-Type: {}\r\nContent-Length: {}\r\nConnection: close\r\nCache-Control: no-store\r\n"
+             "HTTP/1.1 {} {}\r\nContent-Type: {}\r\nContent-Length: {}\r\nConnection: close\r\nCache-Control: "
+             "no-store\r\n"
              "X-Content-Type-Options: nosniff\r\nX-Frame-Options: DENY\r\n"
              "Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'\r\n{}\r\n",
              status, reason(status), page.type, page.body.size(), status == 405 ? "Allow: GET, HEAD\r\n" : "") +
@@ -149,8 +155,8 @@ asio::awaitable<void> HttpServer::serve(std::shared_ptr<Connection> connection) 
   bool understood = true;
   while (understood && !connection->complete) {
     asio::error_code ec;
-    const std::size_t count = co_await connection->socket.async_read_some(
-        asio::buffer(bytes), asio::redirect_error(asio::use_awaitable, ec));
+    const std::size_t count =
+        co_await connection->socket.async_read_some(asio::buffer(bytes), asio::redirect_error(asio::use_awaitable, ec));
     if (ec) co_return;
     total += count;
     understood = total <= kMaxRequestBytes && connection->take(bytes.data(), count);

@@ -106,8 +106,7 @@ void drop_capabilities() {
 }
 
 void become_nobody() {
-  for (int cap = 0; ::prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; ++cap)
-    (void)::prctl(PR_CAPBSET_DROP, cap, 0, 0, 0);
+  for (int cap = 0; ::prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; ++cap) (void)::prctl(PR_CAPBSET_DROP, cap, 0, 0, 0);
   if (::geteuid() == 0) {
     checked(::setgroups(0, nullptr), "setgroups");
     checked(::setresgid(kNobody, kNobody, kNobody), "setresgid");
@@ -121,10 +120,8 @@ void load_filter() {
                                                                 ::seccomp_release);
   if (!filter) throw Error(ErrorCode::kernel, kStep, "libseccomp gave no filter");
   int rc = 0;
-  for (const int call : kAllowed)
-    rc = rc != 0 ? rc : ::seccomp_rule_add(filter.get(), SCMP_ACT_ALLOW, call, 0);
-  for (const int call : kDenied)
-    rc = rc != 0 ? rc : ::seccomp_rule_add(filter.get(), SCMP_ACT_ERRNO(EACCES), call, 0);
+  for (const int call : kAllowed) rc = rc != 0 ? rc : ::seccomp_rule_add(filter.get(), SCMP_ACT_ALLOW, call, 0);
+  for (const int call : kDenied) rc = rc != 0 ? rc : ::seccomp_rule_add(filter.get(), SCMP_ACT_ERRNO(EACCES), call, 0);
   if (rc == 0) rc = ::seccomp_load(filter.get());
   if (rc != 0) throw_errno(kStep, "the seccomp filter", -rc);
 }

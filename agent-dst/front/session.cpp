@@ -36,9 +36,8 @@ std::string status_text(int status) {
 
 }  // namespace
 
-Session::Session(std::string id, unsigned data_streams, bool wait_for_exit,
-                 std::shared_ptr<wire::Channel> control, std::unique_ptr<EnginePort> engine,
-                 ipc::AgentCounters& counters)
+Session::Session(std::string id, unsigned data_streams, bool wait_for_exit, std::shared_ptr<wire::Channel> control,
+                 std::unique_ptr<EnginePort> engine, ipc::AgentCounters& counters)
     : id_(std::move(id)),
       fingerprint_(control->identity().fingerprint),
       wait_for_exit_(wait_for_exit),
@@ -199,8 +198,7 @@ asio::awaitable<void> Session::on_message(std::string payload) {
   SessionMessage message;
   if (!message.ParseFromString(payload)) broke("a message that is none");
   check_limits(message);
-  if (!wire::source_may_send(message.body_case()) || message.has_query() ||
-      message.has_hello() != (messages_ == 0)) {
+  if (!wire::source_may_send(message.body_case()) || message.has_query() || message.has_hello() != (messages_ == 0)) {
     broke(fmt::format("a source may not send {} here", kind_name(message.body_case())));
   }
   if (message.has_go()) {
@@ -285,9 +283,8 @@ asio::awaitable<uint32_t> Session::take_slot() {
   }
 }
 
-asio::awaitable<void> Session::read_batch(std::shared_ptr<wire::Channel> channel, uint32_t stream,
-                                          std::size_t length, wire::Decompressor& decompressor,
-                                          std::vector<std::byte>& scratch) {
+asio::awaitable<void> Session::read_batch(std::shared_ptr<wire::Channel> channel, uint32_t stream, std::size_t length,
+                                          wire::Decompressor& decompressor, std::vector<std::byte>& scratch) {
   std::vector<std::byte> head(wire::kBatchHeaderBytes);
   co_await channel->read(head);
   head.resize(wire::head_bytes(head));

@@ -52,9 +52,8 @@ class Session : public std::enable_shared_from_this<Session> {
   asio::awaitable<void> on_message(std::string payload);
   asio::awaitable<void> read_engine();
   asio::awaitable<void> finish();
-  asio::awaitable<void> read_batch(std::shared_ptr<wire::Channel> channel, uint32_t stream,
-                                   std::size_t length, wire::Decompressor& decompressor,
-                                   std::vector<std::byte>& scratch);
+  asio::awaitable<void> read_batch(std::shared_ptr<wire::Channel> channel, uint32_t stream, std::size_t length,
+                                   wire::Decompressor& decompressor, std::vector<std::byte>& scratch);
   asio::awaitable<uint32_t> take_slot();
   asio::awaitable<void> reach_mark(uint32_t stream, uint32_t round);
   asio::awaitable<void> changed();

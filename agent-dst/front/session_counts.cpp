@@ -61,7 +61,8 @@ void Session::note(const wire::SessionMessage& message) {
       break;
     case wire::SessionMessage::kPreflightResult: {
       const auto& findings = message.preflight_result().findings();
-      const bool fatal = std::any_of(findings.begin(), findings.end(), [](const wire::Finding& f) { return f.fatal(); });
+      const bool fatal =
+          std::any_of(findings.begin(), findings.end(), [](const wire::Finding& f) { return f.fatal(); });
       if (fatal && tell_refusal_) std::exchange(tell_refusal_, nullptr)();
       break;
     }

@@ -54,11 +54,20 @@ std::string escaped(std::string_view text) {
   std::string out;
   for (const char c : text) {
     switch (c) {
-      case '&': out += "&amp;"; break;
-      case '<': out += "&lt;"; break;
-      case '>': out += "&gt;"; break;
-      case '"': out += "&quot;"; break;
-      default: out += static_cast<unsigned char>(c) < ' ' ? '?' : c;
+      case '&':
+        out += "&amp;";
+        break;
+      case '<':
+        out += "&lt;";
+        break;
+      case '>':
+        out += "&gt;";
+        break;
+      case '"':
+        out += "&quot;";
+        break;
+      default:
+        out += static_cast<unsigned char>(c) < ' ' ? '?' : c;
     }
   }
   return out;
@@ -93,7 +102,8 @@ std::string metrics_text(const ipc::AgentCounters& counters, const std::vector<S
   out.single("crx_processes_moved_total", "counter", "Processes that were moved here.", of(counters.moved_processes));
   out.single("crx_trees_running", "gauge", "Trees that were moved here whose root has not ended.",
              of(counters.running_roots));
-  out.single("crx_received_wire_bytes_total", "counter", "Bytes received of sources, without TLS.", of(counters.wire_bytes));
+  out.single("crx_received_wire_bytes_total", "counter", "Bytes received of sources, without TLS.",
+             of(counters.wire_bytes));
   out.single("crx_received_raw_bytes_total", "counter", "Bytes of memory that these stand for.",
              (of(counters.content_pages) + of(counters.zero_pages)) * kPageSize);
   out.family("crx_received_pages_total", "counter", "Pages received.");
@@ -126,14 +136,17 @@ std::string status_html(const ipc::AgentCounters& counters, const std::vector<Se
   out += row("received", fmt::format("{} for {} of memory ({} pages)", format_size(of(counters.wire_bytes)),
                                      format_size(pages * kPageSize), pages));
   if (of(counters.downtimes) > 0) {
-    out += row("downtime", fmt::format("{:.1f} ms last, {:.1f} ms on average", seconds(of(counters.last_downtime_us)) * 1e3,
-                                       seconds(of(counters.downtime_us) / of(counters.downtimes)) * 1e3));
+    out += row("downtime",
+               fmt::format("{:.1f} ms last, {:.1f} ms on average", seconds(of(counters.last_downtime_us)) * 1e3,
+                           seconds(of(counters.downtime_us) / of(counters.downtimes)) * 1e3));
   }
   out += row("image sets", fmt::format("{}", of(counters.stored_sets)));
   out += "</table>\n<h2>Open sessions</h2>\n";
   if (open.empty()) out += "<p>none</p>\n";
   if (!open.empty()) {
-    out += "<table>\n<tr><th>session</th><th>from</th><th>state</th><th>for</th><th>processes</th><th>received</th></tr>\n";
+    out +=
+        "<table>\n<tr><th>session</th><th>from</th><th>state</th><th>for</th><th>processes</th><th>received</th></"
+        "tr>\n";
   }
   for (const SessionFigures& session : open) {
     out += fmt::format("<tr><td>{}</td><td>{}</td><td>{}</td><td>{:.1f} s</td><td>{}</td><td>{}</td></tr>\n",

@@ -46,8 +46,8 @@ asio::awaitable<void> SupervisorPort::listen(std::function<void(const ipc::Super
   for (;;) {
     Answer answer;
     std::size_t bytes = 0;
-    const auto result = ipc::receive_packet(
-        link_.native_handle(), std::as_writable_bytes(std::span(&answer.notice, 1)), bytes, answer.fds);
+    const auto result = ipc::receive_packet(link_.native_handle(), std::as_writable_bytes(std::span(&answer.notice, 1)),
+                                            bytes, answer.fds);
     if (result == ipc::ReceiveResult::closed) co_return;
     if (result == ipc::ReceiveResult::would_block) {
       asio::error_code ec;

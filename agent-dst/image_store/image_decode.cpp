@@ -10,13 +10,13 @@
 #include <vector>
 
 #include "common/base/error.hpp"
+#include "common/image/magic.hpp"
 #include "common/image/schema/cgroup.pb.h"
 #include "common/image/schema/core.pb.h"
 #include "common/image/schema/crx.pb.h"
 #include "common/image/schema/files.pb.h"
 #include "common/image/schema/inventory.pb.h"
 #include "common/image/schema/ipc.pb.h"
-#include "common/image/magic.hpp"
 #include "common/image/schema/manifest.pb.h"
 #include "common/image/schema/memory.pb.h"
 #include "common/image/schema/mm.pb.h"
@@ -84,7 +84,8 @@ const std::map<uint32_t, Kind>& kinds() {
 // How many bytes of data follow this entry.
 uint64_t raw_after(const Message& message, ImageReader& reader) {
   if (const auto* pipe = dynamic_cast<const img::pipe_data_entry*>(&message)) return reader.raw(pipe->bytes()).size();
-  if (const auto* packet = dynamic_cast<const img::sk_packet_entry*>(&message)) return reader.raw(packet->length()).size();
+  if (const auto* packet = dynamic_cast<const img::sk_packet_entry*>(&message))
+    return reader.raw(packet->length()).size();
   if (const auto* chunk = dynamic_cast<const img::ghost_chunk_entry*>(&message)) return reader.raw(chunk->len()).size();
   if (const auto* ghost = dynamic_cast<const img::ghost_file_entry*>(&message)) {
     return ghost->chunks() ? 0 : reader.rest().size();
@@ -109,7 +110,8 @@ std::string image_to_json(const ImageSource& images, const std::string& name) {
   std::string out = fmt::format("{{\"image\":\"{}\"", name);
   if (!magic) return out + fmt::format(",\"bytes\":{}}}", images.load(name).size());
   const auto found = kinds().find(*magic);
-  if (found == kinds().end()) throw Error(ErrorCode::unsupported, "decoding", name + ": images of this kind are not decoded");
+  if (found == kinds().end())
+    throw Error(ErrorCode::unsupported, "decoding", name + ": images of this kind are not decoded");
   out += ",\"entries\":[";
   ImageReader reader = images.reader(name);
   bool first = true;

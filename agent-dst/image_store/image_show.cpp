@@ -11,10 +11,10 @@
 #include <vector>
 
 #include "common/base/size.hpp"
+#include "common/image/magic.hpp"
 #include "common/image/schema/core.pb.h"
 #include "common/image/schema/files.pb.h"
 #include "common/image/schema/inventory.pb.h"
-#include "common/image/magic.hpp"
 #include "common/image/schema/mm.pb.h"
 
 namespace crx {
@@ -29,9 +29,9 @@ struct ShownTask {
   std::size_t depth = 0;
   std::string comm = "?";
   bool dead = false;
-  std::optional<std::pair<uint64_t, uint64_t>> bytes;          // of pages: in this set, in its parents
-  std::optional<std::pair<int, std::string>> memory;           // mappings, executable
-  std::vector<std::pair<uint32_t, std::string>> descriptors;   // number, what it is
+  std::optional<std::pair<uint64_t, uint64_t>> bytes;         // of pages: in this set, in its parents
+  std::optional<std::pair<int, std::string>> memory;          // mappings, executable
+  std::vector<std::pair<uint32_t, std::string>> descriptors;  // number, what it is
 };
 
 std::string describe_file(const img::file_entry& file) {
@@ -39,7 +39,8 @@ std::string describe_file(const img::file_entry& file) {
   if (file.has_pipe()) return fmt::format("pipe {}", file.pipe().pipe_id());
   if (file.has_memfd()) return fmt::format("memfd {}", file.memfd().inode_id());
   std::string kind = img::fd_types_Name(file.type());
-  std::transform(kind.begin(), kind.end(), kind.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  std::transform(kind.begin(), kind.end(), kind.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   return kind;
 }
 
@@ -137,16 +138,23 @@ ordered_json origin_json(const std::string& path, const Manifest* manifest) {
   const char* kind = head.kind() == img::crx_manifest_entry::PRE_DUMP     ? "pre-dump"
                      : head.kind() == img::crx_manifest_entry::CHECK_ONLY ? "check-only"
                                                                           : "dump";
-  out.update({{"kind", kind}, {"pid", head.pid()}, {"comm", head.comm()}, {"host", head.host()}, {"kernel", head.kernel()},
-              {"tool", head.tool()}, {"time", made_at(head, "{:%FT%TZ}")}, {"deduplicated", head.deduplicated()}});
+  out.update({{"kind", kind},
+              {"pid", head.pid()},
+              {"comm", head.comm()},
+              {"host", head.host()},
+              {"kernel", head.kernel()},
+              {"tool", head.tool()},
+              {"time", made_at(head, "{:%FT%TZ}")},
+              {"deduplicated", head.deduplicated()}});
   return out;
 }
 
 std::string task_text(const ShownTask& task) {
   const std::string indent(std::min(task.depth * 2, kMaxIndent), ' ');
   const int threads = task.place.threads_size();
-  std::string out = fmt::format("{}{} {}{}  session {}, group {}, {} thread{}\n", indent, task.place.pid(), task.comm,
-                                task.dead ? " (dead)" : "", task.place.sid(), task.place.pgid(), threads, threads == 1 ? "" : "s");
+  std::string out =
+      fmt::format("{}{} {}{}  session {}, group {}, {} thread{}\n", indent, task.place.pid(), task.comm,
+                  task.dead ? " (dead)" : "", task.place.sid(), task.place.pgid(), threads, threads == 1 ? "" : "s");
   if (task.bytes) {
     out += fmt::format("{}  memory: {} in this set, {} in its parents\n", indent, format_size(task.bytes->first),
                        format_size(task.bytes->second));
@@ -157,8 +165,12 @@ std::string task_text(const ShownTask& task) {
 }
 
 ordered_json task_json(const ShownTask& task) {
-  ordered_json out = {{"pid", task.place.pid()},   {"ppid", task.place.ppid()}, {"sid", task.place.sid()},
-                      {"pgid", task.place.pgid()}, {"comm", task.comm},         {"dead", task.dead},
+  ordered_json out = {{"pid", task.place.pid()},
+                      {"ppid", task.place.ppid()},
+                      {"sid", task.place.sid()},
+                      {"pgid", task.place.pgid()},
+                      {"comm", task.comm},
+                      {"dead", task.dead},
                       {"threads", task.place.threads_size()}};
   if (task.bytes) out.update({{"bytes", task.bytes->first}, {"parent_bytes", task.bytes->second}});
   if (task.memory) out.update({{"mappings", task.memory->first}, {"exe", task.memory->second}});
@@ -171,14 +183,16 @@ ordered_json task_json(const ShownTask& task) {
 
 std::string show_set(const ImageSet& set) {
   std::string out;
-  for (std::size_t level = 0; level < set.levels(); ++level) out += origin_text(set.level(level).path(), set.manifest(level));
+  for (std::size_t level = 0; level < set.levels(); ++level)
+    out += origin_text(set.level(level).path(), set.manifest(level));
   for (const ShownTask& task : Reader(set).tasks()) out += task_text(task);
   return out;
 }
 
 std::string show_set_json(const ImageSet& set) {
   ordered_json out = {{"sets", ordered_json::array()}, {"tasks", ordered_json::array()}};
-  for (std::size_t level = 0; level < set.levels(); ++level) out["sets"].push_back(origin_json(set.level(level).path(), set.manifest(level)));
+  for (std::size_t level = 0; level < set.levels(); ++level)
+    out["sets"].push_back(origin_json(set.level(level).path(), set.manifest(level)));
   for (const ShownTask& task : Reader(set).tasks()) out["tasks"].push_back(task_json(task));
   // Bytes that are no UTF-8 are replaced, not thrown at.
   return out.dump(-1, ' ', false, ordered_json::error_handler_t::replace) + "\n";

@@ -18,13 +18,13 @@
 #include <string_view>
 #include <vector>
 
+#include "common/base/endpoint.hpp"
 #include "common/base/error.hpp"
-#include "common/tool/error_json.hpp"
 #include "common/base/log.hpp"
 #include "common/base/version.hpp"
 #include "common/image/magic.hpp"
 #include "common/image/page_images.hpp"
-#include "common/base/endpoint.hpp"
+#include "common/tool/error_json.hpp"
 #include "wire/connection/page_server.hpp"
 #include "wire/connection/tls_dir.hpp"
 
@@ -99,14 +99,16 @@ std::optional<Options> parse(int argc, const char* const* argv) {
 // What one connection brings.
 class Store {
  public:
-  Store(const std::string& directory, wire::PageStream& stream) : directory_(directory), set_(directory), stream_(stream) {}
+  Store(const std::string& directory, wire::PageStream& stream)
+      : directory_(directory), set_(directory), stream_(stream) {}
 
   void serve() {
     wire::PageRequests requests(stream_);
     while (const auto request = requests.next()) {
       if (!handle(*request)) return;
     }
-    throw Error(ErrorCode::peer, "receiving pages", stream_.peer() + " ended before the dump was complete; nothing is kept");
+    throw Error(ErrorCode::peer, "receiving pages",
+                stream_.peer() + " ended before the dump was complete; nothing is kept");
   }
 
  private:
@@ -130,8 +132,12 @@ class Store {
         stream_.write(std::as_bytes(std::span(&answer, 1)));
         return true;
       }
-      case wire::page_command::kAdd: add_pages(request); return true;
-      case wire::page_command::kHole: add_hole(request); return true;
+      case wire::page_command::kAdd:
+        add_pages(request);
+        return true;
+      case wire::page_command::kHole:
+        add_hole(request);
+        return true;
       case wire::page_command::kAddFlags:
         if ((request.flags & pagemap_flag::kPresent) != 0) {
           add_pages(request);
@@ -140,8 +146,12 @@ class Store {
         }
         return true;
       case wire::page_command::kClose:
-      case wire::page_command::kForceClose: finish(); return false;
-      default: throw Error(ErrorCode::peer, "receiving pages", fmt::format("{} sent request {}", stream_.peer(), request.command));
+      case wire::page_command::kForceClose:
+        finish();
+        return false;
+      default:
+        throw Error(ErrorCode::peer, "receiving pages",
+                    fmt::format("{} sent request {}", stream_.peer(), request.command));
     }
   }
 
@@ -152,7 +162,8 @@ class Store {
 
   void open(const wire::PageRequest& request) {
     if (!request.space || spaces_.contains(*request.space)) {
-      throw Error(ErrorCode::peer, "receiving pages", stream_.peer() + " opened a space twice, or one of an unknown kind");
+      throw Error(ErrorCode::peer, "receiving pages",
+                  stream_.peer() + " opened a space twice, or one of an unknown kind");
     }
     const auto id = static_cast<uint32_t>(spaces_.size() + 1);
     current_ = &spaces_.emplace(*request.space, Space{PageWriter(set_, *request.space, id), {}}).first->second;
@@ -168,7 +179,8 @@ class Store {
     for (uint64_t at = request.vaddr; at < end;) {
       const PageRange part{at, std::min(end, at + buffer_.size())};
       const std::span<std::byte> bytes = std::span(buffer_).first(part.bytes());
-      if (!stream_.read(bytes)) throw Error(ErrorCode::peer, "receiving pages", stream_.peer() + " ended before its pages");
+      if (!stream_.read(bytes))
+        throw Error(ErrorCode::peer, "receiving pages", stream_.peer() + " ended before its pages");
       current().writer.add({part}, bytes);
       at = part.end;
     }
@@ -229,7 +241,8 @@ Fd listen_on(const Options& options) {
 int port_of(int listener) {
   sockaddr_storage address{};
   socklen_t length = sizeof address;
-  if (::getsockname(listener, reinterpret_cast<sockaddr*>(&address), &length) != 0) throw_errno("listening", "getsockname");
+  if (::getsockname(listener, reinterpret_cast<sockaddr*>(&address), &length) != 0)
+    throw_errno("listening", "getsockname");
   // The port stands at the same place in both kinds of addresses.
   return ntohs(reinterpret_cast<const sockaddr_in*>(&address)->sin_port);
 }
@@ -247,7 +260,8 @@ void serve_one(const Options& options) {
   const Fd listener = listen_on(options);
   if (options.ready_fd >= 0) {
     const std::string text = fmt::format("ready {}\n", port_of(listener.get()));
-    if (::write(options.ready_fd, text.data(), text.size()) != static_cast<ssize_t>(text.size())) throw_errno("telling the port", "--ready-fd");
+    if (::write(options.ready_fd, text.data(), text.size()) != static_cast<ssize_t>(text.size()))
+      throw_errno("telling the port", "--ready-fd");
     Fd(options.ready_fd).reset();
   }
   Fd socket(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));

@@ -20,7 +20,8 @@ namespace {
 constexpr char kStep[] = "storing an image set";
 
 [[noreturn]] void refuse_taken(const std::string& store, const std::string& name) {
-  throw Error(ErrorCode::refused, kStep, store + " has a set " + name + " already").with_hint("take another name, or remove that set");
+  throw Error(ErrorCode::refused, kStep, store + " has a set " + name + " already")
+      .with_hint("take another name, or remove that set");
 }
 
 // Links are removed, not followed.

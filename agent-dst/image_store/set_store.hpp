@@ -10,8 +10,8 @@ namespace crx {
 // What the hidden names of unfinished sets begin with.
 inline constexpr char kStagedPrefix[] = ".staging-";
 
-// A set that is being made: a folder with a hidden name in the store. It gets its own with publish(), and is removed when
-// destroyed before.
+// A set that is being made: a folder with a hidden name in the store. It gets its own with publish(), and is removed
+// when destroyed before.
 class StagedSet {
  public:
   // `name`: checked here. Error(refused) where it is no name of a set, or there is such a set already.

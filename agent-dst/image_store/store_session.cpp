@@ -24,17 +24,21 @@ constexpr std::size_t kMaxTold = std::size_t{128} << 20;
 constexpr uint64_t kUserEnd = uint64_t{1} << 56;
 constexpr char kStep[] = "storing an image set";
 
-[[noreturn]] void broke(const std::string& what) { throw Error(ErrorCode::peer, kStep, "the source sent " + what); }
+[[noreturn]] void broke(const std::string& what) {
+  throw Error(ErrorCode::peer, kStep, "the source sent " + what);
+}
 
-bool is_page_file(const std::string& name) { return name.starts_with("pages-") || name.starts_with("pagemap-"); }
+bool is_page_file(const std::string& name) {
+  return name.starts_with("pages-") || name.starts_with("pagemap-");
+}
 
 // Ascending, disjoint, whole pages.
 std::vector<PageRange> ranges_of(const wire::StoredPages& pages) {
   std::vector<PageRange> ranges;
   uint64_t last = 0;
   for (const wire::Range& range : pages.ranges()) {
-    if (range.start() < last || range.end() <= range.start() || range.end() > kUserEnd || range.start() % kPageSize != 0 ||
-        range.end() % kPageSize != 0) {
+    if (range.start() < last || range.end() <= range.start() || range.end() > kUserEnd ||
+        range.start() % kPageSize != 0 || range.end() % kPageSize != 0) {
       broke("malformed ranges");
     }
     last = range.end();
@@ -73,7 +77,8 @@ int StoreSession::run() {
       const auto event = link_.receive(Deadline::never());
       if (!event) continue;
       if (const auto* closed = std::get_if<wire::LinkClosed>(&*event)) {
-        log::warn("session {}: the set {} is not complete: {}", options_.session, hello_.store().name(), closed->reason);
+        log::warn("session {}: the set {} is not complete: {}", options_.session, hello_.store().name(),
+                  closed->reason);
         return 1;
       }
       if (const auto* pages = std::get_if<wire::PagesArrived>(&*event)) on_pages(*pages);
@@ -149,7 +154,8 @@ void StoreSession::tell_parent(const ImageSet& parent, wire::StoreReady& ready) 
 void StoreSession::count(uint64_t bytes) {
   bytes_ += bytes;
   if (options_.max_memory == 0 || bytes_ <= options_.max_memory) return;
-  throw Error(ErrorCode::refused, kStep, fmt::format("{} is larger than {} MiB", hello_.store().name(), options_.max_memory >> 20))
+  throw Error(ErrorCode::refused, kStep,
+              fmt::format("{} is larger than {} MiB", hello_.store().name(), options_.max_memory >> 20))
       .with_hint("start the agent with a higher --max-memory");
 }
 
@@ -172,7 +178,8 @@ void StoreSession::on_pages(const wire::PagesArrived& pages) {
   std::span<const std::byte> content = pages.bytes;
   std::byte* at = buffer_.data();
   for (const PageRange& range : all) {
-    for (const PageRange& zero : intersect({range}, pages.zero_ranges)) std::memset(at + (zero.start - range.start), 0, zero.bytes());
+    for (const PageRange& zero : intersect({range}, pages.zero_ranges))
+      std::memset(at + (zero.start - range.start), 0, zero.bytes());
     for (const PageRange& part : intersect({range}, pages.ranges)) {
       if (content.size() < part.bytes()) broke("fewer bytes than pages");
       std::memcpy(at + (part.start - range.start), content.data(), part.bytes());
@@ -233,7 +240,8 @@ void StoreSession::on_store_set(const wire::StoreSet& set) {
   set_->commit();
   check();
   staged_->publish();
-  log::info("session {}: the set {} of {} is stored, {} MiB", options_.session, hello_.store().name(), options_.peer, bytes_ >> 20);
+  log::info("session {}: the set {} of {} is stored, {} MiB", options_.session, hello_.store().name(), options_.peer,
+            bytes_ >> 20);
   wire::SessionMessage answer;
   answer.mutable_stored()->set_bytes(bytes_);
   link_.send(answer);

@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "agent-dst/ipc/engine_options.hpp"
 #include "agent-dst/image_store/set_store.hpp"
+#include "agent-dst/ipc/engine_options.hpp"
 #include "common/base/fd.hpp"
 #include "common/image/image_directory.hpp"
 #include "common/image/page_images.hpp"

@@ -57,7 +57,8 @@ std::string kind_of(const img::crx_manifest_entry& head) {
 // From its manifest, or the time of its inventory.
 void describe(const fs::path& folder, StoredSet& set) {
   struct stat st {};
-  if (::stat((folder / std::string(image_file::kInventory)).c_str(), &st) == 0) set.time_ns = st.st_mtim.tv_sec * kSecond + st.st_mtim.tv_nsec;
+  if (::stat((folder / std::string(image_file::kInventory)).c_str(), &st) == 0)
+    set.time_ns = st.st_mtim.tv_sec * kSecond + st.st_mtim.tv_nsec;
   try {
     const DirectorySource images(folder.string());
     if (!images.contains(image_file::kCrxIntegrity)) return;
@@ -86,7 +87,8 @@ std::vector<StoredSet> list_sets(const std::string& store) {
   std::map<fs::path, std::string> names;
   std::error_code failed;
   fs::directory_iterator entries(store, failed);
-  if (failed) throw Error(ErrorCode::kernel, "listing image sets", store, failed.value()).with_hint("give the agent's --store");
+  if (failed)
+    throw Error(ErrorCode::kernel, "listing image sets", store, failed.value()).with_hint("give the agent's --store");
   for (const auto& entry : entries) {
     StoredSet set;
     set.name = entry.path().filename().string();
@@ -103,7 +105,9 @@ std::vector<StoredSet> list_sets(const std::string& store) {
     const auto parent = names.find(set.parent);
     if (parent == names.end()) continue;
     set.parent = parent->second;
-    std::find_if(sets.begin(), sets.end(), [&](const StoredSet& s) { return s.name == set.parent; })->continued_by.push_back(set.name);
+    std::find_if(sets.begin(), sets.end(), [&](const StoredSet& s) {
+      return s.name == set.parent;
+    })->continued_by.push_back(set.name);
   }
   return sets;
 }
@@ -113,8 +117,10 @@ std::string sets_text(const std::vector<StoredSet>& sets, int64_t now_ns) {
   std::size_t width = 4;
   for (const StoredSet& set : sets) width = std::max(width, set.name.size());
   for (const StoredSet& set : sets) {
-    out += fmt::format("{:<{}}  {:>10}  {:>7}  ", set.name, width, format_size(set.bytes), age_text(now_ns - set.time_ns));
-    out += set.kind.empty() ? "made by CRIU" : fmt::format("{} of {} ({}) on {}", set.kind, set.pid, set.comm, set.host);
+    out +=
+        fmt::format("{:<{}}  {:>10}  {:>7}  ", set.name, width, format_size(set.bytes), age_text(now_ns - set.time_ns));
+    out +=
+        set.kind.empty() ? "made by CRIU" : fmt::format("{} of {} ({}) on {}", set.kind, set.pid, set.comm, set.host);
     if (!set.damage.empty()) out += ", damaged";
     if (!set.parent.empty()) out += fmt::format(", continues {}", set.parent);
     if (!set.continued_by.empty()) out += fmt::format(", continued by {}", fmt::join(set.continued_by, ", "));
@@ -126,8 +132,10 @@ std::string sets_text(const std::vector<StoredSet>& sets, int64_t now_ns) {
 std::string sets_json(const std::vector<StoredSet>& sets) {
   ordered_json out = {{"sets", ordered_json::array()}};
   for (const StoredSet& set : sets) {
-    ordered_json one = {{"name", set.name}, {"bytes", set.bytes},
-                        {"time", fmt::format("{:%FT%TZ}", fmt::gmtime(static_cast<std::time_t>(set.time_ns / kSecond)))}};
+    ordered_json one = {
+        {"name", set.name},
+        {"bytes", set.bytes},
+        {"time", fmt::format("{:%FT%TZ}", fmt::gmtime(static_cast<std::time_t>(set.time_ns / kSecond)))}};
     if (!set.kind.empty()) one.update({{"kind", set.kind}, {"pid", set.pid}, {"comm", set.comm}, {"host", set.host}});
     if (!set.damage.empty()) one["damage"] = set.damage;
     one["parent"] = set.parent.empty() ? ordered_json() : ordered_json(set.parent);
@@ -138,21 +146,27 @@ std::string sets_json(const std::vector<StoredSet>& sets) {
   return out.dump(-1, ' ', false, ordered_json::error_handler_t::replace) + "\n";
 }
 
-// 1. Who reads a set, or stores one that continues it, has a shared lock on its folder: with the exclusive one nobody begins.
-// 2. No set continues it. 3. It gets a name that nobody looks for, under which an agent that starts would remove the rest.
+// 1. Who reads a set, or stores one that continues it, has a shared lock on its folder: with the exclusive one nobody
+// begins.
+// 2. No set continues it. 3. It gets a name that nobody looks for, under which an agent that starts would remove the
+// rest.
 uint64_t remove_set(const std::string& store, const std::string& name) {
   const fs::path path = set_path(store, name);
   const Fd folder = try_open(path.string(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
-  if (!folder) throw Error(ErrorCode::refused, kRemoving, fmt::format("{} has no set {}", store, name), errno).with_hint("crx-image list shows those it has");
+  if (!folder)
+    throw Error(ErrorCode::refused, kRemoving, fmt::format("{} has no set {}", store, name), errno)
+        .with_hint("crx-image list shows those it has");
   if (::flock(folder.get(), LOCK_EX | LOCK_NB) != 0) {
-    throw Error(ErrorCode::refused, kRemoving, fmt::format("{} is being read, or a set that continues it is being stored", name))
+    throw Error(ErrorCode::refused, kRemoving,
+                fmt::format("{} is being read, or a set that continues it is being stored", name))
         .with_hint("try again when that is done");
   }
   const std::vector<StoredSet> sets = list_sets(store);
   const auto set = std::find_if(sets.begin(), sets.end(), [&](const StoredSet& s) { return s.name == name; });
   if (set == sets.end()) throw Error(ErrorCode::refused, kRemoving, path.string() + " is no image set");
   if (!set->continued_by.empty()) {
-    throw Error(ErrorCode::refused, kRemoving, fmt::format("{} is continued by {}", name, fmt::join(set->continued_by, ", ")))
+    throw Error(ErrorCode::refused, kRemoving,
+                fmt::format("{} is continued by {}", name, fmt::join(set->continued_by, ", ")))
         .with_hint("remove what continues it first");
   }
   const fs::path hidden = fs::path(store) / fmt::format("{}{}-removed", kStagedPrefix, name);

@@ -137,8 +137,7 @@ wire::LinkEvent EngineLink::on_pages(uint32_t slot, std::span<const std::byte> h
   const uint32_t encoded = static_cast<uint32_t>(wire::encoded_bytes_of(head));
   wire::PageBatch batch = wire::parse_head(head, head_size + encoded);
   const uint64_t content = batch.content_bytes();
-  if (batch.encoding != wire::PageEncoding::raw || (content > 0 && slot >= kSlots))
-    broken("a batch without its slot");
+  if (batch.encoding != wire::PageEncoding::raw || (content > 0 && slot >= kSlots)) broken("a batch without its slot");
   wire::PagesArrived pages;
   pages.space = batch.space;
   pages.ranges = std::move(batch.ranges);

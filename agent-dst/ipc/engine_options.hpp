@@ -16,7 +16,7 @@ struct EngineOptions {
   std::string peer;     // who asks, for messages: "name (address)"
   std::string store;    // journals are in store/journal
   std::string hook;
-  pid_t front = 0;      // the process that hears the network for this session; 0: none but the caller
+  pid_t front = 0;  // the process that hears the network for this session; 0: none but the caller
   std::vector<std::pair<uint32_t, uint32_t>> allow_uid;
   uint64_t max_memory = 0;
   // To be called once the tree runs: tells the supervisor which of its children is the session's root task (pid as

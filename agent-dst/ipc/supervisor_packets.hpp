@@ -27,11 +27,11 @@ enum class Purpose : uint32_t { move = 0, check, store };
 
 struct FrontNotice {
   enum class Kind : uint32_t {
-    ready = 1,       // it listens
-    failed,          // it could not start: text
-    want_engine,     // an authenticated Hello: session, peer, wait, new_pids, purpose; the answer carries the same tag
-    query,           // what became of session? answered with the same tag
-    session_closed,  // everything of a session has been sent to the source: session and what was counted of it
+    ready = 1,        // it listens
+    failed,           // it could not start: text
+    want_engine,      // an authenticated Hello: session, peer, wait, new_pids, purpose; the answer carries the same tag
+    query,            // what became of session? answered with the same tag
+    session_closed,   // everything of a session has been sent to the source: session and what was counted of it
     session_refused,  // preflight found what cannot be moved
   };
   Kind kind = Kind::ready;

@@ -13,8 +13,8 @@
 #include "common/image/magic.hpp"
 #include "common/image/schema/mm.pb.h"
 #include "common/image/schema/regular.pb.h"
-#include "common/kernel/process/kcmp.hpp"
 #include "common/kernel/memory/space_digest.hpp"
+#include "common/kernel/process/kcmp.hpp"
 #include "common/kernel/process/time_namespace.hpp"
 #include "wire/failure.hpp"
 #include "wire/host_info.hpp"
@@ -29,7 +29,8 @@ std::vector<PageRange> ranges_of(const google::protobuf::RepeatedPtrField<wire::
   std::vector<PageRange> ranges;
   uint64_t last = 0;
   for (const wire::Range& range : list) {
-    if (range.start() < last || range.end() <= range.start() || range.start() % kPageSize != 0 || range.end() % kPageSize != 0) {
+    if (range.start() < last || range.end() <= range.start() || range.start() % kPageSize != 0 ||
+        range.end() % kPageSize != 0) {
       throw Error(ErrorCode::peer, what, fmt::format("range {:#x}-{:#x} is malformed", range.start(), range.end()));
     }
     last = range.end();
@@ -41,7 +42,8 @@ std::vector<PageRange> ranges_of(const google::protobuf::RepeatedPtrField<wire::
 template <typename Message>
 Message parse(const std::string& bytes, const char* what) {
   Message message;
-  if (!message.ParseFromString(bytes)) throw Error(ErrorCode::peer, "reading a layout", std::string(what) + " does not parse");
+  if (!message.ParseFromString(bytes))
+    throw Error(ErrorCode::peer, "reading a layout", std::string(what) + " does not parse");
   return message;
 }
 
@@ -81,21 +83,32 @@ void DestinationSession::handle(const wire::SessionMessage& message) {
     throw Error(ErrorCode::peer, "following the source", "only Go or Abort may follow Prepare");
   }
   switch (message.body_case()) {
-    case wire::SessionMessage::kHello: return on_hello(message.hello());
-    case wire::SessionMessage::kPreflight: return on_preflight(message.preflight());
-    case wire::SessionMessage::kLayout: return on_layout(message.layout());
-    case wire::SessionMessage::kFreeze: return on_freeze();
-    case wire::SessionMessage::kHoles: return on_holes(message.holes());
-    case wire::SessionMessage::kImages: return on_images(message.images());
-    case wire::SessionMessage::kVerify: return on_verify(message.verify());
-    case wire::SessionMessage::kWrittenFiles: return on_written_files(message.written_files());
-    case wire::SessionMessage::kPrepare: return on_prepare();
-    case wire::SessionMessage::kGo: return on_go();
+    case wire::SessionMessage::kHello:
+      return on_hello(message.hello());
+    case wire::SessionMessage::kPreflight:
+      return on_preflight(message.preflight());
+    case wire::SessionMessage::kLayout:
+      return on_layout(message.layout());
+    case wire::SessionMessage::kFreeze:
+      return on_freeze();
+    case wire::SessionMessage::kHoles:
+      return on_holes(message.holes());
+    case wire::SessionMessage::kImages:
+      return on_images(message.images());
+    case wire::SessionMessage::kVerify:
+      return on_verify(message.verify());
+    case wire::SessionMessage::kWrittenFiles:
+      return on_written_files(message.written_files());
+    case wire::SessionMessage::kPrepare:
+      return on_prepare();
+    case wire::SessionMessage::kGo:
+      return on_go();
     case wire::SessionMessage::kAbort:
       log::info("session {}: the source gave up: {}", options_.session, message.abort().reason());
       exit_code_ = 0;
       return refuse_to_resume(message.abort().reason());
-    default: throw Error(ErrorCode::peer, "following the source", "a message that no source sends");
+    default:
+      throw Error(ErrorCode::peer, "following the source", "a message that no source sends");
   }
 }
 
@@ -114,7 +127,8 @@ void DestinationSession::on_hello(const wire::Hello& hello) {
 void DestinationSession::on_preflight(const wire::Preflight& preflight) {
   wire::SessionMessage answer;
   wire::PreflightResult& result = *answer.mutable_preflight_result();
-  for (wire::Finding& finding : check_preflight(preflight, hello_, options_)) *result.add_findings() = std::move(finding);
+  for (wire::Finding& finding : check_preflight(preflight, hello_, options_))
+    *result.add_findings() = std::move(finding);
   link_.send(answer);
 }
 
@@ -128,7 +142,8 @@ void DestinationSession::follow_tree(const wire::Layout& layout) {
   for (const wire::TaskNode& task : layout.tasks()) {
     places.push_back({static_cast<pid_t>(task.pid()), static_cast<pid_t>(task.ppid()), static_cast<pid_t>(task.sid()),
                       static_cast<pid_t>(task.pgid()), task.dead(), task.terminal(), task.replaced(),
-                      static_cast<pid_t>(task.memory_donor()), task.clone_flags() & sharing::kAll, static_cast<pid_t>(task.cloner()),
+                      static_cast<pid_t>(task.memory_donor()), task.clone_flags() & sharing::kAll,
+                      static_cast<pid_t>(task.cloner()),
                       task.unshare_flags() & (sharing::kDescriptors | sharing::kFilesystem),
                       task.has_exit_signal() ? task.exit_signal() : uint32_t{SIGCHLD}});
   }
@@ -208,11 +223,12 @@ void DestinationSession::on_verify(const wire::Verify& verify) {
   for (const wire::SpaceDigest& theirs : verify.spaces()) {
     const bool object = theirs.space_kind() == static_cast<uint32_t>(PageSpace::Kind::shmem);
     const pid_t pid = object ? 0 : tree_.at(static_cast<pid_t>(theirs.space())).pid();
-    const SpaceDigest ours = object ? digest_object(shmem_.descriptor(theirs.space())) : digest_space(pid, wire::digest_ranges(pid));
+    const SpaceDigest ours =
+        object ? digest_object(shmem_.descriptor(theirs.space())) : digest_space(pid, wire::digest_ranges(pid));
     if (const auto text = wire::difference(theirs, ours)) {
       throw Error(ErrorCode::bug, "verifying memory",
-                  fmt::format("{} {} is not the same on both hosts: {}", object ? "shared object" : "the memory of task",
-                              theirs.space(), *text))
+                  fmt::format("{} {} is not the same on both hosts: {}",
+                              object ? "shared object" : "the memory of task", theirs.space(), *text))
           .with_hint("please report this");
     }
   }
@@ -335,13 +351,14 @@ void DestinationSession::await_decided(Deadline deadline) {
   while (const auto event = link_.receive(deadline)) {
     const auto* message = std::get_if<wire::SessionMessage>(&*event);
     if (message != nullptr && message->has_decided()) return;
-    if (const auto* closed = std::get_if<wire::LinkClosed>(&*event)) throw Error(ErrorCode::peer, "resuming", closed->reason);
+    if (const auto* closed = std::get_if<wire::LinkClosed>(&*event))
+      throw Error(ErrorCode::peer, "resuming", closed->reason);
   }
   throw Error(ErrorCode::peer, "resuming", "the source does not say that the original has ended");
 }
 
-// Where the tree has a PID namespace of its own its first process ends with the last of the tree, and lives where it does:
-// whatever happens to the group that the agent runs in.
+// Where the tree has a PID namespace of its own its first process ends with the last of the tree, and lives where it
+// does: whatever happens to the group that the agent runs in.
 void DestinationSession::join_init() noexcept {
   if (!hello_.new_pids()) return;
   try {
@@ -358,7 +375,8 @@ void DestinationSession::on_closed(const std::string& reason) {
 
 void DestinationSession::refuse_to_resume(const std::string& reason) noexcept {
   try {
-    if (journal_ && (state_ == State::prepared || state_ == State::receiving)) journal_->append(JournalState::never, reason);
+    if (journal_ && (state_ == State::prepared || state_ == State::receiving))
+      journal_->append(JournalState::never, reason);
     if (state_ == State::prepared) {
       wire::SessionMessage answer;
       answer.mutable_never()->set_reason(reason);

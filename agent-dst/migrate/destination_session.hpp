@@ -7,17 +7,17 @@
 #include <string>
 #include <vector>
 
-#include "agent-dst/ipc/engine_options.hpp"
 #include "agent-dst/files/file_opener.hpp"
+#include "agent-dst/ipc/engine_options.hpp"
 #include "agent-dst/restore/restore_tree.hpp"
 #include "agent-dst/vessel/shmem_table.hpp"
 #include "agent-dst/vessel/vessel_tree.hpp"
 #include "common/base/error.hpp"
-#include "common/tool/hook.hpp"
 #include "common/base/journal.hpp"
 #include "common/image/image_store.hpp"
 #include "common/kernel/process/freezer_group.hpp"
 #include "common/kernel/process/realtime.hpp"
+#include "common/tool/hook.hpp"
 #include "wire/link.hpp"
 
 namespace crx {

@@ -29,7 +29,8 @@ void set(int fd, int level, int name, bool on) {
   (void)::setsockopt(fd, level, name, &value, sizeof value);
 }
 
-// As it will be made. A stream's port is free for those who ask again while connections of a program with SO_REUSEADDR linger.
+// As it will be made. A stream's port is free for those who ask again while connections of a program with SO_REUSEADDR
+// linger.
 bool is_taken(const NeededPort& port) {
   const bool v6 = port.address.family == AF_INET6;
   const Fd socket(::socket(port.address.family, port.type | SOCK_CLOEXEC, 0));
@@ -48,10 +49,13 @@ void check_ports(const std::vector<NeededPort>& ports, std::vector<Shortfall>& l
   for (const NeededPort& port : ports) {
     if (port.address.port == 0 || !is_taken(port)) continue;
     const bool stream = port.type == SOCK_STREAM;
-    const std::string object = fmt::format("{} port {} ({})", stream ? "TCP" : "UDP", port.address.text(), port.used_by);
+    const std::string object =
+        fmt::format("{} port {} ({})", stream ? "TCP" : "UDP", port.address.text(), port.used_by);
     if (!named.insert(fmt::format("{} {}", stream, port.address.text())).second) continue;
     auto [reason, remedy, lingers] = explain_port(port.type, port.address.port);
-    if (!lingers.empty() && (!port.peer_ports || std::includes(port.peer_ports->begin(), port.peer_ports->end(), lingers.begin(), lingers.end()))) continue;
+    if (!lingers.empty() && (!port.peer_ports || std::includes(port.peer_ports->begin(), port.peer_ports->end(),
+                                                               lingers.begin(), lingers.end())))
+      continue;
     lacks.push_back({object, std::move(reason), std::move(remedy)});
   }
 }
@@ -71,7 +75,8 @@ void check_users(const HostRequirements& needs, std::vector<Shortfall>& lacks) {
   const auto check = [&](const char* map, const char* what, const std::set<uint32_t>& ids) {
     for (const uint32_t id : ids) {
       if (is_mapped(map, id)) continue;
-      lacks.push_back({fmt::format("{} {}", what, id), "does not exist in the user namespace here", fmt::format("map it (/proc/PID/{}), or work outside of that namespace", map)});
+      lacks.push_back({fmt::format("{} {}", what, id), "does not exist in the user namespace here",
+                       fmt::format("map it (/proc/PID/{}), or work outside of that namespace", map)});
     }
   };
   check("uid_map", "user", needs.uids);
@@ -95,8 +100,8 @@ struct GroupFiles {
 };
 
 // From our group up: each limit counts.
-void check_group(const proc::MountEntry& mount, std::string path, const GroupFiles& files, uint64_t wanted, const char* unit,
-                 uint64_t divisor, std::vector<Shortfall>& lacks) {
+void check_group(const proc::MountEntry& mount, std::string path, const GroupFiles& files, uint64_t wanted,
+                 const char* unit, uint64_t divisor, std::vector<Shortfall>& lacks) {
   if (mount.root != "/" && path.starts_with(mount.root)) path = path.substr(mount.root.size());
   for (;;) {
     const std::string folder = mount.mount_point + path;
@@ -104,7 +109,8 @@ void check_group(const proc::MountEntry& mount, std::string path, const GroupFil
     const auto used = number_in(folder + "/" + files.used);
     if (limit && used && (*limit < *used || wanted > *limit - *used)) {
       lacks.push_back({fmt::format("control group {}", folder),
-                       fmt::format("allows {} more {}, {} are needed", (*limit - std::min(*limit, *used)) / divisor, unit, wanted / divisor),
+                       fmt::format("allows {} more {}, {} are needed", (*limit - std::min(*limit, *used)) / divisor,
+                                   unit, wanted / divisor),
                        fmt::format("raise {} there", files.limit)});
       return;
     }
@@ -114,7 +120,8 @@ void check_group(const proc::MountEntry& mount, std::string path, const GroupFil
 }
 
 void check_groups(const HostRequirements& needs, std::vector<Shortfall>& lacks) {
-  constexpr GroupFiles kPids[] = {{"pids", "pids.max", "pids.current", true}, {"pids", "pids.max", "pids.current", false}};
+  constexpr GroupFiles kPids[] = {{"pids", "pids.max", "pids.current", true},
+                                  {"pids", "pids.max", "pids.current", false}};
   constexpr GroupFiles kMemory[] = {{"memory", "memory.max", "memory.current", true},
                                     {"memory", "memory.limit_in_bytes", "memory.usage_in_bytes", false}};
   const auto mounts = proc::parse_mountinfo(read_file("/proc/self/mountinfo"));
@@ -122,8 +129,9 @@ void check_groups(const HostRequirements& needs, std::vector<Shortfall>& lacks) 
     for (const proc::MountEntry& mount : mounts) {
       const auto look = [&](const GroupFiles& files, uint64_t wanted, const char* unit, uint64_t divisor) {
         const bool v2 = files.v2 && group.is_v2() && mount.fs_type == "cgroup2";
-        const bool v1 = !files.v2 && group.has(files.controller) && mount.fs_type == "cgroup" &&
-                        ("," + mount.super_options + ",").find("," + std::string(files.controller) + ",") != std::string::npos;
+        const bool v1 =
+            !files.v2 && group.has(files.controller) && mount.fs_type == "cgroup" &&
+            ("," + mount.super_options + ",").find("," + std::string(files.controller) + ",") != std::string::npos;
         if (v1 || v2) check_group(mount, group.path, files, wanted, unit, divisor, lacks);
       };
       for (const GroupFiles& files : kPids) look(files, needs.tasks, "tasks", 1);
@@ -141,7 +149,8 @@ void check_huge_pages(const HostRequirements& needs, std::vector<Shortfall>& lac
     const uint64_t available = above(number("free_hugepages"), number("resv_hugepages")) +
                                above(number("nr_overcommit_hugepages"), number("surplus_hugepages"));
     if (wanted <= available) continue;
-    lacks.push_back({fmt::format("huge pages of {} KiB", page_bytes >> 10), fmt::format("{} are needed, {} are free", wanted, available),
+    lacks.push_back({fmt::format("huge pages of {} KiB", page_bytes >> 10),
+                     fmt::format("{} are needed, {} are free", wanted, available),
                      fmt::format("raise vm.nr_hugepages (or {}nr_hugepages) here", folder)});
   }
 }
@@ -161,8 +170,8 @@ std::vector<Shortfall> check_features() {
   std::vector<Shortfall> lacks;
   for (const Feature& feature : probe_features()) {
     if (feature.need != Need::migration || feature.answer != Answer::no || feature.name == "freezer") continue;
-    lacks.push_back({fmt::format("kernel feature {}", feature.name), fmt::format("is missing here ({}): {}", feature.what, feature.lost),
-                     std::string(feature.remedy)});
+    lacks.push_back({fmt::format("kernel feature {}", feature.name),
+                     fmt::format("is missing here ({}): {}", feature.what, feature.lost), std::string(feature.remedy)});
   }
   return lacks;
 }

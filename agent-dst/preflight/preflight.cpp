@@ -79,7 +79,9 @@ HostRequirements needs_of(const wire::Preflight& preflight, const wire::Hello& h
   if (hello.host().boot_id() == read_boot_id() && preflight.net_namespace() == net_namespace()) return needs;
   for (const wire::UsedPort& used : preflight.ports()) {
     const bool v6 = used.family() == AF_INET6;
-    if (used.port() > UINT16_MAX || used.address().size() != (v6 ? 16U : 4U) || (used.type() != SOCK_STREAM && used.type() != SOCK_DGRAM)) continue;
+    if (used.port() > UINT16_MAX || used.address().size() != (v6 ? 16U : 4U) ||
+        (used.type() != SOCK_STREAM && used.type() != SOCK_DGRAM))
+      continue;
     NeededPort port;
     port.address = InetAddress::from_raw(used.address(), static_cast<uint16_t>(used.port()));
     port.type = static_cast<int>(used.type());
@@ -111,18 +113,21 @@ std::vector<wire::Finding> check_preflight(const wire::Preflight& preflight, con
     check_ids(task, findings);
     const auto allowed = [&](const auto& range) { return range.first <= task.uid() && task.uid() <= range.second; };
     if (!options.allow_uid.empty() && std::none_of(options.allow_uid.begin(), options.allow_uid.end(), allowed)) {
-      findings.push_back(finding(fmt::format("uid {}", task.uid()), "is not allowed here", "see --allow-uid of crx-agent"));
+      findings.push_back(
+          finding(fmt::format("uid {}", task.uid()), "is not allowed here", "see --allow-uid of crx-agent"));
     }
   }
   const uint64_t available = available_memory();
   if (preflight.memory_bytes() > available) {
-    findings.push_back(finding("memory", fmt::format("{} MiB are needed, {} MiB are available", preflight.memory_bytes() >> 20,
-                                                     available >> 20),
-                               "free memory at the destination"));
+    findings.push_back(
+        finding("memory",
+                fmt::format("{} MiB are needed, {} MiB are available", preflight.memory_bytes() >> 20, available >> 20),
+                "free memory at the destination"));
   }
   if (options.max_memory != 0 && preflight.memory_bytes() > options.max_memory) {
-    findings.push_back(finding("memory", fmt::format("{} MiB are more than a session may have here", preflight.memory_bytes() >> 20),
-                               "see --max-memory of crx-agent"));
+    findings.push_back(
+        finding("memory", fmt::format("{} MiB are more than a session may have here", preflight.memory_bytes() >> 20),
+                "see --max-memory of crx-agent"));
   }
   for (Shortfall& lack : check_host_requirements(needs_of(preflight, hello))) {
     findings.push_back(finding(std::move(lack.object), std::move(lack.reason), std::move(lack.remedy)));
@@ -132,7 +137,8 @@ std::vector<wire::Finding> check_preflight(const wire::Preflight& preflight, con
   }
   for (wire::Finding& f : check_files(preflight.files(), hello)) findings.push_back(std::move(f));
   if (!hello.check_only()) return findings;
-  for (Shortfall& lack : check_features()) findings.push_back(finding(std::move(lack.object), std::move(lack.reason), std::move(lack.remedy)));
+  for (Shortfall& lack : check_features())
+    findings.push_back(finding(std::move(lack.object), std::move(lack.reason), std::move(lack.remedy)));
   return findings;
 }
 
@@ -149,7 +155,8 @@ std::vector<wire::Finding> check_files(const google::protobuf::RepeatedPtrField<
       bytes += seen.insert(wanted.path()).second ? wanted.size() : 0;
       wire::Finding f = finding(fmt::format("{} ({})", wanted.path(), wanted.used_by()), *difference, "");
       if (bytes > kMaxCarriedBytes) {
-        f.set_reason(fmt::format("{}, and is over the {} MiB of files that can be carried along", *difference, kMaxCarriedBytes >> 20));
+        f.set_reason(fmt::format("{}, and is over the {} MiB of files that can be carried along", *difference,
+                                 kMaxCarriedBytes >> 20));
         f.set_remedy("put the same file there, or use storage that both hosts share");
       } else {
         f.set_fatal(false);

@@ -20,7 +20,9 @@ std::vector<wire::Finding> check_addresses(const wire::Preflight& preflight, boo
     finding.set_fatal(true);
     finding.set_object(use.used_by());
     finding.set_reason(fmt::format("the address {} is not on this host", address.host_text()));
-    finding.set_remedy("move it along with a --hook: away from the source at its stage frozen, to here at the destination's stage prepared");
+    finding.set_remedy(
+        "move it along with a --hook: away from the source at its stage frozen, to here at the destination's stage "
+        "prepared");
   }
   return findings;
 }

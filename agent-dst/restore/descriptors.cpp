@@ -83,7 +83,8 @@ void TreeDescriptors::resumed() noexcept {
 }
 
 bool TreeDescriptors::awaits_end() const {
-  return fds_.task.original_is_here && std::any_of(kinds_.begin(), kinds_.end(), [](const FdRestorerPtr& kind) { return kind->awaits_end(); });
+  return fds_.task.original_is_here &&
+         std::any_of(kinds_.begin(), kinds_.end(), [](const FdRestorerPtr& kind) { return kind->awaits_end(); });
 }
 
 void TreeDescriptors::original_ended() noexcept {
@@ -154,7 +155,8 @@ void TreeDescriptors::inject(RestoreContext& task) {
     task.vessel.arena().reset();
     RemoteBatch batch = task.vessel.batch((end - first) * kCallsPerNumber + kCallsForWay);
     if (first == 0) task.vessel.plan_way(batch, steps.back().number);
-    for (std::size_t i = first; i < end; ++i) task.vessel.plan_inject(batch, steps[i].own, steps[i].number, steps[i].cloexec);
+    for (std::size_t i = first; i < end; ++i)
+      task.vessel.plan_inject(batch, steps[i].own, steps[i].number, steps[i].cloexec);
     task.vessel.run_checked(batch);
   }
   task.vessel.arena().reset();
@@ -181,7 +183,8 @@ void TreeDescriptors::set_owner(uint32_t id, const img::fown_entry& owner, bool 
   }
   if (owner.signum() != 0) batch.add("setting a file's signal", SYS_fcntl, place.fd, F_SETSIG, owner.signum());
   if (async) {
-    const uint32_t flags = flags_of(described(fds_.entries.at(id), tasks_.front()->files)) & (O_APPEND | O_DIRECT | O_NOATIME | O_NONBLOCK | O_ASYNC);
+    const uint32_t flags = flags_of(described(fds_.entries.at(id), tasks_.front()->files)) &
+                           (O_APPEND | O_DIRECT | O_NOATIME | O_NONBLOCK | O_ASYNC);
     batch.add("setting O_ASYNC", SYS_fcntl, place.fd, F_SETFL, flags);
   }
   vessel.run_checked(batch);

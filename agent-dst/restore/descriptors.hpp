@@ -8,7 +8,8 @@
 
 namespace crx {
 
-// The contexts of all tasks, the root's first; they must outlive this object. Steps are called in this order, once each.
+// The contexts of all tasks, the root's first; they must outlive this object. Steps are called in this order, once
+// each.
 class TreeDescriptors {
  public:
   explicit TreeDescriptors(std::vector<RestoreContext*> tasks);

@@ -6,8 +6,8 @@
 #include "common/base/clock.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
-#include "common/image/schema/inventory.pb.h"
 #include "common/image/magic.hpp"
+#include "common/image/schema/inventory.pb.h"
 
 namespace crx {
 namespace {
@@ -45,7 +45,8 @@ void load_task_images(RestoreContext& context) {
     const img::core_entry& core = context.cores[i];
     if (core.mtype() == img::core_entry::X86_64 && core.has_thread_info() && core.has_thread_core()) continue;
     const std::string name = image_file::core(context.extra.threads(static_cast<int>(i)).tid());
-    throw Error(ErrorCode::corrupt_image, "reading images", name + ": entry 1: the thread is not of this architecture").with_pid(context.pid);
+    throw Error(ErrorCode::corrupt_image, "reading images", name + ": entry 1: the thread is not of this architecture")
+        .with_pid(context.pid);
   }
   auto extra = context.images.try_read_one<img::crx_task_entry>(image_file::crx_task(pid));
   if (!extra) {
@@ -53,11 +54,15 @@ void load_task_images(RestoreContext& context) {
     return;
   }
   if (extra->threads_size() != context.extra.threads_size()) {
-    throw Error(ErrorCode::corrupt_image, "reading images", image_file::crx_task(pid) + " and pstree.img differ in threads").with_pid(context.pid);
+    throw Error(ErrorCode::corrupt_image, "reading images",
+                image_file::crx_task(pid) + " and pstree.img differ in threads")
+        .with_pid(context.pid);
   }
   for (int i = 0; i < extra->threads_size(); ++i) {
     if (extra->threads(i).tid() != context.extra.threads(i).tid()) {
-      throw Error(ErrorCode::corrupt_image, "reading images", image_file::crx_task(pid) + " and pstree.img differ in threads").with_pid(context.pid);
+      throw Error(ErrorCode::corrupt_image, "reading images",
+                  image_file::crx_task(pid) + " and pstree.img differ in threads")
+          .with_pid(context.pid);
     }
   }
   context.extra = std::move(*extra);
@@ -113,7 +118,9 @@ void TaskRestore::run_groups(Room room, Plan plan, After after) {
   batches_.clear();
 }
 
-std::size_t TaskRestore::room_of_thread(std::size_t i) const { return kThreadCalls + queued_things(context_.cores[i]); }
+std::size_t TaskRestore::room_of_thread(std::size_t i) const {
+  return kThreadCalls + queued_things(context_.cores[i]);
+}
 
 void TaskRestore::start_threads() {
   std::vector<pid_t> tids;
@@ -121,19 +128,22 @@ void TaskRestore::start_threads() {
     tids.push_back(static_cast<pid_t>(context_.extra.threads(static_cast<int>(i)).tid()));
   }
   if (!tids.empty()) context_.vessel.create_threads(tids);
-  start_group(0, [this](std::size_t i) { return room_of_thread(i); },
-              [this](Restorer& kind, std::size_t i, RemoteBatch& batch) { kind.plan_thread(context_, i, batch); });
+  start_group(
+      0, [this](std::size_t i) { return room_of_thread(i); },
+      [this](Restorer& kind, std::size_t i, RemoteBatch& batch) { kind.plan_thread(context_, i, batch); });
 }
 
 void TaskRestore::finish_threads() {
-  run_groups([this](std::size_t i) { return room_of_thread(i); },
-             [this](Restorer& kind, std::size_t i, RemoteBatch& batch) { kind.plan_thread(context_, i, batch); },
-             [this](Restorer& kind, std::size_t i, const RemoteBatch& batch) { kind.after_thread(context_, i, batch); });
+  run_groups(
+      [this](std::size_t i) { return room_of_thread(i); },
+      [this](Restorer& kind, std::size_t i, RemoteBatch& batch) { kind.plan_thread(context_, i, batch); },
+      [this](Restorer& kind, std::size_t i, const RemoteBatch& batch) { kind.after_thread(context_, i, batch); });
 }
 
 void TaskRestore::start_last() {
-  start_group(0, [](std::size_t) { return kLastCalls; },
-              [this](Restorer& kind, std::size_t i, RemoteBatch& batch) { kind.plan_last(context_, i, batch); });
+  start_group(
+      0, [](std::size_t) { return kLastCalls; },
+      [this](Restorer& kind, std::size_t i, RemoteBatch& batch) { kind.plan_last(context_, i, batch); });
 }
 
 void TaskRestore::finish_last() {
@@ -144,7 +154,9 @@ void TaskRestore::finish_last() {
   for (const auto& kind : kinds_) kind->finish(context_);
 }
 
-void TaskRestore::registers() { load_registers(context_.vessel, context_.cores, context_.extra); }
+void TaskRestore::registers() {
+  load_registers(context_.vessel, context_.cores, context_.extra);
+}
 
 void TaskRestore::commit() {
   for (const auto& kind : kinds_) kind->commit(context_);

@@ -14,8 +14,8 @@ namespace crx {
 // crx-task-PID.img, or defaults in its place. Error(corrupt_image) where something is missing.
 void load_task_images(RestoreContext& context);
 
-// Steps are called once each, in this order. The vessel is stopped, mapped and filled when start_process() is called; every
-// step throws what the kinds throw, and leaves a vessel that can only be destroyed then.
+// Steps are called once each, in this order. The vessel is stopped, mapped and filled when start_process() is called;
+// every step throws what the kinds throw, and leaves a vessel that can only be destroyed then.
 class TaskRestore {
  public:
   // The context must outlive this object.
@@ -24,14 +24,15 @@ class TaskRestore {
 
   // Nothing of the vessel is touched.
   void prepare();
-  // The process as a whole: leader only, before other threads exist. In two steps, so that the processes of a tree work side by
-  // side.
+  // The process as a whole: leader only, before other threads exist. In two steps, so that the processes of a tree work
+  // side by side.
   void start_process();
   void finish_process();
   // Creates the other threads and gives each its own. In two steps, too.
   void start_threads();
   void finish_threads();
-  // Takes privileges away. No descriptors can be handed over and no memory be mapped through the task afterwards. In two steps.
+  // Takes privileges away. No descriptors can be handed over and no memory be mapped through the task afterwards. In
+  // two steps.
   void start_last();
   void finish_last();
   // The arena is closed. Every thread then stands ready to run on; the vessel may be released.

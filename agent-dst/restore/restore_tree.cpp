@@ -9,8 +9,8 @@
 #include "agent-dst/restore/process/cgroups.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
-#include "common/image/schema/inventory.pb.h"
 #include "common/image/magic.hpp"
+#include "common/image/schema/inventory.pb.h"
 #include "common/image/schema/mm.pb.h"
 #include "common/kernel/process/pidfd.hpp"
 #include "common/plan/sharing.hpp"
@@ -20,12 +20,15 @@ namespace {
 
 // Of an orphaned process group all stop signals but SIGSTOP are dropped (kernel/signal.c: is_current_pgrp_orphaned).
 bool is_in_orphaned_group(pid_t pid, const std::vector<VesselPlace>& places) {
-  const auto of = [&](pid_t wanted) { return std::find_if(places.begin(), places.end(), [wanted](const VesselPlace& p) { return p.pid == wanted; }); };
+  const auto of = [&](pid_t wanted) {
+    return std::find_if(places.begin(), places.end(), [wanted](const VesselPlace& p) { return p.pid == wanted; });
+  };
   const auto place = of(pid);
   return place == places.end() || std::none_of(places.begin(), places.end(), [&](const VesselPlace& member) {
-    const auto parent = of(member.ppid);
-    return !member.dead && member.pgid == place->pgid && parent != places.end() && parent->sid == place->sid && parent->pgid != place->pgid;
-  });
+           const auto parent = of(member.ppid);
+           return !member.dead && member.pgid == place->pgid && parent != places.end() && parent->sid == place->sid &&
+                  parent->pgid != place->pgid;
+         });
 }
 
 bool acts_by_default(int signal, const std::vector<img::core_entry>& cores) {
@@ -33,14 +36,16 @@ bool acts_by_default(int signal, const std::vector<img::core_entry>& cores) {
   const int index = signal - 1 - (signal > SIGKILL ? 1 : 0) - (signal > SIGSTOP ? 1 : 0);
   if (index < actions.size() && actions[index].sigaction() != 0) return false;
   const uint64_t bit = uint64_t{1} << (signal - 1);
-  return std::any_of(cores.begin(), cores.end(), [bit](const img::core_entry& core) { return (core.thread_core().blk_sigset() & bit) == 0; });
+  return std::any_of(cores.begin(), cores.end(),
+                     [bit](const img::core_entry& core) { return (core.thread_core().blk_sigset() & bit) == 0; });
 }
 
 // What stops it again. Its parent is told the signal that it was stopped by where that one would stop it; else SIGSTOP.
 int stop_signal_for(const RestoreContext& context) {
   const auto signal = static_cast<int>(context.cores.front().tc().stop_signo());
   if (signal != SIGTSTP && signal != SIGTTIN && signal != SIGTTOU) return SIGSTOP;
-  return acts_by_default(signal, context.cores) && !is_in_orphaned_group(context.pid, context.tree.places()) ? signal : SIGSTOP;
+  return acts_by_default(signal, context.cores) && !is_in_orphaned_group(context.pid, context.tree.places()) ? signal
+                                                                                                             : SIGSTOP;
 }
 
 }  // namespace
@@ -57,7 +62,8 @@ std::vector<VesselPlace> read_places(const ImageSource& images) {
     place.sid = static_cast<pid_t>(node.sid());
     place.pgid = static_cast<pid_t>(node.pgid());
     place.dead = core.tc().task_state() == task_state::kZombie;
-    if (const auto extra = images.try_read_one<img::crx_task_entry>(image_file::crx_task(node.pid())); extra && extra->has_exit_signal() && extra->exit_signal() < NSIG) {
+    if (const auto extra = images.try_read_one<img::crx_task_entry>(image_file::crx_task(node.pid()));
+        extra && extra->has_exit_signal() && extra->exit_signal() < NSIG) {
       place.exit_signal = extra->exit_signal();
     }
     SharingTask& task = sharing.emplace_back();
@@ -72,7 +78,8 @@ std::vector<VesselPlace> read_places(const ImageSource& images) {
   }
   for (const SharingConflict& conflict : plan_sharing(sharing)) {
     throw Error(ErrorCode::unsupported, "reading images",
-                fmt::format("process {} shares things with process {}, and not by way of a parent or sibling", conflict.pid, conflict.other));
+                fmt::format("process {} shares things with process {}, and not by way of a parent or sibling",
+                            conflict.pid, conflict.other));
   }
   for (std::size_t i = 0; i < places.size(); ++i) {
     places[i].cloner = sharing[i].cloner;
@@ -81,7 +88,8 @@ std::vector<VesselPlace> read_places(const ImageSource& images) {
   }
   for (const auto& info : images.read_all<img::tty_info_entry>(image_file::kTtyInfo)) {
     for (VesselPlace& place : places) {
-      if (info.sid() != 0 && info.has_pty() && static_cast<pid_t>(info.sid()) == place.pid) place.terminal = info.pty().index() + 1;
+      if (info.sid() != 0 && info.has_pty() && static_cast<pid_t>(info.sid()) == place.pid)
+        place.terminal = info.pty().index() + 1;
     }
   }
   if (places.empty()) throw Error(ErrorCode::corrupt_image, "reading images", "there is no process in pstree.img");
@@ -98,8 +106,8 @@ void TreeRestore::apply_layouts(const std::map<pid_t, std::vector<uint64_t>>& co
     const auto charged = commit_charged.find(vessel->pid());
     const std::vector<uint64_t> none;
     const std::vector<uint64_t>& starts = charged == commit_charged.end() ? none : charged->second;
-    vessel->apply_layout(images_.read_one<img::mm_entry>(image_file::mm(static_cast<uint32_t>(vessel->pid()))), starts, files_,
-                         shmem_);
+    vessel->apply_layout(images_.read_one<img::mm_entry>(image_file::mm(static_cast<uint32_t>(vessel->pid()))), starts,
+                         files_, shmem_);
     vessel->join_mappings(starts, files_, shmem_);
   }
 }
@@ -122,7 +130,8 @@ void TreeRestore::build(const std::map<pid_t, std::vector<uint64_t>>& commit_cha
   lap("tree");
   std::vector<RestoreContext*> contexts;
   for (Vessel* vessel : tree_.all()) {
-    contexts.push_back(&contexts_.emplace_back(RestoreContext{tree_, *vessel, images_, files_, shmem_, vessel->pid(), {}, {}, original_is_here_}));
+    contexts.push_back(&contexts_.emplace_back(
+        RestoreContext{tree_, *vessel, images_, files_, shmem_, vessel->pid(), {}, {}, original_is_here_}));
     load_task_images(contexts_.back());
     tasks_.emplace_back(contexts_.back());
   }

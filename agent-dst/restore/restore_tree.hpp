@@ -17,8 +17,8 @@ namespace crx {
 // The places of all tasks of a set (pstree.img), as VesselTree::follow() wants them. Error(corrupt_image).
 std::vector<VesselPlace> read_places(const ImageSource& images);
 
-// Owns what is known of each task while it is built. Every step throws what the kinds throw, and leaves vessels that can only
-// be destroyed then. The arguments must outlive it.
+// Owns what is known of each task while it is built. Every step throws what the kinds throw, and leaves vessels that
+// can only be destroyed then. The arguments must outlive it.
 class TreeRestore {
  public:
   TreeRestore(VesselTree& tree, const ImageSource& images, FileOpener& files, ShmemTable& shmem);
@@ -26,7 +26,8 @@ class TreeRestore {
   // Before build(): the original lives in this kernel until the move is decided.
   void expect_original() { original_is_here_ = true; }
   // Everything but the pages: last layouts, zombies and groups, descriptors, threads, state, registers. Afterwards the
-  // vessels stand ready to run on. accounted: see Vessel::apply_layout, by PID. lap: called after each step with its name.
+  // vessels stand ready to run on. accounted: see Vessel::apply_layout, by PID. lap: called after each step with its
+  // name.
   void build(const std::map<pid_t, std::vector<uint64_t>>& commit_charged, const std::function<void(const char*)>& lap);
   // Step 4 of the cutover, before the vessels' group is frozen.
   void commit();

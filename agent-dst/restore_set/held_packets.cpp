@@ -23,7 +23,8 @@ void release_packets(const Manifest& manifest) noexcept {
     ::nft_ctx_buffer_output(context.get());
     ::nft_ctx_buffer_error(context.get());
     const std::string command = fmt::format("delete table inet crx-{}-kept\n", manifest.id_text());
-    if (::nft_run_cmd_from_buffer(context.get(), command.c_str()) == 0) log::info("packets of the connections flow again");
+    if (::nft_run_cmd_from_buffer(context.get(), command.c_str()) == 0)
+      log::info("packets of the connections flow again");
   } catch (const std::exception& error) {
     log::warn("letting packets flow again: {}", error.what());
   }

@@ -5,7 +5,8 @@
 
 namespace crx {
 
-// Lets them flow again: removes the nftables table that the dump of this set left on this host. No effect where there is none.
+// Lets them flow again: removes the nftables table that the dump of this set left on this host. No effect where there
+// is none.
 void release_packets(const Manifest& manifest) noexcept;
 
 }  // namespace crx

@@ -41,7 +41,8 @@ constexpr std::pair<std::string_view, std::string_view> kImages[] = {
 std::string with_image(const Error& error, const std::string& path) {
   const std::string_view text = error.what();
   const auto says = [text](std::string_view word) { return text.find(word) != std::string_view::npos; };
-  if (says(".img") || error.code() == ErrorCode::refused || error.step() == "opening the image set") return std::string(text);
+  if (says(".img") || error.code() == ErrorCode::refused || error.step() == "opening the image set")
+    return std::string(text);
   for (const auto& [step, image] : kImages) {
     if (!error.step().starts_with(step)) continue;
     std::string name(image);

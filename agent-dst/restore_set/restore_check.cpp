@@ -3,8 +3,8 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <netinet/in.h>
-#include <sys/socket.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -17,11 +17,11 @@
 
 #include "common/base/error.hpp"
 #include "common/base/fd.hpp"
+#include "common/image/magic.hpp"
 #include "common/image/schema/core.pb.h"
 #include "common/image/schema/creds.pb.h"
 #include "common/image/schema/files.pb.h"
 #include "common/image/schema/inventory.pb.h"
-#include "common/image/magic.hpp"
 #include "common/image/schema/mm.pb.h"
 #include "common/image/schema/regular.pb.h"
 #include "common/kernel/files/file_identity.hpp"
@@ -60,7 +60,8 @@ void check_pids(const ImageStore& images, std::vector<Shortfall>& findings) {
     } else if (id == ::getppid() && comm_of(static_cast<uint32_t>(id)) == "crx-restore") {
       findings.push_back({object, "is crx-restore's own", "start it again, or use --new-pids"});
     } else if (::access(fmt::format("/proc/{}", id).c_str(), F_OK) == 0) {
-      findings.push_back({object, fmt::format("is taken by \"{}\"", comm_of(static_cast<uint32_t>(id))), "end that process, or use --new-pids"});
+      findings.push_back({object, fmt::format("is taken by \"{}\"", comm_of(static_cast<uint32_t>(id))),
+                          "end that process, or use --new-pids"});
     }
   }
 }
@@ -79,7 +80,8 @@ void check_memory(uint64_t wanted, std::vector<Shortfall>& findings) {
   if (at == std::string::npos) return;
   const uint64_t available = std::strtoull(text.c_str() + at + 13, nullptr, 10) * 1024;
   if (wanted <= available) return;
-  findings.push_back({"memory", fmt::format("{} MiB are needed, {} MiB are available", wanted >> 20, available >> 20), "free memory"});
+  findings.push_back(
+      {"memory", fmt::format("{} MiB are needed, {} MiB are available", wanted >> 20, available >> 20), "free memory"});
 }
 
 void add_users(const img::creds_entry& creds, HostRequirements& needs) {
@@ -125,14 +127,17 @@ void add_ports(const ImageStore& images, HostRequirements& needs) {
   std::map<uint32_t, std::set<uint16_t>> peers;  // by port
   for (const auto& file : files) {
     const img::inet_sk_entry& socket = file.isk();
-    if (socket.type() == SOCK_STREAM && tcp_state::is_connected(socket.state())) peers[socket.src_port()].insert(static_cast<uint16_t>(socket.dst_port()));
+    if (socket.type() == SOCK_STREAM && tcp_state::is_connected(socket.state()))
+      peers[socket.src_port()].insert(static_cast<uint16_t>(socket.dst_port()));
   }
   for (const auto& file : files) {
     const img::inet_sk_entry& socket = file.isk();
     const bool datagrams = socket.type() == SOCK_DGRAM && socket.proto() == IPPROTO_UDP && socket.dst_port() == 0;
     const bool listens = socket.type() == SOCK_STREAM && socket.state() == kListening;
     const bool v6 = socket.family() == AF_INET6;
-    if (!file.has_isk() || !(datagrams || listens) || socket.src_port() > UINT16_MAX || socket.src_addr_size() < (v6 ? 4 : 1)) continue;
+    if (!file.has_isk() || !(datagrams || listens) || socket.src_port() > UINT16_MAX ||
+        socket.src_addr_size() < (v6 ? 4 : 1))
+      continue;
     NeededPort port;
     port.address.family = v6 ? AF_INET6 : AF_INET;
     port.address.port = static_cast<uint16_t>(socket.src_port());
@@ -160,10 +165,11 @@ void check_namespaces(const ImageStore& images, std::vector<Shortfall>& findings
     Id id;
   };
   using Ids = img::task_kobj_ids_entry;
-  constexpr Kind kKinds[] = {{"PID", &Ids::has_pid_ns_id, &Ids::pid_ns_id},       {"network", &Ids::has_net_ns_id, &Ids::net_ns_id},
-                             {"IPC", &Ids::has_ipc_ns_id, &Ids::ipc_ns_id},       {"UTS", &Ids::has_uts_ns_id, &Ids::uts_ns_id},
-                             {"mount", &Ids::has_mnt_ns_id, &Ids::mnt_ns_id},     {"user", &Ids::has_user_ns_id, &Ids::user_ns_id},
-                             {"cgroup", &Ids::has_cgroup_ns_id, &Ids::cgroup_ns_id}};
+  constexpr Kind kKinds[] = {
+      {"PID", &Ids::has_pid_ns_id, &Ids::pid_ns_id},         {"network", &Ids::has_net_ns_id, &Ids::net_ns_id},
+      {"IPC", &Ids::has_ipc_ns_id, &Ids::ipc_ns_id},         {"UTS", &Ids::has_uts_ns_id, &Ids::uts_ns_id},
+      {"mount", &Ids::has_mnt_ns_id, &Ids::mnt_ns_id},       {"user", &Ids::has_user_ns_id, &Ids::user_ns_id},
+      {"cgroup", &Ids::has_cgroup_ns_id, &Ids::cgroup_ns_id}};
   for (const auto& node : images.read_all<img::pstree_entry>(image_file::kPstree)) {
     const auto core = images.try_read_one<img::core_entry>(image_file::core(node.pid()));
     const auto own = images.try_read_one<img::task_kobj_ids_entry>(image_file::ids(node.pid()));
@@ -171,7 +177,8 @@ void check_namespaces(const ImageStore& images, std::vector<Shortfall>& findings
     const Ids& ids = own ? *own : core->ids();
     for (const Kind& kind : kKinds) {
       if (!(ids.*kind.has)() || !(dumper.*kind.has)() || (ids.*kind.id)() == (dumper.*kind.id)()) continue;
-      findings.push_back({fmt::format("task {}", node.pid()), fmt::format("was in a {} namespace of its own, which is not made again", kind.name),
+      findings.push_back({fmt::format("task {}", node.pid()),
+                          fmt::format("was in a {} namespace of its own, which is not made again", kind.name),
                           "restore the set with criu"});
     }
   }
@@ -184,11 +191,14 @@ std::string build_id_of(const img::reg_file_entry& reg) {
 }
 
 // What comes into being with the tree.
-bool is_made_with_the_tree(const std::string& path) { return path.starts_with("/proc/") || path.starts_with("/dev/pts/"); }
+bool is_made_with_the_tree(const std::string& path) {
+  return path.starts_with("/proc/") || path.starts_with("/dev/pts/");
+}
 
 void check_files(const ImageStore& images, std::vector<Shortfall>& findings) {
   std::set<uint32_t> carried;
-  for (const auto& remap : images.read_all<img::remap_file_path_entry>(image_file::kRemapFpath)) carried.insert(remap.orig_id());
+  for (const auto& remap : images.read_all<img::remap_file_path_entry>(image_file::kRemapFpath))
+    carried.insert(remap.orig_id());
   std::set<std::string> named;
   for (const auto& file : images.read_all<img::file_entry>(image_file::kFiles)) {
     if (!file.has_reg() || carried.contains(file.id()) || !file.reg().has_mode()) continue;

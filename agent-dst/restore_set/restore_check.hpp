@@ -13,9 +13,9 @@
 
 namespace crx {
 
-// Kernel and CPU against those the set was made on, namespaces, PIDs, memory, users, control groups, ports, and every file
-// that is to be opened: there, of the same kind, size and build. Creates nothing. thorough: what the kernel and our privileges
-// lack as well, which takes some milliseconds and forks.
+// Kernel and CPU against those the set was made on, namespaces, PIDs, memory, users, control groups, ports, and every
+// file that is to be opened: there, of the same kind, size and build. Creates nothing. thorough: what the kernel and
+// our privileges lack as well, which takes some milliseconds and forks.
 std::vector<Shortfall> check_restore(const ImageSet& set, const ImageStore& images, bool thorough);
 
 // The numbers of the tree's processes and threads.

@@ -12,10 +12,10 @@
 #include <utility>
 
 #include "common/base/error.hpp"
+#include "common/image/magic.hpp"
 #include "common/image/schema/core.pb.h"
 #include "common/image/schema/files.pb.h"
 #include "common/image/schema/inventory.pb.h"
-#include "common/image/magic.hpp"
 #include "common/image/schema/mm.pb.h"
 #include "common/image/schema/namespaces.pb.h"
 #include "common/image/schema/regular.pb.h"
@@ -23,7 +23,7 @@
 namespace crx {
 namespace {
 
-constexpr int64_t kInterrupted = -4;      // -EINTR
+constexpr int64_t kInterrupted = -4;     // -EINTR
 constexpr int64_t kRestartBlock = -516;  // -ERESTART_RESTARTBLOCK
 constexpr uint64_t kSyscallInstructionBytes = 2;
 constexpr uint64_t kSecond = 1'000'000'000;
@@ -77,16 +77,18 @@ bool any_arrives(const img::signal_queue_entry& queue, uint64_t blocked) {
   });
 }
 
-// In a set made by CRIU a call that the freeze interrupted has returned -EINTR. Where no signal waits the program would see
-// that for no reason: the call is made again.
+// In a set made by CRIU a call that the freeze interrupted has returned -EINTR. Where no signal waits the program would
+// see that for no reason: the call is made again.
 void repeat_interrupted_call(img::core_entry& core) {
   if (!core.has_thread_info()) return;  // a zombie
   img::user_x86_regs_entry& regs = *core.mutable_thread_info()->mutable_gpregs();
-  const uint64_t blocked = core.thread_core().has_blk_sigset() ? core.thread_core().blk_sigset() : core.tc().blk_sigset();
-  const bool signalled = any_arrives(core.thread_core().signals_p(), blocked) || any_arrives(core.tc().signals_s(), blocked);
-  constexpr uint64_t kCalls[] = {SYS_nanosleep, SYS_clock_nanosleep, SYS_poll,  SYS_ppoll,       SYS_select,
-                                 SYS_pselect6,  SYS_epoll_wait,      SYS_futex, SYS_epoll_pwait, SYS_rt_sigtimedwait,
-                                 SYS_semtimedop};
+  const uint64_t blocked =
+      core.thread_core().has_blk_sigset() ? core.thread_core().blk_sigset() : core.tc().blk_sigset();
+  const bool signalled =
+      any_arrives(core.thread_core().signals_p(), blocked) || any_arrives(core.tc().signals_s(), blocked);
+  constexpr uint64_t kCalls[] = {SYS_nanosleep,   SYS_clock_nanosleep, SYS_poll,       SYS_ppoll,
+                                 SYS_select,      SYS_pselect6,        SYS_epoll_wait, SYS_futex,
+                                 SYS_epoll_pwait, SYS_rt_sigtimedwait, SYS_semtimedop};
   const bool known = std::find(std::begin(kCalls), std::end(kCalls), regs.orig_ax()) != std::end(kCalls);
   if (signalled || !known || static_cast<int64_t>(regs.ax()) != kInterrupted) return;
   regs.set_ax(regs.orig_ax());
@@ -97,7 +99,8 @@ void repeat_interrupted_calls(ImageStore& images) {
   for (const auto& node : images.read_all<img::pstree_entry>(image_file::kPstree)) {
     if (images.contains(image_file::crx_task(node.pid()))) continue;
     for (const uint32_t tid : node.threads()) {
-      if (images.contains(image_file::core(tid))) rewrite<img::core_entry>(images, image_file::core(tid), repeat_interrupted_call);
+      if (images.contains(image_file::core(tid)))
+        rewrite<img::core_entry>(images, image_file::core(tid), repeat_interrupted_call);
     }
   }
 }
@@ -123,9 +126,11 @@ void clear_tmpfile(img::file_entry& file) {
 // CRIU numbers memfds, and their content besides; here one number serves for both.
 void join_memfd_ids(ImageStore& images) {
   std::map<uint64_t, uint32_t> contents;
-  for (const auto& inode : images.read_all<img::memfd_inode_entry>(image_file::kMemfdInode)) contents[inode.inode_id()] = inode.shmid();
+  for (const auto& inode : images.read_all<img::memfd_inode_entry>(image_file::kMemfdInode))
+    contents[inode.inode_id()] = inode.shmid();
   if (contents.empty()) return;
-  rewrite<img::memfd_inode_entry>(images, image_file::kMemfdInode, [](img::memfd_inode_entry& inode) { inode.set_inode_id(inode.shmid()); });
+  rewrite<img::memfd_inode_entry>(images, image_file::kMemfdInode,
+                                  [](img::memfd_inode_entry& inode) { inode.set_inode_id(inode.shmid()); });
   rewrite<img::file_entry>(images, image_file::kFiles, [&](img::file_entry& file) {
     const auto found = contents.find(file.memfd().inode_id());
     if (file.has_memfd() && found != contents.end()) file.mutable_memfd()->set_inode_id(found->second);
@@ -185,7 +190,9 @@ void add_clocks(ImageStore& images) {
     for (const uint32_t tid : node.threads()) {
       if (tid != node.pid()) entry.add_threads()->set_tid(tid);
     }
-    const auto ns = [](const img::timespec& time) { return static_cast<int64_t>(time.tv_sec() * kSecond + time.tv_nsec()); };
+    const auto ns = [](const img::timespec& time) {
+      return static_cast<int64_t>(time.tv_sec() * kSecond + time.tv_nsec());
+    };
     entry.set_monotonic_ns(ns(clocks->monotonic()));
     entry.set_boottime_ns(ns(clocks->boottime()));
     images.append(name, entry);
@@ -198,14 +205,17 @@ ImageStore load_images(const ImageSet& set) {
   ImageStore images;
   const DirectorySource& source = set.images();
   for (const std::string& name : source.names()) {
-    const bool skipped = name.starts_with("pages-") || name.starts_with("pagemap-") || name.starts_with("stats-") || name.starts_with("crx-shmem-") || name.starts_with("crx-pagemap-") ||
+    const bool skipped = name.starts_with("pages-") || name.starts_with("pagemap-") || name.starts_with("stats-") ||
+                         name.starts_with("crx-shmem-") || name.starts_with("crx-pagemap-") ||
                          name == image_file::kCrxIntegrity;
     if (!skipped) images.insert(name, std::string(source.load(name)));
   }
   const auto inventory = images.read_one<img::inventory_entry>(image_file::kInventory);
   if (inventory.img_version() < 1 || inventory.img_version() > kImageVersion) {
-    throw Error(ErrorCode::unsupported, "reading images",
-                source.path() + "/inventory.img: image version " + std::to_string(inventory.img_version()) + " is unknown").with_hint("use a newer crx, or the tool that made the set");
+    throw Error(
+        ErrorCode::unsupported, "reading images",
+        source.path() + "/inventory.img: image version " + std::to_string(inventory.img_version()) + " is unknown")
+        .with_hint("use a newer crx, or the tool that made the set");
   }
   if (images.contains(image_file::kFiles)) rewrite<img::file_entry>(images, image_file::kFiles, relax_size);
   if (images.contains(image_file::kFiles)) {
@@ -223,7 +233,8 @@ ImageStore load_images(const ImageSet& set) {
 std::vector<uint64_t> commit_charged_of(const img::crx_task_entry& extra) {
   std::vector<uint64_t> starts;
   for (const img::crx_vma_entry& vma : extra.vmas()) {
-    if (std::find(vma.vm_flags().begin(), vma.vm_flags().end(), "ac") != vma.vm_flags().end()) starts.push_back(vma.start());
+    if (std::find(vma.vm_flags().begin(), vma.vm_flags().end(), "ac") != vma.vm_flags().end())
+      starts.push_back(vma.start());
   }
   return starts;
 }

@@ -4,9 +4,9 @@
 #include <cstdint>
 #include <vector>
 
-#include "common/image/schema/crx.pb.h"
 #include "common/image/image_store.hpp"
 #include "common/image/page_images.hpp"
+#include "common/image/schema/crx.pb.h"
 
 namespace crx {
 

@@ -45,14 +45,17 @@ std::vector<PageRange> mapped_ranges(const img::mm_entry& mm) {
   return ranges;
 }
 
-// The waves in which vessels can be made: who inherits comes after whom it inherits from. A child in the session that its
-// parent has left must be there when the parent is made.
-bool is_before(const VesselPlace& child, const VesselPlace& parent) { return child.sid != parent.sid && child.sid != child.pid; }
+// The waves in which vessels can be made: who inherits comes after whom it inherits from. A child in the session that
+// its parent has left must be there when the parent is made.
+bool is_before(const VesselPlace& child, const VesselPlace& parent) {
+  return child.sid != parent.sid && child.sid != child.pid;
+}
 
-// So must a child whose children are in a session that is neither its own nor its parent's: of others in that session, who come with
-// its parent, some can only be made by them.
+// So must a child whose children are in a session that is neither its own nor its parent's: of others in that session,
+// who come with its parent, some can only be made by them.
 bool comes_with_parent(const VesselPlace& child, const VesselPlace& parent, const std::vector<VesselPlace>& places) {
-  return child.dead || is_before(child, parent) || std::any_of(places.begin(), places.end(), [&](const VesselPlace& other) {
+  return child.dead || is_before(child, parent) ||
+         std::any_of(places.begin(), places.end(), [&](const VesselPlace& other) {
            return other.ppid == child.pid && is_before(other, child) && other.sid != parent.sid;
          });
 }
@@ -101,7 +104,8 @@ void RestoreMemory::fill(Vessel& vessel, const std::vector<PageRange>& inherited
         continue;
       }
       for (uint64_t at = range.start; at < range.end; at += kPageSize) {
-        if (std::memcmp(present_.data() + (at - range.start), bytes.data() + (at - part.start), kPageSize) != 0) continue;
+        if (std::memcmp(present_.data() + (at - range.start), bytes.data() + (at - part.start), kPageSize) != 0)
+          continue;
         append_range(same, {at, at + kPageSize});
       }
     }
@@ -109,11 +113,12 @@ void RestoreMemory::fill(Vessel& vessel, const std::vector<PageRange>& inherited
     return subtract({part}, same);
   };
   if (set_.images().contains(image_file::pagemap(static_cast<uint32_t>(vessel.pid())))) {
-    copy_pages({PageSpace::Kind::mm, static_cast<uint64_t>(vessel.pid())}, [&](PageRange part, std::span<const std::byte> bytes) {
-      for (const PageRange& range : subtract(differing(part, bytes), kernels)) {
-        vessel.write_pages({range}, bytes.subspan(range.start - part.start, range.bytes()));
-      }
-    });
+    copy_pages({PageSpace::Kind::mm, static_cast<uint64_t>(vessel.pid())},
+               [&](PageRange part, std::span<const std::byte> bytes) {
+                 for (const PageRange& range : subtract(differing(part, bytes), kernels)) {
+                   vessel.write_pages({range}, bytes.subspan(range.start - part.start, range.bytes()));
+                 }
+               });
   }
   log::debug("vessel {}: {} pages stay shared with its parent", vessel.pid(), shared);
 }
@@ -141,12 +146,15 @@ void RestoreMemory::build(VesselTree& tree, std::vector<VesselPlace> places,
     for (VesselPlace& place : places) {
       if (made.contains(place.pid)) continue;
       const auto parent = by_pid.find(place.ppid);
-      if (place.ppid != 0 && parent == by_pid.end()) throw Error(ErrorCode::corrupt_image, "reading images", "pstree.img is no tree");
+      if (place.ppid != 0 && parent == by_pid.end())
+        throw Error(ErrorCode::corrupt_image, "reading images", "pstree.img is no tree");
       const bool with_parent = place.ppid != 0 && comes_with_parent(place, *parent->second, places);
       if (place.ppid != 0 && !(with_parent ? made : before).contains(place.ppid)) continue;
       if (place.cloner != 0 && !made.contains(place.cloner)) continue;
       made.insert(place.pid);
-      if (place.ppid != 0 && place.cloner == 0 && !with_parent && (place.clone_flags & sharing::kMemory) == 0 && looks_forked(place, *parent->second)) place.memory_donor = place.ppid;
+      if (place.ppid != 0 && place.cloner == 0 && !with_parent && (place.clone_flags & sharing::kMemory) == 0 &&
+          looks_forked(place, *parent->second))
+        place.memory_donor = place.ppid;
     }
     if (made == before) throw Error(ErrorCode::corrupt_image, "reading images", "pstree.img is no tree");
     std::vector<VesselPlace> now;
@@ -158,10 +166,11 @@ void RestoreMemory::build(VesselTree& tree, std::vector<VesselPlace> places,
       if (before.contains(place.pid) || place.dead || (place.clone_flags & sharing::kMemory) != 0) continue;
       Vessel& vessel = tree.at(place.pid);
       const img::mm_entry& mm = layout(place.pid);
-      const std::vector<PageRange> fresh = sorted(vessel.apply_layout(mm, commit_charged.at(place.pid), files_, shmem_));
+      const std::vector<PageRange> fresh =
+          sorted(vessel.apply_layout(mm, commit_charged.at(place.pid), files_, shmem_));
       held[place.pid] = pages_of(place.pid);
       fill(vessel, place.memory_donor == 0 ? std::vector<PageRange>()
-                                       : subtract(intersect(held[place.memory_donor], mapped_ranges(mm)), fresh));
+                                           : subtract(intersect(held[place.memory_donor], mapped_ranges(mm)), fresh));
     }
   }
   for (const auto& [pid, ranges] : guards) {

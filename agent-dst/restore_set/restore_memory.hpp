@@ -7,21 +7,22 @@
 #include "agent-dst/files/file_opener.hpp"
 #include "agent-dst/vessel/shmem_table.hpp"
 #include "agent-dst/vessel/vessel_tree.hpp"
-#include "common/image/page_images.hpp"
 #include "common/image/image_store.hpp"
+#include "common/image/page_images.hpp"
 
 namespace crx {
 
-// Makes the vessels of a tree, maps and fills them. The images say of each task which pages it has, and nothing of what fork
-// shares; so the vessel of a task whose parent has much the same addresses in use is forked from that one with its pages, and
-// only pages that differ are written: the rest stays shared. Single-threaded.
+// Makes the vessels of a tree, maps and fills them. The images say of each task which pages it has, and nothing of what
+// fork shares; so the vessel of a task whose parent has much the same addresses in use is forked from that one with its
+// pages, and only pages that differ are written: the rest stays shared. Single-threaded.
 class RestoreMemory {
  public:
   RestoreMemory(const ImageSet& set, const ImageStore& images, FileOpener& files, ShmemTable& shmem)
       : set_(set), images_(images), files_(files), shmem_(shmem) {}
 
   // accounted, guards: of each task, see Vessel::apply_layout and Vessel::guard_pages. Throws Error(corrupt_image).
-  void build(VesselTree& tree, std::vector<VesselPlace> places, const std::map<pid_t, std::vector<uint64_t>>& commit_charged,
+  void build(VesselTree& tree, std::vector<VesselPlace> places,
+             const std::map<pid_t, std::vector<uint64_t>>& commit_charged,
              const std::map<pid_t, std::vector<PageRange>>& guards);
 
  private:

@@ -6,9 +6,9 @@
 #include <sstream>
 #include <vector>
 
-#include "common/tool/command_line.hpp"
 #include "common/base/version.hpp"
 #include "common/image/set_name.hpp"
+#include "common/tool/command_line.hpp"
 
 namespace crx {
 namespace {
@@ -55,7 +55,8 @@ void add_options(CLI::App& app, RestoreOptions& options, Raw& raw) {
 void finish(RestoreOptions& options, const Raw& raw) {
   const auto wrong = [](const std::string& text) { return CLI::ParseError(text, CLI::ExitCodes::ValidationError); };
   if (options.images_dir.starts_with('-')) {
-    throw wrong("'" + options.images_dir + "' is an option, not a directory; one of that name is ./" + options.images_dir);
+    throw wrong("'" + options.images_dir + "' is an option, not a directory; one of that name is ./" +
+                options.images_dir);
   }
   if (options.images_dir.empty() == raw.name.empty()) throw wrong("either -D or --name is required: the image set");
   if (!raw.name.empty()) {

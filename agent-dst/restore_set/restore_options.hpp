@@ -11,12 +11,12 @@ namespace crx {
 
 // Everything crx-restore can be told; parsed once, then passed const.
 struct RestoreOptions {
-  std::string images_dir;   // -D, or the set --name in --store
-  bool detached = false;    // -d
+  std::string images_dir;  // -D, or the set --name in --store
+  bool detached = false;   // -d
   bool shell_job = false;
   bool check_only = false;
-  bool new_pids = false;    // -n: in a PID namespace of its own
-  bool cgroups = true;      // --manage-cgroups soft
+  bool new_pids = false;  // -n: in a PID namespace of its own
+  bool cgroups = true;    // --manage-cgroups soft
   std::string pidfile;
   bool json = false;
   log::Level log_level = log::Level::warn;

@@ -13,20 +13,20 @@
 
 #include "agent-dst/files/file_opener.hpp"
 #include "agent-dst/restore/restore_tree.hpp"
+#include "agent-dst/restore_set/held_packets.hpp"
 #include "agent-dst/restore_set/restore_check.hpp"
 #include "agent-dst/restore_set/restore_images.hpp"
 #include "agent-dst/restore_set/restore_memory.hpp"
-#include "agent-dst/restore_set/held_packets.hpp"
 #include "agent-dst/vessel/shmem_table.hpp"
 #include "agent-dst/vessel/vessel.hpp"
 #include "common/base/clock.hpp"
 #include "common/base/error.hpp"
-#include "common/tool/error_json.hpp"
 #include "common/base/log.hpp"
-#include "common/image/schema/inventory.pb.h"
 #include "common/image/magic.hpp"
+#include "common/image/schema/inventory.pb.h"
 #include "common/image/schema/regular.pb.h"
 #include "common/kernel/process/time_namespace.hpp"
+#include "common/tool/error_json.hpp"
 
 namespace crx {
 namespace {
@@ -36,7 +36,10 @@ constexpr pid_t kMaxPid = 1 << 22;
 class Restore {
  public:
   explicit Restore(const RestoreOptions& options)
-      : cgroups_(options.cgroups), set_(ImageSet::open(options.images_dir)), images_(load_images(set_)), files_(make_file_opener()) {
+      : cgroups_(options.cgroups),
+        set_(ImageSet::open(options.images_dir)),
+        images_(load_images(set_)),
+        files_(make_file_opener()) {
     if (options.shell_job) shmem_.ptys().use_callers();
     shmem_.segments(images_);
   }
@@ -72,7 +75,8 @@ void Restore::read_tree() {
   places_ = read_places(images_);
   for (const VesselPlace& place : places_) {
     if (place.pid <= 0 || place.pid > kMaxPid) {
-      throw Error(ErrorCode::corrupt_image, "reading images", fmt::format("pstree.img: PID {} is impossible", place.pid));
+      throw Error(ErrorCode::corrupt_image, "reading images",
+                  fmt::format("pstree.img: PID {} is impossible", place.pid));
     }
     img::crx_task_entry& extra = extras_[place.pid];
     const std::string name = image_file::crx_task(static_cast<uint32_t>(place.pid));
@@ -122,7 +126,8 @@ pid_t Restore::run(const std::function<void(pid_t)>& about_to_run) {
   TreeRestore restore(tree_, images_, *files_, shmem_);
   restore.build(commit_charged_, [](const char*) {});
   about_to_run(restore.root_pid());
-  // From here on packets find their sockets, which let nothing in before they are whole; ends that had come are played to them.
+  // From here on packets find their sockets, which let nothing in before they are whole; ends that had come are played
+  // to them.
   if (set_.manifest() != nullptr) release_packets(*set_.manifest());
   restore.commit();
   restore.resumed();

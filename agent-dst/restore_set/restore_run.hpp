@@ -21,8 +21,8 @@ struct NumberIsWanted {
 // Returns the root's PID. Throws NumberIsWanted, Error: nothing of the tree is left then.
 pid_t run_restore(const RestoreOptions& options, const std::function<void(pid_t)>& about_to_run);
 
-// Whether the set could be restored here, as far as can be told without doing it; what stands against it goes to stdout, a
-// line (or, with --json, an object) each. Throws Error where the set is damaged.
+// Whether the set could be restored here, as far as can be told without doing it; what stands against it goes to
+// stdout, a line (or, with --json, an object) each. Throws Error where the set is damaged.
 bool run_restore_check(const RestoreOptions& options);
 // Whether the set was made with --check-only, and can only be checked. False where it cannot be read.
 bool is_check_only(const std::string& images_dir) noexcept;

@@ -17,16 +17,15 @@
 namespace crx {
 
 struct AgentOptions {
-  Endpoint listen;               // port 0: the kernel picks one
+  Endpoint listen;                     // port 0: the kernel picks one
   std::string tls_dir;                 // ca.pem, cert.pem, key.pem; read again whenever the front is started
   std::string store = "/var/lib/crx";  // journals and image sets; made if missing
   bool once = false;                   // serve one session and return its outcome
-  int ready_fd = -1;    // "ready PORT\n" is written there once connections are accepted, then it is closed
+  int ready_fd = -1;                // "ready PORT\n" is written there once connections are accepted, then it is closed
   std::optional<Endpoint> metrics;  // where Prometheus and browsers find the agent's figures
-  bool json = false;                      // events on stdout, see supervisor/agent_events.hpp
-  std::string hook;     // command run at the steps of a session
-  std::vector<std::string>
-      allow;  // certificate names (CN or subjectAltName) that may connect; empty: all of the CA
+  bool json = false;                // events on stdout, see supervisor/agent_events.hpp
+  std::string hook;                 // command run at the steps of a session
+  std::vector<std::string> allow;   // certificate names (CN or subjectAltName) that may connect; empty: all of the CA
   std::vector<std::pair<uint32_t, uint32_t>> allow_uid;  // uids a moved task may have; empty: all
   uint64_t max_memory = 0;                               // bytes one session may need; 0: no limit
   unsigned max_sessions = 8;                             // engines at a time

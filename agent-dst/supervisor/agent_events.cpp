@@ -21,21 +21,30 @@ constexpr std::size_t kMaxText = 500;
 
 const char* name_of(ipc::Purpose purpose) {
   switch (purpose) {
-    case ipc::Purpose::check: return "check";
-    case ipc::Purpose::store: return "store";
-    case ipc::Purpose::move: break;
+    case ipc::Purpose::check:
+      return "check";
+    case ipc::Purpose::store:
+      return "store";
+    case ipc::Purpose::move:
+      break;
   }
   return "move";
 }
 
 const char* name_of(SessionEnd end) {
   switch (end) {
-    case SessionEnd::committed: return "committed";
-    case SessionEnd::checked: return "checked";
-    case SessionEnd::stored: return "stored";
-    case SessionEnd::refused: return "refused";
-    case SessionEnd::in_doubt: return "in_doubt";
-    case SessionEnd::failed: break;
+    case SessionEnd::committed:
+      return "committed";
+    case SessionEnd::checked:
+      return "checked";
+    case SessionEnd::stored:
+      return "stored";
+    case SessionEnd::refused:
+      return "refused";
+    case SessionEnd::in_doubt:
+      return "in_doubt";
+    case SessionEnd::failed:
+      break;
   }
   return "failed";
 }
@@ -105,15 +114,27 @@ void AgentEvents::resumed(const std::string& session, pid_t root) {
   put(line);
 }
 
-void AgentEvents::ended(const SessionRequest& request, SessionEnd end, const std::string& state, const std::string& detail,
-                        int status) {
+void AgentEvents::ended(const SessionRequest& request, SessionEnd end, const std::string& state,
+                        const std::string& detail, int status) {
   switch (end) {
-    case SessionEnd::committed: ++counters_->committed; break;
-    case SessionEnd::checked: ++counters_->checked; break;
-    case SessionEnd::stored: ++counters_->stored; break;
-    case SessionEnd::refused: ++counters_->refused; break;
-    case SessionEnd::failed: ++counters_->failed; break;
-    case SessionEnd::in_doubt: ++counters_->in_doubt; break;
+    case SessionEnd::committed:
+      ++counters_->committed;
+      break;
+    case SessionEnd::checked:
+      ++counters_->checked;
+      break;
+    case SessionEnd::stored:
+      ++counters_->stored;
+      break;
+    case SessionEnd::refused:
+      ++counters_->refused;
+      break;
+    case SessionEnd::failed:
+      ++counters_->failed;
+      break;
+    case SessionEnd::in_doubt:
+      ++counters_->in_doubt;
+      break;
   }
   Line line("ended", request.session);
   line.json["purpose"] = name_of(request.purpose);

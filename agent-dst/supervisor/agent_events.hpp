@@ -25,7 +25,8 @@ class AgentEvents {
   void turned_away(const ipc::FrontNotice& asked, const std::string& message, const std::string& hint);
   void resumed(const std::string& session, pid_t root);
   // state, detail: the journal's last record. status: the engine's, as waitpid gives it.
-  void ended(const SessionRequest& request, SessionEnd end, const std::string& state, const std::string& detail, int status);
+  void ended(const SessionRequest& request, SessionEnd end, const std::string& state, const std::string& detail,
+             int status);
   void closed(const ipc::FrontNotice& figures);
   void root_exited(const std::string& session, pid_t root, int status);
   void stopping(const std::string& why);

@@ -7,9 +7,9 @@
 #include <memory>
 #include <sstream>
 
-#include "common/tool/command_line.hpp"
-#include "common/base/version.hpp"
 #include "common/base/endpoint.hpp"
+#include "common/base/version.hpp"
+#include "common/tool/command_line.hpp"
 #include "wire/connection/tls_dir.hpp"
 
 namespace crx {
@@ -38,8 +38,7 @@ class ConfigFile : public CLI::Config {
       if (line.empty() || line[0] == '#') continue;
       const std::size_t equals = line.find('=');
       std::string key = CLI::detail::trim_copy(line.substr(0, equals));
-      std::string value =
-          equals == std::string::npos ? "true" : CLI::detail::trim_copy(line.substr(equals + 1));
+      std::string value = equals == std::string::npos ? "true" : CLI::detail::trim_copy(line.substr(equals + 1));
       if (value.size() >= 2 && (value[0] == '"' || value[0] == '\'') && value.back() == value[0]) {
         value = value.substr(1, value.size() - 2);
       }
@@ -87,8 +86,7 @@ std::string check_uid_range(const std::string& text) {
 
 std::string check_open_fd(const std::string& text) {
   int fd = -1;
-  if (!CLI::detail::lexical_cast(text, fd) || fd < 0)
-    return fmt::format("'{}' is not a descriptor's number", text);
+  if (!CLI::detail::lexical_cast(text, fd) || fd < 0) return fmt::format("'{}' is not a descriptor's number", text);
   return ::fcntl(fd, F_GETFD) >= 0 ? std::string() : fmt::format("descriptor {} is not open", fd);
 }
 
@@ -155,8 +153,7 @@ void add_policy(CLI::App& app, AgentOptions& options, Raw& raw) {
 // What CLI11 cannot check by itself; throws CLI::ParseError.
 void finish(AgentOptions& options, const Raw& raw) {
   if (raw.listen.empty()) {
-    throw CLI::ParseError("--listen is required: HOST:PORT to accept sessions at",
-                          CLI::ExitCodes::ValidationError);
+    throw CLI::ParseError("--listen is required: HOST:PORT to accept sessions at", CLI::ExitCodes::ValidationError);
   }
   const Endpoint listen = *parse_endpoint(raw.listen);
   options.listen.host = listen.host;
@@ -196,10 +193,9 @@ ParsedAgentOptions parse_agent_options(int argc, const char* const* argv) {
     return {std::nullopt, 0, out.str()};
   } catch (const CLI::ConfigError& error) {  // its text is "INI was not able to parse KEY"
     const std::string text = error.what();
-    return {
-        std::nullopt, 2,
-        fmt::format("crx-agent: {} is no key of the configuration file\nTry 'crx-agent --help' for more.\n",
-                    text.substr(text.rfind(' ') + 1))};
+    return {std::nullopt, 2,
+            fmt::format("crx-agent: {} is no key of the configuration file\nTry 'crx-agent --help' for more.\n",
+                        text.substr(text.rfind(' ') + 1))};
   } catch (const CLI::ParseError& error) {
     return {std::nullopt, 2, fmt::format("crx-agent: {}\nTry 'crx-agent --help' for more.\n", error.what())};
   }

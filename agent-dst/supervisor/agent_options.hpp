@@ -15,9 +15,9 @@ struct ParsedAgentOptions {
   std::string text;  // for stdout when exit_code is 0, else for stderr
 };
 
-// argv as main gets it. Never throws for what a user wrote. --config FILE holds `key = value` lines: a long option's name
-// without its dashes, the rest of the line as its value; # begins a comment line; options that may be repeated may be
-// repeated there. The command line wins over the file; an unknown key is a usage error.
+// argv as main gets it. Never throws for what a user wrote. --config FILE holds `key = value` lines: a long option's
+// name without its dashes, the rest of the line as its value; # begins a comment line; options that may be repeated may
+// be repeated there. The command line wins over the file; an unknown key is a usage error.
 ParsedAgentOptions parse_agent_options(int argc, const char* const* argv);
 
 }  // namespace crx

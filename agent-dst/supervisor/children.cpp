@@ -6,10 +6,10 @@
 #include <cerrno>
 #include <csignal>
 
-#include "agent-dst/ipc/engine_options.hpp"
 #include "agent-dst/front/front.hpp"
 #include "agent-dst/front/sandbox.hpp"
 #include "agent-dst/ipc/engine_link.hpp"
+#include "agent-dst/ipc/engine_options.hpp"
 #include "agent-dst/ipc/packet.hpp"
 #include "agent-dst/ipc/page_ring.hpp"
 #include "agent-dst/ipc/supervisor_packets.hpp"
@@ -50,8 +50,8 @@ template <typename Body>
 }
 
 // tell_init: where the root's PID goes besides; -1 for nowhere.
-int engine_body(const AgentOptions& options, const EngineMain& main, const SessionRequest& request,
-                pid_t front, Fd notices, Fd link, Fd ring, int tell_init) {
+int engine_body(const AgentOptions& options, const EngineMain& main, const SessionRequest& request, pid_t front,
+                Fd notices, Fd link, Fd ring, int tell_init) {
   front::close_all_but({notices.get(), link.get(), ring.get(), tell_init});
   EngineOptions engine;
   engine.session = request.session;
@@ -97,8 +97,8 @@ FrontChild fork_front(const AgentOptions& options, int listener, int metrics, ip
   return child;
 }
 
-EngineChild fork_engine(const AgentOptions& options, const EngineMain& main, const SessionRequest& request,
-                        pid_t front, const sigset_t& mask) {
+EngineChild fork_engine(const AgentOptions& options, const EngineMain& main, const SessionRequest& request, pid_t front,
+                        const sigset_t& mask) {
   auto [notices_ours, notices_theirs] = ipc::make_pair();
   auto [link_front, link_engine] = ipc::make_pair();
   EngineChild child;

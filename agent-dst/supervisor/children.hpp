@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
-#include "agent-dst/supervisor/agent.hpp"
 #include "agent-dst/ipc/agent_counters.hpp"
 #include "agent-dst/ipc/supervisor_packets.hpp"
+#include "agent-dst/supervisor/agent.hpp"
 #include "common/base/fd.hpp"
 
 namespace crx::supervisor {
@@ -39,7 +39,7 @@ struct EngineChild {
 // metrics: -1 for none.
 FrontChild fork_front(const AgentOptions& options, int listener, int metrics, ipc::AgentCounters& counters,
                       const sigset_t& mask);
-EngineChild fork_engine(const AgentOptions& options, const EngineMain& main, const SessionRequest& request,
-                        pid_t front, const sigset_t& mask);
+EngineChild fork_engine(const AgentOptions& options, const EngineMain& main, const SessionRequest& request, pid_t front,
+                        const sigset_t& mask);
 
 }  // namespace crx::supervisor

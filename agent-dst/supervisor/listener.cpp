@@ -22,8 +22,7 @@ Fd try_listen(const addrinfo& address) {
   const int on = 1;
   if (!fd) return {};
   (void)::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-  if (::bind(fd.get(), address.ai_addr, address.ai_addrlen) != 0 || ::listen(fd.get(), kBacklog) != 0)
-    return {};
+  if (::bind(fd.get(), address.ai_addr, address.ai_addrlen) != 0 || ::listen(fd.get(), kBacklog) != 0) return {};
   return fd;
 }
 
@@ -35,8 +34,7 @@ Fd listen_on(const Endpoint& where, const char* option) {
   hints.ai_flags = AI_PASSIVE;
   addrinfo* found = nullptr;
   const std::string port = std::to_string(where.port);
-  const int rc =
-      ::getaddrinfo(where.host.empty() ? nullptr : where.host.c_str(), port.c_str(), &hints, &found);
+  const int rc = ::getaddrinfo(where.host.empty() ? nullptr : where.host.c_str(), port.c_str(), &hints, &found);
   if (rc != 0) {
     throw Error(ErrorCode::refused, kStep, where.text() + ": " + ::gai_strerror(rc))
         .with_hint(std::string("check ") + option);
@@ -49,14 +47,14 @@ Fd listen_on(const Endpoint& where, const char* option) {
     err = errno;
   }
   throw Error(ErrorCode::refused, kStep, where.text(), err)
-      .with_hint(std::string("check ") + option + ": does another program have that port, and is it an address of this host?");
+      .with_hint(std::string("check ") + option +
+                 ": does another program have that port, and is it an address of this host?");
 }
 
 uint16_t bound_port(int fd) {
   sockaddr_storage address{};
   socklen_t length = sizeof address;
-  if (::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length) != 0)
-    throw_errno(kStep, "getsockname");
+  if (::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length) != 0) throw_errno(kStep, "getsockname");
   return ntohs(address.ss_family == AF_INET6 ? reinterpret_cast<const sockaddr_in6&>(address).sin6_port
                                              : reinterpret_cast<const sockaddr_in&>(address).sin_port);
 }

@@ -127,8 +127,8 @@ void Supervisor::on_engine(Engine& engine) {
     std::size_t bytes = 0;
     std::vector<Fd> fds;
     if (!engine.child.notices) return;
-    const auto result = ipc::receive_packet(engine.child.notices.get(),
-                                            std::as_writable_bytes(std::span(&notice, 1)), bytes, fds);
+    const auto result =
+        ipc::receive_packet(engine.child.notices.get(), std::as_writable_bytes(std::span(&notice, 1)), bytes, fds);
     if (result == ipc::ReceiveResult::would_block) return;
     if (result == ipc::ReceiveResult::closed || bytes != sizeof notice) {
       engine.child.notices.reset();  // it has ended; SIGCHLD tells how
@@ -146,8 +146,8 @@ void Supervisor::on_engine(Engine& engine) {
     engine.root = notice.pid;
     events_.resumed(root.session, notice.pid);
     if (engine.request.new_pids) {
-      log::info("session {}: the tree runs here, root pid {} in the PID namespace of process {}", root.session, notice.pid,
-                engine.child.pid);
+      log::info("session {}: the tree runs here, root pid {} in the PID namespace of process {}", root.session,
+                notice.pid, engine.child.pid);
       continue;
     }
     log::info("session {}: the tree runs here, root pid {}", root.session, notice.pid);
@@ -163,8 +163,7 @@ void Supervisor::on_engine(Engine& engine) {
 
 void Supervisor::on_exit(pid_t pid, int status) {
   if (pid == front_.pid) {
-    if (!stopping_ || status != 0)
-      log::error("the front ended ({}); it is started again", status_text(status));
+    if (!stopping_ || status != 0) log::error("the front ended ({}); it is started again", status_text(status));
     front_.link.reset();
     front_.pid = -1;
     return;
@@ -233,7 +232,8 @@ void Supervisor::engine_exited(Engine& engine, int status) {
     log::error("session {}: {}", session, error.what());
   }
   to_front(notice);
-  events_.ended(engine.request, end_of(engine, notice.state.get(), status), notice.state.get(), notice.text.get(), status);
+  events_.ended(engine.request, end_of(engine, notice.state.get(), status), notice.state.get(), notice.text.get(),
+                status);
   if (metrics_ && engine.request.purpose == ipc::Purpose::store) count_now();
   if (!options_.once) return;
   served_ = true;

@@ -12,8 +12,8 @@
 #include <cstring>
 #include <vector>
 
-#include "agent-dst/ipc/packet.hpp"
 #include "agent-dst/image_store/set_store.hpp"
+#include "agent-dst/ipc/packet.hpp"
 #include "agent-dst/supervisor/listener.hpp"
 #include "agent-dst/supervisor/verdicts.hpp"
 #include "common/base/error.hpp"
@@ -33,8 +33,7 @@ constexpr int64_t kCountMs = 15'000;      // between two looks at the store
 
 Supervisor::Supervisor(const AgentOptions& options, const EngineMain& main)
     : options_(options), main_(main), events_(options.json ? STDOUT_FILENO : -1) {
-  if (::mkdir(options.store.c_str(), 0700) != 0 && errno != EEXIST)
-    throw_errno("opening the store", options.store);
+  if (::mkdir(options.store.c_str(), 0700) != 0 && errno != EEXIST) throw_errno("opening the store", options.store);
   listener_ = listen_on(options.listen, "--listen");
   if (options.metrics) metrics_ = listen_on(*options.metrics, "--metrics");
   sigset_t caught;
@@ -83,9 +82,11 @@ void Supervisor::poll_once() {
   }
   // -1 (for ever) is the largest as an unsigned number.
   unsigned timeout = static_cast<unsigned>(next_count_.poll_ms());
-  for (const Deadline& other : {stop_by_, once_close_}) timeout = std::min(timeout, static_cast<unsigned>(other.poll_ms()));
+  for (const Deadline& other : {stop_by_, once_close_})
+    timeout = std::min(timeout, static_cast<unsigned>(other.poll_ms()));
   if (!front_.link && !stopping_) timeout = std::min(timeout, static_cast<unsigned>(front_start_.poll_ms()));
-  if (::poll(fds.data(), fds.size(), static_cast<int>(timeout)) < 0 && errno != EINTR) throw_errno("supervising", "poll");
+  if (::poll(fds.data(), fds.size(), static_cast<int>(timeout)) < 0 && errno != EINTR)
+    throw_errno("supervising", "poll");
   // Engines first: what they announced before they ended must be known when they are reaped.
   for (std::size_t i = 0; i < pids.size(); ++i) {
     if (fds[i + 2].revents != 0) on_engine(engines_.at(pids[i]));
@@ -151,7 +152,8 @@ void Supervisor::ready() {
   const uint16_t port = bound_port(listener_.get());
   log::info("crx-agent listens on {}", Endpoint{options_.listen.host, port}.text());
   events_.listening({options_.listen.host, port});
-  if (metrics_) log::info("its figures are at http://{}/", Endpoint{options_.metrics->host, bound_port(metrics_.get())}.text());
+  if (metrics_)
+    log::info("its figures are at http://{}/", Endpoint{options_.metrics->host, bound_port(metrics_.get())}.text());
   if (options_.ready_fd < 0) return;
   const Fd told(options_.ready_fd);  // closed: whoever waits sees the end of it as well
   const std::string text = fmt::format("ready {}\n", port);

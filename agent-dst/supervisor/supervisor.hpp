@@ -11,8 +11,8 @@
 #include <string>
 #include <utility>
 
-#include "agent-dst/supervisor/agent.hpp"
 #include "agent-dst/ipc/supervisor_packets.hpp"
+#include "agent-dst/supervisor/agent.hpp"
 #include "agent-dst/supervisor/agent_events.hpp"
 #include "agent-dst/supervisor/children.hpp"
 #include "common/base/clock.hpp"

@@ -6,8 +6,7 @@
 namespace crx::supervisor {
 
 struct Verdict {
-  std::string
-      state;  // "unknown" without a journal, else the last record: OPEN, PREPARED, RESUMING, RESUMED, NEVER
+  std::string state;  // "unknown" without a journal, else the last record: OPEN, PREPARED, RESUMING, RESUMED, NEVER
   std::string detail;
 };
 

@@ -18,10 +18,12 @@ namespace {
 
 constexpr uint64_t kUserEnd = 0x7ffffffff000;
 constexpr uint32_t kKindBits = vma_status::kFilePrivate | vma_status::kFileShared | vma_status::kAnonShared |
-                               vma_status::kAnonPrivate | vma_status::kVdso | vma_status::kVvar |
-                               vma_status::kMemfd | vma_status::kSysvIpc;
+                               vma_status::kAnonPrivate | vma_status::kVdso | vma_status::kVvar | vma_status::kMemfd |
+                               vma_status::kSysvIpc;
 
-bool special(const Vma& vma) { return (vma.status & (vma_status::kVdso | vma_status::kVvar)) != 0; }
+bool special(const Vma& vma) {
+  return (vma.status & (vma_status::kVdso | vma_status::kVvar)) != 0;
+}
 
 Vma piece_of(Vma vma, uint64_t start, uint64_t end) {
   if (vma.backing != 0) vma.offset += start - vma.start;
@@ -31,7 +33,8 @@ Vma piece_of(Vma vma, uint64_t start, uint64_t end) {
 }
 
 const Vma* covering(const std::vector<Vma>& vmas, uint64_t addr) {
-  const auto after = std::upper_bound(vmas.begin(), vmas.end(), addr, [](uint64_t a, const Vma& v) { return a < v.start; });
+  const auto after =
+      std::upper_bound(vmas.begin(), vmas.end(), addr, [](uint64_t a, const Vma& v) { return a < v.start; });
   if (after == vmas.begin()) return nullptr;
   const Vma& candidate = *std::prev(after);
   return addr < candidate.end ? &candidate : nullptr;
@@ -43,8 +46,8 @@ void add_change(std::vector<LayoutChange>& list, LayoutChange next) {
     LayoutChange& last = list.back();
     const bool same = last.kind == next.kind && last.vma.end == next.vma.start;
     const bool joins = next.kind == LayoutChange::Kind::unmap ||
-                       (last.vma.prot == next.vma.prot && last.vma.commit_charged == next.vma.commit_charged && last.vma.madvise == next.vma.madvise &&
-                        last.vma.continues(next.vma) && !special(next.vma));
+                       (last.vma.prot == next.vma.prot && last.vma.commit_charged == next.vma.commit_charged &&
+                        last.vma.madvise == next.vma.madvise && last.vma.continues(next.vma) && !special(next.vma));
     if (same && joins) {
       last.vma.end = next.vma.end;
       return;
@@ -53,7 +56,8 @@ void add_change(std::vector<LayoutChange>& list, LayoutChange next) {
   list.push_back(next);
 }
 
-// The parts of `have` that stay what they are. Bounds of huge pages' mappings are multiples of their size, and so are these.
+// The parts of `have` that stay what they are. Bounds of huge pages' mappings are multiples of their size, and so are
+// these.
 std::vector<Vma> staying(const Vma& have, const std::vector<Vma>& wanted) {
   std::vector<Vma> parts;
   for (const Vma& want : wanted) {
@@ -71,9 +75,13 @@ uint32_t birth_flags(uint32_t flags) {
   return flags & ((flags & MAP_HUGETLB) != 0 ? kAlways | kHugeSize : kAlways);
 }
 
-bool Vma::is_huge() const noexcept { return (flags & MAP_HUGETLB) != 0; }
+bool Vma::is_huge() const noexcept {
+  return (flags & MAP_HUGETLB) != 0;
+}
 
-bool Vma::is_droppable() const noexcept { return (flags & MAP_TYPE) == MAP_DROPPABLE; }
+bool Vma::is_droppable() const noexcept {
+  return (flags & MAP_TYPE) == MAP_DROPPABLE;
+}
 
 bool Vma::continues(const Vma& other) const noexcept {
   return (status & kKindBits) == (other.status & kKindBits) && backing == other.backing &&
@@ -146,7 +154,8 @@ std::vector<LayoutChange> changes(const std::vector<Vma>& before, const std::vec
     const Vma piece = piece_of(*want, start, end);
     if (have != nullptr && have->continues(*want)) {
       if (special(*want)) continue;
-      if (have->prot != want->prot || (want->commit_charged && !have->commit_charged)) add_change(protects, {LayoutChange::Kind::protect, piece});
+      if (have->prot != want->prot || (want->commit_charged && !have->commit_charged))
+        add_change(protects, {LayoutChange::Kind::protect, piece});
       if (have->madvise != want->madvise) add_change(advices, {LayoutChange::Kind::advise, piece});
     } else {
       if (have != nullptr && special(*want)) add_change(unmaps, {LayoutChange::Kind::unmap, piece});

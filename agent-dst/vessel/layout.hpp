@@ -15,12 +15,12 @@ struct Vma {
   uint64_t offset = 0;   // of `start` in the file or object, bytes; 0 for private anonymous memory
   uint64_t backing = 0;  // file id or shmid; 0 for private anonymous memory
   uint32_t prot = 0;
-  uint32_t flags = 0;    // MAP_*
-  uint32_t status = 0;   // vma_status bits
-  uint64_t madvise = 0;  // bit n: madvise(n) is in force
+  uint32_t flags = 0;           // MAP_*
+  uint32_t status = 0;          // vma_status bits
+  uint64_t madvise = 0;         // bit n: madvise(n) is in force
   bool commit_charged = false;  // private, not writable, but was: charged to the commit limit
 
-  bool is_huge() const noexcept;  // in huge pages (hugetlb)
+  bool is_huge() const noexcept;       // in huge pages (hugetlb)
   bool is_droppable() const noexcept;  // MAP_DROPPABLE: is not inherited, whatever is advised
   // Pages of the one are pages of the other where they lie at the same addresses.
   bool continues(const Vma& other) const noexcept;

@@ -39,7 +39,8 @@ int64_t Vessel::post_arena_call(long nr, std::initializer_list<uint64_t> args, c
   all.push_back(at);
   all.resize(6);
   leader.set_blocked_signals(~0ULL);
-  const int64_t result = call_at(leader, lasting_syscall(s, pid_), nr, {all[0], all[1], all[2], all[3], all[4], all[5]});
+  const int64_t result =
+      call_at(leader, lasting_syscall(s, pid_), nr, {all[0], all[1], all[2], all[3], all[4], all[5]});
   leader.set_blocked_signals(blocked);
   leader.set_regs(regs);
   if (::pwrite(s.mem.get(), saved.data(), bytes, static_cast<off_t>(at)) != size) {

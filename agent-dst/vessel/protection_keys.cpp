@@ -38,15 +38,18 @@ void restore_protection_keys(VesselState& state, const img::crx_task_entry& extr
         .with_hint("move to a host whose CPU and kernel have memory protection keys (pku)");
   }
   state.arena.reset();
-  const auto keyed = std::count_if(extra.vmas().begin(), extra.vmas().end(), [](const auto& vma) { return vma.has_pkey(); });
+  const auto keyed =
+      std::count_if(extra.vmas().begin(), extra.vmas().end(), [](const auto& vma) { return vma.has_pkey(); });
   RemoteBatch batch(state.arena, kKeys + static_cast<std::size_t>(keyed));
   for (const int64_t key : spare) {
     if (key > 0) batch.add_optional(kStep, SYS_pkey_free, key);
   }
   for (const img::crx_vma_entry& vma : extra.vmas()) {
     if (!vma.has_pkey()) continue;
-    const auto mapping = std::find_if(state.vmas.begin(), state.vmas.end(), [&](const Vma& v) { return v.start <= vma.start() && vma.start() < v.end; });
-    if (mapping == state.vmas.end()) throw Error(ErrorCode::corrupt_image, kStep, fmt::format("{:#x} is in no mapping", vma.start()));
+    const auto mapping = std::find_if(state.vmas.begin(), state.vmas.end(),
+                                      [&](const Vma& v) { return v.start <= vma.start() && vma.start() < v.end; });
+    if (mapping == state.vmas.end())
+      throw Error(ErrorCode::corrupt_image, kStep, fmt::format("{:#x} is in no mapping", vma.start()));
     batch.add(kStep, SYS_pkey_mprotect, vma.start(), vma.end() - vma.start(), mapping->prot, vma.pkey());
   }
   state.run_checked(batch);

@@ -16,7 +16,9 @@ namespace {
 constexpr char kStep[] = "restoring terminals";
 constexpr uint32_t kMostIndex = 4096;
 
-std::string name_of(uint32_t index) { return fmt::format("/dev/pts/{}", index); }
+std::string name_of(uint32_t index) {
+  return fmt::format("/dev/pts/{}", index);
+}
 
 // Numbers are given out from the lowest.
 Fd make_master(uint32_t index) {

@@ -1,4 +1,5 @@
-// The pseudo-terminals of a tree at the destination, by their numbers under /dev/pts; and the terminal we were started on.
+// The pseudo-terminals of a tree at the destination, by their numbers under /dev/pts; and the terminal we were started
+// on.
 #pragma once
 
 #include <cstdint>
@@ -10,8 +11,8 @@ namespace crx {
 
 class PtyTable {
  public:
-  // A master with exactly this number, made on first use, unlocked; ours until take_master(). Throws Error(refused) when
-  // the number is taken.
+  // A master with exactly this number, made on first use, unlocked; ours until take_master(). Throws Error(refused)
+  // when the number is taken.
   int master(uint32_t index);
   // A slave of it, open for reading and writing without blocking; ours until drop(). It becomes nobody's controlling
   // terminal by being here.

@@ -24,10 +24,11 @@ namespace {
 constexpr uint32_t kHugeSizeBits = 0x3fU << 26;  // MFD_HUGE_*: the logarithm
 
 void grow(int fd, uint64_t bytes) {
-  struct stat st{};
+  struct stat st {};
   if (::fstat(fd, &st) < 0) throw_errno("looking at shared memory", std::to_string(fd));
   if (static_cast<uint64_t>(st.st_size) >= bytes) return;
-  if (::ftruncate(fd, static_cast<off_t>(bytes)) < 0) throw_errno("growing shared memory", fmt::format("{} bytes", bytes));
+  if (::ftruncate(fd, static_cast<off_t>(bytes)) < 0)
+    throw_errno("growing shared memory", fmt::format("{} bytes", bytes));
 }
 
 }  // namespace
@@ -37,7 +38,8 @@ int ShmemTable::anonymous(uint64_t shmid, uint64_t bytes, uint32_t huge) {
   if (!object.fd) {
     // The object of an anonymous shared mapping, reached through our own map_files link, so that the task's maps
     // show it as what it was.
-    const Mapping mapping = Mapping::map(bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE | static_cast<int>(huge));
+    const Mapping mapping =
+        Mapping::map(bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE | static_cast<int>(huge));
     const auto at = reinterpret_cast<uint64_t>(mapping.data());
     object.fd = open_checked(fmt::format("/proc/self/map_files/{:x}-{:x}", at, at + page_up(bytes)), O_RDWR);
     object.is_huge = huge != 0;
@@ -47,7 +49,8 @@ int ShmemTable::anonymous(uint64_t shmid, uint64_t bytes, uint32_t huge) {
 }
 
 int ShmemTable::memfd(const img::memfd_inode_entry& inode) {
-  if (inode.name() == image_file::kAnonymousObjectName) return anonymous(inode.shmid(), std::max<uint64_t>(inode.size(), 1));
+  if (inode.name() == image_file::kAnonymousObjectName)
+    return anonymous(inode.shmid(), std::max<uint64_t>(inode.size(), 1));
   Object& object = objects_[inode.shmid()];
   if (!object.fd) {
     const uint32_t huge = inode.hugetlb_flag() == 0 ? 0 : (inode.hugetlb_flag() & kHugeSizeBits) | MFD_HUGETLB;
@@ -94,7 +97,8 @@ void ShmemTable::segments(const ImageSource& images) {
 int ShmemTable::descriptor(uint64_t shmid) const {
   const auto found = objects_.find(shmid);
   if (found == objects_.end()) {
-    throw Error(ErrorCode::peer, "looking for shared memory", fmt::format("object {} was never described (files.img, memfd.img)", shmid));
+    throw Error(ErrorCode::peer, "looking for shared memory",
+                fmt::format("object {} was never described (files.img, memfd.img)", shmid));
   }
   return found->second.fd.get();
 }
@@ -105,7 +109,8 @@ void ShmemTable::write_pages(uint64_t shmid, const std::vector<PageRange>& range
   std::size_t used = 0;
   for (const PageRange& range : ranges) {
     const std::size_t size = range.bytes();
-    if (bytes.size() - used < size) throw Error(ErrorCode::peer, "writing shared memory", "the page data are too short");
+    if (bytes.size() - used < size)
+      throw Error(ErrorCode::peer, "writing shared memory", "the page data are too short");
     if (object.is_huge) {
       write_huge(object, range, bytes.subspan(used, size));
     } else if (::pwrite(fd, bytes.data() + used, size, static_cast<off_t>(range.start)) != static_cast<ssize_t>(size)) {
@@ -121,14 +126,17 @@ void ShmemTable::write_huge(Object& object, PageRange range, std::span<const std
     struct stat st {};
     if (::fstat(object.fd.get(), &st) != 0) throw_errno("looking at shared memory", std::to_string(object.fd.get()));
     if (static_cast<uint64_t>(st.st_size) < range.end) {
-      throw Error(ErrorCode::peer, "writing shared memory", fmt::format("{:#x} lies behind the end of the object", range.start));
+      throw Error(ErrorCode::peer, "writing shared memory",
+                  fmt::format("{:#x} lies behind the end of the object", range.start));
     }
-    object.view = Mapping::map(static_cast<std::size_t>(st.st_size), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, object.fd.get());
+    object.view = Mapping::map(static_cast<std::size_t>(st.st_size), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
+                               object.fd.get());
   }
   const iovec local{const_cast<std::byte*>(bytes.data()), bytes.size()};
   const iovec remote{object.view.data() + range.start, bytes.size()};
   if (::process_vm_writev(::getpid(), &local, 1, &remote, 1, 0) == static_cast<ssize_t>(bytes.size())) return;
-  throw Error(ErrorCode::kernel, "writing shared memory", fmt::format("huge pages at {:#x} of an object cannot be had", range.start))
+  throw Error(ErrorCode::kernel, "writing shared memory",
+              fmt::format("huge pages at {:#x} of an object cannot be had", range.start))
       .with_hint(kHugePagesHint);
 }
 

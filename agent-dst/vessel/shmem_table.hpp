@@ -23,10 +23,11 @@ class ShmemTable {
   // The object behind an anonymous shared mapping ("/dev/zero (deleted)" in maps), made on first use, grown to
   // `bytes` where smaller. huge: the flags of mmap(2) for huge pages, or 0. The descriptor stays the table's.
   int anonymous(uint64_t shmid, uint64_t bytes, uint32_t huge = 0);
-  // A memfd, made on first use with the entry's name, size, owner and mode; seals are put on by seal_all() only. By the name
-  // kAnonymousObjectName the object of an anonymous shared mapping.
+  // A memfd, made on first use with the entry's name, size, owner and mode; seals are put on by seal_all() only. By the
+  // name kAnonymousObjectName the object of an anonymous shared mapping.
   int memfd(const img::memfd_inode_entry& inode);
-  // A System V segment, made on first use with the entry's number, key, owner and size; its number here has kSysvObjectBit.
+  // A System V segment, made on first use with the entry's number, key, owner and size; its number here has
+  // kSysvObjectBit.
   void segment(const img::ipc_shm_entry& entry);
   // The segments of an image set, before its layouts are applied.
   void segments(const ImageSource& images);

@@ -76,7 +76,8 @@ uint64_t huge_page_bytes(const img::ipc_shm_entry& entry) {
   if (entry.hugetlb_flag() == 0) return 0;
   const uint32_t size_bits = entry.hugetlb_flag() >> SHM_HUGE_SHIFT;
   if (size_bits < 16 || size_bits > 40) {
-    throw Error(ErrorCode::corrupt_image, kStep, fmt::format("segment {} has pages of 2^{} bytes", entry.desc().id(), size_bits));
+    throw Error(ErrorCode::corrupt_image, kStep,
+                fmt::format("segment {} has pages of 2^{} bytes", entry.desc().id(), size_bits));
   }
   return uint64_t{1} << size_bits;
 }
@@ -88,7 +89,8 @@ Fd open_segment(const img::ipc_shm_entry& entry) {
   if (at == reinterpret_cast<void*>(-1)) throw_errno(kStep, fmt::format("segment {}", id));
   const ScopeExit detach([at] { ::shmdt(at); });
   const auto start = reinterpret_cast<uint64_t>(at);
-  return open_checked(fmt::format("/proc/self/map_files/{:x}-{:x}", start, start + (entry.size() + page - 1) / page * page), O_RDWR);
+  return open_checked(
+      fmt::format("/proc/self/map_files/{:x}-{:x}", start, start + (entry.size() + page - 1) / page * page), O_RDWR);
 }
 
 }  // namespace crx

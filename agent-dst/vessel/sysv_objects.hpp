@@ -23,7 +23,8 @@ class SysvObjects {
   SysvObjects& operator=(SysvObjects&&) = delete;
   ~SysvObjects();
 
-  // Each makes an object with the entry's number and key. Throw Error(refused) where that is taken, Error(corrupt_image).
+  // Each makes an object with the entry's number and key. Throw Error(refused) where that is taken,
+  // Error(corrupt_image).
   void make_segment(const img::ipc_shm_entry& entry);
   void make_set(const img::ipc_sem_entry& entry);
   void make_queue(const img::ipc_msg_entry& entry);

@@ -42,7 +42,8 @@ Fd make_engine_pidfd() {
   const Fd self = open_pidfd(::getpid());
   Fd engine_pidfd(::fcntl(self.get(), F_DUPFD_CLOEXEC, kEnginePidfdNumber));
   if (!engine_pidfd) {
-    throw Error(ErrorCode::kernel, "opening the door", "a descriptor number", errno).with_hint("raise the limit of open files (ulimit -n)");
+    throw Error(ErrorCode::kernel, "opening the door", "a descriptor number", errno)
+        .with_hint("raise the limit of open files (ulimit -n)");
   }
   return engine_pidfd;
 }
@@ -171,13 +172,27 @@ Vessel Vessel::create(const VesselPlan& plan) {
   return vessel;
 }
 
-uint32_t Vessel::clone_flags() const noexcept { return state_->clone_flags; }
-const img::mm_entry& Vessel::layout() const noexcept { return state_->mm; }
-RemoteArena& Vessel::arena() noexcept { return state_->arena; }
-RemoteThread& Vessel::thread(std::size_t index) { return *state_->remotes.at(index); }
-std::size_t Vessel::thread_count() const noexcept { return state_->threads.size(); }
-TracedThread& Vessel::traced(std::size_t index) { return state_->threads.at(index); }
-void Vessel::run_checked(RemoteBatch& batch) { state_->run_checked(batch); }
+uint32_t Vessel::clone_flags() const noexcept {
+  return state_->clone_flags;
+}
+const img::mm_entry& Vessel::layout() const noexcept {
+  return state_->mm;
+}
+RemoteArena& Vessel::arena() noexcept {
+  return state_->arena;
+}
+RemoteThread& Vessel::thread(std::size_t index) {
+  return *state_->remotes.at(index);
+}
+std::size_t Vessel::thread_count() const noexcept {
+  return state_->threads.size();
+}
+TracedThread& Vessel::traced(std::size_t index) {
+  return state_->threads.at(index);
+}
+void Vessel::run_checked(RemoteBatch& batch) {
+  state_->run_checked(batch);
+}
 
 std::size_t Vessel::plan_borrow(RemoteBatch& batch, int fd) {
   return batch.add("handing over a descriptor", SYS_pidfd_getfd, state_->table->door_number, fd, 0);
@@ -217,7 +232,8 @@ void Vessel::plan_inject(RemoteBatch& batch, int fd, int target, bool cloexec) {
 void Vessel::create_threads(const std::vector<pid_t>& tids) {
   VesselState& s = *state_;
   if (tids.size() + s.threads.size() > kVesselSlots) {
-    throw Error(ErrorCode::unsupported, "creating threads", fmt::format("{} threads are more than {}", tids.size(), kVesselSlots));
+    throw Error(ErrorCode::unsupported, "creating threads",
+                fmt::format("{} threads are more than {}", tids.size(), kVesselSlots));
   }
   for (std::size_t done = 0; done < tids.size();) {
     s.arena.reset();
@@ -227,7 +243,8 @@ void Vessel::create_threads(const std::vector<pid_t>& tids) {
       const auto args = s.arena.allocate<clone_args>();
       const auto tid = s.arena.allocate<pid_t>();
       *tid.local = tids[done + i];
-      args.local->flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_PTRACE;
+      args.local->flags =
+          CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_PTRACE;
       args.local->set_tid = tid.remote;
       args.local->set_tid_size = 1;
       batch.add("creating a thread", SYS_clone3, args.remote, sizeof(clone_args));

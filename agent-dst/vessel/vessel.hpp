@@ -28,8 +28,8 @@ namespace crx {
 struct VesselState;
 
 struct VesselPlan {
-  pid_t pid = 0;        // wanted; set_tid of clone3(2)
-  pid_t sid = 0;        // session and process group as in the images; where they are the task's own they are made
+  pid_t pid = 0;  // wanted; set_tid of clone3(2)
+  pid_t sid = 0;  // session and process group as in the images; where they are the task's own they are made
   pid_t pgid = 0;
   int cgroup_dir = -1;  // CLONE_INTO_CGROUP, -1 for none
 };
@@ -43,16 +43,17 @@ class Vessel {
  public:
   // The root of a tree. Error(refused) naming the process that has the PID, when it is taken.
   static Vessel create(const VesselPlan& plan);
-  // A child of another vessel, or of that one's parent, in whose session and process group it is. It has nothing but an arena of
-  // its own. pid 0: any number. Errors as above.
-  // shares: what it has in common with that vessel (sharing::). With memory, it has that and no layout: all that is said of
-  // memory here goes to the other vessel.
-  // exit_signal: what the parent is sent when it ends, 0 for nothing; a sibling has that of `from`.
+  // A child of another vessel, or of that one's parent, in whose session and process group it is. It has nothing but an
+  // arena of its own. pid 0: any number. Errors as above. shares: what it has in common with that vessel (sharing::).
+  // With memory, it has that and no layout: all that is said of memory here goes to the other vessel. exit_signal: what
+  // the parent is sent when it ends, 0 for nothing; a sibling has that of `from`.
   enum class Relation { child, sibling };
   static Vessel fork(Vessel& from, pid_t pid, uint32_t clone_flags = 0, Relation relation = Relation::child,
                      uint32_t exit_signal = SIGCHLD);
-  // The same, which starts with the other's layout and pages; both share them until one of them is written. Errors as above.
-  static Vessel fork_with_memory(Vessel& from, pid_t pid, Relation relation, uint32_t clone_flags = 0, uint32_t exit_signal = SIGCHLD);
+  // The same, which starts with the other's layout and pages; both share them until one of them is written. Errors as
+  // above.
+  static Vessel fork_with_memory(Vessel& from, pid_t pid, Relation relation, uint32_t clone_flags = 0,
+                                 uint32_t exit_signal = SIGCHLD);
   Vessel(Vessel&& other) noexcept;
   Vessel& operator=(Vessel&&) = delete;
   ~Vessel();
@@ -66,10 +67,10 @@ class Vessel {
   // Contents of new mappings are empty (files: the file's). Moves the arena out of the way where needed.
   // accounted: starts of mappings that must be charged to the commit limit although they are not writable.
   // Returns the ranges that were (re)mapped, whose pages the vessel no longer has.
-  std::vector<PageRange> apply_layout(const img::mm_entry& mm, const std::vector<uint64_t>& commit_charged, FileOpener& files,
-                                      ShmemTable& shmem);
-  // At the end: a mapping of the layout that grew together here from parts with histories of their own is one VMA at the
-  // source; it is made anew as one, with its pages. Otherwise an mremap over it could fail in the task.
+  std::vector<PageRange> apply_layout(const img::mm_entry& mm, const std::vector<uint64_t>& commit_charged,
+                                      FileOpener& files, ShmemTable& shmem);
+  // At the end: a mapping of the layout that grew together here from parts with histories of their own is one VMA at
+  // the source; it is made anew as one, with its pages. Otherwise an mremap over it could fail in the task.
   void join_mappings(const std::vector<uint64_t>& commit_charged, FileOpener& files, ShmemTable& shmem);
   // Writes pages; `bytes` holds those of `ranges` one after another. Ranges outside the layout: Error(peer).
   void write_pages(const std::vector<PageRange>& ranges, std::span<const std::byte> bytes);

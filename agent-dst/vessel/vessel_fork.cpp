@@ -28,17 +28,18 @@ constexpr uint64_t kUserEnd = 0x7ffffffff000;
 int64_t checked_call(TracedThread& thread, uint64_t syscall_addr, const char* what, long nr,
                      std::initializer_list<uint64_t> args) {
   const int64_t result = call_at(thread, syscall_addr, nr, args);
-  if (result < 0 && result >= -4095) throw Error(ErrorCode::kernel, what, "in the new process", static_cast<int>(-result)).with_pid(thread.tid());
+  if (result < 0 && result >= -4095)
+    throw Error(ErrorCode::kernel, what, "in the new process", static_cast<int>(-result)).with_pid(thread.tid());
   return result;
 }
 
-// The new process stands in its parent's arena: maps one of its own, over that where the memory is its own. The code is the
-// same, instruction by instruction, so that it does not notice.
-// at: a system call in the parent's arena.
+// The new process stands in its parent's arena: maps one of its own, over that where the memory is its own. The code is
+// the same, instruction by instruction, so that it does not notice. at: a system call in the parent's arena.
 void enter_own_arena(TracedThread& thread, VesselState& state, uint64_t at) {
   const auto map = [&](const Fd& object, uint64_t addr, std::size_t bytes, int prot) {
-    const int64_t fd = checked_call(thread, at, "handing over an arena", SYS_pidfd_getfd,
-                                    {static_cast<uint64_t>(state.table->door_number), static_cast<uint64_t>(object.get()), 0});
+    const int64_t fd =
+        checked_call(thread, at, "handing over an arena", SYS_pidfd_getfd,
+                     {static_cast<uint64_t>(state.table->door_number), static_cast<uint64_t>(object.get()), 0});
     checked_call(thread, at, "mapping an arena", SYS_mmap,
                  {addr, bytes, static_cast<uint64_t>(prot), MAP_SHARED | MAP_FIXED, static_cast<uint64_t>(fd), 0});
     checked_call(thread, at, "mapping an arena", SYS_close, {static_cast<uint64_t>(fd)});
@@ -111,7 +112,8 @@ void Vessel::clear() {
 }
 
 // A process with an arena of its own and everything else as `from_vessel` has it.
-Vessel Vessel::fork_process(Vessel& from_vessel, pid_t pid, uint32_t shared, uint32_t exit_signal, uint64_t more_flags) {
+Vessel Vessel::fork_process(Vessel& from_vessel, pid_t pid, uint32_t shared, uint32_t exit_signal,
+                            uint64_t more_flags) {
   const uint64_t flags = more_flags | clone_flags(shared);
   const bool is_guest = (flags & CLONE_VM) != 0;
   VesselState& from = *from_vessel.state_;
@@ -171,7 +173,8 @@ Vessel Vessel::fork(Vessel& from, pid_t pid, uint32_t shared, Relation relation,
 Vessel Vessel::fork_with_memory(Vessel& from, pid_t pid, Relation relation, uint32_t shared, uint32_t exit_signal) {
   VesselState& source = *from.state_;
   advise_for_fork(source, true);
-  Vessel vessel = fork_process(from, pid, shared & ~sharing::kMemory, exit_signal, relation == Relation::sibling ? CLONE_PARENT : 0);
+  Vessel vessel = fork_process(from, pid, shared & ~sharing::kMemory, exit_signal,
+                               relation == Relation::sibling ? CLONE_PARENT : 0);
   advise_for_fork(source, false);
   VesselState& s = *vessel.state_;
   s.mm = source.mm;
@@ -180,7 +183,8 @@ Vessel Vessel::fork_with_memory(Vessel& from, pid_t pid, Relation relation, uint
   s.vdso_syscall = source.vdso_syscall;
   advise_for_fork(s, false);
   RemoteBatch batch(s.arena, source.guest_arenas->size() + 1);
-  for (const PageRange& guest : *source.guest_arenas) batch.add("leaving a guest's arena", SYS_munmap, guest.start, guest.bytes());
+  for (const PageRange& guest : *source.guest_arenas)
+    batch.add("leaving a guest's arena", SYS_munmap, guest.start, guest.bytes());
   s.run_checked(batch);
   s.arena.reset();
   return vessel;
@@ -218,7 +222,8 @@ void Vessel::control_terminal(int terminal) {
 Fd Vessel::open_as(const std::string& path, int flags) {
   state_->arena.reset();
   RemoteBatch batch(state_->arena, 1);
-  const std::size_t number = batch.add("opening a file", SYS_openat, AT_FDCWD, state_->arena.put_string(path), flags | O_CLOEXEC);
+  const std::size_t number =
+      batch.add("opening a file", SYS_openat, AT_FDCWD, state_->arena.put_string(path), flags | O_CLOEXEC);
   run_checked(batch);
   Fd fd = try_get_fd(pidfd_.get(), static_cast<int>(batch.result(number)));
   if (!fd) throw_errno("opening a file", path);
@@ -253,7 +258,8 @@ void Vessel::die(int status, const std::string& comm) {
   const bool killed = WIFSIGNALED(status);
   const KernelSigaction plain{};
   if (killed && WTERMSIG(status) != SIGKILL) {
-    batch.add("setting a signal's action", SYS_rt_sigaction, WTERMSIG(status), s.arena.put_object(plain), 0, sizeof(uint64_t));
+    batch.add("setting a signal's action", SYS_rt_sigaction, WTERMSIG(status), s.arena.put_object(plain), 0,
+              sizeof(uint64_t));
   }
   run_checked(batch);
   s.remotes.front()->leave();

@@ -17,8 +17,8 @@
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
 #include "common/image/magic.hpp"
-#include "common/kernel/memory/pagemap.hpp"
 #include "common/kernel/ipc/sysv_ipc.hpp"
+#include "common/kernel/memory/pagemap.hpp"
 #include "common/proc/maps.hpp"
 
 namespace crx {
@@ -34,13 +34,15 @@ struct Advice {
   int undo;
 };
 constexpr Advice kAdvices[] = {
-    {MADV_RANDOM, MADV_NORMAL},        {MADV_SEQUENTIAL, MADV_NORMAL},
-    {MADV_DONTFORK, MADV_DOFORK},      {MADV_MERGEABLE, MADV_UNMERGEABLE},
-    {MADV_HUGEPAGE, -1},               {MADV_NOHUGEPAGE, -1},
-    {MADV_DONTDUMP, MADV_DODUMP},      {18 /* MADV_WIPEONFORK */, 19 /* MADV_KEEPONFORK */},
+    {MADV_RANDOM, MADV_NORMAL},   {MADV_SEQUENTIAL, MADV_NORMAL},
+    {MADV_DONTFORK, MADV_DOFORK}, {MADV_MERGEABLE, MADV_UNMERGEABLE},
+    {MADV_HUGEPAGE, -1},          {MADV_NOHUGEPAGE, -1},
+    {MADV_DONTDUMP, MADV_DODUMP}, {18 /* MADV_WIPEONFORK */, 19 /* MADV_KEEPONFORK */},
 };
 
-bool special(const Vma& vma) { return (vma.status & (vma_status::kVdso | vma_status::kVvar)) != 0; }
+bool special(const Vma& vma) {
+  return (vma.status & (vma_status::kVdso | vma_status::kVvar)) != 0;
+}
 
 // Adds the calls of one layout change to a batch, opening files as needed.
 class ChangePlanner {
@@ -80,7 +82,8 @@ class ChangePlanner {
  private:
   // A private mapping is charged when it becomes writable, and stays so.
   static void charge(RemoteBatch& batch, const Vma& vma) {
-    if (vma.commit_charged) batch.add("charging memory", SYS_mprotect, vma.start, vma.end - vma.start, vma.prot | PROT_WRITE);
+    if (vma.commit_charged)
+      batch.add("charging memory", SYS_mprotect, vma.start, vma.end - vma.start, vma.prot | PROT_WRITE);
   }
 
   void advise(RemoteBatch& batch, const Vma& vma) {
@@ -94,7 +97,8 @@ class ChangePlanner {
     const uint64_t flags = birth_flags(vma.flags) | MAP_FIXED;
     const uint64_t bytes = vma.end - vma.start;
     if ((vma.status & vma_status::kAnonPrivate) != 0) {
-      batch.add(vma.is_huge() ? "mapping huge pages" : "mapping memory", SYS_mmap, vma.start, bytes, vma.prot, flags | MAP_ANONYMOUS, -1, 0);
+      batch.add(vma.is_huge() ? "mapping huge pages" : "mapping memory", SYS_mmap, vma.start, bytes, vma.prot,
+                flags | MAP_ANONYMOUS, -1, 0);
       return;
     }
     if ((vma.status & vma_status::kSysvIpc) != 0) {
@@ -102,14 +106,16 @@ class ChangePlanner {
       return;
     }
     const std::size_t fd = vessel_.plan_borrow(batch, backing(vma));
-    const std::size_t mapped =
-        batch.add(vma.is_huge() ? "mapping huge pages" : "mapping a file", SYS_mmap, vma.start, bytes, vma.prot, of_file(flags), 0, vma.offset);
+    const std::size_t mapped = batch.add(vma.is_huge() ? "mapping huge pages" : "mapping a file", SYS_mmap, vma.start,
+                                         bytes, vma.prot, of_file(flags), 0, vma.offset);
     batch.store_result(fd, batch.argument_addr(mapped, 4));
     batch.add("closing a mapped file", SYS_close, lowest_);
   }
 
   // The object says whether its pages are huge.
-  static uint64_t of_file(uint64_t flags) { return flags & (MAP_SHARED | MAP_PRIVATE | MAP_GROWSDOWN | MAP_NORESERVE | MAP_FIXED); }
+  static uint64_t of_file(uint64_t flags) {
+    return flags & (MAP_SHARED | MAP_PRIVATE | MAP_GROWSDOWN | MAP_NORESERVE | MAP_FIXED);
+  }
 
   // A segment is attached as a whole with its first piece.
   void attach(RemoteBatch& batch, const Vma& vma) {
@@ -123,13 +129,15 @@ class ChangePlanner {
 
   int backing(const Vma& vma) {
     if ((vma.status & vma_status::kAnonShared) != 0) {
-      const uint32_t huge = birth_flags(vma.flags) & ~uint32_t{MAP_SHARED | MAP_PRIVATE | MAP_GROWSDOWN | MAP_NORESERVE};
+      const uint32_t huge =
+          birth_flags(vma.flags) & ~uint32_t{MAP_SHARED | MAP_PRIVATE | MAP_GROWSDOWN | MAP_NORESERVE};
       return shmem_.anonymous(vma.backing, vma.offset + vma.end - vma.start, huge);
     }
     if ((vma.status & vma_status::kMemfd) != 0) {
       const img::memfd_file_entry& memfd = files_.entry(static_cast<uint32_t>(vma.backing)).memfd();
       const int object = shmem_.descriptor(memfd.inode_id());
-      if ((memfd.flags() & O_ACCMODE) != O_RDONLY || (vma.prot & PROT_WRITE) != 0) return object;  // CRIU's entries may tell less
+      if ((memfd.flags() & O_ACCMODE) != O_RDONLY || (vma.prot & PROT_WRITE) != 0)
+        return object;                  // CRIU's entries may tell less
       auto& fd = opened_[vma.backing];  // its mappings can never be made writable
       if (!fd) fd = open_checked(fmt::format("/proc/self/fd/{}", object), O_RDONLY);
       return fd.get();
@@ -164,7 +172,8 @@ void map_vdso(VesselState& state, const std::vector<Vma>& wanted) {
         .with_hint("move between hosts with the same kernel");
   }
   const auto at = code.find("\x0f\x05");
-  if (at == std::string::npos) throw Error(ErrorCode::unsupported, "mapping the vDSO", "it has no system call to borrow");
+  if (at == std::string::npos)
+    throw Error(ErrorCode::unsupported, "mapping the vDSO", "it has no system call to borrow");
   state.vdso_syscall = text->start + at;
 }
 
@@ -203,8 +212,11 @@ void relocate_arena(Vessel& vessel, VesselState& state, const std::vector<Vma>& 
 
 bool overlaps_arena(const VesselState& state, const std::vector<Vma>& wanted) {
   for (const PageRange& guest : *state.guest_arenas) {
-    if (std::none_of(wanted.begin(), wanted.end(), [&](const Vma& v) { return v.start < guest.end && guest.start < v.end; })) continue;
-    throw Error(ErrorCode::unsupported, "mapping memory", "what a process that shares the memory works in lies where it maps something")
+    if (std::none_of(wanted.begin(), wanted.end(),
+                     [&](const Vma& v) { return v.start < guest.end && guest.start < v.end; }))
+      continue;
+    throw Error(ErrorCode::unsupported, "mapping memory",
+                "what a process that shares the memory works in lies where it maps something")
         .with_hint("try again");
   }
   const uint64_t start = state.arena.code_addr(), end = state.arena.data_addr() + state.arena.data_size();
@@ -215,7 +227,8 @@ void run_layout(VesselState& state, RemoteBatch& batch) {
   try {
     state.run_checked(batch);
   } catch (Error& error) {
-    if (error.err() == ENOMEM && std::string_view(error.what()).find("huge pages") != std::string_view::npos) throw std::move(error).with_hint(kHugePagesHint);
+    if (error.err() == ENOMEM && std::string_view(error.what()).find("huge pages") != std::string_view::npos)
+      throw std::move(error).with_hint(kHugePagesHint);
     throw;
   }
 }
@@ -234,7 +247,8 @@ void lock_mappings(VesselState& s, const img::crx_task_entry& extra) {
     for (; at < s.vmas.size() && batch.size() < kMappingsPerBatch; ++at) {
       const Vma& vma = s.vmas[at];
       if ((vma.flags & MAP_LOCKED) == 0) continue;
-      batch.add("locking memory", SYS_mlock2, vma.start, vma.end - vma.start, on_fault.contains(vma.start) ? MLOCK_ONFAULT : 0);
+      batch.add("locking memory", SYS_mlock2, vma.start, vma.end - vma.start,
+                on_fault.contains(vma.start) ? MLOCK_ONFAULT : 0);
     }
     s.run_checked(batch);
   }
@@ -247,11 +261,13 @@ void plan_attributes(RemoteBatch& batch, VesselState& s, const img::crx_vma_entr
   }
   const uint64_t bytes = vma.end() - vma.start();
   if (vma.has_name()) {
-    batch.add_optional("naming memory", SYS_prctl, 0x53564d41 /* PR_SET_VMA */, 0, vma.start(), bytes, s.arena.put_string(vma.name()));
+    batch.add_optional("naming memory", SYS_prctl, 0x53564d41 /* PR_SET_VMA */, 0, vma.start(), bytes,
+                       s.arena.put_string(vma.name()));
   }
   if (vma.has_mempolicy()) {
     const uint64_t mask = s.arena.put(std::as_bytes(std::span(vma.mempolicy().nodemask())));
-    batch.add("setting a memory policy", SYS_mbind, vma.start(), bytes, vma.mempolicy().mode(), mask, vma.mempolicy().nodemask().size() * 8, 0);
+    batch.add("setting a memory policy", SYS_mbind, vma.start(), bytes, vma.mempolicy().mode(), mask,
+              vma.mempolicy().nodemask().size() * 8, 0);
   }
   if (vma.sealed()) batch.add("sealing memory", 462 /* mseal, Linux 6.10 */, vma.start(), bytes, 0);
 }
@@ -293,7 +309,8 @@ void Vessel::join_mappings(const std::vector<uint64_t>& commit_charged, FileOpen
   const auto split = [&](const Vma& vma) {
     // A segment is attached as a whole.
     if (special(vma) || (vma.status & vma_status::kSysvIpc) != 0 || (vma.flags & MAP_GROWSDOWN) != 0) return false;
-    return std::any_of(actual.begin(), actual.end(), [&](const proc::MapsEntry& m) { return vma.start < m.start && m.start < vma.end; });
+    return std::any_of(actual.begin(), actual.end(),
+                       [&](const proc::MapsEntry& m) { return vma.start < m.start && m.start < vma.end; });
   };
   std::vector<std::pair<PageRange, std::vector<std::byte>>> saved;
   const Pagemap pagemap = Pagemap::open(pid_);
@@ -329,7 +346,8 @@ void Vessel::apply_vma_attributes(const img::crx_task_entry& extra) {
   for (int at = 0; at < extra.vmas_size();) {
     s.arena.reset();
     RemoteBatch batch(s.arena, kMappingsPerBatch * kCallsPerMapping);
-    for (; at < extra.vmas_size() && batch.size() <= (kMappingsPerBatch - 1) * kCallsPerMapping; ++at) plan_attributes(batch, s, extra.vmas(at));
+    for (; at < extra.vmas_size() && batch.size() <= (kMappingsPerBatch - 1) * kCallsPerMapping; ++at)
+      plan_attributes(batch, s, extra.vmas(at));
     s.run_checked(batch);
   }
   s.arena.reset();

@@ -31,7 +31,8 @@ std::size_t place_pages(VesselState& state, uint64_t addr, std::span<const std::
   if (!state.placer) return 0;
   if (!std::exchange(state.placer_registered, true)) {
     for (const Vma& vma : state.vmas) {
-      if ((vma.status & vma_status::kAnonPrivate) != 0 && !vma.is_huge()) state.placer->register_range({vma.start, vma.end});
+      if ((vma.status & vma_status::kAnonPrivate) != 0 && !vma.is_huge())
+        state.placer->register_range({vma.start, vma.end});
     }
   }
   const std::size_t done = state.placer->place(addr, bytes);
@@ -62,7 +63,9 @@ void Vessel::write_pages(const std::vector<PageRange>& ranges, std::span<const s
     if (n != static_cast<ssize_t>(planned)) {
       const std::size_t done = n < 0 ? 0 : static_cast<std::size_t>(n);
       Error error(ErrorCode::kernel, "writing pages",
-                  fmt::format("{} of {} bytes at {:#x} were written", done, planned, reinterpret_cast<uint64_t>(remote[0].iov_base)), n < 0 ? errno : 0);
+                  fmt::format("{} of {} bytes at {:#x} were written", done, planned,
+                              reinterpret_cast<uint64_t>(remote[0].iov_base)),
+                  n < 0 ? errno : 0);
       if (some_huge) throw std::move(error).with_pid(pid_).with_hint(kHugePagesHint);
       throw std::move(error).with_pid(pid_);
     }
@@ -120,7 +123,9 @@ void Vessel::advise_pages(const char* what, const std::vector<PageRange>& ranges
   s.arena.reset();
 }
 
-void Vessel::drop_pages(const std::vector<PageRange>& ranges) { advise_pages("dropping pages", ranges, MADV_DONTNEED); }
+void Vessel::drop_pages(const std::vector<PageRange>& ranges) {
+  advise_pages("dropping pages", ranges, MADV_DONTNEED);
+}
 
 void Vessel::guard_pages(const std::vector<PageRange>& ranges) {
   state_->guards = ranges;

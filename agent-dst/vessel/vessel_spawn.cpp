@@ -10,10 +10,10 @@
 #include <atomic>
 #include <cerrno>
 
+#include "common/base/backoff.hpp"
 #include "common/base/clock.hpp"
 #include "common/base/error.hpp"
 #include "common/base/mapping.hpp"
-#include "common/base/backoff.hpp"
 #include "common/proc/stat.hpp"
 
 namespace crx {
@@ -83,14 +83,16 @@ void give_birth(const BirthPlan& plan) {
         .with_hint("end that process, move to another host, or use --new-pids");
   }
   if (got < 0 && errno == EINVAL) {
-    throw Error(ErrorCode::refused, "creating the process", fmt::format("PID {} is not possible here", plan.pid), EINVAL)
+    throw Error(ErrorCode::refused, "creating the process", fmt::format("PID {} is not possible here", plan.pid),
+                EINVAL)
         .with_hint("raise kernel.pid_max at the destination");
   }
   if (got < 0) throw_errno("creating the process", fmt::format("PID {}", plan.pid));
   const Deadline deadline = Deadline::in_ms(kBirthMs);
   for (Backoff backoff; child_args.ready.load() == 0; backoff.wait()) {
     if (!deadline.passed()) continue;
-    throw Error(ErrorCode::kernel, "creating the process", "the new process does not start: " + whereabouts(static_cast<pid_t>(got)));
+    throw Error(ErrorCode::kernel, "creating the process",
+                "the new process does not start: " + whereabouts(static_cast<pid_t>(got)));
   }
   if (child_args.ready.load() < 0) throw_errno("preparing the new process", "its arena", -child_args.ready.load());
 }

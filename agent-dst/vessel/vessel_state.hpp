@@ -7,9 +7,9 @@
 #include <set>
 #include <vector>
 
-#include "agent-dst/vessel/vessel_spawn.hpp"
 #include "agent-dst/vessel/layout.hpp"
 #include "agent-dst/vessel/vessel.hpp"
+#include "agent-dst/vessel/vessel_spawn.hpp"
 #include "common/kernel/memory/page_placer.hpp"
 
 namespace crx {
@@ -18,7 +18,7 @@ namespace crx {
 struct NumberTable {
   int door_number = -1;  // under which the door is there
   bool door_open = true;
-  std::set<int> taken;   // the door aside
+  std::set<int> taken;  // the door aside
   // Which number the next descriptor gets.
   int lowest_free() const {
     int number = 0;
@@ -34,19 +34,19 @@ struct VesselState {
 
   Fd engine_pidfd;  // a pidfd of ourselves
   Fd code_object, data_object;
-  std::shared_ptr<NumberTable> table;  // one for all that share descriptors
+  std::shared_ptr<NumberTable> table;                    // one for all that share descriptors
   std::shared_ptr<std::vector<PageRange>> guest_arenas;  // one for all that share memory: those of all but the first
-  uint32_t clone_flags = 0;  // with who made it
-  std::optional<RemoteBatch> closing;  // the last batch, under way
+  uint32_t clone_flags = 0;                              // with who made it
+  std::optional<RemoteBatch> closing;                    // the last batch, under way
   bool calls_stopped = false;
   RemoteArena arena;
   std::deque<TracedThread> threads;
   std::vector<std::unique_ptr<RemoteThread>> remotes;
-  Fd mem;            // /proc/PID/mem
+  Fd mem;  // /proc/PID/mem
   img::mm_entry mm;
   std::vector<Vma> vmas;
-  std::vector<PageRange> guards;  // of the last guard_pages()
-  uint64_t vdso_syscall = 0;  // where the vDSO makes one; 0 without a vDSO
+  std::vector<PageRange> guards;     // of the last guard_pages()
+  uint64_t vdso_syscall = 0;         // where the vDSO makes one; 0 without a vDSO
   std::optional<PagePlacer> placer;  // while the vessel gets its first pages
   bool placer_registered = false;
 };

@@ -17,11 +17,14 @@ constexpr uint32_t kLastSignal = 64;
 
 [[noreturn]] void misplaced(const VesselPlace& place) {
   throw Error(ErrorCode::unsupported, "creating the processes",
-              fmt::format("process {} cannot come below process {}, since session {} began elsewhere", place.pid, place.ppid, place.sid))
+              fmt::format("process {} cannot come below process {}, since session {} began elsewhere", place.pid,
+                          place.ppid, place.sid))
       .with_hint("end it before moving the program");
 }
 
-pid_t parent_of(pid_t pid) { return proc::parse_stat(read_file(fmt::format("/proc/{}/stat", pid))).ppid; }
+pid_t parent_of(pid_t pid) {
+  return proc::parse_stat(read_file(fmt::format("/proc/{}/stat", pid))).ppid;
+}
 
 }  // namespace
 
@@ -30,7 +33,8 @@ VesselTree::~VesselTree() {
 }
 
 Vessel& VesselTree::root() {
-  if (places_.empty() || vessels_.empty()) throw Error(ErrorCode::peer, "following the source", "no layout came before this");
+  if (places_.empty() || vessels_.empty())
+    throw Error(ErrorCode::peer, "following the source", "no layout came before this");
   return vessels_.at(places_.front().pid).vessel;
 }
 
@@ -41,7 +45,8 @@ Vessel* VesselTree::find(pid_t pid) noexcept {
 
 Vessel& VesselTree::at(pid_t pid) {
   Vessel* vessel = find(pid);
-  if (vessel == nullptr) throw Error(ErrorCode::peer, "following the source", fmt::format("no layout spoke of task {}", pid));
+  if (vessel == nullptr)
+    throw Error(ErrorCode::peer, "following the source", fmt::format("no layout spoke of task {}", pid));
   return *vessel;
 }
 
@@ -62,7 +67,8 @@ const VesselPlace* VesselTree::place_of(pid_t pid) const {
 // A zombie whose number is still that of a session that others are in: nobody else could get the number.
 bool VesselTree::leads_after_death(const VesselPlace& place) const {
   return place.dead && place.sid == place.pid &&
-         std::any_of(places_.begin(), places_.end(), [&](const VesselPlace& other) { return other.sid == place.pid && !other.dead; });
+         std::any_of(places_.begin(), places_.end(),
+                     [&](const VesselPlace& other) { return other.sid == place.pid && !other.dead; });
 }
 
 // The process and, for its number to be free, the zombie that its parent has then.
@@ -84,7 +90,8 @@ void VesselTree::remove_gone(const std::vector<VesselPlace>& before) {
     const bool parent_stays = place.ppid == 0 || stay.contains(place.ppid);
     const auto entry = vessels_.find(place.pid);
     if (entry == vessels_.end() || (place.dead && !leads_after_death(place))) continue;
-    if (place.ppid == 0 || (!place.replaced && parent_stays && entry->second.parent == place.ppid)) stay.insert(place.pid);
+    if (place.ppid == 0 || (!place.replaced && parent_stays && entry->second.parent == place.ppid))
+      stay.insert(place.pid);
   }
   // Whoever is below a vessel that goes was renewed, too, so the order of the old places will do.
   for (auto place = before.rbegin(); place != before.rend(); ++place) {
@@ -145,14 +152,18 @@ void VesselTree::create(const VesselPlace& place, Entry& parent) {
   const bool as_sibling = place.cloner != 0 || has_sibling_donor(place);
   if (as_sibling) from = &sibling_of(place);
   if (place.memory_donor != 0 && !as_sibling && place.memory_donor != parent.vessel.pid()) {
-    throw Error(ErrorCode::peer, "following the source", fmt::format("task {} cannot have the memory of {}", place.pid, place.memory_donor));
+    throw Error(ErrorCode::peer, "following the source",
+                fmt::format("task {} cannot have the memory of {}", place.pid, place.memory_donor));
   }
   if (place.clone_flags != 0 && place.cloner == 0 && (as_sibling || place.ppid != parent.vessel.pid())) {
-    throw Error(ErrorCode::unsupported, "creating the processes", fmt::format("process {} shares things with a parent in whose session it is not", place.pid))
+    throw Error(ErrorCode::unsupported, "creating the processes",
+                fmt::format("process {} shares things with a parent in whose session it is not", place.pid))
         .with_hint("end it before moving the program");
   }
   if (place.cloner != 0 && place.sid != from->sid && place.sid != place.pid) {
-    throw Error(ErrorCode::unsupported, "creating the processes", fmt::format("process {} shares things with process {}, in whose session it is not", place.pid, place.cloner))
+    throw Error(
+        ErrorCode::unsupported, "creating the processes",
+        fmt::format("process {} shares things with process {}, in whose session it is not", place.pid, place.cloner))
         .with_hint("end it before moving the program");
   }
   const auto relation = as_sibling ? Vessel::Relation::sibling : Vessel::Relation::child;
@@ -175,8 +186,10 @@ bool VesselTree::has_sibling_donor(const VesselPlace& place) const {
 VesselTree::Entry& VesselTree::sibling_of(const VesselPlace& place) {
   const pid_t wanted = place.cloner != 0 ? place.cloner : place.memory_donor;
   const auto found = vessels_.find(wanted);
-  if (found == vessels_.end() || found->second.parent != place.ppid || (place.memory_donor != 0 && place.memory_donor != wanted)) {
-    throw Error(ErrorCode::peer, "following the source", fmt::format("task {} cannot be made by {}", place.pid, wanted));
+  if (found == vessels_.end() || found->second.parent != place.ppid ||
+      (place.memory_donor != 0 && place.memory_donor != wanted)) {
+    throw Error(ErrorCode::peer, "following the source",
+                fmt::format("task {} cannot be made by {}", place.pid, wanted));
   }
   return found->second;
 }
@@ -184,7 +197,9 @@ VesselTree::Entry& VesselTree::sibling_of(const VesselPlace& place) {
 // Those whom it makes for its parent and who are in the session that it is about to leave.
 void VesselTree::create_siblings(const VesselPlace& place) {
   for (const VesselPlace& other : places_) {
-    if (other.cloner != place.pid || other.dead || other.sid != vessels_.at(place.pid).sid || vessels_.contains(other.pid)) continue;
+    if (other.cloner != place.pid || other.dead || other.sid != vessels_.at(place.pid).sid ||
+        vessels_.contains(other.pid))
+      continue;
     create(other, vessels_.at(other.ppid));
   }
 }
@@ -214,7 +229,8 @@ void VesselTree::create_below(const VesselPlace& place) {
     entry.sid = entry.pgid = place.pid;
   }
   create_some([&](const VesselPlace& child) {
-    const bool born_here = child.sid == entry.sid || child.sid == child.pid || child.cloner != 0 || has_sibling_donor(child);
+    const bool born_here =
+        child.sid == entry.sid || child.sid == child.pid || child.cloner != 0 || has_sibling_donor(child);
     // An orphan of an earlier layout may have children by now.
     return (born_here || vessels_.contains(child.pid)) && done.insert(child.pid).second;
   });
@@ -244,7 +260,9 @@ void VesselTree::create_orphans(const VesselPlace& parent) {
     Entry& home = vessels_.at(parent.pid);
     home.vessel.adopt_orphans(true);
     const VesselPlace* ended = place_of(orphan.sid);
-    if (ended != nullptr && leads_after_death(*ended) && !vessels_.contains(ended->pid) && vessels_.contains(ended->ppid)) create_ended(*ended);
+    if (ended != nullptr && leads_after_death(*ended) && !vessels_.contains(ended->pid) &&
+        vessels_.contains(ended->ppid))
+      create_ended(*ended);
     Entry* member = member_below(orphan.sid, parent.pid);
     if (member == nullptr && is_led(orphan.sid)) misplaced(orphan);
     // The stand-in has the leader's number where the session is yet to be, and any other where it is.

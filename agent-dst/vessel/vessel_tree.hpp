@@ -21,21 +21,21 @@ struct VesselPlace {
   pid_t sid = 0;
   pid_t pgid = 0;
   bool dead = false;
-  uint32_t terminal = 0;  // wire::TaskNode.terminal
-  bool replaced = false;  // not what it was: its vessel goes, and those below it
-  pid_t memory_donor = 0;    // wire::TaskNode.inherits
-  uint32_t clone_flags = 0;   // wire::TaskNode.shares
-  pid_t cloner = 0;       // wire::TaskNode.maker
-  uint32_t unshare_flags = 0;   // wire::TaskNode.leaves
+  uint32_t terminal = 0;           // wire::TaskNode.terminal
+  bool replaced = false;           // not what it was: its vessel goes, and those below it
+  pid_t memory_donor = 0;          // wire::TaskNode.inherits
+  uint32_t clone_flags = 0;        // wire::TaskNode.shares
+  pid_t cloner = 0;                // wire::TaskNode.maker
+  uint32_t unshare_flags = 0;      // wire::TaskNode.leaves
   uint32_t exit_signal = SIGCHLD;  // wire::TaskNode.exit_signal
 };
 
 // Owns the vessels; destroying it removes them all, children first. Single-threaded, as Vessel is.
 //
-// Who is in which session is decided by when a task was forked, before or after its parent became a leader; so vessels are
-// forked in that order. A task whose session neither it nor its parent leads or inherits was orphaned: it comes into the
-// world below a stand-in for what it descends from, or for a member of its session that is below its parent, which ends. See
-// setsid(2), setpgid(2), credentials(7).
+// Who is in which session is decided by when a task was forked, before or after its parent became a leader; so vessels
+// are forked in that order. A task whose session neither it nor its parent leads or inherits was orphaned: it comes
+// into the world below a stand-in for what it descends from, or for a member of its session that is below its parent,
+// which ends. See setsid(2), setpgid(2), credentials(7).
 class VesselTree {
  public:
   VesselTree() = default;
@@ -74,7 +74,7 @@ class VesselTree {
   struct Entry {
     explicit Entry(Vessel v) : vessel(std::move(v)) {}
     Vessel vessel;
-    pid_t sid = 0;   // as it is
+    pid_t sid = 0;  // as it is
     pid_t pgid = 0;
     pid_t parent = 0;
   };

@@ -8,12 +8,12 @@
 #include <map>
 
 #include "agent-src/collect/kind/registry.hpp"
-#include "common/base/step_clock.hpp"
 #include "common/base/clock.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
-#include "common/image/schema/inventory.pb.h"
+#include "common/base/step_clock.hpp"
 #include "common/image/magic.hpp"
+#include "common/image/schema/inventory.pb.h"
 #include "common/kernel/process/kcmp.hpp"
 #include "common/kernel/process/time_namespace.hpp"
 #include "common/proc/stat.hpp"
@@ -26,7 +26,9 @@ constexpr int64_t kBatchDeadlineMs = 10'000;
 constexpr int kLooks = 4;
 constexpr unsigned kBetweenLooksUs = 30'000;
 
-uint32_t as_u32(pid_t pid) { return static_cast<uint32_t>(pid); }
+uint32_t as_u32(pid_t pid) {
+  return static_cast<uint32_t>(pid);
+}
 
 // Namespaces are not moved: the tasks' are the ones of whoever collects, which equal ids in the inventory say.
 void add_namespaces(img::task_kobj_ids_entry& ids) {
@@ -113,12 +115,13 @@ void write_tree(const FrozenTree& tree, const std::vector<img::task_kobj_ids_ent
   images.append(image_file::kInventory, inventory);
 }
 
-// What the collectors ask of one task: first the leader's own batch, then one for each thread. In steps, so that all tasks answer
-// at the same time.
+// What the collectors ask of one task: first the leader's own batch, then one for each thread. In steps, so that all
+// tasks answer at the same time.
 class TaskBatches {
  public:
   explicit TaskBatches(FrozenTask& task) : task_(task), plan_{RemoteBatch(task.arena(), BatchPlan::kLeaderCalls), {}} {
-    for (std::size_t i = 0; i < task.threads().size(); ++i) plan_.threads.emplace_back(task.arena(), BatchPlan::kThreadCalls);
+    for (std::size_t i = 0; i < task.threads().size(); ++i)
+      plan_.threads.emplace_back(task.arena(), BatchPlan::kThreadCalls);
     brk_ = plan_.leader.add("asking for the program break", SYS_brk, 0);
   }
 
@@ -169,8 +172,10 @@ class CollectorSets {
 std::vector<img::task_kobj_ids_entry> shared_ids(const FrozenTree& tree) {
   std::vector<img::task_kobj_ids_entry> ids;
   for (const auto& task : tree.tasks()) {
-    const auto member = std::find_if(tree.members().begin(), tree.members().end(), [&](const TaskNode& m) { return m.pid == task->pid(); });
-    if (member == tree.members().end()) throw Error(ErrorCode::bug, "collecting the tree", "a stopped process is not in it").with_pid(task->pid());
+    const auto member = std::find_if(tree.members().begin(), tree.members().end(),
+                                     [&](const TaskNode& m) { return m.pid == task->pid(); });
+    if (member == tree.members().end())
+      throw Error(ErrorCode::bug, "collecting the tree", "a stopped process is not in it").with_pid(task->pid());
     img::task_kobj_ids_entry& entry = ids.emplace_back();
     entry.set_vm_id(member->groups[0]);
     entry.set_files_id(member->groups[1]);
@@ -181,7 +186,8 @@ std::vector<img::task_kobj_ids_entry> shared_ids(const FrozenTree& tree) {
   return ids;
 }
 
-void collect_tree(FrozenTree& tree, FileTable& files, const CollectOptions& options, ImageSink& images, StepClock* clock) {
+void collect_tree(FrozenTree& tree, FileTable& files, const CollectOptions& options, ImageSink& images,
+                  StepClock* clock) {
   const auto lap = [clock](const char* name) {
     if (clock != nullptr) clock->lap(name);
   };
@@ -263,8 +269,8 @@ std::vector<Refusal> inspect_once(const std::vector<TaskNode>& tree, const Colle
 
 }  // namespace
 
-// A tree that runs shows one process before and another after they have changed something between them: what is wrong is so
-// every time.
+// A tree that runs shows one process before and another after they have changed something between them: what is wrong
+// is so every time.
 std::vector<Refusal> inspect_tree(pid_t root, const CollectOptions& options) {
   for (int looks = 1;; ++looks) {
     const std::vector<TaskNode> tree = list_tree(root);

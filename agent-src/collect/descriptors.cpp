@@ -7,8 +7,8 @@
 #include <set>
 #include <utility>
 
-#include "agent-src/collect/kind/fd_kind.hpp"
 #include "agent-src/collect/files/file_locks.hpp"
+#include "agent-src/collect/kind/fd_kind.hpp"
 #include "agent-src/collect/kind/registry.hpp"
 #include "common/base/error.hpp"
 #include "common/image/magic.hpp"
@@ -51,8 +51,11 @@ void unless_gone(pid_t pid, const InspectContext& context, Look look) {
   try {
     look();
   } catch (const Error& error) {
-    const auto task = std::find_if(context.tree.begin(), context.tree.end(), [pid](const TaskNode& t) { return t.pid == pid; });
-    if (pid == context.pid || (error.code() != ErrorCode::victim_gone && (task == context.tree.end() || !has_ended(*task)))) throw;
+    const auto task =
+        std::find_if(context.tree.begin(), context.tree.end(), [pid](const TaskNode& t) { return t.pid == pid; });
+    if (pid == context.pid ||
+        (error.code() != ErrorCode::victim_gone && (task == context.tree.end() || !has_ended(*task))))
+      throw;
   }
 }
 
@@ -174,7 +177,11 @@ class Files final : public Collector {
 
 }  // namespace
 
-CollectorPtr make_descriptors_collector() { return std::make_unique<Descriptors>(); }
-CollectorPtr make_files_collector() { return std::make_unique<Files>(); }
+CollectorPtr make_descriptors_collector() {
+  return std::make_unique<Descriptors>();
+}
+CollectorPtr make_files_collector() {
+  return std::make_unique<Files>();
+}
 
 }  // namespace crx

@@ -54,6 +54,8 @@ class UnsupportedFds final : public FdKind {
 
 }  // namespace
 
-FdKindPtr make_unsupported_fds() { return std::make_unique<UnsupportedFds>(); }
+FdKindPtr make_unsupported_fds() {
+  return std::make_unique<UnsupportedFds>();
+}
 
 }  // namespace crx

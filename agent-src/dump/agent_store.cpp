@@ -11,14 +11,14 @@
 #include "common/base/journal.hpp"
 #include "common/image/image_reader.hpp"
 #include "common/image/magic.hpp"
-#include "wire/source/connect.hpp"
 #include "wire/host_info.hpp"
+#include "wire/source/connect.hpp"
 
 namespace crx {
 namespace {
 
-constexpr int64_t kAnswerMs = 60'000;           // the chain of parents is looked at meanwhile
-constexpr int64_t kStoredMs = 15 * 60 * 1000;   // the set is synced meanwhile
+constexpr int64_t kAnswerMs = 60'000;          // the chain of parents is looked at meanwhile
+constexpr int64_t kStoredMs = 15 * 60 * 1000;  // the set is synced meanwhile
 constexpr int64_t kLookMs = 200;
 constexpr std::size_t kMessageBytes = std::size_t{16} << 20;
 constexpr uint64_t kUserEnd = uint64_t{1} << 57;
@@ -59,7 +59,9 @@ AgentStore::AgentStore(const DumpOptions& options) : options_(options) {
   greet();
 }
 
-AgentStore::~AgentStore() { pages_.sink.reset(); }
+AgentStore::~AgentStore() {
+  pages_.sink.reset();
+}
 
 void AgentStore::greet() {
   wire::SessionMessage message;
@@ -69,7 +71,8 @@ void AgentStore::greet() {
   hello.mutable_store()->set_prev_set(options_.prev_set);
   link_->send(message);
   const auto welcome = link_->receive(Deadline::in_ms(kAnswerMs));
-  if (!welcome || !welcome->has_welcome()) throw Error(ErrorCode::peer, "greeting", options_.to.text() + " did not answer");
+  if (!welcome || !welcome->has_welcome())
+    throw Error(ErrorCode::peer, "greeting", options_.to.text() + " did not answer");
   const auto ready = link_->receive(Deadline::in_ms(kAnswerMs));
   if (!ready || !ready->has_store_ready()) {
     throw Error(ErrorCode::peer, "beginning the set", options_.to.text() + " does not say that it stores sets");
@@ -78,7 +81,9 @@ void AgentStore::greet() {
 }
 
 void AgentStore::take_parent(const wire::StoreReady& ready) {
-  const auto wrong = [&](const char* what) { return Error(ErrorCode::peer, "looking at the parent set", options_.to.text() + " sent " + what); };
+  const auto wrong = [&](const char* what) {
+    return Error(ErrorCode::peer, "looking at the parent set", options_.to.text() + " sent " + what);
+  };
   ParentSet& parent = parent_.emplace();
   parent.id = ready.parent_id();
   parent.check_only = ready.parent_kind() == img::crx_manifest_entry::CHECK_ONLY;
@@ -86,8 +91,8 @@ void AgentStore::take_parent(const wire::StoreReady& ready) {
     std::vector<PageRange>& ranges = parent.pages[space_of(pages)];
     for (const wire::Range& range : pages.ranges()) {
       const uint64_t last = ranges.empty() ? 0 : ranges.back().end;
-      if (range.start() < last || range.end() <= range.start() || range.end() > kUserEnd || range.start() % kPageSize != 0 ||
-          range.end() % kPageSize != 0) {
+      if (range.start() < last || range.end() <= range.start() || range.end() > kUserEnd ||
+          range.start() % kPageSize != 0 || range.end() % kPageSize != 0) {
         throw wrong("malformed ranges");
       }
       append_range(ranges, {range.start(), range.end()});
@@ -156,8 +161,8 @@ void AgentStore::publish(Manifest manifest) {
   } catch (const Error& error) {
     if (error.code() != ErrorCode::peer) throw;
     throw Error(ErrorCode::peer, "storing the set", error.what())
-        .with_hint(fmt::format("the process runs on; look whether {} has a set {}: it is whole if it is there", options_.to.host,
-                               options_.name));
+        .with_hint(fmt::format("the process runs on; look whether {} has a set {}: it is whole if it is there",
+                               options_.to.host, options_.name));
   }
   link_.reset();  // and its threads: the keeper is forked from a process that has none
 }

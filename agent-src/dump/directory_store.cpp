@@ -8,8 +8,8 @@
 
 #include "common/base/error.hpp"
 #include "common/image/magic.hpp"
-#include "common/image/schema/memory.pb.h"
 #include "common/image/page_images.hpp"
+#include "common/image/schema/memory.pb.h"
 
 namespace crx {
 namespace {
@@ -37,7 +37,8 @@ void read_sent(const DirectorySource& images, ParentSet& parent) {
   constexpr uint64_t kUserEnd = uint64_t{1} << 57;
   for (const std::string& name : images.names()) {
     if (!name.starts_with(kPrefix)) continue;
-    std::vector<PageRange>& pages = parent.pages[{PageSpace::Kind::mm, std::strtoull(name.c_str() + kPrefix.size(), nullptr, 10)}];
+    std::vector<PageRange>& pages =
+        parent.pages[{PageSpace::Kind::mm, std::strtoull(name.c_str() + kPrefix.size(), nullptr, 10)}];
     pages.clear();
     ImageReader image = images.reader(name);
     image.expect<img::pagemap_head>();
@@ -66,7 +67,8 @@ std::optional<ParentSet> DirectoryStore::parent() {
   const auto refuse_own = [&](const struct stat& its) {
     struct stat own {};
     if (::stat(options_.images_dir.c_str(), &own) != 0 || its.st_dev != own.st_dev || its.st_ino != own.st_ino) return;
-    throw Error(ErrorCode::refused, kLooking, path + " is the directory of the new set itself, or continues it").with_hint(kAnotherDirectory);
+    throw Error(ErrorCode::refused, kLooking, path + " is the directory of the new set itself, or continues it")
+        .with_hint(kAnotherDirectory);
   };
   struct stat its {};
   if (::stat(path.c_str(), &its) == 0) refuse_own(its);
@@ -83,7 +85,8 @@ std::optional<ParentSet> DirectoryStore::parent() {
     std::vector<PageRange>& pages = parent.pages[space];
     for (const PagePiece& piece : set.pages(space)) append_range(pages, piece.range);
     // What is the same in shared memory shows too late for a page server.
-    if (page_server_ || space.kind != PageSpace::Kind::shmem || !set.images().contains(image_file::crx_shmem(space.id))) continue;
+    if (page_server_ || space.kind != PageSpace::Kind::shmem || !set.images().contains(image_file::crx_shmem(space.id)))
+      continue;
     const std::string name = image_file::crx_shmem(space.id);
     parent.objects[space.id] = PageDigests::read(name, set.images().load(name));
   }
@@ -91,7 +94,9 @@ std::optional<ParentSet> DirectoryStore::parent() {
   return parent;
 }
 
-void DirectoryStore::begin_pages() { pages_ = std::make_unique<DumpPages>(set_, page_server_.get()); }
+void DirectoryStore::begin_pages() {
+  pages_ = std::make_unique<DumpPages>(set_, page_server_.get());
+}
 
 void DirectoryStore::finish_pages(const std::map<PageSpace, std::vector<PageRange>>& in_parent) {
   pages_->drain();
@@ -111,7 +116,8 @@ void DirectoryStore::check_parent(const std::string& wanted_id) const {
       Manifest::read(now.load(image_file::kCrxIntegrity), path).head().set_id() == wanted_id) {
     return;
   }
-  throw Error(ErrorCode::kernel, "naming the parent set", path + " has another set now than when this one was begun").with_hint("dump again");
+  throw Error(ErrorCode::kernel, "naming the parent set", path + " has another set now than when this one was begun")
+      .with_hint("dump again");
 }
 
 void DirectoryStore::publish(Manifest manifest) {

@@ -19,7 +19,9 @@ class DirectoryStore final : public DumpStore {
   std::optional<ParentSet> parent() override;
   ImageSink& images() override { return set_; }
   void begin_pages() override;
-  bool begin(PageSpace space, const std::vector<PageRange>& in_parent) override { return pages_->begin(space, in_parent); }
+  bool begin(PageSpace space, const std::vector<PageRange>& in_parent) override {
+    return pages_->begin(space, in_parent);
+  }
   PageSink& pages() override { return *pages_; }
   void finish_pages(const std::map<PageSpace, std::vector<PageRange>>& in_parent) override;
   uint64_t pages_written() const override { return pages_ ? pages_->pages() : 0; }

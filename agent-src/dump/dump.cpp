@@ -12,27 +12,27 @@
 #include <map>
 #include <memory>
 
+#include "agent-src/collect/ipc/sysv_ipc.hpp"
 #include "agent-src/collect/kind/file_table.hpp"
 #include "agent-src/collect/kind/link_remaps.hpp"
 #include "agent-src/collect/memory/memory_map.hpp"
-#include "agent-src/collect/ipc/sysv_ipc.hpp"
 #include "agent-src/collect/memory/vma_attributes.hpp"
-#include "agent-src/freeze/fd_table_reserve.hpp"
+#include "agent-src/collect/sockets/tcp_block.hpp"
 #include "agent-src/dump/dump_images.hpp"
 #include "agent-src/dump/dump_memory.hpp"
 #include "agent-src/dump/dump_store.hpp"
+#include "agent-src/freeze/fd_table_reserve.hpp"
 #include "agent-src/freeze/frozen_tree.hpp"
-#include "agent-src/tool/worker.hpp"
-#include "agent-src/collect/sockets/tcp_block.hpp"
 #include "agent-src/tool/systemd_unit.hpp"
+#include "agent-src/tool/worker.hpp"
 #include "common/base/error.hpp"
-#include "common/tool/error_json.hpp"
 #include "common/base/log.hpp"
 #include "common/image/dedup.hpp"
 #include "common/image/image_store.hpp"
 #include "common/image/magic.hpp"
 #include "common/kernel/process/pidfd.hpp"
 #include "common/proc/stat.hpp"
+#include "common/tool/error_json.hpp"
 #include "wire/host_info.hpp"
 
 namespace crx {
@@ -58,7 +58,8 @@ void check_told_to_stop() {
   try {
     check_stop();
   } catch (const Error&) {
-    throw Error(ErrorCode::kernel, "dumping", "crx-dump was told to stop").with_hint("the process runs on, and there is no new set");
+    throw Error(ErrorCode::kernel, "dumping", "crx-dump was told to stop")
+        .with_hint("the process runs on, and there is no new set");
   }
 }
 
@@ -107,9 +108,9 @@ class Dump {
   std::unique_ptr<DumpMemory> memory_;
   ImageStore images_;
   Manifest manifest_ = Manifest::begin(img::crx_manifest_entry::DUMP);
-  TcpBlock packets_{manifest_.id_text()};  // from the collection of TCP connections on
+  TcpBlock packets_{manifest_.id_text()};                // from the collection of TCP connections on
   LinkRemaps links_{manifest_.id_text().substr(0, 16)};  // names that the set refers to
-  std::optional<SystemdUnit> unit_;  // that restarts the original
+  std::optional<SystemdUnit> unit_;                      // that restarts the original
 };
 
 CollectOptions Dump::collect_options() {
@@ -154,7 +155,8 @@ void Dump::inspect() {
   }
   for (const std::vector<Refusal>& list : lists) {
     for (const Refusal& refusal : list) {
-      std::fprintf(stderr, "crx-dump: %s: %s; %s\n", refusal.object.c_str(), refusal.reason.c_str(), refusal.remedy.c_str());
+      std::fprintf(stderr, "crx-dump: %s: %s; %s\n", refusal.object.c_str(), refusal.reason.c_str(),
+                   refusal.remedy.c_str());
       if (options_.json) std::printf("%s\n", finding_line(refusal.object, refusal.reason, refusal.remedy).c_str());
       refused = true;
     }
@@ -172,7 +174,9 @@ pid_t space_owner(const FrozenTree& tree, pid_t pid) {
   return pid;
 }
 
-bool has_own_space(const FrozenTree& tree, const FrozenTask& task) { return space_owner(tree, task.pid()) == task.pid(); }
+bool has_own_space(const FrozenTree& tree, const FrozenTask& task) {
+  return space_owner(tree, task.pid()) == task.pid();
+}
 
 // Before the memory is read: threads that make calls for us have the kernel write into their memory (rseq).
 void Dump::collect(FrozenTree& tree) {
@@ -180,7 +184,8 @@ void Dump::collect(FrozenTree& tree) {
     if (!has_own_space(tree, *task)) continue;
     MemoryMap& map = map_of(task->pid());
     map.read();
-    if (!map.flags_are_current() && (task->pid() != options_.pid || map.resident_bytes() < kFlagsInFreezeBytes)) map.read_flags();
+    if (!map.flags_are_current() && (task->pid() != options_.pid || map.resident_bytes() < kFlagsInFreezeBytes))
+      map.read_flags();
     map.describe();  // its files belong into the table
   }
   tree.inject(call_sites_);
@@ -245,7 +250,8 @@ void Dump::begin() {
   manifest_.head().set_host_info(wire::local_host_info().SerializeAsString());
   manifest_.head().set_comm(proc::parse_stat(read_file(fmt::format("/proc/{}/stat", options_.pid))).comm);
   store_ = make_dump_store(options_);
-  memory_ = std::make_unique<DumpMemory>(options_, *store_, call_sites_, sleeps_, [this](pid_t pid) -> MemoryMap& { return map_of(pid); });
+  memory_ = std::make_unique<DumpMemory>(options_, *store_, call_sites_, sleeps_,
+                                         [this](pid_t pid) -> MemoryMap& { return map_of(pid); });
 }
 
 void Dump::publish() {
@@ -305,13 +311,17 @@ DumpReport Dump::run() {
   } else {
     run_whole();
   }
-  if (options_.auto_dedup) afterwards("the pages that the set replaces are not freed", [&] { report_.freed_bytes = deduplicate(options_.images_dir); });
+  if (options_.auto_dedup)
+    afterwards("the pages that the set replaces are not freed",
+               [&] { report_.freed_bytes = deduplicate(options_.images_dir); });
   report_.total_us = monotonic_us() - began_us_;
   return report_;
 }
 
 }  // namespace
 
-DumpReport run_dump(const DumpOptions& options) { return Dump(options).run(); }
+DumpReport run_dump(const DumpOptions& options) {
+  return Dump(options).run();
+}
 
 }  // namespace crx

@@ -15,8 +15,8 @@ struct DumpReport {
 };
 
 // Throws Error: refused where the tree holds what cannot be dumped (listed on stderr before), anything else where it
-// failed; the tree runs on then. Otherwise the set is complete and on the disk, and the tree has ended (or runs on, with
-// leave_running).
+// failed; the tree runs on then. Otherwise the set is complete and on the disk, and the tree has ended (or runs on,
+// with leave_running).
 DumpReport run_dump(const DumpOptions& options);
 
 }  // namespace crx

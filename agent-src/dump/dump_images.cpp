@@ -17,10 +17,10 @@
 #include "common/base/error.hpp"
 #include "common/base/fd.hpp"
 #include "common/base/log.hpp"
+#include "common/image/magic.hpp"
 #include "common/image/schema/core.pb.h"
 #include "common/image/schema/files.pb.h"
 #include "common/image/schema/inventory.pb.h"
-#include "common/image/magic.hpp"
 #include "common/image/schema/namespaces.pb.h"
 #include "common/kernel/files/file_identity.hpp"
 
@@ -112,15 +112,16 @@ std::set<uint32_t> mapped_files(const ImageStore& images) {
   return ids;
 }
 
-// Of two unix sockets that are a pair CRIU makes both in the task that has the one it meets last; that must be the task that
-// comes first in the tree. So: last, and those of later tasks before those of earlier ones.
+// Of two unix sockets that are a pair CRIU makes both in the task that has the one it meets last; that must be the task
+// that comes first in the tree. So: last, and those of later tasks before those of earlier ones.
 std::vector<img::file_entry> ordered_files(const ImageStore& images) {
   std::map<uint32_t, std::size_t> first_holder;
   const auto tasks = images.read_all<img::pstree_entry>(image_file::kPstree);
   for (std::size_t i = 0; i < tasks.size(); ++i) {
     const auto ids = images.try_read_one<img::task_kobj_ids_entry>(image_file::ids(tasks[i].pid()));
     if (!ids) continue;
-    for (const auto& info : images.read_all<img::fdinfo_entry>(image_file::fdinfo(ids->files_id()))) first_holder.try_emplace(info.id(), i);
+    for (const auto& info : images.read_all<img::fdinfo_entry>(image_file::fdinfo(ids->files_id())))
+      first_holder.try_emplace(info.id(), i);
   }
   std::vector<img::file_entry> files = images.read_all<img::file_entry>(image_file::kFiles);
   const auto rank = [&](const img::file_entry& file) {

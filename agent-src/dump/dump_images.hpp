@@ -8,8 +8,8 @@
 
 #include "agent-src/tree/process_tree.hpp"
 #include "common/base/page.hpp"
-#include "common/image/schema/crx.pb.h"
 #include "common/image/image_store.hpp"
+#include "common/image/schema/crx.pb.h"
 #include "common/image/schema/mm.pb.h"
 
 namespace crx {

@@ -12,7 +12,9 @@
 namespace crx {
 namespace {
 
-PageSpace space_of(pid_t pid) { return {PageSpace::Kind::mm, static_cast<uint64_t>(pid)}; }
+PageSpace space_of(pid_t pid) {
+  return {PageSpace::Kind::mm, static_cast<uint64_t>(pid)};
+}
 
 // All of a stopped process's private memory.
 SpacePages whole_space(pid_t pid, const std::vector<MemoryVma>& vmas) {
@@ -29,7 +31,8 @@ SpacePages whole_space(pid_t pid, const std::vector<MemoryVma>& vmas) {
 
 // Else that of who made it is its own.
 bool has_own_space(const FrozenTree& tree, pid_t pid) {
-  const auto member = std::find_if(tree.members().begin(), tree.members().end(), [pid](const TaskNode& task) { return task.pid == pid; });
+  const auto member = std::find_if(tree.members().begin(), tree.members().end(),
+                                   [pid](const TaskNode& task) { return task.pid == pid; });
   return member == tree.members().end() || !member->shares_memory();
 }
 
@@ -40,7 +43,8 @@ bool is_alive(pid_t pid) {
 
 }  // namespace
 
-DumpMemory::DumpMemory(const DumpOptions& options, DumpStore& store, CallSites& sites, SleepReader& sleeps, MapOf map_of)
+DumpMemory::DumpMemory(const DumpOptions& options, DumpStore& store, CallSites& sites, SleepReader& sleeps,
+                       MapOf map_of)
     : options_(options), store_(store), sites_(sites), sleeps_(sleeps), map_of_(std::move(map_of)) {}
 
 void DumpMemory::prepare() {

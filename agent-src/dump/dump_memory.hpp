@@ -27,8 +27,8 @@ class DumpMemory {
   using MapOf = std::function<MemoryMap&(pid_t)>;
   DumpMemory(const DumpOptions& options, DumpStore& store, CallSites& sites, SleepReader& sleeps, MapOf map_of);
 
-  // Before the stop: what of each process the parent set has, and the tracking for the next one. Processes that are born
-  // later, or cannot be tracked, are written whole.
+  // Before the stop: what of each process the parent set has, and the tracking for the next one. Processes that are
+  // born later, or cannot be tracked, are written whole.
   void prepare();
 
   // While the tree runs: its pages and marks. Returns the processes that are in the set.

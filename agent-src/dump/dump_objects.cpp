@@ -15,7 +15,8 @@ namespace crx {
 namespace {
 
 bool contains(const std::vector<PageRange>& ranges, uint64_t at) {
-  const auto found = std::partition_point(ranges.begin(), ranges.end(), [at](const PageRange& range) { return range.end <= at; });
+  const auto found =
+      std::partition_point(ranges.begin(), ranges.end(), [at](const PageRange& range) { return range.end <= at; });
   return found != ranges.end() && found->start <= at;
 }
 

@@ -6,17 +6,18 @@
 #include <sstream>
 
 #include "agent-src/tool/external_option.hpp"
-#include "common/tool/command_line.hpp"
 #include "common/base/version.hpp"
 #include "common/image/set_name.hpp"
-#include "wire/source/connect.hpp"
+#include "common/tool/command_line.hpp"
 #include "wire/connection/tls_dir.hpp"
+#include "wire/source/connect.hpp"
 
 namespace crx {
 namespace {
 
 constexpr char kDescription[] =
-    "Writes the running process tree rooted at PID to image files. The tree ends then, unless --leave-running or --pre\n"
+    "Writes the running process tree rooted at PID to image files. The tree ends then, unless --leave-running or "
+    "--pre\n"
     "is given; when anything fails it runs on unharmed.";
 constexpr char kFooter[] =
     "SIZE takes the suffixes K, M, G, T (powers of 1024).\n"
@@ -38,7 +39,8 @@ void add_target(CLI::App& app, DumpOptions& options) {
   app.add_option("-t,--tree", options.pid, "Root of the process tree to dump")
       ->check(cli::between(1, 4194304))
       ->type_name("PID");
-  app.add_option("-D,--images-dir", options.images_dir, "Where the images go; made where it is missing")->type_name("DIR");
+  app.add_option("-D,--images-dir", options.images_dir, "Where the images go; made where it is missing")
+      ->type_name("DIR");
   app.add_flag("-R,--leave-running", options.leave_running, "The tree runs on afterwards");
   app.add_flag("--check-only", options.check_only,
                "Do everything short of stopping the tree for good; the set has no pages, and its restore only checks");
@@ -53,7 +55,8 @@ void add_memory(CLI::App& app, DumpOptions& options) {
                  "The set that this one continues; relative to the images' directory")
       ->type_name("REL")
       ->group(group);
-  app.add_flag("--auto-dedup", options.auto_dedup, "Free the pages of earlier sets that this one replaces")->group(group);
+  app.add_flag("--auto-dedup", options.auto_dedup, "Free the pages of earlier sets that this one replaces")
+      ->group(group);
 }
 
 void add_remote(CLI::App& app, DumpOptions& options, Raw& raw) {
@@ -62,13 +65,18 @@ void add_remote(CLI::App& app, DumpOptions& options, Raw& raw) {
       ->check(cli::check_peer_endpoint)
       ->type_name("HOST:PORT")
       ->group(group);
-  app.add_option("--name", options.name, "What the set is called there: letters, digits, '.', '_', '-'")->type_name("SET")->group(group);
-  app.add_option("--prev-set", options.prev_set, "The set there that this one continues")->type_name("SET")->group(group);
+  app.add_option("--name", options.name, "What the set is called there: letters, digits, '.', '_', '-'")
+      ->type_name("SET")
+      ->group(group);
+  app.add_option("--prev-set", options.prev_set, "The set there that this one continues")
+      ->type_name("SET")
+      ->group(group);
   app.add_option("--page-server", raw.page_server, "Send the pages to a page server: crx-agent's or CRIU's")
       ->check(cli::check_peer_endpoint)
       ->type_name("HOST:PORT")
       ->group(group);
-  app.add_option("--tls-dir", raw.tls_dir, "Holds ca.pem, cert.pem and key.pem; default $CRX_TLS_DIR, then /etc/crx/tls")
+  app.add_option("--tls-dir", raw.tls_dir,
+                 "Holds ca.pem, cert.pem and key.pem; default $CRX_TLS_DIR, then /etc/crx/tls")
       ->type_name("DIR")
       ->group(group);
   app.add_flag("--insecure", options.insecure, "Plain text, to a page server on this host only")->group(group);
@@ -81,12 +89,18 @@ void add_resources(CLI::App& app, DumpOptions& options, Raw& raw) {
       ->type_name("SIZE")
       ->group(group);
   app.add_flag("-j,--shell-job", options.shell_job, "The tree belongs to a session begun outside of it")->group(group);
-  app.add_flag("--tcp-established", options.tcp_established, "Dump TCP connections to other programs, on this host or others; their packets are held back until crx-restore")->group(group);
-  app.add_flag("--ext-unix-sk", options.ext_unix_sk, "Allow unix sockets whose other end is outside the tree")->group(group);
+  app.add_flag("--tcp-established", options.tcp_established,
+               "Dump TCP connections to other programs, on this host or others; their packets are held back until "
+               "crx-restore")
+      ->group(group);
+  app.add_flag("--ext-unix-sk", options.ext_unix_sk, "Allow unix sockets whose other end is outside the tree")
+      ->group(group);
   app.add_flag("--file-locks", options.file_locks, "Dump file locks")->group(group);
-  app.add_flag("--link-remap", options.link_remap, "Give unlinked files that still have names elsewhere a name")->group(group);
-  cli::add_choice<UnitPolicy>(app, "--unit", options.unit, {{"keep", UnitPolicy::keep}, {"stop", UnitPolicy::stop}}, "keep|stop",
-                              "Of a systemd unit that would start the program again: leave it, or stop it after the dump", group);
+  app.add_flag("--link-remap", options.link_remap, "Give unlinked files that still have names elsewhere a name")
+      ->group(group);
+  cli::add_choice<UnitPolicy>(
+      app, "--unit", options.unit, {{"keep", UnitPolicy::keep}, {"stop", UnitPolicy::stop}}, "keep|stop",
+      "Of a systemd unit that would start the program again: leave it, or stop it after the dump", group);
   add_external(app, options.external_unix, group);
 }
 
@@ -114,9 +128,11 @@ void finish_to(DumpOptions& options, const Raw& raw) {
   options.to = *parse_endpoint(raw.to);
   if (!options.images_dir.empty()) throw wrong("-D and --to exclude each other: with --to nothing is written here");
   if (!valid_set_name(options.name)) {
-    throw wrong(options.name.empty() ? "--to needs --name, the name of the set there" : "'" + options.name + "' is not the name of a set");
+    throw wrong(options.name.empty() ? "--to needs --name, the name of the set there"
+                                     : "'" + options.name + "' is not the name of a set");
   }
-  if (!options.prev_set.empty() && !valid_set_name(options.prev_set)) throw wrong("'" + options.prev_set + "' is not the name of a set");
+  if (!options.prev_set.empty() && !valid_set_name(options.prev_set))
+    throw wrong("'" + options.prev_set + "' is not the name of a set");
   if (options.prev_set == options.name) throw wrong("a set cannot continue itself");
   if (!raw.page_server.empty() || !options.prev_images_dir.empty() || options.auto_dedup || options.insecure) {
     throw wrong("--to goes with none of --page-server, --insecure, --prev-images-dir (use --prev-set), --auto-dedup");

@@ -18,11 +18,11 @@ namespace crx {
 // Everything crx-dump can be told; parsed once, then passed const.
 struct DumpOptions {
   pid_t pid = 0;
-  std::string images_dir;        // -D
-  bool leave_running = false;    // -R
-  bool pre = false;              // memory only; the process keeps running
-  bool track_mem = false;        // the next dump needs only what is written from now on
-  std::string prev_images_dir;   // relative to images_dir
+  std::string images_dir;       // -D
+  bool leave_running = false;   // -R
+  bool pre = false;             // memory only; the process keeps running
+  bool track_mem = false;       // the next dump needs only what is written from now on
+  std::string prev_images_dir;  // relative to images_dir
   bool auto_dedup = false;
   bool check_only = false;
 
@@ -36,10 +36,10 @@ struct DumpOptions {
   std::set<uint64_t> external_unix;  // --external unix[INODE]
   int64_t freeze_timeout_ms = 2000;
 
-  Endpoint to;                   // --to: an agent that stores the set
-  std::string name, prev_set;    // --name, --prev-set
+  Endpoint to;                 // --to: an agent that stores the set
+  std::string name, prev_set;  // --name, --prev-set
   std::string tls_dir;
-  Endpoint page_server;          // --page-server
+  Endpoint page_server;  // --page-server
   bool insecure = false;
 
   std::string run_dir = "/run/crx";  // sockets of the keepers

@@ -18,7 +18,8 @@ constexpr std::size_t kNone = ~std::size_t{0};
 DumpPages::DumpPages(DirectorySink& set, wire::PageServerClient* remote)
     : set_(set),
       remote_(remote),
-      memory_(Mapping::map(kBuffers * kBufferBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE)),
+      memory_(
+          Mapping::map(kBuffers * kBufferBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE)),
       filling_(kNone) {
   for (std::size_t i = 0; i < kBuffers; ++i) free_.push_back(i);
   // A page server takes one after the other.

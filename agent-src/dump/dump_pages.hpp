@@ -16,8 +16,8 @@
 
 namespace crx {
 
-// Pages of each space must come in ascending order, space after space or mixed. While one buffer is being filled the ones
-// before it are written by threads of our own.
+// Pages of each space must come in ascending order, space after space or mixed. While one buffer is being filled the
+// ones before it are written by threads of our own.
 class DumpPages final : public PageSink {
  public:
   // remote: takes the pages in place of the set; nullptr for none. It is used by one of our threads until drain().
@@ -29,8 +29,8 @@ class DumpPages final : public PageSink {
   std::span<std::byte> acquire() override;
   void put(PageSpace space, std::vector<PageRange> ranges) override;
 
-  // Makes the space's images even if it has no pages. in_parent: what is left to the parent. False: the page server has no
-  // such parent, and wants all pages.
+  // Makes the space's images even if it has no pages. in_parent: what is left to the parent. False: the page server has
+  // no such parent, and wants all pages.
   bool begin(PageSpace space, const std::vector<PageRange>& in_parent);
   // Waits until everything is written; throws what writing threw. No put() afterwards.
   void drain();

@@ -17,14 +17,14 @@ namespace crx {
 
 // The set that a new one continues.
 struct ParentSet {
-  std::string id;           // of its manifest; empty: it was made by CRIU
-  bool check_only = false;  // it has no pages
+  std::string id;                                     // of its manifest; empty: it was made by CRIU
+  bool check_only = false;                            // it has no pages
   std::map<PageSpace, std::vector<PageRange>> pages;  // what it and its own parents have, ascending
   std::map<uint64_t, PageDigests> objects;            // of its shared memory, by the id of the space
 };
 
-// One set being made. Until publish() returns nothing of it can be seen; destroying the store before removes what there is.
-// Called from one thread; there may be others of the store's own until finish_pages().
+// One set being made. Until publish() returns nothing of it can be seen; destroying the store before removes what there
+// is. Called from one thread; there may be others of the store's own until finish_pages().
 class DumpStore {
  public:
   virtual ~DumpStore() = default;
@@ -34,8 +34,8 @@ class DumpStore {
   // Everything but pages.
   virtual ImageSink& images() = 0;
 
-  // Pages: begin_pages(), then for each space begin() and its pages in ascending order, then finish_pages(), which returns
-  // when all are written. in_parent: by space, what is left to the parent.
+  // Pages: begin_pages(), then for each space begin() and its pages in ascending order, then finish_pages(), which
+  // returns when all are written. in_parent: by space, what is left to the parent.
   virtual void begin_pages() = 0;
   // in_parent: what is to be left to the parent. False: the store cannot do that for this space, and wants all pages.
   virtual bool begin(PageSpace space, const std::vector<PageRange>& in_parent) = 0;

@@ -4,10 +4,10 @@
 
 #include "agent-src/collect/memory/aio_rings.hpp"
 #include "agent-src/freeze/frozen_task.hpp"
+#include "agent-src/freeze/tracking_start.hpp"
 #include "agent-src/memory/comparing_trackers.hpp"
 #include "agent-src/memory/content_scan.hpp"
 #include "agent-src/memory/wp_async_tracker.hpp"
-#include "agent-src/freeze/tracking_start.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
 #include "common/proc/stat.hpp"
@@ -16,10 +16,14 @@
 namespace crx {
 namespace {
 
-proc::Stat stat_of(pid_t pid) { return proc::parse_stat(read_file(fmt::format("/proc/{}/stat", pid))); }
+proc::Stat stat_of(pid_t pid) {
+  return proc::parse_stat(read_file(fmt::format("/proc/{}/stat", pid)));
+}
 
 // The page with the end of the stack: there for as long as the program runs.
-uint64_t canary_of(pid_t pid) { return page_down(stat_of(pid).start_stack); }
+uint64_t canary_of(pid_t pid) {
+  return page_down(stat_of(pid).start_stack);
+}
 
 // Whether some mapping is tracked for writes ("uw" of smaps), by whomever.
 bool somebody_tracks(pid_t pid) {
@@ -41,7 +45,8 @@ DumpTracking::DumpTracking(const DumpOptions& options, pid_t pid, CallSites& sit
                            const ParentSet* parent)
     : options_(options), pid_(pid) {
   if (!list_aio_rings(pid).empty()) {
-    log::warn("process {}: what comes by asynchronous I/O (io_setup) leaves no marks in memory; its dumps are full", pid);
+    log::warn("process {}: what comes by asynchronous I/O (io_setup) leaves no marks in memory; its dumps are full",
+              pid);
     tracker_ = std::make_unique<HashTracker>(pid);
     return;
   }
@@ -53,7 +58,8 @@ DumpTracking::DumpTracking(const DumpOptions& options, pid_t pid, CallSites& sit
     tracker_ = std::make_unique<WpAsyncTracker>(pid, WriteProtectFd::take_over(duplicate(kept_->userfaultfd.get())));
   }
   if (tracker_ && parent_pages_ != nullptr && !canary_intact()) {
-    log::warn("process {}: its pages were armed by somebody else since the parent set was made; this dump is full", pid);
+    log::warn("process {}: its pages were armed by somebody else since the parent set was made; this dump is full",
+              pid);
     parent_pages_ = nullptr;
   }
   if (!tracker_) tracker_ = std::make_unique<HashTracker>(pid);
@@ -97,9 +103,12 @@ void DumpTracking::begin_tracking(CallSites& sites, SleepReader& sleeps) {
   }
 }
 
-bool DumpTracking::canary_intact() const { return kept_ && is_written(tracker_->pagemap(), kept_->canary); }
+bool DumpTracking::canary_intact() const {
+  return kept_ && is_written(tracker_->pagemap(), kept_->canary);
+}
 
-void DumpTracking::split(SpacePages& pages, const std::vector<PageRange>& present, const std::vector<PageRange>& dirty) const {
+void DumpTracking::split(SpacePages& pages, const std::vector<PageRange>& present,
+                         const std::vector<PageRange>& dirty) const {
   if (parent_pages_ == nullptr) {
     pages.here = present;
     return;

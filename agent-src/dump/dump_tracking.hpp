@@ -9,11 +9,11 @@
 #include <string>
 #include <vector>
 
-#include "agent-src/freeze/call_site.hpp"
-#include "agent-src/freeze/sleep_reader.hpp"
 #include "agent-src/dump/dump_options.hpp"
 #include "agent-src/dump/dump_store.hpp"
 #include "agent-src/dump/tracking_daemon.hpp"
+#include "agent-src/freeze/call_site.hpp"
+#include "agent-src/freeze/sleep_reader.hpp"
 #include "agent-src/memory/tracker.hpp"
 #include "agent-src/memory/vma.hpp"
 #include "common/base/page.hpp"
@@ -28,8 +28,8 @@ struct SpacePages {
   std::vector<PageRange> guards;
 };
 
-// Over one dump, of one process of the tree. A page is left to the parent only if it carries a mark that was set when the
-// parent was made and that nobody can have set since, and if the parent has it; in all other cases it is written.
+// Over one dump, of one process of the tree. A page is left to the parent only if it carries a mark that was set when
+// the parent was made and that nobody can have set since, and if the parent has it; in all other cases it is written.
 // Single-threaded.
 class DumpTracking {
  public:

@@ -49,7 +49,8 @@ std::string socket_path(const std::string& run_dir, pid_t pid) {
 sockaddr_un address_of(const std::string& path) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof address.sun_path) throw Error(ErrorCode::refused, kStep, path + " is too long for a socket");
+  if (path.size() >= sizeof address.sun_path)
+    throw Error(ErrorCode::refused, kStep, path + " is too long for a socket");
   std::memcpy(address.sun_path, path.c_str(), path.size());
   return address;
 }
@@ -159,7 +160,8 @@ std::optional<KeptTracking> TrackingDaemon::ask(const std::string& run_dir, pid_
   const Fd socket = connect_to(socket_path(run_dir, pid));
   Packet answer;
   KeptTracking kept;
-  if (!socket || !send_packet(socket.get(), Packet{}, -1) || !receive_packet(socket.get(), answer, kept.userfaultfd)) return {};
+  if (!socket || !send_packet(socket.get(), Packet{}, -1) || !receive_packet(socket.get(), answer, kept.userfaultfd))
+    return {};
   kept.pid = static_cast<pid_t>(answer.pid);
   kept.start_ticks = answer.start_ticks;
   kept.set_id.assign(answer.set_id, kIdBytes);
@@ -186,7 +188,8 @@ void TrackingDaemon::start(const std::string& run_dir, const KeptTracking& track
   const Fd listener(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
   const sockaddr_un address = address_of(path);
   const mode_t mask = ::umask(0177);
-  const bool bound = listener && ::bind(listener.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
+  const bool bound =
+      listener && ::bind(listener.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
   ::umask(mask);
   if (!bound || ::listen(listener.get(), 8) != 0) throw_errno(kStep, path);
   const Fd pidfd = open_pidfd(tracking.pid);

@@ -12,12 +12,12 @@
 namespace crx {
 
 struct KeptTracking {
-  Fd userfaultfd;           // a duplicate
+  Fd userfaultfd;  // a duplicate
   pid_t pid = 0;
-  uint64_t start_ticks = 0; // of the process: tells reused PIDs apart
-  std::string set_id;       // 16 bytes: the set whose pages are those that carry marks
-  // A page whose mark was taken off last of all. Carries it a mark now, then somebody else has armed pages meanwhile, and
-  // the marks say nothing about the set.
+  uint64_t start_ticks = 0;  // of the process: tells reused PIDs apart
+  std::string set_id;        // 16 bytes: the set whose pages are those that carry marks
+  // A page whose mark was taken off last of all. Carries it a mark now, then somebody else has armed pages meanwhile,
+  // and the marks say nothing about the set.
   uint64_t canary = 0;
 };
 

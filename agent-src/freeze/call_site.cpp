@@ -67,7 +67,8 @@ std::optional<CallSites::Offsets> CallSites::offsets_in(pid_t pid, const proc::M
   const auto ret = text.find(kSyscallRet);
   const auto sigreturn = find_sigreturn(text);
   std::optional<Offsets>& found = known_[file];
-  if (ret != std::string::npos && sigreturn != std::string::npos) found = Offsets{vma.pgoff + ret, vma.pgoff + sigreturn};
+  if (ret != std::string::npos && sigreturn != std::string::npos)
+    found = Offsets{vma.pgoff + ret, vma.pgoff + sigreturn};
   return found;
 }
 
@@ -102,7 +103,8 @@ CallSite CallSites::of(pid_t pid) {
     return site;
   }
   throw Error(ErrorCode::unsupported, "looking for code that makes system calls",
-              "neither a library nor the vDSO of the process has any").with_pid(pid);
+              "neither a library nor the vDSO of the process has any")
+      .with_pid(pid);
 }
 
 }  // namespace crx

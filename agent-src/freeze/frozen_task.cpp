@@ -16,10 +16,11 @@
 
 namespace crx {
 
-bool has_seccomp(pid_t pid) { return proc::parse_status(read_file(fmt::format("/proc/{}/status", pid))).seccomp != 0; }
+bool has_seccomp(pid_t pid) {
+  return proc::parse_status(read_file(fmt::format("/proc/{}/status", pid))).seccomp != 0;
+}
 
-FrozenTask::FrozenTask(pid_t pid)
-    : pid_(pid), proc_("/proc/" + std::to_string(pid) + "/"), pidfd_(open_pidfd(pid)) {}
+FrozenTask::FrozenTask(pid_t pid) : pid_(pid), proc_("/proc/" + std::to_string(pid) + "/"), pidfd_(open_pidfd(pid)) {}
 
 FrozenTask::~FrozenTask() {
   if (threads_.empty()) return;

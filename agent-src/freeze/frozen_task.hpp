@@ -29,7 +29,7 @@ struct FrozenThread {
   user_regs_struct regs{};  // as stopped (moved out of an rseq critical section), what the image holds
   uint64_t sigmask = 0;
   RseqConfiguration rseq{};
-  std::unique_ptr<RemoteThread> remote;  // while the arena is injected
+  std::unique_ptr<RemoteThread> remote;   // while the arena is injected
   std::optional<InterruptedSleep> sleep;  // it was in one, and its time is not among the registers
   std::optional<SystemCall> again;        // it will make this call once more: regs are those before it
 
@@ -46,7 +46,8 @@ class FrozenTask {
  public:
   // Seizes and stops every thread, also those created meanwhile; throws Error(refused) naming the thread and state
   // when the deadline passes (everything is running again then). suspend_seccomp: the victim has filters.
-  // System calls that the stop made return -EINTR are rewound: `calls` has looked at the process before, or does so now.
+  // System calls that the stop made return -EINTR are rewound: `calls` has looked at the process before, or does so
+  // now.
   static FrozenTask freeze(pid_t pid, Deadline deadline, bool suspend_seccomp, InterruptedCalls& calls);
   // Stops the leader only; the other threads run on and threads() does not list them.
   static FrozenTask freeze_leader(pid_t pid, Deadline deadline, bool suspend_seccomp, SleepReader& sleeps);
@@ -113,8 +114,8 @@ class FrozenTask {
     std::array<uint64_t, 6> args;
     std::optional<int64_t> result = {};  // nothing of a task that has ended
   };
-  // Each by its leader, with site_. All have been made afterwards, and the results are there whether one has failed or not: what
-  // it threw comes back, empty for none.
+  // Each by its leader, with site_. All have been made afterwards, and the results are there whether one has failed or
+  // not: what it threw comes back, empty for none.
   [[nodiscard]] static std::exception_ptr call_together(std::vector<PlannedCall>& planned);
   std::size_t code_bytes() const;
   std::size_t arena_bytes() const { return arena_bytes(threads_.size()); }

@@ -20,7 +20,9 @@ namespace {
 constexpr std::size_t kScratchBytes = 192 * 1024;
 constexpr std::size_t kScratchOfThread = 4096;
 
-bool is_error(int64_t result) { return result < 0 && result >= -4095; }
+bool is_error(int64_t result) {
+  return result < 0 && result >= -4095;
+}
 
 }  // namespace
 
@@ -46,7 +48,8 @@ std::exception_ptr FrozenTask::call_together(std::vector<PlannedCall>& planned) 
   std::vector<BorrowedCall> calls;
   for (const PlannedCall& call : planned) {
     call.task->prepare_healing(call.task->site_);
-    calls.push_back({&call.task->leader().traced, call.task->site_.syscall_addr, call.nr, call.args, call.task->healing_addr_});
+    calls.push_back(
+        {&call.task->leader().traced, call.task->site_.syscall_addr, call.nr, call.args, call.task->healing_addr_});
   }
   std::exception_ptr failure;
   try {
@@ -77,13 +80,18 @@ bool FrozenTask::is_arena(uint64_t start) const noexcept {
   return code_addr_ != 0 && (start == code_addr_ || start == data_addr_);
 }
 
-std::size_t FrozenTask::code_bytes() const { return RemoteArena::code_bytes(threads_.size()); }
-
-std::size_t FrozenTask::arena_bytes(std::size_t threads) {
-  return RemoteArena::code_bytes(threads) + RemoteArena::data_bytes(threads, kScratchBytes + threads * kScratchOfThread);
+std::size_t FrozenTask::code_bytes() const {
+  return RemoteArena::code_bytes(threads_.size());
 }
 
-void FrozenTask::inject(const CallSite& site) { inject_all({this}, {site}); }
+std::size_t FrozenTask::arena_bytes(std::size_t threads) {
+  return RemoteArena::code_bytes(threads) +
+         RemoteArena::data_bytes(threads, kScratchBytes + threads * kScratchOfThread);
+}
+
+void FrozenTask::inject(const CallSite& site) {
+  inject_all({this}, {site});
+}
 
 // The second mapping lies over the end of the first, so that one call takes away both. What was mapped is noted before
 // anything is thrown: it has to be taken away again.
@@ -93,7 +101,8 @@ void FrozenTask::inject_all(const std::vector<FrozenTask*>& tasks, const std::ve
     FrozenTask& task = *tasks[i];
     if (task.arena_ != nullptr) continue;
     task.site_ = sites.at(i);
-    calls.push_back({&task, SYS_mmap, {0, task.arena_bytes(), PROT_READ | PROT_EXEC, MAP_SHARED | MAP_ANONYMOUS, ~0ULL, 0}});
+    calls.push_back(
+        {&task, SYS_mmap, {0, task.arena_bytes(), PROT_READ | PROT_EXEC, MAP_SHARED | MAP_ANONYMOUS, ~0ULL, 0}});
   }
   const auto map = [&](uint64_t FrozenTask::*place) {
     const std::exception_ptr failure = call_together(calls);
@@ -103,7 +112,8 @@ void FrozenTask::inject_all(const std::vector<FrozenTask*>& tasks, const std::ve
     if (failure) std::rethrow_exception(failure);
     for (const PlannedCall& call : calls) {
       if (!is_error(*call.result)) continue;
-      throw Error(ErrorCode::kernel, "mapping the arena", fmt::format("{} bytes", call.task->arena_bytes()), static_cast<int>(-*call.result))
+      throw Error(ErrorCode::kernel, "mapping the arena", fmt::format("{} bytes", call.task->arena_bytes()),
+                  static_cast<int>(-*call.result))
           .with_pid(call.task->pid())
           .with_hint("if its limit of address space leaves no room, raise it (prlimit --as)");
     }
@@ -111,7 +121,12 @@ void FrozenTask::inject_all(const std::vector<FrozenTask*>& tasks, const std::ve
   map(&FrozenTask::code_addr_);
   for (PlannedCall& call : calls) {
     const uint64_t data_addr = call.task->code_addr_ + call.task->code_bytes();
-    call.args = {data_addr, call.task->arena_bytes() - call.task->code_bytes(), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, ~0ULL, 0};
+    call.args = {data_addr,
+                 call.task->arena_bytes() - call.task->code_bytes(),
+                 PROT_READ | PROT_WRITE,
+                 MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED,
+                 ~0ULL,
+                 0};
   }
   map(&FrozenTask::data_addr_);
   for (const PlannedCall& call : calls) call.task->open_arena();
@@ -125,8 +140,8 @@ void FrozenTask::open_arena() {
     return open_checked(fmt::format("{}map_files/{:x}-{:x}", proc_, start, end), O_RDWR);
   };
   const uint64_t end = code_addr_ + arena_bytes();
-  arena_ = std::make_unique<RemoteArena>(object(code_addr_, data_addr_), object(data_addr_, end), end - data_addr_, code_addr_,
-                                         data_addr_, threads_.size(), false);
+  arena_ = std::make_unique<RemoteArena>(object(code_addr_, data_addr_), object(data_addr_, end), end - data_addr_,
+                                         code_addr_, data_addr_, threads_.size(), false);
 }
 
 RemoteThread& FrozenTask::remote(std::size_t index) {
@@ -135,7 +150,9 @@ RemoteThread& FrozenTask::remote(std::size_t index) {
   return *thread.remote;
 }
 
-void FrozenTask::settle() { settle_all({this}); }
+void FrozenTask::settle() {
+  settle_all({this});
+}
 
 void FrozenTask::settle_all(const std::vector<FrozenTask*>& tasks) {
   const auto each = [&](auto&& step) {
@@ -149,11 +166,14 @@ void FrozenTask::settle_all(const std::vector<FrozenTask*>& tasks) {
   each([](RemoteThread& remote) { remote.await_stop(); });
 }
 
-void FrozenTask::eject() { eject_all({this}); }
+void FrozenTask::eject() {
+  eject_all({this});
+}
 
 void FrozenTask::eject_all(const std::vector<FrozenTask*>& tasks) {
   std::vector<FrozenTask*> injected;
-  std::copy_if(tasks.begin(), tasks.end(), std::back_inserter(injected), [](const FrozenTask* task) { return task->code_addr_ != 0; });
+  std::copy_if(tasks.begin(), tasks.end(), std::back_inserter(injected),
+               [](const FrozenTask* task) { return task->code_addr_ != 0; });
   settle_all(injected);
   std::vector<PlannedCall> calls;
   for (FrozenTask* task : injected) {

@@ -26,7 +26,8 @@ FrozenTree FrozenTree::freeze(pid_t root, Deadline deadline, SleepReader& sleeps
   }
   // Places as they are now. Who was stopped can only have been killed since.
   for (TaskNode& member : tree.members_) {
-    if (!try_read_task(member.pid, member) || (member.dead && tree.find(member.pid) != nullptr)) throw_gone(member.pid, "freezing");
+    if (!try_read_task(member.pid, member) || (member.dead && tree.find(member.pid) != nullptr))
+      throw_gone(member.pid, "freezing");
   }
   find_sharing(tree.members_);
   return tree;
@@ -55,7 +56,8 @@ bool FrozenTree::stop_new(pid_t root, Deadline deadline, InterruptedCalls& calls
 bool FrozenTree::stop(const TaskNode& member, Deadline deadline, InterruptedCalls& calls) {
   for (;;) {
     try {
-      tasks_.push_back(std::make_unique<FrozenTask>(FrozenTask::freeze(member.pid, deadline, has_seccomp(member.pid), calls)));
+      tasks_.push_back(
+          std::make_unique<FrozenTask>(FrozenTask::freeze(member.pid, deadline, has_seccomp(member.pid), calls)));
       return true;
     } catch (const Error& error) {
       if (error.code() != ErrorCode::victim_gone) throw;
@@ -91,8 +93,12 @@ void FrozenTree::inject(CallSites& sites) {
   FrozenTask::inject_all(all(), found);
 }
 
-void FrozenTree::settle() { FrozenTask::settle_all(all()); }
-void FrozenTree::eject() { FrozenTask::eject_all(all()); }
+void FrozenTree::settle() {
+  FrozenTask::settle_all(all());
+}
+void FrozenTree::eject() {
+  FrozenTask::eject_all(all());
+}
 
 void FrozenTree::thaw() {
   eject();

@@ -7,8 +7,8 @@
 #include <memory>
 #include <vector>
 
-#include "agent-src/freeze/sleep_reader.hpp"
 #include "agent-src/freeze/frozen_task.hpp"
+#include "agent-src/freeze/sleep_reader.hpp"
 #include "agent-src/tree/process_tree.hpp"
 #include "common/base/clock.hpp"
 
@@ -19,8 +19,8 @@ class FrozenTree {
  public:
   // Stops the root, then its children, and so on: a stopped process has no new children, so that this ends. Processes
   // that fork, exec or end meanwhile are caught as what they are then. A vfork parent cannot be stopped until its child
-  // has exec'ed or ended, and that child is let run until then. Throws Error(refused) naming who cannot be stopped when the
-  // deadline passes, Error(victim_gone) when the root has ended: everything runs again then.
+  // has exec'ed or ended, and that child is let run until then. Throws Error(refused) naming who cannot be stopped when
+  // the deadline passes, Error(victim_gone) when the root has ended: everything runs again then.
   static FrozenTree freeze(pid_t root, Deadline deadline, SleepReader& sleeps);
   FrozenTree(FrozenTree&&) noexcept = default;
   FrozenTree& operator=(FrozenTree&&) = delete;

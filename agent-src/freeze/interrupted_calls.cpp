@@ -19,14 +19,16 @@
 namespace crx {
 namespace {
 
-constexpr int64_t kInterrupted = -4;      // -EINTR
-constexpr int64_t kRestartBlock = -516;   // -ERESTART_RESTARTBLOCK
+constexpr int64_t kInterrupted = -4;     // -EINTR
+constexpr int64_t kRestartBlock = -516;  // -ERESTART_RESTARTBLOCK
 constexpr uint64_t kNoSyscall = ~0ULL;
 constexpr uint64_t kSyscallInstructionBytes = 2;
 constexpr uint64_t kRedZone = 128;
 constexpr int64_t kNsPerMs = 1'000'000;
 
-std::string task_file(pid_t pid, pid_t tid, const char* name) { return fmt::format("/proc/{}/task/{}/{}", pid, tid, name); }
+std::string task_file(pid_t pid, pid_t tid, const char* name) {
+  return fmt::format("/proc/{}/task/{}/{}", pid, tid, name);
+}
 
 std::string try_read(const std::string& path) {
   const Fd file = try_open(path, O_RDONLY);
@@ -78,7 +80,9 @@ bool has_plain_stack(pid_t pid, const user_regs_struct& regs) {
 
 InterruptedCalls::InterruptedCalls(SleepReader& sleeps) : sleeps_(sleeps), lead_ns_(time_offsets(0).monotonic_ns) {}
 
-int64_t InterruptedCalls::now_ns() const { return clock_ns(CLOCK_MONOTONIC) - lead_ns_; }
+int64_t InterruptedCalls::now_ns() const {
+  return clock_ns(CLOCK_MONOTONIC) - lead_ns_;
+}
 
 void InterruptedCalls::look_at(const std::vector<pid_t>& processes) {
   for (const pid_t pid : processes) {
@@ -124,9 +128,9 @@ void InterruptedCalls::note_timers() {
   has_limits_ = needs_timers_ = false;
 }
 
-// Since it was seen the thread may have woken, be it that it went on sleeping in the same call. What is left between here and the
-// interruption are microseconds, in which it would have to wake, come to the same call again, and be interrupted before it has slept
-// there, to be taken for one that has slept all the while.
+// Since it was seen the thread may have woken, be it that it went on sleeping in the same call. What is left between
+// here and the interruption are microseconds, in which it would have to wake, come to the same call again, and be
+// interrupted before it has slept there, to be taken for one that has slept all the while.
 void InterruptedCalls::look_once_more(pid_t tid) {
   const auto seen = seen_.find(tid);
   const KernelSleeps* const kernel = sleeps_.opened();
@@ -184,8 +188,9 @@ void InterruptedCalls::make_again(FrozenTask& task, const Interrupted& it, std::
     }
   }
   log::debug("thread {}: call {} is made again, {}", thread.tid(), it.call.nr,
-             it.limit.kind == LimitKind::none ? "without a limit"
-                                              : fmt::format("{} of {} ns are left{}", left_ns, it.limit.ns, due_ns ? "" : ", or less"));
+             it.limit.kind == LimitKind::none
+                 ? "without a limit"
+                 : fmt::format("{} of {} ns are left{}", left_ns, it.limit.ns, due_ns ? "" : ", or less"));
   thread.again = it.call;
   r.rax = r.orig_rax;
   r.rip -= kSyscallInstructionBytes;
@@ -222,17 +227,21 @@ void InterruptedCalls::find_sleeps(FrozenTask& task) const {
   const std::map<pid_t, uint64_t> structures = structures_of(calls);
   for (Interrupted& it : calls) {
     if (sleeps_.opened() == nullptr) {
-      it.same_sleep = is_same_sleep(*it.thread, proc::parse_status(read_file(task_file(task.pid(), it.thread->tid(), "status"))));
+      it.same_sleep =
+          is_same_sleep(*it.thread, proc::parse_status(read_file(task_file(task.pid(), it.thread->tid(), "status"))));
     }
     const std::optional<int64_t> due_ns = sleeps_.opened() != nullptr ? block_due(it, structures) : timer_due(it);
     const int64_t latest_ns = now_ns() + it.limit.ns;
     it.thread->sleep->due_ns = std::min(due_ns.value_or(latest_ns), latest_ns);
-    if (!due_ns) log::debug("thread {}: its sleep of {} ns begins anew; when it is due is not known", it.thread->tid(), it.limit.ns);
+    if (!due_ns)
+      log::debug("thread {}: its sleep of {} ns begins anew; when it is due is not known", it.thread->tid(),
+                 it.limit.ns);
   }
 }
 
 // The kernel does not say which kind of call the block is of: what it has in common with the registers must be right.
-std::optional<int64_t> InterruptedCalls::block_due(const Interrupted& it, const std::map<pid_t, uint64_t>& structures) const {
+std::optional<int64_t> InterruptedCalls::block_due(const Interrupted& it,
+                                                   const std::map<pid_t, uint64_t>& structures) const {
   const auto structure = structures.find(it.thread->tid());
   if (structure == structures.end()) return std::nullopt;
   const RestartBlock block = sleeps_.opened()->restart_block(structure->second);
@@ -245,7 +254,8 @@ std::optional<int64_t> InterruptedCalls::block_due(const Interrupted& it, const 
       if (block.futex.addr == first) return block.futex.due_ns;
       break;
     case SYS_clock_nanosleep:
-      // Those of a process's own time are none that can be carried, and the alarm clocks have numbers of their own in the block.
+      // Those of a process's own time are none that can be carried, and the alarm clocks have numbers of their own in
+      // the block.
       if (first != CLOCK_REALTIME && first != CLOCK_MONOTONIC && first != CLOCK_BOOTTIME) break;
       [[fallthrough]];
     case SYS_nanosleep:
@@ -255,7 +265,8 @@ std::optional<int64_t> InterruptedCalls::block_due(const Interrupted& it, const 
         return block.sleep.due_ns - (clock_ns(CLOCK_BOOTTIME) - time_offsets(0).boottime_ns) + now_ns();
       }
       break;
-    default: break;
+    default:
+      break;
   }
   return std::nullopt;
 }

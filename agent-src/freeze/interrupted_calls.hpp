@@ -23,11 +23,11 @@ class FrozenTask;
 //
 // Stopping a thread makes some system calls return -EINTR that a program must only see after a signal handler:
 // epoll_wait, sigtimedwait, semtimedop, ... (signal(7)). These are rewound, so that the thread makes them again when
-// it runs on, with what is left of their time limit: the stop disarms the timer that tells it, so the timers of all threads are
-// noted before. A thread may have woken meanwhile, and be in another call: unless it is known to have slept since its timer was
-// looked at, the whole limit counts from the stop on, which is late by what was over of it, and never early. A
-// limit in memory is the caller's and stays as it is: the thread is given another one, below its stack pointer, where the stack
-// is known to be a plain one. Socket time-outs (SO_RCVTIMEO) begin anew. Single-threaded.
+// it runs on, with what is left of their time limit: the stop disarms the timer that tells it, so the timers of all
+// threads are noted before. A thread may have woken meanwhile, and be in another call: unless it is known to have slept
+// since its timer was looked at, the whole limit counts from the stop on, which is late by what was over of it, and
+// never early. A limit in memory is the caller's and stays as it is: the thread is given another one, below its stack
+// pointer, where the stack is known to be a plain one. Socket time-outs (SO_RCVTIMEO) begin anew. Single-threaded.
 class InterruptedCalls {
  public:
   explicit InterruptedCalls(SleepReader& sleeps);
@@ -41,8 +41,8 @@ class InterruptedCalls {
 
   // All of the task's threads() are stopped and their registers read. Changes registers of threads as told above.
   void rewind(FrozenTask& task);
-  // For sleeps that the kernel restarts by itself (-ERESTART_RESTARTBLOCK): finds out until when, for the image. Told in
-  // FrozenThread::sleep. After rewind(); changes nothing of the task.
+  // For sleeps that the kernel restarts by itself (-ERESTART_RESTARTBLOCK): finds out until when, for the image. Told
+  // in FrozenThread::sleep. After rewind(); changes nothing of the task.
   void find_sleeps(FrozenTask& task) const;
 
  private:
@@ -52,7 +52,7 @@ class InterruptedCalls {
     int64_t original_nr = -1;  // behind restart_syscall
     uint64_t switches = 0;     // how often it had gone to sleep before its timer was looked at
     bool wants_timer = false;
-    std::size_t look = 0;            // at which it was noted
+    std::size_t look = 0;           // at which it was noted
     std::optional<int64_t> due_ns;  // as it was right before the stop
   };
   struct Interrupted {

@@ -17,10 +17,10 @@
 #include "agent-src/tree/open_file.hpp"
 #include "common/base/clock.hpp"
 #include "common/base/log.hpp"
+#include "common/kernel/introspect/unix_arrivals.hpp"
 #include "common/kernel/process/pidfd.hpp"
 #include "common/kernel/sockets/tcp_diag.hpp"
 #include "common/kernel/sockets/tcp_repair.hpp"
-#include "common/kernel/introspect/unix_arrivals.hpp"
 #include "common/kernel/sockets/unix_diag.hpp"
 
 namespace crx {
@@ -66,9 +66,10 @@ bool can_be_told(const Holding& listener) {
   return kernel && own && kernel->at(own.get());
 }
 
-// A TCP connection that waits to be accepted has an end without a descriptor, which cannot be read: it can be made anew only
-// where its client moves along and has sent nothing.
-bool is_stuck(const TcpSocketInfo& waiting, const std::vector<TcpSocketInfo>& all, const std::map<uint32_t, Holding>& sockets) {
+// A TCP connection that waits to be accepted has an end without a descriptor, which cannot be read: it can be made anew
+// only where its client moves along and has sent nothing.
+bool is_stuck(const TcpSocketInfo& waiting, const std::vector<TcpSocketInfo>& all,
+              const std::map<uint32_t, Holding>& sockets) {
   const uint32_t fin = tcp_state::got_fin(waiting.state) ? 1 : 0;
   if (waiting.received > fin) return true;
   return std::none_of(all.begin(), all.end(), [&](const TcpSocketInfo& other) {
@@ -89,8 +90,9 @@ bool has_unaccepted_tcp(const FrozenTree& tree) {
   if (ports.empty()) return false;
   const auto all = diag.list(~(1U << tcp_state::kListen));
   return all && std::any_of(all->begin(), all->end(), [&](const TcpSocketInfo& info) {
-    return info.inode == 0 && tcp_state::is_connected(info.state) && ports.contains(info.local.port) && is_stuck(info, *all, sockets);
-  });
+           return info.inode == 0 && tcp_state::is_connected(info.state) && ports.contains(info.local.port) &&
+                  is_stuck(info, *all, sockets);
+         });
 }
 
 bool has_unaccepted_data(const FrozenTree& tree) {

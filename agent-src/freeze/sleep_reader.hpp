@@ -10,8 +10,8 @@ namespace crx {
 // Single-threaded.
 class SleepReader {
  public:
-  // Opened the first time it is asked for, which takes a millisecond: not in a stop. Nullptr where the kernel does not let itself
-  // be read.
+  // Opened the first time it is asked for, which takes a millisecond: not in a stop. Nullptr where the kernel does not
+  // let itself be read.
   const KernelSleeps* open() {
     if (!tried_) kernel_ = KernelSleeps::open();
     tried_ = true;

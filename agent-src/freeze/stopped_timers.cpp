@@ -10,7 +10,9 @@ constexpr int kReadingsAhead = 4;  // where there is time for them
 
 }  // namespace
 
-void StoppedTimers::look() { armed_ = read_sleep_timers(kReadingsAhead).armed; }
+void StoppedTimers::look() {
+  armed_ = read_sleep_timers(kReadingsAhead).armed;
+}
 
 void StoppedTimers::compare() {
   const SleepTimers now = read_sleep_timers();

@@ -55,25 +55,35 @@ bool may_be_made_again(const SystemCall& call) {
       // On sockets with a time limit, and on files that know no better.
       SYS_read, SYS_readv, SYS_pread64, SYS_preadv, SYS_preadv2, SYS_write, SYS_writev, SYS_pwrite64, SYS_pwritev,
       SYS_pwritev2, SYS_recvfrom, SYS_recvmsg, SYS_recvmmsg, SYS_sendto, SYS_sendmsg, SYS_sendmmsg, SYS_accept,
-      SYS_accept4, SYS_connect, SYS_fallocate, SYS_getrandom, SYS_mq_timedreceive, SYS_mq_timedsend, SYS_flock, SYS_futex, 449,
-      SYS_wait4, SYS_waitid, SYS_pause, SYS_open, SYS_openat, SYS_madvise, SYS_mlock, SYS_mlock2};
+      SYS_accept4, SYS_connect, SYS_fallocate, SYS_getrandom, SYS_mq_timedreceive, SYS_mq_timedsend, SYS_flock,
+      SYS_futex, 449, SYS_wait4, SYS_waitid, SYS_pause, SYS_open, SYS_openat, SYS_madvise, SYS_mlock, SYS_mlock2};
   return std::find(std::begin(kCalls), std::end(kCalls), call.nr) != std::end(kCalls);
 }
 
 Limit limit_of(pid_t pid, const SystemCall& call) {
   switch (call.nr) {
     case SYS_epoll_wait:
-    case SYS_epoll_pwait: return in_register(call, 3);
-    case SYS_poll: return in_register(call, 2);
-    case kEpollPwait2: return in_memory(pid, call, 3);
-    case SYS_rt_sigtimedwait: return in_memory(pid, call, 2);
-    case SYS_semtimedop: return in_memory(pid, call, 3);
+    case SYS_epoll_pwait:
+      return in_register(call, 3);
+    case SYS_poll:
+      return in_register(call, 2);
+    case kEpollPwait2:
+      return in_memory(pid, call, 3);
+    case SYS_rt_sigtimedwait:
+      return in_memory(pid, call, 2);
+    case SYS_semtimedop:
+      return in_memory(pid, call, 3);
     case SYS_io_getevents:
-    case SYS_io_pgetevents: return in_memory(pid, call, 4);
-    case SYS_nanosleep: return in_memory(pid, call, 0);
-    case SYS_clock_nanosleep: return (call.args[1] & TIMER_ABSTIME) != 0 ? Limit{} : in_memory(pid, call, 2);
-    case SYS_futex: return futex_is_relative(call) ? in_memory(pid, call, 3) : Limit{};
-    default: return {};
+    case SYS_io_pgetevents:
+      return in_memory(pid, call, 4);
+    case SYS_nanosleep:
+      return in_memory(pid, call, 0);
+    case SYS_clock_nanosleep:
+      return (call.args[1] & TIMER_ABSTIME) != 0 ? Limit{} : in_memory(pid, call, 2);
+    case SYS_futex:
+      return futex_is_relative(call) ? in_memory(pid, call, 3) : Limit{};
+    default:
+      return {};
   }
 }
 

@@ -29,7 +29,7 @@ bool may_be_made_again(const SystemCall& call);
 
 // Where a call has its time limit.
 enum class LimitKind {
-  none,      // it has no limit, or a point in time: made again it ends when it should
+  none,         // it has no limit, or a point in time: made again it ends when it should
   register_ms,  // int milliseconds, in an argument
   pointer,      // const struct timespec*, in an argument
 };

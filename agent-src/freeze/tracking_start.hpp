@@ -11,8 +11,8 @@
 namespace crx {
 
 struct TrackingStart {
-  Fd userfaultfd;      // our duplicate; the victim's own is closed
-  int64_t stop_us = 0; // how long its leader was stopped
+  Fd userfaultfd;       // our duplicate; the victim's own is closed
+  int64_t stop_us = 0;  // how long its leader was stopped
 };
 
 // Stops the leader, has it call userfaultfd(2), takes the descriptor and closes the original. The

@@ -47,8 +47,8 @@ void frozen_pages(const Pagemap& pagemap, const MemoryVma& vma, FrozenPages& pag
   Pagemap::Query query;
   query.inverted = page_is::kPresent | page_is::kWpAllowed;
   query.anyof = page_is::kWritten | page_is::kPresent | page_is::kWpAllowed | page_is::kPfnZero;
-  query.returned = page_is::kWritten | page_is::kPresent | page_is::kSwapped | page_is::kWpAllowed |
-                   page_is::kPfnZero | page_is::kGuard;
+  query.returned = page_is::kWritten | page_is::kPresent | page_is::kSwapped | page_is::kWpAllowed | page_is::kPfnZero |
+                   page_is::kGuard;
   if (file) {
     query.anyof |= page_is::kFile;
     query.returned |= page_is::kFile;

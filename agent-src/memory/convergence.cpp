@@ -9,10 +9,10 @@
 namespace crx {
 namespace {
 
-constexpr double kShrinks = 0.75;     // a round that leaves less than this share of the pages is worth its time
-constexpr uint32_t kStallLimit = 2;   // rounds in a row without that: it has converged, or never will
+constexpr double kShrinks = 0.75;    // a round that leaves less than this share of the pages is worth its time
+constexpr uint32_t kStallLimit = 2;  // rounds in a row without that: it has converged, or never will
 constexpr double kLeastDuty = 0.05;
-constexpr uint64_t kFewPages = 32;    // not worth another round
+constexpr uint64_t kFewPages = 32;  // not worth another round
 
 }  // namespace
 
@@ -45,9 +45,8 @@ Decision Convergence::after(const RoundOutcome& outcome) {
   const bool known = rounds_ > 0;
   decision.expected_pages = static_cast<uint64_t>(rate * static_cast<double>(outcome.round_us));
   decision.expected_us = downtime_us(decision.expected_pages);
-  const bool shrinks =
-      !known || rounds_ == 1 ||
-      static_cast<double>(decision.expected_pages) < kShrinks * static_cast<double>(best_pages_);
+  const bool shrinks = !known || rounds_ == 1 ||
+                       static_cast<double>(decision.expected_pages) < kShrinks * static_cast<double>(best_pages_);
   if (known) {
     best_pages_ = rounds_ == 1 ? decision.expected_pages : std::min(best_pages_, decision.expected_pages);
   }
@@ -75,9 +74,14 @@ Decision Convergence::after(const RoundOutcome& outcome) {
 
 Decision Convergence::not_converging(Decision decision) {
   switch (limits_.policy) {
-    case NonConvergence::accept: decision.step = NextStep::cutover; return decision;
-    case NonConvergence::fail: decision.step = NextStep::fail; return decision;
-    case NonConvergence::throttle: break;
+    case NonConvergence::accept:
+      decision.step = NextStep::cutover;
+      return decision;
+    case NonConvergence::fail:
+      decision.step = NextStep::fail;
+      return decision;
+    case NonConvergence::throttle:
+      break;
   }
   if (duty_ <= kLeastDuty) {
     decision.step = NextStep::cutover;

@@ -12,7 +12,9 @@ void MemoryRounds::add_space(pid_t pid, std::unique_ptr<Tracker> tracker) {
   spaces_[pid] = std::make_unique<SpaceRounds>(pid, std::move(tracker));
 }
 
-void MemoryRounds::remove_space(pid_t pid) { spaces_.erase(pid); }
+void MemoryRounds::remove_space(pid_t pid) {
+  spaces_.erase(pid);
+}
 
 bool MemoryRounds::needs_stop() const {
   return std::any_of(spaces_.begin(), spaces_.end(),
@@ -59,6 +61,8 @@ void MemoryRounds::send_final(const FinalMemory& memory, PageSink& sink, MemoryS
   objects_.send_final(memory.objects, sink, statistics);
 }
 
-void MemoryRounds::forget(pid_t pid, PageRange range) { space(pid).forget(range); }
+void MemoryRounds::forget(pid_t pid, PageRange range) {
+  space(pid).forget(range);
+}
 
 }  // namespace crx

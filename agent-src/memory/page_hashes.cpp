@@ -37,7 +37,8 @@ void PageHashes::take(const PageHashes& from, const std::vector<PageRange>& rang
   for (const PageRange& range : ranges) {
     for (uint64_t index = range.start / kPageSize; index < range.end / kPageSize; ++index) {
       const auto found = from.chunks_.find(index / kChunkPages);
-      if (found != from.chunks_.end()) chunks_[index / kChunkPages][index % kChunkPages] = found->second[index % kChunkPages];
+      if (found != from.chunks_.end())
+        chunks_[index / kChunkPages][index % kChunkPages] = found->second[index % kChunkPages];
     }
   }
 }

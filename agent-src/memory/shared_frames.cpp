@@ -19,8 +19,8 @@ uint64_t place_of(uint64_t entry) {
 
 }  // namespace
 
-// `a` is read before and after `b`: a frame that `a` left and `b` got in between would look shared. It can leave one without
-// being written when the kernel moves pages about.
+// `a` is read before and after `b`: a frame that `a` left and `b` got in between would look shared. It can leave one
+// without being written when the kernel moves pages about.
 std::vector<PageRange> same_frames(const Pagemap& a, const Pagemap& b, const std::vector<PageRange>& ranges) {
   std::vector<PageRange> same;
   for (const PageRange& range : ranges) {

@@ -9,9 +9,10 @@
 
 namespace crx {
 
-// Pages of `ranges` (addresses, ascending) that lie in the same frame, or in the same place of swap space, in both address
-// spaces. Nothing is stopped for it; a page that is reported was shared at some moment of the call, or has been written in
-// `a` since the call began. Empty without CAP_SYS_ADMIN, from which the kernel hides frames, and when one of them has ended.
+// Pages of `ranges` (addresses, ascending) that lie in the same frame, or in the same place of swap space, in both
+// address spaces. Nothing is stopped for it; a page that is reported was shared at some moment of the call, or has been
+// written in `a` since the call began. Empty without CAP_SYS_ADMIN, from which the kernel hides frames, and when one of
+// them has ended.
 std::vector<PageRange> same_frames(const Pagemap& a, const Pagemap& b, const std::vector<PageRange>& ranges);
 
 // About how many pages that would report: counted where they are few, else looked at in some places only.

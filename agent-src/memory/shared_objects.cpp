@@ -177,7 +177,8 @@ bool SharedObjects::scan(const Object& object, const std::vector<PageRange>& pre
 std::vector<PageRange> SharedObjects::plan(Object& object, const std::vector<PageRange>& present, bool frozen) {
   std::vector<PageRange> written;
   // Where marks do not count, pages are not protected either: writers need not pay for what nobody reads.
-  const bool tracked = !object.untracked_writers && !object.marks_invalid && scan(object, without_small_gaps(present), frozen, written);
+  const bool tracked =
+      !object.untracked_writers && !object.marks_invalid && scan(object, without_small_gaps(present), frozen, written);
   object.comparing = !tracked;
   std::vector<Place> places;
   for (const Mapper& mapper : object.mappers) {
@@ -229,8 +230,7 @@ void SharedObjects::send_round(PageSink& sink, MemoryStatistics& statistics) {
   statistics.send_us += monotonic_us() - start_us;
 }
 
-std::vector<FinalObject> SharedObjects::final_scan(std::span<const MappedSpace> spaces,
-                                                   MemoryStatistics& statistics) {
+std::vector<FinalObject> SharedObjects::final_scan(std::span<const MappedSpace> spaces, MemoryStatistics& statistics) {
   const int64_t start_us = monotonic_us();
   find(spaces);
   std::vector<FinalObject> finals;
@@ -252,17 +252,16 @@ std::vector<FinalObject> SharedObjects::final_scan(std::span<const MappedSpace> 
   return finals;
 }
 
-void SharedObjects::send_final(const std::vector<FinalObject>& objects, PageSink& sink,
-                               MemoryStatistics& statistics) {
+void SharedObjects::send_final(const std::vector<FinalObject>& objects, PageSink& sink, MemoryStatistics& statistics) {
   const int64_t start_us = monotonic_us();
   for (const FinalObject& found : objects) {
     Object& object = objects_.at(found.id);
     object.owed = unite(object.owed, found.dirty);
     const SendOutcome outcome = send(found.id, object, found.dirty, sink);
     if (!outcome.failed.empty()) {
-      throw Error(ErrorCode::refused, "reading shared memory",
-                  fmt::format("the page at {:x} of object {} cannot be read", outcome.failed.front().start,
-                              found.id.ino));
+      throw Error(
+          ErrorCode::refused, "reading shared memory",
+          fmt::format("the page at {:x} of object {} cannot be read", outcome.failed.front().start, found.id.ino));
     }
     object.owed = subtract(object.owed, found.dirty);
     object.sent = subtract(object.sent, found.holes);

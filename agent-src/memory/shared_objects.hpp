@@ -43,7 +43,8 @@ struct FinalObject {
 class SharedObjects {
  public:
   void set_untracked_writers(ObjectId id, bool untracked_writers);
-  // Somebody may have written to any object and left no mark: what has been sent so far is compared by content from now on.
+  // Somebody may have written to any object and left no mark: what has been sent so far is compared by content from now
+  // on.
   void distrust_marks();
   // Whether marks decide about any object.
   bool trusts_marks() const;
@@ -74,14 +75,14 @@ class SharedObjects {
     bool operator==(const Place&) const = default;
   };
   struct Object {
-    Fd fd;                        // empty: nobody maps it at present
+    Fd fd;  // empty: nobody maps it at present
     bool untracked_writers = false;
     bool marks_invalid = false;
     bool offered = false;
     std::vector<Mapper> mappers;  // shared ones, of the current call only
     std::vector<Place> places;    // of the last round
     std::vector<PageRange> sent, pending, owed;
-    bool comparing = false;       // the current round's: send through hashes
+    bool comparing = false;  // the current round's: send through hashes
     PageHashes hashes;
   };
 

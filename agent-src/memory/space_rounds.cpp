@@ -39,7 +39,8 @@ void SpaceRounds::follow_layout(const std::vector<MemoryVma>& vmas) {
   for (const MemoryVma& vma : vmas) {
     // What comes by asynchronous I/O leaves no marks: such a process has a tracker that compares.
     if (vma.kind == VmaKind::aio_ring && !tracker_->compares_content()) {
-      throw Error(ErrorCode::refused, "tracking memory", "the process has set up asynchronous I/O (io_setup) since the move began")
+      throw Error(ErrorCode::refused, "tracking memory",
+                  "the process has set up asynchronous I/O (io_setup) since the move began")
           .with_pid(pid_)
           .with_hint("try again: its memory is compared by content then");
     }
@@ -86,7 +87,8 @@ void SpaceRounds::send_round(PageSink& sink, MemoryStatistics& statistics) {
   const int64_t start_us = monotonic_us();
   // Also when the sink throws half-way: better a hole too many at the end than one too few.
   sent_ = unite(sent_, pending_);
-  SendOutcome outcome = send_pages({PageSpace::Kind::mm, static_cast<uint64_t>(pid_)}, pending_, reader_, sink, hashes());
+  SendOutcome outcome =
+      send_pages({PageSpace::Kind::mm, static_cast<uint64_t>(pid_)}, pending_, reader_, sink, hashes());
   statistics.sent_pages += outcome.put_pages;
   statistics.unchanged_pages += outcome.unchanged_pages;
   statistics.owed_pages += total_pages(outcome.failed);
@@ -124,9 +126,8 @@ void SpaceRounds::send_final(const FinalSpace& final_space, PageSink& sink, Memo
   owed_ = unite(owed_, final_space.dirty);
   sent_ = unite(sent_, final_space.dirty);
   // Nothing recorded: everything is new, and is not worth hashing now.
-  const SendOutcome outcome =
-      send_pages({PageSpace::Kind::mm, static_cast<uint64_t>(pid_)}, final_space.dirty, reader_, sink,
-                 hashes_.empty() ? nullptr : hashes());
+  const SendOutcome outcome = send_pages({PageSpace::Kind::mm, static_cast<uint64_t>(pid_)}, final_space.dirty, reader_,
+                                         sink, hashes_.empty() ? nullptr : hashes());
   require_all_read(outcome, reader_);
   owed_ = subtract(owed_, final_space.dirty);
   // The vessel drops the holes.

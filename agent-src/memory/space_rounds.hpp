@@ -81,11 +81,11 @@ class SpaceRounds {
   pid_t pid_;
   std::unique_ptr<Tracker> tracker_;
   MemoryReader reader_;
-  std::vector<MemoryVma> vmas_;      // of the last round
-  std::vector<PageRange> sent_;      // pages whose (maybe old) content the destination holds
-  std::vector<PageRange> pending_;   // found by the last scan
-  std::vector<PageRange> owed_;      // must be sent whatever the tracker says
-  PageHashes hashes_;                // only where the tracker compares content
+  std::vector<MemoryVma> vmas_;     // of the last round
+  std::vector<PageRange> sent_;     // pages whose (maybe old) content the destination holds
+  std::vector<PageRange> pending_;  // found by the last scan
+  std::vector<PageRange> owed_;     // must be sent whatever the tracker says
+  PageHashes hashes_;               // only where the tracker compares content
 };
 
 }  // namespace crx

@@ -20,10 +20,14 @@ TrackerKind parse_tracker(std::string_view text) {
 
 std::string_view to_string(TrackerKind kind) {
   switch (kind) {
-    case TrackerKind::automatic: return "auto";
-    case TrackerKind::wp_async: return "wp-async";
-    case TrackerKind::soft_dirty: return "soft-dirty";
-    case TrackerKind::hash: return "hash";
+    case TrackerKind::automatic:
+      return "auto";
+    case TrackerKind::wp_async:
+      return "wp-async";
+    case TrackerKind::soft_dirty:
+      return "soft-dirty";
+    case TrackerKind::hash:
+      return "hash";
   }
   return "auto";
 }

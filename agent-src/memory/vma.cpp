@@ -19,7 +19,9 @@
 namespace crx {
 namespace {
 
-VmaKind object_kind(bool shared) { return shared ? VmaKind::shmem : VmaKind::private_file; }
+VmaKind object_kind(bool shared) {
+  return shared ? VmaKind::shmem : VmaKind::private_file;
+}
 
 // MAP_ANONYMOUS | MAP_HUGETLB: on a mount of the kernel's own, for each size of pages.
 bool is_huge_anonymous(const proc::MapsEntry& entry) {
@@ -39,18 +41,25 @@ VmaKind kind_of(const proc::MapsEntry& entry) {
   switch (entry.kind) {
     case proc::MapKind::anonymous:
     case proc::MapKind::heap:
-    case proc::MapKind::stack: return entry.has_inode() ? file_kind(entry.shared, {}) : VmaKind::private_anon;
+    case proc::MapKind::stack:
+      return entry.has_inode() ? file_kind(entry.shared, {}) : VmaKind::private_anon;
     case proc::MapKind::vdso:
     case proc::MapKind::vvar:
     case proc::MapKind::vvar_vclock:
-    case proc::MapKind::vsyscall: return VmaKind::special;
+    case proc::MapKind::vsyscall:
+      return VmaKind::special;
     case proc::MapKind::shared_anonymous:
     case proc::MapKind::memfd:
-    case proc::MapKind::sysv_shm: return object_kind(entry.shared);
-    case proc::MapKind::anon_inode: return VmaKind::device;
-    case proc::MapKind::aio_ring: return VmaKind::aio_ring;
-    case proc::MapKind::other: return VmaKind::device;  // a name we do not know: better refused than lost
-    case proc::MapKind::file: break;
+    case proc::MapKind::sysv_shm:
+      return object_kind(entry.shared);
+    case proc::MapKind::anon_inode:
+      return VmaKind::device;
+    case proc::MapKind::aio_ring:
+      return VmaKind::aio_ring;
+    case proc::MapKind::other:
+      return VmaKind::device;  // a name we do not know: better refused than lost
+    case proc::MapKind::file:
+      break;
   }
   if (is_huge_anonymous(entry)) return entry.shared ? VmaKind::shmem : VmaKind::private_anon;
   return file_kind(entry.shared, entry.name);
@@ -94,8 +103,17 @@ MemoryVma classify_vma(const proc::MapsEntry& entry) {
   } else if (huge) {
     ino |= kHugeObjectBit;
   }
-  return {{entry.start, entry.end}, kind_of(entry), entry.shared, anonymous_shared, dev,
-          ino, entry.pgoff, entry.name, 0, huge, entry.writable};
+  return {{entry.start, entry.end},
+          kind_of(entry),
+          entry.shared,
+          anonymous_shared,
+          dev,
+          ino,
+          entry.pgoff,
+          entry.name,
+          0,
+          huge,
+          entry.writable};
 }
 
 std::vector<MemoryVma> classify_maps(const std::vector<proc::MapsEntry>& maps) {

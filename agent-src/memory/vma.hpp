@@ -29,14 +29,15 @@ struct MemoryVma {
   VmaKind kind = VmaKind::private_anon;
   bool shared = false;
   bool anonymous_shared = false;  // shmem that no descriptor led to: MAP_SHARED | MAP_ANONYMOUS
-  uint64_t dev = 0;     // st_dev of what is mapped, 0 for none
+  uint64_t dev = 0;               // st_dev of what is mapped, 0 for none
   uint64_t ino = 0;
   uint64_t offset = 0;  // bytes into it
   std::string name;     // the path of a file; for messages
   // What else would make the destination map an address anew when it changes (flags a mapping is born with, the
   // file's name), as one number of the caller's making.
   uint64_t birth = 0;
-  bool huge = false;  // in huge pages (hugetlb): anonymous memory, a memfd, or a System V segment. Never one mapping with its neighbours
+  bool huge = false;  // in huge pages (hugetlb): anonymous memory, a memfd, or a System V segment. Never one mapping
+                      // with its neighbours
   bool writable = false;  // as it is now
 };
 
@@ -48,15 +49,19 @@ std::vector<MemoryVma> classify_maps(const std::vector<proc::MapsEntry>& maps);
 // st_dev of the kernel's internal mount that holds shared anonymous memory, memfd and System V segments.
 uint64_t shmem_device();
 
-// The number under which images and wire know a shared-memory object. Those in huge pages lie on mounts of their own, which
-// number their inodes from 1 as the other does.
+// The number under which images and wire know a shared-memory object. Those in huge pages lie on mounts of their own,
+// which number their inodes from 1 as the other does.
 inline constexpr uint64_t kHugeObjectBit = uint64_t{1} << 31;
-inline uint64_t object_number(uint64_t dev, uint64_t ino) { return dev == shmem_device() ? ino : ino | kHugeObjectBit; }
+inline uint64_t object_number(uint64_t dev, uint64_t ino) {
+  return dev == shmem_device() ? ino : ino | kHugeObjectBit;
+}
 // MAP_HUGETLB (MFD_HUGETLB) flags for pages of this size: its logarithm (mmap(2)).
-inline uint32_t huge_size_flag(uint64_t page_bytes) { return static_cast<uint32_t>(std::countr_zero(page_bytes)) << 26; }
+inline uint32_t huge_size_flag(uint64_t page_bytes) {
+  return static_cast<uint32_t>(std::countr_zero(page_bytes)) << 26;
+}
 
-// The size of the huge pages that anonymous memory, a System V segment or a memfd lies in; 0 where its pages are those of usual
-// shared memory, or the mapping has gone (errno says so).
+// The size of the huge pages that anonymous memory, a System V segment or a memfd lies in; 0 where its pages are those
+// of usual shared memory, or the mapping has gone (errno says so).
 uint64_t object_huge_page_bytes(pid_t pid, const proc::MapsEntry& map);
 
 // For preflight, before anything is touched: mappings of files on a filesystem of huge pages, ascending. Looks through

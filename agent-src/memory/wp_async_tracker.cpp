@@ -15,10 +15,13 @@ constexpr uint64_t kUserEnd = 0x7ffffffff000;
 bool may_be_registered(const MemoryVma& vma) {
   switch (vma.kind) {
     case VmaKind::private_anon:
-    case VmaKind::private_file: return true;
+    case VmaKind::private_file:
+      return true;
     case VmaKind::shmem:
-    case VmaKind::shared_file: return vma.writable;
-    default: return false;
+    case VmaKind::shared_file:
+      return vma.writable;
+    default:
+      return false;
   }
 }
 
@@ -55,7 +58,8 @@ void WpAsyncTracker::find_spans(std::span<const MemoryVma> vmas) {
 }
 
 const PageRange* WpAsyncTracker::span_of(PageRange range) const {
-  const auto span = std::partition_point(spans_.begin(), spans_.end(), [&](const PageRange& s) { return s.end <= range.start; });
+  const auto span =
+      std::partition_point(spans_.begin(), spans_.end(), [&](const PageRange& s) { return s.end <= range.start; });
   return span != spans_.end() && span->start <= range.start && range.end <= span->end ? &*span : nullptr;
 }
 

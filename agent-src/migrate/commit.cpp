@@ -7,10 +7,10 @@
 
 #include "agent-src/collect/files/file_locks.hpp"
 #include "agent-src/migrate/migration.hpp"
-#include "common/base/step_clock.hpp"
 #include "agent-src/tool/worker.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
+#include "common/base/step_clock.hpp"
 #include "common/kernel/process/pidfd.hpp"
 
 namespace crx {
@@ -51,9 +51,11 @@ int Migration::commit(FrozenTree& tree, TreeLocks& locks) {
     std::string original = "the original has ended";
     if (group_) {
       group_->abandon();
-      original = fmt::format("the original is kept frozen in cgroup {}; settle it with crx-migrate --resolve {}", group_->path(), session_);
+      original = fmt::format("the original is kept frozen in cgroup {}; settle it with crx-migrate --resolve {}",
+                             group_->path(), session_);
     }
-    observer_.failed({Outcome::in_doubt, session_, options_.pid, fmt::format("committing: {}; {}", whether, original), error.code()});
+    observer_.failed({Outcome::in_doubt, session_, options_.pid, fmt::format("committing: {}; {}", whether, original),
+                      error.code()});
     return static_cast<int>(Outcome::in_doubt);
   }
   if (resumed) {
@@ -68,7 +70,8 @@ int Migration::commit(FrozenTree& tree, TreeLocks& locks) {
   return static_cast<int>(Outcome::failed);
 }
 
-// After NEVER: the group is thawed, the tree still stopped. False: somebody else has a lock of it now, so it must not run.
+// After NEVER: the group is thawed, the tree still stopped. False: somebody else has a lock of it now, so it must not
+// run.
 bool Migration::take_back(TreeLocks& locks) {
   group_->thaw();
   try {
@@ -78,18 +81,20 @@ bool Migration::take_back(TreeLocks& locks) {
     locks.given_up();
     group_->freeze(Deadline::in_ms(options_.freeze_timeout_ms));
     group_->abandon();
-    observer_.failed({Outcome::in_doubt, session_, options_.pid,
-                      fmt::format("committing: {} did not resume the process, and {}; the process is kept frozen here in "
-                                  "cgroup {}",
-                                  peer_, error.what(), group_->path()),
-                      error.code()});
+    observer_.failed(
+        {Outcome::in_doubt, session_, options_.pid,
+         fmt::format("committing: {} did not resume the process, and {}; the process is kept frozen here in "
+                     "cgroup {}",
+                     peer_, error.what(), group_->path()),
+         error.code()});
     return false;
   }
 }
 
-// RESUMED, or nothing for NEVER, and `why` then as far as it is known. Asks by session id when the connection is lost. On Decided the original ends, and NEVER is no
-// verdict any more.
-std::optional<wire::Resumed> Migration::await_verdict(FrozenTree& tree, TreeLocks& locks, Deadline deadline, std::string& why) {
+// RESUMED, or nothing for NEVER, and `why` then as far as it is known. Asks by session id when the connection is lost.
+// On Decided the original ends, and NEVER is no verdict any more.
+std::optional<wire::Resumed> Migration::await_verdict(FrozenTree& tree, TreeLocks& locks, Deadline deadline,
+                                                      std::string& why) {
   try {
     for (;;) {
       const auto message = link_->receive(deadline);

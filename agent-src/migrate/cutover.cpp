@@ -8,16 +8,16 @@
 
 #include "agent-src/collect/files/file_locks.hpp"
 #include "agent-src/collect/files/sync_files.hpp"
-#include "agent-src/preflight/used_files.hpp"
 #include "agent-src/collect/memory/vma_attributes.hpp"
 #include "agent-src/freeze/fd_table_reserve.hpp"
-#include "agent-src/migrate/migration.hpp"
 #include "agent-src/freeze/quiescent_freeze.hpp"
-#include "common/base/step_clock.hpp"
-#include "common/base/error.hpp"
-#include "common/kernel/process/realtime.hpp"
-#include "common/image/magic.hpp"
+#include "agent-src/migrate/migration.hpp"
+#include "agent-src/preflight/used_files.hpp"
 #include "agent-src/tool/worker.hpp"
+#include "common/base/error.hpp"
+#include "common/base/step_clock.hpp"
+#include "common/image/magic.hpp"
+#include "common/kernel/process/realtime.hpp"
 #include "wire/file_message.hpp"
 #include "wire/verify.hpp"
 
@@ -29,7 +29,8 @@ constexpr uint64_t kFlagsInFreezeBytes = uint64_t{256} << 20;
 
 }  // namespace
 
-void Migration::send_last_holes(PageSpace space, const std::vector<PageRange>& holes, const std::vector<PageRange>& guards) {
+void Migration::send_last_holes(PageSpace space, const std::vector<PageRange>& holes,
+                                const std::vector<PageRange>& guards) {
   if (holes.empty() && guards.empty()) return;
   wire::SessionMessage message;
   wire::Holes& body = *message.mutable_holes();
@@ -49,15 +50,18 @@ unsigned Migration::send_last_memory(uint32_t round, FinalMemory& memory, Memory
   MemoryRounds& rounds = tree_.rounds();
   const auto mm = [](pid_t pid) { return PageSpace{PageSpace::Kind::mm, static_cast<uint64_t>(pid)}; };
   const unsigned marks = send_tree(round, [&](PrecopyTask& task) {
-    const auto found = std::find_if(memory.spaces.begin(), memory.spaces.end(), [&](const FinalSpace& s) { return s.pid == task.place.pid; });
-    if (found == memory.spaces.end()) throw Error(ErrorCode::bug, "sending the last pages", "a process was not scanned").with_pid(task.place.pid);
+    const auto found = std::find_if(memory.spaces.begin(), memory.spaces.end(),
+                                    [&](const FinalSpace& s) { return s.pid == task.place.pid; });
+    if (found == memory.spaces.end())
+      throw Error(ErrorCode::bug, "sending the last pages", "a process was not scanned").with_pid(task.place.pid);
     SpaceRounds& space = rounds.space(task.place.pid);
     if (task.memory_donor != 0) space.inherit(rounds.space(std::exchange(task.memory_donor, 0)), *found);
     send_last_holes(mm(task.place.pid), found->holes, {});
     space.send_final(*found, *sink_, statistics);
   });
   for (const FinalSpace& space : memory.spaces) send_last_holes(mm(space.pid), {}, space.guards);
-  for (const FinalObject& object : memory.objects) send_last_holes({PageSpace::Kind::shmem, object.id.ino}, object.holes, {});
+  for (const FinalObject& object : memory.objects)
+    send_last_holes({PageSpace::Kind::shmem, object.id.ino}, object.holes, {});
   rounds.objects().send_final(memory.objects, *sink_, statistics);
   link_->end_round(round);
   return marks + 1;
@@ -184,7 +188,8 @@ void Migration::last_round(FrozenTree& tree, TreeLocks& locks) {
 
 void Migration::prepare() {
   StepClock clock(report_.cutover.source_steps);
-  const auto prepared = expect<wire::Prepared>(Deadline::in_ms(kPrepareMs), wire::SessionMessage::kPrepared, "preparing");
+  const auto prepared =
+      expect<wire::Prepared>(Deadline::in_ms(kPrepareMs), wire::SessionMessage::kPrepared, "preparing");
   clock.lap("await prepared");
   CutoverReport& cutover = report_.cutover;
   for (const wire::Step& step : prepared.steps()) {

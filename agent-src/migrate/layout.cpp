@@ -21,9 +21,9 @@ Migration::SpaceLayouts Migration::describe_spaces() {
   return described;
 }
 
-// Memory that is shared since a fork crosses the wire once: a task's vessel is forked from the one that has it, when all of
-// that has arrived, which a mark tells. So a round with new tasks in it comes in parts. The last mark is the caller's; how
-// many were set here.
+// Memory that is shared since a fork crosses the wire once: a task's vessel is forked from the one that has it, when
+// all of that has arrived, which a mark tells. So a round with new tasks in it comes in parts. The last mark is the
+// caller's; how many were set here.
 unsigned Migration::send_tree(uint32_t round, const std::function<void(PrecopyTask&)>& send_memory) {
   SpaceLayouts described = describe_spaces();
   SendOrder order(tree_);
@@ -56,7 +56,8 @@ void Migration::send_layout(uint32_t round, const SendOrder& order, SpaceLayouts
     place.set_clone_flags(task.place.clone_flags);
     place.set_cloner(static_cast<uint32_t>(task.place.cloner));
     place.set_unshare_flags(task.place.unshare_flags);
-    if (const int number = task.place.exit_signal; number != SIGCHLD && number >= 0) place.set_exit_signal(static_cast<uint32_t>(number));
+    if (const int number = task.place.exit_signal; number != SIGCHLD && number >= 0)
+      place.set_exit_signal(static_cast<uint32_t>(number));
     const auto space = described.find(task.place.pid);
     if (task.place.dead || space == described.end()) continue;
     std::string fingerprint = space->second.SerializeAsString();

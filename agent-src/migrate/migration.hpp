@@ -1,4 +1,5 @@
-// One migration while it is under way; the inside of session.cpp, preflight.cpp, layout.cpp, cutover.cpp and commit.cpp.
+// One migration while it is under way; the inside of session.cpp, preflight.cpp, layout.cpp, cutover.cpp and
+// commit.cpp.
 #pragma once
 
 #include <functional>
@@ -8,26 +9,26 @@
 #include <string>
 #include <vector>
 
-#include "agent-src/collect/process/cgroups.hpp"
+#include "agent-src/collect/ipc/sysv_ipc.hpp"
 #include "agent-src/collect/kind/file_table.hpp"
 #include "agent-src/collect/kind/link_remaps.hpp"
-#include "agent-src/collect/ipc/sysv_ipc.hpp"
-#include "agent-src/report/events.hpp"
+#include "agent-src/collect/process/cgroups.hpp"
+#include "agent-src/collect/sockets/tcp_block.hpp"
 #include "agent-src/freeze/frozen_tree.hpp"
 #include "agent-src/freeze/guard.hpp"
-#include "agent-src/tool/link_page_sink.hpp"
 #include "agent-src/memory/convergence.hpp"
 #include "agent-src/migrate/precopy_tree.hpp"
+#include "agent-src/report/events.hpp"
+#include "agent-src/tool/link_page_sink.hpp"
 #include "agent-src/tool/migrate_options.hpp"
-#include "agent-src/collect/sockets/tcp_block.hpp"
 #include "agent-src/tool/systemd_unit.hpp"
-#include "common/tool/hook.hpp"
 #include "common/base/journal.hpp"
 #include "common/image/image_store.hpp"
 #include "common/kernel/process/freezer_group.hpp"
 #include "common/kernel/process/time_namespace.hpp"
-#include "wire/source/connect.hpp"
+#include "common/tool/hook.hpp"
 #include "wire/link.hpp"
+#include "wire/source/connect.hpp"
 
 namespace crx {
 
@@ -118,7 +119,7 @@ class Migration {
   std::unique_ptr<wire::SourceLink> link_;
   std::unique_ptr<LinkPageSink> sink_;
   std::optional<FreezerGroup> group_;
-  bool has_addresses_ = false;     // TCP or UDP sockets of the tree have, as preflight saw it
+  bool has_addresses_ = false;  // TCP or UDP sockets of the tree have, as preflight saw it
   TcpBlock packets_{session_};  // from the collection of TCP connections on
   wire::LinkStatistics last_statistics_;
 };

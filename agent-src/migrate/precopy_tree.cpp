@@ -13,8 +13,8 @@
 #include "common/base/clock.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
-#include "common/image/schema/core.pb.h"
 #include "common/image/magic.hpp"
+#include "common/image/schema/core.pb.h"
 #include "common/kernel/memory/pagemap.hpp"
 
 namespace crx {
@@ -25,7 +25,8 @@ constexpr int kReadings = 20;
 
 // It began a moment ago.
 bool is_young(const TaskNode& task) {
-  const int64_t age = clock_ns(CLOCK_BOOTTIME) - static_cast<int64_t>(task.start_ticks) * (1'000'000'000 / ::sysconf(_SC_CLK_TCK));
+  const int64_t age =
+      clock_ns(CLOCK_BOOTTIME) - static_cast<int64_t>(task.start_ticks) * (1'000'000'000 / ::sysconf(_SC_CLK_TCK));
   return age < kYoungNs;
 }
 
@@ -35,7 +36,9 @@ bool keeps_no_zombies(const img::core_entry& core) {
   return core.tc().sigactions_size() > kAt && (core.tc().sigactions(kAt).flags() & SA_NOCLDWAIT) != 0;
 }
 
-bool is_gone(const Error& error) { return error.code() == ErrorCode::victim_gone; }
+bool is_gone(const Error& error) {
+  return error.code() == ErrorCode::victim_gone;
+}
 
 }  // namespace
 
@@ -68,18 +71,21 @@ PrecopyTask& PrecopyTree::memory_owner(PrecopyTask& task) {
 void PrecopyTree::take_over(std::vector<TaskNode> now, bool stopped) {
   std::set<pid_t> passed;
   std::erase_if(now, [&](const TaskNode& t) {
-    const bool pass = !stopped && t.pid != root_ && (t.shares_memory() || passed.contains(t.ppid) || passed.contains(t.cloner));
+    const bool pass =
+        !stopped && t.pid != root_ && (t.shares_memory() || passed.contains(t.ppid) || passed.contains(t.cloner));
     if (pass) passed.insert(t.pid);
     return pass;
   });
   std::vector<PrecopyTask> tasks;
   std::set<pid_t> replaced;
   for (TaskNode& place : now) {
-    const auto old = std::find_if(tasks_.begin(), tasks_.end(), [&](const PrecopyTask& t) { return t.place.pid == place.pid; });
+    const auto old =
+        std::find_if(tasks_.begin(), tasks_.end(), [&](const PrecopyTask& t) { return t.place.pid == place.pid; });
     PrecopyTask& task = tasks.emplace_back();
     if (old != tasks_.end()) {
       // Of one that has no vessel yet nothing has been sent.
-      const bool same = old->place.same_place(place) && (old->replaced || (!replaced.contains(place.ppid) && !replaced.contains(place.cloner)));
+      const bool same = old->place.same_place(place) &&
+                        (old->replaced || (!replaced.contains(place.ppid) && !replaced.contains(place.cloner)));
       if (!same) forget(*old);
       task = std::move(*old);
       old->tracked = false;
@@ -267,6 +273,8 @@ MemoryStatistics PrecopyTree::begin_round() {
   }
 }
 
-FinalMemory PrecopyTree::final_scan(MemoryStatistics& statistics) { return rounds_.final_scan(spaces(), statistics); }
+FinalMemory PrecopyTree::final_scan(MemoryStatistics& statistics) {
+  return rounds_.final_scan(spaces(), statistics);
+}
 
 }  // namespace crx

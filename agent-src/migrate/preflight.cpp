@@ -13,10 +13,10 @@
 
 #include "agent-src/collect/kind/collector.hpp"
 #include "agent-src/collect/memory/huge_pages.hpp"
+#include "agent-src/migrate/migration.hpp"
 #include "agent-src/preflight/used_addresses.hpp"
 #include "agent-src/preflight/used_files.hpp"
 #include "agent-src/preflight/used_ports.hpp"
-#include "agent-src/migrate/migration.hpp"
 #include "common/base/error.hpp"
 #include "common/proc/status.hpp"
 #include "wire/file_message.hpp"
@@ -45,7 +45,8 @@ uint64_t proportional_bytes(const PrecopyTask& task) {
   const std::string text = read_fd(file.get(), "smaps_rollup");
   uint64_t kib = 0;
   for (const char* key : {"\nPss:", "\nSwapPss:"}) {
-    if (const auto at = text.find(key); at != std::string::npos) kib += std::strtoull(text.c_str() + at + std::strlen(key), nullptr, 10);
+    if (const auto at = text.find(key); at != std::string::npos)
+      kib += std::strtoull(text.c_str() + at + std::strlen(key), nullptr, 10);
   }
   return kib << 10;
 }
@@ -123,7 +124,8 @@ std::vector<PreflightFinding> Migration::findings_here() {
     findings.push_back({true, here, fmt::format("pid {}", unit_->main_pid), restart_reason(*unit_), kRestartRemedy});
   }
   // What has ended, all of it or its first thread, has no memory to look at.
-  if (is_refused(findings) && proc::parse_status(read_file(fmt::format("/proc/{}/status", options_.pid))).state == 'Z') return findings;
+  if (is_refused(findings) && proc::parse_status(read_file(fmt::format("/proc/{}/status", options_.pid))).state == 'Z')
+    return findings;
   tree_.look();
   for (PrecopyTask& task : tree_.tasks()) {
     if (task.place.dead) continue;
@@ -140,8 +142,8 @@ std::vector<PreflightFinding> Migration::findings_here() {
 
 std::vector<PreflightFinding> Migration::findings_there() {
   link_->send(preflight_message());
-  const auto result = expect<wire::PreflightResult>(Deadline::in_ms(kAnswerMs), wire::SessionMessage::kPreflightResult,
-                                                    "preflight");
+  const auto result =
+      expect<wire::PreflightResult>(Deadline::in_ms(kAnswerMs), wire::SessionMessage::kPreflightResult, "preflight");
   std::vector<PreflightFinding> findings;
   for (const wire::Finding& f : result.findings()) {
     findings.push_back({f.fatal(), peer_, f.object(), f.reason(), f.remedy()});

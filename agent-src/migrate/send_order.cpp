@@ -11,8 +11,8 @@ namespace {
 constexpr uint64_t kWorthwhilePart = 16;
 constexpr std::size_t kSiblingsAsked = 2;
 
-// Whether a process forked from `donor`, as its child or sibling, comes into the session it needs: that of a leader is the one it
-// leaves, in which children that it had before are.
+// Whether a process forked from `donor`, as its child or sibling, comes into the session it needs: that of a leader is
+// the one it leaves, in which children that it had before are.
 bool fits_session(const TaskNode& task, const TaskNode& donor, const TaskNode& parent) {
   return task.sid == donor.sid || (task.sid == task.pid && donor.sid == parent.sid);
 }
@@ -49,8 +49,8 @@ void SendOrder::schedule(PrecopyTask& task, pid_t donor) {
   if (!task.place.dead) schedule_below(task);
 }
 
-// Whom it makes for their parent; zombies; and where the task's own vessel is yet to be made, those that are in the session which it has left: they must be
-// forked before it leaves.
+// Whom it makes for their parent; zombies; and where the task's own vessel is yet to be made, those that are in the
+// session which it has left: they must be forked before it leaves.
 void SendOrder::schedule_below(const PrecopyTask& task) {
   for (PrecopyTask& child : tree_.tasks()) {
     if (child.place.cloner == task.place.pid) schedule(child, 0);
@@ -77,33 +77,36 @@ SendOrder::Donor SendOrder::best_donor(const PrecopyTask& task, const PrecopyTas
   for (const PrecopyTask& sibling : tree_.tasks()) {
     if (sibling.place.pid == task.place.cloner) ask(sibling);
     // What is shared with the parent, or with a sibling, is had from there only. A sibling hands its exit signal down.
-    const bool usable = task.place.clone_flags == 0 && sibling.place.ppid == parent.place.pid && !sibling.place.dead && scheduled_.contains(sibling.place.pid) &&
-                        sibling.place.exit_signal == task.place.exit_signal &&
+    const bool usable = task.place.clone_flags == 0 && sibling.place.ppid == parent.place.pid && !sibling.place.dead &&
+                        scheduled_.contains(sibling.place.pid) && sibling.place.exit_signal == task.place.exit_signal &&
                         std::find(wave_.begin(), wave_.end(), &sibling) == wave_.end();
     if (!usable || asked == kSiblingsAsked) continue;
     ask(sibling);
     ++asked;
   }
-  log::debug("process {}: {} of its pages are about as many as process {} has, too", task.place.pid, best.pages, best.pid);
+  log::debug("process {}: {} of its pages are about as many as process {} has, too", task.place.pid, best.pages,
+             best.pid);
   if (!task.tracked || best.pages * kWorthwhilePart < tree_.rounds().space(task.place.pid).pending_pages()) return {};
   return best;
 }
 
-// Whether children of it are in a session that is neither its own nor the one it comes from: of those who are in that session,
-// too, and are above it, some come with its parent, and these must be there before.
+// Whether children of it are in a session that is neither its own nor the one it comes from: of those who are in that
+// session, too, and are above it, some come with its parent, and these must be there before.
 bool SendOrder::bears_orphans(const PrecopyTask& task, const PrecopyTask& parent) {
   return std::any_of(tree_.tasks().begin(), tree_.tasks().end(), [&](const PrecopyTask& child) {
     const TaskNode& place = child.place;
-    return place.ppid == task.place.pid && place.sid != task.place.sid && place.sid != place.pid && place.sid != parent.place.sid;
+    return place.ppid == task.place.pid && place.sid != task.place.sid && place.sid != place.pid &&
+           place.sid != parent.place.sid;
   });
 }
 
-// All of its children that are new; but those that share more with the first of them than with anybody who has been sent wait
-// until that one has been.
+// All of its children that are new; but those that share more with the first of them than with anybody who has been
+// sent wait until that one has been.
 void SendOrder::schedule_children(const PrecopyTask& parent) {
   const PrecopyTask* first = nullptr;
   for (PrecopyTask& child : tree_.tasks()) {
-    if (child.place.ppid != parent.place.pid || &child == &tree_.root() || scheduled_.contains(child.place.pid)) continue;
+    if (child.place.ppid != parent.place.pid || &child == &tree_.root() || scheduled_.contains(child.place.pid))
+      continue;
     const Donor donor = best_donor(child, parent);
     const bool waits = first != nullptr && shared(child, *first, parent) > donor.pages + donor.pages / 16 + 64;
     if (waits) continue;

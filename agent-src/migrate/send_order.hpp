@@ -1,5 +1,5 @@
-// In which order the destination is told of tasks, so that it can fork a vessel out of another one that has the memory which
-// both share.
+// In which order the destination is told of tasks, so that it can fork a vessel out of another one that has the memory
+// which both share.
 #pragma once
 
 #include <sys/types.h>
@@ -12,15 +12,15 @@
 
 namespace crx {
 
-// Of one round, or of the stop: all spaces have been scanned, none is sent yet. First come the tasks that have vessels, then,
-// wave by wave, those that are new and whose parents have been told and sent: with the memory of a parent or sibling
-// (wire::TaskNode.inherits), whichever they share most with. Single-threaded.
+// Of one round, or of the stop: all spaces have been scanned, none is sent yet. First come the tasks that have vessels,
+// then, wave by wave, those that are new and whose parents have been told and sent: with the memory of a parent or
+// sibling (wire::TaskNode.inherits), whichever they share most with. Single-threaded.
 class SendOrder {
  public:
   explicit SendOrder(PrecopyTree& tree) : tree_(tree) {}
 
-  // The next ones to be told, in the order of the tree; what was told before must have been sent. Zombies come with their
-  // parents. Empty when all have been told. PrecopyTask::inherits is set of the new ones.
+  // The next ones to be told, in the order of the tree; what was told before must have been sent. Zombies come with
+  // their parents. Empty when all have been told. PrecopyTask::inherits is set of the new ones.
   std::vector<PrecopyTask*> next();
   bool is_scheduled(pid_t pid) const noexcept { return scheduled_.contains(pid); }
 

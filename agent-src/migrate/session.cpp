@@ -10,9 +10,9 @@
 
 #include "agent-src/collect/files/ghost_files.hpp"
 #include "agent-src/collect/kind/collector.hpp"
-#include "agent-src/preflight/used_files.hpp"
-#include "agent-src/migrate/migration.hpp"
 #include "agent-src/freeze/throttle.hpp"
+#include "agent-src/migrate/migration.hpp"
+#include "agent-src/preflight/used_files.hpp"
 #include "agent-src/tool/worker.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
@@ -33,10 +33,14 @@ constexpr int64_t kGoodbyeMs = 3'000;
 
 TrackerKind tracker_kind(TrackerChoice choice) {
   switch (choice) {
-    case TrackerChoice::automatic: return TrackerKind::automatic;
-    case TrackerChoice::wp_async: return TrackerKind::wp_async;
-    case TrackerChoice::soft_dirty: return TrackerKind::soft_dirty;
-    case TrackerChoice::hash: return TrackerKind::hash;
+    case TrackerChoice::automatic:
+      return TrackerKind::automatic;
+    case TrackerChoice::wp_async:
+      return TrackerKind::wp_async;
+    case TrackerChoice::soft_dirty:
+      return TrackerKind::soft_dirty;
+    case TrackerChoice::hash:
+      return TrackerKind::hash;
   }
   return TrackerKind::automatic;
 }
@@ -46,14 +50,22 @@ ConvergenceLimits limits_of(const MigrateOptions& options) {
   limits.max_downtime_us = options.max_downtime_ms * 1000;
   limits.max_rounds = options.max_rounds;
   switch (options.on_no_converge) {
-    case OnNoConverge::accept: limits.policy = NonConvergence::accept; break;
-    case OnNoConverge::throttle: limits.policy = NonConvergence::throttle; break;
-    case OnNoConverge::fail: limits.policy = NonConvergence::fail; break;
+    case OnNoConverge::accept:
+      limits.policy = NonConvergence::accept;
+      break;
+    case OnNoConverge::throttle:
+      limits.policy = NonConvergence::throttle;
+      break;
+    case OnNoConverge::fail:
+      limits.policy = NonConvergence::fail;
+      break;
   }
   return limits;
 }
 
-HostSummary summary_of(const wire::HostInfo& host) { return {host.name(), host.kernel_release(), host.tool_version()}; }
+HostSummary summary_of(const wire::HostInfo& host) {
+  return {host.name(), host.kernel_release(), host.tool_version()};
+}
 
 // How far our kernel's clocks are ahead of the peer's. Its reading is half a round trip old when it arrives.
 TimeOffsets lead_over(const wire::HostInfo& peer, int64_t rtt_us) {
@@ -85,7 +97,9 @@ Migration::Migration(const MigrateOptions& options, MigrationObserver& observer)
 
 Migration::~Migration() = default;
 
-HookContext Migration::hook_context() const { return {session_, options_.pid, peer_, "source"}; }
+HookContext Migration::hook_context() const {
+  return {session_, options_.pid, peer_, "source"};
+}
 
 CollectOptions Migration::collect_options() {
   CollectOptions collect;
@@ -131,7 +145,8 @@ void Migration::greet() {
   hello.set_rtt_us(link_->statistics().rtt_us);
   link_->send(message);
   const auto welcome = link_->receive(Deadline::in_ms(kAnswerMs));
-  if (!welcome || !welcome->has_welcome()) throw Error(ErrorCode::peer, "greeting", options_.to.text() + " did not answer");
+  if (!welcome || !welcome->has_welcome())
+    throw Error(ErrorCode::peer, "greeting", options_.to.text() + " did not answer");
   peer_ = welcome->welcome().host().name();
   same_kernel_ = hello.host().boot_id() == welcome->welcome().host().boot_id();
   if (!same_kernel_) clock_lead_ = lead_over(welcome->welcome().host(), link_->statistics().rtt_us);
@@ -170,7 +185,8 @@ Body Migration::expect(Deadline deadline, wire::SessionMessage::BodyCase kind, c
   if constexpr (std::is_same_v<Body, wire::RoundDone>) return message->round_done();
   if constexpr (std::is_same_v<Body, wire::Prepared>) return message->prepared();
 }
-template wire::PreflightResult Migration::expect<wire::PreflightResult>(Deadline, wire::SessionMessage::BodyCase, const char*);
+template wire::PreflightResult Migration::expect<wire::PreflightResult>(Deadline, wire::SessionMessage::BodyCase,
+                                                                        const char*);
 template wire::Prepared Migration::expect<wire::Prepared>(Deadline, wire::SessionMessage::BodyCase, const char*);
 
 void Migration::start_rounds() {
@@ -231,7 +247,8 @@ void Migration::send_round(uint32_t round) {
   entry.duration_us = monotonic_us() - began_us;
   entry.scan_us = statistics.scan_us;
   entry.bytes_scanned = statistics.scanned_bytes;
-  entry.bytes_dirty = (statistics.dirty_pages - std::min(statistics.dirty_pages, statistics.unchanged_pages)) * kPageSize;
+  entry.bytes_dirty =
+      (statistics.dirty_pages - std::min(statistics.dirty_pages, statistics.unchanged_pages)) * kPageSize;
   entry.pages_sent = statistics.sent_pages;
   entry.pages_raw = now.pages_raw - last_statistics_.pages_raw;
   entry.pages_zero = now.pages_zero - last_statistics_.pages_zero;
@@ -280,7 +297,8 @@ void Migration::abort(const std::string& reason) noexcept {
   await_goodbye();
 }
 
-// Until the destination has let go of all it had prepared: whoever tries again at once must not find his own traces there.
+// Until the destination has let go of all it had prepared: whoever tries again at once must not find his own traces
+// there.
 void Migration::await_goodbye() noexcept {
   const Deadline deadline = Deadline::in_ms(kGoodbyeMs);
   try {

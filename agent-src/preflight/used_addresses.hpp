@@ -12,8 +12,8 @@ namespace crx {
 
 struct UsedAddress {
   InetAddress address;
-  bool may_be_missing = false;   // IP_FREEBIND, IP_TRANSPARENT
-  std::string used_by;           // "pid 12 fd 3 (socket:[4711])"
+  bool may_be_missing = false;  // IP_FREEBIND, IP_TRANSPARENT
+  std::string used_by;          // "pid 12 fd 3 (socket:[4711])"
 };
 
 // Of one running task; each socket once. Those without a port are left out, and those that vanish meanwhile. Throws

@@ -30,8 +30,8 @@ bool is_deleted(const std::string& link, const std::string& target) {
 
 // A link of /proc that shows a name which leads to the file: not "pipe:[1]", "/memfd:x (deleted)", "anon_inode:...".
 bool is_named(const std::string& link, const std::string& target) {
-  return target.starts_with('/') && !target.starts_with("/memfd:") && !target.starts_with("/proc/") && !target.starts_with("/dev/pts/") &&
-         !is_deleted(link, target);
+  return target.starts_with('/') && !target.starts_with("/memfd:") && !target.starts_with("/proc/") &&
+         !target.starts_with("/dev/pts/") && !is_deleted(link, target);
 }
 
 // A POSIX message queue looks like a file in the root directory, and is none.
@@ -53,7 +53,7 @@ bool is_bound_socket(const std::string& link) {
 
 // The mode of the link itself tells how a file was opened or mapped.
 bool opened_for_writing(const std::string& link) {
-  struct stat st{};
+  struct stat st {};
   return ::lstat(link.c_str(), &st) == 0 && (st.st_mode & S_IWUSR) != 0;
 }
 
@@ -69,10 +69,11 @@ class Gatherer {
       if (which_ == UsedFiles::written && !writable) return;
       if (!seen_.insert({path, writable}).second) return;
       const bool content = which_ == UsedFiles::written || !writable;
-      FileIdentity file = identify_file(link, path, !opened                      ? ContentCheck::metadata
-                                                    : which_ == UsedFiles::written ? ContentCheck::full
-                                                    : content                    ? ContentCheck::small
-                                                                                 : ContentCheck::none);
+      FileIdentity file = identify_file(link, path,
+                                        !opened                        ? ContentCheck::metadata
+                                        : which_ == UsedFiles::written ? ContentCheck::full
+                                        : content                      ? ContentCheck::small
+                                                                       : ContentCheck::none);
       if (writable && which_ == UsedFiles::reading) file.build_id.clear();
       file.mapped = mapped;
       file.writable = writable;

@@ -42,7 +42,8 @@ std::vector<UsedPort> used_ports(pid_t pid) {
       const InetSocketInfo look = look_at_inet(fd.get(), *identity, used_by);
       const bool datagrams = identity->type == SOCK_DGRAM && identity->protocol == IPPROTO_UDP && !look.peer;
       if (look.local.port == 0 || !(datagrams || (look.listening && look.is_tcp()))) continue;
-      ports.push_back({look.local, identity->type, is_on(fd.get(), SOL_SOCKET, SO_REUSEADDR), is_on(fd.get(), SOL_SOCKET, SO_REUSEPORT),
+      ports.push_back({look.local, identity->type, is_on(fd.get(), SOL_SOCKET, SO_REUSEADDR),
+                       is_on(fd.get(), SOL_SOCKET, SO_REUSEPORT),
                        identity->family == AF_INET6 && is_on(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY), used_by});
     } catch (const Error& error) {
       log::debug("a socket that went away: {}", error.what());

@@ -17,8 +17,8 @@ struct UsedPort {
   std::string used_by;  // "pid 12 fd 3"
 };
 
-// Of sockets that listen, and of bound UDP sockets that are not connected. The task may run; each descriptor is duplicated
-// for the moment of looking. Sockets that come and go meanwhile may be missing.
+// Of sockets that listen, and of bound UDP sockets that are not connected. The task may run; each descriptor is
+// duplicated for the moment of looking. Sockets that come and go meanwhile may be missing.
 std::vector<UsedPort> used_ports(pid_t pid);
 
 }  // namespace crx

@@ -82,8 +82,8 @@ Outcome ObserverList::conclude(int exit_code) {
     event.message = "moving the process: it did not come to an end; see the lines above";
   } else {
     const PreflightFinding& first = fatal_.front();
-    event.message = fmt::format("preflight: {}: {}{}{}", first.object, first.reason,
-                                first.remedy.empty() ? "" : "; ", first.remedy);
+    event.message = fmt::format("preflight: {}: {}{}{}", first.object, first.reason, first.remedy.empty() ? "" : "; ",
+                                first.remedy);
     if (fatal_.size() > 1) event.message += fmt::format(" (and {} more)", fatal_.size() - 1);
   }
   failed(event);

@@ -47,15 +47,14 @@ void HumanOutput::hello(const HelloEvent& event) {
 
 void HumanOutput::preflight(const std::vector<PreflightFinding>& findings) {
   clear_line();
-  const bool fatal = std::any_of(findings.begin(), findings.end(),
-                                 [](const PreflightFinding& finding) { return finding.fatal; });
+  const bool fatal =
+      std::any_of(findings.begin(), findings.end(), [](const PreflightFinding& finding) { return finding.fatal; });
   for (const PreflightFinding& finding : findings) {
     print(fmt::format("{}{}: {}: {}{}{}\n", finding.fatal ? "" : "note: ", finding.where, finding.object,
                       finding.reason, finding.remedy.empty() ? "" : "; ", finding.remedy));
   }
   if (settings_.check_only && !fatal) {
-    print(fmt::format("pid {} ({}) can move to {}: nothing stands in its way\n", hello_.pid, hello_.comm,
-                      hello_.to));
+    print(fmt::format("pid {} ({}) can move to {}: nothing stands in its way\n", hello_.pid, hello_.comm, hello_.to));
   }
 }
 
@@ -102,8 +101,7 @@ void HumanOutput::failed(const FailedEvent& event) {
   std::string text = "crx-migrate: " + event.message + "\n";
   switch (event.outcome) {
     case Outcome::failed:
-      if (event.code != ErrorCode::victim_gone)
-        text += "The process runs on here, unharmed.\n";
+      if (event.code != ErrorCode::victim_gone) text += "The process runs on here, unharmed.\n";
       break;
     case Outcome::refused:
       text += "Refused by preflight: nothing was touched.\n";

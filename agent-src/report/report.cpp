@@ -12,16 +12,15 @@ namespace crx {
 namespace {
 
 std::string rounds_table(const MigrationReport& report) {
-  std::string out =
-      fmt::format("{:>7} {:>11} {:>11} {:>9} {:>9} {:>9} {:>9} {:>11} {:>9} {:>12}\n", "round", "scanned",
-                  "dirty", "raw", "zero", "delta", "compr.", "on wire", "time", "rate");
+  std::string out = fmt::format("{:>7} {:>11} {:>11} {:>9} {:>9} {:>9} {:>9} {:>11} {:>9} {:>12}\n", "round", "scanned",
+                                "dirty", "raw", "zero", "delta", "compr.", "on wire", "time", "rate");
   for (const RoundReport& round : report.rounds) {
-    out += fmt::format(
-        "{:>7} {:>11} {:>11} {:>9} {:>9} {:>9} {:>9} {:>11} {:>9} {:>12}\n",
-        round.is_final ? "last" : std::to_string(round.round), format_size(round.bytes_scanned),
-        format_size(round.bytes_dirty), format_count(round.pages_raw), format_count(round.pages_zero),
-        format_count(round.pages_delta), format_count(round.pages_compressed), format_size(round.bytes_wire),
-        format_us(round.duration_us), format_rate(round.pages_sent * 4096, round.duration_us));
+    out += fmt::format("{:>7} {:>11} {:>11} {:>9} {:>9} {:>9} {:>9} {:>11} {:>9} {:>12}\n",
+                       round.is_final ? "last" : std::to_string(round.round), format_size(round.bytes_scanned),
+                       format_size(round.bytes_dirty), format_count(round.pages_raw), format_count(round.pages_zero),
+                       format_count(round.pages_delta), format_count(round.pages_compressed),
+                       format_size(round.bytes_wire), format_us(round.duration_us),
+                       format_rate(round.pages_sent * 4096, round.duration_us));
   }
   return out;
 }
@@ -41,28 +40,24 @@ std::string cutover_table(const MigrationReport& report) {
 }  // namespace
 
 std::vector<Step> cutover_steps(const CutoverReport& cutover) {
-  const std::vector<Step> all = {
-      {"freeze", cutover.freeze_us},         {"collect", cutover.collect_us},
-      {"last pages", cutover.last_pages_us}, {"transfer", cutover.transfer_us},
-      {"apply", cutover.apply_us},           {"rebuild", cutover.rebuild_us},
-      {"commit", cutover.commit_us},         {"resume", cutover.resume_us}};
+  const std::vector<Step> all = {{"freeze", cutover.freeze_us},         {"collect", cutover.collect_us},
+                                 {"last pages", cutover.last_pages_us}, {"transfer", cutover.transfer_us},
+                                 {"apply", cutover.apply_us},           {"rebuild", cutover.rebuild_us},
+                                 {"commit", cutover.commit_us},         {"resume", cutover.resume_us}};
   std::vector<Step> measured;
-  std::copy_if(all.begin(), all.end(), std::back_inserter(measured),
-               [](const Step& step) { return step.us >= 0; });
+  std::copy_if(all.begin(), all.end(), std::back_inserter(measured), [](const Step& step) { return step.us >= 0; });
   return measured;
 }
 
 std::string render_summary(const MigrationReport& report) {
-  const double ratio = report.bytes_raw == 0
-                           ? 0.0
-                           : static_cast<double>(report.bytes_wire) / static_cast<double>(report.bytes_raw);
+  const double ratio =
+      report.bytes_raw == 0 ? 0.0 : static_cast<double>(report.bytes_wire) / static_cast<double>(report.bytes_raw);
   std::string out = "\n" + rounds_table(report) + "\n" + cutover_table(report) + "\n";
-  out += fmt::format(
-      "pid {} ({}) moved from {} to {} in {}: {} sent, {} on the wire ({:.2f}){}\n", report.pid, report.comm,
-      report.source.name, report.destination.name, format_us(report.total_us), format_size(report.bytes_raw),
-      format_size(report.bytes_wire), ratio, report.verify == VerifyResult::ok ? ", memory verified" : "");
-  out += fmt::format("downtime {} (frozen here for {})\n", format_us(report.downtime_us),
-                     format_us(report.frozen_us));
+  out += fmt::format("pid {} ({}) moved from {} to {} in {}: {} sent, {} on the wire ({:.2f}){}\n", report.pid,
+                     report.comm, report.source.name, report.destination.name, format_us(report.total_us),
+                     format_size(report.bytes_raw), format_size(report.bytes_wire), ratio,
+                     report.verify == VerifyResult::ok ? ", memory verified" : "");
+  out += fmt::format("downtime {} (frozen here for {})\n", format_us(report.downtime_us), format_us(report.frozen_us));
   return out;
 }
 

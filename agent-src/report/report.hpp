@@ -47,7 +47,7 @@ struct CutoverReport {
   int64_t rebuild_us = -1;
   int64_t commit_us = -1;
   int64_t resume_us = -1;
-  int64_t start_us = 0;  // of the freeze, since the migration began
+  int64_t start_us = 0;            // of the freeze, since the migration began
   std::vector<Step> source_steps;  // finer, in order; for tables only
   std::vector<Step> destination_steps;
 };
@@ -60,12 +60,12 @@ struct MigrationReport {
   std::string comm;
   HostSummary source;
   HostSummary destination;
-  int64_t started_ns = 0;     // CLOCK_REALTIME
-  int64_t total_us = 0;       // from the start of crx-migrate until RESUMED
-  int64_t downtime_us = 0;    // as the process saw it: first stop to last resume
-  int64_t frozen_us = 0;      // as the source saw it: first stop until RESUMED arrived
+  int64_t started_ns = 0;        // CLOCK_REALTIME
+  int64_t total_us = 0;          // from the start of crx-migrate until RESUMED
+  int64_t downtime_us = 0;       // as the process saw it: first stop to last resume
+  int64_t frozen_us = 0;         // as the source saw it: first stop until RESUMED arrived
   int64_t tracking_stop_us = 0;  // the one stop of the rounds, when tracking starts; 0: there was none
-  uint64_t memory_bytes = 0;  // resident at the start
+  uint64_t memory_bytes = 0;     // resident at the start
   std::vector<RoundReport> rounds;
   CutoverReport cutover;
   VerifyResult verify = VerifyResult::off;

@@ -74,8 +74,7 @@ std::string escape(std::string_view text) {
 }
 
 std::string open_svg(double height, std::string_view label) {
-  return fmt::format("<svg viewBox=\"0 0 {} {:.0f}\" role=\"img\" aria-label=\"{}\">\n", kWidth, height,
-                     escape(label));
+  return fmt::format("<svg viewBox=\"0 0 {} {:.0f}\" role=\"img\" aria-label=\"{}\">\n", kWidth, height, escape(label));
 }
 
 std::string bar(std::string_view css, double x, double y, double width, std::string_view title) {
@@ -86,8 +85,8 @@ std::string bar(std::string_view css, double x, double y, double width, std::str
 }
 
 std::string label(double x, double y, std::string_view anchor, std::string_view css, std::string_view text) {
-  return fmt::format("<text class=\"{}\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"{}\">{}</text>\n", css, x,
-                     y + 13, anchor, escape(text));
+  return fmt::format("<text class=\"{}\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"{}\">{}</text>\n", css, x, y + 13,
+                     anchor, escape(text));
 }
 
 std::string round_name(const RoundReport& round) {
@@ -120,8 +119,7 @@ std::string axis(int64_t span_us, double rows_height) {
 // When each round ran, and beside it how much it found dirty.
 std::string draw_timeline(const MigrationReport& report) {
   int64_t span_us = std::max<int64_t>(report.total_us, 1);
-  for (const RoundReport& round : report.rounds)
-    span_us = std::max(span_us, round.start_us + round.duration_us);
+  for (const RoundReport& round : report.rounds) span_us = std::max(span_us, round.start_us + round.duration_us);
   const double scale = (kWidth - kLeft - kRight) / static_cast<double>(span_us);
   const double rows = kRow * static_cast<double>(report.rounds.size() + 1);
   std::string out = open_svg(rows + 26, "When each round ran") + axis(span_us, rows);
@@ -129,8 +127,7 @@ std::string draw_timeline(const MigrationReport& report) {
   for (const RoundReport& round : report.rounds) {
     const double x = kLeft + static_cast<double>(round.start_us) * scale;
     const double width = static_cast<double>(round.duration_us) * scale;
-    const std::string text =
-        fmt::format("{} in {}", format_size(round.bytes_dirty), format_us(round.duration_us));
+    const std::string text = fmt::format("{} in {}", format_size(round.bytes_dirty), format_us(round.duration_us));
     out += label(0, y, "start", "", round_name(round));
     out += bar(round.is_final ? "stop" : "raw", x, y, width, round_name(round) + ": " + text);
     out += label(x + std::max(width, 1.5) + 6, y, "start", "soft", text);
@@ -181,8 +178,8 @@ std::string draw_pages(const MigrationReport& report) {
   }
   out += "</svg>\n<p class=\"key\">Bar length: square root of the pages. On the wire:";
   for (const char* css : {"raw", "compressed", "delta", "zero"}) {
-    out += fmt::format(
-        "<svg viewBox=\"0 0 11 11\"><rect class=\"{0}\" width=\"11\" height=\"11\" rx=\"2\"/></svg>{0}", css);
+    out += fmt::format("<svg viewBox=\"0 0 11 11\"><rect class=\"{0}\" width=\"11\" height=\"11\" rx=\"2\"/></svg>{0}",
+                       css);
   }
   return out + "</p>\n";
 }
@@ -228,8 +225,7 @@ std::string rounds_table(const MigrationReport& report) {
 
 std::string steps_table(std::string_view title, const std::vector<Step>& steps) {
   if (steps.empty()) return {};
-  std::string out =
-      fmt::format("<section><h2>{}</h2><table><tr><th>step</th><th>us</th></tr>\n", escape(title));
+  std::string out = fmt::format("<section><h2>{}</h2><table><tr><th>step</th><th>us</th></tr>\n", escape(title));
   for (const Step& step : steps) {
     out += fmt::format("<tr><td>{}</td><td>{}</td></tr>\n", escape(step.name), step.us);
   }
@@ -237,20 +233,17 @@ std::string steps_table(std::string_view title, const std::vector<Step>& steps) 
 }
 
 std::string tile(std::string_view css, std::string_view value, std::string_view caption) {
-  return fmt::format("<div class=\"tile {}\"><b>{}</b><span>{}</span></div>\n", css, escape(value),
-                     escape(caption));
+  return fmt::format("<div class=\"tile {}\"><b>{}</b><span>{}</span></div>\n", css, escape(value), escape(caption));
 }
 
 std::string tiles(const MigrationReport& report) {
-  const double ratio = report.bytes_raw == 0 ? 0.0
-                                             : 100.0 * static_cast<double>(report.bytes_wire) /
-                                                   static_cast<double>(report.bytes_raw);
-  return "<div class=\"tiles\">\n" +
-         tile("stop", format_us(report.downtime_us), "downtime, as the process saw it") +
+  const double ratio = report.bytes_raw == 0
+                           ? 0.0
+                           : 100.0 * static_cast<double>(report.bytes_wire) / static_cast<double>(report.bytes_raw);
+  return "<div class=\"tiles\">\n" + tile("stop", format_us(report.downtime_us), "downtime, as the process saw it") +
          tile("", format_us(report.total_us), "from start to finish") +
          tile("", format_size(report.memory_bytes), "memory of the process") +
-         tile("", format_size(report.bytes_wire),
-              fmt::format("on the wire, {:.0f}% of the pages sent", ratio)) +
+         tile("", format_size(report.bytes_wire), fmt::format("on the wire, {:.0f}% of the pages sent", ratio)) +
          tile("", report.verify == VerifyResult::ok ? "verified" : "not verified",
               "memory compared before the commit") +
          "</div>\n";
@@ -268,17 +261,17 @@ std::string utc(int64_t realtime_ns) {
 }  // namespace
 
 std::string render_html(const MigrationReport& report) {
-  const std::string title = fmt::format("{} (pid {}): {} to {}", report.comm, report.pid, report.source.name,
-                                        report.destination.name);
+  const std::string title =
+      fmt::format("{} (pid {}): {} to {}", report.comm, report.pid, report.source.name, report.destination.name);
   std::string out = fmt::format(
       "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
       "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>crx: {0}</title>\n"
       "<style>{1}</style></head>\n<body><main>\n<h1>{0}</h1>\n<p class=\"sub\">{2} &middot; session {3} "
       "&middot; crx {4}, "
       "kernels {5} and {6} &middot; tracker {7} &middot; compression {8}</p>\n",
-      escape(title), kStyle, utc(report.started_ns), escape(report.session),
-      escape(report.source.tool_version), escape(report.source.kernel_release),
-      escape(report.destination.kernel_release), escape(report.tracker), escape(report.compress));
+      escape(title), kStyle, utc(report.started_ns), escape(report.session), escape(report.source.tool_version),
+      escape(report.source.kernel_release), escape(report.destination.kernel_release), escape(report.tracker),
+      escape(report.compress));
   out += tiles(report);
   out += "<section><h2>Rounds over time</h2>\n" + draw_timeline(report) + "</section>\n";
   out += "<section><h2>Pages sent</h2>\n" + draw_pages(report) + "</section>\n";

@@ -1,4 +1,5 @@
-// The option --external, which crx-migrate and crx-dump share. Heavy (CLI11): included by their options and nothing else.
+// The option --external, which crx-migrate and crx-dump share. Heavy (CLI11): included by their options and nothing
+// else.
 #pragma once
 
 #include <cstdint>

@@ -8,11 +8,11 @@
 #include <sstream>
 
 #include "agent-src/tool/external_option.hpp"
-#include "common/tool/command_line.hpp"
 #include "common/base/journal.hpp"
 #include "common/base/version.hpp"
-#include "wire/source/connect.hpp"
+#include "common/tool/command_line.hpp"
 #include "wire/connection/tls_dir.hpp"
+#include "wire/source/connect.hpp"
 
 namespace crx {
 namespace {
@@ -35,8 +35,8 @@ constexpr char kFooter[] =
 std::string check_compress(const std::string& text) {
   if (text == "auto" || text == "none" || text == "zstd") return {};
   int level = 0;
-  if (text.starts_with("zstd:") && CLI::detail::lexical_cast(text.substr(5), level) && level >= -7 &&
-      level <= 19 && level != 0) {
+  if (text.starts_with("zstd:") && CLI::detail::lexical_cast(text.substr(5), level) && level >= -7 && level <= 19 &&
+      level != 0) {
     return {};
   }
   return fmt::format("'{}' is not auto, none, zstd or zstd:LEVEL with LEVEL from -7 to 19", text);
@@ -57,17 +57,13 @@ void add_target(CLI::App& app, MigrateOptions& options, Raw& raw) {
   app.add_option("PID", options.pid, "Root of the process tree to move")
       ->check(cli::between(1, 4194304))
       ->type_name("");
-  app.add_option("--to", raw.to, "The destination's agent")
-      ->check(cli::check_peer_endpoint)
-      ->type_name("HOST:PORT");
+  app.add_option("--to", raw.to, "The destination's agent")->check(cli::check_peer_endpoint)->type_name("HOST:PORT");
   app.add_option("--tls-dir", raw.tls_dir,
                  "Holds ca.pem, cert.pem and key.pem; default $CRX_TLS_DIR, then /etc/crx/tls")
       ->type_name("DIR");
-  app.add_option("--state", options.state_dir,
-                 "Keeps the journal of this host's sessions; default /var/lib/crx")
+  app.add_option("--state", options.state_dir, "Keeps the journal of this host's sessions; default /var/lib/crx")
       ->type_name("DIR");
-  app.add_flag("--check-only", options.check_only,
-               "Only say what would fail here and there; exit with 0 or 3");
+  app.add_flag("--check-only", options.check_only, "Only say what would fail here and there; exit with 0 or 3");
   app.add_option("--resolve", options.resolve, "Settle a session that ended in doubt, by its id")
       ->check(check_session)
       ->type_name("SESSION");
@@ -79,8 +75,7 @@ void add_memory(CLI::App& app, MigrateOptions& options, Raw& raw) {
       ->check(cli::between(0, 3'600'000))
       ->type_name("MS")
       ->group(group);
-  app.add_option("--max-rounds", options.max_rounds,
-                 "At most N pre-copy rounds, default 16; 0: stop and copy")
+  app.add_option("--max-rounds", options.max_rounds, "At most N pre-copy rounds, default 16; 0: stop and copy")
       ->check(cli::between(0, 10'000))
       ->type_name("N")
       ->group(group);
@@ -104,12 +99,11 @@ void add_memory(CLI::App& app, MigrateOptions& options, Raw& raw) {
       ->type_name("auto|none|zstd[:LEVEL]")
       ->group(group);
   cli::add_choice<TrackerChoice>(app, "--tracker", options.tracker,
-                            {{"auto", TrackerChoice::automatic},
-                             {"wp-async", TrackerChoice::wp_async},
-                             {"soft-dirty", TrackerChoice::soft_dirty},
-                             {"hash", TrackerChoice::hash}},
-                            "auto|wp-async|soft-dirty|hash", "How written pages are found; default auto",
-                            group);
+                                 {{"auto", TrackerChoice::automatic},
+                                  {"wp-async", TrackerChoice::wp_async},
+                                  {"soft-dirty", TrackerChoice::soft_dirty},
+                                  {"hash", TrackerChoice::hash}},
+                                 "auto|wp-async|soft-dirty|hash", "How written pages are found; default auto", group);
   app.add_flag("--verify", options.verify, "Compare a digest of all memory on both sides before committing")
       ->group(group);
 }
@@ -124,36 +118,33 @@ void add_resources(CLI::App& app, MigrateOptions& options, Raw& raw) {
       ->group(group);
   app.add_flag("--shell-job", options.shell_job, "The process belongs to a session begun outside the tree")
       ->group(group);
-  app.add_flag("--tcp-established", options.tcp_established, "Move established TCP connections")
-      ->group(group);
+  app.add_flag("--tcp-established", options.tcp_established, "Move established TCP connections")->group(group);
   app.add_flag("--ext-unix-sk", options.ext_unix_sk, "Allow unix sockets whose other end is outside the tree")
       ->group(group);
   app.add_flag("--file-locks", options.file_locks, "Move file locks")->group(group);
-  app.add_flag("--link-remap", options.link_remap,
-               "Give unlinked files that still have names elsewhere a name")
+  app.add_flag("--link-remap", options.link_remap, "Give unlinked files that still have names elsewhere a name")
       ->group(group);
-  cli::add_choice<ManageCgroups>(app, "--manage-cgroups", options.manage_cgroups,
-                            {{"none", ManageCgroups::none}, {"soft", ManageCgroups::soft}}, "none|soft",
-                            "Whether the tree's cgroups are made again where the destination can; default soft", group);
-  cli::add_choice<UnitPolicy>(app, "--unit", options.unit, {{"keep", UnitPolicy::keep}, {"stop", UnitPolicy::stop}}, "keep|stop",
-                         "Of a systemd unit that would start the program again: leave it, or stop it after the move", group);
+  cli::add_choice<ManageCgroups>(
+      app, "--manage-cgroups", options.manage_cgroups, {{"none", ManageCgroups::none}, {"soft", ManageCgroups::soft}},
+      "none|soft", "Whether the tree's cgroups are made again where the destination can; default soft", group);
+  cli::add_choice<UnitPolicy>(
+      app, "--unit", options.unit, {{"keep", UnitPolicy::keep}, {"stop", UnitPolicy::stop}}, "keep|stop",
+      "Of a systemd unit that would start the program again: leave it, or stop it after the move", group);
   add_external(app, options.external_unix, group);
 }
 
 void add_control(CLI::App& app, MigrateOptions& options, Raw& raw) {
   const std::string group = "Control";
-  app.add_option(
-         "--hook", options.hook,
-         "Run at pre-freeze, frozen, prepared, committed, resumed, aborted; a failure before the commit "
-         "rolls back")
+  app.add_option("--hook", options.hook,
+                 "Run at pre-freeze, frozen, prepared, committed, resumed, aborted; a failure before the commit "
+                 "rolls back")
       ->type_name("CMD")
       ->group(group);
   app.add_option("--hook-timeout", options.hook_timeout_ms, "Kill a hook that takes longer; default 10000")
       ->check(cli::between(1, 3'600'000))
       ->type_name("MS")
       ->group(group);
-  app.add_option("--freeze-timeout", options.freeze_timeout_ms,
-                 "Give up freezing after so long; default 2000")
+  app.add_option("--freeze-timeout", options.freeze_timeout_ms, "Give up freezing after so long; default 2000")
       ->check(cli::between(1, 3'600'000))
       ->type_name("MS")
       ->group(group);
@@ -164,8 +155,7 @@ void add_control(CLI::App& app, MigrateOptions& options, Raw& raw) {
   app.add_flag("-n,--new-pids", options.new_pids,
                "Give the tree a PID namespace of its own there, in which it keeps its numbers")
       ->group(group);
-  app.add_flag("--wait", options.wait, "Stay, print and return the exit status of the moved program")
-      ->group(group);
+  app.add_flag("--wait", options.wait, "Stay, print and return the exit status of the moved program")->group(group);
 }
 
 void add_output(CLI::App& app, MigrateOptions& options, Raw& raw) {
@@ -186,9 +176,7 @@ void add_output(CLI::App& app, MigrateOptions& options, Raw& raw) {
 
 // What CLI11 cannot check by itself; throws CLI::ParseError.
 void finish(MigrateOptions& options, const Raw& raw) {
-  const auto wrong = [](const std::string& text) {
-    return CLI::ParseError(text, CLI::ExitCodes::ValidationError);
-  };
+  const auto wrong = [](const std::string& text) { return CLI::ParseError(text, CLI::ExitCodes::ValidationError); };
   if (!options.resolve.empty()) {
     if (options.pid != 0) throw wrong("--resolve takes a session, not a PID");
   } else {
@@ -197,8 +185,7 @@ void finish(MigrateOptions& options, const Raw& raw) {
   }
   if (!raw.to.empty()) options.to = *parse_endpoint(raw.to);
   if (!raw.max_bandwidth.empty()) options.max_bandwidth = *parse_size(raw.max_bandwidth);
-  if (!raw.max_bandwidth.empty() && options.max_bandwidth < 4096)
-    throw wrong("--max-bandwidth must be at least 4K");
+  if (!raw.max_bandwidth.empty() && options.max_bandwidth < 4096) throw wrong("--max-bandwidth must be at least 4K");
   if (!raw.ghost_limit.empty()) options.ghost_limit = *parse_size(raw.ghost_limit);
   options.timeout_ms = static_cast<int64_t>(raw.timeout_s * 1000);
   options.tls_dir = wire::tls_dir_or_default(raw.tls_dir);
@@ -244,8 +231,7 @@ ParsedMigrateOptions parse_migrate_options(int argc, const char* const* argv) {
     app.exit(asked, out, out);
     return {std::nullopt, 0, out.str()};
   } catch (const CLI::ParseError& error) {
-    return {std::nullopt, 2,
-            fmt::format("crx-migrate: {}\nTry 'crx-migrate --help' for more.\n", error.what())};
+    return {std::nullopt, 2, fmt::format("crx-migrate: {}\nTry 'crx-migrate --help' for more.\n", error.what())};
   }
 }
 

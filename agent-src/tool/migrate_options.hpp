@@ -25,23 +25,23 @@ enum class ProgressMode : uint8_t { automatic, always, never };
 struct MigrateOptions {
   pid_t pid = 0;
   Endpoint to;
-  std::string tls_dir;                      // resolved: --tls-dir, $CRX_TLS_DIR, /etc/crx/tls
-  std::string state_dir = "/var/lib/crx";   // holds journal/
+  std::string tls_dir;                     // resolved: --tls-dir, $CRX_TLS_DIR, /etc/crx/tls
+  std::string state_dir = "/var/lib/crx";  // holds journal/
   bool check_only = false;
 
   int64_t max_downtime_ms = 50;
-  uint32_t max_rounds = 16;                 // 0: stop and copy
+  uint32_t max_rounds = 16;  // 0: stop and copy
   OnNoConverge on_no_converge = OnNoConverge::throttle;
-  uint64_t max_bandwidth = 0;               // bytes per second; 0: no limit
-  uint32_t streams = 0;                     // 0: chosen from the cores
-  std::string compress = "auto";            // "auto", "none", "zstd", "zstd:LEVEL" with LEVEL -7..19
+  uint64_t max_bandwidth = 0;     // bytes per second; 0: no limit
+  uint32_t streams = 0;           // 0: chosen from the cores
+  std::string compress = "auto";  // "auto", "none", "zstd", "zstd:LEVEL" with LEVEL -7..19
   TrackerChoice tracker = TrackerChoice::automatic;
   bool verify = false;
   bool with_files = false;
   int64_t freeze_timeout_ms = 2000;
-  int64_t timeout_ms = 0;                   // until committed; 0: none
+  int64_t timeout_ms = 0;  // until committed; 0: none
   bool wait = false;
-  bool new_pids = false;                    // at the destination: a PID namespace of its own
+  bool new_pids = false;  // at the destination: a PID namespace of its own
 
   bool shell_job = false;
   bool tcp_established = false;
@@ -50,18 +50,18 @@ struct MigrateOptions {
   bool link_remap = false;
   ManageCgroups manage_cgroups = ManageCgroups::soft;
   UnitPolicy unit = UnitPolicy::refuse;      // of the systemd unit whose main process moves
-  uint64_t ghost_limit = uint64_t{1} << 20; // bytes of an unlinked file that are carried along
-  std::set<uint64_t> external_unix;         // --external unix[INODE]
+  uint64_t ghost_limit = uint64_t{1} << 20;  // bytes of an unlinked file that are carried along
+  std::set<uint64_t> external_unix;          // --external unix[INODE]
 
-  std::string hook;                         // empty: none
+  std::string hook;  // empty: none
   int64_t hook_timeout_ms = 10'000;
 
   bool json = false;
-  std::string report;                       // a path; empty: none
+  std::string report;  // a path; empty: none
   ProgressMode progress = ProgressMode::automatic;
   log::Level log_level = log::Level::warn;
 
-  std::string resolve;                      // --resolve SESSION instead of a PID
+  std::string resolve;  // --resolve SESSION instead of a PID
 };
 
 // What parsing gives: options, or what to print and exit with (help, version, a usage error).

@@ -119,7 +119,8 @@ std::optional<SystemdUnit> find_restarting_unit(const std::vector<TaskNode>& tre
       continue;
     }
     read_properties(*answer, *unit);
-    const bool inside = std::any_of(tree.begin(), tree.end(), [&](const TaskNode& t) { return t.pid == unit->main_pid; });
+    const bool inside =
+        std::any_of(tree.begin(), tree.end(), [&](const TaskNode& t) { return t.pid == unit->main_pid; });
     if (inside && !unit->restart.empty() && unit->restart != "no") return unit;
   }
   return std::nullopt;

@@ -14,14 +14,14 @@
 namespace crx {
 
 struct SystemdUnit {
-  std::string name;     // "redis.service"
-  bool user = false;    // of a user's manager
+  std::string name;   // "redis.service"
+  bool user = false;  // of a user's manager
   pid_t main_pid = 0;
   std::string restart;  // Restart=: "no", "always", "on-failure", ...
 };
 
-// The innermost unit of a cgroup path: "/system.slice/a.service/b" gives a.service; nothing outside of services. user: it
-// belongs to the manager of a user (below user@UID.service).
+// The innermost unit of a cgroup path: "/system.slice/a.service/b" gives a.service; nothing outside of services. user:
+// it belongs to the manager of a user (below user@UID.service).
 std::optional<SystemdUnit> unit_of_path(std::string_view cgroup_path);
 // Fills in what `systemctl show -p MainPID -p Restart` printed.
 void read_properties(std::string_view text, SystemdUnit& unit);
@@ -34,8 +34,8 @@ std::optional<SystemdUnit> find_restarting_unit(const std::vector<TaskNode>& tre
 std::string restart_reason(const SystemdUnit& unit);
 extern const char kRestartRemedy[];
 
-// Has the unit stopped, and waits, at most some seconds, until its manager counts it as such. To be called while the original
-// is frozen for good: its end is what was asked for, then. Failing is logged.
+// Has the unit stopped, and waits, at most some seconds, until its manager counts it as such. To be called while the
+// original is frozen for good: its end is what was asked for, then. Failing is logged.
 void stop_unit(const SystemdUnit& unit) noexcept;
 
 }  // namespace crx

@@ -17,13 +17,15 @@ namespace {
 volatile sig_atomic_t told_to_stop = 0;
 volatile sig_atomic_t worker_pid = 0;
 
-void note_stop(int) { told_to_stop = 1; }
+void note_stop(int) {
+  told_to_stop = 1;
+}
 void pass_on(int signal) {
   if (worker_pid > 0) ::kill(static_cast<pid_t>(worker_pid), signal);
 }
 
 void handle(int signal, void (*handler)(int), int flags) {
-  struct sigaction action{};
+  struct sigaction action {};
   action.sa_handler = handler;
   action.sa_flags = flags;
   ::sigaction(signal, &action, nullptr);
@@ -61,7 +63,8 @@ int run_in_worker(const std::function<int()>& body) {
 
 void check_stop() {
   if (told_to_stop != 0) {
-    throw Error(ErrorCode::refused, "moving the process", "crx-migrate was told to stop").with_hint("nothing has moved");
+    throw Error(ErrorCode::refused, "moving the process", "crx-migrate was told to stop")
+        .with_hint("nothing has moved");
   }
 }
 

@@ -37,8 +37,8 @@ OpenFile look_at(pid_t pid, int number) {
   return file;
 }
 
-// One that nobody has set up (UFFDIO_API) and that therefore does nothing: a crx that was killed just then leaves such a one in the
-// program, which goes on without it. Features are 0 in no other (fs/userfaultfd.c).
+// One that nobody has set up (UFFDIO_API) and that therefore does nothing: a crx that was killed just then leaves such
+// a one in the program, which goes on without it. Features are 0 in no other (fs/userfaultfd.c).
 bool is_idle_userfaultfd(const OpenFile& file) {
   if (!file.is_anonymous("anon_inode:[userfaultfd]")) return false;
   const Fd info = try_open(fmt::format("/proc/{}/fdinfo/{}", file.pid, file.fd()), O_RDONLY);
@@ -91,7 +91,9 @@ std::string OpenFile::label() const {
   if (numbers.empty()) return fmt::format("a descriptor that waits in a socket ({})", link);
   return fmt::format("pid {} fd {} ({})", pid, fd(), link);
 }
-bool OpenFile::path_only() const { return (info.flags & O_PATH) != 0; }
+bool OpenFile::path_only() const {
+  return (info.flags & O_PATH) != 0;
+}
 
 bool is_open_still(const OpenFile& file) {
   char link[256];

@@ -25,13 +25,13 @@ struct OpenFile {
   std::vector<Number> numbers;  // task by task, ascending; empty only for one that is on its way through a socket
   std::string link;             // what /proc/PID/fd/N points to
   struct stat st {};
-  proc::Fdinfo info;            // of the first number; flags without O_CLOEXEC
-  // The description itself has O_CLOEXEC (ioctl(TIOCGPTPEER) leaves it there), so that fdinfo shows it for every number;
-  // the kernel tells the truth only to who asks in the process.
+  proc::Fdinfo info;  // of the first number; flags without O_CLOEXEC
+  // The description itself has O_CLOEXEC (ioctl(TIOCGPTPEER) leaves it there), so that fdinfo shows it for every
+  // number; the kernel tells the truth only to who asks in the process.
   bool cloexec_is_unknown = false;
   // Our duplicate: only while the task is frozen, gone before it runs on. Shares position and flags: look, never touch.
   Fd own;
-  uint32_t id = 0;  // of files.img
+  uint32_t id = 0;                                      // of files.img
   std::shared_ptr<const std::set<pid_t>> tree_members;  // the processes that move along
 
   int fd() const { return numbers.empty() ? -1 : numbers.front().fd; }

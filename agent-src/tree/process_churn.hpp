@@ -12,17 +12,17 @@
 
 namespace crx {
 
-// What a process stores into memory that it shares with its parent leaves marks in its own page tables only, and these end
-// with it, or with its program (exec). Nobody counts the forks of a tree, but whoever waits for a child inherits its count of
-// page faults, and no child lives without one (wait_task_zombie in kernel/exit.c). A process that ignores SIGCHLD inherits
-// nothing: there the number that was given out last tells whether anybody was born on this host. Nor does one with
-// SA_NOCLDWAIT, which is only known once the process has been asked: see births(). Single-threaded.
+// What a process stores into memory that it shares with its parent leaves marks in its own page tables only, and these
+// end with it, or with its program (exec). Nobody counts the forks of a tree, but whoever waits for a child inherits
+// its count of page faults, and no child lives without one (wait_task_zombie in kernel/exit.c). A process that ignores
+// SIGCHLD inherits nothing: there the number that was given out last tells whether anybody was born on this host. Nor
+// does one with SA_NOCLDWAIT, which is only known once the process has been asked: see births(). Single-threaded.
 class ProcessChurn {
  public:
   // The number that was given out last in our PID namespace or below it (proc_loadavg(5)).
   static std::string last_born();
-  // Whether anybody came or went since the last look; false at the first. `tree`: the whole of it, zombies and newborn too;
-  // `born`: last_born() before it was listed.
+  // Whether anybody came or went since the last look; false at the first. `tree`: the whole of it, zombies and newborn
+  // too; `born`: last_born() before it was listed.
   bool look(const std::vector<TaskNode>& tree, const std::string& born);
   // Whether anybody was born on this host between the first look and the last.
   bool births() const { return last_born_ != first_born_; }

@@ -19,8 +19,8 @@ struct TaskNode {
   pid_t ppid = 0;  // the root's is outside of the tree
   pid_t pgid = 0;
   pid_t sid = 0;
-  bool dead = false;         // a zombie: nothing of it is left but its exit code
-  int exit_code = 0;         // of a zombie, as waitpid(2) gives it
+  bool dead = false;  // a zombie: nothing of it is left but its exit code
+  int exit_code = 0;  // of a zombie, as waitpid(2) gives it
   std::string comm;
   // Of the leader of a session: the number of its controlling terminal under /dev/pts, plus one; 0 for none.
   uint32_t terminal = 0;
@@ -40,15 +40,17 @@ struct TaskNode {
 
   // The same process at the same place: its vessel is what it was.
   bool same_place(const TaskNode& other) const noexcept {
-    return pid == other.pid && ppid == other.ppid && sid == other.sid && dead == other.dead && terminal == other.terminal &&
-           start_ticks == other.start_ticks && cloner == other.cloner && clone_flags == other.clone_flags && unshare_flags == other.unshare_flags;
+    return pid == other.pid && ppid == other.ppid && sid == other.sid && dead == other.dead &&
+           terminal == other.terminal && start_ticks == other.start_ticks && cloner == other.cloner &&
+           clone_flags == other.clone_flags && unshare_flags == other.unshare_flags;
   }
 };
 
 // Nothing when there is no such process (any more). All but what it shares.
 bool try_read_task(pid_t pid, TaskNode& task);
 
-// Finds who shares what with whom, and how they come to: groups, maker, shares, leaves of all. What no order gives is returned.
+// Finds who shares what with whom, and how they come to: groups, maker, shares, leaves of all. What no order gives is
+// returned.
 std::vector<SharingConflict> find_sharing(std::vector<TaskNode>& tree);
 // The same of what find_sharing() has found.
 std::vector<SharingConflict> sharing_conflicts(const std::vector<TaskNode>& tree);
@@ -60,8 +62,8 @@ bool has_ended(const TaskNode& task);
 // TIDs of a process as /proc lists them. Throws Error(victim_gone).
 std::vector<pid_t> list_threads(pid_t pid);
 
-// Children of all threads of a process, in the kernel's order (/proc/PID/task/TID/children, proc(5)); complete only while
-// the process and its children are stopped. Empty for a process that has gone.
+// Children of all threads of a process, in the kernel's order (/proc/PID/task/TID/children, proc(5)); complete only
+// while the process and its children are stopped. Empty for a process that has gone.
 std::vector<pid_t> list_children(pid_t pid);
 
 // The tree below `root` and the root itself, parents before their children. Those that end meanwhile may be left out.

@@ -36,7 +36,8 @@ std::vector<SessionConflict> session_conflicts(const std::vector<TaskNode>& tree
   std::map<pid_t, std::vector<const TaskNode*>> tops;
   for (const TaskNode& task : tree) {
     // What the root is in without leading it is the session of whoever started it.
-    if (!task.dead && task.sid != tree.front().sid && !places.has_leader(task.sid) && places.is_topmost(task)) tops[task.sid].push_back(&task);
+    if (!task.dead && task.sid != tree.front().sid && !places.has_leader(task.sid) && places.is_topmost(task))
+      tops[task.sid].push_back(&task);
   }
   std::vector<SessionConflict> found;
   for (const auto& [sid, members] : tops) {

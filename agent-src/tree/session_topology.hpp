@@ -9,8 +9,8 @@
 
 namespace crx {
 
-// Two processes of one session whose leader is no longer in the tree, neither of whose parents is above the other's: a session
-// begins in one place when it is made again, and is handed down from there.
+// Two processes of one session whose leader is no longer in the tree, neither of whose parents is above the other's: a
+// session begins in one place when it is made again, and is handed down from there.
 struct SessionConflict {
   pid_t sid = 0;
   pid_t pid = 0, other = 0;

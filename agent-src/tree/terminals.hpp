@@ -32,7 +32,8 @@ dev_t terminal_device(int32_t tty_nr);
 std::string describe_master_holder(uint32_t index);
 
 inline constexpr std::string_view kShellJobRemedy =
-    "move the program that holds the other end along, start it with its input and output redirected, or use --shell-job with "
+    "move the program that holds the other end along, start it with its input and output redirected, or use "
+    "--shell-job with "
     "crx-dump and crx-restore";
 
 }  // namespace crx

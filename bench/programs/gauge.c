@@ -3,8 +3,8 @@
 //   THREADS    this many more threads, each blocked in a futex
 //   HOT-PAGES  these pages, spread evenly over the memory, are written all over again every 5 ms
 //   RATE-MB    MB/s of single pages written at random
-// The main thread reads CLOCK_MONOTONIC every 50 us (idle: every 5 ms). Once the go file exists it prints the largest gap between two
-// readings ("gap US"), after "ready" and before it ends. SIGUSR1 forgets the gaps up to now.
+// The main thread reads CLOCK_MONOTONIC every 50 us (idle: every 5 ms). Once the go file exists it prints the largest
+// gap between two readings ("gap US"), after "ready" and before it ends. SIGUSR1 forgets the gaps up to now.
 #define _GNU_SOURCE
 #include <linux/futex.h>
 #include <pthread.h>

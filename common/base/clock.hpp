@@ -13,8 +13,12 @@ inline int64_t clock_ns(clockid_t id) {
   ::clock_gettime(id, &ts);
   return int64_t{ts.tv_sec} * 1'000'000'000 + ts.tv_nsec;
 }
-inline int64_t monotonic_ns() { return clock_ns(CLOCK_MONOTONIC); }
-inline int64_t monotonic_us() { return monotonic_ns() / 1000; }
+inline int64_t monotonic_ns() {
+  return clock_ns(CLOCK_MONOTONIC);
+}
+inline int64_t monotonic_us() {
+  return monotonic_ns() / 1000;
+}
 
 // A point in time by which something must be done; never() waits for ever.
 class Deadline {

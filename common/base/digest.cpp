@@ -66,8 +66,12 @@ Digester::~Digester() = default;
 void Digester::add(std::span<const std::byte> bytes) noexcept {
   ::XXH3_128bits_update(state_->xxh, bytes.data(), bytes.size());
 }
-void Digester::add_u64(uint64_t value) noexcept { ::XXH3_128bits_update(state_->xxh, &value, sizeof value); }
-Digest128 Digester::finish128() const noexcept { return canonical(::XXH3_128bits_digest(state_->xxh)); }
+void Digester::add_u64(uint64_t value) noexcept {
+  ::XXH3_128bits_update(state_->xxh, &value, sizeof value);
+}
+Digest128 Digester::finish128() const noexcept {
+  return canonical(::XXH3_128bits_digest(state_->xxh));
+}
 
 Digest128 digest_file(int fd, const std::string& name) {
   Digester digester;

@@ -13,11 +13,16 @@ namespace {
 // What helps against it whatever was being done.
 const char* usual_hint(int err) {
   switch (err) {
-    case EMFILE: return "raise the limit of open files (ulimit -n)";
-    case ENFILE: return "raise fs.file-max";
-    case EFBIG: return "raise the limit of the size of files (ulimit -f)";
-    case EDQUOT: return "raise the disk quota";
-    default: return "";
+    case EMFILE:
+      return "raise the limit of open files (ulimit -n)";
+    case ENFILE:
+      return "raise fs.file-max";
+    case EFBIG:
+      return "raise the limit of the size of files (ulimit -f)";
+    case EDQUOT:
+      return "raise the disk quota";
+    default:
+      return "";
   }
 }
 
@@ -25,19 +30,31 @@ const char* usual_hint(int err) {
 
 std::string_view to_string(ErrorCode code) {
   switch (code) {
-    case ErrorCode::victim_gone: return "victim_gone";
-    case ErrorCode::unsupported: return "unsupported";
-    case ErrorCode::peer: return "peer";
-    case ErrorCode::corrupt_image: return "corrupt_image";
-    case ErrorCode::kernel: return "kernel";
-    case ErrorCode::refused: return "refused";
-    case ErrorCode::bug: return "bug";
+    case ErrorCode::victim_gone:
+      return "victim_gone";
+    case ErrorCode::unsupported:
+      return "unsupported";
+    case ErrorCode::peer:
+      return "peer";
+    case ErrorCode::corrupt_image:
+      return "corrupt_image";
+    case ErrorCode::kernel:
+      return "kernel";
+    case ErrorCode::refused:
+      return "refused";
+    case ErrorCode::bug:
+      return "bug";
   }
   return "unknown";
 }
 
 Error::Error(ErrorCode code, std::string step, std::string reason, int err)
-    : std::runtime_error(reason), code_(code), err_(err), step_(std::move(step)), reason_(std::move(reason)), hint_(usual_hint(err)) {
+    : std::runtime_error(reason),
+      code_(code),
+      err_(err),
+      step_(std::move(step)),
+      reason_(std::move(reason)),
+      hint_(usual_hint(err)) {
   compose();
 }
 
@@ -70,7 +87,9 @@ void throw_gone(pid_t tid, const std::string& step) {
   throw Error(ErrorCode::victim_gone, step, "thread " + std::to_string(tid) + " has ended");
 }
 
-void throw_errno(std::string step, std::string object) { throw_errno(std::move(step), std::move(object), errno); }
+void throw_errno(std::string step, std::string object) {
+  throw_errno(std::move(step), std::move(object), errno);
+}
 
 void throw_errno(std::string step, std::string object, int err) {
   throw Error(err == ESRCH ? ErrorCode::victim_gone : ErrorCode::kernel, std::move(step), std::move(object), err);

@@ -29,8 +29,7 @@ constexpr std::array<std::string_view, 8> kStateNames = {"OPEN",     "GO",      
                                                          "PREPARED", "RESUMING", "RESUMED", "NEVER"};
 
 bool is_hex(std::string_view text) {
-  return std::all_of(text.begin(), text.end(),
-                     [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
+  return std::all_of(text.begin(), text.end(), [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
 }
 
 std::string checked_path(const std::string& dir, std::string_view session) {
@@ -69,8 +68,8 @@ std::string unescape(std::string_view text) {
 }
 
 std::string compose(std::string_view session, const JournalRecord& record) {
-  const std::string rest = fmt::format("{} {} {} {}", record.time_ns, record.boot_id, to_string(record.state),
-                                       escape(record.detail));
+  const std::string rest =
+      fmt::format("{} {} {} {}", record.time_ns, record.boot_id, to_string(record.state), escape(record.detail));
   return fmt::format("{:016x} {}\n", digest64(rest, digest64(session)), rest);
 }
 
@@ -91,8 +90,7 @@ std::optional<JournalRecord> parse_record(std::string_view session, std::string_
   if (checksum != digest64(line, digest64(session))) return std::nullopt;
   JournalRecord record;
   const std::string_view time = take_word(line);
-  if (std::from_chars(time.data(), time.data() + time.size(), record.time_ns).ptr !=
-      time.data() + time.size()) {
+  if (std::from_chars(time.data(), time.data() + time.size(), record.time_ns).ptr != time.data() + time.size()) {
     return std::nullopt;
   }
   record.boot_id = take_word(line);
@@ -117,9 +115,8 @@ Parsed parse(std::string_view session, std::string_view text, const std::string&
     if (newline == std::string_view::npos) break;
     std::optional<JournalRecord> record = parse_record(session, text.substr(at, newline - at));
     if (record && damaged_at != std::string_view::npos) {
-      throw Error(
-          ErrorCode::corrupt_image, "reading a journal",
-          fmt::format("{}: the record at byte {} is damaged, and records follow it", path, damaged_at))
+      throw Error(ErrorCode::corrupt_image, "reading a journal",
+                  fmt::format("{}: the record at byte {} is damaged, and records follow it", path, damaged_at))
           .with_hint("find out by hand on which host the process runs before removing this file");
     }
     if (record) {
@@ -134,8 +131,7 @@ Parsed parse(std::string_view session, std::string_view text, const std::string&
 }
 
 void make_directory(const std::string& path) {
-  if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST)
-    throw_errno("creating the journal's directory", path);
+  if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) throw_errno("creating the journal's directory", path);
 }
 
 void sync_directory(const std::string& path) {
@@ -224,8 +220,7 @@ Journal::Journal(Fd fd, std::string path, std::string session)
     : fd_(std::move(fd)), path_(std::move(path)), session_(std::move(session)), boot_id_(read_boot_id()) {
   if (::flock(fd_.get(), LOCK_EX | LOCK_NB) != 0) {
     if (errno != EWOULDBLOCK) throw_errno("locking a journal", path_);
-    throw Error(ErrorCode::refused, "opening a journal",
-                "session " + session_ + " is in use by another process");
+    throw Error(ErrorCode::refused, "opening a journal", "session " + session_ + " is in use by another process");
   }
   struct stat info {};
   if (::fstat(fd_.get(), &info) != 0) throw_errno("opening a journal", path_);
@@ -280,7 +275,8 @@ void Journal::append(JournalState state, std::string_view detail) {
   if (end_ + line.size() > kMaxFile) {
     throw Error(ErrorCode::bug, "writing the journal", "session " + session_ + " has too many records");
   }
-  // Nothing is decided by PREPARED, and what it tells of ends with the host: the next record takes it along to the disk.
+  // Nothing is decided by PREPARED, and what it tells of ends with the host: the next record takes it along to the
+  // disk.
   write_record(fd_.get(), line, end_, path_, state != JournalState::prepared);
   end_ += line.size();
   last_ = record;

@@ -10,10 +10,14 @@ namespace {
 
 spdlog::level::level_enum spd(Level level) {
   switch (level) {
-    case Level::error: return spdlog::level::err;
-    case Level::warn: return spdlog::level::warn;
-    case Level::info: return spdlog::level::info;
-    case Level::debug: return spdlog::level::debug;
+    case Level::error:
+      return spdlog::level::err;
+    case Level::warn:
+      return spdlog::level::warn;
+    case Level::info:
+      return spdlog::level::info;
+    case Level::debug:
+      return spdlog::level::debug;
   }
   return spdlog::level::info;
 }
@@ -36,7 +40,11 @@ Level parse_level(std::string_view name) {
       .with_hint("use error, warn, info or debug");
 }
 
-bool enabled(Level level) noexcept { return spdlog::should_log(spd(level)); }
-void write(Level level, std::string_view line) { spdlog::log(spd(level), line); }
+bool enabled(Level level) noexcept {
+  return spdlog::should_log(spd(level));
+}
+void write(Level level, std::string_view line) {
+  spdlog::log(spd(level), line);
+}
 
 }  // namespace crx::log

@@ -22,12 +22,20 @@ void at(Level level, fmt::format_string<Args...> text, Args&&... args) {
   if (enabled(level)) write(level, fmt::format(text, std::forward<Args>(args)...));
 }
 template <typename... Args>
-void error(fmt::format_string<Args...> text, Args&&... args) { at(Level::error, text, std::forward<Args>(args)...); }
+void error(fmt::format_string<Args...> text, Args&&... args) {
+  at(Level::error, text, std::forward<Args>(args)...);
+}
 template <typename... Args>
-void warn(fmt::format_string<Args...> text, Args&&... args) { at(Level::warn, text, std::forward<Args>(args)...); }
+void warn(fmt::format_string<Args...> text, Args&&... args) {
+  at(Level::warn, text, std::forward<Args>(args)...);
+}
 template <typename... Args>
-void info(fmt::format_string<Args...> text, Args&&... args) { at(Level::info, text, std::forward<Args>(args)...); }
+void info(fmt::format_string<Args...> text, Args&&... args) {
+  at(Level::info, text, std::forward<Args>(args)...);
+}
 template <typename... Args>
-void debug(fmt::format_string<Args...> text, Args&&... args) { at(Level::debug, text, std::forward<Args>(args)...); }
+void debug(fmt::format_string<Args...> text, Args&&... args) {
+  at(Level::debug, text, std::forward<Args>(args)...);
+}
 
 }  // namespace crx::log

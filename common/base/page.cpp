@@ -37,7 +37,10 @@ std::vector<PageRange> intersect(const std::vector<PageRange>& a, const std::vec
   while (i != a.end() && j != b.end()) {
     const PageRange both{std::max(i->start, j->start), std::min(i->end, j->end)};
     if (!both.empty()) append_range(out, both);
-    if (i->end < j->end) ++i; else ++j;
+    if (i->end < j->end)
+      ++i;
+    else
+      ++j;
   }
   return out;
 }

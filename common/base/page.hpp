@@ -8,8 +8,12 @@
 namespace crx {
 
 inline constexpr uint64_t kPageSize = 4096;
-inline constexpr uint64_t page_down(uint64_t addr) { return addr & ~(kPageSize - 1); }
-inline constexpr uint64_t page_up(uint64_t addr) { return (addr + kPageSize - 1) & ~(kPageSize - 1); }
+inline constexpr uint64_t page_down(uint64_t addr) {
+  return addr & ~(kPageSize - 1);
+}
+inline constexpr uint64_t page_up(uint64_t addr) {
+  return (addr + kPageSize - 1) & ~(kPageSize - 1);
+}
 
 // [start, end) in bytes, page-aligned. In an address space, or in a shared-memory object (offsets).
 struct PageRange {

@@ -12,9 +12,9 @@ namespace crx {
 // Suffixes are powers of 1024, as in CRIU. Nothing when it is no size or does not fit 64 bits.
 std::optional<uint64_t> parse_size(std::string_view text);
 
-std::string format_size(uint64_t bytes);                // "512 B", "1.5 GiB"
-std::string format_rate(uint64_t bytes, int64_t us);    // "310.2 MiB/s"; "-" when us <= 0
-std::string format_us(int64_t us);                      // "870 us", "12.3 ms", "4.10 s"
-std::string format_count(uint64_t n);                   // "1,234,567"
+std::string format_size(uint64_t bytes);              // "512 B", "1.5 GiB"
+std::string format_rate(uint64_t bytes, int64_t us);  // "310.2 MiB/s"; "-" when us <= 0
+std::string format_us(int64_t us);                    // "870 us", "12.3 ms", "4.10 s"
+std::string format_count(uint64_t n);                 // "1,234,567"
 
 }  // namespace crx

@@ -6,7 +6,11 @@
 
 namespace crx {
 
-std::string version() { return CRX_VERSION; }
-std::string version_text(const std::string& tool) { return tool + " (crx) " + version(); }
+std::string version() {
+  return CRX_VERSION;
+}
+std::string version_text(const std::string& tool) {
+  return tool + " (crx) " + version();
+}
 
 }  // namespace crx

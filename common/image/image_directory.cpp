@@ -80,7 +80,8 @@ void RawImage::digest_at(uint64_t offset, std::span<const std::byte> bytes) {
   if (bytes.size() < kChunkBytes && chunks_->size > end) chunks_->regular = false;
 }
 
-// Where there is a second way in, the file is made longer ahead of the writers, in large steps: that waits for the one writer.
+// Where there is a second way in, the file is made longer ahead of the writers, in large steps: that waits for the one
+// writer.
 void RawImage::grow(uint64_t offset, std::size_t bytes) {
   if (offset == 0 && bytes >= kChunkBytes) chunks_->second_way = TmpfsPages::of(file_.get());
   if (!chunks_->second_way || offset + bytes <= chunks_->grown) return;
@@ -119,7 +120,8 @@ img::crx_digest_entry RawImage::digest(const std::string& name) {
   FileDigester digester(true);
   std::vector<std::byte> chunk(kChunkBytes);
   for (uint64_t at = 0; at < chunks_->size;) {
-    const ssize_t n = ::pread(file_.get(), chunk.data(), std::min<uint64_t>(chunk.size(), chunks_->size - at), static_cast<off_t>(at));
+    const ssize_t n = ::pread(file_.get(), chunk.data(), std::min<uint64_t>(chunk.size(), chunks_->size - at),
+                              static_cast<off_t>(at));
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) throw_writing("writing an image", shown_, n < 0 ? errno : EIO);
     digester.add(std::span(chunk).first(static_cast<std::size_t>(n)));
@@ -161,7 +163,8 @@ RawImage DirectorySink::make_file(const std::string& name) const {
   std::string temporary;
   if (!file && (errno == EOPNOTSUPP || errno == EISDIR || errno == ENOENT)) {
     temporary = "." + name + ".tmp";
-    file.reset(::openat(directory_.get(), temporary.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600));
+    file.reset(
+        ::openat(directory_.get(), temporary.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600));
   }
   if (!file) throw_writing("writing an image", shown);
   return RawImage(std::move(file), std::move(temporary), shown);
@@ -196,7 +199,8 @@ void DirectorySink::prepare() {
 // The old inventory first: from then on what is left of the old set is no set.
 void DirectorySink::remove_old() const {
   const auto remove = [&](const char* name) {
-    if (::unlinkat(directory_.get(), name, 0) != 0 && errno != ENOENT) throw_writing("removing an older image", path_ + "/" + name);
+    if (::unlinkat(directory_.get(), name, 0) != 0 && errno != ENOENT)
+      throw_writing("removing an older image", path_ + "/" + name);
   };
   const std::vector<std::string> old = list_images(directory_.get(), path_);
   if (old.empty()) return remove(kParent);
@@ -220,7 +224,8 @@ void DirectorySink::give_name(const std::string& name, RawImage& file) const {
 
 // Against those who read what is there, and others who write.
 void DirectorySink::lock() const {
-  if (::flock(directory_.get(), LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return;  // some filesystems have no locks
+  if (::flock(directory_.get(), LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK)
+    return;  // some filesystems have no locks
   throw Error(ErrorCode::kernel, "writing an image set", path_ + " is being read, or written by another")
       .with_hint("choose another directory, or try again when that is over");
 }
@@ -246,7 +251,8 @@ void DirectorySink::publish() {
 void DirectorySink::commit_beside() {
   prepare();
   for (auto& [name, file] : raws_) {
-    if (::unlinkat(directory_.get(), name.c_str(), 0) != 0 && errno != ENOENT) throw_writing("removing an older image", file.shown_);
+    if (::unlinkat(directory_.get(), name.c_str(), 0) != 0 && errno != ENOENT)
+      throw_writing("removing an older image", file.shown_);
     give_name(name, file);
   }
   if (::fsync(directory_.get()) != 0) throw_writing("syncing a directory", path_);
@@ -264,13 +270,16 @@ DirectorySource::DirectorySource(std::string path, std::size_t file_limit)
   static_cast<void>(::flock(directory_.get(), LOCK_SH | LOCK_NB));
 }
 
-std::vector<std::string> DirectorySource::names() const { return list_images(directory_.get(), path_); }
+std::vector<std::string> DirectorySource::names() const {
+  return list_images(directory_.get(), path_);
+}
 
 bool DirectorySource::contains(std::string_view name) const {
   if (files_.contains(name)) return true;
   if (!image_file::valid_name(name)) return false;
   struct stat info {};
-  return ::fstatat(directory_.get(), std::string(name).c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(info.st_mode);
+  return ::fstatat(directory_.get(), std::string(name).c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0 &&
+         S_ISREG(info.st_mode);
 }
 
 Fd DirectorySource::open_file(std::string_view name, int flags) const {
@@ -285,7 +294,8 @@ std::string_view DirectorySource::load(std::string_view name) const {
   const auto it = files_.find(name);
   if (it != files_.end()) return it->second;
   const Fd file = open_file(name);
-  return files_.emplace(std::string(name), read_fd(file.get(), path_ + "/" + std::string(name), file_limit_)).first->second;
+  return files_.emplace(std::string(name), read_fd(file.get(), path_ + "/" + std::string(name), file_limit_))
+      .first->second;
 }
 
 }  // namespace crx

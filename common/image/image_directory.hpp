@@ -22,9 +22,9 @@ class RawImage {
   ~RawImage();
   // At the end of what append() wrote. Not together with write_at().
   void append(std::span<const std::byte> bytes);
-  // Anywhere; any thread, any order (but digest_at() of the first chunk before all else), and both for all bytes. Whole chunks
-  // (kChunkBytes, at multiples of it; the last may be shorter) get their digests by digest_at(), others cost a second look at
-  // the end.
+  // Anywhere; any thread, any order (but digest_at() of the first chunk before all else), and both for all bytes. Whole
+  // chunks (kChunkBytes, at multiples of it; the last may be shorter) get their digests by digest_at(), others cost a
+  // second look at the end.
   void digest_at(uint64_t offset, std::span<const std::byte> bytes);
   void write_at(uint64_t offset, std::span<const std::byte> bytes) const;
 
@@ -41,11 +41,12 @@ class RawImage {
   std::unique_ptr<Chunks> chunks_;
 };
 
-// Collects images in memory and writes them with commit(). Not thread-safe; a RawImage may be written by another thread.
+// Collects images in memory and writes them with commit(). Not thread-safe; a RawImage may be written by another
+// thread.
 class DirectorySink final : public ImageSink {
  public:
-  // Creates the directory (mode 0700) where it is missing, and those above it. Throws Error. One that was made here and stays
-  // empty is removed again.
+  // Creates the directory (mode 0700) where it is missing, and those above it. Throws Error. One that was made here and
+  // stays empty is removed again.
   explicit DirectorySink(std::string path);
   ~DirectorySink() override;
 
@@ -60,8 +61,8 @@ class DirectorySink final : public ImageSink {
 
   // The two halves of commit(). prepare: everything is on the disk, without names; a set that was in the directory is
   // still whole. publish: the names; the inventory comes last, so that a set cut short has none and is not taken for
-  // one. Images that were in the directory before are gone afterwards; a directory that others read (DirectorySource) or publish
-  // in is left as it is. Both throw Error naming the file.
+  // one. Images that were in the directory before are gone afterwards; a directory that others read (DirectorySource)
+  // or publish in is left as it is. Both throw Error naming the file.
   void prepare();
   void publish();
   void commit();
@@ -88,8 +89,8 @@ class DirectorySink final : public ImageSink {
 // Reads images when they are asked for and keeps them. Not thread-safe, const members included.
 class DirectorySource final : public ImageSource {
  public:
-  // Throws Error where the directory cannot be opened. It has a shared flock(2) as long as this lives, where it can: who removes
-  // sets takes the exclusive one. An image over `file_limit` bytes is refused.
+  // Throws Error where the directory cannot be opened. It has a shared flock(2) as long as this lives, where it can:
+  // who removes sets takes the exclusive one. An image over `file_limit` bytes is refused.
   explicit DirectorySource(std::string path, std::size_t file_limit = std::size_t{1} << 30);
 
   // Everything in the directory that has an image's name, pages-*.img too.
@@ -100,7 +101,8 @@ class DirectorySource final : public ImageSource {
   const std::string& path() const noexcept { return path_; }
   // Of the directory itself.
   int directory() const noexcept { return directory_.get(); }
-  // A regular file of the set, for reading; symbolic links are not followed. Throws Error(corrupt_image) where it is missing.
+  // A regular file of the set, for reading; symbolic links are not followed. Throws Error(corrupt_image) where it is
+  // missing.
   Fd open_file(std::string_view name, int flags = 0) const;
 
  private:

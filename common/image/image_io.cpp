@@ -30,14 +30,12 @@ void ImageSink::create(std::string_view name) {
 
 void ImageSink::append(std::string_view name, const google::protobuf::MessageLite& message) {
   if (!message.IsInitialized()) {
-    throw Error(
-        ErrorCode::bug, "writing an image",
-        std::string(name) + ": " + message.GetTypeName() + " lacks " + message.InitializationErrorString());
+    throw Error(ErrorCode::bug, "writing an image",
+                std::string(name) + ": " + message.GetTypeName() + " lacks " + message.InitializationErrorString());
   }
   const std::size_t size = message.ByteSizeLong();
   if (size > kMaxEntryBytes) {
-    throw Error(ErrorCode::unsupported, "writing an image",
-                std::string(name) + ": an entry is over the limit");
+    throw Error(ErrorCode::unsupported, "writing an image", std::string(name) + ": an entry is over the limit");
   }
   std::string& out = begun(name);
   append_word(out, static_cast<uint32_t>(size));
@@ -48,8 +46,7 @@ void ImageSink::append_raw(std::string_view name, std::span<const std::byte> byt
   begun(name).append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
 }
 
-void ImageSink::append_padded(std::string_view name, std::span<const std::byte> bytes,
-                              std::size_t alignment) {
+void ImageSink::append_padded(std::string_view name, std::span<const std::byte> bytes, std::size_t alignment) {
   append_raw(name, bytes);
   begun(name).append((alignment - bytes.size() % alignment) % alignment, '\0');
 }

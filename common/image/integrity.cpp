@@ -78,7 +78,8 @@ img::crx_digest_entry digest_of(std::string name, std::string_view bytes) {
 Manifest Manifest::begin(img::crx_manifest_entry::Kind kind) {
   Manifest manifest;
   std::string id(kIdBytes, '\0');
-  if (::getrandom(id.data(), id.size(), 0) != static_cast<ssize_t>(id.size())) throw_errno("naming the set", "getrandom");
+  if (::getrandom(id.data(), id.size(), 0) != static_cast<ssize_t>(id.size()))
+    throw_errno("naming the set", "getrandom");
   manifest.head_.set_version(kManifestVersion);
   manifest.head_.set_set_id(id);
   manifest.head_.set_kind(kind);
@@ -95,14 +96,16 @@ Manifest Manifest::begin(img::crx_manifest_entry::Kind kind) {
 
 Manifest Manifest::read(std::string_view bytes, const std::string& shown) {
   const auto damaged = [&](const std::string& why) -> Error {
-    return Error(ErrorCode::corrupt_image, "checking the image set", shown + ": " + why).with_hint("use another copy of the set");
+    return Error(ErrorCode::corrupt_image, "checking the image set", shown + ": " + why)
+        .with_hint("use another copy of the set");
   };
   ImageReader image(std::string(image_file::kCrxIntegrity), bytes);
   Manifest manifest;
   manifest.head_ = image.expect<img::crx_manifest_entry>();
   if (manifest.head_.version() != kManifestVersion) {
     throw Error(ErrorCode::unsupported, "checking the image set",
-                fmt::format("{} has format {}, and this crx knows format {} only", shown, manifest.head_.version(), kManifestVersion))
+                fmt::format("{} has format {}, and this crx knows format {} only", shown, manifest.head_.version(),
+                            kManifestVersion))
         .with_hint("use the version of crx that made it, or a newer one");
   }
   if (manifest.head_.set_id().size() != kIdBytes) throw damaged("the name of the set is malformed");

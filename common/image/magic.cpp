@@ -57,8 +57,7 @@ constexpr std::array kKinds = {
 };
 
 std::optional<uint32_t> lookup(std::string_view stem) {
-  const auto* kind =
-      std::find_if(kKinds.begin(), kKinds.end(), [&](const Kind& k) { return k.first == stem; });
+  const auto* kind = std::find_if(kKinds.begin(), kKinds.end(), [&](const Kind& k) { return k.first == stem; });
   if (kind == kKinds.end()) return std::nullopt;
   return kind->second;
 }
@@ -117,9 +116,15 @@ std::string crx_shmem(uint64_t shmid) {
 std::string crx_pagemap(uint64_t pid) {
   return fmt::format("crx-pagemap-{}.img", pid);
 }
-std::string ipc_segments(uint32_t ns_id) { return fmt::format("ipcns-shm-{}.img", ns_id); }
-std::string ipc_sets(uint32_t ns_id) { return fmt::format("ipcns-sem-{}.img", ns_id); }
-std::string ipc_queues(uint32_t ns_id) { return fmt::format("ipcns-msg-{}.img", ns_id); }
+std::string ipc_segments(uint32_t ns_id) {
+  return fmt::format("ipcns-shm-{}.img", ns_id);
+}
+std::string ipc_sets(uint32_t ns_id) {
+  return fmt::format("ipcns-sem-{}.img", ns_id);
+}
+std::string ipc_queues(uint32_t ns_id) {
+  return fmt::format("ipcns-msg-{}.img", ns_id);
+}
 
 std::optional<uint32_t> magic_of(std::string_view name) {
   if (!name.ends_with(".img")) return std::nullopt;
@@ -136,8 +141,8 @@ std::optional<uint32_t> magic_of(std::string_view name) {
 bool valid_name(std::string_view name) {
   if (name.size() < 5 || name.size() > 64 || name.front() == '.' || !name.ends_with(".img")) return false;
   return std::all_of(name.begin(), name.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-           c == '_' || c == '.';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' ||
+           c == '.';
   });
 }
 

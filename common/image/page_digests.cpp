@@ -42,7 +42,8 @@ void PageDigests::write(ImageSink& images, std::string_view name) const {
     img::crx_page_digests entry;
     entry.set_start(pages_[at].first);
     uint64_t next = entry.start();
-    for (; at < pages_.size() && pages_[at].first == next && entry.digests().size() < kPagesOfEntry * kDigestBytes; ++at) {
+    for (; at < pages_.size() && pages_[at].first == next && entry.digests().size() < kPagesOfEntry * kDigestBytes;
+         ++at) {
       entry.mutable_digests()->append(pages_[at].second.view());
       next += kPageSize;
     }
@@ -51,7 +52,8 @@ void PageDigests::write(ImageSink& images, std::string_view name) const {
 }
 
 const Digest128* PageDigests::find(uint64_t offset) const {
-  const auto found = std::partition_point(pages_.begin(), pages_.end(), [offset](const auto& page) { return page.first < offset; });
+  const auto found =
+      std::partition_point(pages_.begin(), pages_.end(), [offset](const auto& page) { return page.first < offset; });
   return found == pages_.end() || found->first != offset ? nullptr : &found->second;
 }
 

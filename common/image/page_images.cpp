@@ -46,7 +46,8 @@ PageTable read_table(ImageReader image) {
   for (img::pagemap_entry entry; image.next(entry);) {
     const uint64_t count = entry.has_nr_pages() && entry.nr_pages() != 0 ? entry.nr_pages() : entry.compat_nr_pages();
     if (entry.vaddr() % kPageSize != 0 || entry.vaddr() < last) image.fail("pages are out of order");
-    if (entry.vaddr() > kUserEnd || count > (kUserEnd - entry.vaddr()) / kPageSize) image.fail("pages lie outside user space");
+    if (entry.vaddr() > kUserEnd || count > (kUserEnd - entry.vaddr()) / kPageSize)
+      image.fail("pages lie outside user space");
     if (count == 0) continue;
     const PageRange range{entry.vaddr(), entry.vaddr() + count * kPageSize};
     last = range.end;
@@ -142,7 +143,8 @@ struct ImageSet::Level {
     buffered = {id, start, start + buffer.size()};
     mask_punched(*file.digests, start, buffer);
     if (!chunk_matches(*file.digests, index, buffer)) {
-      throw Error(ErrorCode::corrupt_image, kStep, fmt::format("{} was altered: the MiB at offset {} is not as written", name, start));
+      throw Error(ErrorCode::corrupt_image, kStep,
+                  fmt::format("{} was altered: the MiB at offset {} is not as written", name, start));
     }
     file.checked[index] = true;
   }
@@ -164,9 +166,15 @@ ImageSet::ImageSet(ImageSet&&) noexcept = default;
 ImageSet& ImageSet::operator=(ImageSet&&) noexcept = default;
 ImageSet::~ImageSet() = default;
 
-const DirectorySource& ImageSet::images() const { return levels_.front()->source; }
-std::size_t ImageSet::levels() const noexcept { return levels_.size(); }
-const DirectorySource& ImageSet::level(std::size_t index) const { return levels_.at(index)->source; }
+const DirectorySource& ImageSet::images() const {
+  return levels_.front()->source;
+}
+std::size_t ImageSet::levels() const noexcept {
+  return levels_.size();
+}
+const DirectorySource& ImageSet::level(std::size_t index) const {
+  return levels_.at(index)->source;
+}
 const Manifest* ImageSet::manifest(std::size_t level) const {
   const auto& found = levels_.at(level)->manifest;
   return found ? &*found : nullptr;
@@ -193,15 +201,19 @@ void check_files(const DirectorySource& source, const Manifest& manifest) {
       const auto size = static_cast<uint64_t>(st.st_size);
       if (size != entry.size()) {
         throw_damaged(fmt::format("{}/{} {} at offset {}: it has {} bytes instead of {}", path, name,
-                                  size < entry.size() ? "ends" : "goes on", std::min(size, entry.size()), size, entry.size()));
+                                  size < entry.size() ? "ends" : "goes on", std::min(size, entry.size()), size,
+                                  entry.size()));
       }
       continue;
     }
     const std::string_view bytes = source.load(name);
     const uint64_t at = first_difference(entry, bytes);
-    if (at < bytes.size()) throw_damaged(fmt::format("{}/{} was altered, or is of another set: the MiB at offset {} is not as written", path, name, at));
+    if (at < bytes.size())
+      throw_damaged(fmt::format("{}/{} was altered, or is of another set: the MiB at offset {} is not as written", path,
+                                name, at));
     if (bytes.size() != entry.size()) {
-      throw_damaged(fmt::format("{}/{} ends at offset {}, and should have {} bytes", path, name, bytes.size(), entry.size()));
+      throw_damaged(
+          fmt::format("{}/{} ends at offset {}, and should have {} bytes", path, name, bytes.size(), entry.size()));
     }
   }
   for (const std::string& name : source.names()) {
@@ -213,7 +225,8 @@ void check_files(const DirectorySource& source, const Manifest& manifest) {
 
 // A file that only crx writes. Its sets have a manifest.
 const std::string* file_of_crx(const std::vector<std::string>& names) {
-  const auto found = std::find_if(names.begin(), names.end(), [](const std::string& name) { return name.starts_with("crx-"); });
+  const auto found =
+      std::find_if(names.begin(), names.end(), [](const std::string& name) { return name.starts_with("crx-"); });
   return found == names.end() ? nullptr : &*found;
 }
 
@@ -231,7 +244,9 @@ ImageSet ImageSet::open(const std::string& path) {
     if (std::find(seen.begin(), seen.end(), id) != seen.end()) throw_damaged(at + " is its own parent");
     if (seen.size() == kMaxLevels) throw_damaged(fmt::format("{} has more than {} parents", path, kMaxLevels));
     seen.push_back(id);
-    if (!level->source.contains(image_file::kInventory)) throw_damaged(at + "/inventory.img is missing: the set is incomplete, or none was written there", "use a directory that holds a whole set");
+    if (!level->source.contains(image_file::kInventory))
+      throw_damaged(at + "/inventory.img is missing: the set is incomplete, or none was written there",
+                    "use a directory that holds a whole set");
     const std::vector<std::string> names = level->source.names();
     if (level->source.contains(image_file::kCrxIntegrity)) {
       const std::string shown = at + "/" + std::string(image_file::kCrxIntegrity);
@@ -243,7 +258,8 @@ ImageSet ImageSet::open(const std::string& path) {
     if (!set.levels_.empty() && set.levels_.back()->manifest && set.levels_.back()->manifest->head().has_parent_id()) {
       const std::string& wanted = set.levels_.back()->manifest->head().parent_id();
       if (!level->manifest || level->manifest->head().set_id() != wanted) {
-        throw_damaged(at + " is not the set that " + set.levels_.back()->source.path() + " was made against", kPutParentBack);
+        throw_damaged(at + " is not the set that " + set.levels_.back()->source.path() + " was made against",
+                      kPutParentBack);
       }
     }
     const bool more = ::fstatat(level->source.directory(), "parent", &st, 0) == 0;
@@ -310,7 +326,8 @@ void ImageSet::add_replaced(std::size_t index, const std::string& name, PageRang
                             std::vector<ReplacedPages>& all) const {
   if (index == levels_.size() || !levels_[index]->source.contains(name)) return;
   const PageTable& table = levels_[index]->table(name);
-  for (auto entry = table.first_after(wanted.start); entry != table.entries.end() && entry->range.start < wanted.end; ++entry) {
+  for (auto entry = table.first_after(wanted.start); entry != table.entries.end() && entry->range.start < wanted.end;
+       ++entry) {
     const PageRange part{std::max(entry->range.start, wanted.start), std::min(entry->range.end, wanted.end)};
     if (entry->present) {
       all.push_back({index, table.pages_id, entry->offset + (part.start - entry->range.start), part.bytes()});

@@ -18,9 +18,9 @@ namespace crx {
 // A run of pages and where its content is.
 struct PagePiece {
   PageRange range;
-  std::size_t level = 0;   // 0: the set itself, 1: its parent, ...
+  std::size_t level = 0;  // 0: the set itself, 1: its parent, ...
   uint32_t pages_id = 0;
-  uint64_t offset = 0;     // bytes into pages-PAGES_ID.img of that level
+  uint64_t offset = 0;  // bytes into pages-PAGES_ID.img of that level
 };
 
 // Bytes of pages-PAGES_ID.img of a parent set that the set itself has anew.
@@ -31,12 +31,12 @@ struct ReplacedPages {
   uint64_t bytes = 0;
 };
 
-// A set with all sets it was made against. Everything but pages is checked by open(); pages are checked against the manifest
-// when they are read. What is wrong is Error(corrupt_image) naming the file and the offset. Not thread-safe.
+// A set with all sets it was made against. Everything but pages is checked by open(); pages are checked against the
+// manifest when they are read. What is wrong is Error(corrupt_image) naming the file and the offset. Not thread-safe.
 class ImageSet {
  public:
-  // Follows the `parent` links. An incomplete set (no inventory), a set whose files are not those of its manifest, a parent
-  // that is not the one it was made against, a cycle: Error(corrupt_image).
+  // Follows the `parent` links. An incomplete set (no inventory), a set whose files are not those of its manifest, a
+  // parent that is not the one it was made against, a cycle: Error(corrupt_image).
   static ImageSet open(const std::string& path);
   ImageSet(ImageSet&&) noexcept;
   ImageSet& operator=(ImageSet&&) noexcept;
@@ -62,7 +62,8 @@ class ImageSet {
  private:
   struct Level;
   ImageSet();
-  void add_replaced(std::size_t index, const std::string& name, PageRange wanted, std::vector<ReplacedPages>& all) const;
+  void add_replaced(std::size_t index, const std::string& name, PageRange wanted,
+                    std::vector<ReplacedPages>& all) const;
   std::vector<std::unique_ptr<Level>> levels_;
 };
 

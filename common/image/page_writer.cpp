@@ -40,7 +40,8 @@ PageWriter::PageWriter(DirectorySink& set, PageSpace space, uint32_t pages_id)
 uint64_t PageWriter::claim(const std::vector<PageRange>& ranges, std::span<const std::byte> bytes) {
   for (const PageRange& range : ranges) {
     if (!present_.empty() && range.start < present_.back().end) {
-      throw Error(ErrorCode::bug, "writing memory images", fmt::format("the page at {:#x} is out of order", range.start));
+      throw Error(ErrorCode::bug, "writing memory images",
+                  fmt::format("the page at {:#x} is out of order", range.start));
     }
     append_range(present_, range);
   }

@@ -24,7 +24,9 @@ class PageWriter {
   // The pages file gets the name pages-PAGES_ID.img.
   PageWriter(DirectorySink& set, PageSpace space, uint32_t pages_id);
   // `bytes`: of the ranges' pages, one after another.
-  void add(const std::vector<PageRange>& ranges, std::span<const std::byte> bytes) { write(claim(ranges, bytes), bytes); }
+  void add(const std::vector<PageRange>& ranges, std::span<const std::byte> bytes) {
+    write(claim(ranges, bytes), bytes);
+  }
   // The two halves of add(). claim: says what comes next; where in the file it belongs. write: any thread, any order.
   uint64_t claim(const std::vector<PageRange>& ranges, std::span<const std::byte> bytes);
   void write(uint64_t offset, std::span<const std::byte> bytes) const { file_.write_at(offset, bytes); }

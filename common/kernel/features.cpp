@@ -30,8 +30,8 @@
 #include "common/base/mapping.hpp"
 #include "common/kernel/introspect/aio_requests.hpp"
 #include "common/kernel/introspect/kernel_sleeps.hpp"
-#include "common/kernel/memory/pagemap.hpp"
 #include "common/kernel/introspect/unix_arrivals.hpp"
+#include "common/kernel/memory/pagemap.hpp"
 #include "common/kernel/memory/userfaultfd.hpp"
 
 namespace crx {
@@ -42,12 +42,18 @@ struct Result {
   std::string detail;
 };
 
-Result yes() { return {Answer::yes, {}}; }
-Result no(int err) { return {Answer::no, std::strerror(err)}; }
+Result yes() {
+  return {Answer::yes, {}};
+}
+Result no(int err) {
+  return {Answer::no, std::strerror(err)};
+}
 // Not permitted is not the same as not there.
 Result from_errno(bool worked) {
   if (worked) return yes();
-  return errno == EPERM || errno == EACCES ? Result{Answer::unknown, std::string("not permitted: ") + std::strerror(errno)} : no(errno);
+  return errno == EPERM || errno == EACCES
+             ? Result{Answer::unknown, std::string("not permitted: ") + std::strerror(errno)}
+             : no(errno);
 }
 
 // Runs a probe in a child; its exit code 0 says yes, an errno says no.
@@ -63,7 +69,9 @@ Result in_child(const std::function<int()>& probe) {
   return from_errno(errno == 0);
 }
 
-int result_of(long value) { return value < 0 ? errno : 0; }
+int result_of(long value) {
+  return value < 0 ? errno : 0;
+}
 
 Result has_capability(int capability) {
   __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
@@ -177,7 +185,8 @@ Result probe_timer_ids() {
 
 Result probe_freezer() {
   for (const char* root : {"/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/freezer"}) {
-    const std::string file = std::string(root) + (std::strstr(root, "freezer") != nullptr ? "/tasks" : "/cgroup.controllers");
+    const std::string file =
+        std::string(root) + (std::strstr(root, "freezer") != nullptr ? "/tasks" : "/cgroup.controllers");
     if (::access(file.c_str(), F_OK) != 0) continue;
     if (::access(root, W_OK) == 0) return {Answer::yes, root};
     return {Answer::unknown, std::string(root) + " is not writable for us"};
@@ -192,50 +201,86 @@ struct Probe {
 
 std::vector<Probe> system_probes() {
   using enum Need;
-  constexpr std::string_view kRestore = "CONFIG_CHECKPOINT_RESTORE", kRoot = "run as root, or with CAP_CHECKPOINT_RESTORE";
+  constexpr std::string_view kRestore = "CONFIG_CHECKPOINT_RESTORE",
+                             kRoot = "run as root, or with CAP_CHECKPOINT_RESTORE";
   return {
       {{"ptrace", "Linux 4.8", migration, "stopping the process and making calls in it", "nothing can move",
-        "set kernel.yama.ptrace_scope below 3, and run as root"}, probe_trace},
+        "set kernel.yama.ptrace_scope below 3, and run as root"},
+       probe_trace},
       {{"process-vm", "CONFIG_CROSS_MEMORY_ATTACH", migration, "copying memory", "nothing can move",
-        "a kernel with CONFIG_CROSS_MEMORY_ATTACH"}, probe_readv},
-      {{"pidfd-getfd", "Linux 5.6", migration, "looking at open files", "nothing can move", "a newer kernel"}, probe_getfd},
-      {{"clone3-set-tid", "Linux 5.5", migration, "giving a process its PID again", "nothing can be revived here", kRoot}, probe_set_tid},
+        "a kernel with CONFIG_CROSS_MEMORY_ATTACH"},
+       probe_readv},
+      {{"pidfd-getfd", "Linux 5.6", migration, "looking at open files", "nothing can move", "a newer kernel"},
+       probe_getfd},
+      {{"clone3-set-tid", "Linux 5.5", migration, "giving a process its PID again", "nothing can be revived here",
+        kRoot},
+       probe_set_tid},
       {{"map-files", kRestore, migration, "opening what is mapped", "nothing can move", kRoot}, probe_map_files},
       {{"vdso-mapping", kRestore, migration, "giving a process its vDSO again", "nothing can be revived here",
-        "a kernel with CONFIG_CHECKPOINT_RESTORE"}, probe_vdso},
-      {{"futex-waitv", "Linux 5.16", migration, "calls made in the process", "nothing can move", "a newer kernel"}, probe_futex_waitv},
-      {{"freezer", "Linux 5.2 (cgroup v2)", migration, "the commit of a migration", "crx-migrate cannot commit; images work",
-        "mount cgroup v2, writable"}, probe_freezer},
-      {{"pagemap-scan", "Linux 6.7", comfort, "finding written pages", "tracking by content: longer stops", "a newer kernel"},
-       [] { return Pagemap::features().scan ? yes() : Result{Answer::no, {}}; }},
+        "a kernel with CONFIG_CHECKPOINT_RESTORE"},
+       probe_vdso},
+      {{"futex-waitv", "Linux 5.16", migration, "calls made in the process", "nothing can move", "a newer kernel"},
+       probe_futex_waitv},
+      {{"freezer", "Linux 5.2 (cgroup v2)", migration, "the commit of a migration",
+        "crx-migrate cannot commit; images work", "mount cgroup v2, writable"},
+       probe_freezer},
+      {{"pagemap-scan", "Linux 6.7", comfort, "finding written pages", "tracking by content: longer stops",
+        "a newer kernel"},
+       [] {
+         return Pagemap::features().scan ? yes() : Result{Answer::no, {}};
+       }},
       {{"wp-async", "Linux 6.7", comfort, "tracking memory while the process runs", "tracking by content: longer stops",
-        "a newer kernel with CONFIG_USERFAULTFD"}, probe_write_protect},
-      {{"soft-dirty", "CONFIG_MEM_SOFT_DIRTY", comfort, "tracking memory where there is no wp-async", "nothing where wp-async works",
-        "a kernel with CONFIG_MEM_SOFT_DIRTY"},
-       [] { return Pagemap::features().soft_dirty ? yes() : Result{Answer::no, {}}; }},
-      {{"kcmp", "CONFIG_KCMP", migration, "telling shared descriptions apart", "nothing can move", "a kernel with CONFIG_KCMP"},
+        "a newer kernel with CONFIG_USERFAULTFD"},
+       probe_write_protect},
+      {{"soft-dirty", "CONFIG_MEM_SOFT_DIRTY", comfort, "tracking memory where there is no wp-async",
+        "nothing where wp-async works", "a kernel with CONFIG_MEM_SOFT_DIRTY"},
+       [] {
+         return Pagemap::features().soft_dirty ? yes() : Result{Answer::no, {}};
+       }},
+      {{"kcmp", "CONFIG_KCMP", migration, "telling shared descriptions apart", "nothing can move",
+        "a kernel with CONFIG_KCMP"},
        [] { return from_errno(::syscall(SYS_kcmp, ::getpid(), ::getpid(), KCMP_FILE, 0, 0) >= 0 || errno == EBADF); }},
       {{"rseq-configuration", "Linux 5.13", comfort, "programs of glibc 2.35 and newer",
         "threads that registered restartable sequences cannot move", "a newer kernel with CONFIG_RSEQ"},
-       [] { ::syscall(SYS_rseq, nullptr, 0, 0, 0); return errno == ENOSYS ? no(errno) : yes(); }},
+       [] {
+         ::syscall(SYS_rseq, nullptr, 0, 0, 0);
+         return errno == ENOSYS ? no(errno) : yes();
+       }},
       {{"mm-map", kRestore, migration, "setting a process's memory fields", "nothing can be revived here",
         "a kernel with CONFIG_CHECKPOINT_RESTORE"},
-       [] { unsigned size = 0; return from_errno(::prctl(PR_SET_MM, PR_SET_MM_MAP_SIZE, &size, 0, 0) == 0); }},
-      {{"time-namespace", "Linux 5.6", comfort, "clocks that go on", "CLOCK_MONOTONIC jumps", "a kernel with CONFIG_TIME_NS, CAP_SYS_ADMIN"},
+       [] {
+         unsigned size = 0;
+         return from_errno(::prctl(PR_SET_MM, PR_SET_MM_MAP_SIZE, &size, 0, 0) == 0);
+       }},
+      {{"time-namespace", "Linux 5.6", comfort, "clocks that go on", "CLOCK_MONOTONIC jumps",
+        "a kernel with CONFIG_TIME_NS, CAP_SYS_ADMIN"},
        probe_time_namespace},
-      {{"guard-pages", "Linux 6.13", comfort, "MADV_GUARD_INSTALL", "programs that use it cannot be revived here", "a newer kernel"}, probe_guards},
-      {{"timer-ids", "Linux 6.15", comfort, "POSIX timers with ids over 4095", "such timers cannot be made again", "a newer kernel"}, probe_timer_ids},
-      {{"tcp-repair", kRestore, comfort, "established TCP connections", "they cannot move", "CAP_NET_ADMIN"}, probe_tcp_repair},
-      {{"aio-requests", "CONFIG_BPF_SYSCALL, CONFIG_DEBUG_INFO_BTF", comfort, "programs with asynchronous I/O (io_setup)", "they cannot move",
+      {{"guard-pages", "Linux 6.13", comfort, "MADV_GUARD_INSTALL", "programs that use it cannot be revived here",
+        "a newer kernel"},
+       probe_guards},
+      {{"timer-ids", "Linux 6.15", comfort, "POSIX timers with ids over 4095", "such timers cannot be made again",
+        "a newer kernel"},
+       probe_timer_ids},
+      {{"tcp-repair", kRestore, comfort, "established TCP connections", "they cannot move", "CAP_NET_ADMIN"},
+       probe_tcp_repair},
+      {{"aio-requests", "CONFIG_BPF_SYSCALL, CONFIG_DEBUG_INFO_BTF", comfort,
+        "programs with asynchronous I/O (io_setup)", "they cannot move", "such a kernel, CAP_BPF and CAP_PERFMON"},
+       [] {
+         return AioRequests::open() ? yes() : Result{Answer::no, "what is under way cannot be counted"};
+       }},
+      {{"sleep-timers", "CONFIG_BPF_SYSCALL, CONFIG_DEBUG_INFO_BTF", comfort, "calls with a time limit",
+        "some end late", "such a kernel, CAP_BPF and CAP_PERFMON"},
+       [] {
+         return KernelSleeps::open() ? yes() : Result{Answer::no, "whose a timer is cannot be told"};
+       }},
+      {{"unix-arrivals", "CONFIG_BPF_SYSCALL, CONFIG_DEBUG_INFO_BTF", comfort,
+        "data in unix connections that are not accepted yet", "such a stop is tried again, then refused",
         "such a kernel, CAP_BPF and CAP_PERFMON"},
-       [] { return AioRequests::open() ? yes() : Result{Answer::no, "what is under way cannot be counted"}; }},
-      {{"sleep-timers", "CONFIG_BPF_SYSCALL, CONFIG_DEBUG_INFO_BTF", comfort, "calls with a time limit", "some end late",
-        "such a kernel, CAP_BPF and CAP_PERFMON"},
-       [] { return KernelSleeps::open() ? yes() : Result{Answer::no, "whose a timer is cannot be told"}; }},
-      {{"unix-arrivals", "CONFIG_BPF_SYSCALL, CONFIG_DEBUG_INFO_BTF", comfort, "data in unix connections that are not accepted yet",
-        "such a stop is tried again, then refused", "such a kernel, CAP_BPF and CAP_PERFMON"},
-       [] { return UnacceptedReader::open() ? yes() : Result{Answer::no, "what was sent cannot be seen"}; }},
-      {{"sock-diag", "CONFIG_UNIX_DIAG, CONFIG_INET_DIAG", comfort, "sockets", "sockets cannot move", "load the modules unix_diag, tcp_diag, udp_diag"},
+       [] {
+         return UnacceptedReader::open() ? yes() : Result{Answer::no, "what was sent cannot be seen"};
+       }},
+      {{"sock-diag", "CONFIG_UNIX_DIAG, CONFIG_INET_DIAG", comfort, "sockets", "sockets cannot move",
+        "load the modules unix_diag, tcp_diag, udp_diag"},
        probe_sock_diag},
   };
 }
@@ -244,12 +289,19 @@ std::vector<Probe> capability_probes() {
   using enum Need;
   const auto probe = [](int capability) { return [capability] { return has_capability(capability); }; };
   return {
-      {{"cap-sys-admin", "", migration, "namespaces, security policies", "most programs cannot move", "run as root"}, probe(CAP_SYS_ADMIN)},
-      {{"cap-sys-ptrace", "", migration, "stopping other users' processes", "only programs of the same user can move", "run as root"}, probe(CAP_SYS_PTRACE)},
-      {{"cap-sys-resource", "", comfort, "hard limits above our own, pipes above fs.pipe-max-size, a lower oom_score_adj",
-        "these stay at our own; it is logged", "run outside of a container that takes it away"}, probe(CAP_SYS_RESOURCE)},
-      {{"cap-sys-time", "", comfort, "clocks that go on", "CLOCK_MONOTONIC jumps", "run with CAP_SYS_TIME"}, probe(CAP_SYS_TIME)},
-      {{"cap-net-admin", "", comfort, "established TCP connections", "they cannot move", "run with CAP_NET_ADMIN"}, probe(CAP_NET_ADMIN)},
+      {{"cap-sys-admin", "", migration, "namespaces, security policies", "most programs cannot move", "run as root"},
+       probe(CAP_SYS_ADMIN)},
+      {{"cap-sys-ptrace", "", migration, "stopping other users' processes", "only programs of the same user can move",
+        "run as root"},
+       probe(CAP_SYS_PTRACE)},
+      {{"cap-sys-resource", "", comfort,
+        "hard limits above our own, pipes above fs.pipe-max-size, a lower oom_score_adj",
+        "these stay at our own; it is logged", "run outside of a container that takes it away"},
+       probe(CAP_SYS_RESOURCE)},
+      {{"cap-sys-time", "", comfort, "clocks that go on", "CLOCK_MONOTONIC jumps", "run with CAP_SYS_TIME"},
+       probe(CAP_SYS_TIME)},
+      {{"cap-net-admin", "", comfort, "established TCP connections", "they cannot move", "run with CAP_NET_ADMIN"},
+       probe(CAP_NET_ADMIN)},
   };
 }
 

@@ -19,8 +19,8 @@ enum class Need {
 };
 
 struct Feature {
-  std::string_view name;    // "pagemap-scan"
-  std::string_view since;   // "Linux 6.7", or the configuration option
+  std::string_view name;   // "pagemap-scan"
+  std::string_view since;  // "Linux 6.7", or the configuration option
   Need need = Need::comfort;
   std::string_view what;    // what it is used for
   std::string_view lost;    // without it
@@ -29,8 +29,8 @@ struct Feature {
   std::string detail = {};  // what was seen: an error's text, a version
 };
 
-// Tries each; takes milliseconds, changes nothing, and needs no privileges to be called. Forks short-lived children, so the
-// caller should have one thread.
+// Tries each; takes milliseconds, changes nothing, and needs no privileges to be called. Forks short-lived children, so
+// the caller should have one thread.
 std::vector<Feature> probe_features();
 
 }  // namespace crx

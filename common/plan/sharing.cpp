@@ -5,9 +5,12 @@
 namespace crx {
 namespace {
 
-constexpr std::array<uint32_t, 4> kBits = {sharing::kMemory, sharing::kDescriptors, sharing::kFilesystem, sharing::kSignalHandlers};
+constexpr std::array<uint32_t, 4> kBits = {sharing::kMemory, sharing::kDescriptors, sharing::kFilesystem,
+                                           sharing::kSignalHandlers};
 constexpr std::size_t kNobody = SIZE_MAX;
-constexpr bool can_be_left(uint32_t bit) { return bit == sharing::kDescriptors || bit == sharing::kFilesystem; }
+constexpr bool can_be_left(uint32_t bit) {
+  return bit == sharing::kDescriptors || bit == sharing::kFilesystem;
+}
 
 uint32_t in_common(const SharingTask& a, const SharingTask& b) {
   uint32_t bits = 0;
@@ -18,7 +21,8 @@ uint32_t in_common(const SharingTask& a, const SharingTask& b) {
 // What nobody can leave counts most.
 unsigned weight(uint32_t bits) {
   const auto has = [bits](uint32_t bit) { return (bits & bit) != 0 ? 1u : 0u; };
-  return has(sharing::kMemory) * 8 + has(sharing::kSignalHandlers) * 4 + has(sharing::kDescriptors) * 2 + has(sharing::kFilesystem);
+  return has(sharing::kMemory) * 8 + has(sharing::kSignalHandlers) * 4 + has(sharing::kDescriptors) * 2 +
+         has(sharing::kFilesystem);
 }
 
 class Plan {
@@ -72,7 +76,8 @@ class Plan {
     for (std::size_t i = 0; i < tasks_.size(); ++i) {
       if (!tasks_[i].dead) groups[tasks_[i].groups[kind]].push_back(i);
     }
-    std::vector<std::size_t> owner(tasks_.size(), kNobody);  // the first of the group whose thing the process is born with
+    std::vector<std::size_t> owner(tasks_.size(),
+                                   kNobody);  // the first of the group whose thing the process is born with
     for (const auto& [group, members] : groups) {
       if (members.size() > 1) connect(kind, members, owner);
     }
@@ -110,6 +115,8 @@ class Plan {
 
 }  // namespace
 
-std::vector<SharingConflict> plan_sharing(std::vector<SharingTask>& tasks) { return Plan(tasks).run(); }
+std::vector<SharingConflict> plan_sharing(std::vector<SharingTask>& tasks) {
+  return Plan(tasks).run();
+}
 
 }  // namespace crx

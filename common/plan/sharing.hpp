@@ -21,11 +21,12 @@ struct SharingTask {
   std::array<uint32_t, 4> groups{};
 
   // --- what plan_sharing() finds ---
-  // A child of the same parent that clones it (CLONE_PARENT), since the parent does not have what they share; 0: the parent does.
+  // A child of the same parent that clones it (CLONE_PARENT), since the parent does not have what they share; 0: the
+  // parent does.
   pid_t cloner = 0;
   uint32_t clone_flags = 0;  // with its maker or parent at birth: bits of sharing::
-  // Of these, or of what its children were born with: what it does not share in the end, but only hands down (unshare(2)). Memory
-  // and signal handlers cannot be left.
+  // Of these, or of what its children were born with: what it does not share in the end, but only hands down
+  // (unshare(2)). Memory and signal handlers cannot be left.
   uint32_t unshare_flags = 0;
 };
 

@@ -11,7 +11,9 @@ bool CgroupEntry::has(std::string_view controller) const {
   return std::find(controllers.begin(), controllers.end(), controller) != controllers.end();
 }
 
-bool CgroupEntry::is_outside() const { return path == "/.." || path.starts_with("/../"); }
+bool CgroupEntry::is_outside() const {
+  return path == "/.." || path.starts_with("/../");
+}
 
 std::vector<CgroupEntry> parse_cgroup(std::string_view text) {
   constexpr std::string_view kDeleted = " (deleted)";

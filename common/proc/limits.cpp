@@ -42,8 +42,8 @@ std::array<Limit, 16> parse_limits(std::string_view text) {
   std::bitset<16> seen;
   while (const auto text_line = next_line(text)) {
     Scanner line("/proc/PID/limits", *text_line);
-    const auto* name = std::find_if(kNames.begin(), kNames.end(),
-                                    [&](const Name& n) { return line.left().starts_with(n.first); });
+    const auto* name =
+        std::find_if(kNames.begin(), kNames.end(), [&](const Name& n) { return line.left().starts_with(n.first); });
     if (name == kNames.end()) continue;
     line.expect(name->first);
     Limit& limit = limits.at(name->second);

@@ -31,20 +31,16 @@ std::string unescape_newline(std::string_view text) {
 }
 
 bool take(std::string_view& text, std::string_view prefix, std::string_view suffix) {
-  if (text.size() < prefix.size() + suffix.size() || !text.starts_with(prefix) || !text.ends_with(suffix))
-    return false;
+  if (text.size() < prefix.size() + suffix.size() || !text.starts_with(prefix) || !text.ends_with(suffix)) return false;
   text = text.substr(prefix.size(), text.size() - prefix.size() - suffix.size());
   return true;
 }
 
 MapKind bracketed_kind(std::string_view text) {
   using enum MapKind;
-  constexpr std::pair<std::string_view, MapKind> kNames[] = {{"[heap]", heap},
-                                                             {"[stack]", stack},
-                                                             {"[vdso]", vdso},
-                                                             {"[vvar]", vvar},
-                                                             {"[vvar_vclock]", vvar_vclock},
-                                                             {"[vsyscall]", vsyscall}};
+  constexpr std::pair<std::string_view, MapKind> kNames[] = {
+      {"[heap]", heap},        {"[stack]", stack}, {"[vdso]", vdso}, {"[vvar]", vvar}, {"[vvar_vclock]", vvar_vclock},
+      {"[vsyscall]", vsyscall}};
   for (const auto& [name, kind] : kNames) {
     if (text == name) return kind;
   }
@@ -112,8 +108,7 @@ std::vector<MapsEntry> parse_maps(std::string_view text) {
   std::vector<MapsEntry> entries;
   while (const auto line = next_line(text)) {
     MapsEntry entry = parse_maps_line(*line);
-    if (!entries.empty() && entry.start < entries.back().end)
-      Scanner(kFile, *line).fail("the entries do not ascend");
+    if (!entries.empty() && entry.start < entries.back().end) Scanner(kFile, *line).fail("the entries do not ascend");
     entries.push_back(std::move(entry));
   }
   return entries;

@@ -41,13 +41,12 @@ Stat parse_stat(std::string_view text) {
   s.comm = text.substr(open + 2, close - open - 2);
   Scanner line(kFile, text.substr(close + 2));
   s.state = line.character();
-  read_all(line, s.ppid, s.pgrp, s.session, s.tty_nr, s.tpgid, s.flags, s.minflt, s.cminflt, s.majflt,
-           s.cmajflt, s.utime, s.stime, s.cutime, s.cstime, s.priority, s.nice, s.num_threads, s.itrealvalue,
-           s.starttime, s.vsize, s.rss, s.rsslim, s.start_code, s.end_code, s.start_stack, s.kstkesp,
-           s.kstkeip, s.signal, s.blocked, s.sigignore, s.sigcatch, s.wchan, s.nswap, s.cnswap, s.exit_signal,
-           s.processor, s.rt_priority, s.policy, s.delayacct_blkio_ticks, s.guest_time, s.cguest_time,
-           s.start_data, s.end_data, s.start_brk, s.arg_start, s.arg_end, s.env_start, s.env_end,
-           s.exit_code);
+  read_all(line, s.ppid, s.pgrp, s.session, s.tty_nr, s.tpgid, s.flags, s.minflt, s.cminflt, s.majflt, s.cmajflt,
+           s.utime, s.stime, s.cutime, s.cstime, s.priority, s.nice, s.num_threads, s.itrealvalue, s.starttime, s.vsize,
+           s.rss, s.rsslim, s.start_code, s.end_code, s.start_stack, s.kstkesp, s.kstkeip, s.signal, s.blocked,
+           s.sigignore, s.sigcatch, s.wchan, s.nswap, s.cnswap, s.exit_signal, s.processor, s.rt_priority, s.policy,
+           s.delayacct_blkio_ticks, s.guest_time, s.cguest_time, s.start_data, s.end_data, s.start_brk, s.arg_start,
+           s.arg_end, s.env_start, s.env_end, s.exit_code);
   return s;
 }
 

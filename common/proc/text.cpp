@@ -111,8 +111,7 @@ std::string unescape_octal(std::string_view text) {
   std::string out;
   out.reserve(text.size());
   while (!text.empty()) {
-    if (text.size() >= 4 && text[0] == '\\' && digit(text[1]) < 4 && digit(text[2]) < 8 &&
-        digit(text[3]) < 8) {
+    if (text.size() >= 4 && text[0] == '\\' && digit(text[1]) < 4 && digit(text[2]) < 8 && digit(text[3]) < 8) {
       out += static_cast<char>(digit(text[1]) << 6 | digit(text[2]) << 3 | digit(text[3]));
       text.remove_prefix(4);
     } else {

@@ -11,7 +11,7 @@ struct PosixTimer {
   int32_t id = 0;
   int32_t signo = 0;
   uint64_t sigval = 0;
-  int32_t notify = 0;  // SIGEV_SIGNAL 0, SIGEV_NONE 1, SIGEV_THREAD 2; SIGEV_THREAD_ID 4 where `to_thread`
+  int32_t notify = 0;      // SIGEV_SIGNAL 0, SIGEV_NONE 1, SIGEV_THREAD 2; SIGEV_THREAD_ID 4 where `to_thread`
   bool to_thread = false;  // pid is a thread's
   int32_t pid = 0;         // in the namespace of the /proc mount
   int32_t clock_id = 0;

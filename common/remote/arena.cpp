@@ -9,8 +9,12 @@
 namespace crx {
 namespace {
 
-std::size_t stub_bytes() { return static_cast<std::size_t>(stub::crx_stub_end - stub::crx_stub_begin); }
-std::size_t landings_offset() { return (stub_bytes() + 63) & ~std::size_t{63}; }
+std::size_t stub_bytes() {
+  return static_cast<std::size_t>(stub::crx_stub_end - stub::crx_stub_begin);
+}
+std::size_t landings_offset() {
+  return (stub_bytes() + 63) & ~std::size_t{63};
+}
 
 }  // namespace
 
@@ -22,9 +26,10 @@ std::size_t RemoteArena::data_bytes(std::size_t slots, std::size_t scratch) {
   return page_up(slots * stub::kMailboxStride + scratch);
 }
 
-RemoteArena::RemoteArena(const Fd& code, const Fd& data, std::size_t data_bytes, uint64_t code_addr,
-                         uint64_t data_addr, std::size_t slots, bool populate)
-    : code_(Mapping::map(code_bytes(slots), PROT_READ | PROT_WRITE, MAP_SHARED | (populate ? MAP_POPULATE : 0), code.get())),
+RemoteArena::RemoteArena(const Fd& code, const Fd& data, std::size_t data_bytes, uint64_t code_addr, uint64_t data_addr,
+                         std::size_t slots, bool populate)
+    : code_(Mapping::map(code_bytes(slots), PROT_READ | PROT_WRITE, MAP_SHARED | (populate ? MAP_POPULATE : 0),
+                         code.get())),
       data_(Mapping::map(data_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | (populate ? MAP_POPULATE : 0), data.get())),
       code_addr_(code_addr),
       data_addr_(data_addr),
@@ -34,11 +39,14 @@ RemoteArena::RemoteArena(const Fd& code, const Fd& data, std::size_t data_bytes,
 }
 
 std::size_t RemoteArena::mailbox_offset(std::size_t slot) const {
-  if (slot >= slots_) throw Error(ErrorCode::bug, "running a remote batch", "no mailbox for slot " + std::to_string(slot));
+  if (slot >= slots_)
+    throw Error(ErrorCode::bug, "running a remote batch", "no mailbox for slot " + std::to_string(slot));
   return slot * stub::kMailboxStride;
 }
 
-std::size_t RemoteArena::first_scratch() const noexcept { return slots_ * stub::kMailboxStride; }
+std::size_t RemoteArena::first_scratch() const noexcept {
+  return slots_ * stub::kMailboxStride;
+}
 
 uint64_t RemoteArena::syscall_addr() const {
   const std::string_view text(reinterpret_cast<const char*>(stub::crx_stub_begin), stub_bytes());

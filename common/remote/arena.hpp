@@ -63,7 +63,9 @@ class RemoteArena {
   // Copies bytes into the arena; returns their remote address.
   uint64_t put(std::span<const std::byte> bytes);
   template <typename T>
-  uint64_t put_object(const T& object) { return put(std::as_bytes(std::span(&object, 1))); }
+  uint64_t put_object(const T& object) {
+    return put(std::as_bytes(std::span(&object, 1)));
+  }
   // A NUL-terminated string.
   uint64_t put_string(std::string_view text);
   // What is still free, in bytes.

@@ -48,8 +48,8 @@ constexpr uint64_t kTileFeatures = uint64_t{3} << 17;  // only in frames of thre
 
 constexpr unsigned kFeatures = 63;
 
-// Where each feature of XCR0 ends in the standard format. CPUID leaf 0xd: a virtual machine takes microseconds for each answer,
-// which are the same for all threads.
+// Where each feature of XCR0 ends in the standard format. CPUID leaf 0xd: a virtual machine takes microseconds for each
+// answer, which are the same for all threads.
 const std::array<std::size_t, kFeatures>& feature_ends(uint64_t xcr0) {
   static const std::array<std::size_t, kFeatures> ends = [xcr0] {
     std::array<std::size_t, kFeatures> found{};
@@ -95,7 +95,9 @@ user_regs_struct resumed_regs(const user_regs_struct& stopped) {
   user_regs_struct r = stopped;
   if (static_cast<int64_t>(r.orig_rax) < 0) return r;
   switch (static_cast<int64_t>(r.rax)) {
-    case -512: case -513: case -514:  // ERESTARTSYS, ERESTARTNOINTR, ERESTARTNOHAND
+    case -512:
+    case -513:
+    case -514:  // ERESTARTSYS, ERESTARTNOINTR, ERESTARTNOHAND
       r.rax = r.orig_rax;
       r.rip -= kSyscallInstructionBytes;
       break;
@@ -103,7 +105,8 @@ user_regs_struct resumed_regs(const user_regs_struct& stopped) {
       r.rax = SYS_restart_syscall;
       r.rip -= kSyscallInstructionBytes;
       break;
-    default: break;
+    default:
+      break;
   }
   return r;
 }

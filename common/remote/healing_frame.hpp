@@ -11,8 +11,9 @@
 
 namespace crx {
 
-// What the thread does next where a system call was interrupted, as the kernel would have it (arch/x86/kernel/signal.c),
-// for code that goes on without the kernel's restart: the call once more, or restart_syscall(2).
+// What the thread does next where a system call was interrupted, as the kernel would have it
+// (arch/x86/kernel/signal.c), for code that goes on without the kernel's restart: the call once more, or
+// restart_syscall(2).
 user_regs_struct resumed_regs(const user_regs_struct& stopped);
 
 // struct rt_sigframe with its xstate, as the kernel writes them (arch/x86/include/asm/sigframe.h,

@@ -14,7 +14,9 @@ class RemotePtr {
   constexpr uint64_t addr() const noexcept { return addr_; }
   constexpr explicit operator bool() const noexcept { return addr_ != 0; }
   template <typename U>
-  constexpr RemotePtr<U> cast() const noexcept { return RemotePtr<U>(addr_); }
+  constexpr RemotePtr<U> cast() const noexcept {
+    return RemotePtr<U>(addr_);
+  }
   constexpr RemotePtr<T> advanced(uint64_t bytes) const noexcept { return RemotePtr<T>(addr_ + bytes); }
   constexpr bool operator==(const RemotePtr&) const = default;
 

@@ -84,8 +84,23 @@ void RemoteThread::write_healing_registers() {
   const user_regs_struct r = resumed_regs(regs_);
   stub::Mailbox& box = box_of(*arena_, slot_);
   box.sigmask = sigmask_;
-  box.regs = {r.r14, r.r13, r.r12, r.rbp, r.rbx, r.r11, r.r10, r.r9, r.r8, r.rax, r.rcx, r.rdx, r.rsi, r.rdi,
-              r.eflags, r.rsp, arena_->landing_addr(slot_)};
+  box.regs = {r.r14,
+              r.r13,
+              r.r12,
+              r.rbp,
+              r.rbx,
+              r.r11,
+              r.r10,
+              r.r9,
+              r.r8,
+              r.rax,
+              r.rcx,
+              r.rdx,
+              r.rsi,
+              r.rdi,
+              r.eflags,
+              r.rsp,
+              arena_->landing_addr(slot_)};
   stub::Landing landing;
   landing.r15 = r.r15;
   landing.rsp = r.rsp;
@@ -231,7 +246,8 @@ void make_calls(std::span<BorrowedCall> calls) {
   if (error) std::rethrow_exception(error);
 }
 
-int64_t call_at(TracedThread& thread, uint64_t syscall_addr, long nr, std::initializer_list<uint64_t> args, uint64_t rsp) {
+int64_t call_at(TracedThread& thread, uint64_t syscall_addr, long nr, std::initializer_list<uint64_t> args,
+                uint64_t rsp) {
   BorrowedCall call{&thread, syscall_addr, nr, {}, rsp};
   std::copy(args.begin(), args.end(), call.args.begin());
   make_calls({&call, 1});

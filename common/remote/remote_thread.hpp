@@ -67,20 +67,21 @@ class RemoteThread {
 };
 
 // One system call of a stopped thread, made by a `syscall` instruction that its process has anyway, for the time when
-// no arena is there. Registers and mask are the caller's to restore, the mask first: they are clobbered. If we die during it
-// the thread goes on behind that instruction: see healing_frame.hpp.
+// no arena is there. Registers and mask are the caller's to restore, the mask first: they are clobbered. If we die
+// during it the thread goes on behind that instruction: see healing_frame.hpp.
 struct BorrowedCall {
   TracedThread* thread = nullptr;
   uint64_t syscall_addr = 0;
   long nr = 0;
   std::array<uint64_t, 6> args{};
-  uint64_t rsp = 0;    // the stack pointer meanwhile, 0: as it is
+  uint64_t rsp = 0;                    // the stack pointer meanwhile, 0: as it is
   std::optional<int64_t> result = {};  // out: as the kernel gives it; nothing of one that has ended
 };
-// Each thread makes its call, all at the same time. Afterwards, also when it throws, every thread stands behind its call, but for
-// those that have ended; then the first error is thrown.
+// Each thread makes its call, all at the same time. Afterwards, also when it throws, every thread stands behind its
+// call, but for those that have ended; then the first error is thrown.
 void make_calls(std::span<BorrowedCall> calls);
 // One of them. The raw kernel result.
-int64_t call_at(TracedThread& thread, uint64_t syscall_addr, long nr, std::initializer_list<uint64_t> args, uint64_t rsp = 0);
+int64_t call_at(TracedThread& thread, uint64_t syscall_addr, long nr, std::initializer_list<uint64_t> args,
+                uint64_t rsp = 0);
 
 }  // namespace crx

@@ -10,9 +10,9 @@
 
 namespace crx {
 
-// The address of a `syscall` instruction: the vDSO's, or, of a process that has unmapped it, one in its other code, outside of
-// `not_in`. Reads the process's memory: needs ptrace access; the process should stand still. Throws Error(unsupported) where
-// there is none.
+// The address of a `syscall` instruction: the vDSO's, or, of a process that has unmapped it, one in its other code,
+// outside of `not_in`. Reads the process's memory: needs ptrace access; the process should stand still. Throws
+// Error(unsupported) where there is none.
 uint64_t syscall_instruction(pid_t pid, const std::vector<PageRange>& not_in = {});
 
 }  // namespace crx

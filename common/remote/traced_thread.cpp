@@ -3,9 +3,9 @@
 #include <cpuid.h>
 #include <elf.h>
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <linux/ptrace.h>
 #include <sched.h>
-#include <fmt/format.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -15,10 +15,10 @@
 #include <cstring>
 #include <utility>
 
+#include "common/base/backoff.hpp"
 #include "common/base/error.hpp"
 #include "common/base/fd.hpp"
 #include "common/base/log.hpp"
-#include "common/base/backoff.hpp"
 #include "common/proc/status.hpp"
 
 #ifndef PTRACE_SET_SYSCALL_USER_DISPATCH_CONFIG  // Linux 6.4
@@ -38,7 +38,9 @@ long raw_ptrace(int request, pid_t tid, uint64_t addr, uint64_t data) {
   return ::syscall(SYS_ptrace, request, tid, addr, data);
 }
 
-uint64_t as_word(const void* pointer) { return reinterpret_cast<uint64_t>(pointer); }
+uint64_t as_word(const void* pointer) {
+  return reinterpret_cast<uint64_t>(pointer);
+}
 
 void checked_ptrace(int request, pid_t tid, uint64_t addr, uint64_t data, const char* what) {
   if (raw_ptrace(request, tid, addr, data) < 0) throw_errno(what, "thread " + std::to_string(tid));
@@ -78,7 +80,8 @@ uint64_t options_of(TracedThread::Kind kind, bool suspend_seccomp) {
 // Where a fault happened, for the log: what a reader wants to know first of a vessel that dies.
 std::string fault_text(pid_t tid, const WaitStatus& status) {
   const int signal = status.signal();
-  if (!status.signal_delivery() || (signal != SIGSEGV && signal != SIGBUS && signal != SIGILL && signal != SIGSYS)) return {};
+  if (!status.signal_delivery() || (signal != SIGSEGV && signal != SIGBUS && signal != SIGILL && signal != SIGSYS))
+    return {};
   siginfo_t info{};
   user_regs_struct regs{};
   iovec iov{&regs, sizeof regs};
@@ -89,7 +92,6 @@ std::string fault_text(pid_t tid, const WaitStatus& status) {
                      static_cast<uint64_t>(regs.rax), static_cast<uint64_t>(regs.r13), static_cast<uint64_t>(regs.r14),
                      static_cast<uint64_t>(regs.r15));
 }
-
 
 [[noreturn]] void throw_untraceable(pid_t tid) {
   const std::string thread = "thread " + std::to_string(tid);
@@ -153,7 +155,9 @@ TracedThread::~TracedThread() {
   }
 }
 
-void TracedThread::interrupt() { checked_ptrace(PTRACE_INTERRUPT, tid_, 0, 0, "stopping"); }
+void TracedThread::interrupt() {
+  checked_ptrace(PTRACE_INTERRUPT, tid_, 0, 0, "stopping");
+}
 
 bool TracedThread::wait_stopped(Deadline deadline) {
   // waitpid has no time-out.
@@ -307,7 +311,9 @@ void TracedThread::step_over_syscall() {
   }
 }
 
-void TracedThread::begin_step() { checked_ptrace(PTRACE_SYSCALL, tid_, 0, 0, "making a system call in the task"); }
+void TracedThread::begin_step() {
+  checked_ptrace(PTRACE_SYSCALL, tid_, 0, 0, "making a system call in the task");
+}
 
 void TracedThread::await_step() {
   for (;;) {

@@ -90,8 +90,8 @@ class TracedThread {
   // Runs the one `syscall` instruction at rip and stops behind it, by PTRACE_SYSCALL stops (a single step would
   // force a SIGTRAP). The thread must be stopped, with the call's registers set.
   void step_over_syscall();
-  // Half of it, so that many threads can make their calls at once: begin_step() lets the thread run into the kernel, or, the
-  // second time, out of it; await_step() waits until it has stopped there.
+  // Half of it, so that many threads can make their calls at once: begin_step() lets the thread run into the kernel,
+  // or, the second time, out of it; await_step() waits until it has stopped there.
   void begin_step();
   void await_step();
   // The same in two steps, for a call that sleeps: begin_syscall() returns when the thread has entered the kernel;
@@ -102,8 +102,8 @@ class TracedThread {
   // After syscall_over(): from behind the call to a stop of the kind interrupt() makes, without a step in user mode.
   // (A stop behind a call takes a pending interrupt with it, and restarts nothing by itself.)
   void settle();
-  // Lets the (only) thread of a process run, delivering what signals it gets, until it has ended; forgets it then. It stays
-  // a zombie of its parent's.
+  // Lets the (only) thread of a process run, delivering what signals it gets, until it has ended; forgets it then. It
+  // stays a zombie of its parent's.
   void run_to_end();
   // Adds or clears PTRACE_O_EXITKILL etc.
   void set_options(Kind kind, bool suspend_seccomp);

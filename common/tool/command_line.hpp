@@ -66,9 +66,8 @@ CLI::Validator one_of(Choices choices) {
 
 // An option that takes one of these words.
 template <typename Enum>
-void add_choice(CLI::App& app, const std::string& name, Enum& target,
-                const std::map<std::string, Enum>& choices, const std::string& metavar,
-                const std::string& help, const std::string& group) {
+void add_choice(CLI::App& app, const std::string& name, Enum& target, const std::map<std::string, Enum>& choices,
+                const std::string& metavar, const std::string& help, const std::string& group) {
   app.add_option_function<std::string>(
          name, [&target, choices](const std::string& text) { target = choices.at(text); }, help)
       ->check(one_of(choices))
@@ -77,8 +76,7 @@ void add_choice(CLI::App& app, const std::string& name, Enum& target,
 }
 
 inline std::string check_size(const std::string& text) {
-  return parse_size(text) ? std::string()
-                          : fmt::format("'{}' is not a size such as 4096, 64K, 100M or 1.5G", text);
+  return parse_size(text) ? std::string() : fmt::format("'{}' is not a size such as 4096, 64K, 100M or 1.5G", text);
 }
 
 inline std::string check_endpoint(const std::string& text) {
@@ -89,9 +87,7 @@ inline std::string check_endpoint(const std::string& text) {
 
 inline std::string check_peer_endpoint(const std::string& text) {
   const std::string wrong = check_endpoint(text);
-  return wrong.empty() && parse_endpoint(text)->port == 0
-             ? fmt::format("'{}': port 0 cannot be reached", text)
-             : wrong;
+  return wrong.empty() && parse_endpoint(text)->port == 0 ? fmt::format("'{}': port 0 cannot be reached", text) : wrong;
 }
 
 }  // namespace crx::cli

@@ -96,12 +96,18 @@ int wait_for(pid_t pid, Deadline deadline) {
 
 std::string_view to_string(HookStage stage) {
   switch (stage) {
-    case HookStage::pre_freeze: return "pre-freeze";
-    case HookStage::frozen: return "frozen";
-    case HookStage::prepared: return "prepared";
-    case HookStage::committed: return "committed";
-    case HookStage::resumed: return "resumed";
-    case HookStage::aborted: return "aborted";
+    case HookStage::pre_freeze:
+      return "pre-freeze";
+    case HookStage::frozen:
+      return "frozen";
+    case HookStage::prepared:
+      return "prepared";
+    case HookStage::committed:
+      return "committed";
+    case HookStage::resumed:
+      return "resumed";
+    case HookStage::aborted:
+      return "aborted";
   }
   return "unknown";
 }

@@ -9,16 +9,16 @@
 #include <string_view>
 
 #include "common/base/error.hpp"
+#include "common/image/image_store.hpp"
+#include "common/image/integrity.hpp"
+#include "common/image/magic.hpp"
+#include "common/image/page_digests.hpp"
 #include "common/image/schema/core.pb.h"
 #include "common/image/schema/crx.pb.h"
 #include "common/image/schema/files.pb.h"
-#include "common/image/image_store.hpp"
-#include "common/image/integrity.hpp"
 #include "common/image/schema/inventory.pb.h"
-#include "common/image/magic.hpp"
 #include "common/image/schema/memory.pb.h"
 #include "common/image/schema/mm.pb.h"
-#include "common/image/page_digests.hpp"
 #include "common/image/schema/pipes.pb.h"
 #include "common/image/schema/regular.pb.h"
 
@@ -60,19 +60,44 @@ void read_pagemap(std::string bytes) {
 
 void read(char kind, std::string bytes) {
   switch (kind) {
-    case 'i': read_and_write<img::inventory_entry>(std::string(image_file::kInventory), std::move(bytes)); break;
-    case 'p': read_and_write<img::pstree_entry>(std::string(image_file::kPstree), std::move(bytes)); break;
-    case 'c': read_and_write<img::core_entry>(image_file::core(1), std::move(bytes)); break;
-    case 'm': read_and_write<img::mm_entry>(image_file::mm(1), std::move(bytes)); break;
-    case 'f': read_and_write<img::file_entry>(std::string(image_file::kFiles), std::move(bytes)); break;
-    case 'd': read_and_write<img::fdinfo_entry>(image_file::fdinfo(1), std::move(bytes)); break;
-    case 't': read_and_write<img::crx_task_entry>(image_file::crx_task(1), std::move(bytes)); break;
-    case 'n': static_cast<void>(Manifest::read(bytes, "a manifest")); break;
-    case 's': static_cast<void>(PageDigests::read(image_file::crx_shmem(1), bytes)); break;
-    case 'r': read_and_write<img::remap_file_path_entry>(std::string(image_file::kRemapFpath), std::move(bytes)); break;
-    case 'x': read_pipes(std::move(bytes)); break;
-    case 'g': read_pagemap(std::move(bytes)); break;
-    default: break;
+    case 'i':
+      read_and_write<img::inventory_entry>(std::string(image_file::kInventory), std::move(bytes));
+      break;
+    case 'p':
+      read_and_write<img::pstree_entry>(std::string(image_file::kPstree), std::move(bytes));
+      break;
+    case 'c':
+      read_and_write<img::core_entry>(image_file::core(1), std::move(bytes));
+      break;
+    case 'm':
+      read_and_write<img::mm_entry>(image_file::mm(1), std::move(bytes));
+      break;
+    case 'f':
+      read_and_write<img::file_entry>(std::string(image_file::kFiles), std::move(bytes));
+      break;
+    case 'd':
+      read_and_write<img::fdinfo_entry>(image_file::fdinfo(1), std::move(bytes));
+      break;
+    case 't':
+      read_and_write<img::crx_task_entry>(image_file::crx_task(1), std::move(bytes));
+      break;
+    case 'n':
+      static_cast<void>(Manifest::read(bytes, "a manifest"));
+      break;
+    case 's':
+      static_cast<void>(PageDigests::read(image_file::crx_shmem(1), bytes));
+      break;
+    case 'r':
+      read_and_write<img::remap_file_path_entry>(std::string(image_file::kRemapFpath), std::move(bytes));
+      break;
+    case 'x':
+      read_pipes(std::move(bytes));
+      break;
+    case 'g':
+      read_pagemap(std::move(bytes));
+      break;
+    default:
+      break;
   }
 }
 

@@ -24,22 +24,53 @@ namespace {
 void parse(char parser, std::string_view text) {
   using namespace crx::proc;
   switch (parser) {
-    case 'm': parse_maps(text); break;
-    case 'a': parse_smaps(text); break;
-    case 's': parse_status(text); break;
-    case 't': parse_stat(text); break;
-    case 'f': parse_fdinfo(text); break;
-    case 'i': parse_timers(text); break;
-    case 'l': parse_locks(text); break;
-    case 'r': parse_limits(text); break;
-    case 'g': parse_cgroup(text); break;
-    case 'o': parse_mountinfo(text); break;
-    case 'd': parse_sched(text); break;
-    case 'y': parse_syscall(text); break;
-    case 'x': parse_hex_value("a file", text); break;
-    case 'n': parse_signed_value("a file", text); break;
-    case 'u': unescape_octal(text); break;
-    default: break;
+    case 'm':
+      parse_maps(text);
+      break;
+    case 'a':
+      parse_smaps(text);
+      break;
+    case 's':
+      parse_status(text);
+      break;
+    case 't':
+      parse_stat(text);
+      break;
+    case 'f':
+      parse_fdinfo(text);
+      break;
+    case 'i':
+      parse_timers(text);
+      break;
+    case 'l':
+      parse_locks(text);
+      break;
+    case 'r':
+      parse_limits(text);
+      break;
+    case 'g':
+      parse_cgroup(text);
+      break;
+    case 'o':
+      parse_mountinfo(text);
+      break;
+    case 'd':
+      parse_sched(text);
+      break;
+    case 'y':
+      parse_syscall(text);
+      break;
+    case 'x':
+      parse_hex_value("a file", text);
+      break;
+    case 'n':
+      parse_signed_value("a file", text);
+      break;
+    case 'u':
+      unescape_octal(text);
+      break;
+    default:
+      break;
   }
 }
 

@@ -24,10 +24,18 @@ std::string changed(std::string input, std::mt19937& random) {
   for (std::size_t count = 1 + below(4); count > 0 && !input.empty(); --count) {
     const std::size_t at = below(input.size());
     switch (below(4)) {
-      case 0: input[at] = static_cast<char>(below(256)); break;
-      case 1: input[at] = static_cast<char>(input[at] ^ (1 << below(8))); break;
-      case 2: input.erase(at, 1 + below(8)); break;
-      default: input.insert(at, input.substr(below(input.size()), 1 + below(16))); break;
+      case 0:
+        input[at] = static_cast<char>(below(256));
+        break;
+      case 1:
+        input[at] = static_cast<char>(input[at] ^ (1 << below(8)));
+        break;
+      case 2:
+        input.erase(at, 1 + below(8));
+        break;
+      default:
+        input.insert(at, input.substr(below(input.size()), 1 + below(16)));
+        break;
     }
   }
   return input;

@@ -34,7 +34,7 @@
 #define UNUSED __attribute__((unused))
 #define PAGE 4096UL
 
-static char victim_go[4096];  // the file that ends the wait; a victim that changes its root rewrites it
+static char victim_go[4096];           // the file that ends the wait; a victim that changes its root rewrites it
 static bool victim_loose_maps UNUSED;  // the victim changes its own mappings while it waits
 static bool victim_loose_status UNUSED;
 static _Atomic int victim_failures;
@@ -50,12 +50,12 @@ static _Atomic int victim_failures;
   do {                                          \
     if (!(condition)) victim_fail(__VA_ARGS__); \
   } while (0)
-#define CHECK_EQ(got, want, what)                                                                         \
-  do {                                                                                                    \
-    long long check_got = (long long)(got), check_want = (long long)(want);                               \
-    if (check_got != check_want)                                                                          \
-      victim_fail("%s: %lld (0x%llx), not %lld (0x%llx)", what, check_got, (unsigned long long)check_got, \
-                  check_want, (unsigned long long)check_want);                                            \
+#define CHECK_EQ(got, want, what)                                                                                     \
+  do {                                                                                                                \
+    long long check_got = (long long)(got), check_want = (long long)(want);                                           \
+    if (check_got != check_want)                                                                                      \
+      victim_fail("%s: %lld (0x%llx), not %lld (0x%llx)", what, check_got, (unsigned long long)check_got, check_want, \
+                  (unsigned long long)check_want);                                                                    \
   } while (0)
 
 UNUSED static void victim_say(const char* text) {
@@ -193,8 +193,7 @@ UNUSED static void snapshot_maps(char* to, size_t room) {
     if (line != NULL) sscanf(line, "%lx-%lx %7s %lx %*s %*s %511[^\n]", &start, &end, perms, &offset, path);
     snprintf(now, sizeof now, "%s %s", perms, path);
     bool file = path[0] == '/';
-    if (line != NULL && start == last && strcmp(kind, now) == 0 &&
-        (!file || offset == first_offset + (last - first))) {
+    if (line != NULL && start == last && strcmp(kind, now) == 0 && (!file || offset == first_offset + (last - first))) {
       last = end;
     } else {
       if (last != 0) {
@@ -212,10 +211,9 @@ UNUSED static void snapshot_maps(char* to, size_t room) {
 
 UNUSED static void snapshot_status(char* to, size_t room) {
   static const char* const kept[] = {
-      "Name:",   "Umask:",        "Tgid:",         "Pid:",         "TracerPid:",  "Uid:",
-      "Gid:",    "Groups:",       "NStgid:",       "NSpid:",       "Threads:",    "SigPnd:",
-      "ShdPnd:", "SigBlk:",       "SigIgn:",       "SigCgt:",      "Cap",         "NoNewPrivs:",
-      "Seccomp", "Cpus_allowed:", "Mems_allowed:", "THP_enabled:", "CoreDumping:"};
+      "Name:",   "Umask:",      "Tgid:",    "Pid:",          "TracerPid:",    "Uid:",         "Gid:",        "Groups:",
+      "NStgid:", "NSpid:",      "Threads:", "SigPnd:",       "ShdPnd:",       "SigBlk:",      "SigIgn:",     "SigCgt:",
+      "Cap",     "NoNewPrivs:", "Seccomp",  "Cpus_allowed:", "Mems_allowed:", "THP_enabled:", "CoreDumping:"};
   static char text[1 << 13];
   size_t used = 0;
   to[0] = 0;
@@ -243,8 +241,8 @@ UNUSED static void snapshot_fds(char* to, size_t room) {
     struct stat about;
     memset(&about, 0, sizeof about);
     fstat(fd, &about);
-    int wrote = snprintf(to + used, room - used, "fd %d cloexec %d status %o type %o\n", fd, flags, status,
-                         about.st_mode);
+    int wrote =
+        snprintf(to + used, room - used, "fd %d cloexec %d status %o type %o\n", fd, flags, status, about.st_mode);
     if (wrote < 0 || used + (size_t)wrote >= room) return;
     used += (size_t)wrote;
   }
@@ -310,8 +308,7 @@ UNUSED static void victim_pause(void) {
     for (int i = 0; i < 4; i++) {
       int64_t now = clock_ns(clocks[i]);
       CHECK(now >= last[i], "clock %d went back by %lld ns", clocks[i], (long long)(last[i] - now));
-      CHECK(now - last[i] < 60000000000LL, "clock %d jumped by %lld ns", clocks[i],
-            (long long)(now - last[i]));
+      CHECK(now - last[i] < 60000000000LL, "clock %d jumped by %lld ns", clocks[i], (long long)(now - last[i]));
       last[i] = now;
     }
   }

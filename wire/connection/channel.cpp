@@ -56,8 +56,7 @@ void Channel::fail(const char* doing, int ssl_error) {
   const int err = transport_->error;
   if (!established_ || ssl_error == SSL_ERROR_SSL) throw_tls_error(ssl_, *tls_, peer_);
   ERR_clear_error();
-  if (transport_->fd < 0)
-    throw Error(ErrorCode::peer, doing, peer_ + ": the connection was closed on this side");
+  if (transport_->fd < 0) throw Error(ErrorCode::peer, doing, peer_ + ": the connection was closed on this side");
   if (err != 0 && err != ECONNRESET && err != EPIPE) throw Error(ErrorCode::peer, doing, peer_, err);
   if (!established_) {
     throw Error(ErrorCode::peer, "starting TLS", peer_ + " closed the connection during the handshake")
@@ -73,8 +72,7 @@ Channel::Need Channel::handshake_step() {
   const int why = rc == 1 ? SSL_ERROR_NONE : SSL_get_error(ssl_, rc);
   const std::size_t before = transport_->pending();
   const bool flushed = before == 0 || flush();
-  if (why != SSL_ERROR_NONE && why != SSL_ERROR_WANT_READ && why != SSL_ERROR_WANT_WRITE)
-    fail("starting TLS", why);
+  if (why != SSL_ERROR_NONE && why != SSL_ERROR_WANT_READ && why != SSL_ERROR_WANT_WRITE) fail("starting TLS", why);
   if (!flushed) return Need::writable;
   if (rc == 1) {
     established_ = true;
@@ -162,8 +160,7 @@ Channel::Need Channel::write_step(std::span<const std::byte> from, std::size_t& 
   for (;;) {
     bool full = false;
     while (done < from.size() && !full) {
-      const int rc =
-          SSL_write(ssl_, from.data() + done, static_cast<int>(std::min(from.size() - done, kGrow)));
+      const int rc = SSL_write(ssl_, from.data() + done, static_cast<int>(std::min(from.size() - done, kGrow)));
       if (rc > 0) {
         done += static_cast<std::size_t>(rc);
         continue;
@@ -254,8 +251,7 @@ asio::awaitable<void> Channel::wait(Need need, asio::steady_timer& timer, std::s
     });
   }
   asio::error_code ec;
-  const auto what =
-      need == Need::readable ? asio::ip::tcp::socket::wait_read : asio::ip::tcp::socket::wait_write;
+  const auto what = need == Need::readable ? asio::ip::tcp::socket::wait_read : asio::ip::tcp::socket::wait_write;
   co_await socket_.async_wait(what, asio::redirect_error(asio::use_awaitable, ec));
   const bool late = *expired;
   *expired = true;
@@ -268,8 +264,7 @@ asio::awaitable<void> Channel::wait(Need need, asio::steady_timer& timer, std::s
   }
   if (ec) {
     throw Error(ErrorCode::peer, need == Need::readable ? "receiving" : "sending",
-                transport_->fd < 0 ? peer_ + ": the connection was closed on this side"
-                                   : peer_ + ": " + ec.message());
+                transport_->fd < 0 ? peer_ + ": the connection was closed on this side" : peer_ + ": " + ec.message());
   }
 }
 

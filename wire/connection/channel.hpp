@@ -17,9 +17,9 @@
 #include <string_view>
 
 #include "common/base/clock.hpp"
-#include "wire/frame.hpp"
 #include "wire/connection/network_time.hpp"
 #include "wire/connection/tls_context.hpp"
+#include "wire/frame.hpp"
 
 #if defined(__GNUC__) && !defined(__clang__)
 // g++ 12 takes Asio's coroutine frames (aligned_alloc behind operator new) for a mismatch.

@@ -80,8 +80,7 @@ asio::awaitable<void> ControlStream::reader(std::function<void(SessionMessage)> 
       check_limits(message);
       deliver(std::move(message));
     } else {
-      throw Error(ErrorCode::peer, "receiving",
-                  channel_->peer() + " sent a frame that a destination never sends");
+      throw Error(ErrorCode::peer, "receiving", channel_->peer() + " sent a frame that a destination never sends");
     }
   }
 }

@@ -144,7 +144,8 @@ int set_ctx_params(void* cipher, const OSSL_PARAM params[]) {
     std::memcpy(self.tag.data(), p->data, kTagBytes);
     self.has_tag = true;
   }
-  if (const OSSL_PARAM* p = params == nullptr ? nullptr : OSSL_PARAM_locate_const(params, OSSL_CIPHER_PARAM_AEAD_IVLEN)) {
+  if (const OSSL_PARAM* p =
+          params == nullptr ? nullptr : OSSL_PARAM_locate_const(params, OSSL_CIPHER_PARAM_AEAD_IVLEN)) {
     std::size_t bytes = 0;
     if (OSSL_PARAM_get_size_t(p, &bytes) != 1 || bytes != kIvBytes) return 0;
   }
@@ -177,8 +178,7 @@ int get_params(OSSL_PARAM params[]) {
          set(OSSL_CIPHER_PARAM_KEYLEN, OSSL_PARAM_set_size_t, kKeyBytes) &&
          set(OSSL_CIPHER_PARAM_IVLEN, OSSL_PARAM_set_size_t, kIvBytes) &&
          set(OSSL_CIPHER_PARAM_BLOCK_SIZE, OSSL_PARAM_set_size_t, std::size_t{1}) &&
-         set(OSSL_CIPHER_PARAM_AEAD, OSSL_PARAM_set_int, 1) &&
-         set(OSSL_CIPHER_PARAM_CUSTOM_IV, OSSL_PARAM_set_int, 1);
+         set(OSSL_CIPHER_PARAM_AEAD, OSSL_PARAM_set_int, 1) && set(OSSL_CIPHER_PARAM_CUSTOM_IV, OSSL_PARAM_set_int, 1);
 }
 
 const OSSL_PARAM* gettable(void* /*cipher*/, void* /*manager*/) {
@@ -236,7 +236,8 @@ int start(const OSSL_CORE_HANDLE* /*core*/, const OSSL_DISPATCH* /*from_core*/, 
           void** manager) {
   static const OSSL_DISPATCH provided[] = {
       entry(OSSL_FUNC_PROVIDER_QUERY_OPERATION, query),
-      entry(OSSL_FUNC_PROVIDER_TEARDOWN, +[](void* made) { free_mb_mgr(static_cast<IMB_MGR*>(made)); }),
+      entry(
+          OSSL_FUNC_PROVIDER_TEARDOWN, +[](void* made) { free_mb_mgr(static_cast<IMB_MGR*>(made)); }),
       {0, nullptr},
   };
   Manager made = make_manager();

@@ -16,8 +16,7 @@ bool same_host(int fd) {
   sockaddr_storage here{}, there{};
   socklen_t here_length = sizeof here, there_length = sizeof there;
   if (::getsockname(fd, reinterpret_cast<sockaddr*>(&here), &here_length) != 0 ||
-      ::getpeername(fd, reinterpret_cast<sockaddr*>(&there), &there_length) != 0 ||
-      here.ss_family != there.ss_family) {
+      ::getpeername(fd, reinterpret_cast<sockaddr*>(&there), &there_length) != 0 || here.ss_family != there.ss_family) {
     return false;
   }
   if (here.ss_family == AF_INET) {
@@ -39,8 +38,7 @@ NetworkState network_state(int tcp_fd) {
   state.bytes_per_second = info.tcpi_delivery_rate;
   state.min_rtt_us = info.tcpi_min_rtt;
   state.congestion_control = congestion_control(tcp_fd);
-  const auto limited =
-      static_cast<int64_t>(info.tcpi_rwnd_limited) + static_cast<int64_t>(info.tcpi_sndbuf_limited);
+  const auto limited = static_cast<int64_t>(info.tcpi_rwnd_limited) + static_cast<int64_t>(info.tcpi_sndbuf_limited);
   const int64_t us = static_cast<int64_t>(info.tcpi_busy_time) - limited;
   if (us > 0 && !same_host(tcp_fd)) state.limited_us = us;
   return state;

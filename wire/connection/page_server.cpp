@@ -20,12 +20,14 @@ namespace crx::wire {
 namespace {
 
 constexpr char kStep[] = "talking to the page server's peer";
-constexpr std::size_t kOldBytes = 24;   // CRIU up to 4.1
-constexpr std::size_t kNewBytes = 32;   // since 4.2
+constexpr std::size_t kOldBytes = 24;  // CRIU up to 4.1
+constexpr std::size_t kNewBytes = 32;  // since 4.2
 constexpr uint32_t kTypePid = 1, kTypeShmem = 2;
 constexpr uint64_t kMaxPages = uint64_t{1} << 45;
 
-uint64_t encode(PageSpace space) { return space.id << 8 | (space.kind == PageSpace::Kind::mm ? kTypePid : kTypeShmem); }
+uint64_t encode(PageSpace space) {
+  return space.id << 8 | (space.kind == PageSpace::Kind::mm ? kTypePid : kTypeShmem);
+}
 
 std::optional<PageSpace> decode(uint64_t id) {
   if ((id & 0xff) == kTypePid) return PageSpace{PageSpace::Kind::mm, id >> 8};
@@ -61,7 +63,8 @@ PageStream PageStream::connect(const Endpoint& to, const TlsContext* tls) {
   hints.ai_socktype = SOCK_STREAM;
   addrinfo* found = nullptr;
   if (const int error = ::getaddrinfo(to.host.c_str(), std::to_string(to.port).c_str(), &hints, &found); error != 0) {
-    throw Error(ErrorCode::peer, "connecting", to.text() + ": " + ::gai_strerror(error)).with_hint("check the name given to --page-server");
+    throw Error(ErrorCode::peer, "connecting", to.text() + ": " + ::gai_strerror(error))
+        .with_hint("check the name given to --page-server");
   }
   const std::unique_ptr<addrinfo, void (*)(addrinfo*)> owner(found, ::freeaddrinfo);
   int err = 0;
@@ -72,7 +75,8 @@ PageStream PageStream::connect(const Endpoint& to, const TlsContext* tls) {
     }
     err = errno;
   }
-  throw Error(ErrorCode::peer, "connecting", to.text(), err).with_hint("is a page server running there (crx-agent --page-server), and may this host reach that port?");
+  throw Error(ErrorCode::peer, "connecting", to.text(), err)
+      .with_hint("is a page server running there (crx-agent --page-server), and may this host reach that port?");
 }
 
 PageStream::PageStream(PageStream&& other) noexcept
@@ -84,13 +88,16 @@ PageStream::~PageStream() {
   SSL_free(ssl_);
 }
 
-void PageStream::fail(const char* what) const { throw Error(ErrorCode::peer, kStep, peer_ + " " + what, ssl_ == nullptr ? errno : 0); }
+void PageStream::fail(const char* what) const {
+  throw Error(ErrorCode::peer, kStep, peer_ + " " + what, ssl_ == nullptr ? errno : 0);
+}
 
 bool PageStream::read(std::span<std::byte> bytes) {
   bool begun = false;
   while (!bytes.empty()) {
     const std::size_t wanted = std::min<std::size_t>(bytes.size(), 1 << 30);
-    const ssize_t n = ssl_ != nullptr ? SSL_read(ssl_, bytes.data(), static_cast<int>(wanted)) : ::recv(socket_.get(), bytes.data(), wanted, 0);
+    const ssize_t n = ssl_ != nullptr ? SSL_read(ssl_, bytes.data(), static_cast<int>(wanted))
+                                      : ::recv(socket_.get(), bytes.data(), wanted, 0);
     if (n < 0 && ssl_ == nullptr && errno == EINTR) continue;
     if (n <= 0) {
       errno = n == 0 ? 0 : errno;
@@ -115,9 +122,9 @@ void PageStream::write(std::span<const std::byte> bytes) {
   }
 }
 
-// Old: u32 command, u32 pages, u64 address, u64 space. New: u32 command, (4), u64 pages, u64 address, u64 space. The first
-// request opens something, and opens have no address: in the new layout the eight bytes at 16 are zero, in the old they are
-// the space.
+// Old: u32 command, u32 pages, u64 address, u64 space. New: u32 command, (4), u64 pages, u64 address, u64 space. The
+// first request opens something, and opens have no address: in the new layout the eight bytes at 16 are zero, in the
+// old they are the space.
 std::optional<PageRequest> PageRequests::next() {
   std::byte buffer[kNewBytes] = {};
   const std::span<std::byte> bytes(buffer);
@@ -137,7 +144,8 @@ std::optional<PageRequest> PageRequests::next() {
   request.vaddr = field<uint64_t>(bytes, old ? 8 : 16);
   request.space = decode(field<uint64_t>(bytes, old ? 16 : 24));
   if (request.nr_pages > kMaxPages || request.vaddr > kMaxPages * kPageSize || request.vaddr % kPageSize != 0) {
-    throw Error(ErrorCode::peer, kStep, fmt::format("{} sent {} pages at {:#x}", stream_.peer(), request.nr_pages, request.vaddr));
+    throw Error(ErrorCode::peer, kStep,
+                fmt::format("{} sent {} pages at {:#x}", stream_.peer(), request.nr_pages, request.vaddr));
   }
   return request;
 }

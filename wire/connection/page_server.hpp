@@ -1,5 +1,5 @@
-// CRIU's page-server protocol, as `criu dump --page-server` and `criu page-server` speak it: pages of a dump on their way
-// to another host. Blocking; one connection, one thread.
+// CRIU's page-server protocol, as `criu dump --page-server` and `criu page-server` speak it: pages of a dump on their
+// way to another host. Blocking; one connection, one thread.
 #pragma once
 
 #include <cstddef>
@@ -53,7 +53,8 @@ struct PageRequest {
   std::optional<PageSpace> space;  // of kOpen2, kParent: nothing where it is of a kind we do not know
 };
 
-// The requests of a client. CRIU changed their layout in 4.2 and tells nobody which one it speaks: the first request shows.
+// The requests of a client. CRIU changed their layout in 4.2 and tells nobody which one it speaks: the first request
+// shows.
 class PageRequests {
  public:
   explicit PageRequests(PageStream& stream) : stream_(stream) {}
@@ -73,8 +74,8 @@ class PageServerClient {
   void add(PageSpace space, const std::vector<PageRange>& ranges, std::span<const std::byte> bytes);
   // An empty space is told too. Whether the server has it in a parent set, to which pages may be left.
   bool open(PageSpace space);
-  // Pages of the space that is open, which the parent has: told between its pages, where their addresses belong. Before the
-  // first add().
+  // Pages of the space that is open, which the parent has: told between its pages, where their addresses belong. Before
+  // the first add().
   void leave(std::vector<PageRange> ranges);
   // Returns when the server says that everything has arrived. Throws Error(peer) otherwise.
   void close();

@@ -33,8 +33,8 @@ void check_readable(const std::string& path) {
   throw Error(ErrorCode::refused, kStep, path, errno).with_hint(kMakeKeys);
 }
 
-int pass_alpn(SSL* /*ssl*/, const unsigned char** out, unsigned char* out_len, const unsigned char* in,
-              unsigned in_len, void* /*arg*/) {
+int pass_alpn(SSL* /*ssl*/, const unsigned char** out, unsigned char* out_len, const unsigned char* in, unsigned in_len,
+              void* /*arg*/) {
   const std::size_t n = std::strlen(kAlpn);
   for (unsigned at = 0; at + 1 + n <= in_len; at += 1U + in[at]) {
     if (in[at] == n && std::memcmp(in + at + 1, kAlpn, n) == 0) {
@@ -49,8 +49,8 @@ int pass_alpn(SSL* /*ssl*/, const unsigned char** out, unsigned char* out_len, c
 std::string time_text(const ASN1_TIME* time) {
   tm parts{};
   if (ASN1_TIME_to_tm(time, &parts) != 1) return "an unreadable date";
-  return fmt::format("{:04}-{:02}-{:02} {:02}:{:02} UTC", parts.tm_year + 1900, parts.tm_mon + 1,
-                     parts.tm_mday, parts.tm_hour, parts.tm_min);
+  return fmt::format("{:04}-{:02}-{:02} {:02}:{:02} UTC", parts.tm_year + 1900, parts.tm_mon + 1, parts.tm_mday,
+                     parts.tm_hour, parts.tm_min);
 }
 
 // A certificate that is refused never becomes the connection's peer certificate; messages want its names all
@@ -65,8 +65,8 @@ int refused_index() {
 int note_refused(int accepted, X509_STORE_CTX* store) {
   auto* ssl = static_cast<SSL*>(X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()));
   X509* leaf = X509_STORE_CTX_get0_cert(store);
-  if (accepted != 1 && leaf != nullptr && SSL_get_ex_data(ssl, refused_index()) == nullptr &&
-      X509_up_ref(leaf) == 1 && SSL_set_ex_data(ssl, refused_index(), leaf) != 1) {
+  if (accepted != 1 && leaf != nullptr && SSL_get_ex_data(ssl, refused_index()) == nullptr && X509_up_ref(leaf) == 1 &&
+      SSL_set_ex_data(ssl, refused_index(), leaf) != 1) {
     X509_free(leaf);
   }
   return accepted;
@@ -82,8 +82,7 @@ void set_rules(SSL_CTX* ctx, TlsRole role) {
   SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
   SSL_CTX_set_max_early_data(ctx, 0);
   SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-  const int verify =
-      role == TlsRole::server ? SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT : SSL_VERIFY_PEER;
+  const int verify = role == TlsRole::server ? SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT : SSL_VERIFY_PEER;
   SSL_CTX_set_verify(ctx, verify, note_refused);
   SSL_CTX_set_verify_depth(ctx, 4);
   if (role == TlsRole::server) {
@@ -100,17 +99,14 @@ void load_files(SSL_CTX* ctx, const TlsFiles& files) {
   for (const std::string* path : {&files.ca, &files.cert, &files.key}) check_readable(*path);
   ERR_clear_error();
   if (SSL_CTX_load_verify_locations(ctx, files.ca.c_str(), nullptr) != 1) {
-    throw Error(ErrorCode::refused, kStep, files.ca + " holds no certificate: " + queue_text())
-        .with_hint(kMakeKeys);
+    throw Error(ErrorCode::refused, kStep, files.ca + " holds no certificate: " + queue_text()).with_hint(kMakeKeys);
   }
   if (SSL_CTX_use_certificate_chain_file(ctx, files.cert.c_str()) != 1) {
-    throw Error(ErrorCode::refused, kStep, files.cert + " holds no certificate: " + queue_text())
-        .with_hint(kMakeKeys);
+    throw Error(ErrorCode::refused, kStep, files.cert + " holds no certificate: " + queue_text()).with_hint(kMakeKeys);
   }
   if (SSL_CTX_use_PrivateKey_file(ctx, files.key.c_str(), SSL_FILETYPE_PEM) != 1 ||
       SSL_CTX_check_private_key(ctx) != 1) {
-    throw Error(ErrorCode::refused, kStep,
-                files.key + " is not the key of " + files.cert + ": " + queue_text())
+    throw Error(ErrorCode::refused, kStep, files.key + " is not the key of " + files.cert + ": " + queue_text())
         .with_hint(kMakeKeys);
   }
 }
@@ -147,8 +143,7 @@ std::string name_text(const GENERAL_NAME* name) {
 std::vector<std::string> certificate_names(X509* cert) {
   std::vector<std::string> names;
   char cn[256] = {};
-  if (X509_NAME_get_text_by_NID(X509_get_subject_name(cert), NID_commonName, cn, sizeof cn) > 0)
-    names.emplace_back(cn);
+  if (X509_NAME_get_text_by_NID(X509_get_subject_name(cert), NID_commonName, cn, sizeof cn) > 0) names.emplace_back(cn);
   auto* alt = static_cast<GENERAL_NAMES*>(X509_get_ext_d2i(cert, NID_subject_alt_name, nullptr, nullptr));
   for (int i = 0; alt != nullptr && i < sk_GENERAL_NAME_num(alt); ++i) {
     std::string name = name_text(sk_GENERAL_NAME_value(alt, i));
@@ -171,8 +166,7 @@ void throw_verify_error(const SSL* ssl, const TlsContext& context, const std::st
   const bool server = context.role() == TlsRole::server;
   const std::string step = server ? "checking a client's certificate" : "checking the agent's certificate";
   X509* cert = static_cast<X509*>(SSL_get_ex_data(ssl, refused_index()));
-  const std::string who =
-      cert == nullptr ? peer : fmt::format("{} ({})", peer, join(certificate_names(cert)));
+  const std::string who = cert == nullptr ? peer : fmt::format("{} ({})", peer, join(certificate_names(cert)));
   switch (result) {
     case X509_V_ERR_CERT_HAS_EXPIRED:
       throw Error(ErrorCode::peer, step,
@@ -187,8 +181,7 @@ void throw_verify_error(const SSL* ssl, const TlsContext& context, const std::st
       throw Error(ErrorCode::peer, step,
                   fmt::format("{} has a certificate for another name: {}", peer,
                               cert == nullptr ? "none" : join(certificate_names(cert))))
-          .with_hint(
-              "use one of these names with --to, or issue a certificate for the name you use with crx-keys");
+          .with_hint("use one of these names with --to, or issue a certificate for the name you use with crx-keys");
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
     case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
@@ -199,9 +192,8 @@ void throw_verify_error(const SSL* ssl, const TlsContext& context, const std::st
                   fmt::format("the certificate of {} is from another CA than {}", who, context.files().ca))
           .with_hint("issue the certificates of both hosts from one CA with crx-keys");
     default:
-      throw Error(
-          ErrorCode::peer, step,
-          fmt::format("the certificate of {} is refused: {}", who, X509_verify_cert_error_string(result)))
+      throw Error(ErrorCode::peer, step,
+                  fmt::format("the certificate of {} is refused: {}", who, X509_verify_cert_error_string(result)))
           .with_hint("issue a new one with crx-keys");
   }
 }
@@ -249,13 +241,12 @@ void TlsContext::Free::operator()(ssl_ctx_st* ctx) const noexcept {
   SSL_CTX_free(ctx);
 }
 
-TlsContext::TlsContext(TlsRole role, const std::string& dir)
-    : role_(role), files_(dir), library_(OSSL_LIB_CTX_new()) {
+TlsContext::TlsContext(TlsRole role, const std::string& dir) : role_(role), files_(dir), library_(OSSL_LIB_CTX_new()) {
   if (!library_ || OSSL_PROVIDER_load(library_.get(), "default") == nullptr)
     throw Error(ErrorCode::bug, kStep, queue_text());
   if (!add_gcm_provider(library_.get())) ERR_clear_error();
-  ctx_.reset(SSL_CTX_new_ex(library_.get(), kGcmFirst,
-                            role == TlsRole::client ? TLS_client_method() : TLS_server_method()));
+  ctx_.reset(
+      SSL_CTX_new_ex(library_.get(), kGcmFirst, role == TlsRole::client ? TLS_client_method() : TLS_server_method()));
   if (!ctx_) throw Error(ErrorCode::bug, kStep, queue_text());
   set_rules(ctx_.get(), role);
   load_files(ctx_.get(), files_);
@@ -319,8 +310,7 @@ void throw_tls_error(const ssl_st* ssl, const TlsContext& context, const std::st
     case SSL_R_TLSV1_ALERT_PROTOCOL_VERSION:
       throw Error(ErrorCode::peer, "starting TLS",
                   fmt::format("{} does not speak crx's protocol ({})", peer, queue_text()))
-          .with_hint(server ? "only crx-migrate and its kin may connect here"
-                            : "is there a crx-agent on that port?");
+          .with_hint(server ? "only crx-migrate and its kin may connect here" : "is there a crx-agent on that port?");
     default:
       throw Error(ErrorCode::peer, "talking TLS", fmt::format("{}: {}", peer, queue_text()));
   }

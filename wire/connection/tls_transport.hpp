@@ -10,7 +10,7 @@ namespace crx::wire {
 
 // Writing fills `out`, whose owner sends it; reading takes from the socket without blocking. Not thread-safe.
 struct TlsTransport {
-  static constexpr std::size_t kGather = 256 << 10;  // of sealed bytes before they have to go to the kernel
+  static constexpr std::size_t kGather = 256 << 10;     // of sealed bytes before they have to go to the kernel
   static constexpr std::size_t kReadAhead = 256 << 10;  // taken from the kernel at once
 
   int fd = -1;
@@ -23,8 +23,8 @@ struct TlsTransport {
   int low_water = 1;  // SO_RCVLOWAT
 
   std::size_t pending() const { return out.size() - sent; }
-  // `missing`: bytes of the stream that will come, whatever happens. Until much of that is here nobody is woken: a wake-up
-  // per packet costs more than the packet. socket(7), SO_RCVLOWAT.
+  // `missing`: bytes of the stream that will come, whatever happens. Until much of that is here nobody is woken: a
+  // wake-up per packet costs more than the packet. socket(7), SO_RCVLOWAT.
   void expect(std::size_t missing);
   // For BIO_new; BIO_set_data gives it the transport.
   static BIO_METHOD* method();

@@ -24,8 +24,7 @@ bool CompressionAdvisor::wants_sample(const TransferWindow& window) const {
 void CompressionAdvisor::decide(const TransferWindow& window, const CompressionYield& yield) {
   if (yield.bytes_in == 0 || yield.busy_ns == 0 || window.us <= 0) return;
   const double ratio = static_cast<double>(yield.bytes_out) / static_cast<double>(yield.bytes_in);
-  const double pool =
-      static_cast<double>(yield.bytes_in) * 1e9 / static_cast<double>(yield.busy_ns) * threads_;
+  const double pool = static_cast<double>(yield.bytes_in) * 1e9 / static_cast<double>(yield.busy_ns) * threads_;
   const double wire = static_cast<double>(window.bytes_wire) * 1e6 / static_cast<double>(window.us);
   if (on_) {
     // The link idles while the pool is busy, or it is no use: raw would be as fast.

@@ -15,12 +15,12 @@ using crx::Endpoint;  // common/base/endpoint.hpp; session ids: common/base/jour
 
 struct ConnectOptions {
   Endpoint to;
-  std::string tls_dir;                  // holds ca.pem, cert.pem, key.pem
-  std::string session;                  // make_session_id()
-  unsigned streams = 0;                 // data connections; 0: chosen from the cores of this host
-  std::string compress = "auto";        // none | zstd[:LEVEL] | auto
-  uint64_t max_bandwidth = 0;           // bytes per second of page data on the wire; 0: no limit
-  unsigned buffers = 0;                 // of kBatchBytes, bound what is under way; 0: chosen from the cores of this host
+  std::string tls_dir;            // holds ca.pem, cert.pem, key.pem
+  std::string session;            // make_session_id()
+  unsigned streams = 0;           // data connections; 0: chosen from the cores of this host
+  std::string compress = "auto";  // none | zstd[:LEVEL] | auto
+  uint64_t max_bandwidth = 0;     // bytes per second of page data on the wire; 0: no limit
+  unsigned buffers = 0;           // of kBatchBytes, bound what is under way; 0: chosen from the cores of this host
   int64_t connect_timeout_ms = 10'000;  // per connection: resolve, connect, TLS, first answer
   int64_t silence_timeout_ms = 15'000;  // a peer that says nothing for so long (not even a ping) is lost
 };

@@ -31,11 +31,9 @@ asio::awaitable<std::vector<tcp::endpoint>> resolve(Endpoint to) {
   }
   tcp::resolver resolver(co_await asio::this_coro::executor);
   const std::string service = std::to_string(to.port);
-  const auto results =
-      co_await resolver.async_resolve(to.host, service, asio::redirect_error(asio::use_awaitable, ec));
+  const auto results = co_await resolver.async_resolve(to.host, service, asio::redirect_error(asio::use_awaitable, ec));
   if (ec) {
-    throw Error(ErrorCode::peer, kStep, to.host + ": " + ec.message())
-        .with_hint("check the name given to --to");
+    throw Error(ErrorCode::peer, kStep, to.host + ": " + ec.message()).with_hint("check the name given to --to");
   }
   for (const auto& entry : results) found.push_back(entry.endpoint());
   co_return found;
@@ -65,8 +63,8 @@ asio::awaitable<void> connect_one(tcp::socket& socket, tcp::endpoint endpoint, D
 
 }  // namespace
 
-asio::awaitable<std::shared_ptr<Channel>> dial(Endpoint to, std::shared_ptr<const TlsContext> tls,
-                                               Deadline deadline, std::string congestion_control) {
+asio::awaitable<std::shared_ptr<Channel>> dial(Endpoint to, std::shared_ptr<const TlsContext> tls, Deadline deadline,
+                                               std::string congestion_control) {
   const std::vector<tcp::endpoint> addresses = co_await resolve(to);
   tcp::socket socket(co_await asio::this_coro::executor);
   asio::error_code ec = asio::error::host_not_found;
@@ -97,13 +95,11 @@ asio::awaitable<int64_t> measure_rtt(std::shared_ptr<Channel> channel) {
     std::string payload;
     if (there) payload = co_await read_payload(channel, header.length);
     SessionMessage message;
-    if (there && header.type == FrameType::message && message.ParseFromString(payload) &&
-        message.has_failure()) {
+    if (there && header.type == FrameType::message && message.ParseFromString(payload) && message.has_failure()) {
       throw to_error(message.failure(), channel->peer());
     }
     if (!there || header.type != FrameType::pong) {
-      throw Error(ErrorCode::peer, "greeting the destination",
-                  channel->peer() + " did not answer as a crx-agent does");
+      throw Error(ErrorCode::peer, "greeting the destination", channel->peer() + " did not answer as a crx-agent does");
     }
     best_us = std::min(best_us, monotonic_us() - before_us);
   }

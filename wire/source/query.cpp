@@ -6,11 +6,11 @@
 #include <future>
 
 #include "common/base/error.hpp"
-#include "wire/source/connect.hpp"
-#include "wire/source/dial.hpp"
+#include "wire/connection/tls_dir.hpp"
 #include "wire/failure.hpp"
 #include "wire/limits.hpp"
-#include "wire/connection/tls_dir.hpp"
+#include "wire/source/connect.hpp"
+#include "wire/source/dial.hpp"
 
 namespace crx::wire {
 namespace {

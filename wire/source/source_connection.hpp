@@ -15,12 +15,12 @@
 #include <vector>
 
 #include "wire/buffer_pool.hpp"
+#include "wire/connection/control_stream.hpp"
+#include "wire/page_codec.hpp"
 #include "wire/source/compression_advisor.hpp"
 #include "wire/source/connect.hpp"
-#include "wire/connection/control_stream.hpp"
 #include "wire/source/encoder.hpp"
 #include "wire/source/pacer.hpp"
-#include "wire/page_codec.hpp"
 #include "wire/source/source_queues.hpp"
 
 namespace crx::wire {

@@ -5,21 +5,22 @@
 
 #include "common/base/error.hpp"
 #include "common/base/journal.hpp"
-#include "wire/source/connect.hpp"
-#include "wire/limits.hpp"
-#include "wire/source/source_connection.hpp"
 #include "wire/connection/tls_dir.hpp"
+#include "wire/limits.hpp"
+#include "wire/source/connect.hpp"
+#include "wire/source/source_connection.hpp"
 
 namespace crx::wire {
 namespace {
 
 constexpr int64_t kFlushMs = 2000;
-constexpr std::size_t kWorthCompressing =
-    16 * kPageSize;  // less is sent as it is: the last round is about latency
+constexpr std::size_t kWorthCompressing = 16 * kPageSize;  // less is sent as it is: the last round is about latency
 constexpr std::size_t kSampleBytes = 256 << 10;
 constexpr int64_t kLookEveryUs = 100'000;
 
-unsigned cores() { return std::max(1U, std::thread::hardware_concurrency()); }
+unsigned cores() {
+  return std::max(1U, std::thread::hardware_concurrency());
+}
 
 unsigned default_streams() {
   // One core of the machine seals, one reads the process: more streams only help where there are more cores.
@@ -27,7 +28,9 @@ unsigned default_streams() {
 }
 
 // Enough for all who read, pack and seal; more only push each other out of the caches.
-unsigned default_buffers() { return std::clamp(4 * cores(), 8U, 32U); }
+unsigned default_buffers() {
+  return std::clamp(4 * cores(), 8U, 32U);
+}
 
 }  // namespace
 
@@ -43,11 +46,11 @@ SourceConnection::SourceConnection(const ConnectOptions& options)
     streams_.push_back(std::make_unique<DataStream>(asio::make_strand(io_)));
   }
   if (compression_.mode != Compression::Mode::none) {
-    encoder_ = std::make_unique<Encoder>(std::clamp(cores(), 2U, 9U) - 1,
-                                         [this](const std::shared_ptr<OutgoingBatch>& batch) {
-                                           queues_.mark_ready(batch);
-                                           wake_streams();
-                                         });
+    encoder_ =
+        std::make_unique<Encoder>(std::clamp(cores(), 2U, 9U) - 1, [this](const std::shared_ptr<OutgoingBatch>& batch) {
+          queues_.mark_ready(batch);
+          wake_streams();
+        });
   }
   if (compression_.mode == Compression::Mode::automatic) advisor_.emplace(encoder_->threads());
   last_look_.us = monotonic_us();
@@ -87,8 +90,8 @@ void SourceConnection::send(const SessionMessage& message) {
   }
   if (payload.size() > kMaxMessageBytes) {
     throw Error(ErrorCode::unsupported, "sending a message",
-                fmt::format("{} would be {} bytes; the limit is {}", kind_name(message.body_case()),
-                            payload.size(), kMaxMessageBytes));
+                fmt::format("{} would be {} bytes; the limit is {}", kind_name(message.body_case()), payload.size(),
+                            kMaxMessageBytes));
   }
   ++messages_sent_;
   control_->send(frame(FrameType::message, payload));
@@ -111,8 +114,7 @@ void SourceConnection::send_pages(PageSpace space, std::vector<PageRange> ranges
   pages.after_messages = messages_sent_;
   const uint64_t total = total_pages(pages.ranges);
   if (total == 0) return;
-  if (total > kBatchPages)
-    throw Error(ErrorCode::bug, "sending pages", fmt::format("{} pages in a batch", total));
+  if (total > kBatchPages) throw Error(ErrorCode::bug, "sending pages", fmt::format("{} pages in a batch", total));
   take_out_zero_pages(std::span<std::byte>(buffer.data(), total * kPageSize), pages);
   const uint64_t content = total_pages(pages.ranges);
   pages.encoded_bytes = static_cast<uint32_t>(content * kPageSize);
@@ -177,8 +179,7 @@ bool SourceConnection::compresses(std::span<const std::byte> content) {
     const auto some = content.first(std::min(content.size(), kSampleBytes));
     const int64_t start_ns = monotonic_ns();
     const std::size_t smaller = sampler_.compress(some, sample_, compression_.level);
-    yield = {some.size(), smaller > 0 ? smaller : some.size(),
-             static_cast<uint64_t>(monotonic_ns() - start_ns)};
+    yield = {some.size(), smaller > 0 ? smaller : some.size(), static_cast<uint64_t>(monotonic_ns() - start_ns)};
     last_look_.encoded = encoder_->statistics();
   }
   advisor_->decide(window, yield);

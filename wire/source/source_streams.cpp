@@ -8,9 +8,9 @@
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
 #include "wire/connection/congestion.hpp"
-#include "wire/source/dial.hpp"
 #include "wire/failure.hpp"
 #include "wire/limits.hpp"
+#include "wire/source/dial.hpp"
 #include "wire/source/source_connection.hpp"
 
 namespace crx::wire {
@@ -56,8 +56,7 @@ asio::awaitable<void> SourceConnection::open_control(std::promise<void>* opened)
 }
 
 void SourceConnection::run_control() {
-  asio::co_spawn(control_strand_,
-                 control_->reader([this](SessionMessage message) { on_message(std::move(message)); }),
+  asio::co_spawn(control_strand_, control_->reader([this](SessionMessage message) { on_message(std::move(message)); }),
                  [this](std::exception_ptr thrown) { ended(thrown); });
   asio::co_spawn(control_strand_, control_writer(), [this](std::exception_ptr thrown) {
     ended(thrown);
@@ -91,7 +90,8 @@ std::string SourceConnection::data_congestion_control() {
   const NetworkState path = control_->channel()->network();
   const std::string_view name = better_congestion_control(path.congestion_control, path.min_rtt_us);
   if (!name.empty()) {
-    log::debug("data connections use {} in place of {}: a round trip takes {} us", name, path.congestion_control, path.min_rtt_us);
+    log::debug("data connections use {} in place of {}: a round trip takes {} us", name, path.congestion_control,
+               path.min_rtt_us);
   }
   return std::string(name);
 }
@@ -139,9 +139,8 @@ asio::awaitable<void> SourceConnection::run_stream(unsigned index) {
 asio::awaitable<void> SourceConnection::watch_stream(std::shared_ptr<Channel> channel) {
   FrameHeader header{};
   const bool there = co_await read_frame_header(channel, header);
-  throw Error(
-      ErrorCode::peer, "sending pages",
-      channel->peer() + (there ? " sent something on a data connection" : " closed a data connection"));
+  throw Error(ErrorCode::peer, "sending pages",
+              channel->peer() + (there ? " sent something on a data connection" : " closed a data connection"));
 }
 
 asio::awaitable<void> SourceConnection::send_batch(DataStream& stream, std::shared_ptr<OutgoingBatch> batch) {
@@ -177,7 +176,8 @@ void SourceConnection::ended(const std::exception_ptr& thrown) {
   fail(*error);
 }
 
-// A destination that gives up closes all connections. Why, it says on the control connection; that may be read a moment later.
+// A destination that gives up closes all connections. Why, it says on the control connection; that may be read a moment
+// later.
 void SourceConnection::stream_ended(const std::exception_ptr& thrown) {
   const std::optional<Error> error = as_error(thrown);
   if (!error) return;

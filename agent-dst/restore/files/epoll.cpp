@@ -23,9 +23,9 @@ constexpr uint32_t kPrivateBits = EPOLLWAKEUP | EPOLLONESHOT | EPOLLET | EPOLLEX
 constexpr uint32_t kAnything = EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP;
 
 struct Watch {
-  uint32_t set = 0;      // id of the epoll description
-  uint32_t target = 0;   // number it was added under
-  uint32_t file = 0;     // id of the description
+  uint32_t set = 0;     // id of the epoll description
+  uint32_t target = 0;  // number it was added under
+  uint32_t file = 0;    // id of the description
   epoll_event event{};
   // EPOLLONESHOT that has fired and was not armed again: nothing but the private bits is left.
   bool is_spent() const { return (event.events & EPOLLONESHOT) != 0 && (event.events & ~kPrivateBits) == 0; }
@@ -34,7 +34,9 @@ struct Watch {
 class Epolls final : public FdRestorer {
  public:
   const char* name() const override { return "epoll"; }
-  bool matches(const img::file_entry& entry) const override { return entry.type() == img::EVENTPOLL && entry.has_epfd(); }
+  bool matches(const img::file_entry& entry) const override {
+    return entry.type() == img::EVENTPOLL && entry.has_epfd();
+  }
 
   Fd open(const img::file_entry& entry, FdRestoreContext& context) override {
     Fd fd(::epoll_create1(EPOLL_CLOEXEC));
@@ -42,8 +44,8 @@ class Epolls final : public FdRestorer {
     return fd;
   }
 
-  // The kernel remembers the number under which a file was added. A thread of ours with a descriptor table of its own puts
-  // each file under the number that the task had for it, and adds it from there.
+  // The kernel remembers the number under which a file was added. A thread of ours with a descriptor table of its own
+  // puts each file under the number that the task had for it, and adds it from there.
   void opened(FdRestoreContext& context) override {
     std::vector<Watch> watches = all_watches(context, false);
     if (watches.empty()) return;
@@ -87,7 +89,8 @@ class Epolls final : public FdRestorer {
     const int target = static_cast<int>(watch.target);
     const auto in_task = [&](const FdPlace& place) { return place.task == set.task; };
     const auto& places = context.places[watch.file];
-    const auto exact = std::find_if(places.begin(), places.end(), [&](const FdPlace& p) { return in_task(p) && p.fd == target; });
+    const auto exact =
+        std::find_if(places.begin(), places.end(), [&](const FdPlace& p) { return in_task(p) && p.fd == target; });
     vessel.arena().reset();
     RemoteBatch batch = vessel.batch(8);
     const uint64_t event = vessel.arena().put_object(watch.event);
@@ -115,7 +118,8 @@ class Epolls final : public FdRestorer {
     vessel.run_checked(move);
   }
 
-  static std::vector<Watch> watches_of(uint32_t id, const img::eventpoll_file_entry& epfd, const FdRestoreContext& context) {
+  static std::vector<Watch> watches_of(uint32_t id, const img::eventpoll_file_entry& epfd,
+                                       const FdRestoreContext& context) {
     std::vector<Watch> watches;
     for (const img::eventpoll_tfd_entry& tfd : epfd.tfd()) {
       Watch watch{id, tfd.tfd(), 0, {}};
@@ -125,14 +129,16 @@ class Epolls final : public FdRestorer {
     }
     for (const img::crx_epoll_target& moved : context.extra(id).epoll_targets()) {
       if (moved.index() >= watches.size()) {
-        throw Error(ErrorCode::corrupt_image, "restoring an epoll set", fmt::format("it has no entry {}", moved.index()));
+        throw Error(ErrorCode::corrupt_image, "restoring an epoll set",
+                    fmt::format("it has no entry {}", moved.index()));
       }
       watches[moved.index()].file = moved.file_id();
     }
     for (Watch& watch : watches) {
       if (watch.file == 0) watch.file = behind(watch, context);
       if (watch.target >= kMaxNumber) {
-        throw Error(ErrorCode::corrupt_image, "restoring an epoll set", fmt::format("it watches number {}", watch.target));
+        throw Error(ErrorCode::corrupt_image, "restoring an epoll set",
+                    fmt::format("it watches number {}", watch.target));
       }
     }
     return watches;
@@ -148,8 +154,9 @@ class Epolls final : public FdRestorer {
         if (std::any_of(set->second.begin(), set->second.end(), has_set)) return id;
       }
     }
-    throw Error(ErrorCode::corrupt_image, "restoring an epoll set",
-                fmt::format("{}: nothing is open under number {}", describe("epoll", watch.set, context), watch.target));
+    throw Error(
+        ErrorCode::corrupt_image, "restoring an epoll set",
+        fmt::format("{}: nothing is open under number {}", describe("epoll", watch.set, context), watch.target));
   }
 
   // In the thread with a table of its own, where the set and the file may themselves be in the way.
@@ -165,8 +172,10 @@ class Epolls final : public FdRestorer {
       return copy;
     };
     const Fd set = above(watch.set), file = above(watch.file);
-    const Fd kept(::fcntl(number, F_DUPFD_CLOEXEC, number + 1));  // what the number is to us: other files come after this one
-    if (::dup3(file.get(), number, O_CLOEXEC) < 0) throw_errno("restoring an epoll set", fmt::format("number {}", number));
+    const Fd kept(
+        ::fcntl(number, F_DUPFD_CLOEXEC, number + 1));  // what the number is to us: other files come after this one
+    if (::dup3(file.get(), number, O_CLOEXEC) < 0)
+      throw_errno("restoring an epoll set", fmt::format("number {}", number));
     Watch armed = watch;
     if (watch.is_spent()) armed.event.events |= kAnything;
     int result = ::epoll_ctl(set.get(), EPOLL_CTL_ADD, number, &armed.event);
@@ -189,6 +198,8 @@ class Epolls final : public FdRestorer {
 
 }  // namespace
 
-FdRestorerPtr make_epoll_restorer() { return std::make_unique<Epolls>(); }
+FdRestorerPtr make_epoll_restorer() {
+  return std::make_unique<Epolls>();
+}
 
 }  // namespace crx

@@ -30,7 +30,9 @@ bool has_events(int fd) {
 
 }  // namespace
 
-void EventQueues::add(int fd, Kind kind) { queues_.push_back({duplicate(fd), kind}); }
+void EventQueues::add(int fd, Kind kind) {
+  queues_.push_back({duplicate(fd), kind});
+}
 
 void EventQueues::empty() noexcept {
   alignas(fanotify_event_metadata) char events[8192];

@@ -29,6 +29,8 @@ class Eventfds final : public FdRestorer {
 
 }  // namespace
 
-FdRestorerPtr make_eventfd_restorer() { return std::make_unique<Eventfds>(); }
+FdRestorerPtr make_eventfd_restorer() {
+  return std::make_unique<Eventfds>();
+}
 
 }  // namespace crx

@@ -26,7 +26,8 @@ class Fanotifies final : public FdRestorer {
     const img::fanotify_file_entry& ffy = entry.ffy();
     Fd fd(::fanotify_init(ffy.faflags() | FAN_CLOEXEC, ffy.evflags()));
     if (!fd && errno == EPERM) {
-      throw Error(ErrorCode::refused, kStep, object + " needs CAP_SYS_ADMIN", EPERM).with_hint("run the destination's agent with it");
+      throw Error(ErrorCode::refused, kStep, object + " needs CAP_SYS_ADMIN", EPERM)
+          .with_hint("run the destination's agent with it");
     }
     if (!fd) throw_errno(kStep, object);
     set_status_flags(fd.get(), ffy.flags(), object);
@@ -51,7 +52,8 @@ class Fanotifies final : public FdRestorer {
   static void add(int fd, const img::fanotify_mark_entry& mark, const std::string& object) {
     const bool on_inode = mark.type() == img::fanotify_mark_entry::INODE;
     const std::string& path = on_inode ? mark.ie().f_handle().path() : mark.me().path();
-    if (path.empty()) throw Error(ErrorCode::unsupported, kStep, object + ": a mark without a path cannot be made again");
+    if (path.empty())
+      throw Error(ErrorCode::unsupported, kStep, object + ": a mark without a path cannot be made again");
     const bool on_filesystem = (mark.mflags() & kFilesystem) != 0;
     const uint32_t where = on_inode ? 0 : on_filesystem ? kFilesystem : uint32_t{FAN_MARK_MOUNT};
     const uint32_t evictable = mark.mflags() & kEvictable;
@@ -77,6 +79,8 @@ class Fanotifies final : public FdRestorer {
 
 }  // namespace
 
-FdRestorerPtr make_fanotify_restorer() { return std::make_unique<Fanotifies>(); }
+FdRestorerPtr make_fanotify_restorer() {
+  return std::make_unique<Fanotifies>();
+}
 
 }  // namespace crx

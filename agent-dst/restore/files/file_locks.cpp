@@ -1,5 +1,5 @@
-// File locks: taken at once where the original does not hold them here, else in step 4 of the cutover. A write lease nobody can
-// have while the original has the file open: on one kernel it waits for the original's end.
+// File locks: taken at once where the original does not hold them here, else in step 4 of the cutover. A write lease
+// nobody can have while the original has the file open: on one kernel it waits for the original's end.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sched.h>
@@ -83,15 +83,19 @@ class FileLocks final : public Restorer {
 
   static constexpr int64_t kEndMs = 5'000;
 
-  static bool is_write_lease(const img::file_lock_entry& lock) { return lock.flag() == lock_kind::kLease && lock.type() != F_RDLCK; }
+  static bool is_write_lease(const img::file_lock_entry& lock) {
+    return lock.flag() == lock_kind::kLease && lock.type() != F_RDLCK;
+  }
 
-  // Whoever has opened the file since the original let go of it is why there is none: the program is told what it would have
-  // been told then.
-  static void take_when_free(const Held& held, bool own_table, const RestoreContext& context, Deadline deadline) noexcept {
+  // Whoever has opened the file since the original let go of it is why there is none: the program is told what it would
+  // have been told then.
+  static void take_when_free(const Held& held, bool own_table, const RestoreContext& context,
+                             Deadline deadline) noexcept {
     const int own = held.own.get(), number = static_cast<int>(held.entry.fd());
     const int fd = own_table && ::fcntl(own, F_DUPFD, number) == number ? number : own;
     int result = set_description_lock(fd, lock_kind::kLease, held.entry.type(), 0, 0);
-    for (; is_conflict(result) && !deadline.passed(); result = set_description_lock(fd, lock_kind::kLease, held.entry.type(), 0, 0)) {
+    for (; is_conflict(result) && !deadline.passed();
+         result = set_description_lock(fd, lock_kind::kLease, held.entry.type(), 0, 0)) {
       std::this_thread::sleep_for(std::chrono::microseconds(kAskAgainUs));
     }
     if (result == 0) return;
@@ -136,15 +140,18 @@ class FileLocks final : public Restorer {
     int64_t result = 0;
     if (lock.flag() == lock_kind::kPosix) {
       const struct flock range = lock_range(lock.type(), lock.start(), lock.len());
-      result = late ? context.vessel.post_arena_call(SYS_fcntl, {static_cast<uint64_t>(lock.fd()), F_SETLK}, &range, sizeof range)
+      result = late ? context.vessel.post_arena_call(SYS_fcntl, {static_cast<uint64_t>(lock.fd()), F_SETLK}, &range,
+                                                     sizeof range)
                     : take_posix(lock, range, context);
     } else if (lock.flag() == lock_kind::kLease) {
-      result = late ? context.vessel.post_arena_call(SYS_fcntl, {static_cast<uint64_t>(lock.fd()), F_SETLEASE, lock.type()}, nullptr, 0)
+      result = late ? context.vessel.post_arena_call(
+                          SYS_fcntl, {static_cast<uint64_t>(lock.fd()), F_SETLEASE, lock.type()}, nullptr, 0)
                     : take_lease(lock, context);
     } else if (lock.flag() == lock_kind::kFlock) {
       const auto operation = static_cast<uint64_t>(flock_operation(lock.type()));
-      result = late ? context.vessel.post_arena_call(SYS_flock, {static_cast<uint64_t>(lock.fd()), operation}, nullptr, 0)
-                    : take_flock(lock, operation, context);
+      result =
+          late ? context.vessel.post_arena_call(SYS_flock, {static_cast<uint64_t>(lock.fd()), operation}, nullptr, 0)
+               : take_flock(lock, operation, context);
     }
     // The vessel may have given up by now what let it take the lease.
     if (lock.flag() == lock_kind::kOfd || (lock.flag() == lock_kind::kLease && result == -EACCES)) {
@@ -187,6 +194,8 @@ class FileLocks final : public Restorer {
 
 }  // namespace
 
-RestorerPtr make_file_locks_restorer() { return std::make_unique<FileLocks>(); }
+RestorerPtr make_file_locks_restorer() {
+  return std::make_unique<FileLocks>();
+}
 
 }  // namespace crx

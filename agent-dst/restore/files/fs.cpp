@@ -9,8 +9,8 @@
 
 #include "agent-dst/restore/kind/registry.hpp"
 #include "common/base/error.hpp"
-#include "common/image/schema/files.pb.h"
 #include "common/image/magic.hpp"
+#include "common/image/schema/files.pb.h"
 
 namespace crx {
 namespace {
@@ -42,7 +42,8 @@ class Fs final : public Restorer {
     for (int i = 1; i < context.extra.threads_size(); ++i) {
       const img::crx_thread_entry& thread = context.extra.threads(i);
       if (!thread.has_fs()) continue;
-      places_[static_cast<std::size_t>(i)] = {context.files.open(thread.fs().cwd_id()), context.files.open(thread.fs().root_id()), thread.fs().umask()};
+      places_[static_cast<std::size_t>(i)] = {context.files.open(thread.fs().cwd_id()),
+                                              context.files.open(thread.fs().root_id()), thread.fs().umask()};
     }
   }
 
@@ -105,6 +106,8 @@ class Fs final : public Restorer {
 
 }  // namespace
 
-RestorerPtr make_fs_restorer() { return std::make_unique<Fs>(); }
+RestorerPtr make_fs_restorer() {
+  return std::make_unique<Fs>();
+}
 
 }  // namespace crx

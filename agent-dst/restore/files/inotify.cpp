@@ -55,7 +55,8 @@ class Inotifies final : public FdRestorer {
     for (const img::inotify_wd_entry& watch : watches) {
       Fd deleted;
       std::string path = watch.f_handle().path();
-      if (path.empty() && (deleted = find_deleted(watch, context))) path = fmt::format("/proc/self/fd/{}", deleted.get());
+      if (path.empty() && (deleted = find_deleted(watch, context)))
+        path = fmt::format("/proc/self/fd/{}", deleted.get());
       add(fd, watch, path, object);
     }
     drain(fd);
@@ -68,7 +69,9 @@ class Inotifies final : public FdRestorer {
     for (const auto& remap : images.read_all<img::remap_file_path_entry>(image_file::kRemapFpath)) {
       if (remap.remap_type() != img::GHOST) continue;
       const auto ghost = images.reader(image_file::ghost_file(remap.remap_id())).expect<img::ghost_file_entry>();
-      if (ghost.ino() != watch.i_ino() || (gnu_dev_major(ghost.dev()) << 20 | gnu_dev_minor(ghost.dev())) != watch.s_dev()) continue;
+      if (ghost.ino() != watch.i_ino() ||
+          (gnu_dev_major(ghost.dev()) << 20 | gnu_dev_minor(ghost.dev())) != watch.s_dev())
+        continue;
       return context.task.files.locate(remap.orig_id());
     }
     return {};
@@ -110,6 +113,8 @@ class Inotifies final : public FdRestorer {
 
 }  // namespace
 
-FdRestorerPtr make_inotify_restorer() { return std::make_unique<Inotifies>(); }
+FdRestorerPtr make_inotify_restorer() {
+  return std::make_unique<Inotifies>();
+}
 
 }  // namespace crx

@@ -58,6 +58,8 @@ class Pidfds final : public FdRestorer {
 
 }  // namespace
 
-FdRestorerPtr make_pidfd_restorer() { return std::make_unique<Pidfds>(); }
+FdRestorerPtr make_pidfd_restorer() {
+  return std::make_unique<Pidfds>();
+}
 
 }  // namespace crx

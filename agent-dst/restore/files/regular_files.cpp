@@ -33,7 +33,8 @@ class RegularFiles final : public FdRestorer {
     if (reg.has_mode() && S_ISBLK(reg.mode())) static_cast<void>(::posix_fadvise(fd.get(), 0, 0, POSIX_FADV_DONTNEED));
     if (extra.has_digest()) compare_content(fd.get(), extra.digest(), reg.name());
     // ESRCH: it is about a process that has ended, and is where it can be.
-    if (reg.pos() != 0 && ::lseek(fd.get(), static_cast<off_t>(reg.pos()), SEEK_SET) < 0 && errno != ESRCH) throw_errno(kStep, reg.name());
+    if (reg.pos() != 0 && ::lseek(fd.get(), static_cast<off_t>(reg.pos()), SEEK_SET) < 0 && errno != ESRCH)
+      throw_errno(kStep, reg.name());
     return fd;
   }
 
@@ -54,6 +55,8 @@ class RegularFiles final : public FdRestorer {
 
 }  // namespace
 
-FdRestorerPtr make_regular_file_restorer() { return std::make_unique<RegularFiles>(); }
+FdRestorerPtr make_regular_file_restorer() {
+  return std::make_unique<RegularFiles>();
+}
 
 }  // namespace crx

@@ -14,7 +14,9 @@ namespace {
 class Signalfds final : public FdRestorer {
  public:
   const char* name() const override { return "signalfd"; }
-  bool matches(const img::file_entry& entry) const override { return entry.type() == img::SIGNALFD && entry.has_sgfd(); }
+  bool matches(const img::file_entry& entry) const override {
+    return entry.type() == img::SIGNALFD && entry.has_sgfd();
+  }
 
   Fd open(const img::file_entry& entry, FdRestoreContext& context) override {
     const std::string object = describe("signalfd", entry.id(), context);
@@ -28,6 +30,8 @@ class Signalfds final : public FdRestorer {
 
 }  // namespace
 
-FdRestorerPtr make_signalfd_restorer() { return std::make_unique<Signalfds>(); }
+FdRestorerPtr make_signalfd_restorer() {
+  return std::make_unique<Signalfds>();
+}
 
 }  // namespace crx

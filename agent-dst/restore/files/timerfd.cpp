@@ -20,7 +20,9 @@ namespace {
 
 constexpr int64_t kNsPerSecond = 1'000'000'000;
 
-timespec to_timespec(int64_t ns) { return {ns / kNsPerSecond, ns % kNsPerSecond}; }
+timespec to_timespec(int64_t ns) {
+  return {ns / kNsPerSecond, ns % kNsPerSecond};
+}
 
 class Timerfds final : public FdRestorer {
  public:
@@ -46,8 +48,7 @@ class Timerfds final : public FdRestorer {
       const Setting setting = setting_of(entry.tfd(), context.extra(id), now);
       RemoteBatch batch = vessel.batch(2);
       const int fd = place.fd;
-      batch.add("arming a timerfd", SYS_timerfd_settime, fd, setting.flags,
-                vessel.arena().put_object(setting.time), 0);
+      batch.add("arming a timerfd", SYS_timerfd_settime, fd, setting.flags, vessel.arena().put_object(setting.time), 0);
       if (setting.ticks != 0) {
         batch.add("setting a timerfd's expirations", SYS_ioctl, fd, TFD_IOC_SET_TICKS,
                   vessel.arena().put_object(setting.ticks));
@@ -91,8 +92,8 @@ class Timerfds final : public FdRestorer {
       setting.ticks += static_cast<uint64_t>(due);
       deadline += due * interval;
     }
-    // As it was armed (fdinfo tells, and a relative one on the wall clock does not follow when that is set). What is past
-    // fires at once.
+    // As it was armed (fdinfo tells, and a relative one on the wall clock does not follow when that is set). What is
+    // past fires at once.
     setting.flags = static_cast<int>(tfd.settime_flags() & (TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET));
     const bool absolute = (setting.flags & TFD_TIMER_ABSTIME) != 0;
     setting.time.it_value = to_timespec(std::max<int64_t>(absolute ? deadline : deadline - now, 1));
@@ -102,6 +103,8 @@ class Timerfds final : public FdRestorer {
 
 }  // namespace
 
-FdRestorerPtr make_timerfd_restorer() { return std::make_unique<Timerfds>(); }
+FdRestorerPtr make_timerfd_restorer() {
+  return std::make_unique<Timerfds>();
+}
 
 }  // namespace crx

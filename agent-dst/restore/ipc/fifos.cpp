@@ -9,8 +9,8 @@
 #include <optional>
 #include <set>
 
-#include "agent-dst/restore/kind/fd_restorer.hpp"
 #include "agent-dst/restore/ipc/pipe_filler.hpp"
+#include "agent-dst/restore/kind/fd_restorer.hpp"
 #include "common/base/error.hpp"
 #include "common/image/magic.hpp"
 
@@ -84,13 +84,15 @@ class Fifos final : public FdRestorer {
     return daemon.get();
   }
 
-  std::map<uint32_t, Fd> daemons_;              // by pipe
+  std::map<uint32_t, Fd> daemons_;             // by pipe
   std::map<uint32_t, img::fifo_entry> unmet_;  // by file
   std::optional<std::map<uint32_t, PipeData>> data_;
 };
 
 }  // namespace
 
-FdRestorerPtr make_fifo_restorer() { return std::make_unique<Fifos>(); }
+FdRestorerPtr make_fifo_restorer() {
+  return std::make_unique<Fifos>();
+}
 
 }  // namespace crx

@@ -34,10 +34,12 @@ void set_pipe_capacity(int fd, uint32_t capacity, std::size_t content, const std
                 fmt::format("{}: {} bytes lie in it, and we may not make it larger than {}", object, content, now))
         .with_hint(fmt::format("set fs.pipe-max-size to at least {} here", capacity));
   }
-  log::warn("{}: its capacity stays {} instead of {} bytes; set fs.pipe-max-size to at least that", object, now, capacity);
+  log::warn("{}: its capacity stays {} instead of {} bytes; set fs.pipe-max-size to at least that", object, now,
+            capacity);
 }
 
-void fill_pipe(int fd, std::span<const std::byte> bytes, const std::vector<uint32_t>& packets, const std::string& object) {
+void fill_pipe(int fd, std::span<const std::byte> bytes, const std::vector<uint32_t>& packets,
+               const std::string& object) {
   if (bytes.empty()) return;
   const int flags = ::fcntl(fd, F_GETFL);
   if (flags < 0 || ::fcntl(fd, F_SETFL, O_NONBLOCK | (packets.empty() ? 0 : O_DIRECT)) != 0) {

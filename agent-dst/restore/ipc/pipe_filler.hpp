@@ -24,8 +24,9 @@ std::map<uint32_t, PipeData> read_pipe_data(const ImageSource& images, std::stri
 // `content` fits into what the pipe has; else Error(refused).
 void set_pipe_capacity(int fd, uint32_t capacity, std::size_t content, const std::string& object);
 
-// Writes the content without blocking; in packets of these sizes where there are any. Throws Error naming the object when
-// not all of it fits.
-void fill_pipe(int fd, std::span<const std::byte> bytes, const std::vector<uint32_t>& packets, const std::string& object);
+// Writes the content without blocking; in packets of these sizes where there are any. Throws Error naming the object
+// when not all of it fits.
+void fill_pipe(int fd, std::span<const std::byte> bytes, const std::vector<uint32_t>& packets,
+               const std::string& object);
 
 }  // namespace crx

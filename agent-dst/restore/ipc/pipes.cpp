@@ -6,8 +6,8 @@
 #include <map>
 #include <optional>
 
-#include "agent-dst/restore/kind/fd_restorer.hpp"
 #include "agent-dst/restore/ipc/pipe_filler.hpp"
+#include "agent-dst/restore/kind/fd_restorer.hpp"
 #include "common/base/error.hpp"
 #include "common/image/magic.hpp"
 
@@ -75,6 +75,8 @@ class Pipes final : public FdRestorer {
 
 }  // namespace
 
-FdRestorerPtr make_pipe_restorer() { return std::make_unique<Pipes>(); }
+FdRestorerPtr make_pipe_restorer() {
+  return std::make_unique<Pipes>();
+}
 
 }  // namespace crx

@@ -13,8 +13,8 @@
 
 #include "agent-dst/restore/kind/fd_restorer.hpp"
 #include "common/base/error.hpp"
-#include "common/image/schema/crx_ipc.pb.h"
 #include "common/image/magic.hpp"
+#include "common/image/schema/crx_ipc.pb.h"
 
 namespace crx {
 namespace {
@@ -38,7 +38,8 @@ class PosixQueues final : public FdRestorer {
         return open_description(made(i, queue), static_cast<uint32_t>(file.flags()));
       }
     }
-    throw Error(ErrorCode::unsupported, kStep, describe("descriptor", entry.id(), context) + " is of a kind that is not in the images");
+    throw Error(ErrorCode::unsupported, kStep,
+                describe("descriptor", entry.id(), context) + " is of a kind that is not in the images");
   }
 
   void opened(FdRestoreContext&) override {
@@ -86,7 +87,8 @@ class PosixQueues final : public FdRestorer {
       throw_errno(kStep, made.name);
     }
     for (const img::crx_mqueue_message& message : queue.messages()) {
-      if (::mq_send(made.fd.get(), message.text().data(), message.text().size(), message.priority()) != 0) throw_errno(kStep, made.name);
+      if (::mq_send(made.fd.get(), message.text().data(), message.text().size(), message.priority()) != 0)
+        throw_errno(kStep, made.name);
     }
     return made;
   }
@@ -103,7 +105,8 @@ class PosixQueues final : public FdRestorer {
     }
     if (errno == EINVAL) {
       throw Error(ErrorCode::refused, kStep,
-                  fmt::format("message queue {}: {} messages of {} bytes are over the limits here", name, queue.max_messages(), queue.message_size()))
+                  fmt::format("message queue {}: {} messages of {} bytes are over the limits here", name,
+                              queue.max_messages(), queue.message_size()))
           .with_hint("raise fs.mqueue.msg_max and fs.mqueue.msgsize_max");
     }
     throw_errno(kStep, "message queue " + name);
@@ -120,6 +123,8 @@ class PosixQueues final : public FdRestorer {
 
 }  // namespace
 
-FdRestorerPtr make_posix_queue_restorer() { return std::make_unique<PosixQueues>(); }
+FdRestorerPtr make_posix_queue_restorer() {
+  return std::make_unique<PosixQueues>();
+}
 
 }  // namespace crx

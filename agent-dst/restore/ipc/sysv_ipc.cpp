@@ -1,5 +1,5 @@
-// System V objects: made by us, with the creator's ids; what is in them the task puts there itself, so that they know it
-// as their user.
+// System V objects: made by us, with the creator's ids; what is in them the task puts there itself, so that they know
+// it as their user.
 #include <fmt/format.h>
 #include <sys/sem.h>
 #include <sys/shm.h>
@@ -11,8 +11,8 @@
 
 #include "agent-dst/restore/kind/registry.hpp"
 #include "common/base/error.hpp"
-#include "common/image/schema/crx_ipc.pb.h"
 #include "common/image/magic.hpp"
+#include "common/image/schema/crx_ipc.pb.h"
 
 namespace crx {
 namespace {
@@ -53,7 +53,8 @@ class SysvIpc final : public Restorer {
         const std::span<const std::byte> content = image.raw_padded(entry.size(), 4);
         if (is_new) fill(context, perm.id, content);
       }
-      if ((perm.mode & kLocked) != 0 && ::shmctl(perm.id, SHM_LOCK, nullptr) < 0) throw_errno(kStep, fmt::format("locking segment {}", perm.id));
+      if ((perm.mode & kLocked) != 0 && ::shmctl(perm.id, SHM_LOCK, nullptr) < 0)
+        throw_errno(kStep, fmt::format("locking segment {}", perm.id));
       if ((perm.mode & kDestroyed) != 0) destroyed_.push_back(perm.id);
     }
   }
@@ -116,8 +117,10 @@ class SysvIpc final : public Restorer {
   // The adjustment first, by us, then taken back by the task, which notes it.
   static void note(RestoreContext& context, const img::crx_sem_undo& undo) {
     const int adjustment = undo.adjustment();
-    if (adjustment == 0 || adjustment > kMostAdjustment || adjustment < -kMostAdjustment || undo.number() > UINT16_MAX) {
-      throw Error(ErrorCode::corrupt_image, kStep, fmt::format("an adjustment of {} for semaphore {}", adjustment, undo.number()));
+    if (adjustment == 0 || adjustment > kMostAdjustment || adjustment < -kMostAdjustment ||
+        undo.number() > UINT16_MAX) {
+      throw Error(ErrorCode::corrupt_image, kStep,
+                  fmt::format("an adjustment of {} for semaphore {}", adjustment, undo.number()));
     }
     if (!context.shmem.sysv().contains(SysvKind::set, static_cast<int>(undo.set()))) {
       throw Error(ErrorCode::corrupt_image, kStep, fmt::format("semaphore set {} is not in the images", undo.set()));
@@ -143,6 +146,8 @@ class SysvIpc final : public Restorer {
 
 }  // namespace
 
-RestorerPtr make_sysv_ipc_restorer() { return std::make_unique<SysvIpc>(); }
+RestorerPtr make_sysv_ipc_restorer() {
+  return std::make_unique<SysvIpc>();
+}
 
 }  // namespace crx

@@ -19,14 +19,15 @@ class TerminalSessions final : public Restorer {
  public:
   const char* name() const override { return "controlling terminals"; }
 
-  // Setting the size of a terminal tells the foreground group, which knows it: what is pending of that goes (sigaction(2):
-  // a signal that is ignored by default is dropped).
+  // Setting the size of a terminal tells the foreground group, which knows it: what is pending of that goes
+  // (sigaction(2): a signal that is ignored by default is dropped).
   void prepare(RestoreContext& context) override {
     if (!context.images.contains(image_file::kTtyInfo)) return;
     context.vessel.arena().reset();
     RemoteBatch batch = context.vessel.batch(1);
     const KernelSigaction by_default{};
-    batch.add("dropping changes of size", SYS_rt_sigaction, SIGWINCH, context.vessel.arena().put_object(by_default), 0, sizeof(uint64_t));
+    batch.add("dropping changes of size", SYS_rt_sigaction, SIGWINCH, context.vessel.arena().put_object(by_default), 0,
+              sizeof(uint64_t));
     context.vessel.run_checked(batch);
     context.vessel.arena().reset();
   }
@@ -49,7 +50,8 @@ class TerminalSessions final : public Restorer {
     RemoteBatch rest = context.vessel.batch(2);
     if (info.pgrp() != 0) {
       const auto group = static_cast<int32_t>(info.pgrp());
-      rest.add("setting the foreground group", SYS_ioctl, batch.result(number), TIOCSPGRP, context.vessel.arena().put_object(group));
+      rest.add("setting the foreground group", SYS_ioctl, batch.result(number), TIOCSPGRP,
+               context.vessel.arena().put_object(group));
     }
     rest.add("closing the terminal", SYS_close, batch.result(number));
     context.vessel.run_checked(rest);
@@ -58,6 +60,8 @@ class TerminalSessions final : public Restorer {
 
 }  // namespace
 
-RestorerPtr make_terminal_sessions_restorer() { return std::make_unique<TerminalSessions>(); }
+RestorerPtr make_terminal_sessions_restorer() {
+  return std::make_unique<TerminalSessions>();
+}
 
 }  // namespace crx

@@ -65,7 +65,8 @@ class Terminals final : public FdRestorer {
     const Pair& pair = made(info.pty().index(), context);
     if (pair.master_info == nullptr) return open_callers(info, flags, by_alias, ptys);
     if (is_master(info)) {
-      if (std::exchange(pairs_.at(pair.index).given, true)) throw Error(ErrorCode::corrupt_image, kStep, object + " is a second master");
+      if (std::exchange(pairs_.at(pair.index).given, true))
+        throw Error(ErrorCode::corrupt_image, kStep, object + " is a second master");
       Fd fd = duplicate(ptys.master(pair.index));
       set_status_flags(fd.get(), entry.tty().flags(), object);
       return fd;
@@ -81,7 +82,8 @@ class Terminals final : public FdRestorer {
     for (auto& [index, pair] : pairs_) {
       if (pair.master_info == nullptr) continue;
       const Fd master = duplicate(ptys.master(index));
-      if (pair.slave_info->has_dev() && pair.slave_info->exclusive()) request(ptys.slave(index), TIOCEXCL, nullptr, index);
+      if (pair.slave_info->has_dev() && pair.slave_info->exclusive())
+        request(ptys.slave(index), TIOCEXCL, nullptr, index);
       if (pair.master_info->exclusive()) request(master.get(), TIOCEXCL, nullptr, index);
       if (pair.master_info->locked()) request(master.get(), TIOCSPTLCK, &kOn, index);
       ptys.drop(index);
@@ -102,11 +104,14 @@ class Terminals final : public FdRestorer {
 
   const img::tty_info_entry& info_of(uint32_t id, FdRestoreContext& context) {
     if (infos_.empty()) {
-      for (const auto& info : context.task.images.read_all<img::tty_info_entry>(image_file::kTtyInfo)) infos_[info.id()] = info;
-      for (auto& data : context.task.images.read_all<img::tty_data_entry>(image_file::kTtyData)) data_[data.tty_id()] = data.data();
+      for (const auto& info : context.task.images.read_all<img::tty_info_entry>(image_file::kTtyInfo))
+        infos_[info.id()] = info;
+      for (auto& data : context.task.images.read_all<img::tty_data_entry>(image_file::kTtyData))
+        data_[data.tty_id()] = data.data();
     }
     const auto found = infos_.find(id);
-    if (found == infos_.end()) throw Error(ErrorCode::corrupt_image, kStep, fmt::format("terminal {} is not in tty-info.img", id));
+    if (found == infos_.end())
+      throw Error(ErrorCode::corrupt_image, kStep, fmt::format("terminal {} is not in tty-info.img", id));
     return found->second;
   }
 
@@ -130,16 +135,19 @@ class Terminals final : public FdRestorer {
   }
 
   bool has_lost_master(const img::file_entry& entry, const FdRestoreContext& context) const {
-    return entry.tty().has_regf_id() && context.task.files.entry(entry.tty().regf_id()).reg().name().ends_with(" (deleted)");
+    return entry.tty().has_regf_id() &&
+           context.task.files.entry(entry.tty().regf_id()).reg().name().ends_with(" (deleted)");
   }
 
   // It is hung up when its master is closed, after all that want it have it.
   Fd open_orphaned(const img::file_entry& entry, const img::tty_info_entry& info, FdRestoreContext& context) {
     const uint32_t index = info.pty().index();
     PtyTable& ptys = context.task.shmem.ptys();
-    if (pairs_.contains(index)) throw Error(ErrorCode::corrupt_image, kStep, fmt::format("/dev/pts/{} has lost its master, and has one", index));
+    if (pairs_.contains(index))
+      throw Error(ErrorCode::corrupt_image, kStep, fmt::format("/dev/pts/{} has lost its master, and has one", index));
     if (orphaned_.insert(index).second) set_owner(ptys.slave(index), {index, nullptr, &info}, context);
-    return ptys.open_slave(index, static_cast<int>(entry.tty().flags() & kFlags), (entry.tty().flags() & kLargeFile) != 0);
+    return ptys.open_slave(index, static_cast<int>(entry.tty().flags() & kFlags),
+                           (entry.tty().flags() & kLargeFile) != 0);
   }
 
   // --shell-job: the terminal that we have ourselves, with the settings that the program knows.
@@ -156,7 +164,8 @@ class Terminals final : public FdRestorer {
   static Fd open_alias(const img::tty_info_entry& slave, int flags, FdRestoreContext& context) {
     Vessel* leader = context.task.tree.find(static_cast<pid_t>(slave.sid()));
     if (leader == nullptr) {
-      throw Error(ErrorCode::unsupported, kStep, fmt::format("/dev/pts/{} is open as /dev/tty and controls no session", slave.pty().index()));
+      throw Error(ErrorCode::unsupported, kStep,
+                  fmt::format("/dev/pts/{} is open as /dev/tty and controls no session", slave.pty().index()));
     }
     return leader->open_as("/dev/tty", flags);
   }
@@ -212,6 +221,8 @@ class Terminals final : public FdRestorer {
 
 }  // namespace
 
-FdRestorerPtr make_terminal_restorer() { return std::make_unique<Terminals>(); }
+FdRestorerPtr make_terminal_restorer() {
+  return std::make_unique<Terminals>();
+}
 
 }  // namespace crx

@@ -17,7 +17,8 @@ const img::crx_file_entry& FdRestoreContext::extra(uint32_t id) const {
 const FdPlace& FdRestoreContext::place_of(uint32_t id) const {
   const auto found = places.find(id);
   if (found == places.end() || found->second.empty()) {
-    throw Error(ErrorCode::corrupt_image, "restoring descriptors", fmt::format("file {} has no number in any task", id));
+    throw Error(ErrorCode::corrupt_image, "restoring descriptors",
+                fmt::format("file {} has no number in any task", id));
   }
   return found->second.front();
 }

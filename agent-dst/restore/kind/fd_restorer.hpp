@@ -21,10 +21,10 @@ struct FdPlace {
 
 // Shared by all kinds while the descriptors of a tree are restored.
 struct FdRestoreContext {
-  RestoreContext& task;                              // the root
-  std::map<uint32_t, img::file_entry> entries;       // every description that a table refers to, or another description
-  std::map<uint32_t, std::vector<FdPlace>> places;   // by description: task by task, ascending numbers
-  std::map<uint32_t, Fd> own;  // our descriptor of each, from open() until all are in place
+  RestoreContext& task;                             // the root
+  std::map<uint32_t, img::file_entry> entries;      // every description that a table refers to, or another description
+  std::map<uint32_t, std::vector<FdPlace>> places;  // by description: task by task, ascending numbers
+  std::map<uint32_t, Fd> own;                       // our descriptor of each, from open() until all are in place
 
   // crx_task_entry.files; the default where the set tells nothing.
   const img::crx_file_entry& extra(uint32_t id) const;
@@ -47,8 +47,8 @@ class FdRestorer {
   virtual void fix_up(FdRestoreContext&) {}
   // Step 4 of the cutover (Restorer::commit). Numbers and images are still at hand, `own` is not: keep duplicates.
   virtual void commit(FdRestoreContext&) {}
-  // The move is decided, and the tasks are about to be let go: what others can see and nobody can take back. Failures are
-  // logged; nothing is thrown.
+  // The move is decided, and the tasks are about to be let go: what others can see and nobody can take back. Failures
+  // are logged; nothing is thrown.
   virtual void resumed(FdRestoreContext&) noexcept {}
   // As Restorer's, asked for where the original is in this kernel.
   virtual bool awaits_end() const { return false; }

@@ -9,9 +9,9 @@
 
 #include "agent-dst/files/file_opener.hpp"
 #include "agent-dst/vessel/vessel_tree.hpp"
+#include "common/image/image_io.hpp"
 #include "common/image/schema/core.pb.h"
 #include "common/image/schema/crx.pb.h"
-#include "common/image/image_io.hpp"
 #include "common/remote/batch.hpp"
 
 namespace crx {
@@ -23,14 +23,15 @@ struct RestoreContext {
   const ImageSource& images;
   FileOpener& files;
   ShmemTable& shmem;
-  pid_t pid = 0;                        // of the task in the images, and of the vessel
-  std::vector<img::core_entry> cores;   // one per thread, leader first
-  img::crx_task_entry extra;            // `threads` in the same order as cores; default values where the set has none
-  bool original_is_here = false;        // in this kernel, with its files open, until it is ended
+  pid_t pid = 0;                       // of the task in the images, and of the vessel
+  std::vector<img::core_entry> cores;  // one per thread, leader first
+  img::crx_task_entry extra;           // `threads` in the same order as cores; default values where the set has none
+  bool original_is_here = false;       // in this kernel, with its files open, until it is ended
 };
 
 // One resource kind. Calls come in this order, each for all kinds in registry order:
-//   prepare         outside the task: read images, check them, open and fill objects in our own process; descriptors are
+//   prepare         outside the task: read images, check them, open and fill objects in our own process; descriptors
+//   are
 //                   put into the task here, in batches of their own (the arena is free)
 //   plan_process    remote calls of the leader before other threads exist (several may be added)
 //   after_process   their results, already checked
@@ -41,7 +42,8 @@ struct RestoreContext {
 //   finish          after every thread's last batch: what belongs to the process as a whole and what those calls undo
 //                   (dumpable); makes its own batches in the leader, sets things from outside
 //   commit          step 4 of the cutover: what only one may hold (file locks, final names). May fail the migration.
-//   original_ended  where awaits_end() says so after commit: what the original was in the way of. It ends about now. The move is
+//   original_ended  where awaits_end() says so after commit: what the original was in the way of. It ends about now.
+//   The move is
 //                   decided and the task frozen: no calls, and what fails is logged.
 // Every result is checked with RemoteBatch::check_all(); a call that may fail is added with RemoteBatch::add_optional.
 class Restorer {

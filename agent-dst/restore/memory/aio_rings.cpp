@@ -1,5 +1,6 @@
-// Asynchronous I/O contexts: made anew, brought to where they were, and moved to the place of their ring, which is their number
-// (the kernel follows: aio_ring_mremap of fs/aio.c). The ring that was lies at that place as memory, see layout.cpp.
+// Asynchronous I/O contexts: made anew, brought to where they were, and moved to the place of their ring, which is
+// their number (the kernel follows: aio_ring_mremap of fs/aio.c). The ring that was lies at that place as memory, see
+// layout.cpp.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/mman.h>
@@ -44,31 +45,38 @@ class AioRings final : public Restorer {
     vessel.arena().reset();
     RemoteBatch make = vessel.batch(2);
     const auto id = vessel.arena().allocate<uint64_t>();
-    const std::size_t made = make.add_optional("making an asynchronous I/O ring", SYS_io_setup, aio_ring_request(ring.ring_len()), id.remote);
+    const std::size_t made = make.add_optional("making an asynchronous I/O ring", SYS_io_setup,
+                                               aio_ring_request(ring.ring_len()), id.remote);
     const std::size_t borrowed = vessel.plan_borrow(make, null.get());
     vessel.run_checked(make);
-    if (make.result(made) == -EAGAIN) throw Error(ErrorCode::refused, kStep, "there are too many rings here").with_hint("raise fs.aio-max-nr here");
+    if (make.result(made) == -EAGAIN)
+      throw Error(ErrorCode::refused, kStep, "there are too many rings here").with_hint("raise fs.aio-max-nr here");
     static_cast<void>(make.checked(made));
     const uint64_t at = *id.local;
     const auto fd = static_cast<uint32_t>(make.result(borrowed));
     if (header_at(memory, at).events != was.events) {
       throw Error(ErrorCode::refused, kStep,
-                  fmt::format("the ring at {:#x} has another size here, {} events instead of {}", ring.id(), header_at(memory, at).events, was.events))
+                  fmt::format("the ring at {:#x} has another size here, {} events instead of {}", ring.id(),
+                              header_at(memory, at).events, was.events))
           .with_hint("move to a host with as many CPUs or fewer");
     }
     advance(vessel, at, fd, was.tail);
     const AioRingHeader now = header_at(memory, at);
     if (now.tail != was.tail || now.head != was.tail) {
-      throw Error(ErrorCode::kernel, kStep, fmt::format("the ring is at {} and {}, not at {}", now.head, now.tail, was.tail)).with_pid(context.pid);
+      throw Error(ErrorCode::kernel, kStep,
+                  fmt::format("the ring is at {} and {}, not at {}", now.head, now.tail, was.tail))
+          .with_pid(context.pid);
     }
     vessel.arena().reset();
     RemoteBatch place = vessel.batch(2);
     place.add("closing /dev/null", SYS_close, fd);
-    place.add("placing an asynchronous I/O ring", SYS_mremap, at, ring.ring_len(), ring.ring_len(), MREMAP_MAYMOVE | MREMAP_FIXED, ring.id());
+    place.add("placing an asynchronous I/O ring", SYS_mremap, at, ring.ring_len(), ring.ring_len(),
+              MREMAP_MAYMOVE | MREMAP_FIXED, ring.id());
     vessel.run_checked(place);
     vessel.arena().reset();
     write(memory, ring.id() + sizeof was, std::string_view(saved).substr(sizeof was));
-    write(memory, ring.id() + offsetof(AioRingHeader, head), {reinterpret_cast<const char*>(&was.head), sizeof was.head});
+    write(memory, ring.id() + offsetof(AioRingHeader, head),
+          {reinterpret_cast<const char*>(&was.head), sizeof was.head});
   }
 
   static std::string saved_ring(RestoreContext& context, const img::aio_ring_entry& ring, int memory) {
@@ -77,18 +85,21 @@ class AioRings final : public Restorer {
     };
     const auto& vmas = context.vessel.layout().vmas();
     const bool mapped = std::any_of(vmas.begin(), vmas.end(), [&](const img::vma_entry& vma) {
-      return (vma.status() & vma_status::kAioRing) != 0 && vma.start() == ring.id() && vma.end() - vma.start() == ring.ring_len();
+      return (vma.status() & vma_status::kAioRing) != 0 && vma.start() == ring.id() &&
+             vma.end() - vma.start() == ring.ring_len();
     });
     if (!mapped) throw bad("is no mapping");
     if (ring.ring_len() > kMaxRingBytes) throw bad("is too large");
     std::string saved(ring.ring_len(), '\0');
-    if (::pread(memory, saved.data(), saved.size(), static_cast<off_t>(ring.id())) != static_cast<ssize_t>(saved.size())) {
+    if (::pread(memory, saved.data(), saved.size(), static_cast<off_t>(ring.id())) !=
+        static_cast<ssize_t>(saved.size())) {
       throw_errno(kStep, fmt::format("the ring at {:#x}", ring.id()));
     }
     AioRingHeader header{};
     std::memcpy(&header, saved.data(), sizeof header);
-    if (header.magic != kAioRingMagic || header.header_bytes != sizeof header || header.events != aio_ring_events(saved.size()) ||
-        header.head >= header.events || header.tail >= header.events) {
+    if (header.magic != kAioRingMagic || header.header_bytes != sizeof header ||
+        header.events != aio_ring_events(saved.size()) || header.head >= header.events ||
+        header.tail >= header.events) {
       throw bad("has content that the kernel does not make");
     }
     return saved;
@@ -96,7 +107,8 @@ class AioRings final : public Restorer {
 
   static AioRingHeader header_at(int memory, uint64_t at) {
     AioRingHeader header{};
-    if (::pread(memory, &header, sizeof header, static_cast<off_t>(at)) != sizeof header) throw_errno(kStep, fmt::format("the ring at {:#x}", at));
+    if (::pread(memory, &header, sizeof header, static_cast<off_t>(at)) != sizeof header)
+      throw_errno(kStep, fmt::format("the ring at {:#x}", at));
     return header;
   }
 
@@ -133,6 +145,8 @@ class AioRings final : public Restorer {
 
 }  // namespace
 
-RestorerPtr make_aio_rings_restorer() { return std::make_unique<AioRings>(); }
+RestorerPtr make_aio_rings_restorer() {
+  return std::make_unique<AioRings>();
+}
 
 }  // namespace crx

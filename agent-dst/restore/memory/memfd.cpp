@@ -53,6 +53,8 @@ class Memfds final : public FdRestorer {
 
 }  // namespace
 
-FdRestorerPtr make_memfd_restorer() { return std::make_unique<Memfds>(); }
+FdRestorerPtr make_memfd_restorer() {
+  return std::make_unique<Memfds>();
+}
 
 }  // namespace crx

@@ -16,8 +16,8 @@
 #include "common/base/error.hpp"
 #include "common/base/fd.hpp"
 #include "common/base/log.hpp"
-#include "common/image/schema/cgroup.pb.h"
 #include "common/image/magic.hpp"
+#include "common/image/schema/cgroup.pb.h"
 #include "common/proc/mountinfo.hpp"
 
 namespace crx {
@@ -27,16 +27,17 @@ constexpr int kDrainRounds = 16;  // against a program that forks all the time
 
 std::vector<proc::MountEntry> cgroup_mounts() {
   std::vector<proc::MountEntry> mounts = proc::parse_mountinfo(read_file("/proc/self/mountinfo"));
-  std::erase_if(mounts, [](const proc::MountEntry& mount) { return mount.fs_type != "cgroup" && mount.fs_type != "cgroup2"; });
+  std::erase_if(mounts,
+                [](const proc::MountEntry& mount) { return mount.fs_type != "cgroup" && mount.fs_type != "cgroup2"; });
   return mounts;
 }
 
 bool is_hierarchy_of(const proc::MountEntry& mount, const proc::CgroupEntry& home) {
   if (home.is_v2() || mount.fs_type == "cgroup2") return home.is_v2() && mount.fs_type == "cgroup2";
   const std::string options = "," + mount.super_options + ",";
-  return !home.controllers.empty() && std::all_of(home.controllers.begin(), home.controllers.end(), [&](const std::string& name) {
-    return options.find("," + name + ",") != std::string::npos;
-  });
+  return !home.controllers.empty() &&
+         std::all_of(home.controllers.begin(), home.controllers.end(),
+                     [&](const std::string& name) { return options.find("," + name + ",") != std::string::npos; });
 }
 
 std::vector<proc::CgroupEntry> groups_of(pid_t pid) {
@@ -44,10 +45,12 @@ std::vector<proc::CgroupEntry> groups_of(pid_t pid) {
   return file ? proc::parse_cgroup(read_fd(file.get(), "cgroup")) : std::vector<proc::CgroupEntry>();
 }
 
-// Who is there already need not enter: that waits for a grace period of the kernel, 7 ms and more (cgroup_threadgroup_rwsem).
+// Who is there already need not enter: that waits for a grace period of the kernel, 7 ms and more
+// (cgroup_threadgroup_rwsem).
 bool is_in(const std::vector<proc::CgroupEntry>& current, const proc::CgroupEntry& home) {
   return std::any_of(current.begin(), current.end(), [&](const proc::CgroupEntry& entry) {
-    return !entry.deleted && entry.is_v2() == home.is_v2() && entry.controllers == home.controllers && entry.path == home.path;
+    return !entry.deleted && entry.is_v2() == home.is_v2() && entry.controllers == home.controllers &&
+           entry.path == home.path;
   });
 }
 
@@ -91,8 +94,8 @@ class Joiner {
       if (make(mount.mount_point, path)) slot->second = mount.mount_point + path;
       return slot->second;
     }
-    log::info("no cgroup hierarchy here has {}: group {} is left out", home.is_v2() ? "version 2" : home.controllers.front(),
-              home.path);
+    log::info("no cgroup hierarchy here has {}: group {} is left out",
+              home.is_v2() ? "version 2" : home.controllers.front(), home.path);
     return std::nullopt;
   }
 
@@ -119,7 +122,9 @@ class Joiner {
   std::optional<std::string> home_beside(const std::string& group, const CgroupWish& root) {
     const proc::MountEntry* in = nullptr;
     for (const proc::MountEntry& mount : mounts_) {
-      if (group.starts_with(mount.mount_point + "/") && (in == nullptr || mount.mount_point.size() > in->mount_point.size())) in = &mount;
+      if (group.starts_with(mount.mount_point + "/") &&
+          (in == nullptr || mount.mount_point.size() > in->mount_point.size()))
+        in = &mount;
     }
     for (const proc::CgroupEntry& home : root.homes) {
       if (in != nullptr && is_hierarchy_of(*in, home)) return directory_of(home);

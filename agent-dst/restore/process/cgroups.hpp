@@ -22,9 +22,9 @@ struct CgroupWish {
 CgroupWish read_cgroup_wish(pid_t pid, const img::core_entry& core, const img::crx_task_entry& extra,
                             const ImageSource& images);
 
-// Moves the tasks, the root first, which may run. What cannot be had (no such hierarchy or controller here, a group that takes
-// no processes) is logged, and the task stays where it is. Who is born in `group`, the one made for the tree (empty for none),
-// meanwhile follows the root, and the group is removed when it is empty.
+// Moves the tasks, the root first, which may run. What cannot be had (no such hierarchy or controller here, a group
+// that takes no processes) is logged, and the task stays where it is. Who is born in `group`, the one made for the tree
+// (empty for none), meanwhile follows the root, and the group is removed when it is empty.
 void join_cgroups(const std::vector<CgroupWish>& tasks, const std::string& group) noexcept;
 
 }  // namespace crx

@@ -160,9 +160,9 @@ void load_extended(TracedThread& thread, const img::core_entry& core, const img:
       const auto saved = std::as_bytes(std::span(extra.xstate()));
       const uint64_t missing = xstate::word_at(saved, xstate::kHeaderOffset) & ~features;
       if (missing != 0) {
-        throw Error(ErrorCode::unsupported, "setting registers",
-                    "the thread uses vector registers that this CPU lacks (state components " +
-                        std::to_string(missing) + ")")
+        throw Error(
+            ErrorCode::unsupported, "setting registers",
+            "the thread uses vector registers that this CPU lacks (state components " + std::to_string(missing) + ")")
             .with_hint("move it to a host with the same CPU features");
       }
     }

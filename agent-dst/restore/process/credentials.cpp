@@ -152,6 +152,8 @@ class Credentials final : public Restorer {
 
 }  // namespace
 
-RestorerPtr make_credentials_restorer() { return std::make_unique<Credentials>(); }
+RestorerPtr make_credentials_restorer() {
+  return std::make_unique<Credentials>();
+}
 
 }  // namespace crx

@@ -44,6 +44,8 @@ class IntervalTimers final : public Restorer {
 
 }  // namespace
 
-RestorerPtr make_interval_timers_restorer() { return std::make_unique<IntervalTimers>(); }
+RestorerPtr make_interval_timers_restorer() {
+  return std::make_unique<IntervalTimers>();
+}
 
 }  // namespace crx

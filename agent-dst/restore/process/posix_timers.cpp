@@ -92,7 +92,8 @@ class PosixTimers final : public Restorer {
         KernelSigevent nothing{};
         nothing.notify = SIGEV_NONE;
         const auto spare = arena.allocate<int32_t>();
-        batch.add("passing over a timer id", SYS_timer_create, CLOCK_MONOTONIC, arena.put_object(nothing), spare.remote);
+        batch.add("passing over a timer id", SYS_timer_create, CLOCK_MONOTONIC, arena.put_object(nothing),
+                  spare.remote);
         batch.add("passing over a timer id", SYS_timer_delete, next_id_);
       }
       KernelSigevent event{};
@@ -122,6 +123,8 @@ class PosixTimers final : public Restorer {
 
 }  // namespace
 
-RestorerPtr make_posix_timers_restorer() { return std::make_unique<PosixTimers>(); }
+RestorerPtr make_posix_timers_restorer() {
+  return std::make_unique<PosixTimers>();
+}
 
 }  // namespace crx

@@ -33,7 +33,8 @@ class ProcessFlags final : public Restorer {
     const img::crx_task_entry& extra = context.extra;
     const bool subreaper = extra.has_child_subreaper() ? extra.child_subreaper() : tc.child_subreaper();
     leader.add("setting the subreaper flag", SYS_prctl, PR_SET_CHILD_SUBREAPER, subreaper ? 1 : 0, 0, 0, 0);
-    const uint32_t membarrier = extra.has_membarrier_mask() ? extra.membarrier_mask() : tc.membarrier_registration_mask();
+    const uint32_t membarrier =
+        extra.has_membarrier_mask() ? extra.membarrier_mask() : tc.membarrier_registration_mask();
     for (uint32_t bit = 0; bit < 32; ++bit) {
       if ((membarrier >> bit & 1) == 0) continue;
       leader.add("registering for membarrier", SYS_membarrier, 1U << bit, 0, 0);
@@ -89,11 +90,13 @@ class ProcessFlags final : public Restorer {
     if (!file) return log::warn("process {}: its login uid cannot be set here: {}", context.pid, std::strerror(errno));
     RemoteBatch batch = context.vessel.batch(2);
     const std::size_t number = context.vessel.plan_borrow(batch, file.get());
-    const std::size_t written = batch.add_optional("setting the login uid", SYS_write, 0, context.vessel.arena().put_string(text), text.size());
+    const std::size_t written =
+        batch.add_optional("setting the login uid", SYS_write, 0, context.vessel.arena().put_string(text), text.size());
     batch.store_result(number, batch.argument_addr(written, 0));
     context.vessel.run_checked(batch);
     if (batch.result(written) < 0) {
-      log::warn("process {}: its login uid cannot be set here: {}", context.pid, std::strerror(static_cast<int>(-batch.result(written))));
+      log::warn("process {}: its login uid cannot be set here: {}", context.pid,
+                std::strerror(static_cast<int>(-batch.result(written))));
     }
     RemoteBatch close = context.vessel.batch(1);
     close.add("closing a file of /proc", SYS_close, static_cast<uint64_t>(batch.result(number)));
@@ -119,6 +122,8 @@ class ProcessFlags final : public Restorer {
 
 }  // namespace
 
-RestorerPtr make_process_flags_restorer() { return std::make_unique<ProcessFlags>(); }
+RestorerPtr make_process_flags_restorer() {
+  return std::make_unique<ProcessFlags>();
+}
 
 }  // namespace crx

@@ -18,9 +18,9 @@ namespace {
 constexpr int kLimits = 16;
 constexpr uint64_t kCapSysResource = uint64_t{1} << 24;
 constexpr std::array<const char*, kLimits> kNames = {
-    "CPU time", "file size", "data size", "stack size", "core file size", "resident set", "processes", "open files",
-    "locked memory", "address space", "file locks", "pending signals", "msgqueue size", "nice priority",
-    "realtime priority", "realtime timeout"};
+    "CPU time",      "file size",     "data size",         "stack size",      "core file size", "resident set",
+    "processes",     "open files",    "locked memory",     "address space",   "file locks",     "pending signals",
+    "msgqueue size", "nice priority", "realtime priority", "realtime timeout"};
 
 class Rlimits final : public Restorer {
  public:
@@ -32,7 +32,8 @@ class Rlimits final : public Restorer {
     may_raise_ = (status.cap_effective & kCapSysResource) != 0;
     for (int i = 0; i < kLimits; ++i) {
       const auto resource = static_cast<__rlimit_resource>(i);
-      if (::prlimit(context.pid, resource, nullptr, &have_[index(i)]) < 0) throw_errno("reading resource limits", kNames[index(i)]);
+      if (::prlimit(context.pid, resource, nullptr, &have_[index(i)]) < 0)
+        throw_errno("reading resource limits", kNames[index(i)]);
       want_[index(i)] = have_[index(i)];
       if (i >= limits.rlimits_size()) continue;
       rlimit& want = want_[index(i)];
@@ -69,6 +70,8 @@ class Rlimits final : public Restorer {
 
 }  // namespace
 
-RestorerPtr make_rlimits_restorer() { return std::make_unique<Rlimits>(); }
+RestorerPtr make_rlimits_restorer() {
+  return std::make_unique<Rlimits>();
+}
 
 }  // namespace crx

@@ -1,5 +1,5 @@
-// How threads are scheduled, and how exact their sleeps are; set from outside, when all remote calls are made. What may not be set is warned of: a
-// process that runs with another priority is better than one that does not run.
+// How threads are scheduled, and how exact their sleeps are; set from outside, when all remote calls are made. What may
+// not be set is warned of: a process that runs with another priority is better than one that does not run.
 #include <fmt/format.h>
 
 #include <cstring>
@@ -119,6 +119,8 @@ class Scheduling final : public Restorer {
 
 }  // namespace
 
-RestorerPtr make_scheduling_restorer() { return std::make_unique<Scheduling>(); }
+RestorerPtr make_scheduling_restorer() {
+  return std::make_unique<Scheduling>();
+}
 
 }  // namespace crx

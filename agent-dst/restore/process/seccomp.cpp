@@ -1,6 +1,6 @@
-// Seccomp mode and filters of each thread. They are installed while the tracer suspends them (PTRACE_O_SUSPEND_SECCOMP),
-// before credentials go: without CAP_SYS_ADMIN they would need no_new_privs. What all threads have in common they share, as
-// SECCOMP_FILTER_FLAG_TSYNC wants it of who adds a filter for all later.
+// Seccomp mode and filters of each thread. They are installed while the tracer suspends them
+// (PTRACE_O_SUSPEND_SECCOMP), before credentials go: without CAP_SYS_ADMIN they would need no_new_privs. What all
+// threads have in common they share, as SECCOMP_FILTER_FLAG_TSYNC wants it of who adds a filter for all later.
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sys/prctl.h>
@@ -48,7 +48,8 @@ class Seccomp final : public Restorer {
     }
     if (thread == 0 && !shared_.empty()) {  // before any thread installs its own
       RemoteBatch first = context.vessel.batch(shared_.size());
-      for (const uint32_t index : shared_) install(context, index, SECCOMP_FILTER_FLAG_TSYNC | SECCOMP_FILTER_FLAG_TSYNC_ESRCH, first);
+      for (const uint32_t index : shared_)
+        install(context, index, SECCOMP_FILTER_FLAG_TSYNC | SECCOMP_FILTER_FLAG_TSYNC_ESRCH, first);
       context.vessel.run_checked(first);
     }
     const std::vector<uint32_t> chain = chain_of(core);
@@ -94,6 +95,8 @@ class Seccomp final : public Restorer {
 
 }  // namespace
 
-RestorerPtr make_seccomp_restorer() { return std::make_unique<Seccomp>(); }
+RestorerPtr make_seccomp_restorer() {
+  return std::make_unique<Seccomp>();
+}
 
 }  // namespace crx

@@ -40,6 +40,8 @@ class Sigactions final : public Restorer {
 
 }  // namespace
 
-RestorerPtr make_sigactions_restorer() { return std::make_unique<Sigactions>(); }
+RestorerPtr make_sigactions_restorer() {
+  return std::make_unique<Sigactions>();
+}
 
 }  // namespace crx

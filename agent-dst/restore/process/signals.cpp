@@ -18,7 +18,9 @@ namespace crx {
 namespace {
 
 // Stop signals cannot be blocked (SIGSTOP) or act when they are sent (the others clear SIGCONT): they are left out.
-bool is_queueable(int signal) { return signal >= 1 && signal <= kSignals && signal != SIGKILL && signal != SIGSTOP; }
+bool is_queueable(int signal) {
+  return signal >= 1 && signal <= kSignals && signal != SIGKILL && signal != SIGSTOP;
+}
 
 siginfo_t parse(const img::siginfo_entry& entry) {
   siginfo_t info{};
@@ -39,7 +41,8 @@ class Signals final : public Restorer {
     const img::core_entry& core = context.cores[thread];
     RemoteArena& arena = context.vessel.arena();
     plan_stack(core.thread_core(), arena, batch);
-    const auto tid = thread == 0 ? context.pid : static_cast<pid_t>(context.extra.threads(static_cast<int>(thread)).tid());
+    const auto tid =
+        thread == 0 ? context.pid : static_cast<pid_t>(context.extra.threads(static_cast<int>(thread)).tid());
     for (const img::siginfo_entry& entry : core.thread_core().signals_p().signals()) {
       const siginfo_t info = parse(entry);
       if (!is_queueable(info.si_signo)) continue;
@@ -70,6 +73,8 @@ class Signals final : public Restorer {
 
 }  // namespace
 
-RestorerPtr make_signals_restorer() { return std::make_unique<Signals>(); }
+RestorerPtr make_signals_restorer() {
+  return std::make_unique<Signals>();
+}
 
 }  // namespace crx

@@ -11,11 +11,11 @@
 #include <optional>
 #include <string>
 
+#include "common/base/backoff.hpp"
 #include "common/base/clock.hpp"
 #include "common/base/error.hpp"
 #include "common/base/fd.hpp"
 #include "common/base/log.hpp"
-#include "common/base/backoff.hpp"
 #include "common/proc/stat.hpp"
 #include "common/remote/syscall_instruction.hpp"
 
@@ -53,8 +53,8 @@ class LentMemory {
   bool copy(bool read, T& bytes) const {
     iovec local{const_cast<timespec*>(&bytes), sizeof bytes};
     iovec remote{reinterpret_cast<void*>(addr_), sizeof bytes};
-    const ssize_t got = read ? ::process_vm_readv(pid_, &local, 1, &remote, 1, 0)
-                             : ::process_vm_writev(pid_, &local, 1, &remote, 1, 0);
+    const ssize_t got =
+        read ? ::process_vm_readv(pid_, &local, 1, &remote, 1, 0) : ::process_vm_writev(pid_, &local, 1, &remote, 1, 0);
     return got == static_cast<ssize_t>(sizeof bytes);
   }
 
@@ -119,7 +119,8 @@ bool prepare_call(Vessel& vessel, const img::crx_restart& restart, uint64_t at, 
       regs.rsi = argument(1);
       regs.rdx = static_cast<uint64_t>((left + kNsPerMs - 1) / kNsPerMs);
       return true;
-    default: return false;
+    default:
+      return false;
   }
   sleeper.lent.emplace_back(vessel.pid(), room, time);
   return sleeper.lent.back().lent();

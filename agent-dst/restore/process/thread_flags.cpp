@@ -24,9 +24,11 @@ class ThreadFlags final : public Restorer {
     if (extra.has_mce_kill()) {
       const uint32_t policy = extra.mce_kill();
       batch.add("setting the machine check policy", SYS_prctl, PR_MCE_KILL,
-                policy == PR_MCE_KILL_DEFAULT ? PR_MCE_KILL_CLEAR : PR_MCE_KILL_SET, policy == PR_MCE_KILL_DEFAULT ? 0 : policy, 0, 0);
+                policy == PR_MCE_KILL_DEFAULT ? PR_MCE_KILL_CLEAR : PR_MCE_KILL_SET,
+                policy == PR_MCE_KILL_DEFAULT ? 0 : policy, 0, 0);
     }
-    if (extra.io_flusher() != 0) batch.add_optional("setting the I/O flusher flag", SYS_prctl, uapi::kSetIoFlusher, 1, 0, 0, 0);
+    if (extra.io_flusher() != 0)
+      batch.add_optional("setting the I/O flusher flag", SYS_prctl, uapi::kSetIoFlusher, 1, 0, 0, 0);
     plan_speculation(batch, PR_SPEC_STORE_BYPASS, extra.speculation_store_bypass());
     plan_speculation(batch, PR_SPEC_INDIRECT_BRANCH, extra.speculation_indirect_branch());
     plan_speculation(batch, 2 /* PR_SPEC_L1D_FLUSH */, extra.speculation_l1d_flush());
@@ -55,6 +57,8 @@ class ThreadFlags final : public Restorer {
 
 }  // namespace
 
-RestorerPtr make_thread_flags_restorer() { return std::make_unique<ThreadFlags>(); }
+RestorerPtr make_thread_flags_restorer() {
+  return std::make_unique<ThreadFlags>();
+}
 
 }  // namespace crx

@@ -18,9 +18,9 @@ class ThreadState final : public Restorer {
   void plan_thread(RestoreContext& context, std::size_t thread, RemoteBatch& batch) override {
     const img::core_entry& core = context.cores[thread];
     const img::crx_thread_entry& extra = context.extra.threads(static_cast<int>(thread));
-    std::string comm = extra.has_comm()                     ? extra.comm()
-                       : thread == 0 && core.has_tc()       ? core.tc().comm()
-                                                            : core.thread_core().comm();
+    std::string comm = extra.has_comm()               ? extra.comm()
+                       : thread == 0 && core.has_tc() ? core.tc().comm()
+                                                      : core.thread_core().comm();
     comm.resize(kCommBytes);
     batch.add("setting the name", SYS_prctl, PR_SET_NAME, context.vessel.arena().put_string(comm));
   }
@@ -42,6 +42,8 @@ class ThreadState final : public Restorer {
 
 }  // namespace
 
-RestorerPtr make_thread_state_restorer() { return std::make_unique<ThreadState>(); }
+RestorerPtr make_thread_state_restorer() {
+  return std::make_unique<ThreadState>();
+}
 
 }  // namespace crx

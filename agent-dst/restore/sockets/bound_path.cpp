@@ -35,7 +35,9 @@ namespace {
 constexpr char kStep[] = "binding a unix socket";
 constexpr char kTemporary[] = "/tmp";
 
-std::string path_of(const std::string& sun_path) { return sun_path.substr(0, sun_path.find('\0')); }
+std::string path_of(const std::string& sun_path) {
+  return sun_path.substr(0, sun_path.find('\0'));
+}
 
 std::vector<std::string> components(const std::string& path) {
   std::vector<std::string> parts;
@@ -73,7 +75,8 @@ void check_occupant(const std::string& path) {
     throw Error(ErrorCode::refused, kStep, path + ": another file has this name here").with_hint("remove it");
   }
   for (const UnixSocketInfo& other : list_unix_sockets()) {
-    if (!other.has_file || other.file_dev != st.st_dev || other.file_inode != static_cast<uint32_t>(st.st_ino)) continue;
+    if (!other.has_file || other.file_dev != st.st_dev || other.file_inode != static_cast<uint32_t>(st.st_ino))
+      continue;
     throw Error(ErrorCode::refused, kStep, path + ": another program here uses a socket of this name")
         .with_hint("end that program, or remove its socket");
   }
@@ -88,7 +91,8 @@ std::string directory_of(const std::string& path) {
 
 std::string printable_socket_name(const std::string& sun_path) {
   std::string text = is_abstract(sun_path) ? "@" + sun_path.substr(1) : path_of(sun_path);
-  std::replace_if(text.begin(), text.end(), [](char c) { return std::isprint(static_cast<unsigned char>(c)) == 0; }, '?');
+  std::replace_if(
+      text.begin(), text.end(), [](char c) { return std::isprint(static_cast<unsigned char>(c)) == 0; }, '?');
   return text;
 }
 
@@ -103,7 +107,9 @@ UnixAddress unix_address(const std::string& sun_path) {
   return result;
 }
 
-UnixAddress address_of_fd(int bound) { return unix_address(fmt::format("/proc/self/fd/{}", bound)); }
+UnixAddress address_of_fd(int bound) {
+  return unix_address(fmt::format("/proc/self/fd/{}", bound));
+}
 
 BoundPath::BoundPath(int fd, const std::string& sun_path, const std::string& final_path) : final_(final_path) {
   if (!final_.empty()) check_occupant(final_);
@@ -119,14 +125,17 @@ BoundPath::BoundPath(int fd, const std::string& sun_path, const std::string& fin
   if (final_.empty()) remove_folder();
 }
 
-BoundPath::~BoundPath() { remove_folder(); }
+BoundPath::~BoundPath() {
+  remove_folder();
+}
 
 void BoundPath::make_folder(const std::string& sun_path) {
   const std::string directory = final_.empty() ? kTemporary : directory_of(final_);
   remove_stale(directory);
   std::string folder = fmt::format("{}/{}XXXXXX", directory == "/" ? "" : directory, kFolderPrefix);
   if (::mkdtemp(folder.data()) == nullptr) {
-    throw Error(ErrorCode::refused, kStep, fmt::format("{}: nothing can be made in {}", printable_socket_name(sun_path), directory), errno)
+    throw Error(ErrorCode::refused, kStep,
+                fmt::format("{}: nothing can be made in {}", printable_socket_name(sun_path), directory), errno)
         .with_hint("make this directory, and let the agent write there");
   }
   folder_ = folder;
@@ -189,7 +198,9 @@ bool BoundPath::is_for(const std::string& path) const {
   return std::filesystem::canonical(final.parent_path(), ignored) / final.filename() == path;
 }
 
-Fd BoundPath::open_path(int flags) const { return open_checked(inner_, flags | O_PATH); }
+Fd BoundPath::open_path(int flags) const {
+  return open_checked(inner_, flags | O_PATH);
+}
 
 void BoundPath::set_owner(uint32_t mode, uint32_t uid, uint32_t gid) {
   const std::string link = fmt::format("/proc/self/fd/{}", file_.get());
@@ -211,7 +222,8 @@ void BoundPath::publish() {
 
 void BoundPath::rollback() noexcept {
   if (!placed_) return;
-  const int failed = replaced_ ? ::renameat2(AT_FDCWD, inner_.c_str(), AT_FDCWD, final_.c_str(), RENAME_EXCHANGE) : ::unlink(final_.c_str());
+  const int failed = replaced_ ? ::renameat2(AT_FDCWD, inner_.c_str(), AT_FDCWD, final_.c_str(), RENAME_EXCHANGE)
+                               : ::unlink(final_.c_str());
   if (failed != 0) log::error("{}: the socket that was there could not be put back: {}", final_, ::strerror(errno));
   placed_ = false;
 }

@@ -13,7 +13,9 @@
 namespace crx {
 
 // sun_path, 1 to 108 bytes. Abstract names begin with a zero byte.
-inline bool is_abstract(const std::string& sun_path) { return !sun_path.empty() && sun_path.front() == '\0'; }
+inline bool is_abstract(const std::string& sun_path) {
+  return !sun_path.empty() && sun_path.front() == '\0';
+}
 // Text for messages: "@abstract", "/run/x.sock".
 std::string printable_socket_name(const std::string& sun_path);
 
@@ -27,14 +29,14 @@ UnixAddress unix_address(const std::string& sun_path);
 // this number.
 UnixAddress address_of_fd(int bound);
 
-// Binds a socket under a path. The kernel keeps the path as it was given, and programs see it; where the file really lies
-// is another matter. bind() is called with the path of the images, seen from a root directory of our own: a folder beside the
-// final place, and on the same filesystem. publish() moves the file to its name. Until then nobody finds it.
+// Binds a socket under a path. The kernel keeps the path as it was given, and programs see it; where the file really
+// lies is another matter. bind() is called with the path of the images, seen from a root directory of our own: a folder
+// beside the final place, and on the same filesystem. publish() moves the file to its name. Until then nobody finds it.
 class BoundPath {
  public:
-  // sun_path: a path, absolute or relative. final_path: absolute; "" for a socket whose file is gone: it is bound in the
-  // folder for temporary files and has no file when this returns. Throws Error(refused) naming the path where something else is there,
-  // a socket in use among it.
+  // sun_path: a path, absolute or relative. final_path: absolute; "" for a socket whose file is gone: it is bound in
+  // the folder for temporary files and has no file when this returns. Throws Error(refused) naming the path where
+  // something else is there, a socket in use among it.
   BoundPath(int fd, const std::string& sun_path, const std::string& final_path);
   BoundPath(const BoundPath&) = delete;
   BoundPath& operator=(const BoundPath&) = delete;
@@ -49,7 +51,8 @@ class BoundPath {
   Fd open_path(int flags) const;
   void set_owner(uint32_t mode, uint32_t uid, uint32_t gid);
 
-  // The file gets its name, atomically; what had the name is kept until this object goes, and comes back with give_back().
+  // The file gets its name, atomically; what had the name is kept until this object goes, and comes back with
+  // give_back().
   void publish();
   void rollback() noexcept;
 
@@ -58,14 +61,14 @@ class BoundPath {
   void bind_inside(int fd, const std::string& sun_path);
   void remove_folder() noexcept;
 
-  std::string final_;                // "" for none
+  std::string final_;  // "" for none
   std::string folder_;
-  Fd lock_;                          // of the folder: says that we live
-  std::vector<std::string> made_;    // directories below it, in the order of making
-  std::string inner_;                // the file there
-  std::string start_;                // inside the folder: where relative paths begin
+  Fd lock_;                        // of the folder: says that we live
+  std::vector<std::string> made_;  // directories below it, in the order of making
+  std::string inner_;              // the file there
+  std::string start_;              // inside the folder: where relative paths begin
   Fd file_;
-  bool replaced_ = false;            // something else had the name
+  bool replaced_ = false;  // something else had the name
   bool placed_ = false;
 };
 

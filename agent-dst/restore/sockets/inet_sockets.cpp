@@ -33,12 +33,15 @@ int ask(int fd, int level, int name) {
   return ::getsockopt(fd, level, name, &value, &length) == 0 ? value : 0;
 }
 
-bool try_set(int fd, int level, int name, int value) { return ::setsockopt(fd, level, name, &value, sizeof value) == 0; }
+bool try_set(int fd, int level, int name, int value) {
+  return ::setsockopt(fd, level, name, &value, sizeof value) == 0;
+}
 
 InetAddress address_of(const google::protobuf::RepeatedField<uint32_t>& words, uint32_t family, uint32_t port) {
   const int count = family == AF_INET ? 1 : 4;
   if ((family != AF_INET && family != AF_INET6) || words.size() < count || port > UINT16_MAX) {
-    throw Error(ErrorCode::corrupt_image, kStep, fmt::format("its address of family {} has {} words, port {}", family, words.size(), port));
+    throw Error(ErrorCode::corrupt_image, kStep,
+                fmt::format("its address of family {} has {} words, port {}", family, words.size(), port));
   }
   InetAddress address;
   address.family = static_cast<int>(family);
@@ -50,7 +53,8 @@ InetAddress address_of(const google::protobuf::RepeatedField<uint32_t>& words, u
 // CRIU's fields, for sets that CRIU made; ours tell the same where both are there.
 void set_criu_options(int fd, const img::inet_sk_entry& isk, const std::string& object) {
   const bool v4 = isk.family() == AF_INET;
-  if (isk.has_v6only() && !v4 && (ask(fd, IPPROTO_IPV6, IPV6_V6ONLY) != 0) != isk.v6only()) set_socket_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, isk.v6only() ? 1 : 0, "IPV6_V6ONLY", object);
+  if (isk.has_v6only() && !v4 && (ask(fd, IPPROTO_IPV6, IPV6_V6ONLY) != 0) != isk.v6only())
+    set_socket_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, isk.v6only() ? 1 : 0, "IPV6_V6ONLY", object);
   const img::ip_opts_entry& ip = isk.ip_opts();
   const auto either = [&](int name4, int name6, const char* word) {
     set_socket_int(fd, v4 ? IPPROTO_IP : IPPROTO_IPV6, v4 ? name4 : name6, 1, word, object);
@@ -74,7 +78,8 @@ void set_options(int fd, const img::crx_file_entry& extra, bool late, const std:
   for (const img::crx_inet_option& entry : extra.inet_options()) {
     const InetOption* option = find_inet_option(entry.level(), entry.name());
     if (option == nullptr) {
-      throw Error(ErrorCode::corrupt_image, kStep, fmt::format("{}: option {} of level {} is not known", object, entry.name(), entry.level()));
+      throw Error(ErrorCode::corrupt_image, kStep,
+                  fmt::format("{}: option {} of level {} is not known", object, entry.name(), entry.level()));
     }
     // What the connection had made of them is left where it is over.
     if (option->time == OptionTime::idle && extra.inet().ended()) continue;
@@ -94,11 +99,14 @@ bool meet(const img::inet_sk_entry& a, const img::inet_sk_entry& b) {
 // Whether their options suffice for that.
 bool let_share(const img::inet_sk_entry& a, const img::inet_sk_entry& b) {
   if (a.opts().so_reuseport() && b.opts().so_reuseport()) return true;
-  const bool both_listen = a.type() == SOCK_STREAM && a.state() == tcp_state::kListen && b.state() == tcp_state::kListen;
+  const bool both_listen =
+      a.type() == SOCK_STREAM && a.state() == tcp_state::kListen && b.state() == tcp_state::kListen;
   return a.opts().reuseaddr() && b.opts().reuseaddr() && !both_listen;
 }
 
-bool is_echo(uint32_t proto) { return proto == IPPROTO_ICMP || proto == IPPROTO_ICMPV6; }
+bool is_echo(uint32_t proto) {
+  return proto == IPPROTO_ICMP || proto == IPPROTO_ICMPV6;
+}
 
 bool may_be_made(uint32_t type, uint32_t proto) {
   if (type == SOCK_STREAM) return proto == IPPROTO_TCP || proto == IPPROTO_MPTCP;
@@ -125,7 +133,9 @@ void close_gate(int fd, Gate gate, const std::string& object) {
 
 void open_gate(int fd, const std::string& object) {
   const int unused = 0;
-  if (::setsockopt(fd, SOL_SOCKET, SO_DETACH_FILTER, &unused, sizeof unused) != 0 && errno != ENOENT && errno != EOPNOTSUPP) throw_errno(kStep, object);
+  if (::setsockopt(fd, SOL_SOCKET, SO_DETACH_FILTER, &unused, sizeof unused) != 0 && errno != ENOENT &&
+      errno != EOPNOTSUPP)
+    throw_errno(kStep, object);
 }
 
 InetAddress local_of(const img::inet_sk_entry& isk, const img::crx_inet_entry&) {
@@ -146,7 +156,8 @@ Fd make_inet_socket(const img::inet_sk_entry& isk, const img::crx_file_entry& ex
     throw Error(ErrorCode::corrupt_image, kStep,
                 fmt::format("{}: family {}, type {}, protocol {}", object, isk.family(), isk.type(), isk.proto()));
   }
-  Fd fd(::socket(static_cast<int>(isk.family()), static_cast<int>(isk.type()) | SOCK_CLOEXEC, static_cast<int>(isk.proto())));
+  Fd fd(::socket(static_cast<int>(isk.family()), static_cast<int>(isk.type()) | SOCK_CLOEXEC,
+                 static_cast<int>(isk.proto())));
   if (!fd && errno == EACCES && isk.type() == SOCK_DGRAM && is_echo(isk.proto())) {
     throw Error(ErrorCode::refused, kStep, object + ": nobody may have sockets for ICMP echoes here")
         .with_hint("set net.ipv4.ping_group_range to a range with 0 in it");
@@ -161,14 +172,16 @@ Fd make_inet_socket(const img::inet_sk_entry& isk, const img::crx_file_entry& ex
   return fd;
 }
 
-void set_late_options(int fd, const img::inet_sk_entry& isk, const img::crx_file_entry& extra, const std::string& object) {
+void set_late_options(int fd, const img::inet_sk_entry& isk, const img::crx_file_entry& extra,
+                      const std::string& object) {
   set_options(fd, extra, true, object);
   if (isk.type() != SOCK_STREAM || isk.proto() != IPPROTO_TCP || extra.inet_options_size() > 0) return;
   if (isk.tcp_opts().nodelay()) set_socket_int(fd, IPPROTO_TCP, TCP_NODELAY, 1, "TCP_NODELAY", object);
   if (isk.tcp_opts().cork()) set_socket_int(fd, IPPROTO_TCP, TCP_CORK, 1, "TCP_CORK", object);
 }
 
-void set_general_options(int fd, const img::inet_sk_entry& isk, const img::crx_file_entry& extra, const std::string& object) {
+void set_general_options(int fd, const img::inet_sk_entry& isk, const img::crx_file_entry& extra,
+                         const std::string& object) {
   img::sk_opts_entry opts = isk.opts();
   opts.clear_so_filter();
   google::protobuf::RepeatedPtrField<img::crx_socket_option> others;
@@ -179,7 +192,8 @@ void set_general_options(int fd, const img::inet_sk_entry& isk, const img::crx_f
   set_status_flags(fd, isk.flags(), object);
 }
 
-void set_final_options(int fd, const img::inet_sk_entry& isk, const img::crx_file_entry& extra, const std::string& object) {
+void set_final_options(int fd, const img::inet_sk_entry& isk, const img::crx_file_entry& extra,
+                       const std::string& object) {
   set_socket_options(fd, isk.opts(), extra.socket_options(), object);
 }
 
@@ -192,7 +206,8 @@ void bind_inet(int fd, const InetAddress& address, const std::string& object) {
   }
   const int err = errno;
   if (err == EADDRINUSE) throw_address_taken(fd, address, object);
-  throw Error(ErrorCode::refused, kStep, fmt::format("{}: the address {} cannot be taken here", object, address.text()), err);
+  throw Error(ErrorCode::refused, kStep, fmt::format("{}: the address {} cannot be taken here", object, address.text()),
+              err);
 }
 
 void share_port(int fd, const img::file_entry& entry, const FdRestoreContext& context, const std::string& object) {
@@ -200,15 +215,18 @@ void share_port(int fd, const img::file_entry& entry, const FdRestoreContext& co
   if (isk.src_port() == 0) return;
   for (const auto& [id, other] : context.entries) {
     if (id == entry.id() || !other.has_isk() || !meet(isk, other.isk()) || let_share(isk, other.isk())) continue;
-    const bool datagrams = isk.type() == SOCK_DGRAM, by_port = isk.opts().so_reuseport() || other.isk().opts().so_reuseport();
+    const bool datagrams = isk.type() == SOCK_DGRAM,
+               by_port = isk.opts().so_reuseport() || other.isk().opts().so_reuseport();
     const bool by_address = datagrams && !by_port && (isk.opts().reuseaddr() || other.isk().opts().reuseaddr());
-    set_socket_int(fd, SOL_SOCKET, by_address ? SO_REUSEADDR : SO_REUSEPORT, 1, by_address ? "SO_REUSEADDR" : "SO_REUSEPORT", object);
+    set_socket_int(fd, SOL_SOCKET, by_address ? SO_REUSEADDR : SO_REUSEPORT, 1,
+                   by_address ? "SO_REUSEADDR" : "SO_REUSEPORT", object);
   }
 }
 
 void throw_address_taken(int fd, const InetAddress& address, const std::string& object) {
   const auto [reason, remedy, lingers] = explain_port(ask(fd, SOL_SOCKET, SO_TYPE), address.port);
-  throw Error(ErrorCode::refused, kStep, fmt::format("{}: the address {} cannot be taken: it {}", object, address.text(), reason))
+  throw Error(ErrorCode::refused, kStep,
+              fmt::format("{}: the address {} cannot be taken: it {}", object, address.text(), reason))
       .with_hint(remedy);
 }
 
@@ -219,8 +237,11 @@ void require_local(const InetAddress& address, int fd, const std::string& object
   };
   if (address.is_multicast() || is_local_address(address)) return;
   if (has(IP_FREEBIND, IPV6_FREEBIND) || has(IP_TRANSPARENT, IPV6_TRANSPARENT)) return;
-  throw Error(ErrorCode::refused, kStep, fmt::format("{}: the address {} is not on this host", object, address.host_text()))
-      .with_hint("move it along with a --hook: away from the source at its stage frozen, to here at the destination's stage prepared");
+  throw Error(ErrorCode::refused, kStep,
+              fmt::format("{}: the address {} is not on this host", object, address.host_text()))
+      .with_hint(
+          "move it along with a --hook: away from the source at its stage frozen, to here at the destination's stage "
+          "prepared");
 }
 
 ForeignAddress::ForeignAddress(int fd, const InetAddress& address) : fd_(fd), family_(address.family) {
@@ -231,12 +252,16 @@ ForeignAddress::ForeignAddress(int fd, const InetAddress& address) : fd_(fd), fa
 }
 
 ForeignAddress::~ForeignAddress() {
-  if (set_) try_set(fd_, family_ == AF_INET ? IPPROTO_IP : IPPROTO_IPV6, family_ == AF_INET ? IP_TRANSPARENT : IPV6_TRANSPARENT, 0);
+  if (set_)
+    try_set(fd_, family_ == AF_INET ? IPPROTO_IP : IPPROTO_IPV6, family_ == AF_INET ? IP_TRANSPARENT : IPV6_TRANSPARENT,
+            0);
 }
 
 std::string describe_inet(const img::file_entry& entry, const FdRestoreContext& context) {
   const img::inet_sk_entry& isk = entry.isk();
-  const char* kind = isk.type() == SOCK_STREAM ? "TCP socket" : isk.type() == SOCK_RAW ? "raw socket" : "datagram socket";
+  const char* kind = isk.type() == SOCK_STREAM ? "TCP socket"
+                     : isk.type() == SOCK_RAW  ? "raw socket"
+                                               : "datagram socket";
   return describe(kind, entry.id(), context);
 }
 

@@ -26,17 +26,21 @@ std::optional<InetAddress> peer_of(const img::inet_sk_entry& isk, const img::crx
 // A new socket of the entry's kind with its owner and all options that come before bind(2).
 Fd make_inet_socket(const img::inet_sk_entry& isk, const img::crx_file_entry& extra, const std::string& object);
 // Late protocol options.
-void set_late_options(int fd, const img::inet_sk_entry& isk, const img::crx_file_entry& extra, const std::string& object);
+void set_late_options(int fd, const img::inet_sk_entry& isk, const img::crx_file_entry& extra,
+                      const std::string& object);
 // SOL_SOCKET options and status flags but for filters, which come with the commit.
-void set_general_options(int fd, const img::inet_sk_entry& isk, const img::crx_file_entry& extra, const std::string& object);
+void set_general_options(int fd, const img::inet_sk_entry& isk, const img::crx_file_entry& extra,
+                         const std::string& object);
 // Everything, the filter too: after open_gate().
-void set_final_options(int fd, const img::inet_sk_entry& isk, const img::crx_file_entry& extra, const std::string& object);
+void set_final_options(int fd, const img::inet_sk_entry& isk, const img::crx_file_entry& extra,
+                       const std::string& object);
 
 // bind(2), also where the address does not belong to this host yet (a hook may bring it). Error(refused) naming the
 // address and what stands against it.
 void bind_inet(int fd, const InetAddress& address, const std::string& object);
-// Before bind(2): lets it share its port with others of the set that have it, where a program took an option back that had let them
-// (SO_REUSEPORT, SO_REUSEADDR). set_address_options(), when all are bound and listen, sets them as they are.
+// Before bind(2): lets it share its port with others of the set that have it, where a program took an option back that
+// had let them (SO_REUSEPORT, SO_REUSEADDR). set_address_options(), when all are bound and listen, sets them as they
+// are.
 void share_port(int fd, const img::file_entry& entry, const FdRestoreContext& context, const std::string& object);
 // bind(2) or listen(2) said EADDRINUSE: Error(refused) that tells who has it.
 [[noreturn]] void throw_address_taken(int fd, const InetAddress& address, const std::string& object);

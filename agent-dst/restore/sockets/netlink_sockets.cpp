@@ -21,7 +21,9 @@ constexpr int kMaxGroupWords = 128;
 class NetlinkSockets final : public FdRestorer {
  public:
   const char* name() const override { return "netlink sockets"; }
-  bool matches(const img::file_entry& entry) const override { return entry.type() == img::NETLINKSK && entry.has_nlsk(); }
+  bool matches(const img::file_entry& entry) const override {
+    return entry.type() == img::NETLINKSK && entry.has_nlsk();
+  }
 
   Fd open(const img::file_entry& entry, FdRestoreContext& context) override {
     const img::netlink_sk_entry& nlsk = entry.nlsk();
@@ -37,7 +39,8 @@ class NetlinkSockets final : public FdRestorer {
     set_address_options(fd.get(), nlsk.opts(), object);
     for (const img::crx_inet_option& option : extra.inet_options()) {
       const InetOption* known = find_inet_option(option.level(), option.name());
-      if (known == nullptr) throw Error(ErrorCode::corrupt_image, kStep, fmt::format("{}: option {}", object, option.name()));
+      if (known == nullptr)
+        throw Error(ErrorCode::corrupt_image, kStep, fmt::format("{}: option {}", object, option.name()));
       set_inet_option(fd.get(), *known, option.value(), object);
     }
     bind_it(fd.get(), nlsk, object);
@@ -88,6 +91,8 @@ class NetlinkSockets final : public FdRestorer {
 
 }  // namespace
 
-FdRestorerPtr make_netlink_restorer() { return std::make_unique<NetlinkSockets>(); }
+FdRestorerPtr make_netlink_restorer() {
+  return std::make_unique<NetlinkSockets>();
+}
 
 }  // namespace crx

@@ -32,7 +32,8 @@ class PacketSockets final : public FdRestorer {
     const std::string object = describe("packet socket", entry.id(), context);
     const bool old = psk.type() == SOCK_PACKET;
     if ((psk.type() != SOCK_RAW && psk.type() != SOCK_DGRAM && !old) || psk.protocol() > UINT16_MAX) {
-      throw Error(ErrorCode::corrupt_image, kStep, fmt::format("{}: type {}, protocol {}", object, psk.type(), psk.protocol()));
+      throw Error(ErrorCode::corrupt_image, kStep,
+                  fmt::format("{}: type {}, protocol {}", object, psk.type(), psk.protocol()));
     }
     // With protocol 0 it hears nothing yet. One of SOCK_PACKET gets its protocol here or never.
     Fd fd(::socket(AF_PACKET, static_cast<int>(psk.type()) | SOCK_CLOEXEC, old ? static_cast<int>(psk.protocol()) : 0));
@@ -43,14 +44,16 @@ class PacketSockets final : public FdRestorer {
     set_address_options(fd.get(), psk.opts(), object);
     for (const img::crx_inet_option& option : extra.inet_options()) {
       const InetOption* known = find_inet_option(option.level(), option.name());
-      if (known == nullptr) throw Error(ErrorCode::corrupt_image, kStep, fmt::format("{}: option {}", object, option.name()));
+      if (known == nullptr)
+        throw Error(ErrorCode::corrupt_image, kStep, fmt::format("{}: option {}", object, option.name()));
       set_inet_option(fd.get(), *known, option.value(), object);
     }
     if (psk.has_rx_ring()) make_ring(fd.get(), PACKET_RX_RING, psk.rx_ring(), psk.version(), object);
     if (psk.has_tx_ring()) make_ring(fd.get(), PACKET_TX_RING, psk.tx_ring(), psk.version(), object);
     bind_link(fd.get(), psk, index_here(psk.ifindex(), extra.inet(), object), object);
     for (const img::packet_mclist& group : psk.mclist()) join(fd.get(), group, extra.inet(), object);
-    if (psk.fanout() != kNoFanout) set_socket_int(fd.get(), SOL_PACKET, PACKET_FANOUT, static_cast<int>(psk.fanout()), "PACKET_FANOUT", object);
+    if (psk.fanout() != kNoFanout)
+      set_socket_int(fd.get(), SOL_PACKET, PACKET_FANOUT, static_cast<int>(psk.fanout()), "PACKET_FANOUT", object);
     set_status_flags(fd.get(), psk.flags(), object);
     kept_[entry.id()] = duplicate(fd.get());
     return fd;
@@ -71,7 +74,8 @@ class PacketSockets final : public FdRestorer {
       if (name.ifindex() != index || name.device().empty()) continue;
       const uint32_t here = ::if_nametoindex(name.device().c_str());
       if (here != 0) return here;
-      throw Error(ErrorCode::refused, kStep, fmt::format("{}: there is no network device {} here", object, name.device()))
+      throw Error(ErrorCode::refused, kStep,
+                  fmt::format("{}: there is no network device {} here", object, name.device()))
           .with_hint("make a device of this name here");
     }
     return index;
@@ -88,9 +92,13 @@ class PacketSockets final : public FdRestorer {
     request.tp_sizeof_priv = ring.sizeof_priv();
     request.tp_feature_req_word = ring.features();
     const socklen_t length = version == TPACKET_V3 ? sizeof(tpacket_req3) : sizeof(tpacket_req);
-    if (uint64_t{ring.block_size()} * ring.block_nr() > kMostRingBytes) throw Error(ErrorCode::corrupt_image, kStep, object + ": its ring is too large");
+    if (uint64_t{ring.block_size()} * ring.block_nr() > kMostRingBytes)
+      throw Error(ErrorCode::corrupt_image, kStep, object + ": its ring is too large");
     if (::setsockopt(fd, SOL_PACKET, name, &request, length) != 0) {
-      throw Error(ErrorCode::refused, kStep, fmt::format("{}: a ring of {} blocks of {} bytes cannot be made here", object, ring.block_nr(), ring.block_size()), errno);
+      throw Error(ErrorCode::refused, kStep,
+                  fmt::format("{}: a ring of {} blocks of {} bytes cannot be made here", object, ring.block_nr(),
+                              ring.block_size()),
+                  errno);
     }
   }
 
@@ -112,9 +120,11 @@ class PacketSockets final : public FdRestorer {
     if (::bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) throw_errno(kStep, object);
   }
 
-  static void join(int fd, const img::packet_mclist& group, const img::crx_inet_entry& names, const std::string& object) {
+  static void join(int fd, const img::packet_mclist& group, const img::crx_inet_entry& names,
+                   const std::string& object) {
     packet_mreq request{};
-    if (group.addr().size() > sizeof request.mr_address) throw Error(ErrorCode::corrupt_image, kStep, object + ": a group's address is too long");
+    if (group.addr().size() > sizeof request.mr_address)
+      throw Error(ErrorCode::corrupt_image, kStep, object + ": a group's address is too long");
     request.mr_ifindex = static_cast<int>(index_here(group.index(), names, object));
     request.mr_type = static_cast<uint16_t>(group.type());
     request.mr_alen = static_cast<uint16_t>(group.addr().size());
@@ -127,6 +137,8 @@ class PacketSockets final : public FdRestorer {
 
 }  // namespace
 
-FdRestorerPtr make_packet_restorer() { return std::make_unique<PacketSockets>(); }
+FdRestorerPtr make_packet_restorer() {
+  return std::make_unique<PacketSockets>();
+}
 
 }  // namespace crx

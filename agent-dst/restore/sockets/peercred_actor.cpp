@@ -27,7 +27,8 @@ constexpr int kPairFlags = SOCK_NONBLOCK | SOCK_CLOEXEC;
 // A table of calls that changes who the vessel is, and back.
 class ScopedCredentials {
  public:
-  explicit ScopedCredentials(const img::crx_ucred& who) : who_(who), changes_(who.uid() != ::geteuid() || who.gid() != ::getegid()) {}
+  explicit ScopedCredentials(const img::crx_ucred& who)
+      : who_(who), changes_(who.uid() != ::geteuid() || who.gid() != ::getegid()) {}
   void put_on(RemoteBatch& batch) const {
     if (!changes_) return;
     batch.add("taking a group", SYS_setresgid, -1, who_.gid(), -1);
@@ -57,7 +58,8 @@ void PeercredActor::listen(int fd, uint32_t backlog, const img::crx_ucred* who, 
   make(call, who, object);
 }
 
-void PeercredActor::connect(int fd, int bound, const std::string& name, const img::crx_ucred* who, const std::string& object) {
+void PeercredActor::connect(int fd, int bound, const std::string& name, const img::crx_ucred* who,
+                            const std::string& object) {
   Call call{Call::Kind::connect, fd, 0, 0, bound, bound < 0 ? unix_address(name) : address_of_fd(bound), {-1, -1}};
   make(call, who, object);
 }
@@ -71,7 +73,8 @@ void PeercredActor::make(Call& call, const img::crx_ucred* who, const std::strin
   } else if (const auto done = make_in_child(call, *who)) {
     result = *done;
   } else {
-    log::warn("{}: it sees process {} at its other end (SO_PEERCRED) instead of {}, whose number is taken here", object, ::getpid(), who->pid());
+    log::warn("{}: it sees process {} at its other end (SO_PEERCRED) instead of {}, whose number is taken here", object,
+              ::getpid(), who->pid());
     result = make_here(call);
   }
   if (result < 0) throw_errno(kStep, object, static_cast<int>(-result));
@@ -80,8 +83,12 @@ void PeercredActor::make(Call& call, const img::crx_ucred* who, const std::strin
 int64_t PeercredActor::make_here(Call& call) {
   int result = -1;
   switch (call.kind) {
-    case Call::Kind::pair: result = ::socketpair(AF_UNIX, call.type | kPairFlags, 0, call.pair); break;
-    case Call::Kind::listen: result = ::listen(call.fd, call.backlog); break;
+    case Call::Kind::pair:
+      result = ::socketpair(AF_UNIX, call.type | kPairFlags, 0, call.pair);
+      break;
+    case Call::Kind::listen:
+      result = ::listen(call.fd, call.backlog);
+      break;
     case Call::Kind::connect:
       result = ::connect(call.fd, reinterpret_cast<const sockaddr*>(&call.address.address), call.address.size);
       break;
@@ -108,10 +115,13 @@ int64_t PeercredActor::make_in_vessel(Vessel& vessel, Call& call, const img::crx
     case Call::Kind::pair:
       index = batch.add_optional("making a pair", SYS_socketpair, AF_UNIX, call.type | kPairFlags, 0, pair.remote);
       break;
-    case Call::Kind::listen: index = batch.add_optional("listening", SYS_listen, lent[0], call.backlog); break;
+    case Call::Kind::listen:
+      index = batch.add_optional("listening", SYS_listen, lent[0], call.backlog);
+      break;
     case Call::Kind::connect: {
       const UnixAddress address = call.bound < 0 ? call.address : address_of_fd(lent[1]);
-      index = batch.add_optional("connecting", SYS_connect, lent[0], vessel.arena().put_object(address.address), address.size);
+      index = batch.add_optional("connecting", SYS_connect, lent[0], vessel.arena().put_object(address.address),
+                                 address.size);
       break;
     }
   }
@@ -149,7 +159,8 @@ std::optional<int64_t> PeercredActor::make_in_child(Call& call, const img::crx_u
   args.set_tid_size = 1;
   const long child = ::syscall(SYS_clone3, &args, sizeof args);
   if (child == 0) {
-    const bool disguised = ::syscall(SYS_setresgid, -1, who.gid(), -1) == 0 && ::syscall(SYS_setresuid, -1, who.uid(), -1) == 0;
+    const bool disguised =
+        ::syscall(SYS_setresgid, -1, who.gid(), -1) == 0 && ::syscall(SYS_setresuid, -1, who.uid(), -1) == 0;
     shared.result = disguised ? make_here(shared.call) : -errno;
     ::_exit(0);
   }

@@ -13,8 +13,8 @@
 
 namespace crx {
 
-// Every call is made by the process `who` names, with its user and group: in the vessel, where that is a task of the images;
-// else in a process of this number that exists just for the call. Where neither can be (the number is taken by
+// Every call is made by the process `who` names, with its user and group: in the vessel, where that is a task of the
+// images; else in a process of this number that exists just for the call. Where neither can be (the number is taken by
 // another program), the agent makes it and says so in the log. Sockets are our own descriptors throughout.
 class PeercredActor {
  public:

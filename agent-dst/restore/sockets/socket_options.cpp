@@ -40,13 +40,15 @@ void set_if_other(int fd, int name, uint32_t value, const char* word, const std:
 }
 
 void set_timeout(int fd, int name, uint64_t sec, uint64_t usec, const char* word, const std::string& object) {
-  if (sec > INT64_MAX || usec >= 1'000'000) throw Error(ErrorCode::corrupt_image, kStep, fmt::format("{}: {}", object, word));
+  if (sec > INT64_MAX || usec >= 1'000'000)
+    throw Error(ErrorCode::corrupt_image, kStep, fmt::format("{}: {}", object, word));
   const timeval value{static_cast<time_t>(sec), static_cast<suseconds_t>(usec)};
   if (::setsockopt(fd, SOL_SOCKET, name, &value, sizeof value) != 0) fail(word, fmt::format("{} s", sec), object);
 }
 
 // As the kernel reports it, twice what is asked for.
-void set_buffer(int fd, int name, int forced, uint32_t value, const char* word, const char* sysctl, const std::string& object) {
+void set_buffer(int fd, int name, int forced, uint32_t value, const char* word, const char* sysctl,
+                const std::string& object) {
   if (value > INT_MAX) throw Error(ErrorCode::corrupt_image, kStep, fmt::format("{}: {} of {}", object, word, value));
   if (static_cast<uint32_t>(current(fd, name)) == value) return;
   const int half = static_cast<int>(value / 2);
@@ -69,7 +71,8 @@ void set_buffers(int fd, const img::sk_opts_entry& opts, const std::string& obje
 void set_device(int fd, const img::sk_opts_entry& opts, const std::string& object) {
   const std::string& device = opts.so_bound_dev();
   if (device.empty()) return;
-  if (device.size() >= IFNAMSIZ) throw Error(ErrorCode::corrupt_image, kStep, object + ": its device's name is too long");
+  if (device.size() >= IFNAMSIZ)
+    throw Error(ErrorCode::corrupt_image, kStep, object + ": its device's name is too long");
   if (::setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, device.c_str(), static_cast<socklen_t>(device.size())) == 0) return;
   throw Error(ErrorCode::refused, kStep, fmt::format("{}: it is bound to the network device {}", object, device), errno)
       .with_hint("make a device of this name here");
@@ -77,17 +80,21 @@ void set_device(int fd, const img::sk_opts_entry& opts, const std::string& objec
 
 void set_filter(int fd, const img::sk_opts_entry& opts, const std::string& object) {
   if (opts.so_filter_size() == 0) return;
-  if (opts.so_filter_size() > kMaxFilter) throw Error(ErrorCode::corrupt_image, kStep, object + ": its filter is too long");
+  if (opts.so_filter_size() > kMaxFilter)
+    throw Error(ErrorCode::corrupt_image, kStep, object + ": its filter is too long");
   std::vector<sock_filter> filter(static_cast<std::size_t>(opts.so_filter_size()));
   for (std::size_t i = 0; i < filter.size(); ++i) {
     const uint64_t word = opts.so_filter(static_cast<int>(i));
-    filter[i] = {static_cast<uint16_t>(word >> 48), static_cast<uint8_t>(word >> 40), static_cast<uint8_t>(word >> 32), static_cast<uint32_t>(word)};
+    filter[i] = {static_cast<uint16_t>(word >> 48), static_cast<uint8_t>(word >> 40), static_cast<uint8_t>(word >> 32),
+                 static_cast<uint32_t>(word)};
   }
   const sock_fprog program{static_cast<unsigned short>(filter.size()), filter.data()};
-  if (::setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) != 0) fail("SO_ATTACH_FILTER", "its filter", object);
+  if (::setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) != 0)
+    fail("SO_ATTACH_FILTER", "its filter", object);
 }
 
-void set_extra(int fd, const google::protobuf::RepeatedPtrField<img::crx_socket_option>& extra, const std::string& object) {
+void set_extra(int fd, const google::protobuf::RepeatedPtrField<img::crx_socket_option>& extra,
+               const std::string& object) {
   const auto known = [](uint32_t name) -> const PlainSocketOption* {
     static constexpr PlainSocketOption kLock{SO_LOCK_FILTER, "SO_LOCK_FILTER", 4, 0};
     if (name == SO_LOCK_FILTER) return &kLock;
@@ -104,7 +111,8 @@ void set_extra(int fd, const google::protobuf::RepeatedPtrField<img::crx_socket_
     std::string now(option->bytes, '\0');
     auto size = static_cast<socklen_t>(now.size());
     if (::getsockopt(fd, SOL_SOCKET, option->name, now.data(), &size) == 0 && now == entry.value()) continue;
-    if (::setsockopt(fd, SOL_SOCKET, option->name, entry.value().data(), size) != 0) fail(option->word, "its value", object);
+    if (::setsockopt(fd, SOL_SOCKET, option->name, entry.value().data(), size) != 0)
+      fail(option->word, "its value", object);
   }
 }
 
@@ -122,7 +130,8 @@ void set_address_options(int fd, const img::sk_opts_entry& opts, const std::stri
 }
 
 void set_socket_options(int fd, const img::sk_opts_entry& opts,
-                        const google::protobuf::RepeatedPtrField<img::crx_socket_option>& extra, const std::string& object) {
+                        const google::protobuf::RepeatedPtrField<img::crx_socket_option>& extra,
+                        const std::string& object) {
   set_address_options(fd, opts, object);
   set_buffers(fd, opts, object);
   set_timeout(fd, SO_SNDTIMEO, opts.so_snd_tmo_sec(), opts.so_snd_tmo_usec(), "SO_SNDTIMEO", object);
@@ -137,12 +146,16 @@ void set_socket_options(int fd, const img::sk_opts_entry& opts,
   set_if_other(fd, SO_KEEPALIVE, opts.so_keepalive() ? 1 : 0, "SO_KEEPALIVE", object);
   set_if_other(fd, SO_OOBINLINE, opts.so_oobinline() != 0 ? 1 : 0, "SO_OOBINLINE", object);
   // Where older images tell them; newer ones do in tcp_opts_entry.
-  if (opts.has_tcp_keepcnt()) set_socket_int(fd, IPPROTO_TCP, TCP_KEEPCNT, static_cast<int>(opts.tcp_keepcnt()), "TCP_KEEPCNT", object);
-  if (opts.has_tcp_keepidle()) set_socket_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, static_cast<int>(opts.tcp_keepidle()), "TCP_KEEPIDLE", object);
-  if (opts.has_tcp_keepintvl()) set_socket_int(fd, IPPROTO_TCP, TCP_KEEPINTVL, static_cast<int>(opts.tcp_keepintvl()), "TCP_KEEPINTVL", object);
+  if (opts.has_tcp_keepcnt())
+    set_socket_int(fd, IPPROTO_TCP, TCP_KEEPCNT, static_cast<int>(opts.tcp_keepcnt()), "TCP_KEEPCNT", object);
+  if (opts.has_tcp_keepidle())
+    set_socket_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, static_cast<int>(opts.tcp_keepidle()), "TCP_KEEPIDLE", object);
+  if (opts.has_tcp_keepintvl())
+    set_socket_int(fd, IPPROTO_TCP, TCP_KEEPINTVL, static_cast<int>(opts.tcp_keepintvl()), "TCP_KEEPINTVL", object);
   if (opts.has_so_linger()) {
     const linger value{1, static_cast<int>(opts.so_linger() & INT_MAX)};
-    if (::setsockopt(fd, SOL_SOCKET, SO_LINGER, &value, sizeof value) != 0) fail("SO_LINGER", std::to_string(value.l_linger), object);
+    if (::setsockopt(fd, SOL_SOCKET, SO_LINGER, &value, sizeof value) != 0)
+      fail("SO_LINGER", std::to_string(value.l_linger), object);
   }
   set_filter(fd, opts, object);
   set_extra(fd, extra, object);

@@ -37,7 +37,8 @@ uint32_t sum_of(const std::string& bytes) {
 
 // Of the pseudo header and the segment, in network order.
 uint16_t checksum(const InetAddress& from, const InetAddress& to, uint8_t protocol, const std::string& segment) {
-  uint32_t sum = sum_of(from.raw()) + sum_of(to.raw()) + protocol + static_cast<uint32_t>(segment.size()) + sum_of(segment);
+  uint32_t sum =
+      sum_of(from.raw()) + sum_of(to.raw()) + protocol + static_cast<uint32_t>(segment.size()) + sum_of(segment);
   while (sum >> 16 != 0) sum = (sum & 0xffff) + (sum >> 16);
   const auto folded = static_cast<uint16_t>(~sum);
   return htons(folded == 0 ? uint16_t{0xffff} : folded);
@@ -68,10 +69,12 @@ std::string header(const InetAddress& from, const InetAddress& to, uint8_t proto
 
 void send_packet(const InetAddress& from, InetAddress to, uint8_t protocol, const std::string& segment, uint32_t tos,
                  const std::string& object) {
-  if (from.family != to.family) throw Error(ErrorCode::corrupt_image, kStep, fmt::format("{}: from {} to {}", object, from.text(), to.text()));
+  if (from.family != to.family)
+    throw Error(ErrorCode::corrupt_image, kStep, fmt::format("{}: from {} to {}", object, from.text(), to.text()));
   const std::string packet = header(from, to, protocol, segment.size(), tos) + segment;
   if (packet.size() > kLongestPacket) {
-    throw Error(ErrorCode::unsupported, kStep, fmt::format("{}: {} bytes from {} are no single datagram", object, segment.size(), from.text()));
+    throw Error(ErrorCode::unsupported, kStep,
+                fmt::format("{}: {} bytes from {} are no single datagram", object, segment.size(), from.text()));
   }
   const Fd raw(::socket(from.family, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW));
   if (!raw) throw_errno(kStep, object);
@@ -79,13 +82,14 @@ void send_packet(const InetAddress& from, InetAddress to, uint8_t protocol, cons
   static_cast<void>(::setsockopt(raw.get(), SOL_SOCKET, SO_SNDBUFFORCE, &enough, sizeof enough));
   to.port = 0;
   const SocketAddress address = to_socket_address(to);
-  if (::sendto(raw.get(), packet.data(), packet.size(), 0, address.get(), address.length) < 0) throw_errno(kStep, object);
+  if (::sendto(raw.get(), packet.data(), packet.size(), 0, address.get(), address.length) < 0)
+    throw_errno(kStep, object);
 }
 
 }  // namespace
 
-void send_spoofed_datagram(uint8_t protocol, const InetAddress& from, const InetAddress& to, const std::string& content, uint32_t tos,
-                           const std::string& object) {
+void send_spoofed_datagram(uint8_t protocol, const InetAddress& from, const InetAddress& to, const std::string& content,
+                           uint32_t tos, const std::string& object) {
   udphdr udp{};
   udp.source = htons(from.port);
   udp.dest = htons(to.port);

@@ -1,10 +1,12 @@
 // TCP: bound and listening sockets, connections within the tree and to the outside, and what is left of ended ones.
 //
 // 1. open(): sockets are bound. Connections are made in repair mode, with their queues; nothing is sent.
-// 2. opened(): listening sockets listen. Connections within the tree leave repair mode and do again what they had not done
+// 2. opened(): listening sockets listen. Connections within the tree leave repair mode and do again what they had not
+// done
 //    yet: bytes that were never sent, FINs. Those that waited to be accepted are made anew by their clients.
 // 3. commit(): filters of ours, which let nothing in, go.
-// 4. resumed(): connections to the outside leave repair mode. Until the move is decided they must be able to end without a
+// 4. resumed(): connections to the outside leave repair mode. Until the move is decided they must be able to end
+// without a
 //    packet, as whatever is under repair does.
 #include <fmt/format.h>
 #include <netinet/in.h>
@@ -107,7 +109,8 @@ class TcpSockets final : public FdRestorer {
         resume_outside(socket);
         set_final(socket);  // its own buffer may have no room for what was not sent yet
       } catch (const std::exception& error) {
-        log::error("a connection from {} to {} may not go on: {}", socket.local.text(), socket.peer->text(), error.what());
+        log::error("a connection from {} to {} may not go on: {}", socket.local.text(), socket.peer->text(),
+                   error.what());
       }
     });
     sockets_.clear();
@@ -137,7 +140,8 @@ class TcpSockets final : public FdRestorer {
     if (inet.peer_id() != 0 || inet.client_closed()) return Kind::inside;
     // Sets that CRIU made do not say.
     for (const auto& [id, other] : context.entries) {
-      if (!other.has_isk() || other.isk().type() != SOCK_STREAM || !tcp_state::is_connected(other.isk().state())) continue;
+      if (!other.has_isk() || other.isk().type() != SOCK_STREAM || !tcp_state::is_connected(other.isk().state()))
+        continue;
       const auto peer = peer_of(other.isk(), img::crx_inet_entry());
       if (peer && peer->plain() == socket.local.plain() &&
           local_of(other.isk(), img::crx_inet_entry()).plain() == socket.peer->plain()) {
@@ -153,10 +157,13 @@ class TcpSockets final : public FdRestorer {
     const bool has_stream = images.contains(image_file::tcp_stream(socket.isk().ino()));
     if (has_stream || tcp_state::is_connected(socket.isk().state())) socket.stream = load_stream(socket.isk(), images);
     switch (socket.kind) {
-      case Kind::ended: return make_ended(fd, socket.local.family, socket.stream.inq, socket.object);
+      case Kind::ended:
+        return make_ended(fd, socket.local.family, socket.stream.inq, socket.object);
       case Kind::inside:
-      case Kind::outside: return make_connection(socket);
-      default: break;
+      case Kind::outside:
+        return make_connection(socket);
+      default:
+        break;
     }
     if (socket.local.port != 0 || !socket.local.is_any()) bind_beside(socket, context);
     if (socket.kind == Kind::waiting) set_socket_int(fd, SOL_SOCKET, SO_REUSEADDR, 1, "SO_REUSEADDR", socket.object);
@@ -167,7 +174,8 @@ class TcpSockets final : public FdRestorer {
     const int fd = socket.fd.get();
     const bool shared = std::any_of(context.entries.begin(), context.entries.end(), [&](const auto& slot) {
       const img::file_entry& other = slot.second;
-      return other.has_isk() && tcp_state::is_connected(other.isk().state()) && other.isk().src_port() == socket.local.port;
+      return other.has_isk() && tcp_state::is_connected(other.isk().state()) &&
+             other.isk().src_port() == socket.local.port;
     });
     const bool repair = shared && socket.isk().proto() == IPPROTO_TCP;
     if (repair) enter_repair(fd, socket.object);
@@ -243,6 +251,8 @@ class TcpSockets final : public FdRestorer {
 
 }  // namespace
 
-FdRestorerPtr make_tcp_restorer() { return std::make_unique<TcpSockets>(); }
+FdRestorerPtr make_tcp_restorer() {
+  return std::make_unique<TcpSockets>();
+}
 
 }  // namespace crx

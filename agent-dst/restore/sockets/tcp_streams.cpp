@@ -129,7 +129,8 @@ void connect_here(int fd, const InetAddress& to, const std::string& object) {
 void make_ended(int fd, int family, const std::string& rest, const std::string& object) {
   const Fd engine_pidfd(::socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0));
   const SocketAddress any = to_socket_address(loopback(family));
-  if (!engine_pidfd || ::bind(engine_pidfd.get(), any.get(), any.length) != 0 || ::listen(engine_pidfd.get(), 1) != 0) throw_errno(kStep, object);
+  if (!engine_pidfd || ::bind(engine_pidfd.get(), any.get(), any.length) != 0 || ::listen(engine_pidfd.get(), 1) != 0)
+    throw_errno(kStep, object);
   connect_here(fd, local_address(engine_pidfd.get(), object), object);
   Fd peer(::accept4(engine_pidfd.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
   if (!peer) throw_errno(kStep, object);
@@ -137,7 +138,8 @@ void make_ended(int fd, int family, const std::string& rest, const std::string& 
     const int room = static_cast<int>(std::min<std::size_t>(rest.size() * 2 + 65536, 1u << 30));
     static_cast<void>(::setsockopt(peer.get(), SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof room));
     static_cast<void>(::setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof room));
-    if (::send(peer.get(), rest.data(), rest.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(rest.size())) throw_errno(kStep, object);
+    if (::send(peer.get(), rest.data(), rest.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(rest.size()))
+      throw_errno(kStep, object);
   }
   peer.reset();
   await(fd, POLLRDHUP, "its end does not come", object);

@@ -81,7 +81,8 @@ class UdpSockets final : public FdRestorer {
     if (!peer) return;
     const SocketAddress to = to_socket_address(*peer);
     if (::connect(fd, to.get(), to.length) != 0) {
-      throw Error(ErrorCode::refused, kStep, fmt::format("{}: {} cannot be reached from here", object, peer->text()), errno)
+      throw Error(ErrorCode::refused, kStep, fmt::format("{}: {} cannot be reached from here", object, peer->text()),
+                  errno)
           .with_hint("see ip route at the destination");
     }
   }
@@ -98,8 +99,10 @@ class UdpSockets final : public FdRestorer {
       const uint32_t ifindex = group.device().empty() ? group.ifindex() : ::if_nametoindex(group.device().c_str());
       const int level = address.family == AF_INET ? IPPROTO_IP : IPPROTO_IPV6;
       const auto fail = [&] {
-        throw Error(ErrorCode::refused, kStep,
-                    fmt::format("{}: the group {} on {} cannot be joined here", object, address.host_text(), group.device()), errno)
+        throw Error(
+            ErrorCode::refused, kStep,
+            fmt::format("{}: the group {} on {} cannot be joined here", object, address.host_text(), group.device()),
+            errno)
             .with_hint("make a device of this name here");
       };
       if (group.excluding()) {
@@ -140,13 +143,17 @@ class UdpSockets final : public FdRestorer {
     static_cast<void>(::setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &enough, sizeof enough));
     const bool shared = !peer && (is_on(fd, SO_REUSEADDR) || is_on(fd, SO_REUSEPORT));
     for (const img::crx_datagram& datagram : inet.datagrams()) {
-      const InetAddress source = InetAddress::from_raw(datagram.source(), static_cast<uint16_t>(datagram.source_port())).plain();
+      const InetAddress source =
+          InetAddress::from_raw(datagram.source(), static_cast<uint16_t>(datagram.source_port())).plain();
       const InetAddress target = target_of(datagram, local, source);
       if (shared) steer(fd, source, isk);
       const uint32_t before = queued(fd);
-      send_spoofed_datagram(static_cast<uint8_t>(isk.proto()), source, target, datagram.content(), datagram.tos(), object);
+      send_spoofed_datagram(static_cast<uint8_t>(isk.proto()), source, target, datagram.content(), datagram.tos(),
+                            object);
       if (queued(fd) == before) {
-        throw Error(ErrorCode::unsupported, kStep, fmt::format("{}: a datagram from {} that waited in it could not be put back", object, source.text()));
+        throw Error(
+            ErrorCode::unsupported, kStep,
+            fmt::format("{}: a datagram from {} that waited in it could not be put back", object, source.text()));
       }
       if (shared) unsteer(fd);
     }
@@ -192,6 +199,8 @@ class UdpSockets final : public FdRestorer {
 
 }  // namespace
 
-FdRestorerPtr make_udp_restorer() { return std::make_unique<UdpSockets>(); }
+FdRestorerPtr make_udp_restorer() {
+  return std::make_unique<UdpSockets>();
+}
 
 }  // namespace crx

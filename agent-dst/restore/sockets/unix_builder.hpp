@@ -10,8 +10,8 @@
 
 namespace crx {
 
-// Three steps, once each. Nothing outside notices anything: names that are paths are bound where nobody looks, and taken
-// by BoundPath::publish() later; abstract names are taken at once.
+// Three steps, once each. Nothing outside notices anything: names that are paths are bound where nobody looks, and
+// taken by BoundPath::publish() later; abstract names are taken at once.
 class UnixBuilder {
  public:
   UnixBuilder(UnixTable& table, FdRestoreContext& context) : table_(table), context_(context), actor_(context) {}
@@ -32,7 +32,8 @@ class UnixBuilder {
   void connect_pair(UnixSocket& socket);
   void join(UnixSocket& accepted, UnixSocket& client);
   void wait_for_accept(UnixSocket& listener);
-  void arrive(int client, const UnixSocket& listener, const img::crx_unaccepted_connection* unaccepted_connection, const img::crx_ucred* connector, const std::string& object);
+  void arrive(int client, const UnixSocket& listener, const img::crx_unaccepted_connection* unaccepted_connection,
+              const img::crx_ucred* connector, const std::string& object);
   void connect_closed_client(UnixSocket& listener, const img::crx_unaccepted_connection& unaccepted_connection);
   int listening_place(UnixSocket& accepted, UnixSocket& client, UnixSocket& temporary);
   void fill_stream(UnixSocket& socket);

@@ -14,7 +14,9 @@ namespace {
 constexpr char kStep[] = "restoring unix datagram sockets";
 
 // The state does not tell: a socket that others are connected to counts as established, too.
-bool is_connected(const UnixSocket& socket) { return socket.entry->peer() != 0 || socket.unix().has_peer_name(); }
+bool is_connected(const UnixSocket& socket) {
+  return socket.entry->peer() != 0 || socket.unix().has_peer_name();
+}
 
 void connect_checked(int fd, const UnixAddress& address, const std::string& object) {
   if (::connect(fd, reinterpret_cast<const sockaddr*>(&address.address), address.size) != 0) throw_errno(kStep, object);
@@ -29,11 +31,13 @@ void UnixBuilder::make_datagrams() {
     UnixSocket* peer = table_.peer_of(socket);
     const bool gone = peer == nullptr && socket.unix().peer_name().empty() &&
                       (is_connected(socket) || (socket.name().empty() && !socket.packets->empty()));
-    const bool pair = peer != nullptr && peer != &socket && !peer->external && (peer->name().empty() || socket.name().empty()) &&
+    const bool pair = peer != nullptr && peer != &socket && !peer->external &&
+                      (peer->name().empty() || socket.name().empty()) &&
                       (peer->name().empty() || peer->entry->peer() == socket.entry->ino());
     if (!pair && !gone) continue;
     if (pair && peer->fd >= 0) {
-      throw Error(ErrorCode::corrupt_image, kStep, socket.object + ": its other end has no name and is connected to another socket");
+      throw Error(ErrorCode::corrupt_image, kStep,
+                  socket.object + ": its other end has no name and is connected to another socket");
     }
     auto [mine, theirs] = actor_.make_pair(SOCK_DGRAM, socket.peer_cred(), socket.object);
     socket.hold(std::move(mine));
@@ -157,7 +161,8 @@ void UnixBuilder::connect_datagram(UnixSocket& socket) {
     const std::string& name = socket.unix().peer_name();
     if (is_abstract(name)) {
       const UnixAddress address = unix_address(name);
-      if (::bind(gone.get(), reinterpret_cast<const sockaddr*>(&address.address), address.size) != 0) throw_errno(kStep, socket.object);
+      if (::bind(gone.get(), reinterpret_cast<const sockaddr*>(&address.address), address.size) != 0)
+        throw_errno(kStep, socket.object);
       return connect_checked(socket.fd, address, socket.object);
     }
     const BoundPath place(gone.get(), name, std::string());
@@ -170,7 +175,9 @@ void UnixBuilder::connect_datagram(UnixSocket& socket) {
   }
   const UnixAddress address = unix_address(peer->name());
   if (::connect(socket.fd, reinterpret_cast<const sockaddr*>(&address.address), address.size) == 0) return;
-  throw Error(ErrorCode::refused, kStep, fmt::format("{}: nothing answers here under {}", socket.object, printable_socket_name(peer->name())), errno)
+  throw Error(ErrorCode::refused, kStep,
+              fmt::format("{}: nothing answers here under {}", socket.object, printable_socket_name(peer->name())),
+              errno)
       .with_hint("start the program that receives there");
 }
 

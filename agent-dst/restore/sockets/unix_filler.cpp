@@ -34,7 +34,8 @@ void append_control(msghdr& message, std::size_t& used, int type, const void* da
   used += CMSG_SPACE(bytes);
 }
 
-// A process with this number, which does nothing; it ends with the object. Nothing happens where the number cannot be had.
+// A process with this number, which does nothing; it ends with the object. Nothing happens where the number cannot be
+// had.
 class Namesake {
  public:
   explicit Namesake(pid_t pid) {
@@ -60,7 +61,8 @@ class Namesake {
   pid_t pid_ = 0;
 };
 
-ssize_t send_once(int fd, const UnixAddress* to, std::span<const std::byte> bytes, const std::vector<int>& rights, const ucred* who) {
+ssize_t send_once(int fd, const UnixAddress* to, std::span<const std::byte> bytes, const std::vector<int>& rights,
+                  const ucred* who) {
   alignas(cmsghdr) char control[kControlBytes] = {};
   iovec part{const_cast<std::byte*>(bytes.data()), bytes.size()};
   msghdr message{};
@@ -79,7 +81,8 @@ ssize_t send_once(int fd, const UnixAddress* to, std::span<const std::byte> byte
   return ::sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
-ssize_t send_as(int fd, const UnixAddress* to, std::span<const std::byte> bytes, const std::vector<int>& rights, const ucred& who) {
+ssize_t send_as(int fd, const UnixAddress* to, std::span<const std::byte> bytes, const std::vector<int>& rights,
+                const ucred& who) {
   const ssize_t sent = send_once(fd, to, bytes, rights, &who);
   if (sent >= 0 || errno != ESRCH) return sent;
   const Namesake namesake(who.pid);

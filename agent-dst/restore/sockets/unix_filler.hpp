@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "agent-dst/restore/sockets/bound_path.hpp"
-#include "common/image/schema/crx_sockets.pb.h"
 #include "common/image/image_io.hpp"
+#include "common/image/schema/crx_sockets.pb.h"
 
 namespace crx {
 
@@ -22,15 +22,16 @@ struct QueuedPacket {
 
 // By the id of the socket that they wait in, in order. Error(corrupt_image) for malformed ones.
 std::map<uint32_t, std::vector<QueuedPacket>> read_socket_queues(const ImageSource& images);
-// Ids of all descriptions that are on their way through a socket: they have to be opened even where no task has a number for them.
+// Ids of all descriptions that are on their way through a socket: they have to be opened even where no task has a
+// number for them.
 std::set<uint32_t> ids_in_flight(const ImageSource& images);
 
 // Room for whatever has to be sent through this socket; its options are set afterwards.
 void widen_send_buffer(int fd, const std::string& object);
 
-// Sends one packet. to: nullptr for the other end of a connection. rights: our descriptors. who: SCM_CREDENTIALS that the
-// receiver shall see, nullptr for none; a process of that number is made for the moment where there is none. Never waits:
-// Error(refused) where the packet does not fit.
+// Sends one packet. to: nullptr for the other end of a connection. rights: our descriptors. who: SCM_CREDENTIALS that
+// the receiver shall see, nullptr for none; a process of that number is made for the moment where there is none. Never
+// waits: Error(refused) where the packet does not fit.
 void send_packet(int fd, const UnixAddress* to, std::span<const std::byte> bytes, const std::vector<int>& rights,
                  const img::crx_ucred* who, const std::string& object);
 

@@ -21,7 +21,8 @@ class UnixSockets final : public FdRestorer {
   const char* name() const override { return "unix sockets"; }
   // And what is open with O_PATH of the file that one is bound to.
   bool matches(const img::file_entry& entry) const override {
-    return (entry.type() == img::UNIXSK && entry.has_usk()) || (entry.type() == img::REG && entry.has_reg() && S_ISSOCK(entry.reg().mode()));
+    return (entry.type() == img::UNIXSK && entry.has_usk()) ||
+           (entry.type() == img::REG && entry.has_reg() && S_ISSOCK(entry.reg().mode()));
   }
 
   Fd open(const img::file_entry& entry, FdRestoreContext& context) override {
@@ -34,7 +35,8 @@ class UnixSockets final : public FdRestorer {
     if (entry.has_reg()) return open_name(entry, context);
     UnixSocket* socket = table_->find_id(entry.id());
     if (socket == nullptr || !socket->made) {
-      throw Error(ErrorCode::corrupt_image, "restoring unix sockets", "file " + std::to_string(entry.id()) + " is no socket of its own");
+      throw Error(ErrorCode::corrupt_image, "restoring unix sockets",
+                  "file " + std::to_string(entry.id()) + " is no socket of its own");
     }
     set_status_flags(socket->fd, entry.usk().flags(), socket->object);
     return std::move(socket->made);
@@ -64,7 +66,8 @@ class UnixSockets final : public FdRestorer {
   // The file under this name is still the original's, where both hosts have the same storage.
   Fd open_name(const img::file_entry& entry, FdRestoreContext& context) {
     for (const auto& [ino, socket] : table_->all()) {
-      if (socket.place && socket.place->is_for(entry.reg().name())) return socket.place->open_path(static_cast<int>(entry.reg().flags()) & ~O_CREAT);
+      if (socket.place && socket.place->is_for(entry.reg().name()))
+        return socket.place->open_path(static_cast<int>(entry.reg().flags()) & ~O_CREAT);
     }
     return context.task.files.open_description(entry.id());
   }
@@ -82,6 +85,8 @@ class UnixSockets final : public FdRestorer {
 
 }  // namespace
 
-FdRestorerPtr make_unix_socket_restorer() { return std::make_unique<UnixSockets>(); }
+FdRestorerPtr make_unix_socket_restorer() {
+  return std::make_unique<UnixSockets>();
+}
 
 }  // namespace crx

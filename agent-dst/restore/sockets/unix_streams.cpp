@@ -17,7 +17,9 @@ namespace {
 
 constexpr char kStep[] = "restoring unix sockets";
 
-bool is_in_state(const UnixSocket& socket, int state) { return static_cast<int>(socket.entry->state()) == state; }
+bool is_in_state(const UnixSocket& socket, int state) {
+  return static_cast<int>(socket.entry->state()) == state;
+}
 
 // Where its file goes at the commit; "" for one that has none any more.
 std::string final_path(const UnixSocket& socket) {
@@ -70,7 +72,8 @@ void UnixBuilder::connect_streams() {
   for (auto& [ino, socket] : table_.all()) {
     const UnixSocket* peer = table_.peer_of(socket);
     const bool waits = peer != nullptr && is_in_state(*peer, kSocketListening);
-    if (socket.fd < 0 && !socket.is_datagram() && is_in_state(socket, kSocketEstablished) && !waits) connect_pair(socket);
+    if (socket.fd < 0 && !socket.is_datagram() && is_in_state(socket, kSocketEstablished) && !waits)
+      connect_pair(socket);
   }
   for (auto& [ino, socket] : table_.all()) {
     if (socket.fd >= 0 || socket.is_datagram()) continue;
@@ -93,7 +96,8 @@ void UnixBuilder::connect_pair(UnixSocket& socket) {
     if (peer != nullptr) peer->fd = peer->made.get();
   } else if (peer != nullptr) {
     // Who was accepted has the name of the listening socket.
-    const bool listens = !socket.name().empty() && (peer->name().empty() || table_.listener(socket.type(), socket.name()) != nullptr);
+    const bool listens =
+        !socket.name().empty() && (peer->name().empty() || table_.listener(socket.type(), socket.name()) != nullptr);
     listens ? join(socket, *peer) : join(*peer, socket);
   } else {
     img::unix_sk_entry entry = *socket.entry;
@@ -149,19 +153,23 @@ void UnixBuilder::join(UnixSocket& accepted, UnixSocket& client) {
 }
 
 // Connects one of our sockets in the name of who did, and sends again what it had sent.
-void UnixBuilder::arrive(int client, const UnixSocket& listener, const img::crx_unaccepted_connection* unaccepted_connection, const img::crx_ucred* connector,
+void UnixBuilder::arrive(int client, const UnixSocket& listener,
+                         const img::crx_unaccepted_connection* unaccepted_connection, const img::crx_ucred* connector,
                          const std::string& object) {
-  if (unaccepted_connection != nullptr && unaccepted_connection->has_connector()) connector = &unaccepted_connection->connector();
+  if (unaccepted_connection != nullptr && unaccepted_connection->has_connector())
+    connector = &unaccepted_connection->connector();
   actor_.connect(client, listener.place ? listener.place->file() : -1, listener.name(), connector, object);
   if (unaccepted_connection == nullptr || unaccepted_connection->sent_size() == 0) return;
   widen_send_buffer(client, object);
   for (const img::crx_unix_sent& sent : unaccepted_connection->sent()) {
-    send_packet(client, nullptr, std::as_bytes(std::span(sent.content())), {}, sent.has_ucred() ? &sent.ucred() : nullptr, object);
+    send_packet(client, nullptr, std::as_bytes(std::span(sent.content())), {},
+                sent.has_ucred() ? &sent.ucred() : nullptr, object);
   }
 }
 
 // One whose client has gone: so does ours.
-void UnixBuilder::connect_closed_client(UnixSocket& listener, const img::crx_unaccepted_connection& unaccepted_connection) {
+void UnixBuilder::connect_closed_client(UnixSocket& listener,
+                                        const img::crx_unaccepted_connection& unaccepted_connection) {
   img::unix_sk_entry entry = *listener.entry;
   entry.set_name(unaccepted_connection.name());
   entry.set_deleted(true);
@@ -178,18 +186,22 @@ void UnixBuilder::connect_closed_client(UnixSocket& listener, const img::crx_una
 void UnixBuilder::wait_for_accept(UnixSocket& listener) {
   const img::crx_unix_socket& more = listener.unix();
   if (more.arrivals_size() != 0 && more.arrivals_size() != more.waiting_size()) {
-    throw Error(ErrorCode::corrupt_image, kStep, fmt::format("{}: {} connections wait, {} are known", listener.object, more.waiting_size(), more.arrivals_size()));
+    throw Error(ErrorCode::corrupt_image, kStep,
+                fmt::format("{}: {} connections wait, {} are known", listener.object, more.waiting_size(),
+                            more.arrivals_size()));
   }
   for (int i = 0; i < more.waiting_size(); ++i) {
     const uint32_t ino = more.waiting(i);
-    const img::crx_unaccepted_connection* unaccepted_connection = more.arrivals_size() != 0 ? &more.unaccepted(i) : nullptr;
+    const img::crx_unaccepted_connection* unaccepted_connection =
+        more.arrivals_size() != 0 ? &more.unaccepted(i) : nullptr;
     if (ino == 0 && unaccepted_connection != nullptr) {
       connect_closed_client(listener, *unaccepted_connection);
       continue;
     }
     UnixSocket* client = table_.find(ino);
     if (client == nullptr || client->wired != nullptr || table_.peer_of(*client) != &listener) {
-      throw Error(ErrorCode::corrupt_image, kStep, fmt::format("{}: inode {} does not wait to be accepted", listener.object, ino));
+      throw Error(ErrorCode::corrupt_image, kStep,
+                  fmt::format("{}: inode {} does not wait to be accepted", listener.object, ino));
     }
     const img::crx_ucred* connector = client->unix().has_connector() ? &client->unix().connector() : nullptr;
     arrive(client->fd, listener, unaccepted_connection, connector, client->object);
@@ -224,7 +236,8 @@ std::vector<int> UnixBuilder::rights_of(const QueuedPacket& packet) const {
   for (const uint32_t id : packet.rights) {
     const auto found = context_.own.find(id);
     if (found == context_.own.end()) {
-      throw Error(ErrorCode::corrupt_image, kStep, fmt::format("file {}, passed through a socket, is not in the images", id));
+      throw Error(ErrorCode::corrupt_image, kStep,
+                  fmt::format("file {}, passed through a socket, is not in the images", id));
     }
     fds.push_back(found->second.get());
   }
@@ -245,7 +258,8 @@ void UnixBuilder::set_state(UnixSocket& socket) {
   if (!more.reset()) static_cast<void>(::getsockopt(socket.fd, SOL_SOCKET, SO_ERROR, &error, &size));
   struct stat st {};
   if (more.has_mode() && ::fstat(socket.fd, &st) == 0) {
-    if (st.st_uid != more.uid() || st.st_gid != more.gid()) static_cast<void>(::fchown(socket.fd, more.uid(), more.gid()));
+    if (st.st_uid != more.uid() || st.st_gid != more.gid())
+      static_cast<void>(::fchown(socket.fd, more.uid(), more.gid()));
     if (st.st_mode != more.mode()) static_cast<void>(::fchmod(socket.fd, more.mode() & 07777));
   }
   if (socket.place && socket.entry->has_file_perms()) {

@@ -71,22 +71,27 @@ void UnixTable::check(const UnixSocket& socket) {
   const img::unix_sk_entry& entry = *socket.entry;
   const auto state = static_cast<int>(entry.state());
   const int type = socket.type();
-  if (type != SOCK_STREAM && type != SOCK_DGRAM && type != SOCK_SEQPACKET) corrupt(fmt::format("{}: type {}", socket.object, type));
+  if (type != SOCK_STREAM && type != SOCK_DGRAM && type != SOCK_SEQPACKET)
+    corrupt(fmt::format("{}: type {}", socket.object, type));
   if (state != kSocketEstablished && state != kSocketClosed && state != kSocketListening) {
     corrupt(fmt::format("{}: state {}", socket.object, state));
   }
-  if (entry.name().size() > sizeof(sockaddr_un::sun_path) || socket.unix().peer_name().size() > sizeof(sockaddr_un::sun_path)) {
+  if (entry.name().size() > sizeof(sockaddr_un::sun_path) ||
+      socket.unix().peer_name().size() > sizeof(sockaddr_un::sun_path)) {
     corrupt(socket.object + ": its name is too long");
   }
-  if (state == kSocketListening && (entry.name().empty() || socket.is_datagram())) corrupt(socket.object + " cannot listen");
-  if (socket.external && (entry.name().empty() || !socket.is_datagram())) corrupt(socket.object + " cannot be found outside");
+  if (state == kSocketListening && (entry.name().empty() || socket.is_datagram()))
+    corrupt(socket.object + " cannot listen");
+  if (socket.external && (entry.name().empty() || !socket.is_datagram()))
+    corrupt(socket.object + " cannot be found outside");
   const UnixSocket* peer = peer_of(socket);
   if (peer == nullptr) return;
   if (peer->type() != type) corrupt(socket.object + ": its other end is of another type");
   if (socket.is_datagram()) return;
   const bool mutual = peer->entry->peer() == entry.ino() && peer->entry->ino() != entry.ino();
   const bool accepted = static_cast<int>(peer->entry->state()) != kSocketListening;
-  if (state != kSocketEstablished || (accepted && !mutual)) corrupt(socket.object + ": its other end is connected to another socket");
+  if (state != kSocketEstablished || (accepted && !mutual))
+    corrupt(socket.object + ": its other end is connected to another socket");
 }
 
 UnixSocket* UnixTable::find(uint32_t ino) {
@@ -101,7 +106,8 @@ UnixSocket* UnixTable::find_id(uint32_t id) {
 
 UnixSocket* UnixTable::listener(int type, const std::string& name) {
   for (auto& [ino, socket] : sockets_) {
-    if (socket.type() == type && static_cast<int>(socket.entry->state()) == kSocketListening && socket.name() == name) return &socket;
+    if (socket.type() == type && static_cast<int>(socket.entry->state()) == kSocketListening && socket.name() == name)
+      return &socket;
   }
   return nullptr;
 }

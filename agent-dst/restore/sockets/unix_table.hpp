@@ -8,18 +8,18 @@
 #include <vector>
 
 #include "agent-dst/restore/kind/fd_restorer.hpp"
-#include "agent-dst/restore/sockets/unix_filler.hpp"
 #include "agent-dst/restore/sockets/bound_path.hpp"
+#include "agent-dst/restore/sockets/unix_filler.hpp"
 
 namespace crx {
 
 struct UnixSocket {
   uint32_t id = 0;
   const img::unix_sk_entry* entry = nullptr;
-  const img::crx_file_entry* extra = nullptr;  // never null
-  std::string object;                          // for messages
+  const img::crx_file_entry* extra = nullptr;          // never null
+  std::string object;                                  // for messages
   const std::vector<QueuedPacket>* packets = nullptr;  // never null
-  bool external = false;                       // outside, found by its name
+  bool external = false;                               // outside, found by its name
 
   Fd made;                           // until open() hands it out
   int fd = -1;                       // its number here, as long as descriptors are restored
@@ -43,7 +43,8 @@ struct UnixSocket {
 
 class UnixTable {
  public:
-  // All of the context's entries, and what their peers name outside. Throws Error(corrupt_image) for what no kernel could have had.
+  // All of the context's entries, and what their peers name outside. Throws Error(corrupt_image) for what no kernel
+  // could have had.
   explicit UnixTable(FdRestoreContext& context);
 
   // By ino, ascending; pointers stay valid.
@@ -51,7 +52,9 @@ class UnixTable {
   UnixSocket* find(uint32_t ino);
   UnixSocket* find_id(uint32_t id);
   // The other end in the images; nullptr for none.
-  UnixSocket* peer_of(const UnixSocket& socket) { return socket.entry->peer() == 0 ? nullptr : find(socket.entry->peer()); }
+  UnixSocket* peer_of(const UnixSocket& socket) {
+    return socket.entry->peer() == 0 ? nullptr : find(socket.entry->peer());
+  }
   // The socket of this type and name that listens; nullptr for none.
   UnixSocket* listener(int type, const std::string& name);
   // A datagram socket of this name.

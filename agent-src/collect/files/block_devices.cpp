@@ -2,9 +2,9 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "agent-src/collect/files/ghost_files.hpp"
 #include "agent-src/collect/kind/fd_kind.hpp"
 #include "agent-src/collect/kind/file_name.hpp"
-#include "agent-src/collect/files/ghost_files.hpp"
 
 namespace crx {
 namespace {
@@ -40,6 +40,8 @@ class BlockDevices final : public FdKind {
 
 }  // namespace
 
-FdKindPtr make_block_devices() { return std::make_unique<BlockDevices>(); }
+FdKindPtr make_block_devices() {
+  return std::make_unique<BlockDevices>();
+}
 
 }  // namespace crx

@@ -2,28 +2,40 @@
 #include <fmt/format.h>
 #include <sys/sysmacros.h>
 
+#include "agent-src/collect/files/ghost_files.hpp"
 #include "agent-src/collect/kind/fd_kind.hpp"
 #include "agent-src/collect/kind/file_name.hpp"
-#include "agent-src/collect/files/ghost_files.hpp"
 
 namespace crx {
 namespace {
 
 constexpr unsigned kMemMajor = 1, kMiscMajor = 10;
 
-// Documentation/admin-guide/devices.txt. What is made through these (virtual machines, loop devices) has descriptors or names
-// of its own.
+// Documentation/admin-guide/devices.txt. What is made through these (virtual machines, loop devices) has descriptors or
+// names of its own.
 bool is_stateless(dev_t device) {
   if (::major(device) == kMemMajor) {
     switch (::minor(device)) {
-      case 3: case 5: case 7: case 8: case 9: return true;  // null, zero, full, random, urandom
-      default: return false;
+      case 3:
+      case 5:
+      case 7:
+      case 8:
+      case 9:
+        return true;  // null, zero, full, random, urandom
+      default:
+        return false;
     }
   }
   if (::major(device) != kMiscMajor) return false;
   switch (::minor(device)) {
-    case 183: case 232: case 234: case 235: case 237: return true;  // hwrng, kvm, btrfs-control, autofs, loop-control
-    default: return false;
+    case 183:
+    case 232:
+    case 234:
+    case 235:
+    case 237:
+      return true;  // hwrng, kvm, btrfs-control, autofs, loop-control
+    default:
+      return false;
   }
 }
 
@@ -58,6 +70,8 @@ class CharDevices final : public FdKind {
 
 }  // namespace
 
-FdKindPtr make_char_devices() { return std::make_unique<CharDevices>(); }
+FdKindPtr make_char_devices() {
+  return std::make_unique<CharDevices>();
+}
 
 }  // namespace crx

@@ -67,6 +67,8 @@ class Epolls final : public FdKind {
 
 }  // namespace
 
-FdKindPtr make_epolls() { return std::make_unique<Epolls>(); }
+FdKindPtr make_epolls() {
+  return std::make_unique<Epolls>();
+}
 
 }  // namespace crx

@@ -23,6 +23,8 @@ class Eventfds final : public FdKind {
 
 }  // namespace
 
-FdKindPtr make_eventfds() { return std::make_unique<Eventfds>(); }
+FdKindPtr make_eventfds() {
+  return std::make_unique<Eventfds>();
+}
 
 }  // namespace crx

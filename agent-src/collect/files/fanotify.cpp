@@ -6,15 +6,15 @@
 #include <optional>
 #include <string>
 
-#include "agent-src/collect/kind/fd_kind.hpp"
 #include "agent-src/collect/files/watched_path.hpp"
+#include "agent-src/collect/kind/fd_kind.hpp"
 #include "common/base/error.hpp"
 
 namespace crx {
 namespace {
 
 constexpr uint32_t kPermissionEvents = 0x10000 | 0x20000 | 0x40000 | 0x100000;  // FAN_OPEN_PERM, ..., FAN_PRE_ACCESS
-constexpr uint32_t kFilesystemMark = 0x100;                                    // FAN_MARK_FILESYSTEM
+constexpr uint32_t kFilesystemMark = 0x100;                                     // FAN_MARK_FILESYSTEM
 constexpr uint32_t kDeviceBits = 20;
 
 struct Problem {
@@ -27,7 +27,8 @@ class Fanotifies final : public FdKind {
   bool matches(const OpenFile& file) const override { return file.is_anonymous("anon_inode:[fanotify]"); }
 
   void inspect(const OpenFile& file, const std::vector<OpenFile>&, InspectContext& context) override {
-    if (const auto problem = problem_of(file)) context.refusals.push_back(refusal_of(file, problem->reason, problem->remedy));
+    if (const auto problem = problem_of(file))
+      context.refusals.push_back(refusal_of(file, problem->reason, problem->remedy));
   }
 
   void collect(OpenFile& file, FdContext&, img::file_entry& entry) override {
@@ -52,7 +53,8 @@ class Fanotifies final : public FdKind {
   using Mark = proc::FanotifyInfo::Mark;
 
   static std::optional<Problem> problem_of(const OpenFile& file) {
-    if (!file.info.fanotify) return Problem{"the kernel does not tell what it watches", "close it before moving the program"};
+    if (!file.info.fanotify)
+      return Problem{"the kernel does not tell what it watches", "close it before moving the program"};
     for (const Mark& mark : file.info.fanotify->marks) {
       if ((mark.mask & kPermissionEvents) != 0) {
         return Problem{"it decides about what other programs may open", "close it before moving the program"};
@@ -69,7 +71,8 @@ class Fanotifies final : public FdKind {
   static std::string path_of(pid_t pid, const Mark& mark) {
     if (mark.mount_id) return mount_point(pid, *mark.mount_id);
     if (mark.handle) return find_watched_path(pid, mark.sdev, mark.inode, *mark.handle);
-    const std::vector<std::string> points = mark.inode == 0 ? mounts_of_device(pid, mark.sdev) : std::vector<std::string>();
+    const std::vector<std::string> points =
+        mark.inode == 0 ? mounts_of_device(pid, mark.sdev) : std::vector<std::string>();
     return points.empty() ? std::string() : points.front();
   }
 
@@ -95,6 +98,8 @@ class Fanotifies final : public FdKind {
 
 }  // namespace
 
-FdKindPtr make_fanotifies() { return std::make_unique<Fanotifies>(); }
+FdKindPtr make_fanotifies() {
+  return std::make_unique<Fanotifies>();
+}
 
 }  // namespace crx

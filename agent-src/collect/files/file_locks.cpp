@@ -24,10 +24,14 @@ constexpr uint64_t kToTheEnd = UINT64_MAX;
 
 uint32_t kind_of(const proc::Lock& lock) {
   switch (lock.kind) {
-    case proc::Lock::Kind::posix: return lock_kind::kPosix;
-    case proc::Lock::Kind::flock: return lock_kind::kFlock;
-    case proc::Lock::Kind::ofd: return lock_kind::kOfd;
-    default: return lock_kind::kLease;
+    case proc::Lock::Kind::posix:
+      return lock_kind::kPosix;
+    case proc::Lock::Kind::flock:
+      return lock_kind::kFlock;
+    case proc::Lock::Kind::ofd:
+      return lock_kind::kOfd;
+    default:
+      return lock_kind::kLease;
   }
 }
 
@@ -46,27 +50,35 @@ img::file_lock_entry entry_of(const OpenFile::Number& number, const proc::Lock& 
 // By which number the lock is taken again: whoever took it shows in it, where it has the description still.
 const OpenFile::Number& taker(const OpenFile& file, const OpenFile::Number& number, const proc::Lock& lock) {
   if (lock.kind != proc::Lock::Kind::flock) return number;
-  const auto its = std::find_if(file.numbers.begin(), file.numbers.end(), [&](const OpenFile::Number& n) { return n.pid == lock.pid; });
+  const auto its = std::find_if(file.numbers.begin(), file.numbers.end(),
+                                [&](const OpenFile::Number& n) { return n.pid == lock.pid; });
   return its == file.numbers.end() ? number : *its;
 }
 
 std::string describe(const img::file_lock_entry& lock, const FrozenTask& task) {
-  return fmt::format("pid {} fd {}: {}", lock.pid(), lock.fd(),
-                     describe_lock(lock.flag(), lock.type(), read_link(fmt::format("{}fd/{}", task.proc(), lock.fd()))));
+  return fmt::format(
+      "pid {} fd {}: {}", lock.pid(), lock.fd(),
+      describe_lock(lock.flag(), lock.type(), read_link(fmt::format("{}fd/{}", task.proc(), lock.fd()))));
 }
 
-// What the task itself has to take: a POSIX lock is the process's, a lock of flock(2) shows who took it, and a lease tells the
-// number that it was taken by.
-bool is_taken_by_itself(const img::file_lock_entry& lock) { return lock.flag() != lock_kind::kOfd; }
+// What the task itself has to take: a POSIX lock is the process's, a lock of flock(2) shows who took it, and a lease
+// tells the number that it was taken by.
+bool is_taken_by_itself(const img::file_lock_entry& lock) {
+  return lock.flag() != lock_kind::kOfd;
+}
 
-bool is_write_lease(const img::file_lock_entry& lock) { return lock.flag() == lock_kind::kLease && lock.type() != F_RDLCK; }
+bool is_write_lease(const img::file_lock_entry& lock) {
+  return lock.flag() == lock_kind::kLease && lock.type() != F_RDLCK;
+}
 
 bool is_mapped_by(pid_t pid, const struct stat& file) {
   const Fd maps = try_open(fmt::format("/proc/{}/maps", pid), O_RDONLY);
   if (!maps) return false;
   for (const proc::MapsEntry& map : proc::parse_maps(read_fd(maps.get(), "maps"))) {
     struct stat st {};
-    if (map.inode != file.st_ino || ::stat(fmt::format("/proc/{}/map_files/{:x}-{:x}", pid, map.start, map.end).c_str(), &st) != 0) continue;
+    if (map.inode != file.st_ino ||
+        ::stat(fmt::format("/proc/{}/map_files/{:x}-{:x}", pid, map.start, map.end).c_str(), &st) != 0)
+      continue;
     if (st.st_dev == file.st_dev && st.st_ino == file.st_ino) return true;
   }
   return false;
@@ -75,7 +87,8 @@ bool is_mapped_by(pid_t pid, const struct stat& file) {
 // Then the file is open twice where it is restored: for the mapping, and for the lease.
 bool is_mapped(const OpenFile& file) {
   if (is_mapped_by(file.pid, file.st)) return true;
-  return file.tree_members && std::any_of(file.tree_members->begin(), file.tree_members->end(), [&](pid_t pid) { return is_mapped_by(pid, file.st); });
+  return file.tree_members && std::any_of(file.tree_members->begin(), file.tree_members->end(),
+                                          [&](pid_t pid) { return is_mapped_by(pid, file.st); });
 }
 
 }  // namespace
@@ -102,7 +115,8 @@ std::vector<img::file_lock_entry> collect_locks(const std::vector<OpenFile>& fil
       }
       // POSIX locks belong to a process, all others to the description, whoever has it.
       const pid_t owner = kind_of(lock) == lock_kind::kPosix ? number.pid : 0;
-      if (seen.emplace(file.id, owner, kind_of(lock), lock.start, lock.end).second) locks.push_back(entry_of(taker(file, number, lock), lock));
+      if (seen.emplace(file.id, owner, kind_of(lock), lock.start, lock.end).second)
+        locks.push_back(entry_of(taker(file, number, lock), lock));
     }
   };
   for (const OpenFile& file : files) {
@@ -112,7 +126,8 @@ std::vector<img::file_lock_entry> collect_locks(const std::vector<OpenFile>& fil
       if (number.pid == file.pid) {
         take(file, number, file.info.locks);
       } else if (S_ISREG(file.st.st_mode)) {
-        take(file, number, proc::parse_fdinfo(read_file(fmt::format("/proc/{}/fdinfo/{}", number.pid, number.fd))).locks);
+        take(file, number,
+             proc::parse_fdinfo(read_file(fmt::format("/proc/{}/fdinfo/{}", number.pid, number.fd))).locks);
       }
     }
   }
@@ -140,9 +155,10 @@ void LockHandover::check_waiters() const {
   }
   for (const proc::Lock& line : proc::parse_locks(read_file("/proc/locks"))) {
     if (!line.waiting || !held.contains({line.dev_major, line.dev_minor, line.inode})) continue;
-    throw Error(ErrorCode::refused, kStep,
-                fmt::format("process {} waits for a lock that the program holds, and would get it while it is handed over",
-                            line.pid))
+    throw Error(
+        ErrorCode::refused, kStep,
+        fmt::format("process {} waits for a lock that the program holds, and would get it while it is handed over",
+                    line.pid))
         .with_pid(task_.pid())
         .with_hint("try again when nobody waits for it");
   }
@@ -186,7 +202,9 @@ void LockHandover::given_up() noexcept {
   own_.clear();
 }
 
-void LockHandover::complete() { set_description_locks(false); }
+void LockHandover::complete() {
+  set_description_locks(false);
+}
 
 void LockHandover::take_back() {
   if (!released_) return;
@@ -207,7 +225,8 @@ bool LockHandover::set_description_locks(bool hold) {
     const img::file_lock_entry& lock = locks_[i];
     if (lock.flag() == lock_kind::kPosix) continue;
     if (hold ? is_taken_by_itself(lock) : is_write_lease(lock)) continue;
-    const int result = set_description_lock(own_[i].get(), lock.flag(), hold ? lock.type() : F_UNLCK, lock.start(), lock.len());
+    const int result =
+        set_description_lock(own_[i].get(), lock.flag(), hold ? lock.type() : F_UNLCK, lock.start(), lock.len());
     if (result == 0) continue;
     conflict_ = describe(lock, task_);
     if (hold && is_conflict(result)) return false;
@@ -235,7 +254,8 @@ bool LockHandover::set_process_locks(bool hold) {
         // First whom it tells, and how.
         const Notice& notice = notices_[locks[i]];
         const int own = own_[locks[i]].get();
-        if (::fcntl(own, F_SETOWN_EX, &notice.owner) != 0 || ::fcntl(own, F_SETSIG, notice.signal) != 0) throw_errno(kStep, describe(lock, task_));
+        if (::fcntl(own, F_SETOWN_EX, &notice.owner) != 0 || ::fcntl(own, F_SETSIG, notice.signal) != 0)
+          throw_errno(kStep, describe(lock, task_));
         batch.add_optional("taking a lease", SYS_fcntl, lock.fd(), F_SETLEASE, lock.type());
         continue;
       }

@@ -1,11 +1,12 @@
 // File locks: POSIX, flock, OFD, and leases.
 //
 // A lock moves by being handed over: the source lets go of it just before GO, the destination takes it in step 4 of the
-// cutover, and where it cannot, says NEVER and the source takes it back. Who waits for the lock would get it in between,
-// so a lock with a waiter is refused. What cannot be taken back keeps the program stopped, with an error.
+// cutover, and where it cannot, says NEVER and the source takes it back. Who waits for the lock would get it in
+// between, so a lock with a waiter is refused. What cannot be taken back keeps the program stopped, with an error.
 //
-// A write lease is broken by whoever opens its file, so that is lent before the destination is told to build; and on one kernel
-// nobody can have it as long as the original has the file open, so there the destination takes it when the original has ended.
+// A write lease is broken by whoever opens its file, so that is lent before the destination is told to build; and on
+// one kernel nobody can have it as long as the original has the file open, so there the destination takes it when the
+// original has ended.
 #pragma once
 
 #include <fcntl.h>
@@ -14,8 +15,8 @@
 #include <string>
 #include <vector>
 
-#include "agent-src/tree/open_file.hpp"
 #include "agent-src/freeze/frozen_tree.hpp"
+#include "agent-src/tree/open_file.hpp"
 #include "common/image/schema/regular.pb.h"
 
 namespace crx {
@@ -35,15 +36,18 @@ class LockHandover {
   LockHandover& operator=(const LockHandover&) = delete;
   ~LockHandover();
 
-  // Write leases, while the task is stopped by ptrace. False: it has none. From here on the file may be opened elsewhere.
+  // Write leases, while the task is stopped by ptrace. False: it has none. From here on the file may be opened
+  // elsewhere.
   bool lend();
-  // While the task is stopped by ptrace, right before its group is frozen: lets go of POSIX locks, which only the task itself
-  // can (injects and ejects for that). Throws Error(refused) naming who waits for one of the locks, before any was let go.
+  // While the task is stopped by ptrace, right before its group is frozen: lets go of POSIX locks, which only the task
+  // itself can (injects and ejects for that). Throws Error(refused) naming who waits for one of the locks, before any
+  // was let go.
   void begin();
   // Right before GO is sent, the group may be frozen: lets go of all others through our duplicates.
   void complete();
-  // Takes all back: the task is stopped by ptrace and its group is thawed. Tries for kTakeBackMs, since a vessel that dies may
-  // have them still; then throws Error(refused) naming the lock that somebody else has: the task must not run on.
+  // Takes all back: the task is stopped by ptrace and its group is thawed. Tries for kTakeBackMs, since a vessel that
+  // dies may have them still; then throws Error(refused) naming the lock that somebody else has: the task must not run
+  // on.
   static constexpr int64_t kTakeBackMs = 5000;
   void take_back();
   // The destination has them, or may have them. We have none of the files any more.
@@ -65,7 +69,7 @@ class LockHandover {
     int signal = 0;
   };
 
-  std::vector<Fd> own_;   // of each lock's description
+  std::vector<Fd> own_;  // of each lock's description
   std::vector<Notice> notices_;
   std::string conflict_;  // the lock that could not be taken last
   bool released_ = false;

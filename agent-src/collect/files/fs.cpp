@@ -1,4 +1,5 @@
-// Working directory, root directory and umask: fs-PID.img; those of threads that have their own (unshare(CLONE_FS)) with the thread.
+// Working directory, root directory and umask: fs-PID.img; those of threads that have their own (unshare(CLONE_FS))
+// with the thread.
 #include <fcntl.h>
 #include <fmt/format.h>
 
@@ -6,8 +7,8 @@
 #include "agent-src/collect/kind/file_table.hpp"
 #include "agent-src/collect/kind/registry.hpp"
 #include "common/base/error.hpp"
-#include "common/image/schema/files.pb.h"
 #include "common/image/magic.hpp"
+#include "common/image/schema/files.pb.h"
 #include "common/kernel/process/kcmp.hpp"
 
 namespace crx {
@@ -55,12 +56,16 @@ class Fs final : public Collector {
 
  private:
   // A directory that was removed is made again, without a name.
-  static bool can_move(const FileName& found) { return found.state == NameState::good || found.state == NameState::deleted; }
+  static bool can_move(const FileName& found) {
+    return found.state == NameState::good || found.state == NameState::deleted;
+  }
 
-  static void complain(InspectContext& context, const std::string& link, const struct stat& st, const std::string& whose) {
+  static void complain(InspectContext& context, const std::string& link, const struct stat& st,
+                       const std::string& whose) {
     const FileName found = find_name(context.pid, read_link(link), st);
     if (can_move(found)) return;
-    context.refusals.push_back({whose + " (" + found.path + ")", explain(found.state).reason, "start it in a directory that exists at both hosts"});
+    context.refusals.push_back({whose + " (" + found.path + ")", explain(found.state).reason,
+                                "start it in a directory that exists at both hosts"});
   }
 
   static uint32_t add(CollectContext& context, const std::string& proc, const std::string& what) {
@@ -78,6 +83,8 @@ class Fs final : public Collector {
 
 }  // namespace
 
-CollectorPtr make_fs_collector() { return std::make_unique<Fs>(); }
+CollectorPtr make_fs_collector() {
+  return std::make_unique<Fs>();
+}
 
 }  // namespace crx

@@ -85,7 +85,8 @@ void write_node(int fd, const struct stat& st, const std::string& image, const s
   images.append(image, ghost);
 }
 
-void write_content(int fd, const struct stat& st, const std::string& image, const std::string& name, ImageSink& images) {
+void write_content(int fd, const struct stat& st, const std::string& image, const std::string& name,
+                   ImageSink& images) {
   const std::vector<Extent> extents = data_extents(fd, st.st_size);
   const bool whole = extents.size() == 1 && extents[0].start == 0 && extents[0].end == st.st_size;
   img::ghost_file_entry ghost = describe_ghost(st);
@@ -123,7 +124,8 @@ class GhostFiles final : public Collector {
 }  // namespace
 
 std::optional<NameProblem> ghost_problem(const struct stat& st, uint64_t limit_bytes) {
-  if (S_ISSOCK(st.st_mode)) return NameProblem{"it is the name of a socket, which is deleted", "close it or make it again"};
+  if (S_ISSOCK(st.st_mode))
+    return NameProblem{"it is the name of a socket, which is deleted", "close it or make it again"};
   if (!S_ISREG(st.st_mode)) return std::nullopt;
   const auto bytes = std::min(static_cast<uint64_t>(st.st_size), static_cast<uint64_t>(st.st_blocks) * 512);
   if (bytes <= limit_bytes) return std::nullopt;
@@ -143,7 +145,8 @@ FileTable::Deleted deleted_file(const OpenFile& file, uint32_t id, std::string p
 
 void describe_device(const OpenFile& file, FdContext& context, img::file_entry& entry) {
   const FileName found = find_name(file.pid, file.link, file.st);
-  if (found.state == NameState::deleted) context.task.files.add_deleted(deleted_file(file, file.id, found.path), file.st);
+  if (found.state == NameState::deleted)
+    context.task.files.add_deleted(deleted_file(file, file.id, found.path), file.st);
   entry.set_type(img::REG);
   img::reg_file_entry& reg = *entry.mutable_reg();
   reg.set_id(file.id);
@@ -163,7 +166,8 @@ void write_ghosts(const FileTable& files, uint64_t limit_bytes, ImageSink& image
     struct stat st {};
     if (!fd || ::fstat(fd.get(), &st) != 0) throw_errno("looking at a deleted file", file.path);
     if (const auto problem = file.named ? std::nullopt : ghost_problem(st, limit_bytes)) {
-      throw Error(ErrorCode::refused, "carrying deleted files", file.path + ": " + problem->reason).with_hint(problem->remedy);
+      throw Error(ErrorCode::refused, "carrying deleted files", file.path + ": " + problem->reason)
+          .with_hint(problem->remedy);
     }
     if (written.insert(file.ghost).second) write_ghost(file, fd.get(), st, images);
     img::remap_file_path_entry remap;
@@ -182,6 +186,8 @@ void write_ghosts(const FileTable& files, uint64_t limit_bytes, ImageSink& image
   }
 }
 
-CollectorPtr make_ghost_files_collector() { return std::make_unique<GhostFiles>(); }
+CollectorPtr make_ghost_files_collector() {
+  return std::make_unique<GhostFiles>();
+}
 
 }  // namespace crx

@@ -19,12 +19,13 @@ std::optional<NameProblem> ghost_problem(const struct stat& st, uint64_t limit_b
 // An open description of a deleted file as FileTable wants it: entry `id`, once at `path`. The tree is frozen.
 FileTable::Deleted deleted_file(const OpenFile& file, uint32_t id, std::string path);
 
-// Fills the message of a device that is opened again by name; one whose name was removed is carried along. The tree is frozen.
+// Fills the message of a device that is opened again by name; one whose name was removed is carried along. The tree is
+// frozen.
 void describe_device(const OpenFile& file, FdContext& context, img::file_entry& entry);
 
 // Writes ghost-file-*.img and remap-fpath.img for all deleted files of the table as they are now, each inode once.
-// Reads through descriptions of its own. Throws Error(refused) naming the file and --ghost-limit. For files that are mapped
-// it can be called before the freeze as well; the last set counts.
+// Reads through descriptions of its own. Throws Error(refused) naming the file and --ghost-limit. For files that are
+// mapped it can be called before the freeze as well; the last set counts.
 void write_ghosts(const FileTable& files, uint64_t limit_bytes, ImageSink& images);
 
 }  // namespace crx

@@ -7,8 +7,8 @@
 
 #include <algorithm>
 
-#include "agent-src/collect/kind/fd_kind.hpp"
 #include "agent-src/collect/files/watched_path.hpp"
+#include "agent-src/collect/kind/fd_kind.hpp"
 #include "common/base/error.hpp"
 
 namespace crx {
@@ -78,6 +78,8 @@ class Inotifies final : public FdKind {
 
 }  // namespace
 
-FdKindPtr make_inotifies() { return std::make_unique<Inotifies>(); }
+FdKindPtr make_inotifies() {
+  return std::make_unique<Inotifies>();
+}
 
 }  // namespace crx

@@ -46,6 +46,8 @@ class Pidfds final : public FdKind {
 
 }  // namespace
 
-FdKindPtr make_pidfds() { return std::make_unique<Pidfds>(); }
+FdKindPtr make_pidfds() {
+  return std::make_unique<Pidfds>();
+}
 
 }  // namespace crx

@@ -1,4 +1,5 @@
-// Files of /proc: opened again by name, when the process they are about is there under its number; or has been, for a moment.
+// Files of /proc: opened again by name, when the process they are about is there under its number; or has been, for a
+// moment.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/magic.h>
@@ -64,7 +65,8 @@ std::optional<Problem> problem_of(const OpenFile& file, const std::vector<pid_t>
   const pid_t pid = number_at(path);
   if (pid == 0 || ended_owner(file) != 0) return std::nullopt;
   if (std::find(tree_members.begin(), tree_members.end(), pid) == tree_members.end()) {
-    return Problem{fmt::format("it is a file about process {}, which does not move along", pid), "close it before moving the program"};
+    return Problem{fmt::format("it is a file about process {}, which does not move along", pid),
+                   "close it before moving the program"};
   }
   if (!path.starts_with(kTask)) return std::nullopt;
   path.remove_prefix(kTask.size());
@@ -91,7 +93,8 @@ class ProcFiles final : public FdKind {
   }
 
   void collect(OpenFile& file, FdContext& context, img::file_entry& entry) override {
-    if (const auto problem = problem_of(file, tree_members_of(context.task))) refuse(file, problem->reason, problem->remedy);
+    if (const auto problem = problem_of(file, tree_members_of(context.task)))
+      refuse(file, problem->reason, problem->remedy);
     entry.set_type(img::REG);
     img::reg_file_entry& reg = *entry.mutable_reg();
     reg.set_id(file.id);
@@ -113,6 +116,8 @@ class ProcFiles final : public FdKind {
 
 }  // namespace
 
-FdKindPtr make_proc_files() { return std::make_unique<ProcFiles>(); }
+FdKindPtr make_proc_files() {
+  return std::make_unique<ProcFiles>();
+}
 
 }  // namespace crx

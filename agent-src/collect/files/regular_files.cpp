@@ -3,9 +3,9 @@
 
 #include <algorithm>
 
+#include "agent-src/collect/files/ghost_files.hpp"
 #include "agent-src/collect/kind/fd_kind.hpp"
 #include "agent-src/collect/kind/file_name.hpp"
-#include "agent-src/collect/files/ghost_files.hpp"
 #include "common/base/digest.hpp"
 #include "common/image/schema/regular.pb.h"
 
@@ -23,7 +23,8 @@ class RegularFiles final : public FdKind {
 
   bool matches(const OpenFile& file) const override {
     if (!file.link.starts_with('/') || file.link.starts_with("/secretmem")) return false;
-    return S_ISREG(file.st.st_mode) || S_ISDIR(file.st.st_mode) || (file.path_only() && (file.st.st_mode & S_IFMT) != 0);
+    return S_ISREG(file.st.st_mode) || S_ISDIR(file.st.st_mode) ||
+           (file.path_only() && (file.st.st_mode & S_IFMT) != 0);
   }
 
   void inspect(const OpenFile& file, const std::vector<OpenFile>&, InspectContext& context) override {
@@ -49,7 +50,8 @@ class RegularFiles final : public FdKind {
       context.task.files.add_deleted(deleted_file(file, file.id, found.path), file.st);
     } else if (found.state == NameState::unlinked && context.task.files.links() != nullptr) {
       context.task.files.add_linked(file.id, file.proc_link(), found.path, file.st);
-    } else if (found.state == NameState::good && S_ISREG(file.st.st_mode) && context.task.files.is_carried(found.path)) {
+    } else if (found.state == NameState::good && S_ISREG(file.st.st_mode) &&
+               context.task.files.is_carried(found.path)) {
       context.task.files.add_deleted({file.id, file.proc_link(), found.path}, file.st);
     } else if (found.state != NameState::good) {
       const NameProblem problem = explain(found.state);
@@ -64,7 +66,8 @@ class RegularFiles final : public FdKind {
     reg.set_name(found.path);
     reg.set_mode(file.st.st_mode);
     if (S_ISREG(file.st.st_mode)) reg.set_size(static_cast<uint64_t>(file.st.st_size));
-    if (found.state == NameState::good && context.task.options.digest_written_files && !context.task.files.is_carried(found.path)) {
+    if (found.state == NameState::good && context.task.options.digest_written_files &&
+        !context.task.files.is_carried(found.path)) {
       digest(file, context);
     }
   }
@@ -82,6 +85,8 @@ class RegularFiles final : public FdKind {
 
 }  // namespace
 
-FdKindPtr make_regular_files() { return std::make_unique<RegularFiles>(); }
+FdKindPtr make_regular_files() {
+  return std::make_unique<RegularFiles>();
+}
 
 }  // namespace crx

@@ -22,6 +22,8 @@ class Signalfds final : public FdKind {
 
 }  // namespace
 
-FdKindPtr make_signalfds() { return std::make_unique<Signalfds>(); }
+FdKindPtr make_signalfds() {
+  return std::make_unique<Signalfds>();
+}
 
 }  // namespace crx

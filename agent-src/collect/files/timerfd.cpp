@@ -11,7 +11,9 @@ namespace {
 
 constexpr int64_t kNsPerSecond = 1'000'000'000;
 
-int64_t to_ns(const timespec& time) { return int64_t{time.tv_sec} * kNsPerSecond + time.tv_nsec; }
+int64_t to_ns(const timespec& time) {
+  return int64_t{time.tv_sec} * kNsPerSecond + time.tv_nsec;
+}
 
 // The clock on which a deadline stays what it is: a relative timer on the wall clock does not follow when that is set.
 int deadline_clock(int clock, uint32_t settime_flags) {
@@ -25,9 +27,12 @@ int64_t ahead_of_us(pid_t pid, int clock) {
   const TimeOffsets ours = time_offsets(0);
   const TimeOffsets its = time_offsets(pid);
   switch (clock) {
-    case CLOCK_MONOTONIC: return its.monotonic_ns - ours.monotonic_ns;
-    case CLOCK_BOOTTIME: return its.boottime_ns - ours.boottime_ns;
-    default: return 0;
+    case CLOCK_MONOTONIC:
+      return its.monotonic_ns - ours.monotonic_ns;
+    case CLOCK_BOOTTIME:
+      return its.boottime_ns - ours.boottime_ns;
+    default:
+      return 0;
   }
 }
 
@@ -67,6 +72,8 @@ class Timerfds final : public FdKind {
 
 }  // namespace
 
-FdKindPtr make_timerfds() { return std::make_unique<Timerfds>(); }
+FdKindPtr make_timerfds() {
+  return std::make_unique<Timerfds>();
+}
 
 }  // namespace crx

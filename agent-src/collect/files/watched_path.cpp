@@ -47,7 +47,8 @@ Fd open_handle(const std::string& point, file_handle* handle) {
   if (!mount) return found;
   std::thread([&] {
     if (::unshare(CLONE_FS) != 0) return;
-    const Fd file = ::fchdir(mount.get()) == 0 ? Fd() : try_open(point, O_RDONLY | O_NONBLOCK);  // a file that is a mount
+    const Fd file =
+        ::fchdir(mount.get()) == 0 ? Fd() : try_open(point, O_RDONLY | O_NONBLOCK);  // a file that is a mount
     found.reset(::open_by_handle_at(file ? file.get() : AT_FDCWD, handle, O_PATH | O_CLOEXEC));
   }).join();
   return found;

@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <set>
 
-#include "agent-src/collect/kind/file_name.hpp"
 #include "agent-src/collect/files/ghost_files.hpp"
 #include "agent-src/collect/ipc/pipe_content.hpp"
+#include "agent-src/collect/kind/file_name.hpp"
 #include "common/image/magic.hpp"
 
 namespace crx {
@@ -74,7 +74,8 @@ class Fifos final : public FdKind {
   bool is_unmet(const OpenFile& file, const FdContext& context) const {
     if (!can_read(file) || can_write(file) || !other_end_is_open(file)) return false;
     return std::none_of(context.files.begin(), context.files.end(), [&](const OpenFile& other) {
-      return matches(other) && can_write(other) && other.st.st_ino == file.st.st_ino && other.st.st_dev == file.st.st_dev;
+      return matches(other) && can_write(other) && other.st.st_ino == file.st.st_ino &&
+             other.st.st_dev == file.st.st_dev;
     });
   }
 
@@ -101,6 +102,8 @@ class Fifos final : public FdKind {
 
 }  // namespace
 
-FdKindPtr make_fifos() { return std::make_unique<Fifos>(); }
+FdKindPtr make_fifos() {
+  return std::make_unique<Fifos>();
+}
 
 }  // namespace crx

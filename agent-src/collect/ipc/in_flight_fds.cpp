@@ -30,7 +30,8 @@ bool holds_some(const OpenFile& socket) {
 }  // namespace
 
 bool has_in_flight_fds(const std::vector<OpenFile>& files) {
-  return std::any_of(files.begin(), files.end(), [](const OpenFile& file) { return S_ISSOCK(file.st.st_mode) && holds_some(file); });
+  return std::any_of(files.begin(), files.end(),
+                     [](const OpenFile& file) { return S_ISSOCK(file.st.st_mode) && holds_some(file); });
 }
 
 }  // namespace crx

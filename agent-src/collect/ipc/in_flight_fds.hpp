@@ -8,7 +8,8 @@
 namespace crx {
 
 // Whether descriptors wait in any unix socket of a running tree, in connections to be accepted, too (`scm_fds` in
-// /proc/PID/fdinfo, Linux 5.6). Until the stop nobody can say which: the other end of what is open here may be one of them.
+// /proc/PID/fdinfo, Linux 5.6). Until the stop nobody can say which: the other end of what is open here may be one of
+// them.
 bool has_in_flight_fds(const std::vector<OpenFile>& files);
 
 }  // namespace crx

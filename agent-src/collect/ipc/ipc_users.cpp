@@ -71,10 +71,13 @@ class Witnesses {
 
   // when: seconds of CLOCK_REALTIME, at which the process did what the object remembers.
   bool is_ours(pid_t pid, int64_t when) const { return tree_.contains(process_of(pid)) && lived(pid, when); }
-  bool is_other(pid_t pid, int64_t when) const { return pid > 0 && !tree_.contains(process_of(pid)) && lived(pid, when); }
+  bool is_other(pid_t pid, int64_t when) const {
+    return pid > 0 && !tree_.contains(process_of(pid)) && lived(pid, when);
+  }
   // Whether somebody like the tree made it, and the tree was there.
   bool may_have_made(const SysvPerm& perm, int64_t when) const {
-    return std::any_of(tree_.begin(), tree_.end(), [&](pid_t pid) { return began_by(pid, when) && is_user(pid, perm.cuid); });
+    return std::any_of(tree_.begin(), tree_.end(),
+                       [&](pid_t pid) { return began_by(pid, when) && is_user(pid, perm.cuid); });
   }
 
  private:
@@ -99,7 +102,8 @@ class Witnesses {
   static bool began_by(pid_t pid, int64_t when) {
     try {
       const proc::Stat stat = proc::parse_stat(read_file(fmt::format("/proc/{}/stat", pid)));
-      const int64_t age_ns = clock_ns(CLOCK_BOOTTIME) - static_cast<int64_t>(stat.starttime) * (1'000'000'000 / ::sysconf(_SC_CLK_TCK));
+      const int64_t age_ns =
+          clock_ns(CLOCK_BOOTTIME) - static_cast<int64_t>(stat.starttime) * (1'000'000'000 / ::sysconf(_SC_CLK_TCK));
       return (clock_ns(CLOCK_REALTIME) - age_ns) / 1'000'000'000 <= when;
     } catch (const Error&) {
       return false;
@@ -191,7 +195,8 @@ class Finder {
   }
 
   bool waits(SysvKind kind, int id) const {
-    return std::any_of(waiters_.begin(), waiters_.end(), [&](const SysvWaiter& w) { return w.kind == kind && w.id == id; });
+    return std::any_of(waiters_.begin(), waiters_.end(),
+                       [&](const SysvWaiter& w) { return w.kind == kind && w.id == id; });
   }
 
   // 0: nobody who can be seen from here.
@@ -199,13 +204,15 @@ class Finder {
     for (const pid_t pid : all_processes()) {
       if (std::find(tree_.begin(), tree_.end(), pid) != tree_.end()) continue;
       const std::vector<proc::MapsEntry> maps = attached_segments(pid);
-      if (std::any_of(maps.begin(), maps.end(), [id](const auto& map) { return static_cast<int>(map.inode) == id; })) return pid;
+      if (std::any_of(maps.begin(), maps.end(), [id](const auto& map) { return static_cast<int>(map.inode) == id; }))
+        return pid;
     }
     return 0;
   }
 
   void refuse(SysvKind kind, const SysvPerm& perm, pid_t other) {
-    const std::string who = other == 0 ? "a process that cannot be seen from here" : fmt::format("process {} ({})", other, comm_of(other));
+    const std::string who =
+        other == 0 ? "a process that cannot be seen from here" : fmt::format("process {} ({})", other, comm_of(other));
     use_.refusals.push_back({fmt::format("{} {} (key {:#x})", to_string(kind), perm.id, perm.key),
                              fmt::format("is also used outside, by {}", who), "end that process, or move it along"});
   }

@@ -15,11 +15,12 @@ namespace crx {
 // A process uses a segment that it has attached, or that it made or attached last; a semaphore set where it was the
 // last to change one of the values, a queue where it was the last to send or to receive; and what it waits for. Numbers
 // of processes that have ended since, or that were given anew, count for nothing. A set or queue that nobody has used
-// since it was made tells nobody: it is taken to be the tree's, too, where a user of the tree made it after the tree began.
+// since it was made tells nobody: it is taken to be the tree's, too, where a user of the tree made it after the tree
+// began.
 struct SysvUse {
   struct Segment {
     SysvSegment status;
-    bool mapped = false;  // by the tree
+    bool mapped = false;           // by the tree
     uint64_t huge_page_bytes = 0;  // of one that is mapped and lies in huge pages
   };
   std::vector<Segment> segments;

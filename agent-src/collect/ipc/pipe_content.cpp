@@ -54,7 +54,8 @@ PipeContent peek_pipe(const OpenFile& reader) {
   PipeContent content;
   const int capacity = ::fcntl(reader.own.get(), F_GETPIPE_SZ);
   int queued = 0;
-  if (capacity < 0 || ::ioctl(reader.own.get(), FIONREAD, &queued) != 0) throw_errno("looking at a pipe", reader.label());
+  if (capacity < 0 || ::ioctl(reader.own.get(), FIONREAD, &queued) != 0)
+    throw_errno("looking at a pipe", reader.label());
   content.capacity = static_cast<uint32_t>(capacity);
   if (queued == 0) return content;
   int ends[2];

@@ -13,11 +13,15 @@
 namespace crx {
 
 // Which ends of a pipe a descriptor is.
-inline bool can_read(const OpenFile& file) { return (file.info.flags & O_ACCMODE) != O_WRONLY; }
-inline bool can_write(const OpenFile& file) { return (file.info.flags & O_ACCMODE) != O_RDONLY; }
+inline bool can_read(const OpenFile& file) {
+  return (file.info.flags & O_ACCMODE) != O_WRONLY;
+}
+inline bool can_write(const OpenFile& file) {
+  return (file.info.flags & O_ACCMODE) != O_RDONLY;
+}
 
 struct PipeContent {
-  uint32_t capacity = 0;          // F_GETPIPE_SZ, bytes
+  uint32_t capacity = 0;  // F_GETPIPE_SZ, bytes
   std::string bytes;
   std::vector<uint32_t> packets;  // of a pipe in packet mode (O_DIRECT): the sizes of its packets
 };
@@ -43,9 +47,9 @@ struct HeldFile {
   ino_t ino = 0;
   auto operator<=>(const HeldFile&) const = default;
 };
-// Processes that do not move along with `inside` and have this file open, one entry each. with_us: count ourselves, too (not while we
-// have duplicates). link: what their /proc/PID/fd links to it
-// show ("pipe:[4711]", a path). Every descriptor of every process we may see is looked at: this takes milliseconds.
+// Processes that do not move along with `inside` and have this file open, one entry each. with_us: count ourselves, too
+// (not while we have duplicates). link: what their /proc/PID/fd links to it show ("pipe:[4711]", a path). Every
+// descriptor of every process we may see is looked at: this takes milliseconds.
 std::vector<PipeHolder> external_holders(HeldFile file, std::string_view link, const OpenFile& inside, bool with_us);
 // "pid 12 (sh) fd 1", "pid 12 (sh) fd 1 and 2 more"
 std::string describe(const std::vector<PipeHolder>& holders);

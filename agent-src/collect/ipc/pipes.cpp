@@ -4,8 +4,8 @@
 
 #include <set>
 
-#include "agent-src/collect/ipc/pipe_content.hpp"
 #include "agent-src/collect/ipc/in_flight_fds.hpp"
+#include "agent-src/collect/ipc/pipe_content.hpp"
 #include "common/image/magic.hpp"
 
 namespace crx {
@@ -33,9 +33,11 @@ class Pipes final : public FdKind {
       writer = writer || can_write(other);
     }
     const auto holders = external_holders({file.st.st_dev, file.st.st_ino}, file.link, file, true);
-    // A holder may live where we cannot see it, in another PID namespace; or the other end is on its way, which collect() tells.
+    // A holder may live where we cannot see it, in another PID namespace; or the other end is on its way, which
+    // collect() tells.
     const bool hidden = reader != writer && other_end_answers(file, reader) && !has_in_flight_fds(files);
-    if (!holders.empty() || hidden) context.refusals.push_back(refusal_of(file, outside_reason(holders), kOutsideRemedy));
+    if (!holders.empty() || hidden)
+      context.refusals.push_back(refusal_of(file, outside_reason(holders), kOutsideRemedy));
   }
 
   void collect(OpenFile& file, FdContext& context, img::file_entry& entry) override {
@@ -56,7 +58,8 @@ class Pipes final : public FdKind {
       writer = writer || can_write(other);
     }
     if ((reader == nullptr || !writer) && other_end_is_open(file)) {
-      refuse(file, outside_reason(external_holders({file.st.st_dev, file.st.st_ino}, file.link, file, false)), kOutsideRemedy);
+      refuse(file, outside_reason(external_holders({file.st.st_dev, file.st.st_ino}, file.link, file, false)),
+             kOutsideRemedy);
     }
     // Without a reader nobody will ever see what is in it; its capacity is all that counts.
     PipeContent content;
@@ -77,6 +80,8 @@ class Pipes final : public FdKind {
 
 }  // namespace
 
-FdKindPtr make_pipes() { return std::make_unique<Pipes>(); }
+FdKindPtr make_pipes() {
+  return std::make_unique<Pipes>();
+}
 
 }  // namespace crx

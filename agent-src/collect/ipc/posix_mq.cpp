@@ -12,13 +12,13 @@
 #include <map>
 #include <optional>
 
-#include "agent-src/collect/kind/fd_kind.hpp"
 #include "agent-src/collect/ipc/pipe_content.hpp"
+#include "agent-src/collect/kind/fd_kind.hpp"
 #include "agent-src/collect/kind/uninterruptible_child.hpp"
 #include "common/base/error.hpp"
 #include "common/base/mapping.hpp"
-#include "common/image/schema/crx_ipc.pb.h"
 #include "common/image/magic.hpp"
+#include "common/image/schema/crx_ipc.pb.h"
 #include "common/image/schema/regular.pb.h"
 
 namespace crx {
@@ -50,7 +50,8 @@ int receive_and_send(void* argument) {
   Copy& copy = *static_cast<Copy*>(argument);
   for (; copy.count < copy.room; ++copy.count) {
     Copy::Slot& slot = copy.slot(copy.count);
-    const long got = ::syscall(SYS_mq_timedreceive, copy.fd, copy.text(copy.count), copy.message_size, &slot.priority, nullptr);
+    const long got =
+        ::syscall(SYS_mq_timedreceive, copy.fd, copy.text(copy.count), copy.message_size, &slot.priority, nullptr);
     if (got < 0) {
       if (errno != EAGAIN) copy.error = errno;
       break;
@@ -58,7 +59,8 @@ int receive_and_send(void* argument) {
     slot.bytes = static_cast<std::size_t>(got);
   }
   for (std::size_t i = 0; i < copy.count; ++i) {
-    if (::syscall(SYS_mq_timedsend, copy.fd, copy.text(i), copy.slot(i).bytes, copy.slot(i).priority, nullptr) != 0) copy.error = errno;
+    if (::syscall(SYS_mq_timedsend, copy.fd, copy.text(i), copy.slot(i).bytes, copy.slot(i).priority, nullptr) != 0)
+      copy.error = errno;
   }
   return 0;
 }
@@ -69,9 +71,11 @@ void copy_messages(int fd, const mq_attr& limits, const OpenFile& file, img::crx
   const std::size_t slot_bytes = (sizeof(Copy::Slot) + message_size + 15) & ~std::size_t{15};
   const auto room = static_cast<std::size_t>(limits.mq_curmsgs);
   if (room > kMostBytes / slot_bytes) {
-    refuse(file, fmt::format("{} messages of up to {} bytes are too many to copy", room, message_size), "let the program receive some");
+    refuse(file, fmt::format("{} messages of up to {} bytes are too many to copy", room, message_size),
+           "let the program receive some");
   }
-  const Mapping memory = Mapping::map(sizeof(Copy) + room * slot_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE);
+  const Mapping memory =
+      Mapping::map(sizeof(Copy) + room * slot_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE);
   Copy& copy = *new (memory.data()) Copy{fd, 0, slot_bytes, message_size, room, 0};
   run_uninterruptible_child(receive_and_send, &copy);
   if (copy.error != 0 || copy.count != room) {
@@ -113,7 +117,8 @@ class PosixQueues final : public FdKind {
   }
 
   void inspect(const OpenFile& file, const std::vector<OpenFile>&, InspectContext& context) override {
-    if (const auto problem = problem_of(file, true)) context.refusals.push_back(refusal_of(file, problem->reason, problem->remedy));
+    if (const auto problem = problem_of(file, true))
+      context.refusals.push_back(refusal_of(file, problem->reason, problem->remedy));
   }
 
   void collect(OpenFile& file, FdContext& context, img::file_entry& entry) override {
@@ -180,6 +185,8 @@ class PosixQueues final : public FdKind {
 
 }  // namespace
 
-FdKindPtr make_posix_queues() { return std::make_unique<PosixQueues>(); }
+FdKindPtr make_posix_queues() {
+  return std::make_unique<PosixQueues>();
+}
 
 }  // namespace crx

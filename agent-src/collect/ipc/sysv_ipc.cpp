@@ -17,15 +17,15 @@
 #include <map>
 #include <set>
 
-#include "agent-src/collect/kind/tree_members.hpp"
 #include "agent-src/collect/ipc/ipc_users.hpp"
 #include "agent-src/collect/kind/registry.hpp"
+#include "agent-src/collect/kind/tree_members.hpp"
 #include "agent-src/memory/vma.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
 #include "common/base/scope_exit.hpp"
-#include "common/image/schema/crx_ipc.pb.h"
 #include "common/image/magic.hpp"
+#include "common/image/schema/crx_ipc.pb.h"
 #include "common/proc/maps.hpp"
 
 namespace crx {
@@ -135,7 +135,8 @@ class SysvIpc final : public Collector {
     SysvUse use = find_sysv_use(tree, running_waiters(tree));
     for (Refusal& refusal : use.refusals) context.refusals.push_back(std::move(refusal));
     for (const SysvUse::Segment& segment : use.segments) {
-      if (!segment.mapped && segment.status.size > kUnmappedLimit) context.refusals.push_back(unattached(segment.status));
+      if (!segment.mapped && segment.status.size > kUnmappedLimit)
+        context.refusals.push_back(unattached(segment.status));
     }
   }
 
@@ -145,7 +146,8 @@ class SysvIpc final : public Collector {
       throw Error(ErrorCode::refused, kStep, refusal.object + ": " + refusal.reason).with_hint(refusal.remedy);
     }
     const uint32_t ns = context.core().ids().ipc_ns_id();
-    for (const SysvUse::Segment& segment : use.segments) add_segment(segment, image_file::ipc_segments(ns), context.images);
+    for (const SysvUse::Segment& segment : use.segments)
+      add_segment(segment, image_file::ipc_segments(ns), context.images);
     for (const SysvSet& set : use.sets) add_set(set, image_file::ipc_sets(ns), context.images);
     for (const SysvQueue& queue : use.queues) add_queue(queue, image_file::ipc_queues(ns), context.images);
     if (!use.sets.empty()) add_undos(use.sets, context.tree, context.images);
@@ -153,8 +155,8 @@ class SysvIpc final : public Collector {
 
  private:
   static Refusal unattached(const SysvSegment& status) {
-    return {fmt::format("{} {} of {} bytes", to_string(SysvKind::segment), status.perm.id, status.size), "is attached by nobody",
-            "keep it attached, so that its content can travel ahead"};
+    return {fmt::format("{} {} of {} bytes", to_string(SysvKind::segment), status.perm.id, status.size),
+            "is attached by nobody", "keep it attached, so that its content can travel ahead"};
   }
 
   // Of a segment that we have attached ourselves.
@@ -248,7 +250,8 @@ IpcLeftovers::IpcLeftovers(const ImageSource& images, const std::vector<SysvWait
       ImageReader image = images.reader(name);
       for (img::ipc_shm_entry entry; image.next(entry);) {
         if (!entry.in_pagemaps()) image.raw_padded(entry.size(), 4);
-        if ((entry.desc().mode() & kDestroyed) == 0) objects_.emplace_back(SysvKind::segment, static_cast<int>(entry.desc().id()));
+        if ((entry.desc().mode() & kDestroyed) == 0)
+          objects_.emplace_back(SysvKind::segment, static_cast<int>(entry.desc().id()));
       }
     } else if (name.starts_with("ipcns-sem-")) {
       ImageReader image = images.reader(name);
@@ -273,10 +276,12 @@ void IpcLeftovers::remove() noexcept {
   std::set<std::pair<SysvKind, int>> doubtful;
   try {
     for (const SysvSet& set : list_sets()) {
-      if (is_untouched(set) && !awaited_.contains({SysvKind::set, set.perm.id})) doubtful.emplace(SysvKind::set, set.perm.id);
+      if (is_untouched(set) && !awaited_.contains({SysvKind::set, set.perm.id}))
+        doubtful.emplace(SysvKind::set, set.perm.id);
     }
     for (const SysvQueue& queue : list_queues()) {
-      if (is_untouched(queue) && !awaited_.contains({SysvKind::queue, queue.perm.id})) doubtful.emplace(SysvKind::queue, queue.perm.id);
+      if (is_untouched(queue) && !awaited_.contains({SysvKind::queue, queue.perm.id}))
+        doubtful.emplace(SysvKind::queue, queue.perm.id);
     }
   } catch (const Error& error) {
     log::debug("looking for what stays: {}", error.what());
@@ -289,6 +294,8 @@ void IpcLeftovers::remove() noexcept {
   queues_.clear();
 }
 
-CollectorPtr make_sysv_ipc_collector() { return std::make_unique<SysvIpc>(); }
+CollectorPtr make_sysv_ipc_collector() {
+  return std::make_unique<SysvIpc>();
+}
 
 }  // namespace crx

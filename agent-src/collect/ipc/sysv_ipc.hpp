@@ -13,7 +13,8 @@
 
 namespace crx {
 
-// What the destination makes a segment from (ipcns-shm-*.img, and the layout of every round). huge_page_bytes: 0 for small pages.
+// What the destination makes a segment from (ipcns-shm-*.img, and the layout of every round). huge_page_bytes: 0 for
+// small pages.
 img::ipc_shm_entry describe_segment(const SysvSegment& segment, uint64_t huge_page_bytes);
 
 // The objects with names or numbers that stay behind when a tree has moved: System V objects, POSIX message queues.

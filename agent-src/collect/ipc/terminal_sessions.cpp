@@ -5,8 +5,8 @@
 
 #include <optional>
 
-#include "agent-src/collect/kind/tree_members.hpp"
 #include "agent-src/collect/kind/registry.hpp"
+#include "agent-src/collect/kind/tree_members.hpp"
 #include "agent-src/tree/terminals.hpp"
 #include "common/base/error.hpp"
 #include "common/proc/stat.hpp"
@@ -20,7 +20,8 @@ class TerminalSessions final : public Collector {
 
   void inspect(InspectContext& context) override {
     if (context.options.shell_job) return;
-    if (auto problem = problem_of(context.pid, tree_members_of(context))) context.refusals.push_back(std::move(*problem));
+    if (auto problem = problem_of(context.pid, tree_members_of(context)))
+      context.refusals.push_back(std::move(*problem));
   }
 
   void collect(CollectContext& context, const BatchPlan&) override {
@@ -56,21 +57,25 @@ class TerminalSessions final : public Collector {
     const Terminal terminal = terminal_of(device);
     const std::string object = fmt::format("pid {} ({})", pid, stat.comm);
     if (terminal.kind != TerminalKind::slave) {
-      return Refusal{object, fmt::format("its controlling terminal is device {}:{}, which stays here", ::major(device), ::minor(device)),
-                     "start it with setsid"};
+      return Refusal{
+          object,
+          fmt::format("its controlling terminal is device {}:{}, which stays here", ::major(device), ::minor(device)),
+          "start it with setsid"};
     }
     for (const pid_t member : tree) {
       if (has_master(member, terminal.index)) return std::nullopt;
     }
     return Refusal{object,
-                   fmt::format("its controlling terminal is /dev/pts/{}, whose other end is outside, {}", terminal.index,
-                               describe_master_holder(terminal.index)),
+                   fmt::format("its controlling terminal is /dev/pts/{}, whose other end is outside, {}",
+                               terminal.index, describe_master_holder(terminal.index)),
                    "start it with setsid, or " + std::string(kShellJobRemedy)};
   }
 };
 
 }  // namespace
 
-CollectorPtr make_terminal_sessions_collector() { return std::make_unique<TerminalSessions>(); }
+CollectorPtr make_terminal_sessions_collector() {
+  return std::make_unique<TerminalSessions>();
+}
 
 }  // namespace crx

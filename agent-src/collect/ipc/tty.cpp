@@ -1,4 +1,5 @@
-// Terminals: pseudo-terminals whose both ends are in the tree, with what waits in them. All others belong to somebody else.
+// Terminals: pseudo-terminals whose both ends are in the tree, with what waits in them. All others belong to somebody
+// else.
 #include <asm/ioctls.h>
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -15,12 +16,12 @@
 #include <string>
 #include <vector>
 
+#include "agent-src/collect/ipc/in_flight_fds.hpp"
+#include "agent-src/collect/ipc/pipe_content.hpp"
 #include "agent-src/collect/kind/fd_kind.hpp"
 #include "agent-src/collect/kind/tree_members.hpp"
-#include "agent-src/collect/ipc/pipe_content.hpp"
 #include "agent-src/collect/kind/uninterruptible_child.hpp"
 #include "agent-src/tree/terminals.hpp"
-#include "agent-src/collect/ipc/in_flight_fds.hpp"
 #include "common/base/error.hpp"
 #include "common/base/mapping.hpp"
 #include "common/image/magic.hpp"
@@ -82,7 +83,9 @@ std::vector<PipeHolder> external_holders_of(HeldFile held, std::string_view link
 class Terminals final : public FdKind {
  public:
   const char* name() const override { return "terminals"; }
-  bool matches(const OpenFile& file) const override { return S_ISCHR(file.st.st_mode) && !file.path_only() && is_terminal(file.st.st_rdev); }
+  bool matches(const OpenFile& file) const override {
+    return S_ISCHR(file.st.st_mode) && !file.path_only() && is_terminal(file.st.st_rdev);
+  }
 
   void inspect(const OpenFile& file, const std::vector<OpenFile>& files, InspectContext& context) override {
     const Terminal terminal = terminal_of(file);
@@ -90,13 +93,15 @@ class Terminals final : public FdKind {
     // Its master may be on its way.
     if (problem && is_slave_of_pair(terminal, file) && has_in_flight_fds(files)) problem.reset();
     // Once for each pair, and with all we hold ourselves.
-    if (!problem && terminal.kind == TerminalKind::master && seen_.insert(terminal.index).second) problem = outsiders(terminal, file, true);
+    if (!problem && terminal.kind == TerminalKind::master && seen_.insert(terminal.index).second)
+      problem = outsiders(terminal, file, true);
     if (problem) context.refusals.push_back(refusal_of(file, problem->reason, problem->remedy));
   }
 
   void collect(OpenFile& file, FdContext& context, img::file_entry& entry) override {
     const Terminal terminal = terminal_of(file);
-    if (const auto problem = problem_of(terminal, file, context.files, context.task.options)) refuse(file, problem->reason, problem->remedy);
+    if (const auto problem = problem_of(terminal, file, context.files, context.task.options))
+      refuse(file, problem->reason, problem->remedy);
     if (seen_.insert(terminal.index).second) {
       const OpenFile* master = terminal.kind == TerminalKind::master ? &file : find_master(terminal, context.files);
       if (master != nullptr) {
@@ -159,8 +164,8 @@ class Terminals final : public FdKind {
     }
     return nullptr;
   }
-  static std::optional<Problem> problem_of(const Terminal& terminal, const OpenFile& file, const std::vector<OpenFile>& files,
-                                           const CollectOptions& options) {
+  static std::optional<Problem> problem_of(const Terminal& terminal, const OpenFile& file,
+                                           const std::vector<OpenFile>& files, const CollectOptions& options) {
     if (terminal.kind == TerminalKind::other) {
       return Problem{fmt::format("{} is a terminal of this host's hardware or kernel, which stays here", file.link),
                      "start the program in a terminal multiplexer, or with its input and output redirected"};
@@ -178,7 +183,8 @@ class Terminals final : public FdKind {
   static Problem outside_problem(const Terminal& terminal, const std::string& link) {
     const std::string at = fmt::format("/dev/pts/{}", terminal.index);
     const std::string what = link == at ? "the terminal " + at : fmt::format("{}, here the terminal {},", link, at);
-    return {fmt::format("{} has its other end outside, {}", what, describe_master_holder(terminal.index)), std::string(kShellJobRemedy)};
+    return {fmt::format("{} has its other end outside, {}", what, describe_master_holder(terminal.index)),
+            std::string(kShellJobRemedy)};
   }
 
   // Whoever else has the slave of a pair.
@@ -188,12 +194,13 @@ class Terminals final : public FdKind {
     if (::stat(fmt::format("/proc/{}/root{}", master.pid, path).c_str(), &st) != 0) return std::nullopt;
     const auto holders = external_holders_of({st.st_dev, st.st_ino}, path, master, with_us);
     if (holders.empty()) return std::nullopt;
-    return Problem{fmt::format("the terminal {}, whose master the program has, is also open outside, by {}", path, crx::describe(holders)),
+    return Problem{fmt::format("the terminal {}, whose master the program has, is also open outside, by {}", path,
+                               crx::describe(holders)),
                    "end that process, or move it along"};
   }
 
-  // Its master has been closed: reads are at the end of file, and all else is an error. Until its slaves are closed, too, its number
-  // is nobody else's. (/dev/tty leads to none then, and is no terminal of ours.)
+  // Its master has been closed: reads are at the end of file, and all else is an error. Until its slaves are closed,
+  // too, its number is nobody else's. (/dev/tty leads to none then, and is no terminal of ours.)
   static bool has_lost_master(const OpenFile& file) { return file.link.ends_with(" (deleted)"); }
 
   static void describe_hung_up(const OpenFile& file, uint32_t index, FdContext& context) {
@@ -225,7 +232,8 @@ class Terminals final : public FdKind {
     const Terminal terminal = terminal_of(master);
     if (const auto problem = outsiders(terminal, master, false)) refuse(master, problem->reason, problem->remedy);
     const int fd = master.own.get();
-    if (ask(fd, TIOCGETD, master) != 0) refuse(master, "it has a line discipline of its own", "let the program set the usual one");
+    if (ask(fd, TIOCGETD, master) != 0)
+      refuse(master, "it has a line discipline of its own", "let the program set the usual one");
     img::tty_info_entry ends[2];
     KernelTermios termios{};
     if (const int failure = get_termios(fd, termios)) throw_errno(kStep, master.label(), failure);
@@ -251,7 +259,9 @@ class Terminals final : public FdKind {
     const int sid = session_of(master.own.get());
     if (sid > 0) {
       if (!is_inside(sid, context)) {
-        refuse(master, fmt::format("the terminal /dev/pts/{} controls session {}, which does not move along", index, sid), "move that session as a whole");
+        refuse(master,
+               fmt::format("the terminal /dev/pts/{} controls session {}, which does not move along", index, sid),
+               "move that session as a whole");
       }
       info.set_sid(static_cast<uint32_t>(sid));
       info.set_pgrp(static_cast<uint32_t>(std::max(ask(master.own.get(), TIOCGPGRP, master), 0)));
@@ -298,7 +308,8 @@ class Terminals final : public FdKind {
     job.slave = slave;
     run_uninterruptible_child(copy_job, &job);
     if (job.failure == EAGAIN) {
-      refuse(master, fmt::format("output to the terminal /dev/pts/{} is stopped, or nobody reads it", index), "let it go on (^Q), and try again");
+      refuse(master, fmt::format("output to the terminal /dev/pts/{} is stopped, or nobody reads it", index),
+             "let it go on (^Q), and try again");
     }
     if (job.failure != 0) throw_errno(kStep, master.label(), job.failure);
     const auto add = [&](uint32_t id, const PtyQueue& queue) {
@@ -345,6 +356,8 @@ class Terminals final : public FdKind {
 
 }  // namespace
 
-FdKindPtr make_terminals() { return std::make_unique<Terminals>(); }
+FdKindPtr make_terminals() {
+  return std::make_unique<Terminals>();
+}
 
 }  // namespace crx

@@ -18,7 +18,8 @@ uint32_t FdContext::add(OpenFile file) {
   const TaskFd added{::getpid(), file.own.get()};
   for (const std::vector<OpenFile>* list : {&std::as_const(files), &std::as_const(arrived)}) {
     for (const OpenFile& known : *list) {
-      if (known.st.st_ino == file.st.st_ino && compare_files(added, {added.pid, known.own.get()}) == FileOrder::equal) return known.id;
+      if (known.st.st_ino == file.st.st_ino && compare_files(added, {added.pid, known.own.get()}) == FileOrder::equal)
+        return known.id;
     }
   }
   file.id = task.files.next_id();

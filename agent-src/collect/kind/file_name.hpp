@@ -9,10 +9,10 @@
 namespace crx {
 
 enum class NameState {
-  good,       // the path leads to it
-  deleted,    // no name is left: the content must be carried
-  unlinked,   // this name is gone, but the file has another one somewhere
-  hidden,     // the path leads to something else here (a mount over it)
+  good,      // the path leads to it
+  deleted,   // no name is left: the content must be carried
+  unlinked,  // this name is gone, but the file has another one somewhere
+  hidden,    // the path leads to something else here (a mount over it)
 };
 
 struct FileName {

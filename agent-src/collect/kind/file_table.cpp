@@ -34,14 +34,15 @@ img::file_entry regular_file(uint32_t id, uint32_t open_flags) {
 }  // namespace
 
 uint32_t FileTable::add_path(const std::string& link, const std::string& shown, bool deleted, uint32_t open_flags) {
-  struct stat st{};
+  struct stat st {};
   if (::stat(link.c_str(), &st) < 0) throw_errno("looking at a file", link);
   const std::string whole = shown + " (deleted)";
   const bool is_name = deleted && st.st_nlink > 0 && leads_to(whole, st);
   return add_path(link, st, is_name ? whole : shown, deleted && !is_name, open_flags);
 }
 
-uint32_t FileTable::add_path(const std::string& link, const struct stat& st, const std::string& path, bool deleted, uint32_t open_flags) {
+uint32_t FileTable::add_path(const std::string& link, const struct stat& st, const std::string& path, bool deleted,
+                             uint32_t open_flags) {
   const Key key(st.st_dev, st.st_ino, path, open_flags);
   if (const auto known = by_path_.find(key); known != by_path_.end()) return known->second;
   const uint32_t id = next_id();
@@ -56,7 +57,8 @@ uint32_t FileTable::add_path(const std::string& link, const struct stat& st, con
                 path + " is in use, its name was removed, but the file has another name that is not known")
         .with_hint("give it its name again, or use --link-remap");
   }
-  if ((deleted && !unlinked) || (!deleted && is_carried(path) && S_ISREG(st.st_mode))) add_deleted({id, link, path}, st);
+  if ((deleted && !unlinked) || (!deleted && is_carried(path) && S_ISREG(st.st_mode)))
+    add_deleted({id, link, path}, st);
   add(std::move(entry));
   by_path_.emplace(key, id);
   if (unlinked) add_linked(id, link, path, st);

@@ -41,8 +41,8 @@ class FileTable {
   // All entries in ascending order of id.
   std::vector<const img::file_entry*> entries() const;
 
-  // Named files that the destination does not have, or has otherwise: their content is carried along, and they get their
-  // names there (--with-files). Before they are added.
+  // Named files that the destination does not have, or has otherwise: their content is carried along, and they get
+  // their names there (--with-files). Before they are added.
   void carry(const std::string& path) { carried_.insert(path); }
   bool is_carried(const std::string& path) const { return carried_.contains(path); }
 
@@ -59,12 +59,13 @@ class FileTable {
   };
   const std::vector<Linked>& linked() const noexcept { return linked_; }
 
-  // Files whose content must be carried along: deleted ones, and named ones (carry). Consumed by the collector of ghost files.
+  // Files whose content must be carried along: deleted ones, and named ones (carry). Consumed by the collector of ghost
+  // files.
   struct Deleted {
     uint32_t id;
-    std::string link;    // to read the content from, as long as it is there
+    std::string link;  // to read the content from, as long as it is there
     std::string path;
-    uint32_t ghost = 0;  // of ghost-file-GHOST.img: one per inode, the same in every round
+    uint32_t ghost = 0;                   // of ghost-file-GHOST.img: one per inode, the same in every round
     std::shared_ptr<const Fd> held = {};  // what keeps `link` valid where no task does
     bool named = false;
   };
@@ -76,7 +77,8 @@ class FileTable {
 
  private:
   // path: without " (deleted)" where that is what `deleted` tells.
-  uint32_t add_path(const std::string& link, const struct stat& st, const std::string& path, bool deleted, uint32_t open_flags);
+  uint32_t add_path(const std::string& link, const struct stat& st, const std::string& path, bool deleted,
+                    uint32_t open_flags);
   using Key = std::tuple<dev_t, ino_t, std::string, uint32_t>;
   std::map<Key, uint32_t> by_path_;
   std::map<uint32_t, img::file_entry> entries_;

@@ -21,7 +21,8 @@ std::string LinkRemaps::name_for(const std::string& link, const std::string& pat
   const auto [slot, is_new] = names_.try_emplace({st.st_dev, st.st_ino});
   if (!is_new) return slot->second;
   const auto slash = path.rfind('/');
-  std::string name = fmt::format("{}/link_remap.{}-{}", path.substr(0, slash == std::string::npos ? 0 : slash), tag_, names_.size());
+  std::string name =
+      fmt::format("{}/link_remap.{}-{}", path.substr(0, slash == std::string::npos ? 0 : slash), tag_, names_.size());
   if (::linkat(AT_FDCWD, link.c_str(), AT_FDCWD, name.c_str(), AT_SYMLINK_FOLLOW) != 0) {
     const int why = errno;
     names_.erase(slot);

@@ -18,7 +18,11 @@ inline std::vector<pid_t> living(const std::vector<TaskNode>& tree) {
 }
 
 // The living processes of the tree, the root first.
-inline std::vector<pid_t> tree_members_of(const InspectContext& context) { return living(context.tree); }
-inline std::vector<pid_t> tree_members_of(const CollectContext& context) { return living(context.tree.members()); }
+inline std::vector<pid_t> tree_members_of(const InspectContext& context) {
+  return living(context.tree);
+}
+inline std::vector<pid_t> tree_members_of(const CollectContext& context) {
+  return living(context.tree.members());
+}
 
 }  // namespace crx

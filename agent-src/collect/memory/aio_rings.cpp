@@ -36,7 +36,8 @@ class AioRings final : public Collector {
     const std::vector<PageRange> rings = list_aio_rings(pid);
     if (rings.empty()) return;
     if (!requests_) requests_ = AioRequests::open();
-    if (!requests_) throw Error(ErrorCode::refused, "collecting asynchronous I/O", kUnknown).with_pid(pid).with_hint(kPrivileges);
+    if (!requests_)
+      throw Error(ErrorCode::refused, "collecting asynchronous I/O", kUnknown).with_pid(pid).with_hint(kPrivileges);
     // What disks are asked for comes soon, though the program is stopped.
     const Deadline deadline = Deadline::in_ms(kBackoffMs);
     for (;;) {
@@ -44,10 +45,12 @@ class AioRings final : public Collector {
       const std::map<uint64_t, uint64_t> under_way = requests_->under_way(pid);
       for (const auto& [ring, requests] : under_way) count += requests;
       // fork copies the mapping, and not the context.
-      const auto lost = std::find_if(rings.begin(), rings.end(), [&](const PageRange& ring) { return !under_way.contains(ring.start); });
+      const auto lost = std::find_if(rings.begin(), rings.end(),
+                                     [&](const PageRange& ring) { return !under_way.contains(ring.start); });
       if (lost != rings.end()) {
-        throw Error(ErrorCode::refused, "collecting asynchronous I/O",
-                    fmt::format("the asynchronous I/O ring at {:#x} is that of a process that it was forked by", lost->start))
+        throw Error(
+            ErrorCode::refused, "collecting asynchronous I/O",
+            fmt::format("the asynchronous I/O ring at {:#x} is that of a process that it was forked by", lost->start))
             .with_pid(pid)
             .with_hint("let it unmap the ring, or move the program when this process has ended");
       }
@@ -82,6 +85,8 @@ std::vector<PageRange> list_aio_rings(pid_t pid) {
   return rings;
 }
 
-CollectorPtr make_aio_rings_collector() { return std::make_unique<AioRings>(); }
+CollectorPtr make_aio_rings_collector() {
+  return std::make_unique<AioRings>();
+}
 
 }  // namespace crx

@@ -1,6 +1,6 @@
-// Asynchronous I/O contexts (io_setup(2)). The ring of events is memory of the process, and travels in the last round; what is
-// under way in a context cannot, and leaves no mark in memory while it arrives there. So nothing may be, and the memory of a
-// process that has a ring is compared by content.
+// Asynchronous I/O contexts (io_setup(2)). The ring of events is memory of the process, and travels in the last round;
+// what is under way in a context cannot, and leaves no mark in memory while it arrives there. So nothing may be, and
+// the memory of a process that has a ring is compared by content.
 #pragma once
 
 #include <sys/types.h>

@@ -1,4 +1,5 @@
-// How many huge pages (hugetlb) a tree needs: they are set aside by the administrator, and who finds none is ended by SIGBUS.
+// How many huge pages (hugetlb) a tree needs: they are set aside by the administrator, and who finds none is ended by
+// SIGBUS.
 #pragma once
 
 #include <sys/types.h>
@@ -12,7 +13,8 @@ namespace crx {
 
 class HugePageCount {
  public:
-  // Adds a task, whose map has been read. What tasks share, or share since a fork, counts once. Throws Error(victim_gone).
+  // Adds a task, whose map has been read. What tasks share, or share since a fork, counts once. Throws
+  // Error(victim_gone).
   void add(pid_t pid, MemoryMap& map);
   // Size of a page -> how many.
   std::map<uint64_t, uint64_t> pages() const;

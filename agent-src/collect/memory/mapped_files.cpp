@@ -48,7 +48,7 @@ uint32_t MappedFiles::file(const proc::MapsEntry& map, const MemoryVma& vma, uin
 uint32_t MappedFiles::memfd(const proc::MapsEntry& map, uint32_t access) {
   const std::string link = link_of(map);
   const Fd fd = open_checked(link, O_RDONLY);
-  struct stat st{};
+  struct stat st {};
   if (::fstat(fd.get(), &st) < 0) throw_errno("looking at a memfd", link);
   const int seals = ::fcntl(fd.get(), kGetSeals);
   const uint64_t number = object_number(st.st_dev, map.inode);

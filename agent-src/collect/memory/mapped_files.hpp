@@ -24,10 +24,11 @@ class MappedFiles {
 
   // /proc/PID/map_files/START-END
   std::string link_of(const proc::MapsEntry& map) const;
-  // Of a mapped file, opened with `access`: its id in the FileTable. Looked up there once: the kernel's words for a mapping tell
-  // which file it is, and looking at each costs more than all else in a stop.
+  // Of a mapped file, opened with `access`: its id in the FileTable. Looked up there once: the kernel's words for a
+  // mapping tell which file it is, and looking at each costs more than all else in a stop.
   uint32_t file(const proc::MapsEntry& map, const MemoryVma& vma, uint32_t access);
-  // Of a memfd that is mapped: one file entry for each access, one inode entry for the object. Both are known by the inode.
+  // Of a memfd that is mapped: one file entry for each access, one inode entry for the object. Both are known by the
+  // inode.
   uint32_t memfd(const proc::MapsEntry& map, uint32_t access);
   // The size of its pages, of a mapping in huge pages.
   uint64_t huge_page_bytes(const proc::MapsEntry& map);

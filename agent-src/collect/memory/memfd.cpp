@@ -48,17 +48,20 @@ class Memfds final : public FdKind {
 
 bool is_memfd(std::string_view link, const struct stat& st) {
   if (!S_ISREG(st.st_mode) || st.st_nlink != 0) return false;
-  return (link.starts_with(kPrefix) && link.ends_with(kSuffix)) || (link == kAnonymousLink && st.st_dev == shmem_device());
+  return (link.starts_with(kPrefix) && link.ends_with(kSuffix)) ||
+         (link == kAnonymousLink && st.st_dev == shmem_device());
 }
 
 img::memfd_inode_entry describe_memfd(int fd, std::string_view link) {
   struct stat st {};
   const int seals = ::fcntl(fd, F_GET_SEALS);
   if (::fstat(fd, &st) != 0 || seals < 0) throw_errno("looking at a memfd", std::string(link));
-  if (st.st_ino > UINT32_MAX) throw Error(ErrorCode::unsupported, "looking at a memfd", "its inode number is over 32 bits");
+  if (st.st_ino > UINT32_MAX)
+    throw Error(ErrorCode::unsupported, "looking at a memfd", "its inode number is over 32 bits");
   img::memfd_inode_entry inode;
-  inode.set_name(std::string(link == kAnonymousLink ? image_file::kAnonymousObjectName
-                                                    : link.substr(kPrefix.size(), link.size() - kPrefix.size() - kSuffix.size())));
+  inode.set_name(std::string(link == kAnonymousLink
+                                 ? image_file::kAnonymousObjectName
+                                 : link.substr(kPrefix.size(), link.size() - kPrefix.size() - kSuffix.size())));
   inode.set_uid(st.st_uid);
   inode.set_gid(st.st_gid);
   inode.set_size(static_cast<uint64_t>(st.st_size));
@@ -89,6 +92,8 @@ std::vector<OpenMemfd> open_memfds(pid_t pid) {
   return found;
 }
 
-FdKindPtr make_memfds() { return std::make_unique<Memfds>(); }
+FdKindPtr make_memfds() {
+  return std::make_unique<Memfds>();
+}
 
 }  // namespace crx

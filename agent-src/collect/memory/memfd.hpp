@@ -21,8 +21,8 @@ bool is_memfd(std::string_view link, const struct stat& st);
 // link: as above.
 img::memfd_inode_entry describe_memfd(int fd, std::string_view link);
 
-// The memfds that a task has open, each inode once, with a description of our own (read-only): for rounds to carry those
-// that no mapping leads to. The task may run.
+// The memfds that a task has open, each inode once, with a description of our own (read-only): for rounds to carry
+// those that no mapping leads to. The task may run.
 struct OpenMemfd {
   img::memfd_inode_entry inode;
   Fd fd;

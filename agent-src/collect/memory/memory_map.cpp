@@ -9,8 +9,8 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "agent-src/collect/kind/file_table.hpp"
 #include "agent-src/collect/ipc/sysv_ipc.hpp"
+#include "agent-src/collect/kind/file_table.hpp"
 #include "common/base/digest.hpp"
 #include "common/base/error.hpp"
 #include "common/image/magic.hpp"
@@ -28,8 +28,8 @@ struct AdviceFlag {
   int advice;
 };
 constexpr AdviceFlag kAdviceFlags[] = {
-    {"sr", MADV_SEQUENTIAL}, {"rr", MADV_RANDOM},      {"dc", MADV_DONTFORK},    {"dd", MADV_DONTDUMP},
-    {"mg", MADV_MERGEABLE},  {"hg", MADV_HUGEPAGE},    {"nh", MADV_NOHUGEPAGE},  {"wf", 18 /* MADV_WIPEONFORK */},
+    {"sr", MADV_SEQUENTIAL}, {"rr", MADV_RANDOM},   {"dc", MADV_DONTFORK},   {"dd", MADV_DONTDUMP},
+    {"mg", MADV_MERGEABLE},  {"hg", MADV_HUGEPAGE}, {"nh", MADV_NOHUGEPAGE}, {"wf", 18 /* MADV_WIPEONFORK */},
 };
 
 bool has_flag(const std::string& flags, const char* flag) {
@@ -41,12 +41,17 @@ bool has_flag(const std::string& flags, const char* flag) {
 
 uint32_t special_status(proc::MapKind kind) {
   switch (kind) {
-    case proc::MapKind::vdso: return vma_status::kRegular | vma_status::kVdso | vma_status::kAnonPrivate;
+    case proc::MapKind::vdso:
+      return vma_status::kRegular | vma_status::kVdso | vma_status::kAnonPrivate;
     case proc::MapKind::vvar:
-    case proc::MapKind::vvar_vclock: return vma_status::kRegular | vma_status::kVvar | vma_status::kAnonPrivate;
-    case proc::MapKind::aio_ring: return vma_status::kAioRing;
-    case proc::MapKind::vsyscall: return vma_status::kVsyscall | vma_status::kAnonPrivate;
-    default: return 0;
+    case proc::MapKind::vvar_vclock:
+      return vma_status::kRegular | vma_status::kVvar | vma_status::kAnonPrivate;
+    case proc::MapKind::aio_ring:
+      return vma_status::kAioRing;
+    case proc::MapKind::vsyscall:
+      return vma_status::kVsyscall | vma_status::kAnonPrivate;
+    default:
+      return 0;
   }
 }
 
@@ -119,7 +124,8 @@ void MemoryMap::note_births() {
     const bool grows = flags != nullptr ? has_flag(*flags, "gd") : maps_[i].kind == proc::MapKind::stack;
     const bool no_reserve = flags != nullptr && has_flag(*flags, "nr");
     const bool droppable = flags != nullptr && has_flag(*flags, "dp");
-    const uint64_t bits = (grows ? 1U : 0U) | (no_reserve ? 2U : 0U) | (maps_[i].deleted ? 4U : 0U) | (droppable ? 8U : 0U) | (vmas_[i].huge ? vmas_[i].dev << 8 : 0U);
+    const uint64_t bits = (grows ? 1U : 0U) | (no_reserve ? 2U : 0U) | (maps_[i].deleted ? 4U : 0U) |
+                          (droppable ? 8U : 0U) | (vmas_[i].huge ? vmas_[i].dev << 8 : 0U);
     vmas_[i].birth = digest64(std::string_view(maps_[i].has_inode() ? maps_[i].name : std::string()), bits);
   }
 }
@@ -135,11 +141,14 @@ std::vector<Refusal> MemoryMap::refusals() const {
   for (std::size_t i = 0; i < maps_.size(); ++i) {
     const proc::MapsEntry& map = maps_[i];
     const std::string object = fmt::format("pid {} mapping {:x}-{:x} ({})", pid_, map.start, map.end, map.name);
-    const bool huge_file = std::any_of(huge.begin(), huge.end(), [&](const PageRange& range) { return range.start == map.start; });
+    const bool huge_file =
+        std::any_of(huge.begin(), huge.end(), [&](const PageRange& range) { return range.start == map.start; });
     if (map.kind == proc::MapKind::sysv_shm && !is_attached_whole(map)) {
-      found.push_back({object, "System V shared memory that is attached in part cannot move", "attach the segment as a whole"});
+      found.push_back(
+          {object, "System V shared memory that is attached in part cannot move", "attach the segment as a whole"});
     } else if (vmas_[i].kind == VmaKind::hugetlb || huge_file) {
-      found.push_back({object, "files in huge pages cannot move", "let the program use anonymous memory, a memfd or a System V segment (MAP_HUGETLB)"});
+      found.push_back({object, "files in huge pages cannot move",
+                       "let the program use anonymous memory, a memfd or a System V segment (MAP_HUGETLB)"});
     } else if (map.kind == proc::MapKind::other && map.name.starts_with("uprobes")) {
       found.push_back({object, "uprobes are active in it", "remove the probes"});
     } else if (vmas_[i].kind == VmaKind::device) {
@@ -157,8 +166,8 @@ std::vector<HugeMapping> MemoryMap::huge_mappings() {
     if (!vmas_[i].huge) continue;
     const std::string* flags = flags_of(maps_[i]);
     try {
-      found.push_back({vmas_[i].range, vmas_[i].shared, flags == nullptr || !has_flag(*flags, "nr"), vmas_[i].ino, vmas_[i].offset,
-                       mapped_.huge_page_bytes(maps_[i])});
+      found.push_back({vmas_[i].range, vmas_[i].shared, flags == nullptr || !has_flag(*flags, "nr"), vmas_[i].ino,
+                       vmas_[i].offset, mapped_.huge_page_bytes(maps_[i])});
     } catch (const Error& error) {
       if (error.err() != ENOENT && error.err() != ESRCH) throw;
     }
@@ -175,7 +184,9 @@ uint32_t MemoryMap::memfd_file(const proc::MapsEntry& map) {
 uint32_t MemoryMap::memfd_that_runs(const std::string& exe) {
   struct stat st {};
   if (!exe.starts_with("/memfd:") || ::stat((proc_ + "exe").c_str(), &st) != 0) return 0;
-  const auto is_it = [&](const proc::MapsEntry& map) { return map.kind == proc::MapKind::memfd && map.inode == st.st_ino; };
+  const auto is_it = [&](const proc::MapsEntry& map) {
+    return map.kind == proc::MapKind::memfd && map.inode == st.st_ino;
+  };
   const auto mapped = std::find_if(maps_.begin(), maps_.end(), is_it);
   return mapped == maps_.end() ? 0 : memfd_file(*mapped);
 }
@@ -220,7 +231,8 @@ bool MemoryMap::is_attached_whole(const proc::MapsEntry& map) const {
 void MemoryMap::describe_segment_of(const proc::MapsEntry& map, img::vma_entry& entry) {
   entry.set_shmid(map.inode);
   entry.set_status(vma_status::kRegular | vma_status::kSysvIpc);
-  const bool listed = std::any_of(segments_.begin(), segments_.end(), [&](const auto& s) { return s.desc().id() == map.inode; });
+  const bool listed =
+      std::any_of(segments_.begin(), segments_.end(), [&](const auto& s) { return s.desc().id() == map.inode; });
   if (listed) return;
   const uint64_t huge_page_bytes = (entry.flags() & MAP_HUGETLB) != 0 ? mapped_.huge_page_bytes(map) : 0;
   segments_.push_back(describe_segment(look_at_segment(static_cast<int>(map.inode)), huge_page_bytes));

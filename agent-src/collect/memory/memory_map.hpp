@@ -23,8 +23,8 @@ class FileTable;
 struct HugeMapping {
   PageRange range;
   bool shared = false;
-  bool reserved = true;     // pages were set aside when it was mapped (no MAP_NORESERVE)
-  uint64_t object = 0;      // inode; of private ones: those that fork made of one have the same
+  bool reserved = true;  // pages were set aside when it was mapped (no MAP_NORESERVE)
+  uint64_t object = 0;   // inode; of private ones: those that fork made of one have the same
   uint64_t offset = 0;
   uint64_t page_bytes = 0;
 };
@@ -37,7 +37,8 @@ class MemoryMap {
 
   // Reads the mappings. What `ours` says is left out: the arena of a frozen task.
   void read(const FrozenTask* ours = nullptr);
-  // Reads VmFlags too, for all mappings as of now: 8-17 ms per GiB, so not while the task is frozen if it can be helped.
+  // Reads VmFlags too, for all mappings as of now: 8-17 ms per GiB, so not while the task is frozen if it can be
+  // helped.
   void read_flags();
   // Whether every mapping had its VmFlags read with the bounds it has now.
   bool flags_are_current() const;
@@ -47,11 +48,12 @@ class MemoryMap {
 
   // What cannot move, by name.
   std::vector<Refusal> refusals() const;
-  // Mappings of huge pages, as read. Reads VmFlags where there are any; of a task that runs: without what has gone since.
+  // Mappings of huge pages, as read. Reads VmFlags where there are any; of a task that runs: without what has gone
+  // since.
   std::vector<HugeMapping> huge_mappings();
 
-  // The image's description of what read() saw; the program break is the end of the heap there. Adds mapped files to the
-  // FileTable. Of a task that runs: throws when a mapping has gone since.
+  // The image's description of what read() saw; the program break is the end of the heap there. Adds mapped files to
+  // the FileTable. Of a task that runs: throws when a mapping has gone since.
   const img::mm_entry& describe();
   // As describe() made it last.
   const img::mm_entry& description() const noexcept { return description_; }

@@ -6,8 +6,8 @@
 
 namespace crx {
 
-// Adds the keys; which mapping has which one is an attribute of the mapping, the rights are in the registers. The task is
-// frozen, with its arena.
+// Adds the keys; which mapping has which one is an attribute of the mapping, the rights are in the registers. The task
+// is frozen, with its arena.
 void add_protection_keys(FrozenTask& task, img::crx_task_entry& extra);
 
 }  // namespace crx

@@ -13,9 +13,9 @@
 
 namespace crx {
 
-// An entry for every mapping that has something to tell: what `map` knows (names, seals, locking on fault) and its memory
-// policy (get_mempolicy(2) in the task). In two steps, so that many tasks answer at the same time. The task is frozen, with its
-// arena, which is taken in between. Task and map must outlive this object.
+// An entry for every mapping that has something to tell: what `map` knows (names, seals, locking on fault) and its
+// memory policy (get_mempolicy(2) in the task). In two steps, so that many tasks answer at the same time. The task is
+// frozen, with its arena, which is taken in between. Task and map must outlive this object.
 class VmaAttributes {
  public:
   VmaAttributes(FrozenTask& task, const MemoryMap& map);

@@ -1,5 +1,5 @@
-// Files of namespaces that the program itself lives in (/proc/PID/ns/KIND): opened again as those that it lives in there. What
-// another namespace is nobody could tell the destination.
+// Files of namespaces that the program itself lives in (/proc/PID/ns/KIND): opened again as those that it lives in
+// there. What another namespace is nobody could tell the destination.
 #include <fmt/format.h>
 #include <linux/magic.h>
 #include <sys/stat.h>
@@ -17,7 +17,8 @@ namespace {
 
 constexpr std::array<std::string_view, 8> kKinds = {"cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts"};
 
-// By which name its holder finds the same namespace as its own; empty where it is none of these. (links are "net:[4026531840]")
+// By which name its holder finds the same namespace as its own; empty where it is none of these. (links are
+// "net:[4026531840]")
 std::string own_path(const OpenFile& file) {
   for (const std::string_view kind : kKinds) {
     if (!file.link.starts_with(kind) || file.link.compare(kind.size(), 2, ":[") != 0) continue;
@@ -34,7 +35,8 @@ class NamespaceFiles final : public FdKind {
 
   bool matches(const OpenFile& file) const override {
     struct statfs fs {};
-    return !file.link.starts_with('/') && !own_path(file).empty() && ::statfs(file.proc_link().c_str(), &fs) == 0 && fs.f_type == NSFS_MAGIC;
+    return !file.link.starts_with('/') && !own_path(file).empty() && ::statfs(file.proc_link().c_str(), &fs) == 0 &&
+           fs.f_type == NSFS_MAGIC;
   }
 
   void collect(OpenFile& file, FdContext&, img::file_entry& entry) override {
@@ -51,6 +53,8 @@ class NamespaceFiles final : public FdKind {
 
 }  // namespace
 
-FdKindPtr make_namespace_files() { return std::make_unique<NamespaceFiles>(); }
+FdKindPtr make_namespace_files() {
+  return std::make_unique<NamespaceFiles>();
+}
 
 }  // namespace crx

@@ -13,9 +13,13 @@
 namespace crx {
 namespace {
 
-std::string_view last_name(std::string_view path) { return path.substr(path.rfind('/') + 1); }
+std::string_view last_name(std::string_view path) {
+  return path.substr(path.rfind('/') + 1);
+}
 
-bool is_login_session(std::string_view name) { return name.starts_with("session-") && name.ends_with(".scope"); }
+bool is_login_session(std::string_view name) {
+  return name.starts_with("session-") && name.ends_with(".scope");
+}
 
 bool is_worth_making(std::string_view path) {
   const std::string_view name = last_name(path);
@@ -69,6 +73,8 @@ std::string CgroupHomes::text_of(pid_t pid) const {
   return found == known_.end() ? read_homes(pid) : found->second;
 }
 
-CollectorPtr make_cgroups_collector() { return std::make_unique<Cgroups>(); }
+CollectorPtr make_cgroups_collector() {
+  return std::make_unique<Cgroups>();
+}
 
 }  // namespace crx

@@ -8,8 +8,9 @@
 
 namespace crx {
 
-// What the groups of a tree were before the session moved it into one of its own. Not listed are groups that say nothing
-// about the program: the root of a hierarchy, a group that crx made for a tree, and the scope of a login session.
+// What the groups of a tree were before the session moved it into one of its own. Not listed are groups that say
+// nothing about the program: the root of a hierarchy, a group that crx made for a tree, and the scope of a login
+// session.
 class CgroupHomes {
  public:
   // Notes where the process is now, unless that is known. A process that has gone is left out.

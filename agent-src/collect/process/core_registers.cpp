@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "agent-src/collect/kind/registry.hpp"
-#include "common/base/error.hpp"
 #include "common/base/clock.hpp"
+#include "common/base/error.hpp"
 #include "common/kernel/process/pidfd.hpp"
 #include "common/kernel/process/prctl_uapi.hpp"
 #include "common/kernel/process/time_namespace.hpp"
@@ -52,10 +52,12 @@ void fill_general(const user_regs_struct& r, img::user_x86_regs_entry& regs) {
   regs.set_mode(img::NATIVE);
 }
 
-bool is_restart(int64_t ax) { return (ax <= -512 && ax >= -514) || ax == kRestartBlock; }
+bool is_restart(int64_t ax) {
+  return (ax <= -512 && ax >= -514) || ax == kRestartBlock;
+}
 
-// A connection that came about while its maker was being stopped: there is nothing left to wait for. The socket here knows that
-// nobody has been told yet; the one over there would answer with EISCONN.
+// A connection that came about while its maker was being stopped: there is nothing left to wait for. The socket here
+// knows that nobody has been told yet; the one over there would answer with EISCONN.
 bool has_connected(const FrozenTask& task, const SystemCall& call) {
   if (call.nr != SYS_connect) return false;
   const Fd socket = try_get_fd(task.pidfd(), static_cast<int>(call.args[0]));
@@ -67,8 +69,8 @@ bool has_connected(const FrozenTask& task, const SystemCall& call) {
 
 // A thread that was in a system call. The image says, as CRIU's do, what it finds when it makes the call again, or
 // -EINTR for one whose time left the kernel keeps to itself. What it really was is in crx_restart.
-void fill_restart(const FrozenTask& task, const FrozenThread& thread, const TimeOffsets& offsets, img::user_x86_regs_entry& regs,
-                  img::crx_thread_entry& extra) {
+void fill_restart(const FrozenTask& task, const FrozenThread& thread, const TimeOffsets& offsets,
+                  img::user_x86_regs_entry& regs, img::crx_thread_entry& extra) {
   if (thread.again && has_connected(task, *thread.again)) {
     regs.set_ax(0);
     regs.set_ip(regs.ip() + kSyscallInstructionBytes);
@@ -178,6 +180,8 @@ class CoreRegisters final : public Collector {
 
 }  // namespace
 
-CollectorPtr make_core_registers_collector() { return std::make_unique<CoreRegisters>(); }
+CollectorPtr make_core_registers_collector() {
+  return std::make_unique<CoreRegisters>();
+}
 
 }  // namespace crx

@@ -61,6 +61,8 @@ class Credentials final : public Collector {
 
 }  // namespace
 
-CollectorPtr make_credentials_collector() { return std::make_unique<Credentials>(); }
+CollectorPtr make_credentials_collector() {
+  return std::make_unique<Credentials>();
+}
 
 }  // namespace crx

@@ -67,7 +67,8 @@ const char* name_of(uint32_t shared) {
 }
 
 constexpr const char* kEndOne = "end one of the two before moving the program";
-constexpr const char* kHandedDown = "what clone(2) shares must come from a parent that has it, or from a child of the same parent: end one of the two";
+constexpr const char* kHandedDown =
+    "what clone(2) shares must come from a parent that has it, or from a child of the same parent: end one of the two";
 
 bool is_gone(pid_t pid, const std::vector<TaskNode>& tree) {
   const auto task = std::find_if(tree.begin(), tree.end(), [pid](const TaskNode& t) { return t.pid == pid; });
@@ -89,7 +90,9 @@ std::vector<std::pair<pid_t, pid_t>> traced_processes() {
 
 constexpr const char* kJoinDescriptors = "let that thread end, or leave its descriptors to the others'";
 
-std::string own_descriptors(pid_t tid) { return fmt::format("its thread {} has descriptors of its own (unshare(CLONE_FILES))", tid); }
+std::string own_descriptors(pid_t tid) {
+  return fmt::format("its thread {} has descriptors of its own (unshare(CLONE_FILES))", tid);
+}
 
 // A thread on its way out has none any more, which is not the same.
 bool is_ending(pid_t pid, pid_t tid) {
@@ -140,7 +143,8 @@ class Inspection {
              tracer.starts_with("crx-") ? "try again when that is done" : "end the debugger first");
     }
     if (!status.x86_thread_features.empty()) {
-      refuse("uses " + status.x86_thread_features + " (control-flow enforcement)", "start it with GLIBC_TUNABLES "
+      refuse("uses " + status.x86_thread_features + " (control-flow enforcement)",
+             "start it with GLIBC_TUNABLES "
              "glibc.cpu.x86_shstk=off");
     }
   }
@@ -155,22 +159,26 @@ class Inspection {
   // In the stop it gives room to our calls.
   void room(const proc::Status& status) {
     const uint64_t limit = proc::parse_limits(read_file(context_.proc + "limits")).at(RLIMIT_AS).soft;
-    const uint64_t used = status.vm_size_kib << 10, needed = FrozenTask::arena_bytes(static_cast<std::size_t>(status.threads));
+    const uint64_t used = status.vm_size_kib << 10,
+                   needed = FrozenTask::arena_bytes(static_cast<std::size_t>(status.threads));
     if (limit >= used + needed) return;
-    refuse(fmt::format("has {} KiB left of its limit of address space, and {} KiB are needed in the stop", limit > used ? (limit - used) >> 10 : 0, needed >> 10),
+    refuse(fmt::format("has {} KiB left of its limit of address space, and {} KiB are needed in the stop",
+                       limit > used ? (limit - used) >> 10 : 0, needed >> 10),
            "raise it (prlimit --as)");
   }
 
   void threads() {
-    if (const pid_t tid = thread_with_descriptors(context_.pid, list_threads(context_.pid)); tid != 0) refuse(own_descriptors(tid), kJoinDescriptors);
+    if (const pid_t tid = thread_with_descriptors(context_.pid, list_threads(context_.pid)); tid != 0)
+      refuse(own_descriptors(tid), kJoinDescriptors);
   }
 
   void others() {
     for (const pid_t other : numbers_in("/proc")) {
       if (other == context_.pid) continue;
-      const bool inside = std::any_of(context_.tree.begin(), context_.tree.end(), [&](const TaskNode& t) { return t.pid == other; });
-      // A child of vfork shares memory until it execs: the stop waits for that. What ends has nothing any more, and kcmp(2) calls
-      // that the same as what kernel threads have.
+      const bool inside =
+          std::any_of(context_.tree.begin(), context_.tree.end(), [&](const TaskNode& t) { return t.pid == other; });
+      // A child of vfork shares memory until it execs: the stop waits for that. What ends has nothing any more, and
+      // kcmp(2) calls that the same as what kernel threads have.
       const uint32_t shared = inside ? 0 : shared_things(context_.pid, other);
       if (shared != 0 && !is_gone(context_.pid, context_.tree)) {
         refuse(fmt::format("shares its {} with process {} ({})", name_of(shared), other, comm_of(other)),
@@ -203,7 +211,9 @@ class Shape final : public Collector {
     std::vector<pid_t> tids;
     for (const FrozenThread& thread : context.task.threads()) tids.push_back(thread.tid());
     if (const pid_t tid = thread_with_descriptors(context.task.pid(), tids); tid != 0) {
-      throw Error(ErrorCode::unsupported, "collecting the process", own_descriptors(tid)).with_pid(context.task.pid()).with_hint(kJoinDescriptors);
+      throw Error(ErrorCode::unsupported, "collecting the process", own_descriptors(tid))
+          .with_pid(context.task.pid())
+          .with_hint(kJoinDescriptors);
     }
   }
 
@@ -211,11 +221,13 @@ class Shape final : public Collector {
     for (const auto& [tracer, traced] : traced_processes()) {
       const auto is_tracer = [pid = tracer](const TaskNode& task) { return task.pid == pid; };
       if (std::none_of(context.tree.begin(), context.tree.end(), is_tracer)) continue;
-      context.refusals.push_back({fmt::format("pid {}", tracer), fmt::format("traces process {} ({})", traced, comm_of(traced)),
+      context.refusals.push_back({fmt::format("pid {}", tracer),
+                                  fmt::format("traces process {} ({})", traced, comm_of(traced)),
                                   "let it detach first"});
     }
     for (const SharingConflict& found : sharing_conflicts(context.tree)) {
-      if (is_gone(found.pid, context.tree) || is_gone(found.other, context.tree)) continue;  // it has nothing, as others have
+      if (is_gone(found.pid, context.tree) || is_gone(found.other, context.tree))
+        continue;  // it has nothing, as others have
       context.refusals.push_back({fmt::format("pid {}", found.pid), said_of(found), kHandedDown});
     }
     for (const SessionConflict& found : session_conflicts(context.tree)) {
@@ -225,7 +237,9 @@ class Shape final : public Collector {
 
   void collect_tree(CollectContext& context) override {
     for (const SharingConflict& found : sharing_conflicts(context.tree.members())) {
-      throw Error(ErrorCode::unsupported, "collecting the tree", said_of(found)).with_pid(found.pid).with_hint(kHandedDown);
+      throw Error(ErrorCode::unsupported, "collecting the tree", said_of(found))
+          .with_pid(found.pid)
+          .with_hint(kHandedDown);
     }
     for (const SessionConflict& found : session_conflicts(context.tree.members())) {
       throw Error(ErrorCode::unsupported, "collecting the tree", said_of(found)).with_pid(found.pid).with_hint(kEndOne);
@@ -234,15 +248,20 @@ class Shape final : public Collector {
 
  private:
   static std::string said_of(const SharingConflict& found) {
-    return fmt::format("shares its {} with process {}, and not by way of a parent or sibling", name_of(found.what), found.other);
+    return fmt::format("shares its {} with process {}, and not by way of a parent or sibling", name_of(found.what),
+                       found.other);
   }
   static std::string said_of(const SessionConflict& found) {
-    return fmt::format("is in session {}, whose leader has ended, as process {} is, and neither's parent is above the other's", found.sid, found.other);
+    return fmt::format(
+        "is in session {}, whose leader has ended, as process {} is, and neither's parent is above the other's",
+        found.sid, found.other);
   }
 };
 
 }  // namespace
 
-CollectorPtr make_eligibility_collector() { return std::make_unique<Shape>(); }
+CollectorPtr make_eligibility_collector() {
+  return std::make_unique<Shape>();
+}
 
 }  // namespace crx

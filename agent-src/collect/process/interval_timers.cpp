@@ -57,6 +57,8 @@ class IntervalTimers final : public Collector {
 
 }  // namespace
 
-CollectorPtr make_interval_timers_collector() { return std::make_unique<IntervalTimers>(); }
+CollectorPtr make_interval_timers_collector() {
+  return std::make_unique<IntervalTimers>();
+}
 
 }  // namespace crx

@@ -1,5 +1,5 @@
-// Key rings of processes and threads (keyctl(2), process-keyring(7)): refused in the stop where there are keys in them. Those of
-// users and login sessions belong to the host.
+// Key rings of processes and threads (keyctl(2), process-keyring(7)): refused in the stop where there are keys in them.
+// Those of users and login sessions belong to the host.
 #include <linux/keyctl.h>
 #include <sys/syscall.h>
 
@@ -46,6 +46,8 @@ class Keyrings final : public Collector {
 
 }  // namespace
 
-CollectorPtr make_keyrings_collector() { return std::make_unique<Keyrings>(); }
+CollectorPtr make_keyrings_collector() {
+  return std::make_unique<Keyrings>();
+}
 
 }  // namespace crx

@@ -33,7 +33,8 @@ class PosixTimers final : public Collector {
   void inspect(InspectContext& context) override {
     if (proc::parse_timers(read_file(context.proc + "timers")).size() <= kMaxTimers) return;
     context.refusals.push_back({fmt::format("pid {}", context.pid),
-                                fmt::format("has more than {} POSIX timers", kMaxTimers), "delete timers that are not needed"});
+                                fmt::format("has more than {} POSIX timers", kMaxTimers),
+                                "delete timers that are not needed"});
   }
 
   void plan(CollectContext& context, BatchPlan& plan) override {
@@ -87,6 +88,8 @@ class PosixTimers final : public Collector {
 
 }  // namespace
 
-CollectorPtr make_posix_timers_collector() { return std::make_unique<PosixTimers>(); }
+CollectorPtr make_posix_timers_collector() {
+  return std::make_unique<PosixTimers>();
+}
 
 }  // namespace crx

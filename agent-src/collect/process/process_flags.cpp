@@ -76,6 +76,8 @@ class ProcessFlags final : public Collector {
 
 }  // namespace
 
-CollectorPtr make_process_flags_collector() { return std::make_unique<ProcessFlags>(); }
+CollectorPtr make_process_flags_collector() {
+  return std::make_unique<ProcessFlags>();
+}
 
 }  // namespace crx

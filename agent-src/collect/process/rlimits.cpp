@@ -36,6 +36,8 @@ class Rlimits final : public Collector {
 
 }  // namespace
 
-CollectorPtr make_rlimits_collector() { return std::make_unique<Rlimits>(); }
+CollectorPtr make_rlimits_collector() {
+  return std::make_unique<Rlimits>();
+}
 
 }  // namespace crx

@@ -1,5 +1,5 @@
-// How threads are scheduled: policy, nice, deadline parameters, clamps, slice, CPU affinity, I/O priority. All of it can
-// be asked from outside.
+// How threads are scheduled: policy, nice, deadline parameters, clamps, slice, CPU affinity, I/O priority. All of it
+// can be asked from outside.
 #include "agent-src/collect/kind/registry.hpp"
 #include "common/kernel/process/sched.hpp"
 
@@ -58,6 +58,8 @@ class Scheduling final : public Collector {
 
 }  // namespace
 
-CollectorPtr make_scheduling_collector() { return std::make_unique<Scheduling>(); }
+CollectorPtr make_scheduling_collector() {
+  return std::make_unique<Scheduling>();
+}
 
 }  // namespace crx

@@ -31,7 +31,8 @@ bool notifies_user(const std::vector<std::byte>& program) {
   for (std::size_t at = 0; at + sizeof(Instruction) <= program.size(); at += sizeof(Instruction)) {
     Instruction instruction;
     std::memcpy(&instruction, program.data() + at, sizeof instruction);
-    if (instruction.code == kReturnConstant && (instruction.k & 0xffff0000U) == uapi::kSeccompRetUserNotify) return true;
+    if (instruction.code == kReturnConstant && (instruction.k & 0xffff0000U) == uapi::kSeccompRetUserNotify)
+      return true;
   }
   return false;
 }
@@ -54,8 +55,10 @@ class Seccomp final : public Collector {
     }
     task.thaw();
     if (listens) {
-      context.refusals.push_back({fmt::format("pid {}", context.pid), "has a seccomp filter that asks a listener in user "
-                                  "space", "such a process cannot be moved"});
+      context.refusals.push_back({fmt::format("pid {}", context.pid),
+                                  "has a seccomp filter that asks a listener in user "
+                                  "space",
+                                  "such a process cannot be moved"});
     }
   }
 
@@ -112,6 +115,8 @@ class Seccomp final : public Collector {
 
 }  // namespace
 
-CollectorPtr make_seccomp_collector() { return std::make_unique<Seccomp>(); }
+CollectorPtr make_seccomp_collector() {
+  return std::make_unique<Seccomp>();
+}
 
 }  // namespace crx

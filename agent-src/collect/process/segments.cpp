@@ -1,5 +1,5 @@
-// Segments of the program's own (modify_ldt(2), set_thread_area(2)), as emulators of older systems make them: refused in the
-// stop.
+// Segments of the program's own (modify_ldt(2), set_thread_area(2)), as emulators of older systems make them: refused
+// in the stop.
 #include <asm/ldt.h>
 #include <sys/syscall.h>
 
@@ -15,7 +15,9 @@ constexpr int kFirstSlot = 12, kSlots = 3;  // GDT_ENTRY_TLS_MIN, _ENTRIES of 64
 constexpr std::size_t kLdtEntryBytes = LDT_ENTRY_SIZE;
 
 // As the kernel answers for a slot that nobody has set (arch/x86/kernel/tls.c).
-bool is_empty(const user_desc& slot) { return slot.base_addr == 0 && slot.limit == 0 && slot.seg_not_present != 0; }
+bool is_empty(const user_desc& slot) {
+  return slot.base_addr == 0 && slot.limit == 0 && slot.seg_not_present != 0;
+}
 
 class Segments final : public Collector {
  public:
@@ -28,7 +30,8 @@ class Segments final : public Collector {
     slots_ = context.task.arena().allocate<user_desc>(plan.threads.size() * kSlots);
     for (std::size_t i = 0; i < plan.threads.size() * kSlots; ++i) {
       slots_.local[i].entry_number = static_cast<unsigned>(kFirstSlot + static_cast<int>(i % kSlots));
-      calls_.push_back(plan.threads[i / kSlots].add_optional("looking for segments", SYS_get_thread_area, slots_.remote + i * sizeof(user_desc)));
+      calls_.push_back(plan.threads[i / kSlots].add_optional("looking for segments", SYS_get_thread_area,
+                                                             slots_.remote + i * sizeof(user_desc)));
     }
   }
 
@@ -46,7 +49,8 @@ class Segments final : public Collector {
 
  private:
   [[noreturn]] static void refuse(const char* call, pid_t pid) {
-    throw Error(ErrorCode::refused, "collecting segments", std::string("it has segments of its own (") + call + "), which cannot be moved")
+    throw Error(ErrorCode::refused, "collecting segments",
+                std::string("it has segments of its own (") + call + "), which cannot be moved")
         .with_pid(pid)
         .with_hint("let the program not run code of 16 or 32 bits");
   }
@@ -58,6 +62,8 @@ class Segments final : public Collector {
 
 }  // namespace
 
-CollectorPtr make_segments_collector() { return std::make_unique<Segments>(); }
+CollectorPtr make_segments_collector() {
+  return std::make_unique<Segments>();
+}
 
 }  // namespace crx

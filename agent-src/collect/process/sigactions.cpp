@@ -39,6 +39,8 @@ class Sigactions final : public Collector {
 
 }  // namespace
 
-CollectorPtr make_sigactions_collector() { return std::make_unique<Sigactions>(); }
+CollectorPtr make_sigactions_collector() {
+  return std::make_unique<Sigactions>();
+}
 
 }  // namespace crx

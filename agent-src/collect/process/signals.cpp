@@ -35,7 +35,8 @@ class Signals final : public Collector {
   void plan(CollectContext& context, BatchPlan& plan) override {
     stacks_ = context.task.arena().allocate<KernelAltStack>(plan.threads.size());
     for (std::size_t i = 0; i < plan.threads.size(); ++i) {
-      plan.threads[i].add("reading the alternate stack", SYS_sigaltstack, 0, stacks_.remote + i * sizeof(KernelAltStack));
+      plan.threads[i].add("reading the alternate stack", SYS_sigaltstack, 0,
+                          stacks_.remote + i * sizeof(KernelAltStack));
     }
   }
 
@@ -74,6 +75,8 @@ class Signals final : public Collector {
 
 }  // namespace
 
-CollectorPtr make_signals_collector() { return std::make_unique<Signals>(); }
+CollectorPtr make_signals_collector() {
+  return std::make_unique<Signals>();
+}
 
 }  // namespace crx

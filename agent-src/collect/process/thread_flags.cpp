@@ -87,6 +87,8 @@ class ThreadFlags final : public Collector {
 
 }  // namespace
 
-CollectorPtr make_thread_flags_collector() { return std::make_unique<ThreadFlags>(); }
+CollectorPtr make_thread_flags_collector() {
+  return std::make_unique<ThreadFlags>();
+}
 
 }  // namespace crx

@@ -73,6 +73,8 @@ class ThreadState final : public Collector {
 
 }  // namespace
 
-CollectorPtr make_thread_state_collector() { return std::make_unique<ThreadState>(); }
+CollectorPtr make_thread_state_collector() {
+  return std::make_unique<ThreadState>();
+}
 
 }  // namespace crx

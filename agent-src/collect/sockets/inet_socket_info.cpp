@@ -45,11 +45,15 @@ std::optional<SocketIdentity> identify_socket(const OpenFile& file) {
   return identify_socket(engine_pidfd.get());
 }
 
-bool InetSocketInfo::is_mptcp() const noexcept { return identity.protocol == IPPROTO_MPTCP; }
+bool InetSocketInfo::is_mptcp() const noexcept {
+  return identity.protocol == IPPROTO_MPTCP;
+}
 bool InetSocketInfo::is_echo() const noexcept {
   return identity.type == SOCK_DGRAM && (identity.protocol == IPPROTO_ICMP || identity.protocol == IPPROTO_ICMPV6);
 }
-bool InetSocketInfo::is_tcp() const noexcept { return identity.type == SOCK_STREAM && (identity.protocol == IPPROTO_TCP || is_mptcp()); }
+bool InetSocketInfo::is_tcp() const noexcept {
+  return identity.type == SOCK_STREAM && (identity.protocol == IPPROTO_TCP || is_mptcp());
+}
 
 InetSocketInfo look_at_inet(int fd, const SocketIdentity& identity, const std::string& object) {
   InetSocketInfo look;

@@ -37,12 +37,12 @@ struct InetSocketInfo {
   InetAddress local;
   std::optional<InetAddress> peer;
   bool listening = false;
-  uint32_t state = 7;                  // tcp_state; UDP: 1 connected, 7 not
-  uint32_t waiting = 0, backlog = 0;   // listening: connections not accepted, and how many may be
+  uint32_t state = 7;                 // tcp_state; UDP: 1 connected, 7 not
+  uint32_t waiting = 0, backlog = 0;  // listening: connections not accepted, and how many may be
 
-  bool is_tcp() const noexcept;        // TCP or MPTCP
+  bool is_tcp() const noexcept;  // TCP or MPTCP
   bool is_mptcp() const noexcept;
-  bool is_echo() const noexcept;       // ICMP echoes, without privileges
+  bool is_echo() const noexcept;  // ICMP echoes, without privileges
 };
 
 // Of an AF_INET or AF_INET6 socket.

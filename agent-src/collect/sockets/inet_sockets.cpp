@@ -18,7 +18,9 @@
 namespace crx {
 namespace {
 
-bool is_inet(const SocketIdentity& identity) { return identity.family == AF_INET || identity.family == AF_INET6; }
+bool is_inet(const SocketIdentity& identity) {
+  return identity.family == AF_INET || identity.family == AF_INET6;
+}
 
 bool is_supported(const SocketIdentity& identity) {
   InetSocketInfo look;
@@ -32,7 +34,8 @@ bool is_supported(const SocketIdentity& identity) {
 constexpr char kKindRemedy[] = "close it before moving the program";
 
 std::string kind_reason(const SocketIdentity& identity) {
-  return fmt::format("it is a socket of protocol {} (type {}), which cannot be moved", identity.protocol, identity.type);
+  return fmt::format("it is a socket of protocol {} (type {}), which cannot be moved", identity.protocol,
+                     identity.type);
 }
 
 bool in_other_network(const OpenFile& file) {
@@ -119,7 +122,8 @@ class InetSockets final : public FdKind {
 
   void collect(OpenFile& file, FdContext& context, img::file_entry& entry) override {
     const auto identity = identify_socket(file.own.get());
-    if (!identity || !is_supported(*identity)) refuse(file, kind_reason(identity.value_or(SocketIdentity{})), kKindRemedy);
+    if (!identity || !is_supported(*identity))
+      refuse(file, kind_reason(identity.value_or(SocketIdentity{})), kKindRemedy);
     if (in_other_network(file)) refuse(file, kNetworkReason, kNetworkRemedy);
     InetSocketInfo look = look_at_inet(file.own.get(), *identity, file.label());
     if (identity->type == SOCK_RAW || look.is_echo()) look.peer = portless_peer(file, look);
@@ -187,6 +191,8 @@ void collect_inet(const OpenFile& file, const InetSocketInfo& look, FdContext& c
   extra.mutable_inet()->set_owner_gid(file.st.st_gid);
 }
 
-FdKindPtr make_inet_sockets() { return std::make_unique<InetSockets>(); }
+FdKindPtr make_inet_sockets() {
+  return std::make_unique<InetSockets>();
+}
 
 }  // namespace crx

@@ -11,10 +11,10 @@
 namespace crx {
 
 struct NetRow {
-  InetAddress local, peer;  // plain()
-  uint32_t state = 0;       // tcp_state
+  InetAddress local, peer;             // plain()
+  uint32_t state = 0;                  // tcp_state
   uint64_t sending = 0, received = 0;  // bytes in the queues
-  uint64_t inode = 0;       // 0: no descriptor refers to it
+  uint64_t inode = 0;                  // 0: no descriptor refers to it
 };
 
 // name: "tcp", "tcp6", ... as in the namespace of pid. Empty where there is no such file.

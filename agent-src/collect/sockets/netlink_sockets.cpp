@@ -76,13 +76,17 @@ class NetlinkSockets final : public FdKind {
     const std::string problem = reason(fd, identity);
     if (!problem.empty()) refuse(file, problem, kClose);
     if (is_readable(fd)) {
-      refuse(file, fmt::format("messages wait to be read from the netlink socket ({})", family_of(identity.protocol)->name), kAgain);
+      refuse(file,
+             fmt::format("messages wait to be read from the netlink socket ({})", family_of(identity.protocol)->name),
+             kAgain);
     }
     sockaddr_nl own{}, peer{};
     socklen_t length = sizeof own;
-    if (::getsockname(fd, reinterpret_cast<sockaddr*>(&own), &length) != 0) throw_errno("collecting a netlink socket", file.label());
+    if (::getsockname(fd, reinterpret_cast<sockaddr*>(&own), &length) != 0)
+      throw_errno("collecting a netlink socket", file.label());
     length = sizeof peer;
-    const bool connected = ::getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &length) == 0 && (peer.nl_pid != 0 || peer.nl_groups != 0);
+    const bool connected = ::getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &length) == 0 &&
+                           (peer.nl_pid != 0 || peer.nl_groups != 0);
     entry.set_type(img::NETLINKSK);
     img::netlink_sk_entry& nlsk = *entry.mutable_nlsk();
     nlsk.set_id(file.id);
@@ -103,9 +107,11 @@ class NetlinkSockets final : public FdKind {
  private:
   static std::string reason(int fd, const SocketIdentity& identity) {
     const Family* family = family_of(identity.protocol);
-    if (family == nullptr) return fmt::format("it is a netlink socket of family {}, which cannot be moved", identity.protocol);
+    if (family == nullptr)
+      return fmt::format("it is a netlink socket of family {}, which cannot be moved", identity.protocol);
     if (!family->groups && !groups_of(fd).empty()) {
-      return fmt::format("it is a netlink socket ({}) that listens to groups, whose numbers differ from host to host", family->name);
+      return fmt::format("it is a netlink socket ({}) that listens to groups, whose numbers differ from host to host",
+                         family->name);
     }
     return socket_option_problem(fd);
   }
@@ -115,6 +121,8 @@ class NetlinkSockets final : public FdKind {
 
 }  // namespace
 
-FdKindPtr make_netlink_sockets() { return std::make_unique<NetlinkSockets>(); }
+FdKindPtr make_netlink_sockets() {
+  return std::make_unique<NetlinkSockets>();
+}
 
 }  // namespace crx

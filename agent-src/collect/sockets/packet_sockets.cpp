@@ -26,7 +26,8 @@ namespace {
 
 constexpr char kStep[] = "collecting a packet socket";
 constexpr char kClose[] = "close it before moving the program";
-constexpr char kRingReason[] = "it is a packet socket with a ring (PACKET_RX_RING) that is mapped, which cannot be moved";
+constexpr char kRingReason[] =
+    "it is a packet socket with a ring (PACKET_RX_RING) that is mapped, which cannot be moved";
 
 struct PacketInfo {
   std::optional<packet_diag_ring> rx_ring, tx_ring;
@@ -49,13 +50,16 @@ PacketInfo ask_diag(ino_t inode) {
     each_diag_attribute(answer, sizeof(packet_diag_msg), [&](int type, DiagBytes content) {
       if (type == PACKET_DIAG_RX_RING) info.rx_ring = diag_cast<packet_diag_ring>(content);
       if (type == PACKET_DIAG_TX_RING) info.tx_ring = diag_cast<packet_diag_ring>(content);
-      if (type == PACKET_DIAG_INFO) info.ifindex = std::max(static_cast<int>(diag_cast<packet_diag_info>(content).pdi_index), 0);
+      if (type == PACKET_DIAG_INFO)
+        info.ifindex = std::max(static_cast<int>(diag_cast<packet_diag_info>(content).pdi_index), 0);
       if (type != PACKET_DIAG_MCLIST) return;
       info.groups.resize(content.size() / sizeof(packet_diag_mclist));
       std::memcpy(info.groups.data(), content.data(), info.groups.size() * sizeof(packet_diag_mclist));
     });
   });
-  if (err != 0) throw Error(ErrorCode::unsupported, kStep, "the kernel does not tell of it", err).with_hint("load or build in packet_diag (CONFIG_PACKET_DIAG)");
+  if (err != 0)
+    throw Error(ErrorCode::unsupported, kStep, "the kernel does not tell of it", err)
+        .with_hint("load or build in packet_diag (CONFIG_PACKET_DIAG)");
   return info;
 }
 
@@ -98,7 +102,8 @@ class PacketSockets final : public FdKind {
   void inspect(const OpenFile& file, const std::vector<OpenFile>&, InspectContext& context) override {
     const BorrowedSocket engine_pidfd(file);
     if (!identify_socket(engine_pidfd.get())) return;
-    if (ask_diag(file.st.st_ino).has_ring() && is_mapped(file)) context.refusals.push_back(refusal_of(file, kRingReason, kClose));
+    if (ask_diag(file.st.st_ino).has_ring() && is_mapped(file))
+      context.refusals.push_back(refusal_of(file, kRingReason, kClose));
     const std::string problem = socket_option_problem(engine_pidfd.get());
     if (!problem.empty()) context.refusals.push_back(refusal_of(file, problem, kFilterRemedy));
   }
@@ -156,6 +161,8 @@ class PacketSockets final : public FdKind {
 
 }  // namespace
 
-FdKindPtr make_packet_sockets() { return std::make_unique<PacketSockets>(); }
+FdKindPtr make_packet_sockets() {
+  return std::make_unique<PacketSockets>();
+}
 
 }  // namespace crx

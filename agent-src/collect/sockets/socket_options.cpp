@@ -53,7 +53,8 @@ void read_filter(int fd, const std::string& object, img::sk_opts_entry& opts) {
   if (::getsockopt(fd, SOL_SOCKET, SO_GET_FILTER, filter.data(), &count) != 0) throw_errno(kStep, object);
   filter.resize(count);
   for (const sock_filter& instruction : filter) {
-    opts.add_so_filter(uint64_t{instruction.code} << 48 | uint64_t{instruction.jt} << 40 | uint64_t{instruction.jf} << 32 | instruction.k);
+    opts.add_so_filter(uint64_t{instruction.code} << 48 | uint64_t{instruction.jt} << 40 |
+                       uint64_t{instruction.jf} << 32 | instruction.k);
   }
 }
 
@@ -81,7 +82,8 @@ void read_plain(int fd, google::protobuf::RepeatedPtrField<img::crx_socket_optio
     if (option.name == SO_TIMESTAMPING_OLD) {
       socklen_t room = sizeof(int);
       int other = 0;
-      if (::getsockopt(fd, SOL_SOCKET, SO_TIMESTAMPING_NEW, &other, &room) == 0) new_timestamping = static_cast<uint32_t>(other);
+      if (::getsockopt(fd, SOL_SOCKET, SO_TIMESTAMPING_NEW, &other, &room) == 0)
+        new_timestamping = static_cast<uint32_t>(other);
       if (new_timestamping != 0) continue;
     }
     img::crx_socket_option& entry = *extra.Add();
@@ -104,7 +106,9 @@ int socket_int(int fd, int level, int name, int otherwise) {
   return ::getsockopt(fd, level, name, &value, &size) == 0 ? value : otherwise;
 }
 
-std::string socket_option_problem(int fd) { return filter_length(fd) < 0 ? kFilterReason : std::string(); }
+std::string socket_option_problem(int fd) {
+  return filter_length(fd) < 0 ? kFilterReason : std::string();
+}
 
 img::sk_opts_entry read_socket_options(int fd, const std::string& object,
                                        google::protobuf::RepeatedPtrField<img::crx_socket_option>& extra) {

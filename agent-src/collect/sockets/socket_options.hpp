@@ -14,9 +14,11 @@ namespace crx {
 img::sk_opts_entry read_socket_options(const OpenFile& file, FdContext& context);
 
 // The same of a socket that is no OpenFile; `extra` may stay as it is. object: for messages.
-img::sk_opts_entry read_socket_options(int fd, const std::string& object, google::protobuf::RepeatedPtrField<img::crx_socket_option>& extra);
+img::sk_opts_entry read_socket_options(int fd, const std::string& object,
+                                       google::protobuf::RepeatedPtrField<img::crx_socket_option>& extra);
 
-// Why the options of a socket that is looked at while its task runs cannot move; "" when they can. The remedy is kFilterRemedy.
+// Why the options of a socket that is looked at while its task runs cannot move; "" when they can. The remedy is
+// kFilterRemedy.
 std::string socket_option_problem(int fd);
 inline constexpr char kFilterRemedy[] = "let the program detach it (SO_DETACH_FILTER)";
 

@@ -30,7 +30,8 @@ struct FreeContext {
 std::string elements(const std::vector<BlockedConnection>& connections, int family) {
   std::string text;
   const auto add = [&](const InetAddress& from, const InetAddress& to) {
-    text += fmt::format("{}{} . {} . {} . {}", text.empty() ? "" : ", ", from.host_text(), from.port, to.host_text(), to.port);
+    text += fmt::format("{}{} . {} . {} . {}", text.empty() ? "" : ", ", from.host_text(), from.port, to.host_text(),
+                        to.port);
   };
   for (const BlockedConnection& connection : connections) {
     const InetAddress local = connection.local.plain(), peer = connection.peer.plain();
@@ -88,13 +89,14 @@ struct TcpBlock::Rules {
     if (::nft_run_cmd_from_buffer(context.get(), commands.c_str()) == 0) return;
     std::string why = ::nft_ctx_get_error_buffer(context.get());
     why = why.substr(0, why.find('\n'));
-    throw Error(ErrorCode::unsupported, "holding packets back", why)
-        .with_hint(kHint);
+    throw Error(ErrorCode::unsupported, "holding packets back", why).with_hint(kHint);
   }
 };
 
 TcpBlock::TcpBlock(std::string session) : table_("crx-" + std::move(session)), rules_(Rules::open()) {}
-TcpBlock::~TcpBlock() { unblock(); }
+TcpBlock::~TcpBlock() {
+  unblock();
+}
 
 void TcpBlock::prepare() noexcept {
   if (!rules_ || has_table_) return;
@@ -149,9 +151,11 @@ void TcpBlock::unblock() noexcept {
   }
 }
 
-// Within the tree nobody else waits for a packet, and the connection comes alive, or is made again, while the tree is built.
+// Within the tree nobody else waits for a packet, and the connection comes alive, or is made again, while the tree is
+// built.
 bool TcpBlock::reaches_outside() const {
-  return std::any_of(connections_.begin(), connections_.end(), [](const BlockedConnection& each) { return each.outside; });
+  return std::any_of(connections_.begin(), connections_.end(),
+                     [](const BlockedConnection& each) { return each.outside; });
 }
 
 void TcpBlock::leave_installed() noexcept {

@@ -38,7 +38,8 @@ bool has_ulp(int fd) {
 }
 
 std::string connection_text(const InetSocketInfo& look) {
-  return fmt::format("it is a TCP connection from {} to {}", look.local.text(), look.peer ? look.peer->text() : "nowhere");
+  return fmt::format("it is a TCP connection from {} to {}", look.local.text(),
+                     look.peer ? look.peer->text() : "nowhere");
 }
 
 // Of a connection whose other end is not in the tree.
@@ -97,13 +98,16 @@ void append_stream(const TcpStream& stream, const img::inet_sk_entry& isk, Image
 }  // namespace
 
 void inspect_tcp(const OpenFile& file, const InetSocketInfo& look, TcpTable& table, InspectContext& context) {
-  const auto complain = [&](const Complaint& it) { context.refusals.push_back(refusal_of(file, it.reason, it.remedy)); };
+  const auto complain = [&](const Complaint& it) {
+    context.refusals.push_back(refusal_of(file, it.reason, it.remedy));
+  };
   if (table.is_signed(file, look)) return complain({kSignedReason, kSignedRemedy});
   if (look.state == tcp_state::kListen || !look.peer) return;
   if (look.is_mptcp()) return complain({kMptcpReason, kMptcpRemedy});
   const BorrowedSocket engine_pidfd(file);
   if (has_ulp(engine_pidfd.get())) return complain({kUlpReason, kUlpRemedy});
-  if (table.other_end(look) != nullptr || table.listener_at(*look.peer) != nullptr || table.is_client_closed(look)) return;
+  if (table.other_end(look) != nullptr || table.listener_at(*look.peer) != nullptr || table.is_client_closed(look))
+    return;
   if (const auto complaint = outside_complaint(look, context.options)) complain(*complaint);
 }
 
@@ -116,7 +120,8 @@ void TcpCollector::hold_all(FdContext& context) {
   bool outside = false;
   for (const TcpTable::Socket& socket : table_.sockets()) {
     if (!tcp_state::is_connected(socket.look.state) || !socket.look.peer || socket.look.is_mptcp()) continue;
-    const bool alone = table_.other_end(socket.look) == nullptr && !table_.is_client_closed(socket.look) && !table_.waiting_end(socket.look);
+    const bool alone = table_.other_end(socket.look) == nullptr && !table_.is_client_closed(socket.look) &&
+                       !table_.waiting_end(socket.look);
     connections.push_back({duplicate(socket.file->own.get()), socket.look.local, *socket.look.peer, alone});
     outside = outside || alone;
   }
@@ -131,14 +136,19 @@ void TcpCollector::hold_all(FdContext& context) {
   }
 }
 
-void TcpCollector::collect(const OpenFile& file, const InetSocketInfo& look, FdContext& context, img::inet_sk_entry& isk) {
+void TcpCollector::collect(const OpenFile& file, const InetSocketInfo& look, FdContext& context,
+                           img::inet_sk_entry& isk) {
   if (table_.is_signed(file, look)) refuse(file, kSignedReason, kSignedRemedy);
   switch (look.state) {
-    case tcp_state::kListen: return check_waiting(file, look);
-    case tcp_state::kClose: return collect_ended(file, context, isk);
+    case tcp_state::kListen:
+      return check_waiting(file, look);
+    case tcp_state::kClose:
+      return collect_ended(file, context, isk);
     case tcp_state::kSynSent:
-    case tcp_state::kSynRecv: refuse(file, "it is a TCP connection that is being made", kAgain);
-    default: break;
+    case tcp_state::kSynRecv:
+      refuse(file, "it is a TCP connection that is being made", kAgain);
+    default:
+      break;
   }
   if (look.is_mptcp()) refuse(file, kMptcpReason, kMptcpRemedy);
   if (!tcp_state::is_connected(look.state) || !look.peer) {
@@ -163,7 +173,8 @@ void TcpCollector::collect_connection(const OpenFile& file, const InetSocketInfo
   } else if (const auto unread = table_.waiting_end(look)) {
     if (*unread > 0) {
       refuse(*table_.listener_at(*look.peer)->file,
-             fmt::format("a connection from {} that is not accepted yet has got {} bytes already", look.local.text(), *unread),
+             fmt::format("a connection from {} that is not accepted yet has got {} bytes already", look.local.text(),
+                         *unread),
              "try again when the program has accepted it");
     }
     extra.set_waiting(true);
@@ -185,13 +196,15 @@ void TcpCollector::check_waiting(const OpenFile& file, const InetSocketInfo& loo
   if (look.waiting == 0) return;
   uint32_t inside = 0;
   for (const TcpTable::Socket& socket : table_.sockets()) {
-    if (!tcp_state::is_connected(socket.look.state) || !socket.look.peer || table_.other_end(socket.look) != nullptr) continue;
+    if (!tcp_state::is_connected(socket.look.state) || !socket.look.peer || table_.other_end(socket.look) != nullptr)
+      continue;
     if (table_.listener_at(*socket.look.peer) == nullptr || !table_.waiting_end(socket.look)) continue;
     if (table_.listener_at(*socket.look.peer)->file == &file) ++inside;
   }
   if (inside >= look.waiting) return;
-  refuse(file, fmt::format("{} connections wait to be accepted at {}, and the other ends of {} are not in the program",
-                           look.waiting, look.local.text(), look.waiting - inside),
+  refuse(file,
+         fmt::format("{} connections wait to be accepted at {}, and the other ends of {} are not in the program",
+                     look.waiting, look.local.text(), look.waiting - inside),
          "try again when the program has accepted them");
 }
 

@@ -5,8 +5,8 @@
 #include <optional>
 
 #include "agent-src/collect/sockets/inet_sockets.hpp"
-#include "agent-src/collect/sockets/tcp_table.hpp"
 #include "agent-src/collect/sockets/tcp_block.hpp"
+#include "agent-src/collect/sockets/tcp_table.hpp"
 
 namespace crx {
 
@@ -24,7 +24,8 @@ class TcpCollector {
 
  private:
   void hold_all(FdContext& context);
-  void collect_connection(const OpenFile& file, const InetSocketInfo& look, FdContext& context, img::inet_sk_entry& isk);
+  void collect_connection(const OpenFile& file, const InetSocketInfo& look, FdContext& context,
+                          img::inet_sk_entry& isk);
   void check_waiting(const OpenFile& file, const InetSocketInfo& look);
   void collect_ended(const OpenFile& file, FdContext& context, img::inet_sk_entry& isk);
 

@@ -33,7 +33,8 @@ const TcpTable::Socket* TcpTable::listener_at(const InetAddress& address) const 
   for (const Socket& socket : sockets_) {
     if (!socket.look.listening || socket.look.local.port != wanted.port) continue;
     if (socket.look.local.plain() == wanted) return &socket;
-    if (socket.look.local.is_any() && (socket.look.identity.family == AF_INET6 || wanted.family == AF_INET)) any = &socket;
+    if (socket.look.local.is_any() && (socket.look.identity.family == AF_INET6 || wanted.family == AF_INET))
+      any = &socket;
   }
   return any;
 }
@@ -69,7 +70,9 @@ std::optional<uint64_t> TcpTable::waiting_end(const InetSocketInfo& look) {
 
 bool TcpTable::is_signed(const OpenFile& file, const InetSocketInfo& look) {
   const auto among = [&](const Listing& sockets) {
-    return sockets && std::any_of(sockets->begin(), sockets->end(), [&](const TcpSocketInfo& info) { return info.inode == file.st.st_ino && info.signs; });
+    return sockets && std::any_of(sockets->begin(), sockets->end(), [&](const TcpSocketInfo& info) {
+             return info.inode == file.st.st_ino && info.signs;
+           });
   };
   if (look.listening) return among(listening());
   if (look.peer) {

@@ -16,10 +16,10 @@
 
 #include "agent-src/collect/sockets/inet_sockets.hpp"
 #include "agent-src/collect/sockets/socket_options.hpp"
+#include "common/base/backoff.hpp"
 #include "common/base/clock.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
-#include "common/base/backoff.hpp"
 #include "common/base/scope_exit.hpp"
 #include "common/kernel/sockets/sock_diag.hpp"
 #include "common/proc/text.hpp"
@@ -38,13 +38,16 @@ bool is_readable(int fd) {
 }
 
 // One that is closed for reading is readable, too.
-bool has_packet(int fd) { return ::recv(fd, nullptr, 0, MSG_PEEK | MSG_DONTWAIT) >= 0; }
+bool has_packet(int fd) {
+  return ::recv(fd, nullptr, 0, MSG_PEEK | MSG_DONTWAIT) >= 0;
+}
 
-// The kernel itself handles these protocols; a raw socket gets copies, also of what belongs to others, such as the bytes of the
-// move. It may always miss some, as packet sockets may.
+// The kernel itself handles these protocols; a raw socket gets copies, also of what belongs to others, such as the
+// bytes of the move. It may always miss some, as packet sockets may.
 bool hears_copies(const SocketIdentity& identity) {
   const int protocol = identity.protocol;
-  return identity.type == SOCK_RAW && (protocol == IPPROTO_TCP || protocol == IPPROTO_UDP || protocol == IPPROTO_UDPLITE);
+  return identity.type == SOCK_RAW &&
+         (protocol == IPPROTO_TCP || protocol == IPPROTO_UDP || protocol == IPPROTO_UDPLITE);
 }
 
 // What is sent leaves within moments; what is corked stays.
@@ -103,8 +106,10 @@ void read_datagrams(const OpenFile& file, img::crx_inet_entry& inet) {
   const int fd = file.own.get();
   const int before = socket_int(fd, SOL_SOCKET, SO_PEEK_OFF, -1);
   const int zero = 0;
-  if (::setsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &zero, sizeof zero) != 0) throw_errno("looking into a socket's queue", file.label());
-  const ScopeExit restore([&] { static_cast<void>(::setsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &before, sizeof before)); });
+  if (::setsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &zero, sizeof zero) != 0)
+    throw_errno("looking into a socket's queue", file.label());
+  const ScopeExit restore(
+      [&] { static_cast<void>(::setsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &before, sizeof before)); });
   std::vector<char> room(kLongestDatagram);
   for (;;) {
     img::crx_datagram datagram;
@@ -113,8 +118,8 @@ void read_datagrams(const OpenFile& file, img::crx_inet_entry& inet) {
   }
 }
 
-// Of a connected UDP socket: what only sock_diag(7) tells. The kernel takes the two ends of such a question for those of a packet
-// that arrives.
+// Of a connected UDP socket: what only sock_diag(7) tells. The kernel takes the two ends of such a question for those
+// of a packet that arrives.
 uint8_t told_shutdown(int fd, const InetSocketInfo& look) {
   if (!look.peer || look.identity.type != SOCK_DGRAM || look.is_echo()) return 0;
   inet_diag_req_v2 request{};
@@ -174,7 +179,8 @@ std::vector<Group> all_groups(int family, pid_t pid) {
       continue;
     }
     if (std::from_chars(begin, end, ifindex).ec != std::errc() || family == AF_INET) continue;
-    const auto at = line->find_first_not_of(' ', std::min(line->find(' ', line->find_first_not_of("0123456789 \t")), line->size()));
+    const auto at =
+        line->find_first_not_of(' ', std::min(line->find(' ', line->find_first_not_of("0123456789 \t")), line->size()));
     if (at == std::string_view::npos || at + 32 > line->size()) continue;
     Group group{ifindex, {}};
     group.address.family = AF_INET6;
@@ -229,7 +235,8 @@ void collect_datagrams(const OpenFile& file, const InetSocketInfo& look, FdConte
     return;
   }
   if (is_putting_together(fd)) {
-    refuse(file, "a datagram is being put together in it (UDP_CORK, MSG_MORE)", "try again when the program has sent it");
+    refuse(file, "a datagram is being put together in it (UDP_CORK, MSG_MORE)",
+           "try again when the program has sent it");
   }
   if (is_readable(fd)) read_datagrams(file, inet);
 }

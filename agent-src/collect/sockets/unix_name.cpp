@@ -17,7 +17,9 @@ namespace crx {
 namespace {
 
 // Without the zero byte that ends it.
-std::string path_of(const std::string& sun_path) { return sun_path.substr(0, sun_path.find('\0')); }
+std::string path_of(const std::string& sun_path) {
+  return sun_path.substr(0, sun_path.find('\0'));
+}
 
 // The directory that a relative name began at, when the file is at `path`; "" where that cannot be told from it.
 std::string directory_for(const std::string& name, const std::string& path) {
@@ -37,7 +39,8 @@ std::string printable_name(const std::string& sun_path) {
   return text;
 }
 
-void collect_unix_name(const OpenFile& file, const UnixSocketInfo& info, img::unix_sk_entry& entry, img::crx_unix_socket& extra) {
+void collect_unix_name(const OpenFile& file, const UnixSocketInfo& info, img::unix_sk_entry& entry,
+                       img::crx_unix_socket& extra) {
   entry.set_name(info.name);
   if (!info.named || !info.has_file) return;
   // An O_PATH descriptor of the file it is bound to, also when its name is gone (unix_open_file, Linux 4.13).

@@ -127,7 +127,8 @@ std::vector<UnixPacket> peek_stream(int fd, const std::string& object) {
   if (queued == 0) return packets;
   char urgent = 0;
   if (::recv(fd, &urgent, 1, MSG_OOB | MSG_PEEK | MSG_DONTWAIT) > 0) {
-    throw Error(ErrorCode::refused, kStep, object + ": urgent data (MSG_OOB) waits in it").with_hint("try again when the program has received it");
+    throw Error(ErrorCode::refused, kStep, object + ": urgent data (MSG_OOB) waits in it")
+        .with_hint("try again when the program has received it");
   }
   PeekOffset offset(fd, object);
   std::string buffer(queued, '\0');
@@ -136,7 +137,8 @@ std::vector<UnixPacket> peek_stream(int fd, const std::string& object) {
     if (done > 0 || offset.is_on()) offset.move_to(done);
     Look look = peek(fd, buffer.data(), queued - done);
     if (look.bytes <= 0) {
-      throw Error(ErrorCode::refused, kStep, fmt::format("{}: {} of {} bytes in it cannot be looked at", object, queued - done, queued),
+      throw Error(ErrorCode::refused, kStep,
+                  fmt::format("{}: {} of {} bytes in it cannot be looked at", object, queued - done, queued),
                   look.bytes < 0 ? errno : 0)
           .with_hint("try again when the program has received them");
     }
@@ -166,7 +168,8 @@ std::vector<UnixPacket> peek_packets(int fd, int type, const std::string& object
   if ((state.revents & POLLERR) != 0) {
     // A look would take the error away.
     if (queued == 0) return packets;
-    throw Error(ErrorCode::refused, kStep, object + ": an error waits to be reported, before packets that cannot be looked at therefore")
+    throw Error(ErrorCode::refused, kStep,
+                object + ": an error waits to be reported, before packets that cannot be looked at therefore")
         .with_hint("try again when the program has received them");
   }
   PeekOffset offset(fd, object);

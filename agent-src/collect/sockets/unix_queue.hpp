@@ -20,10 +20,10 @@ struct UnixPacket {
   std::string source;                // sun_path of the sender; empty for one without a name
 };
 
-// type: SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET. object: for messages. Moves SO_PEEK_OFF of the socket where it must and
-// puts it back: nobody may receive meanwhile. Throws Error(refused) where looking would take something away: an error that
-// waits to be reported (SO_ERROR), urgent data.
-// Empty datagrams are seen once only: the kernel (6.18) marks them, and skips them the next time.
+// type: SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET. object: for messages. Moves SO_PEEK_OFF of the socket where it must
+// and puts it back: nobody may receive meanwhile. Throws Error(refused) where looking would take something away: an
+// error that waits to be reported (SO_ERROR), urgent data. Empty datagrams are seen once only: the kernel (6.18) marks
+// them, and skips them the next time.
 std::vector<UnixPacket> peek_unix_queue(int fd, int type, const std::string& object);
 
 // An error waits to be reported; it is not taken. Of a unix socket it is ECONNRESET.

@@ -15,8 +15,8 @@
 #include <set>
 #include <span>
 
-#include "agent-src/collect/memory/memfd.hpp"
 #include "agent-src/collect/ipc/pipe_content.hpp"
+#include "agent-src/collect/memory/memfd.hpp"
 #include "agent-src/collect/sockets/socket_options.hpp"
 #include "agent-src/collect/sockets/unix_name.hpp"
 #include "agent-src/collect/sockets/unix_queue.hpp"
@@ -39,9 +39,12 @@ constexpr char kWaitRemedy[] = "try again when the program has accepted it";
 // Of a running task's socket: the name of its protocol (sockfs, Linux 2.6.39).
 bool is_unix(const std::string& proc_link) {
   char name[32] = {};
-  return ::getxattr(proc_link.c_str(), "system.sockprotoname", name, sizeof name - 1) > 0 && std::string_view(name).starts_with("UNIX");
+  return ::getxattr(proc_link.c_str(), "system.sockprotoname", name, sizeof name - 1) > 0 &&
+         std::string_view(name).starts_with("UNIX");
 }
-bool is_unix(int fd) { return socket_int(fd, SOL_SOCKET, SO_DOMAIN, AF_UNSPEC) == AF_UNIX; }
+bool is_unix(int fd) {
+  return socket_int(fd, SOL_SOCKET, SO_DOMAIN, AF_UNSPEC) == AF_UNIX;
+}
 
 img::crx_ucred to_image(const ucred& credentials) {
   img::crx_ucred entry;
@@ -68,7 +71,8 @@ struct Inside {
   int fd = -1;  // our duplicate
   UnixSocketInfo info;
   std::vector<Packet> packets;
-  std::optional<std::vector<UnacceptedConnection>> unaccepted;  // of a listening one: beside info.waiting; nothing where that cannot be told
+  std::optional<std::vector<UnacceptedConnection>>
+      unaccepted;  // of a listening one: beside info.waiting; nothing where that cannot be told
   int unread = 0;  // bytes (and their overhead) that it sent and nobody received yet
 };
 
@@ -104,7 +108,8 @@ class UnixSockets final : public FdKind {
       if (other == 0 || inside(other) || may_reconnect(info, other, context.options)) continue;
       // Without a holder it is on its way through another socket, or held by nobody any more.
       const auto holders = holders_of(other, file, true);
-      if (!holders.empty()) context.refusals.push_back(refusal_of(file, outside_reason(info, other, holders), kPeerRemedy));
+      if (!holders.empty())
+        context.refusals.push_back(refusal_of(file, outside_reason(info, other, holders), kPeerRemedy));
     }
   }
 
@@ -157,7 +162,8 @@ class UnixSockets final : public FdKind {
     return *table_;
   }
 
-  void add_inside(uint32_t id, int fd, const struct stat& st, const std::string& label, FdContext& context, const OpenFile& holder) {
+  void add_inside(uint32_t id, int fd, const struct stat& st, const std::string& label, FdContext& context,
+                  const OpenFile& holder) {
     const auto inode = static_cast<uint32_t>(st.st_ino);
     const auto known = table().find(inode);
     if (known == table().end()) return;
@@ -207,7 +213,8 @@ class UnixSockets final : public FdKind {
     file.own = std::move(passed);
     // Rounds send what lies in memfds that tasks have open.
     if (is_memfd(file.link, file.st) && file.st.st_size > 0 && !is_open(file, context)) {
-      refuse(holder, fmt::format("a memfd ({}) is on its way through it and open nowhere else", file.link), "try again when the program has received it");
+      refuse(holder, fmt::format("a memfd ({}) is on its way through it and open nowhere else", file.link),
+             "try again when the program has received it");
     }
     const bool is_new = matches(file) && !inside_.contains(inode_of(file)) && !is_open(file, context);
     const struct stat st = file.st;
@@ -246,7 +253,8 @@ class UnixSockets final : public FdKind {
       refuse(file, outside_reason(socket.info, listener, holders_of(listener, file, false)), kPeerRemedy);
     }
     // The other end exists, but no descriptor leads to it.
-    if (socket.unread > 0 && !inside_.at(listener).unaccepted) refuse(file, "it has sent data over a connection that is not accepted yet", kWaitRemedy);
+    if (socket.unread > 0 && !inside_.at(listener).unaccepted)
+      refuse(file, "it has sent data over a connection that is not accepted yet", kWaitRemedy);
     const proc::Status status = proc::parse_status(read_file(fmt::format("/proc/{}/status", file.pid)));
     *extra.mutable_connector() = to_image({file.pid, status.uid.effective, status.gid.effective});
     return listener;
@@ -270,7 +278,8 @@ class UnixSockets final : public FdKind {
   std::string outside_reason(const UnixSocketInfo& info, uint32_t other, const std::vector<PipeHolder>& holders) const {
     const auto found = table().find(other);
     const std::string name = found == table().end() ? std::string() : printable_name(found->second.name);
-    const char* what = info.state == kSocketListening ? "a connection to it waits to be accepted that was made" : "its other end is held";
+    const char* what = info.state == kSocketListening ? "a connection to it waits to be accepted that was made"
+                                                      : "its other end is held";
     return fmt::format("{} outside, by {}{}{}", what, describe(holders), name.empty() ? "" : ", under the name ", name);
   }
 
@@ -312,7 +321,8 @@ class UnixSockets final : public FdKind {
   static void collect_state(const OpenFile& file, img::crx_unix_socket& extra) {
     ucred credentials{};
     socklen_t size = sizeof credentials;
-    if (::getsockopt(file.own.get(), SOL_SOCKET, SO_PEERCRED, &credentials, &size) != 0) throw_errno(kStep, file.label());
+    if (::getsockopt(file.own.get(), SOL_SOCKET, SO_PEERCRED, &credentials, &size) != 0)
+      throw_errno(kStep, file.label());
     if (credentials.pid != 0 || credentials.uid != UINT32_MAX) *extra.mutable_peer() = to_image(credentials);
     if (has_pending_error(file.own.get())) extra.set_reset(true);
     extra.set_mode(file.st.st_mode);
@@ -322,19 +332,24 @@ class UnixSockets final : public FdKind {
 
   void collect_waiting(const OpenFile& file, const Inside& socket, FdContext&, img::crx_unix_socket& extra) {
     for (const uint32_t client : socket.info.waiting) {
-      if (client == 0 && !socket.unaccepted) refuse(file, "a connection to it waits to be accepted whose client has gone", kWaitRemedy);
+      if (client == 0 && !socket.unaccepted)
+        refuse(file, "a connection to it waits to be accepted whose client has gone", kWaitRemedy);
       if (client != 0 && !inside_.contains(client)) {
-        refuse(file, outside_reason(socket.info, client, holders_of(client, file, false)), "end the other process, or try again");
+        refuse(file, outside_reason(socket.info, client, holders_of(client, file, false)),
+               "end the other process, or try again");
       }
       extra.add_waiting(client);
     }
     if (!socket.unaccepted) return;
-    for (std::size_t i = 0; i < socket.unaccepted->size(); ++i) add_unaccepted((*socket.unaccepted)[i], socket.info.waiting[i] == 0, extra);
+    for (std::size_t i = 0; i < socket.unaccepted->size(); ++i)
+      add_unaccepted((*socket.unaccepted)[i], socket.info.waiting[i] == 0, extra);
   }
 
-  static void add_unaccepted(const UnacceptedConnection& unaccepted_connection, bool client_closed, img::crx_unix_socket& extra) {
+  static void add_unaccepted(const UnacceptedConnection& unaccepted_connection, bool client_closed,
+                             img::crx_unix_socket& extra) {
     img::crx_unaccepted_connection& entry = *extra.add_unaccepted();
-    if (unaccepted_connection.connector.pid != 0) *entry.mutable_connector() = to_image(unaccepted_connection.connector);
+    if (unaccepted_connection.connector.pid != 0)
+      *entry.mutable_connector() = to_image(unaccepted_connection.connector);
     if (client_closed && !unaccepted_connection.name.empty()) entry.set_name(unaccepted_connection.name);
     for (const UnacceptedConnection::Sent& sent : unaccepted_connection.sent) {
       img::crx_unix_sent& piece = *entry.add_sent();
@@ -367,8 +382,8 @@ class UnixSockets final : public FdKind {
     }
   }
 
-  // The socket of the tree that sent a datagram: it has the source's name, or none and is connected to the receiver, and what it
-  // sent is not received. 0 where there is none (any more).
+  // The socket of the tree that sent a datagram: it has the source's name, or none and is connected to the receiver,
+  // and what it sent is not received. 0 where there is none (any more).
   uint32_t sender_of(const Inside& receiver, const UnixPacket& packet) {
     for (auto& [inode, socket] : inside_) {
       if (socket.info.type != SOCK_DGRAM || socket.unread <= 0 || socket.info.name != packet.source) continue;
@@ -388,6 +403,8 @@ class UnixSockets final : public FdKind {
 
 }  // namespace
 
-FdKindPtr make_unix_sockets() { return std::make_unique<UnixSockets>(); }
+FdKindPtr make_unix_sockets() {
+  return std::make_unique<UnixSockets>();
+}
 
 }  // namespace crx

@@ -28,8 +28,9 @@ constexpr uint32_t kNoteBuildId = 3;  // NT_GNU_BUILD_ID
 
 // Types whose files two hosts can share (statfs(2)).
 bool is_shared_storage(const std::string& type) {
-  static constexpr const char* kTypes[] = {"nfs",  "nfs4", "cifs", "smb3",  "ceph", "fuse.ceph", "fuse.glusterfs",
-                                           "lustre", "gfs2", "ocfs2", "beegfs", "9p", "afs", "fuse.sshfs", "virtiofs"};
+  static constexpr const char* kTypes[] = {"nfs",     "nfs4", "cifs",  "smb3",   "ceph", "fuse.ceph", "fuse.glusterfs",
+                                           "lustre",  "gfs2", "ocfs2", "beegfs", "9p",   "afs",       "fuse.sshfs",
+                                           "virtiofs"};
   return std::any_of(std::begin(kTypes), std::end(kTypes), [&](const char* known) { return type == known; });
 }
 
@@ -80,14 +81,22 @@ std::string build_id_of(int fd) {
 
 std::string kind_of(uint32_t mode) {
   switch (mode & S_IFMT) {
-    case S_IFREG: return "a regular file";
-    case S_IFDIR: return "a directory";
-    case S_IFCHR: return "a character device";
-    case S_IFBLK: return "a block device";
-    case S_IFIFO: return "a FIFO";
-    case S_IFSOCK: return "a socket";
-    case S_IFLNK: return "a symbolic link";
-    default: return "something else";
+    case S_IFREG:
+      return "a regular file";
+    case S_IFDIR:
+      return "a directory";
+    case S_IFCHR:
+      return "a character device";
+    case S_IFBLK:
+      return "a block device";
+    case S_IFIFO:
+      return "a FIFO";
+    case S_IFSOCK:
+      return "a socket";
+    case S_IFLNK:
+      return "a symbolic link";
+    default:
+      return "something else";
   }
 }
 
@@ -107,7 +116,7 @@ std::optional<std::string> content_difference(const FileIdentity& wanted, const 
 FileIdentity identify_file(const std::string& link, std::string path, ContentCheck check) {
   FileIdentity file;
   file.path = std::move(path);
-  struct stat st{};
+  struct stat st {};
   if (::stat(link.c_str(), &st) < 0) throw_errno("looking at a file", file.path);
   file.dev = st.st_dev;
   file.ino = st.st_ino;
@@ -122,14 +131,14 @@ FileIdentity identify_file(const std::string& link, std::string path, ContentChe
   file.storage = storage_of(fd.get());
   if (check == ContentCheck::metadata) return file;
   file.build_id = build_id_of(fd.get());
-  const bool read = check == ContentCheck::full ||
-                    (check == ContentCheck::small && file.build_id.empty() && file.size <= kSmallFile);
+  const bool read =
+      check == ContentCheck::full || (check == ContentCheck::small && file.build_id.empty() && file.size <= kSmallFile);
   if (read) file.digest = digest_file(fd.get(), file.path).view();
   return file;
 }
 
 std::optional<std::string> file_difference(const FileIdentity& wanted, bool same_kernel) {
-  struct stat st{};
+  struct stat st {};
   // The kernel's own names end in a link only where the link itself was opened.
   const int follow = S_ISLNK(wanted.mode) ? AT_SYMLINK_NOFOLLOW : 0;
   if (::fstatat(AT_FDCWD, wanted.path.c_str(), &st, follow) < 0) {

@@ -11,16 +11,16 @@ namespace crx {
 
 // A file as one host sees it.
 struct FileIdentity {
-  std::string path;       // in the mount namespace of the task
+  std::string path;  // in the mount namespace of the task
   uint64_t dev = 0, ino = 0;
   uint64_t size = 0;
-  uint32_t mode = 0;      // st_mode
+  uint32_t mode = 0;  // st_mode
   uint64_t rdev = 0;
   int64_t mtime_ns = 0;
-  std::string build_id;   // of an ELF file, raw bytes
-  std::string digest;     // XXH3-128 of the content, raw bytes; empty where it was not read
-  std::string storage;    // of a network or cluster filesystem: type and source; empty for a local one. Of a block device:
-                          // block_device_identity()
+  std::string build_id;  // of an ELF file, raw bytes
+  std::string digest;    // XXH3-128 of the content, raw bytes; empty where it was not read
+  std::string storage;   // of a network or cluster filesystem: type and source; empty for a local one. Of a block
+                        // device: block_device_identity()
   bool mapped = false;
   bool writable = false;  // open or mapped for writing
   std::string used_by;    // "pid 12 fd 3", for messages

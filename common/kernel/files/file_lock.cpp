@@ -15,7 +15,9 @@ struct flock lock_range(uint32_t type, int64_t start, int64_t len) {
   return range;
 }
 
-int flock_operation(uint32_t type) { return LOCK_NB | (type == F_UNLCK ? LOCK_UN : type == F_WRLCK ? LOCK_EX : LOCK_SH); }
+int flock_operation(uint32_t type) {
+  return LOCK_NB | (type == F_UNLCK ? LOCK_UN : type == F_WRLCK ? LOCK_EX : LOCK_SH);
+}
 
 int set_description_lock(int fd, uint32_t kind, uint32_t type, int64_t start, int64_t len) {
   int result = -1;

@@ -27,7 +27,9 @@ int flock_operation(uint32_t type);
 // 0 or -errno (EWOULDBLOCK / EAGAIN / EACCES: somebody else has it).
 int set_description_lock(int fd, uint32_t kind, uint32_t type, int64_t start, int64_t len);
 
-inline bool is_conflict(int64_t result) { return result == -EAGAIN || result == -EACCES; }
+inline bool is_conflict(int64_t result) {
+  return result == -EAGAIN || result == -EACCES;
+}
 
 // "a write lock (flock) on /path", for messages.
 std::string describe_lock(uint32_t kind, uint32_t type, const std::string& path);

@@ -64,10 +64,13 @@ std::map<uint64_t, uint64_t> AioRequests::of_task(uint64_t task) const {
 
 std::map<uint64_t, uint64_t> AioRequests::under_way(pid_t pid) const {
   const std::map<pid_t, uint64_t> tasks = traced_.find(reader_, {pid});
-  if (tasks.empty()) throw Error(ErrorCode::bug, "counting asynchronous I/O", "the process is not traced").with_pid(pid);
+  if (tasks.empty())
+    throw Error(ErrorCode::bug, "counting asynchronous I/O", "the process is not traced").with_pid(pid);
   return of_task(tasks.begin()->second);
 }
 
-std::map<uint64_t, uint64_t> AioRequests::own() const { return of_task(reader_.current_task()); }
+std::map<uint64_t, uint64_t> AioRequests::own() const {
+  return of_task(reader_.current_task());
+}
 
 }  // namespace crx

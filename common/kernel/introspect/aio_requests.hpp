@@ -19,7 +19,8 @@ class AioRequests {
   static std::optional<AioRequests> open();
 
   // Of a process that the calling thread traces: the context's number (where its ring is mapped) -> requests that were
-  // submitted and have no event yet. Those that are being submitted count. Throws Error where the process is not traced.
+  // submitted and have no event yet. Those that are being submitted count. Throws Error where the process is not
+  // traced.
   std::map<uint64_t, uint64_t> under_way(pid_t pid) const;
   // The same for the calling process, for tests.
   std::map<uint64_t, uint64_t> own() const;

@@ -34,7 +34,8 @@ struct OwnPage {
     const Fd pagemap = try_open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
     uint64_t entry = 0;
     const auto at = static_cast<off_t>(reinterpret_cast<uintptr_t>(memory.data()) / kPageSize * sizeof entry);
-    if (!pagemap || ::pread(pagemap.get(), &entry, sizeof entry, at) != sizeof entry || (entry & kPresent) == 0) return false;
+    if (!pagemap || ::pread(pagemap.get(), &entry, sizeof entry, at) != sizeof entry || (entry & kPresent) == 0)
+      return false;
     number = entry & kNumberBits;
     descriptor = find_descriptor(memory.data());
     return number != 0 && descriptor != 0;
@@ -63,7 +64,8 @@ std::optional<KernelPages> KernelPages::find(const KernelReader& reader, const F
   return std::nullopt;
 }
 
-bool KernelPages::copy(const KernelReader& reader, uint64_t descriptor, uint64_t offset, char* to, std::size_t bytes) const {
+bool KernelPages::copy(const KernelReader& reader, uint64_t descriptor, uint64_t offset, char* to,
+                       std::size_t bytes) const {
   if (descriptor < descriptors_ || (descriptor - descriptors_) % descriptor_bytes_ != 0) return false;
   const uint64_t from = map_ + (descriptor - descriptors_) / descriptor_bytes_ * kPageSize + offset;
   for (std::size_t done = 0; done < bytes;) {

@@ -14,12 +14,13 @@ class KernelPages {
  public:
   // Given one of our own pages, the address of its descriptor; 0 where it cannot be found out.
   using FindDescriptor = std::function<uint64_t(const std::byte* page)>;
-  // Finds out where the kernel has its descriptors and its map, by pages of ours with known numbers (pagemap) and content. Nothing
-  // where that does not fit together. Takes less than a millisecond.
+  // Finds out where the kernel has its descriptors and its map, by pages of ours with known numbers (pagemap) and
+  // content. Nothing where that does not fit together. Takes less than a millisecond.
   static std::optional<KernelPages> find(const KernelReader& reader, const FindDescriptor& find_descriptor);
 
   // `offset` may lie in a page behind that one, where they were allocated together. False where nothing can be read.
-  [[nodiscard]] bool copy(const KernelReader& reader, uint64_t descriptor, uint64_t offset, char* to, std::size_t bytes) const;
+  [[nodiscard]] bool copy(const KernelReader& reader, uint64_t descriptor, uint64_t offset, char* to,
+                          std::size_t bytes) const;
 
  private:
   KernelPages(uint64_t descriptors, uint64_t descriptor_bytes, uint64_t map)

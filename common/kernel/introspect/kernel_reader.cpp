@@ -18,7 +18,9 @@ constexpr int kElement = 4096;      // bytes of the array's, KernelReader::kMost
 constexpr int kLookupPerCpu = 195;  // bpf_map_lookup_percpu_elem, Linux 5.19
 constexpr uint32_t kFailed = 1;
 
-int bpf(int command, bpf_attr& attr) { return static_cast<int>(::syscall(SYS_bpf, command, &attr, sizeof attr)); }
+int bpf(int command, bpf_attr& attr) {
+  return static_cast<int>(::syscall(SYS_bpf, command, &attr, sizeof attr));
+}
 
 bpf_insn instruction(unsigned code, unsigned dst, unsigned src, int off, int imm) {
   bpf_insn made{};
@@ -30,16 +32,32 @@ bpf_insn instruction(unsigned code, unsigned dst, unsigned src, int off, int imm
   return made;
 }
 
-bpf_insn move(unsigned dst, unsigned src) { return instruction(BPF_ALU64 | BPF_MOV | BPF_X, dst, src, 0, 0); }
-bpf_insn set(unsigned dst, int value) { return instruction(BPF_ALU64 | BPF_MOV | BPF_K, dst, 0, 0, value); }
-bpf_insn load(unsigned dst, unsigned at, int off) { return instruction(BPF_LDX | BPF_MEM | BPF_DW, dst, at, off, 0); }
-bpf_insn store(unsigned at, int off, unsigned src) { return instruction(BPF_STX | BPF_MEM | BPF_DW, at, src, off, 0); }
-bpf_insn call(int function) { return instruction(BPF_JMP | BPF_CALL, 0, 0, 0, function); }
-bpf_insn jump_over(unsigned code, unsigned reg, int value, int count) { return instruction(BPF_JMP | code | BPF_K, reg, 0, count, value); }
-bpf_insn leave() { return instruction(BPF_JMP | BPF_EXIT, 0, 0, 0, 0); }
+bpf_insn move(unsigned dst, unsigned src) {
+  return instruction(BPF_ALU64 | BPF_MOV | BPF_X, dst, src, 0, 0);
+}
+bpf_insn set(unsigned dst, int value) {
+  return instruction(BPF_ALU64 | BPF_MOV | BPF_K, dst, 0, 0, value);
+}
+bpf_insn load(unsigned dst, unsigned at, int off) {
+  return instruction(BPF_LDX | BPF_MEM | BPF_DW, dst, at, off, 0);
+}
+bpf_insn store(unsigned at, int off, unsigned src) {
+  return instruction(BPF_STX | BPF_MEM | BPF_DW, at, src, off, 0);
+}
+bpf_insn call(int function) {
+  return instruction(BPF_JMP | BPF_CALL, 0, 0, 0, function);
+}
+bpf_insn jump_over(unsigned code, unsigned reg, int value, int count) {
+  return instruction(BPF_JMP | code | BPF_K, reg, 0, count, value);
+}
+bpf_insn leave() {
+  return instruction(BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
+}
 constexpr bpf_insn kNone{};  // the second half of a long one
 // The array itself, or (BPF_PSEUDO_MAP_VALUE) its element.
-bpf_insn array_at(unsigned dst, unsigned what, const Fd& array) { return instruction(BPF_LD | BPF_IMM | BPF_DW, dst, what, 0, array.get()); }
+bpf_insn array_at(unsigned dst, unsigned what, const Fd& array) {
+  return instruction(BPF_LD | BPF_IMM | BPF_DW, dst, what, 0, array.get());
+}
 
 template <std::size_t N>
 Fd load_program(const std::array<bpf_insn, N>& code) {
@@ -77,7 +95,8 @@ Fd load_copying(const Fd& room) {
   const std::array<bpf_insn, 17> code = {
       load(BPF_REG_3, BPF_REG_1, 0),
       load(BPF_REG_2, BPF_REG_1, 8),
-      array_at(BPF_REG_6, BPF_PSEUDO_MAP_VALUE, room), kNone,
+      array_at(BPF_REG_6, BPF_PSEUDO_MAP_VALUE, room),
+      kNone,
       jump_over(BPF_JNE, BPF_REG_2, 0, 4),
       call(BPF_FUNC_get_current_task),
       store(BPF_REG_6, 0, BPF_REG_0),
@@ -102,10 +121,13 @@ Fd load_finding(const Fd& array, const Fd& room) {
       instruction(BPF_ST | BPF_MEM | BPF_DW, BPF_REG_10, 0, -8, 0),
       move(BPF_REG_2, BPF_REG_10),
       instruction(BPF_ALU64 | BPF_ADD | BPF_K, BPF_REG_2, 0, 0, -8),
-      array_at(BPF_REG_1, BPF_PSEUDO_MAP_FD, array), kNone,
+      array_at(BPF_REG_1, BPF_PSEUDO_MAP_FD, array),
+      kNone,
       call(kLookupPerCpu),
-      array_at(BPF_REG_6, BPF_PSEUDO_MAP_VALUE, room), kNone,
-      array_at(BPF_REG_7, BPF_PSEUDO_MAP_FD, array), kNone,
+      array_at(BPF_REG_6, BPF_PSEUDO_MAP_VALUE, room),
+      kNone,
+      array_at(BPF_REG_7, BPF_PSEUDO_MAP_FD, array),
+      kNone,
       store(BPF_REG_6, 0, BPF_REG_7),
       store(BPF_REG_6, 8, BPF_REG_0),
       set(BPF_REG_0, 0),
@@ -125,7 +147,8 @@ std::optional<KernelReader> KernelReader::open() {
     if (!program) return std::nullopt;
     std::optional<KernelTypes> types = KernelTypes::open();
     if (!types) return std::nullopt;
-    return KernelReader(std::move(program), Mapping::map(kElement, PROT_READ, MAP_SHARED, room.get()), std::move(*types));
+    return KernelReader(std::move(program), Mapping::map(kElement, PROT_READ, MAP_SHARED, room.get()),
+                        std::move(*types));
   } catch (const Error&) {
     return std::nullopt;
   }

@@ -18,8 +18,8 @@ namespace crx {
 
 class KernelReader {
  public:
-  // Nothing where we may not (CAP_BPF and CAP_PERFMON) or the kernel does not describe its types (CONFIG_DEBUG_INFO_BTF).
-  // Takes about a millisecond.
+  // Nothing where we may not (CAP_BPF and CAP_PERFMON) or the kernel does not describe its types
+  // (CONFIG_DEBUG_INFO_BTF). Takes about a millisecond.
   static std::optional<KernelReader> open();
 
   // At most so many at once.
@@ -33,12 +33,14 @@ class KernelReader {
   uint64_t word(uint64_t address) const { return value<uint64_t>(address); }
   uint32_t half(uint64_t address) const { return value<uint32_t>(address); }
 
-  // What is to be added to a per-CPU address to have that CPU's (__per_cpu_offset, which no interface tells); by CPU. Empty
-  // where it cannot be found out.
+  // What is to be added to a per-CPU address to have that CPU's (__per_cpu_offset, which no interface tells); by CPU.
+  // Empty where it cannot be found out.
   std::vector<uint64_t> cpu_offsets() const;
 
   // KernelTypes'.
-  uint64_t offset(std::string_view structure, std::string_view member) const { return types_.offset(structure, member); }
+  uint64_t offset(std::string_view structure, std::string_view member) const {
+    return types_.offset(structure, member);
+  }
   uint64_t size(std::string_view structure) const { return types_.size(structure); }
 
  private:

@@ -129,7 +129,8 @@ bool KernelSleeps::walk_clocks(uint64_t base, std::vector<ArmedTimer>& timers) c
 std::vector<ArmedTimer> KernelSleeps::armed() const {
   std::vector<ArmedTimer> timers;
   for (const uint64_t cpu_offset : cpu_offsets_) {
-    for (int turn = 0, whole = 0; whole < kWalks && turn < kMostWalks; ++turn) whole += walk_clocks(bases_ + cpu_offset, timers) ? 1 : 0;
+    for (int turn = 0, whole = 0; whole < kWalks && turn < kMostWalks; ++turn)
+      whole += walk_clocks(bases_ + cpu_offset, timers) ? 1 : 0;
   }
   std::sort(timers.begin(), timers.end());
   timers.erase(std::unique(timers.begin(), timers.end()), timers.end());
@@ -155,8 +156,10 @@ bool KernelSleeps::is_in_tree(const ArmedTimer& timer, uint64_t parent, uint64_t
 
 std::optional<int64_t> KernelSleeps::due_now(const ArmedTimer& timer) const {
   Bytes bytes{};
-  if (!reader_.copy(timer.addr, bytes.data(), at_.sleeper_bytes) || get<uint64_t>(bytes, at_.task) != timer.task) return std::nullopt;
-  if (!is_in_tree(timer, get<uint64_t>(bytes, at_.parent) & ~kColourBits, get<uint64_t>(bytes, at_.base))) return std::nullopt;
+  if (!reader_.copy(timer.addr, bytes.data(), at_.sleeper_bytes) || get<uint64_t>(bytes, at_.task) != timer.task)
+    return std::nullopt;
+  if (!is_in_tree(timer, get<uint64_t>(bytes, at_.parent) & ~kColourBits, get<uint64_t>(bytes, at_.base)))
+    return std::nullopt;
   return static_cast<int64_t>(get<uint64_t>(bytes, at_.due) - timer.expires + static_cast<uint64_t>(timer.due_ns));
 }
 
@@ -164,7 +167,8 @@ RestartBlock KernelSleeps::restart_block(uint64_t task) const {
   RestartBlock block;
   Bytes bytes{};
   if (!reader_.copy(task + at_.block, bytes.data(), at_.block_bytes)) return block;
-  block.sleep = {get<int32_t>(bytes, at_.clock), get<uint64_t>(bytes, at_.remainder), get<int64_t>(bytes, at_.sleep_due)};
+  block.sleep = {get<int32_t>(bytes, at_.clock), get<uint64_t>(bytes, at_.remainder),
+                 get<int64_t>(bytes, at_.sleep_due)};
   block.futex = {get<uint64_t>(bytes, at_.futex), get<int64_t>(bytes, at_.futex_due)};
   const auto seconds = get<int64_t>(bytes, at_.seconds);
   const bool plain = seconds >= 0 && seconds < INT64_MAX / kNsPerSecond;

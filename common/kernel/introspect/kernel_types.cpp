@@ -23,26 +23,56 @@ constexpr int kMaxDepth = 8;
 
 // Kinds of BTF.
 enum Kind : uint32_t {
-  kInt = 1, kPointer, kArray, kStruct, kUnion, kEnum, kForward, kTypedef, kVolatile, kConst, kRestrict, kFunction,
-  kPrototype, kVariable, kSection, kFloat, kDeclTag, kTypeTag, kEnum64
+  kInt = 1,
+  kPointer,
+  kArray,
+  kStruct,
+  kUnion,
+  kEnum,
+  kForward,
+  kTypedef,
+  kVolatile,
+  kConst,
+  kRestrict,
+  kFunction,
+  kPrototype,
+  kVariable,
+  kSection,
+  kFloat,
+  kDeclTag,
+  kTypeTag,
+  kEnum64
 };
 
 // Bytes behind those that every type has.
 std::size_t tail_of(uint32_t kind, uint32_t count) {
   switch (kind) {
-    case kInt: case kVariable: case kDeclTag: return 4;
-    case kArray: return 12;
-    case kStruct: case kUnion: case kSection: case kEnum64: return std::size_t{12} * count;
-    case kEnum: case kPrototype: return std::size_t{8} * count;
-    default: return 0;
+    case kInt:
+    case kVariable:
+    case kDeclTag:
+      return 4;
+    case kArray:
+      return 12;
+    case kStruct:
+    case kUnion:
+    case kSection:
+    case kEnum64:
+      return std::size_t{12} * count;
+    case kEnum:
+    case kPrototype:
+      return std::size_t{8} * count;
+    default:
+      return 0;
   }
 }
 
-Error bad() { return Error(ErrorCode::unsupported, "reading the kernel's types", "they are not as expected"); }
+Error bad() {
+  return Error(ErrorCode::unsupported, "reading the kernel's types", "they are not as expected");
+}
 
 // Mapped it costs nothing (Linux 6.16); copied, some milliseconds.
 Mapping read_types(const Fd& file) {
-  struct stat info{};
+  struct stat info {};
   if (::fstat(file.get(), &info) != 0 || info.st_size < 0) throw_errno("reading the kernel's types", kFile);
   const auto bytes = static_cast<std::size_t>(info.st_size);
   if (bytes < kHeaderBytes || bytes > kMaxBytes) throw bad();
@@ -123,7 +153,8 @@ std::optional<KernelTypes::Member> KernelTypes::find_member(uint32_t type, std::
       const uint64_t bits = (info >> 31) != 0 ? at(entry + 8) & 0xffffff : at(entry + 8);
       if (has_name(name, member)) return Member{bits / 8, at(entry + 4)};
       if (!has_name(name, "")) continue;
-      if (const auto inside = find_member(at(entry + 4), member, depth + 1)) return Member{bits / 8 + inside->offset, inside->type};
+      if (const auto inside = find_member(at(entry + 4), member, depth + 1))
+        return Member{bits / 8 + inside->offset, inside->type};
     }
     return std::nullopt;
   }
@@ -154,12 +185,14 @@ uint64_t KernelTypes::offset(std::string_view structure, std::string_view member
   for (uint32_t type = 0; (type = find_struct(structure, type)) != 0;) {
     if (const auto offset = find_path(type, member)) return *offset;
   }
-  throw Error(ErrorCode::unsupported, "reading the kernel's types", fmt::format("struct {} has no {}", structure, member));
+  throw Error(ErrorCode::unsupported, "reading the kernel's types",
+              fmt::format("struct {} has no {}", structure, member));
 }
 
 uint64_t KernelTypes::size(std::string_view structure) const {
   const uint32_t type = find_struct(structure, 0);
-  if (type == 0) throw Error(ErrorCode::unsupported, "reading the kernel's types", fmt::format("there is no struct {}", structure));
+  if (type == 0)
+    throw Error(ErrorCode::unsupported, "reading the kernel's types", fmt::format("there is no struct {}", structure));
   return at(places_[type] + 8);
 }
 

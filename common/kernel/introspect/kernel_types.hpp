@@ -17,8 +17,8 @@ class KernelTypes {
   // Nothing where the kernel does not describe its types (CONFIG_DEBUG_INFO_BTF), or not in a way known here.
   static std::optional<KernelTypes> open();
 
-  // Byte offset of a member of a struct, also of one in an anonymous struct or union of it; "a.b" is member b of the struct
-  // that is its member a. Throws Error(unsupported) naming it where this kernel has none.
+  // Byte offset of a member of a struct, also of one in an anonymous struct or union of it; "a.b" is member b of the
+  // struct that is its member a. Throws Error(unsupported) naming it where this kernel has none.
   uint64_t offset(std::string_view structure, std::string_view member) const;
   // Bytes of a struct. Throws the same.
   uint64_t size(std::string_view structure) const;

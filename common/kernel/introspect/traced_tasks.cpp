@@ -21,7 +21,8 @@ std::map<pid_t, uint64_t> TracedTasks::find(const KernelReader& reader, std::set
   std::map<pid_t, uint64_t> found;
   const uint64_t head = reader.current_task() + ptraced_;
   uint64_t node = reader.word(head);
-  for (int turn = 0; !tids.empty() && node != head && node != 0 && turn < kMaxTraced; ++turn, node = reader.word(node)) {
+  for (int turn = 0; !tids.empty() && node != head && node != 0 && turn < kMaxTraced;
+       ++turn, node = reader.word(node)) {
     const uint64_t task = node - ptrace_entry_;
     const uint64_t its = reader.word(task + thread_pid_);
     // Its number in the innermost namespace that it is in, which is ours.

@@ -16,8 +16,9 @@ class TracedTasks {
   // Throws Error(unsupported) where the kernel's structures are others.
   explicit TracedTasks(const KernelReader& reader);
 
-  // The address of the task_struct of each of these threads that the calling thread traces; others are left out. It stays where
-  // it is until the thread has ended and is waited for. Two microseconds for each thread that was traced since the first of them.
+  // The address of the task_struct of each of these threads that the calling thread traces; others are left out. It
+  // stays where it is until the thread has ended and is waited for. Two microseconds for each thread that was traced
+  // since the first of them.
   std::map<pid_t, uint64_t> find(const KernelReader& reader, std::set<pid_t> tids) const;
 
  private:

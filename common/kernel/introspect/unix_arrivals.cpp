@@ -107,7 +107,8 @@ std::vector<uint64_t> UnacceptedReader::queue_of(uint64_t sock, bool& whole) con
   std::vector<uint64_t> buffers;
   const uint64_t head = sock + at_.queue;
   uint64_t next = reader_.word(head + at_.next);
-  for (; next != 0 && next != head && buffers.size() < kMostWaiting; next = reader_.word(next + at_.next)) buffers.push_back(next);
+  for (; next != 0 && next != head && buffers.size() < kMostWaiting; next = reader_.word(next + at_.next))
+    buffers.push_back(next);
   whole = next == head;
   return buffers;
 }
@@ -124,7 +125,8 @@ bool UnacceptedReader::read_sent(uint64_t buffer, UnacceptedConnection::Sent& se
   const uint32_t bytes = reader_.half(buffer + at_.bytes);
   const uint32_t paged = reader_.half(buffer + at_.paged_bytes);
   if (reader_.word(control + at_.passed) != 0 || bytes > kMostBytes || paged > bytes) return false;
-  sent.sender = {number_of(reader_.word(control + at_.pid)), reader_.half(control + at_.uid), reader_.half(control + at_.gid)};
+  sent.sender = {number_of(reader_.word(control + at_.pid)), reader_.half(control + at_.uid),
+                 reader_.half(control + at_.gid)};
   sent.bytes.resize(bytes);
   const uint64_t begin = reader_.word(buffer + at_.begin);
   const std::size_t direct = bytes - paged;
@@ -138,7 +140,8 @@ bool UnacceptedReader::read_sent(uint64_t buffer, UnacceptedConnection::Sent& se
 
 // What did not fit the buffer itself, from some 3700 bytes on.
 bool UnacceptedReader::read_paged(uint64_t buffer, char* to, std::size_t bytes) const {
-  if (!pages_) pages_.emplace(KernelPages::find(reader_, [this](const std::byte* page) { return descriptor_of(page); }));
+  if (!pages_)
+    pages_.emplace(KernelPages::find(reader_, [this](const std::byte* page) { return descriptor_of(page); }));
   if (!*pages_) return false;
   const uint64_t parts = reader_.word(buffer + at_.head) + reader_.half(buffer + at_.end);
   const unsigned count = reader_.half(parts + at_.count) & 0xff;
@@ -147,7 +150,9 @@ bool UnacceptedReader::read_paged(uint64_t buffer, char* to, std::size_t bytes) 
     const uint64_t part = parts + at_.parts + i * at_.part_bytes;
     const uint32_t length = reader_.half(part + at_.part_length);
     if (length > bytes - done) return false;
-    if (!(*pages_)->copy(reader_, reader_.word(part + at_.part_page), reader_.half(part + at_.part_from), to + done, length)) return false;
+    if (!(*pages_)->copy(reader_, reader_.word(part + at_.part_page), reader_.half(part + at_.part_from), to + done,
+                         length))
+      return false;
     done += length;
   }
   return done == bytes;
@@ -167,7 +172,9 @@ uint64_t UnacceptedReader::descriptor_of(const std::byte* page) const {
   const std::vector<uint64_t> buffers = queue_of(socket_of(to.get()), complete);
   if (!complete || buffers.size() != 1 || reader_.half(buffers[0] + at_.paged_bytes) != kPageSize) return 0;
   const uint64_t part = reader_.word(buffers[0] + at_.head) + reader_.half(buffers[0] + at_.end) + at_.parts;
-  return reader_.half(part + at_.part_length) == kPageSize && reader_.half(part + at_.part_from) == 0 ? reader_.word(part + at_.part_page) : 0;
+  return reader_.half(part + at_.part_length) == kPageSize && reader_.half(part + at_.part_from) == 0
+             ? reader_.word(part + at_.part_page)
+             : 0;
 }
 
 // Of the client, which lives as long as its other end, closed or not.
@@ -184,7 +191,8 @@ bool UnacceptedReader::read_name(uint64_t end, std::string& name) const {
 bool UnacceptedReader::read(uint64_t end, UnacceptedConnection& unaccepted_connection) const {
   if (end == 0 || (at_.urgent && reader_.word(end + *at_.urgent) != 0)) return false;
   const uint64_t who = reader_.word(end + at_.peer_cred);
-  unaccepted_connection.connector = {number_of(reader_.word(end + at_.peer_pid)), reader_.half(who + at_.euid), reader_.half(who + at_.egid)};
+  unaccepted_connection.connector = {number_of(reader_.word(end + at_.peer_pid)), reader_.half(who + at_.euid),
+                                     reader_.half(who + at_.egid)};
   if (who == 0 || !read_name(end, unaccepted_connection.name)) return false;
   bool whole = false;
   std::size_t bytes = 0;

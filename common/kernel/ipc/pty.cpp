@@ -22,8 +22,8 @@ short ready(int tty, short events) {
   return ::poll(&entry, 1, 0) > 0 ? entry.revents : short{0};
 }
 
-// Nothing is translated, echoed, or taken for a signal or a line. XON/XOFF stay as they are: turning them off would start
-// output that is stopped.
+// Nothing is translated, echoed, or taken for a signal or a line. XON/XOFF stay as they are: turning them off would
+// start output that is stopped.
 KernelTermios raw(const KernelTermios& termios) {
   KernelTermios bare = termios;
   bare.c_iflag &= IXON;
@@ -73,7 +73,8 @@ unsigned char spare_character(const PtyQueue& queue, const KernelTermios& termio
   bool used[256] = {};
   for (std::size_t i = 0; i < queue.size; ++i) used[static_cast<unsigned char>(queue.bytes[i])] = true;
   used[unsigned{'\n'}] = true;
-  for (const unsigned at : {unsigned{VEOL}, unsigned{VEOL2}, unsigned{VSTART}, unsigned{VSTOP}}) used[termios.c_cc[at]] = true;
+  for (const unsigned at : {unsigned{VEOL}, unsigned{VEOL2}, unsigned{VSTART}, unsigned{VSTOP}})
+    used[termios.c_cc[at]] = true;
   for (unsigned c = 1; c < 256; ++c) {
     if (!used[c]) return static_cast<unsigned char>(c);
   }
@@ -89,8 +90,8 @@ int put_input(int master, int slave, const PtyQueue& queue, const KernelTermios&
   }
   const unsigned char end_of_file = spare_character(queue, termios);
   if (const int failure = set_termios(slave, lines_only(termios, end_of_file))) return failure;
-  // In one piece: poll(2) makes the kernel pass on what was written only while there is no whole line to be read. Where there is
-  // one, the rest of the piece is on its way, and a change of settings waits for that.
+  // In one piece: poll(2) makes the kernel pass on what was written only while there is no whole line to be read. Where
+  // there is one, the rest of the piece is on its way, and a change of settings waits for that.
   char typed[kPtyRoom];
   std::replace_copy(queue.bytes, queue.bytes + queue.size, typed, '\0', static_cast<char>(end_of_file));
   const int failure = write_all(master, typed, queue.size);
@@ -100,8 +101,12 @@ int put_input(int master, int slave, const PtyQueue& queue, const KernelTermios&
 
 }  // namespace
 
-int get_termios(int tty, KernelTermios& termios) noexcept { return ::ioctl(tty, TCGETS2, &termios) == 0 ? 0 : errno; }
-int set_termios(int tty, const KernelTermios& termios) noexcept { return ::ioctl(tty, TCSETS2, &termios) == 0 ? 0 : errno; }
+int get_termios(int tty, KernelTermios& termios) noexcept {
+  return ::ioctl(tty, TCGETS2, &termios) == 0 ? 0 : errno;
+}
+int set_termios(int tty, const KernelTermios& termios) noexcept {
+  return ::ioctl(tty, TCSETS2, &termios) == 0 ? 0 : errno;
+}
 
 int fill_pty(int master, int slave, const PtyContent& content, const KernelTermios& termios) noexcept {
   int failure = set_termios(slave, raw(termios));

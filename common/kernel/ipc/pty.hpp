@@ -18,21 +18,21 @@ struct PtyQueue {
   char bytes[kPtyRoom];
 };
 
-// The two queues of a pair, taken out and put back, and how that went. Aggregate, of fixed size: it may lie in memory that
-// processes share.
+// The two queues of a pair, taken out and put back, and how that went. Aggregate, of fixed size: it may lie in memory
+// that processes share.
 struct PtyContent {
   PtyQueue input;   // written to the master, to be read from the slave; an end of file in a line is a 0
   PtyQueue output;  // written to the slave, to be read from the master
 };
 
-// None of these allocates, throws or takes a lock: they may run in a child of a process with threads. They return 0 or an
-// errno value. master and slave are descriptors of both ends; slave must be O_NONBLOCK, for reading and writing, and
+// None of these allocates, throws or takes a lock: they may run in a child of a process with threads. They return 0 or
+// an errno value. master and slave are descriptors of both ends; slave must be O_NONBLOCK, for reading and writing, and
 // open without becoming anybody's controlling terminal; the caller's own must be another one.
 
 int get_termios(int tty, KernelTermios& termios) noexcept;
 int set_termios(int tty, const KernelTermios& termios) noexcept;
-// Takes everything that waits on both sides and puts it back, in order, lines as they were. Nobody else may be using the pair.
-// EAGAIN: its output is stopped or full, and nothing was touched.
+// Takes everything that waits on both sides and puts it back, in order, lines as they were. Nobody else may be using
+// the pair. EAGAIN: its output is stopped or full, and nothing was touched.
 int copy_pty(int master, int slave, PtyContent& content) noexcept;
 // Writes `content` into an empty pair; the termios of the slave are `termios` afterwards.
 int fill_pty(int master, int slave, const PtyContent& content, const KernelTermios& termios) noexcept;

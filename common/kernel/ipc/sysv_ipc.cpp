@@ -43,8 +43,13 @@ SysvPerm perm_of(int id, const ipc_perm& perm) {
 }
 
 SysvSegment segment_of(int id, const shmid_ds& status) {
-  return {perm_of(id, status.shm_perm), status.shm_segsz, status.shm_cpid, status.shm_lpid, status.shm_nattch,
-          status.shm_ctime, std::max(status.shm_atime, status.shm_dtime)};
+  return {perm_of(id, status.shm_perm),
+          status.shm_segsz,
+          status.shm_cpid,
+          status.shm_lpid,
+          status.shm_nattch,
+          status.shm_ctime,
+          std::max(status.shm_atime, status.shm_dtime)};
 }
 
 // Objects stand in a table; `last` is its highest used index, `stat` reads one and gives its id or -1.
@@ -86,9 +91,12 @@ class AsCreator {
 
 const char* next_id_file(SysvKind kind) {
   switch (kind) {
-    case SysvKind::segment: return "/proc/sys/kernel/shm_next_id";
-    case SysvKind::set: return "/proc/sys/kernel/sem_next_id";
-    case SysvKind::queue: return "/proc/sys/kernel/msg_next_id";
+    case SysvKind::segment:
+      return "/proc/sys/kernel/shm_next_id";
+    case SysvKind::set:
+      return "/proc/sys/kernel/sem_next_id";
+    case SysvKind::queue:
+      return "/proc/sys/kernel/msg_next_id";
   }
   return "";
 }
@@ -96,9 +104,12 @@ const char* next_id_file(SysvKind kind) {
 // The kernel keeps the wish for the next object that anybody makes, and takes none back: make one.
 void forget_next_id(SysvKind kind) {
   switch (kind) {
-    case SysvKind::segment: return remove_sysv(kind, ::shmget(IPC_PRIVATE, 1, 0));
-    case SysvKind::set: return remove_sysv(kind, ::semget(IPC_PRIVATE, 1, 0));
-    case SysvKind::queue: return remove_sysv(kind, ::msgget(IPC_PRIVATE, 0));
+    case SysvKind::segment:
+      return remove_sysv(kind, ::shmget(IPC_PRIVATE, 1, 0));
+    case SysvKind::set:
+      return remove_sysv(kind, ::semget(IPC_PRIVATE, 1, 0));
+    case SysvKind::queue:
+      return remove_sysv(kind, ::msgget(IPC_PRIVATE, 0));
   }
 }
 
@@ -109,7 +120,8 @@ void create(SysvKind kind, const SysvPerm& perm, Make make) {
   try {
     write_file(next_id_file(kind), std::to_string(perm.id));
   } catch (const Error& error) {
-    throw Error(ErrorCode::refused, kStep, fmt::format("{} {} cannot get its number", to_string(kind), perm.id), error.err())
+    throw Error(ErrorCode::refused, kStep, fmt::format("{} {} cannot get its number", to_string(kind), perm.id),
+                error.err())
         .with_hint("the agent needs CAP_CHECKPOINT_RESTORE and a kernel with CONFIG_CHECKPOINT_RESTORE");
   }
   int got = -1;
@@ -127,7 +139,8 @@ void create(SysvKind kind, const SysvPerm& perm, Make make) {
   }
   forget_next_id(kind);
   if (failure == EEXIST) {
-    throw Error(ErrorCode::refused, kStep, fmt::format("a {} with key {:#x} exists here already", to_string(kind), perm.key))
+    throw Error(ErrorCode::refused, kStep,
+                fmt::format("a {} with key {:#x} exists here already", to_string(kind), perm.key))
         .with_hint("remove it (ipcs, ipcrm), or move to another host");
   }
   throw_errno(kStep, fmt::format("{} {}", to_string(kind), perm.id), failure);
@@ -137,9 +150,12 @@ void create(SysvKind kind, const SysvPerm& perm, Make make) {
 
 const char* to_string(SysvKind kind) {
   switch (kind) {
-    case SysvKind::segment: return "System V shared memory segment";
-    case SysvKind::set: return "System V semaphore set";
-    case SysvKind::queue: return "System V message queue";
+    case SysvKind::segment:
+      return "System V shared memory segment";
+    case SysvKind::set:
+      return "System V semaphore set";
+    case SysvKind::queue:
+      return "System V message queue";
   }
   return "";
 }
@@ -175,7 +191,8 @@ std::vector<SysvSet> list_sets() {
     stat.status = &status;
     const int id = ::semctl(index, 0, SEM_STAT, stat);
     if (id >= 0) {
-      found.push_back({perm_of(id, status.sem_perm), static_cast<uint32_t>(status.sem_nsems), status.sem_ctime, status.sem_otime});
+      found.push_back(
+          {perm_of(id, status.sem_perm), static_cast<uint32_t>(status.sem_nsems), status.sem_ctime, status.sem_otime});
     }
     return id;
   });
@@ -189,8 +206,9 @@ std::vector<SysvQueue> list_queues() {
     msqid_ds status{};
     const int id = ::msgctl(index, MSG_STAT, &status);
     if (id >= 0) {
-      found.push_back({perm_of(id, status.msg_perm), static_cast<uint32_t>(status.msg_qbytes), static_cast<uint32_t>(status.msg_qnum),
-                       status.msg_lspid, status.msg_lrpid, status.msg_ctime, status.msg_stime, status.msg_rtime});
+      found.push_back({perm_of(id, status.msg_perm), static_cast<uint32_t>(status.msg_qbytes),
+                       static_cast<uint32_t>(status.msg_qnum), status.msg_lspid, status.msg_lrpid, status.msg_ctime,
+                       status.msg_stime, status.msg_rtime});
     }
     return id;
   });
@@ -223,7 +241,9 @@ bool is_untouched(const SysvSet& set) {
   return std::all_of(pids.begin(), pids.end(), [](pid_t pid) { return pid == 0; });
 }
 
-bool is_untouched(const SysvQueue& queue) { return queue.last_sent == 0 && queue.last_received == 0; }
+bool is_untouched(const SysvQueue& queue) {
+  return queue.last_sent == 0 && queue.last_received == 0;
+}
 
 std::vector<SysvMessage> peek_queue(int id, uint32_t messages) {
   std::vector<SysvMessage> found;
@@ -286,9 +306,15 @@ void create_queue(const SysvPerm& perm, uint32_t max_bytes) {
 
 void remove_sysv(SysvKind kind, int id) noexcept {
   switch (kind) {
-    case SysvKind::segment: static_cast<void>(::shmctl(id, IPC_RMID, nullptr)); break;
-    case SysvKind::set: static_cast<void>(::semctl(id, 0, IPC_RMID)); break;
-    case SysvKind::queue: static_cast<void>(::msgctl(id, IPC_RMID, nullptr)); break;
+    case SysvKind::segment:
+      static_cast<void>(::shmctl(id, IPC_RMID, nullptr));
+      break;
+    case SysvKind::set:
+      static_cast<void>(::semctl(id, 0, IPC_RMID));
+      break;
+    case SysvKind::queue:
+      static_cast<void>(::msgctl(id, IPC_RMID, nullptr));
+      break;
   }
 }
 

@@ -13,8 +13,8 @@ enum class SysvKind : uint8_t { segment, set, queue };
 // "shared memory segment", "semaphore set", "message queue".
 const char* to_string(SysvKind kind);
 
-// Set in the number of a page space (and of a memory object) that is a System V segment: its inode number is its id, and
-// small enough to be that of a memfd, too.
+// Set in the number of a page space (and of a memory object) that is a System V segment: its inode number is its id,
+// and small enough to be that of a memfd, too.
 inline constexpr uint64_t kSysvObjectBit = uint64_t{1} << 62;
 
 // struct ipc64_perm.
@@ -70,9 +70,9 @@ struct SysvMessage {
 // Copies of the messages, oldest first; nothing is taken (MSG_COPY, CONFIG_CHECKPOINT_RESTORE).
 std::vector<SysvMessage> peek_queue(int id, uint32_t messages);
 
-// Make an object with exactly this id, key, owner, creator and permissions. Throw Error(refused) naming what is in the way.
-// The caller's thread takes the creator's ids for a moment.
-// huge_page_bytes: 0, or of a segment in huge pages, which are set aside (shmget(2), SHM_HUGETLB).
+// Make an object with exactly this id, key, owner, creator and permissions. Throw Error(refused) naming what is in the
+// way. The caller's thread takes the creator's ids for a moment. huge_page_bytes: 0, or of a segment in huge pages,
+// which are set aside (shmget(2), SHM_HUGETLB).
 void create_segment(const SysvPerm& perm, uint64_t size, uint64_t huge_page_bytes = 0);
 void create_set(const SysvPerm& perm, uint32_t count);
 void create_queue(const SysvPerm& perm, uint32_t max_bytes);

@@ -19,9 +19,13 @@ static_assert(sizeof(AioRingHeader) == 32 && sizeof(io_event) == 32);
 
 inline constexpr uint32_t kAioRingMagic = 0xa10a10a1;
 
-// How many events fit into a ring of so many bytes, and what io_setup(2) is to be asked for to make one of that size: it makes
-// room for twice as many and two more, in whole pages, but for no fewer than eight for each CPU.
-inline uint32_t aio_ring_events(uint64_t bytes) { return static_cast<uint32_t>((bytes - sizeof(AioRingHeader)) / sizeof(io_event)); }
-inline uint32_t aio_ring_request(uint64_t bytes) { return aio_ring_events(bytes) / 2 - 2; }
+// How many events fit into a ring of so many bytes, and what io_setup(2) is to be asked for to make one of that size:
+// it makes room for twice as many and two more, in whole pages, but for no fewer than eight for each CPU.
+inline uint32_t aio_ring_events(uint64_t bytes) {
+  return static_cast<uint32_t>((bytes - sizeof(AioRingHeader)) / sizeof(io_event));
+}
+inline uint32_t aio_ring_request(uint64_t bytes) {
+  return aio_ring_events(bytes) / 2 - 2;
+}
 
 }  // namespace crx

@@ -62,10 +62,11 @@ void MemoryReader::read(std::span<const PageRange> ranges, std::span<std::byte> 
   read_so_far();
 }
 
-void MemoryReader::read_own(std::span<const PageRange> ranges, std::span<std::byte> out, std::vector<PageRange>& failed) {
+void MemoryReader::read_own(std::span<const PageRange> ranges, std::span<std::byte> out,
+                            std::vector<PageRange>& failed) {
   std::array<iovec, kMaxIovecs> remote;
-  std::size_t next = 0;      // first range not finished
-  uint64_t inside = 0;       // bytes of it that are
+  std::size_t next = 0;  // first range not finished
+  uint64_t inside = 0;   // bytes of it that are
   std::size_t out_at = 0;
   while (next < ranges.size()) {
     std::size_t count = 0;
@@ -128,8 +129,7 @@ void FileReader::read(std::span<const PageRange> ranges, std::span<std::byte> ou
     out_at += range.bytes();
     std::size_t done = 0;
     while (done < part.size()) {
-      const ssize_t got =
-          ::pread(fd_, part.data() + done, part.size() - done, static_cast<off_t>(range.start + done));
+      const ssize_t got = ::pread(fd_, part.data() + done, part.size() - done, static_cast<off_t>(range.start + done));
       if (got < 0 && errno == EINTR) continue;
       if (got < 0) {
         const uint64_t bad = range.start + page_down(done);

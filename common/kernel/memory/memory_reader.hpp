@@ -22,11 +22,11 @@ class PageReader {
   virtual void read(std::span<const PageRange> ranges, std::span<std::byte> out, std::vector<PageRange>& failed) = 0;
 };
 
-// One address space. process_vm_readv where it may; /proc/PID/mem where protection forbids that (PROT_NONE), and for pages that
-// other processes have since a fork: process_vm_readv pins what it reads, and the kernel (5.19) gives the process a copy of its
-// own for that, so that reading would take as much memory again. Memory is what it was afterwards, shared or not.
-// Reading an absent page of anonymous memory makes the kernel map its zero page there, which counts as absent.
-// The process may run (then a page may be torn) or be stopped. Needs ptrace access. Single-threaded.
+// One address space. process_vm_readv where it may; /proc/PID/mem where protection forbids that (PROT_NONE), and for
+// pages that other processes have since a fork: process_vm_readv pins what it reads, and the kernel (5.19) gives the
+// process a copy of its own for that, so that reading would take as much memory again. Memory is what it was
+// afterwards, shared or not. Reading an absent page of anonymous memory makes the kernel map its zero page there, which
+// counts as absent. The process may run (then a page may be torn) or be stopped. Needs ptrace access. Single-threaded.
 class MemoryReader final : public PageReader {
  public:
   // Throws Error, victim_gone when there is no such process. After an exec reads give the new program's memory or

@@ -7,7 +7,9 @@
 
 namespace crx {
 
-unsigned PagePlacer::create_flags() noexcept { return O_CLOEXEC | O_NONBLOCK; }
+unsigned PagePlacer::create_flags() noexcept {
+  return O_CLOEXEC | O_NONBLOCK;
+}
 
 std::optional<PagePlacer> PagePlacer::adopt(Fd fd) {
   uffdio_api api{};

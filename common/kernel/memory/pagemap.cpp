@@ -31,7 +31,9 @@ void append_region(std::vector<PageRegion>& regions, PageRegion next) {
   if (!next.range.empty()) regions.push_back(next);
 }
 
-int scan_once(int fd, uapi::ScanArg& arg) { return ::ioctl(fd, uapi::kPagemapScan, &arg); }
+int scan_once(int fd, uapi::ScanArg& arg) {
+  return ::ioctl(fd, uapi::kPagemapScan, &arg);
+}
 
 // The frame of the kernel's zero page: what a read fault on fresh anonymous memory maps.
 uint64_t find_zero_frame(int own_pagemap) {

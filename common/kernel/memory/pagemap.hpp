@@ -13,15 +13,15 @@ namespace crx {
 
 // What PAGEMAP_SCAN says of a page (bits of Pagemap::Query and PageRegion). Documentation/admin-guide/mm/pagemap.rst.
 namespace page_is {
-inline constexpr uint64_t kWpAllowed = 1 << 0;   // its VMA is registered in asynchronous write-protect mode
-inline constexpr uint64_t kWritten = 1 << 1;     // does not carry the write-protect mark
-inline constexpr uint64_t kFile = 1 << 2;        // a page of a file or shared object; costs 5 ms per GiB to ask for
+inline constexpr uint64_t kWpAllowed = 1 << 0;  // its VMA is registered in asynchronous write-protect mode
+inline constexpr uint64_t kWritten = 1 << 1;    // does not carry the write-protect mark
+inline constexpr uint64_t kFile = 1 << 2;       // a page of a file or shared object; costs 5 ms per GiB to ask for
 inline constexpr uint64_t kPresent = 1 << 3;
-inline constexpr uint64_t kSwapped = 1 << 4;     // a swap, migration or marker entry (guard, write-protect marker)
-inline constexpr uint64_t kPfnZero = 1 << 5;     // the zero page (a huge one, too)
+inline constexpr uint64_t kSwapped = 1 << 4;  // a swap, migration or marker entry (guard, write-protect marker)
+inline constexpr uint64_t kPfnZero = 1 << 5;  // the zero page (a huge one, too)
 inline constexpr uint64_t kHuge = 1 << 6;
 inline constexpr uint64_t kSoftDirty = 1 << 7;
-inline constexpr uint64_t kGuard = 1 << 8;       // Linux 6.15; never seen on older kernels
+inline constexpr uint64_t kGuard = 1 << 8;  // Linux 6.15; never seen on older kernels
 }  // namespace page_is
 
 struct PageRegion {

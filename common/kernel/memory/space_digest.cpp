@@ -88,11 +88,11 @@ std::vector<PageRange> pages_to_read(const Pagemap& pagemap, const DigestRange& 
   return ranges;
 }
 
-void add_file_mapping(pid_t pid, const DigestRange& mapping, const std::vector<PageRange>& pages,
-                      MemoryReader& memory, Collector& collector) {
+void add_file_mapping(pid_t pid, const DigestRange& mapping, const std::vector<PageRange>& pages, MemoryReader& memory,
+                      Collector& collector) {
   if (pages.empty()) return;
-  const Fd file = open_checked(
-      fmt::format("/proc/{}/map_files/{:x}-{:x}", pid, mapping.range.start, mapping.range.end), O_RDONLY);
+  const Fd file =
+      open_checked(fmt::format("/proc/{}/map_files/{:x}-{:x}", pid, mapping.range.start, mapping.range.end), O_RDONLY);
   FileReader reader(file.get());
   std::vector<std::byte> original(kPageSize);
   for_each_page(memory, pages, [&](uint64_t addr, std::span<const std::byte> page) {

@@ -13,8 +13,7 @@
 namespace crx {
 namespace {
 
-constexpr uint64_t kFeatures =
-    UFFD_FEATURE_WP_ASYNC | UFFD_FEATURE_WP_UNPOPULATED | UFFD_FEATURE_WP_HUGETLBFS_SHMEM;
+constexpr uint64_t kFeatures = UFFD_FEATURE_WP_ASYNC | UFFD_FEATURE_WP_UNPOPULATED | UFFD_FEATURE_WP_HUGETLBFS_SHMEM;
 
 bool shake_hands(int fd) {
   uffdio_api api{};
@@ -25,7 +24,9 @@ bool shake_hands(int fd) {
 
 }  // namespace
 
-unsigned WriteProtectFd::create_flags() noexcept { return O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY; }
+unsigned WriteProtectFd::create_flags() noexcept {
+  return O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY;
+}
 
 bool WriteProtectFd::supported() {
   static const bool found = [] {
@@ -50,11 +51,16 @@ RegisterStatus WriteProtectFd::register_range(PageRange range) const {
   if (::ioctl(fd_.get(), UFFDIO_REGISTER, &request) == 0) return RegisterStatus::ok;
   switch (errno) {
     case EINVAL:
-    case ENOMEM: return RegisterStatus::vanished;
-    case EBUSY: return RegisterStatus::taken;
-    case EPERM: return RegisterStatus::not_writable;
-    case ESRCH: return RegisterStatus::gone;
-    default: throw_errno("tracking writes", fmt::format("registering {:x}-{:x}", range.start, range.end));
+    case ENOMEM:
+      return RegisterStatus::vanished;
+    case EBUSY:
+      return RegisterStatus::taken;
+    case EPERM:
+      return RegisterStatus::not_writable;
+    case ESRCH:
+      return RegisterStatus::gone;
+    default:
+      throw_errno("tracking writes", fmt::format("registering {:x}-{:x}", range.start, range.end));
   }
 }
 

@@ -9,11 +9,11 @@
 namespace crx {
 
 enum class RegisterStatus {
-  ok,             // registered, or was already by us
-  vanished,       // EINVAL, ENOMEM: no VMA there any more, or one of a type that cannot be registered
-  taken,          // EBUSY: another userfaultfd has it
-  not_writable,   // EPERM: a shared mapping that can never be written: nothing to track
-  gone,           // ESRCH: the address space has ended
+  ok,            // registered, or was already by us
+  vanished,      // EINVAL, ENOMEM: no VMA there any more, or one of a type that cannot be registered
+  taken,         // EBUSY: another userfaultfd has it
+  not_writable,  // EPERM: a shared mapping that can never be written: nothing to track
+  gone,          // ESRCH: the address space has ended
 };
 
 // Asynchronous write-protect mode (Linux 6.7): a write to a protected page takes the protection away without

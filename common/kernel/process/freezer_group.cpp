@@ -12,9 +12,9 @@
 #include <sstream>
 #include <utility>
 
+#include "common/base/backoff.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
-#include "common/base/backoff.hpp"
 
 namespace crx {
 namespace {
@@ -151,7 +151,9 @@ void FreezerGroup::freeze(Deadline deadline) {
   }
 }
 
-void FreezerGroup::thaw() { write_file(path_ + (v2_ ? "/cgroup.freeze" : "/freezer.state"), v2_ ? "0" : "THAWED"); }
+void FreezerGroup::thaw() {
+  write_file(path_ + (v2_ ? "/cgroup.freeze" : "/freezer.state"), v2_ ? "0" : "THAWED");
+}
 
 void FreezerGroup::dissolve() {
   if (path_.empty()) return;
@@ -170,8 +172,12 @@ void FreezerGroup::dissolve() {
   path_.clear();
 }
 
-std::string group_name(const std::string& session) { return session.substr(0, 16); }
+std::string group_name(const std::string& session) {
+  return session.substr(0, 16);
+}
 
-Fd FreezerGroup::directory() const { return v2_ ? open_checked(path_, O_RDONLY | O_DIRECTORY) : Fd(); }
+Fd FreezerGroup::directory() const {
+  return v2_ ? open_checked(path_, O_RDONLY | O_DIRECTORY) : Fd();
+}
 
 }  // namespace crx

@@ -12,8 +12,9 @@
 namespace crx {
 
 // A group of our own below the one a process is in (cgroup v2's cgroup.freeze, else the v1 freezer), named
-// crx-NAME. Destroying it thaws it, moves what is in it to the groups it came from, or else to the parent group, and removes it,
-// best effort: a victim never stays frozen by accident. See cgroups(7), Documentation/admin-guide/cgroup-v2.rst "cgroup.freeze".
+// crx-NAME. Destroying it thaws it, moves what is in it to the groups it came from, or else to the parent group, and
+// removes it, best effort: a victim never stays frozen by accident. See cgroups(7),
+// Documentation/admin-guide/cgroup-v2.rst "cgroup.freeze".
 class FreezerGroup {
  public:
   // Creates the group below the group of `pid` (which stays where it is). Throws Error(unsupported) where no

@@ -38,10 +38,14 @@ FileOrder compare_files(TaskFd a, TaskFd b) {
   const long result =
       raw_kcmp(a.pid, b.pid, KCMP_FILE, static_cast<unsigned long>(a.fd), static_cast<unsigned long>(b.fd));
   switch (result) {
-    case 0: return FileOrder::equal;
-    case 1: return FileOrder::less;
-    case 2: return FileOrder::greater;
-    default: return FileOrder::gone;
+    case 0:
+      return FileOrder::equal;
+    case 1:
+      return FileOrder::less;
+    case 2:
+      return FileOrder::greater;
+    default:
+      return FileOrder::gone;
   }
 }
 
@@ -54,7 +58,9 @@ bool is_epoll_target(TaskFd file, TaskFd set, uint32_t target, uint32_t toff) {
                   reinterpret_cast<unsigned long>(&slot)) == 0;
 }
 
-bool share(Shared what, pid_t a, pid_t b) { return compare(what, a, b) == 0; }
+bool share(Shared what, pid_t a, pid_t b) {
+  return compare(what, a, b) == 0;
+}
 
 std::vector<std::size_t> first_to_share(Shared what, const std::vector<pid_t>& pids) {
   std::vector<std::size_t> first(pids.size());

@@ -31,8 +31,8 @@ enum class Shared { memory, descriptors, filesystem, signal_handlers };
 // Whether two processes share it. False, too, when one of them has gone or may not be looked at.
 bool share(Shared what, pid_t a, pid_t b);
 
-// For each process the index of the first one that shares it; its own where that is none. N log N calls: the kernel orders
-// what processes share, and the order stays while all exist.
+// For each process the index of the first one that shares it; its own where that is none. N log N calls: the kernel
+// orders what processes share, and the order stays while all exist.
 std::vector<std::size_t> first_to_share(Shared what, const std::vector<pid_t>& pids);
 
 // The same as a set of bits.

@@ -8,7 +8,9 @@ namespace crx {
 
 inline constexpr int kSignals = 64;
 inline constexpr std::size_t kSigsetBytes = 8;
-inline constexpr uint64_t signal_bit(int signal) { return uint64_t{1} << (signal - 1); }
+inline constexpr uint64_t signal_bit(int signal) {
+  return uint64_t{1} << (signal - 1);
+}
 
 // struct sigaction of rt_sigaction(2).
 struct KernelSigaction {

@@ -16,9 +16,13 @@ Fd open_pidfd(pid_t pid) {
   return Fd(static_cast<int>(fd));
 }
 
-Fd try_get_fd(int pidfd, int fd) { return Fd(static_cast<int>(::syscall(SYS_pidfd_getfd, pidfd, fd, 0))); }
+Fd try_get_fd(int pidfd, int fd) {
+  return Fd(static_cast<int>(::syscall(SYS_pidfd_getfd, pidfd, fd, 0)));
+}
 
-void release_memory(int pidfd) noexcept { ::syscall(448 /* process_mrelease */, pidfd, 0); }
+void release_memory(int pidfd) noexcept {
+  ::syscall(448 /* process_mrelease */, pidfd, 0);
+}
 
 bool send_signal(int pidfd, int signal) {
   if (::syscall(SYS_pidfd_send_signal, pidfd, signal, nullptr, 0) == 0) return true;

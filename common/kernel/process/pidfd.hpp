@@ -17,8 +17,8 @@ Fd open_pidfd(pid_t pid);
 Fd try_get_fd(int pidfd, int fd);
 // Sends a signal; false when the process is gone. Throws Error otherwise.
 bool send_signal(int pidfd, int signal);
-// Helps a process that has just been killed to give its memory back (process_mrelease(2), Linux 5.15), which else keeps one
-// core busy for some 100 ms per GiB. Returns when there is nothing left to help with.
+// Helps a process that has just been killed to give its memory back (process_mrelease(2), Linux 5.15), which else keeps
+// one core busy for some 100 ms per GiB. Returns when there is nothing left to help with.
 void release_memory(int pidfd) noexcept;
 // Waits until the process has exited (become a zombie or been reaped). False when the deadline passed.
 [[nodiscard]] bool wait_exit(int pidfd, Deadline deadline);

@@ -16,20 +16,27 @@ namespace {
 constexpr int kIoprioWhoProcess = 1;
 constexpr std::size_t kMaskWords = 128;  // 8192 CPUs, what the kernel can be built for
 
-std::string thread_name(pid_t tid) { return "thread " + std::to_string(tid); }
+std::string thread_name(pid_t tid) {
+  return "thread " + std::to_string(tid);
+}
 
-int errno_of(long result) { return result < 0 ? errno : 0; }
+int errno_of(long result) {
+  return result < 0 ? errno : 0;
+}
 
 }  // namespace
 
 SchedAttr sched_attr(pid_t tid) {
   SchedAttr attr;
-  if (::syscall(SYS_sched_getattr, tid, &attr, sizeof attr, 0) < 0) throw_errno("reading the scheduling", thread_name(tid));
+  if (::syscall(SYS_sched_getattr, tid, &attr, sizeof attr, 0) < 0)
+    throw_errno("reading the scheduling", thread_name(tid));
   attr.size = sizeof attr;
   return attr;
 }
 
-int set_sched_attr(pid_t tid, const SchedAttr& attr) { return errno_of(::syscall(SYS_sched_setattr, tid, &attr, 0)); }
+int set_sched_attr(pid_t tid, const SchedAttr& attr) {
+  return errno_of(::syscall(SYS_sched_setattr, tid, &attr, 0));
+}
 
 int nice_value(pid_t tid) {
   const long value = ::syscall(SYS_getpriority, 0 /* PRIO_PROCESS */, tid);

@@ -26,7 +26,8 @@ int64_t offset_in(const std::string& text, const char* clock) {
   const auto at = text.find(clock);
   long long seconds = 0;
   long nanoseconds = 0;
-  if (at == std::string::npos || std::sscanf(text.c_str() + at + std::strlen(clock), "%lld %ld", &seconds, &nanoseconds) != 2) {
+  if (at == std::string::npos ||
+      std::sscanf(text.c_str() + at + std::strlen(clock), "%lld %ld", &seconds, &nanoseconds) != 2) {
     return 0;
   }
   return int64_t{seconds} * kSecond + nanoseconds;
@@ -68,7 +69,8 @@ void unshare_time(const TimeOffsets& offsets) {
     write_file("/proc/self/timens_offsets",
                offset_line("monotonic", offsets.monotonic_ns) + offset_line("boottime", offsets.boottime_ns));
   } catch (const Error& error) {
-    throw Error(ErrorCode::unsupported, kStep, fmt::format("the offset {} ns was refused", offsets.monotonic_ns), error.err())
+    throw Error(ErrorCode::unsupported, kStep, fmt::format("the offset {} ns was refused", offsets.monotonic_ns),
+                error.err())
         .with_hint("the agent needs CAP_SYS_TIME");
   }
 }

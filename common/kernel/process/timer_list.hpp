@@ -16,7 +16,7 @@ struct SleepTimer {
 };
 
 struct SleepTimers {
-  int64_t now_ns = 0;  // when the list was made
+  int64_t now_ns = 0;             // when the list was made
   std::vector<SleepTimer> armed;  // ascending
 };
 

@@ -9,9 +9,9 @@
 
 namespace crx::xstate {
 
-inline constexpr std::size_t kLegacyBytes = 512;      // FXSAVE area
-inline constexpr std::size_t kFeaturesOffset = 464;   // u64: XCR0 of whoever wrote the area (the kernel's own field)
-inline constexpr std::size_t kHeaderOffset = 512;     // u64 XSTATE_BV, u64 XCOMP_BV, 48 reserved bytes
+inline constexpr std::size_t kLegacyBytes = 512;     // FXSAVE area
+inline constexpr std::size_t kFeaturesOffset = 464;  // u64: XCR0 of whoever wrote the area (the kernel's own field)
+inline constexpr std::size_t kHeaderOffset = 512;    // u64 XSTATE_BV, u64 XCOMP_BV, 48 reserved bytes
 inline constexpr std::size_t kHeaderBytes = 64;
 inline constexpr std::size_t kFirstComponent = kHeaderOffset + kHeaderBytes;
 
@@ -19,17 +19,19 @@ inline constexpr std::size_t kFirstComponent = kHeaderOffset + kHeaderBytes;
 enum Component : unsigned {
   kX87 = 0,
   kSse = 1,
-  kAvx = 2,          // upper halves of ymm0-15
+  kAvx = 2,  // upper halves of ymm0-15
   kBndRegs = 3,
   kBndCsr = 4,
-  kOpmask = 5,       // k0-k7
-  kZmmHi256 = 6,     // upper halves of zmm0-15
-  kHi16Zmm = 7,      // zmm16-31
+  kOpmask = 5,    // k0-k7
+  kZmmHi256 = 6,  // upper halves of zmm0-15
+  kHi16Zmm = 7,   // zmm16-31
   kPkru = 9,
   kTileConfig = 17,  // AMX
   kTileData = 18,
 };
-inline constexpr uint64_t bit(unsigned component) { return uint64_t{1} << component; }
+inline constexpr uint64_t bit(unsigned component) {
+  return uint64_t{1} << component;
+}
 
 struct Place {
   std::size_t offset = 0;

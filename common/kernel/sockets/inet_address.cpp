@@ -20,7 +20,9 @@ bool is_mapped(const InetAddress& address) {
 
 }  // namespace
 
-bool InetAddress::is_any() const noexcept { return plain().words == std::array<uint32_t, 4>{}; }
+bool InetAddress::is_any() const noexcept {
+  return plain().words == std::array<uint32_t, 4>{};
+}
 
 bool InetAddress::is_loopback() const noexcept {
   const InetAddress it = plain();
@@ -54,7 +56,9 @@ std::string InetAddress::text() const {
   return family == AF_INET ? fmt::format("{}:{}", host_text(), port) : fmt::format("[{}]:{}", host_text(), port);
 }
 
-std::string InetAddress::raw() const { return std::string(reinterpret_cast<const char*>(words.data()), bytes()); }
+std::string InetAddress::raw() const {
+  return std::string(reinterpret_cast<const char*>(words.data()), bytes());
+}
 
 InetAddress InetAddress::from_raw(const std::string& bytes, uint16_t port) {
   if (bytes.size() != 4 && bytes.size() != 16) {
@@ -111,7 +115,8 @@ std::optional<InetAddress> from_socket_address(const sockaddr_storage& storage) 
 InetAddress local_address(int fd, const std::string& object) {
   sockaddr_storage storage{};
   socklen_t length = sizeof storage;
-  if (::getsockname(fd, reinterpret_cast<sockaddr*>(&storage), &length) != 0) throw_errno("asking for an address", object);
+  if (::getsockname(fd, reinterpret_cast<sockaddr*>(&storage), &length) != 0)
+    throw_errno("asking for an address", object);
   const auto address = from_socket_address(storage);
   if (!address) throw Error(ErrorCode::bug, "asking for an address", object + " has none of the internet");
   return *address;

@@ -15,8 +15,8 @@ namespace crx {
 struct InetAddress {
   int family = AF_INET;
   std::array<uint32_t, 4> words{};
-  uint16_t port = 0;       // host order
-  uint32_t scope_id = 0;   // interface of a link-local address
+  uint16_t port = 0;      // host order
+  uint32_t scope_id = 0;  // interface of a link-local address
 
   auto operator<=>(const InetAddress&) const = default;
 

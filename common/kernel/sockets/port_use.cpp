@@ -33,7 +33,8 @@ void look_for_port(const char* table, uint16_t port, PortUse& use) {
     if (!local.ends_with(wanted)) continue;
     for (int i = 0; i < 6 && words >> inode; ++i) {
     }
-    if (inode == "0") use.lingers.insert(static_cast<uint16_t>(std::strtoul(remote.substr(remote.find(':') + 1).c_str(), nullptr, 16)));
+    if (inode == "0")
+      use.lingers.insert(static_cast<uint16_t>(std::strtoul(remote.substr(remote.find(':') + 1).c_str(), nullptr, 16)));
     if (inode != "0") use.held.insert(fmt::format("socket:[{}]", inode));
   }
 }
@@ -65,8 +66,10 @@ PortTaken explain_port(int type, uint16_t port) {
   look_for_port(stream ? "tcp6" : "udp6", port, use);
   const std::string owner = use.held.empty() ? std::string() : owner_of(use.held);
   if (owner.empty() && !use.lingers.empty()) {
-    return {"is held here for a minute by connections that are over (TIME_WAIT), since its program does not use SO_REUSEADDR",
-            "try again in a minute (see ss -tan), or use a network namespace in which the port is free", use.lingers};
+    return {
+        "is held here for a minute by connections that are over (TIME_WAIT), since its program does not use "
+        "SO_REUSEADDR",
+        "try again in a minute (see ss -tan), or use a network namespace in which the port is free", use.lingers};
   }
   return {"is in use here" + owner, "end that program, or use a network namespace in which the port is free", {}};
 }

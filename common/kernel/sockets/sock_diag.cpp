@@ -11,7 +11,8 @@
 namespace crx {
 namespace {
 
-// The kernel makes messages of at most 32 KiB for those who list (netlink_dump()); a single answer may take a page more.
+// The kernel makes messages of at most 32 KiB for those who list (netlink_dump()); a single answer may take a page
+// more.
 constexpr std::size_t kRoomBytes = std::size_t{64} << 10;
 constexpr std::size_t kMostRequestBytes = 128;
 
@@ -40,7 +41,8 @@ int SockDiag::ask(DiagBytes request, bool all, const Visit& visit) {
     if (got < 0) return errno;
     if (static_cast<std::size_t>(got) > room_.size()) return EMSGSIZE;
     auto left = static_cast<unsigned>(got);
-    for (const auto* answer = reinterpret_cast<const nlmsghdr*>(room_.data()); NLMSG_OK(answer, left); answer = NLMSG_NEXT(answer, left)) {
+    for (const auto* answer = reinterpret_cast<const nlmsghdr*>(room_.data()); NLMSG_OK(answer, left);
+         answer = NLMSG_NEXT(answer, left)) {
       if (answer->nlmsg_seq != sequence_) continue;  // of a question that was given up
       const DiagBytes body(static_cast<const std::byte*>(NLMSG_DATA(answer)), NLMSG_PAYLOAD(answer, 0));
       // Both end it, and begin with an errno.
@@ -51,7 +53,8 @@ int SockDiag::ask(DiagBytes request, bool all, const Visit& visit) {
   }
 }
 
-void each_diag_attribute(DiagBytes answer, std::size_t head_bytes, const std::function<void(int type, DiagBytes content)>& visit) {
+void each_diag_attribute(DiagBytes answer, std::size_t head_bytes,
+                         const std::function<void(int type, DiagBytes content)>& visit) {
   const std::size_t head = NLMSG_ALIGN(head_bytes);
   if (answer.size() <= head) return;
   auto left = static_cast<int>(answer.size() - head);

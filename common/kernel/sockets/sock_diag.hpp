@@ -22,9 +22,9 @@ class SockDiag {
   // Gets an answer: the struct that answers the request (unix_diag_msg, ...), with attributes behind it.
   using Visit = std::function<void(DiagBytes)>;
 
-  // request: unix_diag_req, inet_diag_req_v2, packet_diag_req, ... All sockets that it describes, in the kernel's order; those
-  // that come and go meanwhile may be missing or there. 0, or the errno that stopped it (ENOENT, EPROTONOSUPPORT, EINVAL: the
-  // kernel cannot tell of such sockets).
+  // request: unix_diag_req, inet_diag_req_v2, packet_diag_req, ... All sockets that it describes, in the kernel's
+  // order; those that come and go meanwhile may be missing or there. 0, or the errno that stopped it (ENOENT,
+  // EPROTONOSUPPORT, EINVAL: the kernel cannot tell of such sockets).
   template <typename Request>
   [[nodiscard]] int list(const Request& request, const Visit& visit) {
     return ask(std::as_bytes(std::span(&request, 1)), true, visit);
@@ -52,6 +52,7 @@ T diag_cast(DiagBytes bytes) {
 }
 
 // The attributes behind the first head_bytes of an answer.
-void each_diag_attribute(DiagBytes answer, std::size_t head_bytes, const std::function<void(int type, DiagBytes content)>& visit);
+void each_diag_attribute(DiagBytes answer, std::size_t head_bytes,
+                         const std::function<void(int type, DiagBytes content)>& visit);
 
 }  // namespace crx

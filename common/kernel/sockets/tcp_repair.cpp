@@ -109,7 +109,9 @@ void read_parameters(int fd, TcpStream& stream, const std::string& object) {
 
 void raise_buffers(int fd, std::size_t in, std::size_t out) {
   // Twice for the overhead, and room besides. Best effort: a queue that does not fit fails by itself.
-  const auto room = [](std::size_t bytes) { return static_cast<int>(std::min<std::size_t>(bytes * 2 + 65536, kMaxBuffer)); };
+  const auto room = [](std::size_t bytes) {
+    return static_cast<int>(std::min<std::size_t>(bytes * 2 + 65536, kMaxBuffer));
+  };
   const int rcv = room(in), snd = room(out);
   static_cast<void>(::setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &rcv, sizeof rcv));
   static_cast<void>(::setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &snd, sizeof snd));
@@ -128,8 +130,8 @@ void set_options(int fd, const TcpStream& stream, const std::string& object) {
   std::vector<tcp_repair_opt> options;
   if (stream.mss_clamp != 0) options.push_back({kOptMss, stream.mss_clamp});
   if ((stream.options & TCPI_OPT_WSCALE) != 0) {
-    options.push_back({kOptWindow, std::min(stream.snd_wscale, kMaxWscale) |
-                                       (std::min(stream.rcv_wscale, kMaxWscale) << 16)});
+    options.push_back(
+        {kOptWindow, std::min(stream.snd_wscale, kMaxWscale) | (std::min(stream.rcv_wscale, kMaxWscale) << 16)});
   }
   if ((stream.options & TCPI_OPT_SACK) != 0) options.push_back({kOptSackPermitted, 0});
   if ((stream.options & TCPI_OPT_TIMESTAMPS) != 0) options.push_back({kOptTimestamp, 0});
@@ -149,8 +151,12 @@ namespace tcp_state {
 bool sent_fin(uint32_t state) noexcept {
   return state == kFinWait1 || state == kFinWait2 || state == kClosing || state == kLastAck;
 }
-bool got_fin(uint32_t state) noexcept { return state == kCloseWait || state == kLastAck || state == kClosing; }
-bool fin_acknowledged(uint32_t state) noexcept { return state == kFinWait2; }
+bool got_fin(uint32_t state) noexcept {
+  return state == kCloseWait || state == kLastAck || state == kClosing;
+}
+bool fin_acknowledged(uint32_t state) noexcept {
+  return state == kFinWait2;
+}
 bool is_connected(uint32_t state) noexcept {
   return state == kEstablished || sent_fin(state) || got_fin(state);
 }
@@ -160,7 +166,8 @@ bool is_connected(uint32_t state) noexcept {
 TcpInfo tcp_info(int fd, const std::string& object) {
   ::tcp_info info{};
   socklen_t length = sizeof info;
-  if (::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) != 0) throw_errno("asking for a connection's state", object);
+  if (::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) != 0)
+    throw_errno("asking for a connection's state", object);
   TcpInfo out;
   out.state = info.tcpi_state;
   out.options = info.tcpi_options;

@@ -48,12 +48,12 @@ struct TcpWindow {
 // A connection at rest. Sequence numbers are those behind the queue, without the one that a FIN takes.
 struct TcpStream {
   uint32_t state = tcp_state::kEstablished;
-  std::string inq;        // received, not read
+  std::string inq;  // received, not read
   uint32_t inq_seq = 0;
-  std::string outq;       // not acknowledged, then not sent
+  std::string outq;  // not acknowledged, then not sent
   uint32_t outq_seq = 0;
-  uint32_t unsent = 0;    // bytes at the end of outq that were never sent
-  uint32_t options = 0;   // TCPI_OPT_
+  uint32_t unsent = 0;   // bytes at the end of outq that were never sent
+  uint32_t options = 0;  // TCPI_OPT_
   uint32_t snd_wscale = 0, rcv_wscale = 0;
   uint32_t mss_clamp = 0;
   std::optional<uint32_t> timestamp;

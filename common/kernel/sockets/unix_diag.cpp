@@ -14,10 +14,13 @@ namespace crx {
 namespace {
 
 constexpr char kStep[] = "listing unix sockets";
-constexpr uint32_t kEverything = UDIAG_SHOW_NAME | UDIAG_SHOW_VFS | UDIAG_SHOW_PEER | UDIAG_SHOW_ICONS | UDIAG_SHOW_RQLEN;
+constexpr uint32_t kEverything =
+    UDIAG_SHOW_NAME | UDIAG_SHOW_VFS | UDIAG_SHOW_PEER | UDIAG_SHOW_ICONS | UDIAG_SHOW_RQLEN;
 
 // The kernel's own dev_t: 12 bits of major number above 20 of minor.
-dev_t from_kernel_dev(uint32_t dev) { return ::makedev(dev >> 20, dev & 0xfffff); }
+dev_t from_kernel_dev(uint32_t dev) {
+  return ::makedev(dev >> 20, dev & 0xfffff);
+}
 
 void take_attribute(int type, DiagBytes content, UnixSocketInfo& info) {
   switch (type) {
@@ -32,10 +35,13 @@ void take_attribute(int type, DiagBytes content, UnixSocketInfo& info) {
       info.file_dev = from_kernel_dev(vfs.udiag_vfs_dev);
       break;
     }
-    case UNIX_DIAG_PEER: info.peer = diag_cast<uint32_t>(content); break;
+    case UNIX_DIAG_PEER:
+      info.peer = diag_cast<uint32_t>(content);
+      break;
     case UNIX_DIAG_ICONS:
       info.waiting.resize(content.size() / sizeof(uint32_t));
-      if (!info.waiting.empty()) std::memcpy(info.waiting.data(), content.data(), info.waiting.size() * sizeof(uint32_t));
+      if (!info.waiting.empty())
+        std::memcpy(info.waiting.data(), content.data(), info.waiting.size() * sizeof(uint32_t));
       break;
     case UNIX_DIAG_RQLEN: {
       const auto lengths = diag_cast<unix_diag_rqlen>(content);
@@ -43,8 +49,11 @@ void take_attribute(int type, DiagBytes content, UnixSocketInfo& info) {
       info.send_queue = lengths.udiag_wqueue;
       break;
     }
-    case UNIX_DIAG_SHUTDOWN: info.shutdown = diag_cast<uint8_t>(content); break;
-    default: break;
+    case UNIX_DIAG_SHUTDOWN:
+      info.shutdown = diag_cast<uint8_t>(content);
+      break;
+    default:
+      break;
   }
 }
 
@@ -55,13 +64,15 @@ UnixSocketInfo parse(DiagBytes answer) {
   info.type = message.udiag_type;
   info.state = message.udiag_state;
   info.cookie = uint64_t{message.udiag_cookie[1]} << 32 | message.udiag_cookie[0];
-  each_diag_attribute(answer, sizeof message, [&](int type, DiagBytes content) { take_attribute(type, content, info); });
+  each_diag_attribute(answer, sizeof message,
+                      [&](int type, DiagBytes content) { take_attribute(type, content, info); });
   return info;
 }
 
 [[noreturn]] void fail(int err) {
   if (err == EPROTONOSUPPORT || err == ENOENT || err == EINVAL) {
-    throw Error(ErrorCode::unsupported, kStep, "this kernel has no unix_diag", err).with_hint("load or build in unix_diag (CONFIG_UNIX_DIAG)");
+    throw Error(ErrorCode::unsupported, kStep, "this kernel has no unix_diag", err)
+        .with_hint("load or build in unix_diag (CONFIG_UNIX_DIAG)");
   }
   throw_errno(kStep, "NETLINK_SOCK_DIAG", err);
 }
@@ -72,14 +83,19 @@ std::vector<UnixSocketInfo> list_in(uint32_t states) {
   request.udiag_states = states;
   request.udiag_show = kEverything;
   std::vector<UnixSocketInfo> all;
-  if (const int err = SockDiag().list(request, [&](DiagBytes answer) { all.push_back(parse(answer)); }); err != 0) fail(err);
+  if (const int err = SockDiag().list(request, [&](DiagBytes answer) { all.push_back(parse(answer)); }); err != 0)
+    fail(err);
   return all;
 }
 
 }  // namespace
 
-std::vector<UnixSocketInfo> list_unix_sockets() { return list_in(UINT32_MAX); }
-std::vector<UnixSocketInfo> list_listening_unix_sockets() { return list_in(1U << kSocketListening); }
+std::vector<UnixSocketInfo> list_unix_sockets() {
+  return list_in(UINT32_MAX);
+}
+std::vector<UnixSocketInfo> list_listening_unix_sockets() {
+  return list_in(1U << kSocketListening);
+}
 
 std::optional<UnixSocketInfo> find_unix_socket(uint32_t inode) {
   if (inode == 0) return std::nullopt;

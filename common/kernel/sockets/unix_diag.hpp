@@ -12,10 +12,10 @@ namespace crx {
 
 // linux/unix_diag.h. States are those of TCP: 1 established, 7 closed, 10 listening.
 struct UnixSocketInfo {
-  uint32_t inode = 0;             // 0 for a connection that waits to be accepted
-  int type = 0;                   // SOCK_
+  uint32_t inode = 0;  // 0 for a connection that waits to be accepted
+  int type = 0;        // SOCK_
   int state = 0;
-  uint64_t cookie = 0;            // unique in the network namespace as long as it runs
+  uint64_t cookie = 0;  // unique in the network namespace as long as it runs
   bool named = false;
   std::string name;               // sun_path; abstract names begin with a zero byte
   std::optional<uint32_t> peer;   // inode of the other end, 0 for one that is gone

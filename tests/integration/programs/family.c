@@ -1,4 +1,5 @@
-// A parent and its children, joined by pipes and by pairs of unix sockets in which data waits, as CRIU's images can hold them.
+// A parent and its children, joined by pipes and by pairs of unix sockets in which data waits, as CRIU's images can
+// hold them.
 #include "../../victims/tree.h"
 
 #include <sys/socket.h>
@@ -19,7 +20,8 @@ static int live(void* argument) {
   CHECK_EQ(getppid(), parent, "ppid");
   check_fill(memory, 64 * PAGE, (uint64_t)ties->number + 5, "a child's memory");
   int length = snprintf(want, sizeof want, "for child %d", ties->number);
-  CHECK(read(ties->pair, got, sizeof got) == length && memcmp(got, want, (size_t)length) == 0, "what waited in the pair: %s", got);
+  CHECK(read(ties->pair, got, sizeof got) == length && memcmp(got, want, (size_t)length) == 0,
+        "what waited in the pair: %s", got);
   CHECK_EQ(write(ties->pair, "here", 4), 4, "answering");
   CHECK_EQ(write(ties->pipe, "x", 1), 1, "the pipe");
   return child_failures();

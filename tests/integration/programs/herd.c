@@ -1,5 +1,5 @@
-// heap.c for a tree: a parent and its children, each with a heap of its own, a mapping that all share, and a memfd that is
-// written by pwrite(2) and mapped by nobody. Every round forks one more child.
+// heap.c for a tree: a parent and its children, each with a heap of its own, a mapping that all share, and a memfd that
+// is written by pwrite(2) and mapped by nobody. Every round forks one more child.
 //   herd MEGABYTES CONTROL     as heap: CONTROL.N, CONTROL.check, CONTROL.end; the digests are over all memory of all
 #define _GNU_SOURCE
 #include <stdint.h>

@@ -1,8 +1,16 @@
 // A library for the tests to lose; with -DOTHER another build of it, of the same size.
 #ifdef OTHER
-int other(void) { return 41; }
-int answer(void) { return 43; }
+int other(void) {
+  return 41;
+}
+int answer(void) {
+  return 43;
+}
 #else
-int third(void) { return 40; }
-int answer(void) { return 42; }
+int third(void) {
+  return 40;
+}
+int answer(void) {
+  return 42;
+}
 #endif

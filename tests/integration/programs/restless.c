@@ -1,5 +1,6 @@
-// restless GO-FILE FOLDER: a tree in which nothing lasts longer than a moment, until the go file exists: processes are born, get
-// threads and end, by themselves or killed; everybody opens and closes descriptors of many kinds under the same few numbers.
+// restless GO-FILE FOLDER: a tree in which nothing lasts longer than a moment, until the go file exists: processes are
+// born, get threads and end, by themselves or killed; everybody opens and closes descriptors of many kinds under the
+// same few numbers.
 #include "../../victims/tree.h"
 
 #include <netinet/in.h>
@@ -9,7 +10,9 @@
 
 static const char* folder;
 
-static bool over(void) { return access(victim_go, F_OK) == 0; }
+static bool over(void) {
+  return access(victim_go, F_OK) == 0;
+}
 
 static void nap_us(int us) {
   struct timespec nap = {0, us * 1000L};
@@ -25,8 +28,12 @@ static void open_something(unsigned what) {
       close(pair[0]);
       close(pair[1]);
       break;
-    case 1: close(open("/usr/bin/env", O_RDONLY | O_CLOEXEC)); break;
-    case 2: close(eventfd(3, EFD_CLOEXEC)); break;
+    case 1:
+      close(open("/usr/bin/env", O_RDONLY | O_CLOEXEC));
+      break;
+    case 2:
+      close(eventfd(3, EFD_CLOEXEC));
+      break;
     case 3: {
       struct sockaddr_in any = {.sin_family = AF_INET};
       int fd = socket(AF_INET, SOCK_STREAM, 0);
@@ -34,8 +41,12 @@ static void open_something(unsigned what) {
       close(fd);
       break;
     }
-    case 4: close(timerfd_create(CLOCK_MONOTONIC, 0)); break;
-    case 5: close(open("/dev/zero", O_RDWR)); break;
+    case 4:
+      close(timerfd_create(CLOCK_MONOTONIC, 0));
+      break;
+    case 5:
+      close(open("/dev/zero", O_RDWR));
+      break;
     case 6: {
       snprintf(name, sizeof name, "%s/%d", folder, (int)gettid());
       int fd = open(name, O_RDWR | O_CREAT, 0600);
@@ -43,7 +54,9 @@ static void open_something(unsigned what) {
       close(fd);
       break;
     }
-    default: close(socket(AF_UNIX, SOCK_DGRAM, 0)); break;
+    default:
+      close(socket(AF_UNIX, SOCK_DGRAM, 0));
+      break;
   }
 }
 

@@ -1,5 +1,6 @@
-// sleepers COUNTS THREADS: threads that sleep in calls which the kernel restarts by itself. Every signal SIGRTMIN that is
-// handled adds one to the first number in the file COUNTS, every call that ends too early or as it may not to the second.
+// sleepers COUNTS THREADS: threads that sleep in calls which the kernel restarts by itself. Every signal SIGRTMIN that
+// is handled adds one to the first number in the file COUNTS, every call that ends too early or as it may not to the
+// second.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>

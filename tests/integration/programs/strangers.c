@@ -1,5 +1,5 @@
-// strangers THREADS: threads that wait with limits of 1 ms to 3 s (epoll_wait) and mostly get their event before, some thousand
-// times a second in all. Says "ready"; ends with its parent.
+// strangers THREADS: threads that wait with limits of 1 ms to 3 s (epoll_wait) and mostly get their event before, some
+// thousand times a second in all. Says "ready"; ends with its parent.
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <signal.h>
@@ -24,7 +24,8 @@ static void* wait_on(void* argument) {
   epoll_ctl(epoll, EPOLL_CTL_ADD, me->event, &event);
   for (;;) {
     uint64_t count;
-    if (epoll_wait(epoll, &event, 1, 1 + rand_r(&me->seed) % 3000) == 1 && read(me->event, &count, sizeof count) < 0) break;
+    if (epoll_wait(epoll, &event, 1, 1 + rand_r(&me->seed) % 3000) == 1 && read(me->event, &count, sizeof count) < 0)
+      break;
   }
   return NULL;
 }

@@ -1,6 +1,7 @@
-// workers GO-FILE MIB WORKERS [RATE]: a parent that fills MIB MiB and forks WORKERS processes that inherit them, each of which
-// writes some pages of its own; the first one forks one more. With RATE everybody writes so many pages a second for as long as
-// the go file does not exist. Every page tells who wrote it last and how often, with a checksum; all are checked at the end.
+// workers GO-FILE MIB WORKERS [RATE]: a parent that fills MIB MiB and forks WORKERS processes that inherit them, each
+// of which writes some pages of its own; the first one forks one more. With RATE everybody writes so many pages a
+// second for as long as the go file does not exist. Every page tells who wrote it last and how often, with a checksum;
+// all are checked at the end.
 #include "../../victims/tree.h"
 
 enum { kWords = 512, kOwn = 32, kParent = 1000, kGrandchild = 60 };
@@ -9,7 +10,7 @@ static uint64_t pages, rate;
 static uint64_t (*memory)[kWords];
 static struct mark {
   uint32_t who, count;
-}* marks;  // what this process should see: a copy of its own since it was forked
+} * marks;  // what this process should see: a copy of its own since it was forked
 
 static void put(uint64_t page, uint64_t who, uint64_t count) {
   uint64_t seed = page * 131071 + who * 8191 + count;
@@ -33,9 +34,10 @@ static void write_page(uint64_t page, uint64_t me) {
 
 static void check(uint64_t me) {
   for (uint64_t p = 0; p < pages && victim_failures < 10; p++) {
-    CHECK(is(p, marks[p].who, marks[p].count), "process %llu, page %llu: of %llu, written %llu times, not of %u, %u times",
-          (unsigned long long)me, (unsigned long long)p, (unsigned long long)memory[p][0], (unsigned long long)memory[p][1],
-          marks[p].who, marks[p].count);
+    CHECK(is(p, marks[p].who, marks[p].count),
+          "process %llu, page %llu: of %llu, written %llu times, not of %u, %u times", (unsigned long long)me,
+          (unsigned long long)p, (unsigned long long)memory[p][0], (unsigned long long)memory[p][1], marks[p].who,
+          marks[p].count);
   }
 }
 

@@ -3,7 +3,9 @@
 // misplaced is seen. A mirror of all counters lies in memory of its own.
 #include "../../victims/victim.h"
 
-struct page { uint64_t number, counter, words[509], sum; };
+struct page {
+  uint64_t number, counter, words[509], sum;
+};
 
 static uint64_t checksum(const struct page* page) {
   uint64_t sum = page->number * 31 + page->counter * 1000003;

@@ -83,9 +83,8 @@ class TestEngine {
     if (what == "hang") ::pause();
     killed_by_go_ = what == "killed by go";
     if (what == "fail") {
-      link_.send(
-          wire::failure_message(Error(ErrorCode::refused, "mapping a file", "/lib/x.so has another build id")
-                                    .with_hint("install the same")));
+      link_.send(wire::failure_message(
+          Error(ErrorCode::refused, "mapping a file", "/lib/x.so has another build id").with_hint("install the same")));
       code_ = 1;
       return true;
     }

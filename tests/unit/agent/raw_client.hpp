@@ -18,8 +18,7 @@ namespace crx::test {
 class RawClient {
  public:
   // dir: with cert.pem and key.pem; empty: no certificate.
-  RawClient(uint16_t port, const std::string& dir, const char* alpn = wire::kAlpn,
-            int version = TLS1_3_VERSION) {
+  RawClient(uint16_t port, const std::string& dir, const char* alpn = wire::kAlpn, int version = TLS1_3_VERSION) {
     fd_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     sockaddr_in to{};
     to.sin_family = AF_INET;
@@ -52,9 +51,7 @@ class RawClient {
   int fd() const { return fd_; }
   bool connected() const { return connected_; }
   bool handshake() { return SSL_connect(ssl_) == 1; }
-  bool send(const std::string& bytes) {
-    return SSL_write(ssl_, bytes.data(), static_cast<int>(bytes.size())) > 0;
-  }
+  bool send(const std::string& bytes) { return SSL_write(ssl_, bytes.data(), static_cast<int>(bytes.size())) > 0; }
   bool send(const wire::SessionMessage& message) {
     return send(wire::frame(wire::FrameType::message, message.SerializeAsString()));
   }

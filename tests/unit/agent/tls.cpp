@@ -120,8 +120,7 @@ TEST_CASE("key files that are missing, or of another certificate") {
   std::filesystem::copy_file(dir.path() + "/key.pem", dir.path() + "/old.pem");
   agent.ca().issue(dir.path(), "a", "DNS:a");
   std::filesystem::rename(dir.path() + "/old.pem", dir.path() + "/key.pem");
-  CHECK(has(refusal(agent.to(dir.path())),
-            dir.path() + "/key.pem is not the key of " + dir.path() + "/cert.pem"));
+  CHECK(has(refusal(agent.to(dir.path())), dir.path() + "/key.pem is not the key of " + dir.path() + "/cert.pem"));
 }
 
 TEST_CASE("nobody listens, or something else does") {

@@ -39,7 +39,9 @@ struct SharedPage {
 };
 SharedPage* shared = nullptr;
 
-int64_t now_ns() { return clock_ns(CLOCK_MONOTONIC); }
+int64_t now_ns() {
+  return clock_ns(CLOCK_MONOTONIC);
+}
 
 // Makes one kind of call over and over; counts what a program must never see.
 template <typename Call>
@@ -117,7 +119,8 @@ long least_rounds() {
 }  // namespace
 
 TEST_CASE("freezing, collecting and thawing a busy process harms nothing") {
-  shared = static_cast<SharedPage*>(::mmap(nullptr, sizeof(SharedPage), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+  shared = static_cast<SharedPage*>(
+      ::mmap(nullptr, sizeof(SharedPage), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
   REQUIRE(shared != MAP_FAILED);
   const pid_t pid = ::fork();
   REQUIRE(pid >= 0);

@@ -51,12 +51,24 @@ void sleep_in(std::size_t slot) {
   shared->sleepers[slot].began_ns = clock_ns(CLOCK_MONOTONIC);
   shared->sleepers[slot].tid = ::gettid();
   switch (slot) {
-    case 0: ::nanosleep(&limit, nullptr); break;
-    case 1: ::clock_nanosleep(CLOCK_BOOTTIME, 0, &limit, nullptr); break;
-    case 2: ::poll(nullptr, 0, kLimitMs); break;
-    case 3: ::syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, 0, &limit, nullptr, 0); break;
-    case 4: ::epoll_wait(epoll, &event, 1, kLimitMs); break;
-    default: ::sigtimedwait(&none, nullptr, &limit); break;
+    case 0:
+      ::nanosleep(&limit, nullptr);
+      break;
+    case 1:
+      ::clock_nanosleep(CLOCK_BOOTTIME, 0, &limit, nullptr);
+      break;
+    case 2:
+      ::poll(nullptr, 0, kLimitMs);
+      break;
+    case 3:
+      ::syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, 0, &limit, nullptr, 0);
+      break;
+    case 4:
+      ::epoll_wait(epoll, &event, 1, kLimitMs);
+      break;
+    default:
+      ::sigtimedwait(&none, nullptr, &limit);
+      break;
   }
   ::_exit(1);
 }
@@ -66,10 +78,13 @@ void sleep_in(std::size_t slot) {
   ::prctl(PR_SET_TIMERSLACK, kSlackNs);
   for (std::size_t i = 0; i < kSleepers; ++i) {
     pthread_t thread{};
-    ::pthread_create(&thread, nullptr, [](void* slot) -> void* {
-      sleep_in(reinterpret_cast<std::size_t>(slot));
-      return nullptr;
-    }, reinterpret_cast<void*>(i));
+    ::pthread_create(
+        &thread, nullptr,
+        [](void* slot) -> void* {
+          sleep_in(reinterpret_cast<std::size_t>(slot));
+          return nullptr;
+        },
+        reinterpret_cast<void*>(i));
   }
   for (;;) ::pause();
 }
@@ -89,7 +104,8 @@ int64_t due_of(const FrozenThread& thread, pid_t pid) {
 
 // Stops a victim again and again. exact: when its calls are due is known, and not only that they are not due too early.
 void check_stops(SleepReader& sleeps, bool exact) {
-  shared = static_cast<SharedPage*>(::mmap(nullptr, sizeof(SharedPage), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+  shared = static_cast<SharedPage*>(
+      ::mmap(nullptr, sizeof(SharedPage), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
   REQUIRE(shared != MAP_FAILED);
   const pid_t pid = ::fork();
   REQUIRE(pid >= 0);
@@ -136,13 +152,16 @@ void check_stops(SleepReader& sleeps, bool exact) {
   static int event_fd;
   event_fd = ::eventfd(0, 0);
   pthread_t thread{};
-  ::pthread_create(&thread, nullptr, [](void*) -> void* {
-    for (const timespec gap{0, 100'000};;) {
-      const uint64_t one = 1;
-      ::nanosleep(&gap, nullptr);
-      if (::write(event_fd, &one, sizeof one) < 0) ::_exit(1);
-    }
-  }, nullptr);
+  ::pthread_create(
+      &thread, nullptr,
+      [](void*) -> void* {
+        for (const timespec gap{0, 100'000};;) {
+          const uint64_t one = 1;
+          ::nanosleep(&gap, nullptr);
+          if (::write(event_fd, &one, sizeof one) < 0) ::_exit(1);
+        }
+      },
+      nullptr);
   const int epoll = ::epoll_create1(0);
   epoll_event event{EPOLLIN, {}};
   ::epoll_ctl(epoll, EPOLL_CTL_ADD, event_fd, &event);
@@ -159,7 +178,8 @@ class LessPrivileged {
   LessPrivileged() {
     REQUIRE(::syscall(SYS_capget, &header_, before_) == 0);
     __user_cap_data_struct less[2] = {before_[0], before_[1]};
-    for (const int capability : {CAP_SYS_ADMIN, CAP_PERFMON, CAP_BPF}) less[capability / 32].effective &= ~(1U << capability % 32);
+    for (const int capability : {CAP_SYS_ADMIN, CAP_PERFMON, CAP_BPF})
+      less[capability / 32].effective &= ~(1U << capability % 32);
     REQUIRE(::syscall(SYS_capset, &header_, less) == 0);
   }
   ~LessPrivileged() { ::syscall(SYS_capset, &header_, before_); }
@@ -178,7 +198,8 @@ TEST_CASE("calls with a limit are due when they were, after any number of stops"
 }
 
 TEST_CASE("calls with a limit are not due too early where they begin anew all the time") {
-  shared = static_cast<SharedPage*>(::mmap(nullptr, sizeof(SharedPage), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+  shared = static_cast<SharedPage*>(
+      ::mmap(nullptr, sizeof(SharedPage), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
   REQUIRE(shared != MAP_FAILED);
   const pid_t pid = ::fork();
   REQUIRE(pid >= 0);

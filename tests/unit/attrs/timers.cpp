@@ -38,9 +38,9 @@ TEST_CASE("a call's time limit is found where the call has it") {
   CHECK(limit_of(self, {SYS_rt_sigtimedwait, {0, 0, 0, 8}}).kind == LimitKind::none);
   CHECK(limit_of(self, {SYS_clock_nanosleep, {1, 0, at, 0}}).ns == 2'000'000'005);
   CHECK(limit_of(self, {SYS_clock_nanosleep, {1, TIMER_ABSTIME, at, 0}}).kind == LimitKind::none);
-  CHECK(limit_of(self, {SYS_futex, {8, 0x80, 0, at}}).kind == LimitKind::pointer);      // FUTEX_WAIT_PRIVATE
-  CHECK(limit_of(self, {SYS_futex, {8, 0x89, 0, at}}).kind == LimitKind::none);         // FUTEX_WAIT_BITSET_PRIVATE
-  CHECK(limit_of(self, {SYS_nanosleep, {16, 0}}).kind == LimitKind::none);              // not readable
+  CHECK(limit_of(self, {SYS_futex, {8, 0x80, 0, at}}).kind == LimitKind::pointer);  // FUTEX_WAIT_PRIVATE
+  CHECK(limit_of(self, {SYS_futex, {8, 0x89, 0, at}}).kind == LimitKind::none);     // FUTEX_WAIT_BITSET_PRIVATE
+  CHECK(limit_of(self, {SYS_nanosleep, {16, 0}}).kind == LimitKind::none);          // not readable
 }
 
 TEST_CASE("calls that did nothing when interrupted may be made again, others not") {

@@ -28,8 +28,8 @@ TEST_CASE("cli: endpoints") {
   CHECK(parse_endpoint(":0") == Endpoint{"", 0});
   CHECK(Endpoint{"::1", 7}.text() == "[::1]:7");
   CHECK(Endpoint{"a", 7}.text() == "a:7");
-  for (const char* bad : {"", "host", "host:", "host:x", "host:65536", "host:-1", "host: 1", "::1:7", "[::1]",
-                          "[::1:7", "a b:1", "[host]:1", "host:1 "}) {
+  for (const char* bad : {"", "host", "host:", "host:x", "host:65536", "host:-1", "host: 1", "::1:7", "[::1]", "[::1:7",
+                          "a b:1", "[host]:1", "host:1 "}) {
     CHECK_MESSAGE(!parse_endpoint(bad), bad);
   }
 }

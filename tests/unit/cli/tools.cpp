@@ -14,8 +14,8 @@
 #include <string>
 #include <vector>
 
-#include "agent-dst/supervisor/agent_options.hpp"
 #include "agent-dst/restore_set/restore_options.hpp"
+#include "agent-dst/supervisor/agent_options.hpp"
 #include "agent-src/dump/dump_options.hpp"
 #include "agent-src/tool/migrate_options.hpp"
 #include "common/base/fd.hpp"
@@ -80,11 +80,10 @@ TEST_CASE("cli: crx-agent's options, from the command line and from a file") {
 
   const TempDir dir;
   const std::string file = dir.path() + "/agent.conf";
-  write_text(
-      file,
-      "# a comment\n\nlisten = [::1]:7000\n  hook = /bin/move \"an address\", again\nallow = h1\nallow = h2\n"
-      "allow-uid = 1000-1999\nallow-uid = 5\nmax-memory = 1.5G\nmax-sessions=3\nstore = \"/a b\"\n"
-      "metrics = 127.0.0.1:9100\nlog-level = debug\n");
+  write_text(file,
+             "# a comment\n\nlisten = [::1]:7000\n  hook = /bin/move \"an address\", again\nallow = h1\nallow = h2\n"
+             "allow-uid = 1000-1999\nallow-uid = 5\nmax-memory = 1.5G\nmax-sessions=3\nstore = \"/a b\"\n"
+             "metrics = 127.0.0.1:9100\nlog-level = debug\n");
   const ParsedAgentOptions from_file = parse_agent({"--config", file});
   REQUIRE_MESSAGE(from_file.options, from_file.text);
   CHECK(from_file.options->listen == Endpoint{"::1", 7000});
@@ -141,12 +140,11 @@ std::set<std::string> options_in(const std::string& help) {
 
 TEST_CASE("cli: the man pages name every option that the help names") {
   const char* asked[] = {"crx", "--help"};
-  const std::pair<std::string, std::string> pages[] = {
-      {"crx-migrate.1", parse_migrate_options(2, asked).text},
-      {"crx-agent.8", parse_agent_options(2, asked).text},
-      {"crx-dump.1", parse_dump_options(2, asked).text},
-      {"crx-restore.1", parse_restore_options(2, asked).text},
-      {"crx-keys.8", run(kDeploy + "crx-keys --help").output}};
+  const std::pair<std::string, std::string> pages[] = {{"crx-migrate.1", parse_migrate_options(2, asked).text},
+                                                       {"crx-agent.8", parse_agent_options(2, asked).text},
+                                                       {"crx-dump.1", parse_dump_options(2, asked).text},
+                                                       {"crx-restore.1", parse_restore_options(2, asked).text},
+                                                       {"crx-keys.8", run(kDeploy + "crx-keys --help").output}};
   for (const auto& [page, help] : pages) {
     const std::string text = read_file(CRX_SOURCE_DIR "/docs/man/" + page);
     const std::set<std::string> options = options_in(help);
@@ -174,9 +172,8 @@ TEST_CASE("cli: crx-keys makes certificates that verify, once") {
   }
   const std::string cert = dir.path() + "/out/host-a/cert.pem";
   for (const char* purpose : {"sslserver", "sslclient"}) {
-    const Ran verified =
-        run("openssl verify -x509_strict -purpose " + std::string(purpose) + " -CAfile " + dir.path() +
-            "/out/ca/ca.pem -verify_ip 10.1.2.3 -verify_hostname host-a " + cert);
+    const Ran verified = run("openssl verify -x509_strict -purpose " + std::string(purpose) + " -CAfile " + dir.path() +
+                             "/out/ca/ca.pem -verify_ip 10.1.2.3 -verify_hostname host-a " + cert);
     CHECK_MESSAGE(verified.status == 0, verified.output);
   }
   const std::string before = read_file(cert);

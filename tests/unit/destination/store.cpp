@@ -7,12 +7,12 @@
 #include <string>
 #include <variant>
 
-#include "agent-dst/image_store/store_session.hpp"
 #include "agent-dst/image_store/set_store.hpp"
+#include "agent-dst/image_store/store_session.hpp"
 #include "common/base/error.hpp"
 #include "common/image/image_store.hpp"
-#include "common/image/schema/inventory.pb.h"
 #include "common/image/magic.hpp"
+#include "common/image/schema/inventory.pb.h"
 
 namespace crx {
 namespace {
@@ -81,7 +81,8 @@ class Source {
   }
   wire::StoreSet& end() {
     wire::SessionMessage message;
-    message.mutable_store_set()->set_manifest(Manifest::begin(img::crx_manifest_entry::DUMP).head().SerializeAsString());
+    message.mutable_store_set()->set_manifest(
+        Manifest::begin(img::crx_manifest_entry::DUMP).head().SerializeAsString());
     link.events.emplace_back(std::move(message));
     return *std::get<wire::SessionMessage>(link.events.back()).mutable_store_set();
   }
@@ -151,8 +152,8 @@ TEST_CASE("names that lead elsewhere are refused") {
 }
 
 TEST_CASE("images that no set has are refused") {
-  for (const char* name : {"../../etc/passwd", "/etc/passwd", "pages-1.img", "pagemap-1.img", "crx-integrity.img", "x.img", "", ".img",
-                           "core-1.img/../../x.img", "parent"}) {
+  for (const char* name : {"../../etc/passwd", "/etc/passwd", "pages-1.img", "pagemap-1.img", "crx-integrity.img",
+                           "x.img", "", ".img", "core-1.img/../../x.img", "parent"}) {
     Source source;
     source.image(name, "text");
     source.inventory();

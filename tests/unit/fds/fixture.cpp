@@ -52,7 +52,9 @@ Victim::Victim(const std::function<void()>& setup) {
   ::close(sync[0]);
 }
 
-Victim::~Victim() { kill(); }
+Victim::~Victim() {
+  kill();
+}
 
 void Victim::kill() {
   if (pid_ == 0) return;
@@ -66,7 +68,9 @@ TempDir::TempDir() {
   REQUIRE(::mkdtemp(name) != nullptr);
   path_ = name;
 }
-TempDir::~TempDir() { std::filesystem::remove_all(path_); }
+TempDir::~TempDir() {
+  std::filesystem::remove_all(path_);
+}
 
 std::string TempDir::file(const std::string& name, const std::string& content) const {
   const std::string path = path_ + "/" + name;
@@ -122,7 +126,9 @@ Restored::Restored(pid_t pid, const ImageStore& images) : opener_(make_file_open
 
 Restored::~Restored() = default;
 
-std::vector<OpenFile> Restored::files() const { return take_open_files({{vessel_->pid(), vessel_->pidfd()}}); }
+std::vector<OpenFile> Restored::files() const {
+  return take_open_files({{vessel_->pid(), vessel_->pidfd()}});
+}
 
 OpenFile Restored::file(int number) const {
   for (OpenFile& file : files()) {

@@ -13,8 +13,8 @@
 #include "agent-dst/restore/descriptors.hpp"
 #include "agent-src/collect/kind/collector.hpp"
 #include "agent-src/collect/kind/file_table.hpp"
-#include "agent-src/tree/open_file.hpp"
 #include "agent-src/freeze/frozen_task.hpp"
+#include "agent-src/tree/open_file.hpp"
 #include "common/image/image_store.hpp"
 
 namespace crx::test {

@@ -211,17 +211,21 @@ TEST_CASE("what reaches outside is refused by name") {
   };
   // The runner of the tests itself is the holder: it looks at everybody but itself.
   refused([&] { place(::open(link.c_str(), O_RDONLY), 10); }, "the pipe is also held outside");
-  refused([] {
-    char parameters[120] = {};
-    place(static_cast<int>(::syscall(425 /* io_uring_setup */, 4, parameters)), 10);
-  }, "an io_uring");
+  refused(
+      [] {
+        char parameters[120] = {};
+        place(static_cast<int>(::syscall(425 /* io_uring_setup */, 4, parameters)), 10);
+      },
+      "an io_uring");
   const Fd terminal(::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC));
   REQUIRE(::unlockpt(terminal.get()) == 0);
   const std::string slave = ::ptsname(terminal.get());
-  refused([&] {
-    place(::open(slave.c_str(), O_RDWR | O_NOCTTY), 10);
-    ::close(terminal.get());
-  }, "has its other end outside");
+  refused(
+      [&] {
+        place(::open(slave.c_str(), O_RDWR | O_NOCTTY), 10);
+        ::close(terminal.get());
+      },
+      "has its other end outside");
   refused([] { place(static_cast<int>(::syscall(SYS_pidfd_open, 1, 0)), 10); }, "process 1");
   refused(
       [] {
@@ -232,12 +236,14 @@ TEST_CASE("what reaches outside is refused by name") {
         ::close(own);
       },
       "a namespace");
-  refused([] {
-    place(static_cast<int>(::syscall(SYS_userfaultfd, 1)), 10);
-    uffdio_api api{};
-    api.api = UFFD_API;
-    ::ioctl(10, UFFDIO_API, &api);
-  }, "a userfaultfd");
+  refused(
+      [] {
+        place(static_cast<int>(::syscall(SYS_userfaultfd, 1)), 10);
+        uffdio_api api{};
+        api.api = UFFD_API;
+        ::ioctl(10, UFFDIO_API, &api);
+      },
+      "a userfaultfd");
 }
 
 TEST_CASE("FIFOs keep their content") {
@@ -343,7 +349,8 @@ TEST_CASE("epoll watches the same files under the same numbers") {
   });
   same_table(moved);
   for (const int set : {20, 21}) {
-    const auto before = std::find_if(moved.before.begin(), moved.before.end(), [&](const auto& f) { return f.fd() == set; });
+    const auto before =
+        std::find_if(moved.before.begin(), moved.before.end(), [&](const auto& f) { return f.fd() == set; });
     auto a = before->info.epoll_targets;
     auto b = moved.after->file(set).info.epoll_targets;
     const auto by_data = [](const auto& x, const auto& y) { return x.data < y.data; };
@@ -375,7 +382,8 @@ TEST_CASE("inotify keeps watch numbers") {
     ::inotify_add_watch(10, file.c_str(), IN_MODIFY | IN_EXCL_UNLINK);
   });
   same_table(moved);
-  const auto before = std::find_if(moved.before.begin(), moved.before.end(), [](const auto& f) { return f.fd() == 10; });
+  const auto before =
+      std::find_if(moved.before.begin(), moved.before.end(), [](const auto& f) { return f.fd() == 10; });
   const OpenFile after = moved.after->file(10);
   REQUIRE(after.info.inotify.size() == 2);
   for (const auto& watch : before->info.inotify) {

@@ -13,8 +13,8 @@
 #include <string>
 #include <vector>
 
-#include "agent-dst/restore/sockets/unix_filler.hpp"
 #include "agent-dst/restore/sockets/bound_path.hpp"
+#include "agent-dst/restore/sockets/unix_filler.hpp"
 #include "agent-src/collect/sockets/unix_queue.hpp"
 #include "common/base/error.hpp"
 #include "common/image/image_store.hpp"
@@ -59,7 +59,9 @@ uint32_t inode_of(const Fd& fd) {
   return static_cast<uint32_t>(st.st_ino);
 }
 
-Fd new_socket(int type = SOCK_STREAM) { return Fd(::socket(AF_UNIX, type | SOCK_CLOEXEC, 0)); }
+Fd new_socket(int type = SOCK_STREAM) {
+  return Fd(::socket(AF_UNIX, type | SOCK_CLOEXEC, 0));
+}
 
 bool can_connect(const std::string& path) {
   const Fd client = new_socket();

@@ -8,8 +8,8 @@
 #include <string>
 
 #include "common/base/error.hpp"
-#include "common/image/schema/inventory.pb.h"
 #include "common/image/magic.hpp"
+#include "common/image/schema/inventory.pb.h"
 
 namespace crx {
 namespace {

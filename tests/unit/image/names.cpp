@@ -6,9 +6,9 @@
 #include "common/base/page.hpp"
 #include "common/image/image_store.hpp"
 #include "common/image/magic.hpp"
-#include "common/image/schema/manifest.pb.h"
 #include "common/image/page_digests.hpp"
 #include "common/image/page_images.hpp"
+#include "common/image/schema/manifest.pb.h"
 #include "common/image/set_name.hpp"
 
 namespace crx {
@@ -22,7 +22,8 @@ Digest128 digest_of(uint8_t number) {
 
 TEST_CASE("names of sets lead nowhere else") {
   for (const char* good : {"a", "set-1", "A.b_c", "1", "a..b"}) CHECK(valid_set_name(good));
-  for (const char* bad : {"", ".", "..", ".a", "a/b", "/", "../a", "a b", "a\nb", "journal", "\xc3\xa4"}) CHECK_FALSE(valid_set_name(bad));
+  for (const char* bad : {"", ".", "..", ".a", "a/b", "/", "../a", "a b", "a\nb", "journal", "\xc3\xa4"})
+    CHECK_FALSE(valid_set_name(bad));
   CHECK(valid_set_name(std::string(64, 'x')));
   CHECK_FALSE(valid_set_name(std::string(65, 'x')));
   CHECK_FALSE(valid_set_name(std::string("a\0b", 3)));
@@ -31,15 +32,16 @@ TEST_CASE("names of sets lead nowhere else") {
 TEST_CASE("pagemaps tell their space by their name") {
   CHECK(space_of_pagemap("pagemap-12.img") == PageSpace{PageSpace::Kind::mm, 12});
   CHECK(space_of_pagemap("pagemap-shmem-12.img") == PageSpace{PageSpace::Kind::shmem, 12});
-  for (const char* other : {"pagemap-.img", "pagemap-x.img", "pagemap-1x.img", "pages-1.img", "pagemap-1", "pagemap-99999999999999999999.img",
-                            "pagemap-shmem-.img", "pagemap-"}) {
+  for (const char* other : {"pagemap-.img", "pagemap-x.img", "pagemap-1x.img", "pages-1.img", "pagemap-1",
+                            "pagemap-99999999999999999999.img", "pagemap-shmem-.img", "pagemap-"}) {
     CHECK_FALSE(space_of_pagemap(other).has_value());
   }
 }
 
 TEST_CASE("digests of pages come back from an image") {
   PageDigests digests;
-  for (uint64_t page = 0; page < 10000; ++page) digests.add(page * kPageSize * (page < 5000 ? 1 : 2), digest_of(static_cast<uint8_t>(page)));
+  for (uint64_t page = 0; page < 10000; ++page)
+    digests.add(page * kPageSize * (page < 5000 ? 1 : 2), digest_of(static_cast<uint8_t>(page)));
   ImageStore store;
   const std::string name = image_file::crx_shmem(7);
   digests.write(store, name);

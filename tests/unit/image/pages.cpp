@@ -14,10 +14,10 @@
 
 #include "common/base/error.hpp"
 #include "common/image/dedup.hpp"
-#include "common/image/schema/inventory.pb.h"
 #include "common/image/magic.hpp"
-#include "common/image/schema/memory.pb.h"
 #include "common/image/page_images.hpp"
+#include "common/image/schema/inventory.pb.h"
+#include "common/image/schema/memory.pb.h"
 
 namespace crx {
 namespace {
@@ -40,7 +40,9 @@ class Folder {
   std::string path_;
 };
 
-PageRange pages(uint64_t first, uint64_t count) { return {first * kPageSize, (first + count) * kPageSize}; }
+PageRange pages(uint64_t first, uint64_t count) {
+  return {first * kPageSize, (first + count) * kPageSize};
+}
 
 std::vector<std::byte> content(const std::vector<PageRange>& ranges, char seed) {
   std::vector<std::byte> bytes;
@@ -178,7 +180,8 @@ TEST_CASE("altered, cut, missing and foreign files are named") {
   {
     const ImageSet set = ImageSet::open(folder / "a");
     CHECK(value_at(set, 1) == 2);
-    CHECK_THROWS_WITH_AS(value_at(set, 300), doctest::Contains("pages-1.img was altered: the MiB at offset 1048576"), Error);
+    CHECK_THROWS_WITH_AS(value_at(set, 300), doctest::Contains("pages-1.img was altered: the MiB at offset 1048576"),
+                         Error);
     CHECK_THROWS_AS(set.verify_pages(), Error);
   }
   fresh();
@@ -203,7 +206,7 @@ TEST_CASE("a set that is cut short at any byte of any file is refused, or reads 
   write_set(folder / "a", {pages(0, 3)}, 1);
   for (const auto& item : std::filesystem::directory_iterator(folder / "a")) {
     const auto size = std::filesystem::file_size(item.path());
-    for (uint64_t keep = 0; keep < size; keep += size > 4096 ? 997 : 1) {
+    for (uint64_t keep = 0; keep<size; keep += size> 4096 ? 997 : 1) {
       std::filesystem::remove_all(folder / "b");
       std::filesystem::copy(folder / "a", folder / "b", std::filesystem::copy_options::recursive);
       std::filesystem::resize_file(folder / ("b/" + item.path().filename().string()), keep);

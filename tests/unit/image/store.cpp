@@ -8,9 +8,9 @@
 #include <string>
 
 #include "common/base/error.hpp"
+#include "common/image/magic.hpp"
 #include "common/image/schema/core.pb.h"
 #include "common/image/schema/inventory.pb.h"
-#include "common/image/magic.hpp"
 #include "common/image/schema/pipes.pb.h"
 
 namespace crx {
@@ -133,9 +133,8 @@ TEST_CASE("one entry means exactly one") {
 
 TEST_CASE("unset required fields and unknown names are our own bugs") {
   ImageStore store;
-  CHECK(
-      failure([&] { store.append(image_file::kPstree, img::pstree_entry()); }, ErrorCode::bug).find("pid") !=
-      std::string::npos);
+  CHECK(failure([&] { store.append(image_file::kPstree, img::pstree_entry()); }, ErrorCode::bug).find("pid") !=
+        std::string::npos);
   failure([&] { store.append("nonsense.img", task(1)); }, ErrorCode::bug);
 }
 

@@ -22,7 +22,8 @@ namespace {
 std::vector<std::byte> pattern(std::size_t bytes, unsigned seed) {
   std::vector<std::byte> made(bytes);
   uint64_t state = seed + 1;
-  for (std::byte& byte : made) byte = static_cast<std::byte>((state = state * 6364136223846793005U + 1442695040888963407U) >> 56);
+  for (std::byte& byte : made)
+    byte = static_cast<std::byte>((state = state * 6364136223846793005U + 1442695040888963407U) >> 56);
   return made;
 }
 

@@ -9,8 +9,8 @@
 namespace crx {
 namespace {
 
-// A row for each process: number, parent, and letters for what it has of memory, descriptors, directories, signal handlers. The
-// same letter is the same thing; '.' is its own.
+// A row for each process: number, parent, and letters for what it has of memory, descriptors, directories, signal
+// handlers. The same letter is the same thing; '.' is its own.
 struct Row {
   pid_t pid, ppid;
   std::string things;
@@ -28,7 +28,8 @@ Planned plan(const std::vector<Row>& rows) {
     SharingTask& task = tasks.emplace_back();
     task.pid = row.pid;
     task.ppid = row.ppid;
-    for (std::size_t kind = 0; kind < 4; ++kind) task.groups[kind] = row.things[kind] == '.' ? own++ : static_cast<uint32_t>(row.things[kind]);
+    for (std::size_t kind = 0; kind < 4; ++kind)
+      task.groups[kind] = row.things[kind] == '.' ? own++ : static_cast<uint32_t>(row.things[kind]);
   }
   Planned planned;
   planned.conflicts = plan_sharing(tasks);
@@ -48,7 +49,8 @@ TEST_CASE("sharing: with a parent, and with nobody") {
 }
 
 TEST_CASE("sharing: siblings have from each other what their parent does not have") {
-  const Planned planned = plan({{1, 0, "...."}, {2, 1, "a..a"}, {3, 1, "a..a"}, {4, 1, "...."}, {5, 1, "abca"}, {6, 5, "abca"}});
+  const Planned planned =
+      plan({{1, 0, "...."}, {2, 1, "a..a"}, {3, 1, "a..a"}, {4, 1, "...."}, {5, 1, "abca"}, {6, 5, "abca"}});
   CHECK(planned.conflicts.empty());
   CHECK(planned.tasks.at(2).cloner == 0);
   CHECK(planned.tasks.at(3).cloner == 2);
@@ -80,7 +82,8 @@ TEST_CASE("sharing: what no order gives is found") {
   CHECK(memory.conflicts[0].other == 1);
   CHECK(memory.conflicts[0].what == sharing::kMemory);
   // Nobody can be born with two tables.
-  const Planned crossed = plan({{1, 0, "...."}, {2, 1, "...."}, {3, 1, "...."}, {4, 2, ".a.."}, {5, 2, ".b.."}, {6, 3, ".a.."}, {7, 3, ".b.."}});
+  const Planned crossed = plan(
+      {{1, 0, "...."}, {2, 1, "...."}, {3, 1, "...."}, {4, 2, ".a.."}, {5, 2, ".b.."}, {6, 3, ".a.."}, {7, 3, ".b.."}});
   CHECK_FALSE(crossed.conflicts.empty());
 }
 

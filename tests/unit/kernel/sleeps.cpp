@@ -25,7 +25,9 @@ namespace {
 constexpr int64_t kLimitNs = 30'000'000'000;
 constexpr int kSignal = SIGUSR1;
 
-timespec as_timespec(int64_t ns) { return {ns / 1'000'000'000, ns % 1'000'000'000}; }
+timespec as_timespec(int64_t ns) {
+  return {ns / 1'000'000'000, ns % 1'000'000'000};
+}
 
 // A thread of ours in a call with a limit, until this goes.
 class Sleeper {
@@ -76,7 +78,7 @@ class Sleeper {
 TEST_CASE("kernel.sleeps: until when a thread sleeps is known") {
   const std::optional<KernelSleeps> sleeps = KernelSleeps::open();
   if (!sleeps) return;  // not on this kernel, or not with these privileges
-  struct sigaction action{};
+  struct sigaction action {};
   action.sa_handler = [](int) {};
   REQUIRE(::sigaction(kSignal, &action, nullptr) == 0);
   const int64_t lead_ns = time_offsets(0).monotonic_ns;
@@ -91,10 +93,12 @@ TEST_CASE("kernel.sleeps: until when a thread sleeps is known") {
     const Sleeper sleeper(*sleeps, [&] { ::clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &due, nullptr); });
     CHECK(due_of(sleeper) == due_ns);
     int word = 0;
-    const Sleeper waiter(*sleeps, [&] { ::syscall(SYS_futex, &word, FUTEX_WAIT_BITSET_PRIVATE, 0, &due, nullptr, ~0U); });
+    const Sleeper waiter(*sleeps,
+                         [&] { ::syscall(SYS_futex, &word, FUTEX_WAIT_BITSET_PRIVATE, 0, &due, nullptr, ~0U); });
     CHECK(due_of(waiter) == due_ns);
     // A clock of its own tree.
-    const int64_t real_ns = clock_ns(CLOCK_REALTIME) + kLimitNs, real_lead_ns = clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_MONOTONIC);
+    const int64_t real_ns = clock_ns(CLOCK_REALTIME) + kLimitNs,
+                  real_lead_ns = clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_MONOTONIC);
     const timespec real_due = as_timespec(real_ns);
     const Sleeper dreamer(*sleeps, [&] { ::clock_nanosleep(CLOCK_REALTIME, TIMER_ABSTIME, &real_due, nullptr); });
     CHECK(std::abs(due_of(dreamer) - (real_ns - real_lead_ns)) < 100'000);
@@ -120,7 +124,9 @@ TEST_CASE("kernel.sleeps: until when a thread sleeps is known") {
     }
   }
 
-  SUBCASE("not of one that does not sleep") { CHECK_FALSE(sleeps->timer_of(sleeps->own_task(), sleeps->armed())); }
+  SUBCASE("not of one that does not sleep") {
+    CHECK_FALSE(sleeps->timer_of(sleeps->own_task(), sleeps->armed()));
+  }
 
   SUBCASE("and not taken for what it was, when it sleeps anew") {
     const timespec limit = as_timespec(kLimitNs);
@@ -142,7 +148,7 @@ TEST_CASE("kernel.sleeps: until when a thread sleeps is known") {
 TEST_CASE("kernel.sleeps: a timer is found among thousands that change") {
   const std::optional<KernelSleeps> sleeps = KernelSleeps::open();
   if (!sleeps) return;
-  struct sigaction action{};
+  struct sigaction action {};
   action.sa_handler = [](int) {};
   REQUIRE(::sigaction(kSignal, &action, nullptr) == 0);
   std::atomic<bool> over = false;

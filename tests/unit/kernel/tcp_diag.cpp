@@ -48,7 +48,8 @@ Fd connected_to(const Fd& engine_pidfd) {
 
 const TcpSocketInfo* with_inode(const std::optional<std::vector<TcpSocketInfo>>& all, uint32_t inode) {
   REQUIRE(all.has_value());
-  const auto found = std::find_if(all->begin(), all->end(), [&](const TcpSocketInfo& info) { return info.inode == inode; });
+  const auto found =
+      std::find_if(all->begin(), all->end(), [&](const TcpSocketInfo& info) { return info.inode == inode; });
   return found == all->end() ? nullptr : &*found;
 }
 
@@ -101,7 +102,8 @@ TEST_CASE("sockets with MD5 keys are known by them") {
   std::memcpy(&key.tcpm_addr, &address.storage, sizeof key.tcpm_addr);
   key.tcpm_keylen = 6;
   std::memcpy(key.tcpm_key, "secret", 6);
-  if (::setsockopt(engine_pidfd.get(), IPPROTO_TCP, TCP_MD5SIG, &key, sizeof key) != 0) return;  // a kernel without them
+  if (::setsockopt(engine_pidfd.get(), IPPROTO_TCP, TCP_MD5SIG, &key, sizeof key) != 0)
+    return;  // a kernel without them
   TcpDiag diag;
   CHECK(with_inode(diag.list(kListening), inode_of(engine_pidfd))->signs);
   const Fd other = listening(AF_INET);

@@ -17,14 +17,14 @@ bool all_zero(const Page& page) {
   return true;
 }
 
-std::string compare_vma(pid_t pid, int pagemap, int mem, const MemoryVma& vma,
-                        const std::map<uint64_t, Page>& shadow) {
+std::string compare_vma(pid_t pid, int pagemap, int mem, const MemoryVma& vma, const std::map<uint64_t, Page>& shadow) {
   Fd file;
   if (vma.kind == VmaKind::private_file) {
     file = try_open(fmt::format("/proc/{}/map_files/{:x}-{:x}", pid, vma.range.start, vma.range.end), O_RDONLY);
   }
   std::vector<uint64_t> entries(vma.range.bytes() / kPageSize);
-  const auto got_entries = ::pread(pagemap, entries.data(), entries.size() * 8, static_cast<off_t>(vma.range.start / kPageSize * 8));
+  const auto got_entries =
+      ::pread(pagemap, entries.data(), entries.size() * 8, static_cast<off_t>(vma.range.start / kPageSize * 8));
   if (got_entries != static_cast<ssize_t>(entries.size() * 8)) return {};  // [vsyscall]
   for (uint64_t addr = vma.range.start; addr < vma.range.end; addr += kPageSize) {
     const uint64_t entry = entries[(addr - vma.range.start) / kPageSize];
@@ -34,8 +34,8 @@ std::string compare_vma(pid_t pid, int pagemap, int mem, const MemoryVma& vma,
     if (!has && held == shadow.end()) continue;  // both show what the file has, or zeros
     Page base{};
     if (file) {
-      static_cast<void>(::pread(file.get(), base.data(), kPageSize,
-                                static_cast<off_t>(addr - vma.range.start + vma.offset)));
+      static_cast<void>(
+          ::pread(file.get(), base.data(), kPageSize, static_cast<off_t>(addr - vma.range.start + vma.offset)));
     }
     Page real = base;
     if (has && ::pread(mem, real.data(), kPageSize, static_cast<off_t>(addr)) != static_cast<ssize_t>(kPageSize)) {
@@ -45,7 +45,8 @@ std::string compare_vma(pid_t pid, int pagemap, int mem, const MemoryVma& vma,
     if (std::memcmp(got.data(), real.data(), kPageSize) != 0) {
       return fmt::format("{:x} of {:x}-{:x} {} differs: entry {:x}, {} in the shadow, real {:x} shadow {:x}", addr,
                          vma.range.start, vma.range.end, vma.name, entry, held == shadow.end() ? "absent" : "held",
-                         *reinterpret_cast<const uint64_t*>(real.data()), *reinterpret_cast<const uint64_t*>(got.data()));
+                         *reinterpret_cast<const uint64_t*>(real.data()),
+                         *reinterpret_cast<const uint64_t*>(got.data()));
     }
     if (!has && held != shadow.end() && vma.kind == VmaKind::private_anon) {
       return fmt::format("{:x} of {} is a hole, the shadow holds {}", addr, vma.name,
@@ -56,8 +57,8 @@ std::string compare_vma(pid_t pid, int pagemap, int mem, const MemoryVma& vma,
 }
 
 std::string compare_object(pid_t pid, const MemoryVma& vma, const std::map<uint64_t, Page>& shadow) {
-  const Fd fd = open_checked(
-      fmt::format("/proc/{}/map_files/{:x}-{:x}", pid, vma.range.start, vma.range.end), O_RDONLY);
+  const Fd fd =
+      open_checked(fmt::format("/proc/{}/map_files/{:x}-{:x}", pid, vma.range.start, vma.range.end), O_RDONLY);
   const off_t size = ::lseek(fd.get(), 0, SEEK_END);
   for (uint64_t at = 0; at < static_cast<uint64_t>(size); at += kPageSize) {
     Page real{};

@@ -56,9 +56,7 @@ TEST_CASE("digest: private file pages count where they differ from the file") {
   Victim victim;
   const long fd = victim.call(SYS_openat, AT_FDCWD, "/usr/bin/bash", O_RDONLY, 0);
   const uint64_t a = victim.map(8, PROT_READ | PROT_WRITE, MAP_PRIVATE, static_cast<int>(fd));
-  const auto digest = [&] {
-    return digest_space(victim.pid(), {{{a, a + 8 * kPageSize}, true, 0}});
-  };
+  const auto digest = [&] { return digest_space(victim.pid(), {{{a, a + 8 * kPageSize}, true, 0}}); };
   CHECK(digest().present_pages == 0);
   const uint64_t word = victim.load(a + kPageSize);
   victim.store(a + kPageSize, word);  // a copy, with the file's content

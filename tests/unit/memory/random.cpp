@@ -38,8 +38,12 @@ void change(Random& random, char* base, const char* file_path, int memfd) {
   const std::size_t bytes = count * kPageSize;
   constexpr int kProt = PROT_READ | PROT_WRITE;
   switch (random.below(12)) {
-    case 0: ::mmap(at, bytes, kProt, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0); break;
-    case 1: ::madvise(at, bytes, MADV_DONTNEED); break;
+    case 0:
+      ::mmap(at, bytes, kProt, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+      break;
+    case 1:
+      ::madvise(at, bytes, MADV_DONTNEED);
+      break;
     case 2: {
       const int fd = ::open(file_path, O_RDONLY);
       ::mmap(at, bytes, kProt, MAP_PRIVATE | MAP_FIXED, fd, static_cast<off_t>(random.below(16) * kPageSize));
@@ -69,29 +73,36 @@ void change(Random& random, char* base, const char* file_path, int memfd) {
       ::mmap(at, bytes, kProt, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
       break;
     }
-    case 7: ::mmap(at, bytes, kProt, MAP_SHARED | MAP_FIXED, memfd, static_cast<off_t>(random.below(16) * kPageSize)); break;
-    case 8: ::madvise(at, bytes, MADV_PAGEOUT); break;
+    case 7:
+      ::mmap(at, bytes, kProt, MAP_SHARED | MAP_FIXED, memfd, static_cast<off_t>(random.below(16) * kPageSize));
+      break;
+    case 8:
+      ::madvise(at, bytes, MADV_PAGEOUT);
+      break;
     case 9: {
       const uint64_t value = random.next();
       static_cast<void>(::pwrite(memfd, &value, sizeof value, static_cast<off_t>(random.below(64) * kPageSize)));
       break;
     }
-    case 10: ::madvise(at, bytes, MADV_REMOVE); break;
+    case 10:
+      ::madvise(at, bytes, MADV_REMOVE);
+      break;
     case 11: {
       const pid_t child = ::fork();
       if (child == 0) ::_exit(0);
       ::waitpid(child, nullptr, 0);
       break;
     }
-    default: break;
+    default:
+      break;
   }
 }
 
 // Never returns; every 64th step changes a mapping, the others store a word.
 void churn(uint64_t seed, int replies) {
   Random random(seed);
-  auto* base = static_cast<char*>(::mmap(nullptr, kAreas * kAreaPages * kPageSize, PROT_READ | PROT_WRITE,
-                                         MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  auto* base = static_cast<char*>(
+      ::mmap(nullptr, kAreas * kAreaPages * kPageSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
   const int memfd = ::memfd_create("churn", MFD_CLOEXEC);
   if (::ftruncate(memfd, 64 * kPageSize) != 0) ::_exit(1);
   const long userfaultfd = ::syscall(SYS_userfaultfd, WriteProtectFd::create_flags());

@@ -61,8 +61,8 @@ class Victim {
   long call(long nr, Args... args) {
     return run({kCall, nr, word(args)...});
   }
-  uint64_t map(uint64_t pages, int prot = PROT_READ | PROT_WRITE, int flags = MAP_PRIVATE | MAP_ANONYMOUS,
-               int fd = -1, uint64_t addr = 0) {
+  uint64_t map(uint64_t pages, int prot = PROT_READ | PROT_WRITE, int flags = MAP_PRIVATE | MAP_ANONYMOUS, int fd = -1,
+               uint64_t addr = 0) {
     return static_cast<uint64_t>(call(SYS_mmap, addr, pages * kPageSize, prot, flags, fd, 0));
   }
   void store(uint64_t addr, uint64_t value) { run({kStore, static_cast<long>(addr), static_cast<long>(value)}); }
@@ -110,8 +110,10 @@ class Victim {
   using Command = std::array<long, 8>;
   template <typename T>
   static long word(T value) {
-    if constexpr (std::is_pointer_v<T>) return reinterpret_cast<long>(value);
-    else return static_cast<long>(value);
+    if constexpr (std::is_pointer_v<T>)
+      return reinterpret_cast<long>(value);
+    else
+      return static_cast<long>(value);
   }
   static void obey(int commands, int replies) {
     Command c;

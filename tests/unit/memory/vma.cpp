@@ -13,7 +13,9 @@ namespace {
 using test::Move;
 using test::Victim;
 
-MemoryVma parse(const std::string& line) { return classify_vma(proc::parse_maps_line(line)); }
+MemoryVma parse(const std::string& line) {
+  return classify_vma(proc::parse_maps_line(line));
+}
 
 TEST_CASE("vma: kinds") {
   const std::string shmem = fmt::format("00:{:02x}", shmem_device() & 0xff);

@@ -17,7 +17,8 @@ TEST_CASE("proc/cgroup: paths from elsewhere lead nowhere else") {
   using crx::proc::is_plain_cgroup_path;
   CHECK(is_plain_cgroup_path("/"));
   CHECK(is_plain_cgroup_path("/a/b.service"));
-  for (const char* path : {"", "a", "/a/../b", "/..", "/a//b", "/./a", "/a\nb"}) CHECK_FALSE(is_plain_cgroup_path(path));
+  for (const char* path : {"", "a", "/a/../b", "/..", "/a//b", "/./a", "/a\nb"})
+    CHECK_FALSE(is_plain_cgroup_path(path));
   CHECK_FALSE(is_plain_cgroup_path("/" + std::string(256, 'x')));
   std::string deep;
   for (int i = 0; i < 33; ++i) deep += "/d";

@@ -46,8 +46,8 @@ TEST_CASE("fdinfo: position, flags, locks") {
 }
 
 TEST_CASE("fdinfo: lines of older and other kernels") {
-  const Fdinfo watch = parse_fdinfo(
-      "pos:\t0\nflags:\t00\nmnt_id:\t17\ninotify wd:1f ino:3c51a sdev:fe00000 mask:3ff ignored_mask:0\n");
+  const Fdinfo watch =
+      parse_fdinfo("pos:\t0\nflags:\t00\nmnt_id:\t17\ninotify wd:1f ino:3c51a sdev:fe00000 mask:3ff ignored_mask:0\n");
   REQUIRE(watch.inotify.size() == 1);
   CHECK(watch.inotify[0].wd == 31);
   CHECK_FALSE(watch.inotify[0].handle);
@@ -61,20 +61,19 @@ TEST_CASE("fdinfo: lines of older and other kernels") {
   REQUIRE(mark.fanotify->marks.size() == 2);
   CHECK(mark.fanotify->marks[0].mount_id == 0x12U);
   CHECK(mark.fanotify->marks[1].handle->bytes == "\x69\xf9\x04\x00\xc2\x75\xb5\xb4"s);
-  const Fdinfo epoll = parse_fdinfo(
-      "pos:\t0\nflags:\t02\nmnt_id:\t9\ntfd:        5 events:       1d data: ffffffffffffffff\n");
+  const Fdinfo epoll =
+      parse_fdinfo("pos:\t0\nflags:\t02\nmnt_id:\t9\ntfd:        5 events:       1d data: ffffffffffffffff\n");
   REQUIRE(epoll.epoll_targets.size() == 1);
   CHECK(epoll.epoll_targets[0].data == UINT64_MAX);
 }
 
 TEST_CASE("fdinfo: what does not fit is named") {
-  for (const char* line :
-       {"", "pos:\t0\n", "flags:\t9\n", "flags:\t0\nlock:\t1: NEW ADVISORY WRITE 1 0:0:0 0 EOF\n",
-        "flags:\t0\nit_value: (1, x)\n", "flags:\t0\ntfd: 5 events:\n",
-        "flags:\t0\ninotify wd:1 ino:1 sdev:1 mask:1 ignored_mask:0 fhandle-bytes:8 fhandle-type:1 "
-        "f_handle:00\n",
-        "flags:\t0\ninotify wd:1 ino:1 sdev:1 mask:1 ignored_mask:0 fhandle-bytes:ffff "
-        "fhandle-type:1 f_handle:00\n"}) {
+  for (const char* line : {"", "pos:\t0\n", "flags:\t9\n", "flags:\t0\nlock:\t1: NEW ADVISORY WRITE 1 0:0:0 0 EOF\n",
+                           "flags:\t0\nit_value: (1, x)\n", "flags:\t0\ntfd: 5 events:\n",
+                           "flags:\t0\ninotify wd:1 ino:1 sdev:1 mask:1 ignored_mask:0 fhandle-bytes:8 fhandle-type:1 "
+                           "f_handle:00\n",
+                           "flags:\t0\ninotify wd:1 ino:1 sdev:1 mask:1 ignored_mask:0 fhandle-bytes:ffff "
+                           "fhandle-type:1 f_handle:00\n"}) {
     CAPTURE(line);
     CHECK_THROWS_AS(parse_fdinfo(line), Error);
   }

@@ -54,8 +54,8 @@ TEST_CASE("maps: names and kinds") {
 }
 
 TEST_CASE("maps: deleted files and names that look like it") {
-  const MapsEntry e = parse_maps_line(
-      "7f35ecc60000-7f35ecc61000 rw-s 00000000 fe:00 10952873   /tmp/new\\012line (deleted) (deleted)");
+  const MapsEntry e =
+      parse_maps_line("7f35ecc60000-7f35ecc61000 rw-s 00000000 fe:00 10952873   /tmp/new\\012line (deleted) (deleted)");
   CHECK(e.name == "/tmp/new\nline (deleted)");
   CHECK(e.deleted);
   CHECK(parse_maps_line("1000-2000 r--p 00000000 fe:00 7 /tmp/a\\040b").name == "/tmp/a\\040b");

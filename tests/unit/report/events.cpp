@@ -81,17 +81,8 @@ MigrationReport sample() {
     pages = pages / 9 + 20;
   }
   report.bytes_raw = report.pages_sent * 4096;
-  report.cutover = {550,
-                    2'900,
-                    1'200,
-                    900,
-                    1'800,
-                    4'000,
-                    700,
-                    300,
-                    at,
-                    {{"maps", 180}, {"fds <3>", 260}},
-                    {{"threads", 370}}};
+  report.cutover = {
+      550, 2'900, 1'200, 900, 1'800, 4'000, 700, 300, at, {{"maps", 180}, {"fds <3>", 260}}, {{"threads", 370}}};
   report.verify = VerifyResult::ok;
   report.tracker = "wp-async";
   report.compress = "zstd:1";
@@ -102,8 +93,7 @@ TEST_CASE("report: --json prints one object per line, the last one with what scr
   Pipe pipe;
   JsonEvents events(pipe.out.get());
   const MigrationReport report = sample();
-  events.hello(
-      {report.session, 4711, report.comm, "host-b:7000", report.source, report.destination, 120, "wp-async"});
+  events.hello({report.session, 4711, report.comm, "host-b:7000", report.source, report.destination, 120, "wp-async"});
   events.preflight({{false, "host-b", "file /x", "is newer", "look at it"}});
   for (const RoundReport& round : report.rounds) events.round(round);
   events.freeze();
@@ -113,8 +103,8 @@ TEST_CASE("report: --json prints one object per line, the last one with what scr
   const std::vector<nlohmann::json> all = lines(pipe.drain());
   std::vector<std::string> names;
   for (const nlohmann::json& line : all) names.push_back(line.at("event"));
-  CHECK(names == std::vector<std::string>{"hello", "preflight", "round", "round", "round", "round", "round",
-                                          "freeze", "prepared", "committed", "done"});
+  CHECK(names == std::vector<std::string>{"hello", "preflight", "round", "round", "round", "round", "round", "freeze",
+                                          "prepared", "committed", "done"});
   CHECK(all[1].at("ok") == true);
   CHECK(all[8].at("cutover").at("rebuild_us") == 4000);
   const nlohmann::json& last = all.back();
@@ -253,8 +243,7 @@ TEST_CASE("report: people read findings, failures and a summary") {
   CHECK(pipe.drain().empty());  // no live line asked for
   human.done(sample());
   const std::string summary = pipe.drain();
-  for (const char* part :
-       {"downtime 12.3 ms", "rebuild", "4,000 us", "host-a to host-b", "memory verified", "last"}) {
+  for (const char* part : {"downtime 12.3 ms", "rebuild", "4,000 us", "host-a to host-b", "memory verified", "last"}) {
     CHECK_MESSAGE(summary.find(part) != std::string::npos, part);
   }
   human.failed({Outcome::in_doubt, "0123456789abcdef0123456789abcdef", 5, "no answer", ErrorCode::peer});
@@ -283,8 +272,7 @@ TEST_CASE("report: the page stands alone and escapes what it shows") {
   CHECK(page.find("prog<") == std::string::npos);
   CHECK(page.find("12.3 ms") != std::string::npos);
   CHECK(page.find("prefers-color-scheme: dark") != std::string::npos);
-  for (const char* outside :
-       {"http:", "https:", "<script", "url(", "src=", "href=", "@import", "nan", "inf\""}) {
+  for (const char* outside : {"http:", "https:", "<script", "url(", "src=", "href=", "@import", "nan", "inf\""}) {
     CHECK_MESSAGE(page.find(outside) == std::string::npos, outside);
   }
   CHECK(render_html(MigrationReport{}).find("</html>") != std::string::npos);

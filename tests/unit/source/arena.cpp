@@ -10,8 +10,8 @@
 #include <string>
 
 #include "agent-src/freeze/call_site.hpp"
-#include "agent-src/freeze/interrupted_calls.hpp"
 #include "agent-src/freeze/frozen_task.hpp"
+#include "agent-src/freeze/interrupted_calls.hpp"
 #include "common/base/error.hpp"
 #include "common/base/scope_exit.hpp"
 #include "common/kernel/process/pidfd.hpp"
@@ -33,7 +33,9 @@ void end(pid_t pid) {
   ::waitpid(pid, nullptr, 0);
 }
 
-std::string maps_of(pid_t pid) { return read_file(fmt::format("/proc/{}/maps", pid)); }
+std::string maps_of(pid_t pid) {
+  return read_file(fmt::format("/proc/{}/maps", pid));
+}
 
 }  // namespace
 

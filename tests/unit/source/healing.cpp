@@ -12,8 +12,8 @@
 #include <cstring>
 
 #include "agent-src/freeze/call_site.hpp"
-#include "agent-src/freeze/sleep_reader.hpp"
 #include "agent-src/freeze/frozen_task.hpp"
+#include "agent-src/freeze/sleep_reader.hpp"
 #include "common/base/scope_exit.hpp"
 
 using namespace crx;
@@ -47,7 +47,8 @@ int spin_with_full_registers(Shared& shared) {
       "mov %%r8, 0(%[after])\n mov %%r9, 8(%[after])\n mov %%r10, 16(%[after])\n mov %%r11, 24(%[after])\n"
       "mov %%r12, 32(%[after])\n mov %%r13, 40(%[after])\n mov %%rcx, 48(%[after])\n mov %%rax, 56(%[after])\n"
       :
-      : [wide] "r"(wide), [wide_after] "r"(wide_after), [after] "r"(after), [ready] "r"(&shared.ready), [go] "r"(&shared.go)
+      : [wide] "r"(wide), [wide_after] "r"(wide_after), [after] "r"(after), [ready] "r"(&shared.ready),
+        [go] "r"(&shared.go)
       : "r8", "r9", "r10", "r11", "r12", "r13", "rcx", "rax", "xmm11", "memory", "cc");
   for (uint64_t i = 0; i < 8; ++i) {
     if (after[i] != (i + 1) * 0x1111111111) return static_cast<int>(10 + i);
@@ -125,6 +126,10 @@ void check(int (*body)(Shared&)) {
 
 }  // namespace
 
-TEST_CASE("a tracer is killed during a borrowed call of a thread in user code") { check(spin_with_full_registers); }
+TEST_CASE("a tracer is killed during a borrowed call of a thread in user code") {
+  check(spin_with_full_registers);
+}
 
-TEST_CASE("a tracer is killed during a borrowed call of a thread in a system call") { check(sleep_in_read); }
+TEST_CASE("a tracer is killed during a borrowed call of a thread in a system call") {
+  check(sleep_in_read);
+}

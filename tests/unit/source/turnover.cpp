@@ -23,7 +23,8 @@ TEST_CASE("turnover: nobody came or went") {
 }
 
 TEST_CASE("turnover: one comes, goes, becomes a zombie, or another gets its number") {
-  for (const auto& then : {std::vector{task(1)}, std::vector{task(1), task(2), task(3)}, std::vector{task(1), task(2, 0, 2)}}) {
+  for (const auto& then :
+       {std::vector{task(1)}, std::vector{task(1), task(2), task(3)}, std::vector{task(1), task(2, 0, 2)}}) {
     ProcessChurn churn;
     CHECK_FALSE(churn.look({task(1), task(2)}, "2"));
     CHECK(churn.look(then, "2"));

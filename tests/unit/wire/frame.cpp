@@ -3,9 +3,9 @@
 #include <doctest/doctest.h>
 
 #include "common/base/error.hpp"
-#include "wire/source/compression_advisor.hpp"
 #include "wire/failure.hpp"
 #include "wire/limits.hpp"
+#include "wire/source/compression_advisor.hpp"
 #include "wire/source/source_queues.hpp"
 
 using namespace crx;
@@ -14,8 +14,7 @@ using namespace crx::wire;
 namespace {
 
 FrameHeader parse(const std::string& text) {
-  return parse_frame_header(
-      std::as_bytes(std::span<const char, kFrameHeaderBytes>(text.data(), kFrameHeaderBytes)));
+  return parse_frame_header(std::as_bytes(std::span<const char, kFrameHeaderBytes>(text.data(), kFrameHeaderBytes)));
 }
 
 }  // namespace

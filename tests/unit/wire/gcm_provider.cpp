@@ -39,7 +39,8 @@ bool run(EVP_CIPHER_CTX* context, const EVP_CIPHER* cipher, bool seal, Message& 
   REQUIRE(EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_SET_IVLEN, 12, nullptr) == 1);
   REQUIRE(EVP_CipherInit_ex(context, nullptr, nullptr, nullptr, m.iv.data(), seal ? 1 : 0) == 1);
   if (!seal) REQUIRE(EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_SET_TAG, 16, tag.data()) == 1);
-  if (!m.aad.empty()) REQUIRE(EVP_CipherUpdate(context, nullptr, &n, m.aad.data(), static_cast<int>(m.aad.size())) == 1);
+  if (!m.aad.empty())
+    REQUIRE(EVP_CipherUpdate(context, nullptr, &n, m.aad.data(), static_cast<int>(m.aad.size())) == 1);
   for (std::size_t at = 0, step = m.text.size() / pieces + 1; at < m.text.size(); at += step) {
     const int count = static_cast<int>(std::min(step, m.text.size() - at));
     REQUIRE(EVP_CipherUpdate(context, m.text.data() + at, &n, m.text.data() + at, count) == 1);
@@ -63,7 +64,8 @@ TEST_CASE("AES-128-GCM of the provider and of OpenSSL are the same") {
   const Algorithm theirs(EVP_CIPHER_fetch(library.get(), "id-aes128-GCM", "provider=default"), EVP_CIPHER_free);
   REQUIRE(ours);
   REQUIRE(theirs);
-  CHECK(std::string_view(OSSL_PROVIDER_get0_name(EVP_CIPHER_get0_provider(ours.get()))) == (added ? "crx-gcm" : "default"));
+  CHECK(std::string_view(OSSL_PROVIDER_get0_name(EVP_CIPHER_get0_provider(ours.get()))) ==
+        (added ? "crx-gcm" : "default"));
   const Context one(EVP_CIPHER_CTX_new(), EVP_CIPHER_CTX_free), other(EVP_CIPHER_CTX_new(), EVP_CIPHER_CTX_free);
 
   std::mt19937 random(7);
@@ -83,7 +85,9 @@ TEST_CASE("AES-128-GCM of the provider and of OpenSSL are the same") {
     REQUIRE(run(one.get(), ours.get(), false, sealed, tag, pieces));
     REQUIRE(sealed.text == text);
     Bytes wrong = tag;
-    Bytes& harmed = altered.text.empty() || i % 3 == 0 ? wrong : i % 3 == 1 || altered.aad.empty() ? altered.text : altered.aad;
+    Bytes& harmed = altered.text.empty() || i % 3 == 0  ? wrong
+                    : i % 3 == 1 || altered.aad.empty() ? altered.text
+                                                        : altered.aad;
     harmed[random() % harmed.size()] ^= static_cast<unsigned char>(1U << random() % 8);
     CHECK_FALSE(run(one.get(), ours.get(), false, altered, wrong, pieces));
   }

@@ -101,8 +101,7 @@ TEST_CASE("zero pages are taken out and the others moved together") {
   batch.ranges = {{0x10000, 0x14000}, {0x20000, 0x22000}};
   take_out_zero_pages(memory, batch);
   CHECK(batch.ranges == std::vector<PageRange>{{0x11000, 0x12000}, {0x13000, 0x14000}, {0x20000, 0x21000}});
-  CHECK(batch.zero_ranges ==
-        std::vector<PageRange>{{0x10000, 0x11000}, {0x12000, 0x13000}, {0x21000, 0x22000}});
+  CHECK(batch.zero_ranges == std::vector<PageRange>{{0x10000, 0x11000}, {0x12000, 0x13000}, {0x21000, 0x22000}});
   CHECK(memory[4095] == std::byte{1});
   CHECK(memory[P + 4095] == std::byte{3});
   CHECK(memory[2 * P + 4095] == std::byte{4});
@@ -111,8 +110,7 @@ TEST_CASE("zero pages are taken out and the others moved together") {
 TEST_CASE("a page is zero only if every byte is") {
   std::vector<std::byte> page(P);
   CHECK(is_zero_page(page.data()));
-  for (const std::size_t at :
-       {std::size_t{0}, std::size_t{7}, std::size_t{8}, std::size_t{2048}, std::size_t{P - 1}}) {
+  for (const std::size_t at : {std::size_t{0}, std::size_t{7}, std::size_t{8}, std::size_t{2048}, std::size_t{P - 1}}) {
     page[at] = std::byte{1};
     CHECK_FALSE(is_zero_page(page.data()));
     page[at] = std::byte{0};

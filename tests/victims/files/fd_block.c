@@ -1,4 +1,5 @@
-// Block devices by number: position, flags, that two descriptors share them, content. Where no disk can be opened, their absence.
+// Block devices by number: position, flags, that two descriptors share them, content. Where no disk can be opened,
+// their absence.
 #include "tests/victims/victim.h"
 
 #include <sys/sysmacros.h>

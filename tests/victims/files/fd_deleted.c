@@ -40,15 +40,13 @@ int main(int argc, char** argv) {
   CHECK(pread(two, got, 3, 4096) == 3 && memcmp(got, "new", 3) == 0, "a write is not seen by the other");
   MUST(fstat(sparse, &about));
   CHECK_EQ(about.st_size, (1 << 20) + 3, "size of the sparse file");
-  CHECK(about.st_blocks * 512 < 1 << 19, "the sparse file has been filled: %ld blocks",
-        (long)about.st_blocks);
+  CHECK(about.st_blocks * 512 < 1 << 19, "the sparse file has been filled: %ld blocks", (long)about.st_blocks);
   CHECK(pread(sparse, got, 3, 1 << 20) == 3 && memcmp(got, "end", 3) == 0, "end of the sparse file");
   MUST(fstat(empty, &about));
   CHECK_EQ(about.st_size, 0, "size of the empty file");
   CHECK(pread(old, got, 10, 0) == 3 && memcmp(got, "old", 3) == 0, "the deleted file under a reused name");
   CHECK(pread(fresh, got, 10, 0) == 5 && memcmp(got, "fresh", 5) == 0, "the new file under a reused name");
-  CHECK(anonymous < 0 || (pread(anonymous, got, 10, 0) == 9 && memcmp(got, "anonymous", 9) == 0),
-        "O_TMPFILE");
+  CHECK(anonymous < 0 || (pread(anonymous, got, 10, 0) == 9 && memcmp(got, "anonymous", 9) == 0), "O_TMPFILE");
   CHECK(access(own_path("ghost"), F_OK) != 0, "the deleted file is back");
   return victim_end();
 }

@@ -28,8 +28,7 @@ int main(int argc, char** argv) {
         char name[];
       }* entry = (void*)(buffer + at);
       int number;
-      if (sscanf(entry->name, "entry-%d", &number) == 1 && number >= 0 && number < 300)
-        seen[number]++, total++;
+      if (sscanf(entry->name, "entry-%d", &number) == 1 && number >= 0 && number < 300) seen[number]++, total++;
       at += entry->length;
     }
     if (!moved) victim_wait();

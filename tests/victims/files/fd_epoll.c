@@ -22,8 +22,7 @@ static void poke(int fd) {
 
 int main(int argc, char** argv) {
   victim_start(argc, argv);
-  int plain = MUST(epoll_create1(EPOLL_CLOEXEC)), spent = MUST(epoll_create1(0)),
-      armed = MUST(epoll_create1(0));
+  int plain = MUST(epoll_create1(EPOLL_CLOEXEC)), spent = MUST(epoll_create1(0)), armed = MUST(epoll_create1(0));
   int edge = MUST(epoll_create1(0)), outer = MUST(epoll_create1(0)), pipes = MUST(epoll_create1(0));
   int a = MUST(eventfd(0, 0)), b = MUST(eventfd(0, 0)), c = MUST(eventfd(0, 0)), d = MUST(eventfd(0, 0));
   int e = MUST(eventfd(1, 0)), ends[2];
@@ -53,10 +52,10 @@ int main(int argc, char** argv) {
 
   victim_wait();
 
-  CHECK(epoll_wait(beside, both, 2, 0) == 1 && both[0].data.u64 == 12, "a spent one-shot beside another: %llu", (unsigned long long)both[0].data.u64);
+  CHECK(epoll_wait(beside, both, 2, 0) == 1 && both[0].data.u64 == 12, "a spent one-shot beside another: %llu",
+        (unsigned long long)both[0].data.u64);
 
-  CHECK(ready(plain, &data) == 1 && data == 5, "an event that was ready: data %llu",
-        (unsigned long long)data);
+  CHECK(ready(plain, &data) == 1 && data == 5, "an event that was ready: data %llu", (unsigned long long)data);
   change.events = 0;
   MUST(epoll_ctl(plain, EPOLL_CTL_MOD, e, &change));
   CHECK_EQ(ready(plain, &data), 0, "events of an idle eventfd");
@@ -65,8 +64,8 @@ int main(int argc, char** argv) {
   CHECK(ready(outer, &data) == 1 && data == 6, "nested: data %llu", (unsigned long long)data);
   uint64_t first = 0, second = 0;
   CHECK(ready(plain, &first) == 1 && ready(plain, &second) == 1, "events of a file registered twice");
-  CHECK((first == big && second == 7) || (first == 7 && second == big),
-        "data of a file registered twice: %llx %llx", (unsigned long long)first, (unsigned long long)second);
+  CHECK((first == big && second == 7) || (first == 7 && second == big), "data of a file registered twice: %llx %llx",
+        (unsigned long long)first, (unsigned long long)second);
   poke(b);
   CHECK_EQ(ready(spent, &data), 0, "events of a spent one-shot");
   change.events = EPOLLIN | EPOLLONESHOT;

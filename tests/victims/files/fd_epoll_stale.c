@@ -19,11 +19,9 @@ int main(int argc, char** argv) {
   victim_wait();
   uint64_t one = 1;
   MUST(write(kept, &one, 8));
-  CHECK(epoll_wait(epoll, &event, 1, 0) == 1 && event.data.u64 == 1,
-        "the registration under a closed number");
+  CHECK(epoll_wait(epoll, &event, 1, 0) == 1 && event.data.u64 == 1, "the registration under a closed number");
   MUST(read(kept, &one, 8));
   MUST(write(again, &one, 8));
-  CHECK(epoll_wait(epoll, &event, 1, 0) == 1 && event.data.u64 == 2,
-        "the registration under the reused number");
+  CHECK(epoll_wait(epoll, &event, 1, 0) == 1 && event.data.u64 == 2, "the registration under the reused number");
   return victim_end();
 }

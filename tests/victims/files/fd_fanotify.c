@@ -26,7 +26,8 @@ int main(int argc, char** argv) {
   close(MUST(open(other, O_CREAT | O_WRONLY, 0644)));
   int opens = MUST(fanotify_init(FAN_CLASS_NOTIF | FAN_NONBLOCK | FAN_CLOEXEC, O_RDONLY));
   MUST(fanotify_mark(opens, FAN_MARK_ADD, FAN_OPEN | FAN_EVENT_ON_CHILD, AT_FDCWD, folder));
-  MUST(fanotify_mark(opens, FAN_MARK_ADD | FAN_MARK_IGNORED_MASK | FAN_MARK_IGNORED_SURV_MODIFY, FAN_OPEN, AT_FDCWD, other));
+  MUST(fanotify_mark(opens, FAN_MARK_ADD | FAN_MARK_IGNORED_MASK | FAN_MARK_IGNORED_SURV_MODIFY, FAN_OPEN, AT_FDCWD,
+                     other));
   int names = MUST(fanotify_init(FAN_REPORT_DFID_NAME | FAN_NONBLOCK, 0));
   MUST(fanotify_mark(names, FAN_MARK_ADD, FAN_CREATE | FAN_ONDIR, AT_FDCWD, folder));
   int empty = MUST(fanotify_init(FAN_CLASS_NOTIF, O_RDWR));

@@ -38,7 +38,8 @@ int main(int argc, char** argv) {
   CHECK_EQ(waits(marks), 0, "fanotify has events of the move");
   close(deleted);
   struct inotify_event* event = (struct inotify_event*)text;
-  CHECK(read(fd, text, sizeof text) > 0 && (event->mask & IN_CLOSE_WRITE) != 0, "closing the deleted file says nothing");
+  CHECK(read(fd, text, sizeof text) > 0 && (event->mask & IN_CLOSE_WRITE) != 0,
+        "closing the deleted file says nothing");
   close(file);
   CHECK_EQ(waits(marks), 1, "events of the program's own");
   return victim_end();

@@ -14,7 +14,8 @@ static const char* in_folder(const char* name) {
 static void check_link(int fd, const char* name, const char* target) {
   struct stat here, there;
   char text[100] = "";
-  CHECK(fstat(fd, &there) == 0 && lstat(in_folder(name), &here) == 0 && here.st_ino == there.st_ino, "%s: another file is open", name);
+  CHECK(fstat(fd, &there) == 0 && lstat(in_folder(name), &here) == 0 && here.st_ino == there.st_ino,
+        "%s: another file is open", name);
   CHECK(readlinkat(fd, "", text, sizeof text - 1) >= 0 && strcmp(text, target) == 0, "%s leads to %s", name, text);
 }
 
@@ -36,7 +37,8 @@ int main(int argc, char** argv) {
   check_link(link, "link", "file");
   check_link(dangling, "dangling", "nothing");
   struct stat file, behind;
-  CHECK(fstat(followed, &behind) == 0 && stat(in_folder("file"), &file) == 0 && file.st_ino == behind.st_ino, "what the link led to");
+  CHECK(fstat(followed, &behind) == 0 && stat(in_folder("file"), &file) == 0 && file.st_ino == behind.st_ino,
+        "what the link led to");
   char text[4096];
   struct inotify_event* event = (struct inotify_event*)text;
   MUST(lchown(in_folder("link"), 5, 5));

@@ -1,8 +1,10 @@
-// Names of odd bytes: of files that are open and mapped, of the directory they are in, which was renamed since, and of the process.
+// Names of odd bytes: of files that are open and mapped, of the directory they are in, which was renamed since, and of
+// the process.
 #include "tests/victims/victim.h"
 
-static const char* const names[] = {"with space", "new\nline", "back\\012slash", "file (deleted)", "tab\t", "\xff\xfe no text",
-                                    "quote\"'", "[heap]", "anon_inode:[eventfd]", " before", "behind ", "#1234"};
+static const char* const names[] = {
+    "with space", "new\nline", "back\\012slash",       "file (deleted)", "tab\t",   "\xff\xfe no text",
+    "quote\"'",   "[heap]",    "anon_inode:[eventfd]", " before",        "behind ", "#1234"};
 enum { kNames = sizeof names / sizeof *names };
 
 int main(int argc, char** argv) {
@@ -33,7 +35,8 @@ int main(int argc, char** argv) {
   CHECK(strcmp(now, "\xff) R 1\n") == 0, "name %s", now);
   for (int i = 0; i < kNames; i++) {
     struct stat open_one, named;
-    CHECK(fstat(files[i], &open_one) == 0 && stat(names[i], &named) == 0 && open_one.st_ino == named.st_ino, "file %d is another", i);
+    CHECK(fstat(files[i], &open_one) == 0 && stat(names[i], &named) == 0 && open_one.st_ino == named.st_ino,
+          "file %d is another", i);
     CHECK(memcmp(readable[i], names[i], strlen(names[i])) == 0, "mapping of file %d", i);
     writable[i][0] = 'X';
     CHECK(pread(files[i], now, 1, 0) == 1 && now[0] == 'X', "file %d is not what is mapped", i);

@@ -1,5 +1,5 @@
-// O_PATH descriptors of the files of unix sockets: of one that listens, through which it can be reached, and of one whose
-// socket is closed.
+// O_PATH descriptors of the files of unix sockets: of one that listens, through which it can be reached, and of one
+// whose socket is closed.
 #include "tests/victims/sockets/unix/unix.h"
 
 int main(int argc, char** argv) {

@@ -19,7 +19,8 @@ int main(int argc, char** argv) {
   read_file(path, text, sizeof text);
   char* at = strstr(text, "Pid:");
   CHECK(at != NULL && atoi(at + 4) == getpid(), "it is of process %s", at ? at + 4 : "none");
-  CHECK(syscall(SYS_pidfd_send_signal, ended, 0, NULL, 0) == -1 && errno == ESRCH, "the child is alive: %s", strerror(errno));
+  CHECK(syscall(SYS_pidfd_send_signal, ended, 0, NULL, 0) == -1 && errno == ESRCH, "the child is alive: %s",
+        strerror(errno));
   struct pollfd poll_ended = {ended, POLLIN, 0};
   CHECK(poll(&poll_ended, 1, 0) == 1 && (poll_ended.revents & POLLIN) != 0, "the child has not ended");
   struct stat one, other;

@@ -6,7 +6,8 @@ int main(int argc, char** argv) {
   char text[4096], path[64];
   int status = MUST(open("/proc/self/status", O_RDONLY)), half = MUST(open("/proc/self/status", O_RDONLY));
   CHECK_EQ(read(half, text, 10), 10, "reading the start");
-  int memory = MUST(open("/proc/self/mem", O_RDWR | O_CLOEXEC)), self = MUST(open("/proc/self", O_RDONLY | O_DIRECTORY));
+  int memory = MUST(open("/proc/self/mem", O_RDWR | O_CLOEXEC)),
+      self = MUST(open("/proc/self", O_RDONLY | O_DIRECTORY));
   int fds = MUST(open("/proc/self/fd", O_RDONLY | O_DIRECTORY)), load = MUST(open("/proc/loadavg", O_RDONLY));
   int name = MUST(open("/proc/self/comm", O_RDWR)), exe = MUST(open("/proc/self/exe", O_PATH | O_NOFOLLOW));
   snprintf(path, sizeof path, "/proc/%d/task/%d/stat", getpid(), getpid());

@@ -71,8 +71,8 @@ int main(int argc, char** argv) {
 
   struct answers after = ask(fds);
   for (int i = 0; i < kFiles; i++) {
-    CHECK(after.read[i] == before.read[i] && after.error[i] == before.error[i], "%s: %zd, %d, not %zd, %d", names[i], after.read[i],
-          after.error[i], before.read[i], before.error[i]);
+    CHECK(after.read[i] == before.read[i] && after.error[i] == before.error[i], "%s: %zd, %d, not %zd, %d", names[i],
+          after.read[i], after.error[i], before.read[i], before.error[i]);
   }
   CHECK_EQ(after.entry, before.entry, "a file in the directory");
   CHECK(pread(thread_file, text, sizeof text, 0) == -1 && errno == ESRCH, "the thread's file can be read");

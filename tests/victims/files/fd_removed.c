@@ -1,5 +1,5 @@
-// What is open though its name was removed, and is no regular file: a directory, a FIFO with content, device nodes, a symbolic
-// link; and the working directory.
+// What is open though its name was removed, and is no regular file: a directory, a FIFO with content, device nodes, a
+// symbolic link; and the working directory.
 #include "tests/victims/victim.h"
 
 #include <sys/sysmacros.h>
@@ -41,7 +41,8 @@ int main(int argc, char** argv) {
   struct stat about;
   MUST(fstat(directory, &about));
   CHECK(S_ISDIR(about.st_mode) && (about.st_mode & 07777) == 0711, "mode 0%o of the directory", about.st_mode);
-  CHECK(openat(directory, "new", O_WRONLY | O_CREAT, 0600) < 0 && errno == ENOENT, "files can be made in a removed directory");
+  CHECK(openat(directory, "new", O_WRONLY | O_CREAT, 0600) < 0 && errno == ENOENT,
+        "files can be made in a removed directory");
   CHECK_EQ(inode_of(again), about.st_ino, "inode of the directory that is open twice");
   MUST(stat(".", &about));
   CHECK(S_ISDIR(about.st_mode) && (about.st_mode & 07777) == 0750, "mode 0%o of the working directory", about.st_mode);
@@ -51,13 +52,16 @@ int main(int argc, char** argv) {
   CHECK_EQ(read(reader, got, 100), 4, "written after the move");
   CHECK_EQ(inode_of(reader), inode_of(writer), "inode of the FIFO");
   MUST(fstat(writer, &about));
-  CHECK(S_ISFIFO(about.st_mode) && (about.st_mode & 07777) == (0620 & ~umask(0)), "mode 0%o of the FIFO", about.st_mode);
+  CHECK(S_ISFIFO(about.st_mode) && (about.st_mode & 07777) == (0620 & ~umask(0)), "mode 0%o of the FIFO",
+        about.st_mode);
   MUST(fstat(null, &about));
   CHECK(S_ISCHR(about.st_mode) && about.st_rdev == makedev(1, 3), "device %lx", (unsigned long)about.st_rdev);
   CHECK_EQ(write(null, "x", 1), 1, "write to the device");
-  CHECK(readlinkat(link, "", path, sizeof path) == 15 && memcmp(path, "/nowhere/at/all", 15) == 0, "target of the link");
+  CHECK(readlinkat(link, "", path, sizeof path) == 15 && memcmp(path, "/nowhere/at/all", 15) == 0,
+        "target of the link");
   const char* names[] = {"open", "cwd", "null", "link"};
-  for (int i = 0; i < 4; i++) CHECK(faccessat(AT_FDCWD, own_path(names[i]), F_OK, AT_SYMLINK_NOFOLLOW) != 0, "%s is back", names[i]);
+  for (int i = 0; i < 4; i++)
+    CHECK(faccessat(AT_FDCWD, own_path(names[i]), F_OK, AT_SYMLINK_NOFOLLOW) != 0, "%s is back", names[i]);
   MUST(rmdir(own_path("fifo")));
   return victim_end();
 }

@@ -33,8 +33,7 @@ int main(int argc, char** argv) {
   int absolute = make(CLOCK_MONOTONIC, TFD_TIMER_ABSTIME, start + 4 * s, 0);
   int relative = make(CLOCK_BOOTTIME, 0, 4 * s, 0);
   int real = make(CLOCK_REALTIME, TFD_TIMER_ABSTIME, clock_ns(CLOCK_REALTIME) + 4 * s, 0);
-  int cancel = make(CLOCK_REALTIME, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET,
-                    clock_ns(CLOCK_REALTIME) + 900 * s, 0);
+  int cancel = make(CLOCK_REALTIME, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, clock_ns(CLOCK_REALTIME) + 900 * s, 0);
   int far = make(CLOCK_MONOTONIC, 0, 1000 * s, 5 * s);
   int expired = make(CLOCK_MONOTONIC, 0, 1, 0);
   int disarmed = MUST(timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC));
@@ -45,20 +44,19 @@ int main(int argc, char** argv) {
   CHECK_EQ(ticks(expired), 1, "ticks of the timer that had expired");
   while (clock_ns(CLOCK_MONOTONIC) < start + 60 * ms) sched_yield();
   uint64_t most = (uint64_t)(clock_ns(CLOCK_MONOTONIC) - start) / (20 * 1000000) + 1, got = ticks(periodic);
-  CHECK(got > 0 && got <= most && got + 2 >= most, "periodic timer: %llu ticks, at most %llu",
-        (unsigned long long)got, (unsigned long long)most);
+  CHECK(got > 0 && got <= most && got + 2 >= most, "periodic timer: %llu ticks, at most %llu", (unsigned long long)got,
+        (unsigned long long)most);
   CHECK(ticks(boot) > 0, "periodic timer of boot time: no ticks");
   struct itimerspec now;
   MUST(timerfd_gettime(periodic, &now));
   CHECK(now.it_interval.tv_nsec == 20 * ms && now.it_interval.tv_sec == 0, "interval");
   MUST(timerfd_gettime(far, &now));
-  CHECK(now.it_interval.tv_sec == 5 && now.it_value.tv_sec < 1000 && now.it_value.tv_sec > 900,
-        "the far timer: %ld s", now.it_value.tv_sec);
+  CHECK(now.it_interval.tv_sec == 5 && now.it_value.tv_sec < 1000 && now.it_value.tv_sec > 900, "the far timer: %ld s",
+        now.it_value.tv_sec);
   MUST(timerfd_gettime(disarmed, &now));
   CHECK(now.it_value.tv_sec == 0 && now.it_value.tv_nsec == 0, "the disarmed timer is armed");
   MUST(timerfd_gettime(cancel, &now));
-  CHECK(now.it_value.tv_sec > 800 && now.it_value.tv_sec < 900, "the real-time timer: %ld s",
-        now.it_value.tv_sec);
+  CHECK(now.it_value.tv_sec > 800 && now.it_value.tv_sec < 900, "the real-time timer: %ld s", now.it_value.tv_sec);
   CHECK_EQ(armed_with(far), 0, "the flags of a relative timer");
   CHECK_EQ(armed_with(absolute), TFD_TIMER_ABSTIME, "the flags of an absolute one");
   CHECK_EQ(armed_with(cancel), TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, "the flags of one that is called off");

@@ -1,4 +1,5 @@
-// Leases (F_SETLEASE): a read lease is held, tells its owner by the signal it chose when somebody wants to write, and ends.
+// Leases (F_SETLEASE): a read lease is held, tells its owner by the signal it chose when somebody wants to write, and
+// ends.
 #include "tests/victims/victim.h"
 
 static volatile sig_atomic_t told, told_fd = -1;

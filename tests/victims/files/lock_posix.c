@@ -5,8 +5,7 @@ static void query(int fd, off_t start, off_t length, int type, pid_t owner, cons
   struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = start, .l_len = length};
   MUST(fcntl(fd, F_GETLK, &lock));
   CHECK(lock.l_type == type, "%s: type %d, not %d", what, lock.l_type, type);
-  if (type != F_UNLCK && lock.l_type != F_UNLCK)
-    CHECK(lock.l_pid == owner, "%s: held by %d", what, lock.l_pid);
+  if (type != F_UNLCK && lock.l_type != F_UNLCK) CHECK(lock.l_pid == owner, "%s: held by %d", what, lock.l_pid);
 }
 
 int main(int argc, char** argv) {

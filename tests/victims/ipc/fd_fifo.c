@@ -1,4 +1,5 @@
-// FIFOs whose both ends are inside, with content; one opened for both; one that nobody has come to yet, and one that all have left.
+// FIFOs whose both ends are inside, with content; one opened for both; one that nobody has come to yet, and one that
+// all have left.
 #include "tests/victims/victim.h"
 
 #include <poll.h>

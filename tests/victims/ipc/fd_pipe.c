@@ -35,8 +35,7 @@ int main(int argc, char** argv) {
   MUST(pipe(empty));
   int duplicate = MUST(dup(empty[1]));
   MUST(fcntl(empty[0], F_SETFL, O_NONBLOCK));
-  int capacities[] = {fcntl(plain[0], F_GETPIPE_SZ), fcntl(small[0], F_GETPIPE_SZ),
-                      fcntl(large[0], F_GETPIPE_SZ)};
+  int capacities[] = {fcntl(plain[0], F_GETPIPE_SZ), fcntl(small[0], F_GETPIPE_SZ), fcntl(large[0], F_GETPIPE_SZ)};
 
   victim_wait();
 
@@ -47,8 +46,7 @@ int main(int argc, char** argv) {
   CHECK(write(full[1], "x", 1) == -1 && errno == EAGAIN, "the full pipe has room");
   CHECK_EQ(drain(full[0], got, sizeof got), 65536, "content of the full");
   CHECK(drain(small[0], got, sizeof got) == 100 && memcmp(got, content, 100) == 0, "content of the small");
-  CHECK(drain(large[0], got, sizeof got) == 200000 && memcmp(got, content, 200000) == 0,
-        "content of the large");
+  CHECK(drain(large[0], got, sizeof got) == 200000 && memcmp(got, content, 200000) == 0, "content of the large");
   for (int i = 1; i <= 5; i++) CHECK_EQ(read(packets[0], got, sizeof got), i * 10, "a packet");
   CHECK_EQ(write(packets[1], content, 30), 30, "write of a packet");
   CHECK_EQ(write(packets[1], content, 40), 40, "write of a packet");

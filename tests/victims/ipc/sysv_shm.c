@@ -1,4 +1,5 @@
-// System V shared memory: content, number, key, permissions, attachments, protection; removed but attached; not attached.
+// System V shared memory: content, number, key, permissions, attachments, protection; removed but attached; not
+// attached.
 #include "tests/victims/victim.h"
 
 #include <sys/ipc.h>

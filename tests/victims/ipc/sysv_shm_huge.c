@@ -1,5 +1,5 @@
-// System V shared memory in huge pages: attached twice, changed all the time, with holes; removed but attached; not attached.
-// Where no huge pages are set aside there is nothing to check.
+// System V shared memory in huge pages: attached twice, changed all the time, with holes; removed but attached; not
+// attached. Where no huge pages are set aside there is nothing to check.
 #include "tests/victims/victim.h"
 
 #include <sys/ipc.h>
@@ -71,7 +71,8 @@ int main(int argc, char** argv) {
   atomic_store(&over, 1);
   pthread_join(writer, NULL);
   for (size_t at = 0; at < HUGE; at += PAGE) {
-    if (*(int*)(busy + at) != turns) victim_fail("page %lu has turn %d, not %d", (unsigned long)(at / PAGE), *(int*)(busy + at), turns);
+    if (*(int*)(busy + at) != turns)
+      victim_fail("page %lu has turn %d, not %d", (unsigned long)(at / PAGE), *(int*)(busy + at), turns);
   }
   check_fill(one, PAGE, 61, "first attachment");
   check_zero(one + PAGE, HUGE - PAGE, "the rest of a huge page");

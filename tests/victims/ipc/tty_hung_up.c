@@ -38,7 +38,8 @@ int main(int argc, char** argv) {
   char path[64], name[128], other_name[128];
   snprintf(path, sizeof path, "/dev/pts/%d", index);
   int first = MUST(open(path, O_RDWR | O_NOCTTY)), second = MUST(open(path, O_RDONLY | O_NOCTTY | O_NONBLOCK));
-  int peer = MUST(ioctl(other, TIOCGPTPEER, O_RDWR | O_NOCTTY)), alive = MUST(ioctl(live, TIOCGPTPEER, O_RDWR | O_NOCTTY));
+  int peer = MUST(ioctl(other, TIOCGPTPEER, O_RDWR | O_NOCTTY)),
+      alive = MUST(ioctl(live, TIOCGPTPEER, O_RDWR | O_NOCTTY));
   MUST(fchmod(first, 0640));
   struct stat before, after;
   close(master);

@@ -1,5 +1,5 @@
-// Job control on a terminal of the tree's own: the session leader has the master; one child is in the foreground and reads
-// lines, one is in the background and is stopped when it tries.
+// Job control on a terminal of the tree's own: the session leader has the master; one child is in the foreground and
+// reads lines, one is in the background and is stopped when it tries.
 #include "tests/victims/victim.h"
 
 #include <sys/ioctl.h>
@@ -21,7 +21,7 @@ static void foreground(void) {
 static void background(void) {
   char text[64];
   MUST(read(go[0], text, 1));
-  got_here:
+got_here:
   if (read(0, text, sizeof text) < 0 && errno == EINTR) goto got_here;
   _exit(13);
 }
@@ -62,7 +62,8 @@ int main(int argc, char** argv) {
   MUST(write(master, "!\n", 2));
   char text[64] = "";
   ssize_t got = read(told[0], text, sizeof text);
-  CHECK(got == 13 && memcmp(text, "typed ahead!\n", 13) == 0, "the foreground read %.*s", (int)(got > 0 ? got : 0), text);
+  CHECK(got == 13 && memcmp(text, "typed ahead!\n", 13) == 0, "the foreground read %.*s", (int)(got > 0 ? got : 0),
+        text);
   CHECK_EQ(waitpid(front, &status, 0), front, "waiting for the foreground");
   CHECK_EQ(status, 0, "what the foreground found");
   MUST(kill(back, SIGKILL));

@@ -1,4 +1,5 @@
-// A pseudo-terminal whose ends are both the program's: number, settings, size, modes, and what waits in both directions.
+// A pseudo-terminal whose ends are both the program's: number, settings, size, modes, and what waits in both
+// directions.
 #include "tests/victims/victim.h"
 
 #include <poll.h>

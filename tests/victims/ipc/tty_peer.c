@@ -1,5 +1,5 @@
-// A terminal's end that was opened close-on-exec through its master (TIOCGPTPEER): the kernel keeps the flag in the description,
-// where it looks as if every number had it. What every number has is compared by victim_end().
+// A terminal's end that was opened close-on-exec through its master (TIOCGPTPEER): the kernel keeps the flag in the
+// description, where it looks as if every number had it. What every number has is compared by victim_end().
 #include "tests/victims/victim.h"
 
 #include <sys/ioctl.h>

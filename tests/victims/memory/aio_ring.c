@@ -1,5 +1,5 @@
-// Asynchronous I/O (io_setup): events that wait to be taken, also around the end of the ring, a ring that was never used, a large
-// one, and that requests and a thread that waits for them go on.
+// Asynchronous I/O (io_setup): events that wait to be taken, also around the end of the ring, a ring that was never
+// used, a large one, and that requests and a thread that waits for them go on.
 #include "tests/victims/victim.h"
 
 #include <linux/aio_abi.h>
@@ -15,8 +15,11 @@ static struct io_event late;
 static _Atomic int waiting;
 
 static long submit(aio_context_t context, uint64_t data, size_t length) {
-  struct iocb request = {.aio_data = data, .aio_lio_opcode = IOCB_CMD_PWRITE, .aio_fildes = (uint32_t)file,
-                         .aio_buf = (uint64_t)buffer, .aio_nbytes = length};
+  struct iocb request = {.aio_data = data,
+                         .aio_lio_opcode = IOCB_CMD_PWRITE,
+                         .aio_fildes = (uint32_t)file,
+                         .aio_buf = (uint64_t)buffer,
+                         .aio_nbytes = length};
   struct iocb* list = &request;
   return syscall(SYS_io_submit, context, 1, &list);
 }
@@ -70,15 +73,17 @@ int main(int argc, char** argv) {
   CHECK_EQ(take(used, 0, 4, events), 4, "events that waited");
   CHECK_EQ(take(used, 0, 4, events + 4), 3, "events that waited, too");
   for (unsigned i = 0; i < 7; i++) {
-    CHECK(events[i].data == 100 + i && events[i].res == i + 1, "event %u is %llu, with %lld", i, (unsigned long long)events[i].data,
-          (long long)events[i].res);
+    CHECK(events[i].data == 100 + i && events[i].res == i + 1, "event %u is %llu, with %lld", i,
+          (unsigned long long)events[i].data, (long long)events[i].res);
   }
   CHECK_EQ(submit(used, 5, 3), 1, "a new request");
   CHECK(take(used, 1, 1, events) == 1 && events[0].data == 5 && events[0].res == 3, "the event of a new request");
   CHECK_EQ(take(large, 0, 400, events), 300, "events of the large ring");
-  for (unsigned i = 0; i < 300; i++) CHECK(events[i].data == 1000 + i, "event %u is %llu", i, (unsigned long long)events[i].data);
+  for (unsigned i = 0; i < 300; i++)
+    CHECK(events[i].data == 1000 + i, "event %u is %llu", i, (unsigned long long)events[i].data);
   for (unsigned i = 0; i < big->events + 10; i++) {
-    if (submit(large, i, 1) != 1 || take(large, 1, 1, events) != 1 || events[0].data != i) victim_fail("event %u afterwards", i);
+    if (submit(large, i, 1) != 1 || take(large, 1, 1, events) != 1 || events[0].data != i)
+      victim_fail("event %u afterwards", i);
   }
   CHECK_EQ(atomic_load(&waiting), 1, "the waiting thread");
   CHECK_EQ(submit(unused, 77, 4), 1, "a request in the ring that was never used");

@@ -34,8 +34,7 @@ int main(int argc, char** argv) {
     CHECK(private[i][5 * PAGE] == 9, "the two mappings are no longer of one file");
   }
   char byte = 0;
-  CHECK(pread(kept, &byte, 1, 5 * PAGE) == 1 && byte == 9,
-        "mapping and descriptor are no longer of one file");
+  CHECK(pread(kept, &byte, 1, 5 * PAGE) == 1 && byte == 9, "mapping and descriptor are no longer of one file");
   struct stat about;
   MUST(fstat(kept, &about));
   CHECK_EQ(about.st_nlink, 0, "links of the deleted file");

@@ -30,13 +30,10 @@ int main(int argc, char** argv) {
 
   fields(after, sizeof after);
   compare_text("/proc/self/stat", before, after);
-  CHECK(read_file("/proc/self/auxv", auxv[1], 4096) == auxv_size && memcmp(auxv[0], auxv[1], auxv_size) == 0,
-        "auxv");
-  CHECK(
-      read_file("/proc/self/cmdline", args[1], 4096) == args_size && memcmp(args[0], args[1], args_size) == 0,
-      "cmdline");
-  CHECK(read_file("/proc/self/environ", env[1], 8192) == env_size && memcmp(env[0], env[1], env_size) == 0,
-        "environ");
+  CHECK(read_file("/proc/self/auxv", auxv[1], 4096) == auxv_size && memcmp(auxv[0], auxv[1], auxv_size) == 0, "auxv");
+  CHECK(read_file("/proc/self/cmdline", args[1], 4096) == args_size && memcmp(args[0], args[1], args_size) == 0,
+        "cmdline");
+  CHECK(read_file("/proc/self/environ", env[1], 8192) == env_size && memcmp(env[0], env[1], env_size) == 0, "environ");
   MUST(readlink("/proc/self/exe", exe[1], 4095));
   CHECK(strcmp(exe[0], exe[1]) == 0, "exe is %s, not %s", exe[1], exe[0]);
   return victim_end();

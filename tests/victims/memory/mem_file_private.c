@@ -30,8 +30,7 @@ int main(int argc, char** argv) {
   check_zero(at + 5 * PAGE, PAGE, "zeroed page");
   check_fill(offset + 2 * PAGE, PAGE, 53, "changed page at an offset");
   CHECK(memcmp(at, content, 3 * PAGE) == 0, "unchanged pages");
-  CHECK(memcmp(at + 6 * PAGE, content + 6 * PAGE, length - 6 * PAGE - 100) == 0,
-        "unchanged pages to the end");
+  CHECK(memcmp(at + 6 * PAGE, content + 6 * PAGE, length - 6 * PAGE - 100) == 0, "unchanged pages to the end");
   check_zero(at + length - 96, 96, "behind the end of the file");
   CHECK(memcmp(offset, content + 10 * PAGE, 2 * PAGE) == 0, "unchanged pages at an offset");
   CHECK(memcmp(readonly, content + 4 * PAGE, 8 * PAGE) == 0, "read-only pages");

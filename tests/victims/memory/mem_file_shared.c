@@ -26,8 +26,7 @@ int main(int argc, char** argv) {
   at[9 * PAGE] = 42;
   CHECK(view[PAGE] == 42 && plain[9 * PAGE] == 42, "other mappings do not see a write");
   CHECK(pread(fd, &value, 1, 9 * PAGE) == 1 && (char)value == 42, "the descriptor does not see a write");
-  CHECK(pwrite(fd, "x", 1, 10 * PAGE) == 1 && at[10 * PAGE] == 'x',
-        "the mapping does not see the descriptor's");
+  CHECK(pwrite(fd, "x", 1, 10 * PAGE) == 1 && at[10 * PAGE] == 'x', "the mapping does not see the descriptor's");
   CHECK(mprotect(plain, PAGE, PROT_READ | PROT_WRITE) == -1, "a mapping of a read-only file became writable");
   CHECK(mprotect(view, PAGE, PROT_READ | PROT_WRITE) == 0, "VM_MAYWRITE is lost: %s", strerror(errno));
   return victim_end();

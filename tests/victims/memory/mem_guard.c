@@ -33,8 +33,7 @@ int main(int argc, char** argv) {
   victim_wait();
   for (size_t i = 0; i < 64; i++) {
     bool guarded = known && ((i >= 10 && i < 13) || i == 0 || i == 63);
-    CHECK(faults(area + i * PAGE) == guarded, "page %zu %s a guard page", i,
-          guarded ? "is no longer" : "became");
+    CHECK(faults(area + i * PAGE) == guarded, "page %zu %s a guard page", i, guarded ? "is no longer" : "became");
     if (!guarded) CHECK(*(uint64_t*)(area + i * PAGE) == pattern(95, i * PAGE / 8), "content of page %zu", i);
   }
   if (known) {

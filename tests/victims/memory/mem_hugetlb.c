@@ -1,5 +1,6 @@
-// Memory in huge pages (hugetlb): private and shared anonymous mappings, memfds, what was dropped, what may not be written,
-// what a child has by fork, and pages that are written all the time. Where no huge pages are set aside there is nothing to check.
+// Memory in huge pages (hugetlb): private and shared anonymous mappings, memfds, what was dropped, what may not be
+// written, what a child has by fork, and pages that are written all the time. Where no huge pages are set aside there
+// is nothing to check.
 #include "tests/victims/victim.h"
 
 #define HUGE (2UL << 20)
@@ -116,7 +117,8 @@ int main(int argc, char** argv) {
   check_fill(object + HUGE + PAGE, PAGE, 58, "memfd, one page");
   check_fill(copy, PAGE, 59, "changed page of a private mapping of the memfd");
   CHECK(memcmp(copy + HUGE, object + HUGE, HUGE) == 0, "unchanged pages of a private mapping of the memfd");
-  CHECK(is_huge(private) && is_huge(private + 2 * HUGE) && is_huge(shared) && is_huge(object) && is_huge(copy), "pages are small");
+  CHECK(is_huge(private) && is_huge(private + 2 * HUGE) && is_huge(shared) && is_huge(object) && is_huge(copy),
+        "pages are small");
   CHECK_EQ(fcntl(fd, F_GET_SEALS), F_SEAL_SHRINK, "seals");
   MUST(readlink(link, now, sizeof now - 1));
   CHECK(strcmp(name, now) == 0, "the memfd is called %s, not %s", now, name);

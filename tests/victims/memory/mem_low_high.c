@@ -4,11 +4,10 @@
 
 int main(int argc, char** argv) {
   victim_start(argc, argv);
-  char* low =
-      mmap((void*)0x10000, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+  char* low = mmap((void*)0x10000, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
   if (low == MAP_FAILED) victim_setup_failed("low", __LINE__);
-  char* high = mmap((void*)0x7fffffffe000, PAGE, PROT_READ | PROT_WRITE,
-                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+  char* high =
+      mmap((void*)0x7fffffffe000, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
   if (high == MAP_FAILED) victim_setup_failed("high", __LINE__);
   fill(low, 2 * PAGE, 1);
   fill(high, PAGE, 2);

@@ -16,10 +16,8 @@ int main(int argc, char** argv) {
     fill(areas[i], 16 * PAGE, (uint64_t)i);
     if (madvise(areas[i], 32 * PAGE, kinds[i]) != 0 && errno != EINVAL) MUST(-1);
   }
-  areas[kKinds] =
-      mmap(NULL, 32 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  areas[kKinds + 1] =
-      mmap(NULL, 32 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+  areas[kKinds] = mmap(NULL, 32 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  areas[kKinds + 1] = mmap(NULL, 32 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
   for (int i = 0; i < kKinds + 2; i++) vm_flags(areas[i], flags[i], sizeof *flags);
 
   victim_wait();

@@ -1,5 +1,5 @@
-// What mprotect may still do: a shared read-only mapping of what is open for writing may become writable, one of what is open for
-// reading may not; of files, deleted files, memfds and anonymous memory.
+// What mprotect may still do: a shared read-only mapping of what is open for writing may become writable, one of what
+// is open for reading may not; of files, deleted files, memfds and anonymous memory.
 #include "tests/victims/victim.h"
 
 enum { kKinds = 4 };
@@ -9,7 +9,8 @@ int main(int argc, char** argv) {
   victim_start(argc, argv);
   char *writable[kKinds], *readable[kKinds];
   for (int i = 0; i < kKinds; i++) {
-    int both = i < 2 ? open(own_path(kinds[i]), O_RDWR | O_CREAT | O_EXCL, 0644) : memfd_create(kinds[i], MFD_ALLOW_SEALING);
+    int both =
+        i < 2 ? open(own_path(kinds[i]), O_RDWR | O_CREAT | O_EXCL, 0644) : memfd_create(kinds[i], MFD_ALLOW_SEALING);
     MUST(both);
     MUST(ftruncate(both, PAGE));
     char link[64];
@@ -32,8 +33,10 @@ int main(int argc, char** argv) {
 
   CHECK(mprotect(anonymous, PAGE, PROT_READ | PROT_WRITE) == 0, "anonymous memory cannot become writable");
   for (int i = 0; i < kKinds; i++) {
-    CHECK(mprotect(readable[i], PAGE, PROT_READ | PROT_WRITE) == -1 && errno == EACCES, "%s that is only read may become writable", kinds[i]);
-    CHECK(mprotect(writable[i], PAGE, PROT_READ | PROT_WRITE) == 0, "%s cannot become writable: %s", kinds[i], strerror(errno));
+    CHECK(mprotect(readable[i], PAGE, PROT_READ | PROT_WRITE) == -1 && errno == EACCES,
+          "%s that is only read may become writable", kinds[i]);
+    CHECK(mprotect(writable[i], PAGE, PROT_READ | PROT_WRITE) == 0, "%s cannot become writable: %s", kinds[i],
+          strerror(errno));
     writable[i][5] = 7;
     CHECK_EQ(readable[i][5], 7, kinds[i]);
   }

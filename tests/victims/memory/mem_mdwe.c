@@ -14,7 +14,6 @@ int main(int argc, char** argv) {
   check_fill(area, 4 * PAGE, 17, "content");
   CHECK_EQ(prctl(PR_GET_MDWE, 0, 0, 0, 0), 1, "MDWE");
   CHECK(mprotect(area, PAGE, PROT_READ | PROT_EXEC) == -1, "writable memory became executable");
-  CHECK(mmap(NULL, PAGE, PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED,
-        "rwx memory");
+  CHECK(mmap(NULL, PAGE, PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED, "rwx memory");
   return victim_end();
 }

@@ -42,8 +42,7 @@ int main(int argc, char** argv) {
   CHECK_EQ(fcntl(unsealable, F_GET_SEALS), F_SEAL_SEAL, "seals of the unsealable");
   CHECK(write(sealed, "x", 1) == -1 && errno == EPERM, "a sealed memfd can be written");
   char text[8] = "";
-  CHECK(pread(sealed, text, 8, 0) == 7 && memcmp(text, "content", 7) == 0, "content of the sealed: %.7s",
-        text);
+  CHECK(pread(sealed, text, 8, 0) == 7 && memcmp(text, "content", 7) == 0, "content of the sealed: %.7s", text);
   CHECK_EQ(lseek(sealed, 0, SEEK_CUR), 7, "offset of the sealed");
   struct stat about;
   MUST(fstat(fd, &about));

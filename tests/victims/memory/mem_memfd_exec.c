@@ -29,7 +29,8 @@ int main(int argc, char** argv) {
   MUST(readlink("/proc/self/exe", now, sizeof now - 1));
   CHECK(strcmp(before, now) == 0 && strstr(now, "memfd:a program") != NULL, "it runs %s, not %s", now, before);
   struct stat running, open_one;
-  CHECK(stat("/proc/self/exe", &running) == 0 && fstat(atoi(argv[2]), &open_one) == 0 && running.st_ino == open_one.st_ino,
+  CHECK(stat("/proc/self/exe", &running) == 0 && fstat(atoi(argv[2]), &open_one) == 0 &&
+            running.st_ino == open_one.st_ino,
         "what it runs is not what it has open");
   CHECK(pread(atoi(argv[2]), magic, 4, 0) == 4 && memcmp(magic, "\177ELF", 4) == 0, "content");
   return victim_end();

@@ -7,8 +7,7 @@ int main(int argc, char** argv) {
   enum { N = 13000 };
   char* at = map_anon(N * PAGE);
   for (int i = 0; i < N; i++) *(uint64_t*)(at + i * PAGE) = pattern(1, i);
-  for (int i = 0; i < N; i += 2)
-    MUST(mprotect(at + i * PAGE, PAGE, i % 4 ? PROT_READ : PROT_READ | PROT_EXEC));
+  for (int i = 0; i < N; i += 2) MUST(mprotect(at + i * PAGE, PAGE, i % 4 ? PROT_READ : PROT_READ | PROT_EXEC));
 
   victim_wait();
 

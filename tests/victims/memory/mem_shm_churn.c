@@ -29,8 +29,12 @@ static char* map_shared(int fd) {
   return at;
 }
 
-static int child(void* at) { return change(at, 7); }
-static int other_child(void* at) { return change(at, 13); }
+static int child(void* at) {
+  return change(at, 7);
+}
+static int other_child(void* at) {
+  return change(at, 13);
+}
 
 static void check_all(const char* at, const char* what) {
   for (long i = 0; i < PAGES; i++) {

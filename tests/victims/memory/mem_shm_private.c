@@ -1,5 +1,5 @@
-// The object behind a shared anonymous mapping, by a descriptor and by private mappings: what is not written there stays the
-// object's, also when nothing maps it shared any more.
+// The object behind a shared anonymous mapping, by a descriptor and by private mappings: what is not written there
+// stays the object's, also when nothing maps it shared any more.
 #include "tests/victims/victim.h"
 
 static int open_object(const char* at, size_t bytes) {

@@ -21,8 +21,7 @@ int main(int argc, char** argv) {
   char* f = mmap(NULL, 16 * PAGE, 3, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   for (int i = 0; i < 16; i++) f[i * PAGE] = (char)i;
   for (int i = 0; i < 16; i++)
-    if (syscall(SYS_remap_file_pages, f + i * PAGE, PAGE, 0, 15 - i, 0) != 0)
-      victim_setup_failed("remap", __LINE__);
+    if (syscall(SYS_remap_file_pages, f + i * PAGE, PAGE, 0, 15 - i, 0) != 0) victim_setup_failed("remap", __LINE__);
   pid_t p = spawn(child, 0);
   char* dup = mremap(m + 150 * PAGE, 0, 4 * PAGE, MREMAP_MAYMOVE);
   if (dup == MAP_FAILED) victim_setup_failed("mremap", __LINE__);

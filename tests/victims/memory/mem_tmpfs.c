@@ -63,8 +63,7 @@ int main(int argc, char** argv) {
   CHECK(strcmp(named + PAGE, "child") == 0, "a file is not shared");
   CHECK(write(appending, "end", 3) == 3, "appending: %s", strerror(errno));
   struct stat about;
-  CHECK(stat(kept, &about) == 0 && about.st_size == (off_t)(4 * PAGE + 3), "its size: %lld",
-        (long long)about.st_size);
+  CHECK(stat(kept, &about) == 0 && about.st_size == (off_t)(4 * PAGE + 3), "its size: %lld", (long long)about.st_size);
   MUST(unlink(kept));
   return victim_end();
 }

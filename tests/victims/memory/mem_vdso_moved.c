@@ -26,8 +26,8 @@ int main(int argc, char** argv) {
   for (int i = 0; i < n; i++)
     if (vs[i] < first) first = vs[i];
   for (int i = 0; i < n; i++)
-    if (mremap((void*)vs[i], ve[i] - vs[i], ve[i] - vs[i], MREMAP_MAYMOVE | MREMAP_FIXED,
-               room + (vs[i] - first)) == MAP_FAILED)
+    if (mremap((void*)vs[i], ve[i] - vs[i], ve[i] - vs[i], MREMAP_MAYMOVE | MREMAP_FIXED, room + (vs[i] - first)) ==
+        MAP_FAILED)
       victim_setup_failed("mremap vvar", __LINE__);
   if (mremap((void*)s, e - s, e - s, MREMAP_MAYMOVE | MREMAP_FIXED, room + (s - first)) == MAP_FAILED)
     victim_setup_failed("mremap", __LINE__);

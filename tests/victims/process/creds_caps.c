@@ -17,8 +17,7 @@ int main(int argc, char** argv) {
   MUST(setgroups(5, groups));
   MUST(prctl(PR_CAPBSET_DROP, 31 /* SETFCAP */));
   MUST(prctl(PR_CAPBSET_DROP, 22 /* SYS_BOOT */));
-  unsigned long bits =
-      SECBIT_KEEP_CAPS | SECBIT_NO_SETUID_FIXUP | SECBIT_NO_SETUID_FIXUP_LOCKED | SECBIT_NOROOT;
+  unsigned long bits = SECBIT_KEEP_CAPS | SECBIT_NO_SETUID_FIXUP | SECBIT_NO_SETUID_FIXUP_LOCKED | SECBIT_NOROOT;
   MUST(prctl(PR_SET_SECUREBITS, bits));
   MUST(setresgid(100, 101, 102));
   MUST(setresuid(1000, 1001, 1002));

@@ -15,14 +15,11 @@ static void* body(void* argument) {
   wait_change(&go, 0);
   uid_t real, effective, saved;
   MUST((int)syscall(SYS_getresuid, &real, &effective, &saved));
-  CHECK(real == uid && effective == uid && saved == 0, "thread %u: uids %u %u %u", uid, real, effective,
-        saved);
+  CHECK(real == uid && effective == uid && saved == 0, "thread %u: uids %u %u %u", uid, real, effective, saved);
   MUST((int)syscall(SYS_getresgid, &real, &effective, &saved));
-  CHECK(real == uid && effective == uid && saved == uid, "thread %u: gids %u %u %u", uid, real, effective,
-        saved);
+  CHECK(real == uid && effective == uid && saved == uid, "thread %u: gids %u %u %u", uid, real, effective, saved);
   gid_t now[5];
-  CHECK(syscall(SYS_getgroups, 5, now) == 2 && now[0] == uid + 1 && now[1] == uid + 2, "thread %u: groups",
-        uid);
+  CHECK(syscall(SYS_getgroups, 5, now) == 2 && now[0] == uid + 1 && now[1] == uid + 2, "thread %u: groups", uid);
   return NULL;
 }
 

@@ -4,8 +4,7 @@
 int main(int argc, char** argv) {
   victim_start(argc, argv);
   struct rlimit before[RLIM_NLIMITS], now;
-  struct rlimit files = {500, 900}, core = {0, 1 << 20}, stack = {4 << 20, 64 << 20},
-                locked = {1 << 20, 2 << 20};
+  struct rlimit files = {500, 900}, core = {0, 1 << 20}, stack = {4 << 20, 64 << 20}, locked = {1 << 20, 2 << 20};
   MUST(setrlimit(RLIMIT_NOFILE, &files));
   MUST(setrlimit(RLIMIT_CORE, &core));
   MUST(setrlimit(RLIMIT_STACK, &stack));

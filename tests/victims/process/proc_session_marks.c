@@ -1,5 +1,5 @@
-// The login uid of the audit system, which threads inherit, and the nice value of the session's group. Nothing to check where they
-// may not be set.
+// The login uid of the audit system, which threads inherit, and the nice value of the session's group. Nothing to check
+// where they may not be set.
 #include "tests/victims/victim.h"
 
 static char* text_of(const char* path) {
@@ -18,7 +18,9 @@ static bool put(const char* path, const char* text) {
   return done;
 }
 
-static long login_uid(const char* path) { return atol(text_of(path)); }
+static long login_uid(const char* path) {
+  return atol(text_of(path));
+}
 
 static long in_thread;
 static void* look(void* go) {
@@ -40,6 +42,8 @@ int main(int argc, char** argv) {
     CHECK_EQ(login_uid("/proc/self/loginuid"), 4711, "login uid");
     CHECK_EQ(in_thread, 4711, "login uid of a thread");
   }
-  if (nice_set) CHECK(strstr(text_of("/proc/self/autogroup"), " nice 7\n") != NULL, "the session's group: %s", text_of("/proc/self/autogroup"));
+  if (nice_set)
+    CHECK(strstr(text_of("/proc/self/autogroup"), " nice 7\n") != NULL, "the session's group: %s",
+          text_of("/proc/self/autogroup"));
   return victim_end();
 }

@@ -9,8 +9,7 @@ int main(int argc, char** argv) {
   MUST((long)getcwd(before, sizeof before) == 0 ? -1 : 0);
   umask(027);
   victim_wait();
-  CHECK(getcwd(now, sizeof now) != NULL && strcmp(before, now) == 0, "working directory %s, not %s", now,
-        before);
+  CHECK(getcwd(now, sizeof now) != NULL && strcmp(before, now) == 0, "working directory %s, not %s", now, before);
   int fd = MUST(open("new", O_WRONLY | O_CREAT, 0666));
   struct stat about;
   MUST(fstat(fd, &about));

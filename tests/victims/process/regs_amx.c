@@ -37,8 +37,7 @@ int main(int argc, char** argv) {
                    "c"(stride)
                    : "memory");
   victim_wait();
-  __asm__ volatile(".byte 0xc4, 0xe2, 0x7a, 0x4b, 0x04, 0x08\n\t" ::"a"(out[0]), "c"(stride)
-                   : "memory");  // tilestored
+  __asm__ volatile(".byte 0xc4, 0xe2, 0x7a, 0x4b, 0x04, 0x08\n\t" ::"a"(out[0]), "c"(stride) : "memory");  // tilestored
   __asm__ volatile(".byte 0xc4, 0xe2, 0x7a, 0x4b, 0x0c, 0x08\n\t" ::"a"(out[1]), "c"(stride) : "memory");
   CHECK(memcmp(in, out, sizeof in) == 0, "tile registers");
   unsigned long permitted = 0;

@@ -43,8 +43,8 @@ static void* hold(void* argument) {
   struct state* to = &out[sleeping];
   unsigned old_mxcsr = _mm_getcsr(), mxcsr = in.mxcsr;
   unsigned short control = in.control;
-  __asm__ volatile("fninit; fldcw %0; fldl %1; fldl %2; fldl %3; fldl %4; ldmxcsr %5" ::"m"(control),
-                   "m"(in.st[3]), "m"(in.st[2]), "m"(in.st[1]), "m"(in.st[0]), "m"(mxcsr));
+  __asm__ volatile("fninit; fldcw %0; fldl %1; fldl %2; fldl %3; fldl %4; ldmxcsr %5" ::"m"(control), "m"(in.st[3]),
+                   "m"(in.st[2]), "m"(in.st[1]), "m"(in.st[0]), "m"(mxcsr));
   if (avx512)
     RUN(EACH32(LOAD_Z) EACH8(LOAD_K), EACH32(STORE_Z) EACH8(STORE_K));
   else if (avx)
@@ -79,8 +79,7 @@ int main(int argc, char** argv) {
     int registers = avx512 ? 32 : 16;
     size_t width = avx512 ? 64 : avx ? 32 : 16;
     for (int i = 0; i < registers; i++)
-      CHECK(memcmp(in.zmm[i], out[t].zmm[i], width) == 0, "thread %d: vector register %d of %zu bytes", t, i,
-            width);
+      CHECK(memcmp(in.zmm[i], out[t].zmm[i], width) == 0, "thread %d: vector register %d of %zu bytes", t, i, width);
     for (int i = 0; avx512 && i < 8; i++) CHECK_EQ(out[t].k[i], in.k[i], "mask register");
     CHECK_EQ(out[t].mxcsr & ~0x3fu, in.mxcsr, "MXCSR");
     CHECK_EQ(out[t].control, in.control, "x87 control word");

@@ -24,8 +24,7 @@ static void* spin(void* unused) {
       "pushf\n\t pop %%rax\n\t mov %%rax, saved+120(%%rip)\n\t cld\n\t pop %%rbp\n\t"
       :
       :
-      : "rax", "rbx", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15",
-        "memory", "cc");
+      : "rax", "rbx", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "memory", "cc");
   return unused;
 }
 

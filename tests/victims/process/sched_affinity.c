@@ -10,8 +10,7 @@ static void* body(void* argument) {
   wait_change(&go, 0);
   MUST(sched_getaffinity(0, sizeof now, &now));
   CHECK(CPU_EQUAL(&mine, &now), "affinity of thread %ld", (long)argument);
-  CHECK(CPU_ISSET((size_t)sched_getcpu(), &mine), "thread %ld runs on CPU %d", (long)argument,
-        sched_getcpu());
+  CHECK(CPU_ISSET((size_t)sched_getcpu(), &mine), "thread %ld runs on CPU %d", (long)argument, sched_getcpu());
   return NULL;
 }
 

@@ -25,9 +25,8 @@ static void* body(void* argument) {
   MUST((int)syscall(SYS_sched_getattr, 0, &after, sizeof after, 0));
   CHECK(before.policy == after.policy && before.nice == after.nice && before.priority == after.priority &&
             before.flags == after.flags,
-        "policy %u nice %d priority %u flags %llx, not %u %d %u %llx", after.policy, after.nice,
-        after.priority, (unsigned long long)after.flags, before.policy, before.nice, before.priority,
-        (unsigned long long)before.flags);
+        "policy %u nice %d priority %u flags %llx, not %u %d %u %llx", after.policy, after.nice, after.priority,
+        (unsigned long long)after.flags, before.policy, before.nice, before.priority, (unsigned long long)before.flags);
   return NULL;
 }
 

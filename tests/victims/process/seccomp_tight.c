@@ -14,11 +14,10 @@ int main(int argc, char** argv) {
   MUST(setresgid(999, 999, 999));
   MUST(setresuid(999, 999, 999));
   MUST(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
-  static const int allowed[] = {
-      SYS_read,   SYS_write,      SYS_close,           SYS_openat,       SYS_newfstatat,
-      SYS_access, SYS_exit_group, SYS_clock_nanosleep, SYS_nanosleep,    SYS_clock_gettime,
-      SYS_fcntl,  SYS_prlimit64,  SYS_restart_syscall, SYS_rt_sigreturn, SYS_lseek,
-      SYS_prctl};
+  static const int allowed[] = {SYS_read,   SYS_write,      SYS_close,           SYS_openat,       SYS_newfstatat,
+                                SYS_access, SYS_exit_group, SYS_clock_nanosleep, SYS_nanosleep,    SYS_clock_gettime,
+                                SYS_fcntl,  SYS_prlimit64,  SYS_restart_syscall, SYS_rt_sigreturn, SYS_lseek,
+                                SYS_prctl};
   enum { kCount = sizeof allowed / sizeof *allowed };
   struct sock_filter code[kCount * 2 + 2];
   unsigned short n = 0;

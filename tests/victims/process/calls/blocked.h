@@ -51,8 +51,7 @@ static int blocked_main(int argc, char** argv, const struct blocked* what) {
   struct timespec settle = {0, 20000000};
   nanosleep(&settle, NULL);
   if (blocked_state.done) {
-    victim_fail("the call returned %ld (%s) before its event", blocked_state.result,
-                strerror(blocked_state.error));
+    victim_fail("the call returned %ld (%s) before its event", blocked_state.result, strerror(blocked_state.error));
     return victim_end();
   }
   what->wake();

@@ -12,8 +12,8 @@ static struct iocb request, *requests[] = {&request};
 static void set_up(void) {
   fd = MUST(eventfd(0, 0));
   MUST((int)syscall(SYS_io_setup, 8, &context));
-  request = (struct iocb){
-      .aio_data = 5, .aio_lio_opcode = IOCB_CMD_POLL, .aio_fildes = (uint32_t)fd, .aio_buf = POLLIN};
+  request =
+      (struct iocb){.aio_data = 5, .aio_lio_opcode = IOCB_CMD_POLL, .aio_fildes = (uint32_t)fd, .aio_buf = POLLIN};
   MUST((int)syscall(SYS_io_submit, context, 1L, requests));
 }
 static long call(void) {

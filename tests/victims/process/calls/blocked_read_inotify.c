@@ -10,15 +10,13 @@ static void set_up(void) {
 }
 static long call(void) {
   char text[512];
-  return read(fd, text, sizeof text) >= (long)sizeof(struct inotify_event)
-             ? (long)((struct inotify_event*)text)->mask
-             : -1;
+  return read(fd, text, sizeof text) >= (long)sizeof(struct inotify_event) ? (long)((struct inotify_event*)text)->mask
+                                                                           : -1;
 }
 static void wake(void) {
   MUST(chmod(own_path("watched"), 0600));
 }
 
 int main(int argc, char** argv) {
-  return blocked_main(argc, argv,
-                      &(struct blocked){.set_up = set_up, .call = call, .wake = wake, .want = IN_ATTRIB});
+  return blocked_main(argc, argv, &(struct blocked){.set_up = set_up, .call = call, .wake = wake, .want = IN_ATTRIB});
 }

@@ -19,6 +19,5 @@ static void wake(void) {
 }
 
 int main(int argc, char** argv) {
-  return blocked_main(argc, argv,
-                      &(struct blocked){.set_up = set_up, .call = call, .wake = wake, .want = SIGUSR1});
+  return blocked_main(argc, argv, &(struct blocked){.set_up = set_up, .call = call, .wake = wake, .want = SIGUSR1});
 }

@@ -23,7 +23,6 @@ static void wake(void) {
 }
 
 int main(int argc, char** argv) {
-  return blocked_main(
-      argc, argv,
-      &(struct blocked){.set_up = set_up, .call = call, .wake = wake, .want = -1, .want_errno = EINTR});
+  return blocked_main(argc, argv,
+                      &(struct blocked){.set_up = set_up, .call = call, .wake = wake, .want = -1, .want_errno = EINTR});
 }

@@ -17,6 +17,5 @@ static void wake(void) {
 }
 
 int main(int argc, char** argv) {
-  return blocked_main(argc, argv,
-                      &(struct blocked){.set_up = set_up, .call = call, .wake = wake, .want = 4096});
+  return blocked_main(argc, argv, &(struct blocked){.set_up = set_up, .call = call, .wake = wake, .want = 4096});
 }

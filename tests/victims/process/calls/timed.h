@@ -37,15 +37,12 @@ static int timed_main(int argc, char** argv, struct timed* all, size_t count) {
   for (size_t i = 0; i < count; i++) {
     char text[200];
     pthread_join(all[i].thread, NULL);
-    snprintf(text, sizeof text, "TIMING %s %d %lld\n", all[i].name, TIMED_SECONDS * 1000000,
-             (long long)all[i].took_us);
+    snprintf(text, sizeof text, "TIMING %s %d %lld\n", all[i].name, TIMED_SECONDS * 1000000, (long long)all[i].took_us);
     victim_say(text);
     CHECK(all[i].result == all[i].want, "%s returned %ld (%s), not %ld", all[i].name, all[i].result,
           strerror(all[i].error), all[i].want);
-    if (all[i].want == -1)
-      CHECK(all[i].error == all[i].want_errno, "%s: %s", all[i].name, strerror(all[i].error));
-    CHECK(all[i].took_us >= TIMED_SECONDS * 1000000, "%s ended after %lld us", all[i].name,
-          (long long)all[i].took_us);
+    if (all[i].want == -1) CHECK(all[i].error == all[i].want_errno, "%s: %s", all[i].name, strerror(all[i].error));
+    CHECK(all[i].took_us >= TIMED_SECONDS * 1000000, "%s ended after %lld us", all[i].name, (long long)all[i].took_us);
   }
   return victim_end();
 }

@@ -41,11 +41,10 @@ static long by_nothing(void) {
 }
 
 int main(int argc, char** argv) {
-  static struct timed all[] = {
-      {.name = "poll", .call = by_poll},           {.name = "ppoll", .call = by_ppoll},
-      {.name = "select", .call = by_select},       {.name = "pselect", .call = by_pselect},
-      {.name = "epoll_wait", .call = by_epoll},    {.name = "epoll_pwait2", .call = by_epoll2},
-      {.name = "poll-nothing", .call = by_nothing}};
+  static struct timed all[] = {{.name = "poll", .call = by_poll},           {.name = "ppoll", .call = by_ppoll},
+                               {.name = "select", .call = by_select},       {.name = "pselect", .call = by_pselect},
+                               {.name = "epoll_wait", .call = by_epoll},    {.name = "epoll_pwait2", .call = by_epoll2},
+                               {.name = "poll-nothing", .call = by_nothing}};
   MUST(pipe(ends));
   epoll = MUST(epoll_create1(0));
   struct epoll_event event = {.events = EPOLLIN};

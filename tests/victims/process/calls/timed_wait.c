@@ -41,12 +41,11 @@ static long by_semaphore(void) {
 }
 
 int main(int argc, char** argv) {
-  static struct timed all[] = {
-      {.name = "futex", .call = by_futex, .want = -1, .want_errno = ETIMEDOUT},
-      {.name = "futex-absolute", .call = by_futex_until, .want = -1, .want_errno = ETIMEDOUT},
-      {.name = "condition", .call = by_condition, .want = ETIMEDOUT},
-      {.name = "sigtimedwait", .call = by_signal, .want = -1, .want_errno = EAGAIN},
-      {.name = "semtimedop", .call = by_semaphore, .want = -1, .want_errno = EAGAIN}};
+  static struct timed all[] = {{.name = "futex", .call = by_futex, .want = -1, .want_errno = ETIMEDOUT},
+                               {.name = "futex-absolute", .call = by_futex_until, .want = -1, .want_errno = ETIMEDOUT},
+                               {.name = "condition", .call = by_condition, .want = ETIMEDOUT},
+                               {.name = "sigtimedwait", .call = by_signal, .want = -1, .want_errno = EAGAIN},
+                               {.name = "semtimedop", .call = by_semaphore, .want = -1, .want_errno = EAGAIN}};
   sigset_t mask;
   sigemptyset(&mask);
   sigaddset(&mask, SIGUSR1);

@@ -47,9 +47,8 @@ int main(int argc, char** argv) {
     struct kernel_action now;
     memset(&now, 0, sizeof now);
     syscall(SYS_rt_sigaction, i, NULL, &now, 8);
-    CHECK(memcmp(&now, &before[i], sizeof now) == 0,
-          "signal %d: handler %p flags %lx mask %llx, not %p %lx %llx", i, now.handler, now.flags,
-          (unsigned long long)now.mask, before[i].handler, before[i].flags,
+    CHECK(memcmp(&now, &before[i], sizeof now) == 0, "signal %d: handler %p flags %lx mask %llx, not %p %lx %llx", i,
+          now.handler, now.flags, (unsigned long long)now.mask, before[i].handler, before[i].flags,
           (unsigned long long)before[i].mask);
   }
   for (int i = 1; i < 65; i++)

@@ -24,8 +24,8 @@ static bool within(const char* at, const char* stack) {
 static void query(const char* who, const char* stack, int flags) {
   stack_t now;
   MUST(sigaltstack(NULL, &now));
-  CHECK(now.ss_sp == stack && now.ss_size == 65536 && now.ss_flags == flags,
-        "%s: altstack %p size %zu flags %x", who, now.ss_sp, now.ss_size, (unsigned)now.ss_flags);
+  CHECK(now.ss_sp == stack && now.ss_size == 65536 && now.ss_flags == flags, "%s: altstack %p size %zu flags %x", who,
+        now.ss_sp, now.ss_size, (unsigned)now.ss_flags);
 }
 static void* automatic(void* unused) {
   stack_t mine = {.ss_sp = auto_stack, .ss_size = 65536, .ss_flags = (int)SS_AUTODISARM};

@@ -34,8 +34,8 @@ static void* body(void* a) {
   MUST(sigaltstack(&s, 0));
   pthread_kill(pthread_self(), SIGUSR1);
   sigaltstack(0, &n);
-  CHECK(n.ss_sp == room && n.ss_size == sizeof room && (unsigned)n.ss_flags == SS_AUTODISARM,
-        "afterwards: %p %x", n.ss_sp, n.ss_flags);
+  CHECK(n.ss_sp == room && n.ss_size == sizeof room && (unsigned)n.ss_flags == SS_AUTODISARM, "afterwards: %p %x",
+        n.ss_sp, n.ss_flags);
   return 0;
 }
 

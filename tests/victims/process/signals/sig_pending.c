@@ -15,8 +15,7 @@ static void expect(const char* who, int number, int code, int value) {
     return;
   }
   CHECK(info.si_code == code, "%s: signal %d: si_code %d, not %d", who, number, info.si_code, code);
-  CHECK(info.si_pid == getpid() && info.si_uid == getuid(), "%s: signal %d: from %d", who, number,
-        info.si_pid);
+  CHECK(info.si_pid == getpid() && info.si_uid == getuid(), "%s: signal %d: from %d", who, number, info.si_pid);
   if (code == SI_QUEUE) CHECK_EQ(info.si_value.sival_int, value, "si_value");
 }
 static void queue_to(pid_t tid, int number, int value) {

@@ -37,8 +37,7 @@ int main(int argc, char** argv) {
   CHECK(now.it_interval.tv_usec == 30000 && now.it_interval.tv_sec == 0, "interval of the real timer");
   MUST(getitimer(ITIMER_PROF, &now));
   CHECK(now.it_interval.tv_usec == 50000, "interval of the profiling timer");
-  CHECK(now.it_value.tv_sec > 2900 && now.it_value.tv_sec <= 3000, "profiling timer in %ld s",
-        now.it_value.tv_sec);
+  CHECK(now.it_value.tv_sec > 2900 && now.it_value.tv_sec <= 3000, "profiling timer in %ld s", now.it_value.tv_sec);
   MUST(getitimer(ITIMER_VIRTUAL, &now));
   CHECK(now.it_interval.tv_usec == 40000, "interval of the virtual timer");
   int64_t end = clock_ns(CLOCK_MONOTONIC) + 5000000000LL;

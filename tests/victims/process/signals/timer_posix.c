@@ -28,8 +28,7 @@ static int make(clockid_t clock, int notify, int number, int value, pid_t thread
   return id;
 }
 static void set(int id, long first_ms, long every_ms) {
-  struct itimerspec when = {{every_ms / 1000, every_ms % 1000 * 1000000},
-                            {first_ms / 1000, first_ms % 1000 * 1000000}};
+  struct itimerspec when = {{every_ms / 1000, every_ms % 1000 * 1000000}, {first_ms / 1000, first_ms % 1000 * 1000000}};
   MUST((int)syscall(SYS_timer_settime, id, 0, &when, NULL));
 }
 static pid_t helper;
@@ -70,8 +69,7 @@ int main(int argc, char** argv) {
   MUST((int)syscall(SYS_timer_gettime, plain, &now));
   CHECK(now.it_interval.tv_nsec == 20000000 && now.it_value.tv_sec == 0, "the periodic timer's interval");
   MUST((int)syscall(SYS_timer_gettime, silent, &now));
-  CHECK(now.it_value.tv_sec > 30 && now.it_value.tv_sec < 100, "the silent timer has %ld s left",
-        now.it_value.tv_sec);
+  CHECK(now.it_value.tv_sec > 30 && now.it_value.tv_sec < 100, "the silent timer has %ld s left", now.it_value.tv_sec);
   MUST((int)syscall(SYS_timer_gettime, disarmed, &now));
   CHECK(now.it_value.tv_sec == 0 && now.it_value.tv_nsec == 0, "the disarmed timer is armed");
   CHECK(syscall(SYS_timer_gettime, gap, &now) == -1, "a deleted timer is back");
@@ -81,8 +79,8 @@ int main(int argc, char** argv) {
     usleep(1000);
   CHECK(got[0].count >= before[0] + 3 && got[0].value == 1234 && got[0].timer == plain,
         "timer %d: %d signals, value %d", plain, got[0].count, got[0].value);
-  CHECK(got[1].count >= before[1] + 3 && got[1].value == 5678 && got[1].timer == directed,
-        "timer %d: %d signals", directed, got[1].count);
+  CHECK(got[1].count >= before[1] + 3 && got[1].value == 5678 && got[1].timer == directed, "timer %d: %d signals",
+        directed, got[1].count);
   CHECK(got[1].thread == helper, "the directed timer's signal came to %d, not %d", got[1].thread, helper);
   set(disarmed, 1, 0);
   end = clock_ns(CLOCK_MONOTONIC) + 5000000000LL;
@@ -94,11 +92,10 @@ int main(int argc, char** argv) {
   siginfo_t info;
   struct timespec second = {1, 0};
   for (int i = 0; i < 3; i++) {
-    CHECK(sigtimedwait(&hold, &info, &second) == SIGRTMIN + 2, "the blocked timer's signal: %s",
-          strerror(errno));
+    CHECK(sigtimedwait(&hold, &info, &second) == SIGRTMIN + 2, "the blocked timer's signal: %s", strerror(errno));
     CHECK(info.si_code == SI_TIMER && info.si_value.sival_int == 777 && info.si_timerid == blocked,
-          "siginfo %d of the blocked timer: code %d value %d timer %d", i, info.si_code,
-          info.si_value.sival_int, info.si_timerid);
+          "siginfo %d of the blocked timer: code %d value %d timer %d", i, info.si_code, info.si_value.sival_int,
+          info.si_timerid);
   }
   return victim_end();
 }

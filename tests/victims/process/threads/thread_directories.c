@@ -7,7 +7,8 @@ static _Atomic int settled, go;
 
 static void check_place(const char* who, const char* directory, mode_t mask) {
   char now[4300] = "";
-  if (getcwd(now, sizeof now) == NULL || strcmp(now, directory) != 0) victim_fail("%s is in %s, not in %s", who, now, directory);
+  if (getcwd(now, sizeof now) == NULL || strcmp(now, directory) != 0)
+    victim_fail("%s is in %s, not in %s", who, now, directory);
   CHECK_EQ(umask(mask), mask, who);
 }
 
@@ -39,7 +40,8 @@ static void* below(void* unused) {
   wait_change(&go, 0);
   struct stat about;
   CHECK(access("/inside", F_OK) == 0 && access("/etc", F_OK) != 0, "the thread has another root directory");
-  CHECK(stat(".", &about) == 0 && about.st_nlink == 0 && (about.st_mode & 0777) == 0711, "its directory is not the removed one");
+  CHECK(stat(".", &about) == 0 && about.st_nlink == 0 && (about.st_mode & 0777) == 0711,
+        "its directory is not the removed one");
   return unused;
 }
 

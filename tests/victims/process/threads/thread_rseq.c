@@ -38,8 +38,7 @@ static void* body(void* argument) {
   }
   CHECK_EQ(*mine, mirror, "increments in critical sections");
   long again = syscall(SYS_rseq, area(), __rseq_size < 32 ? 32 : __rseq_size, 0, 0x53053053);
-  CHECK(again == -1 && errno == EBUSY, "rseq is no longer registered in a thread: %ld, %s", again,
-        strerror(errno));
+  CHECK(again == -1 && errno == EBUSY, "rseq is no longer registered in a thread: %ld, %s", again, strerror(errno));
   return NULL;
 }
 

@@ -1,5 +1,5 @@
-// Shared anonymous memory that is written only by children that live for a moment: they leave no mark in anybody's page tables.
-// Some exec after they have written.
+// Shared anonymous memory that is written only by children that live for a moment: they leave no mark in anybody's page
+// tables. Some exec after they have written.
 #pragma once
 #include "tests/victims/process/tree/tree.h"
 
@@ -8,7 +8,9 @@ enum { kPages = 2048, kStores = 8 };
 static uint64_t* shared;
 static uint64_t wanted[kPages];
 
-static size_t page_of(uint64_t child, int store) { return pattern(child, (size_t)store * 512 + 1) % kPages; }
+static size_t page_of(uint64_t child, int store) {
+  return pattern(child, (size_t)store * 512 + 1) % kPages;
+}
 
 static void write_briefly(uint64_t child, bool exec) {
   for (int i = 0; i < kStores; i++) shared[page_of(child, i) * 512] = child;
@@ -27,8 +29,8 @@ static int keep_writing(void* argument) {
     if (pid == 0) write_briefly(child, child % 8 == 0);
     int status = 0;
     pid_t ended = waitpid(pid, &status, 0);
-    CHECK(waits ? ended == pid && status == 0 : ended == -1 && errno == ECHILD, "child %d: waitpid gives %d, status 0x%x", (int)pid,
-          (int)ended, status);
+    CHECK(waits ? ended == pid && status == 0 : ended == -1 && errno == ECHILD,
+          "child %d: waitpid gives %d, status 0x%x", (int)pid, (int)ended, status);
     for (int i = 0; i < kStores; i++) wanted[page_of(child, i)] = child;
     struct timespec nap = {0, 4000000};
     nanosleep(&nap, NULL);

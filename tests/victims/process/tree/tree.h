@@ -42,4 +42,6 @@ UNUSED static void expect_exit(pid_t pid, int wanted, const char* what) {
   }
 }
 
-UNUSED static int child_failures(void) { return victim_failures == 0 ? 0 : 1; }
+UNUSED static int child_failures(void) {
+  return victim_failures == 0 ? 0 : 1;
+}

@@ -1,5 +1,6 @@
-// Processes that share memory, descriptors, directories or signal handlers with their parent (clone(2) without CLONE_THREAD),
-// in all combinations that the kernel allows; afterwards what is shared still is, and what is not is not.
+// Processes that share memory, descriptors, directories or signal handlers with their parent (clone(2) without
+// CLONE_THREAD), in all combinations that the kernel allows; afterwards what is shared still is, and what is not is
+// not.
 #include "tests/victims/process/tree/tree.h"
 
 enum { kStack = 64 * 1024, kKinds = 12 };

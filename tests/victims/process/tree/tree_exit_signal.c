@@ -3,7 +3,9 @@
 
 static int gate[2];  // at its end they end
 static volatile sig_atomic_t told;
-static void on_end(int number) { told = number; }
+static void on_end(int number) {
+  told = number;
+}
 
 static pid_t clone_with(int signal_number, int result) {
   pid_t pid = MUST((pid_t)syscall(SYS_clone, signal_number, 0, 0, 0, 0));
@@ -16,7 +18,8 @@ static pid_t clone_with(int signal_number, int result) {
 static void expect(pid_t pid, int flags, int result, const char* what) {
   int status = 0;
   pid_t got = waitpid(pid, &status, flags);
-  CHECK(got == pid && WIFEXITED(status) && WEXITSTATUS(status) == result, "%s: waitpid gives %d, status %x", what, (int)got, status);
+  CHECK(got == pid && WIFEXITED(status) && WEXITSTATUS(status) == result, "%s: waitpid gives %d, status %x", what,
+        (int)got, status);
 }
 
 int main(int argc, char** argv) {

@@ -1,5 +1,6 @@
-// Orphans with families: the leader of their session has ended, and they have children, grandchildren and leaders below them. And
-// orphans of one session in two places: below who adopts them, and below one of them who has left the session since.
+// Orphans with families: the leader of their session has ended, and they have children, grandchildren and leaders below
+// them. And orphans of one session in two places: below who adopts them, and below one of them who has left the session
+// since.
 #include "tests/victims/process/tree/tree.h"
 
 static int* told;  // the processes, by their generation

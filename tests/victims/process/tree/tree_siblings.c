@@ -1,24 +1,51 @@
-// Processes that share what their parent does not have: made by a sibling (CLONE_PARENT), or by a parent that left it later
-// (unshare(2)). Afterwards what is shared still is, and what is not is not.
+// Processes that share what their parent does not have: made by a sibling (CLONE_PARENT), or by a parent that left it
+// later (unshare(2)). Afterwards what is shared still is, and what is not is not.
 #include "tests/victims/process/tree/tree.h"
 
 enum { kStack = 64 * 1024, kMembers = 13, kFirstFd = 100 };
 
 // Groups: who has the same letter shares it; '.' nobody. The first member is the root.
 //                            root   cloned, root left | maker | maker, memory | g left | cousins, whose parents left
-static const char names[] =   "P"    "ab"                "cd"    "ef"            "gh"     "ijkl";
-static const char files[] =   "1"    "22"                "33"    ".."            ".1"     "....";
-static const char folders[] = "."    "11"                ".."    ".."            ".."     ".2.2";
-static const char spaces[] =  "."    ".."                ".."    "11"            ".."     "....";
+static const char names[] =
+    "P"
+    "ab"
+    "cd"
+    "ef"
+    "gh"
+    "ijkl";
+static const char files[] =
+    "1"
+    "22"
+    "33"
+    ".."
+    ".1"
+    "....";
+static const char folders[] =
+    "."
+    "11"
+    ".."
+    ".."
+    ".."
+    ".2.2";
+static const char spaces[] =
+    "."
+    ".."
+    ".."
+    "11"
+    ".."
+    "....";
 
 static struct member {
-  _Atomic int pid, step;  // 1: it is ready; 2: it shall make its changes; 3: it has; 4: it shall look; 5: it has; 6: it may end
+  _Atomic int pid,
+      step;  // 1: it is ready; 2: it shall make its changes; 3: it has; 4: it shall look; 5: it has; 6: it may end
   uint32_t files, spaces;
   int mask;
-}* members;            // in shared memory
+} * members;          // in shared memory
 static char* memory;  // in private memory
 
-static struct member* member(char name) { return &members[strchr(names, name) - names]; }
+static struct member* member(char name) {
+  return &members[strchr(names, name) - names];
+}
 
 static void change(struct member* me) {
   long index = me - members;

@@ -7,7 +7,9 @@ static void on_child(int signal) {
   told++;
 }
 
-static int end_with(void* argument) { return *(int*)argument; }
+static int end_with(void* argument) {
+  return *(int*)argument;
+}
 static int end_by(void* argument) {
   struct rlimit none = {0, 0};
   setrlimit(RLIMIT_CORE, &none);

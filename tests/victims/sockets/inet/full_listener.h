@@ -1,10 +1,10 @@
 // A TCP listener that has no room, and a child that stands in connect(2) to it.
 #pragma once
 
-#include "tests/victims/sockets/inet/inet.h"
 #include "tests/victims/process/tree/tree.h"
+#include "tests/victims/sockets/inet/inet.h"
 
-static int server;      // listens; `first` waits to be accepted
+static int server;  // listens; `first` waits to be accepted
 static int first;
 static int connecting;  // the child's
 static struct sockaddr_storage here;

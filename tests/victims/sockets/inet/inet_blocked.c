@@ -1,5 +1,5 @@
-// Threads that are in system calls on sockets during every move: accept, recv, recvfrom, send, with and without time-outs,
-// and an epoll set that watches sockets.
+// Threads that are in system calls on sockets during every move: accept, recv, recvfrom, send, with and without
+// time-outs, and an epoll set that watches sockets.
 #include "tests/victims/sockets/inet/inet.h"
 
 #include <sys/epoll.h>
@@ -23,15 +23,22 @@ static long make_call(int which) {
   char got[16];
   struct epoll_event event;
   switch (which) {
-    case 0: return accept(listener, NULL, NULL) >= 0 ? 1 : -1;
-    case 1: return accept(limited_listener, NULL, NULL) >= 0 ? 1 : -1;
-    case 2: return recv(plain.server, got, sizeof got, 0);
-    case 3: return recv(limited.server, got, sizeof got, 0);
-    case 4: return recvfrom(udp, got, sizeof got, 0, NULL, NULL);
+    case 0:
+      return accept(listener, NULL, NULL) >= 0 ? 1 : -1;
+    case 1:
+      return accept(limited_listener, NULL, NULL) >= 0 ? 1 : -1;
+    case 2:
+      return recv(plain.server, got, sizeof got, 0);
+    case 3:
+      return recv(limited.server, got, sizeof got, 0);
+    case 4:
+      return recvfrom(udp, got, sizeof got, 0, NULL, NULL);
     case 5:  // may find room once the queue is packed anew
       return send(full.client, content, 100000, MSG_NOSIGNAL);
-    case 6: return epoll_wait(set, &event, 1, -1) == 1 ? (long)event.data.u64 : -1;
-    default: return recv(watched.client, got, 5, MSG_WAITALL);
+    case 6:
+      return epoll_wait(set, &event, 1, -1) == 1 ? (long)event.data.u64 : -1;
+    default:
+      return recv(watched.client, got, 5, MSG_WAITALL);
   }
 }
 
@@ -86,7 +93,8 @@ int main(int argc, char** argv) {
   struct timespec settle = {0, 20000000};
   nanosleep(&settle, NULL);
   for (int i = 0; i < kCalls; i++)
-    CHECK(!calls[i].done || i == 5, "call %d returned %ld (%s) before its event", i, calls[i].result, strerror(calls[i].error));
+    CHECK(!calls[i].done || i == 5, "call %d returned %ld (%s) before its event", i, calls[i].result,
+          strerror(calls[i].error));
   int one = MUST(socket(AF_INET, SOCK_STREAM, 0)), two = MUST(socket(AF_INET6, SOCK_STREAM, 0));
   connect_to(one, AF_INET, port_of(listener));
   connect_to(two, AF_INET6, port_of(limited_listener));
@@ -107,7 +115,8 @@ int main(int argc, char** argv) {
       CHECK_EQ(arrived, stuffed + (size_t)calls[i].result, "bytes of the full one");
       continue;
     }
-    CHECK(calls[i].result == want[i], "call %d: %ld (%s), not %ld", i, calls[i].result, strerror(calls[i].error), want[i]);
+    CHECK(calls[i].result == want[i], "call %d: %ld (%s), not %ld", i, calls[i].result, strerror(calls[i].error),
+          want[i]);
   }
   return victim_end();
 }

@@ -1,4 +1,5 @@
-// connect(2) of a stopped process whose connection came about while it was stopped: it succeeds when the process goes on.
+// connect(2) of a stopped process whose connection came about while it was stopped: it succeeds when the process goes
+// on.
 #include "tests/victims/sockets/inet/full_listener.h"
 
 int main(int argc, char** argv) {
@@ -10,7 +11,8 @@ int main(int argc, char** argv) {
   int accepted = MUST(accept(server, NULL, NULL));
   struct sockaddr_storage peer;
   struct timespec step = {0, 5000000};
-  for (socklen_t size = sizeof peer; getpeername(connecting, (struct sockaddr*)&peer, &size) != 0; size = sizeof peer) nanosleep(&step, NULL);
+  for (socklen_t size = sizeof peer; getpeername(connecting, (struct sockaddr*)&peer, &size) != 0; size = sizeof peer)
+    nanosleep(&step, NULL);
   int second = MUST(accept(server, NULL, NULL));
 
   victim_wait();

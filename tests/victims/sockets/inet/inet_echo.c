@@ -11,7 +11,8 @@ static void echo(int fd, const char* what) {
   socklen_t length = loopback(AF_INET, 0, &there);
   MUST(sendto(fd, &request, sizeof request, 0, (struct sockaddr*)&there, length));
   CHECK(soon(fd, POLLIN) && recv(fd, &answer, sizeof answer, 0) == sizeof answer && answer.type == ICMP_ECHOREPLY &&
-            answer.un.echo.sequence == htons(5), "no answer to %s", what);
+            answer.un.echo.sequence == htons(5),
+        "no answer to %s", what);
 }
 
 int main(int argc, char** argv) {

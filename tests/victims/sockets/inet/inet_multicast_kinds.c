@@ -14,7 +14,9 @@ static struct group_req request(int family, const char* group) {
   return wanted;
 }
 
-static int level_of(int family) { return family == AF_INET ? IPPROTO_IP : IPPROTO_IPV6; }
+static int level_of(int family) {
+  return family == AF_INET ? IPPROTO_IP : IPPROTO_IPV6;
+}
 
 static void join(int fd, int family, const char* group) {
   struct group_req wanted = request(family, group);

@@ -19,12 +19,14 @@ static void check_device(int fd, const char* want) {
   struct sockaddr name = {0};
   socklen_t length = sizeof name;
   MUST(getsockname(fd, &name, &length));
-  CHECK(strncmp(name.sa_data, want, sizeof name.sa_data) == 0, "it is bound to \"%.14s\", not \"%s\"", name.sa_data, want);
+  CHECK(strncmp(name.sa_data, want, sizeof name.sa_data) == 0, "it is bound to \"%.14s\", not \"%s\"", name.sa_data,
+        want);
 }
 
 int main(int argc, char** argv) {
   victim_start(argc, argv);
-  int bound_one = made(EXPERIMENTAL, "lo"), loose = made(EXPERIMENTAL, ""), all = made(ETH_P_ALL, "lo"), other = made(EXPERIMENTAL + 1, "lo");
+  int bound_one = made(EXPERIMENTAL, "lo"), loose = made(EXPERIMENTAL, ""), all = made(ETH_P_ALL, "lo"),
+      other = made(EXPERIMENTAL + 1, "lo");
   set_int(bound_one, SOL_SOCKET, SO_PRIORITY, 3);
 
   victim_wait();

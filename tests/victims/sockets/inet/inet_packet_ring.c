@@ -53,7 +53,8 @@ int main(int argc, char** argv) {
   CHECK(soon(first, POLLIN) && soon(second, POLLIN) && soon(third, POLLIN), "a ring stays empty");
   if (ring != NULL) {
     const struct tpacket2_hdr* got = (const struct tpacket2_hdr*)ring;
-    CHECK((got->tp_status & TP_STATUS_USER) != 0 && memcmp(ring + got->tp_mac + sizeof header, "through the ring", 16) == 0,
+    CHECK((got->tp_status & TP_STATUS_USER) != 0 &&
+              memcmp(ring + got->tp_mac + sizeof header, "through the ring", 16) == 0,
           "the first frame: status %x", got->tp_status);
   }
   if (blocks != NULL) {

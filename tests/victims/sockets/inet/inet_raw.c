@@ -53,12 +53,12 @@ int main(int argc, char** argv) {
   CHECK_EQ(where.sll_protocol, htons(0x88b5), "protocol of the packet socket");
   CHECK_EQ(where.sll_ifindex, if_nametoindex("lo"), "interface of the packet socket");
   CHECK_EQ(get_int(packet, SOL_PACKET, PACKET_AUXDATA), 1, "PACKET_AUXDATA");
-  CHECK(setsockopt(packet, SOL_PACKET, PACKET_DROP_MEMBERSHIP, &promiscuous, sizeof promiscuous) == 0, "its membership: %s",
-        strerror(errno));
+  CHECK(setsockopt(packet, SOL_PACKET, PACKET_DROP_MEMBERSHIP, &promiscuous, sizeof promiscuous) == 0,
+        "its membership: %s", strerror(errno));
   CHECK_EQ(get_int(silent, SOL_SOCKET, SO_TYPE), SOCK_RAW, "type of the unbound");
 
   struct icmphdr echo = {.type = ICMP_ECHO, .un.echo.id = htons(77)};
-  echo.checksum = (uint16_t)~(uint32_t)(htons(0x0800) + htons(77));
+  echo.checksum = (uint16_t) ~(uint32_t)(htons(0x0800) + htons(77));
   length = loopback(AF_INET, 0, &here);
   MUST(sendto(icmp, &echo, sizeof echo, 0, (struct sockaddr*)&here, length));
   CHECK(soon(icmp, POLLIN), "no answer to an echo");

@@ -1,10 +1,13 @@
-// Raw sockets of protocols that the kernel has handlers for, which get copies of what others are sent; and the last protocol.
+// Raw sockets of protocols that the kernel has handlers for, which get copies of what others are sent; and the last
+// protocol.
 #include "tests/victims/sockets/inet/inet.h"
 
 #define LAST_PROTOCOL 262
 #define ICMP6_FILTER_OPTION 1
 
-static int raw(int family, int protocol) { return MUST(socket(family, SOCK_RAW | SOCK_NONBLOCK, protocol)); }
+static int raw(int family, int protocol) {
+  return MUST(socket(family, SOCK_RAW | SOCK_NONBLOCK, protocol));
+}
 
 static void attach(int fd, int family, bool connects) {
   struct sockaddr_storage here;
@@ -25,7 +28,8 @@ int main(int argc, char** argv) {
   for (int i = 0; i < 2; i++) {
     for (int j = 0; j < 4; j++) sockets[i][j] = raw(families[i], protocols[j]);
   }
-  int bound_tcp = raw(AF_INET, IPPROTO_TCP), peer_udp = raw(AF_INET, IPPROTO_UDP), peer_six = raw(AF_INET6, IPPROTO_UDP);
+  int bound_tcp = raw(AF_INET, IPPROTO_TCP), peer_udp = raw(AF_INET, IPPROTO_UDP),
+      peer_six = raw(AF_INET6, IPPROTO_UDP);
   attach(bound_tcp, AF_INET, false);
   attach(peer_udp, AF_INET, true);
   attach(peer_six, AF_INET6, true);

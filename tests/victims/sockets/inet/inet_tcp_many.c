@@ -18,8 +18,10 @@ int main(int argc, char** argv) {
 
   for (int i = 0; i < kPairs; i++) {
     int there = -1, back = 1;
-    CHECK(receive(pairs[i].server, (char*)&there, sizeof there) == sizeof there && there == i, "pair %d: %d came", i, there);
-    CHECK(receive(pairs[i].client, (char*)&back, sizeof back) == sizeof back && back == -i, "pair %d: %d came back", i, back);
+    CHECK(receive(pairs[i].server, (char*)&there, sizeof there) == sizeof there && there == i, "pair %d: %d came", i,
+          there);
+    CHECK(receive(pairs[i].client, (char*)&back, sizeof back) == sizeof back && back == -i, "pair %d: %d came back", i,
+          back);
     check_talk(pairs[i], "a pair");
   }
   struct tcp_pair more = connected(AF_INET, listener);

@@ -2,9 +2,9 @@
 #include "tests/victims/sockets/inet/inet.h"
 
 enum { kFamilies = 2, kKinds = 7 };
-static const char* const kNames[kKinds] = {"client ended",        "server ended",          "client ended, data",
-                                           "ended behind a full window", "closed for reading", "both ended, data",
-                                           "the peer is closed"};
+static const char* const kNames[kKinds] = {
+    "client ended",       "server ended",     "client ended, data", "ended behind a full window",
+    "closed for reading", "both ended, data", "the peer is closed"};
 
 // Acknowledgements may take 40 ms.
 static void settle(int fd, int state) {
@@ -87,7 +87,8 @@ int main(int argc, char** argv) {
     send_all(pair[4].client, "on", 2);
     CHECK(receive(pair[4].server, got, 2) == 2, "%s: sending", kNames[4]);
     CHECK(receive(pair[5].server, got, 2000) == 2000 && memcmp(got, content, 2000) == 0, "%s: content", kNames[5]);
-    CHECK(receive(pair[5].client, got, 1000) == 1000 && memcmp(got, content + 2000, 1000) == 0, "%s: content", kNames[5]);
+    CHECK(receive(pair[5].client, got, 1000) == 1000 && memcmp(got, content + 2000, 1000) == 0, "%s: content",
+          kNames[5]);
     check_end(pair[5].server, kNames[5]);
     check_end(pair[5].client, kNames[5]);
     CHECK(receive(pair[6].client, got, 500) == 500 && memcmp(got, content, 500) == 0, "%s: content", kNames[6]);

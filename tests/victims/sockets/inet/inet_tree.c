@@ -1,5 +1,5 @@
-// Sockets of a tree: a listening socket that workers share, connections whose ends are in different processes, a connection
-// that two processes hold, a UDP socket of parent and child.
+// Sockets of a tree: a listening socket that workers share, connections whose ends are in different processes, a
+// connection that two processes hold, a UDP socket of parent and child.
 #include "tests/victims/process/tree/tree.h"
 
 #include "tests/victims/sockets/inet/inet.h"

@@ -5,8 +5,12 @@ static void hear(int fd, const char* want, bool four, const char* what) {
   char got[64], control[256];
   struct sockaddr_in6 from;
   struct iovec part = {got, sizeof got};
-  struct msghdr message = {.msg_name = &from, .msg_namelen = sizeof from, .msg_iov = &part, .msg_iovlen = 1,
-                           .msg_control = control, .msg_controllen = sizeof control};
+  struct msghdr message = {.msg_name = &from,
+                           .msg_namelen = sizeof from,
+                           .msg_iov = &part,
+                           .msg_iovlen = 1,
+                           .msg_control = control,
+                           .msg_controllen = sizeof control};
   ssize_t have = recvmsg(fd, &message, MSG_DONTWAIT);
   CHECK(have == (ssize_t)strlen(want) && memcmp(got, want, strlen(want)) == 0, "%s: %zd bytes", what, have);
   if (have < 0) return;

@@ -32,7 +32,8 @@ int main(int argc, char** argv) {
   for (int i = 0; i < kSenders; i++) MUST(send(senders[i], &i, sizeof i, 0));
 
   int filtered = bound(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0);
-  struct sock_filter only_long[] = {BPF_STMT(BPF_LD | BPF_W | BPF_LEN, 0), BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, 8 + 10, 0, 1),
+  struct sock_filter only_long[] = {BPF_STMT(BPF_LD | BPF_W | BPF_LEN, 0),
+                                    BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, 8 + 10, 0, 1),
                                     BPF_STMT(BPF_RET | BPF_K, 0xffff), BPF_STMT(BPF_RET | BPF_K, 0)};
   struct sock_fprog program = {4, only_long};
   MUST(setsockopt(filtered, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program));

@@ -1,4 +1,5 @@
-// Connections that wait to be accepted with data in them already, of clients that are there, half closed, gone, or another process.
+// Connections that wait to be accepted with data in them already, of clients that are there, half closed, gone, or
+// another process.
 #include "tests/victims/sockets/unix/unix.h"
 
 #include "tests/victims/process/tree/tree.h"
@@ -7,7 +8,9 @@ enum { kShort = 0, kMany, kHalf, kGone, kGoneNamed, kQuiet, kGoneQuiet, kLarge, 
 
 static char large[60000], got_large[60000];
 
-static void say(int fd, const char* text) { MUST(send(fd, text, strlen(text), 0)); }
+static void say(int fd, const char* text) {
+  MUST(send(fd, text, strlen(text), 0));
+}
 
 static const char* server_name;
 static int server_type;
@@ -98,7 +101,8 @@ static void check(int type, int server, const int* clients, pid_t child) {
   close(fd);
   check_end(accepted(server, getpid()), "gone without a word");
   fd = accepted(server, getpid());
-  CHECK_EQ(recv(fd, got_large, sizeof got_large, MSG_DONTWAIT | MSG_WAITALL), sizeof got_large, "bytes of the large part");
+  CHECK_EQ(recv(fd, got_large, sizeof got_large, MSG_DONTWAIT | MSG_WAITALL), sizeof got_large,
+           "bytes of the large part");
   size_t wrong = 0;
   for (size_t i = 0; i < sizeof got_large; i++) wrong += got_large[i] != (char)(i * i >> 7);
   CHECK_EQ(wrong, 0, "wrong bytes in the large part");

@@ -18,10 +18,10 @@ static void check_sent(int fd, const char* want, pid_t pid, uid_t uid, gid_t gid
   char text[100];
   int passed[16];
   struct ucred who = {0};
-  CHECK(receive_rights(fd, text, sizeof text, passed, &who) == 0 && strcmp(text, want) == 0, "\"%s\", not \"%s\" (%s)", text, want,
-        strerror(errno));
-  CHECK(who.pid == pid && who.uid == uid && who.gid == gid, "\"%s\" was sent by %d %d %d, not %d %d %d", want, who.pid, who.uid,
-        who.gid, pid, uid, gid);
+  CHECK(receive_rights(fd, text, sizeof text, passed, &who) == 0 && strcmp(text, want) == 0, "\"%s\", not \"%s\" (%s)",
+        text, want, strerror(errno));
+  CHECK(who.pid == pid && who.uid == uid && who.gid == gid, "\"%s\" was sent by %d %d %d, not %d %d %d", want, who.pid,
+        who.uid, who.gid, pid, uid, gid);
 }
 
 int main(int argc, char** argv) {

@@ -5,7 +5,9 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 
-static bool same(int one, int other) { return syscall(SYS_kcmp, getpid(), getpid(), 0, one, other) == 0; }
+static bool same(int one, int other) {
+  return syscall(SYS_kcmp, getpid(), getpid(), 0, one, other) == 0;
+}
 
 int main(int argc, char** argv) {
   victim_start(argc, argv);

@@ -21,7 +21,8 @@ static void check_from(int fd, const char* want, const char* source) {
     memcpy(name, address.sun_path, length - offsetof(struct sockaddr_un, sun_path));
     if (name[0] == 0) name[0] = '@';
   }
-  CHECK((size_t)bytes == strlen(want) && memcmp(got, want, (size_t)bytes) == 0, "\"%.*s\", not \"%s\"", (int)bytes, got, want);
+  CHECK((size_t)bytes == strlen(want) && memcmp(got, want, (size_t)bytes) == 0, "\"%.*s\", not \"%s\"", (int)bytes, got,
+        want);
   CHECK(strcmp(name, source) == 0, "\"%s\" comes from \"%s\", not \"%s\"", want, name, source);
 }
 
@@ -52,7 +53,8 @@ int main(int argc, char** argv) {
   MUST(unix_try_connect(idle, path));
   send_to(named, path, "from the named");
   MUST(send(connected, "from the connected", 18, 0));
-  int passing = bound(gone_path), passing_abstract = bound(gone_abstract), nameless = MUST(socket(AF_UNIX, SOCK_DGRAM, 0));
+  int passing = bound(gone_path), passing_abstract = bound(gone_abstract),
+      nameless = MUST(socket(AF_UNIX, SOCK_DGRAM, 0));
   send_to(passing, path, "from one that is gone");
   send_to(passing_abstract, path, "from another that is gone");
   send_to(nameless, path, "from nobody");
@@ -118,7 +120,8 @@ int main(int argc, char** argv) {
   MUST(send(right, "one", 3, 0));
   check_from(left, "one", right_path);
   check_from(second, "chained", "");
-  CHECK(send(first, "x", 1, 0) == -1 && errno == EPERM, "send to a socket that is connected elsewhere: %s", strerror(errno));
+  CHECK(send(first, "x", 1, 0) == -1 && errno == EPERM, "send to a socket that is connected elsewhere: %s",
+        strerror(errno));
   MUST(send(second, "link", 4, 0));
   check_from(server, "link", chain_path);
   check_name(lonely, true, gone_path, "the lonely socket's peer");
@@ -130,7 +133,8 @@ int main(int argc, char** argv) {
   MUST(send(self, "again", 5, 0));
   check_from(self, "again", self_path);
   const char* files[] = {path, client_path, left_path, right_path, chain_path, self_path};
-  for (size_t i = 0; i < sizeof files / sizeof *files; i++) CHECK(unlink(files[i]) == 0, "unlink %s: %s", files[i], strerror(errno));
+  for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+    CHECK(unlink(files[i]) == 0, "unlink %s: %s", files[i], strerror(errno));
   CHECK(access(gone_path, F_OK) != 0, "%s is there, though it was deleted", gone_path);
   return victim_end();
 }

@@ -57,7 +57,8 @@ int main(int argc, char** argv) {
   check_receive(empties[1], "", "the third empty datagram");
   check_receive(empties[1], "two", "the last datagram");
   check_empty(empties[1], "the empties");
-  CHECK(recv(big[1], got, sizeof got, MSG_DONTWAIT) == sizeof content && memcmp(got, content, sizeof content) == 0, "a big datagram");
+  CHECK(recv(big[1], got, sizeof got, MSG_DONTWAIT) == sizeof content && memcmp(got, content, sizeof content) == 0,
+        "a big datagram");
   CHECK_EQ(recv(big[1], got, sizeof got, MSG_DONTWAIT), 10, "a small one after it");
   check_talk(stream[0], stream[1], "stream");
   CHECK(stuff(stream[0], content, 1000) > in_stream / 2, "the stream has less room than before");

@@ -36,7 +36,8 @@ int main(int argc, char** argv) {
     MUST(send(pairs[i][1], &i, sizeof i, MSG_NOSIGNAL));
     CHECK(recv(pairs[i][0], &got, sizeof got, MSG_DONTWAIT) == sizeof got && got == i, "pair %d, back", i);
   }
-  for (int i = 0; i < kClients; i++) CHECK(recv(accepted[i], &got, sizeof got, MSG_DONTWAIT) == sizeof got && got == i, "client %d", i);
+  for (int i = 0; i < kClients; i++)
+    CHECK(recv(accepted[i], &got, sizeof got, MSG_DONTWAIT) == sizeof got && got == i, "client %d", i);
   for (int i = 0; i < kSenders; i++) {
     MUST(send(senders[i], &i, sizeof i, 0));
     CHECK(recv(receiver, &got, sizeof got, MSG_DONTWAIT) == sizeof got && got == i, "sender %d", i);

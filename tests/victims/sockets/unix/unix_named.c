@@ -120,7 +120,8 @@ int main(int argc, char** argv) {
   check_receive(left.accepted, "request", "a listener that is gone");
   check_talk(left.client, left.accepted, "a listener that is gone");
   check_peer(left.client, "SO_PEERCRED of a listener that is gone");
-  const char* files[] = {path.name, packets.name, "relative", "bare", replaced.name, moved, client_name, bound_name, left.name};
+  const char* files[] = {path.name, packets.name, "relative", "bare",   replaced.name,
+                         moved,     client_name,  bound_name, left.name};
   for (size_t i = 0; i < sizeof files / sizeof *files; i++)
     CHECK(unlink(files[i]) == 0 || files[i] == left.name, "unlink %s: %s", files[i], strerror(errno));
   MUST(rmdir("sub"));

@@ -14,13 +14,13 @@ static const struct {
   int name, value;
   const char* word;
 } options[] = {
-    {SO_SNDBUF, 30000, "SO_SNDBUF"},       {SO_RCVBUF, 70000, "SO_RCVBUF"},       {SO_REUSEADDR, 1, "SO_REUSEADDR"},
-    {SO_PRIORITY, 5, "SO_PRIORITY"},       {SO_RCVLOWAT, 7, "SO_RCVLOWAT"},       {SO_MARK, 99, "SO_MARK"},
-    {SO_PASSCRED, 1, "SO_PASSCRED"},       {SO_DONTROUTE, 1, "SO_DONTROUTE"},     {SO_NO_CHECK, 1, "SO_NO_CHECK"},
-    {SO_BROADCAST, 1, "SO_BROADCAST"},     {SO_KEEPALIVE, 1, "SO_KEEPALIVE"},     {SO_OOBINLINE, 1, "SO_OOBINLINE"},
-    {SO_TIMESTAMP, 1, "SO_TIMESTAMP"},     {SO_PEEK_OFF, 3, "SO_PEEK_OFF"},       {SO_PASSPIDFD, 1, "SO_PASSPIDFD"},
-    {SO_RXQ_OVFL, 1, "SO_RXQ_OVFL"},       {SO_PASSSEC, 1, "SO_PASSSEC"},         {SO_DEBUG, 1, "SO_DEBUG"},
-    {SO_BUF_LOCK, 3, "SO_BUF_LOCK"},       {SO_LOCK_FILTER, 1, "SO_LOCK_FILTER"},
+    {SO_SNDBUF, 30000, "SO_SNDBUF"},   {SO_RCVBUF, 70000, "SO_RCVBUF"},       {SO_REUSEADDR, 1, "SO_REUSEADDR"},
+    {SO_PRIORITY, 5, "SO_PRIORITY"},   {SO_RCVLOWAT, 7, "SO_RCVLOWAT"},       {SO_MARK, 99, "SO_MARK"},
+    {SO_PASSCRED, 1, "SO_PASSCRED"},   {SO_DONTROUTE, 1, "SO_DONTROUTE"},     {SO_NO_CHECK, 1, "SO_NO_CHECK"},
+    {SO_BROADCAST, 1, "SO_BROADCAST"}, {SO_KEEPALIVE, 1, "SO_KEEPALIVE"},     {SO_OOBINLINE, 1, "SO_OOBINLINE"},
+    {SO_TIMESTAMP, 1, "SO_TIMESTAMP"}, {SO_PEEK_OFF, 3, "SO_PEEK_OFF"},       {SO_PASSPIDFD, 1, "SO_PASSPIDFD"},
+    {SO_RXQ_OVFL, 1, "SO_RXQ_OVFL"},   {SO_PASSSEC, 1, "SO_PASSSEC"},         {SO_DEBUG, 1, "SO_DEBUG"},
+    {SO_BUF_LOCK, 3, "SO_BUF_LOCK"},   {SO_LOCK_FILTER, 1, "SO_LOCK_FILTER"},
 };
 enum { kOptions = sizeof options / sizeof *options };
 
@@ -43,7 +43,8 @@ int main(int argc, char** argv) {
   MUST(setsockopt(filtered[1], SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program));
   int before[kOptions], plain_before[kOptions];
   for (int i = 0; i < kOptions; i++) {
-    if (setsockopt(ends[0], SOL_SOCKET, options[i].name, &options[i].value, sizeof(int)) != 0 && errno != EOPNOTSUPP && errno != ENOPROTOOPT)
+    if (setsockopt(ends[0], SOL_SOCKET, options[i].name, &options[i].value, sizeof(int)) != 0 && errno != EOPNOTSUPP &&
+        errno != ENOPROTOOPT)
       victim_setup_failed(options[i].word, __LINE__);
     before[i] = value_of(ends[0], options[i].name);
     plain_before[i] = value_of(plain[0], options[i].name);

@@ -1,7 +1,9 @@
 // Pairs of every type: content both ways, boundaries, halves that are shut down, ends that are gone, errors that wait.
 #include "tests/victims/sockets/unix/unix.h"
 
-static void pair(int type, int ends[2]) { MUST(socketpair(AF_UNIX, type, 0, ends)); }
+static void pair(int type, int ends[2]) {
+  MUST(socketpair(AF_UNIX, type, 0, ends));
+}
 
 int main(int argc, char** argv) {
   victim_start(argc, argv);
@@ -52,8 +54,8 @@ int main(int argc, char** argv) {
     else
       CHECK(got == -1 && errno == EAGAIN, "datagram socket behind an end that is gone");
     got = send(gone[t][0], "x", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
-    CHECK(got == -1 && errno == (t < 2 ? EPIPE : ECONNREFUSED), "type %d: send to an end that is gone: %zd %s", types[t], got,
-          strerror(errno));
+    CHECK(got == -1 && errno == (t < 2 ? EPIPE : ECONNREFUSED), "type %d: send to an end that is gone: %zd %s",
+          types[t], got, strerror(errno));
     check_empty(empty[t][0], "an empty pair");
   }
   for (int t = 0; t < 2; t++) {

@@ -11,7 +11,9 @@ static int one(int fd, const char* want, int count, const char* what) {
   return got > 0 ? passed[0] : -1;
 }
 
-static bool same(int a, int b) { return syscall(SYS_kcmp, getpid(), getpid(), 0, a, b) == 0; }
+static bool same(int a, int b) {
+  return syscall(SYS_kcmp, getpid(), getpid(), 0, a, b) == 0;
+}
 
 int main(int argc, char** argv) {
   victim_start(argc, argv);

@@ -1,5 +1,5 @@
-// Between a parent and its children: pairs, connections, who is at the other end, credentials of what waits, descriptors
-// on their way from one to the other.
+// Between a parent and its children: pairs, connections, who is at the other end, credentials of what waits,
+// descriptors on their way from one to the other.
 #include "tests/victims/sockets/unix/unix.h"
 
 enum { kChildren = 3 };
@@ -87,7 +87,8 @@ int main(int argc, char** argv) {
     CHECK_EQ(who.pid, getpid(), "SO_PEERCRED of a pair");
     char text[20];
     int passed[16];
-    CHECK(receive_rights(log_pair[0], text, sizeof text, passed, &who) == 0 && strcmp(text, "logged") == 0, "log: %s", strerror(errno));
+    CHECK(receive_rights(log_pair[0], text, sizeof text, passed, &who) == 0 && strcmp(text, "logged") == 0, "log: %s",
+          strerror(errno));
     CHECK_EQ(who.pid, children[i], "who logged");
     CHECK_EQ(receive_rights(accepted[i], text, sizeof text, passed, NULL), 1, "a descriptor of a child");
     CHECK(read(passed[0], text, 4) == 4, "reading it: %s", strerror(errno));
