@@ -1,6 +1,5 @@
 #include "agent-src/freeze/frozen_task.hpp"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
@@ -9,6 +8,7 @@
 #include <cstdlib>
 
 #include "agent-src/freeze/interrupted_calls.hpp"
+#include "agent-src/tree/process_tree.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
 #include "common/proc/status.hpp"

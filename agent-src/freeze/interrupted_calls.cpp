@@ -11,6 +11,7 @@
 #include <string>
 
 #include "agent-src/freeze/frozen_task.hpp"
+#include "agent-src/tree/process_tree.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
 #include "common/kernel/process/time_namespace.hpp"
