@@ -7,7 +7,7 @@
 namespace crx {
 namespace {
 
-// All content of a private mapping, and its guards.
+// Lists all content of a private mapping as dirty, and its guards.
 void frozen_content(const Pagemap& pagemap, const MemoryVma& vma, FrozenPages& pages) {
   FrozenPages all;
   frozen_pages(pagemap, vma, all);

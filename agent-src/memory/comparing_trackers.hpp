@@ -1,12 +1,13 @@
-// The trackers for kernels without asynchronous write protection.
+// The trackers for kernels without asynchronous write protection (before Linux 6.7): content digests and soft-dirty
+// bits.
 #pragma once
 
 #include "agent-src/memory/tracker.hpp"
 
 namespace crx {
 
-// Tracks nothing: every page with content is a candidate, and the sender compares digests. Always works; needs a
-// pass over all memory in the freeze.
+// Keeps no marks: every page that has content is a candidate, and the sender compares its digest with the one it sent
+// last. Works on every kernel, but needs a pass over all memory while the process is stopped.
 class HashTracker final : public Tracker {
  public:
   explicit HashTracker(pid_t pid) : pagemap_(Pagemap::open(pid)) {}
@@ -25,8 +26,9 @@ class HashTracker final : public Tracker {
   Pagemap pagemap_;
 };
 
-// The soft-dirty bit (CONFIG_MEM_SOFT_DIRTY; Documentation/admin-guide/mm/soft-dirty.rst). Reading the bits and
-// clearing them are two steps, so a pass needs the victim stopped. Another user of clear_refs breaks it.
+// Reads the soft-dirty bit (CONFIG_MEM_SOFT_DIRTY; Documentation/admin-guide/mm/soft-dirty.rst). Reading the bits and
+// clearing them are two steps, so the victim must be stopped for a pass. The tracker gives wrong results if another
+// program writes to the victim's clear_refs meanwhile.
 class SoftDirtyTracker final : public Tracker {
  public:
   explicit SoftDirtyTracker(pid_t pid) : pagemap_(Pagemap::open(pid)) {}

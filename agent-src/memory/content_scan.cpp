@@ -42,8 +42,9 @@ void frozen_pages(const Pagemap& pagemap, const MemoryVma& vma, FrozenPages& pag
     return;
   }
   const bool file = vma.kind == VmaKind::private_file;
-  // Not reported: present, protected, not the zero page, in a registered VMA. Where file pages are possible they
-  // are asked for: a page whose private copy was dropped keeps its mark and must not pass as that copy.
+  // The query leaves out pages that are present, protected, not the zero page, and in a registered VMA. In a file
+  // mapping it asks for file pages, too: a page whose private copy was dropped keeps its mark and must not pass as that
+  // copy.
   Pagemap::Query query;
   query.inverted = page_is::kPresent | page_is::kWpAllowed;
   query.anyof = page_is::kWritten | page_is::kPresent | page_is::kWpAllowed | page_is::kPfnZero;
@@ -68,7 +69,8 @@ void frozen_pages(const Pagemap& pagemap, const MemoryVma& vma, FrozenPages& pag
       continue;
     }
     append_range(pages.present, region.range);
-    // In a file mapping a swapped entry may be no more than the mark of a dropped copy: what is read there counts.
+    // In a file mapping a swap entry may be only the mark of a dropped copy, so the page is read and its content
+    // decides.
     const bool unsure = file && (is & page_is::kPresent) == 0;
     if ((is & page_is::kWritten) != 0 || (is & page_is::kWpAllowed) == 0 || unsure) {
       append_range(pages.dirty, region.range);

@@ -10,9 +10,9 @@ namespace crx {
 namespace {
 
 constexpr double kShrinks = 0.75;    // a round that leaves less than this share of the pages is worth its time
-constexpr uint32_t kStallLimit = 2;  // rounds in a row without that: it has converged, or never will
+constexpr uint32_t kStallLimit = 2;  // after so many rounds in a row without that, it has converged or never will
 constexpr double kLeastDuty = 0.05;
-constexpr uint64_t kFewPages = 32;  // not worth another round
+constexpr uint64_t kFewPages = 32;  // so few pages are not worth another round
 
 }  // namespace
 
@@ -35,8 +35,8 @@ Decision Convergence::start() const {
 }
 
 Decision Convergence::after(const RoundOutcome& outcome) {
-  // Pages get dirty while a round runs; the round before tells how fast. A working set is written again and again,
-  // so a longer round finds at most in proportion more.
+  // Pages become dirty while a round runs, and the round before tells how fast. A working set is written again and
+  // again, so a longer round finds at most proportionally more.
   double rate = 0;  // pages per microsecond
   if (rounds_ > 0 && last_.round_us > 0) {
     rate = static_cast<double>(outcome.dirty_pages) / static_cast<double>(last_.round_us);
@@ -87,7 +87,7 @@ Decision Convergence::not_converging(Decision decision) {
     decision.step = NextStep::cutover;
     return decision;
   }
-  // Slow it down by as much as the pages are too many, with some to spare.
+  // Slows the tree down in proportion to the excess of pages, with a margin of 20 %.
   const double room = static_cast<double>(std::max<int64_t>(limits_.max_downtime_us - limits_.fixed_us, 1'000));
   const double cost = static_cast<double>(std::max<int64_t>(decision.expected_us - limits_.fixed_us, 1));
   duty_ = std::clamp(duty_ * std::min(0.8 * room / cost, 0.5), kLeastDuty, 0.9);

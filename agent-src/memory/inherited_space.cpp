@@ -1,4 +1,4 @@
-// Address spaces that came out of a fork.
+// SpaceRounds for address spaces that a fork has made: pages that the donor's vessel already holds are not sent again.
 #include <algorithm>
 
 #include "agent-src/memory/shared_frames.hpp"
@@ -8,8 +8,8 @@
 namespace crx {
 namespace {
 
-// Where a vessel that is forked keeps the pages it has, and both sides can tell which. (The number of a memfd's entry
-// is each task's own.)
+// Whether a forked vessel keeps the pages of this mapping, and both hosts can tell which ones. (A private mapping of a
+// memfd is left out: its file's id in the images differs from task to task.)
 bool can_be_inherited(const MemoryVma& vma) {
   return vma.kind == VmaKind::private_anon ||
          (vma.kind == VmaKind::private_file && !vma.huge && vma.dev != shmem_device());
@@ -22,7 +22,8 @@ bool same_kernel_mappings(const std::vector<MemoryVma>& a, const std::vector<Mem
 
 }  // namespace
 
-// What the destination has of the donor's memory and keeps when it follows our layout from there.
+// Returns the ranges that the destination holds of the donor's memory and keeps when the forked vessel follows our
+// layout.
 std::vector<PageRange> SpaceRounds::inherited(const SpaceRounds& donor) const {
   const std::vector<PageRange> kept =
       subtract(ranges_where(vmas_, can_be_inherited), changed_ranges(donor.vmas_, vmas_));
@@ -36,11 +37,12 @@ uint64_t SpaceRounds::shared_with(const SpaceRounds& donor) const {
   return estimate_same_frames(tracker_->pagemap(), donor.tracker_->pagemap(), intersect(pending_, kept));
 }
 
-// Both run. In this order (armed before: ours and the donor's, the donor's pages have been read and sent):
-// 1. frames are compared: where they are the same the content is, unless we have written it since, which the next scan
-// finds;
-// 2. the donor's marks are read: what it has not written since it was armed is what was sent of it.
-// A tracker that compares content goes by what was sent of the donor: nothing has to be known of the time in between.
+// Both processes run, both are write-protected, and the donor's pages have been read and sent. The order matters:
+// 1. Frames are compared. Where they are the same the content is the same, unless this process has written the page
+//    since; the next scan finds that.
+// 2. The donor's marks are read. A page that the donor has not written since it was protected still has the content
+//    that was sent.
+// A tracker that compares content takes over the donor's digests and needs neither step.
 void SpaceRounds::inherit(const SpaceRounds& donor) {
   const std::vector<PageRange> held = inherited(donor);
   sent_ = intersect(donor.sent_, ranges_where(vmas_, [](const MemoryVma& vma) { return is_private(vma.kind); }));
@@ -52,21 +54,21 @@ void SpaceRounds::inherit(const SpaceRounds& donor) {
   std::vector<PageRange> shared =
       same_frames(tracker_->pagemap(), donor.tracker_->pagemap(), intersect(pending_, held));
   shared = still_armed(donor.tracker_->pagemap(), shared);
-  log::debug("process {} shares {} of its {} pages with {}", pid_, total_pages(shared), total_pages(pending_),
-             donor.pid_);
+  log::debug("process {}: {} of {} written pages are shared with process {} and not sent again", pid_,
+             total_pages(shared), total_pages(pending_), donor.pid_);
   pending_ = subtract(pending_, shared);
   owed_ = subtract(owed_, shared);
 }
 
-// Both are stopped: a frame that is the same is all there is to know. What is dirty is all that is present.
+// Both processes are stopped, so an equal frame proves equal content. Everything that is present counts as dirty here.
 void SpaceRounds::inherit(const SpaceRounds& donor, FinalSpace& found) {
   const std::vector<PageRange> held = inherited(donor);
   sent_ = intersect(donor.sent_, ranges_where(vmas_, [](const MemoryVma& vma) { return is_private(vma.kind); }));
   found.holes = subtract(sent_, found.dirty);
   const std::vector<PageRange> shared =
       same_frames(tracker_->pagemap(), donor.tracker_->pagemap(), intersect(found.dirty, held));
-  log::debug("process {} shares {} of its {} pages with {}", pid_, total_pages(shared), found.present_pages,
-             donor.pid_);
+  log::debug("process {}: {} of {} pages are shared with process {} and not sent again", pid_, total_pages(shared),
+             found.present_pages, donor.pid_);
   found.dirty = subtract(found.dirty, shared);
 }
 

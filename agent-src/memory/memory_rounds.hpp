@@ -1,4 +1,5 @@
-// All memory of a process tree over the rounds of a migration: what a session calls.
+// All memory of a process tree over the rounds of a migration: private memory of each address space and shared objects.
+// This is the interface that migration and dump use.
 #pragma once
 
 #include <map>
@@ -11,7 +12,7 @@
 
 namespace crx {
 
-// The mappings of one task, from its /proc/PID/maps (classify_maps), ascending.
+// The mappings of one task, ascending, as classify_maps() made them from /proc/PID/maps.
 struct SpaceVmas {
   pid_t pid = 0;
   std::vector<MemoryVma> vmas;
@@ -22,27 +23,30 @@ struct FinalMemory {
   std::vector<FinalObject> objects;
 };
 
-// Each round: read maps, begin_round, send the layout, send_round. In the freeze: read maps, final_scan, send the
-// layout, the holes and send_final, in any order the destination can follow (its holes must be made before guards).
-// Afterwards destination == source, page for page. All calls from one thread; errors as in SpaceRounds.
+// Each round: read the maps, call begin_round, send the layout, call send_round. In the stop: read the maps, call
+// final_scan, then send the layout, the holes and send_final in any order that the destination can follow (it must make
+// the holes before the guards). Afterwards source and destination are equal page by page. All calls come from one
+// thread; errors are those of SpaceRounds.
 class MemoryRounds {
  public:
-  // tracker: of pid, fresh; its userfaultfd is closed with this object (or remove_space), which gives the victim
-  // its memory back unprotected.
+  // tracker: a new one for `pid`. This object owns its userfaultfd and closes it in remove_space() or its destructor,
+  // which removes the write protection from the victim's memory.
   void add_space(pid_t pid, std::unique_ptr<Tracker> tracker);
   void remove_space(pid_t pid);
-  // Whether begin_round wants the tree stopped.
+  // Whether the tree must be stopped during begin_round.
   bool needs_stop() const;
 
-  // `spaces` names every space that was added.
+  // `spaces` holds one entry for every space that was added. Returns the statistics of the scan.
   MemoryStatistics begin_round(std::span<const SpaceVmas> spaces);
-  // Adds to the statistics of begin_round. Or space by space (SpaceRounds::send_round), and the objects besides.
+  // Sends all spaces, then the shared objects, and adds to the statistics of begin_round. Instead, a caller may send
+  // space by space (space(pid).send_round) and then the objects (objects().send_round).
   void send_round(PageSink& sink, MemoryStatistics& statistics);
 
   FinalMemory final_scan(std::span<const SpaceVmas> spaces, MemoryStatistics& statistics);
   void send_final(const FinalMemory& memory, PageSink& sink, MemoryStatistics& statistics);
 
-  // The destination has lost what it held there (a vessel's range was mapped anew).
+  // Tells that the destination no longer holds this range of the process (the vessel's range was mapped anew): the next
+  // round sends it again.
   void forget(pid_t pid, PageRange range);
 
   SharedObjects& objects() noexcept { return objects_; }

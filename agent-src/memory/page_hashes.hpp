@@ -1,4 +1,4 @@
-// What was sent last, page by page, as digests: finds changed pages where no write tracking can.
+// Digests of the pages that were sent last: they find changed pages where writes cannot be tracked.
 #pragma once
 
 #include <array>
@@ -12,14 +12,15 @@
 
 namespace crx {
 
-// XXH3-64 per page of one address space or object; 8 bytes for each page sent.
+// One XXH3-64 digest per page of one address space or object; takes 8 bytes for each page sent.
 class PageHashes {
  public:
-  // Whether these bytes differ from what was recorded for the page last; records them.
+  // Records the digest of this page and returns whether it differs from the one recorded before (also if there was
+  // none).
   bool update(uint64_t addr, std::span<const std::byte> page);
-  // Takes the record away, so that update() says yes.
+  // Deletes the records of `range`, so that update() returns true for these pages.
   void forget(PageRange range);
-  // The records that `from` has of these pages, and no others.
+  // Replaces all records by those that `from` has for the pages of `ranges`.
   void take(const PageHashes& from, const std::vector<PageRange>& ranges);
   bool empty() const noexcept { return chunks_.empty(); }
 

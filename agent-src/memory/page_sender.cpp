@@ -12,7 +12,7 @@
 namespace crx {
 namespace {
 
-// Keeps, at the buffer's start, the pages that were read and changed; returns their ranges.
+// Moves the pages that were read and have changed to the buffer's start; returns their ranges.
 std::vector<PageRange> compact(const std::vector<PageRange>& batch, const std::vector<PageRange>& failed,
                                std::span<std::byte> bytes, PageHashes* hashes, SendOutcome& outcome) {
   std::vector<PageRange> kept;
@@ -51,13 +51,13 @@ void require_all_read(const SendOutcome& outcome, const MemoryReader& reader) {
 SendOutcome send_pages(PageSpace space, const std::vector<PageRange>& ranges, PageReader& reader, PageSink& sink,
                        PageHashes* hashes) {
   SendOutcome outcome;
-  // When the sink throws, nobody knows what arrived: the records must not say that it did.
+  // If the sink throws, it is unknown which pages arrived, so no digest of them may stay recorded.
   ScopeExit forget_all([&] {
     if (hashes == nullptr) return;
     for (const PageRange& range : ranges) hashes->forget(range);
   });
   std::size_t next = 0;
-  uint64_t inside = 0;  // bytes of ranges[next] already taken
+  uint64_t inside = 0;  // bytes of ranges[next] that are already taken
   while (next < ranges.size()) {
     const std::span<std::byte> buffer = sink.acquire();
     std::vector<PageRange> batch;

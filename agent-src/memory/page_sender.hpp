@@ -12,16 +12,17 @@ namespace crx {
 
 struct SendOutcome {
   uint64_t put_pages = 0;         // given to the sink
-  uint64_t unchanged_pages = 0;   // read, but the same as sent before
-  std::vector<PageRange> failed;  // could not be read; ascending
+  uint64_t unchanged_pages = 0;   // read, but equal to what was sent before
+  std::vector<PageRange> failed;  // pages that could not be read; ascending
 };
 
-// Throws where pages of a stopped process could not be read: Error(victim_gone) if that is since it was killed, else
+// Throws if pages of a stopped process could not be read: Error(victim_gone) if the process has been killed, otherwise
 // Error(refused).
 void require_all_read(const SendOutcome& outcome, const MemoryReader& reader);
 
-// Sends the pages of `ranges` (ascending, disjoint). With `hashes`, only those whose content is not what they
-// record. Passes on what the sink throws.
+// Sends the pages of `ranges` (ascending, disjoint). With `hashes` it sends only pages whose content differs from the
+// recorded digest, and records the new ones. Exceptions of the sink pass through; all records of `ranges` are deleted
+// then.
 SendOutcome send_pages(PageSpace space, const std::vector<PageRange>& ranges, PageReader& reader, PageSink& sink,
                        PageHashes* hashes);
 

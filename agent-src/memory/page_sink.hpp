@@ -1,4 +1,4 @@
-// Where the memory work puts pages.
+// The interface through which the memory code hands pages on, to a connection or to a file.
 #pragma once
 
 #include <cstddef>
@@ -9,15 +9,16 @@
 
 namespace crx {
 
-// Used from one thread. A call may block (back pressure) and may throw, which ends the round; what was not put is
-// owed to the next one.
+// Used from one thread. A call may block (back pressure) and may throw, which ends the round; pages that were not put
+// are sent in the next round.
 class PageSink {
  public:
   virtual ~PageSink() = default;
-  // The buffer to fill: page-aligned, whole pages, the sink's own. The same one again until put() was called.
+  // Returns the buffer to fill: page-aligned, a whole number of pages, owned by the sink. Returns the same buffer again
+  // until put() is called.
   virtual std::span<std::byte> acquire() = 0;
-  // Takes the buffer back, filled from its start with the bytes of the ranges' pages one after another. Ranges are
-  // ascending and disjoint, never empty, never more than the buffer holds.
+  // Returns the buffer to the sink. It holds the content of the pages of `ranges`, one after another from its start.
+  // The ranges are ascending and disjoint, not empty, and have no more pages than the buffer.
   virtual void put(PageSpace space, std::vector<PageRange> ranges) = 0;
 };
 

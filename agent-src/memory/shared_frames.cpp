@@ -11,7 +11,8 @@ constexpr uint64_t kChunkBytes = uint64_t{8} << 20;
 constexpr uint64_t kProbes = 128;
 constexpr uint64_t kProbeBytes = 16 * kPageSize;
 
-// What says where a page is; 0 for nowhere, or hidden.
+// Returns the frame or swap slot of a pagemap entry, with a bit that tells them apart; 0: no page, or hidden by the
+// kernel.
 uint64_t place_of(uint64_t entry) {
   const uint64_t where = entry & uapi::kEntryPfnMask;
   return where == 0 ? 0 : where | (entry & (uapi::kEntryPresent | uapi::kEntrySwapped));
@@ -19,8 +20,8 @@ uint64_t place_of(uint64_t entry) {
 
 }  // namespace
 
-// `a` is read before and after `b`: a frame that `a` left and `b` got in between would look shared. It can leave one
-// without being written when the kernel moves pages about.
+// Pagemap `a` is read before and after `b`. Otherwise a frame that `a` has released and `b` has received in between
+// would look shared. (A process can lose a frame without writing when the kernel migrates pages.)
 std::vector<PageRange> same_frames(const Pagemap& a, const Pagemap& b, const std::vector<PageRange>& ranges) {
   std::vector<PageRange> same;
   for (const PageRange& range : ranges) {
@@ -46,7 +47,7 @@ uint64_t estimate_same_frames(const Pagemap& a, const Pagemap& b, const std::vec
   if (total * kPageSize <= kProbes * kProbeBytes) return total_pages(same_frames(a, b, ranges));
   const uint64_t step = std::max(total / kProbes * kPageSize, kProbeBytes);
   std::vector<PageRange> probes;
-  uint64_t looked_at = 0, ahead = 0;  // bytes until the next probe
+  uint64_t looked_at = 0, ahead = 0;  // ahead: bytes until the next probe
   for (const PageRange& range : ranges) {
     uint64_t at = range.start + ahead;
     for (; at < range.end; at += step) {

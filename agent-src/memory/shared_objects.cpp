@@ -21,12 +21,12 @@ ObjectId id_of(int fd, uint64_t* size = nullptr) {
   struct stat st {};
   if (::fstat(fd, &st) != 0) throw_errno("reading shared memory", "fstat");
   if (size != nullptr) *size = static_cast<uint64_t>(st.st_size);
-  // memfds, those in huge pages, and System V segments have numbers of their own each.
+  // memfds, objects in huge pages, and System V segments each have a number space of their own.
   const bool is_sysv = read_link(fmt::format("/proc/self/fd/{}", fd)).starts_with("/SYSV");
   return {st.st_dev, is_sysv ? st.st_ino | kSysvObjectBit : object_number(st.st_dev, st.st_ino)};
 }
 
-// Offsets that hold pages, swapped ones too.
+// Returns the offsets that hold pages, swapped-out ones included.
 std::vector<PageRange> extents_of(int fd) {
   std::vector<PageRange> found;
   for (off_t at = 0;;) {
@@ -42,7 +42,7 @@ std::vector<PageRange> extents_of(int fd) {
   }
 }
 
-// The pages of an object that a mapping shows, as offsets.
+// Returns the offsets of the object's pages that a mapping has in its page table.
 std::vector<PageRange> shown_pages(const Tracker& tracker, const MemoryVma& vma) {
   Pagemap::Query absent;
   absent.inverted = page_is::kPresent;
@@ -57,7 +57,7 @@ std::vector<PageRange> shown_pages(const Tracker& tracker, const MemoryVma& vma)
   return ranges;
 }
 
-// Fewer, larger parts to ask about: what lies between is absent and costs little.
+// Joins ranges with small gaps into fewer, larger ones to ask about: pages in a gap are absent and cost little.
 std::vector<PageRange> without_small_gaps(const std::vector<PageRange>& ranges) {
   constexpr uint64_t kGap = uint64_t{2} << 20;
   std::vector<PageRange> out;
@@ -71,7 +71,7 @@ std::vector<PageRange> without_small_gaps(const std::vector<PageRange>& ranges) 
   return out;
 }
 
-// Empty when the mapping went away since maps was read.
+// Opens the mapped object. Empty if the mapping has gone away since maps was read.
 Fd open_mapped(pid_t pid, const MemoryVma& vma) {
   Fd fd = try_open(fmt::format("/proc/{}/map_files/{:x}-{:x}", pid, vma.range.start, vma.range.end), O_RDONLY);
   if (!fd) {
@@ -136,8 +136,8 @@ void SharedObjects::find(std::span<const MappedSpace> spaces) {
     const auto found = mapped.find(id);
     object.mappers = found == mapped.end() ? std::vector<Mapper>{} : std::move(found->second);
     if (found != mapped.end() || object.offered) continue;
-    // Nobody maps it now: let go of it, or its memory would stay for our sake. Should it come back, it is sent
-    // whole; what the destination still holds of it is remembered for the holes.
+    // No process maps it now. Close our descriptor, which would otherwise keep its memory alive. If it is mapped again
+    // it is sent whole; `sent` stays, since the destination still holds these pages and must punch them as holes.
     object.fd.reset();
     object.places.clear();
     object.hashes = {};
@@ -145,8 +145,8 @@ void SharedObjects::find(std::span<const MappedSpace> spaces) {
 }
 
 std::vector<PageRange> SharedObjects::extents(const Object& object) {
-  // Walking the object costs 10-25 ms per GiB, its mappings' page tables 0.6. Each page that a mapping shows is one
-  // of the object's; are they as many as it has allocated, then they are all of them.
+  // Walking the object costs 10 to 25 ms per GiB, its mappings' page tables 0.6 ms. Each page in a page table is one of
+  // the object's; if they are as many as the object has allocated, they are all of them.
   std::vector<PageRange> shown;
   for (const Mapper& mapper : object.mappers) shown = unite(shown, shown_pages(*mapper.tracker, *mapper.vma));
   struct stat st {};
@@ -176,7 +176,8 @@ bool SharedObjects::scan(const Object& object, const std::vector<PageRange>& pre
 
 std::vector<PageRange> SharedObjects::plan(Object& object, const std::vector<PageRange>& present, bool frozen) {
   std::vector<PageRange> written;
-  // Where marks do not count, pages are not protected either: writers need not pay for what nobody reads.
+  // Where the marks do not decide, pages are not write-protected either: the victim need not pay for marks that are not
+  // read.
   const bool tracked =
       !object.untracked_writers && !object.marks_invalid && scan(object, without_small_gaps(present), frozen, written);
   object.comparing = !tracked;
@@ -193,7 +194,8 @@ std::vector<PageRange> SharedObjects::plan(Object& object, const std::vector<Pag
 SendOutcome SharedObjects::send(ObjectId id, Object& object, const std::vector<PageRange>& ranges, PageSink& sink) {
   object.sent = unite(object.sent, ranges);
   if (!object.comparing && !object.hashes.empty()) {
-    for (const PageRange& range : ranges) object.hashes.forget(range);  // would record what is overwritten now
+    // their digests would be those of overwritten content
+    for (const PageRange& range : ranges) object.hashes.forget(range);
   }
   FileReader reader(object.fd.get());
   return send_pages({PageSpace::Kind::shmem, id.ino}, ranges, reader, sink,
@@ -205,7 +207,7 @@ void SharedObjects::begin_round(std::span<const MappedSpace> spaces, MemoryStati
   find(spaces);
   for (auto& [id, object] : objects_) {
     if (!object.fd) continue;
-    // Its pages first: a page that appears later is not in `sent` and will be found by the next round.
+    // List the pages before the scan: a page that appears later is not in `sent`, and the next round finds it.
     const std::vector<PageRange> present = extents(object);
     object.pending = plan(object, present, false);
     object.owed = unite(object.owed, object.pending);

@@ -1,4 +1,5 @@
-// Shared anonymous memory, memfd and System V segments over the rounds: objects by (dev, ino), sent once each.
+// Shared anonymous memory, memfds and System V segments over the rounds: each is an object, known by (dev, ino), and is
+// sent once.
 #pragma once
 
 #include <sys/types.h>
@@ -16,11 +17,11 @@ namespace crx {
 
 struct ObjectId {
   uint64_t dev = 0;
-  uint64_t ino = 0;  // the id of its PageSpace, and its shmid in the images
+  uint64_t ino = 0;  // also the id of its PageSpace and its shmid in the images
   auto operator<=>(const ObjectId&) const = default;
 };
 
-// One address space and its mappings, as of now.
+// One address space and its current mappings. Both pointers are borrowed for the duration of the call.
 struct MappedSpace {
   pid_t pid = 0;
   Tracker* tracker = nullptr;
@@ -29,36 +30,39 @@ struct MappedSpace {
 
 struct FinalObject {
   ObjectId id;
-  uint64_t size = 0;               // bytes, as fstat says
+  uint64_t size = 0;               // bytes, from fstat
   std::vector<PageRange> present;  // offsets that hold pages
-  std::vector<PageRange> dirty;    // sent by send_final (of an exposed object: candidates)
-  std::vector<PageRange> holes;    // sent earlier, absent now: punch
+  std::vector<PageRange> dirty;    // sent by send_final; candidates if the object has untracked writers
+  std::vector<PageRange> holes;    // sent earlier, absent now: to be punched
 };
 
-// An object is *exposed* when it can be written without leaving a mark in the page tables of the tree: through a
-// descriptor (pwrite, splice), a path, or by a mapper outside. Such an object is compared by content, which costs
-// a pass over it in the freeze. memfds and System V segments count as exposed until the caller says otherwise,
-// shared anonymous memory does not. Nor do the marks tell of a process that was born and has ended between two rounds
-// (ProcessChurn): see distrust_marks. Single-threaded.
+// An object has *untracked writers* when it can be written without leaving a mark in the page tables of the tree:
+// through a descriptor (pwrite, splice), through a path, or by a process outside that maps it. Such an object is
+// compared by content, which costs a pass over it in the stop. memfds and System V segments count as such until the
+// caller says otherwise; shared anonymous memory does not. The marks also miss a process that was forked and ended
+// between two rounds (ProcessChurn): see distrust_marks. Single-threaded.
 class SharedObjects {
  public:
+  // Says whether this object can be written without a mark; holds also for an object that is found later.
   void set_untracked_writers(ObjectId id, bool untracked_writers);
-  // Somebody may have written to any object and left no mark: what has been sent so far is compared by content from now
-  // on.
+  // Says that any object may have been written without a mark. From now on all content that has been sent is compared
+  // by digest.
   void distrust_marks();
-  // Whether marks decide about any object.
+  // Whether the marks decide for at least one object, so that distrust_marks() would change something.
   bool trusts_marks() const;
-  // An object that no mapping leads to (a memfd that is only open); fd is a description of our own, kept.
+  // Adds an object that no mapping leads to (a memfd that is only open). Takes ownership of fd, a description of our
+  // own.
   void offer(Fd fd);
 
-  // As in SpaceRounds; between the trackers' passes and the sending. Passes are made here on the same trackers, so
-  // call it after the spaces' begin_round.
+  // These work as in SpaceRounds, between the trackers' passes and the sending. begin_round makes passes of its own on
+  // the same trackers, so call it after begin_round of the spaces.
   void begin_round(std::span<const MappedSpace> spaces, MemoryStatistics& statistics);
   void send_round(PageSink& sink, MemoryStatistics& statistics);
   std::vector<FinalObject> final_scan(std::span<const MappedSpace> spaces, MemoryStatistics& statistics);
   void send_final(const std::vector<FinalObject>& objects, PageSink& sink, MemoryStatistics& statistics);
 
-  // Our descriptor of an object known since the last round: to read its seals, name, size. -1: not known.
+  // Returns our descriptor of an object that the last round found, to read its seals, name and size; this object keeps
+  // owning it. -1: not known.
   int descriptor(ObjectId id) const;
 
  private:
@@ -67,7 +71,7 @@ class SharedObjects {
     Tracker* tracker = nullptr;
     const MemoryVma* vma = nullptr;
   };
-  // Where an object was mapped shared: a change means that marks may have been lost with a mapping.
+  // A place where an object was mapped shared. A change means that marks may have been lost with a mapping.
   struct Place {
     pid_t pid = 0;
     PageRange range;
@@ -75,21 +79,21 @@ class SharedObjects {
     bool operator==(const Place&) const = default;
   };
   struct Object {
-    Fd fd;  // empty: nobody maps it at present
+    Fd fd;  // empty: no process maps it at present
     bool untracked_writers = false;
     bool marks_invalid = false;
     bool offered = false;
-    std::vector<Mapper> mappers;  // shared ones, of the current call only
-    std::vector<Place> places;    // of the last round
+    std::vector<Mapper> mappers;  // shared mappings, of the current call only
+    std::vector<Place> places;    // from the last round
     std::vector<PageRange> sent, pending, owed;
-    bool comparing = false;  // the current round's: send through hashes
+    bool comparing = false;  // in the current round: send by comparing digests
     PageHashes hashes;
   };
 
   void find(std::span<const MappedSpace> spaces);
-  // The offsets of all its pages.
+  // Returns the offsets of all pages of the object.
   static std::vector<PageRange> extents(const Object& object);
-  // Those of `present` that some mapping does not know to be unwritten; false when one cannot tell.
+  // Appends those of `present` that some mapping does not know to be unwritten. Returns false when this cannot be told.
   static bool scan(const Object& object, const std::vector<PageRange>& present, bool frozen,
                    std::vector<PageRange>& dirty);
   static std::vector<PageRange> plan(Object& object, const std::vector<PageRange>& present, bool frozen);
@@ -97,7 +101,7 @@ class SharedObjects {
   static SendOutcome send(ObjectId id, Object& object, const std::vector<PageRange>& ranges, PageSink& sink);
 
   std::map<ObjectId, Object> objects_;
-  std::map<ObjectId, bool> untracked_writers_;  // what the caller said
+  std::map<ObjectId, bool> untracked_writers_;  // as the caller has said
 };
 
 }  // namespace crx

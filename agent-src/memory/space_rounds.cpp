@@ -37,14 +37,14 @@ void SpaceRounds::forget(PageRange range) {
 
 void SpaceRounds::follow_layout(const std::vector<MemoryVma>& vmas) {
   for (const MemoryVma& vma : vmas) {
-    // What comes by asynchronous I/O leaves no marks: such a process has a tracker that compares.
+    // Asynchronous I/O writes pages without leaving a mark, so such a process needs a tracker that compares content.
     if (vma.kind == VmaKind::aio_ring && !tracker_->compares_content()) {
       throw Error(ErrorCode::refused, "tracking memory",
                   "the process has set up asynchronous I/O (io_setup) since the move began")
           .with_pid(pid_)
           .with_hint("try again: its memory is compared by content then");
     }
-    // Preflight refuses these by name; this one was mapped since.
+    // Preflight refuses these mappings by name; this one has been mapped since.
     if (vma.kind != VmaKind::device && vma.kind != VmaKind::hugetlb) continue;
     throw Error(ErrorCode::refused, "tracking memory",
                 fmt::format("the mapping of {} at {:x} cannot be moved", vma.name, vma.range.start))
@@ -57,7 +57,7 @@ void SpaceRounds::follow_layout(const std::vector<MemoryVma>& vmas) {
     sent_ = subtract(sent_, lost);
     owed_ = unite(owed_, lost);
   }
-  // What is unmapped here is unmapped there.
+  // The destination unmaps the same ranges.
   const std::vector<PageRange> mapped = private_ranges(vmas);
   for (const PageRange& range : subtract(sent_, mapped)) hashes_.forget(range);
   sent_ = intersect(sent_, mapped);
@@ -77,7 +77,7 @@ void SpaceRounds::begin_round(const std::vector<MemoryVma>& vmas, MemoryStatisti
   }
   tracker_->end_pass();
   pending_ = unite(dirty, owed_);
-  // Re-armed but not sent yet: whatever happens from here on, these pages have to go out once.
+  // These pages are protected again but not sent yet: until they are, they must be sent whatever the marks say.
   owed_ = pending_;
   statistics.dirty_pages += total_pages(pending_);
   statistics.scan_us += monotonic_us() - start_us;
@@ -85,7 +85,7 @@ void SpaceRounds::begin_round(const std::vector<MemoryVma>& vmas, MemoryStatisti
 
 void SpaceRounds::send_round(PageSink& sink, MemoryStatistics& statistics) {
   const int64_t start_us = monotonic_us();
-  // Also when the sink throws half-way: better a hole too many at the end than one too few.
+  // Also if the sink throws half-way: one hole too many at the end does no harm, a missing one does.
   sent_ = unite(sent_, pending_);
   SendOutcome outcome =
       send_pages({PageSpace::Kind::mm, static_cast<uint64_t>(pid_)}, pending_, reader_, sink, hashes());
@@ -108,7 +108,7 @@ FinalSpace SpaceRounds::final_scan(const std::vector<MemoryVma>& vmas, MemorySta
   }
   FinalSpace found;
   found.pid = pid_;
-  // Never sent, or owed: must go, whatever the marks say.
+  // Pages that were never sent, or are owed, must be sent whatever the marks say.
   const std::vector<PageRange> missing = unite(subtract(frozen.present, sent_), intersect(owed_, frozen.present));
   found.dirty = unite(frozen.dirty, missing);
   found.holes = subtract(sent_, frozen.present);
@@ -125,7 +125,7 @@ void SpaceRounds::send_final(const FinalSpace& final_space, PageSink& sink, Memo
   const int64_t start_us = monotonic_us();
   owed_ = unite(owed_, final_space.dirty);
   sent_ = unite(sent_, final_space.dirty);
-  // Nothing recorded: everything is new, and is not worth hashing now.
+  // If no digest is recorded, all pages are new and hashing them now would gain nothing.
   const SendOutcome outcome = send_pages({PageSpace::Kind::mm, static_cast<uint64_t>(pid_)}, final_space.dirty, reader_,
                                          sink, hashes_.empty() ? nullptr : hashes());
   require_all_read(outcome, reader_);

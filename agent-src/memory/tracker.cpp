@@ -38,9 +38,10 @@ std::unique_ptr<Tracker> make_tracker(TrackerKind wanted, pid_t pid, const std::
     try {
       return std::make_unique<WpAsyncTracker>(pid, WriteProtectFd::adopt(make_userfaultfd()));
     } catch (const Error& error) {
-      // Automatic choice: the victim may forbid it (a seccomp filter, say); tracking by content still works.
+      // With the automatic choice the victim may forbid it (a seccomp filter, for example); tracking by content still
+      // works.
       if (!any || error.code() == ErrorCode::victim_gone) throw;
-      log::warn("writes cannot be tracked by write protection: {}", error.what());
+      log::warn("cannot track writes by write protection, using another method: {}", error.what());
     }
   }
   if (wanted == TrackerKind::soft_dirty && !Pagemap::features().soft_dirty) {

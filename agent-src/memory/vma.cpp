@@ -23,7 +23,8 @@ VmaKind object_kind(bool shared) {
   return shared ? VmaKind::shmem : VmaKind::private_file;
 }
 
-// MAP_ANONYMOUS | MAP_HUGETLB: on a mount of the kernel's own, for each size of pages.
+// Whether this is MAP_ANONYMOUS | MAP_HUGETLB memory: a file on a mount of the kernel's own, one per size of huge
+// pages.
 bool is_huge_anonymous(const proc::MapsEntry& entry) {
   return entry.kind == proc::MapKind::file && entry.deleted && entry.dev_major == 0 && entry.name == "/anon_hugepage";
 }
@@ -31,7 +32,7 @@ bool is_huge_anonymous(const proc::MapsEntry& entry) {
 VmaKind file_kind(bool shared, std::string_view path) {
   if (path.starts_with("/dev/hugepages/")) return VmaKind::hugetlb;
   if (path.starts_with("/secretmem")) return VmaKind::device;
-  // Private /dev/zero is anonymous memory with a name.
+  // A private mapping of /dev/zero is anonymous memory with a name.
   if (path == "/dev/zero" && !shared) return VmaKind::private_file;
   if (path.starts_with("/dev/") && !path.starts_with("/dev/shm/")) return VmaKind::device;
   return shared ? VmaKind::shared_file : VmaKind::private_file;
@@ -57,7 +58,7 @@ VmaKind kind_of(const proc::MapsEntry& entry) {
     case proc::MapKind::aio_ring:
       return VmaKind::aio_ring;
     case proc::MapKind::other:
-      return VmaKind::device;  // a name we do not know: better refused than lost
+      return VmaKind::device;  // an unknown name: refusing it is better than losing content
     case proc::MapKind::file:
       break;
   }
@@ -65,10 +66,10 @@ VmaKind kind_of(const proc::MapsEntry& entry) {
   return file_kind(entry.shared, entry.name);
 }
 
-// Whether both describe the same bytes at an address they share.
+// Whether both mappings show the same bytes at an address that both contain.
 bool same_source(const MemoryVma& a, const MemoryVma& b) {
   if (a.kind != b.kind || a.shared != b.shared || a.birth != b.birth) return false;
-  // The inode that private huge pages show is nobody's business; their size is in `birth`.
+  // The inode of private huge pages means nothing outside the kernel; their size is part of `birth`.
   if (a.kind == VmaKind::private_anon) return true;
   return a.dev == b.dev && a.ino == b.ino && a.offset - a.range.start == b.offset - b.range.start;
 }
@@ -127,13 +128,13 @@ uint64_t object_huge_page_bytes(pid_t pid, const proc::MapsEntry& map) {
   struct stat st {};
   if (::makedev(map.dev_major, map.dev_minor) == shmem_device()) return 0;
   const std::string link = fmt::format("/proc/{}/map_files/{:x}-{:x}", pid, map.start, map.end);
-  // A mount of huge pages tells their size as that of its blocks.
+  // A hugetlbfs mount reports the size of its huge pages as its block size.
   return ::stat(link.c_str(), &st) == 0 ? static_cast<uint64_t>(st.st_blksize) : 0;
 }
 
 std::vector<PageRange> huge_file_mappings(pid_t pid, const std::vector<MemoryVma>& vmas) {
   std::vector<PageRange> found;
-  std::map<uint64_t, bool> huge;  // by device
+  std::map<uint64_t, bool> huge;  // keyed by device
   for (const MemoryVma& vma : vmas) {
     const bool file = vma.kind == VmaKind::shared_file || vma.kind == VmaKind::private_file;
     if (!file || vma.huge || vma.dev == shmem_device()) continue;

@@ -11,7 +11,8 @@ namespace {
 constexpr uint64_t kUserStart = 0x10000;  // vm.mmap_min_addr
 constexpr uint64_t kUserEnd = 0x7ffffffff000;
 
-// A shared mapping that can never be written cannot be registered; one that is not now may be such.
+// Whether userfaultfd may accept the mapping. It rejects a shared mapping that can never become writable; a mapping
+// that is not writable now may be one.
 bool may_be_registered(const MemoryVma& vma) {
   switch (vma.kind) {
     case VmaKind::private_anon:
@@ -33,8 +34,8 @@ void WpAsyncTracker::begin_pass(std::span<const MemoryVma> vmas) {
   find_spans(vmas);
   const PageRange* done = nullptr;
   for (const MemoryVma& vma : vmas) {
-    // Private ones are registered when a scan finds them untracked; here that would hide that they are new. In a
-    // shared one every page without a mark counts as written, so new ones need no telling apart.
+    // A private mapping is registered when a scan finds it untracked; registering it here would hide that it is new. In
+    // a shared mapping every page without a mark counts as written, so new ones need no distinction.
     if (is_private(vma.kind) || vma.kind == VmaKind::special) continue;
     const PageRange* span = span_of(vma.range);
     if (span != nullptr && span == done) continue;
@@ -47,8 +48,8 @@ void WpAsyncTracker::find_spans(std::span<const MemoryVma> vmas) {
   spans_.clear();
   uint64_t start = kUserStart;
   for (const MemoryVma& vma : vmas) {
-    if (vma.range.start >= kUserEnd) break;  // [vsyscall]: a range that reaches it is refused as a whole
-    // Huge pages are registered in whole ones, and merge with nothing.
+    if (vma.range.start >= kUserEnd) break;  // [vsyscall]: the kernel rejects a range that reaches it as a whole
+    // Huge pages must be registered in whole huge pages, and never merge with neighbours.
     if (may_be_registered(vma) && !vma.huge) continue;
     if (vma.range.start > start) spans_.push_back({start, vma.range.start});
     if (vma.huge) spans_.push_back(vma.range);
@@ -63,15 +64,16 @@ const PageRange* WpAsyncTracker::span_of(PageRange range) const {
   return span != spans_.end() && span->start <= range.start && range.end <= span->end ? &*span : nullptr;
 }
 
-// The victim runs on: the mapping may have other bounds by now. Registering a part of a mapping would split it, and a
-// later mremap of the whole would fail in the victim. So everything between two mappings that cannot be registered is
-// registered at once; what is new there carries no marks and counts as written when its turn comes.
+// The victim runs, so the mapping may have other bounds by now. Registering a part of a mapping would split it, and a
+// later mremap of the whole would fail in the victim. Therefore everything between two mappings that cannot be
+// registered is registered at once. New mappings there carry no marks and count as written when they are scanned.
 RegisterStatus WpAsyncTracker::register_around(PageRange range) const {
   if (const PageRange* span = span_of(range)) {
     const RegisterStatus status = fd_.register_range(*span);
     if (status == RegisterStatus::ok || status == RegisterStatus::gone) return status;
   }
-  log::debug("task {}: {:x}-{:x} is registered without its neighbours", pagemap_.pid(), range.start, range.end);
+  log::debug("task {}: registered {:x}-{:x} for write tracking without its neighbours", pagemap_.pid(), range.start,
+             range.end);
   return fd_.register_range(range);
 }
 
@@ -82,8 +84,8 @@ void WpAsyncTracker::scan_private(const MemoryVma& vma, std::vector<PageRange>& 
   query.rearm = true;
   ScanStatus status = pagemap_.scan(vma.range, query, regions);
   if (status == ScanStatus::not_tracked) {
-    // New, moved or replaced, at least in part; the marks of what was scanned before that part are lost. So:
-    // register, protect all content, and count all of it as written.
+    // The mapping is new, moved or replaced, at least in part, and the scan has consumed the marks before that part. So
+    // register it, protect all content, and count all of it as written.
     regions.clear();
     const RegisterStatus registered = register_around(vma.range);
     if (registered == RegisterStatus::gone) throw_mm_gone(pagemap_.pid());
@@ -93,7 +95,7 @@ void WpAsyncTracker::scan_private(const MemoryVma& vma, std::vector<PageRange>& 
       status = pagemap_.scan(vma.range, query, regions);
     }
     if (status == ScanStatus::not_tracked) {
-      // It changes under our hands, or cannot be registered: all of it, every time.
+      // It changes while it is scanned, or cannot be registered: all of it counts as written, every time.
       regions.clear();
       status = pagemap_.scan(vma.range, content_query(vma.kind, false), regions);
     }
@@ -103,7 +105,7 @@ void WpAsyncTracker::scan_private(const MemoryVma& vma, std::vector<PageRange>& 
 }
 
 bool WpAsyncTracker::scan_shared(const MemoryVma& vma, PageRange part, std::vector<PageRange>& dirty) {
-  // A shared page may be dropped from this page table and still exist in the object, so absent pages get marks too
+  // A shared page may leave this page table and still exist in the object, so absent pages get marks, too
   // (WP_UNPOPULATED), and only a page that carries the mark is known to be unwritten.
   Pagemap::Query written;
   written.inverted = page_is::kGuard;
@@ -120,7 +122,7 @@ bool WpAsyncTracker::scan_shared(const MemoryVma& vma, PageRange part, std::vect
   if (status == ScanStatus::not_tracked) {
     const RegisterStatus registered = register_around(vma.range);
     if (registered == RegisterStatus::gone) throw_mm_gone(pagemap_.pid());
-    if (registered == RegisterStatus::not_writable) return true;  // nobody can write through it
+    if (registered == RegisterStatus::not_writable) return true;  // no process can write through it
     if (registered != RegisterStatus::ok) return false;
     Pagemap::Query all;
     all.inverted = page_is::kGuard;
@@ -146,7 +148,8 @@ void WpAsyncTracker::frozen_private(const MemoryVma& vma, FrozenPages& pages) co
 
 bool WpAsyncTracker::frozen_shared(const MemoryVma& vma, PageRange part, std::vector<PageRange>& dirty) const {
   static_cast<void>(vma);
-  // Reported: everything but "present and protected in a registered VMA"; of that, marks of absent pages are clean.
+  // Reports everything but "present and protected in a registered VMA". Of what it reports, absent pages that carry the
+  // mark are clean.
   Pagemap::Query query;
   query.inverted = page_is::kPresent | page_is::kWpAllowed;
   query.anyof = page_is::kWritten | page_is::kPresent | page_is::kWpAllowed;

@@ -1,12 +1,12 @@
-// Asynchronous write protection: exact to the page, while the victim runs.
+// Asynchronous write protection (Linux 6.7): exact to the page, while the victim runs.
 #pragma once
 
 #include "agent-src/memory/tracker.hpp"
 
 namespace crx {
 
-// Every mapping is registered when it is first met, also those whose content is not sent: an mremap over a
-// registered and an unregistered neighbour would fail in the victim with EFAULT.
+// Registers every mapping with userfaultfd when it first meets it, also those whose content is not sent: an mremap in
+// the victim over a registered and an unregistered neighbour would fail with EFAULT.
 class WpAsyncTracker final : public Tracker {
  public:
   WpAsyncTracker(pid_t pid, WriteProtectFd fd);
@@ -25,7 +25,7 @@ class WpAsyncTracker final : public Tracker {
   void find_spans(std::span<const MemoryVma> vmas);
   const PageRange* span_of(PageRange range) const;  // nullptr: none
   RegisterStatus register_around(PageRange range) const;
-  std::vector<PageRange> spans_;  // of the current pass: ranges between mappings that cannot be registered
+  std::vector<PageRange> spans_;  // of the current pass: the ranges between mappings that cannot be registered
   Pagemap pagemap_;
   WriteProtectFd fd_;
 };
