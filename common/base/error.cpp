@@ -64,6 +64,18 @@ Error&& Error::with_pid(pid_t pid) && {
   return std::move(*this);
 }
 
+Error&& Error::with_image(std::string image) && {
+  image_ = std::move(image);
+  compose();
+  return std::move(*this);
+}
+
+void Error::add_image(std::string_view image) {
+  if (!image_.empty()) return;
+  image_ = image;
+  compose();
+}
+
 Error&& Error::with_hint(std::string hint) && {
   hint_ = std::move(hint);
   compose();
@@ -73,6 +85,7 @@ Error&& Error::with_hint(std::string hint) && {
 void Error::compose() {
   text_ = step_;
   if (pid_ != 0) text_ += fmt::format(" (pid {})", pid_);
+  if (!image_.empty()) text_ += ": " + image_;
   text_ += ": " + reason_;
   if (err_ != 0) text_ += fmt::format(": {}", std::strerror(err_));
   if (!hint_.empty()) text_ += "; " + hint_;

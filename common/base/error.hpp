@@ -21,8 +21,9 @@ enum class ErrorCode {
 
 std::string_view to_string(ErrorCode code);
 
-// what() is one sentence: "step: object: reason (errno text); hint". The parts stay readable, so that the
-// same error can travel to the peer and be printed there. Copyable; never carries references.
+// what() is one sentence: "step (pid 7): core-7.img: reason: errno text; hint", without the parts that are not set. The
+// parts stay readable, so that the same error can travel to the peer and be printed there, and so that code decides by
+// code(), err() and image(), never by the words. Copyable; never carries references.
 class Error : public std::runtime_error {
  public:
   // step: what crx was doing ("restoring timers"). reason: the object and what is wrong with it.
@@ -30,11 +31,16 @@ class Error : public std::runtime_error {
 
   // Builders, used as `throw Error(...).with_pid(pid).with_hint("...")`.
   Error&& with_pid(pid_t pid) &&;
+  // The image that says what failed or is malformed: "core-12.img", with or without its directory.
+  Error&& with_image(std::string image) &&;
   Error&& with_hint(std::string hint) &&;
 
   ErrorCode code() const noexcept { return code_; }
   int err() const noexcept { return err_; }
   pid_t pid() const noexcept { return pid_; }
+  // For those who only know afterwards where the orders came from. No effect where an image is named already.
+  void add_image(std::string_view image);
+  const std::string& image() const noexcept { return image_; }
   const std::string& step() const noexcept { return step_; }
   const std::string& reason() const noexcept { return reason_; }
   const std::string& hint() const noexcept { return hint_; }
@@ -45,7 +51,7 @@ class Error : public std::runtime_error {
   ErrorCode code_;
   int err_;
   pid_t pid_ = 0;
-  std::string step_, reason_, hint_, text_;
+  std::string step_, reason_, hint_, image_, text_;
 };
 
 // Throws Error(victim_gone): the process or thread `tid` has ended.

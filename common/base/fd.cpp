@@ -35,6 +35,10 @@ Fd try_open(const std::string& path, int flags, unsigned mode) noexcept {
   return Fd(::open(path.c_str(), flags | O_CLOEXEC, mode));
 }
 
+Fd try_open_at(int directory, const std::string& name, int flags, unsigned mode) noexcept {
+  return Fd(::openat(directory, name.c_str(), flags | O_CLOEXEC, mode));
+}
+
 Fd open_checked(const std::string& path, int flags, unsigned mode) {
   Fd fd = try_open(path, flags, mode);
   if (!fd) throw_path("opening a file", path);
@@ -47,23 +51,37 @@ Fd duplicate(int fd) {
   return Fd(copy);
 }
 
-std::string read_fd(int fd, const std::string& name, std::size_t limit) {
+std::optional<std::string> try_read_fd(int fd, std::size_t limit) {
   std::string text;
   std::size_t used = 0;
   text.resize(8192);
   for (;;) {
     const ssize_t n = ::pread(fd, text.data() + used, text.size() - used, static_cast<off_t>(used));
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) throw_errno("reading a file", name);
+    if (n < 0) return std::nullopt;
     if (n == 0) break;
     used += static_cast<std::size_t>(n);
     if (used > limit) {
-      throw Error(ErrorCode::refused, "reading a file", name + " is larger than " + std::to_string(limit) + " bytes");
+      errno = EFBIG;
+      return std::nullopt;
     }
     if (used == text.size()) text.resize(text.size() * 2);
   }
   text.resize(used);
   return text;
+}
+
+std::string read_fd(int fd, const std::string& name, std::size_t limit) {
+  std::optional<std::string> text = try_read_fd(fd, limit);
+  if (text) return std::move(*text);
+  if (errno != EFBIG) throw_errno("reading a file", name);
+  throw Error(ErrorCode::refused, "reading a file", name + " is larger than " + std::to_string(limit) + " bytes");
+}
+
+std::optional<std::string> try_read_file(const std::string& path, std::size_t limit) {
+  const Fd fd = try_open(path, O_RDONLY);
+  if (!fd) return std::nullopt;
+  return try_read_fd(fd.get(), limit);
 }
 
 std::string read_file(const std::string& path, std::size_t limit) {
@@ -78,12 +96,18 @@ void write_file(const std::string& path, std::string_view text) {
   }
 }
 
-std::string read_link(const std::string& path) {
+std::optional<std::string> try_read_link(int directory, const std::string& name) {
   std::string target(4097, '\0');
-  const ssize_t n = ::readlink(path.c_str(), target.data(), target.size());
-  if (n < 0) throw_path("reading a link", path);
+  const ssize_t n = ::readlinkat(directory, name.c_str(), target.data(), target.size());
+  if (n < 0) return std::nullopt;
   target.resize(static_cast<std::size_t>(n));
   return target;
+}
+
+std::string read_link(const std::string& path) {
+  std::optional<std::string> target = try_read_link(AT_FDCWD, path);
+  if (!target) throw_path("reading a link", path);
+  return std::move(*target);
 }
 
 }  // namespace crx

@@ -1,7 +1,9 @@
 // An owned file descriptor.
 #pragma once
 
+#include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 
 namespace crx {
@@ -31,6 +33,8 @@ class Fd {
 Fd open_checked(const std::string& path, int flags, unsigned mode = 0);
 // The same, but a failure is an expected outcome: an empty Fd, errno set.
 Fd try_open(const std::string& path, int flags, unsigned mode = 0) noexcept;
+// The same below the directory that `directory` is open on (openat(2)).
+Fd try_open_at(int directory, const std::string& name, int flags, unsigned mode = 0) noexcept;
 // A new CLOEXEC descriptor for the same description. Throws Error.
 Fd duplicate(int fd);
 
@@ -38,9 +42,16 @@ Fd duplicate(int fd);
 std::string read_file(const std::string& path, std::size_t limit = std::size_t{64} << 20);
 // The same from an open descriptor, from its start (pread), so that one /proc descriptor serves many reads.
 std::string read_fd(int fd, const std::string& name, std::size_t limit = std::size_t{64} << 20);
+// Twins of both for files that may be missing or belong to a process that ends: a failure is an expected outcome, and
+// errno says which (EFBIG: over `limit` bytes).
+std::optional<std::string> try_read_file(const std::string& path, std::size_t limit = std::size_t{64} << 20);
+std::optional<std::string> try_read_fd(int fd, std::size_t limit = std::size_t{64} << 20);
 // Writes the whole text with one write(2), as /proc and cgroup files want it; throws Error naming the path.
 void write_file(const std::string& path, std::string_view text);
 // readlink(2); throws Error naming the path.
 std::string read_link(const std::string& path);
+// readlinkat(2) below a directory's descriptor (AT_FDCWD: of the path itself). A failure is an expected outcome, and
+// errno says which.
+std::optional<std::string> try_read_link(int directory, const std::string& name);
 
 }  // namespace crx

@@ -16,6 +16,16 @@ TEST_CASE("an error reads as one sentence: step, pid, reason, errno, hint") {
   CHECK(error.hint() == "try again");
 }
 
+TEST_CASE("an error names its image once, and the first who knows it names it") {
+  Error error = Error(ErrorCode::corrupt_image, "reading an image", "entry 3: too long").with_image("core-7.img");
+  CHECK(std::string_view(error.what()) == "reading an image: core-7.img: entry 3: too long");
+  error.add_image("files.img");
+  CHECK(error.image() == "core-7.img");
+  Error other(ErrorCode::kernel, "restoring pipes", "pipe 5", EINVAL);
+  other.add_image("files.img");
+  CHECK(std::string_view(other.what()) == "restoring pipes: files.img: pipe 5: Invalid argument");
+}
+
 TEST_CASE("an error shows names without what a terminal would obey, and to their end") {
   const Error error(ErrorCode::refused, "opening", std::string("/a\0b\x1b[2J\x7f/\xc3\xa9 \n", 14));
   CHECK(std::string_view(error.what()) == "opening: /a?b?[2J?/\xc3\xa9 \n");

@@ -19,6 +19,20 @@ bool is_open(int fd) {
 
 }  // namespace
 
+TEST_CASE("what may be missing is a value, and errno says why") {
+  CHECK_FALSE(try_read_file("/proc/self/no such file").has_value());
+  CHECK(errno == ENOENT);
+  CHECK(try_read_file("/proc/self/comm").value_or("").ends_with("\n"));
+  CHECK_FALSE(try_read_file("/proc/self/maps", 10).has_value());
+  CHECK(errno == EFBIG);
+  const Fd self = open_checked("/proc/self", O_PATH | O_DIRECTORY);
+  CHECK(try_open_at(self.get(), "stat", O_RDONLY));
+  CHECK_FALSE(try_open_at(self.get(), "no such file", O_RDONLY));
+  CHECK(try_read_link(self.get(), "exe") == read_link("/proc/self/exe"));
+  CHECK_FALSE(try_read_link(self.get(), "stat").has_value());
+  CHECK(errno == EINVAL);
+}
+
 TEST_CASE("a descriptor is closed by its last owner, once") {
   int number = -1;
   {
