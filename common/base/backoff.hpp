@@ -1,4 +1,4 @@
-// Waiting in a loop for what mostly happens within microseconds.
+// Waits in a polling loop for an event that mostly happens within microseconds.
 #pragma once
 
 #include <sched.h>
@@ -6,8 +6,9 @@
 
 namespace crx {
 
-// A few turns awake, since being woken takes longer than most waits; then asleep, so that a thread with real-time
-// priority does not keep the CPU from the very one it waits for.
+// The first kAwakeTurns calls of wait() only yield the CPU, since a wake-up from sleep takes longer than most waits.
+// Later calls sleep for kNapUs microseconds, so that a thread with real-time priority does not keep the CPU from the
+// thread it waits for.
 class Backoff {
  public:
   void wait() noexcept {

@@ -1,4 +1,4 @@
-// Time as crx counts it: microseconds or nanoseconds of CLOCK_MONOTONIC of this host's own time namespace.
+// Time in crx: microseconds or nanoseconds of CLOCK_MONOTONIC, in the time namespace of the crx process itself.
 #pragma once
 
 #include <time.h>
@@ -8,6 +8,7 @@
 
 namespace crx {
 
+// clock_gettime(2) in nanoseconds; 0 for a clock that does not exist.
 inline int64_t clock_ns(clockid_t id) {
   timespec ts{};
   ::clock_gettime(id, &ts);
@@ -20,13 +21,13 @@ inline int64_t monotonic_us() {
   return monotonic_ns() / 1000;
 }
 
-// A point in time by which something must be done; never() waits for ever.
+// A point in time by which something must be done; never() is a deadline that does not pass.
 class Deadline {
  public:
   static Deadline in_ms(int64_t ms) { return Deadline(monotonic_ns() + ms * 1'000'000); }
   static Deadline never() { return Deadline(INT64_MAX); }
   bool passed() const { return at_ns_ != INT64_MAX && monotonic_ns() >= at_ns_; }
-  // For poll(2): -1 for never, else at least 0, rounded up.
+  // The remaining time as a poll(2) timeout in milliseconds, rounded up: -1 for never(), else between 0 and one day.
   int poll_ms() const {
     if (at_ns_ == INT64_MAX) return -1;
     const int64_t left = at_ns_ - monotonic_ns();
@@ -34,6 +35,7 @@ class Deadline {
     const int64_t ms = (left + 999'999) / 1'000'000;
     return ms > 86'400'000 ? 86'400'000 : static_cast<int>(ms);
   }
+  // The remaining time in nanoseconds, negative once the deadline has passed; INT64_MAX for never().
   int64_t left_ns() const { return at_ns_ == INT64_MAX ? INT64_MAX : at_ns_ - monotonic_ns(); }
 
  private:

@@ -1,5 +1,5 @@
-// Content digests: XXH3, fast and not cryptographic. They find accidents, not forgeries; what comes from a peer
-// is authenticated by TLS.
+// Content digests: XXH3, which is fast and not cryptographic. They detect accidents, not forgery; data from a peer is
+// authenticated by TLS.
 #pragma once
 
 #include <array>
@@ -21,11 +21,12 @@ struct Digest128 {
   std::string hex() const;
 };
 
+// XXH3-64 and XXH3-128 of a byte sequence.
 uint64_t digest64(std::span<const std::byte> bytes, uint64_t seed = 0) noexcept;
 uint64_t digest64(std::string_view text, uint64_t seed = 0) noexcept;
 Digest128 digest128(std::span<const std::byte> bytes) noexcept;
 
-// The same in pieces; the result does not depend on how the input was cut.
+// Computes the same digests from input that comes in pieces; the result does not depend on how the input was cut.
 class Digester {
  public:
   Digester();
@@ -33,7 +34,7 @@ class Digester {
   Digester& operator=(Digester&&) noexcept;
   ~Digester();
   void add(std::span<const std::byte> bytes) noexcept;
-  void add_u64(uint64_t value) noexcept;  // its eight bytes, little endian
+  void add_u64(uint64_t value) noexcept;  // adds the eight bytes of value, little endian
   Digest128 finish128() const noexcept;
 
  private:
@@ -41,7 +42,8 @@ class Digester {
   std::unique_ptr<State> state_;
 };
 
-// Of a whole regular file, from its start (pread: the position is not touched). Throws Error naming `name`.
+// The digest of a whole regular file, read from its start with pread(2), so that the file position does not change.
+// Throws Error naming `name`.
 Digest128 digest_file(int fd, const std::string& name);
 
 }  // namespace crx

@@ -1,4 +1,4 @@
-// HOST:PORT as options give it.
+// A network address in the form HOST:PORT, as command line options take it.
 #pragma once
 
 #include <cstdint>
@@ -16,8 +16,8 @@ struct Endpoint {
   std::string text() const;
 };
 
-// "host:7000", "10.0.0.1:7000", "[::1]:7000". An empty host (":7000") and port 0 are allowed here. Nothing when it is
-// malformed; an IPv6 address needs its brackets.
+// Parses "host:7000", "10.0.0.1:7000" or "[::1]:7000"; an IPv6 address needs its brackets. An empty host (":7000") and
+// port 0 are allowed. Returns nullopt for malformed text.
 std::optional<Endpoint> parse_endpoint(std::string_view text);
 
 }  // namespace crx

@@ -10,7 +10,7 @@ namespace crx {
 
 namespace {
 
-// What helps against it whatever was being done.
+// The usual hint for an errno value that has the same remedy in every step; nullptr when there is none.
 const char* usual_hint(int err) {
   switch (err) {
     case EMFILE:
@@ -89,7 +89,8 @@ void Error::compose() {
   text_ += ": " + reason_;
   if (err_ != 0) text_ += fmt::format(": {}", std::strerror(err_));
   if (!hint_.empty()) text_ += "; " + hint_;
-  // Names come from images and peers: what() ends at the first NUL, and a terminal obeys what it is shown.
+  // Names come from images and peers, and a terminal interprets control characters: replace them. A NUL would end
+  // what().
   for (char& c : text_) {
     const auto byte = static_cast<unsigned char>(c);
     if ((byte < ' ' && c != '\n' && c != '\t') || byte == 0x7f) c = '?';

@@ -1,4 +1,4 @@
-// The one exception of crx: what failed, on which object, and what the user can do about it.
+// The one exception type of crx: it says which step failed, on which object, and how the user can remedy it.
 #pragma once
 
 #include <sys/types.h>
@@ -10,23 +10,24 @@
 namespace crx {
 
 enum class ErrorCode {
-  victim_gone,    // the process ended or exec'ed while we worked on it: an ordinary event
-  unsupported,    // this kernel, CPU or crx version cannot do it
-  peer,           // the other host: unreachable, wrong certificate, broke the protocol, said no
-  corrupt_image,  // bytes from a file or a peer are not what the format allows
-  kernel,         // a system call failed that should not have
-  refused,        // the process holds something that cannot move; nothing was touched
-  bug,            // an invariant of crx itself is broken
+  victim_gone,    // the process ended or called execve while crx worked on it; this is an ordinary event
+  unsupported,    // this kernel, CPU or crx version does not support the operation
+  peer,           // the other host is unreachable, has a wrong certificate, violated the protocol or refused
+  corrupt_image,  // data from a file or a peer violates the format
+  kernel,         // a system call failed unexpectedly
+  refused,        // the process holds something that cannot be moved; nothing has been changed
+  bug,            // an invariant of crx itself is violated
 };
 
 std::string_view to_string(ErrorCode code);
 
 // what() is one sentence: "step (pid 7): core-7.img: reason: errno text; hint", without the parts that are not set. The
-// parts stay readable, so that the same error can travel to the peer and be printed there, and so that code decides by
-// code(), err() and image(), never by the words. Copyable; never carries references.
+// parts remain accessible, so that the error can be sent to the peer and printed there, and so that code decides by
+// code(), err() and image(), never by the wording. Copyable; holds no references.
 class Error : public std::runtime_error {
  public:
-  // step: what crx was doing ("restoring timers"). reason: the object and what is wrong with it.
+  // step: the work in progress ("restoring timers"). reason: the object and the problem with it. err: an errno value,
+  // or 0.
   Error(ErrorCode code, std::string step, std::string reason, int err = 0);
 
   // Builders, used as `throw Error(...).with_pid(pid).with_hint("...")`.
@@ -56,9 +57,10 @@ class Error : public std::runtime_error {
 
 // Throws Error(victim_gone): the process or thread `tid` has ended.
 [[noreturn]] void throw_gone(pid_t tid, const std::string& step);
-// Throws Error(kernel) with the current errno; ESRCH becomes victim_gone.
+// Throws Error(kernel) with the current errno; ESRCH becomes victim_gone. object: the file, process or address that the
+// call was about.
 [[noreturn]] void throw_errno(std::string step, std::string object);
-// The same for an errno value at hand (a raw kernel result is -err).
+// The same for a given errno value (a raw kernel result is -err).
 [[noreturn]] void throw_errno(std::string step, std::string object, int err);
 
 }  // namespace crx

@@ -10,7 +10,7 @@
 namespace crx {
 namespace {
 
-// A file of /proc/PID that is not there because the process (or the thread, /proc/PID/task/TID) is not there any more.
+// True when a file of /proc/PID (or /proc/PID/task/TID) does not exist because the process (or the thread) has ended.
 bool belongs_to_nobody(const std::string& path) {
   if (!path.starts_with("/proc/") || path.size() < 7 || path[6] < '0' || path[6] > '9') return false;
   std::size_t end = path.find('/', 6);

@@ -1,4 +1,4 @@
-// An owned file descriptor.
+// An owned file descriptor, and small functions that open and read files.
 #pragma once
 
 #include <optional>
@@ -22,31 +22,35 @@ class Fd {
 
   int get() const noexcept { return fd_; }
   explicit operator bool() const noexcept { return fd_ >= 0; }
+  // Gives the descriptor to the caller, who must close it.
   int release() noexcept { return std::exchange(fd_, -1); }
+  // Closes the held descriptor and takes ownership of `fd`. errno is kept.
   void reset(int fd = -1) noexcept;
 
  private:
   int fd_ = -1;
 };
 
-// open(2) / openat(2) with O_CLOEXEC added; throws Error naming the path. dirfd AT_FDCWD where not given.
+// open(2) with O_CLOEXEC added. Throws Error naming the path.
 Fd open_checked(const std::string& path, int flags, unsigned mode = 0);
-// The same, but a failure is an expected outcome: an empty Fd, errno set.
+// The same, for callers to whom failure is an expected outcome: returns an empty Fd and leaves errno set.
 Fd try_open(const std::string& path, int flags, unsigned mode = 0) noexcept;
-// The same below the directory that `directory` is open on (openat(2)).
+// The same below the directory that the descriptor `directory` refers to (openat(2)).
 Fd try_open_at(int directory, const std::string& name, int flags, unsigned mode = 0) noexcept;
-// A new CLOEXEC descriptor for the same description. Throws Error.
+// A new CLOEXEC descriptor for the same open file description (F_DUPFD_CLOEXEC). Throws Error.
 Fd duplicate(int fd);
 
-// Reads a whole (proc or regular) file; throws Error naming the path, also when it holds over `limit` bytes.
+// Reads a whole file (regular, or one of /proc). Throws Error naming the path, also when the file holds more than
+// `limit` bytes.
 std::string read_file(const std::string& path, std::size_t limit = std::size_t{64} << 20);
-// The same from an open descriptor, from its start (pread), so that one /proc descriptor serves many reads.
+// The same from an open descriptor, from offset 0 (pread), so that one /proc descriptor can be read repeatedly. `name`
+// is used in the error.
 std::string read_fd(int fd, const std::string& name, std::size_t limit = std::size_t{64} << 20);
-// Twins of both for files that may be missing or belong to a process that ends: a failure is an expected outcome, and
-// errno says which (EFBIG: over `limit` bytes).
+// The same for files that may be missing or that belong to a process that may end: failure is an expected outcome, so
+// these return nullopt and leave errno set (EFBIG: more than `limit` bytes).
 std::optional<std::string> try_read_file(const std::string& path, std::size_t limit = std::size_t{64} << 20);
 std::optional<std::string> try_read_fd(int fd, std::size_t limit = std::size_t{64} << 20);
-// Writes the whole text with one write(2), as /proc and cgroup files want it; throws Error naming the path.
+// Writes the whole text with a single write(2), as files of /proc and of cgroups require. Throws Error naming the path.
 void write_file(const std::string& path, std::string_view text);
 // readlink(2); throws Error naming the path.
 std::string read_link(const std::string& path);

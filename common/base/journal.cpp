@@ -73,7 +73,7 @@ std::string compose(std::string_view session, const JournalRecord& record) {
   return fmt::format("{:016x} {}\n", digest64(rest, digest64(session)), rest);
 }
 
-// One word up to the next space, which is taken too.
+// Takes one word up to the next space, and that space, off the line.
 std::string_view take_word(std::string_view& line) {
   const std::size_t space = line.find(' ');
   const std::string_view word = line.substr(0, space);
@@ -81,7 +81,7 @@ std::string_view take_word(std::string_view& line) {
   return word;
 }
 
-// line: without its newline. Nothing when it is no valid record.
+// line: without its newline. Returns nullopt for an invalid record.
 std::optional<JournalRecord> parse_record(std::string_view session, std::string_view line) {
   const std::string_view sum = take_word(line);
   uint64_t checksum = 0;
@@ -106,7 +106,7 @@ struct Parsed {
   std::size_t end = 0;
 };
 
-// A damaged line is forgiven only where nothing valid follows: that is what a crash while writing leaves.
+// A damaged line is ignored only when no valid line follows: that is the state a crash during a write leaves.
 Parsed parse(std::string_view session, std::string_view text, const std::string& path) {
   Parsed parsed;
   std::size_t damaged_at = std::string_view::npos;
@@ -148,8 +148,8 @@ void make_directories(const std::string& dir) {
   sync_directory(dir);
 }
 
-// Writes all of text at an offset; durable: it is on disk afterwards. RWF_DSYNC is unknown to some filesystems: then in
-// two calls.
+// Writes all of text at an offset. durable: the data is on disk when this returns. Some filesystems do not support
+// RWF_DSYNC; pwrite(2) and fdatasync(2) are used there.
 void write_record(int fd, std::string_view text, std::size_t offset, const std::string& path, bool durable) {
   const iovec part{const_cast<char*>(text.data()), text.size()};
   ssize_t n = ::pwritev2(fd, &part, 1, static_cast<off_t>(offset), durable ? RWF_DSYNC : 0);
@@ -224,7 +224,7 @@ Journal::Journal(Fd fd, std::string path, std::string session)
   }
   struct stat info {};
   if (::fstat(fd_.get(), &info) != 0) throw_errno("opening a journal", path_);
-  if (info.st_nlink == 0) {  // its last writer deleted it between our open and our lock
+  if (info.st_nlink == 0) {  // the last writer deleted the file between our open and our lock
     throw Error(ErrorCode::refused, "opening a journal", "session " + session_ + " has just been removed");
   }
   load();
@@ -240,7 +240,7 @@ void Journal::load() {
   records_ = std::move(parsed.records);
   end_ = parsed.end;
   if (!records_.empty()) last_ = records_.back();
-  // Also wipes what a crash left behind the last valid record.
+  // Also overwrites with zeros anything that a crash left behind the last valid record.
   const std::size_t size = std::max(kPreallocate, text.size());
   if (text.size() < kPreallocate || text.find_first_not_of('\0', end_) != std::string::npos) {
     write_record(fd_.get(), std::string(size - end_, '\0'), end_, path_, true);
@@ -275,8 +275,8 @@ void Journal::append(JournalState state, std::string_view detail) {
   if (end_ + line.size() > kMaxFile) {
     throw Error(ErrorCode::bug, "writing the journal", "session " + session_ + " has too many records");
   }
-  // Nothing is decided by PREPARED, and what it tells of ends with the host: the next record takes it along to the
-  // disk.
+  // PREPARED decides nothing, and the vessel it describes does not outlive the host. So it needs no flush of its own:
+  // the next record's flush takes it along.
   write_record(fd_.get(), line, end_, path_, state != JournalState::prepared);
   end_ += line.size();
   last_ = record;
@@ -326,7 +326,7 @@ std::size_t prune_journals(const std::string& dir, int64_t age_ns) {
       if (!is_final || now_ns - journal->last()->time_ns < age_ns) continue;
       remove_journal(dir, session);
       ++removed;
-    } catch (const Error& error) {  // in use, or damaged: an operator's business
+    } catch (const Error& error) {  // the journal is in use or damaged; an operator has to look at a damaged one
       log::debug("keeping the journal of session {}: {}", session, error.what());
     }
   }

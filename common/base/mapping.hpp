@@ -1,4 +1,4 @@
-// An owned mapping in our own address space.
+// An owned memory mapping in the address space of the crx process.
 #pragma once
 
 #include <sys/types.h>
@@ -9,7 +9,7 @@
 
 namespace crx {
 
-// Unmaps what it holds; move-only.
+// Unmaps its range on destruction; move-only.
 class Mapping {
  public:
   Mapping() noexcept = default;
@@ -18,7 +18,8 @@ class Mapping {
   Mapping& operator=(Mapping&& other) noexcept;
   ~Mapping();
 
-  // mmap(2) anywhere; throws Error. fd -1 maps anonymous memory.
+  // mmap(2) at an address that the kernel chooses; throws Error. fd -1 maps anonymous memory (MAP_ANONYMOUS is in
+  // `flags` then).
   static Mapping map(std::size_t bytes, int prot, int flags, int fd = -1, off_t offset = 0);
 
   std::byte* data() const noexcept { return static_cast<std::byte*>(data_); }

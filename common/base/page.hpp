@@ -15,7 +15,7 @@ inline constexpr uint64_t page_up(uint64_t addr) {
   return (addr + kPageSize - 1) & ~(kPageSize - 1);
 }
 
-// [start, end) in bytes, page-aligned. In an address space, or in a shared-memory object (offsets).
+// [start, end) in bytes, page-aligned: addresses of an address space, or offsets in a shared memory object.
 struct PageRange {
   uint64_t start = 0;
   uint64_t end = 0;
@@ -40,13 +40,13 @@ inline uint64_t total_pages(const std::vector<PageRange>& ranges) {
   return sum;
 }
 
-// Set operations on ascending, disjoint lists.
+// Set operations on ascending, disjoint lists; the results are ascending and disjoint, too.
 std::vector<PageRange> unite(const std::vector<PageRange>& a, const std::vector<PageRange>& b);
 std::vector<PageRange> subtract(const std::vector<PageRange>& a, const std::vector<PageRange>& b);
 std::vector<PageRange> intersect(const std::vector<PageRange>& a, const std::vector<PageRange>& b);
 
-// Which pages a batch of page bytes belongs to: an address space (id = pid of the task that owns it in the
-// source's numbering) or a shared-memory object (id = shmid of the image format).
+// Identifies the memory that a batch of pages belongs to: an address space (id = the pid, at the source, of the task
+// that owns it) or a shared memory object (id = shmid of the image format).
 struct PageSpace {
   enum class Kind : uint8_t { mm = 1, shmem = 2 };
   Kind kind = Kind::mm;

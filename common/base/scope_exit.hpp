@@ -1,4 +1,4 @@
-// Runs an action when a scope ends, unless it was released.
+// Runs an action when a scope ends, unless release() was called before.
 #pragma once
 
 #include <utility>

@@ -9,7 +9,7 @@
 namespace crx {
 namespace {
 
-// The exponent of 1024 that a suffix stands for; nothing when it is none.
+// The exponent of 1024 that a suffix stands for; nullopt for an unknown suffix.
 std::optional<unsigned> suffix_power(std::string_view suffix) {
   if (suffix.empty()) return 0;
   if (suffix == "B" || suffix == "b") return 0;

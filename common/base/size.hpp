@@ -1,4 +1,4 @@
-// Sizes, rates and durations as people write and read them.
+// Sizes, rates and durations in the form that people write and read.
 #pragma once
 
 #include <cstdint>
@@ -8,8 +8,8 @@
 
 namespace crx {
 
-// "4096", "64K", "100M", "1.5G", "2T"; the suffix may be followed by "B" or "iB" and may be lower case.
-// Suffixes are powers of 1024, as in CRIU. Nothing when it is no size or does not fit 64 bits.
+// Parses "4096", "64K", "100M", "1.5G" or "2T" into bytes; "B" or "iB" may follow the suffix, which may be lower case.
+// Suffixes are powers of 1024, as in CRIU. Returns nullopt for text that is not a size or does not fit 64 bits.
 std::optional<uint64_t> parse_size(std::string_view text);
 
 std::string format_size(uint64_t bytes);              // "512 B", "1.5 GiB"

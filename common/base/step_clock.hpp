@@ -1,4 +1,4 @@
-// Where the time goes: laps of one stop-watch, for the report's tables.
+// Measures how long the steps of some work take, for the tables of the report.
 #pragma once
 
 #include <cstdint>
@@ -10,17 +10,17 @@
 
 namespace crx {
 
-// A named part of some work and how long it took.
+// A named step and its duration in microseconds.
 struct Step {
   std::string name;
   int64_t us = 0;
 };
 
-// Appends to `steps`, which must outlive it.
+// Appends one Step per lap to `steps`, which must outlive this object.
 class StepClock {
  public:
   explicit StepClock(std::vector<Step>& steps) : steps_(&steps), since_us_(monotonic_us()) {}
-  // What was done since the last lap, or since construction.
+  // Appends the time since the previous lap, or since construction, under this name.
   void lap(const char* name) {
     const int64_t now_us = monotonic_us();
     steps_->push_back({name, now_us - std::exchange(since_us_, now_us)});

@@ -1,13 +1,13 @@
-// The version that --version prints and that hosts tell each other.
+// The version that --version prints and that the hosts exchange.
 #pragma once
 
 #include <string>
 
 namespace crx {
 
-// The project's version, set by the build: "0.1.0".
+// The version of the project, set by the build: "0.1.0".
 std::string version();
-// "TOOL (crx) 0.1.0", as --version prints it.
+// "TOOL (crx) 0.1.0", the line that --version prints.
 std::string version_text(const std::string& tool);
 
 }  // namespace crx

@@ -1,5 +1,5 @@
-// What the tools' option parsers share. Heavy (CLI11): included by the options.cpp of a tool and nothing
-// else.
+// Helpers for the option parsers of all tools. It includes CLI11, which is slow to compile: only a tool's options.cpp
+// includes this header.
 #pragma once
 
 #include <fmt/format.h>
@@ -13,10 +13,10 @@
 
 namespace crx::cli {
 
-// Two columns, wrapped at 100 characters; an option shows the metavar it was given and nothing else.
+// Formats the help in two columns, wrapped at 100 characters; an option shows only its metavar.
 class HelpFormatter : public CLI::Formatter {
  public:
-  // usage: what follows "Usage: ".
+  // usage: the text after "Usage: ".
   explicit HelpFormatter(std::string usage) : usage_(std::move(usage)) { column_width(30); }
 
   std::string make_usage(const CLI::App*, std::string) const override { return "Usage: " + usage_ + "\n"; }
@@ -53,7 +53,7 @@ class HelpFormatter : public CLI::Formatter {
   std::string usage_;
 };
 
-// Checks that say what is wrong with the text, and add nothing to the help.
+// Validators whose error message says what is wrong with the text, and which add nothing to the help.
 template <typename Number>
 CLI::Validator between(Number low, Number high) {
   return CLI::Range(low, high).description("");
@@ -64,7 +64,7 @@ CLI::Validator one_of(Choices choices) {
   return CLI::IsMember(std::move(choices)).description("");
 }
 
-// An option that takes one of these words.
+// Adds an option that accepts the words in `choices` and stores the matching value in `target`.
 template <typename Enum>
 void add_choice(CLI::App& app, const std::string& name, Enum& target, const std::map<std::string, Enum>& choices,
                 const std::string& metavar, const std::string& help, const std::string& group) {
@@ -75,6 +75,7 @@ void add_choice(CLI::App& app, const std::string& name, Enum& target, const std:
       ->group(group);
 }
 
+// CLI11 validators: they return an empty string for valid text, else the error message.
 inline std::string check_size(const std::string& text) {
   return parse_size(text) ? std::string() : fmt::format("'{}' is not a size such as 4096, 64K, 100M or 1.5G", text);
 }

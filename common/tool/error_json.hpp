@@ -1,4 +1,4 @@
-// How a tool that was asked for JSON says that it failed, and what it found.
+// The JSON lines by which a tool reports an error or a finding when the user asked for JSON.
 #pragma once
 
 #include <exception>
@@ -7,11 +7,12 @@
 
 namespace crx {
 
-// {"event":"failed","code":...,"message":...}, and of an Error "step", "hint" and "pid" where it has them. Without a
-// newline; bytes that are no UTF-8 are replaced.
+// {"event":"failed","code":...,"message":...}; for an Error also "step", "hint" and "pid" where they are set. The line
+// has no newline; bytes that are not UTF-8 are replaced.
 std::string error_json(const std::exception& error);
 
-// {"event":"finding","object":...,"reason":...,"remedy":...}: something that stands in the way. In the same form.
+// {"event":"finding","object":...,"reason":...,"remedy":...}: something that prevents the operation. No newline, as
+// above.
 std::string finding_line(std::string_view object, std::string_view reason, std::string_view remedy);
 
 }  // namespace crx

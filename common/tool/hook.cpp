@@ -49,7 +49,7 @@ pid_t start(const std::string& command, std::vector<std::string> env) {
     ::posix_spawnattr_destroy(&attr);
   });
   ::posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-  // Our stdout carries results for a script to read; the command's output is for people.
+  // Our stdout carries results for scripts to read, so the output of the command, which is for people, goes to stderr.
   ::posix_spawn_file_actions_adddup2(&files, STDERR_FILENO, STDOUT_FILENO);
   sigset_t none;
   sigset_t defaults;
@@ -74,7 +74,8 @@ pid_t start(const std::string& command, std::vector<std::string> env) {
   return pid;
 }
 
-// The wait status; -1 when the time ran out. The command's group is gone or killed afterwards.
+// Waits for the command and returns its wait status, or -1 when the deadline passed. The command's process group has
+// ended or been killed when this returns.
 int wait_for(pid_t pid, Deadline deadline) {
   const Fd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
   bool ended = false;

@@ -6,7 +6,7 @@
 namespace crx {
 
 void sanitize_startup_state() noexcept {
-  // The lowest free number is the one that open(2) gives.
+  // open(2) returns the lowest free number, which is fd here.
   for (int fd = 0; fd <= 2; ++fd) {
     if (::fcntl(fd, F_GETFD) < 0) static_cast<void>(::open("/dev/null", O_RDWR));
   }

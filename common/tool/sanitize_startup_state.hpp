@@ -1,11 +1,11 @@
-// What a tool makes of the state that it was started in.
+// Repairs the state that a tool may have been started in.
 #pragma once
 
 namespace crx {
 
-// The first thing in main(). Descriptors 0 to 2 that were closed lead to /dev/null: a file that got one of these
-// numbers would be written messages into. SIGCHLD is not ignored: children that are not waited for would take their
-// exit status along (wait(2)).
+// Called first in main(). Descriptors 0 to 2 that are closed are opened on /dev/null: otherwise a file opened later
+// would get one of these numbers and messages would be written into it. SIGCHLD is set to its default action: if it
+// were ignored, the exit status of children would be lost (wait(2)).
 void sanitize_startup_state() noexcept;
 
 }  // namespace crx
