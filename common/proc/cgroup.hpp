@@ -1,4 +1,4 @@
-// /proc/PID/cgroup (cgroups(7)).
+// Parses /proc/PID/cgroup (cgroups(7)).
 #pragma once
 
 #include <cstdint>
@@ -9,25 +9,27 @@
 
 namespace crx::proc {
 
-// A task's place in one hierarchy. The v2 hierarchy has id 0 and no controllers; a named v1 hierarchy has the
-// one "controller" "name=NAME". The path is seen from the reader's cgroup namespace.
+// The position of a task in one cgroup hierarchy. The v2 hierarchy has id 0 and no controllers; a named v1 hierarchy
+// has the single "controller" "name=NAME". The path is relative to the reader's cgroup namespace.
 struct CgroupEntry {
   uint32_t hierarchy = 0;
   std::vector<std::string> controllers;
   std::string path;
-  bool deleted = false;  // the directory is gone (a zombie's)
+  bool deleted = false;  // the kernel printed " (deleted)": the directory has been removed (the task is a zombie then)
 
   bool is_v2() const { return hierarchy == 0; }
   bool has(std::string_view controller) const;
-  bool is_outside() const;  // of the reader's cgroup namespace: "/.."
+  bool is_outside() const;  // true when the group lies outside the reader's cgroup namespace ("/..")
   bool operator==(const CgroupEntry&) const = default;
 };
 
+// Throws Error(kernel) on a malformed line.
 std::vector<CgroupEntry> parse_cgroup(std::string_view text);
-// The same text again.
+// The inverse of parse_cgroup().
 std::string format_cgroup(const std::vector<CgroupEntry>& entries);
 
-// Whether a path that came from elsewhere may be made here: absolute, without "." and "..", of sane length and depth.
+// Whether a path that comes from another host may be created here: it is absolute, has no "." and ".." components, and
+// is of reasonable length and depth.
 bool is_plain_cgroup_path(std::string_view path);
 
 }  // namespace crx::proc

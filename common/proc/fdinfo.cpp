@@ -25,7 +25,7 @@ PidfdInfo& pidfd(Fdinfo& info) {
   return *info.pidfd;
 }
 
-// "(99, 999398080)"
+// Parses "(99, 999398080)".
 void seconds(Scanner& line, int64_t& sec, int64_t& nsec) {
   sec = line.blanks().expect("(").signed_dec();
   nsec = line.expect(",").blanks().signed_dec();
@@ -43,7 +43,7 @@ EpollTarget epoll_target(Scanner& line) {
   return target;
 }
 
-// "fhandle-bytes:8 fhandle-type:1 f_handle:1ac5030000000000", or nothing
+// Parses "fhandle-bytes:8 fhandle-type:1 f_handle:1ac5030000000000"; nullopt when the line has no file handle.
 std::optional<FileHandle> file_handle(Scanner& line) {
   if (!line.blanks().accept("fhandle-bytes:")) return std::nullopt;
   FileHandle handle;
@@ -93,11 +93,11 @@ void fanotify_line(Fdinfo& info, Scanner& line) {
   info.fanotify->marks.push_back(std::move(mark));
 }
 
-// True when the key belongs to what every file has.
+// Handles a line that every kind of file has; false when the key is not one of those.
 bool common_line(Fdinfo& info, std::string_view key, Scanner& line) {
   if (key == "pos") {
-    // Printed unsigned or signed, depending on the kernel; positions are up to 2^63-1 (or "negative" in
-    // /proc/PID/mem and such).
+    // Depending on the kernel it is printed unsigned or signed; positions reach 2^63-1 (and are "negative" in
+    // /proc/PID/mem and the like).
     info.pos = line.signed_dec();
   } else if (key == "flags") {
     info.flags = line.oct32();

@@ -1,4 +1,5 @@
-// /proc/PID/limits (proc_pid_limits(5)); readable where prlimit(2) on another user's process is not.
+// Parses /proc/PID/limits (proc_pid_limits(5)). It is readable even where prlimit(2) on another user's process is not
+// permitted.
 #pragma once
 
 #include <array>
@@ -13,7 +14,7 @@ struct Limit {
   bool operator==(const Limit&) const = default;
 };
 
-// By resource number: index RLIMIT_CPU to RLIMIT_RTTIME. Error(kernel) unless all 16 are there.
+// Indexed by resource number, RLIMIT_CPU to RLIMIT_RTTIME. Throws Error(kernel) unless all 16 are present.
 std::array<Limit, 16> parse_limits(std::string_view text);
 
 }  // namespace crx::proc

@@ -36,7 +36,7 @@ Lock parse_lock_line(std::string_view text) {
   lock.type = type_of(line, line.blanks().word());
   lock.pid = line.blanks().signed_dec32();
   line.blanks();
-  // A lock without an inode is printed as "<none>:0".
+  // The kernel prints a lock without an inode as "<none>:0".
   if (!line.accept("<none>:0")) {
     lock.dev_major = line.hex32();
     lock.dev_minor = line.expect(":").hex32();

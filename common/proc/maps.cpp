@@ -18,7 +18,8 @@ bool flag(Scanner& line, char set, char clear) {
   return c == set;
 }
 
-// Undoes the only escape of this file. A backslash is not escaped itself, so other sequences stay.
+// Reverts the only escape sequence that this file uses. The kernel does not escape backslashes, so other sequences
+// stay.
 std::string unescape_newline(std::string_view text) {
   constexpr std::string_view kNewline = "\\012";
   std::string out;
@@ -61,8 +62,8 @@ void classify(MapsEntry& entry, std::string_view text) {
     entry.kind = MapKind::anon_inode;
     entry.name = text.substr(sizeof("anon_inode:") - 1);
   } else if (text == "/dev/zero (deleted)" && entry.shared) {
-    // A device file that is mapped has the device's driver behind it, never this name: only the kernel's own
-    // shared memory objects are called so.
+    // A mapped device file never has this name, since its mapping is set up by the driver: only the kernel's own shared
+    // memory objects carry it.
     entry.kind = MapKind::shared_anonymous;
   } else if (text == "/[aio] (deleted)") {
     entry.kind = MapKind::aio_ring;

@@ -1,4 +1,4 @@
-// /proc/PID/maps (proc_pid_maps(5), fs/proc/task_mmu.c).
+// Parses /proc/PID/maps (proc_pid_maps(5), fs/proc/task_mmu.c).
 #pragma once
 
 #include <cstdint>
@@ -8,9 +8,9 @@
 
 namespace crx::proc {
 
-// What the last column says a mapping is.
+// The kind of a mapping, according to the last column.
 enum class MapKind {
-  anonymous,         // nothing, or [anon:NAME]
+  anonymous,         // the column is empty or [anon:NAME]
   file,              // a path
   heap,              // [heap]
   stack,             // [stack]
@@ -26,7 +26,7 @@ enum class MapKind {
   other,             // another name in brackets: [uprobes], ...
 };
 
-// One line. Addresses and pgoff in bytes.
+// One line. Addresses and pgoff are in bytes.
 struct MapsEntry {
   uint64_t start = 0;
   uint64_t end = 0;
@@ -39,22 +39,23 @@ struct MapsEntry {
   uint32_t dev_minor = 0;
   uint64_t inode = 0;
   MapKind kind = MapKind::anonymous;
-  // kind file: the path. Other kinds: the NAME, where they have one. "\012" is turned back into a newline; a
-  // file whose name really holds "\012" cannot be told apart (map_files can).
+  // For the kind `file`, the path; for other kinds their NAME, if any. "\012" is converted back into a newline; a file
+  // whose name really contains "\012" cannot be told apart here (/proc/PID/map_files can).
   std::string name;
-  bool deleted = false;  // kind file: " (deleted)" stood behind the path
+  bool deleted = false;  // kind file: the kernel printed " (deleted)" after the path
 
   uint64_t bytes() const { return end - start; }
   bool contains(uint64_t addr) const { return addr >= start && addr < end; }
-  int prot() const;  // PROT_
-  // Backed by an inode, in whatever kind. That of a System V segment is its id, which may be 0.
+  int prot() const;  // PROT_READ | PROT_WRITE | PROT_EXEC bits
+  // Whether the mapping, of any kind, is backed by an inode. The inode number of a System V segment is its id, which
+  // may be 0.
   bool has_inode() const { return inode != 0 || kind == MapKind::sysv_shm; }
   bool operator==(const MapsEntry&) const = default;
 };
 
-// One line without its newline.
+// Parses one line without its newline.
 MapsEntry parse_maps_line(std::string_view line);
-// The whole file. Error(kernel) also when the entries do not ascend.
+// Parses the whole file. Throws Error(kernel) also when the entries are not in ascending order.
 std::vector<MapsEntry> parse_maps(std::string_view text);
 
 }  // namespace crx::proc

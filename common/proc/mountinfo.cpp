@@ -28,7 +28,7 @@ MountEntry parse_line(Scanner& line) {
     }
   }
   mount.fs_type = unescape_octal(line.until(' '));
-  // A source may be empty: then two blanks follow each other.
+  // A source may be empty: two blanks follow each other in that case.
   mount.source = unescape_octal(line.expect(" ").until(' '));
   mount.super_options = unescape_octal(line.expect(" ").left());
   return mount;

@@ -1,4 +1,4 @@
-// /proc/PID/mountinfo (proc_pid_mountinfo(5)).
+// Parses /proc/PID/mountinfo (proc_pid_mountinfo(5)).
 #pragma once
 
 #include <cstdint>
@@ -9,21 +9,22 @@
 
 namespace crx::proc {
 
-// All texts unescaped.
+// One mount. All texts are unescaped.
 struct MountEntry {
   int32_t id = 0;
   int32_t parent_id = 0;
   uint32_t dev_major = 0;
   uint32_t dev_minor = 0;
-  std::string root;         // which part of the filesystem is mounted
-  std::string mount_point;  // seen from the reader's root
-  std::string options;      // of the mount: "rw,relatime"
+  std::string root;         // the directory of the filesystem that is mounted
+  std::string mount_point;  // relative to the reader's root directory
+  std::string options;      // the options of the mount: "rw,relatime"
   std::optional<uint32_t> shared_group;
   std::optional<uint32_t> master_group;
   std::optional<uint32_t> propagate_from;
   bool unbindable = false;
   std::string fs_type;
   std::string source;
+  // the options of the filesystem
   std::string super_options;
 
   bool operator==(const MountEntry&) const = default;

@@ -5,7 +5,7 @@
 namespace crx::proc {
 namespace {
 
-// Milliseconds with six decimals: "1495973.803354".
+// Parses milliseconds with six decimals ("1495973.803354") into nanoseconds.
 int64_t milliseconds(Scanner& line) {
   const bool negative = line.accept("-");
   const auto ms = static_cast<int64_t>(line.dec(INT64_MAX / 1'000'000 - 1));
@@ -19,7 +19,7 @@ int64_t milliseconds(Scanner& line) {
 
 SchedInfo parse_sched(std::string_view text) {
   SchedInfo info;
-  // Above the rule stands the thread's name, up to 15 bytes of anything.
+  // The lines above the rule hold the thread's name: up to 15 arbitrary bytes.
   constexpr std::string_view kRule = "\n----------------";
   const std::size_t rule = text.find(kRule);
   if (rule == std::string_view::npos) return info;

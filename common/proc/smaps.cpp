@@ -20,8 +20,7 @@ constexpr std::array kSizes = {
     Size{"Locked", &SmapsEntry::locked_kib},
 };
 
-// Lines of a mapping's body begin with a capital letter, its first line with a hexadecimal digit in lower
-// case.
+// The detail lines of a mapping begin with a capital letter; its first line begins with a lower-case hexadecimal digit.
 bool is_body(std::string_view line) {
   return !line.empty() && line.front() >= 'A' && line.front() <= 'Z';
 }

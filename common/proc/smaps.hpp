@@ -1,5 +1,5 @@
-// /proc/PID/smaps (proc_pid_smaps(5), fs/proc/task_mmu.c). Costs 8-17 ms per GiB of resident memory: not for
-// use while a tree is frozen.
+// Parses /proc/PID/smaps (proc_pid_smaps(5), fs/proc/task_mmu.c). Reading the file costs 8-17 ms per GiB of resident
+// memory, so it is not used while a tree is frozen.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,7 @@
 
 namespace crx::proc {
 
-// Sizes in KiB, as printed.
+// One mapping. Sizes are in KiB, as printed.
 struct SmapsEntry {
   MapsEntry map;
   uint64_t kernel_page_size_kib = 0;
@@ -21,7 +21,7 @@ struct SmapsEntry {
   uint64_t swap_kib = 0;
   uint64_t locked_kib = 0;
   uint32_t protection_key = 0;
-  std::string vm_flags;  // two letters each, with a blank behind: "rd wr mr mw me ac "
+  std::string vm_flags;  // two letters per flag, each with a trailing blank: "rd wr mr mw me ac "
 
   bool has(std::string_view flag) const;
 };

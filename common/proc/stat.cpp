@@ -28,7 +28,7 @@ void read_all(Scanner& line, Fields&... fields) {
 Stat parse_stat(std::string_view text) {
   constexpr std::string_view kFile = "/proc/PID/stat";
   if (text.ends_with('\n')) text.remove_suffix(1);
-  // comm is not escaped: it ends at the last parenthesis, since only numbers follow.
+  // comm is not escaped. It ends at the last closing parenthesis, since only numbers follow it.
   const std::size_t open = text.find(" (");
   const std::size_t close = text.rfind(") ");
   if (open == std::string_view::npos || close == std::string_view::npos || close < open + 2) {

@@ -1,4 +1,4 @@
-// /proc/PID/stat and /proc/PID/task/TID/stat (proc_pid_stat(5), fs/proc/array.c).
+// Parses /proc/PID/stat and /proc/PID/task/TID/stat (proc_pid_stat(5), fs/proc/array.c).
 #pragma once
 
 #include <cstdint>
@@ -7,11 +7,11 @@
 
 namespace crx::proc {
 
-// All 52 fields, in the file's order. Times in clock ticks unless the name says otherwise. Addresses are 0
-// for a reader without ptrace rights.
+// All 52 fields, in the order of the file. Times are in clock ticks unless the name says otherwise. Addresses are 0 for
+// a reader without ptrace access.
 struct Stat {
   int32_t pid = 0;
-  std::string comm;  // any bytes; may hold spaces, parentheses and newlines
+  std::string comm;  // arbitrary bytes: it may contain spaces, parentheses and newlines
   char state = '?';
   int32_t ppid = 0;
   int32_t pgrp = 0;
@@ -31,7 +31,7 @@ struct Stat {
   int64_t nice = 0;
   int64_t num_threads = 0;
   int64_t itrealvalue = 0;
-  uint64_t starttime = 0;  // since boot, in the reader's time namespace; tells reused pids apart
+  uint64_t starttime = 0;  // since boot, in the reader's time namespace; it tells a reused pid apart
   uint64_t vsize = 0;      // bytes
   int64_t rss = 0;         // pages
   uint64_t rsslim = 0;
@@ -61,9 +61,10 @@ struct Stat {
   uint64_t arg_end = 0;
   uint64_t env_start = 0;
   uint64_t env_end = 0;
-  int32_t exit_code = 0;  // as waitpid(2) gives it
+  int32_t exit_code = 0;  // in the format of waitpid(2)
 };
 
+// Throws Error(kernel) for a malformed text.
 Stat parse_stat(std::string_view text);
 
 }  // namespace crx::proc

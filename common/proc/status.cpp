@@ -9,7 +9,7 @@
 namespace crx::proc {
 namespace {
 
-// The kernel writes comm with string_escape_str(ESCAPE_SPACE | ESCAPE_SPECIAL, "\n\\").
+// The kernel escapes comm with string_escape_str(ESCAPE_SPACE | ESCAPE_SPECIAL, "\n\\").
 std::string unescape_name(std::string_view text) {
   std::string out;
   for (std::size_t i = 0; i < text.size(); ++i) {
@@ -41,7 +41,7 @@ std::vector<int32_t> pids(Scanner& line) {
   return all;
 }
 
-// "00000000,00000003", highest word first.
+// Parses "00000000,00000003"; the highest word comes first.
 std::vector<uint32_t> mask_words(Scanner& line) {
   std::vector<uint32_t> words;
   do words.push_back(line.blanks().hex32());
@@ -143,7 +143,7 @@ constexpr std::array kFields = {
 Status parse_status(std::string_view text) {
   Status status;
   bool named = false;
-  // The fields come in the table's order, so that looking from the last hit on finds the next at once.
+  // The fields come in the order of the table, so a search that starts at the last hit finds the next one at once.
   auto hint = kFields.begin();
   while (const auto text_line = next_line(text)) {
     Scanner line("/proc/PID/status", *text_line);

@@ -1,4 +1,4 @@
-// /proc/PID/status and /proc/PID/task/TID/status (proc_pid_status(5), fs/proc/array.c).
+// Parses /proc/PID/status and /proc/PID/task/TID/status (proc_pid_status(5), fs/proc/array.c).
 #pragma once
 
 #include <cstdint>
@@ -9,7 +9,7 @@
 
 namespace crx::proc {
 
-// real, effective, saved, filesystem
+// The four user or group ids of a task (credentials(7)).
 struct FourIds {
   uint32_t real = 0;
   uint32_t effective = 0;
@@ -18,10 +18,10 @@ struct FourIds {
   bool operator==(const FourIds&) const = default;
 };
 
-// Fields that a kernel does not print (or that a zombie lacks) keep their defaults; std::optional where the
-// difference matters. Masks of signals: bit 0 is signal 1. Sizes in KiB, as printed.
+// Fields that a kernel does not print (or that a zombie lacks) keep their defaults; they are std::optional where the
+// difference matters. In signal masks bit 0 is signal 1. Sizes are in KiB, as printed.
 struct Status {
-  std::string name;  // unescaped: any bytes but NUL
+  std::string name;  // unescaped: arbitrary bytes except NUL
   std::optional<uint32_t> umask;
   char state = '?';  // R S D T t X Z P I
   int32_t tgid = 0;
@@ -31,7 +31,7 @@ struct Status {
   FourIds uid;
   FourIds gid;
   std::vector<uint32_t> groups;
-  std::vector<int32_t> ns_tgid;  // outermost (the reader's) namespace first
+  std::vector<int32_t> ns_tgid;  // in the reader's (outermost visible) namespace first, the innermost last
   std::vector<int32_t> ns_pid;
   std::vector<int32_t> ns_pgid;
   std::vector<int32_t> ns_sid;
@@ -49,10 +49,10 @@ struct Status {
   std::optional<bool> thp_enabled;  // false: PR_SET_THP_DISABLE (Linux 5.0)
   std::optional<uint64_t> untag_mask;
   uint32_t threads = 0;
-  uint64_t queued_signals = 0;  // SigQ: of the user
+  uint64_t queued_signals = 0;  // SigQ: signals queued for the real user id
   uint64_t queued_signals_limit = 0;
-  uint64_t pending = 0;         // SigPnd: of the thread
-  uint64_t shared_pending = 0;  // ShdPnd: of the process
+  uint64_t pending = 0;         // SigPnd: pending for the thread
+  uint64_t shared_pending = 0;  // ShdPnd: pending for the process
   uint64_t blocked = 0;
   uint64_t ignored = 0;
   uint64_t caught = 0;
@@ -66,16 +66,16 @@ struct Status {
   std::optional<uint32_t> seccomp_filters;  // Linux 5.9
   std::string speculation_store_bypass;
   std::string speculation_indirect_branch;
-  std::vector<uint32_t> cpus_allowed;  // words of 32 bits, CPU 0 is bit 0 of the first
-  std::vector<uint32_t> mems_allowed;  // the same for NUMA nodes
-  std::string x86_thread_features;     // "shstk wrss", empty without
+  std::vector<uint32_t> cpus_allowed;  // words of 32 bits; CPU 0 is bit 0 of the first word
+  std::vector<uint32_t> mems_allowed;  // the same format for NUMA nodes
+  std::string x86_thread_features;     // "shstk wrss"; empty when none is on
   std::string x86_thread_features_locked;
   uint64_t voluntary_switches = 0;
   uint64_t involuntary_switches = 0;
 };
 
-// Lines it does not know are passed over. Error(kernel) for a line it knows but cannot read, and for a text
-// without Name, State and Pid.
+// Unknown lines are skipped. Throws Error(kernel) for a known line with an unexpected format, and for a text without
+// Name, State and Pid.
 Status parse_status(std::string_view text);
 
 }  // namespace crx::proc

@@ -7,7 +7,7 @@
 namespace crx::proc {
 namespace {
 
-// The value of a digit in bases up to 16; 16 for anything else.
+// The value of a digit in bases up to 16; 16 for any other character.
 unsigned digit(char c) {
   if (c >= '0' && c <= '9') return static_cast<unsigned>(c - '0');
   if (c >= 'a' && c <= 'f') return static_cast<unsigned>(c - 'a') + 10;

@@ -1,4 +1,4 @@
-// Small tools for the texts of /proc: lines, and a scanner for what stands in one.
+// Tools for parsing the text files of /proc: splitting into lines, and a scanner for one line.
 #pragma once
 
 #include <cstddef>
@@ -9,15 +9,15 @@
 
 namespace crx::proc {
 
-// Takes the next line off `text`, without its newline; nothing when `text` is empty.
+// Removes the next line from `text` and returns it without its newline; nullopt when `text` is empty.
 std::optional<std::string_view> next_line(std::string_view& text);
 
-// Reads one line from left to right. Everything that does not fit throws Error(kernel) that names the file
-// and quotes the line. Numbers that do not fit 64 bits (or the given limit) are such a case. Keeps views
-// only.
+// Reads one line from left to right. Anything unexpected throws Error(kernel), which names the file and quotes the
+// line; this includes numbers that do not fit 64 bits (or the given limit). Holds views only, so the line must outlive
+// it.
 class Scanner {
  public:
-  // file: "/proc/PID/maps", for messages.
+  // file: the name used in error messages, such as "/proc/PID/maps".
   Scanner(std::string_view file, std::string_view line) : file_(file), line_(line), left_(line) {}
 
   bool at_end() const noexcept { return left_.empty(); }
@@ -25,17 +25,17 @@ class Scanner {
 
   // Skips spaces and tabs.
   Scanner& blanks() noexcept;
-  // Takes exactly this text, which must come next.
+  // Consumes exactly this text, which must come next.
   Scanner& expect(std::string_view text);
-  // Takes this text if it comes next.
+  // Consumes this text if it comes next, and says whether it did.
   bool accept(std::string_view text) noexcept;
-  // Everything up to (not with) the next `stop` or the end.
+  // Consumes and returns everything up to the next `stop` (not included) or the end.
   std::string_view until(char stop) noexcept;
-  // The next word: up to a blank or the end; must not be empty.
+  // Consumes and returns the next word, up to a blank or the end; it must not be empty.
   std::string_view word();
   char character();
 
-  // Numbers without sign or prefix, at least one digit.
+  // Numbers without sign or prefix; at least one digit.
   uint64_t dec(uint64_t limit = UINT64_MAX) { return number(10, limit); }
   uint64_t hex(uint64_t limit = UINT64_MAX) { return number(16, limit); }
   uint64_t oct(uint64_t limit = UINT64_MAX) { return number(8, limit); }
@@ -45,7 +45,7 @@ class Scanner {
   // A decimal number with an optional '-'.
   int64_t signed_dec();
   int32_t signed_dec32();
-  // "0x" and hexadecimal digits.
+  // "0x" followed by hexadecimal digits.
   uint64_t prefixed_hex();
 
   void expect_end();
@@ -56,15 +56,16 @@ class Scanner {
   std::string_view file_, line_, left_;
 };
 
-// Undoes \ooo with the kernel's mangle_path(): every backslash with three octal digits behind it.
+// Reverts the kernel's mangle_path(): replaces each backslash that is followed by three octal digits (\ooo).
 std::string unescape_octal(std::string_view text);
 
-// A file that holds one number: "0000000000000023\n" (personality, coredump_filter), "50000\n"
+// Parses a file that holds a single number: "0000000000000023\n" (personality, coredump_filter), "50000\n"
 // (timerslack_ns, oom_score_adj).
 uint64_t parse_hex_value(std::string_view file, std::string_view text);
 int64_t parse_signed_value(std::string_view file, std::string_view text);
 
-// "/autogroup-123 nice 5" (sched(7)): nothing where the kernel has no such groups, or the process is in none.
+// Parses "/autogroup-123 nice 5" (sched(7)) into the nice value; nullopt when the kernel has no autogroups or the
+// process is in none.
 std::optional<int32_t> autogroup_nice(std::string_view text);
 
 }  // namespace crx::proc

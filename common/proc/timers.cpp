@@ -7,7 +7,8 @@
 namespace crx::proc {
 namespace {
 
-// "signal/pid.7061", "none/pid.7061", "thread/pid.7061"; "tid." with SIGEV_THREAD_ID
+// Parses "signal/pid.7061", "none/pid.7061" or "thread/pid.7061"; with SIGEV_THREAD_ID "tid." stands in place of
+// "pid.".
 void notify(PosixTimer& timer, Scanner& line) {
   const std::string_view how = line.until('/');
   if (how == "signal") {
