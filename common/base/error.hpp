@@ -32,14 +32,14 @@ class Error : public std::runtime_error {
 
   // Builders, used as `throw Error(...).with_pid(pid).with_hint("...")`.
   Error&& with_pid(pid_t pid) &&;
-  // The image that says what failed or is malformed: "core-12.img", with or without its directory.
+  // The image that ordered the failed step or is malformed: "core-12.img", with or without its directory.
   Error&& with_image(std::string image) &&;
   Error&& with_hint(std::string hint) &&;
 
   ErrorCode code() const noexcept { return code_; }
   int err() const noexcept { return err_; }
   pid_t pid() const noexcept { return pid_; }
-  // For those who only know afterwards where the orders came from. No effect where an image is named already.
+  // For callers that learn only afterwards from which image the work came. No effect when an image is set already.
   void add_image(std::string_view image);
   const std::string& image() const noexcept { return image_; }
   const std::string& step() const noexcept { return step_; }
