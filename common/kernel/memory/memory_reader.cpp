@@ -19,7 +19,7 @@ namespace {
 
 constexpr std::size_t kMaxIovecs = 512;
 
-// Anonymous memory that may be in other page tables, too.
+// True for anonymous memory that other page tables may map, too.
 bool may_be_shared(uint64_t entry) {
   if ((entry & uapi::kEntrySwapped) != 0) return true;
   return (entry & uapi::kEntryPresent) != 0 && (entry & (uapi::kEntryExclusive | uapi::kEntryFile)) == 0;
@@ -34,7 +34,7 @@ MemoryReader::MemoryReader(pid_t pid) : pid_(pid), pagemap_(Pagemap::open(pid)) 
 }
 
 void MemoryReader::read(std::span<const PageRange> ranges, std::span<std::byte> out, std::vector<PageRange>& failed) {
-  std::vector<PageRange> own;  // neighbours in `out` that have not been read yet
+  std::vector<PageRange> own;  // ranges that are adjacent in `out` and have not been read yet
   std::size_t own_bytes = 0, out_at = 0;
   const auto read_so_far = [&] {
     read_own(own, out.subspan(out_at, own_bytes), failed);
@@ -65,8 +65,8 @@ void MemoryReader::read(std::span<const PageRange> ranges, std::span<std::byte> 
 void MemoryReader::read_own(std::span<const PageRange> ranges, std::span<std::byte> out,
                             std::vector<PageRange>& failed) {
   std::array<iovec, kMaxIovecs> remote;
-  std::size_t next = 0;  // first range not finished
-  uint64_t inside = 0;   // bytes of it that are
+  std::size_t next = 0;  // the first range that is not finished
+  uint64_t inside = 0;   // bytes of that range that have been read
   std::size_t out_at = 0;
   while (next < ranges.size()) {
     std::size_t count = 0;
@@ -78,7 +78,7 @@ void MemoryReader::read_own(std::span<const PageRange> ranges, std::span<std::by
     }
     const iovec local{out.data() + out_at, wanted};
     const ssize_t got = ::process_vm_readv(pid_, &local, 1, remote.data(), count, 0);
-    // A short count ends where a page could not be read; whole pages before it have been copied.
+    // A short count ends at a page that could not be read; the whole pages before it have been copied.
     uint64_t done = got > 0 ? page_down(static_cast<uint64_t>(got)) : 0;
     const bool complete = done == wanted;
     out_at += done;

@@ -1,4 +1,4 @@
-// Reading pages of another process.
+// Reads pages of another process, or of a file.
 #pragma once
 
 #include <sys/types.h>
@@ -13,29 +13,31 @@
 
 namespace crx {
 
-// Whatever page bytes can be read from: an address space, a shared-memory object, a file.
+// A source of page contents: an address space, a shared memory object or a file.
 class PageReader {
  public:
   virtual ~PageReader() = default;
-  // Fills `out` with the bytes of the ranges' pages, one after another; out.size() is their total. Pages that could
-  // not be read are appended to `failed` (ascending) and their bytes are unspecified. Never throws for those.
+  // Fills `out` with the contents of the ranges' pages, one after another; out.size() is their total size. Pages that
+  // cannot be read are appended to `failed` (ascending) and their bytes in `out` are unspecified; they never cause an
+  // exception.
   virtual void read(std::span<const PageRange> ranges, std::span<std::byte> out, std::vector<PageRange>& failed) = 0;
 };
 
-// One address space. process_vm_readv where it may; /proc/PID/mem where protection forbids that (PROT_NONE), and for
-// pages that other processes have since a fork: process_vm_readv pins what it reads, and the kernel (5.19) gives the
-// process a copy of its own for that, so that reading would take as much memory again. Memory is what it was
-// afterwards, shared or not. Reading an absent page of anonymous memory makes the kernel map its zero page there, which
-// counts as absent. The process may run (then a page may be torn) or be stopped. Needs ptrace access. Single-threaded.
+// Reads one address space. It uses process_vm_readv where possible, and /proc/PID/mem where the protection forbids that
+// (PROT_NONE) and for pages that other processes share since a fork: process_vm_readv pins the pages it reads, and for
+// that the kernel (5.19) gives the process a copy of its own, so that reading would take as much memory again. Reading
+// leaves the sharing of pages as it was. Reading an absent page of anonymous memory makes the kernel map its zero page
+// there, which counts as absent. The process may run (a page may then be torn) or be stopped. Needs ptrace access.
+// Single-threaded.
 class MemoryReader final : public PageReader {
  public:
-  // Throws Error, victim_gone when there is no such process. After an exec reads give the new program's memory or
-  // fail: only a scan (ScanStatus::gone) tells.
+  // Throws Error; victim_gone when there is no such process. After an execve, reads return the new program's memory or
+  // fail; only a scan (ScanStatus::gone) detects that.
   explicit MemoryReader(pid_t pid);
   void read(std::span<const PageRange> ranges, std::span<std::byte> out, std::vector<PageRange>& failed) override;
-  // Plain bytes at any address. False unless all could be read.
+  // Reads bytes at any address. False unless all could be read.
   bool read_bytes(uint64_t addr, std::span<std::byte> out);
-  // The address space has ended, with its process or by an exec: then nothing more can be read.
+  // True when the address space has ended, with its process or by an execve; nothing can be read any more.
   bool ended() const { return pagemap_.ended(); }
   pid_t pid() const noexcept { return pid_; }
 
@@ -47,10 +49,10 @@ class MemoryReader final : public PageReader {
   Pagemap pagemap_;
 };
 
-// An open file or shared-memory object; ranges are offsets. Beyond the end reads as zeros.
+// Reads an open file or shared memory object; ranges are offsets. Bytes beyond the end read as zeros.
 class FileReader final : public PageReader {
  public:
-  explicit FileReader(int fd) : fd_(fd) {}  // borrows
+  explicit FileReader(int fd) : fd_(fd) {}  // borrows fd, which must stay open
   void read(std::span<const PageRange> ranges, std::span<std::byte> out, std::vector<PageRange>& failed) override;
 
  private:

@@ -35,7 +35,7 @@ std::size_t PagePlacer::place(uint64_t addr, std::span<const std::byte> bytes) c
     request.len = bytes.size() - done;
     const int result = ::ioctl(fd_.get(), UFFDIO_COPY, &request);
     if (request.copy > 0) done += static_cast<std::size_t>(request.copy);
-    // EAGAIN: part of it was copied, or the address space is changing; the rest is tried again while there is progress.
+    // EAGAIN: a part was copied, or the address space is changing; retry the rest as long as there is progress.
     if (result != 0 && (errno != EAGAIN || request.copy <= 0)) break;
   }
   return done;

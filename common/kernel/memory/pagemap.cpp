@@ -17,7 +17,7 @@ namespace {
 
 constexpr std::size_t kVecEntries = 4096;
 
-// Adds a region behind the others; what an earlier call reported already is cut off.
+// Appends a region, without the part that an earlier call has reported already.
 void append_region(std::vector<PageRegion>& regions, PageRegion next) {
   if (!regions.empty()) {
     PageRegion& last = regions.back();
@@ -35,7 +35,8 @@ int scan_once(int fd, uapi::ScanArg& arg) {
   return ::ioctl(fd, uapi::kPagemapScan, &arg);
 }
 
-// The frame of the kernel's zero page: what a read fault on fresh anonymous memory maps.
+// The page frame number of the kernel's zero page, which a read fault on fresh anonymous memory maps; 0 when it is not
+// readable.
 uint64_t find_zero_frame(int own_pagemap) {
   const Mapping page = Mapping::map(kPageSize, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS);
   static_cast<void>(*reinterpret_cast<volatile const char*>(page.data()));
@@ -70,7 +71,7 @@ PagemapFeatures probe() {
   found.scan = scan_once(own.get(), arg) >= 0;
   arg.return_mask = page_is::kGuard;
   found.guard = scan_once(own.get(), arg) >= 0;
-  // A page just written is soft-dirty wherever the kernel keeps that bit.
+  // A page that has just been written is soft-dirty if the kernel maintains that bit.
   uint64_t entry = 0;
   const auto at = static_cast<off_t>(start / kPageSize * sizeof entry);
   found.soft_dirty =
@@ -123,7 +124,7 @@ ScanStatus Pagemap::scan(PageRange range, Query query, std::vector<PageRegion>& 
   std::array<uapi::PageRegion, kVecEntries> vec;
   uapi::ScanArg arg{};
   arg.size = sizeof arg;
-  // Without CHECK_WPASYNC the kernel would silently skip VMAs that are not registered.
+  // Without CHECK_WPASYNC the kernel silently skips VMAs that are not registered.
   arg.flags = query.rearm ? uapi::kScanWpMatching | uapi::kScanCheckWpAsync : 0;
   arg.end = range.end;
   arg.vec = reinterpret_cast<uintptr_t>(vec.data());
@@ -145,8 +146,8 @@ ScanStatus Pagemap::scan(PageRange range, Query query, std::vector<PageRegion>& 
       const uapi::PageRegion& region = vec[static_cast<std::size_t>(i)];
       append_region(regions, {{region.start, region.end}, region.categories});
     }
-    // The kernel (6.18) leaves walk_end where its internal buffer was last full, which may lie far before the end
-    // of what it reported: only a full vector means that something may be missing.
+    // The kernel (6.18) leaves walk_end where its internal buffer was last full, which may be far before the end of the
+    // reported regions. Only a full vector means that something may be missing.
     if (static_cast<std::size_t>(found) < vec.size() || arg.walk_end <= arg.start) break;
   }
   return ScanStatus::ok;
@@ -194,9 +195,9 @@ MmFate mm_fate(pid_t pid) {
   try {
     stat = read_fd(fd.get(), "stat");
   } catch (const Error&) {
-    return MmFate::exited;  // gone between open and read
+    return MmFate::exited;  // the process ended between open and read
   }
-  // "PID (comm) S ...": comm may hold anything, so the state is what follows the last parenthesis.
+  // The format is "PID (comm) S ...". comm may contain anything, so the state follows the last closing parenthesis.
   const std::size_t close = stat.rfind(") ");
   if (close == std::string::npos || close + 2 >= stat.size()) return MmFate::exited;
   const char state = stat[close + 2];

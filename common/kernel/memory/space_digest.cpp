@@ -19,14 +19,15 @@ namespace {
 
 constexpr uint64_t kChunk = uint64_t{1} << 20;
 
-// The first word decides most pages; for the rest: zero, and equal to itself shifted by one byte.
+// The first word decides for most pages. The others are zero when their first byte is zero and they equal themselves
+// shifted by one byte.
 bool is_zero(std::span<const std::byte> page) {
   uint64_t first = 0;
   std::memcpy(&first, page.data(), sizeof first);
   return first == 0 && page[0] == std::byte{0} && std::memcmp(page.data(), page.data() + 1, page.size() - 1) == 0;
 }
 
-// Takes the pages that count in ascending order.
+// Receives the counted pages in ascending order and builds the digest of each chunk and of the whole.
 class Collector {
  public:
   void add(uint64_t addr, std::span<const std::byte> page) {
@@ -51,12 +52,12 @@ class Collector {
     words_.clear();
   }
   uint64_t chunk_ = 0;
-  std::vector<uint64_t> words_;  // address and digest of each page of the chunk
+  std::vector<uint64_t> words_;  // address and digest of each counted page of the chunk
   Digester whole_;
   SpaceDigest result_;
 };
 
-// Calls what(addr, page) for every page of the ranges, read in pieces of a chunk.
+// Calls what(addr, page) for every page of the ranges, which are read in pieces of one chunk.
 template <typename Each>
 void for_each_page(PageReader& reader, const std::vector<PageRange>& ranges, Each what) {
   std::vector<std::byte> buffer(kChunk);

@@ -1,4 +1,4 @@
-// Kernel interfaces for memory that Debian 12's headers (Linux 6.1) do not declare, as include/uapi/linux has them.
+// Kernel interfaces for memory that Debian 12's headers (Linux 6.1) do not declare, as in include/uapi/linux.
 #pragma once
 
 #include <linux/fs.h>
@@ -40,7 +40,7 @@ inline constexpr uint64_t kScanCheckWpAsync = 1 << 1;
 // /proc/PID/pagemap entries, Documentation/admin-guide/mm/pagemap.rst.
 inline constexpr uint64_t kEntryPfnMask = (uint64_t{1} << 55) - 1;
 inline constexpr uint64_t kEntrySoftDirty = uint64_t{1} << 55;
-inline constexpr uint64_t kEntryExclusive = uint64_t{1} << 56;  // mapped nowhere else
+inline constexpr uint64_t kEntryExclusive = uint64_t{1} << 56;  // no other page table maps it
 inline constexpr uint64_t kEntryUffdWp = uint64_t{1} << 57;     // Linux 5.14
 inline constexpr uint64_t kEntryGuard = uint64_t{1} << 58;      // Linux 6.14
 inline constexpr uint64_t kEntryFile = uint64_t{1} << 61;

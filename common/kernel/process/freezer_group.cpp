@@ -23,11 +23,12 @@ constexpr const char* kStep = "preparing the freezer group";
 
 struct Hierarchy {
   std::string mount;
-  std::string root;  // the part of the hierarchy that is mounted there
+  std::string root;  // the directory of the hierarchy that is mounted there
   bool v2;
 };
 
-// From /proc/self/mountinfo: fields 4 root, 5 mount point, after " - " type, source, super options.
+// Parses /proc/self/mountinfo: field 4 is the root, field 5 the mount point; type, source and super options follow " -
+// ".
 std::optional<Hierarchy> find_hierarchy() {
   std::istringstream lines(read_file("/proc/self/mountinfo"));
   std::optional<Hierarchy> v1;
@@ -46,7 +47,7 @@ std::optional<Hierarchy> find_hierarchy() {
   return v1;
 }
 
-// The line "0::PATH" (v2) or "N:freezer:PATH" of /proc/PID/cgroup.
+// Finds the line "0::PATH" (v2) or "N:freezer:PATH" in /proc/PID/cgroup.
 std::string group_of(pid_t pid, bool v2) {
   std::istringstream lines(read_file("/proc/" + std::to_string(pid) + "/cgroup"));
   for (std::string line; std::getline(lines, line);) {
@@ -76,7 +77,7 @@ struct Place {
   bool v2;
 };
 
-// The directory of the group that a process is in.
+// The directory of the group in which a process is.
 Place place_of(pid_t pid) {
   const auto hierarchy = find_hierarchy();
   if (!hierarchy) {
@@ -130,7 +131,7 @@ void FreezerGroup::add(pid_t pid) {
   try {
     home = place_of(pid).path;
   } catch (const Error&) {
-    // It has gone, which moving it says.
+    // The process has ended; the write below reports that.
   }
   write_file(path_ + "/cgroup.procs", std::to_string(pid));
   if (home != parent_ && home != path_) homes_[pid] = std::move(home);
@@ -167,7 +168,7 @@ void FreezerGroup::dissolve() {
       throw_errno("leaving the freezer group", "process " + pid + " back to " + parent_);
     }
   }
-  // Exiting tasks may hold the directory for a moment.
+  // Exiting tasks may keep the directory busy for a moment.
   for (int turn = 0; ::rmdir(path_.c_str()) < 0 && errno == EBUSY && turn < 1000; ++turn) ::usleep(1000);
   path_.clear();
 }

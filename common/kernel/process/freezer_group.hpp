@@ -1,4 +1,4 @@
-// A cgroup that can be frozen as a whole: what must stay stopped when its tracer dies sits in one.
+// A cgroup that can be frozen as a whole. Tasks that must stay stopped when their tracer dies are put into one.
 #pragma once
 
 #include <sys/types.h>
@@ -11,32 +11,34 @@
 
 namespace crx {
 
-// A group of our own below the one a process is in (cgroup v2's cgroup.freeze, else the v1 freezer), named
-// crx-NAME. Destroying it thaws it, moves what is in it to the groups it came from, or else to the parent group, and
-// removes it, best effort: a victim never stays frozen by accident. See cgroups(7),
+// A group that crx creates below the group of a process (cgroup v2 with cgroup.freeze, else the v1 freezer), named
+// crx-NAME. The destructor thaws it, moves its members back to the groups they came from (or else to the parent group)
+// and removes it, best effort, so that a victim never stays frozen by accident. See cgroups(7),
 // Documentation/admin-guide/cgroup-v2.rst "cgroup.freeze".
 class FreezerGroup {
  public:
-  // Creates the group below the group of `pid` (which stays where it is). Throws Error(unsupported) where no
-  // freezer hierarchy is mounted or writable, with the reason.
+  // Creates the group below the group of `pid`, which is not moved. Throws Error(unsupported), with the reason, when no
+  // freezer hierarchy is mounted or writable.
   static FreezerGroup create_below(pid_t pid, const std::string& name);
-  // A group that create_below made in another process, by its path().
+  // Opens, by its path(), a group that create_below made in another process.
   static FreezerGroup open_existing(const std::string& path);
   FreezerGroup(FreezerGroup&& other) noexcept;
   FreezerGroup& operator=(FreezerGroup&&) = delete;
   ~FreezerGroup();
 
-  // Moves a process with all its threads in. Slow (milliseconds: an RCU grace period); do it outside the freeze.
+  // Moves a process with all its threads into the group. This is slow (milliseconds, an RCU grace period), so it is
+  // done before the freeze.
   void add(pid_t pid);
-  // Freezes; returns when the kernel says that all of it is frozen (a ptrace-stopped task counts). Throws
-  // Error(kernel) and thaws when the deadline passes.
+  // Freezes the group and returns when the kernel reports that all tasks are frozen (a ptrace-stopped task counts).
+  // When the deadline passes it thaws the group and throws Error(kernel).
   void freeze(Deadline deadline);
   void thaw();
-  // Moves everything back, as the destructor does, and removes the group. Thaws first.
+  // Thaws, moves all members back as the destructor does, and removes the group. Throws Error on failure.
   void dissolve();
-  // Leaves the group as it is, frozen or not, for good: it now belongs to whoever resolves the session.
+  // Leaves the group as it is for good, frozen or not: the operator who resolves the session is responsible for it from
+  // now on.
   void abandon() noexcept { path_.clear(); }
-  // A descriptor of the group's directory for CLONE_INTO_CGROUP; empty under v1.
+  // A descriptor of the group's directory for CLONE_INTO_CGROUP (clone3(2)); empty under v1.
   Fd directory() const;
   const std::string& path() const noexcept { return path_; }
 
@@ -44,13 +46,13 @@ class FreezerGroup {
   FreezerGroup(std::string path, std::string parent, bool v2) noexcept;
   std::string path_, parent_;
   bool v2_;
-  std::map<pid_t, std::string> homes_;  // directories of the groups that processes were added from, if not parent_
+  std::map<pid_t, std::string> homes_;  // directory of the original group of each added process, unless that is parent_
 };
 
-// Removes every group that create_below made below the group of `pid` and that holds nobody any more.
+// Removes every empty group that create_below made below the group of `pid`.
 void remove_empty_groups(pid_t pid);
 
-// The name of the group that holds the tree of a session at its destination.
+// The name of the group that holds the tree of a session at the destination.
 std::string group_name(const std::string& session);
 
 }  // namespace crx

@@ -12,7 +12,7 @@
 namespace crx {
 namespace {
 
-// 0 equal, 1 less, 2 greater, 3 different but without order; -errno.
+// Returns 0 equal, 1 less, 2 greater, 3 different but not ordered; -errno on failure.
 long raw_kcmp(pid_t a, pid_t b, int type, unsigned long x, unsigned long y) {
   const long result = ::syscall(SYS_kcmp, a, b, type, x, y);
   if (result >= 0) return result;
@@ -23,7 +23,7 @@ long raw_kcmp(pid_t a, pid_t b, int type, unsigned long x, unsigned long y) {
   return -errno;
 }
 
-// As kcmp(2) answers: 0 the same, 1 less, 2 greater; negative where one of them has gone.
+// The result of kcmp(2): 0 the same, 1 less, 2 greater; negative when one of the processes has ended.
 long compare(Shared what, pid_t a, pid_t b) {
   int type = KCMP_VM;
   if (what == Shared::descriptors) type = KCMP_FILES;
@@ -64,7 +64,7 @@ bool share(Shared what, pid_t a, pid_t b) {
 
 std::vector<std::size_t> first_to_share(Shared what, const std::vector<pid_t>& pids) {
   std::vector<std::size_t> first(pids.size());
-  std::vector<std::size_t> sorted;  // one index of each group
+  std::vector<std::size_t> sorted;  // one index per group found so far, in the kernel's order
   for (std::size_t i = 0; i < pids.size(); ++i) {
     first[i] = i;
     std::size_t low = 0, high = sorted.size();

@@ -1,4 +1,4 @@
-// Whether descriptors of (other) processes refer to the same kernel objects: kcmp(2).
+// Compares kernel objects of other processes (open files, address spaces, descriptor tables): kcmp(2).
 #pragma once
 
 #include <sys/types.h>
@@ -9,7 +9,7 @@
 
 namespace crx {
 
-// A descriptor of some process.
+// A descriptor number of a process.
 struct TaskFd {
   pid_t pid = 0;
   int fd = -1;
@@ -17,25 +17,26 @@ struct TaskFd {
 
 enum class FileOrder { equal, less, greater, gone };
 
-// Orders open file descriptions by the kernel's own (obfuscated) order, which stays the same while both exist: good
-// for a tree. gone: one of the two does not exist (any more). Needs ptrace rights; the processes may run.
-// Throws Error(unsupported) on a kernel without kcmp.
+// Orders open file descriptions by the kernel's own (obfuscated) order. The order does not change while both exist, so
+// it can serve for a search tree. gone: one of the two does not exist (any more). Needs ptrace access; the processes
+// may run. Throws Error(unsupported) on a kernel without kcmp.
 FileOrder compare_files(TaskFd a, TaskFd b);
 
-// Whether `file` is what the epoll set `set` watches under number `target`. toff: which one, where several were added
-// under the same number (0 first).
+// Whether `file` is the file that the epoll set `set` watches under number `target`. toff: the index (from 0) among
+// several files that were added under the same number.
 bool is_epoll_target(TaskFd file, TaskFd set, uint32_t target, uint32_t toff);
 
-// What processes may share (clone(2)).
+// The resources that processes may share (clone(2)).
 enum class Shared { memory, descriptors, filesystem, signal_handlers };
-// Whether two processes share it. False, too, when one of them has gone or may not be looked at.
+// Whether two processes share the resource. Also false when one of them has ended or may not be inspected.
 bool share(Shared what, pid_t a, pid_t b);
 
-// For each process the index of the first one that shares it; its own where that is none. N log N calls: the kernel
-// orders what processes share, and the order stays while all exist.
+// For each process, the index of the first process in `pids` with which it shares the resource; its own index when
+// there is none. Needs N log N calls: the kernel orders the shared resources, and the order does not change while all
+// processes exist.
 std::vector<std::size_t> first_to_share(Shared what, const std::vector<pid_t>& pids);
 
-// The same as a set of bits.
+// The shared resources of two processes as a set of bits.
 namespace sharing {
 inline constexpr uint32_t kMemory = 1, kDescriptors = 2, kFilesystem = 4, kSignalHandlers = 8;
 inline constexpr uint32_t kAll = 15;

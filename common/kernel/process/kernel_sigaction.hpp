@@ -1,4 +1,4 @@
-// Signals as the kernel's interfaces have them; glibc's types differ (arch/x86/include/uapi/asm/signal.h).
+// The signal structures of the kernel's interface; those of glibc differ (arch/x86/include/uapi/asm/signal.h).
 #pragma once
 
 #include <cstddef>

@@ -10,17 +10,17 @@
 
 namespace crx {
 
-// Throws Error(victim_gone) when there is no such process.
+// Opens a descriptor for a process. Throws Error(victim_gone) when there is no such process.
 Fd open_pidfd(pid_t pid);
-// A duplicate of descriptor `fd` of the process: shares the open file description. Empty with errno set when
-// the process has no such descriptor (EBADF) or is gone (ESRCH).
+// A duplicate of descriptor `fd` of the process, for the same open file description. Empty with errno set when the
+// process has no such descriptor (EBADF) or has ended (ESRCH).
 Fd try_get_fd(int pidfd, int fd);
-// Sends a signal; false when the process is gone. Throws Error otherwise.
+// Sends a signal; false when the process has ended. Throws Error for any other failure.
 bool send_signal(int pidfd, int signal);
-// Helps a process that has just been killed to give its memory back (process_mrelease(2), Linux 5.15), which else keeps
-// one core busy for some 100 ms per GiB. Returns when there is nothing left to help with.
+// Frees the memory of a process that has just been killed (process_mrelease(2), Linux 5.15). Without this the exiting
+// process keeps one core busy for some 100 ms per GiB. Returns when there is nothing left to free.
 void release_memory(int pidfd) noexcept;
-// Waits until the process has exited (become a zombie or been reaped). False when the deadline passed.
+// Waits until the process has exited (it is a zombie or has been reaped). False when the deadline passed.
 [[nodiscard]] bool wait_exit(int pidfd, Deadline deadline);
 
 }  // namespace crx

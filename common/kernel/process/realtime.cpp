@@ -22,7 +22,7 @@ void for_each_thread(pid_t pid, Body body) noexcept {
       if (tid != 0) body(tid, sched_attr(tid));
     }
   } catch (const std::exception& error) {
-    log::debug("changing the priority of {}: {}", pid, error.what());
+    log::debug("cannot change the priority of the threads of process {}: {}", pid, error.what());
   }
 }
 
@@ -55,7 +55,7 @@ void make_usual(pid_t pid) noexcept {
   });
 }
 
-// Hooks and the like that are started meanwhile are not in such a hurry.
+// kSchedResetOnFork: hooks and other children that are started meanwhile keep the usual priority.
 Realtime::Realtime(pid_t pid) noexcept {
   for_each_thread(pid, [this](pid_t tid, const SchedAttr& before) {
     if (raise(tid, before, kSchedResetOnFork)) before_.emplace_back(tid, before);

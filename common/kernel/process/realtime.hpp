@@ -1,5 +1,5 @@
-// Real-time scheduling for the milliseconds of a stop: on a busy host each hand-over between two processes would
-// otherwise wait for the time slices of others.
+// Real-time scheduling for the milliseconds of the stop. On a busy host each hand-over between two processes would
+// otherwise wait for the time slices of other processes.
 #pragma once
 
 #include <sys/types.h>
@@ -11,14 +11,14 @@
 
 namespace crx {
 
-// Gives all threads of a process SCHED_RR at the lowest priority, where their policy is SCHED_OTHER; what they fork
-// inherits it. What is not allowed is left as it is: a stop at usual priority only takes longer. Never throws.
+// Gives all threads of a process whose policy is SCHED_OTHER the policy SCHED_RR with the lowest priority; children
+// inherit it. A thread that may not be changed is left alone: the stop then only takes longer. Never throws.
 void make_realtime(pid_t pid) noexcept;
 
-// Undoes it for a process whose Realtime ended without its destructor.
+// Reverts it for a process whose Realtime object ended without its destructor.
 void make_usual(pid_t pid) noexcept;
 
-// The same while it lives; afterwards the threads that still live are scheduled as before.
+// Does the same during its lifetime. The destructor restores the previous scheduling of the threads that still exist.
 class Realtime {
  public:
   explicit Realtime(pid_t pid) noexcept;

@@ -14,7 +14,7 @@ namespace crx {
 namespace {
 
 constexpr int kIoprioWhoProcess = 1;
-constexpr std::size_t kMaskWords = 128;  // 8192 CPUs, what the kernel can be built for
+constexpr std::size_t kMaskWords = 128;  // 8192 CPUs, the most that the kernel can be built for
 
 std::string thread_name(pid_t tid) {
   return "thread " + std::to_string(tid);
@@ -66,7 +66,7 @@ int set_affinity(pid_t tid, const CpuMask& mask) {
   return errno_of(::syscall(SYS_sched_setaffinity, tid, mask.size() * sizeof(uint64_t), mask.data()));
 }
 
-// "0-3,8"
+// Parses a list such as "0-3,8".
 CpuMask online_cpus() {
   CpuMask mask;
   const std::string text = read_file("/sys/devices/system/cpu/online");

@@ -1,5 +1,5 @@
-// Scheduling of a thread, seen and set from outside: sched_setattr(2), ioprio_set(2), affinity. glibc 2.36 wraps none
-// of these for threads of others.
+// Reads and sets the scheduling of a thread from outside: sched_setattr(2), ioprio_set(2), affinity. glibc 2.36 has no
+// wrappers for threads of other processes.
 #pragma once
 
 #include <sys/types.h>
@@ -30,23 +30,23 @@ inline constexpr uint64_t kSchedUtilClampMax = 0x40;
 inline constexpr uint32_t kSchedNormal = 0, kSchedFifo = 1, kSchedRr = 2, kSchedBatch = 3, kSchedIdle = 5,
                           kSchedDeadline = 6;
 
-// These throw Error(victim_gone) when the thread has ended.
+// These functions throw Error(victim_gone) when the thread has ended.
 SchedAttr sched_attr(pid_t tid);
-// 0, or the errno of the failure.
+// Returns 0 or an errno value.
 [[nodiscard]] int set_sched_attr(pid_t tid, const SchedAttr& attr);
 
-// getpriority(2), also of a thread whose policy makes no use of it now.
+// getpriority(2). It is also meaningful for a thread whose current policy does not use the nice value.
 int nice_value(pid_t tid);
 
-// As ioprio_get(2) gives it: class << 13 | level; 0 is "follows nice".
+// In the format of ioprio_get(2): class << 13 | level; 0 means that the priority follows the nice value.
 uint32_t io_priority(pid_t tid);
 [[nodiscard]] int set_io_priority(pid_t tid, uint32_t ioprio);
 
-// One bit a CPU, CPU 0 is bit 0 of the first word.
+// One bit per CPU; CPU 0 is bit 0 of the first word.
 using CpuMask = std::vector<uint64_t>;
 CpuMask affinity(pid_t tid);
 [[nodiscard]] int set_affinity(pid_t tid, const CpuMask& mask);
-// CPUs online on this host.
+// The CPUs of this host that are online.
 CpuMask online_cpus();
 
 }  // namespace crx

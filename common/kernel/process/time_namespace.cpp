@@ -33,7 +33,7 @@ int64_t offset_in(const std::string& text, const char* clock) {
   return int64_t{seconds} * kSecond + nanoseconds;
 }
 
-// The kernel wants 0 <= nanoseconds < 10^9.
+// The kernel requires 0 <= nanoseconds < 10^9.
 std::string offset_line(const char* clock, int64_t ns) {
   int64_t seconds = ns / kSecond, rest = ns % kSecond;
   if (rest < 0) {

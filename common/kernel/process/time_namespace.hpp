@@ -1,4 +1,5 @@
-// Time namespaces: CLOCK_MONOTONIC and CLOCK_BOOTTIME of a moved task go on where they were (time_namespaces(7)).
+// Time namespaces: with them CLOCK_MONOTONIC and CLOCK_BOOTTIME of a moved task continue without a jump
+// (time_namespaces(7)).
 #pragma once
 
 #include <sys/types.h>
@@ -7,24 +8,25 @@
 
 namespace crx {
 
-// Offsets of a task's namespace to the initial one, nanoseconds. Zero on kernels without time namespaces.
+// The offsets of a task's time namespace to the initial one, in nanoseconds. Zero on kernels without time namespaces.
 struct TimeOffsets {
   int64_t monotonic_ns = 0;
   int64_t boottime_ns = 0;
 };
 
-// Clock readings as some task sees them.
+// Clock readings in the time namespace of a task.
 struct TaskClocks {
   int64_t monotonic_ns = 0;
   int64_t boottime_ns = 0;
 };
 
-// /proc/PID/timens_offsets; pid 0: ourselves.
+// Reads /proc/PID/timens_offsets; pid 0 is the calling process.
 TimeOffsets time_offsets(pid_t pid);
-// What the task's clocks show now.
+// The current readings of the task's clocks.
 TaskClocks task_clocks(pid_t pid);
-// Makes a new time namespace for our future children (unshare(CLONE_NEWTIME); we stay in ours) with these offsets to
-// the initial one. Once per process, before its first child. Needs CAP_SYS_TIME; throws Error(unsupported) saying so.
+// Creates a new time namespace for the future children of this process, with these offsets to the initial one
+// (unshare(CLONE_NEWTIME); the caller itself stays in its own). Possible once per process, before its first child.
+// Needs CAP_SYS_TIME; throws Error(unsupported) with that reason.
 void unshare_time(const TimeOffsets& offsets);
 
 }  // namespace crx

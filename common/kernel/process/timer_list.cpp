@@ -23,8 +23,7 @@ std::optional<int64_t> number_behind(std::string_view line, std::string_view lab
   return value;
 }
 
-// " #3: <000000000ab3ad12>, hrtimer_wakeup, S:01"
-// 0: no thread sleeps on this one.
+// Parses " #3: <000000000ab3ad12>, hrtimer_wakeup, S:01" into the timer's id; 0 when no thread sleeps on this timer.
 uint64_t sleeper_id(std::string_view line) {
   if (line.find(", hrtimer_wakeup,") == std::string_view::npos) return 0;
   const auto open = line.find('<');
@@ -35,7 +34,7 @@ uint64_t sleeper_id(std::string_view line) {
 
 }  // namespace
 
-// Each CPU has a list for each clock; the offset of the clock to the monotonic one stands before its timers:
+// Each CPU has one list per clock; the offset of the clock to the monotonic one precedes its timers:
 //   clock 2: / .offset: 0 nsecs / active timers: / #0: <id>, function, S:01 / # expires at 12-34 nsecs [in ...]
 SleepTimers parse_sleep_timers(std::string_view text) {
   SleepTimers timers;
@@ -62,7 +61,7 @@ SleepTimers read_sleep_timers(int times) {
   SleepTimers all;
   const Fd file = try_open("/proc/timer_list", O_RDONLY);
   for (int i = 0; file && i < times; ++i) {
-    // A seq_file: pread from the start makes a fresh list.
+    // The file is a seq_file: a pread from offset 0 makes the kernel build a fresh list.
     SleepTimers seen = parse_sleep_timers(read_fd(file.get(), "/proc/timer_list"));
     if (i == 0) all.now_ns = seen.now_ns;
     all.armed.insert(all.armed.end(), seen.armed.begin(), seen.armed.end());

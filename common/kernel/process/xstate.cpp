@@ -20,7 +20,7 @@ Place find_place(unsigned component) {
 
 }  // namespace
 
-// Under a hypervisor every CPUID is a trap, some microseconds each: asked once.
+// Under a hypervisor every CPUID instruction traps, some microseconds each, so the result is kept.
 Place place_of(unsigned component) {
   static const std::array<Place, kComponents> places = [] {
     std::array<Place, kComponents> found{};
