@@ -48,7 +48,7 @@ Result yes() {
 Result no(int err) {
   return {Answer::no, std::strerror(err)};
 }
-// Not permitted is not the same as not there.
+// "Not permitted" does not mean that the feature is absent.
 Result from_errno(bool worked) {
   if (worked) return yes();
   return errno == EPERM || errno == EACCES
@@ -56,7 +56,7 @@ Result from_errno(bool worked) {
              : no(errno);
 }
 
-// Runs a probe in a child; its exit code 0 says yes, an errno says no.
+// Runs a probe in a child; its exit code is 0 for yes, else an errno value.
 Result in_child(const std::function<int()>& probe) {
   const pid_t child = ::fork();
   if (child < 0) return {Answer::unknown, std::strerror(errno)};
@@ -113,7 +113,7 @@ Result probe_readv() {
   return from_errno(::process_vm_readv(::getpid(), &local, 1, &remote, 1, 0) == sizeof here);
 }
 
-// Outside of common/remote nobody traces; whether it is allowed shows in what is needed for it.
+// Only common/remote may use ptrace, so this checks the settings and capabilities that ptrace depends on.
 Result probe_trace() {
   const Fd scope = try_open("/proc/sys/kernel/yama/ptrace_scope", O_RDONLY);
   if (!scope) return yes();
@@ -134,7 +134,7 @@ Result probe_write_protect() {
 }
 
 Result probe_vdso() {
-  // With a vDSO in place the answer is EEXIST; EINVAL where the call is unknown.
+  // When the process has a vDSO already, the call fails with EEXIST; with EINVAL when the kernel does not know it.
   const long result = ::syscall(SYS_arch_prctl, 0x2003 /* ARCH_MAP_VDSO_64 */, 0);
   return result == 0 || errno == EEXIST ? yes() : from_errno(false);
 }
@@ -156,7 +156,7 @@ Result probe_map_files() {
 }
 
 Result probe_futex_waitv() {
-  // No waiters: EINVAL from a kernel that knows the call.
+  // Without waiters a kernel that knows the call returns EINVAL.
   ::syscall(449 /* futex_waitv */, nullptr, 0, 0, nullptr, 0);
   return errno == ENOSYS ? no(errno) : yes();
 }

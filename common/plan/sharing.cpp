@@ -18,7 +18,7 @@ uint32_t in_common(const SharingTask& a, const SharingTask& b) {
   return bits;
 }
 
-// What nobody can leave counts most.
+// The weight of a set of shared resources: resources that unshare(2) cannot separate count most.
 unsigned weight(uint32_t bits) {
   const auto has = [bits](uint32_t bit) { return (bits & bit) != 0 ? 1u : 0u; };
   return has(sharing::kMemory) * 8 + has(sharing::kSignalHandlers) * 4 + has(sharing::kDescriptors) * 2 +
@@ -42,7 +42,7 @@ class Plan {
   }
 
  private:
-  // The parent, or the child before it that has most in common with it.
+  // Chooses as cloner the parent, or the earlier child of the same parent with which the task shares most.
   void choose_cloner(std::size_t i) {
     SharingTask& task = tasks_[i];
     if (task.dead || i == 0) return;
@@ -60,7 +60,7 @@ class Plan {
     }
   }
 
-  // Only what its maker has can a process be born with.
+  // A process can only be forked with a resource that its cloner has.
   void check_handed_down(std::size_t kind) {
     std::map<uint32_t, std::size_t> first;
     for (std::size_t i = 0; i < tasks_.size(); ++i) {
@@ -70,21 +70,22 @@ class Plan {
     }
   }
 
-  // All on the way from one who shares it to another are born with it.
+  // Every process on the way from one sharer to another is forked with the resource.
   void hand_down(std::size_t kind) {
     std::map<uint32_t, std::vector<std::size_t>> groups;
     for (std::size_t i = 0; i < tasks_.size(); ++i) {
       if (!tasks_[i].dead) groups[tasks_[i].groups[kind]].push_back(i);
     }
-    std::vector<std::size_t> owner(tasks_.size(),
-                                   kNobody);  // the first of the group whose thing the process is born with
+    // For each process the first member of the group whose resource it is forked with.
+    std::vector<std::size_t> owner(tasks_.size(), kNobody);
     for (const auto& [group, members] : groups) {
       if (members.size() > 1) connect(kind, members, owner);
     }
   }
 
   void connect(std::size_t kind, const std::vector<std::size_t>& members, std::vector<std::size_t>& owner) {
-    std::vector<std::size_t> below(tasks_.size(), 0);  // how many members each has made, itself included
+    // how many members of the group each process has among its descendants, itself included
+    std::vector<std::size_t> below(tasks_.size(), 0);
     for (const std::size_t member : members) below[member] = 1;
     for (std::size_t i = tasks_.size(); i-- > 0;) {
       if (cloners_[i] != kNobody) below[cloners_[i]] += below[i];

@@ -14,7 +14,7 @@
 namespace crx {
 namespace {
 
-// One line, without the blanks that serial numbers are padded with; empty where there is no such file.
+// Reads one line, without the blanks that pad serial numbers; empty when there is no such file.
 std::string line_of(const std::string& path) {
   const Fd file = try_open(path, O_RDONLY);
   if (!file) return {};
@@ -22,7 +22,7 @@ std::string line_of(const std::string& path) {
   try {
     text = read_fd(file.get(), path, 4096);
   } catch (const Error&) {
-    return {};  // the driver has no answer
+    return {};  // the driver cannot answer
   }
   const auto first = text.find_first_not_of(" \t\n");
   if (first == std::string::npos) return {};

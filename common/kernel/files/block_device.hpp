@@ -1,4 +1,4 @@
-// Which disk a block device is.
+// The identity of the disk behind a block device.
 #pragma once
 
 #include <sys/types.h>
@@ -7,10 +7,10 @@
 
 namespace crx {
 
-// A name that no other disk has, on any host (its world-wide id, also by way of multipath), with the partition's number
-// and the size in 512-byte sectors; empty where the kernel tells no such name (loop, RAM and many virtual disks: serial
-// numbers and the UUIDs of volumes are copied with the machine). From /sys/dev/block
-// (Documentation/ABI/stable/sysfs-block).
+// A name that no other disk on any host has (its world-wide id, which is also the same via multipath), with the
+// partition number and the size in 512-byte sectors. Empty when the kernel reports no such name (loop, RAM and many
+// virtual disks); serial numbers and volume UUIDs do not serve, since they are copied with a virtual machine. Source:
+// /sys/dev/block (Documentation/ABI/stable/sysfs-block).
 std::string block_device_identity(dev_t device);
 
 }  // namespace crx

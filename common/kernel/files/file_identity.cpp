@@ -26,7 +26,7 @@ constexpr std::size_t kMaxHeaders = 64;
 constexpr std::size_t kMaxNotes = 64 * 1024;
 constexpr uint32_t kNoteBuildId = 3;  // NT_GNU_BUILD_ID
 
-// Types whose files two hosts can share (statfs(2)).
+// Filesystem types whose files two hosts can share (statfs(2)).
 bool is_shared_storage(const std::string& type) {
   static constexpr const char* kTypes[] = {"nfs",     "nfs4", "cifs",  "smb3",   "ceph", "fuse.ceph", "fuse.glusterfs",
                                            "lustre",  "gfs2", "ocfs2", "beegfs", "9p",   "afs",       "fuse.sshfs",
@@ -34,7 +34,7 @@ bool is_shared_storage(const std::string& type) {
   return std::any_of(std::begin(kTypes), std::end(kTypes), [&](const char* known) { return type == known; });
 }
 
-// "type source" of the mount a file is on, where hosts can share such.
+// "type source" of the mount that the file is on; empty when hosts cannot share a filesystem of this type.
 std::string storage_of(int fd) {
   const std::string info = read_file(fmt::format("/proc/self/fdinfo/{}", fd));
   const auto at = info.find("mnt_id:");
@@ -51,7 +51,7 @@ bool read_at(int fd, uint64_t offset, T& object) {
   return ::pread(fd, &object, sizeof object, static_cast<off_t>(offset)) == static_cast<ssize_t>(sizeof object);
 }
 
-// The build-id note of a 64-bit ELF file (elf(5)); empty where there is none.
+// The content of the build-id note of a 64-bit ELF file (elf(5)); empty when it has none.
 std::string build_id_of(int fd) {
   Elf64_Ehdr header{};
   if (!read_at(fd, 0, header) || std::memcmp(header.e_ident, ELFMAG, SELFMAG) != 0) return {};
@@ -139,7 +139,7 @@ FileIdentity identify_file(const std::string& link, std::string path, ContentChe
 
 std::optional<std::string> file_difference(const FileIdentity& wanted, bool same_kernel) {
   struct stat st {};
-  // The kernel's own names end in a link only where the link itself was opened.
+  // A path of the kernel (/proc) names a symbolic link only if the program opened the link itself.
   const int follow = S_ISLNK(wanted.mode) ? AT_SYMLINK_NOFOLLOW : 0;
   if (::fstatat(AT_FDCWD, wanted.path.c_str(), &st, follow) < 0) {
     return errno == ENOENT ? "does not exist here" : fmt::format("cannot be looked at here: {}", std::strerror(errno));

@@ -1,4 +1,4 @@
-// Which file it is: every file that a tree holds open or mapped must be the same at the other host.
+// The identity of a file. Every file that a tree has open or mapped must be the same file at the other host.
 #pragma once
 
 #include <sys/types.h>
@@ -17,30 +17,31 @@ struct FileIdentity {
   uint32_t mode = 0;  // st_mode
   uint64_t rdev = 0;
   int64_t mtime_ns = 0;
-  std::string build_id;  // of an ELF file, raw bytes
-  std::string digest;    // XXH3-128 of the content, raw bytes; empty where it was not read
-  std::string storage;   // of a network or cluster filesystem: type and source; empty for a local one. Of a block
-                        // device: block_device_identity()
+  std::string build_id;  // raw bytes of an ELF file's build id
+  std::string digest;    // XXH3-128 of the content, raw bytes; empty when the content was not read
+  // network or cluster filesystem: type and source; block device: block_device_identity(); else empty
+  std::string storage;
   bool mapped = false;
   bool writable = false;  // open or mapped for writing
   std::string used_by;    // "pid 12 fd 3", for messages
 };
 
-// How much is read to tell a file's content.
+// How much of a file is read to identify its content.
 enum class ContentCheck {
-  metadata,  // the file is not opened: where that would break a lease
+  metadata,  // the file is not opened, because that would break a lease
   none,      // metadata and build-id only
-  small,     // digest, where there is no build-id and the file is not larger than 64 MiB
-  full,      // digest in any case
+  small,     // a digest if there is no build id and the file is not larger than 64 MiB
+  full,      // a digest in any case
 };
 
-// Looks at the file behind `link` (a /proc link or a path). Throws Error naming it.
+// Inspects the file behind `link` (a /proc link or a path); `path` is stored in the result. Throws Error naming it.
 FileIdentity identify_file(const std::string& link, std::string path, ContentCheck check);
 
-// Why the file at wanted.path here is not the one wanted; nothing if it is. same_kernel: both hosts run on one kernel,
-// so that device and inode numbers decide. Otherwise shared storage with the same source and inode, or the same
-// content by build-id or digest, as far as `wanted` tells them; a written file of which nothing is told of content is
-// only checked for being there. Devices have the same number; block devices are the same disk, too.
+// Why the file at wanted.path on this host is not the wanted one; nullopt if it is. same_kernel: both hosts run on one
+// kernel, so device and inode numbers decide. Otherwise the file must be on shared storage with the same source and
+// inode number, or have the same content by build id or digest, as far as `wanted` has them; a written file without any
+// information on its content is only checked for existence. Device files must have the same device number; block
+// devices must also be the same disk.
 std::optional<std::string> file_difference(const FileIdentity& wanted, bool same_kernel);
 
 }  // namespace crx

@@ -16,14 +16,14 @@ int waiting(int tty) {
   return ::ioctl(tty, FIONREAD, &count) == 0 ? count : 0;
 }
 
-// Also makes the kernel pass on what was written to the other side (n_tty_poll).
+// poll(2) with timeout 0. It also makes the kernel deliver data that was written to the other side (n_tty_poll).
 short ready(int tty, short events) {
   pollfd entry{tty, events, 0};
   return ::poll(&entry, 1, 0) > 0 ? entry.revents : short{0};
 }
 
-// Nothing is translated, echoed, or taken for a signal or a line. XON/XOFF stay as they are: turning them off would
-// start output that is stopped.
+// Settings with which the kernel neither translates nor echoes anything, nor treats any byte as a signal or a line end.
+// XON/XOFF handling is kept, since turning it off would start output that is stopped.
 KernelTermios raw(const KernelTermios& termios) {
   KernelTermios bare = termios;
   bare.c_iflag &= IXON;
@@ -34,7 +34,7 @@ KernelTermios raw(const KernelTermios& termios) {
   return bare;
 }
 
-// Lines end as they did; no other character means anything but `end_of_file`.
+// Settings in which lines end as before, and no character but `end_of_file` has a special meaning.
 KernelTermios lines_only(const KernelTermios& termios, unsigned char end_of_file) {
   KernelTermios bare = raw(termios);
   bare.c_lflag |= ICANON;
@@ -68,7 +68,7 @@ int write_all(int tty, const char* bytes, std::size_t size) {
   return 0;
 }
 
-// A character that is not in the queue, to end a file with.
+// A character that does not occur in the queue, so that it can serve as the end-of-file character.
 unsigned char spare_character(const PtyQueue& queue, const KernelTermios& termios) {
   bool used[256] = {};
   for (std::size_t i = 0; i < queue.size; ++i) used[static_cast<unsigned char>(queue.bytes[i])] = true;
@@ -90,8 +90,8 @@ int put_input(int master, int slave, const PtyQueue& queue, const KernelTermios&
   }
   const unsigned char end_of_file = spare_character(queue, termios);
   if (const int failure = set_termios(slave, lines_only(termios, end_of_file))) return failure;
-  // In one piece: poll(2) makes the kernel pass on what was written only while there is no whole line to be read. Where
-  // there is one, the rest of the piece is on its way, and a change of settings waits for that.
+  // Written in one piece: poll(2) makes the kernel deliver written data only while no whole line is ready to be read.
+  // When one is ready, the rest of the piece is already being delivered, and a change of the settings waits for it.
   char typed[kPtyRoom];
   std::replace_copy(queue.bytes, queue.bytes + queue.size, typed, '\0', static_cast<char>(end_of_file));
   const int failure = write_all(master, typed, queue.size);

@@ -30,7 +30,7 @@ constexpr char kStep[] = "making System V objects";
 constexpr uint32_t kModeBits = 0777;
 constexpr std::size_t kLargestMessage = std::size_t{64} << 20;
 
-// semctl(2): the caller has to define it.
+// semctl(2) requires the caller to define this union.
 union SemArgument {
   int value;
   semid_ds* status;
@@ -52,7 +52,8 @@ SysvSegment segment_of(int id, const shmid_ds& status) {
           std::max(status.shm_atime, status.shm_dtime)};
 }
 
-// Objects stand in a table; `last` is its highest used index, `stat` reads one and gives its id or -1.
+// Calls stat(index) for every entry of the kernel's table. `last` is the highest used index; `stat` reads one entry and
+// returns its id or -1.
 template <typename Stat>
 void for_all(int last, Stat stat) {
   for (int index = 0; index <= last; ++index) {
@@ -62,7 +63,8 @@ void for_all(int last, Stat stat) {
   }
 }
 
-// The creator of an object is whoever makes it: only this thread's ids change, and only the effective ones.
+// The kernel records the effective ids of the creating thread as the creator. Changes them for this thread only, until
+// destruction.
 class AsCreator {
  public:
   explicit AsCreator(const SysvPerm& perm) : uid_(::geteuid()), gid_(::getegid()) {
@@ -101,7 +103,8 @@ const char* next_id_file(SysvKind kind) {
   return "";
 }
 
-// The kernel keeps the wish for the next object that anybody makes, and takes none back: make one.
+// The kernel applies a requested id to the next object that anyone creates, and the request cannot be withdrawn: use it
+// up by creating an object.
 void forget_next_id(SysvKind kind) {
   switch (kind) {
     case SysvKind::segment:
@@ -113,7 +116,7 @@ void forget_next_id(SysvKind kind) {
   }
 }
 
-// make: the *get(2) call with IPC_CREAT | IPC_EXCL.
+// make: performs the *get(2) call with IPC_CREAT | IPC_EXCL and returns the id or -1.
 template <typename Make>
 void create(SysvKind kind, const SysvPerm& perm, Make make) {
   if (perm.id < 0) throw Error(ErrorCode::corrupt_image, kStep, fmt::format("{} {}", to_string(kind), perm.id));

@@ -1,4 +1,4 @@
-// System V shared memory, semaphores and message queues of our IPC namespace (sysvipc(7)).
+// System V shared memory, semaphores and message queues of the IPC namespace of the calling process (sysvipc(7)).
 #pragma once
 
 #include <sys/types.h>
@@ -13,8 +13,8 @@ enum class SysvKind : uint8_t { segment, set, queue };
 // "shared memory segment", "semaphore set", "message queue".
 const char* to_string(SysvKind kind);
 
-// Set in the number of a page space (and of a memory object) that is a System V segment: its inode number is its id,
-// and small enough to be that of a memfd, too.
+// This bit is set in the id of a page space (and of a memory object) that is a System V segment. The inode number of a
+// segment is its id, a small number that could also be the inode number of a memfd.
 inline constexpr uint64_t kSysvObjectBit = uint64_t{1} << 62;
 
 // struct ipc64_perm.
@@ -26,12 +26,12 @@ struct SysvPerm {
   uint32_t mode = 0;            // with SHM_DEST (01000) and SHM_LOCKED (02000)
 };
 
-// Times in seconds of CLOCK_REALTIME, 0 for never.
+// Times are seconds of CLOCK_REALTIME; 0 means never.
 struct SysvSegment {
   SysvPerm perm;
   uint64_t size = 0;  // bytes
   pid_t creator = 0, last_user = 0;
-  uint64_t attached = 0;  // mappings
+  uint64_t attached = 0;  // number of attached mappings
   int64_t changed = 0, last_used = 0;
 };
 
@@ -48,18 +48,18 @@ struct SysvQueue {
   int64_t changed = 0, last_sent = 0, last_received = 0;
 };
 
-// All there are now; those that go away meanwhile are left out.
+// All objects that exist now; objects that are removed during the listing are left out.
 std::vector<SysvSegment> list_segments();
 std::vector<SysvSet> list_sets();
 std::vector<SysvQueue> list_queues();
-// Throws Error(kernel) where there is none of this id.
+// Throws Error(kernel) when there is no segment with this id.
 SysvSegment look_at_segment(int id);
 
-// Values of all semaphores of a set, and who changed each last (0: nobody).
+// The values of all semaphores of a set, and for each the pid that changed it last (0: none).
 std::vector<uint16_t> read_set(int id, uint32_t count);
 std::vector<pid_t> last_changers(int id, uint32_t count);
 
-// Nobody has used it since it was made.
+// Whether no process has used the object since its creation.
 bool is_untouched(const SysvSet& set);
 bool is_untouched(const SysvQueue& queue);
 
@@ -67,16 +67,16 @@ struct SysvMessage {
   int64_t type = 0;
   std::string text;
 };
-// Copies of the messages, oldest first; nothing is taken (MSG_COPY, CONFIG_CHECKPOINT_RESTORE).
+// Copies of the messages, oldest first; the queue is not changed (MSG_COPY, CONFIG_CHECKPOINT_RESTORE).
 std::vector<SysvMessage> peek_queue(int id, uint32_t messages);
 
-// Make an object with exactly this id, key, owner, creator and permissions. Throw Error(refused) naming what is in the
-// way. The caller's thread takes the creator's ids for a moment. huge_page_bytes: 0, or of a segment in huge pages,
-// which are set aside (shmget(2), SHM_HUGETLB).
+// Create an object with exactly this id, key, owner, creator and permissions. Throw Error(refused), which names the
+// obstacle. The calling thread assumes the creator's ids for a moment. huge_page_bytes: 0, or the page size of a
+// segment in huge pages, which must be reserved (shmget(2), SHM_HUGETLB).
 void create_segment(const SysvPerm& perm, uint64_t size, uint64_t huge_page_bytes = 0);
 void create_set(const SysvPerm& perm, uint32_t count);
 void create_queue(const SysvPerm& perm, uint32_t max_bytes);
-// IPC_RMID; no error where it is gone.
+// IPC_RMID; it is no error when the object does not exist.
 void remove_sysv(SysvKind kind, int id) noexcept;
 
 }  // namespace crx

@@ -23,7 +23,8 @@ constexpr int kIcmpv6 = 58;                   // SOL_ICMPV6
 constexpr int kPacket = 263, kNetlink = 270;  // SOL_PACKET, SOL_NETLINK
 constexpr OptionTime kEarly = OptionTime::early, kIdle = OptionTime::idle, kLate = OptionTime::late;
 
-// By number where Debian's headers lack the name (include/uapi/linux/{in,in6,tcp,udp}.h, asm-generic/socket.h).
+// Given by number, since Debian's headers lack some names (include/uapi/linux/{in,in6,tcp,udp}.h,
+// asm-generic/socket.h).
 constexpr std::array kOptions = {
     InetOption{kIp, 1, kEarly, 4},        // IP_TOS
     InetOption{kIp, 2, kEarly, 4},        // IP_TTL
@@ -134,13 +135,15 @@ constexpr std::array kOptions = {
     InetOption{kPacket, 23, kEarly, 4},   // PACKET_IGNORE_OUTGOING
 };
 
-// An accepted connection has others than a new socket, and a stream cannot be given any: its hops and its device.
+// Hop limit and device of multicasts. An accepted connection has other values than a new socket, and they cannot be set
+// on a stream.
 bool is_multicast_way(const InetOption& option) {
   if (option.level == kIp) return option.name == IP_MULTICAST_IF || option.name == IP_MULTICAST_TTL;
   return option.level == kIpv6 && (option.name == IPV6_MULTICAST_IF || option.name == IPV6_MULTICAST_HOPS);
 }
 
-// What a connection that has ended had, which nobody can ask for (MAX_TCP_WINDOW, net/ipv4/tcp.c).
+// The segment size of a connection that has ended; it can no longer be read from anywhere (MAX_TCP_WINDOW,
+// net/ipv4/tcp.c).
 bool is_old_segment_size(const InetOption& option, const std::string& value) {
   constexpr uint32_t kLargest = 32767;
   uint32_t bytes = 0;
@@ -154,7 +157,7 @@ std::optional<std::string> read_option(int fd, const InetOption& option) {
   auto length = static_cast<socklen_t>(value.size());
   if (::getsockopt(fd, option.level, option.name, value.data(), &length) != 0) return std::nullopt;
   value.resize(length);
-  // Shorter than asked for: a name with what lies behind its end, or a value that is not there.
+  // The value may be shorter than requested: a name followed by undefined bytes, or no value at all.
   if (option.bytes == 0) value.resize(std::min(value.size(), option.level == kTcp ? value.find('\0') : value.size()));
   if (option.bytes != 0 && value.size() != option.bytes) return std::nullopt;
   return value;

@@ -1,5 +1,5 @@
 // The socket options of IPv4, IPv6, TCP, UDP, raw, packet and netlink sockets that can be read and set again (ip(7),
-// ipv6(7), tcp(7), udp(7), raw(7), packet(7), netlink(7)), without those of SOL_SOCKET.
+// ipv6(7), tcp(7), udp(7), raw(7), packet(7), netlink(7)), except those of SOL_SOCKET.
 #pragma once
 
 #include <compare>
@@ -11,22 +11,23 @@
 
 namespace crx {
 
+// When the restorer sets an option.
 enum class OptionTime : uint8_t {
-  early,  // before the socket is bound
-  idle,   // early, and only for sockets that are not connected (what others tell has another meaning)
-  late,   // when all else is done: it changes what sending or receiving does
+  early,  // set before the socket is bound
+  idle,   // as early, but only for sockets that are not connected (on a connected socket the value has another meaning)
+  late,   // set last, because the option changes the effect of sending or receiving
 };
 
 struct InetOption {
   int level;
   int name;
   OptionTime time;
-  uint8_t bytes;  // of the value; 0: up to kLongestOption
+  uint8_t bytes;  // size of the value; 0: variable, up to kLongestOption
 };
 inline constexpr std::size_t kLongestOption = 64;
 
 std::span<const InetOption> inet_options() noexcept;
-// Nullptr for an option that is not in the table.
+// nullptr for an option that is not in the table.
 const InetOption* find_inet_option(int level, int name) noexcept;
 
 struct OptionValue {
@@ -34,11 +35,11 @@ struct OptionValue {
   std::string value;
 };
 
-// Reads the options of many sockets: what a new socket has, for comparison, is asked once for each kind.
+// Reads the options of many sockets. The options of a new socket, for comparison, are read once per kind of socket.
 class InetOptionReader {
  public:
-  // What differs from a new socket of the same family, type and protocol (made here). connected: leaves out `idle`
-  // options. Options that the socket does not know are left out. Throws Error(kernel).
+  // The options whose values differ from those of a new socket of the same family, type and protocol (created here).
+  // connected: skips `idle` options. Options that the socket does not support are skipped. Throws Error(kernel).
   std::vector<OptionValue> read(int fd, bool connected);
 
  private:
@@ -52,7 +53,8 @@ class InetOptionReader {
   };
   const std::vector<Default>& defaults(const Kind& kind);
 
-  std::map<Kind, std::vector<Default>> defaults_;  // of the options that make sense for the kind
+  // the options that apply to the kind, with the values of a new socket
+  std::map<Kind, std::vector<Default>> defaults_;
 };
 
 // Throws Error naming the option and `object`.

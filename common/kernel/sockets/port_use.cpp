@@ -17,8 +17,8 @@ namespace crx {
 namespace {
 
 struct PortUse {
-  std::set<std::string> held;  // sockets, as /proc/PID/fd names them
-  std::set<uint16_t> lingers;  // other ends of sockets that nobody has
+  std::set<std::string> held;  // sockets, in the form of the links in /proc/PID/fd
+  std::set<uint16_t> lingers;  // remote ports of sockets without an owner
 };
 
 void look_for_port(const char* table, uint16_t port, PortUse& use) {
@@ -39,7 +39,8 @@ void look_for_port(const char* table, uint16_t port, PortUse& use) {
   }
 }
 
-// " by pid 12 (nginx)", or nothing. We may hold some ourselves, on behalf of who is being restored.
+// " by pid 12 (nginx)", or an empty text. Skips this process, which may hold the port on behalf of the process that is
+// being restored.
 std::string owner_of(const std::set<std::string>& held) {
   std::error_code failed;
   for (const auto& process : std::filesystem::directory_iterator("/proc", failed)) {

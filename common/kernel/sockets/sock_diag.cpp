@@ -11,8 +11,7 @@
 namespace crx {
 namespace {
 
-// The kernel makes messages of at most 32 KiB for those who list (netlink_dump()); a single answer may take a page
-// more.
+// The kernel builds list messages of at most 32 KiB (netlink_dump()); a single answer may be one page larger.
 constexpr std::size_t kRoomBytes = std::size_t{64} << 10;
 constexpr std::size_t kMostRequestBytes = 128;
 
@@ -43,9 +42,9 @@ int SockDiag::ask(DiagBytes request, bool all, const Visit& visit) {
     auto left = static_cast<unsigned>(got);
     for (const auto* answer = reinterpret_cast<const nlmsghdr*>(room_.data()); NLMSG_OK(answer, left);
          answer = NLMSG_NEXT(answer, left)) {
-      if (answer->nlmsg_seq != sequence_) continue;  // of a question that was given up
+      if (answer->nlmsg_seq != sequence_) continue;  // the answer to an earlier, aborted request
       const DiagBytes body(static_cast<const std::byte*>(NLMSG_DATA(answer)), NLMSG_PAYLOAD(answer, 0));
-      // Both end it, and begin with an errno.
+      // Both types end the answer, and their payload begins with an errno value.
       if (answer->nlmsg_type == NLMSG_DONE || answer->nlmsg_type == NLMSG_ERROR) return -diag_cast<int>(body);
       if (answer->nlmsg_type == SOCK_DIAG_BY_FAMILY) visit(body);
       if (!all) return 0;

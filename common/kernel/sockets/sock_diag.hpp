@@ -1,4 +1,4 @@
-// NETLINK_SOCK_DIAG: what the kernel tells of sockets besides getsockopt(2). sock_diag(7), netlink(7).
+// NETLINK_SOCK_DIAG: information on sockets that getsockopt(2) does not give. sock_diag(7), netlink(7).
 #pragma once
 
 #include <algorithm>
@@ -13,23 +13,23 @@
 
 namespace crx {
 
-// Part of what the kernel answers. Valid while it is shown.
+// A part of the kernel's answer. Valid only during the call that receives it.
 using DiagBytes = std::span<const std::byte>;
 
-// A conversation about the sockets of the network namespace that the calling thread was in at the first question.
+// Sends requests about the sockets of the network namespace that the calling thread was in at the first request.
 class SockDiag {
  public:
-  // Gets an answer: the struct that answers the request (unix_diag_msg, ...), with attributes behind it.
+  // Receives an answer: the struct that belongs to the request (unix_diag_msg, ...), followed by attributes.
   using Visit = std::function<void(DiagBytes)>;
 
-  // request: unix_diag_req, inet_diag_req_v2, packet_diag_req, ... All sockets that it describes, in the kernel's
-  // order; those that come and go meanwhile may be missing or there. 0, or the errno that stopped it (ENOENT,
-  // EPROTONOSUPPORT, EINVAL: the kernel cannot tell of such sockets).
+  // Lists all sockets that the request describes (unix_diag_req, inet_diag_req_v2, packet_diag_req, ...), in the
+  // kernel's order; sockets that appear or disappear during the listing may be missing. Returns 0 or an errno value
+  // (ENOENT, EPROTONOSUPPORT, EINVAL: the kernel has no information on such sockets).
   template <typename Request>
   [[nodiscard]] int list(const Request& request, const Visit& visit) {
     return ask(std::as_bytes(std::span(&request, 1)), true, visit);
   }
-  // The one that it names. 0, or an errno: ENOENT, ESTALE for none.
+  // Finds the one socket that the request names. Returns 0 or an errno value: ENOENT or ESTALE when there is none.
   template <typename Request>
   [[nodiscard]] int find(const Request& request, const Visit& visit) {
     return ask(std::as_bytes(std::span(&request, 1)), false, visit);
@@ -43,7 +43,7 @@ class SockDiag {
   std::vector<std::byte> room_;
 };
 
-// The beginning of an answer or attribute; zeroes where it is shorter than that.
+// The beginning of an answer or attribute as a T; missing bytes are zero.
 template <typename T>
 T diag_cast(DiagBytes bytes) {
   T value{};
@@ -51,7 +51,7 @@ T diag_cast(DiagBytes bytes) {
   return value;
 }
 
-// The attributes behind the first head_bytes of an answer.
+// Calls visit for each attribute after the first head_bytes of an answer.
 void each_diag_attribute(DiagBytes answer, std::size_t head_bytes,
                          const std::function<void(int type, DiagBytes content)>& visit);
 

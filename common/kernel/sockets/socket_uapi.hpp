@@ -1,4 +1,4 @@
-// Socket options that the C library's headers may lack, and those that both sides carry by number.
+// Socket options that the C library's headers may lack, and the SOL_SOCKET options that both agents carry by number.
 #pragma once
 
 #include <sys/socket.h>
@@ -23,12 +23,12 @@
 
 namespace crx {
 
-// An option at SOL_SOCKET whose value is carried as the kernel gives it.
+// An option of SOL_SOCKET whose value is carried unchanged.
 struct PlainSocketOption {
   int name;
   const char* word;
   std::size_t bytes;
-  uint64_t usual;  // a socket that never asked for anything has this
+  uint64_t usual;  // the value of a socket on which the option was never set
 };
 
 // In the order in which they are set. SO_TIMESTAMP..., SO_TIMESTAMPING: the _OLD and _NEW forms exclude each other.
@@ -45,7 +45,7 @@ inline constexpr std::array<PlainSocketOption, 24> kPlainSocketOptions = {{
     {SO_PEEK_OFF, "SO_PEEK_OFF", 4, 0xffffffff},
     {SO_NOFCS, "SO_NOFCS", 4, 0},
     {SO_SELECT_ERR_QUEUE, "SO_SELECT_ERR_QUEUE", 4, 0},
-    // Of connections the kernel keeps it up to date; of others it is where the program wants them served.
+    // The kernel updates it on connections; on other sockets the program sets it to the CPU that it prefers.
     {SO_INCOMING_CPU, "SO_INCOMING_CPU", 4, 0xffffffff},
     {SO_BUSY_POLL, "SO_BUSY_POLL", 4, 0},
     {SO_MAX_PACING_RATE, "SO_MAX_PACING_RATE", 8, UINT64_MAX},

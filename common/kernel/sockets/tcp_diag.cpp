@@ -17,7 +17,8 @@ inet_diag_req_v2 request_for(int family, uint32_t states) {
   inet_diag_req_v2 request{};
   request.sdiag_family = static_cast<uint8_t>(family);
   request.sdiag_protocol = IPPROTO_TCP;
-  request.idiag_ext = 1 << (INET_DIAG_INFO - 1);  // keys come behind it, and not without it
+  // the information on MD5 keys follows this attribute and is only sent with it
+  request.idiag_ext = 1 << (INET_DIAG_INFO - 1);
   request.idiag_states = states;
   request.id.idiag_cookie[0] = request.id.idiag_cookie[1] = INET_DIAG_NOCOOKIE;
   return request;
@@ -50,7 +51,7 @@ std::optional<std::vector<TcpSocketInfo>> TcpDiag::list(uint32_t states) {
   for (const int family : {AF_INET, AF_INET6}) {
     const int err = diag_.list(request_for(family, states), [&](DiagBytes answer) { all.push_back(parse(answer)); });
     if (err == 0) continue;
-    log::debug("the kernel does not tell of TCP sockets (error {}); load or build in tcp_diag (CONFIG_INET_DIAG)", err);
+    log::debug("sock_diag cannot list TCP sockets (error {}); load the module tcp_diag (CONFIG_INET_DIAG)", err);
     return std::nullopt;
   }
   return all;
@@ -66,7 +67,7 @@ std::optional<TcpSocketInfo> TcpDiag::find(const InetAddress& local, const InetA
   request.id.idiag_if = local.scope_id;
   std::optional<TcpSocketInfo> found;
   if (diag_.find(request, [&](DiagBytes answer) { found = parse(answer); }) != 0) return std::nullopt;
-  // Where there is no such connection, a socket that listens there is told.
+  // When there is no such connection, the kernel returns a socket that listens on the address.
   if (found->local != from || found->peer != to) return std::nullopt;
   return found;
 }

@@ -21,7 +21,7 @@ constexpr int kRepairOn = 1;
 constexpr int kRepairOff = 0;
 constexpr int kRepairOffSilent = -1;
 constexpr int kNoQueue = 0, kReceiveQueue = 1, kSendQueue = 2;
-// Option kinds of TCP_REPAIR_OPTIONS (TCPOPT_ of the kernel).
+// Option kinds of TCP_REPAIR_OPTIONS (the kernel's TCPOPT_ constants).
 constexpr int kOptMss = 2, kOptWindow = 3, kOptSackPermitted = 4, kOptTimestamp = 8;
 constexpr uint32_t kMaxWscale = 14;
 constexpr std::size_t kLongestSegment = 512 * 1024;
@@ -45,7 +45,7 @@ int ask(int fd, unsigned long request, const std::string& object) {
   return value;
 }
 
-// Up to `room` bytes of the queue that is chosen.
+// Peeks up to `room` bytes of the selected queue.
 std::string peek(int fd, std::size_t room, const std::string& object) {
   std::string bytes(room, '\0');
   const ssize_t got = ::recv(fd, bytes.data(), bytes.size(), MSG_PEEK | MSG_DONTWAIT);
@@ -54,7 +54,8 @@ std::string peek(int fd, std::size_t room, const std::string& object) {
   return bytes;
 }
 
-// Looking into the queue would begin where the program is, and move that place on (SO_PEEK_OFF, Linux 6.9).
+// A peek would begin at the program's SO_PEEK_OFF position and advance it (Linux 6.9), so that option is switched off
+// meanwhile.
 void read_queues(int fd, TcpStream& stream, const std::string& object) {
   int peek_off = -1;
   socklen_t length = sizeof peek_off;
@@ -75,7 +76,7 @@ void read_queues(int fd, TcpStream& stream, const std::string& object) {
   }
   set(fd, IPPROTO_TCP, TCP_REPAIR_QUEUE, kSendQueue, object, "choosing a TCP queue");
   stream.outq_seq = static_cast<uint32_t>(get(fd, IPPROTO_TCP, TCP_QUEUE_SEQ, object, "asking for a sequence number"));
-  // A FIN takes a number of its own, and counts among what is not acknowledged or not sent.
+  // A FIN occupies one sequence number, and is counted as unacknowledged or unsent.
   if (tcp_state::got_fin(stream.state)) --stream.inq_seq;
   if (tcp_state::sent_fin(stream.state)) {
     --stream.outq_seq;
@@ -83,7 +84,7 @@ void read_queues(int fd, TcpStream& stream, const std::string& object) {
     if (unsent > 0) --unsent;
   }
   if (unacknowledged > 0) {
-    // The first segment may begin with bytes that are acknowledged already.
+    // The first segment may begin with bytes that have been acknowledged already.
     stream.outq = peek(fd, unacknowledged + kLongestSegment, object);
     if (stream.outq.size() < unacknowledged) {
       throw Error(ErrorCode::kernel, "looking into a TCP queue",
@@ -108,7 +109,8 @@ void read_parameters(int fd, TcpStream& stream, const std::string& object) {
 }
 
 void raise_buffers(int fd, std::size_t in, std::size_t out) {
-  // Twice for the overhead, and room besides. Best effort: a queue that does not fit fails by itself.
+  // Twice the size for the kernel's overhead, and some reserve. Best effort: filling a queue that is too small fails
+  // later.
   const auto room = [](std::size_t bytes) {
     return static_cast<int>(std::min<std::size_t>(bytes * 2 + 65536, kMaxBuffer));
   };
@@ -202,7 +204,7 @@ TcpStream read_stream(int fd, const std::string& object) {
   stream.options = info.options;
   stream.snd_wscale = info.snd_wscale;
   stream.rcv_wscale = info.rcv_wscale;
-  // Repair mode takes SO_REUSEADDR for itself, and leaves it off.
+  // Repair mode uses SO_REUSEADDR for itself and leaves it switched off.
   const int reuse = get(fd, SOL_SOCKET, SO_REUSEADDR, object, "asking for a socket option");
   enter_repair(fd, object);
   const ScopeExit leave([&] {
@@ -236,7 +238,7 @@ void make_stream(int fd, const TcpStream& stream, const InetAddress& peer, const
   set(fd, IPPROTO_TCP, TCP_REPAIR_QUEUE, kNoQueue, object, "choosing a TCP queue");
   if (!stream.window) return;
   const TcpWindow& window = *stream.window;
-  // Not behind a FIN that is not there yet.
+  // The window must not lie behind a FIN that has not been received in this state.
   const bool past = static_cast<int32_t>(window.rcv_wup - stream.inq_seq) > 0;
   const tcp_repair_window value{window.snd_wl1, window.snd_wnd, window.max_window, window.rcv_wnd,
                                 past ? stream.inq_seq : window.rcv_wup};

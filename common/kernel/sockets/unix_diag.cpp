@@ -17,7 +17,7 @@ constexpr char kStep[] = "listing unix sockets";
 constexpr uint32_t kEverything =
     UDIAG_SHOW_NAME | UDIAG_SHOW_VFS | UDIAG_SHOW_PEER | UDIAG_SHOW_ICONS | UDIAG_SHOW_RQLEN;
 
-// The kernel's own dev_t: 12 bits of major number above 20 of minor.
+// Converts the kernel's internal dev_t: 12 bits of major number above 20 bits of minor number.
 dev_t from_kernel_dev(uint32_t dev) {
   return ::makedev(dev >> 20, dev & 0xfffff);
 }
