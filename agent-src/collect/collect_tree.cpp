@@ -30,7 +30,7 @@ uint32_t as_u32(pid_t pid) {
   return static_cast<uint32_t>(pid);
 }
 
-// Namespaces are not moved: the tasks' are the ones of whoever collects, which equal ids in the inventory say.
+// Namespaces do not move: the tasks' are the same as the collecting agent's, which equal ids in the inventory say.
 void add_namespaces(img::task_kobj_ids_entry& ids) {
   ids.set_pid_ns_id(1);
   ids.set_net_ns_id(2);
@@ -41,7 +41,7 @@ void add_namespaces(img::task_kobj_ids_entry& ids) {
   ids.set_cgroup_ns_id(7);
 }
 
-// One task on its way into images.
+// The messages of one task while collectors fill them.
 struct TaskImages {
   FrozenTask& task;
   std::vector<img::core_entry> cores;
@@ -115,8 +115,8 @@ void write_tree(const FrozenTree& tree, const std::vector<img::task_kobj_ids_ent
   images.append(image_file::kInventory, inventory);
 }
 
-// What the collectors ask of one task: first the leader's own batch, then one for each thread. In steps, so that all
-// tasks answer at the same time.
+// The remote calls of one task: first the leader's own batch, then one batch for each thread. They are started and
+// finished in separate steps, so that all tasks run theirs at the same time.
 class TaskBatches {
  public:
   explicit TaskBatches(FrozenTask& task) : task_(task), plan_{RemoteBatch(task.arena(), BatchPlan::kLeaderCalls), {}} {
@@ -149,7 +149,7 @@ class TaskBatches {
   std::size_t brk_ = 0;
 };
 
-// The collectors of each task; those that serve all are the root's.
+// The collectors of each task; those that serve all tasks belong to the root.
 class CollectorSets {
  public:
   explicit CollectorSets(std::size_t tasks) {
@@ -233,7 +233,8 @@ void collect_tree(FrozenTree& tree, FileTable& files, const CollectOptions& opti
 
 namespace {
 
-// What is wrong with the tree as a whole: the tasks below tell nothing more. Nothing when that is not so.
+// Reports a fault of the tree as a whole; if there is one, inspecting single tasks adds nothing. Empty if there is
+// none.
 std::vector<Refusal> inspect_root(const std::vector<TaskNode>& tree) {
   const std::string object = "pid " + std::to_string(tree.front().pid);
   if (holds_caller(tree)) {
@@ -256,7 +257,7 @@ std::vector<Refusal> inspect_once(const std::vector<TaskNode>& tree, const Colle
     try {
       for (const auto& collector : collectors) inspect(*collector, context);
     } catch (const Error& error) {
-      if (task.pid == root && !refusals.empty()) return;  // what it is at all has been said
+      if (task.pid == root && !refusals.empty()) return;  // the fault of the root itself is already reported
       if (task.pid == root || (error.code() != ErrorCode::victim_gone && !has_ended(task))) throw;
     }
   };
@@ -269,8 +270,8 @@ std::vector<Refusal> inspect_once(const std::vector<TaskNode>& tree, const Colle
 
 }  // namespace
 
-// A tree that runs shows one process before and another after they have changed something between them: what is wrong
-// is so every time.
+// A running tree may change between two looks, which then contradict each other. A finding counts only if it is there
+// every time.
 std::vector<Refusal> inspect_tree(pid_t root, const CollectOptions& options) {
   for (int looks = 1;; ++looks) {
     const std::vector<TaskNode> tree = list_tree(root);

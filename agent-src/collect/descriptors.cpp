@@ -1,4 +1,4 @@
-// The descriptor table: fdinfo-ID.img, and what every description is, by its kind.
+// The descriptor tables (fdinfo-ID.img) and the open file descriptions, each collected by its kind.
 #include <fcntl.h>
 #include <sys/syscall.h>
 
@@ -45,7 +45,7 @@ void inspect_locks(const OpenFile& file, InspectContext& context) {
   }
 }
 
-// A process of the tree that ends meanwhile has nothing to be refused, unless it is the root.
+// Runs `look`; if a process of the tree other than the root has ended meanwhile, there is nothing to refuse.
 template <typename Look>
 void unless_gone(pid_t pid, const InspectContext& context, Look look) {
   try {
@@ -91,7 +91,7 @@ class Descriptors final : public Collector {
 
   void collect_tree(CollectContext& context) override {
     const std::vector<img::task_kobj_ids_entry> ids = shared_ids(context.tree);
-    std::map<uint32_t, pid_t> tables;  // by files_id: the task that speaks for all who share it
+    std::map<uint32_t, pid_t> tables;  // keyed by files_id: the first task of those that share the table
     std::vector<Holder> holders;
     for (std::size_t i = 0; i < ids.size(); ++i) {
       const FrozenTask& task = *context.tree.tasks()[i];
@@ -117,7 +117,7 @@ class Descriptors final : public Collector {
   }
 
  private:
-  // What fdinfo does not tell, the processes tell themselves.
+  // Some close-on-exec flags are missing in fdinfo; the tasks themselves are asked for them.
   static void ask_for_cloexec(FrozenTree& tree, std::vector<OpenFile>& files) {
     std::map<pid_t, std::vector<OpenFile::Number*>> unknown;
     for (OpenFile& file : files) {
@@ -136,7 +136,7 @@ class Descriptors final : public Collector {
 
   using Numbers = std::map<pid_t, std::map<uint32_t, img::fdinfo_entry>>;
 
-  // `files` grows by what is on its way through sockets.
+  // Appends to `files` the descriptions that are in flight in sockets.
   static Numbers collect_files(CollectContext& context, std::vector<OpenFile>& files) {
     const std::vector<FdKindPtr> kinds = make_fd_kinds();
     FdContext fd_context{context, files};
@@ -165,7 +165,7 @@ class Descriptors final : public Collector {
   }
 };
 
-// files.img, after everyone who adds to it.
+// Writes files.img, after all collectors that add to it.
 class Files final : public Collector {
  public:
   const char* name() const override { return "files"; }

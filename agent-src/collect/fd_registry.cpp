@@ -1,4 +1,4 @@
-// Every kind of descriptor, in the order of matching.
+// All kinds of descriptor, in the order of matching.
 #include "agent-src/collect/kind/fd_kind.hpp"
 
 namespace crx {

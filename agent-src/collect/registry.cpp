@@ -25,7 +25,7 @@ std::vector<CollectorPtr> make_collectors() {
   all.push_back(make_descriptors_collector());
   all.push_back(make_sysv_ipc_collector());
   all.push_back(make_terminal_sessions_collector());
-  // These two write what all others put into the table of files.
+  // The last two write what all others have put into the table of files.
   all.push_back(make_ghost_files_collector());
   all.push_back(make_files_collector());
   return all;

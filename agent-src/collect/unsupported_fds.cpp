@@ -1,4 +1,4 @@
-// What is left: refused, by name.
+// Refuses, by name, every descriptor that no other kind has matched.
 #include <array>
 
 #include "agent-src/collect/kind/fd_kind.hpp"
@@ -8,7 +8,7 @@ namespace crx {
 namespace {
 
 struct Known {
-  std::string_view link;  // how the link starts
+  std::string_view link;  // the beginning of the link
   std::string_view what;
 };
 constexpr std::array<Known, 13> kKnown = {{
@@ -42,7 +42,7 @@ class UnsupportedFds final : public FdKind {
   bool matches(const OpenFile&) const override { return true; }
 
   void inspect(const OpenFile& file, const std::vector<OpenFile>&, InspectContext& context) override {
-    // Of a running program: closed since it was listed, before its kind could look at it.
+    // In a running program it may have been closed since it was listed, before its kind could look at it.
     if (is_open_still(file)) context.refusals.push_back(refusal_of(file, reason(file), kRemedy));
   }
   void collect(OpenFile& file, FdContext&, img::file_entry&) override { refuse(file, reason(file), kRemedy); }

@@ -52,8 +52,8 @@ class SpaceRounds {
   void begin_round(const std::vector<MemoryVma>& vmas, MemoryStatistics& statistics);
   void send_round(PageSink& sink, MemoryStatistics& statistics);
 
-  // The last round, the victim stopped from before `vmas` was read until the end. Changes no marks: after a
-  // rollback, rounds may follow. send_final throws Error(refused) naming a page that cannot be read.
+  // The last round. The victim is stopped from before `vmas` was read until the end. No marks change, so rounds may
+  // follow after a rollback. send_final throws Error(refused) that names a page that cannot be read.
   FinalSpace final_scan(const std::vector<MemoryVma>& vmas, MemoryStatistics& statistics);
   void send_final(const FinalSpace& final_space, PageSink& sink, MemoryStatistics& statistics);
 

@@ -1,4 +1,4 @@
-// Block devices: opened again by their path, which must lead to the same disk there.
+// Block devices: opened again by their path, which must lead to the same disk at the destination.
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -23,7 +23,7 @@ class BlockDevices final : public FdKind {
 
   void collect(OpenFile& file, FdContext& context, img::file_entry& entry) override {
     if (!has_name(file)) refuse(file, kReason, kRemedy);
-    // Another host that has the disk, too, does not see what lies in memory here.
+    // Another host that has the same disk does not see data that is still in this host's page cache.
     const bool writes = (file.info.flags & O_ACCMODE) != O_RDONLY;
     if (writes && context.task.options.digest_written_files && ::fdatasync(file.own.get()) != 0) {
       refuse(file, "what was written to it cannot be brought to the disk", "look for errors of the device (dmesg)");

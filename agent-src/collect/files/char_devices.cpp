@@ -1,4 +1,4 @@
-// Devices without state: all that there is to them is that they are open. Opened again by their path.
+// Character devices without state: they only have to be opened again, by their path.
 #include <fmt/format.h>
 #include <sys/sysmacros.h>
 
@@ -11,8 +11,8 @@ namespace {
 
 constexpr unsigned kMemMajor = 1, kMiscMajor = 10;
 
-// Documentation/admin-guide/devices.txt. What is made through these (virtual machines, loop devices) has descriptors or
-// names of its own.
+// The numbers are those of Documentation/admin-guide/devices.txt. Objects made through these devices (virtual machines,
+// loop devices) have descriptors or names of their own.
 bool is_stateless(dev_t device) {
   if (::major(device) == kMemMajor) {
     switch (::minor(device)) {

@@ -1,4 +1,4 @@
-// epoll(7): what is watched, for what, with which data.
+// epoll(7): the watched descriptors, their events and data.
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -21,7 +21,7 @@ class Epolls final : public FdKind {
     epfd.set_id(file.id);
     epfd.set_flags(file.info.flags);
     *epfd.mutable_fown() = read_file_owner(file);
-    std::map<int, uint32_t> seen;  // how often a number came already
+    std::map<int, uint32_t> seen;  // how often a number has occurred
     for (const proc::EpollTarget& target : file.info.epoll_targets) {
       const uint32_t index = static_cast<uint32_t>(epfd.tfd_size());
       const uint32_t toff = seen[target.fd]++;
@@ -42,14 +42,14 @@ class Epolls final : public FdKind {
   }
 
  private:
-  // A set that waits in a socket has no number in any task: our duplicates are asked then.
+  // A set in flight in a socket has no number in any task; then the question is asked about our own duplicates.
   static bool is_target(const OpenFile& set, TaskFd file, const proc::EpollTarget& target, uint32_t toff) {
     const TaskFd held = set.numbers.empty() ? TaskFd{::getpid(), set.own.get()} : TaskFd{set.pid, set.fd()};
     return is_epoll_target(file, held, static_cast<uint32_t>(target.fd), toff);
   }
 
-  // The id of the description that is watched, 0 where the number it was added under still leads to it in the (first)
-  // task that has the set.
+  // Returns the id of the watched description; 0 if the number under which it was added still leads to it in the
+  // (first) task that has the set.
   static uint32_t find_target(const OpenFile& set, const proc::EpollTarget& target, uint32_t toff, FdContext& context) {
     for (const OpenFile& file : context.files) {
       for (const OpenFile::Number& number : file.numbers) {

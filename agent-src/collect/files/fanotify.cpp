@@ -1,4 +1,4 @@
-// fanotify(7): groups that only listen, with their marks.
+// fanotify(7): groups without permission events, with their marks.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/ioctl.h>

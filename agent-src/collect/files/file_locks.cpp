@@ -42,12 +42,13 @@ img::file_lock_entry entry_of(const OpenFile::Number& number, const proc::Lock& 
   entry.set_pid(number.pid);
   entry.set_fd(number.fd);
   entry.set_start(static_cast<int64_t>(lock.start));
-  // The kernel prints the last byte; OFFSET_MAX is "EOF".
+  // The kernel prints the last byte, or "EOF" for OFFSET_MAX.
   entry.set_len(lock.end == kToTheEnd ? 0 : static_cast<int64_t>(lock.end - lock.start + 1));
   return entry;
 }
 
-// By which number the lock is taken again: whoever took it shows in it, where it has the description still.
+// Returns the descriptor by which the lock is taken again: that of the process shown as the taker if it still has the
+// description, otherwise `number`.
 const OpenFile::Number& taker(const OpenFile& file, const OpenFile::Number& number, const proc::Lock& lock) {
   if (lock.kind != proc::Lock::Kind::flock) return number;
   const auto its = std::find_if(file.numbers.begin(), file.numbers.end(),
@@ -61,8 +62,8 @@ std::string describe(const img::file_lock_entry& lock, const FrozenTask& task) {
       describe_lock(lock.flag(), lock.type(), read_link(fmt::format("{}fd/{}", task.proc(), lock.fd()))));
 }
 
-// What the task itself has to take: a POSIX lock is the process's, a lock of flock(2) shows who took it, and a lease
-// tells the number that it was taken by.
+// Whether the task itself must take the lock: a POSIX lock belongs to the process, a flock(2) lock shows the process
+// that took it, and a lease keeps the descriptor number it was taken by.
 bool is_taken_by_itself(const img::file_lock_entry& lock) {
   return lock.flag() != lock_kind::kOfd;
 }
@@ -84,7 +85,7 @@ bool is_mapped_by(pid_t pid, const struct stat& file) {
   return false;
 }
 
-// Then the file is open twice where it is restored: for the mapping, and for the lease.
+// Whether the file is mapped in the tree: the restoring agent then opens it twice, for the mapping and for the lease.
 bool is_mapped(const OpenFile& file) {
   if (is_mapped_by(file.pid, file.st)) return true;
   return file.tree_members && std::any_of(file.tree_members->begin(), file.tree_members->end(),
@@ -94,7 +95,7 @@ bool is_mapped(const OpenFile& file) {
 }  // namespace
 
 std::string lock_problem(const OpenFile& file, const proc::Lock& lock) {
-  if (lock.kind == proc::Lock::Kind::delegation) return {};  // a file server's, not the program's
+  if (lock.kind == proc::Lock::Kind::delegation) return {};  // taken by a file server, not by the program
   if (lock.breaking) return "its lease is being broken";
   if (lock.kind == proc::Lock::Kind::lease && lock.type != proc::Lock::Type::read && is_mapped(file)) {
     return "it has a write lease (F_SETLEASE) on a file that is mapped, too";
@@ -113,7 +114,7 @@ std::vector<img::file_lock_entry> collect_locks(const std::vector<OpenFile>& fil
             .with_pid(file.pid)
             .with_hint("let the program release it");
       }
-      // POSIX locks belong to a process, all others to the description, whoever has it.
+      // A POSIX lock belongs to a process, all others to the description, whichever process has it.
       const pid_t owner = kind_of(lock) == lock_kind::kPosix ? number.pid : 0;
       if (seen.emplace(file.id, owner, kind_of(lock), lock.start, lock.end).second)
         locks.push_back(entry_of(taker(file, number, lock), lock));
@@ -146,7 +147,7 @@ LockHandover::~LockHandover() {
   }
 }
 
-// Waiters stand in /proc/locks behind the lock they wait for, with its file.
+// /proc/locks lists waiters behind the lock they wait for, with its file.
 void LockHandover::check_waiters() const {
   std::set<std::tuple<uint32_t, uint32_t, uint64_t>> held;
   for (const img::file_lock_entry& lock : locks_) {
@@ -251,7 +252,7 @@ bool LockHandover::set_process_locks(bool hold) {
     for (std::size_t i = first; i < end; ++i) {
       const img::file_lock_entry& lock = locks_[locks[i]];
       if (lock.flag() == lock_kind::kLease) {
-        // First whom it tells, and how.
+        // First restore the process and signal that it notifies.
         const Notice& notice = notices_[locks[i]];
         const int own = own_[locks[i]].get();
         if (::fcntl(own, F_SETOWN_EX, &notice.owner) != 0 || ::fcntl(own, F_SETSIG, notice.signal) != 0)
@@ -270,7 +271,7 @@ bool LockHandover::set_process_locks(bool hold) {
     for (std::size_t i = first; i < end; ++i) {
       const img::file_lock_entry& lock = locks_[locks[i]];
       int64_t result = batch.result(i - first);
-      // It may have given up since what let it take the lease.
+      // The task may have lost the privilege that let it take the lease, so the agent takes it.
       if (result == -EACCES && lock.flag() == lock_kind::kLease) {
         result = set_description_lock(own_[locks[i]].get(), lock.flag(), lock.type(), 0, 0);
       }

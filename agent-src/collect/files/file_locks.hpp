@@ -1,12 +1,13 @@
 // File locks: POSIX, flock, OFD, and leases.
 //
-// A lock moves by being handed over: the source lets go of it just before GO, the destination takes it in step 4 of the
-// cutover, and where it cannot, says NEVER and the source takes it back. Who waits for the lock would get it in
-// between, so a lock with a waiter is refused. What cannot be taken back keeps the program stopped, with an error.
+// Two hosts cannot hold a lock at once, so it is handed over: the source releases it right before GO, and the
+// destination takes it between Go and RESUMING (docs/architecture.md, "The commit"). If the destination cannot take it,
+// it answers NEVER and the source takes the lock back. A waiter would get the lock in between, so a lock with a waiter
+// is refused. If the source cannot take a lock back, the program stays stopped, with an error.
 //
-// A write lease is broken by whoever opens its file, so that is lent before the destination is told to build; and on
-// one kernel nobody can have it as long as the original has the file open, so there the destination takes it when the
-// original has ended.
+// The kernel breaks a write lease as soon as another process opens its file, so the source releases it before the
+// destination begins to build. If both hosts run on one kernel nobody can get a lease while the original has the file
+// open; there the destination takes it when the original has ended.
 #pragma once
 
 #include <fcntl.h>
@@ -21,13 +22,14 @@
 
 namespace crx {
 
-// What a lock of a description cannot be moved for; empty if it can.
+// Returns why a lock of a description cannot be moved; empty if it can.
 std::string lock_problem(const OpenFile& file, const proc::Lock& lock);
 
-// All locks held through these descriptions, each once. Throws Error(refused).
+// Returns all locks held through these descriptions, each once. Throws Error(refused).
 std::vector<img::file_lock_entry> collect_locks(const std::vector<OpenFile>& files);
 
-// The locks of one frozen task, on their way. Destroying it in between takes them back, best effort.
+// The locks of one frozen task during the hand-over. The destructor takes released locks back, as far as it can, and
+// logs an error if it cannot.
 class LockHandover {
  public:
   // Task and sites must outlive this object.
@@ -36,51 +38,52 @@ class LockHandover {
   LockHandover& operator=(const LockHandover&) = delete;
   ~LockHandover();
 
-  // Write leases, while the task is stopped by ptrace. False: it has none. From here on the file may be opened
-  // elsewhere.
+  // Releases the write leases; the task is stopped by ptrace. Afterwards the file may be opened elsewhere. Returns
+  // false if the task has none.
   bool lend();
-  // While the task is stopped by ptrace, right before its group is frozen: lets go of POSIX locks, which only the task
-  // itself can (injects and ejects for that). Throws Error(refused) naming who waits for one of the locks, before any
-  // was let go.
+  // Releases the POSIX locks; the task is stopped by ptrace, right before its cgroup is frozen. Only the task itself
+  // can release these (an arena is injected and ejected for that). Throws Error(refused) that names a process that
+  // waits for one of the locks, before any lock was released.
   void begin();
-  // Right before GO is sent, the group may be frozen: lets go of all others through our duplicates.
+  // Releases all other locks, through our duplicates. To be called right before GO is sent; the cgroup may be frozen.
   void complete();
-  // Takes all back: the task is stopped by ptrace and its group is thawed. Tries for kTakeBackMs, since a vessel that
-  // dies may have them still; then throws Error(refused) naming the lock that somebody else has: the task must not run
-  // on.
+  // Takes all locks back; the task is stopped by ptrace and its cgroup is thawed. Retries for kTakeBackMs, since a
+  // dying vessel may still hold them; then throws Error(refused) that names the lock another process holds: the task
+  // must not run on.
   static constexpr int64_t kTakeBackMs = 5000;
   void take_back();
-  // The destination has them, or may have them. We have none of the files any more.
+  // To be called when the destination has, or may have, the locks: this object then does nothing more.
   void given_up() noexcept;
 
  private:
   void take_duplicates();
   void check_waiters() const;
-  // Lets go of or takes the locks that belong to descriptions / to the process; false where somebody else has one.
+  // Releases (hold: false) or takes the locks that belong to descriptions / to the process. Returns false if another
+  // process holds one.
   bool set_description_locks(bool hold);
   bool set_process_locks(bool hold);
 
   FrozenTask& task_;
   CallSites& sites_;
   std::vector<img::file_lock_entry> locks_;
-  // Whom a lease tells, and how: the kernel forgets it with the lease.
+  // The process and signal that a lease notifies: the kernel forgets them when the lease is released.
   struct Notice {
     f_owner_ex owner{};
     int signal = 0;
   };
 
-  std::vector<Fd> own_;  // of each lock's description
+  std::vector<Fd> own_;  // a duplicate of each lock's description
   std::vector<Notice> notices_;
   std::string conflict_;  // the lock that could not be taken last
   bool released_ = false;
 };
 
-// The same for all tasks of a tree.
+// The same steps for all tasks of a tree.
 class TreeLocks {
  public:
   // Tree and sites must outlive this object.
   TreeLocks(FrozenTree& tree, CallSites& sites) : tree_(tree), sites_(sites) {}
-  // What was collected; before all else, once.
+  // Sets the collected locks; to be called once, first.
   void set(const std::vector<img::file_lock_entry>& locks);
   void lend();
   bool has_lent() const noexcept { return has_lent_; }

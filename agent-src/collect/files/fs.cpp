@@ -1,5 +1,5 @@
-// Working directory, root directory and umask: fs-PID.img; those of threads that have their own (unshare(CLONE_FS))
-// with the thread.
+// Working directory, root directory and umask (fs-PID.img); threads that have their own (unshare(CLONE_FS)) record
+// theirs with the thread.
 #include <fcntl.h>
 #include <fmt/format.h>
 
@@ -30,7 +30,7 @@ class Fs final : public Collector {
       for (const char* what : {"cwd", "root"}) {
         const std::string link = fmt::format("{}task/{}/{}", context.proc, tid, what);
         struct stat st {};
-        if (::stat(link.c_str(), &st) != 0) continue;  // the thread is on its way out
+        if (::stat(link.c_str(), &st) != 0) continue;  // the thread is about to end
         complain(context, link, st, fmt::format("thread {} {}", tid, what));
       }
     }

@@ -24,7 +24,7 @@ struct Extent {
   off_t end = 0;
 };
 
-// Parts with content; a filesystem without SEEK_DATA has one part.
+// Returns the parts of the file that have content; one part on a filesystem without SEEK_DATA.
 std::vector<Extent> data_extents(int fd, off_t size) {
   std::vector<Extent> extents;
   for (off_t at = 0; at < size;) {
@@ -48,7 +48,7 @@ std::vector<std::byte> read_extent(int fd, const Extent& extent, const std::stri
     const ssize_t n = ::pread(fd, bytes.data() + done, bytes.size() - done, extent.start + static_cast<off_t>(done));
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) throw_errno("reading a deleted file", name);
-    if (n == 0) break;  // cut shorter meanwhile: the rest is zeros
+    if (n == 0) break;  // truncated meanwhile: the rest is zeros
     done += static_cast<std::size_t>(n);
   }
   return bytes;
@@ -72,7 +72,7 @@ img::ghost_file_entry describe_ghost(const struct stat& st) {
   return ghost;
 }
 
-// A directory has nothing in it any more; what lies in a FIFO is told elsewhere.
+// Writes a ghost that is not a regular file. A removed directory is empty; the content of a FIFO is in fifo-data.img.
 void write_node(int fd, const struct stat& st, const std::string& image, const std::string& name, ImageSink& images) {
   img::ghost_file_entry ghost = describe_ghost(st);
   if (S_ISLNK(st.st_mode)) {
@@ -105,7 +105,7 @@ void write_content(int fd, const struct stat& st, const std::string& image, cons
   }
 }
 
-// Found without opening it: a FIFO's other end would notice, and a device might do something.
+// The ghost's type is read without opening it: the other end of a FIFO would notice, and a device might react.
 void write_ghost(const FileTable::Deleted& file, int found, const struct stat& st, ImageSink& images) {
   const std::string image = image_file::ghost_file(file.ghost);
   if (!S_ISREG(st.st_mode)) return write_node(found, st, image, file.path, images);
@@ -162,7 +162,7 @@ void write_ghosts(const FileTable& files, uint64_t limit_bytes, ImageSink& image
   std::set<uint32_t> written;
   for (const FileTable::Deleted& file : files.deleted()) {
     const Fd fd = try_open(file.link, O_PATH);
-    if (!fd && errno == ENOENT) continue;  // was mapped in an earlier round, and is not any more
+    if (!fd && errno == ENOENT) continue;  // it was mapped in an earlier round and is not any more
     struct stat st {};
     if (!fd || ::fstat(fd.get(), &st) != 0) throw_errno("looking at a deleted file", file.path);
     if (const auto problem = file.named ? std::nullopt : ghost_problem(st, limit_bytes)) {

@@ -1,4 +1,4 @@
-// Deleted files that are still open, mapped or stood in: what they are and hold travels with the images.
+// Deleted files that are still open, mapped or a task's directory: their kind and content travel with the images.
 #pragma once
 
 #include <sys/stat.h>
@@ -13,19 +13,19 @@
 
 namespace crx {
 
-// Why a deleted file cannot be carried along (a socket, over the limit of --ghost-limit); nothing if it can.
+// Returns why a deleted file cannot be carried along (a socket, larger than --ghost-limit); nothing if it can.
 std::optional<NameProblem> ghost_problem(const struct stat& st, uint64_t limit_bytes);
 
-// An open description of a deleted file as FileTable wants it: entry `id`, once at `path`. The tree is frozen.
+// Makes the FileTable entry for an open description of a deleted file, which was at `path`. The tree is frozen.
 FileTable::Deleted deleted_file(const OpenFile& file, uint32_t id, std::string path);
 
-// Fills the message of a device that is opened again by name; one whose name was removed is carried along. The tree is
-// frozen.
+// Fills the message of a device that is opened again by name; a device whose name was removed is carried along. The
+// tree is frozen.
 void describe_device(const OpenFile& file, FdContext& context, img::file_entry& entry);
 
-// Writes ghost-file-*.img and remap-fpath.img for all deleted files of the table as they are now, each inode once.
-// Reads through descriptions of its own. Throws Error(refused) naming the file and --ghost-limit. For files that are
-// mapped it can be called before the freeze as well; the last set counts.
+// Writes ghost-file-*.img and remap-fpath.img for all deleted files that are in the table now, each inode once. Reads
+// them through descriptions of its own. Throws Error(refused) that names the file and --ghost-limit. For mapped files
+// it may also be called before the stop; the last set counts.
 void write_ghosts(const FileTable& files, uint64_t limit_bytes, ImageSink& images);
 
 }  // namespace crx

@@ -1,4 +1,4 @@
-// inotify(7): the watches with their numbers. What is watched is found by its file handle.
+// inotify(7): the watches with their numbers. A watched file is found by its file handle.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/ioctl.h>
@@ -18,7 +18,8 @@ std::string find_watched(pid_t pid, const proc::InotifyWatch& watch) {
   return watch.handle ? find_watched_path(pid, watch.sdev, watch.inode, *watch.handle) : std::string();
 }
 
-// Deleted, but open in the tree: its content is carried along, and it is found by its inode there.
+// Whether the watched file is deleted but open in the tree: its content is carried along, and the destination finds it
+// by its inode.
 bool is_carried(const proc::InotifyWatch& watch, const std::vector<OpenFile>& files) {
   return std::any_of(files.begin(), files.end(), [&](const OpenFile& file) {
     return S_ISREG(file.st.st_mode) && file.st.st_nlink == 0 && file.st.st_ino == watch.inode &&

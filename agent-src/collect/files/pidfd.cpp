@@ -1,4 +1,4 @@
-// pidfd_open(2) on tasks of the tree, and on what has ended.
+// Descriptors of pidfd_open(2) for tasks of the tree and for tasks that have ended.
 #include <fcntl.h>
 #include <fmt/format.h>
 
@@ -8,7 +8,7 @@ namespace crx {
 namespace {
 
 constexpr uint32_t kPidfdThread = O_EXCL;  // PIDFD_THREAD, Linux 6.9
-constexpr int kEnded = -1;                 // in fdinfo, and in the image
+constexpr int kEnded = -1;                 // the number in fdinfo and in the image
 
 class Pidfds final : public FdKind {
  public:

@@ -1,5 +1,5 @@
-// Files of /proc: opened again by name, when the process they are about is there under its number; or has been, for a
-// moment.
+// Files of /proc: opened again by name. The process that the file belongs to must exist at the destination under its
+// number, or be made there for a moment.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/magic.h>
@@ -28,7 +28,7 @@ struct Problem {
   std::string reason, remedy;
 };
 
-// Behind "/proc/".
+// Returns the part of the path behind "/proc/".
 std::string_view path_of(const OpenFile& file) {
   std::string_view path = file.link;
   path.remove_prefix(kProc.size());
@@ -36,7 +36,7 @@ std::string_view path_of(const OpenFile& file) {
   return path;
 }
 
-// The number that a part of a path is, 0 where it is none.
+// Returns the number that is the next part of the path; 0 if it is not a number.
 pid_t number_at(std::string_view& path) {
   const std::string_view part = path.substr(0, path.find('/'));
   pid_t number = 0;
@@ -46,7 +46,7 @@ pid_t number_at(std::string_view& path) {
   return number;
 }
 
-// The process or thread that the file is about, if that has ended; else 0.
+// Returns the process or thread that the file belongs to if that has ended; otherwise 0.
 pid_t ended_owner(const OpenFile& file) {
   std::string_view path = path_of(file);
   const pid_t pid = number_at(path);
@@ -56,7 +56,7 @@ pid_t ended_owner(const OpenFile& file) {
   const pid_t tid = has_task ? number_at(path) : 0;
   const pid_t owner = tid != 0 ? tid : pid;
   if (file.link.ends_with(kDeleted)) return owner;
-  // The kernel may not have noticed yet.
+  // The kernel may not have marked the link as deleted yet.
   return ::access(fmt::format("/proc/{}", owner).c_str(), F_OK) == 0 ? 0 : owner;
 }
 
@@ -99,7 +99,7 @@ class ProcFiles final : public FdKind {
     img::reg_file_entry& reg = *entry.mutable_reg();
     reg.set_id(file.id);
     reg.set_flags(file.info.flags);
-    // A position in a memory file may have its highest bit set.
+    // the position in a memory file may have its highest bit set
     reg.set_pos(file.path_only() ? 0 : static_cast<uint64_t>(file.info.pos));
     *reg.mutable_fown() = read_file_owner(file);
     reg.set_name(std::string(kProc) + std::string(path_of(file)));

@@ -1,4 +1,4 @@
-// Files that have (or had) a name: regular files, directories, and anything opened with O_PATH.
+// Files that have (or had) a name: regular files, directories, and every file opened with O_PATH.
 #include <fcntl.h>
 
 #include <algorithm>
@@ -12,7 +12,7 @@
 namespace crx {
 namespace {
 
-// O_TMPFILE (which holds O_DIRECTORY) said where to make the file; it is a file.
+// O_TMPFILE (which contains O_DIRECTORY) made an unnamed file in a directory; the file itself is opened without it.
 uint32_t reopen_flags(uint32_t flags) {
   return (flags & O_TMPFILE) == O_TMPFILE ? flags & ~static_cast<uint32_t>(O_TMPFILE) : flags;
 }
@@ -73,7 +73,7 @@ class RegularFiles final : public FdKind {
   }
 
  private:
-  // A file that is open for writing is compared at the other host as it is now.
+  // Records a digest of a file that is open for writing; the destination compares it with its own copy.
   static void digest(const OpenFile& file, FdContext& context) {
     if (!S_ISREG(file.st.st_mode) || file.path_only() || (file.info.flags & O_ACCMODE) == O_RDONLY) return;
     const Fd content = open_checked(file.proc_link(), O_RDONLY);

@@ -1,4 +1,4 @@
-// signalfd(2): the signals it takes. What is pending belongs to the task.
+// signalfd(2): the signal mask. Pending signals are collected with the task.
 #include "agent-src/collect/kind/fd_kind.hpp"
 
 namespace crx {

@@ -21,14 +21,14 @@ namespace {
 
 class Syncer {
  public:
-  // link: of /proc. A file that is gone meanwhile has nothing to write back for this task.
-  // own: a descriptor of it that we have already; else it is opened.
+  // link: a link in /proc. A file that is gone meanwhile needs no write-back for this task.
+  // own: a descriptor of the file that we already have; without one the file is opened.
   void sync(const std::string& link, Fd own = {}) {
     struct stat st {};
     if (::stat(link.c_str(), &st) != 0 || !S_ISREG(st.st_mode) || st.st_nlink == 0) return;
     if (!seen_.emplace(st.st_dev, st.st_ino).second) return;
     const Fd fd = own ? std::move(own) : try_open(link, O_RDONLY | O_NONBLOCK | O_NOCTTY);
-    // EINVAL: a filesystem without storage (proc, sys).
+    // EINVAL: a filesystem without storage (proc, sys)
     if (!fd || ::fdatasync(fd.get()) == 0 || errno == EINVAL || errno == EROFS) return;
     throw_errno("writing back files", read_link(link));
   }
@@ -44,7 +44,7 @@ void sync_written_files(pid_t pid) {
   for (const int number : list_numbers(pid)) {
     const std::string link = fmt::format("/proc/{}/fd/{}", pid, number);
     struct stat st {};
-    // The link's own mode tells how the file was opened.
+    // The mode of the link itself shows how the file was opened.
     if (::lstat(link.c_str(), &st) != 0 || (st.st_mode & S_IWUSR) == 0) continue;
     if (!has_write_lease(pid, number)) {
       syncer.sync(link);

@@ -1,4 +1,4 @@
-// timerfd_create(2): what is left, and the exact point in time when it fires next.
+// timerfd_create(2): the remaining time, and the exact point in time of the next expiration.
 #include <sys/timerfd.h>
 
 #include "agent-src/collect/kind/fd_kind.hpp"
@@ -15,14 +15,15 @@ int64_t to_ns(const timespec& time) {
   return int64_t{time.tv_sec} * kNsPerSecond + time.tv_nsec;
 }
 
-// The clock on which a deadline stays what it is: a relative timer on the wall clock does not follow when that is set.
+// Returns the clock on which the deadline does not move: a relative timer on the wall clock does not follow when that
+// is set.
 int deadline_clock(int clock, uint32_t settime_flags) {
   if (clock == CLOCK_BOOTTIME || clock == CLOCK_BOOTTIME_ALARM) return CLOCK_BOOTTIME;
   if (clock == CLOCK_MONOTONIC) return CLOCK_MONOTONIC;
   return (settime_flags & TFD_TIMER_ABSTIME) != 0 ? CLOCK_REALTIME : CLOCK_MONOTONIC;
 }
 
-// What the task's clock shows ahead of ours.
+// Returns how far the task's clock is ahead of ours, in ns (time namespaces).
 int64_t ahead_of_us(pid_t pid, int clock) {
   const TimeOffsets ours = time_offsets(0);
   const TimeOffsets its = time_offsets(pid);
@@ -42,7 +43,7 @@ class Timerfds final : public FdKind {
   bool matches(const OpenFile& file) const override { return file.is_anonymous("anon_inode:[timerfd]"); }
 
   void collect(OpenFile& file, FdContext& context, img::file_entry& entry) override {
-    // timerfd_gettime catches up with the expirations of an interval timer, which fdinfo then shows.
+    // timerfd_gettime updates the expirations of an interval timer; fdinfo shows them afterwards.
     itimerspec left{};
     if (::timerfd_gettime(file.own.get(), &left) != 0) throw_errno("reading a timerfd", file.label());
     const proc::Fdinfo info = proc::parse_fdinfo(read_file("/proc/self/fdinfo/" + std::to_string(file.own.get())));

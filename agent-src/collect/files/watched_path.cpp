@@ -16,7 +16,7 @@
 namespace crx {
 namespace {
 
-// Rows of /proc/PID/mountinfo: "36 35 98:0 /mnt1 /mnt2 rw,noatime ...".
+// A row of /proc/PID/mountinfo: "36 35 98:0 /mnt1 /mnt2 rw,noatime ...".
 struct MountRow {
   std::string_view id, device;
   std::string point;
@@ -39,8 +39,8 @@ void for_mounts(pid_t pid, Visit visit) {
   }
 }
 
-// Opens nothing but by O_PATH, which nobody who watches is told of: open_by_handle_at(2) wants a real descriptor of the
-// mount, or a working directory in it.
+// Opens files by O_PATH only, which creates no event for those who watch them. open_by_handle_at(2) needs a real
+// descriptor of the mount, or a working directory in it; the latter is set in a thread of its own.
 Fd open_handle(const std::string& point, file_handle* handle) {
   const Fd mount = try_open(point, O_PATH);
   Fd found;
@@ -48,7 +48,8 @@ Fd open_handle(const std::string& point, file_handle* handle) {
   std::thread([&] {
     if (::unshare(CLONE_FS) != 0) return;
     const Fd file =
-        ::fchdir(mount.get()) == 0 ? Fd() : try_open(point, O_RDONLY | O_NONBLOCK);  // a file that is a mount
+        // for a single file that is a mount point
+        ::fchdir(mount.get()) == 0 ? Fd() : try_open(point, O_RDONLY | O_NONBLOCK);
     found.reset(::open_by_handle_at(file ? file.get() : AT_FDCWD, handle, O_PATH | O_CLOEXEC));
   }).join();
   return found;

@@ -1,4 +1,4 @@
-// FIFOs (named pipes) that only the task has open, with what lies in them.
+// FIFOs (named pipes) that only the tree has open, with their content.
 #include <fcntl.h>
 #include <fmt/format.h>
 
@@ -55,7 +55,7 @@ class Fifos final : public FdKind {
     }
     if ((reader == nullptr || !writer) && other_end_is_open(file)) {
       const auto holders = external_holders({file.st.st_dev, file.st.st_ino}, file.link, file, false);
-      // Nobody is seen: a reader that no writer has come to yet looks the same.
+      // No holder is seen. A reader that no writer has opened yet looks the same.
       if (!holders.empty()) {
         refuse(file, fmt::format("the FIFO is also held outside, by {}", describe(holders)), kOutsideRemedy);
       }
@@ -65,12 +65,12 @@ class Fifos final : public FdKind {
   }
 
  private:
-  // One that was removed is made again, without a name.
+  // A FIFO that was removed is made again, without a name.
   static bool can_be_opened(const FileName& found) {
     return found.state == NameState::good || found.state == NameState::deleted;
   }
 
-  // Nobody writes, and yet it is no end of file: nobody has come to it yet.
+  // Whether there is no writer and yet no end of file: no writer has opened it yet.
   bool is_unmet(const OpenFile& file, const FdContext& context) const {
     if (!can_read(file) || can_write(file) || !other_end_is_open(file)) return false;
     return std::none_of(context.files.begin(), context.files.end(), [&](const OpenFile& other) {
@@ -79,7 +79,7 @@ class Fifos final : public FdKind {
     });
   }
 
-  // The name as a file of its own, as the format wants it.
+  // Adds the name as a file entry of its own, as CRIU's format has it.
   static uint32_t add_name(const OpenFile& file, const FileName& found, FdContext& context) {
     img::file_entry entry;
     entry.set_type(img::REG);

@@ -22,7 +22,7 @@ bool holds_some(const OpenFile& socket) {
       proc::Scanner scanner(path, *line);
       if (scanner.accept("scm_fds:")) return scanner.blanks().dec() > 0;
     }
-  } catch (const Error&) {  // closed by now
+  } catch (const Error&) {  // closed meanwhile
   }
   return false;
 }

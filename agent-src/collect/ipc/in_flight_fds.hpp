@@ -1,4 +1,4 @@
-// Descriptors that no task has open: they wait in unix sockets to be received.
+// Descriptors in flight: they are in no task's table, since they wait in unix sockets to be received (SCM_RIGHTS).
 #pragma once
 
 #include <vector>
@@ -7,9 +7,9 @@
 
 namespace crx {
 
-// Whether descriptors wait in any unix socket of a running tree, in connections to be accepted, too (`scm_fds` in
-// /proc/PID/fdinfo, Linux 5.6). Until the stop nobody can say which: the other end of what is open here may be one of
-// them.
+// Whether descriptors are in flight in any unix socket of a running tree, including connections that are not accepted
+// yet (`scm_fds` in /proc/PID/fdinfo, Linux 5.6). Before the stop it is unknown which ones they are: the other end of
+// an open pipe may be one of them.
 bool has_in_flight_fds(const std::vector<OpenFile>& files);
 
 }  // namespace crx

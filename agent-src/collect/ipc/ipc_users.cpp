@@ -48,7 +48,7 @@ std::vector<pid_t> all_processes() {
   return pids;
 }
 
-// Mappings of segments, whose numbers are their inodes.
+// Returns the mappings of System V segments, whose inode numbers are the segments' ids.
 std::vector<proc::MapsEntry> attached_segments(pid_t pid) {
   std::vector<proc::MapsEntry> found;
   try {
@@ -56,12 +56,13 @@ std::vector<proc::MapsEntry> attached_segments(pid_t pid) {
       if (map.kind == proc::MapKind::sysv_shm) found.push_back(map);
     }
   } catch (const Error&) {
-    // It has ended, or changes its mappings just now; then its attachments count as somebody's we cannot see.
+    // The process has ended, or is changing its mappings just now; its attachments then count as those of an unknown
+    // process.
   }
   return found;
 }
 
-// Tells whose a process number in an object is.
+// Decides whether a process number stored in an object belongs to the tree.
 class Witnesses {
  public:
   explicit Witnesses(const std::vector<pid_t>& tree) : tree_(tree.begin(), tree.end()) {
@@ -69,19 +70,19 @@ class Witnesses {
     uptime_ = clock_ns(CLOCK_BOOTTIME) / 1'000'000'000;
   }
 
-  // when: seconds of CLOCK_REALTIME, at which the process did what the object remembers.
+  // when: seconds of CLOCK_REALTIME at which the process acted on the object.
   bool is_ours(pid_t pid, int64_t when) const { return tree_.contains(process_of(pid)) && lived(pid, when); }
   bool is_other(pid_t pid, int64_t when) const {
     return pid > 0 && !tree_.contains(process_of(pid)) && lived(pid, when);
   }
-  // Whether somebody like the tree made it, and the tree was there.
+  // Whether a user of the tree made the object after the tree had begun.
   bool may_have_made(const SysvPerm& perm, int64_t when) const {
     return std::any_of(tree_.begin(), tree_.end(),
                        [&](pid_t pid) { return began_by(pid, when) && is_user(pid, perm.cuid); });
   }
 
  private:
-  // A queue remembers the thread that a message was handed to (ipc/msg.c, pipelined_send).
+  // A queue stores the thread to which a message was handed (ipc/msg.c, pipelined_send).
   static pid_t process_of(pid_t tid) {
     try {
       return proc::parse_status(read_file(fmt::format("/proc/{}/status", tid))).tgid;
@@ -98,7 +99,7 @@ class Witnesses {
     }
   }
 
-  // To the second in which an object was made: whoever begins later has nothing to do with it.
+  // Exact to the second in which the object was made: a process that begins later has nothing to do with it.
   static bool began_by(pid_t pid, int64_t when) {
     try {
       const proc::Stat stat = proc::parse_stat(read_file(fmt::format("/proc/{}/stat", pid)));
@@ -175,7 +176,7 @@ class Finder {
         if (witnesses_.is_other(pid, when)) other = pid;
       }
     } catch (const Error&) {
-      return;  // it has gone since
+      return;  // removed meanwhile
     }
     if (!used && !(is_untouched(set) && witnesses_.may_have_made(set.perm, set.changed))) return;
     if (other) refuse(SysvKind::set, set.perm, *other);
@@ -199,7 +200,7 @@ class Finder {
                        [&](const SysvWaiter& w) { return w.kind == kind && w.id == id; });
   }
 
-  // 0: nobody who can be seen from here.
+  // Returns a process outside the tree that has the segment attached; 0 if none is visible from here.
   pid_t attacher(int id) const {
     for (const pid_t pid : all_processes()) {
       if (std::find(tree_.begin(), tree_.end(), pid) != tree_.end()) continue;
@@ -228,7 +229,7 @@ void add_waiter(int64_t nr, uint64_t id, std::vector<SysvWaiter>& waiters) {
   if (nr == SYS_msgsnd || nr == SYS_msgrcv) waiters.push_back({SysvKind::queue, static_cast<int>(id)});
 }
 
-// A call that the stop ended early stands to be made again: the instruction is ahead.
+// A call that the stop has interrupted is about to be made again: the system call instruction is the next one.
 bool is_about_to_call(pid_t pid, uint64_t ip) {
   uint16_t instruction = 0;
   const iovec local{&instruction, sizeof instruction};
@@ -251,7 +252,7 @@ std::vector<SysvWaiter> running_waiters(const std::vector<pid_t>& tree) {
         if (call) add_waiter(call->nr, call->args[0], waiters);
       }
     } catch (const Error&) {
-      // A thread that has ended meanwhile.
+      // the thread has ended meanwhile
     }
   }
   return waiters;

@@ -21,7 +21,7 @@
 namespace crx {
 namespace {
 
-// Calls `visit` for every entry of a directory whose name is a number; a directory that is gone has none.
+// Calls `visit` for every entry of a directory whose name is a number; treats a directory that is gone as empty.
 void for_numbers(const std::string& path, const std::function<void(int)>& visit) {
   const std::unique_ptr<DIR, int (*)(DIR*)> dir(::opendir(path.c_str()), &::closedir);
   if (!dir) return;
@@ -70,7 +70,7 @@ PipeContent peek_pipe(const OpenFile& reader) {
   if (copied != queued) throw_errno("copying a pipe", reader.label(), copied < 0 ? errno : EIO);
   content.bytes.resize(static_cast<std::size_t>(queued));
   for (std::size_t done = 0; done < content.bytes.size();) {
-    // In packet mode every read gives one packet.
+    // In packet mode every read returns one packet.
     const ssize_t n = ::read(out.get(), content.bytes.data() + done, content.bytes.size() - done);
     if (n <= 0) throw_errno("copying a pipe", reader.label(), n < 0 ? errno : EIO);
     content.packets.push_back(static_cast<uint32_t>(n));
@@ -95,7 +95,7 @@ bool other_end_answers(const OpenFile& end, bool we_read) {
 
 namespace {
 
-// A process that was forked since the tree was listed descends from one that was.
+// A process that was forked since the tree was listed descends from a listed one.
 bool is_in_tree(const OpenFile& inside, pid_t pid) {
   for (int generation = 0; pid > 1 && generation < 64; ++generation) {
     if (inside.is_in_tree(pid)) return true;

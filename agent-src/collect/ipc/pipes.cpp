@@ -1,4 +1,4 @@
-// Pipes whose ends are all in the task, with what lies in them.
+// Pipes whose ends are all in the tree, with their content.
 #include <fcntl.h>
 #include <fmt/format.h>
 
@@ -33,8 +33,8 @@ class Pipes final : public FdKind {
       writer = writer || can_write(other);
     }
     const auto holders = external_holders({file.st.st_dev, file.st.st_ino}, file.link, file, true);
-    // A holder may live where we cannot see it, in another PID namespace; or the other end is on its way, which
-    // collect() tells.
+    // The holder may be invisible to us, in another PID namespace; or the other end is in flight in a socket, which
+    // collect() finds.
     const bool hidden = reader != writer && other_end_answers(file, reader) && !has_in_flight_fds(files);
     if (!holders.empty() || hidden)
       context.refusals.push_back(refusal_of(file, outside_reason(holders), kOutsideRemedy));
@@ -61,7 +61,7 @@ class Pipes final : public FdKind {
       refuse(file, outside_reason(external_holders({file.st.st_dev, file.st.st_ino}, file.link, file, false)),
              kOutsideRemedy);
     }
-    // Without a reader nobody will ever see what is in it; its capacity is all that counts.
+    // Without a reader the content can never be read; only the capacity counts.
     PipeContent content;
     if (reader != nullptr) {
       content = peek_pipe(*reader);

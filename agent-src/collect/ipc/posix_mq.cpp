@@ -1,5 +1,5 @@
-// POSIX message queues (mq_overview(7)): limits and messages. Messages can only be had by receiving them; they are sent
-// again at once, by a process that outlives us (steadfast.hpp).
+// POSIX message queues (mq_overview(7)): limits and messages. A message can only be read by receiving it; a process
+// that survives ours sends it again at once (uninterruptible_child.hpp).
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <mqueue.h>
@@ -26,15 +26,15 @@ namespace {
 
 constexpr char kStep[] = "copying a message queue";
 constexpr long kMqueueMagic = 0x19800202;
-constexpr off_t kStatusBytes = 80;  // FILENT_SIZE of ipc/mqueue.c: what every queue says its size is
+constexpr off_t kStatusBytes = 80;  // FILENT_SIZE of ipc/mqueue.c: the size that stat(2) reports for every queue
 constexpr std::size_t kMostBytes = std::size_t{256} << 20;
 constexpr std::string_view kDeleted = " (deleted)";
 
-// The messages of one queue, in memory that the copying process shares with us.
+// The messages of one queue, in memory shared with the copying process.
 struct Copy {
   int fd;
   int error;
-  std::size_t slot_bytes, message_size, room;  // of a slot, a message; slots
+  std::size_t slot_bytes, message_size, room;  // bytes of a slot; bytes of a message; number of slots
   std::size_t count;
 
   struct Slot {
@@ -45,7 +45,7 @@ struct Copy {
   char* text(std::size_t i) { return reinterpret_cast<char*>(&slot(i) + 1); }
 };
 
-// Nobody else is at it: whoever has the queue open is stopped.
+// Runs in the child. Nobody else changes the queue: all processes that have it open are stopped.
 int receive_and_send(void* argument) {
   Copy& copy = *static_cast<Copy*>(argument);
   for (; copy.count < copy.room; ++copy.count) {
@@ -88,7 +88,7 @@ void copy_messages(int fd, const mq_attr& limits, const OpenFile& file, img::crx
   }
 }
 
-// "QSIZE:5 NOTIFY:0 SIGNO:0 NOTIFY_PID:0"; whose notification the queue will send, 0 for nobody's.
+// Parses "QSIZE:5 NOTIFY:0 SIGNO:0 NOTIFY_PID:0". Returns the process that the queue will notify, 0 for none.
 int notified_process(int fd, const std::string& object) {
   char text[kStatusBytes + 1] = {};
   if (::pread(fd, text, sizeof text - 1, 0) < 0) throw_errno(kStep, object);
@@ -96,7 +96,7 @@ int notified_process(int fd, const std::string& object) {
   return at == nullptr ? 0 : std::atoi(at + std::strlen("NOTIFY_PID:"));
 }
 
-// Holders of a file among those who do not move along.
+// Returns the holders of a file that are not in the tree.
 template <typename File>
 std::vector<PipeHolder> external_holders_of(HeldFile held, std::string_view link, const File& inside, bool with_us) {
   if constexpr (requires { external_holders(held, link, inside, with_us); }) {
@@ -164,7 +164,7 @@ class PosixQueues final : public FdKind {
 
   static void describe(const OpenFile& file, img::crx_mqueue& queue) {
     if (const auto problem = problem_of(file, false)) refuse(file, problem->reason, problem->remedy);
-    // Ours, so that O_NONBLOCK is ours, too.
+    // A description of our own, so that O_NONBLOCK affects only us.
     const Fd own = open_checked(file.proc_link(), O_RDWR | O_NONBLOCK);
     mq_attr limits{};
     if (::mq_getattr(own.get(), &limits) != 0) throw_errno(kStep, file.label());

@@ -48,7 +48,7 @@ img::ipc_desc_entry describe(const SysvPerm& perm) {
   return desc;
 }
 
-// A process that has no undo list, to compare with: a new one.
+// A process without an undo list, to compare with: a newly forked one.
 class Unused {
  public:
   Unused() : pid_(::fork()) {
@@ -71,8 +71,8 @@ class Unused {
   pid_t pid_;
 };
 
-// What SEM_UNDO has noted for a task can only be seen by making it happen: the task leaves its list, which changes the
-// semaphores, and makes a new one with the same adjustments at once.
+// The adjustments of SEM_UNDO can be read only by making them happen: the task leaves its undo list, which changes the
+// semaphores, and at once makes a new list with the same adjustments.
 class UndoReader {
  public:
   UndoReader(FrozenTask& task, const std::vector<SysvSet>& sets) : task_(task), sets_(sets) {}
@@ -159,7 +159,7 @@ class SysvIpc final : public Collector {
             "is attached by nobody", "keep it attached, so that its content can travel ahead"};
   }
 
-  // Of a segment that we have attached ourselves.
+  // For a segment that we have attached ourselves.
   static uint64_t huge_page_bytes_at(const void* at) {
     const auto start = reinterpret_cast<uint64_t>(at);
     for (const proc::MapsEntry& map : proc::parse_maps(read_file("/proc/self/maps"))) {
@@ -284,7 +284,7 @@ void IpcLeftovers::remove() noexcept {
         doubtful.emplace(SysvKind::queue, queue.perm.id);
     }
   } catch (const Error& error) {
-    log::debug("looking for what stays: {}", error.what());
+    log::debug("cannot tell which System V objects are still unused: {}", error.what());
   }
   for (const auto& object : objects_) {
     if (!doubtful.contains(object)) remove_sysv(object.first, object.second);

@@ -1,4 +1,4 @@
-// System V objects of a tree: shared memory, semaphores, message queues.
+// System V objects of a tree: shared memory, semaphore sets, message queues.
 #pragma once
 
 #include <set>
@@ -13,17 +13,20 @@
 
 namespace crx {
 
-// What the destination makes a segment from (ipcns-shm-*.img, and the layout of every round). huge_page_bytes: 0 for
-// small pages.
+// Makes the message from which the destination creates a segment (in ipcns-shm-*.img and in the layout of every round).
+// huge_page_bytes: 0 for normal pages.
 img::ipc_shm_entry describe_segment(const SysvSegment& segment, uint64_t huge_page_bytes);
 
-// The objects with names or numbers that stay behind when a tree has moved: System V objects, POSIX message queues.
+// The objects with names or numbers that remain at the source after a tree has moved: System V objects and POSIX
+// message queues.
 class IpcLeftovers {
  public:
   IpcLeftovers() = default;
-  // Of a set of images of the tree. waiters: those of the tree; what they wait for is certainly its own.
+  // Takes them from the images of the tree. waiters: threads of the tree that wait on objects, which are therefore
+  // certainly its own.
   explicit IpcLeftovers(const ImageSource& images, const std::vector<SysvWaiter>& waiters);
-  // When the tree runs elsewhere. What nobody has used since it was made may be another's, and stays.
+  // Removes the objects; to be called when the tree runs elsewhere. An object that has not been used since it was made
+  // may belong to another process and stays. Errors are only logged.
   void remove() noexcept;
 
  private:

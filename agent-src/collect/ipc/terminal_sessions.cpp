@@ -1,4 +1,4 @@
-// The controlling terminal of a task: it must be one that moves along (which tty-info.img tells then).
+// The controlling terminal of a task: it must be one that moves along (tty-info.img then records it).
 #include <fmt/format.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>

@@ -1,5 +1,5 @@
-// Terminals: pseudo-terminals whose both ends are in the tree, with what waits in them. All others belong to somebody
-// else.
+// Terminals: pseudo-terminals with both ends in the tree, with their queued content. All other terminals belong to
+// processes that do not move.
 #include <asm/ioctls.h>
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -33,7 +33,7 @@ namespace {
 
 constexpr char kStep[] = "collecting terminals";
 
-// What the copying process is told and tells.
+// The input and output of the copying process, in shared memory.
 struct CopyJob {
   int master, slave;
   int failure;
@@ -70,7 +70,7 @@ int ask(int fd, unsigned long request, const OpenFile& file) {
   return value;
 }
 
-// Holders of a file among those who do not move along.
+// Returns the holders of a file that are not in the tree.
 template <typename File>
 std::vector<PipeHolder> external_holders_of(HeldFile held, std::string_view link, const File& inside, bool with_us) {
   if constexpr (requires { external_holders(held, link, inside, with_us); }) {
@@ -90,9 +90,9 @@ class Terminals final : public FdKind {
   void inspect(const OpenFile& file, const std::vector<OpenFile>& files, InspectContext& context) override {
     const Terminal terminal = terminal_of(file);
     std::optional<Problem> problem = problem_of(terminal, file, files, context.options);
-    // Its master may be on its way.
+    // The master may be in flight in a socket.
     if (problem && is_slave_of_pair(terminal, file) && has_in_flight_fds(files)) problem.reset();
-    // Once for each pair, and with all we hold ourselves.
+    // The check is made once for each pair, and includes descriptors of our own process.
     if (!problem && terminal.kind == TerminalKind::master && seen_.insert(terminal.index).second)
       problem = outsiders(terminal, file, true);
     if (problem) context.refusals.push_back(refusal_of(file, problem->reason, problem->remedy));
@@ -132,7 +132,7 @@ class Terminals final : public FdKind {
   static uint32_t master_info(uint32_t index) { return 2 * index + 1; }
   static uint32_t slave_info(uint32_t index) { return 2 * index + 2; }
 
-  // One opened as /dev/tty.
+  // For a terminal that was opened as /dev/tty.
   uint32_t alias_info(uint32_t index, FdContext& context) {
     constexpr uint32_t kAliases = 1 << 24;
     const uint32_t id = kAliases + slave_info(index);
@@ -187,7 +187,7 @@ class Terminals final : public FdKind {
             std::string(kShellJobRemedy)};
   }
 
-  // Whoever else has the slave of a pair.
+  // Reports a process outside the tree that has the slave of a pair open.
   static std::optional<Problem> outsiders(const Terminal& terminal, const OpenFile& master, bool with_us) {
     const std::string path = fmt::format("/dev/pts/{}", terminal.index);
     struct stat st {};
@@ -199,8 +199,9 @@ class Terminals final : public FdKind {
                    "end that process, or move it along"};
   }
 
-  // Its master has been closed: reads are at the end of file, and all else is an error. Until its slaves are closed,
-  // too, its number is nobody else's. (/dev/tty leads to none then, and is no terminal of ours.)
+  // Whether the terminal's master has been closed: reads return end of file, and everything else fails. The number is
+  // not reused until the slaves are closed, too. (An open of /dev/tty leads to no terminal then, and is not matched
+  // here.)
   static bool has_lost_master(const OpenFile& file) { return file.link.ends_with(" (deleted)"); }
 
   static void describe_hung_up(const OpenFile& file, uint32_t index, FdContext& context) {
@@ -213,7 +214,7 @@ class Terminals final : public FdKind {
     context.task.images.append(image_file::kTtyInfo, info);
   }
 
-  // --shell-job: only how the program has set it.
+  // --shell-job: records only the settings that the program has made.
   static void describe_outside(const OpenFile& file, uint32_t index, FdContext& context) {
     KernelTermios termios{};
     struct winsize size {};
@@ -266,10 +267,10 @@ class Terminals final : public FdKind {
       info.set_sid(static_cast<uint32_t>(sid));
       info.set_pgrp(static_cast<uint32_t>(std::max(ask(master.own.get(), TIOCGPGRP, master), 0)));
     }
-    // To open one that nobody has opened yet would change what its master reads.
+    // Opening a slave that has never been opened would change what its master reads.
     if (!is_slave_open(index, context.files) && !is_hung_up(master)) return;
     const Fd slave(::ioctl(master.own.get(), TIOCGPTPEER, O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC));
-    if (!slave) {  // locked: nobody has had it yet
+    if (!slave) {  // locked: it has never been opened
       if (errno != EIO) throw_errno(kStep, master.label());
       return;
     }
@@ -299,7 +300,7 @@ class Terminals final : public FdKind {
   static void copy_content(const OpenFile& master, int slave, uint32_t index, FdContext& context) {
     KernelTermios termios{};
     if (const int failure = get_termios(slave, termios)) throw_errno(kStep, master.label(), failure);
-    // Of an unfinished line the kernel only tells by giving it away.
+    // FIONREAD does not count an unfinished line; only reading shows it.
     const bool by_lines = (termios.c_lflag & ICANON) != 0;
     if (!by_lines && ask(slave, FIONREAD, master) == 0 && ask(master.own.get(), FIONREAD, master) == 0) return;
     const Mapping memory = Mapping::map(sizeof(CopyJob), PROT_READ | PROT_WRITE, MAP_SHARED);
@@ -328,13 +329,13 @@ class Terminals final : public FdKind {
     return std::find(pids.begin(), pids.end(), pid) != pids.end();
   }
 
-  // 0: nobody's controlling terminal.
+  // Returns the session that the terminal controls; 0 for none.
   static int session_of(int master) {
     int sid = 0;
     return ::ioctl(master, TIOCGSID, &sid) == 0 ? sid : 0;
   }
 
-  // The device as a file, which is how CRIU tells where it was opened.
+  // Adds the device as a file entry, which is how CRIU records the path by which it was opened.
   static uint32_t add_device_file(const OpenFile& file, const img::fown_entry& owner, FdContext& context) {
     img::file_entry entry;
     entry.set_type(img::REG);

@@ -28,7 +28,7 @@ uint32_t FdContext::add(OpenFile file) {
 }
 
 img::crx_file_entry& FdContext::extra(const OpenFile& file) {
-  // The root's, whoever holds it.
+  // The entries are in the root's message, whichever task holds the file.
   for (img::crx_file_entry& entry : *task.extra.mutable_files()) {
     if (entry.id() == file.id) return entry;
   }
@@ -39,7 +39,7 @@ img::crx_file_entry& FdContext::extra(const OpenFile& file) {
 
 namespace {
 
-// Whether the signals of a file go to the tree itself.
+// Whether the signals of a file go to a process of the tree.
 bool is_own(const OpenFile& file, const f_owner_ex& owner) {
   if (owner.type == F_OWNER_PID) return file.is_in_tree(owner.pid);
   const auto is = [&](pid_t pid) {
@@ -56,7 +56,7 @@ img::fown_entry read_file_owner(const OpenFile& file) {
   f_owner_ex owner{};
   uint32_t uids[2] = {0, 0};
   const int fd = file.own.get();
-  // O_PATH descriptors know none of this.
+  // O_PATH descriptors support none of these calls.
   const int signum = file.path_only() ? 0 : ::fcntl(fd, F_GETSIG);
   const bool owned = !file.path_only() && ::fcntl(fd, F_GETOWN_EX, &owner) == 0 && owner.pid != 0;
   if (owned) static_cast<void>(::fcntl(fd, F_GETOWNER_UIDS, uids));

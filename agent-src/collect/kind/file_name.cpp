@@ -7,7 +7,7 @@ namespace {
 
 constexpr std::string_view kDeleted = " (deleted)";
 
-// In front of a path of the task: paths of our own mount namespace are as we see them.
+// Returns the prefix for a path of the task: empty if it shares our root and mount namespace.
 std::string root_of(pid_t pid) {
   struct stat ours {};
   struct stat its {};

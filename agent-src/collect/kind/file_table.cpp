@@ -18,7 +18,7 @@ img::fown_entry no_owner() {
 
 namespace {
 
-// At its beginning, with no owner for signals.
+// An entry at position 0, with no owner for signals.
 img::file_entry regular_file(uint32_t id, uint32_t open_flags) {
   img::file_entry entry;
   entry.set_type(img::REG);

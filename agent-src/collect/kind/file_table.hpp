@@ -1,4 +1,5 @@
-// Files by identity: every regular file, directory or device that a task maps, runs or stands in gets one id.
+// Files by identity: every regular file, directory or device that a task maps, executes or has as a directory gets one
+// id.
 #pragma once
 
 #include <sys/stat.h>
@@ -20,63 +21,65 @@ namespace crx {
 
 class LinkRemaps;
 
-// Of a description that has none (F_SETOWN): the format wants one to be told.
+// The owner entry of a description that has none (F_SETOWN): the image format requires one.
 img::fown_entry no_owner();
 
-// Hands out the ids of files.img and keeps the entries. Lives as long as the session, so that a mapped file has the
+// Assigns the ids of files.img and keeps the entries. Lives as long as the migration, so that a mapped file has the
 // same id in every round. Not thread-safe.
 class FileTable {
  public:
-  // A file that is mapped, executed or stood in (exe, mapping, cwd, root): shared by everyone who uses it the same
-  // way. link: a /proc link to open it by (".../map_files/..", ".../exe"); shown: its path as maps or readlink show it,
-  // " (deleted)" stripped by the caller and told in `deleted`; open_flags: O_RDONLY or O_RDWR [| O_DIRECTORY].
+  // Adds a file that is mapped, executed or a directory of the task (mapping, exe, cwd, root); all who use it in the
+  // same way share the entry. Returns its id.
+  // link: a /proc link to open it by (".../map_files/..", ".../exe"). shown: its path as maps or readlink show it; the
+  // caller has removed " (deleted)" and says so in `deleted`. open_flags: O_RDONLY or O_RDWR [| O_DIRECTORY].
   // Throws Error(refused) for a deleted file that has another name somewhere.
   uint32_t add_path(const std::string& link, const std::string& shown, bool deleted, uint32_t open_flags);
-  // An entry for an open file description; sets entry.id (and the inner message's) itself: the caller passes the new
-  // id it got from next_id().
+  // Adds an entry for an open file description. The caller has taken a new id from next_id() and set it in the entry
+  // and in its inner message.
   uint32_t next_id() { return ++last_id_; }
   void add(img::file_entry entry);
 
+  // nullptr: no such entry.
   const img::file_entry* find(uint32_t id) const;
-  // All entries in ascending order of id.
+  // Returns all entries in ascending order of id; they belong to this table.
   std::vector<const img::file_entry*> entries() const;
 
-  // Named files that the destination does not have, or has otherwise: their content is carried along, and they get
-  // their names there (--with-files). Before they are added.
+  // Names a file that the destination does not have, or has with other content: its content is carried along, and it
+  // gets its name there (--with-files). To be called before the file is added.
   void carry(const std::string& path) { carried_.insert(path); }
   bool is_carried(const std::string& path) const { return carried_.contains(path); }
 
-  // --link-remap: files whose name was removed get another one, made by `links`, where the file has one somewhere.
-  // nullptr: they are refused.
+  // --link-remap: `links` makes another name for each file whose name was removed while the file has one somewhere
+  // else. Borrowed; must outlive this table. nullptr: such files are refused.
   void set_links(LinkRemaps* links) { links_ = links; }
   LinkRemaps* links() const { return links_; }
-  // Gives the file behind `link`, which is entry `id`, a name beside its old `path`.
+  // Gives the file behind `link`, which is entry `id`, a new name beside its old `path`.
   void add_linked(uint32_t id, const std::string& link, const std::string& path, const struct stat& st);
-  // The entries of remap-fpath.img for those.
+  // An entry of remap-fpath.img for such a file.
   struct Linked {
     uint32_t id;
-    uint32_t named_as;  // the entry with the new name
+    uint32_t named_as;  // the entry that has the new name
   };
   const std::vector<Linked>& linked() const noexcept { return linked_; }
 
-  // Files whose content must be carried along: deleted ones, and named ones (carry). Consumed by the collector of ghost
-  // files.
+  // A file whose content must be carried along: a deleted one, or a named one (carry). The collector of ghost files
+  // reads these.
   struct Deleted {
     uint32_t id;
-    std::string link;  // to read the content from, as long as it is there
+    std::string link;  // leads to the content as long as the task holds it
     std::string path;
-    uint32_t ghost = 0;                   // of ghost-file-GHOST.img: one per inode, the same in every round
-    std::shared_ptr<const Fd> held = {};  // what keeps `link` valid where no task does
+    uint32_t ghost = 0;                   // GHOST in ghost-file-GHOST.img: one per inode, the same in every round
+    std::shared_ptr<const Fd> held = {};  // keeps `link` valid if no task does
     bool named = false;
   };
   const std::vector<Deleted>& deleted() const noexcept { return deleted_; }
-  // True the first time it is asked for this inode: who gets it writes the memfd_inode_entry.
+  // Returns true on the first call for this inode: that caller writes the memfd_inode_entry.
   bool first_memfd(uint64_t inode) { return memfds_.insert(inode).second; }
-  // st: of the file. Sets its ghost, and `named` where its path is to be carried.
+  // st: stat(2) of the file. Sets `ghost`, and `named` if the path is to be carried.
   void add_deleted(Deleted file, const struct stat& st);
 
  private:
-  // path: without " (deleted)" where that is what `deleted` tells.
+  // path: without " (deleted)", which `deleted` says.
   uint32_t add_path(const std::string& link, const struct stat& st, const std::string& path, bool deleted,
                     uint32_t open_flags);
   using Key = std::tuple<dev_t, ino_t, std::string, uint32_t>;

@@ -13,7 +13,7 @@ namespace crx {
 
 LinkRemaps::~LinkRemaps() {
   for (const auto& [file, name] : names_) {
-    if (::unlink(name.c_str()) != 0 && errno != ENOENT) log::warn("the name {} stays", name);
+    if (::unlink(name.c_str()) != 0 && errno != ENOENT) log::warn("cannot remove the name {}; it stays", name);
   }
 }
 

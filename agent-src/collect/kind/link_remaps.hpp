@@ -1,4 +1,4 @@
-// Names for files whose names were removed while others are left somewhere (--link-remap).
+// Makes names for files whose names were removed while others are left somewhere (--link-remap).
 #pragma once
 
 #include <sys/stat.h>
@@ -10,8 +10,8 @@
 
 namespace crx {
 
-// Makes the names, and removes them again when it goes, unless they were handed over. If it does not come to that
-// (SIGKILL) they stay: link_remap.TAG-N beside the file's old name.
+// Makes the names; the destructor removes them again unless hand_over() was called. After a SIGKILL they stay behind:
+// link_remap.TAG-N beside the file's old name.
 class LinkRemaps {
  public:
   explicit LinkRemaps(std::string tag) : tag_(std::move(tag)) {}
@@ -19,10 +19,10 @@ class LinkRemaps {
   LinkRemaps& operator=(const LinkRemaps&) = delete;
   ~LinkRemaps();
 
-  // The name of the file behind `link` (a /proc link), st its stat: made in the directory of `path`, its old name, when
-  // it is first asked for. Throws Error(refused) that names the path.
+  // Returns the name for the file behind `link` (a /proc link); st is its stat(2). Makes the name in the directory of
+  // `path`, its old name, on the first call for the file. Throws Error(refused) that names the path.
   std::string name_for(const std::string& link, const std::string& path, const struct stat& st);
-  // Whoever restores removes them.
+  // From now on the restoring host removes the names.
   void hand_over() noexcept { names_.clear(); }
 
  private:

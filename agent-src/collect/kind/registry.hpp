@@ -1,5 +1,5 @@
-// The resource kinds at the source, each in the file of its name. To add a kind: its pair of files (here and in
-// agent-dst/restore), a line here and one in registry.cpp.
+// The resource kinds at the source, each in the file of its name. To add a kind: a pair of files (here and in
+// agent-dst/restore), a line in this header and one in registry.cpp.
 #pragma once
 
 #include <memory>

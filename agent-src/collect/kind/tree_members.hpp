@@ -1,4 +1,4 @@
-// Who moves along, as a collector's context tells it.
+// Which processes move, from a collector's context.
 #pragma once
 
 #include <sys/types.h>
@@ -17,7 +17,7 @@ inline std::vector<pid_t> living(const std::vector<TaskNode>& tree) {
   return pids;
 }
 
-// The living processes of the tree, the root first.
+// Returns the living processes of the tree, the root first.
 inline std::vector<pid_t> tree_members_of(const InspectContext& context) {
   return living(context.tree);
 }

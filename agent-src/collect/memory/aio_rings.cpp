@@ -17,7 +17,7 @@
 namespace crx {
 namespace {
 
-constexpr int64_t kBackoffMs = 200;  // what disks take
+constexpr int64_t kBackoffMs = 200;  // how long requests to disks may take
 constexpr char kUnknown[] = "what is under way in its asynchronous I/O rings (io_setup) cannot be told here";
 constexpr char kPrivileges[] = "run crx with CAP_BPF and CAP_PERFMON, on a kernel with CONFIG_DEBUG_INFO_BTF";
 
@@ -38,13 +38,13 @@ class AioRings final : public Collector {
     if (!requests_) requests_ = AioRequests::open();
     if (!requests_)
       throw Error(ErrorCode::refused, "collecting asynchronous I/O", kUnknown).with_pid(pid).with_hint(kPrivileges);
-    // What disks are asked for comes soon, though the program is stopped.
+    // Requests to disks complete soon, though the program is stopped; so wait for them.
     const Deadline deadline = Deadline::in_ms(kBackoffMs);
     for (;;) {
       uint64_t count = 0;
       const std::map<uint64_t, uint64_t> under_way = requests_->under_way(pid);
       for (const auto& [ring, requests] : under_way) count += requests;
-      // fork copies the mapping, and not the context.
+      // fork(2) copies the mapping but not the context.
       const auto lost = std::find_if(rings.begin(), rings.end(),
                                      [&](const PageRange& ring) { return !under_way.contains(ring.start); });
       if (lost != rings.end()) {
@@ -75,7 +75,7 @@ std::vector<PageRange> list_aio_rings(pid_t pid) {
   std::vector<PageRange> rings;
   const std::string text = read_file(fmt::format("/proc/{}/maps", pid));
   std::string_view rest = text;
-  // Not all of it: most have none, and this is asked in the stop.
+  // Search the text and do not parse all of it: most processes have no ring, and this is called in the stop.
   for (auto at = rest.find("/[aio]"); at != std::string_view::npos; at = rest.find("/[aio]", at + 1)) {
     const auto begin = rest.rfind('\n', at);
     const auto first = begin == std::string_view::npos ? 0 : begin + 1;

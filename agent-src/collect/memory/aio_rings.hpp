@@ -1,6 +1,6 @@
-// Asynchronous I/O contexts (io_setup(2)). The ring of events is memory of the process, and travels in the last round;
-// what is under way in a context cannot, and leaves no mark in memory while it arrives there. So nothing may be, and
-// the memory of a process that has a ring is compared by content.
+// Asynchronous I/O contexts (io_setup(2)). The ring of events is memory of the process and is sent in the last round. A
+// request in flight cannot be moved, and its data arrives in memory without leaving a mark in the page tables. So no
+// request may be in flight in the stop, and the memory of a process with a ring is compared by content.
 #pragma once
 
 #include <sys/types.h>
@@ -11,7 +11,7 @@
 
 namespace crx {
 
-// Where the rings of a task lie, ascending.
+// Returns the address ranges of the rings of a task, ascending. Throws Error if the task has gone.
 std::vector<PageRange> list_aio_rings(pid_t pid);
 
 }  // namespace crx

@@ -1,5 +1,5 @@
-// How many huge pages (hugetlb) a tree needs: they are set aside by the administrator, and who finds none is ended by
-// SIGBUS.
+// Counts the huge pages (hugetlb) that a tree needs. The administrator reserves them; a process that finds none free is
+// killed by SIGBUS.
 #pragma once
 
 #include <sys/types.h>
@@ -13,17 +13,17 @@ namespace crx {
 
 class HugePageCount {
  public:
-  // Adds a task, whose map has been read. What tasks share, or share since a fork, counts once. Throws
+  // Adds a task whose map has been read. Pages that tasks share, or have shared since a fork, count once. Throws
   // Error(victim_gone).
   void add(pid_t pid, MemoryMap& map);
-  // Size of a page -> how many.
+  // Returns the number of pages by page size in bytes.
   std::map<uint64_t, uint64_t> pages() const;
 
  private:
   struct Need {
     uint64_t page_bytes = 0, pages = 0;
   };
-  std::map<uint64_t, Need> objects_;  // by inode
+  std::map<uint64_t, Need> objects_;  // keyed by inode
 };
 
 }  // namespace crx

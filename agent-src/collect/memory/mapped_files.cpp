@@ -37,7 +37,7 @@ uint64_t MappedFiles::huge_page_bytes(const proc::MapsEntry& map) {
 uint32_t MappedFiles::file(const proc::MapsEntry& map, const MemoryVma& vma, uint32_t access) {
   const MappedFile key(map.dev_major, map.dev_minor, map.inode, vma.name, map.deleted, access);
   if (const auto known = file_ids_.find(key); known != file_ids_.end()) return known->second;
-  // Where maps shows \012 that is a line feed, or just that.
+  // A \012 in maps is either a line feed or these four characters; the link tells which.
   std::string path = vma.name.find('\n') == std::string::npos ? vma.name : read_link(link_of(map));
   if (path != vma.name && map.deleted) path = path.substr(0, path.size() - std::min(path.size(), kDeleted.size()));
   const uint32_t id = files_.add_path(link_of(map), path, map.deleted, access);

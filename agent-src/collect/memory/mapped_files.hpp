@@ -17,28 +17,29 @@ namespace crx {
 
 class FileTable;
 
-// Not thread-safe. The mappings handed in are those of the task as it is now: Error (ENOENT) where one has gone.
+// Not thread-safe. The mappings passed in must be those of the task as it is now; throws Error (ENOENT) if one has
+// gone.
 class MappedFiles {
  public:
   MappedFiles(pid_t pid, FileTable& files);
 
-  // /proc/PID/map_files/START-END
+  // Returns "/proc/PID/map_files/START-END".
   std::string link_of(const proc::MapsEntry& map) const;
-  // Of a mapped file, opened with `access`: its id in the FileTable. Looked up there once: the kernel's words for a
-  // mapping tell which file it is, and looking at each costs more than all else in a stop.
+  // Returns the id in the FileTable of a mapped file, opened with `access` (O_RDONLY or O_RDWR). The table is asked
+  // only once per file: the line of maps identifies the file, and a stat(2) of each costs more than all else in a stop.
   uint32_t file(const proc::MapsEntry& map, const MemoryVma& vma, uint32_t access);
-  // Of a memfd that is mapped: one file entry for each access, one inode entry for the object. Both are known by the
+  // The same for a mapped memfd: one file entry for each access, one inode entry for the object, both keyed by the
   // inode.
   uint32_t memfd(const proc::MapsEntry& map, uint32_t access);
-  // The size of its pages, of a mapping in huge pages.
+  // Returns the page size in bytes of a mapping in huge pages.
   uint64_t huge_page_bytes(const proc::MapsEntry& map);
 
-  // The objects of the memfds that were asked for since forget_memfds().
+  // The objects of the memfds that memfd() was called for since the last forget_memfds().
   const std::vector<img::memfd_inode_entry>& memfds() const noexcept { return memfds_; }
   void forget_memfds() { memfds_.clear(); }
 
  private:
-  // Device, inode, name, deleted, access.
+  // device (major, minor), inode, name, deleted, access
   using MappedFile = std::tuple<uint32_t, uint32_t, uint64_t, std::string, bool, uint32_t>;
 
   pid_t pid_;
@@ -46,7 +47,7 @@ class MappedFiles {
   std::vector<img::memfd_inode_entry> memfds_;
   std::map<std::pair<uint64_t, uint32_t>, uint32_t> memfd_ids_;  // object number and access -> file id
   std::map<MappedFile, uint32_t> file_ids_;
-  std::map<uint64_t, uint64_t> huge_page_bytes_;  // by device
+  std::map<uint64_t, uint64_t> huge_page_bytes_;  // keyed by device
 };
 
 }  // namespace crx

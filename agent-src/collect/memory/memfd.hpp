@@ -1,5 +1,5 @@
-// memfd_create(2) files, and descriptors of what shared anonymous mappings show (opened by way of /proc/PID/map_files).
-// Their content is a shared-memory object of the rounds.
+// memfd_create(2) files, and descriptors of the objects behind shared anonymous mappings (opened through
+// /proc/PID/map_files). Their content is a shared-memory object of the rounds.
 #pragma once
 
 #include <sys/stat.h>
@@ -13,16 +13,15 @@
 
 namespace crx {
 
-// Whether what /proc/PID/fd/N (or map_files) points to is one of these.
+// Whether /proc/PID/fd/N (or map_files) leads to such an object; link: its readlink(2), st: its stat(2).
 bool is_memfd(std::string_view link, const struct stat& st);
 
-// Name (kAnonymousObjectName for what is no memfd), owner, size, mode and seals through a descriptor of it; shmid and
-// inode_id are its object_number().
-// link: as above.
+// Describes the object through a descriptor of it: name (kAnonymousObjectName if it is no memfd), owner, size, mode and
+// seals; shmid and inode_id are its object_number(). link: as above.
 img::memfd_inode_entry describe_memfd(int fd, std::string_view link);
 
-// The memfds that a task has open, each inode once, with a description of our own (read-only): for rounds to carry
-// those that no mapping leads to. The task may run.
+// Returns the memfds that a task has open, each inode once, with a read-only description of our own, so that rounds can
+// send those that no mapping leads to. The task may run.
 struct OpenMemfd {
   img::memfd_inode_entry inode;
   Fd fd;

@@ -55,8 +55,8 @@ uint32_t special_status(proc::MapKind kind) {
   }
 }
 
-// These files come in pieces, and a process that maps and unmaps meanwhile can show an area twice: then they are read
-// again.
+// The kernel prints these files in pieces, and a process that maps and unmaps meanwhile can show an area twice; then
+// the file is read again.
 template <typename Parse>
 auto read_until_parsed(const std::string& path, Parse parse) {
   for (int turn = 0;; ++turn) {
@@ -107,7 +107,7 @@ const proc::SmapsEntry* MemoryMap::details_of(const proc::MapsEntry& map) const 
   auto at = std::partition_point(smaps_.begin(), smaps_.end(),
                                  [&](const proc::SmapsEntry& entry) { return entry.map.end <= map.start; });
   for (; at != smaps_.end() && at->map.start < map.end; ++at) {
-    // Allocators move the bounds of their mappings all the time; those keep the flags they were born with.
+    // Allocators often move the bounds of their mappings; the mappings keep the flags they were made with.
     if (at->map.kind == map.kind && at->map.inode == map.inode && at->map.shared == map.shared) return &*at;
   }
   return nullptr;
@@ -180,7 +180,7 @@ uint32_t MemoryMap::memfd_file(const proc::MapsEntry& map) {
   return mapped_.memfd(map, read_only ? O_RDONLY : O_RDWR);
 }
 
-// The entry of the memfd that the executable is, 0 for none; it is mapped, too.
+// Returns the file entry of the memfd that is the executable, 0 if it is none; the memfd is mapped, too.
 uint32_t MemoryMap::memfd_that_runs(const std::string& exe) {
   struct stat st {};
   if (!exe.starts_with("/memfd:") || ::stat((proc_ + "exe").c_str(), &st) != 0) return 0;
@@ -204,7 +204,7 @@ std::vector<img::crx_vma_entry> MemoryMap::attributes() const {
     const bool sealed = flags != nullptr && has_flag(*flags, "sl");
     const bool named = map.kind == proc::MapKind::anonymous && !map.has_inode() && !map.name.empty();
     const proc::SmapsEntry* details = details_of(map);
-    // Memory that can only be executed has a key of the kernel's.
+    // The kernel itself assigns a key to memory that can only be executed.
     const uint32_t key = details == nullptr || map.prot() == PROT_EXEC ? 0 : details->protection_key;
     if (!on_fault && !sealed && !named && key == 0) continue;
     img::crx_vma_entry& entry = all.emplace_back();
@@ -241,7 +241,7 @@ void MemoryMap::describe_segment_of(const proc::MapsEntry& map, img::vma_entry& 
 void MemoryMap::describe_backing(const proc::MapsEntry& map, const MemoryVma& vma, img::vma_entry& entry) {
   using namespace vma_status;
   if (vma.huge) entry.set_flags(entry.flags() | MAP_HUGETLB | huge_size_flag(mapped_.huge_page_bytes(map)));
-  if (vma.huge && map.kind == proc::MapKind::file) {  // no file, but anonymous memory
+  if (vma.huge && map.kind == proc::MapKind::file) {  // not a file, but anonymous memory
     entry.set_flags(entry.flags() | MAP_ANONYMOUS);
     entry.set_status(kRegular | (map.shared ? kAnonShared : kAnonPrivate));
     if (map.shared) entry.set_shmid(vma.ino);

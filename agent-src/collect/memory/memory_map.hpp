@@ -1,4 +1,4 @@
-// The mappings of a task, as rounds need them and as the image tells them (mm-PID.img).
+// The mappings of a task, for the memory rounds and for the image (mm-PID.img).
 #pragma once
 
 #include <sys/types.h>
@@ -23,61 +23,63 @@ class FileTable;
 struct HugeMapping {
   PageRange range;
   bool shared = false;
-  bool reserved = true;  // pages were set aside when it was mapped (no MAP_NORESERVE)
-  uint64_t object = 0;   // inode; of private ones: those that fork made of one have the same
+  bool reserved = true;  // its pages were reserved when it was mapped (no MAP_NORESERVE)
+  uint64_t object = 0;   // inode; private mappings that fork has copied have the same one
   uint64_t offset = 0;
   uint64_t page_bytes = 0;
 };
 
-// Reads /proc/PID/maps as often as wanted and keeps what is dear to find out (the VmFlags of smaps). The task may run
-// or be stopped. Not thread-safe.
+// Reads /proc/PID/maps as often as wanted and caches what is expensive to read (the VmFlags of smaps). The task may run
+// or be stopped. Not thread-safe. Throws Error(victim_gone) when the task has no address space any more.
 class MemoryMap {
  public:
   MemoryMap(pid_t pid, FileTable& files);
 
-  // Reads the mappings. What `ours` says is left out: the arena of a frozen task.
+  // Reads the mappings. `ours`, if given, is the frozen task whose arena is left out.
   void read(const FrozenTask* ours = nullptr);
-  // Reads VmFlags too, for all mappings as of now: 8-17 ms per GiB, so not while the task is frozen if it can be
-  // helped.
+  // Reads VmFlags, too, for all current mappings. This takes 8 to 17 ms per GiB, so avoid it while the task is frozen.
   void read_flags();
-  // Whether every mapping had its VmFlags read with the bounds it has now.
+  // Whether the VmFlags of every mapping were read with its current bounds.
   bool flags_are_current() const;
 
   const std::vector<MemoryVma>& vmas() const noexcept { return vmas_; }
   uint64_t resident_bytes() const;
 
-  // What cannot move, by name.
+  // Lists the mappings that cannot move, by name.
   std::vector<Refusal> refusals() const;
-  // Mappings of huge pages, as read. Reads VmFlags where there are any; of a task that runs: without what has gone
-  // since.
+  // Returns the mappings in huge pages that read() found. Reads VmFlags if there are any. If the task runs, mappings
+  // that have gone meanwhile are left out.
   std::vector<HugeMapping> huge_mappings();
 
-  // The image's description of what read() saw; the program break is the end of the heap there. Adds mapped files to
-  // the FileTable. Of a task that runs: throws when a mapping has gone since.
+  // Returns the image's description of the mappings that read() found; its program break is the end of the heap. Adds
+  // mapped files to the FileTable. Throws Error if a mapping of a running task has gone meanwhile.
   const img::mm_entry& describe();
-  // As describe() made it last.
+  // Returns the result of the last describe().
   const img::mm_entry& description() const noexcept { return description_; }
-  // What CRIU's description has no room for: names, seals, locking on fault.
+  // Returns properties that CRIU's description has no field for: names, seals, locking on fault.
   std::vector<img::crx_vma_entry> attributes() const;
-  // Ids of the files that the last describe() referred to, the executable included; ascending.
+  // Returns the ids of the files that the last describe() referred to, the executable included; ascending.
   const std::vector<uint32_t>& file_ids() const noexcept { return file_ids_; }
-  // Starts of private mappings that are charged to the commit limit (VmFlags "ac") though not writable.
+  // Returns the start addresses of private mappings that are charged to the commit limit (VmFlags "ac") though not
+  // writable.
   const std::vector<uint64_t>& commit_charged() const noexcept { return commit_charged_; }
   const std::vector<img::memfd_inode_entry>& memfds() const noexcept { return mapped_.memfds(); }
-  // Attached System V segments.
+  // Returns the attached System V segments.
   const std::vector<img::ipc_shm_entry>& segments() const noexcept { return segments_; }
 
  private:
   bool may_become_writable(const proc::MapsEntry& map) const;
-  // Of a mapping: as read, or of the one that was there then and has other bounds now. nullptr: a new one.
+  // Returns the VmFlags of a mapping as read, or of the mapping that it was before its bounds changed. nullptr: a new
+  // mapping.
   const std::string* flags_of(const proc::MapsEntry& map) const;
   const proc::SmapsEntry* details_of(const proc::MapsEntry& map) const;
-  // Marks the VMAs with what makes a vessel map them anew, so that rounds send again what is lost then.
+  // Gives each VMA a number of everything that makes a vessel map it anew (MemoryVma::birth), so that rounds send again
+  // what is lost then.
   void note_births();
   void describe_vma(const proc::MapsEntry& map, const MemoryVma& vma, img::vma_entry& entry);
   void describe_backing(const proc::MapsEntry& map, const MemoryVma& vma, img::vma_entry& entry);
   void describe_segment_of(const proc::MapsEntry& map, img::vma_entry& entry);
-  // A segment that is not there as a whole cannot be attached again.
+  // A segment that is mapped only in part cannot be attached again.
   bool is_attached_whole(const proc::MapsEntry& map) const;
   uint32_t memfd_file(const proc::MapsEntry& map);
   uint32_t memfd_that_runs(const std::string& exe);
@@ -89,7 +91,7 @@ class MemoryMap {
   MappedFiles mapped_;
   std::vector<proc::MapsEntry> maps_;
   std::vector<MemoryVma> vmas_;
-  std::vector<proc::SmapsEntry> smaps_;  // of the last read_flags()
+  std::vector<proc::SmapsEntry> smaps_;  // from the last read_flags()
   img::mm_entry description_;
   std::vector<uint32_t> file_ids_;
   std::vector<img::ipc_shm_entry> segments_;

@@ -14,8 +14,8 @@ constexpr uint32_t kKeys = 16;
 
 }  // namespace
 
-// Nothing can be mapped at 0, so nothing changes: the kernel says ENOMEM where it would have done it, EINVAL where
-// nobody has the key (mm/mprotect.c).
+// Asks by pkey_mprotect(2) on address 0, where nothing can be mapped, so nothing changes: the kernel returns ENOMEM if
+// the key is allocated and EINVAL if it is not (mm/mprotect.c).
 void add_protection_keys(FrozenTask& task, img::crx_task_entry& extra) {
   task.arena().reset();
   RemoteBatch batch(task.arena(), kKeys);

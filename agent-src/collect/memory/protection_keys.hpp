@@ -6,8 +6,8 @@
 
 namespace crx {
 
-// Adds the keys; which mapping has which one is an attribute of the mapping, the rights are in the registers. The task
-// is frozen, with its arena.
+// Adds the allocated keys to `extra`. The key of each mapping is an attribute of the mapping, and the access rights are
+// in a register (PKRU). The task is frozen and its arena injected.
 void add_protection_keys(FrozenTask& task, img::crx_task_entry& extra);
 
 }  // namespace crx

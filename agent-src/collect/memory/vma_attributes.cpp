@@ -18,7 +18,7 @@ constexpr std::size_t kMaxNode = kMaskBytes * 8;
 constexpr std::size_t kPerBatch = 512;
 constexpr int64_t kBatchDeadlineMs = 10'000;
 
-// OSPKE: the kernel has turned them on.
+// OSPKE: the kernel has enabled protection keys.
 bool cpu_has_protection_keys() {
   unsigned a = 0, b = 0, c = 0, d = 0;
   return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (c & bit_OSPKE) != 0;
@@ -78,7 +78,7 @@ void VmaAttributes::finish(img::crx_task_entry& extra) {
   task_.arena().reset();
   if (cpu_has_protection_keys()) add_protection_keys(task_, extra);
   if (task_.locks_future_mappings()) {
-    // An entry without addresses speaks of the mappings to come.
+    // An entry without addresses stands for all future mappings (mlockall).
     img::crx_vma_entry& future = *extra.add_vmas();
     future.set_start(0);
     future.set_end(0);

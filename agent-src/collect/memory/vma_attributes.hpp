@@ -1,4 +1,4 @@
-// What is true of single mappings and has no place in CRIU's mm image.
+// Properties of single mappings that CRIU's mm image has no field for.
 #pragma once
 
 #include <cstdint>
@@ -13,9 +13,10 @@
 
 namespace crx {
 
-// An entry for every mapping that has something to tell: what `map` knows (names, seals, locking on fault) and its
-// memory policy (get_mempolicy(2) in the task). In two steps, so that many tasks answer at the same time. The task is
-// frozen, with its arena, which is taken in between. Task and map must outlive this object.
+// Collects an entry for every mapping with such properties: those that `map` knows (names, seals, locking on fault) and
+// its memory policy (get_mempolicy(2), called in the task). The constructor starts the calls and finish() takes the
+// results, so that many tasks answer at the same time. The task is frozen and its arena injected; the arena is in use
+// in between. Task and map must outlive this object.
 class VmaAttributes {
  public:
   VmaAttributes(FrozenTask& task, const MemoryMap& map);
@@ -30,10 +31,10 @@ class VmaAttributes {
 
   FrozenTask& task_;
   const MemoryMap& map_;
-  std::vector<MemoryVma> vmas_;  // that can have a policy
-  std::size_t first_ = 0;        // of those that are asked for
+  std::vector<MemoryVma> vmas_;  // mappings that can have a policy
+  std::size_t first_ = 0;        // index of the first mapping of the running batch
   ArenaPiece<Answer> answers_;
-  std::optional<RemoteBatch> batch_;  // under way
+  std::optional<RemoteBatch> batch_;  // in flight
   std::map<uint64_t, img::crx_vma_entry> entries_;
 };
 

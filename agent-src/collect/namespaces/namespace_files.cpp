@@ -1,5 +1,5 @@
-// Files of namespaces that the program itself lives in (/proc/PID/ns/KIND): opened again as those that it lives in
-// there. What another namespace is nobody could tell the destination.
+// Files of the namespaces that the program itself lives in (/proc/PID/ns/KIND): the destination opens those of the
+// restored process. A descriptor of another namespace is refused, since it has no counterpart there.
 #include <fmt/format.h>
 #include <linux/magic.h>
 #include <sys/stat.h>
@@ -17,8 +17,8 @@ namespace {
 
 constexpr std::array<std::string_view, 8> kKinds = {"cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts"};
 
-// By which name its holder finds the same namespace as its own; empty where it is none of these. (links are
-// "net:[4026531840]")
+// Returns the name by which the holder finds the same namespace as its own; empty if it is none of its own. (Links look
+// like "net:[4026531840]".)
 std::string own_path(const OpenFile& file) {
   for (const std::string_view kind : kKinds) {
     if (!file.link.starts_with(kind) || file.link.compare(kind.size(), 2, ":[") != 0) continue;

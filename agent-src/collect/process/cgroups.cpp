@@ -26,7 +26,7 @@ bool is_worth_making(std::string_view path) {
   return !name.empty() && !name.starts_with("crx-") && !is_login_session(name) && proc::is_plain_cgroup_path(path);
 }
 
-// The group of a session under way (FreezerGroup) lies below the tree's own.
+// The migration's own group (FreezerGroup) is a child of the tree's group.
 std::string without_session(const std::string& path) {
   const std::string_view name = last_name(path);
   if (!name.starts_with("crx-") || !name.ends_with("-src")) return path;

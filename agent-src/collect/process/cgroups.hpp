@@ -1,4 +1,4 @@
-// Where the tasks of a tree are in the cgroup hierarchies.
+// Records where the tasks of a tree are in the cgroup hierarchies.
 #pragma once
 
 #include <sys/types.h>
@@ -8,15 +8,14 @@
 
 namespace crx {
 
-// What the groups of a tree were before the session moved it into one of its own. Not listed are groups that say
-// nothing about the program: the root of a hierarchy, a group that crx made for a tree, and the scope of a login
-// session.
+// The groups of a tree before the migration moved it into one of its own. Groups that say nothing about the program are
+// left out: the root of a hierarchy, a group that crx has made for a tree, and the scope of a login session.
 class CgroupHomes {
  public:
-  // Notes where the process is now, unless that is known. A process that has gone is left out.
+  // Records the current groups of the process, unless they are recorded already. A process that has gone is left out.
   void note(pid_t pid);
-  // As /proc/PID/cgroup, of those groups that are to be made again. Of a process that was born in the session's group,
-  // which lies below its root's group: where that one lies. Empty for a process that has gone.
+  // Returns the groups that the destination shall make again, in the format of /proc/PID/cgroup. A process that was
+  // forked in the migration's group counts as being in the parent of that group. Empty for a process that has gone.
   std::string text_of(pid_t pid) const;
 
  private:

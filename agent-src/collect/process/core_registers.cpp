@@ -1,4 +1,4 @@
-// Registers of every thread: general, segment bases, and the extended state, exactly (crx-task) and as CRIU has it
+// Registers of every thread: general, segment bases, and the extended state, both exactly (crx-task) and in CRIU's form
 // (core).
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -56,8 +56,9 @@ bool is_restart(int64_t ax) {
   return (ax <= -512 && ax >= -514) || ax == kRestartBlock;
 }
 
-// A connection that came about while its maker was being stopped: there is nothing left to wait for. The socket here
-// knows that nobody has been told yet; the one over there would answer with EISCONN.
+// Whether connect(2) succeeded while the thread was being stopped, so that there is nothing left to wait for. This
+// kernel's socket knows that the program has not been told yet; at the destination the repeated call would return
+// EISCONN.
 bool has_connected(const FrozenTask& task, const SystemCall& call) {
   if (call.nr != SYS_connect) return false;
   const Fd socket = try_get_fd(task.pidfd(), static_cast<int>(call.args[0]));
@@ -67,8 +68,8 @@ bool has_connected(const FrozenTask& task, const SystemCall& call) {
          (peer.ss_family == AF_INET || peer.ss_family == AF_INET6);
 }
 
-// A thread that was in a system call. The image says, as CRIU's do, what it finds when it makes the call again, or
-// -EINTR for one whose time left the kernel keeps to itself. What it really was is in crx_restart.
+// Records the interrupted system call of a thread. The core image says, as CRIU's do, that the thread makes the call
+// again, or gets -EINTR if only the kernel knows the remaining time. The exact call goes into crx_restart.
 void fill_restart(const FrozenTask& task, const FrozenThread& thread, const TimeOffsets& offsets,
                   img::user_x86_regs_entry& regs, img::crx_thread_entry& extra) {
   if (thread.again && has_connected(task, *thread.again)) {
@@ -109,7 +110,7 @@ T at(std::span<const std::byte> area, std::size_t offset) {
   return value;
 }
 
-// Appends bytes as words of the field's type.
+// Appends bytes as words of the field's element type.
 template <typename Word, typename Field>
 void add_words(std::span<const std::byte> bytes, Field& field) {
   for (std::size_t offset = 0; offset + sizeof(Word) <= bytes.size(); offset += sizeof(Word)) {
@@ -145,10 +146,10 @@ class CoreRegisters final : public Collector {
  public:
   const char* name() const override { return "registers"; }
 
-  // Asks the CPU for its layout now: under a hypervisor that takes too long for the stop.
+  // Asks the CPU for the layout of its extended state now: under a hypervisor CPUID takes too long for the stop.
   void inspect(InspectContext&) override { static_cast<void>(xstate::place_of(xstate::kAvx)); }
 
-  // Extended state is read before the thread enters the stub: only a stopped one can be asked.
+  // Reads extended state before the thread enters the stub, since it can be read only in a ptrace stop.
   void plan(CollectContext& context, BatchPlan& plan) override {
     tid_addresses_ = context.task.arena().allocate<uint64_t>(plan.threads.size());
     for (std::size_t i = 0; i < plan.threads.size(); ++i) {

@@ -1,4 +1,4 @@
-// Who every thread is and what it may do: ids, groups, capability sets, securebits, no_new_privs. Most of it stands in
+// Credentials of every thread: ids, groups, capability sets, securebits, no_new_privs. Most of them are in
 // /proc/PID/task/TID/status.
 #include <sys/prctl.h>
 #include <sys/syscall.h>

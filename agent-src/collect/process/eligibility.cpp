@@ -1,4 +1,4 @@
-// What kind of process it is at all: refuses, by name, those that crx cannot move.
+// Refuses, by name, the kinds of process that crx cannot move at all.
 #include <dirent.h>
 #include <elf.h>
 #include <fcntl.h>
@@ -35,7 +35,7 @@ std::vector<pid_t> numbers_in(const std::string& folder) {
   return numbers;
 }
 
-// Of processes that may end at any moment.
+// Reads a file of a process that may end at any moment; empty if it has.
 std::string try_read(const std::string& path) {
   const Fd file = try_open(path, O_RDONLY);
   if (!file) return {};
@@ -75,7 +75,7 @@ bool is_gone(pid_t pid, const std::vector<TaskNode>& tree) {
   return task == tree.end() || has_ended(*task);
 }
 
-// All processes of this host that are traced, as (tracer, traced): one pass for the whole tree.
+// Returns all traced processes of this host as (tracer, traced): one pass for the whole tree.
 std::vector<std::pair<pid_t, pid_t>> traced_processes() {
   constexpr std::string_view kField = "\nTracerPid:\t";
   std::vector<std::pair<pid_t, pid_t>> found;
@@ -94,14 +94,14 @@ std::string own_descriptors(pid_t tid) {
   return fmt::format("its thread {} has descriptors of its own (unshare(CLONE_FILES))", tid);
 }
 
-// A thread on its way out has none any more, which is not the same.
+// An exiting thread has released its descriptors, which is not the same as having its own.
 bool is_ending(pid_t pid, pid_t tid) {
   constexpr uint32_t kExiting = 0x4;  // PF_EXITING, proc(5)
   const std::string stat = try_read(fmt::format("/proc/{}/task/{}/stat", pid, tid));
   return stat.empty() || (proc::parse_stat(stat).flags & kExiting) != 0;
 }
 
-// The first one that does not share the descriptors of its process, 0 for none.
+// Returns the first thread that does not share the descriptor table of its process, 0 for none.
 pid_t thread_with_descriptors(pid_t pid, const std::vector<pid_t>& tids) {
   for (const pid_t tid : tids) {
     if (tid != pid && !share(Shared::descriptors, pid, tid) && !is_ending(pid, tid) && !is_ending(pid, pid)) return tid;
@@ -116,7 +116,8 @@ class Inspection {
   void run() {
     const auto status = proc::parse_status(read_file(context_.proc + "status"));
     const bool ended = status.state == 'Z' || status.state == 'X';
-    if (ended && status.threads <= 1 && context_.pid != context_.tree.front().pid) return;  // a zombie moves as one
+    if (ended && status.threads <= 1 && context_.pid != context_.tree.front().pid)
+      return;  // a zombie moves as a zombie
     state(status);
     if (status.kernel_thread || status.state == 'Z' || status.state == 'X' || status.tgid != status.pid) return;
     program();
@@ -156,7 +157,7 @@ class Inspection {
     if (header.e_ident[EI_CLASS] == ELFCLASS32) refuse("is a 32-bit program", "crx moves 64-bit programs");
   }
 
-  // In the stop it gives room to our calls.
+  // Checks that the limit of address space leaves room for the arena that is mapped in the stop.
   void room(const proc::Status& status) {
     const uint64_t limit = proc::parse_limits(read_file(context_.proc + "limits")).at(RLIMIT_AS).soft;
     const uint64_t used = status.vm_size_kib << 10,
@@ -177,8 +178,8 @@ class Inspection {
       if (other == context_.pid) continue;
       const bool inside =
           std::any_of(context_.tree.begin(), context_.tree.end(), [&](const TaskNode& t) { return t.pid == other; });
-      // A child of vfork shares memory until it execs: the stop waits for that. What ends has nothing any more, and
-      // kcmp(2) calls that the same as what kernel threads have.
+      // A vfork child shares memory until it calls execve, and the stop waits for that. An exiting process has no
+      // memory any more, and kcmp(2) reports that as equal to a kernel thread's.
       const uint32_t shared = inside ? 0 : shared_things(context_.pid, other);
       if (shared != 0 && !is_gone(context_.pid, context_.tree)) {
         refuse(fmt::format("shares its {} with process {} ({})", name_of(shared), other, comm_of(other)),
@@ -187,7 +188,7 @@ class Inspection {
     }
   }
 
-  // The time namespace may differ: clocks are carried. So may those of future children.
+  // The time namespace may differ, since clocks are carried; so may the one for future children.
   void namespaces() {
     for (const char* name : {"mnt", "net", "pid", "uts", "ipc", "user", "cgroup"}) {
       const std::string its = try_read_link(fmt::format("{}ns/{}", context_.proc, name));
@@ -227,7 +228,7 @@ class Shape final : public Collector {
     }
     for (const SharingConflict& found : sharing_conflicts(context.tree)) {
       if (is_gone(found.pid, context.tree) || is_gone(found.other, context.tree))
-        continue;  // it has nothing, as others have
+        continue;  // an exiting process has none of these objects, and kcmp(2) reports that as shared
       context.refusals.push_back({fmt::format("pid {}", found.pid), said_of(found), kHandedDown});
     }
     for (const SessionConflict& found : session_conflicts(context.tree)) {

@@ -1,4 +1,4 @@
-// setitimer(2)'s three timers of the process: what is left until they fire.
+// The three timers of setitimer(2): the remaining time of each.
 #include <signal.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -38,7 +38,7 @@ class IntervalTimers final : public Collector {
   }
 
   void collect(CollectContext& context, const BatchPlan&) override {
-    // A timer that fired between its reading and the reading of the queue must not fire twice.
+    // A timer that fired after its value was read and before the signal queue was read must not fire twice.
     for (std::size_t i = 0; i < std::size(kTimers); ++i) {
       itimerval& timer = values_.local[i];
       const bool once = timer.it_interval.tv_sec == 0 && timer.it_interval.tv_usec == 0;

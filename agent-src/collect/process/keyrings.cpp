@@ -1,5 +1,5 @@
-// Key rings of processes and threads (keyctl(2), process-keyring(7)): refused in the stop where there are keys in them.
-// Those of users and login sessions belong to the host.
+// Key rings of processes and threads (keyctl(2), process-keyring(7)): refused in the stop if they contain keys. Those
+// of users and login sessions belong to the host.
 #include <linux/keyctl.h>
 #include <sys/syscall.h>
 
@@ -15,7 +15,7 @@ class Keyrings final : public Collector {
  public:
   const char* name() const override { return "key rings"; }
 
-  // Without room for them the kernel says how many bytes the keys' numbers take; ENOKEY where there is no ring.
+  // With an empty buffer the kernel returns the number of bytes that the key ids take; ENOKEY if there is no ring.
   void plan(CollectContext&, BatchPlan& plan) override {
     calls_.clear();
     of_process_ = ask(plan.leader, KEY_SPEC_PROCESS_KEYRING);

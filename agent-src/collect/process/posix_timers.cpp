@@ -1,4 +1,4 @@
-// timer_create(2)'s timers: what they are stands in /proc/PID/timers, what is left is asked in the task.
+// Timers of timer_create(2): their settings are in /proc/PID/timers, the remaining time is asked in the task.
 #include <fmt/format.h>
 #include <signal.h>
 #include <sys/syscall.h>
@@ -73,7 +73,7 @@ class PosixTimers final : public Collector {
   }
 
  private:
-  // Its signal is in the queue, so it has fired, maybe after its value was read.
+  // Whether the timer's signal is queued: it has fired, maybe after its value was read.
   static bool is_queued(const CollectContext& context, const proc::PosixTimer& timer) {
     for (const img::core_entry& core : context.cores) {
       if (fired_since(core.thread_core().signals_p(), timer.id)) return true;

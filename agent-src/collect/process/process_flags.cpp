@@ -1,4 +1,4 @@
-// Switches of the process: prctl(2) flags and the small files of /proc/PID.
+// Settings of the process: prctl(2) flags and the small files of /proc/PID.
 #include <fcntl.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -12,7 +12,7 @@
 namespace crx {
 namespace {
 
-// A file that not every kernel has.
+// Reads a file that not every kernel has; empty if it is missing.
 std::string read_optional(const std::string& path) {
   const Fd file = try_open(path, O_RDONLY);
   return file ? read_fd(file.get(), path) : std::string();

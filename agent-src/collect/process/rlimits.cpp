@@ -1,4 +1,4 @@
-// Resource limits of the process. Asked in the task itself: prlimit(2) on a process of another uid may be forbidden.
+// Resource limits of the process. The task itself is asked: prlimit(2) on a process of another uid may be forbidden.
 #include <sys/resource.h>
 #include <sys/syscall.h>
 

@@ -1,12 +1,12 @@
-// How threads are scheduled: policy, nice, deadline parameters, clamps, slice, CPU affinity, I/O priority. All of it
-// can be asked from outside.
+// The scheduling settings of each thread: policy, nice value, deadline parameters, clamps, slice, CPU affinity, I/O
+// priority. All of them are readable from outside.
 #include "agent-src/collect/kind/registry.hpp"
 #include "common/kernel/process/sched.hpp"
 
 namespace crx {
 namespace {
 
-// No restriction: every CPU of this host.
+// Whether the mask restricts nothing: it contains every CPU of this host.
 bool covers(const CpuMask& mask, const CpuMask& all) {
   for (std::size_t i = 0; i < all.size(); ++i) {
     if ((all[i] & ~(i < mask.size() ? mask[i] : 0)) != 0) return false;
@@ -49,7 +49,7 @@ class Scheduling final : public Collector {
     } else if (attr.runtime != 0) {
       entry.set_slice_ns(attr.runtime);
     }
-    if (attr.util_max != 0) {  // a kernel without clamps says 0
+    if (attr.util_max != 0) {  // a kernel without utilization clamps reports 0
       entry.set_util_min(attr.util_min);
       entry.set_util_max(attr.util_max);
     }

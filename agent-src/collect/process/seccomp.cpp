@@ -1,4 +1,4 @@
-// Seccomp mode and filters of each thread. Threads usually share their filters: each program is told once, as a chain
+// Seccomp mode and filters of each thread. Threads usually share their filters: each program is stored once, as a chain
 // from the newest to the oldest.
 #include <fmt/format.h>
 
@@ -42,7 +42,7 @@ class Seccomp final : public Collector {
   const char* name() const override { return "seccomp"; }
   bool serves_all() const override { return true; }
 
-  // Filters can be read only of a stopped thread: its leader stops for a moment, if there are any at all.
+  // Filters can be read only from a stopped thread: the leader is stopped for a moment if there are any.
   void inspect(InspectContext& context) override {
     const auto status = proc::parse_status(read_file(context.proc + "status"));
     if (status.seccomp != img::filter || status.tracer_pid != 0 || status.state == 'Z') return;
@@ -62,7 +62,7 @@ class Seccomp final : public Collector {
     }
   }
 
-  // ptrace tells filters of a stopped thread only.
+  // ptrace reads filters from stopped threads only.
   void plan(CollectContext& context, BatchPlan&) override {
     for (std::size_t i = 0; i < context.cores.size(); ++i) {
       const uint32_t mode = context.statuses[i].seccomp;
@@ -72,7 +72,7 @@ class Seccomp final : public Collector {
     }
   }
 
-  // Filters that several tasks inherited are in the image once.
+  // Filters that several tasks have inherited are in the image once.
   void collect_tree(CollectContext& context) override {
     if (image_.seccomp_filters_size() != 0) context.images.append(image_file::kSeccomp, image_);
   }

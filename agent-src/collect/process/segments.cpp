@@ -1,5 +1,5 @@
-// Segments of the program's own (modify_ldt(2), set_thread_area(2)), as emulators of older systems make them: refused
-// in the stop.
+// Segments that the program has set up itself (modify_ldt(2), set_thread_area(2)), as emulators of older systems do:
+// refused in the stop.
 #include <asm/ldt.h>
 #include <sys/syscall.h>
 
@@ -14,7 +14,7 @@ namespace {
 constexpr int kFirstSlot = 12, kSlots = 3;  // GDT_ENTRY_TLS_MIN, _ENTRIES of 64-bit kernels
 constexpr std::size_t kLdtEntryBytes = LDT_ENTRY_SIZE;
 
-// As the kernel answers for a slot that nobody has set (arch/x86/kernel/tls.c).
+// Whether this is the kernel's answer for a slot that was never set (arch/x86/kernel/tls.c).
 bool is_empty(const user_desc& slot) {
   return slot.base_addr == 0 && slot.limit == 0 && slot.seg_not_present != 0;
 }
@@ -36,7 +36,7 @@ class Segments final : public Collector {
   }
 
   void collect(CollectContext& context, const BatchPlan& plan) override {
-    // As many bytes as were asked for where there is a table, none otherwise.
+    // The result is the number of bytes asked for if there is a table, otherwise 0.
     if (plan.leader.result(table_) == static_cast<int64_t>(kLdtEntryBytes)) {
       refuse("modify_ldt", context.task.pid());
     }
@@ -55,7 +55,7 @@ class Segments final : public Collector {
         .with_hint("let the program not run code of 16 or 32 bits");
   }
 
-  ArenaPiece<user_desc> slots_;  // of each thread
+  ArenaPiece<user_desc> slots_;  // one set per thread
   std::size_t table_ = 0;
   std::vector<std::size_t> calls_;
 };

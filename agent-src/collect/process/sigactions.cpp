@@ -1,4 +1,4 @@
-// What the process does on each signal: rt_sigaction(2). Signal actions are shared by all threads.
+// Signal actions of the process (rt_sigaction(2)); all threads share them.
 #include <signal.h>
 #include <sys/syscall.h>
 

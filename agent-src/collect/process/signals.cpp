@@ -11,8 +11,8 @@
 namespace crx {
 namespace {
 
-// A signal that was queued without a siginfo (the queue was full, or it is SIGKILL's kind) shows up in the mask only;
-// on delivery the kernel says SI_USER of nobody.
+// Adds signals that were queued without a siginfo (the queue was full, or the kind is like SIGKILL) and therefore
+// appear only in the mask; on delivery the kernel reports SI_USER from process 0.
 void add_bare_signals(uint64_t pending, const std::vector<siginfo_t>& queued, std::vector<siginfo_t>& all) {
   for (const siginfo_t& info : queued) pending &= ~signal_bit(info.si_signo);
   for (int signal = 1; signal <= kSignals; ++signal) {
@@ -40,7 +40,8 @@ class Signals final : public Collector {
     }
   }
 
-  // Queues are read after the timers were (in the batches): a timer that fires in between is then seen as fired.
+  // Queues are read after the timers (which the batches read): a timer that fires in between is then recognized as
+  // fired.
   void collect(CollectContext& context, const BatchPlan&) override {
     const auto now = proc::parse_status(read_file(context.task.proc() + "status"));
     fill_queue(queue_of(context, 0, now.shared_pending, true), *context.core().mutable_tc()->mutable_signals_s());
@@ -55,7 +56,7 @@ class Signals final : public Collector {
       img::thread_sas_entry& sas = *core.mutable_sas();
       sas.set_ss_sp(stack.sp);
       sas.set_ss_size(stack.size);
-      // Whether the thread is on its stack follows from its stack pointer, which is its own in the stub, too.
+      // Whether the thread is on this stack follows from its stack pointer, which the stub does not change.
       sas.set_ss_flags(static_cast<uint32_t>(stack.flags));
     }
   }

@@ -1,4 +1,4 @@
-// Switches of each thread: memory policy, syscall user dispatch, TSC and CPUID traps, speculation, machine checks, I/O
+// Settings of each thread: memory policy, syscall user dispatch, TSC and CPUID traps, speculation, machine checks, I/O
 // flusher.
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -12,7 +12,7 @@
 namespace crx {
 namespace {
 
-constexpr std::size_t kNodeWords = 16;  // 1024 nodes, the most a kernel is built for
+constexpr std::size_t kNodeWords = 16;  // 1024 nodes, the kernel's maximum
 constexpr uint32_t kPolicyDefault = 0;
 
 struct Answers {

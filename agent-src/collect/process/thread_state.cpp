@@ -1,4 +1,4 @@
-// Small things of every thread: name, robust futex list, restartable sequences, parent-death signal, timer slack.
+// Small properties of every thread: name, robust futex list, restartable sequences, parent-death signal, timer slack.
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -11,7 +11,7 @@
 namespace crx {
 namespace {
 
-// What CRIU's text fields can hold: valid UTF-8. The exact bytes travel in crx-task.
+// Turns bytes into the valid UTF-8 that CRIU's text fields need. The exact bytes are in crx-task.
 std::string as_text(const std::string& bytes) {
   std::string text;
   for (const char c : bytes) text += static_cast<signed char>(c) > 0 ? c : '?';

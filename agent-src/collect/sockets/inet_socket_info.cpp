@@ -72,7 +72,7 @@ InetSocketInfo look_at_inet(int fd, const SocketIdentity& identity, const std::s
     look.waiting = info.waiting;
     look.backlog = info.backlog;
   } catch (const Error&) {
-    if (!look.is_mptcp()) throw;  // older kernels do not answer for MPTCP
+    if (!look.is_mptcp()) throw;  // older kernels do not support this for MPTCP
     look.backlog = kUsualBacklog;
     if (look.peer) look.state = tcp_state::kEstablished;
   }

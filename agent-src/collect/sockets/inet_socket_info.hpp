@@ -1,4 +1,4 @@
-// What an inet socket is, as its descriptor tells it.
+// The properties of an inet socket that can be read through its descriptor.
 #pragma once
 
 #include <optional>
@@ -16,8 +16,9 @@ struct SocketIdentity {
   int protocol = 0;  // IPPROTO_
 };
 
-// A descriptor to ask: the duplicate of a frozen task, or one taken for a moment from a running task, which the caller
-// drops at once (meanwhile a close(2) of the task does not end a connection). -1 where it has gone.
+// A socket to read from: our duplicate of a frozen task's descriptor, or a duplicate taken from a running task, which
+// this object closes again. Keep it only for a moment: meanwhile a close(2) in the task does not end the connection.
+// get() returns -1 if the descriptor has gone.
 class BorrowedSocket {
  public:
   explicit BorrowedSocket(const OpenFile& file);
@@ -28,7 +29,7 @@ class BorrowedSocket {
   int fd_;
 };
 
-// Nothing for what is no socket, or has gone.
+// Returns nothing if the descriptor is no socket, or has gone.
 std::optional<SocketIdentity> identify_socket(const OpenFile& file);
 std::optional<SocketIdentity> identify_socket(int fd);
 
@@ -37,15 +38,16 @@ struct InetSocketInfo {
   InetAddress local;
   std::optional<InetAddress> peer;
   bool listening = false;
-  uint32_t state = 7;                 // tcp_state; UDP: 1 connected, 7 not
-  uint32_t waiting = 0, backlog = 0;  // listening: connections not accepted, and how many may be
+  uint32_t state = 7;                 // tcp_state; for UDP: 1 connected, 7 not connected
+  uint32_t waiting = 0, backlog = 0;  // when listening: the number of unaccepted connections, and its limit
 
   bool is_tcp() const noexcept;  // TCP or MPTCP
   bool is_mptcp() const noexcept;
-  bool is_echo() const noexcept;  // ICMP echoes, without privileges
+  bool is_echo() const noexcept;  // a ping socket (ICMP echo without privileges)
 };
 
-// Of an AF_INET or AF_INET6 socket.
+// Reads the properties of an AF_INET or AF_INET6 socket. object: the name of the socket for error messages. Throws
+// Error(kernel).
 InetSocketInfo look_at_inet(int fd, const SocketIdentity& identity, const std::string& object);
 
 }  // namespace crx

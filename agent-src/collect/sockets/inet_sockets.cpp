@@ -48,7 +48,7 @@ bool in_other_network(const OpenFile& file) {
 constexpr char kNetworkReason[] = "it is in another network namespace than crx-migrate";
 constexpr char kNetworkRemedy[] = "run crx-migrate there (nsenter --net), and the agent in the one it shall live in";
 
-// getpeername(2) does not tell a peer without a port.
+// Returns the peer of a socket without ports, which getpeername(2) does not report.
 std::optional<InetAddress> portless_peer(const OpenFile& file, const InetSocketInfo& look) {
   const std::string table = look.is_echo() ? "icmp" : "raw";
   for (const NetRow& row : read_net_rows(file.pid, (look.identity.family == AF_INET ? table : table + "6").c_str())) {
@@ -139,7 +139,7 @@ class InetSockets final : public FdKind {
   }
 
  private:
-  std::optional<TcpTable> table_;  // while inspecting
+  std::optional<TcpTable> table_;  // used while inspecting
   std::optional<TcpCollector> tcp_;
   InetOptionReader options_;
 };

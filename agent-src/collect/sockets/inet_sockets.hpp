@@ -1,4 +1,4 @@
-// Sockets of AF_INET and AF_INET6: what TCP, UDP and raw sockets have in common.
+// Sockets of AF_INET and AF_INET6: the part that TCP, UDP and raw sockets have in common.
 #pragma once
 
 #include "agent-src/collect/kind/fd_kind.hpp"
@@ -8,16 +8,18 @@
 
 namespace crx {
 
-// Waiting data or errors of a socket that cannot be looked at without taking them. "" when there is none.
+// Describes queued errors that can be read only by taking them; "" if there is none.
 std::string pending_error(int fd);
 
-// Fills everything of inet_sk_entry that any socket has, and options beyond CRIU's into crx_file_entry.
+// Fills the fields of inet_sk_entry that every socket has, and options beyond CRIU's into crx_file_entry. Throws
+// Error(refused).
 void collect_inet(const OpenFile& file, const InetSocketInfo& look, FdContext& context, InetOptionReader& options,
                   img::inet_sk_entry& isk);
-// The options that differ from a new socket's.
+// Adds the options whose values differ from those of a new socket.
 void add_inet_options(const std::vector<OptionValue>& values, img::crx_file_entry& extra);
 
-// UDP and raw: what waits to be read, and multicast groups (udp_sockets.cpp). Nothing is taken from the queue.
+// For UDP and raw sockets: the queued datagrams and multicast groups (udp_sockets.cpp). Takes nothing from the queue.
+// Throws Error(refused).
 void collect_datagrams(const OpenFile& file, const InetSocketInfo& look, FdContext& context, img::inet_sk_entry& isk);
 
 }  // namespace crx

@@ -33,7 +33,7 @@ uint64_t number(std::string_view text, int base) {
   return value;
 }
 
-// "0100007F:1F90": words of the address as they lie in memory, then the port.
+// Parses "0100007F:1F90": the address as words in memory order, then the port.
 InetAddress address_of(std::string_view text) {
   InetAddress address;
   const auto colon = std::min(text.find(':'), text.size());

@@ -11,13 +11,13 @@
 namespace crx {
 
 struct NetRow {
-  InetAddress local, peer;             // plain()
+  InetAddress local, peer;             // both in plain() form
   uint32_t state = 0;                  // tcp_state
   uint64_t sending = 0, received = 0;  // bytes in the queues
   uint64_t inode = 0;                  // 0: no descriptor refers to it
 };
 
-// name: "tcp", "tcp6", ... as in the namespace of pid. Empty where there is no such file.
+// Reads the file `name` ("tcp", "tcp6", ...) of the network namespace of `pid`. Empty if there is no such file.
 std::vector<NetRow> read_net_rows(pid_t pid, const char* name);
 
 }  // namespace crx

@@ -1,4 +1,4 @@
-// Netlink sockets: what they are bound to and listen for. Messages that wait belong to this host and do not move.
+// Netlink sockets: their addresses and multicast groups. Queued messages describe this host and do not move.
 #include <fmt/format.h>
 #include <linux/netlink.h>
 #include <poll.h>
@@ -24,7 +24,7 @@ constexpr char kClose[] = "close it before moving the program";
 struct Family {
   int protocol;
   std::string_view name;
-  bool groups;  // their numbers mean the same on every host
+  bool groups;  // the group numbers mean the same on every host
 };
 constexpr std::array<Family, 6> kFamilies = {{{NETLINK_ROUTE, "route", true},
                                               {NETLINK_USERSOCK, "usersock", true},
@@ -100,7 +100,7 @@ class NetlinkSockets final : public FdKind {
     nlsk.set_dst_group(peer.nl_groups);
     *nlsk.mutable_fown() = read_file_owner(file);
     *nlsk.mutable_opts() = read_socket_options(file, context);
-    if (identity.type != SOCK_RAW) context.extra(file).mutable_inet();  // SOCK_DGRAM, told by its presence
+    if (identity.type != SOCK_RAW) context.extra(file).mutable_inet();  // the presence of the field marks SOCK_DGRAM
     add_inet_options(options_.read(fd, false), context.extra(file));
   }
 

@@ -1,4 +1,4 @@
-// Packet sockets. Packets that wait in one are not carried: it may always miss some (packet(7), PACKET_STATISTICS).
+// Packet sockets. Queued packets are not moved: such a socket may always miss some (packet(7), PACKET_STATISTICS).
 #include <fmt/format.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
@@ -31,13 +31,13 @@ constexpr char kRingReason[] =
 
 struct PacketInfo {
   std::optional<packet_diag_ring> rx_ring, tx_ring;
-  uint16_t protocol = 0;  // in network order
-  int ifindex = 0;        // 0: bound to none
+  uint16_t protocol = 0;  // in network byte order
+  int ifindex = 0;        // 0: not bound to an interface
   std::vector<packet_diag_mclist> groups;
   bool has_ring() const { return rx_ring || tx_ring; }
 };
 
-// What only sock_diag(7) tells of the packet socket with this inode.
+// Asks sock_diag(7) for what only it reports about the packet socket with this inode.
 PacketInfo ask_diag(ino_t inode) {
   packet_diag_req request{};
   request.sdiag_family = AF_PACKET;
@@ -68,7 +68,7 @@ std::string interface_name(int index) {
   return index > 0 && ::if_indextoname(static_cast<unsigned>(index), name) != nullptr ? name : "";
 }
 
-// Whether anybody in the tree has mapped it.
+// Whether a process of the tree has mapped the socket's ring.
 bool is_mapped(const OpenFile& file) {
   std::set<pid_t> pids{file.pid};
   if (file.tree_members) pids.insert(file.tree_members->begin(), file.tree_members->end());
@@ -147,7 +147,7 @@ class PacketSockets final : public FdKind {
   }
 
  private:
-  // Interfaces are found by their names at the destination.
+  // Adds the interface's name, by which the destination finds it.
   static void add_name(int ifindex, img::crx_inet_entry& names) {
     if (ifindex <= 0) return;
     img::crx_multicast& name = *names.add_groups();

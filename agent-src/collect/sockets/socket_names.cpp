@@ -29,7 +29,7 @@ std::vector<std::string_view> words_of(std::string_view line) {
   }
 }
 
-// "0100007F:1F90" or 32 digits for IPv6: words of the address in host order, then the port.
+// Formats "0100007F:1F90", or 32 digits for IPv6: the address as words in host order, then the port.
 std::string address_of(std::string_view text) {
   const auto colon = text.find(':');
   if (colon != 8 && colon != 32) return std::string(text);

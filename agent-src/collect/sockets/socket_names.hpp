@@ -1,4 +1,4 @@
-// What a socket is, for messages.
+// Describes sockets for messages.
 #pragma once
 
 #include <sys/types.h>
@@ -7,8 +7,8 @@
 
 namespace crx {
 
-// "a TCP socket listening on 0.0.0.0:80", "a Unix socket (/run/x.sock)", ... of the socket with this inode number in
-// the network namespace of pid; "a socket" where /proc/PID/net does not know it.
+// Returns "a TCP socket listening on 0.0.0.0:80", "a Unix socket (/run/x.sock)", ... for the socket with this inode
+// number in the network namespace of `pid`; "a socket" if /proc/PID/net does not list it.
 std::string describe_socket(pid_t pid, ino_t inode);
 
 }  // namespace crx

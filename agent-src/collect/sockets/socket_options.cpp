@@ -37,7 +37,7 @@ std::string bound_device(int fd) {
   return std::string(name, ::strnlen(name, sizeof name));
 }
 
-// The number of instructions of its filter; -1 for one that cannot be read.
+// Returns the number of instructions of the socket's filter; -1 if it cannot be read.
 int filter_length(int fd) {
   socklen_t count = 0;
   if (::getsockopt(fd, SOL_SOCKET, SO_GET_FILTER, nullptr, &count) != 0) return errno == EACCES ? -1 : 0;
@@ -78,7 +78,7 @@ void read_plain(int fd, google::protobuf::RepeatedPtrField<img::crx_socket_optio
     auto size = static_cast<socklen_t>(option.bytes);
     if (::getsockopt(fd, SOL_SOCKET, option.name, &value, &size) != 0 || size != option.bytes) continue;
     if (value == option.usual) continue;
-    // Where the new form is in use, the kernel answers the same to the old one.
+    // If the new form is set, the kernel returns the same value for the old one.
     if (option.name == SO_TIMESTAMPING_OLD) {
       socklen_t room = sizeof(int);
       int other = 0;

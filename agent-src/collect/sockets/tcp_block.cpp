@@ -20,13 +20,14 @@ namespace {
 
 constexpr char kHint[] = "moving TCP connections needs nftables in the kernel, and CAP_NET_ADMIN";
 
-constexpr int kItsDescriptors = 8;  // more than it opens
+constexpr int kItsDescriptors = 8;  // more than libnftables opens
 
 struct FreeContext {
   void operator()(nft_ctx* context) const { ::nft_ctx_free(context); }
 };
 
-// "a . p . b . q" for what the connection sends, and the other way round.
+// Formats the set elements: "a . p . b . q" for the packets that the connection sends, and the reverse for those it
+// receives.
 std::string elements(const std::vector<BlockedConnection>& connections, int family) {
   std::string text;
   const auto add = [&](const InetAddress& from, const InetAddress& to) {
@@ -64,7 +65,7 @@ std::string rules_text(const std::string& table, const std::vector<BlockedConnec
 struct TcpBlock::Rules {
   std::unique_ptr<nft_ctx, FreeContext> context;
 
-  // Nullptr where it cannot be used.
+  // Returns nullptr if libnftables cannot be used.
   static std::unique_ptr<Rules> open() {
     const int first = lowest_free();
     if (first < 0 || first >= FD_SETSIZE - kItsDescriptors) return nullptr;
@@ -73,14 +74,14 @@ struct TcpBlock::Rules {
     if (!rules->context) return nullptr;
     ::nft_ctx_buffer_output(rules->context.get());
     ::nft_ctx_buffer_error(rules->context.get());
-    // Programs that we start (hooks) must not keep its socket, and with it the table.
+    // Programs that we start (hooks) must not inherit the netlink socket, which would keep the table alive.
     for (int fd = first; fd < first + kItsDescriptors; ++fd) {
       if (socket_int(fd, SOL_SOCKET, SO_DOMAIN, -1) != AF_NETLINK) continue;
       static_cast<void>(::fcntl(fd, F_SETFD, FD_CLOEXEC));
     }
     return rules;
   }
-  // libnftables waits with select(2), which knows no higher number.
+  // libnftables waits with select(2), which supports descriptors below 1024 only.
   static int lowest_free() {
     const Fd next(::fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0));
     return next.get();
@@ -104,7 +105,7 @@ void TcpBlock::prepare() noexcept {
     rules_->run(rules_text(table_, {}, true));
     has_table_ = true;
   } catch (const std::exception& error) {
-    log::debug("making the packet filter: {}", error.what());
+    log::debug("cannot prepare the packet filter: {}", error.what());
   }
 }
 
@@ -133,7 +134,7 @@ void TcpBlock::close_silently() noexcept {
     try {
       enter_repair(connection.own.get(), connection.local.text());
     } catch (const std::exception& error) {
-      log::warn("ending a moved connection silently: {}", error.what());
+      log::warn("cannot end a moved connection silently: {}", error.what());
     }
     connection.own.reset();
   }
@@ -146,13 +147,13 @@ void TcpBlock::unblock() noexcept {
   try {
     rules_->run(fmt::format("delete table inet {}\n", table_));
   } catch (const std::exception& error) {
-    log::debug("removing the packet filter: {}", error.what());
-    rules_.reset();  // its socket, and so the table
+    log::debug("cannot delete the packet filter's table, closing its netlink socket instead: {}", error.what());
+    rules_.reset();  // closes the socket, at which the kernel removes the table
   }
 }
 
-// Within the tree nobody else waits for a packet, and the connection comes alive, or is made again, while the tree is
-// built.
+// A connection within the tree has no outside peer that waits for a packet; it is restored, or made again, while the
+// tree is built.
 bool TcpBlock::reaches_outside() const {
   return std::any_of(connections_.begin(), connections_.end(),
                      [](const BlockedConnection& each) { return each.outside; });
@@ -169,7 +170,7 @@ void TcpBlock::leave_installed() noexcept {
     rules_->run(rules_text(table_ + "-kept", outside, false));
     log::warn("packets of its TCP connections stay blocked by the nftables table inet {}-kept", table_);
   } catch (const std::exception& error) {
-    log::warn("keeping packets back: {}", error.what());
+    log::warn("cannot keep the packets of its TCP connections blocked: {}", error.what());
   }
   unblock();
 }

@@ -1,4 +1,4 @@
-// Holds back the packets of TCP connections while they are in neither place.
+// Blocks the packets of TCP connections while the connections exist on neither host.
 #pragma once
 
 #include <memory>
@@ -17,37 +17,41 @@ struct BlockedConnection {
   bool outside = true;  // the other end is not in the tree: it waits for packets, and must get none meanwhile
 };
 
-// Drops what the connections send and get, with an nftables table named after the session in this network namespace.
-// The table belongs to our netlink socket: the kernel removes it when we end, however that happens. Single-threaded.
+// Drops the packets that the connections send and receive, by an nftables table in this network namespace, named after
+// the migration's session. The table belongs to our netlink socket, so the kernel removes it when our process ends in
+// any way. Single-threaded.
 //
-// How a session uses it: it lends the object to the collectors (CollectOptions::packets), which call block() in the
-// stop, before they read a connection. Then one of
-//   close_silently(), once the destination has resumed and before the original is killed: its connections end without a
-//   packet; unblock(), when the process runs on here: packets flow again, and TCP sends anew what was dropped;
-//   leave_installed(), when nobody knows (in doubt): the packets stay blocked after our end.
+// A migration passes this object to the collectors (CollectOptions::packets), which call block() in the stop before
+// they read a connection. Afterwards it calls one of:
+// - close_silently(), after the destination has resumed and before the original is killed: its connections end without
+//   a packet;
+// - unblock(), if the process runs on here: packets flow again, and TCP retransmits what was dropped;
+// - leave_installed(), if it is unknown on which host the process runs: packets stay blocked after our process has
+//   ended.
 class TcpBlock {
  public:
-  // Opens nftables, and does nothing yet. To be made early, while few descriptors are open: the library cannot work
-  // with a number over 1023. session: of letters, digits and '-'.
+  // Opens nftables but does not change anything yet. Make this object early, while few descriptors are open: the
+  // library cannot use a descriptor number above 1023. session: letters, digits and '-'.
   explicit TcpBlock(std::string session);
   TcpBlock(const TcpBlock&) = delete;
   TcpBlock& operator=(const TcpBlock&) = delete;
-  ~TcpBlock();  // unblock()
+  ~TcpBlock();  // calls unblock()
 
-  // Makes the table before the stop, so that block() has only to fill it. What fails here block() tells.
+  // Makes the table before the stop, so that block() only has to fill it. A failure is reported by block().
   void prepare() noexcept;
-  // Packets are dropped when it returns. May be called again with more. Throws Error(unsupported) where nftables does
-  // not work, and nothing is held then.
+  // When it returns, packets are dropped. May be called again with more connections. Throws Error(unsupported) if
+  // nftables does not work; no packet is blocked then.
   void block(std::vector<BlockedConnection> connections);
   bool empty() const noexcept { return connections_.empty(); }
 
-  // Sockets go into repair mode, where closing them sends nothing; our duplicates go. The block stays until unblock().
+  // Puts the sockets into repair mode, in which closing them sends nothing, and closes our duplicates. Packets stay
+  // blocked until unblock(). Failures are logged.
   void close_silently() noexcept;
   void unblock() noexcept;
-  // Whether leave_installed() would leave anything behind.
+  // Whether leave_installed() would leave a table behind.
   bool reaches_outside() const;
-  // Leaves a table behind that drops the packets to and from others until somebody deletes it ("nft delete table inet
-  // NAME").
+  // Leaves a table behind that drops the packets of connections to the outside, until it is deleted ("nft delete table
+  // inet NAME").
   void leave_installed() noexcept;
   const std::string& table() const noexcept { return table_; }
 
@@ -56,7 +60,7 @@ class TcpBlock {
 
   std::string table_;
   std::vector<BlockedConnection> connections_;
-  std::unique_ptr<Rules> rules_;  // nullptr where nftables cannot be used
+  std::unique_ptr<Rules> rules_;  // nullptr if nftables cannot be used
   bool has_table_ = false;
 };
 

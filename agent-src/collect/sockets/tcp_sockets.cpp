@@ -42,7 +42,7 @@ std::string connection_text(const InetSocketInfo& look) {
                      look.peer ? look.peer->text() : "nowhere");
 }
 
-// Of a connection whose other end is not in the tree.
+// For a connection whose other end is not in the tree.
 std::optional<Complaint> outside_complaint(const InetSocketInfo& look, const CollectOptions& options) {
   const bool here = look.peer->is_loopback() || look.peer->plain().words == look.local.plain().words;
   if (here && !options.same_host) {
@@ -67,7 +67,7 @@ img::tcp_stream_entry to_entry(const TcpStream& stream, const img::tcp_opts_entr
   img::tcp_stream_entry entry;
   entry.set_inq_len(static_cast<uint32_t>(stream.inq.size()));
   entry.set_outq_len(static_cast<uint32_t>(stream.outq.size()));
-  // The format counts the number that a FIN takes.
+  // CRIU's format counts the sequence number of a FIN.
   entry.set_inq_seq(stream.inq_seq + (tcp_state::got_fin(stream.state) ? 1 : 0));
   entry.set_outq_seq(stream.outq_seq + (tcp_state::sent_fin(stream.state) ? 1 : 0));
   entry.set_opt_mask(stream.options);
@@ -130,9 +130,10 @@ void TcpCollector::hold_all(FdContext& context) {
   try {
     block->block(std::move(connections));
   } catch (const Error& error) {
-    // Nobody disturbs connections within a tree that stands still, but for acknowledgements that are due.
+    // Within a stopped tree the only disturbance is a delayed acknowledgement, so connections inside can be read
+    // without the filter.
     if (outside || error.code() != ErrorCode::unsupported) throw;
-    log::warn("{}; connections within the program are read without", error.what());
+    log::warn("{}; connections within the program are read without a packet filter", error.what());
   }
 }
 
@@ -191,7 +192,7 @@ void TcpCollector::collect_connection(const OpenFile& file, const InetSocketInfo
   append_stream(stream, isk, context.task.images);
 }
 
-// Every connection that waits must have its other end in the tree, which makes it anew.
+// Every unaccepted connection must have its client in the tree, which connects again at the destination.
 void TcpCollector::check_waiting(const OpenFile& file, const InetSocketInfo& look) {
   if (look.waiting == 0) return;
   uint32_t inside = 0;
@@ -208,14 +209,14 @@ void TcpCollector::check_waiting(const OpenFile& file, const InetSocketInfo& loo
          "try again when the program has accepted them");
 }
 
-// Not connected: new, or over.
+// For a socket that is not connected: new, or its connection has ended.
 void TcpCollector::collect_ended(const OpenFile& file, FdContext& context, img::inet_sk_entry& isk) {
   const int fd = file.own.get();
   const std::string error = pending_error(fd);
   if (!error.empty()) refuse(file, error, kAgain);
   char first = 0;
   const ssize_t got = ::recv(fd, &first, 1, MSG_PEEK | MSG_DONTWAIT);
-  if (got < 0) return;  // ENOTCONN: it never was
+  if (got < 0) return;  // ENOTCONN: it was never connected
   context.extra(file).mutable_inet()->set_ended(true);
   if (got == 0) return;
   TcpStream rest;

@@ -1,4 +1,4 @@
-// TCP: connections, listening sockets and what waits at them.
+// TCP: connections, listening sockets and their unaccepted connections.
 #pragma once
 
 #include <memory>
@@ -10,16 +10,17 @@
 
 namespace crx {
 
-// Why a TCP socket of a running tree cannot move. What may be gone when the tree is stopped is not complained of.
+// Reports why a TCP socket of a running tree cannot move. Does not report conditions that may be over by the time the
+// tree is stopped.
 void inspect_tcp(const OpenFile& file, const InetSocketInfo& look, TcpTable& table, InspectContext& context);
 
-// For one freeze. Holds the packets of all the tree's connections back before it reads the first of them.
+// Serves one stop. Blocks the packets of all connections of the tree before it reads the first one.
 class TcpCollector {
  public:
   explicit TcpCollector(FdContext& context);
 
-  // What is particular to TCP: tcp-stream-INO.img of a connection, its other end, shutdown; checks what waits at a
-  // listening socket. Throws Error(refused).
+  // Collects the TCP part of a socket: tcp-stream-INO.img of a connection, its other end and shutdown state; checks the
+  // unaccepted connections of a listening socket. Throws Error(refused).
   void collect(const OpenFile& file, const InetSocketInfo& look, FdContext& context, img::inet_sk_entry& isk);
 
  private:
@@ -30,7 +31,7 @@ class TcpCollector {
   void collect_ended(const OpenFile& file, FdContext& context, img::inet_sk_entry& isk);
 
   TcpTable table_;
-  std::optional<TcpBlock> own_block_;  // where the session has none
+  std::optional<TcpBlock> own_block_;  // used if the caller has provided none
   bool held_ = false;
 };
 

@@ -49,7 +49,7 @@ const TcpTable::Listing& TcpTable::all() {
   return *all_;
 }
 
-// One that is bound to a network device is not found by its ends.
+// The kernel does not find a connection bound to a network device by its addresses, so all are listed then.
 std::optional<TcpSocketInfo> TcpTable::far_end(const InetSocketInfo& look) {
   if (auto found = diag_.find(*look.peer, look.local)) return found;
   if (!all()) return std::nullopt;
@@ -62,7 +62,7 @@ std::optional<TcpSocketInfo> TcpTable::far_end(const InetSocketInfo& look) {
 std::optional<uint64_t> TcpTable::waiting_end(const InetSocketInfo& look) {
   if (!look.peer || listener_at(*look.peer) == nullptr) return std::nullopt;
   const auto end = far_end(look);
-  // Whoever has sent a FIN had been accepted.
+  // A socket that has sent a FIN has been accepted.
   if (!end || end->inode != 0 || tcp_state::sent_fin(end->state)) return std::nullopt;
   const uint32_t fin = tcp_state::got_fin(end->state) ? 1 : 0;
   return end->received - std::min(fin, end->received);
@@ -76,7 +76,7 @@ bool TcpTable::is_signed(const OpenFile& file, const InetSocketInfo& look) {
   };
   if (look.listening) return among(listening());
   if (look.peer) {
-    if (look.is_mptcp()) return false;  // cannot
+    if (look.is_mptcp()) return false;  // not supported by MPTCP
     const auto itself = diag_.find(look.local, *look.peer);
     if (itself && itself->inode == file.st.st_ino) return itself->signs;
   }

@@ -1,4 +1,4 @@
-// The TCP sockets of a tree, and which of them are the two ends of one connection.
+// The TCP sockets of a tree, and which two of them are the ends of one connection.
 #pragma once
 
 #include <cstdint>
@@ -19,24 +19,26 @@ class TcpTable {
     const OpenFile* file = nullptr;
     InetSocketInfo look;
   };
-  // Looks at every TCP socket of `files`, which must outlive it. Sockets that vanish meanwhile are left out.
+  // Looks at every TCP socket of `files`, which must outlive this object. Sockets that are closed meanwhile are left
+  // out.
   explicit TcpTable(const std::vector<OpenFile>& files);
 
   const std::vector<Socket>& sockets() const noexcept { return sockets_; }
-  // The socket at the other end; nullptr when it is not in the tree.
+  // Returns the socket at the other end; nullptr if it is not in the tree.
   const Socket* other_end(const InetSocketInfo& look) const;
-  // The tree's listening socket that a connection to `address` reaches; nullptr when there is none.
+  // Returns the tree's listening socket that a connection to `address` reaches; nullptr if there is none.
   const Socket* listener_at(const InetAddress& address) const;
-  // Where the other end waits to be accepted at a listening socket of the tree: how many bytes it has got already.
+  // If the other end is an unaccepted connection of a listening socket of the tree: returns how many bytes it has
+  // received.
   std::optional<uint64_t> waiting_end(const InetSocketInfo& look);
-  // It signs its segments (TCP_MD5SIG).
+  // Whether the socket signs its segments (TCP_MD5SIG).
   bool is_signed(const OpenFile& file, const InetSocketInfo& look);
-  // The other end is on this host, has sent its FIN and belongs to nobody any more.
+  // Whether the other end is on this host, has sent its FIN and has no descriptor any more.
   bool is_client_closed(const InetSocketInfo& look);
 
  private:
   using Ends = std::pair<InetAddress, InetAddress>;  // local, peer; both plain()
-  // Nothing where it cannot be found out.
+  // Nothing if the kernel cannot be asked.
   using Listing = std::optional<std::vector<TcpSocketInfo>>;
   const Listing& listening();
   const Listing& all();
@@ -45,7 +47,7 @@ class TcpTable {
   std::vector<Socket> sockets_;
   std::map<Ends, std::size_t> by_ends_;
   TcpDiag diag_;
-  std::optional<Listing> listening_, all_;  // asked for once
+  std::optional<Listing> listening_, all_;  // read on first use
 };
 
 }  // namespace crx

@@ -1,4 +1,4 @@
-// Sockets of datagrams and raw ones: what waits, where that can be moved, and multicast groups.
+// Datagram and raw sockets: queued datagrams, where they can be moved, and multicast groups.
 #include <fmt/format.h>
 #include <linux/inet_diag.h>
 #include <linux/sockios.h>
@@ -28,7 +28,7 @@ namespace crx {
 namespace {
 
 constexpr char kAgain[] = "try again when the program has read it";
-constexpr std::size_t kLongestDatagram = 128 * 1024;  // more than 64 KiB where UDP_GRO joins several
+constexpr std::size_t kLongestDatagram = 128 * 1024;  // more than 64 KiB, since UDP_GRO may join several
 constexpr int64_t kSendMs = 10;
 constexpr std::size_t kMaxSources = 1024;
 
@@ -37,20 +37,21 @@ bool is_readable(int fd) {
   return ::poll(&poll, 1, 0) == 1 && (poll.revents & POLLIN) != 0;
 }
 
-// One that is closed for reading is readable, too.
+// A recv(2) tells more than poll(2): a socket that is shut down for reading is readable, too.
 bool has_packet(int fd) {
   return ::recv(fd, nullptr, 0, MSG_PEEK | MSG_DONTWAIT) >= 0;
 }
 
-// The kernel itself handles these protocols; a raw socket gets copies, also of what belongs to others, such as the
-// bytes of the move. It may always miss some, as packet sockets may.
+// The kernel itself handles these protocols; a raw socket gets copies, also of packets for others, such as those of the
+// migration itself. It may always miss some, as packet sockets may.
 bool hears_copies(const SocketIdentity& identity) {
   const int protocol = identity.protocol;
   return identity.type == SOCK_RAW &&
          (protocol == IPPROTO_TCP || protocol == IPPROTO_UDP || protocol == IPPROTO_UDPLITE);
 }
 
-// What is sent leaves within moments; what is corked stays.
+// Whether an unfinished packet stays in the send queue. Sent packets leave it within moments; corked data stays
+// (UDP_CORK).
 bool is_putting_together(int fd) {
   const Deadline deadline = Deadline::in_ms(kSendMs);
   for (Backoff backoff;; backoff.wait()) {
@@ -60,7 +61,7 @@ bool is_putting_together(int fd) {
   }
 }
 
-// Where it was sent to, if the program has asked to be told (IP_PKTINFO, IPV6_RECVPKTINFO).
+// Records the destination address of the datagram, if the program has asked for it (IP_PKTINFO, IPV6_RECVPKTINFO).
 void read_destination(msghdr& message, img::crx_datagram& datagram) {
   for (cmsghdr* part = CMSG_FIRSTHDR(&message); part != nullptr; part = CMSG_NXTHDR(&message, part)) {
     if (part->cmsg_level == IPPROTO_IP && part->cmsg_type == IP_PKTINFO) {
@@ -79,7 +80,7 @@ void read_destination(msghdr& message, img::crx_datagram& datagram) {
   }
 }
 
-// One peek; each goes on behind the last (SO_PEEK_OFF). False when there is no more.
+// Peeks one datagram; each call goes on behind the last (SO_PEEK_OFF). Returns false if there is no more.
 bool peek_datagram(int fd, std::vector<char>& room, img::crx_datagram& datagram, const std::string& object) {
   iovec part{room.data(), room.size()};
   sockaddr_storage from{};
@@ -118,8 +119,8 @@ void read_datagrams(const OpenFile& file, img::crx_inet_entry& inet) {
   }
 }
 
-// Of a connected UDP socket: what only sock_diag(7) tells. The kernel takes the two ends of such a question for those
-// of a packet that arrives.
+// Returns the shutdown state of a connected UDP socket, which only sock_diag(7) reports. The kernel expects source and
+// destination of the request as in a packet that arrives.
 uint8_t told_shutdown(int fd, const InetSocketInfo& look) {
   if (!look.peer || look.identity.type != SOCK_DGRAM || look.is_echo()) return 0;
   inet_diag_req_v2 request{};
@@ -141,7 +142,7 @@ uint8_t told_shutdown(int fd, const InetSocketInfo& look) {
       if (type == INET_DIAG_SHUTDOWN) ends = diag_cast<uint8_t>(content);
     });
   });
-  if (err != 0) log::debug("the kernel does not tell of a UDP socket (error {})", err);
+  if (err != 0) log::debug("the kernel does not report the shutdown state of a UDP socket (error {})", err);
   return ends;
 }
 
@@ -159,8 +160,8 @@ struct Group {
   InetAddress address;
 };
 
-// Of all interfaces and sockets of the network namespace: /proc/net/igmp ("2 eth0 : ...", then lines with a group in
-// memory order), /proc/net/igmp6 (interface and group in each line).
+// Returns the groups of all interfaces and sockets of the network namespace, from /proc/net/igmp ("2 eth0 : ...", then
+// lines with a group in memory order) and /proc/net/igmp6 (interface and group in each line).
 std::vector<Group> all_groups(int family, pid_t pid) {
   std::vector<Group> groups;
   const std::string path = fmt::format("/proc/{}/net/{}", pid, family == AF_INET ? "igmp" : "igmp6");
@@ -194,7 +195,8 @@ std::vector<Group> all_groups(int family, pid_t pid) {
   return groups;
 }
 
-// Whether this socket is a member, and which sources it wants: it answers only for its own groups.
+// Adds the group if this socket is a member, with its source filter: the kernel answers only for the socket's own
+// groups.
 void add_membership(int fd, const Group& group, img::crx_inet_entry& inet) {
   std::vector<char> room(GROUP_FILTER_SIZE(kMaxSources));
   auto* filter = reinterpret_cast<group_filter*>(room.data());
@@ -230,7 +232,7 @@ void collect_datagrams(const OpenFile& file, const InetSocketInfo& look, FdConte
     for (const Group& group : all_groups(family, file.pid)) add_membership(fd, group, inet);
   }
   if (look.identity.type == SOCK_RAW || look.is_echo()) {
-    // SO_PEEK_OFF, which shows more than the first, is for UDP only.
+    // SO_PEEK_OFF, by which all queued datagrams can be peeked, exists for UDP only.
     if (!hears_copies(look.identity) && has_packet(fd)) refuse(file, "packets wait to be read from it", kAgain);
     return;
   }

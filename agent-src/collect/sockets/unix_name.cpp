@@ -16,12 +16,13 @@
 namespace crx {
 namespace {
 
-// Without the zero byte that ends it.
+// Removes the terminating zero byte.
 std::string path_of(const std::string& sun_path) {
   return sun_path.substr(0, sun_path.find('\0'));
 }
 
-// The directory that a relative name began at, when the file is at `path`; "" where that cannot be told from it.
+// Returns the directory to which a relative name refers if the file is at `path`; "" if that does not follow from the
+// path.
 std::string directory_for(const std::string& name, const std::string& path) {
   const std::string tail = "/" + name;
   if (!path.ends_with(tail)) return {};
@@ -43,7 +44,7 @@ void collect_unix_name(const OpenFile& file, const UnixSocketInfo& info, img::un
                        img::crx_unix_socket& extra) {
   entry.set_name(info.name);
   if (!info.named || !info.has_file) return;
-  // An O_PATH descriptor of the file it is bound to, also when its name is gone (unix_open_file, Linux 4.13).
+  // SIOCUNIXFILE returns an O_PATH descriptor of the bound file, also if its name is gone (unix_open_file, Linux 4.13).
   const Fd bound(::ioctl(file.own.get(), SIOCUNIXFILE));
   if (!bound) throw_errno("looking for a socket's file", file.label());
   const std::string ours = "/proc/self/fd/" + std::to_string(bound.get());

@@ -25,7 +25,7 @@ constexpr std::size_t kControlBytes = 4096;
 constexpr std::size_t kFirstRoom = 4096;
 static_assert(CMSG_SPACE(kMaxRights * sizeof(int)) + CMSG_SPACE(sizeof(ucred)) + 1024 < kControlBytes);
 
-// SO_PEEK_OFF for the time of a look.
+// Sets SO_PEEK_OFF while the queue is read, and restores it.
 class PeekOffset {
  public:
   PeekOffset(int fd, const std::string& object) : fd_(fd), object_(object) {
@@ -65,7 +65,8 @@ void take_control(msghdr& message, UnixPacket& packet) {
       ucred credentials{};
       std::memcpy(&credentials, data, sizeof credentials);
       packet.credentials = credentials;
-    } else if (c->cmsg_type == 4 && size >= sizeof(int)) {  // SCM_PIDFD (Linux 6.5): made for this look
+      // SCM_PIDFD (Linux 6.5): the kernel makes one for each look, so it is closed
+    } else if (c->cmsg_type == 4 && size >= sizeof(int)) {
       int fd = -1;
       std::memcpy(&fd, data, sizeof fd);
       const Fd closed(fd);
@@ -74,7 +75,7 @@ void take_control(msghdr& message, UnixPacket& packet) {
 }
 
 struct Look {
-  ssize_t bytes = -1;  // of the packet, which may be more than there was room for; -1 with errno set
+  ssize_t bytes = -1;  // of the whole packet, even if the buffer is smaller; -1 with errno set
   UnixPacket packet;
 };
 
@@ -106,8 +107,8 @@ int queued_bytes(int fd, const std::string& object) {
   return queued;
 }
 
-// Descriptors travel with the last of the packets that the kernel joins for a reader. It copies packets whole or not at
-// all: where the last one cannot be stored, it stops before it.
+// Returns where the last packet begins among those that the kernel joins for a reader; passed descriptors come with
+// that one. The kernel copies a packet as a whole or not at all: if the last one cannot be stored, it stops before it.
 std::size_t start_of_last(int fd, PeekOffset& offset, std::size_t from, std::size_t bytes, const std::string& object) {
   if (bytes == 1) return 0;
   const std::size_t room = (bytes + kPageSize - 1) / kPageSize * kPageSize;
@@ -133,7 +134,7 @@ std::vector<UnixPacket> peek_stream(int fd, const std::string& object) {
   PeekOffset offset(fd, object);
   std::string buffer(queued, '\0');
   for (std::size_t done = 0; done < queued;) {
-    // One look is mostly enough, and then the option stays untouched.
+    // One look is mostly enough, and then the option is not changed.
     if (done > 0 || offset.is_on()) offset.move_to(done);
     Look look = peek(fd, buffer.data(), queued - done);
     if (look.bytes <= 0) {
@@ -164,9 +165,9 @@ std::vector<UnixPacket> peek_packets(int fd, int type, const std::string& object
   pollfd state{fd, POLLIN, 0};
   if (::poll(&state, 1, 0) < 0) throw_errno(kStep, object);
   if ((state.revents & POLLIN) == 0) return packets;
-  const auto queued = static_cast<std::size_t>(queued_bytes(fd, object));  // of datagrams, in the first
+  const auto queued = static_cast<std::size_t>(queued_bytes(fd, object));  // for datagrams: the size of the first one
   if ((state.revents & POLLERR) != 0) {
-    // A look would take the error away.
+    // Reading would clear the error.
     if (queued == 0) return packets;
     throw Error(ErrorCode::refused, kStep,
                 object + ": an error waits to be reported, before packets that cannot be looked at therefore")
@@ -186,7 +187,7 @@ std::vector<UnixPacket> peek_packets(int fd, int type, const std::string& object
       offset.move_to(done);
       continue;
     }
-    // At the end of a connection that was shut down, an empty packet comes for ever.
+    // After shutdown(2) of the connection the kernel returns empty packets forever.
     if (got == 0 && type == SOCK_SEQPACKET && done >= queued) return packets;
     look.packet.bytes = buffer.substr(0, got);
     packets.push_back(std::move(look.packet));

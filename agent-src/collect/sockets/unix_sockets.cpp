@@ -1,4 +1,4 @@
-// Unix sockets: who is connected to whom, names, and what waits in their queues.
+// Unix sockets: their peers, names and receive queues.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/sockios.h>
@@ -30,13 +30,13 @@ namespace crx {
 namespace {
 
 constexpr char kStep[] = "collecting unix sockets";
-constexpr uint32_t kExternal = 1;  // unix_sk_entry.uflags: an end outside, found again by its name
+constexpr uint32_t kExternal = 1;  // unix_sk_entry.uflags: an end outside the tree, found again by its name
 constexpr char kPeerRemedy[] = "end the other process, or use --ext-unix-sk where it is a datagram socket with a name";
 constexpr char kElsewhereReason[] = "it is a unix socket of another network namespace";
 constexpr char kElsewhereRemedy[] = "close it before moving the program";
 constexpr char kWaitRemedy[] = "try again when the program has accepted it";
 
-// Of a running task's socket: the name of its protocol (sockfs, Linux 2.6.39).
+// Whether the link leads to a unix socket, by the protocol name (sockfs, Linux 2.6.39). For running tasks.
 bool is_unix(const std::string& proc_link) {
   char name[32] = {};
   return ::getxattr(proc_link.c_str(), "system.sockprotoname", name, sizeof name - 1) > 0 &&
@@ -59,7 +59,7 @@ int bytes_sent(int fd) {
   return ::ioctl(fd, SIOCOUTQ, &bytes) == 0 ? bytes : 0;
 }
 
-// A packet whose descriptors have ids already.
+// A packet whose descriptors have ids.
 struct Packet {
   UnixPacket content;
   std::vector<uint32_t> rights;
@@ -71,9 +71,9 @@ struct Inside {
   int fd = -1;  // our duplicate
   UnixSocketInfo info;
   std::vector<Packet> packets;
-  std::optional<std::vector<UnacceptedConnection>>
-      unaccepted;  // of a listening one: beside info.waiting; nothing where that cannot be told
-  int unread = 0;  // bytes (and their overhead) that it sent and nobody received yet
+  // For a listening socket, in the order of info.waiting; nothing if the kernel cannot be read.
+  std::optional<std::vector<UnacceptedConnection>> unaccepted;
+  int unread = 0;  // bytes (with overhead) that it sent and that are not received yet
 };
 
 class UnixSockets final : public FdKind {
@@ -87,7 +87,7 @@ class UnixSockets final : public FdKind {
 
   void inspect(const OpenFile& file, const std::vector<OpenFile>& all, InspectContext& context) override {
     const auto found = table().find(inode_of(file));
-    // It may be younger than the table.
+    // The socket may be younger than the table.
     const auto late = found == table().end() ? find_unix_socket(inode_of(file)) : std::nullopt;
     if (found == table().end() && !late) {
       if (is_open_still(file)) context.refusals.push_back(refusal_of(file, kElsewhereReason, kElsewhereRemedy));
@@ -106,14 +106,14 @@ class UnixSockets final : public FdKind {
     if (waits != acceptors_.end()) others.push_back(waits->second);
     for (const uint32_t other : others) {
       if (other == 0 || inside(other) || may_reconnect(info, other, context.options)) continue;
-      // Without a holder it is on its way through another socket, or held by nobody any more.
+      // Without a holder it is in flight in another socket, or closed.
       const auto holders = holders_of(other, file, true);
       if (!holders.empty())
         context.refusals.push_back(refusal_of(file, outside_reason(info, other, holders), kPeerRemedy));
     }
   }
 
-  // Every unix socket of the tree, also those that only a queue holds, with its queue.
+  // Adds every unix socket of the tree with its queue, also sockets that are only in flight in another one.
   void discover(FdContext& context) override {
     for (const OpenFile& file : context.files) {
       if (matches(file)) add_inside(file.id, file.own.get(), file.st, file.label(), context, file);
@@ -184,7 +184,7 @@ class UnixSockets final : public FdKind {
     }
   }
 
-  // Whether there is more to a connection that waits at this socket than its client.
+  // Whether an unaccepted connection of this socket has state beyond its client: sent data, or a client that is closed.
   bool has_unaccepted(const Inside& socket) const {
     return std::any_of(socket.info.waiting.begin(), socket.info.waiting.end(), [this](uint32_t client) {
       const auto found = inside_.find(client);
@@ -192,7 +192,7 @@ class UnixSockets final : public FdKind {
     });
   }
 
-  // Milliseconds, the first time.
+  // Takes milliseconds the first time.
   void read_unaccepted(Inside& socket) {
     if (!kernel_) kernel_.emplace(UnacceptedReader::open());
     if (!*kernel_) return;
@@ -200,7 +200,7 @@ class UnixSockets final : public FdKind {
     if (socket.unaccepted && socket.unaccepted->size() != socket.info.waiting.size()) socket.unaccepted.reset();
   }
 
-  // A description that came out of a queue: an open one, or one that nobody has open.
+  // Adds a description that was in flight in a queue; it may also be open in a task. Returns its id.
   uint32_t add_passed(Fd passed, FdContext& context, const OpenFile& holder) {
     const int fd = passed.get();
     OpenFile file;
@@ -211,7 +211,7 @@ class UnixSockets final : public FdKind {
     file.info = proc::parse_fdinfo(read_file(fmt::format("/proc/self/fdinfo/{}", fd)));
     file.info.flags &= ~static_cast<uint32_t>(O_CLOEXEC);
     file.own = std::move(passed);
-    // Rounds send what lies in memfds that tasks have open.
+    // Rounds send only the content of memfds that tasks have open.
     if (is_memfd(file.link, file.st) && file.st.st_size > 0 && !is_open(file, context)) {
       refuse(holder, fmt::format("a memfd ({}) is on its way through it and open nowhere else", file.link),
              "try again when the program has received it");
@@ -247,7 +247,7 @@ class UnixSockets final : public FdKind {
     return *info.peer;
   }
 
-  // The listening socket that has not accepted this client yet.
+  // Returns the id of the listening socket that has not accepted this client yet.
   uint32_t acceptor_of(const OpenFile& file, const Inside& socket, uint32_t listener, img::crx_unix_socket& extra) {
     if (!inside_.contains(listener)) {
       refuse(file, outside_reason(socket.info, listener, holders_of(listener, file, false)), kPeerRemedy);
@@ -287,7 +287,7 @@ class UnixSockets final : public FdKind {
     return external_holders({inside.st.st_dev, inode}, fmt::format("socket:[{}]", inode), inside, with_us);
   }
 
-  // An end outside that is found again by its name: an entry of its own, as CRIU has it.
+  // Adds an end outside the tree that is found again by its name, as an entry of its own, as CRIU does.
   void add_external(uint32_t inode, FdContext& context) {
     if (!external_.insert(inode).second) return;
     const UnixSocketInfo& info = table().at(inode);
@@ -382,8 +382,8 @@ class UnixSockets final : public FdKind {
     }
   }
 
-  // The socket of the tree that sent a datagram: it has the source's name, or none and is connected to the receiver,
-  // and what it sent is not received. 0 where there is none (any more).
+  // Returns the socket of the tree that sent a datagram: it has the source's name, or no name and the receiver as its
+  // peer, and has unreceived bytes. 0 if there is none (any more).
   uint32_t sender_of(const Inside& receiver, const UnixPacket& packet) {
     for (auto& [inode, socket] : inside_) {
       if (socket.info.type != SOCK_DGRAM || socket.unread <= 0 || socket.info.name != packet.source) continue;
@@ -394,10 +394,10 @@ class UnixSockets final : public FdKind {
     return 0;
   }
 
-  mutable std::optional<std::map<uint32_t, UnixSocketInfo>> table_;  // of the network namespace, by inode
+  mutable std::optional<std::map<uint32_t, UnixSocketInfo>> table_;  // of the network namespace, keyed by inode
   mutable std::map<uint32_t, uint32_t> acceptors_;                   // client -> listening socket
   std::map<uint32_t, Inside> inside_;
-  std::optional<std::optional<UnacceptedReader>> kernel_;  // on first use
+  std::optional<std::optional<UnacceptedReader>> kernel_;  // opened on first use
   std::set<uint32_t> external_;
 };
 
