@@ -1,4 +1,4 @@
-// The memory that a stopped task and we share while it makes system calls for us.
+// The memory that a stopped task and the agent share while the task makes system calls for the agent.
 #pragma once
 
 #include <cstddef>
@@ -12,27 +12,29 @@
 
 namespace crx {
 
-// A piece of the arena: the same bytes seen from both sides.
+// A piece of the arena: the same bytes at their address in the task (remote) and in the agent (local).
 template <typename T>
 struct ArenaPiece {
   uint64_t remote = 0;
   T* local = nullptr;
 };
 
-// Two shared-memory objects: code (the stub and the landings; the task maps it R-X) and data (mailboxes, tables,
-// arguments; RW). We see both through mappings of our own, so that filling and reading a batch costs no system
-// call. Not thread-safe. The arena does not map anything in the task: ArenaInjection (source) and the vessel's
-// birth (destination) do.
+// Two shared memory objects: code (the stub and the landings, which the task maps R-X) and data (mailboxes, tables and
+// arguments, RW). The agent has mappings of its own of both, so that filling a batch and reading its results costs no
+// system call. Not thread-safe. The arena does not map anything in the task: agent-src/freeze/frozen_task_calls.cpp
+// (source) and agent-dst/vessel/vessel_fork.cpp (destination) do.
 class RemoteArena {
  public:
-  // code/data: descriptors of the objects (any shmem: a memfd or a map_files link), their sizes, and the addresses
-  // at which the task has them. slots: how many threads will run batches.
-  // populate: all pages now, for where time is dear; otherwise as they are used.
+  // code, data: descriptors of the objects (any shmem: a memfd or a map_files link). data_bytes: the size of the data
+  // object. code_addr, data_addr: the addresses at which the task maps them. slots: the number of threads that will run
+  // batches. populate: allocates all pages now, for use where a page fault would be too expensive; otherwise pages are
+  // allocated on first use. Throws Error.
   RemoteArena(const Fd& code, const Fd& data, std::size_t data_bytes, uint64_t code_addr, uint64_t data_addr,
               std::size_t slots, bool populate = true);
 
+  // The size of the code object for `slots` threads, in bytes.
   static std::size_t code_bytes(std::size_t slots);
-  // Data bytes for `slots` threads with room for `scratch` bytes of tables and arguments.
+  // The size of the data object for `slots` threads, with room for `scratch` bytes of tables and arguments.
   static std::size_t data_bytes(std::size_t slots, std::size_t scratch);
 
   uint64_t code_addr() const noexcept { return code_addr_; }
@@ -42,38 +44,38 @@ class RemoteArena {
   std::size_t slots() const noexcept { return slots_; }
   std::byte* mailbox(std::size_t slot) const { return data_.data() + mailbox_offset(slot); }
   uint64_t mailbox_addr(std::size_t slot) const { return data_addr_ + mailbox_offset(slot); }
-  // Where the code has a `syscall` instruction, for call_at() while the task has no vDSO.
+  // The address in the task of a `syscall` instruction of the stub, for call_at() while the task has no vDSO.
   uint64_t syscall_addr() const;
   std::byte* landing(std::size_t slot) const;
   uint64_t landing_addr(std::size_t slot) const;
 
-  // Bump allocation of scratch in the data object; throws Error(bug) when it is full. Zeroed.
+  // Allocates zeroed scratch memory in the data object (a bump allocator); throws Error(bug) when it is full.
   template <typename T>
   ArenaPiece<T> allocate(std::size_t count = 1) {
     const ArenaPiece<T> piece = take<T>(count);
     std::memset(static_cast<void*>(piece.local), 0, sizeof(T) * count);
     return piece;
   }
-  // The same as it is, not zeroed: for what is written before it is read. Costs nothing until then.
+  // The same without zeroing, for memory that is written before it is read: its pages are not touched.
   template <typename T>
   ArenaPiece<T> take(std::size_t count) {
     const std::size_t offset = reserve(sizeof(T) * count, alignof(T) < 8 ? 8 : alignof(T));
     return {data_addr_ + offset, reinterpret_cast<T*>(data_.data() + offset)};
   }
-  // Copies bytes into the arena; returns their remote address.
+  // Copies bytes into the arena and returns their address in the task.
   uint64_t put(std::span<const std::byte> bytes);
   template <typename T>
   uint64_t put_object(const T& object) {
     return put(std::as_bytes(std::span(&object, 1)));
   }
-  // A NUL-terminated string.
+  // Copies the text with a terminating NUL.
   uint64_t put_string(std::string_view text);
-  // What is still free, in bytes.
+  // The free scratch memory in bytes.
   std::size_t available() const noexcept { return data_.size() - used_; }
-  // Forgets all scratch: every batch, piece and address from before is invalid.
+  // Frees all scratch memory: every batch, piece and address from before becomes invalid.
   void reset() noexcept { used_ = first_scratch(); }
 
-  // The addresses changed: the task has the objects elsewhere now.
+  // Records new addresses: the task has mapped the objects elsewhere.
   void moved_to(uint64_t code_addr, uint64_t data_addr) noexcept {
     code_addr_ = code_addr;
     data_addr_ = data_addr;

@@ -1,4 +1,4 @@
-// A table of system calls that a stopped thread will make for us.
+// A table of system calls that a stopped thread makes for the agent.
 #pragma once
 
 #include <cstdint>
@@ -11,39 +11,39 @@
 
 namespace crx {
 
-// Filled here, executed by RemoteThread::run, then asked for results. Its table lies in the arena: the batch is
-// invalid after RemoteArena::reset(). Results are raw kernel results: -errno on failure.
+// The caller fills the batch, RemoteThread::run executes it, and the caller reads the results. Its table lies in the
+// arena, so the batch becomes invalid by RemoteArena::reset(). Results are raw kernel results: -errno on failure.
 class RemoteBatch {
  public:
-  // capacity: most calls it will hold.
+  // capacity: the maximum number of calls.
   RemoteBatch(RemoteArena& arena, std::size_t capacity);
 
-  // Adds a call; `what` names it in errors ("setting the itimer"). Returns its index.
-  // Arguments: integers, or addresses in the task as uint64_t. Throws Error(bug) past the capacity.
+  // Adds a call and returns its index. `what` names the call in errors ("setting the itimer"). Arguments are integers,
+  // or addresses in the task as uint64_t. Throws Error(bug) beyond the capacity.
   template <typename... Args>
   std::size_t add(const char* what, long nr, Args... args) {
     static_assert(sizeof...(args) <= 6);
     return add_words(what, nr, {word(args)...});
   }
-  // The same for a call whose failure is an expected outcome: check_all() passes over it.
+  // The same for a call whose failure is an expected outcome: check_all() ignores it.
   template <typename... Args>
   std::size_t add_optional(const char* what, long nr, Args... args) {
     const std::size_t index = add(what, nr, args...);
     optional_.push_back(index);
     return index;
   }
-  // The result of call `index` is also stored at a remote address (another entry's argument, say).
+  // Also stores the result of call `index` at an address in the task (for example in the argument of a later call).
   void store_result(std::size_t index, uint64_t remote_addr);
-  // The remote address of argument `arg` of call `index`, for store_result of an earlier call.
+  // The address in the task of argument `arg` of call `index`, as a target for store_result() of an earlier call.
   uint64_t argument_addr(std::size_t index, std::size_t arg) const;
 
   std::size_t size() const noexcept { return names_.size(); }
   std::size_t capacity() const noexcept { return capacity_; }
   bool full() const noexcept { return size() == capacity_; }
   int64_t result(std::size_t index) const { return table_.local[index].ret; }
-  // The result, or throws Error(kernel) naming the call.
+  // Returns the result; throws Error(kernel) naming the call if it failed.
   int64_t checked(std::size_t index) const;
-  // checked() on every call that is not optional.
+  // Calls checked() for every call that is not optional.
   void check_all() const;
   uint64_t table_addr() const noexcept { return table_.remote; }
 

@@ -13,7 +13,7 @@ namespace {
 constexpr uint64_t kRedZone = 128;
 constexpr uint64_t kSyscallInstructionBytes = 2;
 
-// The kernel's structures of 64-bit signal frames, field by field.
+// The kernel's structures of a 64-bit signal frame, field by field.
 struct SigContext {
   uint64_t r8, r9, r10, r11, r12, r13, r14, r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip, eflags;
   uint16_t cs, gs, fs, ss;
@@ -32,10 +32,10 @@ struct SignalFrame {
 static_assert(sizeof(SigContext) == 256 && sizeof(SignalFrame) == 8 + 304 + 128);
 
 constexpr uint64_t kFlags = 0x1 | 0x2 | 0x4;  // UC_FP_XSTATE, UC_SIGCONTEXT_SS, UC_STRICT_RESTORE_SS
-// sigaltstack(2) takes no such flag; what it does not take leaves the thread's alternate stack as it is.
+// An invalid flag of sigaltstack(2): rt_sigreturn(2) then leaves the thread's alternate stack unchanged.
 constexpr uint32_t kNoSuchStack = 0x40;
 
-// struct _fpx_sw_bytes, in the last bytes of the legacy area.
+// struct _fpx_sw_bytes, which lies in the last bytes of the legacy area.
 struct XstateNote {
   uint32_t magic, extended_size;
   uint64_t xfeatures;
@@ -44,12 +44,12 @@ struct XstateNote {
 static_assert(sizeof(XstateNote) == 48);
 constexpr std::size_t kNoteAt = 464, kHeaderAt = 512, kHeaderBytes = 64;
 constexpr uint32_t kMagic1 = 0x46505853, kMagic2 = 0x46505845;
-constexpr uint64_t kTileFeatures = uint64_t{3} << 17;  // only in frames of threads that use them
+constexpr uint64_t kTileFeatures = uint64_t{3} << 17;  // AMX state; only the frames of threads that use it contain it
 
 constexpr unsigned kFeatures = 63;
 
-// Where each feature of XCR0 ends in the standard format. CPUID leaf 0xd: a virtual machine takes microseconds for each
-// answer, which are the same for all threads.
+// The end of each feature of XCR0 in the standard format (CPUID leaf 0xd). In a virtual machine each CPUID takes
+// microseconds; the answers are the same for all threads, so they are kept.
 const std::array<std::size_t, kFeatures>& feature_ends(uint64_t xcr0) {
   static const std::array<std::size_t, kFeatures> ends = [xcr0] {
     std::array<std::size_t, kFeatures> found{};
@@ -63,7 +63,7 @@ const std::array<std::size_t, kFeatures>& feature_ends(uint64_t xcr0) {
   return ends;
 }
 
-// Bytes of the standard format with some of these features.
+// The size in bytes of the standard format with these features.
 std::size_t xstate_bytes(uint64_t xcr0, uint64_t features) {
   std::size_t bytes = kHeaderAt + kHeaderBytes;
   for (unsigned feature = 2; feature < kFeatures; ++feature) {
@@ -125,7 +125,7 @@ HealingFrame::HealingFrame(const TracedThread& thread, const user_regs_struct& r
   bytes_.resize(xstate_addr - addr_ + xstate_size + sizeof kMagic2);
 
   user_regs_struct back = resumed_regs(regs);
-  // rt_sigreturn(2) drops the restart block: only the whole call again is left of such a sleep.
+  // rt_sigreturn(2) drops the restart block, so a sleep that had one can only be restarted as a whole.
   if (static_cast<int64_t>(regs.rax) == -516 && static_cast<int64_t>(regs.orig_rax) >= 0) back.rax = regs.orig_rax;
   SignalFrame frame{};
   frame.return_addr = sigreturn_addr;

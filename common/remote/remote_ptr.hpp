@@ -1,4 +1,4 @@
-// An address in another process: a type that cannot be dereferenced here.
+// An address in another process, as a type that cannot be dereferenced in this one.
 #pragma once
 
 #include <cstdint>

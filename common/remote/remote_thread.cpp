@@ -61,7 +61,7 @@ RemoteThread::~RemoteThread() {
   try {
     leave();
   } catch (const std::exception& error) {
-    log::debug("leaving the stub of thread {}: {}", thread_->tid(), error.what());
+    log::debug("thread {} cannot leave the stub: {}", thread_->tid(), error.what());
   }
 }
 
@@ -79,7 +79,7 @@ void RemoteThread::arm_deadline() {
   box.deadline_nsec = static_cast<uint64_t>(now.tv_nsec);
 }
 
-// The thread must find its way back without us.
+// Prepares the registers with which the thread continues by itself if the agent dies.
 void RemoteThread::write_healing_registers() {
   const user_regs_struct r = resumed_regs(regs_);
   stub::Mailbox& box = box_of(*arena_, slot_);
@@ -115,9 +115,10 @@ void RemoteThread::enter() {
   user_regs_struct stub_regs = regs_;
   stub_regs.rip = arena_->code_addr();
   stub_regs.r15 = arena_->mailbox_addr(slot_);
-  stub_regs.orig_rax = ~0ULL;  // nothing for the kernel to restart
+  stub_regs.orig_rax = ~0ULL;  // prevents the kernel from restarting a system call
   stub_regs.eflags &= ~0x400ULL;
-  thread_->set_regs(stub_regs);  // first: from here on it finds its own mask again
+  // set before the signal mask: if the agent dies between the two, the stub restores the mask
+  thread_->set_regs(stub_regs);
   thread_->set_blocked_signals(~0ULL);
   inside_ = true;
 }
@@ -139,8 +140,8 @@ void RemoteThread::start(const RemoteBatch& batch) {
 }
 
 void RemoteThread::check_alive() {
-  // A stop that we did not ask for, or the end of the thread: wait_stopped() takes both, and the former is
-  // resumed, since in the stub only SIGSTOP and SIGKILL can reach it.
+  // wait_stopped() handles both a stop that was not requested and the end of the thread. An unrequested stop is
+  // resumed: in the stub only SIGSTOP and SIGKILL can reach the thread.
   if (thread_->wait_stopped(Deadline::in_ms(0))) thread_->resume();
 }
 
@@ -219,7 +220,7 @@ void set_up(const BorrowedCall& call) {
 void make_calls(std::span<BorrowedCall> calls) {
   std::exception_ptr error;
   std::vector<bool> failed(calls.size());
-  // Whoever fails is left out; the others have to come to the end of their calls first.
+  // A thread whose step fails is left out of the later steps; the other threads first complete their calls.
   const auto each = [&](auto&& step) {
     for (std::size_t i = 0; i < calls.size(); ++i) {
       if (failed[i]) continue;

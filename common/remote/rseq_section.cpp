@@ -40,7 +40,8 @@ bool leave_rseq_section(pid_t pid, const RseqConfiguration& rseq, user_regs_stru
   if (!read_object(pid, rseq.rseq_abi_pointer, area) || area.rseq_cs == 0) return false;
   if (!read_object(pid, area.rseq_cs, section)) return false;
   if (regs.rip - section.start_ip >= section.post_commit_offset) return false;
-  log::debug("rip {:#x} is in a restartable sequence: moved to its abort handler {:#x}", regs.rip, section.abort_ip);
+  log::debug("rip {:#x} is in a restartable sequence; it continues at the abort handler {:#x}", regs.rip,
+             section.abort_ip);
   regs.rip = section.abort_ip;
   regs.orig_rax = ~0ULL;
   return true;

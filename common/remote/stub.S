@@ -1,11 +1,12 @@
-// The code that a stopped task runs for us: it walks a table of system calls, says that it is done, and waits for
-// the next table. Position-independent; never touches the stack. Layouts: stub_layout.hpp.
+// The code that a stopped task runs for the agent. It walks a table of system calls, reports completion, and waits for
+// the next table. It is position-independent and never touches the stack. Layouts: stub_layout.hpp.
 //
-// r15  the mailbox of this thread (read-write for us)
+// r15 holds the address of the mailbox of this thread (read-write in the task).
 //
-// If nobody gives it a new table until the mailbox's deadline (a real-time clock reading), its tracer is dead:
-// then it walks the healing table and goes back to where the thread was, all registers as they were. xstate and
-// the restart block are untouched: futex_waitv is used to wait because it, unlike futex, leaves the block alone.
+// If no new table arrives until the mailbox's deadline (a real-time clock reading), the tracer is dead. The thread then
+// walks the healing table and continues where it was stopped, with all its previous registers. xstate and the kernel's
+// restart block are unchanged: the stub waits with futex_waitv because that call, unlike futex, does not use the
+// restart block.
 
 #define MB_GO        0
 #define MB_DONE      4

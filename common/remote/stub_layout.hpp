@@ -1,4 +1,4 @@
-// Memory that the stub (stub.S) and we agree on. Offsets are checked here and repeated in stub.S.
+// The layout of the memory that the stub (stub.S) and the agent share. Offsets are checked here and repeated in stub.S.
 #pragma once
 
 #include <time.h>
@@ -13,7 +13,7 @@ struct Entry {
   uint64_t nr;
   uint64_t args[6];
   int64_t ret;
-  uint64_t result_to;  // remote address that gets a copy of ret, or 0: lets a later entry use it
+  uint64_t result_to;  // address in the task that gets a copy of ret, or 0: lets a later entry use the result
 };
 static_assert(sizeof(Entry) == 72 && offsetof(Entry, ret) == 56 && offsetof(Entry, result_to) == 64);
 
@@ -24,10 +24,10 @@ struct FutexWaiter {  // struct futex_waitv, Linux 5.16
   uint32_t reserved;
 };
 
-// What a healing thread loads before it leaves the stub.
+// The registers that a recovering thread loads before it leaves the stub.
 struct HealRegisters {
   uint64_t r14, r13, r12, rbp, rbx, r11, r10, r9, r8, rax, rcx, rdx, rsi, rdi, eflags, rsp;
-  uint64_t landing;  // remote address of this thread's Landing
+  uint64_t landing;  // address in the task of this thread's Landing
 };
 
 struct Mailbox {
@@ -49,7 +49,7 @@ static_assert(offsetof(Mailbox, deadline_sec) == 48 && offsetof(Mailbox, heal_co
 static_assert(offsetof(Mailbox, regs.eflags) == 208 && offsetof(Mailbox, regs.landing) == 224);
 static_assert(offsetof(Mailbox, sigmask) == 80 && offsetof(Mailbox, healing) == 88 && offsetof(Mailbox, regs) == 96);
 
-// Code that the agent writes for one thread, where the healed thread leaves the stub:
+// Code that the agent writes for one thread; a recovering thread leaves the stub through it:
 //   movabs $r15,%r15; movabs $rsp,%rsp; jmp *0(%rip); .quad rip
 struct [[gnu::packed]] Landing {
   uint8_t movabs_r15[2] = {0x49, 0xbf};

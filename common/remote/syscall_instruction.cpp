@@ -15,7 +15,7 @@
 namespace crx {
 namespace {
 
-constexpr uint64_t kMostBytes = uint64_t{16} << 20;  // looked at of one mapping
+constexpr uint64_t kMostBytes = uint64_t{16} << 20;  // the most that is searched of one mapping
 constexpr std::string_view kSyscall = "\x0f\x05";
 
 }  // namespace

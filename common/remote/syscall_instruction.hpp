@@ -1,4 +1,4 @@
-// Code of a process that makes a system call.
+// Finds a `syscall` instruction in the code of a process.
 #pragma once
 
 #include <sys/types.h>
@@ -10,9 +10,9 @@
 
 namespace crx {
 
-// The address of a `syscall` instruction: the vDSO's, or, of a process that has unmapped it, one in its other code,
-// outside of `not_in`. Reads the process's memory: needs ptrace access; the process should stand still. Throws
-// Error(unsupported) where there is none.
+// Returns the address of a `syscall` instruction in the vDSO or, if the process has unmapped its vDSO, in its other
+// code, outside of the ranges `not_in`. Reads the process's memory: needs ptrace access, and the process should be
+// stopped. Throws Error(unsupported) when there is none.
 uint64_t syscall_instruction(pid_t pid, const std::vector<PageRange>& not_in = {});
 
 }  // namespace crx

@@ -33,7 +33,7 @@ constexpr std::size_t kXstateMax = 64 * 1024;
 constexpr unsigned kSignalsPerPeek = 64;
 constexpr int kAwakeTurns = 30;
 
-// ptrace(2) through syscall(2): glibc's variadic prototype takes an enum that lacks newer requests.
+// ptrace(2) through syscall(2): glibc's variadic prototype takes an enum that lacks the newer requests.
 long raw_ptrace(int request, pid_t tid, uint64_t addr, uint64_t data) {
   return ::syscall(SYS_ptrace, request, tid, addr, data);
 }
@@ -46,7 +46,8 @@ void checked_ptrace(int request, pid_t tid, uint64_t addr, uint64_t data, const 
   if (raw_ptrace(request, tid, addr, data) < 0) throw_errno(what, "thread " + std::to_string(tid));
 }
 
-// waitpid(2) for a stop that comes within microseconds: being woken from a sleep takes longer than the stop.
+// waitpid(2) for a stop that comes within microseconds. It polls first, since a wake-up from sleep takes longer than
+// the stop.
 int wait_awake(pid_t tid) {
   int raw = 0;
   pid_t got = 0;
@@ -59,13 +60,13 @@ int wait_awake(pid_t tid) {
   return raw;
 }
 
-// A zombie, or on its way there: it can no longer be traced.
+// True for a zombie or a thread that is exiting: it can no longer be traced.
 bool has_ended(pid_t tid) {
   const Fd stat = try_open("/proc/" + std::to_string(tid) + "/stat", O_RDONLY);
   char text[1024];
   const ssize_t got = stat ? ::pread(stat.get(), text, sizeof text, 0) : 0;
   const std::string_view line(text, got > 0 ? static_cast<std::size_t>(got) : 0);
-  const auto state = line.rfind(") ");  // a name may hold anything
+  const auto state = line.rfind(") ");  // the name may contain any characters
   errno = EPERM;
   return state == std::string_view::npos || line.substr(state + 2, 1).find_first_of("ZX") == 0;
 }
@@ -77,7 +78,7 @@ uint64_t options_of(TracedThread::Kind kind, bool suspend_seccomp) {
   return options;
 }
 
-// Where a fault happened, for the log: what a reader wants to know first of a vessel that dies.
+// The address of a fault, for the log. It is the first thing to know when a vessel dies.
 std::string fault_text(pid_t tid, const WaitStatus& status) {
   const int signal = status.signal();
   if (!status.signal_delivery() || (signal != SIGSEGV && signal != SIGBUS && signal != SIGILL && signal != SIGSYS))
@@ -111,7 +112,8 @@ std::string fault_text(pid_t tid, const WaitStatus& status) {
 }  // namespace
 
 std::optional<TracedThread> TracedThread::try_seize(pid_t tid, Kind kind, bool suspend_seccomp) {
-  // A thread can have filters that its process's first one has not: suspended where we may (CAP_SYS_ADMIN) in any case.
+  // A thread can have seccomp filters that the first thread of its process does not have, so they are suspended in any
+  // case if we may (CAP_SYS_ADMIN).
   const auto seize = [&](bool suspend) { return raw_ptrace(PTRACE_SEIZE, tid, 0, options_of(kind, suspend)) == 0; };
   const bool try_first = kind == Kind::victim && !suspend_seccomp;
   if (!(try_first && seize(true)) && !seize(suspend_seccomp)) {
@@ -151,7 +153,7 @@ TracedThread::~TracedThread() {
     }
     detach();
   } catch (const std::exception& error) {
-    log::debug("giving back thread {}: {}", tid_, error.what());
+    log::debug("cannot detach from thread {}: {}", tid_, error.what());
   }
 }
 
@@ -160,7 +162,7 @@ void TracedThread::interrupt() {
 }
 
 bool TracedThread::wait_stopped(Deadline deadline) {
-  // waitpid has no time-out.
+  // waitpid has no timeout, hence the polling.
   for (Backoff backoff; !stopped_;) {
     int raw = 0;
     const pid_t got = ::waitpid(tid_, &raw, __WALL | WNOHANG);
@@ -178,7 +180,7 @@ bool TracedThread::wait_stopped(Deadline deadline) {
         break;
       }
       const auto signal = status.signal_delivery() ? static_cast<uint64_t>(status.signal()) : 0;
-      log::debug("thread {}: {} on the way to its stop{}", tid_, status.text(), fault_text(tid_, status));
+      log::debug("thread {}: {} before its stop{}", tid_, status.text(), fault_text(tid_, status));
       checked_ptrace(PTRACE_CONT, tid_, 0, signal, "delivering a signal");
       continue;
     }
@@ -211,7 +213,7 @@ void TracedThread::set_regs(const user_regs_struct& regs) {
 }
 
 std::vector<std::byte> TracedThread::xstate() const {
-  // The largest there can be would have to be cleared for every thread; the CPU says how much it really is.
+  // The largest possible area would have to be zeroed for every thread; CPUID reports the actual size.
   static const std::size_t expected = [] {
     unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
     return __get_cpuid_count(0xd, 0, &eax, &ebx, &ecx, &edx) == 0 ? kXstateMax : std::size_t{ecx};
@@ -259,7 +261,7 @@ std::vector<siginfo_t> TracedThread::pending_signals(bool shared) const {
 RseqConfiguration TracedThread::rseq() const {
   RseqConfiguration config{};
   if (raw_ptrace(0x420f /* PTRACE_GET_RSEQ_CONFIGURATION */, tid_, sizeof config, as_word(&config)) < 0) {
-    if (errno == EIO || errno == EINVAL) return {};  // a kernel without it
+    if (errno == EIO || errno == EINVAL) return {};  // the kernel does not support the request
     throw_errno("reading the rseq registration", "thread " + std::to_string(tid_));
   }
   return config;
@@ -368,7 +370,7 @@ void TracedThread::settle() {
 void TracedThread::run_to_end() {
   uint64_t signal = 0;
   for (;;) {
-    // ESRCH: SIGKILL has taken it out of its stop.
+    // ESRCH: a SIGKILL has already ended its stop.
     if (raw_ptrace(PTRACE_CONT, tid_, 0, std::exchange(signal, 0)) < 0 && errno != ESRCH) {
       throw_errno("ending a process", "thread " + std::to_string(tid_));
     }

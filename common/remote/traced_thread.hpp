@@ -1,4 +1,4 @@
-// One thread under ptrace: seized, stopped, read, changed, given back.
+// One thread under ptrace: it is seized, stopped, read, changed and detached.
 #pragma once
 
 #include <signal.h>
@@ -17,7 +17,7 @@
 
 namespace crx {
 
-// What PTRACE_GET_RSEQ_CONFIGURATION (Linux 5.13) tells; pointer 0: not registered.
+// The result of PTRACE_GET_RSEQ_CONFIGURATION (Linux 5.13); pointer 0: not registered.
 struct RseqConfiguration {
   uint64_t rseq_abi_pointer;
   uint32_t rseq_abi_size;
@@ -26,7 +26,7 @@ struct RseqConfiguration {
   uint32_t pad;
 };
 
-// What PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG (Linux 6.4) tells; mode 0: off.
+// The result of PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG (Linux 6.4); mode 0: off.
 struct SyscallUserDispatch {
   uint64_t mode;
   uint64_t selector;
@@ -34,21 +34,22 @@ struct SyscallUserDispatch {
   uint64_t len;
 };
 
-// All calls must come from the thread of ours that seized it (ptrace belongs to a thread). Destroying it detaches
-// on a best-effort basis; the thread then runs on from the registers it has. Every call throws
-// Error(victim_gone) when the thread has exited, Error(kernel) otherwise. See ptrace(2).
+// All calls must come from the thread of crx that seized it, since ptrace belongs to a thread. The destructor detaches,
+// best effort; the thread then continues with the registers that it has. Every call throws Error(victim_gone) when the
+// thread has exited, Error(kernel) for other failures. See ptrace(2).
 class TracedThread {
  public:
   enum class Kind {
-    victim,  // runs on when we die
-    vessel,  // is killed when we die (PTRACE_O_EXITKILL)
+    victim,  // continues to run when the agent dies
+    vessel,  // is killed when the agent dies (PTRACE_O_EXITKILL)
   };
 
-  // PTRACE_SEIZE; the thread keeps running. Nothing if it does not exist (any more).
-  // Throws Error(refused) if somebody else traces it or it may not be traced.
+  // PTRACE_SEIZE; the thread keeps running. nullopt if the thread does not exist (any more). Throws Error(refused) if
+  // another process traces it or tracing it is not permitted. suspend_seccomp: its seccomp filters do not apply while
+  // it is traced (PTRACE_O_SUSPEND_SECCOMP).
   static std::optional<TracedThread> try_seize(pid_t tid, Kind kind, bool suspend_seccomp);
-  // A thread that was created with CLONE_PTRACE by one of our traced threads: it is traced already and its
-  // initial stop is awaited here. The thread is stopped.
+  // Takes over a thread that one of our traced threads created with CLONE_PTRACE. It is traced already; this waits for
+  // its initial stop and returns with the thread stopped.
   static TracedThread adopt(pid_t tid, Kind kind, Deadline deadline);
 
   TracedThread(TracedThread&& other) noexcept;
@@ -57,59 +58,61 @@ class TracedThread {
 
   pid_t tid() const noexcept { return tid_; }
 
-  // PTRACE_INTERRUPT without waiting, so that many threads can be stopped at once.
+  // PTRACE_INTERRUPT without waiting, so that many threads can be stopped at the same time.
   void interrupt();
-  // Waits until the thread has stopped for us. A signal that is being delivered meanwhile is delivered first (the
-  // stop then comes before its handler's first instruction); events of options are passed over.
-  // False when the deadline passed: the thread still runs (a vfork parent, D state).
+  // Waits until the thread has stopped by interrupt(). A signal that arrives before is delivered first (the thread then
+  // stops before the first instruction of the handler); events of ptrace options are ignored. False when the deadline
+  // passed: the thread is still not stopped (a vfork parent, or D state).
   [[nodiscard]] bool wait_stopped(Deadline deadline);
   bool stopped() const noexcept { return stopped_; }
-  // The stop it is in is a group-stop: the process was stopped by job control when we came.
+  // Whether the thread is in a group-stop: job control had stopped the process before we came.
   bool in_group_stop() const noexcept { return group_stop_ != 0; }
-  // By which signal then; 0 for none.
+  // The signal of that group-stop; 0 for none.
   int group_stop_signal() const noexcept { return group_stop_; }
 
+  // Registers, extended state and signal mask of the stopped thread, read and written.
   user_regs_struct regs() const;
   void set_regs(const user_regs_struct& regs);
-  // NT_X86_XSTATE, as large as this CPU's xsave area.
+  // NT_X86_XSTATE; its size is that of this CPU's xsave area.
   std::vector<std::byte> xstate() const;
   void set_xstate(std::span<const std::byte> bytes);
   uint64_t blocked_signals() const;
   void set_blocked_signals(uint64_t mask);
-  // Pending signals without dequeuing them; shared: of the process, else of the thread (PTRACE_PEEKSIGINFO).
+  // The pending signals, which remain queued. shared: those of the process, else those of the thread
+  // (PTRACE_PEEKSIGINFO).
   std::vector<siginfo_t> pending_signals(bool shared) const;
   RseqConfiguration rseq() const;
   SyscallUserDispatch user_dispatch() const;
   void set_user_dispatch(const SyscallUserDispatch& config);
-  // Classic BPF of filter `index` (0: the newest); nothing past the last. Needs CAP_SYS_ADMIN.
+  // The classic BPF program of filter `index` (0 is the newest); nullopt beyond the last. Needs CAP_SYS_ADMIN.
   std::optional<std::vector<std::byte>> seccomp_filter(unsigned index) const;
   std::optional<uint64_t> seccomp_filter_flags(unsigned index) const;
 
-  // PTRACE_CONT with no signal; the thread must be stopped.
+  // PTRACE_CONT without a signal; the thread must be stopped.
   void resume();
-  // Runs the one `syscall` instruction at rip and stops behind it, by PTRACE_SYSCALL stops (a single step would
-  // force a SIGTRAP). The thread must be stopped, with the call's registers set.
+  // Executes the one `syscall` instruction at rip and stops behind it, by PTRACE_SYSCALL stops (a single step would
+  // force a SIGTRAP). The thread must be stopped, with the registers of the call set.
   void step_over_syscall();
-  // Half of it, so that many threads can make their calls at once: begin_step() lets the thread run into the kernel,
-  // or, the second time, out of it; await_step() waits until it has stopped there.
+  // The same in halves, so that many threads can make calls at the same time: begin_step() lets the thread run to the
+  // entry of the system call or, the second time, to its exit; await_step() waits for that stop.
   void begin_step();
   void await_step();
-  // The same in two steps, for a call that sleeps: begin_syscall() returns when the thread has entered the kernel;
-  // syscall_over() says, without waiting, whether it stands behind the call again (then it is stopped). An
-  // interrupt() in between ends the sleep.
+  // The same for a call that sleeps: begin_syscall() returns when the thread has entered the kernel; syscall_over()
+  // says, without waiting, whether the thread is stopped behind the call. An interrupt() in between ends the sleep.
   void begin_syscall();
   bool syscall_over();
-  // After syscall_over(): from behind the call to a stop of the kind interrupt() makes, without a step in user mode.
-  // (A stop behind a call takes a pending interrupt with it, and restarts nothing by itself.)
+  // After syscall_over(): changes from the stop behind the call to a stop of the kind that interrupt() makes, without
+  // executing an instruction in user mode. (The stop behind a call consumes a pending interrupt, and by itself restarts
+  // nothing.)
   void settle();
-  // Lets the (only) thread of a process run, delivering what signals it gets, until it has ended; forgets it then. It
-  // stays a zombie of its parent's.
+  // Lets the (only) thread of a process run until it has ended, delivers its signals, and then forgets it. The process
+  // remains a zombie of its parent.
   void run_to_end();
-  // Adds or clears PTRACE_O_EXITKILL etc.
+  // Sets or clears PTRACE_O_EXITKILL and the option that suspends seccomp.
   void set_options(Kind kind, bool suspend_seccomp);
-  // PTRACE_DETACH; the thread must be stopped. The thread runs on, or stays in its group-stop.
+  // PTRACE_DETACH; the thread must be stopped. The thread continues to run, or remains in its group-stop.
   void detach();
-  // Forgets it without a system call: it has exited.
+  // Forgets the thread without a system call, because it has exited.
   void forget() noexcept { tid_ = 0; }
 
  private:
