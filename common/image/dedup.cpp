@@ -20,7 +20,7 @@ namespace {
 
 constexpr char kStep[] = "freeing replaced pages";
 
-// Extents in PageRange's terms, so that the operations on ranges serve.
+// Byte extents in the form of PageRange, so that the set operations on ranges apply.
 using Extents = std::vector<PageRange>;
 
 Extents punched_of(const img::crx_digest_entry& entry) {
@@ -31,7 +31,7 @@ Extents punched_of(const img::crx_digest_entry& entry) {
   return all;
 }
 
-// The digests of the file with `extents` read as zeros.
+// The digests of the file when `extents` read as zeros.
 img::crx_digest_entry digest_without(int fd, const std::string& name, uint64_t size, const Extents& extents) {
   FileDigester digester(true);
   std::vector<std::byte> chunk;
@@ -94,7 +94,7 @@ uint64_t deduplicate(const std::string& path) {
     const Manifest* old = set.manifest(where.first);
     const img::crx_digest_entry* entry = old == nullptr ? nullptr : old->find(name);
     if (entry != nullptr) {
-      // Several files of one level: each time what is on the disk.
+      // A level may have several such files, so the manifest is read from the disk again each time.
       const DirectorySource fresh(level.path());
       Manifest manifest = Manifest::read(fresh.load(image_file::kCrxIntegrity), level.path());
       const Extents all = unite(punched_of(*entry), extents);

@@ -6,9 +6,9 @@
 
 namespace crx {
 
-// Punches, in the parents of the set at `path`, the pages that the set has anew, and notes in their manifests what was
-// given up: such a parent is refused where it would be restored by itself. Interrupted at any point it leaves sets that
-// are whole, and may be repeated. Returns the bytes freed. Throws Error.
+// Punches holes in the page files of the parents of the set at `path`, where the set has newer pages, and records the
+// holes in the parents' manifests; a parent with holes cannot be restored by itself any more. If it is interrupted at
+// any point, all sets are still complete, and it may be repeated. Returns the number of bytes freed. Throws Error.
 uint64_t deduplicate(const std::string& path);
 
 }  // namespace crx

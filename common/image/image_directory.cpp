@@ -46,11 +46,11 @@ std::vector<std::string> list_images(int directory, const std::string& path) {
 
 struct RawImage::Chunks {
   std::mutex mutex, writing;
-  std::map<uint64_t, Digest128> digests;  // by number
+  std::map<uint64_t, Digest128> digests;  // by chunk number
   uint64_t size = 0;
   bool regular = true;
   std::optional<TmpfsPages> second_way;  // set before the second chunk is announced
-  uint64_t grown = 0;                    // the file's length then
+  uint64_t grown = 0;                    // the length to which the file has been extended
 };
 
 RawImage::RawImage(Fd file, std::string temporary, std::string shown)
@@ -73,15 +73,15 @@ void RawImage::digest_at(uint64_t offset, std::span<const std::byte> bytes) {
   const Digest128 digest = whole ? digest128(bytes) : Digest128();
   const uint64_t end = offset + bytes.size();
   const std::lock_guard lock(chunks_->mutex);
-  // A short chunk is the last one, or a second look is needed.
+  // A short chunk must be the last one; otherwise the file has to be read again.
   chunks_->regular = chunks_->regular && whole && chunks_->digests.try_emplace(offset / kChunkBytes, digest).second;
   chunks_->size = std::max(chunks_->size, end);
   grow(offset, bytes.size());
   if (bytes.size() < kChunkBytes && chunks_->size > end) chunks_->regular = false;
 }
 
-// Where there is a second way in, the file is made longer ahead of the writers, in large steps: that waits for the one
-// writer.
+// When there is a second way to write, the file is extended ahead of the writers, in large steps, since each extension
+// waits for the current writer.
 void RawImage::grow(uint64_t offset, std::size_t bytes) {
   if (offset == 0 && bytes >= kChunkBytes) chunks_->second_way = TmpfsPages::of(file_.get());
   if (!chunks_->second_way || offset + bytes <= chunks_->grown) return;
@@ -90,7 +90,7 @@ void RawImage::grow(uint64_t offset, std::size_t bytes) {
 }
 
 void RawImage::write_at(uint64_t offset, std::span<const std::byte> bytes) const {
-  // The kernel lets one writer at a file, and has the others wait awake.
+  // The kernel admits one writer per file and lets the others wait actively.
   std::unique_lock lock(chunks_->writing, std::try_to_lock);
   if (!lock) {
     if (chunks_->second_way && chunks_->second_way->fill(offset, bytes)) return;
@@ -131,7 +131,7 @@ img::crx_digest_entry RawImage::digest(const std::string& name) {
 }
 
 DirectorySink::DirectorySink(std::string path) : path_(std::move(path)) {
-  std::error_code unmade;  // mkdir(2) below tells why
+  std::error_code unmade;  // the mkdir(2) below reports the reason
   std::filesystem::create_directories(std::filesystem::path(path_).parent_path(), unmade);
   made_ = ::mkdir(path_.c_str(), 0700) == 0;
   if (!made_ && errno != EEXIST) throw_writing("creating a directory", path_);
@@ -143,7 +143,7 @@ DirectorySink::~DirectorySink() {
   for (const auto& [name, file] : raws_) {
     if (!file.temporary_.empty()) ::unlinkat(directory_.get(), file.temporary_.c_str(), 0);
   }
-  if (made_) ::rmdir(path_.c_str());  // stays where something is in it
+  if (made_) ::rmdir(path_.c_str());  // fails, as intended, if the directory is not empty
 }
 
 std::string& DirectorySink::buffer(std::string_view name) {
@@ -196,7 +196,7 @@ void DirectorySink::prepare() {
   }
 }
 
-// The old inventory first: from then on what is left of the old set is no set.
+// The old inventory is removed first: from then on the rest of the old set is not a set any more.
 void DirectorySink::remove_old() const {
   const auto remove = [&](const char* name) {
     if (::unlinkat(directory_.get(), name, 0) != 0 && errno != ENOENT)
@@ -222,7 +222,7 @@ void DirectorySink::give_name(const std::string& name, RawImage& file) const {
   if (result != 0) throw_writing("naming an image", file.shown_);
 }
 
-// Against those who read what is there, and others who write.
+// Locks the directory against readers and other writers.
 void DirectorySink::lock() const {
   if (::flock(directory_.get(), LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK)
     return;  // some filesystems have no locks

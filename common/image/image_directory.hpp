@@ -1,4 +1,4 @@
-// A set of images in a directory, as CRIU keeps it.
+// A set of images in a directory, in CRIU's layout.
 #pragma once
 
 #include <map>
@@ -14,17 +14,18 @@
 
 namespace crx {
 
-// A file of a set that is too large for memory (pages-*.img). Has no name until the set is committed.
+// A file of a set that is too large for memory (pages-*.img). It has no name until the set is committed.
 class RawImage {
  public:
   RawImage(Fd file, std::string temporary, std::string shown);
   RawImage(RawImage&&) noexcept;
   ~RawImage();
-  // At the end of what append() wrote. Not together with write_at().
+  // Appends at the end of what append() has written so far. Not to be combined with write_at().
   void append(std::span<const std::byte> bytes);
-  // Anywhere; any thread, any order (but digest_at() of the first chunk before all else), and both for all bytes. Whole
-  // chunks (kChunkBytes, at multiples of it; the last may be shorter) get their digests by digest_at(), others cost a
-  // second look at the end.
+  // write_at() writes at any offset; digest_at() computes the digest of the same bytes. Both are called for all bytes,
+  // from any thread and in any order (except that digest_at() of the first chunk comes before everything else). Calls
+  // with whole chunks (kChunkBytes, at multiples of it; the last chunk may be shorter) give their digests at once; any
+  // others make commit() read the file again.
   void digest_at(uint64_t offset, std::span<const std::byte> bytes);
   void write_at(uint64_t offset, std::span<const std::byte> bytes) const;
 
@@ -35,38 +36,38 @@ class RawImage {
   void grow(uint64_t offset, std::size_t bytes);
   void trim() const;
   Fd file_;
-  std::string temporary_;  // its name where the filesystem has no files without one
+  std::string temporary_;  // its temporary name, on filesystems without nameless files (O_TMPFILE)
   std::string shown_;
   uint64_t appended_ = 0;
   std::unique_ptr<Chunks> chunks_;
 };
 
-// Collects images in memory and writes them with commit(). Not thread-safe; a RawImage may be written by another
-// thread.
+// Collects images in memory and writes them in commit(). Not thread-safe; a RawImage may be written by another thread.
 class DirectorySink final : public ImageSink {
  public:
-  // Creates the directory (mode 0700) where it is missing, and those above it. Throws Error. One that was made here and
-  // stays empty is removed again.
+  // Creates the directory (mode 0700) and the directories above it if they are missing. Throws Error. A directory that
+  // was created here and remains empty is removed again.
   explicit DirectorySink(std::string path);
   ~DirectorySink() override;
 
-  // A whole image that was made elsewhere. Error(corrupt_image) where it is begun already.
+  // Adds a whole image that was made elsewhere. Error(corrupt_image) if that image exists already.
   void insert(std::string name, std::string bytes);
-  // A new file for pages; it lives as long as the sink.
+  // Creates a new file for pages; the reference is valid as long as the sink lives.
   RawImage& raw(const std::string& name);
-  // What is to be written to `parent`, a symbolic link; empty for none.
+  // Sets the target of the symbolic link `parent`; empty for none.
   void set_parent(std::string target) { parent_ = std::move(target); }
-  // With a manifest, commit() completes it and writes it too.
+  // If there is a manifest, commit() completes it and writes it, too.
   void set_manifest(Manifest manifest) { manifest_ = std::make_unique<Manifest>(std::move(manifest)); }
 
-  // The two halves of commit(). prepare: everything is on the disk, without names; a set that was in the directory is
-  // still whole. publish: the names; the inventory comes last, so that a set cut short has none and is not taken for
-  // one. Images that were in the directory before are gone afterwards; a directory that others read (DirectorySource)
-  // or publish in is left as it is. Both throw Error naming the file.
+  // The two halves of commit(). prepare(): everything is on the disk, without names; an older set in the directory is
+  // still complete. publish(): gives the files their names; the inventory comes last, so that an interrupted set has
+  // none and is not mistaken for a set. Images that were in the directory before are removed. If another process reads
+  // the directory (DirectorySource) or publishes in it, it is left unchanged. Both throw Error naming the file.
   void prepare();
   void publish();
   void commit();
-  // For files that come to others of a set: replaces those of the same names, leaves all else, and makes no manifest.
+  // For files that are added to an existing set: replaces those of the same names, leaves all others, and writes no
+  // manifest.
   void commit_beside();
 
  protected:
@@ -83,25 +84,26 @@ class DirectorySink final : public ImageSink {
   std::string parent_;
   std::unique_ptr<Manifest> manifest_;
   std::map<std::string, std::string, std::less<>> files_;
-  std::map<std::string, RawImage, std::less<>> raws_;  // pages, and from prepare() on all files
+  std::map<std::string, RawImage, std::less<>> raws_;  // page files, and from prepare() on all files
 };
 
-// Reads images when they are asked for and keeps them. Not thread-safe, const members included.
+// Reads images on request and keeps them in memory. Not thread-safe, const members included.
 class DirectorySource final : public ImageSource {
  public:
-  // Throws Error where the directory cannot be opened. It has a shared flock(2) as long as this lives, where it can:
-  // who removes sets takes the exclusive one. An image over `file_limit` bytes is refused.
+  // Throws Error if the directory cannot be opened. Holds a shared flock(2) on it, where the filesystem has locks, as
+  // long as this object lives; removing a set takes the exclusive lock. An image larger than `file_limit` bytes is
+  // refused.
   explicit DirectorySource(std::string path, std::size_t file_limit = std::size_t{1} << 30);
 
-  // Everything in the directory that has an image's name, pages-*.img too.
+  // All files in the directory that have the name of an image, including pages-*.img.
   std::vector<std::string> names() const override;
   bool contains(std::string_view name) const override;
   std::string_view load(std::string_view name) const override;
 
   const std::string& path() const noexcept { return path_; }
-  // Of the directory itself.
+  // The descriptor of the directory itself.
   int directory() const noexcept { return directory_.get(); }
-  // A regular file of the set, for reading; symbolic links are not followed. Throws Error(corrupt_image) where it is
+  // Opens a regular file of the set for reading; symbolic links are not followed. Throws Error(corrupt_image) if it is
   // missing.
   Fd open_file(std::string_view name, int flags = 0) const;
 

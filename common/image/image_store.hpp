@@ -12,24 +12,24 @@
 
 namespace crx {
 
-// Image name -> its bytes as on disk. What a collector writes, the wire carries and a restorer reads. Holds
-// everything but pages. Not thread-safe.
+// Maps image names to their bytes as on disk. A collector writes it, the wire carries it and a restorer reads it. It
+// holds all images except the page files. Not thread-safe.
 class ImageStore final : public ImageSink, public ImageSource {
  public:
   using Files = std::map<std::string, std::string, std::less<>>;
 
-  // A set over `limit_bytes` is refused by insert(), which is how a peer's images come in.
+  // insert(), by which a peer's images arrive, refuses to let the set grow over `limit_bytes`.
   explicit ImageStore(std::size_t limit_bytes = std::size_t{1} << 30) : limit_bytes_(limit_bytes) {}
 
-  // Adds a whole image that came from elsewhere. Error(corrupt_image) for a name that is not
-  // image_file::valid_name, a name that is there already, or a set that grows over the limit. The content is
+  // Adds a whole image that was made elsewhere. Throws Error(corrupt_image) for a name that is not
+  // image_file::valid_name, for a name that exists already, and for a set that would exceed the limit. The content is
   // checked when it is read.
   void insert(std::string name, std::string bytes);
-  // Forgets an image; no effect where there is none.
+  // Removes an image; no effect if there is none.
   void erase(std::string_view name);
 
   const Files& files() const noexcept { return files_; }
-  // Gives all images away and is empty afterwards.
+  // Moves all images out; the store is empty afterwards.
   Files take() noexcept { return std::exchange(files_, {}); }
   std::size_t total_bytes() const noexcept;
 

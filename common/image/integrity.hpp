@@ -1,4 +1,4 @@
-// What makes damage to a set of images visible: digests of every file, the set's own name, its parent's name.
+// Detects damage to a set of images: digests of every file, the set's own id, and the id of its parent.
 #pragma once
 
 #include <cstdint>
@@ -18,13 +18,14 @@ namespace crx {
 inline constexpr uint64_t kChunkBytes = uint64_t{1} << 20;
 inline constexpr uint32_t kManifestVersion = 1;
 
-// The digests of one file, made while it is written from start to end.
+// Computes the digests of one file while it is written from start to end.
 class FileDigester {
  public:
+  // pages: the file holds pages, so it gets a digest per chunk.
   explicit FileDigester(bool pages) : pages_(pages) {}
   void add(std::span<const std::byte> bytes);
   uint64_t size() const noexcept { return size_; }
-  // name: of the file. Once, after the last add().
+  // Completes the entry. Called once, after the last add(). name: the name of the file.
   img::crx_digest_entry finish(std::string name);
 
  private:
@@ -35,24 +36,24 @@ class FileDigester {
   std::string chunks_;
 };
 
-// Of a file of pages whose chunks have the digests `chunks`, 16 bytes each.
+// The entry of a page file whose chunks have the digests `chunks` (16 bytes each).
 img::crx_digest_entry pages_entry(std::string name, uint64_t size, std::string chunks);
-// The digests of a whole file in memory.
+// The entry of a whole file in memory.
 img::crx_digest_entry digest_of(std::string name, std::string_view bytes);
 
-// crx-integrity.img. A value; const members may be used by several threads.
+// The content of crx-integrity.img. A value type; const members may be used by several threads.
 class Manifest {
  public:
-  // A new one: random set_id, this host, now.
+  // A new manifest: random set_id, this host, the current time.
   static Manifest begin(img::crx_manifest_entry::Kind kind);
-  // `shown`: its path, for messages. Error(corrupt_image) where it is damaged.
+  // Parses a manifest. `shown`: its path, for messages. Throws Error(corrupt_image) if it is damaged.
   static Manifest read(std::string_view bytes, const std::string& shown);
-  // The whole image.
+  // Serialises the whole image.
   std::string bytes() const;
 
   img::crx_manifest_entry& head() noexcept { return head_; }
   const img::crx_manifest_entry& head() const noexcept { return head_; }
-  // The set_id in 32 hex digits.
+  // The set_id as 32 hex digits.
   std::string id_text() const;
   void add(img::crx_digest_entry entry);
   const img::crx_digest_entry* find(std::string_view name) const;
@@ -63,9 +64,10 @@ class Manifest {
   std::map<std::string, img::crx_digest_entry, std::less<>> files_;
 };
 
-// Whether `bytes` (the chunk of a file that starts at number `index` times kChunkBytes) are what the entry says.
+// Whether `bytes` (the chunk of the file at index * kChunkBytes) have the digest of the entry.
 bool chunk_matches(const img::crx_digest_entry& entry, std::size_t index, std::span<const std::byte> bytes);
-// The offset of the first MiB of `bytes` that is not what the entry says; the size where all are, but lengths differ.
+// The offset of the first MiB of `bytes` that differs from the entry; bytes.size() when all chunks match but the
+// lengths differ.
 uint64_t first_difference(const img::crx_digest_entry& entry, std::string_view bytes);
 
 }  // namespace crx

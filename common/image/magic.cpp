@@ -11,7 +11,7 @@ namespace {
 
 using Kind = std::pair<std::string_view, uint32_t>;
 
-// By name without ".img" and without the id at the end.
+// By name, without ".img" and without the id at the end.
 constexpr std::array kKinds = {
     Kind{"inventory", magic::kInventory},
     Kind{"pstree", magic::kPstree},

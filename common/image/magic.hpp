@@ -1,4 +1,4 @@
-// Names, magics and constants of CRIU's image format (version 2, "V1.1"), and of the files crx puts beside.
+// Names, magic numbers and constants of CRIU's image format (version 2, "V1.1"), and of the files that crx adds.
 #pragma once
 
 #include <cstdint>
@@ -9,8 +9,8 @@
 namespace crx {
 
 namespace magic {
-inline constexpr uint32_t kCommon = 0x54564319;   // first word of every image but the inventory
-inline constexpr uint32_t kService = 0x55105940;  // the same of stats-*.img
+inline constexpr uint32_t kCommon = 0x54564319;   // first word of every image except the inventory
+inline constexpr uint32_t kService = 0x55105940;  // first word of stats-*.img
 inline constexpr uint32_t kInventory = 0x58313116;
 inline constexpr uint32_t kPstree = 0x50273030;
 inline constexpr uint32_t kFdinfo = 0x56213732;
@@ -45,14 +45,14 @@ inline constexpr uint32_t kMemfdInode = 0x48453499;
 inline constexpr uint32_t kTimens = 0x43114433;
 inline constexpr uint32_t kPidns = 0x61157326;
 inline constexpr uint32_t kStats = 0x57093306;
-// Ours: CRIU has no such files.
+// Files of crx that CRIU does not have.
 inline constexpr uint32_t kCrxTask = 0x43525831;
 inline constexpr uint32_t kCrxIntegrity = 0x43525832;
 inline constexpr uint32_t kCrxShmem = 0x43525833;
 inline constexpr uint32_t kCrxIpc = 0x43525849;
 }  // namespace magic
 
-// File names of a set of images. Every function gives the whole name, ".img" included.
+// The file names of a set of images. Every function returns the whole name, including ".img".
 namespace image_file {
 inline constexpr std::string_view kInventory = "inventory.img";
 inline constexpr std::string_view kPstree = "pstree.img";
@@ -67,7 +67,7 @@ inline constexpr std::string_view kFileLocks = "filelocks.img";
 inline constexpr std::string_view kCgroup = "cgroup.img";
 inline constexpr std::string_view kSeccomp = "seccomp.img";
 inline constexpr std::string_view kMemfdInode = "memfd.img";
-// The memfd_inode_entry.name of what is no memfd, but the object of a shared anonymous mapping.
+// memfd_inode_entry.name of an object that is no memfd, but belongs to a shared anonymous mapping.
 inline constexpr std::string_view kAnonymousObjectName = "/dev/zero";
 inline constexpr std::string_view kCpuinfo = "cpuinfo.img";
 inline constexpr std::string_view kStatsDump = "stats-dump.img";
@@ -94,16 +94,16 @@ std::string ipc_segments(uint32_t ns_id);
 std::string ipc_sets(uint32_t ns_id);
 std::string ipc_queues(uint32_t ns_id);
 
-// The magic that an image of this name carries; nothing for raw files (pages-*.img) and unknown names.
+// The magic number of an image with this name; nullopt for raw files (pages-*.img) and unknown names.
 std::optional<uint32_t> magic_of(std::string_view name);
-// A name we would store or send: letters, digits, '-', '_' and '.', at most 64, not starting with a dot,
-// ending in ".img". A peer's names are checked with this before they come near a directory.
+// Whether crx stores or sends a file of this name: letters, digits, '-', '_' and '.', at most 64 characters, no leading
+// dot, and ".img" at the end. Names that a peer sends are checked with this before they are used in a directory.
 bool valid_name(std::string_view name);
 }  // namespace image_file
 
 inline constexpr uint32_t kImageVersion = 2;  // inventory_entry.img_version
 
-// vma_entry.status
+// Bits of vma_entry.status: the kind of a mapping.
 namespace vma_status {
 inline constexpr uint32_t kRegular = 1u << 0;
 inline constexpr uint32_t kStack = 1u << 1;
@@ -124,14 +124,14 @@ inline constexpr uint32_t kGuard = 1u << 16;
 inline constexpr uint32_t kUprobes = 1u << 17;
 }  // namespace vma_status
 
-// pagemap_entry.flags
+// Bits of pagemap_entry.flags.
 namespace pagemap_flag {
 inline constexpr uint32_t kParent = 1;
 inline constexpr uint32_t kLazy = 2;
 inline constexpr uint32_t kPresent = 4;
 }  // namespace pagemap_flag
 
-// task_core_entry.task_state
+// Values of task_core_entry.task_state.
 namespace task_state {
 inline constexpr uint32_t kAlive = 1;
 inline constexpr uint32_t kZombie = 2;

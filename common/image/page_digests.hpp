@@ -1,4 +1,5 @@
-// Digests of an object's pages, kept beside a set (crx-shmem-ID.img): how the next set finds out what has changed.
+// Digests of the pages of a shared memory object, stored in a set (crx-shmem-ID.img). The next set finds changed pages
+// by them.
 #pragma once
 
 #include <cstdint>
@@ -11,16 +12,16 @@
 
 namespace crx {
 
-// A value. Pages by their offset.
+// A value type. Pages are identified by their offset in the object.
 class PageDigests {
  public:
-  // `name`: for messages. Error(corrupt_image) for what no set has.
+  // `name` is used in messages. Throws Error(corrupt_image) for bytes that no set contains.
   static PageDigests read(std::string_view name, std::string_view bytes);
   void write(ImageSink& images, std::string_view name) const;
 
-  // Ascending.
+  // Offsets must be added in ascending order.
   void add(uint64_t offset, const Digest128& digest) { pages_.emplace_back(offset, digest); }
-  // nullptr: not known.
+  // nullptr when the digest of this page is not known.
   const Digest128* find(uint64_t offset) const;
   bool empty() const noexcept { return pages_.empty(); }
 

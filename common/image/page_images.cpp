@@ -25,7 +25,7 @@ constexpr char kStep[] = "reading memory images";
 struct Entry {
   PageRange range;
   bool present = false;
-  uint64_t offset = 0;  // in the pages file
+  uint64_t offset = 0;  // byte offset in the page file
 };
 
 struct PageTable {
@@ -76,7 +76,7 @@ void read_exactly(int fd, std::span<std::byte> bytes, uint64_t offset, const std
   }
 }
 
-// What was given up counts as zeros, whether it has been freed by now or not.
+// Extents that were given up count as zeros, whether or not they have been freed yet.
 void mask_punched(const img::crx_digest_entry& entry, uint64_t start, std::span<std::byte> chunk) {
   for (const img::crx_extent& extent : entry.punched()) {
     const uint64_t from = std::max(start, extent.offset());
@@ -87,7 +87,7 @@ void mask_punched(const img::crx_digest_entry& entry, uint64_t start, std::span<
 
 }  // namespace
 
-// One directory. The pages files are opened when they are needed.
+// One directory of the chain. Page files are opened on first use.
 struct ImageSet::Level {
   explicit Level(std::string path) : source(std::move(path)) {}
 
@@ -120,7 +120,7 @@ struct ImageSet::Level {
     return tables.emplace(name, read_table(source.reader(name))).first->second;
   }
 
-  // Whether the pages were given up after a later set had replaced them.
+  // Throws if the pages were given up after a later set had replaced them.
   void refuse_punched(const Pages& pages, uint64_t offset, uint64_t bytes, uint32_t id) const {
     if (pages.digests == nullptr) return;
     for (const img::crx_extent& extent : pages.digests->punched()) {
@@ -132,7 +132,7 @@ struct ImageSet::Level {
     }
   }
 
-  // Leaves the chunk in `buffer` when it had to be read.
+  // If the chunk had to be read, its content stays in `buffer`.
   void check_chunk(Pages& file, std::size_t index, uint32_t id) {
     if (file.digests == nullptr || file.checked[index]) return;
     const uint64_t start = index * kChunkBytes;
@@ -188,7 +188,8 @@ namespace {
 
 constexpr char kPutParentBack[] = "put that set back where the link leads, or let the link lead to it";
 
-// Every file of the manifest is there with its size, and those that are no pages with their content; and no other file.
+// Checks that every file of the manifest exists with its size and, except for page files, its content; and that there
+// is no other file.
 void check_files(const DirectorySource& source, const Manifest& manifest) {
   const std::string& path = source.path();
   for (const auto& [name, entry] : manifest.files()) {
@@ -223,7 +224,7 @@ void check_files(const DirectorySource& source, const Manifest& manifest) {
   }
 }
 
-// A file that only crx writes. Its sets have a manifest.
+// The first file that only crx writes; a set with such a file must have a manifest. nullptr if there is none.
 const std::string* file_of_crx(const std::vector<std::string>& names) {
   const auto found =
       std::find_if(names.begin(), names.end(), [](const std::string& name) { return name.starts_with("crx-"); });
@@ -284,7 +285,7 @@ std::vector<PageSpace> ImageSet::spaces() const {
 std::vector<PagePiece> ImageSet::pages(PageSpace space) const {
   const std::string name = pagemap_name(space);
   std::vector<PagePiece> pieces;
-  // Depth first: a part that is in the parent is looked for there at once, so that pieces come in order.
+  // Depth first: a part that is in the parent is looked up there at once, so that the pieces come in order.
   const auto collect = [&](const auto& self, std::size_t index, PageRange wanted) -> void {
     const PageTable& table = levels_.at(index)->table(name);
     uint64_t at = wanted.start;
@@ -308,7 +309,7 @@ std::vector<PagePiece> ImageSet::pages(PageSpace space) const {
     }
   };
   collect(collect, 0, {0, kUserEnd});
-  // Nothing of the pages files is read yet, but they must be as long as the tables say.
+  // The page files have not been read yet, but they must be as long as the tables require.
   for (const PagePiece& piece : pieces) {
     Level& level = *levels_[piece.level];
     const Level::Pages& file = level.pages(piece.pages_id);

@@ -1,4 +1,4 @@
-// Reading memory on disk: pagemap-*.img, which says which pages there are, and pages-N.img, which holds them.
+// Reads memory from disk: pagemap-*.img lists the pages, pages-N.img holds their content.
 #pragma once
 
 #include <cstdint>
@@ -15,15 +15,15 @@
 
 namespace crx {
 
-// A run of pages and where its content is.
+// A run of pages and the place of its content.
 struct PagePiece {
   PageRange range;
   std::size_t level = 0;  // 0: the set itself, 1: its parent, ...
   uint32_t pages_id = 0;
-  uint64_t offset = 0;  // bytes into pages-PAGES_ID.img of that level
+  uint64_t offset = 0;  // byte offset in pages-PAGES_ID.img of that level
 };
 
-// Bytes of pages-PAGES_ID.img of a parent set that the set itself has anew.
+// Bytes of pages-PAGES_ID.img of a parent set for which the set itself has newer pages.
 struct ReplacedPages {
   std::size_t level = 1;
   uint32_t pages_id = 0;
@@ -31,12 +31,14 @@ struct ReplacedPages {
   uint64_t bytes = 0;
 };
 
-// A set with all sets it was made against. Everything but pages is checked by open(); pages are checked against the
-// manifest when they are read. What is wrong is Error(corrupt_image) naming the file and the offset. Not thread-safe.
+// A set together with all sets that it is based on. open() checks everything except pages; pages are checked against
+// the manifest when they are read. Any damage throws Error(corrupt_image) naming the file and the offset. Not
+// thread-safe.
 class ImageSet {
  public:
-  // Follows the `parent` links. An incomplete set (no inventory), a set whose files are not those of its manifest, a
-  // parent that is not the one it was made against, a cycle: Error(corrupt_image).
+  // Opens the set at `path` and follows the `parent` links. Throws Error(corrupt_image) for an incomplete set (without
+  // inventory), a set whose files are not those of its manifest, a parent other than the one it was based on, and a
+  // cycle.
   static ImageSet open(const std::string& path);
   ImageSet(ImageSet&&) noexcept;
   ImageSet& operator=(ImageSet&&) noexcept;
@@ -45,18 +47,19 @@ class ImageSet {
   const DirectorySource& images() const;
   std::size_t levels() const noexcept;
   const DirectorySource& level(std::size_t index) const;
-  // nullptr: made by CRIU.
+  // nullptr for a set that CRIU made.
   const Manifest* manifest(std::size_t level = 0) const;
 
-  // What this set has a pagemap of.
+  // The address spaces and objects for which this set has a pagemap.
   std::vector<PageSpace> spaces() const;
-  // All pages of a space, ascending. Error where a set says that its parent has a page and it has not.
+  // All pages of a space, ascending. Throws Error if a set refers to a page of its parent that the parent does not
+  // have.
   std::vector<PagePiece> pages(PageSpace space) const;
-  // What this set has replaced in its parents.
+  // The pages of its parents that this set has replaced.
   std::vector<ReplacedPages> replaced() const;
-  // The content of a part of a piece, into `bytes` (as many as the range has). Checked.
+  // Reads the content of a part of a piece into `bytes`, whose size is that of the part. The content is checked.
   void read(const PagePiece& piece, PageRange part, std::span<std::byte> bytes) const;
-  // Reads all pages of this set (not of its parents) and checks them; those that nothing refers to as well.
+  // Reads and checks all pages of this set (not of its parents), including those that no pagemap refers to.
   void verify_pages() const;
 
  private:

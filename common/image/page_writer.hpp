@@ -1,4 +1,4 @@
-// Writing memory to disk: pagemap-*.img, which says which pages there are, and pages-N.img, which holds them.
+// Writes memory to disk: pagemap-*.img lists the pages, pages-N.img holds their content.
 #pragma once
 
 #include <cstdint>
@@ -15,22 +15,24 @@ namespace crx {
 
 // "pagemap-PID.img" or "pagemap-shmem-SHMID.img".
 std::string pagemap_name(PageSpace space);
-// Of a file of this name; nothing for all other files.
+// The space of a pagemap file with this name; nullopt for all other names.
 std::optional<PageSpace> space_of_pagemap(std::string_view name);
 
-// Writes the pages of one address space or object. Pages come in ascending order.
+// Writes the pages of one address space or object. Pages must come in ascending order.
 class PageWriter {
  public:
-  // The pages file gets the name pages-PAGES_ID.img.
+  // The page file gets the name pages-PAGES_ID.img. `set` must outlive this object.
   PageWriter(DirectorySink& set, PageSpace space, uint32_t pages_id);
-  // `bytes`: of the ranges' pages, one after another.
+  // Adds pages. `bytes`: the contents of the ranges' pages, one after another.
   void add(const std::vector<PageRange>& ranges, std::span<const std::byte> bytes) {
     write(claim(ranges, bytes), bytes);
   }
-  // The two halves of add(). claim: says what comes next; where in the file it belongs. write: any thread, any order.
+  // The two halves of add(). claim() announces the next pages and returns their offset in the file; write() writes
+  // them, from any thread and in any order.
   uint64_t claim(const std::vector<PageRange>& ranges, std::span<const std::byte> bytes);
   void write(uint64_t offset, std::span<const std::byte> bytes) const { file_.write_at(offset, bytes); }
-  // The pagemap: what was added, and `in_parent` (ascending, disjoint from it), whose content the parent set has.
+  // Writes the pagemap: the pages that were added, and `in_parent` (ascending, disjoint from them), whose content the
+  // parent set has.
   void finish(DirectorySink& set, const std::vector<PageRange>& in_parent) const;
   uint64_t pages() const noexcept { return total_pages(present_); }
 

@@ -1,4 +1,4 @@
-// What a set may be called in the store of an agent.
+// The names that a set may have in the store of an agent.
 #pragma once
 
 #include <algorithm>
@@ -6,8 +6,8 @@
 
 namespace crx {
 
-// Letters, digits, '.', '_' and '-', at most 64, no dot first: such a name leads nowhere else. "journal" is the agent's
-// own.
+// Letters, digits, '.', '_' and '-', at most 64 characters, no leading dot: such a name cannot lead out of the store.
+// "journal" is reserved for the agent.
 inline bool valid_set_name(std::string_view name) {
   if (name.empty() || name.size() > 64 || name.front() == '.' || name == "journal") return false;
   return std::all_of(name.begin(), name.end(), [](char c) {

@@ -1,4 +1,4 @@
-// A second way into a file on tmpfs, for a thread that finds the first one taken.
+// A second way to write a file on tmpfs, for a thread that finds the file's write lock taken.
 #pragma once
 
 #include <cstddef>
@@ -11,18 +11,18 @@
 
 namespace crx {
 
-// write(2) on tmpfs lets one thread at a file, and most of what it does there is to make pages. A userfaultfd over a
-// shared mapping of the file makes them without that lock (userfaultfd(2), UFFDIO_COPY; mm/shmem.c), at nearly the same
-// price.
+// write(2) on tmpfs admits one thread per file, and spends most of its time allocating pages. A userfaultfd on a shared
+// mapping of the file allocates pages without that lock (userfaultfd(2), UFFDIO_COPY; mm/shmem.c), at nearly the same
+// cost.
 class TmpfsPages {
  public:
-  // file: borrowed, read-write. Nothing on other filesystems, where tmpfs has huge pages (write(2) makes those), and
-  // where there is no userfaultfd.
+  // file: borrowed, open for reading and writing. nullopt on other filesystems, on a tmpfs with huge pages (write(2)
+  // allocates those), and when userfaultfd is not available.
   static std::optional<TmpfsPages> of(int file);
 
-  // Puts whole pages at the offset (a multiple of the page size), below the file's end and where it has no pages yet.
-  // Any thread. False: not all of them are there; write(2) can still write them all, or says why not. Throws
-  // Error(kernel) where nothing can be mapped.
+  // Writes whole pages at the offset (a multiple of the page size), below the end of the file and where it has no pages
+  // yet. Any thread. False: not all of them have been written; write(2) can still write them all, or reports the
+  // reason. Throws Error(kernel) when the file cannot be mapped.
   bool fill(uint64_t offset, std::span<const std::byte> bytes) const;
 
  private:
