@@ -21,9 +21,9 @@ using namespace std::string_view_literals;
 
 constexpr auto kSyscall = "\x0f\x05"sv;
 constexpr auto kSyscallRet = "\x0f\x05\xc3"sv;
-// mov $15, %rax or %eax; syscall: SA_RESTORER of glibc and Go, and of musl.
+// mov $15, %rax or %eax; syscall: the SA_RESTORER code of glibc and Go, and of musl.
 constexpr std::array kSigreturns = {"\x48\xc7\xc0\x0f\x00\x00\x00\x0f\x05"sv, "\xb8\x0f\x00\x00\x00\x0f\x05"sv};
-constexpr uint64_t kMostBytes = uint64_t{8} << 20;  // of one file
+constexpr uint64_t kMostBytes = uint64_t{8} << 20;  // the part of one file that is searched
 
 std::string read_memory(const Fd& mem, uint64_t addr, std::size_t bytes) {
   std::string text(bytes, '\0');
@@ -45,7 +45,7 @@ bool has_shadow_stack(pid_t pid) {
   return at != std::string::npos && status.substr(at, status.find('\n', at) - at).find("shstk") != std::string::npos;
 }
 
-// C libraries first: they have both, and are small.
+// C libraries come first: they have both pieces of code and are small.
 std::vector<const proc::MapsEntry*> candidates(const std::vector<proc::MapsEntry>& maps) {
   std::vector<const proc::MapsEntry*> found;
   for (const proc::MapsEntry& vma : maps) {
@@ -86,7 +86,7 @@ CallSite CallSites::of(pid_t pid) {
     if (!offsets || offsets->syscall_ret < vma->pgoff || offsets->sigreturn < vma->pgoff) continue;
     const uint64_t call = vma->start + offsets->syscall_ret - vma->pgoff;
     const uint64_t sigreturn = vma->start + offsets->sigreturn - vma->pgoff;
-    // The file says so; whether the process has patched its code, its memory says.
+    // The offsets are those of the file; the process's memory shows whether it has patched its code.
     if (read_memory(mem, call, kSyscallRet.size()) != kSyscallRet ||
         find_sigreturn(read_memory(mem, sigreturn, kSigreturns[0].size())) != 0) {
       continue;

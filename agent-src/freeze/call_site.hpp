@@ -1,4 +1,4 @@
-// Where a victim has code that makes a system call for us before it has an arena, and after.
+// Finds code in the victim that can make a system call for us while there is no arena.
 #pragma once
 
 #include <sys/types.h>
@@ -14,22 +14,23 @@
 namespace crx {
 
 struct CallSite {
-  // `syscall; ret` of some library, or, where sigreturn_addr is 0, the vDSO's `syscall`.
+  // Address of `syscall; ret` in a library, or, if sigreturn_addr is 0, of `syscall` in the vDSO.
   uint64_t syscall_addr = 0;
-  // Code that calls rt_sigreturn(2): what every C library and Go bring for their signal handlers. 0: none was found;
-  // a thread whose tracer dies in the middle of a call is lost then.
+  // Code that calls rt_sigreturn(2), which every C library and Go have for their signal handlers. 0: none was found; a
+  // thread whose tracer dies in the middle of a call then crashes.
   uint64_t sigreturn_addr = 0;
-  PageRange main_stack;  // "[stack]"; empty where there is none
+  PageRange main_stack;  // "[stack]"; empty if there is none
 };
 
-// Remembers what it found in which file, so that a look during the stop reads little.
+// Caches the offsets by file, so that a search during the stop reads little.
 class CallSites {
  public:
-  // Throws Error: victim_gone; unsupported where the process has neither such code nor a vDSO.
+  // Finds a call site in the process. Throws Error(victim_gone), or Error(unsupported) if the process has neither such
+  // code nor a vDSO.
   CallSite of(pid_t pid);
 
  private:
-  struct Offsets {  // in the file
+  struct Offsets {  // offsets in the file
     uint64_t syscall_ret = 0, sigreturn = 0;
   };
   using FileId = std::pair<uint64_t, uint64_t>;  // device, inode

@@ -14,7 +14,7 @@
 namespace crx {
 namespace {
 
-constexpr std::size_t kOurOwn = 256;  // what else we open meanwhile, some of it for each task
+constexpr std::size_t kOurOwn = 256;  // other descriptors that we open meanwhile; some more are opened for each task
 constexpr std::size_t kForEachTask = 16;
 
 std::size_t count_descriptors(pid_t pid) {

@@ -1,14 +1,14 @@
-// Room for the duplicates that a stop takes of a tree's descriptors.
+// Enlarges our own descriptor table for the duplicates that a stop takes of a tree's descriptors.
 #pragma once
 
 #include <sys/types.h>
 
 namespace crx {
 
-// Makes this process's table of descriptors large enough for the duplicates of all that the tree has open now, and
-// raises the limit on open files where that is below (as far as it may be raised). A table that grows while several
-// threads use it makes the kernel wait for all CPUs (expand_fdtable(): synchronize_rcu(), 10 to 30 ms): not in the
-// stop. The tree may run; what of it has gone counts nothing. Throws Error(victim_gone) when the root has.
+// Makes this process's descriptor table large enough for duplicates of all descriptors that the tree has open now, and
+// raises the limit on open files if needed (as far as it can be raised). If a table grows while several threads use it,
+// the kernel waits for all CPUs (expand_fdtable(): synchronize_rcu(), 10 to 30 ms), which must not happen in the stop.
+// The tree may run; processes that have gone count as 0. Throws Error(victim_gone) if the root has gone.
 void reserve_fd_table(pid_t root);
 
 }  // namespace crx

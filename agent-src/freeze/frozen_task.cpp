@@ -27,7 +27,7 @@ FrozenTask::~FrozenTask() {
   try {
     thaw();
   } catch (const std::exception& error) {
-    log::debug("giving back process {}: {}", pid_, error.what());
+    log::debug("cannot release process {} cleanly: {}", pid_, error.what());
   }
 }
 
@@ -62,13 +62,13 @@ bool FrozenTask::seize(pid_t tid, bool suspend_seccomp, InterruptedCalls& calls)
     traced->interrupt();
   } catch (const Error& error) {
     if (error.code() != ErrorCode::victim_gone || tid == pid_) throw;
-    return false;  // its destructor reaps it
+    return false;  // the destructor of `traced` reaps the thread
   }
   threads_.push_back(FrozenThread{std::move(*traced), {}, 0, {}, nullptr, std::nullopt, std::nullopt});
   return true;
 }
 
-// False: the thread ended on its own instead.
+// Returns false if the thread has ended instead.
 bool FrozenTask::await_stop(FrozenThread& thread, Deadline deadline) const {
   const pid_t tid = thread.tid();
   try {
@@ -85,8 +85,8 @@ bool FrozenTask::await_stop(FrozenThread& thread, Deadline deadline) const {
       .with_hint("it waits for a vfork child or a device; try again or raise --freeze-timeout");
 }
 
-// A thread that we have not seized yet may create others: repeat until a listing holds nothing new. New threads of
-// stopped ones cannot appear, so this ends.
+// A thread that is not seized yet may create others, so repeat until a listing shows nothing new. Stopped threads
+// create none, so this ends.
 void FrozenTask::seize_new_threads(Deadline deadline, bool suspend_seccomp, InterruptedCalls& calls) {
   for (bool found = true; found;) {
     found = false;

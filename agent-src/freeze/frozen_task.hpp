@@ -1,4 +1,4 @@
-// The process being moved while it is stopped: all its threads under ptrace, able to make system calls for us.
+// A process while it is stopped: all its threads are under ptrace and can make system calls for us.
 #pragma once
 
 #include <sys/types.h>
@@ -26,30 +26,29 @@ class SleepReader;
 
 struct FrozenThread {
   TracedThread traced;
-  user_regs_struct regs{};  // as stopped (moved out of an rseq critical section), what the image holds
+  user_regs_struct regs{};  // the registers for the image: as stopped, moved out of a restartable sequence
   uint64_t sigmask = 0;
   RseqConfiguration rseq{};
-  std::unique_ptr<RemoteThread> remote;   // while the arena is injected
-  std::optional<InterruptedSleep> sleep;  // it was in one, and its time is not among the registers
-  std::optional<SystemCall> again;        // it will make this call once more: regs are those before it
+  std::unique_ptr<RemoteThread> remote;   // only while the arena is injected
+  std::optional<InterruptedSleep> sleep;  // the thread was in a sleep whose remaining time is not in its registers
+  std::optional<SystemCall> again;        // the thread will make this call again: regs are those before the call
 
   pid_t tid() const noexcept { return traced.tid(); }
 };
 
-// Whether a process has seccomp filters (or strict mode). Throws Error(victim_gone).
+// Whether the process has seccomp filters (or strict mode). Throws Error(victim_gone).
 bool has_seccomp(pid_t pid);
 
-// Owns the stop. Destroying it gives the process back: threads leave the stub, the arena goes, all detach and run
-// on from where they were. Single-threaded; every call from the thread that froze it. Any call may throw
-// Error(victim_gone).
+// Owns the stop. The destructor releases the process: threads leave the stub, the arena is unmapped, all threads are
+// detached and run on from where they were. Single-threaded: every call must come from the thread that stopped the
+// process (ptrace). Any call may throw Error(victim_gone).
 class FrozenTask {
  public:
-  // Seizes and stops every thread, also those created meanwhile; throws Error(refused) naming the thread and state
-  // when the deadline passes (everything is running again then). suspend_seccomp: the victim has filters.
-  // System calls that the stop made return -EINTR are rewound: `calls` has looked at the process before, or does so
-  // now.
+  // Seizes and stops every thread, also those created meanwhile. Throws Error(refused) that names the thread and its
+  // state if the deadline passes; everything runs again then. suspend_seccomp: the victim has filters. System calls
+  // that the stop makes return -EINTR are rewound; `calls` has looked at the process before, or does so now.
   static FrozenTask freeze(pid_t pid, Deadline deadline, bool suspend_seccomp, InterruptedCalls& calls);
-  // Stops the leader only; the other threads run on and threads() does not list them.
+  // Stops the leader only; the other threads run on, and threads() does not list them.
   static FrozenTask freeze_leader(pid_t pid, Deadline deadline, bool suspend_seccomp, SleepReader& sleeps);
   FrozenTask(FrozenTask&&) noexcept = default;
   FrozenTask& operator=(FrozenTask&&) = delete;
@@ -57,47 +56,49 @@ class FrozenTask {
 
   pid_t pid() const noexcept { return pid_; }
   int pidfd() const noexcept { return pidfd_.get(); }
-  // When the first thread was asked to stop (monotonic_us).
+  // The time at which the first thread was asked to stop (monotonic_us).
   int64_t stopped_since_us() const noexcept { return stopped_since_us_; }
-  // "/proc/PID/"
+  // Returns "/proc/PID/".
   const std::string& proc() const noexcept { return proc_; }
   // threads()[0] is the leader.
   std::vector<FrozenThread>& threads() noexcept { return threads_; }
   const std::vector<FrozenThread>& threads() const noexcept { return threads_; }
   FrozenThread& leader() noexcept { return threads_.front(); }
 
-  // Maps the arena in the victim, room for every thread and for tables and arguments. Idempotent.
+  // Maps the arena in the victim, with space for every thread and for tables and arguments. Does nothing if it is
+  // mapped already.
   void inject(const CallSite& site);
-  // The same of many, all at once; sites in their order.
+  // The same for many tasks at once; `sites` in the order of the tasks.
   static void inject_all(const std::vector<FrozenTask*>& tasks, const std::vector<CallSite>& sites);
-  // Job control had stopped it when it was frozen; it stays so when it is given back.
+  // Whether job control had stopped the process before; it stays stopped when it is released.
   bool was_stopped() const noexcept { return stop_signal_ != 0; }
-  // By which signal.
+  // The signal that had stopped it.
   int stop_signal() const noexcept { return stop_signal_; }
-  // Where the injected arena lies: these VMAs are ours and not part of the image.
+  // Whether the VMA that starts here is part of the arena: it is ours and not part of the image.
   bool is_arena(uint64_t start) const noexcept;
   RemoteArena& arena() { return *arena_; }
-  // Whether the task has new mappings locked (mlockall(MCL_FUTURE)), as seen from how the arena was born.
+  // Whether the task locks new mappings (mlockall(MCL_FUTURE)), as the pages of the new arena show.
   bool locks_future_mappings() const noexcept { return locks_future_; }
-  // brk(2) as the kernel has it, when it was collected.
+  // The program break as brk(2) returns it, set by the collector.
   uint64_t program_break() const noexcept { return program_break_; }
   void set_program_break(uint64_t addr) noexcept { program_break_ = addr; }
-  // The thread as a maker of system calls; needs inject().
+  // Returns the thread as a maker of system calls; needs inject().
   RemoteThread& remote(std::size_t index);
-  // One system call of the leader without an arena; its registers and mask are as before afterwards, and would be if we
-  // died meanwhile (healing_frame.hpp). The raw kernel result.
+  // Makes one system call in the leader without an arena and returns the raw kernel result. Registers and mask are
+  // unchanged afterwards, also if our process dies during the call (healing_frame.hpp).
   int64_t call(const CallSite& site, long nr, std::initializer_list<uint64_t> args);
-  // Every thread stands still, in the stub or where it was stopped: nothing of the process changes from here on until
-  // the next remote call or eject().
+  // Brings every thread to rest, in the stub or where it was stopped: the process does not change until the next remote
+  // call or eject().
   void settle();
   static void settle_all(const std::vector<FrozenTask*>& tasks);
-  // Threads leave the stub; the arena is unmapped; registers and masks are as they were.
+  // Makes the threads leave the stub and unmaps the arena; registers and masks are then as they were.
   void eject();
   static void eject_all(const std::vector<FrozenTask*>& tasks);
-  // eject(), then detaches all: they run on (or stay frozen by their cgroup). The checked way back.
+  // Calls eject(), then detaches all threads: they run on (or stay frozen by their cgroup). This is the checked way to
+  // release the process.
   void thaw();
 
-  // Of the address space of a task with so many threads, from inject() to eject().
+  // The size in bytes of the address space that inject() takes, until eject(), for a task with so many threads.
   static std::size_t arena_bytes(std::size_t threads);
 
  private:
@@ -112,10 +113,10 @@ class FrozenTask {
     FrozenTask* task;
     long nr;
     std::array<uint64_t, 6> args;
-    std::optional<int64_t> result = {};  // nothing of a task that has ended
+    std::optional<int64_t> result = {};  // nothing for a task that has ended
   };
-  // Each by its leader, with site_. All have been made afterwards, and the results are there whether one has failed or
-  // not: what it threw comes back, empty for none.
+  // Makes each call in its task's leader, with site_. When it returns, all calls have been made and their results are
+  // stored, also if one of them failed; returns the first exception, or an empty pointer.
   [[nodiscard]] static std::exception_ptr call_together(std::vector<PlannedCall>& planned);
   std::size_t code_bytes() const;
   std::size_t arena_bytes() const { return arena_bytes(threads_.size()); }
@@ -125,14 +126,14 @@ class FrozenTask {
   std::string proc_;
   Fd pidfd_;
   std::unique_ptr<RemoteArena> arena_;
-  std::vector<FrozenThread> threads_;  // they leave the arena when they go
+  std::vector<FrozenThread> threads_;  // declared after arena_: threads leave the arena when they are destroyed
   int64_t stopped_since_us_ = 0;
   CallSite site_;
-  uint64_t healing_addr_ = 0;  // of a HealingFrame on the leader's stack
+  uint64_t healing_addr_ = 0;  // address of the HealingFrame on the leader's stack
   bool locks_future_ = false;
   int stop_signal_ = 0;
   uint64_t program_break_ = 0;
-  uint64_t code_addr_ = 0, data_addr_ = 0;  // the latter right behind the code
+  uint64_t code_addr_ = 0, data_addr_ = 0;  // data_addr_ lies right behind the code
 };
 
 }  // namespace crx

@@ -1,4 +1,4 @@
-// FrozenTask as a maker of system calls: borrowed ones of its leader, and the arena.
+// The part of FrozenTask that makes system calls: borrowed calls of its leader, and the arena.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/mman.h>
@@ -26,7 +26,8 @@ bool is_error(int64_t result) {
 
 }  // namespace
 
-// The leader must find its way back without us. Once for the stop: the frame says where it was, and stays true.
+// Writes the frame by which the leader returns on its own if our process dies. Once per stop: the frame holds the state
+// at the stop, which stays valid.
 void FrozenTask::prepare_healing(const CallSite& site) {
   if (healing_addr_ != 0 || site.sigreturn_addr == 0) return;
   const FrozenThread& first = leader();
@@ -93,8 +94,8 @@ void FrozenTask::inject(const CallSite& site) {
   inject_all({this}, {site});
 }
 
-// The second mapping lies over the end of the first, so that one call takes away both. What was mapped is noted before
-// anything is thrown: it has to be taken away again.
+// The second mapping overlaps the end of the first, so that one call unmaps both. Each successful mapping is recorded
+// before anything is thrown, since it must be unmapped again.
 void FrozenTask::inject_all(const std::vector<FrozenTask*>& tasks, const std::vector<CallSite>& sites) {
   std::vector<PlannedCall> calls;
   for (std::size_t i = 0; i < tasks.size(); ++i) {
@@ -133,7 +134,7 @@ void FrozenTask::inject_all(const std::vector<FrozenTask*>& tasks, const std::ve
 }
 
 void FrozenTask::open_arena() {
-  // Nobody has touched it: a page is there only if the kernel locks and populates what is mapped.
+  // The arena is untouched: a page is present only if the kernel locks and populates new mappings.
   const auto entries = Pagemap::open(pid_).entries({code_addr_, code_addr_ + kPageSize});
   locks_future_ = !entries.empty() && (entries.front() >> 63 & 1) != 0;
   const auto object = [&](uint64_t start, uint64_t end) {

@@ -13,18 +13,18 @@ namespace crx {
 
 FrozenTree FrozenTree::freeze(pid_t root, Deadline deadline, SleepReader& sleeps) {
   FrozenTree tree;
-  // At all at once, while they run: nothing of it is to be part of the stop.
+  // Look at all threads at once while they run: none of this must be part of the stop.
   InterruptedCalls calls(sleeps);
   std::vector<pid_t> running;
   for (const TaskNode& member : list_tree(root)) {
     if (!member.dead) running.push_back(member.pid);
   }
   calls.look_at(running);
-  // Whoever is orphaned by a death meanwhile turns up among the children of a process that was stopped before: look at
-  // all again until nothing is new.
+  // An orphan turns up among the children of a process that was stopped earlier, so look at all of them again until
+  // there is nothing new.
   while (tree.stop_new(root, deadline, calls)) {
   }
-  // Places as they are now. Who was stopped can only have been killed since.
+  // Read the final places of all processes. A stopped process can only have been killed since.
   for (TaskNode& member : tree.members_) {
     if (!try_read_task(member.pid, member) || (member.dead && tree.find(member.pid) != nullptr))
       throw_gone(member.pid, "freezing");
@@ -38,7 +38,7 @@ bool FrozenTree::stop_new(pid_t root, Deadline deadline, InterruptedCalls& calls
   const auto visit = [&](pid_t pid) {
     TaskNode member;
     if (holds(pid) || !try_read_task(pid, member)) return;
-    // One that ends meanwhile is a zombie, or nothing any more.
+    // A process that ends meanwhile is a zombie, or gone.
     if (!member.dead && !stop(member, deadline, calls) && (!try_read_task(pid, member) || !member.dead)) return;
     members_.push_back(std::move(member));
     found = true;
@@ -52,7 +52,7 @@ bool FrozenTree::stop_new(pid_t root, Deadline deadline, InterruptedCalls& calls
   return found;
 }
 
-// False when the process ended before it could be stopped.
+// Returns false if the process ended before it could be stopped.
 bool FrozenTree::stop(const TaskNode& member, Deadline deadline, InterruptedCalls& calls) {
   for (;;) {
     try {
@@ -61,10 +61,10 @@ bool FrozenTree::stop(const TaskNode& member, Deadline deadline, InterruptedCall
       return true;
     } catch (const Error& error) {
       if (error.code() != ErrorCode::victim_gone) throw;
-      // It ended, or a thread of it exec'ed and took the others down.
+      // It has ended, or one of its threads has called execve, which ended the others.
       TaskNode now;
       if (!try_read_task(member.pid, now) || now.dead || now.start_ticks != member.start_ticks) return false;
-      log::debug("process {} changes while it is stopped ({}): once more", member.pid, error.what());
+      log::debug("process {} changed while it was being stopped ({}), trying again", member.pid, error.what());
       if (deadline.passed()) throw;
     }
   }

@@ -1,4 +1,4 @@
-// A whole tree while it is stopped: every process under ptrace, consistent as of one moment.
+// A whole tree while it is stopped: every process is under ptrace, and the state is that of one moment.
 #pragma once
 
 #include <sys/types.h>
@@ -14,31 +14,31 @@
 
 namespace crx {
 
-// Owns the stop of all processes; destroying it gives every one back (see FrozenTask). Single-threaded.
+// Owns the stop of all processes; the destructor releases every one (see FrozenTask). Single-threaded.
 class FrozenTree {
  public:
-  // Stops the root, then its children, and so on: a stopped process has no new children, so that this ends. Processes
-  // that fork, exec or end meanwhile are caught as what they are then. A vfork parent cannot be stopped until its child
-  // has exec'ed or ended, and that child is let run until then. Throws Error(refused) naming who cannot be stopped when
-  // the deadline passes, Error(victim_gone) when the root has ended: everything runs again then.
+  // Stops the root, then its children, and so on; a stopped process has no new children, so this ends. Processes that
+  // fork, call execve or end meanwhile are handled as what they are then. A vfork parent cannot be stopped until its
+  // child has called execve or ended; the child runs on until then. Throws Error(refused) that names the process that
+  // cannot be stopped when the deadline passes, Error(victim_gone) if the root has ended; everything runs again then.
   static FrozenTree freeze(pid_t root, Deadline deadline, SleepReader& sleeps);
   FrozenTree(FrozenTree&&) noexcept = default;
   FrozenTree& operator=(FrozenTree&&) = delete;
 
-  // All processes, parents before their children, the root first; zombies too.
+  // Returns all processes, zombies included; parents before their children, the root first.
   const std::vector<TaskNode>& members() const noexcept { return members_; }
-  // Those that are not dead, in the same order.
+  // Returns the living ones in the same order.
   std::vector<std::unique_ptr<FrozenTask>>& tasks() noexcept { return tasks_; }
   const std::vector<std::unique_ptr<FrozenTask>>& tasks() const noexcept { return tasks_; }
   FrozenTask& root() noexcept { return *tasks_.front(); }
-  // Nullptr when no process of that number is (alive) in the tree.
+  // nullptr if the tree has no living process of that number.
   FrozenTask* find(pid_t pid) noexcept;
   bool holds(pid_t pid) const noexcept;
 
-  // When the first thread was asked to stop (monotonic_us).
+  // The time at which the first thread was asked to stop (monotonic_us).
   int64_t stopped_since_us() const noexcept { return tasks_.front()->stopped_since_us(); }
 
-  // FrozenTask's, of all.
+  // The same as FrozenTask's calls, for all tasks.
   void inject(CallSites& sites);
   void settle();
   void eject();

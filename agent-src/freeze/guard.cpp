@@ -20,7 +20,7 @@ namespace {
 
 constexpr char kAllIsWell = '\0';
 
-// Everything the parent says until it ends: the group's path, then (if it ends well) kAllIsWell.
+// Reads everything until the parent closes the pipe: the group's path, then kAllIsWell if the parent ends well.
 std::string listen(int fd) {
   std::string heard;
   for (char buffer[4096];;) {
@@ -45,7 +45,7 @@ std::string listen(int fd) {
     std::fprintf(stderr, "crx-migrate: session %s was killed before it was decided; the process runs on here\n",
                  session.c_str());
   } catch (const std::exception& error) {
-    log::error("giving the process back: {}", error.what());
+    log::error("cannot release the process from its frozen cgroup: {}", error.what());
   }
   ::_exit(0);
 }
@@ -66,7 +66,7 @@ Guard::Guard(std::string state_dir, std::string session) {
 }
 
 Guard::~Guard() {
-  if (::write(pipe_.get(), &kAllIsWell, 1) < 0) log::debug("the guard is gone");
+  if (::write(pipe_.get(), &kAllIsWell, 1) < 0) log::debug("the guard process has ended before");
   pipe_.reset();
   ::waitpid(child_, nullptr, 0);
 }

@@ -1,4 +1,4 @@
-// A small process that outlives a killed crx-migrate and gives the victim back.
+// A small process that survives a killed crx-migrate and thaws the victim.
 #pragma once
 
 #include <sys/types.h>
@@ -9,18 +9,19 @@
 
 namespace crx {
 
-// A stop by ptrace ends when its tracer dies, a frozen cgroup does not thaw by itself. From guard() on a child process
-// waits for our end; if the session's journal then holds neither GO nor an end, it thaws the group and dissolves it:
-// the process runs on where it was. After GO it touches nothing. Destroying the Guard (or release()) ends the child.
-// Made before our process has threads; needs no privileges of its own.
+// A ptrace stop ends when its tracer dies, but a frozen cgroup does not thaw by itself. From guard() on a child process
+// waits for our end. If the migration's journal then holds neither GO nor a final record, the child thaws the group and
+// dissolves it, and the process runs on where it was. After GO the child touches nothing. The destructor ends the
+// child. Make the Guard before our process has threads. It needs no privileges of its own.
 class Guard {
  public:
+  // state_dir: the folder that holds the journal. Throws Error(kernel).
   Guard(std::string state_dir, std::string session);
   Guard(const Guard&) = delete;
   Guard& operator=(const Guard&) = delete;
   ~Guard();
 
-  // From here on the group at `path` (FreezerGroup::path) is guarded.
+  // From now on the group at `path` (FreezerGroup::path) is guarded.
   void guard(const std::string& path);
 
  private:

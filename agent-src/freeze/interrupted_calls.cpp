@@ -37,11 +37,12 @@ std::string try_read(const std::string& path) {
   try {
     return read_fd(file.get(), path);
   } catch (const std::exception&) {
-    return {};  // it ended meanwhile
+    return {};  // it has ended meanwhile
   }
 }
 
-// "230 0x0 0x0 0x7f64729d5ec0 0x0 0x0 0x7ffe0d71fd87 SP PC" of a thread that sleeps, "running" otherwise.
+// Parses /proc/TID/syscall: "230 0x0 0x0 0x7f64729d5ec0 0x0 0x0 0x7ffe0d71fd87 SP PC" for a sleeping thread, otherwise
+// "running".
 bool parse_syscall(const std::string& text, SystemCall& call, uint64_t& sp) {
   long long nr = -1;
   unsigned long long a[7] = {};
@@ -55,7 +56,7 @@ bool parse_syscall(const std::string& text, SystemCall& call, uint64_t& sp) {
   return true;
 }
 
-// A signal will be delivered when the thread runs: then -EINTR is true.
+// Whether a signal will be delivered when the thread runs on; -EINTR is the right result then.
 bool has_deliverable_signal(const proc::Status& status, const FrozenThread& thread) {
   return ((status.pending | status.shared_pending) & ~thread.sigmask) != 0;
 }
@@ -66,8 +67,8 @@ bool write_memory(pid_t pid, uint64_t addr, const void* data, std::size_t bytes)
   return ::process_vm_writev(pid, &local, 1, &remote, 1, 0) == static_cast<ssize_t>(bytes);
 }
 
-// Whether what lies below sp is this thread's stack and nothing else: the main stack, or a mapping that ends in the
-// thread's own control block, as the C libraries make them.
+// Whether the memory below sp is this thread's stack and nothing else: the main stack, or a mapping that ends in the
+// thread's control block, as C libraries make them.
 bool has_plain_stack(pid_t pid, const user_regs_struct& regs) {
   for (const proc::MapsEntry& map : proc::parse_maps(read_file(fmt::format("/proc/{}/maps", pid)))) {
     if (!map.contains(regs.rsp)) continue;
@@ -121,7 +122,8 @@ void InterruptedCalls::look_at_thread(pid_t pid, pid_t tid) {
   seen_[tid] = seen;
 }
 
-// After the threads' switches were read, so that who has not slept anew since sleeps on a timer that is noted here.
+// Runs after the threads' switch counts were read, so that a thread that has not slept anew since then sleeps on a
+// timer that is recorded here.
 void InterruptedCalls::note_timers() {
   const KernelSleeps* const kernel = has_limits_ ? sleeps_.open() : nullptr;
   if (has_limits_ && kernel == nullptr) listed_.look();
@@ -129,9 +131,9 @@ void InterruptedCalls::note_timers() {
   has_limits_ = needs_timers_ = false;
 }
 
-// Since it was seen the thread may have woken, be it that it went on sleeping in the same call. What is left between
-// here and the interruption are microseconds, in which it would have to wake, come to the same call again, and be
-// interrupted before it has slept there, to be taken for one that has slept all the while.
+// The thread may have woken since it was seen, and may even have gone on sleeping in the same call; so its timer is
+// read again. Between this point and the interruption lie microseconds. Only a thread that wakes in them, makes the
+// same call again, and is interrupted before it sleeps there would be mistaken for one that has slept all the time.
 void InterruptedCalls::look_once_more(pid_t tid) {
   const auto seen = seen_.find(tid);
   const KernelSleeps* const kernel = sleeps_.opened();
@@ -160,7 +162,7 @@ void InterruptedCalls::rewind(FrozenTask& task) {
   for (const Interrupted& it : calls) make_again(task, it, timer_due(it));
 }
 
-// Since it was seen it has gone to sleep once: in our stop.
+// Whether the thread has gone to sleep exactly once since it was seen: when we stopped it.
 bool InterruptedCalls::is_same_sleep(const FrozenThread& thread, const proc::Status& status) const {
   const auto seen = seen_.find(thread.tid());
   return seen != seen_.end() && seen->second.call.nr == call_of(thread.regs).nr && seen->second.sp == thread.regs.rsp &&
@@ -188,10 +190,10 @@ void InterruptedCalls::make_again(FrozenTask& task, const Interrupted& it, std::
       if (write_memory(task.pid(), at, &left, sizeof left)) *arguments[it.limit.argument] = at;
     }
   }
-  log::debug("thread {}: call {} is made again, {}", thread.tid(), it.call.nr,
+  log::debug("thread {}: rewound system call {}, which will be made again {}", thread.tid(), it.call.nr,
              it.limit.kind == LimitKind::none
-                 ? "without a limit"
-                 : fmt::format("{} of {} ns are left{}", left_ns, it.limit.ns, due_ns ? "" : ", or less"));
+                 ? "without a time limit"
+                 : fmt::format("with {} of {} ns left{}", left_ns, it.limit.ns, due_ns ? "" : " (at most)"));
   thread.again = it.call;
   r.rax = r.orig_rax;
   r.rip -= kSyscallInstructionBytes;
@@ -199,7 +201,7 @@ void InterruptedCalls::make_again(FrozenTask& task, const Interrupted& it, std::
   thread.traced.set_regs(r);
 }
 
-// The call that a thread was in that is in restart_syscall(2).
+// Returns the system call that the thread is in; if that is restart_syscall(2), the original one.
 SystemCall InterruptedCalls::original_call(const FrozenThread& thread) const {
   SystemCall call = call_of(thread.regs);
   if (call.nr != SYS_restart_syscall) return call;
@@ -235,12 +237,12 @@ void InterruptedCalls::find_sleeps(FrozenTask& task) const {
     const int64_t latest_ns = now_ns() + it.limit.ns;
     it.thread->sleep->due_ns = std::min(due_ns.value_or(latest_ns), latest_ns);
     if (!due_ns)
-      log::debug("thread {}: its sleep of {} ns begins anew; when it is due is not known", it.thread->tid(),
-                 it.limit.ns);
+      log::debug("thread {}: its sleep of {} ns begins anew, since its end is unknown", it.thread->tid(), it.limit.ns);
   }
 }
 
-// The kernel does not say which kind of call the block is of: what it has in common with the registers must be right.
+// The kernel does not say which kind of call the restart block belongs to, so the fields that it has in common with the
+// registers must agree.
 std::optional<int64_t> InterruptedCalls::block_due(const Interrupted& it,
                                                    const std::map<pid_t, uint64_t>& structures) const {
   const auto structure = structures.find(it.thread->tid());
@@ -255,8 +257,7 @@ std::optional<int64_t> InterruptedCalls::block_due(const Interrupted& it,
       if (block.futex.addr == first) return block.futex.due_ns;
       break;
     case SYS_clock_nanosleep:
-      // Those of a process's own time are none that can be carried, and the alarm clocks have numbers of their own in
-      // the block.
+      // Clocks of a process's own time cannot be carried, and the alarm clocks have other numbers in the block.
       if (first != CLOCK_REALTIME && first != CLOCK_MONOTONIC && first != CLOCK_BOOTTIME) break;
       [[fallthrough]];
     case SYS_nanosleep:

@@ -1,4 +1,4 @@
-// System calls that a stop interrupts, so that the program never notices.
+// Rewinds the system calls that a stop interrupts, so that the program never notices the stop.
 #pragma once
 
 #include <sys/types.h>
@@ -19,47 +19,50 @@ namespace crx {
 struct FrozenThread;
 class FrozenTask;
 
-// Looks at threads right before a stop; used right after it.
+// Looks at threads right before a stop, and repairs them right after it.
 //
-// Stopping a thread makes some system calls return -EINTR that a program must only see after a signal handler:
-// epoll_wait, sigtimedwait, semtimedop, ... (signal(7)). These are rewound, so that the thread makes them again when
-// it runs on, with what is left of their time limit: the stop disarms the timer that tells it, so the timers of all
-// threads are noted before. A thread may have woken meanwhile, and be in another call: unless it is known to have slept
-// since its timer was looked at, the whole limit counts from the stop on, which is late by what was over of it, and
-// never early. A limit in memory is the caller's and stays as it is: the thread is given another one, below its stack
-// pointer, where the stack is known to be a plain one. Socket time-outs (SO_RCVTIMEO) begin anew. Single-threaded.
+// Stopping a thread makes some system calls return -EINTR, which a program must only see after a signal handler:
+// epoll_wait, sigtimedwait, semtimedop, ... (signal(7)). These calls are rewound, so that the thread makes them again
+// when it runs on, with the rest of their time limit. The stop disarms the timer that shows this rest, so the timers of
+// all threads are recorded before. A thread may have woken meanwhile and be in another call: unless it is known to have
+// slept since its timer was read, the whole limit counts again from the stop on. The call then ends late by the part
+// that had passed, and never early. A time limit in memory belongs to the caller and stays unchanged: the call gets
+// another one below the thread's stack pointer, if that is known to be a plain stack. Socket time-outs (SO_RCVTIMEO)
+// begin anew. Single-threaded.
 class InterruptedCalls {
  public:
   explicit InterruptedCalls(SleepReader& sleeps);
 
-  // What all threads of these processes are in, those that are gone left out. May be called again for others.
+  // Records the system calls and timers of all threads of these processes; those that are gone are left out. May be
+  // called again for other processes.
   void look_at(const std::vector<pid_t>& processes);
   void look_at_leader(pid_t pid);
   bool has_seen(pid_t pid) const { return processes_.contains(pid); }
-  // The thread, which we trace already, is interrupted next.
+  // Reads the timer of a thread again; we trace it already and interrupt it next.
   void look_once_more(pid_t tid);
 
-  // All of the task's threads() are stopped and their registers read. Changes registers of threads as told above.
+  // Rewinds the calls of a task. All its threads() are stopped and their registers read. Changes registers of threads
+  // as described above.
   void rewind(FrozenTask& task);
-  // For sleeps that the kernel restarts by itself (-ERESTART_RESTARTBLOCK): finds out until when, for the image. Told
-  // in FrozenThread::sleep. After rewind(); changes nothing of the task.
+  // Finds out how long sleeps last that the kernel restarts by itself (-ERESTART_RESTARTBLOCK), for the image; stores
+  // it in FrozenThread::sleep. To be called after rewind(). Changes nothing in the task.
   void find_sleeps(FrozenTask& task) const;
 
  private:
   struct Seen {
     SystemCall call;
     uint64_t sp = 0;
-    int64_t original_nr = -1;  // behind restart_syscall
-    uint64_t switches = 0;     // how often it had gone to sleep before its timer was looked at
+    int64_t original_nr = -1;  // if the thread is in restart_syscall(2): the original call
+    uint64_t switches = 0;     // how often it had gone to sleep before its timer was read
     bool wants_timer = false;
-    std::size_t look = 0;           // at which it was noted
-    std::optional<int64_t> due_ns;  // as it was right before the stop
+    std::size_t look = 0;           // the look at which it was recorded
+    std::optional<int64_t> due_ns;  // as read right before the stop
   };
   struct Interrupted {
     FrozenThread* thread;
     SystemCall call;
     Limit limit;
-    bool same_sleep;  // the one it was seen in: its timer has been looked at
+    bool same_sleep;  // it is the sleep that it was seen in, whose timer was read
   };
   void look_at_thread(pid_t pid, pid_t tid);
   void note_timers();
@@ -72,12 +75,12 @@ class InterruptedCalls {
   int64_t now_ns() const;
 
   SleepReader& sleeps_;
-  int64_t lead_ns_;  // of our CLOCK_MONOTONIC over that of the initial time namespace
+  int64_t lead_ns_;  // how far our CLOCK_MONOTONIC is ahead of the initial time namespace's
   std::set<pid_t> processes_;
   std::map<pid_t, Seen> seen_;
   std::vector<std::vector<ArmedTimer>> looks_;
-  bool has_limits_ = false, needs_timers_ = false;  // of a look under way
-  StoppedTimers listed_;                            // where there is no reader
+  bool has_limits_ = false, needs_timers_ = false;  // of the look in progress
+  StoppedTimers listed_;                            // used if the kernel cannot be read
 };
 
 }  // namespace crx

@@ -34,7 +34,7 @@ struct Holding {
   int fd;
 };
 
-// Sockets of the tree by inode.
+// Returns the sockets of the tree, keyed by inode.
 std::map<uint32_t, Holding> sockets_of(const FrozenTree& tree) {
   constexpr std::string_view kPrefix = "socket:[";
   std::map<uint32_t, Holding> sockets;
@@ -59,15 +59,15 @@ bool has_sent(const Holding& client) {
   return own && ::ioctl(own.get(), SIOCOUTQ, &unread) == 0 && unread > 0;
 }
 
-// What the kernel keeps for a listening unix socket, read past all descriptors.
+// Whether the kernel's data about a listening unix socket can be read without a descriptor for its connections.
 bool can_be_told(const Holding& listener) {
   const auto kernel = UnacceptedReader::open();
   const Fd own = try_get_fd(listener.task->pidfd(), listener.fd);
   return kernel && own && kernel->at(own.get());
 }
 
-// A TCP connection that waits to be accepted has an end without a descriptor, which cannot be read: it can be made anew
-// only where its client moves along and has sent nothing.
+// Whether an unaccepted TCP connection cannot be moved. It has an end without a descriptor, which cannot be read, so
+// the connection can be made anew only if its client moves along and has sent nothing.
 bool is_stuck(const TcpSocketInfo& waiting, const std::vector<TcpSocketInfo>& all,
               const std::map<uint32_t, Holding>& sockets) {
   const uint32_t fin = tcp_state::got_fin(waiting.state) ? 1 : 0;
@@ -121,7 +121,7 @@ FrozenTree freeze_quiescent(pid_t root, int64_t timeout_ms, SleepReader& sleeps)
       FrozenTree tree = FrozenTree::freeze(root, Deadline::in_ms(timeout_ms), sleeps);
       if (!has_unaccepted_data(tree)) return tree;
     }
-    log::debug("a connection with data in it waits to be accepted: the program runs on for {} ms", attempt * kStepMs);
+    log::debug("a connection with unread data is not accepted yet: the program runs on for {} ms", attempt * kStepMs);
     std::this_thread::sleep_for(std::chrono::milliseconds(attempt * kStepMs));
   }
   return FrozenTree::freeze(root, Deadline::in_ms(timeout_ms), sleeps);

@@ -1,4 +1,4 @@
-// Stopping a tree at a moment at which it can be moved.
+// Stops a tree at a moment at which its connections can be moved.
 #pragma once
 
 #include <sys/types.h>
@@ -9,10 +9,11 @@
 
 namespace crx {
 
-// FrozenTree::freeze(). Where a connection within the tree is not accepted yet and has data in it already, or its
-// client has gone, and nobody can look at that data (of TCP; of unix sockets where UnacceptedReader cannot): the tree
-// runs on for some milliseconds, so that the server accepts it, and is stopped again, some twenty times. What is still
-// so then is left to the collectors, which refuse it.
+// Calls FrozenTree::freeze() and checks the unaccepted connections within the tree. A connection that already has data
+// in it, or whose client has gone, can be moved only if that data can be read (never for TCP; for unix sockets if
+// UnacceptedReader works). Otherwise the tree runs on for some milliseconds, so that the server accepts the connection,
+// and is stopped again, up to some twenty times. After that the collectors refuse such a connection. timeout_ms: the
+// limit of each stop. Errors are those of FrozenTree::freeze().
 FrozenTree freeze_quiescent(pid_t root, int64_t timeout_ms, SleepReader& sleeps);
 
 }  // namespace crx

@@ -1,4 +1,4 @@
-// What tells until when threads sleep, for all the stops of a migration or dump.
+// Opens the kernel reader that tells how long threads sleep, once for all stops of a migration or dump.
 #pragma once
 
 #include <optional>
@@ -10,14 +10,14 @@ namespace crx {
 // Single-threaded.
 class SleepReader {
  public:
-  // Opened the first time it is asked for, which takes a millisecond: not in a stop. Nullptr where the kernel does not
-  // let itself be read.
+  // Opens the reader on the first call, which takes a millisecond and must not happen in a stop. Returns nullptr if the
+  // kernel cannot be read. The result belongs to this object.
   const KernelSleeps* open() {
     if (!tried_) kernel_ = KernelSleeps::open();
     tried_ = true;
     return opened();
   }
-  // The same without opening it.
+  // Returns the reader if open() has opened it, otherwise nullptr.
   const KernelSleeps* opened() const noexcept { return kernel_ ? &*kernel_ : nullptr; }
 
  private:

@@ -6,7 +6,7 @@
 namespace crx {
 namespace {
 
-constexpr int kReadingsAhead = 4;  // where there is time for them
+constexpr int kReadingsAhead = 4;  // readings in advance, if there is time for them
 
 }  // namespace
 

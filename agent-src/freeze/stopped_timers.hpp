@@ -1,5 +1,5 @@
-// Which timers a stop has disarmed, by comparing lists that do not say whose they are (/proc/timer_list): the second
-// best, where KernelSleeps is not to be had.
+// Finds the timers that a stop has disarmed by comparing two readings of /proc/timer_list, which does not say whose
+// timers they are. Used if KernelSleeps is not available.
 #pragma once
 
 #include <cstdint>
@@ -12,13 +12,13 @@ namespace crx {
 
 class StoppedTimers {
  public:
-  // Notes what is armed, before a stop.
+  // Records the armed timers before a stop.
   void look();
-  // In the stop: what was armed at the last look or comparison and is no more, and would not have been due yet, has
-  // been disarmed by the stop, or by strangers.
+  // In the stop: a timer that was armed at the last look() or compare() and is not armed now, and is not due yet, was
+  // disarmed by the stop or by an unrelated process.
   void compare();
-  // The latest of these that is due until then: a call that ends too late by a little is allowed, one that ends too
-  // early is not.
+  // Returns the latest of these that is due at or before due_ns: a call may end a little too late, but never too early.
+  // Nothing if there is none.
   std::optional<int64_t> latest_until(int64_t due_ns) const;
 
  private:

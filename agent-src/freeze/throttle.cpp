@@ -10,7 +10,7 @@ constexpr std::chrono::microseconds kBeat{10'000};
 }
 
 Throttle::Throttle(FreezerGroup& group, double duty) : group_(group), thread_([this, duty] { beat(duty); }) {
-  log::info("slowing the process down to {:.0f}% so that pre-copy catches up", duty * 100);
+  log::info("running the process for {:.0f}% of the time, so that pre-copy can catch up", duty * 100);
 }
 
 Throttle::~Throttle() {
@@ -28,7 +28,7 @@ void Throttle::beat(double duty) {
       std::this_thread::sleep_for(running);
     }
   } catch (const std::exception& error) {
-    log::warn("{}", error.what());
+    log::warn("cannot go on slowing the process down: {}", error.what());
   }
 }
 

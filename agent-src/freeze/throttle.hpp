@@ -1,4 +1,4 @@
-// Slows a tree down so that pre-copy catches up with it.
+// Slows a tree down so that pre-copy rounds catch up with its writes.
 #pragma once
 
 #include <atomic>
@@ -8,9 +8,9 @@
 
 namespace crx {
 
-// While it lives, a thread of ours freezes and thaws the group in a steady beat, so that the tree runs for the share
-// `duty` (0..1) of the time. The group is thawed when the destructor returns. The group must outlive it and must not
-// be used by others meanwhile.
+// While this object exists, a thread of ours freezes and thaws the group periodically, so that the tree runs for the
+// share `duty` (0..1) of the time. The group is thawed when the destructor returns. The group must outlive this object
+// and must not be used by others meanwhile.
 class Throttle {
  public:
   Throttle(FreezerGroup& group, double duty);

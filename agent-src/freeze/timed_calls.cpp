@@ -52,7 +52,7 @@ bool may_be_made_again(const SystemCall& call) {
   static constexpr int64_t kCalls[] = {
       SYS_epoll_wait, SYS_epoll_pwait, kEpollPwait2, SYS_rt_sigtimedwait, SYS_semop, SYS_semtimedop, SYS_msgrcv,
       SYS_msgsnd, SYS_io_getevents, SYS_io_pgetevents,
-      // On sockets with a time limit, and on files that know no better.
+      // Calls on sockets with a time limit, and on files whose drivers return -EINTR.
       SYS_read, SYS_readv, SYS_pread64, SYS_preadv, SYS_preadv2, SYS_write, SYS_writev, SYS_pwrite64, SYS_pwritev,
       SYS_pwritev2, SYS_recvfrom, SYS_recvmsg, SYS_recvmmsg, SYS_sendto, SYS_sendmsg, SYS_sendmmsg, SYS_accept,
       SYS_accept4, SYS_connect, SYS_fallocate, SYS_getrandom, SYS_mq_timedreceive, SYS_mq_timedsend, SYS_flock,
@@ -100,7 +100,7 @@ uint64_t remainder_addr(const SystemCall& call) {
 int64_t call_behind_restart(std::string_view wchan, const SystemCall& restart) {
   if (wchan.starts_with("poll_") || wchan.starts_with("do_poll") || wchan.starts_with("do_sys_poll")) return SYS_poll;
   if (wchan.starts_with("futex") || wchan.starts_with("do_futex")) return SYS_futex;
-  // A sleep is left. clock_nanosleep has a clock where nanosleep has an address.
+  // Only a sleep is left. clock_nanosleep has a clock id in the argument in which nanosleep has an address.
   return restart.args[0] < 4096 || restart.args[0] > ~uint64_t{0} >> 1 ? SYS_clock_nanosleep : SYS_nanosleep;
 }
 

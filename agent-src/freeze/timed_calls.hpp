@@ -1,4 +1,4 @@
-// System calls that wait: which of them may be made again, and how long they still have.
+// System calls that wait: which of them may be made again, and how much time they have left.
 #pragma once
 
 #include <sys/types.h>
@@ -15,39 +15,44 @@ struct SystemCall {
   std::array<uint64_t, 6> args{};
 };
 
-// What a stopped thread was in, where the kernel keeps the time left to itself (-ERESTART_RESTARTBLOCK).
+// The sleep of a stopped thread whose remaining time only the kernel knows (-ERESTART_RESTARTBLOCK).
 struct InterruptedSleep {
-  SystemCall call;     // nr is that of the original call, also where it was in restart_syscall(2)
+  SystemCall call;     // nr is that of the original call, also if the thread is in restart_syscall(2)
   int64_t due_ns = 0;  // CLOCK_MONOTONIC of the initial time namespace; 0: not known
 };
 
+// Returns the system call of a thread that is stopped in one; nr is -1 if it is in none.
 SystemCall call_of(const user_regs_struct& regs);
 
-// A call that returned -EINTR did nothing, so that making it again is what its caller would do. The kernel does that
-// by itself for most calls (-ERESTART*), but not for these.
+// Whether a call that returned -EINTR may be made again: it did nothing, and its caller would repeat it. The kernel
+// itself repeats most calls (-ERESTART*), but not these.
 bool may_be_made_again(const SystemCall& call);
 
 // Where a call has its time limit.
 enum class LimitKind {
-  none,         // it has no limit, or a point in time: made again it ends when it should
-  register_ms,  // int milliseconds, in an argument
-  pointer,      // const struct timespec*, in an argument
+  none,         // none, or a point in time: made again, the call ends when it should
+  register_ms,  // int milliseconds in an argument
+  pointer,      // const struct timespec* in an argument
 };
 struct Limit {
   LimitKind kind = LimitKind::none;
   unsigned argument = 0;
-  int64_t ns = 0;  // the duration asked for
+  int64_t ns = 0;  // the requested duration
 };
-// Reads the task's memory for pointers. Durations only; a limit that cannot be read is none.
+// Finds the time limit of a call; reads the task's memory for pointers. Only durations count, and a limit that cannot
+// be read counts as none.
 Limit limit_of(pid_t pid, const SystemCall& call);
 
-// Of a call with a limit: the kernel keeps when it is due itself (-ERESTART_RESTARTBLOCK), and does not return -EINTR.
+// Whether the kernel itself keeps the end of this call (-ERESTART_RESTARTBLOCK), for a call with a limit; it does not
+// return -EINTR then.
 bool has_restart_block(const SystemCall& call);
 
-// The address where the kernel has left the rest of an interrupted sleep; 0: the caller did not want it.
+// Returns the address at which the kernel has stored the rest of an interrupted sleep; 0: the caller did not ask for
+// it.
 uint64_t remainder_addr(const SystemCall& call);
 
-// What a thread in restart_syscall(2) sleeps in, by the name of the kernel function it waits in (/proc/TID/wchan).
+// Returns the original call of a thread in restart_syscall(2), by the name of the kernel function in which it waits
+// (/proc/TID/wchan).
 int64_t call_behind_restart(std::string_view wchan, const SystemCall& restart);
 
 }  // namespace crx

@@ -1,4 +1,4 @@
-// The one stop of the victim before the freeze: a userfaultfd is made in it and taken out.
+// Starts write tracking in the one short stop before the cutover: the victim makes a userfaultfd, and we take it.
 #pragma once
 
 #include <sys/types.h>
@@ -12,11 +12,12 @@ namespace crx {
 
 struct TrackingStart {
   Fd userfaultfd;       // our duplicate; the victim's own is closed
-  int64_t stop_us = 0;  // how long its leader was stopped
+  int64_t stop_us = 0;  // how long the leader was stopped
 };
 
-// Stops the leader, has it call userfaultfd(2), takes the descriptor and closes the original. The
-// victim runs on as it was. Throws Error: kernel when it cannot (no descriptor free, a seccomp policy); victim_gone.
+// Stops the leader, makes it call userfaultfd(2), duplicates the descriptor and closes the original. The victim then
+// runs on unchanged. flags: for userfaultfd(2). Throws Error(kernel) if this fails (no descriptor free, a seccomp
+// policy), or Error(victim_gone).
 TrackingStart start_tracking(pid_t pid, const CallSite& site, unsigned flags, bool suspend_seccomp, Deadline deadline,
                              SleepReader& sleeps);
 

@@ -28,20 +28,21 @@ bool is_deleted(const std::string& link, const std::string& target) {
   return target.ends_with(" (deleted)") && (::stat(link.c_str(), &file) != 0 || !leads_to(target, file));
 }
 
-// A link of /proc that shows a name which leads to the file: not "pipe:[1]", "/memfd:x (deleted)", "anon_inode:...".
+// Whether the link of /proc shows a path that leads to the file: not "pipe:[1]", "/memfd:x (deleted)",
+// "anon_inode:...".
 bool is_named(const std::string& link, const std::string& target) {
   return target.starts_with('/') && !target.starts_with("/memfd:") && !target.starts_with("/proc/") &&
          !target.starts_with("/dev/pts/") && !is_deleted(link, target);
 }
 
-// A POSIX message queue looks like a file in the root directory, and is none.
+// A POSIX message queue looks like a file in the root directory, but is not one.
 bool is_message_queue(const std::string& link, const std::string& path) {
   constexpr long kMqueueMagic = 0x19800202;
   struct statfs fs {};
   return path.rfind('/') == 0 && ::statfs(link.c_str(), &fs) == 0 && fs.f_type == kMqueueMagic;
 }
 
-// The file of a socket that is bound: it is made again where its socket is.
+// Whether this is the file of a bound socket, which is made again on the host of its socket.
 bool is_bound_socket(const std::string& link) {
   struct stat st {};
   if (::stat(link.c_str(), &st) != 0 || !S_ISSOCK(st.st_mode)) return false;
@@ -51,7 +52,7 @@ bool is_bound_socket(const std::string& link) {
   });
 }
 
-// The mode of the link itself tells how a file was opened or mapped.
+// The mode of the link itself shows how a file was opened or mapped.
 bool opened_for_writing(const std::string& link) {
   struct stat st {};
   return ::lstat(link.c_str(), &st) == 0 && (st.st_mode & S_IWUSR) != 0;
@@ -61,7 +62,7 @@ class Gatherer {
  public:
   Gatherer(pid_t pid, UsedFiles which) : pid_(pid), which_(which) {}
 
-  // opened: whether we may open it.
+  // opened: whether we may open the file.
   void add(const std::string& link, const std::string& used_by, bool mapped, bool writable, bool opened = true) {
     try {
       const std::string path = read_link(link);
@@ -80,7 +81,7 @@ class Gatherer {
       file.used_by = fmt::format("pid {} {}", pid_, used_by);
       files_.push_back(std::move(file));
     } catch (const Error& error) {
-      log::debug("a file that went away: {}", error.what());
+      log::debug("left out a file that has gone: {}", error.what());
     }
   }
   std::vector<FileIdentity> take() { return std::move(files_); }

@@ -46,7 +46,7 @@ std::vector<UsedPort> used_ports(pid_t pid) {
                        is_on(fd.get(), SOL_SOCKET, SO_REUSEPORT),
                        identity->family == AF_INET6 && is_on(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY), used_by});
     } catch (const Error& error) {
-      log::debug("a socket that went away: {}", error.what());
+      log::debug("left out a socket that has gone: {}", error.what());
     }
   }
   return ports;

@@ -1,4 +1,4 @@
-// The ports that a tree occupies, for the destination to look whether they are free there.
+// The ports that a tree occupies, so that the destination can check whether they are free there.
 #pragma once
 
 #include <sys/types.h>
@@ -17,8 +17,8 @@ struct UsedPort {
   std::string used_by;  // "pid 12 fd 3"
 };
 
-// Of sockets that listen, and of bound UDP sockets that are not connected. The task may run; each descriptor is
-// duplicated for the moment of looking. Sockets that come and go meanwhile may be missing.
+// Returns the ports of listening sockets, and of bound UDP sockets that are not connected. The task may run; each
+// descriptor is duplicated for a moment. Sockets that are opened or closed meanwhile may be missing.
 std::vector<UsedPort> used_ports(pid_t pid);
 
 }  // namespace crx

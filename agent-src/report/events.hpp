@@ -1,4 +1,4 @@
-// What a migration tells whoever watches it.
+// The events of a migration, and the interface of those who observe them.
 #pragma once
 
 #include <cstdint>
@@ -11,19 +11,19 @@
 
 namespace crx {
 
-// Exit statuses of crx-migrate; part of its contract.
+// Exit statuses of crx-migrate; documented, so they do not change.
 enum class Outcome : int {
   moved = 0,
   failed = 1,  // the process runs on here unharmed
   usage = 2,
   refused = 3,   // by preflight; nothing was touched
-  in_doubt = 4,  // committed but not confirmed: the original is kept frozen
+  in_doubt = 4,  // committed but not confirmed: the original stays frozen
 };
 
-// One thing preflight has to say. Fatal ones refuse the migration.
+// A finding of preflight. A fatal one refuses the migration.
 struct PreflightFinding {
   bool fatal = true;
-  std::string where;   // the host that found it
+  std::string where;   // the host that made the finding
   std::string object;  // "pid 12 fd 3 (socket)"
   std::string reason;
   std::string remedy;
@@ -33,14 +33,14 @@ struct HelloEvent {
   std::string session;
   pid_t pid = 0;
   std::string comm;
-  std::string to;  // HOST:PORT as given
+  std::string to;  // HOST:PORT as the user gave it
   HostSummary source;
   HostSummary destination;
   int64_t rtt_us = 0;
   std::string tracker;
 };
 
-// How far the current round has come; sent often, drawn at most a few times a second.
+// The progress of the current round; sent often, drawn at most a few times a second.
 struct ProgressEvent {
   uint32_t round = 0;
   uint64_t bytes_done = 0;
@@ -50,16 +50,16 @@ struct ProgressEvent {
 
 struct FailedEvent {
   Outcome outcome = Outcome::failed;
-  std::string session;  // empty when there was none yet
+  std::string session;  // empty if there was none yet
   pid_t pid = 0;
   std::string message;  // one sentence: step: object: reason; remedy
   ErrorCode code = ErrorCode::bug;
 };
 
-// Calls come from the engine's thread, in the order of the members; progress() any time between preflight()
-// and freeze(). Exactly one of done() and failed() ends a migration, but for --check-only with nothing to
-// refuse, which ends after preflight(). An observer must be quick and must not throw; between freeze() and
-// committed() every microsecond is downtime.
+// Calls come from the engine's thread, in the order of the members; progress() comes any time between preflight() and
+// freeze(). Exactly one of done() and failed() ends a migration, except for --check-only without findings, which ends
+// after preflight(). An observer must be quick and must not throw: between freeze() and committed() every microsecond
+// is downtime.
 class MigrationObserver {
  public:
   virtual ~MigrationObserver() = default;
@@ -68,25 +68,25 @@ class MigrationObserver {
   virtual void progress(const ProgressEvent& /*event*/) {}
   virtual void round(const RoundReport& /*round*/) {}
   virtual void freeze() {}
-  // The destination has built everything; the cutover is measured up to here.
+  // The destination has built the whole tree; the cutover is measured up to here.
   virtual void prepared(const CutoverReport& /*cutover*/) {}
   // RESUMED has arrived: the tree runs at the destination.
   virtual void committed() {}
   virtual void done(const MigrationReport& /*report*/) {}
-  // Called by main when run_migration throws: a session calls it itself only where it returns without
-  // throwing (Outcome::in_doubt).
+  // Called by main when run_migration throws. The migration itself calls it only if it returns without throwing
+  // (Outcome::in_doubt).
   virtual void failed(const FailedEvent& /*event*/) {}
-  // With --wait, after done(): the moved program ended; as waitpid(2) gives it.
+  // With --wait, after done(): the moved program has ended; the argument is a status of waitpid(2).
   virtual void exited(int /*wait_status*/) {}
 };
 
-// Hands every event on to several observers, and remembers what main needs to know for the exit status.
+// Passes every event on to several observers, and remembers what main needs for the exit status.
 class ObserverList final : public MigrationObserver {
  public:
-  // pid: for a failure before hello().
+  // pid: used for a failure before hello().
   explicit ObserverList(pid_t pid) : pid_(pid) {}
 
-  // Observers are called in the order they were added; they must outlive the list.
+  // Observers are called in the order in which they were added; they must outlive the list.
   void add(MigrationObserver& observer) { observers_.push_back(&observer); }
 
   void hello(const HelloEvent& event) override;
@@ -100,12 +100,12 @@ class ObserverList final : public MigrationObserver {
   void failed(const FailedEvent& event) override;
   void exited(int wait_status) override;
 
-  // What a run_migration that threw `error` comes to: refused where preflight was not passed and the error
-  // says that the process or the hosts cannot do it; failed otherwise. Tells the observers, unless they know
-  // already.
+  // Returns the outcome of a run_migration that threw `error`: refused if preflight was not passed and the error says
+  // that the process or the hosts do not allow the move; failed otherwise. Calls failed() on the observers, unless it
+  // was called before.
   Outcome conclude(const Error& error);
-  // What a run_migration that returned comes to: the same value. Where it is no success and the observers
-  // have not been told (a refusal that preflight's findings explain), they are told now.
+  // Returns the outcome of a run_migration that returned: the same value. Calls failed() on the observers if the
+  // outcome is no success and they were not told (a refusal that the findings of preflight explain).
   Outcome conclude(int exit_code);
 
   const std::optional<MigrationReport>& report() const noexcept { return report_; }
@@ -116,7 +116,7 @@ class ObserverList final : public MigrationObserver {
   std::string session_;
   pid_t pid_;
   bool preflight_passed_ = false;
-  std::vector<PreflightFinding> fatal_;  // of the last preflight
+  std::vector<PreflightFinding> fatal_;  // from the last preflight
   std::optional<MigrationReport> report_;
   std::optional<FailedEvent> failure_;
   std::optional<int> wait_status_;

@@ -102,19 +102,19 @@ JsonEvents::~JsonEvents() {
     if (held_) done(*std::exchange(held_, std::nullopt));
     flush();
   } catch (const std::exception& error) {
-    log::warn("the last event could not be written: {}", error.what());
+    log::warn("cannot write the last event: {}", error.what());
   }
 }
 
 void JsonEvents::put(const Line& line) {
-  // Bytes that are no UTF-8 (a process name, a path) are replaced, not thrown at.
+  // Bytes that are not UTF-8 (in a process name, a path) are replaced instead of throwing.
   pending_ += line.json.dump(-1, ' ', false, ordered_json::error_handler_t::replace) + "\n";
   flush();
 }
 
 void JsonEvents::flush() noexcept {
   while (!pending_.empty()) {
-    // A pipe that polls writable takes PIPE_BUF bytes without blocking.
+    // A pipe that poll(2) reports writable takes PIPE_BUF bytes without blocking.
     pollfd event{fd_, POLLOUT, 0};
     if (frozen_ && ::poll(&event, 1, 0) != 1) return;
     const std::size_t part = frozen_ ? std::min<std::size_t>(pending_.size(), PIPE_BUF) : pending_.size();
@@ -124,7 +124,7 @@ void JsonEvents::flush() noexcept {
       ::poll(&event, 1, -1);
       continue;
     }
-    if (n < 0 && errno != EAGAIN) pending_.clear();  // nobody reads any more; the migration goes on
+    if (n < 0 && errno != EAGAIN) pending_.clear();  // the reader has closed the pipe; the migration goes on
     if (n < 0) return;
     pending_.erase(0, static_cast<std::size_t>(n));
   }

@@ -1,4 +1,4 @@
-// --json: one object per line on a descriptor, as scripts read it.
+// Writes the events as JSON for scripts (--json): one object per line on a descriptor.
 #pragma once
 
 #include <optional>
@@ -9,12 +9,12 @@
 namespace crx {
 
 // Every line has "event" (hello, preflight, round, freeze, prepared, committed, done, failed) and "t_us", the
-// microseconds since this object was made. A line is written at once, but never blocks while the process is
-// frozen: what the reader does not take then follows after committed.
+// microseconds since this object was made. A line is written at once. While the tree is frozen, writing never blocks:
+// the lines that the reader does not take then follow after committed.
 class JsonEvents final : public MigrationObserver {
  public:
-  // fd stays the caller's. wait: the done line is held back until exited(), and carries "exit_status" (128 +
-  // signal where a signal ended the program).
+  // fd stays the caller's. wait: the done line is held back until exited(), and carries "exit_status" (128 + signal if
+  // a signal ended the program).
   explicit JsonEvents(int fd, bool wait = false);
   ~JsonEvents() override;
 
@@ -42,7 +42,7 @@ class JsonEvents final : public MigrationObserver {
   std::optional<int> wait_status_;
 };
 
-// A wait status as a shell shows it: the exit code, or 128 + the signal.
+// Converts a wait status to the form of a shell: the exit code, or 128 + the signal.
 int shell_status(int wait_status);
 
 }  // namespace crx

@@ -31,7 +31,7 @@ void HumanOutput::print(const std::string& text) noexcept {
   while (!rest.empty()) {
     const ssize_t n = ::write(fd_, rest.data(), rest.size());
     if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return;  // nobody reads any more; the migration goes on
+    if (n <= 0) return;  // the reader has closed the pipe; the migration goes on
     rest.remove_prefix(static_cast<std::size_t>(n));
   }
 }

@@ -1,4 +1,4 @@
-// What people see on stderr: findings, a live line while memory is copied, and a summary at the end.
+// Output for people on stderr: findings, a live line while memory is copied, and a summary at the end.
 #pragma once
 
 #include <cstdint>
@@ -9,12 +9,12 @@
 
 namespace crx {
 
-// Writes nothing between freeze() and committed().
+// Writes nothing between freeze() and committed(), where it would add to the downtime.
 class HumanOutput final : public MigrationObserver {
  public:
   struct Settings {
-    bool live = false;    // redraw a line; only where a person looks
-    bool summary = true;  // false beside --json: only findings and failures then
+    bool live = false;    // redraw a line; only on a terminal
+    bool summary = true;  // false beside --json: only findings and failures are printed then
     bool check_only = false;
   };
   HumanOutput(int fd, Settings settings) : fd_(fd), settings_(settings) {}
@@ -38,15 +38,15 @@ class HumanOutput final : public MigrationObserver {
   HelloEvent hello_;
   bool line_shown_ = false;
   int64_t drawn_us_ = 0;
-  int64_t began_us_ = 0;  // of what the rate is computed from
+  int64_t began_us_ = 0;  // the time at which the rate's measurement began
   uint64_t began_bytes_ = 0;
   uint32_t round_ = 0;
 };
 
-// Whether a live line is wanted on fd.
+// Whether a live line is to be drawn on fd: as `mode` says; if automatic, only on a terminal.
 bool wants_live_line(ProgressMode mode, int fd);
 
-// The end summary: a table of the rounds and one of the cutover, and one line that says what happened.
+// Returns the final summary: a table of the rounds, one of the cutover, and a line that says what happened.
 std::string render_summary(const MigrationReport& report);
 
 }  // namespace crx

@@ -1,5 +1,4 @@
-// The single record of a migration: what the progress line, --json, --report and the benchmarks are made
-// from.
+// The single record of a migration, from which the progress line, --json, --report and the benchmarks are made.
 #pragma once
 
 #include <sys/types.h>
@@ -12,20 +11,20 @@
 
 namespace crx {
 
-// What a host says of itself in the handshake, as far as people want to read it.
+// The description that a host gives in the handshake, as far as people need it.
 struct HostSummary {
   std::string name;
   std::string kernel_release;
   std::string tool_version;
 };
 
-// One pre-copy round, or the final one inside the freeze (is_final).
+// One pre-copy round, or the last one in the stop (is_final).
 struct RoundReport {
   uint32_t round = 0;  // from 1
   bool is_final = false;
   int64_t start_us = 0;     // since the migration began
-  int64_t duration_us = 0;  // until the destination said that all of it is in the vessels
-  int64_t scan_us = 0;      // of that: finding and re-arming the written pages
+  int64_t duration_us = 0;  // until the destination has reported that all of it is in the vessels
+  int64_t scan_us = 0;      // part of it: finding the written pages and protecting them again
   uint64_t bytes_scanned = 0;
   uint64_t bytes_dirty = 0;  // found written (in round 1: present)
   uint64_t pages_sent = 0;   // of every kind
@@ -33,11 +32,11 @@ struct RoundReport {
   uint64_t pages_zero = 0;
   uint64_t pages_delta = 0;
   uint64_t pages_compressed = 0;
-  uint64_t bytes_wire = 0;  // what this round put on the connections
+  uint64_t bytes_wire = 0;  // bytes that this round put on the connections
 };
 
-// Where the time of the stop went. The source's own clock but for apply, rebuild and resume, which the
-// destination measured; transfer is what is left between the two. -1: not measured.
+// How the time of the stop was spent. All times are measured by the source's clock, except apply, rebuild and resume,
+// which the destination measures; transfer is the remainder between the two. -1: not measured.
 struct CutoverReport {
   int64_t freeze_us = -1;
   int64_t collect_us = -1;
@@ -47,8 +46,8 @@ struct CutoverReport {
   int64_t rebuild_us = -1;
   int64_t commit_us = -1;
   int64_t resume_us = -1;
-  int64_t start_us = 0;            // of the freeze, since the migration began
-  std::vector<Step> source_steps;  // finer, in order; for tables only
+  int64_t start_us = 0;            // of the stop, since the migration began
+  std::vector<Step> source_steps;  // finer steps, in order; for tables only
   std::vector<Step> destination_steps;
 };
 
@@ -62,9 +61,9 @@ struct MigrationReport {
   HostSummary destination;
   int64_t started_ns = 0;        // CLOCK_REALTIME
   int64_t total_us = 0;          // from the start of crx-migrate until RESUMED
-  int64_t downtime_us = 0;       // as the process saw it: first stop to last resume
-  int64_t frozen_us = 0;         // as the source saw it: first stop until RESUMED arrived
-  int64_t tracking_stop_us = 0;  // the one stop of the rounds, when tracking starts; 0: there was none
+  int64_t downtime_us = 0;       // as the process saw it: from its first stop to its last resume
+  int64_t frozen_us = 0;         // as the source saw it: from the first stop until RESUMED arrived
+  int64_t tracking_stop_us = 0;  // the one stop before the cutover, when tracking starts; 0: there was none
   uint64_t memory_bytes = 0;     // resident at the start
   std::vector<RoundReport> rounds;
   CutoverReport cutover;
@@ -77,13 +76,13 @@ struct MigrationReport {
   uint64_t bytes_wire = 0;
 };
 
-// The steps of the cutover that were measured, in order, with the names people read.
+// Returns the measured steps of the cutover, in order, with their display names.
 std::vector<Step> cutover_steps(const CutoverReport& cutover);
 
-// One self-contained page (no script, no external resource; light and dark) with the rounds and the cutover
-// drawn.
+// Returns one self-contained page (no script, no external resource; light and dark) that draws the rounds and the
+// cutover.
 std::string render_html(const MigrationReport& report);
-// Writes it beside the target and renames it there. Throws Error.
+// Writes the page beside the target and renames it into place. Throws Error.
 void write_html(const MigrationReport& report, const std::string& path);
 
 }  // namespace crx

@@ -1,4 +1,4 @@
-// --report: the page. Inline SVG and CSS only: it must be readable from a mail attachment, without a network.
+// Makes the page of --report. Inline SVG and CSS only: it must be readable from a mail attachment, without a network.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <time.h>
@@ -46,7 +46,7 @@ th:first-child, td:first-child { text-align: left; } th { color: var(--soft); fo
 
 constexpr double kWidth = 920;
 constexpr double kLeft = 92;    // where bars begin
-constexpr double kRight = 180;  // kept free behind them for their labels
+constexpr double kRight = 180;  // kept free behind the bars for their labels
 constexpr double kRow = 28;
 constexpr double kBar = 18;
 
@@ -93,7 +93,7 @@ std::string round_name(const RoundReport& round) {
   return round.is_final ? "last, stopped" : fmt::format("round {}", round.round);
 }
 
-// A round step of the axis, so that about five lines fit: 1, 2 or 5 times a power of ten.
+// Returns the distance of the axis lines so that about five fit: 1, 2 or 5 times a power of ten.
 int64_t axis_step(int64_t span_us) {
   int64_t step = 1;
   for (;;) {
@@ -116,7 +116,7 @@ std::string axis(int64_t span_us, double rows_height) {
   return out;
 }
 
-// When each round ran, and beside it how much it found dirty.
+// Draws when each round ran, and beside it how much it found dirty.
 std::string draw_timeline(const MigrationReport& report) {
   int64_t span_us = std::max<int64_t>(report.total_us, 1);
   for (const RoundReport& round : report.rounds) span_us = std::max(span_us, round.start_us + round.duration_us);
@@ -141,8 +141,8 @@ std::string draw_timeline(const MigrationReport& report) {
   return out + "</svg>\n";
 }
 
-// What was sent in each round, by how it was sent. Lengths grow with the square root: rounds shrink by powers
-// of ten.
+// Draws the pages sent in each round, by how they were encoded. Bar lengths grow with the square root, since rounds
+// shrink by powers of ten.
 std::string draw_pages(const MigrationReport& report) {
   uint64_t most = 1;
   for (const RoundReport& round : report.rounds) most = std::max(most, round.pages_sent);
@@ -184,7 +184,7 @@ std::string draw_pages(const MigrationReport& report) {
   return out + "</p>\n";
 }
 
-// The steps of the stop, one after another.
+// Draws the steps of the stop, one after another.
 std::string draw_cutover(const MigrationReport& report) {
   const std::vector<Step> steps = cutover_steps(report.cutover);
   int64_t sum_us = 1;

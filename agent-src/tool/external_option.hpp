@@ -1,5 +1,5 @@
-// The option --external, which crx-migrate and crx-dump share. Heavy (CLI11): included by their options and nothing
-// else.
+// The option --external, which crx-migrate and crx-dump share. It includes CLI11, which is slow to compile, so only the
+// two option parsers include this header.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,7 @@
 
 namespace crx {
 
-// inodes: of the sockets that were named; must outlive the parsing.
+// inodes: receives the inodes of the named sockets; must outlive the parsing.
 inline void add_external(CLI::App& app, std::set<uint64_t>& inodes, const std::string& group) {
   app.add_option_function<std::vector<std::string>>(
          "--external",

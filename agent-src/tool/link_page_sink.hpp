@@ -1,4 +1,4 @@
-// Lets the memory rounds put pages into the wire.
+// The PageSink that sends pages over the connections of a migration.
 #pragma once
 
 #include <utility>
@@ -9,6 +9,7 @@
 
 namespace crx {
 
+// Borrows the link, which must outlive it. acquire() blocks while all buffers of the link are in use.
 class LinkPageSink final : public PageSink {
  public:
   explicit LinkPageSink(wire::SourceLink& link) : link_(link) {}

@@ -46,7 +46,7 @@ std::string check_session(const std::string& text) {
   return is_session_id(text) ? std::string() : fmt::format("'{}' is not a session id (32 hex digits)", text);
 }
 
-// Strings as users wrote them that become other types once parsing is over.
+// Option texts that are converted to other types after parsing.
 struct Raw {
   std::string to, tls_dir, max_bandwidth, ghost_limit;
   double timeout_s = 0;
@@ -174,7 +174,7 @@ void add_output(CLI::App& app, MigrateOptions& options, Raw& raw) {
       ->group(group);
 }
 
-// What CLI11 cannot check by itself; throws CLI::ParseError.
+// Makes the checks and conversions that CLI11 does not; throws CLI::ParseError.
 void finish(MigrateOptions& options, const Raw& raw) {
   const auto wrong = [](const std::string& text) { return CLI::ParseError(text, CLI::ExitCodes::ValidationError); };
   if (!options.resolve.empty()) {

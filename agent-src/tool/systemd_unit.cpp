@@ -30,7 +30,7 @@ namespace {
 constexpr int64_t kAnswerMs = 5'000;
 constexpr std::size_t kMaxAnswer = 64 << 10;
 
-// What it prints within the time; nothing where it cannot be run, fails or takes longer.
+// Runs systemctl and returns its output; nothing if it cannot be run, fails, or takes longer than kAnswerMs.
 std::optional<std::string> run_systemctl(const SystemdUnit& unit, std::vector<std::string> arguments) {
   arguments.insert(arguments.begin(), "systemctl");
   if (unit.user) arguments.insert(arguments.begin() + 1, "--user");
@@ -76,7 +76,7 @@ std::optional<SystemdUnit> unit_of(pid_t pid) {
       if (auto unit = unit_of_path(member.path)) return unit;
     }
   } catch (const Error&) {
-    // It has ended.
+    // the process has ended
   }
   return std::nullopt;
 }
@@ -115,7 +115,7 @@ std::optional<SystemdUnit> find_restarting_unit(const std::vector<TaskNode>& tre
     asked.push_back(unit->name);
     const auto answer = run_systemctl(*unit, {"show", "-p", "MainPID", "-p", "Restart"});
     if (!answer) {
-      log::info("process {} belongs to {}, and there is no systemctl that tells of it", task.pid, unit->name);
+      log::info("process {} belongs to {}, but systemctl does not answer for this unit", task.pid, unit->name);
       continue;
     }
     read_properties(*answer, *unit);
@@ -134,7 +134,7 @@ std::string restart_reason(const SystemdUnit& unit) {
 void stop_unit(const SystemdUnit& unit) noexcept {
   try {
     if (!run_systemctl(unit, {"stop", "--no-block"})) {
-      log::warn("{} cannot be stopped; stop it by hand (systemctl stop), or it starts the program again", unit.name);
+      log::warn("cannot stop {}; stop it by hand (systemctl stop), otherwise it starts the program again", unit.name);
       return;
     }
     const Deadline deadline = Deadline::in_ms(kAnswerMs);
@@ -143,9 +143,9 @@ void stop_unit(const SystemdUnit& unit) noexcept {
       if (!state || state->find("ActiveState=active") == std::string::npos) return;
       std::this_thread::sleep_for(std::chrono::milliseconds(5));
     }
-    log::warn("{} does not count as stopped yet", unit.name);
+    log::warn("systemd does not report {} as stopped yet", unit.name);
   } catch (const std::exception& error) {
-    log::warn("stopping {}: {}", unit.name, error.what());
+    log::warn("cannot stop {}: {}", unit.name, error.what());
   }
 }
 

@@ -1,4 +1,4 @@
-// The systemd unit that would start a program again when its original ends here.
+// Finds and stops the systemd unit that would start a program again when its original ends here.
 #pragma once
 
 #include <sys/types.h>
@@ -15,27 +15,27 @@ namespace crx {
 
 struct SystemdUnit {
   std::string name;   // "redis.service"
-  bool user = false;  // of a user's manager
+  bool user = false;  // it belongs to a user's systemd
   pid_t main_pid = 0;
   std::string restart;  // Restart=: "no", "always", "on-failure", ...
 };
 
-// The innermost unit of a cgroup path: "/system.slice/a.service/b" gives a.service; nothing outside of services. user:
-// it belongs to the manager of a user (below user@UID.service).
+// Returns the innermost unit of a cgroup path: "/system.slice/a.service/b" gives a.service; nothing outside of
+// services. `user` is set if the unit belongs to a user's systemd (below user@UID.service).
 std::optional<SystemdUnit> unit_of_path(std::string_view cgroup_path);
-// Fills in what `systemctl show -p MainPID -p Restart` printed.
+// Parses the output of `systemctl show -p MainPID -p Restart` into `unit`.
 void read_properties(std::string_view text, SystemdUnit& unit);
 
-// The unit of which a process of the tree is the main process and which restarts it (Restart= other than no). Asks
-// systemctl, if there is one that answers: nobody restarts anything where there is none. Takes some milliseconds.
+// Returns the unit that restarts a process of the tree (it is the unit's main process, and Restart= is not "no"). Asks
+// systemctl; nothing if that is missing or does not answer. Takes some milliseconds.
 std::optional<SystemdUnit> find_restarting_unit(const std::vector<TaskNode>& tree);
 
-// What is said where the user has not said what should become of it: reason and remedy.
+// The reason and remedy of the refusal if the user has not chosen what to do with the unit.
 std::string restart_reason(const SystemdUnit& unit);
 extern const char kRestartRemedy[];
 
-// Has the unit stopped, and waits, at most some seconds, until its manager counts it as such. To be called while the
-// original is frozen for good: its end is what was asked for, then. Failing is logged.
+// Stops the unit and waits at most some seconds until systemd reports it as stopped. To be called while the original is
+// frozen and will be killed. Failures are logged.
 void stop_unit(const SystemdUnit& unit) noexcept;
 
 }  // namespace crx

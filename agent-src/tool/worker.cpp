@@ -13,7 +13,7 @@
 namespace crx {
 namespace {
 
-// Set by signal handlers, which have nothing else to reach.
+// Globals, since a signal handler can reach nothing else.
 volatile sig_atomic_t told_to_stop = 0;
 volatile sig_atomic_t worker_pid = 0;
 
@@ -35,7 +35,7 @@ void handle(int signal, void (*handler)(int), int flags) {
 
 int run_in_worker(const std::function<int()>& body) {
   const pid_t parent = ::getpid();
-  // A signal that comes before somebody takes it waits.
+  // Blocked until the handlers are installed: a signal that comes earlier stays pending.
   sigset_t stops, mask;
   ::sigemptyset(&stops);
   for (const int signal : {SIGINT, SIGTERM}) ::sigaddset(&stops, signal);

@@ -24,7 +24,7 @@ proc::Fdinfo read_fdinfo(pid_t pid, int number) {
   return proc::parse_fdinfo(read_file(fmt::format("/proc/{}/fdinfo/{}", pid, number)));
 }
 
-// Fills link, st and info; throws Error with ENOENT when the number is gone.
+// Fills link, st and info; throws Error with ENOENT if the descriptor is closed.
 OpenFile look_at(pid_t pid, int number) {
   OpenFile file;
   file.pid = pid;
@@ -37,8 +37,9 @@ OpenFile look_at(pid_t pid, int number) {
   return file;
 }
 
-// One that nobody has set up (UFFDIO_API) and that therefore does nothing: a crx that was killed just then leaves such
-// a one in the program, which goes on without it. Features are 0 in no other (fs/userfaultfd.c).
+// Whether this is a userfaultfd that was never set up (UFFDIO_API) and therefore does nothing. A crx that is killed
+// just after making one leaves it in the program, which needs no replacement for it. Only such a one shows features 0
+// (fs/userfaultfd.c).
 bool is_idle_userfaultfd(const OpenFile& file) {
   if (!file.is_anonymous("anon_inode:[userfaultfd]")) return false;
   const Fd info = try_open(fmt::format("/proc/{}/fdinfo/{}", file.pid, file.fd()), O_RDONLY);
@@ -64,7 +65,7 @@ bool has_write_lease(pid_t pid, int number) {
   try {
     text = read_fd(info.get(), "fdinfo");
   } catch (const Error& error) {
-    if (error.err() != ENOENT && error.err() != ESRCH) throw;  // else it has been closed meanwhile
+    if (error.err() != ENOENT && error.err() != ESRCH) throw;  // it has been closed meanwhile
   }
   return text.find("LEASE") != std::string::npos && has_write_lease(proc::parse_fdinfo(text));
 }
@@ -108,7 +109,7 @@ std::vector<OpenFile> list_open_files(pid_t pid) {
       OpenFile file = look_at(pid, number);
       if (!is_idle_userfaultfd(file)) files.push_back(std::move(file));
     } catch (const Error& error) {
-      // Closed since it was listed. Whether the process is there at all is found by the next listing.
+      // Closed since it was listed. If the whole process has gone, the next listing finds that.
       if (error.err() != ENOENT && error.err() != ESRCH) throw;
     }
   }
@@ -128,7 +129,8 @@ std::vector<OpenFile> take_open_files(const std::vector<Holder>& holders) {
       }
       OpenFile file = look_at(pid, number);
       if (is_idle_userfaultfd(file)) {
-        log::warn("{}: nobody has set it up, as a crx that was killed leaves it; it does not move along", file.label());
+        log::warn("{}: left out, since it was never set up; a crx that was killed leaves such a descriptor behind",
+                  file.label());
         known.erase(slot);
         continue;
       }

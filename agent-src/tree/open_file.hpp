@@ -1,4 +1,4 @@
-// The open file descriptions of a tree, each with the numbers that refer to it.
+// The open file descriptions of a tree, each with the descriptor numbers that refer to it.
 #pragma once
 
 #include <sys/stat.h>
@@ -21,53 +21,55 @@ struct OpenFile {
     int fd = -1;
     bool cloexec = false;
   };
-  pid_t pid = 0;                // of the first number
-  std::vector<Number> numbers;  // task by task, ascending; empty only for one that is on its way through a socket
-  std::string link;             // what /proc/PID/fd/N points to
+  pid_t pid = 0;                // the task of the first number
+  std::vector<Number> numbers;  // task by task, ascending; empty only for a description in flight in a socket
+  std::string link;             // the target of /proc/PID/fd/N
   struct stat st {};
   proc::Fdinfo info;  // of the first number; flags without O_CLOEXEC
-  // The description itself has O_CLOEXEC (ioctl(TIOCGPTPEER) leaves it there), so that fdinfo shows it for every
-  // number; the kernel tells the truth only to who asks in the process.
+  // The description itself has O_CLOEXEC set (ioctl(TIOCGPTPEER) leaves it there), so fdinfo shows it for every number;
+  // only fcntl(2) in the process returns the descriptor's own flag.
   bool cloexec_is_unknown = false;
-  // Our duplicate: only while the task is frozen, gone before it runs on. Shares position and flags: look, never touch.
+  // Our duplicate: exists only while the task is frozen and is closed before it runs on. It shares position and flags
+  // with the original, so read only and change nothing.
   Fd own;
-  uint32_t id = 0;                                      // of files.img
-  std::shared_ptr<const std::set<pid_t>> tree_members;  // the processes that move along
+  uint32_t id = 0;                                      // in files.img
+  std::shared_ptr<const std::set<pid_t>> tree_members;  // the processes that move
 
   int fd() const { return numbers.empty() ? -1 : numbers.front().fd; }
-  // "/proc/PID/fd/N"; of one without a number, our duplicate's
+  // Returns "/proc/PID/fd/N"; for a description without a number, the link of our duplicate.
   std::string proc_link() const;
-  // "pid 12 fd 3 (pipe:[4711])", for messages.
+  // Returns "pid 12 fd 3 (pipe:[4711])", for messages.
   std::string label() const;
-  // "anon_inode:[eventfd]" and the like.
+  // name: "anon_inode:[eventfd]" and the like.
   bool is_anonymous(std::string_view name) const { return link == name; }
   bool path_only() const;  // O_PATH
   bool is_in_tree(pid_t process) const { return process == pid || (tree_members && tree_members->contains(process)); }
 };
 
-// A process whose descriptors are taken; pidfd is its own.
+// A process whose descriptors are to be duplicated; pidfd is its own and stays the caller's.
 struct Holder {
   pid_t pid = 0;
   int pidfd = -1;
 };
 
-// Whether the number of a running task still leads to what it did when it was listed.
+// Whether the descriptor of a running task still leads to the same file as when it was listed.
 bool is_open_still(const OpenFile& file);
 
-// Whether it holds a write lease: whoever opens its file breaks that, and the holder gets a signal that may end it.
+// Whether the description holds a write lease. Another open of its file would break the lease, and the holder would get
+// a signal that may end it.
 bool has_write_lease(const proc::Fdinfo& info);
-// The same of a number of a running task; false where it is closed by now.
+// The same for a descriptor of a running task; false if it is closed by now.
 bool has_write_lease(pid_t pid, int number);
 
-// The numbers in use, ascending. Throws Error(victim_gone).
+// Returns the descriptor numbers in use, ascending. Throws Error(victim_gone).
 std::vector<int> list_numbers(pid_t pid);
 
-// What a running task has open, one entry per number (equal descriptions are not found). Numbers that vanish meanwhile
-// are left out. Throws Error(victim_gone).
+// Returns the open files of a running task, one entry per descriptor number (equal descriptions are not joined).
+// Numbers that are closed meanwhile are left out. Throws Error(victim_gone).
 std::vector<OpenFile> list_open_files(pid_t pid);
 
-// What frozen tasks have open: one entry per description, in the order in which tasks and numbers show them, with
-// duplicates. Of tasks that share one descriptor table only one may be given.
+// Returns the open files of frozen tasks, one entry per description, in the order of tasks and numbers, each with a
+// duplicate of our own. If tasks share one descriptor table, pass only one of them.
 std::vector<OpenFile> take_open_files(const std::vector<Holder>& holders);
 
 }  // namespace crx

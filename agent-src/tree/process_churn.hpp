@@ -1,4 +1,4 @@
-// Notices that processes of a running tree have come or gone between two looks at it, also those that did both.
+// Notices that processes of a running tree were forked or have ended between two looks, including those that did both.
 #pragma once
 
 #include <sys/types.h>
@@ -12,21 +12,22 @@
 
 namespace crx {
 
-// What a process stores into memory that it shares with its parent leaves marks in its own page tables only, and these
-// end with it, or with its program (exec). Nobody counts the forks of a tree, but whoever waits for a child inherits
-// its count of page faults, and no child lives without one (wait_task_zombie in kernel/exit.c). A process that ignores
-// SIGCHLD inherits nothing: there the number that was given out last tells whether anybody was born on this host. Nor
-// does one with SA_NOCLDWAIT, which is only known once the process has been asked: see births(). Single-threaded.
+// A process that writes memory which it shares with its parent leaves marks in its own page tables only, and these
+// disappear when it ends or calls execve. The kernel keeps no count of a tree's forks. But a process that waits for a
+// child adds the child's page faults to a count of its own, and every child has some (wait_task_zombie in
+// kernel/exit.c). A process that ignores SIGCHLD adds nothing; for such a process the number that was assigned last
+// tells whether any process was forked on this host. The same holds for SA_NOCLDWAIT, which is known only after the
+// process was asked: see births(). Single-threaded.
 class ProcessChurn {
  public:
-  // The number that was given out last in our PID namespace or below it (proc_loadavg(5)).
+  // Returns the process number that was assigned last in our PID namespace or below it (proc_loadavg(5)).
   static std::string last_born();
-  // Whether anybody came or went since the last look; false at the first. `tree`: the whole of it, zombies and newborn
-  // too; `born`: last_born() before it was listed.
+  // Returns whether processes were forked or have ended since the last look; false at the first look. `tree`: the whole
+  // tree, with zombies and new processes; `born`: last_born() from before the tree was listed.
   bool look(const std::vector<TaskNode>& tree, const std::string& born);
-  // Whether anybody was born on this host between the first look and the last.
+  // Whether any process was forked on this host between the first look and the last.
   bool births() const { return last_born_ != first_born_; }
-  // The process is not followed yet: it comes when it is seen again.
+  // Removes a process that is not tracked yet, so that it counts as new when it is seen again.
   void forget(pid_t pid) { known_.erase(pid); }
 
  private:

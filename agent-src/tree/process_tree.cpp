@@ -19,7 +19,7 @@
 namespace crx {
 namespace {
 
-// Of a process that may end at any moment.
+// Reads a file of a process that may end at any moment; empty if it has.
 std::string try_read(const std::string& path) {
   const Fd file = try_open(path, O_RDONLY);
   if (!file) return {};
@@ -30,7 +30,7 @@ std::string try_read(const std::string& path) {
   }
 }
 
-// All its threads are exiting, or about to.
+// Whether all threads of the process are exiting, or are about to.
 bool is_ending(pid_t pid) {
   constexpr uint32_t kExiting = 0x4;  // PF_EXITING (include/linux/sched.h)
   constexpr uint64_t kKilled = uint64_t{1} << (SIGKILL - 1);
@@ -150,7 +150,7 @@ std::vector<SharingConflict> find_sharing(std::vector<TaskNode>& tree) {
   constexpr Shared kThings[] = {Shared::memory, Shared::descriptors, Shared::filesystem, Shared::signal_handlers};
   for (std::size_t kind = 0; kind < std::size(kThings); ++kind) {
     const std::vector<std::size_t> first = first_to_share(kThings[kind], pids);
-    // The first task that shares a thing gives it its number.
+    // Tasks that share an object get the number of the first of them.
     for (std::size_t i = 0; i < living.size(); ++i) tree[living[i]].groups[kind] = static_cast<uint32_t>(first[i] + 1);
   }
   std::vector<SharingTask> tasks = sharing_of(tree);

@@ -12,7 +12,7 @@ class Places {
     for (const TaskNode& task : tree) by_pid_[task.pid] = &task;
   }
 
-  // Its parent is not in its session: it did not get it from there.
+  // Whether the task's parent is in another session, so that it did not inherit the session from there.
   bool is_topmost(const TaskNode& task) const {
     const auto parent = by_pid_.find(task.ppid);
     return parent == by_pid_.end() || parent->second->sid != task.sid;
@@ -35,7 +35,7 @@ std::vector<SessionConflict> session_conflicts(const std::vector<TaskNode>& tree
   const Places places(tree);
   std::map<pid_t, std::vector<const TaskNode*>> tops;
   for (const TaskNode& task : tree) {
-    // What the root is in without leading it is the session of whoever started it.
+    // A session that the root is in but does not lead is that of the root's launcher.
     if (!task.dead && task.sid != tree.front().sid && !places.has_leader(task.sid) && places.is_topmost(task))
       tops[task.sid].push_back(&task);
   }

@@ -30,7 +30,7 @@ std::string comm_of(pid_t pid) {
   }
 }
 
-// Calls visit(number) for every name in a directory that is a number, until it returns true.
+// Calls visit(number) for every entry of a directory whose name is a number, until visit returns true.
 template <typename Visit>
 bool any_number(const std::string& path, Visit visit) {
   const std::unique_ptr<DIR, int (*)(DIR*)> dir(::opendir(path.c_str()), &::closedir);
@@ -42,7 +42,7 @@ bool any_number(const std::string& path, Visit visit) {
   return false;
 }
 
-// Our duplicate, or a new one of a running task's descriptor.
+// Returns a duplicate of our own descriptor, or of the running task's.
 Fd door_to(const OpenFile& file) {
   if (file.own) return duplicate(file.own.get());
   return try_get_fd(open_pidfd(file.pid).get(), file.fd());
@@ -56,7 +56,7 @@ bool is_terminal(dev_t device) {
          (number >= kPtsMajor && number <= kLastPtsMajor) || number == 188 || number == 204;
 }
 
-// new_encode_dev() of the kernel: minor bits 0-7 and 20-31, major bits 8-19.
+// Decodes the kernel's new_encode_dev(): minor in bits 0-7 and 20-31, major in bits 8-19.
 dev_t terminal_device(int32_t tty_nr) {
   const auto number = static_cast<unsigned>(tty_nr);
   return ::makedev(number >> 8 & 0xfff, (number & 0xff) | (number >> 12 & 0xfff00));

@@ -1,4 +1,4 @@
-// What kinds of terminal there are, and whose.
+// The kinds of terminals, and the processes that hold them.
 #pragma once
 
 #include <sys/types.h>
@@ -15,20 +15,21 @@ enum class TerminalKind : uint8_t { master, slave, other };
 
 struct Terminal {
   TerminalKind kind = TerminalKind::other;
-  uint32_t index = 0;  // of a pseudo-terminal: /dev/pts/INDEX
+  uint32_t index = 0;  // for a pseudo-terminal: /dev/pts/INDEX
   // Opened as /dev/tty or /dev/console, which lead to it.
   bool by_alias = false;
 };
 
-// Virtual consoles, serial lines, /dev/tty and friends, pseudo-terminals (Documentation/admin-guide/devices.txt).
+// Whether the device is a virtual console, serial line, /dev/tty or similar, or a pseudo-terminal
+// (Documentation/admin-guide/devices.txt).
 bool is_terminal(dev_t device);
-// Which one a description leads to. Works on running tasks, too.
+// Returns the terminal that a description leads to. Works on running tasks, too.
 Terminal terminal_of(const OpenFile& file);
 Terminal terminal_of(dev_t device);
-// A device number as /proc/PID/stat shows it (tty_nr).
+// Converts a device number of /proc/PID/stat (tty_nr).
 dev_t terminal_device(int32_t tty_nr);
 
-// "held by pid 12 (sshd)", for messages: who has the master of /dev/pts/INDEX.
+// Returns "held by pid 12 (sshd)", for messages: the process that has the master of /dev/pts/INDEX open.
 std::string describe_master_holder(uint32_t index);
 
 inline constexpr std::string_view kShellJobRemedy =
