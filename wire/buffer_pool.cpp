@@ -6,7 +6,7 @@ namespace crx::wire {
 
 BufferPool::BufferPool(unsigned buffers)
     : memory_(Mapping::map(buffers * kBatchBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS)) {
-  // First touch is several times cheaper in huge pages; without them it works as well.
+  // The first access is several times cheaper with huge pages; it also works without them.
   (void)::madvise(memory_.data(), memory_.size(), MADV_HUGEPAGE);
   for (unsigned i = buffers; i > 0; --i) free_.push_back(memory_.data() + (i - 1) * kBatchBytes);
 }
@@ -21,10 +21,10 @@ PageBuffer BufferPool::acquire() {
   return {data, this};
 }
 
-void BufferPool::rollback(std::byte* data) noexcept {
+void BufferPool::take_back(std::byte* data) noexcept {
   {
     const std::lock_guard lock(mutex_);
-    free_.push_back(data);  // never beyond its first capacity: no allocation, so no throw
+    free_.push_back(data);  // never exceeds the initial capacity, so it does not allocate and cannot throw
   }
   available_.notify_one();
 }

@@ -1,4 +1,4 @@
-// The bounded set of page buffers between an engine and its connections.
+// The bounded set of page buffers that an engine and its connections share.
 #pragma once
 
 #include <condition_variable>
@@ -10,17 +10,17 @@
 
 namespace crx::wire {
 
-// Thread-safe. The buffer given back last is handed out first: it is still in the caches, and buffers that
-// are never needed are never touched.
+// Thread-safe. acquire() returns the buffer that came back last: it is still in the CPU's caches, and buffers that are
+// never needed are never touched.
 class BufferPool final : public PageBuffer::Pool {
  public:
   explicit BufferPool(unsigned buffers);
-  // Blocks while all buffers are out; an empty buffer once stop() was called.
+  // Blocks while all buffers are in use; returns an empty buffer once stop() has been called.
   PageBuffer acquire();
-  void rollback(std::byte* data) noexcept override;
-  // How often acquire() had to wait so far.
+  void take_back(std::byte* data) noexcept override;
+  // The number of acquire() calls so far that had to wait.
   uint64_t waits() const;
-  // Wakes everybody; acquire() no longer blocks.
+  // Wakes all waiting threads; acquire() does not block any more.
   void stop() noexcept;
 
  private:

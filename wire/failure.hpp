@@ -1,4 +1,4 @@
-// Errors on the wire: one to one.
+// Converts errors to messages and back without loss.
 #pragma once
 
 #include <string>
@@ -10,7 +10,7 @@ namespace crx::wire {
 
 Failure to_failure(const Error& error);
 SessionMessage failure_message(const Error& error);
-// The Error it was; `where` ("host b") is put into the step, so that the reader sees on which side it
+// The Error that the message carries; `where` ("host b") is added to its step, so that the reader sees on which host it
 // happened.
 Error to_error(const Failure& failure, const std::string& where);
 

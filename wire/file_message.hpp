@@ -1,4 +1,4 @@
-// FileIdentity on the wire.
+// Converts FileIdentity to its message and back.
 #pragma once
 
 #include "common/kernel/files/file_identity.hpp"

@@ -48,7 +48,8 @@ Digest128 vdso_digest() {
   return {};
 }
 
-// Bits that a program may rely on and the other CPU lacks. Leaf 1 ecx holds OSXSAVE, which is the kernel's.
+// Whether the other CPU lacks feature bits that a program may rely on. Leaf 1 ecx contains OSXSAVE, which belongs to
+// the kernel.
 bool lacks_instructions(const HostInfo& source, const HostInfo& destination) {
   for (int i = 0; i < source.cpuid_size(); ++i) {
     const uint32_t there = i < destination.cpuid_size() ? destination.cpuid(i) : 0;
@@ -83,7 +84,7 @@ HostInfo local_host_info() {
     info.set_memory_available_bytes(std::strtoull(memory.c_str() + at + 13, nullptr, 10) * 1024);
   fill_cpu(info);
   info.set_vdso_digest(std::string(vdso_digest().view()));
-  // Of the kernel's initial time namespace: what offsets of task namespaces refer to.
+  // Readings in the kernel's initial time namespace, to which the offsets of time namespaces refer.
   const TimeOffsets ours = time_offsets(0);
   info.set_monotonic_ns(clock_ns(CLOCK_MONOTONIC) - ours.monotonic_ns);
   info.set_boottime_ns(clock_ns(CLOCK_BOOTTIME) - ours.boottime_ns);

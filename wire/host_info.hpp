@@ -1,4 +1,4 @@
-// What a host says of itself in the handshake.
+// The properties of a host that the handshake exchanges.
 #pragma once
 
 #include <string>
@@ -8,10 +8,10 @@
 
 namespace crx::wire {
 
-// Asks this host: kernel, boot id, CPU features, vDSO, free memory. Cheap; any thread.
+// Collects those of this host: kernel, boot id, CPU features, vDSO, free memory. Cheap; callable from any thread.
 HostInfo local_host_info();
 
-// Why a task of `source` cannot run on `destination`, as far as kernels and CPUs decide that; one Finding
+// The reasons why a task of `source` cannot run on `destination`, as far as kernels and CPUs are concerned; one Finding
 // each.
 std::vector<Finding> compare_hosts(const HostInfo& source, const HostInfo& destination);
 

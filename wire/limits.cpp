@@ -23,7 +23,8 @@ using google::protobuf::Reflection;
               fmt::format("{} holds {}, the limit is {}", field.full_name(), has, limit));
 }
 
-// Names of files, and what has them in it, need not be UTF-8: they are bytes.
+// True for text fields. File names, and texts that contain file names, need not be UTF-8, so they are declared as
+// bytes.
 bool is_text(const FieldDescriptor& field) {
   static constexpr std::string_view kNames[] = {"path",   "storage", "used_by", "comm", "object", "reason",
                                                 "remedy", "carry",   "step",    "hint", "detail"};
@@ -32,7 +33,7 @@ bool is_text(const FieldDescriptor& field) {
 }
 
 void check_string(const Message& message, const Reflection& reflection, const FieldDescriptor& field, int index) {
-  if (!is_text(field)) return;  // other bytes: bounded by the message
+  if (!is_text(field)) return;  // other bytes fields are bounded by the size of the message
   std::string scratch;
   const std::string& text = index < 0 ? reflection.GetStringReference(message, &field, &scratch)
                                       : reflection.GetRepeatedStringReference(message, &field, index, &scratch);

@@ -1,5 +1,5 @@
-// What an engine sees of the connection: two synchronous, single-threaded ends that know neither Asio nor
-// TLS.
+// The interfaces through which the engines use the connection: two synchronous, single-threaded ends without any Asio
+// or TLS types.
 #pragma once
 
 #include <cstdint>
@@ -20,12 +20,12 @@ namespace crx::wire {
 inline constexpr std::size_t kBatchPages = 256;
 inline constexpr std::size_t kBatchBytes = kBatchPages * kPageSize;
 
-// A pooled, page-aligned buffer of kBatchBytes; goes back to its pool when destroyed.
+// A page-aligned buffer of kBatchBytes from a pool; the destructor returns it to the pool.
 class PageBuffer {
  public:
   struct Pool {
     virtual ~Pool() = default;
-    virtual void rollback(std::byte* data) noexcept = 0;
+    virtual void take_back(std::byte* data) noexcept = 0;
   };
   PageBuffer() noexcept = default;
   PageBuffer(std::byte* data, Pool* pool) noexcept : data_(data), pool_(pool) {}
@@ -37,7 +37,7 @@ class PageBuffer {
     return *this;
   }
   ~PageBuffer() {
-    if (data_ != nullptr) pool_->rollback(data_);
+    if (data_ != nullptr) pool_->take_back(data_);
   }
   std::byte* data() const noexcept { return data_; }
   std::span<std::byte> span() const noexcept { return {data_, kBatchBytes}; }
@@ -48,48 +48,48 @@ class PageBuffer {
 };
 
 struct LinkStatistics {
-  uint64_t pages_raw = 0;   // sent as they are
-  uint64_t pages_zero = 0;  // found to be all zero
+  uint64_t pages_raw = 0;   // sent uncompressed
+  uint64_t pages_zero = 0;  // found to be all zero, so no content was sent
   uint64_t pages_compressed = 0;
   uint64_t bytes_raw = 0;   // pages_sent * 4096
-  uint64_t bytes_wire = 0;  // everything written to the connections, TLS payload
-  int64_t rtt_us = 0;       // smallest seen, from the handshake
+  uint64_t bytes_wire = 0;  // all bytes written to the connections (TLS payload)
+  int64_t rtt_us = 0;       // the smallest round trip seen, from the handshake on
 };
 
-// The source engine's end. All calls come from one thread; the wire side runs on threads of its own.
-// Every call throws Error(peer) once the connection is lost; a Failure from the peer is thrown as the Error
-// it carries, with the peer's name put into the step.
+// The source engine's end. All calls come from one thread; the wire side has threads of its own. Every call throws
+// Error(peer) once the connection is lost; a Failure from the peer is thrown as the Error that it carries, with the
+// peer's name added to the step.
 class SourceLink {
  public:
   virtual ~SourceLink() = default;
 
-  // Queues a message behind everything sent before on the control stream.
+  // Queues a message after everything that was sent on the control stream before.
   virtual void send(const SessionMessage& message) = 0;
-  // An empty buffer; blocks while all are under way (this is the back pressure of the wire).
+  // Returns an empty buffer; blocks while all are in use (this is the back pressure of the wire).
   virtual PageBuffer acquire() = 0;
-  // Sends the pages of `ranges` (ascending, at most kBatchPages in all), whose bytes stand one after another
-  // at the buffer's start. The buffer is the link's from here on.
+  // Sends the pages of `ranges` (ascending, at most kBatchPages in total), whose contents lie one after another at the
+  // start of the buffer. The link takes ownership of the buffer.
   virtual void send_pages(PageSpace space, std::vector<PageRange> ranges, PageBuffer buffer) = 0;
-  // Marks the end of a round on every stream: whatever is sent after it, control or pages, reaches the other
-  // engine after everything that was sent before it.
+  // Marks the end of a round on every stream: anything sent after it, messages or pages, reaches the other engine after
+  // everything that was sent before it.
   virtual void end_round(uint32_t round) = 0;
-  // The next message; nothing when the deadline passed.
+  // The next message; nullopt when the deadline passed.
   virtual std::optional<SessionMessage> receive(Deadline deadline) = 0;
   virtual LinkStatistics statistics() const = 0;
 };
 
-// What a destination engine receives, in order.
+// The events that a destination engine receives, in order.
 struct PagesArrived {
   PageSpace space;
-  std::vector<PageRange> ranges;       // pages with content, ascending; their bytes one after another in `bytes`
-  std::span<const std::byte> bytes;    // valid until release(slot); owned by the link
+  std::vector<PageRange> ranges;       // pages with content, ascending; their contents lie one after another in `bytes`
+  std::span<const std::byte> bytes;    // owned by the link, valid until release(slot)
   std::vector<PageRange> zero_ranges;  // pages that are all zero
   uint32_t slot = 0;
 };
 struct RoundEnded {
   uint32_t round = 0;
 };
-// The source is gone (its reason, if it gave one).
+// The connection to the source has ended; with the source's reason, if it sent one.
 struct LinkClosed {
   std::string reason;
 };
@@ -100,9 +100,9 @@ class DestinationLink {
  public:
   virtual ~DestinationLink() = default;
   virtual void send(const SessionMessage& message) = 0;
-  // The next event; nothing when the deadline passed. After LinkClosed it gives LinkClosed again.
+  // The next event; nullopt when the deadline passed. After a LinkClosed every further call returns LinkClosed.
   virtual std::optional<LinkEvent> receive(Deadline deadline) = 0;
-  // Gives the bytes of a PagesArrived back.
+  // Returns the buffer of a PagesArrived to the link.
   virtual void release(uint32_t slot) = 0;
 };
 

@@ -9,8 +9,8 @@
 #include "wire/frame.hpp"
 #include "wire/limits.hpp"
 
-// Head: u8 space kind, u8 encoding, u16 number of ranges, u32 after_messages, u64 space id, u32 encoded
-// bytes, 12 bytes zero. A range: u64 start, u32 pages, u32 kind (0 content, 1 zero).
+// Head: u8 space kind, u8 encoding, u16 number of ranges, u32 after_messages, u64 space id, u32 encoded bytes, 12 zero
+// bytes. Range: u64 start, u32 pages, u32 kind (0 content, 1 zero).
 namespace crx::wire {
 namespace {
 
@@ -55,7 +55,7 @@ std::string encode_head(const PageBatch& batch) {
   put_u32(fixed + 16, batch.encoded_bytes);
   std::string out(reinterpret_cast<const char*>(fixed), sizeof fixed);
   out.reserve(sizeof fixed + ranges * kRangeBytes);
-  // One ascending list, so that the receiver can check that nothing overlaps.
+  // Both kinds of ranges form one ascending list, so that the receiver can check that nothing overlaps.
   auto zero = batch.zero_ranges.begin();
   for (const PageRange& range : batch.ranges) {
     for (; zero != batch.zero_ranges.end() && zero->start < range.start; ++zero) append_range_bytes(out, *zero, kZero);
@@ -111,7 +111,7 @@ PageBatch parse_head(std::span<const std::byte> head, std::size_t payload_bytes)
 }
 
 bool is_zero_page(const std::byte* page) {
-  // A page equals itself shifted by eight bytes, and starts with eight zero bytes: memcmp is vectorised.
+  // A zero page starts with eight zero bytes and equals itself shifted by eight bytes; memcmp is vectorised.
   uint64_t first = 0;
   std::memcpy(&first, page, sizeof first);
   return first == 0 && std::memcmp(page, page + sizeof first, kPageSize - sizeof first) == 0;

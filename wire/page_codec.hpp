@@ -1,5 +1,5 @@
-// A batch of pages as it travels: a header, its ranges, then the content of those pages that are not all
-// zero, as they are or compressed (PROTOCOL.md §5).
+// The encoding of a page batch: a header, its ranges, then the contents of the pages that are not all zero, plain or
+// compressed (PROTOCOL.md §5).
 #pragma once
 
 #include <cstddef>
@@ -18,53 +18,54 @@ enum class PageEncoding : uint8_t { raw = 0, zstd = 1 };
 
 inline constexpr std::size_t kBatchHeaderBytes = 32;
 inline constexpr std::size_t kRangeBytes = 16;
-inline constexpr std::size_t kMaxRanges = kBatchPages;  // every range holds at least a page
+inline constexpr std::size_t kMaxRanges = kBatchPages;  // every range holds at least one page
 inline constexpr std::size_t kMaxBatchHead = kBatchHeaderBytes + kMaxRanges * kRangeBytes;
 inline constexpr std::size_t kMaxBatchPayload = kMaxBatchHead + kBatchBytes;
 
 struct PageBatch {
   PageSpace space;
   PageEncoding encoding = PageEncoding::raw;
-  // Messages sent on the control stream before this batch (modulo 2^32): the batch is delivered after them.
+  // The number of messages sent on the control stream before this batch (modulo 2^32); the batch is delivered after
+  // them.
   uint32_t after_messages = 0;
-  std::vector<PageRange> ranges;       // with content
-  std::vector<PageRange> zero_ranges;  // all zero
-  uint32_t encoded_bytes = 0;          // of the content, as it follows the head
+  std::vector<PageRange> ranges;       // pages with content
+  std::vector<PageRange> zero_ranges;  // pages that are all zero
+  uint32_t encoded_bytes = 0;          // encoded size of the content that follows the head
 
   uint64_t content_bytes() const { return total_pages(ranges) * kPageSize; }
 };
 
-// Header and ranges of a batch.
+// Encodes the header and the ranges of a batch.
 std::string encode_head(const PageBatch& batch);
-// The part of the head that has a fixed size says how long the whole head is; throws Error(peer).
+// The size of the whole head, read from its part of fixed size. Throws Error(peer).
 std::size_t head_bytes(std::span<const std::byte> fixed);
-// The encoded size a head claims; of a head that head_bytes() accepted.
+// The encoded size that a head states; the head must have passed head_bytes().
 std::size_t encoded_bytes_of(std::span<const std::byte> head);
-// Parses a whole head. payload_bytes: the frame's length, which must fit. Throws Error(peer) on anything that
-// is not as encode_head makes it: unaligned, empty, overlapping or unordered ranges, too many pages, sizes
-// that do not agree.
+// Parses a whole head. payload_bytes: the length of the frame, which must match. Throws Error(peer) for anything that
+// encode_head() does not produce: unaligned, empty, overlapping or unordered ranges, too many pages, inconsistent
+// sizes.
 PageBatch parse_head(std::span<const std::byte> head, std::size_t payload_bytes);
 
-// Splits what stands in `bytes` into zero pages and others; moves the others to the front.
+// Separates zero pages from the others in `bytes`, moves the others to the front, and adjusts the ranges of `batch`.
 void take_out_zero_pages(std::span<std::byte> bytes, PageBatch& batch);
 bool is_zero_page(const std::byte* page);
 
-// How to encode content: "none", "zstd", "zstd:LEVEL", "auto".
+// How content is encoded: "none", "zstd", "zstd:LEVEL" or "auto".
 struct Compression {
   enum class Mode { none, zstd, automatic } mode = Mode::automatic;
   int level = 1;
 };
-// Throws Error(refused) naming --compress.
+// Throws Error(refused), which names --compress.
 Compression parse_compression(const std::string& text);
 
-// zstd with a context of its own; one per thread.
+// zstd with a context of its own; one object per thread.
 class Compressor {
  public:
   Compressor();
   ~Compressor();
   Compressor(const Compressor&) = delete;
   Compressor& operator=(const Compressor&) = delete;
-  // The compressed bytes, or nothing when they would not be smaller than `from`.
+  // Returns the number of compressed bytes, or 0 when they would not be fewer than in `from`.
   std::size_t compress(std::span<const std::byte> from, std::span<std::byte> to, int level);
 
  private:
@@ -78,7 +79,7 @@ class Decompressor {
   ~Decompressor();
   Decompressor(const Decompressor&) = delete;
   Decompressor& operator=(const Decompressor&) = delete;
-  // Fills `to` exactly; throws Error(peer) when the bytes are not a zstd frame of that size.
+  // Fills `to` exactly; throws Error(peer) when `from` is not a zstd frame of that size.
   void decompress(std::span<const std::byte> from, std::span<std::byte> to);
 
  private:

@@ -12,7 +12,7 @@ std::vector<DigestRange> digest_ranges(pid_t pid) {
   for (const proc::MapsEntry& map : proc::parse_maps(read_file(fmt::format("/proc/{}/maps", pid)))) {
     const bool special = map.kind == proc::MapKind::vdso || map.kind == proc::MapKind::vvar ||
                          map.kind == proc::MapKind::vvar_vclock || map.kind == proc::MapKind::vsyscall;
-    const bool ring = map.kind == proc::MapKind::aio_ring;  // travels as private memory does
+    const bool ring = map.kind == proc::MapKind::aio_ring;  // transferred like private memory
     if ((map.shared && !ring) || special) continue;
     const bool file = map.has_inode() && !ring;
     ranges.push_back({{map.start, map.end}, file, file ? map.pgoff : 0});

@@ -1,4 +1,4 @@
-// Digests of memory for --verify: both sides compute them from the same description and compare.
+// Digests of memory for --verify: both hosts compute them from the same description, and the destination compares them.
 #pragma once
 
 #include <optional>
@@ -10,11 +10,11 @@
 
 namespace crx::wire {
 
-// The mappings of a stopped task whose content counts: private ones, the kernel's own left out. From its own
-// maps: the kernel may have merged at one host what it keeps apart at the other.
+// The mappings of a stopped task whose content is compared: the private ones, without those of the kernel itself. They
+// are read from the task's own maps, since one kernel may have merged mappings that the other keeps apart.
 std::vector<DigestRange> digest_ranges(pid_t pid);
 SpaceDigest to_message(PageSpace space, const crx::SpaceDigest& digest);
-// What differs, in words ("14 of 200 MiB chunks, first 7f00..-7f00.."); nothing where the two are the same.
+// A description of the difference ("14 of 200 MiB chunks, first 7f00..-7f00.."); nullopt when there is none.
 std::optional<std::string> difference(const SpaceDigest& theirs, const crx::SpaceDigest& ours);
 
 }  // namespace crx::wire

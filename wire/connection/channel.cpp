@@ -20,7 +20,7 @@
 namespace crx::wire {
 namespace {
 
-constexpr std::size_t kFirstRecord = 16 << 10;  // head and start of the body are joined up to this
+constexpr std::size_t kFirstRecord = 16 << 10;  // the head and the start of the body are joined up to this size
 constexpr std::size_t kGrow = 1 << 20;
 
 }  // namespace
@@ -142,7 +142,8 @@ bool Channel::flush() {
       t.error = errno;
       t.out.clear();
       t.sent = 0;
-      // A refused handshake often shows as a broken pipe here while the alert that says why waits to be read.
+      // A refused handshake often appears as a broken pipe here, while the alert that gives the reason has not been
+      // read yet.
       if (!established_) return true;
       fail("sending", SSL_ERROR_SYSCALL);
     }
@@ -206,7 +207,7 @@ bool Channel::try_write(std::string_view bytes) noexcept {
   std::size_t done = 0;
   while (done < bytes.size()) {
     const int rc = SSL_write(ssl_, bytes.data() + done, static_cast<int>(bytes.size() - done));
-    if (rc <= 0) return false;  // cannot happen with room in the buffer unless the connection is dead
+    if (rc <= 0) return false;  // there is room in the buffer, so this happens only if the connection is dead
     done += static_cast<std::size_t>(rc);
   }
   try {
@@ -256,7 +257,7 @@ asio::awaitable<void> Channel::wait(Need need, asio::steady_timer& timer, std::s
   const bool late = *expired;
   *expired = true;
   if (left_ns != INT64_MAX) timer.cancel();
-  // Less than it was to be woken for, but not nothing.
+  // A part of the awaited bytes has arrived: not enough for the wake-up threshold, but enough to continue.
   if (late && need == Need::readable && hard_.left_ns() > 0 && has_input()) co_return;
   if (late) {
     throw Error(ErrorCode::peer, need == Need::readable ? "receiving" : "sending",
@@ -288,10 +289,10 @@ asio::awaitable<void> Channel::shutdown() {
     co_await write(std::span<const std::byte>());
     asio::error_code ignored;
     socket_.shutdown(asio::ip::tcp::socket::shutdown_send, ignored);
-    // Closing with unread bytes would reset the connection, and the peer would lose what we said last.
+    // Closing with unread bytes would reset the connection, and the peer would lose our last messages.
     while (!drained()) co_await wait(Need::readable, read_timer_);
   } catch (const Error&) {
-    // The peer has closed too, or does not answer: either way this end is done.
+    // The peer has closed as well, or does not answer: in both cases this end is finished.
   }
   close();
 }
@@ -321,7 +322,7 @@ void tune_socket(asio::ip::tcp::socket& socket) {
   const int fd = socket.native_handle();
   const int on = 1;
   const unsigned unacknowledged_ms = 60'000;
-  // Best effort: none of these changes what is right, only how fast it is.
+  // Best effort: these options affect only the speed, not the correctness.
   (void)::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   (void)::setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
   (void)::setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unacknowledged_ms, sizeof unacknowledged_ms);

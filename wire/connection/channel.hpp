@@ -1,8 +1,7 @@
-// One TLS connection as coroutines see it. Includes Asio: for .cpp files of wire and of the front only.
+// A TLS connection for coroutines. Includes Asio: only .cpp files of wire and of agent-dst/front include this header.
 //
-// OpenSSL works on the socket through a BIO of ours: records are gathered and sent in large pieces, and a
-// receive takes whatever the socket holds. Asio only waits for readiness, keeps the deadlines and runs the
-// coroutines.
+// OpenSSL uses the socket through a BIO of crx: records are gathered and sent in large pieces, and a receive takes
+// everything that the socket holds. Asio only waits for readiness, keeps the deadlines and runs the coroutines.
 #pragma once
 
 #include <asio/awaitable.hpp>
@@ -22,7 +21,7 @@
 #include "wire/frame.hpp"
 
 #if defined(__GNUC__) && !defined(__clang__)
-// g++ 12 takes Asio's coroutine frames (aligned_alloc behind operator new) for a mismatch.
+// g++ 12 reports Asio's coroutine frames (aligned_alloc behind operator new) as a mismatch.
 #pragma GCC diagnostic ignored "-Wmismatched-new-delete"
 #endif
 
@@ -30,49 +29,48 @@ namespace crx::wire {
 
 struct TlsTransport;
 
-// Errors are Error(peer) that name the peer. One coroutine may read while another writes; all on the socket's
-// executor, which must be a strand or a single-threaded context. try_write() alone may be called from any
-// thread. The coroutines keep the channel alive only through their caller: hold a shared_ptr while one is
-// under way.
+// Errors are Error(peer), which names the peer. One coroutine may read while another writes; all run on the socket's
+// executor, which must be a strand or a single-threaded context. Only try_write() may be called from any thread. A
+// coroutine does not keep the channel alive: the caller must hold a shared_ptr while one is running.
 class Channel : public std::enable_shared_from_this<Channel> {
  public:
-  // socket: connected. peer: for messages. server_name: what the server's certificate must be for (client
-  // only).
+  // socket: connected. peer: the name used in messages. server_name: the name that the server's certificate must have
+  // (client only).
   Channel(asio::ip::tcp::socket socket, std::shared_ptr<const TlsContext> tls, std::string peer,
           const std::string& server_name = {});
   ~Channel();
   Channel(const Channel&) = delete;
   Channel& operator=(const Channel&) = delete;
 
-  // No wait ends later than this; for peers that have not said who they are and for shutdown.
+  // No wait ends later than this deadline; for peers that have not identified themselves, and for shutdown.
   void set_hard_deadline(Deadline deadline) { hard_ = deadline; }
-  // No wait for the peer may last longer without progress.
+  // No wait for the peer may last longer than this without progress.
   void set_stall_ms(int64_t ms) { stall_ms_ = ms; }
 
   asio::awaitable<void> handshake();
-  // Fills `to`.
+  // Fills `to` completely.
   asio::awaitable<void> read(std::span<std::byte> to);
-  // The same, or false when the peer closed the connection in order before the first byte.
+  // The same, or false when the peer closed the connection properly before the first byte.
   asio::awaitable<bool> read_unless_closed(std::span<std::byte> to);
   asio::awaitable<void> write(std::span<const std::byte> from);
-  // Two pieces, gathered into as few records as possible.
+  // Writes two pieces, gathered into as few records as possible.
   asio::awaitable<void> write(std::span<const std::byte> head, std::span<const std::byte> body);
 
-  // Takes all of it at once if nothing else is being written and it is small; else takes nothing (false).
-  // Never blocks. What the socket has no room for stays here: where unsent() says so, a write (of nothing)
-  // has to follow. A connection that fails here fails again in the coroutines.
+  // Accepts all of the bytes at once if nothing else is being written and they are few; otherwise accepts nothing and
+  // returns false. Never blocks. Bytes for which the socket has no room stay in the channel: if unsent() returns true,
+  // a write (of nothing) has to follow. If the connection fails here, the coroutines will fail, too.
   bool try_write(std::string_view bytes) noexcept;
   bool unsent() noexcept;
 
-  // Says that nothing more will come, then waits for the peer to close; never throws.
+  // Closes this direction, then waits for the peer to close; never throws.
   asio::awaitable<void> shutdown();
-  // At once; coroutines under way end with an Error.
+  // Closes at once; running coroutines end with an Error.
   void close() noexcept;
 
   const std::string& peer() const { return peer_; }
   PeerIdentity identity() const { return peer_identity(ssl_); }
   asio::any_io_executor executor() { return socket_.get_executor(); }
-  // Any thread.
+  // Callable from any thread.
   NetworkState network();
   uint64_t bytes_written() const { return bytes_written_.load(std::memory_order_relaxed); }
 
@@ -82,9 +80,9 @@ class Channel : public std::enable_shared_from_this<Channel> {
   Need handshake_step();
   Need read_step(std::span<std::byte> to, std::size_t& done, bool& closed);
   Need write_step(std::span<const std::byte> from, std::size_t& done);
-  bool flush();  // true: everything is with the kernel
+  bool flush();  // true: everything has been passed to the kernel
   [[noreturn]] void fail(const char* doing, int ssl_error);
-  // missing: for readable, what is known to come.
+  // missing: when waiting for input, the number of bytes known to come.
   asio::awaitable<void> wait(Need need, asio::steady_timer& timer, std::size_t missing = 1);
   bool has_input();
   bool drained();
@@ -93,7 +91,7 @@ class Channel : public std::enable_shared_from_this<Channel> {
   asio::ip::tcp::socket socket_;
   std::shared_ptr<const TlsContext> tls_;
   std::string peer_;
-  std::mutex mutex_;  // over ssl_ and transport_: try_write comes from other threads
+  std::mutex mutex_;  // guards ssl_ and transport_, since try_write() comes from other threads
   std::unique_ptr<TlsTransport> transport_;
   ssl_st* ssl_ = nullptr;
   bool established_ = false;
@@ -104,14 +102,14 @@ class Channel : public std::enable_shared_from_this<Channel> {
   asio::steady_timer read_timer_, write_timer_;
 };
 
-// Reads the header of the next frame; false when the peer closed in order instead. Throws Error(peer).
+// Reads the header of the next frame; false when the peer closed the connection properly instead. Throws Error(peer).
 asio::awaitable<bool> read_frame_header(std::shared_ptr<Channel> channel, FrameHeader& header);
-// Reads a payload of `length` bytes; memory grows with what really arrives.
+// Reads a payload of `length` bytes; memory is allocated only as data arrives.
 asio::awaitable<std::string> read_payload(std::shared_ptr<Channel> channel, std::size_t length);
 // Writes the whole text.
 asio::awaitable<void> write_text(std::shared_ptr<Channel> channel, std::string text);
 
-// TCP_NODELAY, keep-alive and a bound on unacknowledged data.
+// Sets TCP_NODELAY, keep-alive and a time limit for unacknowledged data.
 void tune_socket(asio::ip::tcp::socket& socket);
 
 }  // namespace crx::wire

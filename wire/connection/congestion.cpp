@@ -17,7 +17,7 @@ constexpr std::size_t kNameBytes = 16;  // TCP_CA_NAME_MAX
 
 std::string_view better_congestion_control(std::string_view current, int64_t min_rtt_us) {
   if (current != "bbr" || min_rtt_us >= kWithinSiteUs) return {};
-  return "reno";  // which no kernel lacks
+  return "reno";  // every kernel has it
 }
 
 std::string congestion_control(int tcp_fd) {

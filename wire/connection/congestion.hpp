@@ -1,4 +1,4 @@
-// Which congestion control the connections that carry pages ask for.
+// Chooses the congestion control for the connections that carry pages.
 #pragma once
 
 #include <cstdint>
@@ -7,19 +7,19 @@
 
 namespace crx::wire {
 
-// What fits better than `current` (its name, see tcp_congestion_control in tcp(7)) on a path whose smallest round trip
-// is min_rtt_us; empty where the host's own choice is kept.
+// The name of a better congestion control than `current` (see tcp_congestion_control in tcp(7)) for a path whose
+// smallest round trip is min_rtt_us microseconds; empty if the host's own choice is kept.
 //
-// bbr sends at the rate at which the last ten round trips were acknowledged. Within one site those are less than
-// the time for which the receiving process waits for a core, so that it measures the scheduler and leaves network
-// and cores idle: between two hosts on two cores a first round is 1.4 times as fast without it.
+// bbr sends at the rate at which the last ten round trips were acknowledged. Within one site these are shorter than the
+// time for which the receiving process waits for a core, so bbr measures the scheduler and leaves network and cores
+// idle. Measured: between two hosts with two cores each, a first round is 1.4 times as fast without it.
 std::string_view better_congestion_control(std::string_view current, int64_t min_rtt_us);
 
-// That of a socket; empty where the kernel does not say.
+// The congestion control of a socket; empty if the kernel does not report it.
 std::string congestion_control(int tcp_fd);
 
-// Before connect(2): afterwards what bbr has set up (pacing) stays. Nothing is asked for by an empty name; what is
-// refused changes no more than the speed.
+// Requests a congestion control. Must be called before connect(2): otherwise the pacing that bbr has set up stays. An
+// empty name requests nothing. A refusal only affects the speed, so it is ignored.
 void ask_congestion_control(int tcp_fd, std::string_view name) noexcept;
 
 }  // namespace crx::wire

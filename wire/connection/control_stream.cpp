@@ -48,7 +48,7 @@ asio::awaitable<void> ControlStream::writer() {
     bool finished = false;
     std::string text = take_queued(finished);
     const bool idle = text.empty();
-    co_await write_text(channel_, std::move(text));  // also what try_write left over
+    co_await write_text(channel_, std::move(text));  // also writes what try_write() has left in the channel
     if (!idle) continue;
     if (finished) break;
     const bool woken = co_await wake_.wait(Deadline::in_ms(ping_ms_));

@@ -1,5 +1,5 @@
-// The source's control connection: messages out and in, pings, and the shortest way for what the cutover
-// sends. Includes Asio: for .cpp files of wire only.
+// The source's control connection: outgoing and incoming messages, pings, and a fast path for the messages of the
+// cutover. Includes Asio: only .cpp files of wire include this header.
 #pragma once
 
 #include <asio/awaitable.hpp>
@@ -17,17 +17,17 @@ namespace crx::wire {
 
 class ControlStream : public std::enable_shared_from_this<ControlStream> {
  public:
-  // on_message: on the channel's executor.
+  // silence_ms: a peer that sends nothing for this long is lost; pings are sent well before.
   ControlStream(std::shared_ptr<Channel> channel, int64_t silence_ms);
 
-  // Any thread. Written from the calling thread where nothing is queued before it, else by writer().
+  // Any thread. Writes from the calling thread if nothing is queued before the frame, otherwise queues it for writer().
   void send(std::string frame);
-  // Any thread: writer() writes what is queued, closes the connection in order and ends.
+  // Any thread: writer() writes the queued frames, closes the connection properly and ends.
   void finish();
 
-  // Until finish() or the connection fails (throws).
+  // Runs until finish(), or throws when the connection fails.
   asio::awaitable<void> writer();
-  // Hands each message to `deliver` until the peer closes (throws Error(peer), as for any failure).
+  // Passes each message to `deliver`, until the peer closes or the connection fails; both throw Error(peer).
   asio::awaitable<void> reader(std::function<void(SessionMessage)> deliver);
 
   const std::shared_ptr<Channel>& channel() const { return channel_; }
@@ -36,14 +36,14 @@ class ControlStream : public std::enable_shared_from_this<ControlStream> {
 
  private:
   void wake();
-  // What is queued, marking the stream busy; empty when nothing is.
+  // Takes the queued frames and marks the stream as busy; empty if there are none.
   std::string take_queued(bool& finished);
   void on_pong(std::string payload);
 
   std::shared_ptr<Channel> channel_;
   int64_t ping_ms_;
   std::mutex mutex_;
-  std::string queued_;  // whole frames
+  std::string queued_;  // complete frames
   bool busy_ = false;   // writer() is writing
   bool finished_ = false;
   Event wake_;

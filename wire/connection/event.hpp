@@ -1,4 +1,5 @@
-// A coroutine waits, somebody wakes it. Includes Asio: for .cpp files of wire and of the front only.
+// Lets a coroutine wait for a notification. Includes Asio: only .cpp files of wire and of agent-dst/front include this
+// header.
 #pragma once
 
 #include <asio/any_io_executor.hpp>
@@ -12,7 +13,7 @@
 
 namespace crx::wire {
 
-// Remembers one notification. All calls on its executor (a strand or a single-threaded context).
+// Remembers one notification. All calls must be made on its executor (a strand or a single-threaded context).
 class Event {
  public:
   explicit Event(asio::any_io_executor executor) : timer_(std::move(executor)) {}
@@ -21,7 +22,7 @@ class Event {
     set_ = true;
     timer_.cancel();
   }
-  // Until notified or past the deadline; whether it was notified.
+  // Waits until notify() or the deadline; returns whether it was notified.
   asio::awaitable<bool> wait(Deadline deadline) {
     while (!set_ && !deadline.passed()) {
       const int64_t left_ns = deadline.left_ns();

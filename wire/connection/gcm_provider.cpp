@@ -17,20 +17,20 @@ namespace crx::wire {
 namespace {
 
 constexpr std::size_t kKeyBytes = 16, kIvBytes = 12, kTagBytes = 16;
-constexpr std::size_t kMaxAad = 64;  // TLS 1.3 has 5
+constexpr std::size_t kMaxAad = 64;  // TLS 1.3 uses 5
 
 struct FreeManager {
   void operator()(IMB_MGR* manager) const noexcept { free_mb_mgr(manager); }
 };
 using Manager = std::unique_ptr<IMB_MGR, FreeManager>;
 
-// One key and one message at a time, as EVP drives it: init, additional data, text, final.
+// Handles one key and one message at a time, in the order of EVP: init, additional data, text, final.
 struct Cipher {
   explicit Cipher(IMB_MGR* manager_) : manager(manager_) {}
   ~Cipher() { OPENSSL_cleanse(this, sizeof *this); }
 
   IMB_MGR* manager;
-  alignas(64) gcm_key_data key;  // the library stores to it in whole vectors
+  alignas(64) gcm_key_data key;  // the library stores whole vectors to it
   alignas(64) gcm_context_data state;
   std::array<unsigned char, kIvBytes> iv{};
   std::array<unsigned char, kTagBytes> tag{};
@@ -38,7 +38,7 @@ struct Cipher {
   std::size_t aad_bytes = 0;
   bool has_key = false, has_iv = false, has_tag = false;
   bool sealing = false;
-  bool begun = false;  // the additional data is complete
+  bool begun = false;  // all additional data has been passed
 
   int init(bool seals, const unsigned char* new_key, std::size_t key_bytes, const unsigned char* new_iv,
            std::size_t iv_bytes);
@@ -50,7 +50,7 @@ struct Cipher {
 int Cipher::init(bool seals, const unsigned char* new_key, std::size_t key_bytes, const unsigned char* new_iv,
                  std::size_t iv_bytes) {
   sealing = seals;
-  if (seals) has_tag = false;  // that is the last message's
+  if (seals) has_tag = false;  // it belonged to the previous message
   aad_bytes = 0;
   begun = false;
   if (new_key != nullptr) {
@@ -92,7 +92,7 @@ int Cipher::update(unsigned char* out, std::size_t* out_bytes, std::size_t room,
   return 1;
 }
 
-// An IV is good for one message: it has to be given again.
+// An IV may be used for one message only, so it has to be set again.
 int Cipher::finish() {
   if (!has_key || !has_iv || (!sealing && !has_tag)) return 0;
   begin();
@@ -108,7 +108,7 @@ int Cipher::finish() {
   return CRYPTO_memcmp(found.data(), tag.data(), found.size()) == 0 ? 1 : 0;
 }
 
-// From here on what provider-cipher(7) wants, in its types.
+// The functions of provider-cipher(7), with the types that it prescribes.
 Cipher& of(void* cipher) {
   return *static_cast<Cipher*>(cipher);
 }

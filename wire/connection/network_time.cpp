@@ -1,6 +1,6 @@
 #include "wire/connection/network_time.hpp"
 
-#include <linux/tcp.h>  // glibc's tcp_info ends before these fields
+#include <linux/tcp.h>  // the tcp_info of glibc ends before these fields
 #include <netinet/in.h>
 #include <sys/socket.h>
 

@@ -101,7 +101,7 @@ bool PageStream::read(std::span<std::byte> bytes) {
     if (n < 0 && ssl_ == nullptr && errno == EINTR) continue;
     if (n <= 0) {
       errno = n == 0 ? 0 : errno;
-      // A client that is done may close without TLS's farewell.
+      // A client that has finished may close the connection without TLS's close_notify.
       if (!begun && (n == 0 || ssl_ != nullptr)) return false;
       fail("ended in the middle of something");
     }
@@ -122,9 +122,9 @@ void PageStream::write(std::span<const std::byte> bytes) {
   }
 }
 
-// Old: u32 command, u32 pages, u64 address, u64 space. New: u32 command, (4), u64 pages, u64 address, u64 space. The
-// first request opens something, and opens have no address: in the new layout the eight bytes at 16 are zero, in the
-// old they are the space.
+// Old layout: u32 command, u32 pages, u64 address, u64 space. New layout: u32 command, 4 unused bytes, u64 pages, u64
+// address, u64 space. The first request is an open, which has no address: in the new layout the eight bytes at offset
+// 16 are zero, in the old one they are the space.
 std::optional<PageRequest> PageRequests::next() {
   std::byte buffer[kNewBytes] = {};
   const std::span<std::byte> bytes(buffer);
@@ -134,7 +134,7 @@ std::optional<PageRequest> PageRequests::next() {
   request.command = head & 0xffff;
   request.flags = head >> 16;
   const bool closes = request.command == page_command::kClose || request.command == page_command::kForceClose;
-  if (bytes_ == 0 && closes) return request;  // nothing that follows is of interest
+  if (bytes_ == 0 && closes) return request;  // nothing of interest follows
   if (bytes_ == 0) bytes_ = field<uint64_t>(bytes, 16) == 0 ? kNewBytes : kOldBytes;
   if (bytes_ == kNewBytes && !stream_.read(bytes.subspan(kOldBytes))) {
     throw Error(ErrorCode::peer, kStep, stream_.peer() + " ended in the middle of a request");

@@ -1,5 +1,5 @@
-// CRIU's page-server protocol, as `criu dump --page-server` and `criu page-server` speak it: pages of a dump on their
-// way to another host. Blocking; one connection, one thread.
+// CRIU's page-server protocol, as used by `criu dump --page-server` and `criu page-server`: it transfers the pages of a
+// dump to another host. Blocking; one connection, one thread.
 #pragma once
 
 #include <cstddef>
@@ -17,18 +17,18 @@
 
 namespace crx::wire {
 
-// Bytes of one connection, in TLS where a context is given. Throws Error(peer).
+// A byte stream over one connection, in TLS if a context is given. Throws Error(peer).
 class PageStream {
  public:
-  // tls: of the role; nullptr for plain text. The handshake is made here. peer: for messages; host: whom the server's
-  // certificate must be for, of a client.
+  // tls: a context for this end's role; nullptr for plain text. The constructor performs the handshake. peer: the name
+  // used in messages. host: for a client, the name that the server's certificate must have.
   PageStream(Fd socket, const TlsContext* tls, std::string peer, const std::string& host = {});
   static PageStream connect(const Endpoint& to, const TlsContext* tls);
   PageStream(PageStream&&) noexcept;
   PageStream& operator=(PageStream&&) = delete;
   ~PageStream();
 
-  // All of `bytes`. False at the end of the stream before the first byte.
+  // Fills `bytes`. False at the end of the stream before the first byte.
   [[nodiscard]] bool read(std::span<std::byte> bytes);
   void write(std::span<const std::byte> bytes);
   const std::string& peer() const noexcept { return peer_; }
@@ -46,38 +46,40 @@ inline constexpr uint32_t kClose = 0x1023, kForceClose = 0x1024;
 }  // namespace page_command
 
 struct PageRequest {
-  uint32_t command = 0;  // page_command
-  uint32_t flags = 0;    // pagemap_flag, of kAddFlags
+  uint32_t command = 0;  // a value of page_command
+  uint32_t flags = 0;    // pagemap_flag, for kAddFlags
   uint64_t nr_pages = 0;
   uint64_t vaddr = 0;
-  std::optional<PageSpace> space;  // of kOpen2, kParent: nothing where it is of a kind we do not know
+  std::optional<PageSpace> space;  // for kOpen2 and kParent; nullopt for an unknown kind of space
 };
 
-// The requests of a client. CRIU changed their layout in 4.2 and tells nobody which one it speaks: the first request
-// shows.
+// The requests of a client. CRIU 4.2 changed their layout without announcing which one a client uses; the first request
+// shows it.
 class PageRequests {
  public:
   explicit PageRequests(PageStream& stream) : stream_(stream) {}
-  // Nothing at the end of the stream. Error(peer) for what no client sends.
+  // nullopt at the end of the stream. Throws Error(peer) for a request that no client sends.
   std::optional<PageRequest> next();
 
  private:
   PageStream& stream_;
-  std::size_t bytes_ = 0;  // of a request, 24 or 32; 0: not known yet
+  std::size_t bytes_ = 0;  // size of a request, 24 or 32; 0: not known yet
 };
 
-// The client, in the layout that all servers up to CRIU 4.1 take, and ours.
+// The client, using the layout that crx and all servers up to CRIU 4.1 accept.
 class PageServerClient {
  public:
   explicit PageServerClient(PageStream stream) : stream_(std::move(stream)) {}
-  // Pages of a space, ascending; a space is sent in one piece. bytes: of the ranges' pages, one after another.
+  // Sends pages of a space, ascending; all pages of a space are sent consecutively. bytes: the contents of the ranges'
+  // pages, one after another.
   void add(PageSpace space, const std::vector<PageRange>& ranges, std::span<const std::byte> bytes);
-  // An empty space is told too. Whether the server has it in a parent set, to which pages may be left.
+  // Announces a space, even if it has no pages. Returns whether the server has it in a parent set, in which pages can
+  // be left.
   bool open(PageSpace space);
-  // Pages of the space that is open, which the parent has: told between its pages, where their addresses belong. Before
-  // the first add().
+  // Pages of the open space that the parent set has; they are announced among the sent pages, in the order of the
+  // addresses. Called before the first add().
   void leave(std::vector<PageRange> ranges);
-  // Returns when the server says that everything has arrived. Throws Error(peer) otherwise.
+  // Returns when the server confirms that everything has arrived. Throws Error(peer) otherwise.
   void close();
   uint64_t pages() const noexcept { return pages_; }
 
@@ -87,7 +89,7 @@ class PageServerClient {
   void leave_before(uint64_t addr);
   std::optional<PageSpace> open_;
   bool has_parent_ = false;
-  std::vector<PageRange> left_;  // from next_left_ on: not told yet
+  std::vector<PageRange> left_;  // from next_left_ on: not announced yet
   std::size_t next_left_ = 0;
   uint64_t pages_ = 0;
 };

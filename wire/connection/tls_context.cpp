@@ -53,8 +53,7 @@ std::string time_text(const ASN1_TIME* time) {
                      parts.tm_hour, parts.tm_min);
 }
 
-// A certificate that is refused never becomes the connection's peer certificate; messages want its names all
-// the same.
+// A refused certificate never becomes the connection's peer certificate, but messages name it, so it is kept here.
 int refused_index() {
   static const int index = SSL_get_ex_new_index(
       0, nullptr, nullptr, nullptr,
@@ -75,7 +74,7 @@ int note_refused(int accepted, X509_STORE_CTX* store) {
 void set_rules(SSL_CTX* ctx, TlsRole role) {
   SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION);
   SSL_CTX_set_max_proto_version(ctx, TLS1_3_VERSION);
-  // AES-128 first: half again as fast as 256 and strong enough for bytes that live for a migration.
+  // AES-128 first: half again as fast as AES-256, and strong enough for data that lives only during a migration.
   SSL_CTX_set_ciphersuites(ctx, "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256");
   SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
   SSL_CTX_set_num_tickets(ctx, 0);
@@ -159,7 +158,7 @@ std::string join(const std::vector<std::string>& names) {
   return out.empty() ? "no name" : out;
 }
 
-// What our own check of the peer's certificate found.
+// Reports the failure of our own check of the peer's certificate.
 void throw_verify_error(const SSL* ssl, const TlsContext& context, const std::string& peer) {
   const long result = SSL_get_verify_result(ssl);
   if (result == X509_V_OK) return;
@@ -198,7 +197,7 @@ void throw_verify_error(const SSL* ssl, const TlsContext& context, const std::st
   }
 }
 
-// What the peer's alert says about our certificate.
+// Reports the peer's alert about our certificate.
 void throw_alert(int reason, const TlsContext& context, const std::string& peer) {
   const std::string& cert = context.files().cert;
   const char* what = nullptr;

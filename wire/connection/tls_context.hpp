@@ -1,4 +1,4 @@
-// Keys, certificates and the rules of the TLS connection: 1.3 only, both sides authenticated by one private
+// Keys, certificates and the rules of the TLS connection: only TLS 1.3, and both sides are authenticated by one private
 // CA.
 #pragma once
 
@@ -14,25 +14,25 @@ namespace crx::wire {
 
 enum class TlsRole { client, server };
 
-// $CRX_TLS_DIR and /etc/crx/tls stand in for an empty `given`: wire/source/connect.hpp.
+// The paths of the files in a directory; see tls_dir.hpp for the default directory.
 struct TlsFiles {
   explicit TlsFiles(std::string directory);
   std::string dir, ca, cert, key;
 };
 
-// Loaded once, then immutable; may be shared between threads.
+// Loaded once and then immutable, so it may be shared between threads.
 class TlsContext {
  public:
-  // Reads DIR/{ca,cert,key}.pem. Throws Error(refused) that names the file and the remedy: missing,
-  // unreadable, no PEM, a key of another certificate, an expired certificate.
+  // Reads DIR/{ca,cert,key}.pem. Throws Error(refused), which names the file and the remedy, if one is missing,
+  // unreadable, not PEM, a key of another certificate, or an expired certificate.
   TlsContext(TlsRole role, const std::string& dir);
 
   TlsRole role() const { return role_; }
   const TlsFiles& files() const { return files_; }
   ssl_ctx_st* get() const { return ctx_.get(); }
 
-  // A new connection object, owned by the caller. For a client: the name or IP address the server's
-  // certificate must be for.
+  // A new connection object, owned by the caller. server_name: for a client, the name or IP address that the server's
+  // certificate must have.
   ssl_st* new_connection(const std::string& server_name) const;
 
  private:
@@ -43,11 +43,11 @@ class TlsContext {
 
   TlsRole role_;
   TlsFiles files_;
-  std::unique_ptr<ossl_lib_ctx_st, Free> library_;  // algorithms and where they come from; outlives ctx_
+  std::unique_ptr<ossl_lib_ctx_st, Free> library_;  // the algorithms and their providers; outlives ctx_
   std::unique_ptr<ssl_ctx_st, Free> ctx_;
 };
 
-// Who is at the other end, from its certificate.
+// The identity of the peer, from its certificate.
 struct PeerIdentity {
   std::string name;                // CN, else the first subjectAltName
   std::vector<std::string> names;  // CN and all subjectAltNames, for --allow
@@ -55,9 +55,9 @@ struct PeerIdentity {
 };
 PeerIdentity peer_identity(const ssl_st* ssl);
 
-// Throws the Error(peer) that tells why the handshake (or the first read after it, where TLS 1.3 reports a
-// refused client certificate) failed, from the connection's verify result and OpenSSL's error queue, which is
-// emptied. peer: "HOST:PORT". Returns only when the cause is not one of TLS.
+// Throws Error(peer) with the reason why the handshake failed (or the first read after it, where TLS 1.3 reports a
+// refused client certificate), from the connection's verify result and OpenSSL's error queue, which is emptied. peer:
+// "HOST:PORT". Returns only if the cause lies outside TLS.
 void throw_tls_error(const ssl_st* ssl, const TlsContext& context, const std::string& peer);
 
 }  // namespace crx::wire

@@ -1,4 +1,4 @@
-// Where a host keeps its own certificate and key.
+// The directory where a host keeps its own certificate and key.
 #pragma once
 
 #include <string>

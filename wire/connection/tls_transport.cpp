@@ -29,7 +29,7 @@ int TlsTransport::read(BIO* bio, char* bytes, int count) {
   return static_cast<int>(n);
 }
 
-// OpenSSL's own read-ahead moves everything it holds once per record; this copies each byte once.
+// OpenSSL's own read-ahead copies everything that it holds once per record; this copies each byte once.
 bool TlsTransport::refill(BIO* bio) {
   if (in.empty()) in.resize(kReadAhead);
   for (;;) {
@@ -52,7 +52,7 @@ bool TlsTransport::refill(BIO* bio) {
   }
 }
 
-// Of the record under way a part may be with OpenSSL already.
+// OpenSSL may hold a part of the current record already, so the threshold is one record lower.
 void TlsTransport::expect(std::size_t missing) {
   constexpr std::size_t kRecord = (16 << 10) + 256;
   const int wanted = static_cast<int>(std::clamp(missing, kRecord + 1, kRecord + kReadAhead / 2) - kRecord);
@@ -65,7 +65,7 @@ long TlsTransport::ctrl(BIO* bio, int command, long /*number*/, void* /*pointer*
   return command == BIO_CTRL_EOF && of(bio).eof ? 1 : 0;
 }
 
-// OpenSSL wants one method object per process; it is never changed after it was made.
+// OpenSSL requires one method object per process; it is not changed after its creation.
 BIO_METHOD* TlsTransport::method() {
   static BIO_METHOD* const made = [] {
     BIO_METHOD* m = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "crx socket");

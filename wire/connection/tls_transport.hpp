@@ -1,4 +1,4 @@
-// What OpenSSL reads from and writes to: a BIO on a socket that gathers records and receives in large pieces.
+// The byte transport below OpenSSL: a BIO on a socket that gathers records and receives in large pieces.
 #pragma once
 
 #include <openssl/bio.h>
@@ -8,25 +8,26 @@
 
 namespace crx::wire {
 
-// Writing fills `out`, whose owner sends it; reading takes from the socket without blocking. Not thread-safe.
+// A write appends to `out`, which the owner sends; a read takes from the socket without blocking. Not thread-safe.
 struct TlsTransport {
-  static constexpr std::size_t kGather = 256 << 10;     // of sealed bytes before they have to go to the kernel
-  static constexpr std::size_t kReadAhead = 256 << 10;  // taken from the kernel at once
+  // encrypted bytes that are gathered before they must be passed to the kernel
+  static constexpr std::size_t kGather = 256 << 10;
+  static constexpr std::size_t kReadAhead = 256 << 10;  // bytes taken from the kernel at once
 
   int fd = -1;
   int error = 0;  // errno of the last failed send or recv
   bool eof = false;
-  std::vector<char> out;  // sealed, not yet sent: from `sent` on
+  std::vector<char> out;  // encrypted, not sent yet: from `sent` on
   std::size_t sent = 0;
-  std::vector<char> in;  // received, not yet opened: [in_at, in_end)
+  std::vector<char> in;  // received, not decrypted yet: [in_at, in_end)
   std::size_t in_at = 0, in_end = 0;
-  int low_water = 1;  // SO_RCVLOWAT
+  int low_water = 1;  // the current SO_RCVLOWAT
 
   std::size_t pending() const { return out.size() - sent; }
-  // `missing`: bytes of the stream that will come, whatever happens. Until much of that is here nobody is woken: a
-  // wake-up per packet costs more than the packet. socket(7), SO_RCVLOWAT.
+  // `missing`: the number of bytes of the stream that are certain to come. The reader is not woken before most of them
+  // have arrived, since a wake-up per packet costs more than the packet. socket(7), SO_RCVLOWAT.
   void expect(std::size_t missing);
-  // For BIO_new; BIO_set_data gives it the transport.
+  // For BIO_new(); BIO_set_data() attaches the transport.
   static BIO_METHOD* method();
 
  private:

@@ -3,11 +3,11 @@
 namespace crx::wire {
 namespace {
 
-// Losing is worse than not winning: a change must promise a quarter more.
+// A wrong change costs more than a missed one, so a change must promise a gain of a quarter.
 constexpr double kWorthwhile = 1.25;
 
-// A network that is the limit carries hardly more than what was sent; one that only looked busy because a
-// host was slow to acknowledge carries much more.
+// Whether the network is the limit. A network that is the limit can carry hardly more than what was sent; one that only
+// seemed busy, because a host was slow to acknowledge, can carry much more.
 bool network_bound(const TransferWindow& window) {
   if (!window.source_waited) return false;
   if (window.paced) return true;
@@ -27,7 +27,8 @@ void CompressionAdvisor::decide(const TransferWindow& window, const CompressionY
   const double pool = static_cast<double>(yield.bytes_in) * 1e9 / static_cast<double>(yield.busy_ns) * threads_;
   const double wire = static_cast<double>(window.bytes_wire) * 1e6 / static_cast<double>(window.us);
   if (on_) {
-    // The link idles while the pool is busy, or it is no use: raw would be as fast.
+    // Compression is switched off when the link is idle while the pool is busy, or when uncompressed pages would be as
+    // fast.
     const bool pool_bound = !window.paced && window.source_waited && window.network_us * 4 < window.us;
     if (ratio * kWorthwhile > 1.0 || pool_bound) on_ = false;
     return;

@@ -1,33 +1,32 @@
-// --compress auto: whether compressing makes the transfer faster right now.
+// --compress auto: decides whether compression makes the transfer faster at the moment.
 #pragma once
 
 #include <cstdint>
 
 namespace crx::wire {
 
-// What happened since the last look.
+// Measurements since the last decision.
 struct TransferWindow {
-  int64_t us = 0;          // its length
-  int64_t network_us = 0;  // how long the connections waited for the network (not for the peer, not for us)
-  uint64_t network_bytes_per_second = 0;  // what the network carries, by the kernel's estimate
+  int64_t us = 0;          // length of the window
+  int64_t network_us = 0;  // time in which the connections waited for the network (not for the peer, not for us)
+  uint64_t network_bytes_per_second = 0;  // throughput of the network, as the kernel estimates it
   bool source_waited = false;             // the engine had to wait for a free buffer
-  bool paced = false;                     // --max-bandwidth held it back
+  bool paced = false;                     // --max-bandwidth delayed the transfer
   uint64_t bytes_wire = 0;
 };
 
-// What compressing does to these pages, from a sample or from what was really compressed.
+// The result of compressing these pages, from a sample or from the pages that were compressed.
 struct CompressionYield {
   uint64_t bytes_in = 0, bytes_out = 0;
-  uint64_t busy_ns = 0;  // of one thread
+  uint64_t busy_ns = 0;  // CPU time of one thread
 };
 
-// Pure logic. Off until the network (or the pacing) is what everybody waits for and the pool can compress
-// faster than it carries; off again when the pages do not get smaller or the pool becomes what everybody
-// waits for.
+// Pure logic. Switches compression on when the network (or the pacing) is the bottleneck and the pool can compress
+// faster than the network carries; off when pages do not get smaller or the pool becomes the bottleneck.
 class CompressionAdvisor {
  public:
   explicit CompressionAdvisor(unsigned threads) : threads_(threads) {}
-  // True: a sample would help decide(); only then is one needed.
+  // True if decide() needs a sample.
   bool wants_sample(const TransferWindow& window) const;
   void decide(const TransferWindow& window, const CompressionYield& yield);
   bool on() const { return on_; }

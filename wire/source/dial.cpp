@@ -39,7 +39,7 @@ asio::awaitable<std::vector<tcp::endpoint>> resolve(Endpoint to) {
   co_return found;
 }
 
-// One attempt; ec says how it went.
+// One attempt to connect; `ec` receives the result.
 asio::awaitable<void> connect_one(tcp::socket& socket, tcp::endpoint endpoint, Deadline deadline,
                                   const std::string& congestion_control, asio::error_code& ec) {
   socket.open(endpoint.protocol(), ec);

@@ -1,4 +1,4 @@
-// Opening a connection to an agent. Includes Asio: for .cpp files of wire only.
+// Opens a connection to an agent. Includes Asio: only .cpp files of wire include this header.
 #pragma once
 
 #include <asio/awaitable.hpp>
@@ -10,13 +10,13 @@
 
 namespace crx::wire {
 
-// Resolves, connects, shakes hands; the channel's hard deadline is lifted again at the end. Throws
-// Error(peer) that names host and port. congestion_control: asked for by name; where it is empty or cannot be had, the
-// host's own.
+// Resolves the name, connects and performs the handshake; the channel's hard deadline is removed again at the end.
+// Throws Error(peer), which names host and port. congestion_control: the name to request; if it is empty or not
+// available, the host's own is used.
 asio::awaitable<std::shared_ptr<Channel>> dial(Endpoint to, std::shared_ptr<const TlsContext> tls, Deadline deadline,
                                                std::string congestion_control = {});
 
-// Sends pings until one is answered, a few times; the smallest round trip in microseconds.
+// Sends a few pings; returns the smallest round trip in microseconds.
 asio::awaitable<int64_t> measure_rtt(std::shared_ptr<Channel> channel);
 
 }  // namespace crx::wire

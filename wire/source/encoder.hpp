@@ -18,21 +18,21 @@ namespace crx::wire {
 // Thread-safe.
 class Encoder {
  public:
-  // done: called on a thread of the pool for every batch, whether it got smaller or not.
+  // done: called on a thread of the pool for every batch, whether or not it got smaller.
   using Done = std::function<void(const std::shared_ptr<OutgoingBatch>&)>;
   Encoder(unsigned threads, Done done);
   ~Encoder();
   Encoder(const Encoder&) = delete;
   Encoder& operator=(const Encoder&) = delete;
 
-  // pages: the batch's description, raw; its content stands in batch->buffer.
+  // pages: the uncompressed description of the batch; its content is in batch->buffer.
   void submit(std::shared_ptr<OutgoingBatch> batch, PageBatch pages, int level);
 
   struct Statistics {
-    uint64_t pages = 0;     // that travel compressed
-    uint64_t bytes_in = 0;  // given to the compressor
+    uint64_t pages = 0;     // pages that are sent compressed
+    uint64_t bytes_in = 0;  // bytes that were passed to the compressor
     uint64_t bytes_out = 0;
-    uint64_t busy_ns = 0;  // of all threads
+    uint64_t busy_ns = 0;  // CPU time of all threads
   };
   Statistics statistics() const;
   unsigned threads() const { return static_cast<unsigned>(threads_.size()); }

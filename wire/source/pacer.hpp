@@ -1,4 +1,4 @@
-// Spreads bytes over time (--max-bandwidth).
+// Limits the transfer rate (--max-bandwidth).
 #pragma once
 
 #include <algorithm>
@@ -9,13 +9,13 @@
 
 namespace crx::wire {
 
-// Thread-safe. A rate of 0 is no limit.
+// Thread-safe. A rate of 0 means no limit.
 class Pacer {
  public:
   explicit Pacer(uint64_t bytes_per_second) : rate_(bytes_per_second) {}
   bool limits() const { return rate_ != 0; }
 
-  // Reserves the time that `bytes` take; how long to wait before sending them.
+  // Reserves the time that `bytes` take; returns how many nanoseconds to wait before sending them.
   int64_t reserve(uint64_t bytes) {
     if (rate_ == 0) return 0;
     const std::lock_guard lock(mutex_);

@@ -1,5 +1,5 @@
-// The source's link: the engine's calls on one side, coroutines on threads of their own on the other.
-// Includes Asio: for .cpp files of wire only.
+// The implementation of the source's link: the engine's calls on one side, coroutines on threads of its own on the
+// other. Includes Asio: only .cpp files of wire include this header.
 #pragma once
 
 #include <asio/executor_work_guard.hpp>
@@ -42,7 +42,7 @@ class SourceConnection final : public SourceLink {
     explicit DataStream(asio::strand<asio::io_context::executor_type> on) : strand(on), wake(on) {}
     asio::strand<asio::io_context::executor_type> strand;
     Event wake;
-    std::shared_ptr<Channel> channel;  // set once; read under channel_mutex_ from elsewhere
+    std::shared_ptr<Channel> channel;  // set once; other threads read it under channel_mutex_
     SourceQueues::StreamPlace place;
   };
 
@@ -70,9 +70,9 @@ class SourceConnection final : public SourceLink {
   SourceQueues queues_;
   BufferPool pool_;
   Pacer pacer_;
-  uint32_t messages_sent_ = 0;                 // engine thread
-  LinkStatistics counted_;                     // engine thread: pages
-  std::optional<CompressionAdvisor> advisor_;  // engine thread; --compress auto
+  uint32_t messages_sent_ = 0;                 // engine thread only
+  LinkStatistics counted_;                     // engine thread only: counts of pages
+  std::optional<CompressionAdvisor> advisor_;  // engine thread only; --compress auto
   Compressor sampler_;
   std::vector<std::byte> sample_;
   struct {
@@ -83,15 +83,15 @@ class SourceConnection final : public SourceLink {
   std::promise<void> flushed_;
   mutable std::mutex channel_mutex_;
 
-  // Coroutines left over are destroyed with the context and give their buffers back then; timers and sockets
-  // go before it. Hence this order.
+  // The order matters: coroutines that have not ended are destroyed with the context and then return their buffers;
+  // timers and sockets are destroyed before the context.
   asio::io_context io_;
   asio::executor_work_guard<asio::io_context::executor_type> work_{io_.get_executor()};
   asio::strand<asio::io_context::executor_type> control_strand_{io_.get_executor()};
   std::shared_ptr<ControlStream> control_;
   std::vector<std::unique_ptr<DataStream>> streams_;
   std::vector<std::thread> threads_;
-  std::unique_ptr<Encoder> encoder_;  // its threads wake the streams: gone before them
+  std::unique_ptr<Encoder> encoder_;  // its threads wake the streams, so it is destroyed before them
 };
 
 }  // namespace crx::wire

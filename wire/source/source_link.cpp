@@ -1,4 +1,4 @@
-// The half of SourceConnection that the engine calls.
+// The part of SourceConnection that the engine calls.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -14,7 +14,8 @@ namespace crx::wire {
 namespace {
 
 constexpr int64_t kFlushMs = 2000;
-constexpr std::size_t kWorthCompressing = 16 * kPageSize;  // less is sent as it is: the last round is about latency
+// smaller batches are sent uncompressed, since latency counts in the last round
+constexpr std::size_t kWorthCompressing = 16 * kPageSize;
 constexpr std::size_t kSampleBytes = 256 << 10;
 constexpr int64_t kLookEveryUs = 100'000;
 
@@ -23,11 +24,11 @@ unsigned cores() {
 }
 
 unsigned default_streams() {
-  // One core of the machine seals, one reads the process: more streams only help where there are more cores.
+  // One core encrypts and one reads the process, so more streams only help if there are more cores.
   return std::clamp(cores() / 2, 1U, 4U);
 }
 
-// Enough for all who read, pack and seal; more only push each other out of the caches.
+// Enough buffers for all threads that read, compress and encrypt; more would only displace each other from the caches.
 unsigned default_buffers() {
   return std::clamp(4 * cores(), 8U, 32U);
 }
@@ -118,7 +119,7 @@ void SourceConnection::send_pages(PageSpace space, std::vector<PageRange> ranges
   take_out_zero_pages(std::span<std::byte>(buffer.data(), total * kPageSize), pages);
   const uint64_t content = total_pages(pages.ranges);
   pages.encoded_bytes = static_cast<uint32_t>(content * kPageSize);
-  counted_.pages_raw += content;  // less what the encoder makes smaller
+  counted_.pages_raw += content;  // minus the pages that the encoder makes smaller
   counted_.pages_zero += total - content;
   counted_.bytes_raw += total * kPageSize;
 
@@ -135,7 +136,7 @@ void SourceConnection::send_pages(PageSpace space, std::vector<PageRange> ranges
     wake_streams();
 }
 
-// What happened on the connections since it was called last.
+// Measures the connections since the previous call.
 TransferWindow SourceConnection::look() {
   TransferWindow window;
   const int64_t now_us = monotonic_us();

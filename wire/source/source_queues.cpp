@@ -50,8 +50,8 @@ SourceQueues::Work SourceQueues::take(StreamPlace& place) {
   }
   const bool batch_of_epoch = !batches_.empty() && batches_.front()->epoch <= place.epoch;
   if (!batch_of_epoch && place.epoch < rounds_.size()) {
-    // Nothing of this stream's epoch is left to take: its mark goes out. Batches of the epoch that other
-    // streams have taken precede those streams' marks.
+    // This stream has sent all batches of its epoch, so its mark follows. Batches of the epoch that other streams have
+    // taken precede those streams' marks.
     work.kind = Work::Kind::mark;
     work.round = rounds_[place.epoch++];
   } else if (batch_of_epoch && batches_.front()->ready) {

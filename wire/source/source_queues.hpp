@@ -1,4 +1,4 @@
-// What waits between the source's engine thread and the threads of its connections.
+// The queues between the source's engine thread and the threads of its connections.
 #pragma once
 
 #include <condition_variable>
@@ -15,44 +15,45 @@
 
 namespace crx::wire {
 
-// A page batch on its way out.
+// An outgoing page batch.
 struct OutgoingBatch {
   std::string head;
   PageBuffer buffer;
   std::size_t content_bytes = 0;
-  uint32_t epoch = 0;  // rounds ended before it
-  bool ready = false;  // encoded; set under the queues' lock
+  uint32_t epoch = 0;  // number of rounds that ended before it
+  bool ready = false;  // encoded; set under the lock of the queues
 };
 
 // Thread-safe.
 class SourceQueues {
  public:
-  // Where a data stream stands: it has sent the end marks of this many rounds.
+  // The position of a data stream: the number of rounds whose end marks it has sent.
   struct StreamPlace {
     uint32_t epoch = 0;
   };
-  // What a data stream does next.
+  // The next work item of a data stream.
   struct Work {
     enum class Kind { nothing, batch, mark, stop } kind = Kind::nothing;
     std::shared_ptr<OutgoingBatch> batch;
-    uint32_t round = 0;  // of a mark
+    uint32_t round = 0;  // for a mark
   };
 
-  // ---- engine thread
-  void push_batch(std::shared_ptr<OutgoingBatch> batch);  // in order; may become ready later
+  // ---- called by the engine thread
+  void push_batch(std::shared_ptr<OutgoingBatch> batch);  // in order; the batch may become ready later
   void mark_ready(const std::shared_ptr<OutgoingBatch>& batch);
   void end_round(uint32_t round);
-  // The next message; nothing at the deadline. Throws what fail() was given once the messages are used up.
+  // The next message; nullopt at the deadline. Once all messages are consumed it throws the error that was passed to
+  // fail().
   std::optional<SessionMessage> receive(Deadline deadline);
   void throw_if_lost() const;
 
-  // ---- threads of the connections
+  // ---- called by the threads of the connections
   Work take(StreamPlace& place);
   void deliver(SessionMessage message);
-  // The first reason counts. Idempotent.
+  // The first error is kept. Idempotent.
   void fail(const Error& error);
   bool lost() const;
-  // Streams get `stop` once nothing is queued any more.
+  // Streams get `stop` once the queues are empty.
   void close();
 
  private:

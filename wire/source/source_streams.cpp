@@ -1,4 +1,4 @@
-// The half of SourceConnection that runs on the threads of its connections.
+// The part of SourceConnection that runs on the threads of its connections.
 #include <asio/co_spawn.hpp>
 #include <asio/post.hpp>
 #include <asio/redirect_error.hpp>
@@ -19,7 +19,7 @@ namespace {
 constexpr int64_t kGoodbyeMs = 2000;
 constexpr int64_t kReasonMs = 1000;
 
-// The error of a coroutine that ended with an exception; nothing when it ended well.
+// The error of a coroutine that ended with an exception; nullopt when it ended normally.
 std::optional<Error> as_error(const std::exception_ptr& thrown) {
   if (!thrown) return std::nullopt;
   try {
@@ -85,13 +85,13 @@ void SourceConnection::start_streams() {
   }
 }
 
-// The control connection has seen the path.
+// Chooses by the measurements of the control connection, which uses the same path.
 std::string SourceConnection::data_congestion_control() {
   const NetworkState path = control_->channel()->network();
   const std::string_view name = better_congestion_control(path.congestion_control, path.min_rtt_us);
   if (!name.empty()) {
-    log::debug("data connections use {} in place of {}: a round trip takes {} us", name, path.congestion_control,
-               path.min_rtt_us);
+    log::debug("the data connections use the congestion control {} instead of {}: the round trip takes {} us", name,
+               path.congestion_control, path.min_rtt_us);
   }
   return std::string(name);
 }
@@ -135,7 +135,7 @@ asio::awaitable<void> SourceConnection::run_stream(unsigned index) {
   }
 }
 
-// Nothing comes back on a data connection, so whatever can be read is its end.
+// The peer sends nothing on a data connection, so anything that can be read means its end.
 asio::awaitable<void> SourceConnection::watch_stream(std::shared_ptr<Channel> channel) {
   FrameHeader header{};
   const bool there = co_await read_frame_header(channel, header);
@@ -172,16 +172,16 @@ void SourceConnection::fail(const Error& error) {
 void SourceConnection::ended(const std::exception_ptr& thrown) {
   const std::optional<Error> error = as_error(thrown);
   if (!error) return;
-  log::debug("connection to {}: {}", options_.to.text(), error->what());
+  log::debug("the connection to {} ended: {}", options_.to.text(), error->what());
   fail(*error);
 }
 
-// A destination that gives up closes all connections. Why, it says on the control connection; that may be read a moment
+// A destination that aborts closes all connections. Its reason comes on the control connection, possibly a moment
 // later.
 void SourceConnection::stream_ended(const std::exception_ptr& thrown) {
   const std::optional<Error> error = as_error(thrown);
   if (!error) return;
-  log::debug("data connection to {}: {}", options_.to.text(), error->what());
+  log::debug("the data connection to {} ended: {}", options_.to.text(), error->what());
   const auto timer = std::make_shared<asio::steady_timer>(io_, std::chrono::milliseconds(kReasonMs));
   timer->async_wait([this, timer, error](const asio::error_code&) { fail(*error); });
 }
