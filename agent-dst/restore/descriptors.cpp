@@ -18,7 +18,7 @@ constexpr std::size_t kCallsPerNumber = 5;
 constexpr std::size_t kCallsForWay = 2;
 constexpr uint32_t kMaxNumber = 1 << 20;
 
-// The descriptor's own entry: a FIFO's is the one with its name.
+// Returns the entry that describes the descriptor: for a FIFO, the entry with its name.
 const img::file_entry& described(const img::file_entry& entry, const FileOpener& files) {
   return entry.has_fifo() ? files.entry(entry.fifo().regf_id()) : entry;
 }
@@ -106,7 +106,7 @@ void TreeDescriptors::read_table(RestoreContext& task) {
     throw Error(ErrorCode::corrupt_image, "restoring descriptors", "the task has no ids").with_pid(task.pid);
   }
   const uint32_t files_id = task.cores.front().ids().files_id();
-  if (!tables_.insert(files_id).second) return;  // the first who has it fills it for all
+  if (!tables_.insert(files_id).second) return;  // the first task that has this table fills it for all
   const std::string table = image_file::fdinfo(files_id);
   std::map<uint32_t, img::fdinfo_entry> numbers;
   for (auto& info : task.images.read_all<img::fdinfo_entry>(table)) {
@@ -136,7 +136,7 @@ FdRestorer& TreeDescriptors::kind_of(const img::file_entry& entry) const {
               fmt::format("{} is not supported", describe(img::fd_types_Name(entry.type()).c_str(), entry.id(), fds_)));
 }
 
-// In ascending order of numbers, which keeps the lowest free one close to the next.
+// Places the descriptors in ascending order of their numbers, so that the lowest free number is close to the next one.
 void TreeDescriptors::inject(RestoreContext& task) {
   struct Step {
     int number;

@@ -1,4 +1,5 @@
-// The descriptor tables of a tree: every description opened here once, then put into each task under its numbers.
+// The descriptor tables of a tree: each description is opened once in the agent, then put into each task under its
+// numbers.
 #pragma once
 
 #include <set>
@@ -8,17 +9,19 @@
 
 namespace crx {
 
-// The contexts of all tasks, the root's first; they must outlive this object. Steps are called in this order, once
-// each.
+// Takes the contexts of all tasks, the root's first; they must outlive this object. The steps are called in the order
+// of declaration, once each; they throw what the kinds throw.
 class TreeDescriptors {
  public:
   explicit TreeDescriptors(std::vector<RestoreContext*> tasks);
-  // Opens every description in our own process and hands it over; the vessels' arenas are free and have only leaders.
+  // Opens every description in our own process and passes it to the tasks. The vessels' arenas are free, and each
+  // vessel has only its leader.
   void install();
-  // Owners of asynchronous input may be threads, so these wait until all exist.
+  // Sets the owners of asynchronous input. An owner may be a thread, so this waits until all threads exist.
   void set_owners();
-  // Step 4 of the cutover.
+  // The commit step of all kinds (FdRestorer::commit).
   void commit();
+  // FdRestorer's calls of the same names, for all kinds.
   void resumed() noexcept;
   bool awaits_end() const;
   void original_ended() noexcept;
@@ -34,7 +37,7 @@ class TreeDescriptors {
   std::vector<RestoreContext*> tasks_;
   std::vector<FdRestorerPtr> kinds_;
   FdRestoreContext fds_;
-  std::set<uint32_t> tables_;  // that have been read (task_kobj_ids_entry.files_id)
+  std::set<uint32_t> tables_;  // tables that have been read (task_kobj_ids_entry.files_id)
 };
 
 }  // namespace crx

@@ -1,4 +1,4 @@
-// Every kind of descriptor.
+// All kinds of descriptor.
 #include "agent-dst/restore/kind/fd_restorer.hpp"
 
 namespace crx {

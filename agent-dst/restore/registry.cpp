@@ -2,7 +2,7 @@
 
 namespace crx {
 
-// Order matters in plan_last: limits and credentials take away what the others need.
+// The order matters in plan_last: limits and credentials remove privileges that the others need.
 std::vector<RestorerPtr> make_restorers() {
   std::vector<RestorerPtr> all;
   all.push_back(make_fs_restorer());

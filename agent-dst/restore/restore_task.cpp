@@ -18,7 +18,8 @@ constexpr std::size_t kProcessCalls = 4096;
 constexpr std::size_t kThreadCalls = 32;
 constexpr std::size_t kLastCalls = 96;
 
-// What a thread needs calls for in any number: queued signals, and timers with their gaps.
+// Counts the items that take a varying number of calls in a thread: queued signals, and timers with the gaps between
+// ids.
 std::size_t queued_things(const img::core_entry& core) {
   return static_cast<std::size_t>(core.thread_core().signals_p().signals_size() + core.tc().signals_s().signals_size() +
                                   4 * core.tc().timers().posix_size());
@@ -89,7 +90,8 @@ void TaskRestore::finish_process() {
   leader_.reset();
 }
 
-// Groups, so that the arena holds the tables of any number of threads. All threads of a group run together.
+// Starts the batches of one group of threads, whose size is limited so that the tables fit into the arena. All threads
+// of a group run together.
 template <typename Room, typename Plan>
 void TaskRestore::start_group(std::size_t first, Room room, Plan plan) {
   Vessel& vessel = context_.vessel;
@@ -103,7 +105,7 @@ void TaskRestore::start_group(std::size_t first, Room room, Plan plan) {
   for (std::size_t i = first; i < end; ++i) vessel.thread(i).start(batches_[i - first]);
 }
 
-// The first group is under way.
+// Runs all groups; the first one is started already.
 template <typename Room, typename Plan, typename After>
 void TaskRestore::run_groups(Room room, Plan plan, After after) {
   for (std::size_t first = 0; first < context_.cores.size(); first += kThreadsAtOnce) {

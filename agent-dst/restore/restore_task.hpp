@@ -1,5 +1,5 @@
-// All resource kinds over one vessel, step by step; the session puts its own work (last pages, memory fields,
-// descriptors' peers) in between.
+// Runs all resource kinds over one vessel, step by step. The caller does its own work (last pages, memory fields,
+// descriptors) between the steps.
 #pragma once
 
 #include <memory>
@@ -10,34 +10,35 @@
 
 namespace crx {
 
-// Fills a context from the images of task `pid`: cores of all threads (leader first, the order of pstree.img) and
-// crx-task-PID.img, or defaults in its place. Error(corrupt_image) where something is missing.
+// Fills a context from the images of task `pid`: the cores of all threads (leader first, in the order of pstree.img)
+// and crx-task-PID.img, or defaults if that is missing. Throws Error(corrupt_image) if another image is missing or
+// malformed.
 void load_task_images(RestoreContext& context);
 
-// Steps are called once each, in this order. The vessel is stopped, mapped and filled when start_process() is called;
-// every step throws what the kinds throw, and leaves a vessel that can only be destroyed then.
+// The steps are called once each, in the order of declaration. The vessel is stopped, mapped and filled when
+// start_process() is called. Every step throws what the kinds throw; the vessel can then only be destroyed.
 class TaskRestore {
  public:
   // The context must outlive this object.
   explicit TaskRestore(RestoreContext& context);
   ~TaskRestore();
 
-  // Nothing of the vessel is touched.
+  // Touches nothing in the vessel but its descriptors.
   void prepare();
-  // The process as a whole: leader only, before other threads exist. In two steps, so that the processes of a tree work
-  // side by side.
+  // Restores the process as a whole, in the leader, before other threads exist. Two steps, so that the processes of a
+  // tree work at the same time.
   void start_process();
   void finish_process();
-  // Creates the other threads and gives each its own. In two steps, too.
+  // Creates the other threads and restores each one. Two steps, too.
   void start_threads();
   void finish_threads();
-  // Takes privileges away. No descriptors can be handed over and no memory be mapped through the task afterwards. In
-  // two steps.
+  // Removes privileges. Afterwards no descriptors can be passed to the task and no memory can be mapped in it. Two
+  // steps, too.
   void start_last();
   void finish_last();
-  // The arena is closed. Every thread then stands ready to run on; the vessel may be released.
+  // Sets the registers; the arena is closed. Every thread is then ready to run on, and the vessel may be released.
   void registers();
-  // Step 4 of the cutover.
+  // Restorer's calls of the same names, for all kinds.
   void commit();
   bool awaits_end() const;
   void original_ended() noexcept;
@@ -50,8 +51,8 @@ class TaskRestore {
   void run_groups(Room room, Plan plan, After after);
   RestoreContext& context_;
   std::vector<std::unique_ptr<Restorer>> kinds_;
-  std::optional<RemoteBatch> leader_;  // under way
-  std::vector<RemoteBatch> batches_;   // of a group of threads, under way
+  std::optional<RemoteBatch> leader_;  // in flight
+  std::vector<RemoteBatch> batches_;   // of a group of threads, in flight
 };
 
 }  // namespace crx

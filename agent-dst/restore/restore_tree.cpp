@@ -18,7 +18,8 @@
 namespace crx {
 namespace {
 
-// Of an orphaned process group all stop signals but SIGSTOP are dropped (kernel/signal.c: is_current_pgrp_orphaned).
+// In an orphaned process group the kernel drops all stop signals but SIGSTOP (kernel/signal.c:
+// is_current_pgrp_orphaned).
 bool is_in_orphaned_group(pid_t pid, const std::vector<VesselPlace>& places) {
   const auto of = [&](pid_t wanted) {
     return std::find_if(places.begin(), places.end(), [wanted](const VesselPlace& p) { return p.pid == wanted; });
@@ -40,7 +41,8 @@ bool acts_by_default(int signal, const std::vector<img::core_entry>& cores) {
                      [bit](const img::core_entry& core) { return (core.thread_core().blk_sigset() & bit) == 0; });
 }
 
-// What stops it again. Its parent is told the signal that it was stopped by where that one would stop it; else SIGSTOP.
+// Returns the signal that stops the task again. Its parent sees the signal, so it is the original one if that would
+// stop the task here; otherwise SIGSTOP.
 int stop_signal_for(const RestoreContext& context) {
   const auto signal = static_cast<int>(context.cores.front().tc().stop_signo());
   if (signal != SIGTSTP && signal != SIGTTIN && signal != SIGTTOU) return SIGSTOP;
@@ -53,7 +55,7 @@ int stop_signal_for(const RestoreContext& context) {
 std::vector<VesselPlace> read_places(const ImageSource& images) {
   std::vector<VesselPlace> places;
   std::vector<SharingTask> sharing;
-  uint32_t own = UINT32_MAX;  // of what no set tells
+  uint32_t own = UINT32_MAX;  // numbers for ids that the set does not contain
   for (const auto& node : images.read_all<img::pstree_entry>(image_file::kPstree)) {
     const auto core = images.read_one<img::core_entry>(image_file::core(node.pid()));
     VesselPlace place;
@@ -196,7 +198,7 @@ void TreeRestore::join_cgroups(const std::string& group) const noexcept {
     }
     crx::join_cgroups(wishes, group);
   } catch (const std::exception& error) {
-    log::warn("making cgroups again: {}", error.what());
+    log::warn("cannot put the tasks into their control groups: {}", error.what());
   }
 }
 

@@ -1,4 +1,4 @@
-// A whole tree: vessels that are mapped and filled become the tasks of an image set.
+// Restores a whole tree: vessels that are mapped and filled become the tasks of an image set.
 #pragma once
 
 #include <cstdint>
@@ -14,31 +14,33 @@
 
 namespace crx {
 
-// The places of all tasks of a set (pstree.img), as VesselTree::follow() wants them. Error(corrupt_image).
+// Reads the places of all tasks of a set (pstree.img), in the form that VesselTree::follow() takes. Throws
+// Error(corrupt_image).
 std::vector<VesselPlace> read_places(const ImageSource& images);
 
-// Owns what is known of each task while it is built. Every step throws what the kinds throw, and leaves vessels that
-// can only be destroyed then. The arguments must outlive it.
+// Owns the context of each task while the tree is built. Every step throws what the kinds throw; the vessels can then
+// only be destroyed. The arguments of the constructor must outlive this object.
 class TreeRestore {
  public:
   TreeRestore(VesselTree& tree, const ImageSource& images, FileOpener& files, ShmemTable& shmem);
 
-  // Before build(): the original lives in this kernel until the move is decided.
+  // To be called before build() if the original lives in this kernel until the move is decided.
   void expect_original() { original_is_here_ = true; }
-  // Everything but the pages: last layouts, zombies and groups, descriptors, threads, state, registers. Afterwards the
-  // vessels stand ready to run on. accounted: see Vessel::apply_layout, by PID. lap: called after each step with its
-  // name.
+  // Restores everything but the pages: last layouts, zombies and groups, descriptors, threads, state, registers.
+  // Afterwards the vessels are ready to run on. commit_charged: see Vessel::apply_layout, keyed by PID. lap: called
+  // after each step with its name.
   void build(const std::map<pid_t, std::vector<uint64_t>>& commit_charged, const std::function<void(const char*)>& lap);
-  // Step 4 of the cutover, before the vessels' group is frozen.
+  // The commit step of all kinds, before the vessels' group is frozen (in a migration between Go and RESUMING).
   void commit();
-  // Restorer's, for all tasks.
+  // Restorer's calls of the same names, for all tasks.
   bool awaits_end() const;
   void original_ended() noexcept;
-  // The move is decided: what others can see (FdRestorer::resumed).
+  // To be called when the move is decided: makes what others can see (FdRestorer::resumed).
   void resumed() noexcept;
-  // Right before the vessels are let go: those that job control had stopped stop again.
+  // To be called right before the vessels are released: stops those again that job control had stopped.
   void stop_stopped();
-  // The cgroups of the tasks' old host, best effort; group: of the tree (join_cgroups). Tasks may run.
+  // Moves the tasks into the control groups that they had on their old host, as far as possible; group: the one made
+  // for the tree (see join_cgroups in cgroups.hpp). The tasks may run. Failures are logged.
   void join_cgroups(const std::string& group) const noexcept;
   pid_t root_pid() const { return contexts_.front().pid; }
 

@@ -1,4 +1,4 @@
-// epoll sets with what they watch.
+// epoll sets with their watched descriptors.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sched.h>
@@ -24,10 +24,10 @@ constexpr uint32_t kAnything = EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP;
 
 struct Watch {
   uint32_t set = 0;     // id of the epoll description
-  uint32_t target = 0;  // number it was added under
-  uint32_t file = 0;    // id of the description
+  uint32_t target = 0;  // the number under which it was added
+  uint32_t file = 0;    // the id of the watched description
   epoll_event event{};
-  // EPOLLONESHOT that has fired and was not armed again: nothing but the private bits is left.
+  // Whether this is an EPOLLONESHOT watch that has fired and was not armed again: only the private bits are left.
   bool is_spent() const { return (event.events & EPOLLONESHOT) != 0 && (event.events & ~kPrivateBits) == 0; }
 };
 
@@ -44,12 +44,12 @@ class Epolls final : public FdRestorer {
     return fd;
   }
 
-  // The kernel remembers the number under which a file was added. A thread of ours with a descriptor table of its own
-  // puts each file under the number that the task had for it, and adds it from there.
+  // The kernel stores the number under which a file was added. So a thread of ours with its own descriptor table puts
+  // each file under the number that the task had for it, and adds it from there.
   void opened(FdRestoreContext& context) override {
     std::vector<Watch> watches = all_watches(context, false);
     if (watches.empty()) return;
-    // Before anything else in their sets is ready: what is reported to us must be theirs.
+    // Spent watches come first, before anything else in their sets is ready: an event that we receive must be theirs.
     std::stable_partition(watches.begin(), watches.end(), [](const Watch& watch) { return watch.is_spent(); });
     std::exception_ptr failure;
     std::thread([&] {
@@ -63,7 +63,7 @@ class Epolls final : public FdRestorer {
     if (failure) std::rethrow_exception(failure);
   }
 
-  // Who adds a signalfd is told of its own signals: these the task adds itself.
+  // A signalfd watch reports the signals of the task that has added it, so the task adds these itself.
   void fix_up(FdRestoreContext& context) override {
     for (const Watch& watch : all_watches(context, true)) add_in_task(watch, context);
   }
@@ -99,7 +99,7 @@ class Epolls final : public FdRestorer {
       vessel.run_checked(batch);
       return;
     }
-    // The file goes to the number for a moment; what has the number now comes back afterwards.
+    // The file is put under the number for a moment; the descriptor that has the number now is restored afterwards.
     const std::size_t kept = batch.add_optional("saving a descriptor", SYS_fcntl, target, F_DUPFD_CLOEXEC, 0);
     const std::size_t flags = batch.add_optional("looking at a descriptor", SYS_fcntl, target, F_GETFD);
     const std::size_t lent = vessel.plan_borrow(batch, context.own.at(watch.file).get());
@@ -144,7 +144,7 @@ class Epolls final : public FdRestorer {
     return watches;
   }
 
-  // The description that the watched number leads to in a task that has the set.
+  // Returns the id of the description that the watched number leads to in a task that has the set.
   static uint32_t behind(const Watch& watch, const FdRestoreContext& context) {
     const auto set = context.places.find(watch.set);
     for (const auto& [id, places] : context.places) {
@@ -159,7 +159,7 @@ class Epolls final : public FdRestorer {
         fmt::format("{}: nothing is open under number {}", describe("epoll", watch.set, context), watch.target));
   }
 
-  // In the thread with a table of its own, where the set and the file may themselves be in the way.
+  // Runs in the thread with its own descriptor table, where the set and the file may themselves occupy the number.
   static void add(const Watch& watch, const FdRestoreContext& context) {
     const int number = static_cast<int>(watch.target);
     const auto above = [&](uint32_t id) {
@@ -172,15 +172,15 @@ class Epolls final : public FdRestorer {
       return copy;
     };
     const Fd set = above(watch.set), file = above(watch.file);
-    const Fd kept(
-        ::fcntl(number, F_DUPFD_CLOEXEC, number + 1));  // what the number is to us: other files come after this one
+    // Save our own descriptor of this number: other files come after this one.
+    const Fd kept(::fcntl(number, F_DUPFD_CLOEXEC, number + 1));
     if (::dup3(file.get(), number, O_CLOEXEC) < 0)
       throw_errno("restoring an epoll set", fmt::format("number {}", number));
     Watch armed = watch;
     if (watch.is_spent()) armed.event.events |= kAnything;
     int result = ::epoll_ctl(set.get(), EPOLL_CTL_ADD, number, &armed.event);
-    // Whatever is ready now spends it. A file with nothing ready reports errors and hang-ups once, which the program
-    // would have been told when it armed the entry again.
+    // Any event that is ready now spends the watch. A file with nothing ready reports errors and hang-ups once, which
+    // the program would have seen when it armed the watch again.
     epoll_event event{};
     if (result == 0 && watch.is_spent() && ::epoll_wait(set.get(), &event, 1, 0) != 1) {
       armed.event = watch.event;

@@ -12,7 +12,7 @@
 namespace crx {
 namespace {
 
-// An event of fanotify comes with a descriptor, which is ours then.
+// Closes the descriptors that fanotify opens in our process, one per event.
 void close_descriptors(const char* events, ssize_t size) {
   fanotify_event_metadata event{};
   for (std::size_t at = 0, end = static_cast<std::size_t>(size); at + sizeof event <= end; at += event.event_len) {
@@ -22,7 +22,7 @@ void close_descriptors(const char* events, ssize_t size) {
   }
 }
 
-// The description may be one that waits where there is nothing to read.
+// A read of the description may block if there is nothing to read, so ask first.
 bool has_events(int fd) {
   int bytes = 0;
   return ::ioctl(fd, FIONREAD, &bytes) == 0 && bytes > 0;
@@ -40,7 +40,7 @@ void EventQueues::empty() noexcept {
     while (has_events(queue.fd.get())) {
       const ssize_t size = ::read(queue.fd.get(), events, sizeof events);
       if (size <= 0) {
-        log::warn("events of the move stay in a queue: {}", std::strerror(errno));
+        log::warn("events that the move itself has caused stay in a queue: {}", std::strerror(errno));
         break;
       }
       if (queue.kind == Kind::fanotify) close_descriptors(events, size);

@@ -1,4 +1,4 @@
-// Queues of inotify and fanotify on their way into a tree: what the move itself does to files is told in them, too.
+// The queues of inotify and fanotify descriptors that are being restored: the move itself creates events in them.
 #pragma once
 
 #include <vector>
@@ -10,10 +10,10 @@ namespace crx {
 class EventQueues {
  public:
   enum class Kind { inotify, fanotify };
-  // Keeps a duplicate of the description. Throws Error(kernel).
+  // Keeps a duplicate of the description until this object is destroyed. Throws Error(kernel).
   void add(int fd, Kind kind);
   bool any() const noexcept { return !queues_.empty(); }
-  // Takes what waits. Nobody of the tree may run.
+  // Removes all queued events. No task of the tree may run. Failures are logged.
   void empty() noexcept;
 
  private:

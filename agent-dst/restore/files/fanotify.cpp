@@ -1,4 +1,4 @@
-// fanotify: groups with their marks, by path.
+// fanotify: groups with their marks, set by path.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/fanotify.h>
@@ -12,7 +12,7 @@ namespace crx {
 namespace {
 
 constexpr char kStep[] = "restoring fanotify";
-// Beyond the headers of Linux 6.1.
+// not in the headers of Linux 6.1
 constexpr uint32_t kFilesystem = 0x100, kSurvives = 0x40, kEvictable = 0x200, kIgnore = 0x400;
 constexpr uint32_t kOnChild = 0x08000000;
 
@@ -34,7 +34,7 @@ class Fanotifies final : public FdRestorer {
     return fd;
   }
 
-  // As inotify's.
+  // As for inotify: see there.
   void opened(FdRestoreContext& context) override {
     for (const auto& [id, fd] : context.own) {
       const img::file_entry& entry = context.entries.at(id);
@@ -64,7 +64,7 @@ class Fanotifies final : public FdRestorer {
     mark_path(fd, FAN_MARK_ADD | where | evictable | ignore | (mark.mflags() & kSurvives), mark.ignored_mask(), path);
   }
 
-  // The path leads to what is marked: where that is a symbolic link, the link itself.
+  // Sets a mark on the object at this path. If it is a symbolic link, the link itself was marked.
   static void mark_path(int fd, uint32_t flags, uint64_t mask, const std::string& path) {
     if (::fanotify_mark(fd, flags | FAN_MARK_DONT_FOLLOW, mask, AT_FDCWD, path.c_str()) == 0) return;
     if (errno == ENOENT) {

@@ -1,5 +1,5 @@
-// File locks: taken at once where the original does not hold them here, else in step 4 of the cutover. A write lease
-// nobody can have while the original has the file open: on one kernel it waits for the original's end.
+// File locks: taken at once if the original does not hold them on this kernel, otherwise at the commit. The kernel
+// grants no write lease while the original has the file open; on one kernel the lease waits for the original's end.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sched.h>
@@ -29,7 +29,7 @@ class FileLocks final : public Restorer {
  public:
   const char* name() const override { return "file locks"; }
 
-  // After the descriptors.
+  // Runs after the descriptors are in place.
   void prepare(RestoreContext& context) override {
     for (const auto& entry : context.images.read_all<img::file_lock_entry>(image_file::kFileLocks)) {
       if (entry.pid() != context.pid) continue;
@@ -43,7 +43,7 @@ class FileLocks final : public Restorer {
     }
   }
 
-  // The original has let go.
+  // The original has released its locks by now.
   void commit(RestoreContext& context) override {
     for (Held& held : locks_) {
       if (!held.taken && context.original_is_here && is_write_lease(held.entry)) continue;
@@ -60,7 +60,8 @@ class FileLocks final : public Restorer {
 
   bool awaits_end() const override { return !locks_.empty(); }
 
-  // A lease tells the number that it was taken by: a thread of ours takes it, under this number of a table of its own.
+  // A lease keeps the descriptor number it was taken by, so a thread of ours takes it under this number in a descriptor
+  // table of its own.
   void original_ended(RestoreContext& context) noexcept override {
     try {
       std::thread([&] {
@@ -69,7 +70,7 @@ class FileLocks final : public Restorer {
         for (const Held& held : locks_) take_when_free(held, own_table, context, deadline);
       }).join();
     } catch (const std::exception& error) {
-      log::warn("taking leases: {}", error.what());
+      log::warn("cannot take the leases of process {}: {}", context.pid, error.what());
     }
     locks_.clear();
   }
@@ -77,7 +78,7 @@ class FileLocks final : public Restorer {
  private:
   struct Held {
     img::file_lock_entry entry;
-    Fd own;  // ours of the description
+    Fd own;  // our descriptor of the description
     bool taken;
   };
 
@@ -87,8 +88,8 @@ class FileLocks final : public Restorer {
     return lock.flag() == lock_kind::kLease && lock.type() != F_RDLCK;
   }
 
-  // Whoever has opened the file since the original let go of it is why there is none: the program is told what it would
-  // have been told then.
+  // If the lease cannot be had, a process has opened the file since the original released it. The program then gets the
+  // signal that a broken lease would have sent.
   static void take_when_free(const Held& held, bool own_table, const RestoreContext& context,
                              Deadline deadline) noexcept {
     const int own = held.own.get(), number = static_cast<int>(held.entry.fd());
@@ -99,18 +100,19 @@ class FileLocks final : public Restorer {
       std::this_thread::sleep_for(std::chrono::microseconds(kAskAgainUs));
     }
     if (result == 0) return;
-    log::warn("pid {} fd {}: its lease is lost: {}", context.pid, number, std::strerror(-result));
+    log::warn("process {}: the lease of descriptor {} is lost: {}", context.pid, number, std::strerror(-result));
     const int signal = ::fcntl(own, F_GETSIG);
     send_signal(context.vessel.pidfd(), signal > 0 ? signal : SIGIO);
   }
   static constexpr int64_t kAskAgainUs = 200;
 
-  // The source wants its own back. What a vessel keeps for now it loses when it is removed.
+  // Releases the locks, since the source takes them back. Locks that stay with the vessel are lost when it is
+  // destroyed.
   void let_go(RestoreContext& context) noexcept {
     try {
       release_all(context);
     } catch (const std::exception& error) {
-      log::debug("releasing file locks: {}", error.what());
+      log::debug("cannot release file locks: {}", error.what());
     }
   }
 
@@ -129,12 +131,12 @@ class FileLocks final : public Restorer {
 
   static std::string path_of(const Held& held) { return read_link(fmt::format("/proc/self/fd/{}", held.own.get())); }
 
-  // Else the kernel would make us the one who is told that the lease breaks.
+  // Without an owner the kernel would send us the signal when the lease is broken.
   static void own_signals(const Held& held, pid_t pid) {
     if (::fcntl(held.own.get(), F_GETOWN) == 0) static_cast<void>(::fcntl(held.own.get(), F_SETOWN, pid));
   }
 
-  // False when somebody else has it. late: after the vessel's arena was closed.
+  // Returns false if another process holds the lock. late: after the vessel's arena was closed.
   static bool take(const Held& held, RestoreContext& context, bool late) {
     const img::file_lock_entry& lock = held.entry;
     int64_t result = 0;
@@ -153,7 +155,7 @@ class FileLocks final : public Restorer {
           late ? context.vessel.post_arena_call(SYS_flock, {static_cast<uint64_t>(lock.fd()), operation}, nullptr, 0)
                : take_flock(lock, operation, context);
     }
-    // The vessel may have given up by now what let it take the lease.
+    // The vessel may have lost the privilege that lets it take the lease, so the agent takes it.
     if (lock.flag() == lock_kind::kOfd || (lock.flag() == lock_kind::kLease && result == -EACCES)) {
       result = set_description_lock(held.own.get(), lock.flag(), lock.type(), lock.start(), lock.len());
     }
@@ -162,7 +164,7 @@ class FileLocks final : public Restorer {
     return true;
   }
 
-  // POSIX locks belong to the process.
+  // A POSIX lock belongs to the process, so the task must take it.
   static int64_t take_posix(const img::file_lock_entry& lock, const struct flock& range, RestoreContext& context) {
     context.vessel.arena().reset();
     RemoteBatch batch = context.vessel.batch(1);
@@ -171,7 +173,7 @@ class FileLocks final : public Restorer {
     return batch.result(0);
   }
 
-  // It belongs to the description, but shows the process that took it (/proc/locks).
+  // A flock(2) lock belongs to the description, but /proc/locks shows the process that took it.
   static int64_t take_flock(const img::file_lock_entry& lock, uint64_t operation, RestoreContext& context) {
     context.vessel.arena().reset();
     RemoteBatch batch = context.vessel.batch(1);
@@ -180,7 +182,7 @@ class FileLocks final : public Restorer {
     return batch.result(0);
   }
 
-  // A lease tells the number that it was taken by.
+  // A lease keeps the descriptor number it was taken by.
   static int64_t take_lease(const img::file_lock_entry& lock, RestoreContext& context) {
     context.vessel.arena().reset();
     RemoteBatch batch = context.vessel.batch(1);

@@ -1,4 +1,4 @@
-// Working directory, root directory and umask; of threads that have their own, too.
+// Working directory, root directory and umask, also of threads that have their own.
 #include <sched.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -50,13 +50,14 @@ class Fs final : public Restorer {
   void plan_process(RestoreContext& context, RemoteBatch& leader) override {
     const auto own = places_.find(0);
     if (own == places_.end()) return;
-    // The vessel has our root directory from its birth.
+    // The vessel is forked with our root directory.
     if (!is_same(own->second.root.get(), "/")) change_root(context, 0, own->second.root.get());
     enter(context, 0, own->second.cwd.get());
     if (own->second.umask) leader.add("setting the umask", SYS_umask, *own->second.umask);
   }
 
-  // Threads begin with what the process has; one after the other, since each borrows descriptors for a moment.
+  // Threads begin with the directories of the process; they are set one after the other, since each borrows descriptors
+  // for a moment.
   void after_thread(RestoreContext& context, std::size_t thread, const RemoteBatch&) override {
     const auto own = places_.find(thread);
     if (thread == 0 || own == places_.end()) return;
@@ -101,7 +102,7 @@ class Fs final : public Restorer {
     run(context, thread, "closing a directory", SYS_close, static_cast<uint64_t>(batch.result(number)));
   }
 
-  std::map<std::size_t, Place> places_;  // by thread; [0] is the process's
+  std::map<std::size_t, Place> places_;  // keyed by thread index; [0] is the process's
 };
 
 }  // namespace

@@ -1,4 +1,4 @@
-// inotify: watches by path, under the numbers the program knows.
+// inotify: watches set by path, with the numbers that the program knows.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/inotify.h>
@@ -42,7 +42,7 @@ class Inotifies final : public FdRestorer {
     }
   }
 
-  // What we have opened and closed since; and what the original had open, closed by its end.
+  // Removes events for files that we have opened and closed since, and for those that the original's end has closed.
   void resumed(FdRestoreContext&) noexcept override { queues_.empty(); }
   bool awaits_end() const override { return queues_.any(); }
   void original_ended() noexcept override { queues_.empty(); }
@@ -63,7 +63,7 @@ class Inotifies final : public FdRestorer {
     set_status_flags(fd, entry.ify().flags(), object);
   }
 
-  // A carried file without a name, by what it was at the source.
+  // Finds a carried file without a name by the inode number it had at the source.
   static Fd find_deleted(const img::inotify_wd_entry& watch, FdRestoreContext& context) {
     const ImageSource& images = context.task.images;
     for (const auto& remap : images.read_all<img::remap_file_path_entry>(image_file::kRemapFpath)) {
@@ -77,9 +77,9 @@ class Inotifies final : public FdRestorer {
     return {};
   }
 
-  // The kernel gives numbers in ascending order: those before are taken and given back.
+  // The kernel assigns watch numbers in ascending order, so the numbers before are taken and released again.
   static void add(int fd, const img::inotify_wd_entry& watch, const std::string& path, const std::string& object) {
-    // The program's own path leads to what is watched: where that is a symbolic link, the link itself.
+    // The path leads to the watched file itself. If it is a symbolic link, the link itself was watched.
     const uint32_t mask = watch.mask() | (watch.f_handle().path().empty() ? 0 : uint32_t{IN_DONT_FOLLOW});
     if (path.empty() || watch.wd() == 0 || watch.wd() > kMaxWatch) {
       throw Error(ErrorCode::unsupported, kStep, fmt::format("{}: watch {} cannot be made again", object, watch.wd()));
@@ -101,7 +101,7 @@ class Inotifies final : public FdRestorer {
     }
   }
 
-  // The kernel tells about each watch that was taken away.
+  // The kernel queues an event for each watch that was removed.
   static void drain(int fd) {
     char events[4096];
     while (::read(fd, events, sizeof events) > 0) {

@@ -1,4 +1,4 @@
-// Process descriptors: of tasks of the tree, and of what has ended.
+// Process descriptors, for tasks of the tree and for processes that have ended.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/syscall.h>
@@ -16,7 +16,7 @@ namespace {
 constexpr uint32_t kPidfdThread = O_EXCL;  // PIDFD_THREAD, Linux 6.9
 constexpr int32_t kEnded = -1;
 
-// Ends at once, and stays a zombie until this goes.
+// A process that exits at once and stays a zombie until this object is destroyed.
 class EndedProcess {
  public:
   EndedProcess() : pid_(::fork()) {
@@ -53,7 +53,7 @@ class Pidfds final : public FdRestorer {
   void opened(FdRestoreContext&) override { ended_.clear(); }
 
  private:
-  std::map<uint32_t, EndedProcess> ended_;  // by what tells them apart
+  std::map<uint32_t, EndedProcess> ended_;  // keyed by the number that tells them apart in the images
 };
 
 }  // namespace

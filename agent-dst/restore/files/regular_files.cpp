@@ -18,7 +18,7 @@ constexpr char kStep[] = "opening files";
 class RegularFiles final : public FdRestorer {
  public:
   const char* name() const override { return "regular files"; }
-  // The file of a bound socket is the socket's.
+  // The file of a bound socket is restored with the socket.
   bool matches(const img::file_entry& entry) const override {
     return entry.type() == img::REG && entry.has_reg() && !S_ISSOCK(entry.reg().mode());
   }
@@ -29,10 +29,10 @@ class RegularFiles final : public FdRestorer {
     if ((reg.flags() & O_PATH) != 0) return fd;
     const img::crx_file_entry& extra = context.extra(entry.id());
     if (extra.has_rdev()) compare_device(fd.get(), extra.rdev(), reg.name());
-    // Of a disk that another host has written there may be pages of the past here.
+    // The page cache here may hold old pages of a disk that another host has written.
     if (reg.has_mode() && S_ISBLK(reg.mode())) static_cast<void>(::posix_fadvise(fd.get(), 0, 0, POSIX_FADV_DONTNEED));
     if (extra.has_digest()) compare_content(fd.get(), extra.digest(), reg.name());
-    // ESRCH: it is about a process that has ended, and is where it can be.
+    // ESRCH: a file of /proc whose process has ended; its position is already right.
     if (reg.pos() != 0 && ::lseek(fd.get(), static_cast<off_t>(reg.pos()), SEEK_SET) < 0 && errno != ESRCH)
       throw_errno(kStep, reg.name());
     return fd;

@@ -64,7 +64,7 @@ class Timerfds final : public FdRestorer {
     uint64_t ticks = 0;
   };
 
-  // What the task, in its time namespace, sees on a clock.
+  // Returns the time of a clock as the task sees it in its time namespace, in ns.
   static int64_t task_clock(Vessel& vessel, int clock) {
     RemoteBatch batch = vessel.batch(1);
     const auto now = vessel.arena().allocate<timespec>();
@@ -73,7 +73,7 @@ class Timerfds final : public FdRestorer {
     return int64_t{now.local->tv_sec} * kNsPerSecond + now.local->tv_nsec;
   }
 
-  // now: the task's deadline_clock.
+  // now: the time of the task's deadline_clock.
   static Setting setting_of(const img::timerfd_entry& tfd, const img::crx_file_entry& extra, int64_t now) {
     Setting setting;
     setting.ticks = tfd.ticks();
@@ -86,14 +86,14 @@ class Timerfds final : public FdRestorer {
       return setting;
     }
     int64_t deadline = extra.deadline_ns();
-    // Setting the unread expirations would overwrite one that happens at once: count those that are due here.
+    // Setting the unread expirations would overwrite one that happens at once, so those that are due are counted here.
     if (setting.ticks != 0 && interval > 0 && deadline <= now) {
       const int64_t due = (now - deadline) / interval + 1;
       setting.ticks += static_cast<uint64_t>(due);
       deadline += due * interval;
     }
-    // As it was armed (fdinfo tells, and a relative one on the wall clock does not follow when that is set). What is
-    // past fires at once.
+    // Arms the timer in the mode in which it was armed (from fdinfo; a relative timer on the wall clock does not follow
+    // when that is set). A deadline in the past fires at once.
     setting.flags = static_cast<int>(tfd.settime_flags() & (TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET));
     const bool absolute = (setting.flags & TFD_TIMER_ABSTIME) != 0;
     setting.time.it_value = to_timespec(std::max<int64_t>(absolute ? deadline : deadline - now, 1));

@@ -1,4 +1,4 @@
-// FIFOs: opened by name, and filled where they are new here.
+// FIFOs: opened by name, and filled if they are new here.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/ioctl.h>
@@ -38,7 +38,8 @@ class Fifos final : public FdRestorer {
     return fd;
   }
 
-  // A keeper was a writer, too. Who has seen none yet is opened again behind it.
+  // The descriptor that kept the FIFO open was a writer, too. A reader that had not seen a writer yet is opened again
+  // after it is closed.
   void opened(FdRestoreContext& context) override {
     std::set<uint32_t> kept;
     for (const auto& [pipe_id, daemon] : daemons_) kept.insert(pipe_id);
@@ -58,7 +59,7 @@ class Fifos final : public FdRestorer {
     return fd;
   }
 
-  // Open both ways meanwhile, so that the other opens need no partner and the content stays.
+  // Keeps the FIFO open for reading and writing meanwhile, so that other opens need no partner and the content stays.
   int held(const img::fifo_entry& fifo, const std::string& path, FdRestoreContext& context) {
     Fd& daemon = daemons_[fifo.pipe_id()];
     if (daemon) return daemon.get();
@@ -77,15 +78,16 @@ class Fifos final : public FdRestorer {
       set_pipe_capacity(daemon.get(), data->second.capacity, wanted.size(), path);
       fill_pipe(daemon.get(), wanted, {}, path);
     } else if (static_cast<std::size_t>(queued) != wanted.size()) {
-      // With content it is in use here. The original's own (same kernel, same file) holds what the images tell.
+      // A FIFO with other content is in use here. The original's own FIFO (same kernel, same file) has the content of
+      // the images.
       throw Error(ErrorCode::refused, kStep, path + ": another program here uses this FIFO")
           .with_hint("end the program that has it open at the destination");
     }
     return daemon.get();
   }
 
-  std::map<uint32_t, Fd> daemons_;             // by pipe
-  std::map<uint32_t, img::fifo_entry> unmet_;  // by file
+  std::map<uint32_t, Fd> daemons_;             // keyed by pipe
+  std::map<uint32_t, img::fifo_entry> unmet_;  // keyed by file
   std::optional<std::map<uint32_t, PipeData>> data_;
 };
 

@@ -1,4 +1,4 @@
-// Pipes: made anew, filled, and their ends given to those who held them.
+// Pipes: made anew, filled, and their ends given to the tasks that had them.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
@@ -24,20 +24,20 @@ class Pipes final : public FdRestorer {
     const std::string object = describe("pipe", entry.id(), context);
     Ends& ends = made(pipe.pipe_id(), context, object);
     const uint32_t mode = pipe.flags() & O_ACCMODE;
-    // The first of each end gets the pipe's own; any other description was opened through /proc, as is done here.
+    // The first description of each end gets the pipe's own; any other one was opened through /proc, and is again here.
     Fd& free = mode == O_RDONLY ? ends.read : ends.write;
     Fd fd = mode != O_RDWR && free ? std::move(free) : open_checked(link_of(ends), static_cast<int>(mode | O_NONBLOCK));
     set_status_flags(fd.get(), pipe.flags(), object);
     return fd;
   }
 
-  // Ends that nobody holds are closed for good.
+  // Closes the ends that no task holds.
   void opened(FdRestoreContext&) override { pipes_.clear(); }
 
  private:
   struct Ends {
     Fd read, write;
-    Fd any;  // opens further descriptions; holds no end open
+    Fd any;  // O_PATH: opens further descriptions; holds no end open
   };
 
   static std::string link_of(const Ends& ends) { return fmt::format("/proc/self/fd/{}", ends.any.get()); }
@@ -59,7 +59,7 @@ class Pipes final : public FdRestorer {
     return ends;
   }
 
-  // Told with one of the descriptions.
+  // The packet sizes are stored with one of the descriptions.
   static std::vector<uint32_t> packets_of(uint32_t pipe_id, const FdRestoreContext& context) {
     for (const auto& [id, entry] : context.entries) {
       if (!entry.has_pipe() || entry.pipe().pipe_id() != pipe_id) continue;

@@ -1,4 +1,4 @@
-// POSIX message queues: made anew under their names, and gone again if the tree does not come.
+// POSIX message queues: made anew under their names, and removed again if the migration fails.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <mqueue.h>
@@ -26,7 +26,7 @@ class PosixQueues final : public FdRestorer {
   ~PosixQueues() override { remove_names(); }
   const char* name() const override { return "POSIX message queues"; }
 
-  // The type is for all kinds that CRIU's format knows nothing of.
+  // CRIU's format has no type for message queues; EXT stands for all kinds that it does not know.
   bool matches(const img::file_entry& entry) const override { return entry.type() == img::EXT && entry.has_ext(); }
 
   Fd open(const img::file_entry& entry, FdRestoreContext& context) override {
@@ -55,11 +55,11 @@ class PosixQueues final : public FdRestorer {
  private:
   struct Queue {
     Fd fd;
-    std::string name;  // until opened(), of one without a name, too
+    std::string name;  // valid until opened(), also for a queue without a name
     bool unlinked = false;
   };
 
-  // open(2) marks what it opens (through /proc, say), mq_open(3) does not.
+  // A description of open(2) (through /proc) has O_LARGEFILE, one of mq_open(3) has not.
   static Fd open_description(const Queue& queue, uint32_t flags) {
     constexpr uint32_t kKept = O_ACCMODE | O_NONBLOCK;
     constexpr uint32_t kLargeFile = 0100000;  // O_LARGEFILE of the kernel
@@ -78,7 +78,7 @@ class PosixQueues final : public FdRestorer {
     if (made.name.size() < 2 || made.name.front() != '/' || made.name.find('/', 1) != std::string::npos) {
       throw Error(ErrorCode::corrupt_image, kStep, fmt::format("the name {}", made.name));
     }
-    // Its name may be another one's by now.
+    // Another queue may have the name by now.
     const bool is_taken = made.unlinked && Fd(::mq_open(made.name.c_str(), O_RDONLY | O_NONBLOCK));
     if (is_taken) made.name = fmt::format("/crx-{}-{}", ::getpid(), index);
     made.fd = create(made.name, queue);
@@ -118,7 +118,7 @@ class PosixQueues final : public FdRestorer {
 
   std::optional<std::vector<img::crx_ipc_entry>> images_;
   std::map<std::size_t, Queue> made_;
-  std::vector<std::string> names_;  // to be removed unless the tree comes
+  std::vector<std::string> names_;  // to be removed unless the migration succeeds
 };
 
 }  // namespace

@@ -1,5 +1,5 @@
-// System V objects: made by us, with the creator's ids; what is in them the task puts there itself, so that they know
-// it as their user.
+// System V objects: made by the agent with the creator's ids; the task itself puts their content in, so that the
+// objects name it as their user.
 #include <fmt/format.h>
 #include <sys/sem.h>
 #include <sys/shm.h>
@@ -25,7 +25,7 @@ class SysvIpc final : public Restorer {
  public:
   const char* name() const override { return "System V IPC"; }
 
-  // What the tree has together is made when its first task comes.
+  // Objects of the whole tree are made with the first task.
   void prepare(RestoreContext& context) override {
     for (const std::string& image : context.images.names()) {
       if (image.starts_with("ipcns-shm-")) segments(context, image);
@@ -99,7 +99,7 @@ class SysvIpc final : public Restorer {
     }
   }
 
-  // back: and received again, so that the queue knows the task as its user.
+  // back: receive the message again, so that the queue names the task as its user.
   static void send(RestoreContext& context, int id, uint64_t type, std::span<const std::byte> text, bool back) {
     if (text.size() > context.vessel.arena().available() / 2) {
       throw Error(ErrorCode::unsupported, kStep, fmt::format("a message of {} bytes in queue {}", text.size(), id));
@@ -114,7 +114,7 @@ class SysvIpc final : public Restorer {
     run(context, batch);
   }
 
-  // The adjustment first, by us, then taken back by the task, which notes it.
+  // The agent first applies the adjustment; then the task undoes it with SEM_UNDO, so that the kernel records it.
   static void note(RestoreContext& context, const img::crx_sem_undo& undo) {
     const int adjustment = undo.adjustment();
     if (adjustment == 0 || adjustment > kMostAdjustment || adjustment < -kMostAdjustment ||

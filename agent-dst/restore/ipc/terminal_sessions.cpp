@@ -1,4 +1,4 @@
-// The controlling terminal: taken by the leader of the session, with the foreground group it had.
+// The controlling terminal: taken by the session leader, with the foreground group it had.
 #include <asm/ioctls.h>
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -19,8 +19,9 @@ class TerminalSessions final : public Restorer {
  public:
   const char* name() const override { return "controlling terminals"; }
 
-  // Setting the size of a terminal tells the foreground group, which knows it: what is pending of that goes
-  // (sigaction(2): a signal that is ignored by default is dropped).
+  // Setting the size of a terminal sends SIGWINCH to the foreground group, which knows the size already. The pending
+  // signals are removed by ignoring them (sigaction(2): the kernel drops a pending signal whose default action is to be
+  // ignored).
   void prepare(RestoreContext& context) override {
     if (!context.images.contains(image_file::kTtyInfo)) return;
     context.vessel.arena().reset();

@@ -1,4 +1,4 @@
-// Pseudo-terminals: made under their old numbers, with their settings and what waits in them.
+// Pseudo-terminals: made under their old numbers, with their settings and queued content.
 #include <asm/ioctls.h>
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -75,7 +75,7 @@ class Terminals final : public FdRestorer {
     return ptys.open_slave(pair.index, flags, (entry.tty().flags() & kLargeFile) != 0);
   }
 
-  // Now that every description is there: what would have kept us from opening them.
+  // All descriptions are open now, so the settings that would have prevented that can be made.
   void opened(FdRestoreContext& context) override {
     constexpr int kOn = 1;
     PtyTable& ptys = context.task.shmem.ptys();
@@ -97,7 +97,7 @@ class Terminals final : public FdRestorer {
  private:
   struct Pair {
     uint32_t index = 0;
-    const img::tty_info_entry* master_info = nullptr;  // none: the other end is not in the images
+    const img::tty_info_entry* master_info = nullptr;  // nullptr: the other end is not in the images
     const img::tty_info_entry* slave_info = nullptr;
     bool given = false;
   };
@@ -139,7 +139,7 @@ class Terminals final : public FdRestorer {
            context.task.files.entry(entry.tty().regf_id()).reg().name().ends_with(" (deleted)");
   }
 
-  // It is hung up when its master is closed, after all that want it have it.
+  // The terminal is hung up when its master is closed, after all descriptions of it are open.
   Fd open_orphaned(const img::file_entry& entry, const img::tty_info_entry& info, FdRestoreContext& context) {
     const uint32_t index = info.pty().index();
     PtyTable& ptys = context.task.shmem.ptys();
@@ -150,7 +150,7 @@ class Terminals final : public FdRestorer {
                            (entry.tty().flags() & kLargeFile) != 0);
   }
 
-  // --shell-job: the terminal that we have ourselves, with the settings that the program knows.
+  // --shell-job: opens our own terminal, with the settings that the program knows.
   Fd open_callers(const img::tty_info_entry& info, int flags, bool by_alias, const PtyTable& ptys) {
     Fd fd = ptys.open_callers(flags, by_alias);
     if (!by_alias && callers_set_.insert(info.id()).second) {
@@ -160,7 +160,7 @@ class Terminals final : public FdRestorer {
     return fd;
   }
 
-  // /dev/tty is what it is for the one who opens it.
+  // /dev/tty leads to the controlling terminal of the process that opens it.
   static Fd open_alias(const img::tty_info_entry& slave, int flags, FdRestoreContext& context) {
     Vessel* leader = context.task.tree.find(static_cast<pid_t>(slave.sid()));
     if (leader == nullptr) {

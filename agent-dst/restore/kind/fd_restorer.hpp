@@ -1,4 +1,5 @@
-// What every kind of descriptor at the destination implements: files.img -> an open file description.
+// The interface that every kind of descriptor at the destination implements: it turns an entry of files.img into an
+// open file description.
 #pragma once
 
 #include <map>
@@ -12,45 +13,48 @@
 
 namespace crx {
 
-// A number under which a task has a description.
+// A descriptor number under which a task has a description.
 struct FdPlace {
   RestoreContext* task = nullptr;
   int fd = -1;
   bool cloexec = false;
 };
 
-// Shared by all kinds while the descriptors of a tree are restored.
+// The context that all kinds share while the descriptors of a tree are restored.
 struct FdRestoreContext {
-  RestoreContext& task;                             // the root
-  std::map<uint32_t, img::file_entry> entries;      // every description that a table refers to, or another description
-  std::map<uint32_t, std::vector<FdPlace>> places;  // by description: task by task, ascending numbers
-  std::map<uint32_t, Fd> own;                       // our descriptor of each, from open() until all are in place
+  RestoreContext& task;                             // the context of the tree's root
+  std::map<uint32_t, img::file_entry> entries;      // every description that a table, or another description, refers to
+  std::map<uint32_t, std::vector<FdPlace>> places;  // by description: task by task, numbers ascending
+  std::map<uint32_t, Fd> own;                       // our own descriptor of each, from open() until all are placed
 
-  // crx_task_entry.files; the default where the set tells nothing.
+  // Returns the entry of crx_task_entry.files; a default one if the set has none.
   const img::crx_file_entry& extra(uint32_t id) const;
-  // The first task and number that have it; Error(corrupt_image) when nobody has.
+  // Returns the first task and number that have the description; throws Error(corrupt_image) if no task has it.
   const FdPlace& place_of(uint32_t id) const;
   int number_of(uint32_t id) const { return place_of(id).fd; }
 };
 
-// One kind; a line in fd_registry.cpp.
+// One kind of descriptor; it has a line in fd_registry.cpp.
 class FdRestorer {
  public:
   virtual ~FdRestorer() = default;
   virtual const char* name() const = 0;
   virtual bool matches(const img::file_entry& entry) const = 0;
-  // A new description in our own process, with content, position and status flags (O_ASYNC aside). Each id once.
+  // Makes a new description in our own process, with content, position and status flags (except O_ASYNC). Called once
+  // for each id.
   virtual Fd open(const img::file_entry& entry, FdRestoreContext& context) = 0;
-  // After the last open() of all kinds, before the descriptors go to the tasks: drops what was only held meanwhile.
+  // Called after the last open() of all kinds, before the descriptors go to the tasks: drops what was only kept
+  // meanwhile.
   virtual void opened(FdRestoreContext&) {}
-  // Remote calls that need the numbers in the tasks: in batches of its own; the arenas are free, reset them as needed.
+  // Makes remote calls that need the descriptor numbers in the tasks, in batches of its own; the arenas are free, reset
+  // them as needed.
   virtual void fix_up(FdRestoreContext&) {}
-  // Step 4 of the cutover (Restorer::commit). Numbers and images are still at hand, `own` is not: keep duplicates.
+  // The commit step (Restorer::commit). Numbers and images are still available, `own` is not: keep duplicates.
   virtual void commit(FdRestoreContext&) {}
-  // The move is decided, and the tasks are about to be let go: what others can see and nobody can take back. Failures
-  // are logged; nothing is thrown.
+  // Called when the move is decided and the tasks are about to be released: does what others can see and what cannot be
+  // undone. Failures are logged; nothing is thrown.
   virtual void resumed(FdRestoreContext&) noexcept {}
-  // As Restorer's, asked for where the original is in this kernel.
+  // As in Restorer; called if the original is in this kernel.
   virtual bool awaits_end() const { return false; }
   virtual void original_ended() noexcept {}
 };
@@ -58,9 +62,9 @@ class FdRestorer {
 using FdRestorerPtr = std::unique_ptr<FdRestorer>;
 std::vector<FdRestorerPtr> make_fd_restorers();
 
-// fcntl(F_SETFL) of the flags that can be set (O_ASYNC aside); `object` names it in errors.
+// Calls fcntl(F_SETFL) for the flags that can be set (except O_ASYNC); `object` is the name used in errors.
 void set_status_flags(int fd, uint32_t flags, const std::string& object);
-// "eventfd 7" for messages: the kind and the lowest number.
+// Returns "eventfd (pid 12 fd 7)" for messages: the kind, and the lowest number of the first task that has it.
 std::string describe(const char* kind, uint32_t id, const FdRestoreContext& context);
 
 }  // namespace crx

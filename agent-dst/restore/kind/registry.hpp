@@ -1,5 +1,5 @@
 // The resource kinds at the destination, each in the file of its name (the same as in agent-src/collect). To add a
-// kind: its pair of files, a line here and one in registry.cpp.
+// kind: a pair of files, a line in this header and one in registry.cpp.
 #pragma once
 
 #include <memory>

@@ -1,4 +1,5 @@
-// What every resource kind at the destination implements: image messages -> vessel.
+// The interface that every resource kind at the destination implements: it turns image messages into the state of a
+// vessel.
 #pragma once
 
 #include <sys/types.h>
@@ -16,35 +17,35 @@
 
 namespace crx {
 
-// Shared by all restorers of one task. Images have been received whole; the vessel is stopped, mapped and filled.
+// The context that all restorers of one task share. All images have been received; the vessel is stopped, mapped and
+// filled.
 struct RestoreContext {
   VesselTree& tree;
   Vessel& vessel;
   const ImageSource& images;
   FileOpener& files;
   ShmemTable& shmem;
-  pid_t pid = 0;                       // of the task in the images, and of the vessel
+  pid_t pid = 0;                       // the PID of the task in the images, and of the vessel
   std::vector<img::core_entry> cores;  // one per thread, leader first
-  img::crx_task_entry extra;           // `threads` in the same order as cores; default values where the set has none
-  bool original_is_here = false;       // in this kernel, with its files open, until it is ended
+  img::crx_task_entry extra;           // `threads` in the same order as cores; default values if the set has none
+  bool original_is_here = false;       // the original is in this kernel, with its files open, until it is killed
 };
 
-// One resource kind. Calls come in this order, each for all kinds in registry order:
-//   prepare         outside the task: read images, check them, open and fill objects in our own process; descriptors
-//   are
-//                   put into the task here, in batches of their own (the arena is free)
-//   plan_process    remote calls of the leader before other threads exist (several may be added)
-//   after_process   their results, already checked
-//   plan_thread     remote calls of every thread, made in all threads together
-//   after_thread
-//   plan_last       what takes privileges away (securebits, capabilities, uids, seccomp, dumpable): the last calls of
-//                   every thread, in the order seccomp-independent first; made in all threads together
-//   finish          after every thread's last batch: what belongs to the process as a whole and what those calls undo
-//                   (dumpable); makes its own batches in the leader, sets things from outside
-//   commit          step 4 of the cutover: what only one may hold (file locks, final names). May fail the migration.
-//   original_ended  where awaits_end() says so after commit: what the original was in the way of. It ends about now.
-//   The move is
-//                   decided and the task frozen: no calls, and what fails is logged.
+// One resource kind. The calls come in this order, each for all kinds in the order of the registry:
+// - prepare: outside the task; reads and checks images, opens and fills objects in our own process. Descriptors are put
+//   into the task here, in batches of their own (the arena is free).
+// - plan_process: adds remote calls of the leader, before other threads exist.
+// - after_process: takes their results, which are already checked.
+// - plan_thread: adds remote calls of one thread, made in all threads together.
+// - after_thread: takes their results.
+// - plan_last: adds the last calls of one thread, those that remove privileges (securebits, capabilities, uids,
+//   seccomp, dumpable); made in all threads together.
+// - finish: after the last batch of every thread; restores what belongs to the process as a whole and what those calls
+//   reset (dumpable). Makes its own batches in the leader, or sets things from outside.
+// - commit: in a migration between Go and RESUMING; takes what only one host can hold (file locks, final names). May
+//   fail the migration.
+// - original_ended: if awaits_end() returns true after commit; restores what the original was in the way of, which ends
+//   about now. The move is decided and the task frozen, so no remote calls are possible and failures are logged.
 // Every result is checked with RemoteBatch::check_all(); a call that may fail is added with RemoteBatch::add_optional.
 class Restorer {
  public:
@@ -62,7 +63,7 @@ class Restorer {
   virtual void original_ended(RestoreContext&) noexcept {}
 };
 
-// All kinds, in order (registry.cpp).
+// Makes all kinds, in order (registry.cpp).
 std::vector<std::unique_ptr<Restorer>> make_restorers();
 
 }  // namespace crx

@@ -1,6 +1,6 @@
-// Asynchronous I/O contexts: made anew, brought to where they were, and moved to the place of their ring, which is
-// their number (the kernel follows: aio_ring_mremap of fs/aio.c). The ring that was lies at that place as memory, see
-// layout.cpp.
+// Asynchronous I/O contexts: made anew, advanced to their old event counts, and moved to the old address of their ring,
+// which is their id (the kernel follows an mremap: aio_ring_mremap of fs/aio.c). Until then the old ring lies at that
+// address as plain memory, see layout.cpp.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/mman.h>
@@ -118,7 +118,8 @@ class AioRings final : public Restorer {
     }
   }
 
-  // The kernel keeps for itself where the next event goes; only events move it on. So as many are made and taken.
+  // The kernel keeps the index of the next event to itself, and only events advance it; so as many events are made and
+  // taken.
   static void advance(Vessel& vessel, uint64_t ring, uint32_t null, uint32_t tail) {
     while (tail > 0) {
       vessel.arena().reset();

@@ -1,4 +1,4 @@
-// memfds: their content is an object of the rounds; here each description of it is opened.
+// memfds: their content is an object of the memory rounds; this file opens each description of it.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
@@ -23,7 +23,8 @@ class Memfds final : public FdRestorer {
     const std::string object = describe("memfd", entry.id(), context);
     const int content = context.task.shmem.memfd(inode_of(memfd.inode_id(), context));
     const auto flags = static_cast<int>(memfd.flags() & (O_ACCMODE | O_APPEND | O_NONBLOCK | O_NOATIME | O_DIRECT));
-    // What memfd_create(2) gives is no writer to the kernel: a memfd that only has this one can be what a process runs.
+    // The kernel does not count the descriptor of memfd_create(2) as a writer, so a memfd with no other descriptor can
+    // be executed.
     const bool first = (flags & O_ACCMODE) == O_RDWR && original_.insert(memfd.inode_id()).second;
     Fd fd = first ? duplicate(content) : open_checked(fmt::format("/proc/self/fd/{}", content), flags);
     if (first) set_status_flags(fd.get(), memfd.flags(), object);
@@ -48,7 +49,7 @@ class Memfds final : public FdRestorer {
   }
 
   std::map<uint64_t, img::memfd_inode_entry> inodes_;
-  std::set<uint32_t> original_;  // inodes whose own descriptor a description has got
+  std::set<uint32_t> original_;  // inodes whose original descriptor has been used for a description
 };
 
 }  // namespace

@@ -23,7 +23,7 @@
 namespace crx {
 namespace {
 
-constexpr int kDrainRounds = 16;  // against a program that forks all the time
+constexpr int kDrainRounds = 16;  // limit for a program that forks all the time
 
 std::vector<proc::MountEntry> cgroup_mounts() {
   std::vector<proc::MountEntry> mounts = proc::parse_mountinfo(read_file("/proc/self/mountinfo"));
@@ -45,7 +45,7 @@ std::vector<proc::CgroupEntry> groups_of(pid_t pid) {
   return file ? proc::parse_cgroup(read_fd(file.get(), "cgroup")) : std::vector<proc::CgroupEntry>();
 }
 
-// Who is there already need not enter: that waits for a grace period of the kernel, 7 ms and more
+// Whether the task is in the group already. Moving it then would only wait for an RCU grace period, 7 ms and more
 // (cgroup_threadgroup_rwsem).
 bool is_in(const std::vector<proc::CgroupEntry>& current, const proc::CgroupEntry& home) {
   return std::any_of(current.begin(), current.end(), [&](const proc::CgroupEntry& entry) {
@@ -75,11 +75,11 @@ class Joiner {
       for (std::string pid; pids >> pid; any = true) move(std::atoi(pid.c_str()), *home);
       if (!any) break;
     }
-    if (::rmdir(group.c_str()) != 0) log::info("{} stays: somebody is in it", group);
+    if (::rmdir(group.c_str()) != 0) log::info("control group {} stays, since a process is still in it", group);
   }
 
  private:
-  // Makes it where it is missing.
+  // Returns the directory of the group; makes it if it is missing.
   std::optional<std::string> directory_of(const proc::CgroupEntry& home) {
     const auto [slot, is_new] = made_.try_emplace({home.controllers, home.path});
     if (!is_new) return slot->second;
@@ -104,7 +104,7 @@ class Joiner {
       end = path.find('/', end + 1);
       const std::string dir = at + path.substr(0, end);
       if (::mkdir(dir.c_str(), 0755) == 0 || errno == EEXIST) continue;
-      log::warn("making cgroup {}: {}", dir, std::strerror(errno));
+      log::warn("cannot make control group {}: {}", dir, std::strerror(errno));
       return false;
     }
     return true;
@@ -114,11 +114,11 @@ class Joiner {
     try {
       write_file(dir + "/cgroup.procs", std::to_string(pid));
     } catch (const Error& error) {
-      if (error.err() != ESRCH) log::warn("process {} cannot enter cgroup {}: {}", pid, dir, error.what());
+      if (error.err() != ESRCH) log::warn("process {} cannot enter control group {}: {}", pid, dir, error.what());
     }
   }
 
-  // The root's group in the hierarchy that `group` is in.
+  // Returns the root task's group in the hierarchy that `group` belongs to.
   std::optional<std::string> home_beside(const std::string& group, const CgroupWish& root) {
     const proc::MountEntry* in = nullptr;
     for (const proc::MountEntry& mount : mounts_) {
@@ -163,7 +163,7 @@ void join_cgroups(const std::vector<CgroupWish>& tasks, const std::string& group
     for (const CgroupWish& task : tasks) joiner.join(task);
     if (!group.empty() && !tasks.empty()) joiner.drain(group, tasks.front());
   } catch (const std::exception& error) {
-    log::warn("making cgroups again: {}", error.what());
+    log::warn("cannot put the tasks into their control groups: {}", error.what());
   }
 }
 

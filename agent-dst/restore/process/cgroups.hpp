@@ -1,4 +1,4 @@
-// Groups of the cgroup hierarchies that the tasks of a tree were in, made again where this host has the hierarchy.
+// Puts the tasks of a tree into the control groups they were in, as far as this host has the hierarchies.
 #pragma once
 
 #include <sys/types.h>
@@ -18,13 +18,13 @@ struct CgroupWish {
   std::vector<proc::CgroupEntry> homes;
 };
 
-// What the images tell of one task: crx_task_entry.cgroup, else CRIU's cgroup.img.
+// Reads the groups of one task from the images: crx_task_entry.cgroup, otherwise CRIU's cgroup.img.
 CgroupWish read_cgroup_wish(pid_t pid, const img::core_entry& core, const img::crx_task_entry& extra,
                             const ImageSource& images);
 
-// Moves the tasks, the root first, which may run. What cannot be had (no such hierarchy or controller here, a group
-// that takes no processes) is logged, and the task stays where it is. Who is born in `group`, the one made for the tree
-// (empty for none), meanwhile follows the root, and the group is removed when it is empty.
+// Moves the tasks, the root first; they may run. If a group cannot be had (no such hierarchy or controller here, a
+// group that takes no processes), this is logged and the task stays where it is. `group` is the one that was made for
+// the tree (empty: none): processes forked in it meanwhile follow the root, and it is removed when it is empty.
 void join_cgroups(const std::vector<CgroupWish>& tasks, const std::string& group) noexcept;
 
 }  // namespace crx

@@ -50,15 +50,16 @@ user_regs_struct general_of(const img::user_x86_regs_entry& regs) {
   return r;
 }
 
-// A futex wait until a point in time, a poll for ever.
+// Whether the call has no duration to be restored: a futex wait until a point in time, or a poll without a limit.
 bool has_no_duration(const img::crx_restart& restart) {
   if (restart.args_size() < 3) return false;
   if (restart.nr() == SYS_poll) return static_cast<int32_t>(restart.args(2)) < 0;
   return restart.nr() == SYS_futex && (static_cast<int>(restart.args(1)) & FUTEX_CMD_MASK) != FUTEX_WAIT;
 }
 
-// An image made for CRIU says what the thread finds when it makes the call again; crx_restart says what it was in.
-// With it the kernel decides by itself, so that a signal queued meanwhile interrupts the call as it should.
+// Lets a thread go on with its interrupted system call. An image made for CRIU says only that the call is made again;
+// crx_restart has the call itself. With the latter the kernel decides, so that a signal queued meanwhile interrupts the
+// call as it should.
 void continue_syscall(const img::crx_thread_entry& extra, const SleepOutcome& sleep, user_regs_struct& r) {
   if (sleep.slept) {
     r.rax = sleep.ax;
@@ -72,9 +73,10 @@ void continue_syscall(const img::crx_thread_entry& extra, const SleepOutcome& sl
     if (ax != kRestartBlock) {
       r.rip += kSyscallInstructionBytes;
     } else if (has_no_duration(extra.restart())) {
-      r.rax = static_cast<uint64_t>(kRestartNoHand);  // it ends when it should, made again with what it was given
+      // made again with its original arguments, the call ends when it should
+      r.rax = static_cast<uint64_t>(kRestartNoHand);
     } else {
-      r.rax = static_cast<uint64_t>(kInterrupted);  // all that can be said
+      r.rax = static_cast<uint64_t>(kInterrupted);  // the remaining time is unknown
       r.orig_rax = kNoSyscall;
     }
     return;
@@ -102,7 +104,7 @@ void put_words(std::vector<std::byte>& area, std::size_t offset, std::size_t byt
   }
 }
 
-// Writes a component that the image has; refuses what this CPU has not.
+// Writes a component that the image has; refuses one that this CPU lacks.
 template <typename Field>
 void put_component(std::vector<std::byte>& area, uint64_t& present, unsigned number, const Field& words) {
   if (words.size() == 0 || (present & xstate::bit(number)) == 0) {
@@ -118,7 +120,7 @@ void put_component(std::vector<std::byte>& area, uint64_t& present, unsigned num
   put_words(area, place.offset, place.bytes, words);
 }
 
-// The state built from CRIU's fields over `area`, which is this CPU's in shape.
+// Builds the extended state from CRIU's fields in `area`, which has the layout of this CPU.
 void build_extended(const img::user_x86_fpregs_entry& fp, std::vector<std::byte>& area) {
   put(area, 0, static_cast<uint16_t>(fp.cwd()));
   put(area, 2, static_cast<uint16_t>(fp.swd()));
@@ -146,7 +148,7 @@ void build_extended(const img::user_x86_fpregs_entry& fp, std::vector<std::byte>
   xstate::set_word_at(area, xstate::kHeaderOffset + 8, 0);
 }
 
-// The exact bytes where they were read on a CPU with the same layout, else what CRIU's fields hold.
+// Loads the exact bytes if they were read on a CPU with the same layout, otherwise CRIU's fields.
 void load_extended(TracedThread& thread, const img::core_entry& core, const img::crx_thread_entry& extra) {
   std::vector<std::byte> area = thread.xstate();
   if (area.size() < xstate::kLegacyBytes) {

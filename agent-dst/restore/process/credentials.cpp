@@ -1,5 +1,5 @@
-// Who every thread is and what it may do. The vessel starts with the agent's privileges; its threads lose here, as
-// their last acts, what the images do not give them.
+// Credentials of every thread. The vessel starts with the agent's privileges; in the last calls of its threads it gives
+// up those that the images do not have.
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/securebits.h>
@@ -53,7 +53,8 @@ class Credentials final : public Restorer {
     for (const img::core_entry& core : context.cores) check(core, context.pid);
   }
 
-  // What no thread keeps goes before threads exist: they inherit it, and need not make dozens of calls each.
+  // Capabilities that no thread keeps are dropped before threads exist: they inherit that, and each saves dozens of
+  // calls.
   void plan_process(RestoreContext& context, RemoteBatch& leader) override {
     uint64_t inheritable = 0, bounding = 0;
     bool known = true;
@@ -80,12 +81,12 @@ class Credentials final : public Restorer {
     if (core.thread_core().creds().no_new_privs() != 0 || extra.no_new_privs()) {
       batch.add("setting no_new_privs", SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     }
-    // Changing ids cleared it.
+    // Changing ids has cleared it.
     const uint32_t death_signal = extra.has_pdeathsig() ? extra.pdeathsig() : core.thread_core().pdeath_sig();
     batch.add("setting the parent-death signal", SYS_prctl, PR_SET_PDEATHSIG, death_signal);
   }
 
-  // Behind every change of ids of every thread, since each resets it.
+  // Runs after every thread has changed its ids, since each change resets the flag.
   void finish(RestoreContext& context) override {
     if (!context.extra.has_dumpable() || context.extra.dumpable() > 1) return;
     RemoteBatch batch = context.vessel.batch(1);
@@ -124,7 +125,7 @@ class Credentials final : public Restorer {
     std::vector<uint32_t> groups(creds.groups().begin(), creds.groups().end());
     const uint64_t list = groups.empty() ? 0 : arena.put(std::as_bytes(std::span(groups)));
     batch.add("setting groups", SYS_setgroups, groups.size(), list);
-    // Ids change without touching capabilities; these are set exactly afterwards.
+    // The ids change without affecting capabilities, which are set exactly afterwards.
     batch.add("preparing securebits", SYS_prctl, PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP | SECBIT_KEEP_CAPS, 0, 0, 0);
     batch.add("setting group ids", SYS_setresgid, creds.gid(), creds.egid(), creds.sgid());
     batch.add("setting user ids", SYS_setresuid, creds.uid(), creds.euid(), creds.suid());

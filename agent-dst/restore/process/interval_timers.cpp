@@ -1,4 +1,4 @@
-// setitimer(2)'s timers, armed as late as possible: a signal that comes due before the task runs stays queued.
+// Timers of setitimer(2), armed as late as possible: a signal that comes due before the task runs stays queued.
 #include <sys/syscall.h>
 #include <sys/time.h>
 
@@ -32,8 +32,8 @@ class IntervalTimers final : public Restorer {
  private:
   static void plan_one(RestoreContext& context, RemoteBatch& batch, int which, const img::itimer_entry& entry) {
     itimerval value = value_of(entry);
-    // A periodic timer that has fired is armed again when its signal is delivered (kernel/signal.c): it fires once
-    // more here, which adds nothing to the signal that is queued, and goes on from there.
+    // A periodic timer that has fired is armed again when its signal is delivered (kernel/signal.c). Here it fires once
+    // more, which adds nothing to the queued signal, and goes on from there.
     if (value.it_value.tv_sec == 0 && value.it_value.tv_usec == 0) {
       if (value.it_interval.tv_sec == 0 && value.it_interval.tv_usec == 0) return;
       value.it_value.tv_usec = 1;

@@ -1,4 +1,4 @@
-// The last thing of all: what a thread will find in its registers.
+// Sets the registers of all threads, as the last step of restoring a task.
 #pragma once
 
 #include <vector>
@@ -9,10 +9,10 @@
 
 namespace crx {
 
-// Gives every thread its extended state, signal mask and general registers. cores and extra.threads are in the order
-// of the vessel's threads. The vessel is stopped everywhere and no remote call is made afterwards (after
-// Vessel::close_arena()). Threads that were in a system call go on with it when they are detached: the kernel finds
-// orig_ax and -ERESTART* where it would have left them. Throws Error(unsupported) where this CPU lacks a part of the
+// Gives every thread its extended state, signal mask and general registers. cores and extra.threads are in the order of
+// the vessel's threads. All threads of the vessel are stopped, and no remote call is made afterwards (call it after
+// Vessel::close_arena()). A thread that was in a system call goes on with it when it is detached: the kernel finds
+// orig_ax and -ERESTART* where it would have left them. Throws Error(unsupported) if this CPU lacks a part of the
 // extended state that is in use.
 void load_registers(Vessel& vessel, const std::vector<img::core_entry>& cores, const img::crx_task_entry& extra);
 

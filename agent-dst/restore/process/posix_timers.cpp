@@ -1,5 +1,5 @@
-// timer_create(2)'s timers with the ids they had: PR_TIMER_CREATE_RESTORE_IDS (Linux 6.15), or, since a new process
-// counts its timers from 0, by creating and deleting those in between.
+// Timers of timer_create(2) with the ids they had: by PR_TIMER_CREATE_RESTORE_IDS (Linux 6.15). On older kernels, since
+// a new process numbers its timers from 0, by creating and deleting the timers in between.
 #include <fmt/format.h>
 #include <signal.h>
 #include <sys/syscall.h>
@@ -17,7 +17,7 @@ namespace {
 
 constexpr uint32_t kMostCreated = 4096;
 
-// struct sigevent of the kernel, 64 bytes.
+// The kernel's struct sigevent, 64 bytes.
 struct KernelSigevent {
   uint64_t value;
   int32_t signo;
@@ -46,7 +46,7 @@ class PosixTimers final : public Restorer {
     std::sort(timers_.begin(), timers_.end(), [](const auto& a, const auto& b) { return a.it_id() < b.it_id(); });
   }
 
-  // Here, since a timer may notify any of the threads.
+  // Runs after the last thread exists, since a timer may notify any thread.
   void after_thread(RestoreContext& context, std::size_t thread, const RemoteBatch&) override {
     if (timers_.empty() || thread + 1 != context.cores.size()) return;
     context.vessel.arena().reset();
@@ -116,7 +116,7 @@ class PosixTimers final : public Restorer {
     }
   }
 
-  std::vector<img::posix_timer_entry> timers_;  // ascending ids
+  std::vector<img::posix_timer_entry> timers_;  // ascending by id
   std::vector<ArenaPiece<int32_t>> ids_;
   uint32_t next_id_ = 0;
 };

@@ -1,4 +1,4 @@
-// Switches of the process. The vessel has the agent's, so each is set, also to "off".
+// Settings of the process. The vessel starts with the agent's, so each is set, also if it is "off".
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/prctl.h>
@@ -48,8 +48,8 @@ class ProcessFlags final : public Restorer {
     plan_permissions(extra, leader);
   }
 
-  // Every thread: the personality is a thread's own. READ_IMPLIES_EXEC must not be in force while memory is mapped,
-  // nor MDWE.
+  // Set in every thread, since the personality is a thread's own. READ_IMPLIES_EXEC and MDWE must not be in force while
+  // memory is mapped.
   void plan_last(RestoreContext& context, std::size_t thread, RemoteBatch& batch) override {
     const img::task_core_entry& tc = context.cores.front().tc();
     batch.add("setting the personality", SYS_personality,
@@ -73,7 +73,8 @@ class ProcessFlags final : public Restorer {
   }
 
  private:
-  // Of its session as a whole (sched(7)), unless that is ours; this host's kernel may have none.
+  // Sets the autogroup's nice value, which belongs to the posix session (sched(7)), unless that is our session; this
+  // kernel may have no autogroups.
   static void set_autogroup_nice(pid_t pid, int32_t nice) {
     const std::string path = fmt::format("/proc/{}/autogroup", pid);
     const Fd file = ::getsid(pid) != ::getsid(0) ? try_open(path, O_RDONLY) : Fd();
@@ -81,13 +82,13 @@ class ProcessFlags final : public Restorer {
     if (now && *now != nice) write_or_warn(pid, path, std::to_string(nice));
   }
 
-  // Nobody but the task itself can set it; threads inherit it. kernel: fs/proc/base.c, proc_loginuid_write.
+  // Only the task itself can set its login uid; threads inherit it (kernel: fs/proc/base.c, proc_loginuid_write).
   static void set_loginuid(RestoreContext& context, uint32_t uid) {
     const std::string path = fmt::format("/proc/{}/loginuid", context.pid), text = std::to_string(uid);
     const Fd now = try_open(path, O_RDONLY);
     if (!now || read_fd(now.get(), path) == text) return;
     const Fd file = try_open(path, O_WRONLY);
-    if (!file) return log::warn("process {}: its login uid cannot be set here: {}", context.pid, std::strerror(errno));
+    if (!file) return log::warn("process {}: cannot set its login uid here: {}", context.pid, std::strerror(errno));
     RemoteBatch batch = context.vessel.batch(2);
     const std::size_t number = context.vessel.plan_borrow(batch, file.get());
     const std::size_t written =
@@ -95,7 +96,7 @@ class ProcessFlags final : public Restorer {
     batch.store_result(number, batch.argument_addr(written, 0));
     context.vessel.run_checked(batch);
     if (batch.result(written) < 0) {
-      log::warn("process {}: its login uid cannot be set here: {}", context.pid,
+      log::warn("process {}: cannot set its login uid here: {}", context.pid,
                 std::strerror(static_cast<int>(-batch.result(written))));
     }
     RemoteBatch close = context.vessel.batch(1);
@@ -103,7 +104,7 @@ class ProcessFlags final : public Restorer {
     context.vessel.run_checked(close);
   }
 
-  // AMX tile data and what may follow: a process must have asked for it before it is loaded.
+  // Requests permission for AMX tile data and later components, which a process must do before they can be loaded.
   static void plan_permissions(const img::crx_task_entry& extra, RemoteBatch& leader) {
     constexpr uint64_t kAskedFor = uint64_t{1} << 18;  // XTILEDATA
     for (unsigned component = 0; component < 64; ++component) {
@@ -116,7 +117,7 @@ class ProcessFlags final : public Restorer {
   static void write_or_warn(pid_t pid, const std::string& path, const std::string& text) {
     const Fd file = try_open(path, O_WRONLY);
     if (file && ::write(file.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size())) return;
-    log::warn("process {}: {} cannot be set to {} here: {}", pid, path, text, std::strerror(errno));
+    log::warn("process {}: cannot set {} to {} here: {}", pid, path, text, std::strerror(errno));
   }
 };
 

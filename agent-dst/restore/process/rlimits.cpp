@@ -1,5 +1,5 @@
-// Resource limits. They are set in the task itself, last of all that needs room, and never raised above what the
-// agent has without the privilege to: the process then keeps the agent's limit, and a warning says so.
+// Resource limits. The task itself sets them, after everything that needs descriptors or memory. Without the privilege
+// to raise limits a process keeps the agent's limit where its own is higher, and a warning says so.
 #include <sys/resource.h>
 #include <sys/syscall.h>
 
@@ -46,7 +46,7 @@ class Rlimits final : public Restorer {
     }
   }
 
-  // Room for descriptors with high numbers.
+  // Allows descriptors with high numbers.
   void plan_process(RestoreContext& context, RemoteBatch& leader) override {
     rlimit files = have_[RLIMIT_NOFILE];
     files.rlim_max = std::max(files.rlim_max, want_[RLIMIT_NOFILE].rlim_max);

@@ -1,5 +1,5 @@
-// How threads are scheduled, and how exact their sleeps are; set from outside, when all remote calls are made. What may
-// not be set is warned of: a process that runs with another priority is better than one that does not run.
+// Scheduling of threads, and their timer slack; set from outside after all remote calls. A setting that is not
+// permitted is only warned about: a process with another priority is better than one that does not run.
 #include <fmt/format.h>
 
 #include <cstring>
@@ -51,18 +51,18 @@ class Scheduling final : public Restorer {
       const uint32_t ioprio = extra.ioprio();
       if (io_priority(tid) == ioprio) continue;
       if (const int error = set_io_priority(tid, ioprio); error != 0) {
-        log::warn("thread {}: its I/O priority {:#x} cannot be set here: {}", tid, ioprio, std::strerror(error));
+        log::warn("thread {}: cannot set its I/O priority {:#x} here: {}", tid, ioprio, std::strerror(error));
       }
     }
   }
 
  private:
-  // No mask in the image: the thread could run everywhere, and can here, whatever the agent is bound to.
+  // Without a mask in the image the thread could run on every CPU, and can here, even if the agent is bound to some.
   static void apply_affinity(pid_t tid, const img::crx_thread_entry& extra) {
     CpuMask wanted(extra.affinity().size() / sizeof(uint64_t));
     if (wanted.empty()) {
       if (const int error = set_affinity(tid, CpuMask(128, ~uint64_t{0})); error != 0) {
-        log::warn("thread {}: its CPU affinity cannot be set: {}", tid, std::strerror(error));
+        log::warn("thread {}: cannot set its CPU affinity here: {}", tid, std::strerror(error));
       }
       return;
     }
@@ -74,45 +74,46 @@ class Scheduling final : public Restorer {
     }
     if (lost) log::warn("thread {}: some of the CPUs it is bound to do not exist here", tid);
     if (const int error = set_affinity(tid, wanted); error != 0) {
-      log::warn("thread {}: its CPU affinity cannot be set here: {}", tid, std::strerror(error));
+      log::warn("thread {}: cannot set its CPU affinity here: {}", tid, std::strerror(error));
     }
   }
 
-  // After the policy: a real-time thread has none, and one that leaves real time gets its default (Linux 6.12).
+  // Runs after the policy is set: a real-time thread has no slack, and one that leaves real time gets its default
+  // (Linux 6.12).
   static void apply_slack(pid_t tid, const img::crx_thread_entry& extra) {
     if (!extra.has_timer_slack_ns() || extra.timer_slack_ns() == 0) return;
     try {
       write_file(fmt::format("/proc/{}/timerslack_ns", tid), std::to_string(extra.timer_slack_ns()));
     } catch (const Error& error) {
-      log::warn("thread {}: {}", tid, error.what());
+      log::warn("thread {}: cannot set its timer slack here: {}", tid, error.what());
     }
   }
 
   static void apply_policy(pid_t tid, SchedAttr wanted) {
     SchedAttr has = sched_attr(tid);
     has.nice = nice_value(tid);
-    if (wanted.util_max == 0 || has.util_max == 0) {  // no clamps there or here
+    if (wanted.util_max == 0 || has.util_max == 0) {  // clamps are not supported there or here
       wanted.util_min = has.util_min;
       wanted.util_max = has.util_max;
     }
     const bool fair = wanted.policy == kSchedNormal || wanted.policy == kSchedBatch;
     if (fair && wanted.runtime == 0) wanted.runtime = has.runtime;
     if (wanted == has) return;
-    if (!fair && wanted.nice != has.nice) {  // kept for later, and taken only while the policy is a fair one
+    if (!fair && wanted.nice != has.nice) {  // the kernel stores it only while the policy is a fair one
       SchedAttr nice;
       nice.nice = wanted.nice;
       if (const int error = set_sched_attr(tid, nice); error != 0) {
-        log::warn("thread {}: nice {} cannot be set here: {}", tid, wanted.nice, std::strerror(error));
+        log::warn("thread {}: cannot set nice {} here: {}", tid, wanted.nice, std::strerror(error));
       }
     }
     if (wanted.util_min != has.util_min || wanted.util_max != has.util_max) {
       wanted.flags |= kSchedUtilClampMin | kSchedUtilClampMax;
     }
-    // The slice that the kernel chose by itself is not one that somebody set.
+    // A slice equal to the kernel's default was not set by anybody.
     if (fair && wanted.runtime == has.runtime) wanted.runtime = 0;
     if (const int error = set_sched_attr(tid, wanted); error != 0) {
-      log::warn("thread {}: scheduling policy {} with nice {} and priority {} cannot be set here: {}", tid,
-                wanted.policy, wanted.nice, wanted.priority, std::strerror(error));
+      log::warn("thread {}: cannot set scheduling policy {} with nice {} and priority {} here: {}", tid, wanted.policy,
+                wanted.nice, wanted.priority, std::strerror(error));
     }
   }
 };

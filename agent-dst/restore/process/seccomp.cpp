@@ -1,6 +1,7 @@
 // Seccomp mode and filters of each thread. They are installed while the tracer suspends them
-// (PTRACE_O_SUSPEND_SECCOMP), before credentials go: without CAP_SYS_ADMIN they would need no_new_privs. What all
-// threads have in common they share, as SECCOMP_FILTER_FLAG_TSYNC wants it of who adds a filter for all later.
+// (PTRACE_O_SUSPEND_SECCOMP), before credentials are dropped: without CAP_SYS_ADMIN they would need no_new_privs.
+// Filters that all threads have are installed once and shared, since a program may later add a filter to all threads
+// (SECCOMP_FILTER_FLAG_TSYNC), which requires that.
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sys/prctl.h>
@@ -33,7 +34,8 @@ class Seccomp final : public Restorer {
     if (context.cores.size() == 1) shared_.clear();
   }
 
-  // The option needs a ptrace stop: the thread leaves the stub, and enters it again with its next batch.
+  // The ptrace option can be set only in a ptrace stop: the thread leaves the stub, and enters it again with its next
+  // batch.
   void after_thread(RestoreContext& context, std::size_t thread, const RemoteBatch&) override {
     if (context.cores[thread].thread_core().seccomp_mode() == img::disabled) return;
     context.vessel.thread(thread).leave();
@@ -63,7 +65,7 @@ class Seccomp final : public Restorer {
               program(context.vessel.arena(), filter));
   }
 
-  // Oldest first.
+  // Returns the filters of a thread, the oldest first.
   std::vector<uint32_t> chain_of(const img::core_entry& core) const {
     std::vector<uint32_t> chain;
     if (core.thread_core().seccomp_mode() != img::filter) return chain;
@@ -90,7 +92,7 @@ class Seccomp final : public Restorer {
   }
 
   img::seccomp_entry image_;
-  std::vector<uint32_t> shared_;  // the oldest filters that all of several threads have
+  std::vector<uint32_t> shared_;  // the oldest filters, which all threads have in common (if there are several threads)
 };
 
 }  // namespace

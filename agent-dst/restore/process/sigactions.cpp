@@ -1,4 +1,4 @@
-// What the process does on each signal. The vessel has the agent's actions, so every one is set.
+// Signal actions of the process. The vessel starts with the agent's, so every one is set.
 #include <signal.h>
 #include <sys/syscall.h>
 

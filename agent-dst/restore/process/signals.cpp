@@ -1,5 +1,5 @@
-// Alternate stacks and queued signals. Signals are blocked while threads are in the stub, so that what is queued here
-// stays queued until the thread runs; the masks of the images are set last (thread_state.hpp).
+// Alternate stacks and queued signals. All signals are blocked while threads are in the stub, so a signal queued here
+// stays queued until the thread runs; the masks of the images are set last (load_registers.hpp).
 #include <signal.h>
 #include <sys/syscall.h>
 
@@ -17,7 +17,7 @@
 namespace crx {
 namespace {
 
-// Stop signals cannot be blocked (SIGSTOP) or act when they are sent (the others clear SIGCONT): they are left out.
+// Stop signals are left out: SIGSTOP cannot be blocked, and sending the others clears a pending SIGCONT.
 bool is_queueable(int signal) {
   return signal >= 1 && signal <= kSignals && signal != SIGKILL && signal != SIGSTOP;
 }
@@ -35,8 +35,8 @@ class Signals final : public Restorer {
  public:
   const char* name() const override { return "signals"; }
 
-  // Every thread queues its own: the kernel lets a task say anything about a signal to itself only, and demands that
-  // the thread that queues for the process is its leader.
+  // Every thread queues its own signals: the kernel lets a task choose the siginfo freely only for itself, and the
+  // thread that queues signals for the process must be its leader.
   void plan_thread(RestoreContext& context, std::size_t thread, RemoteBatch& batch) override {
     const img::core_entry& core = context.cores[thread];
     RemoteArena& arena = context.vessel.arena();
@@ -64,7 +64,7 @@ class Signals final : public Restorer {
     if (core.has_sas() && (core.sas().ss_flags() & SS_DISABLE) == 0 && core.sas().ss_size() != 0) {
       stack.sp = core.sas().ss_sp();
       stack.size = core.sas().ss_size();
-      // SS_ONSTACK is an answer, not a setting.
+      // SS_ONSTACK is reported by the kernel and cannot be set.
       stack.flags = static_cast<int32_t>(core.sas().ss_flags() & SS_AUTODISARM);
     }
     batch.add("setting the alternate stack", SYS_sigaltstack, arena.put_object(stack), 0);

@@ -29,7 +29,7 @@ constexpr int64_t kNsPerMs = 1'000'000;
 constexpr int64_t kAsleepMs = 5000;
 constexpr uint64_t kBelowStack = 512;
 
-// Bytes of the task that are lent for the time of a call: put back when this ends. No thread runs meanwhile.
+// Borrows some bytes of the task's memory for a call; the destructor restores them. No thread runs meanwhile.
 class LentMemory {
  public:
   LentMemory(pid_t pid, uint64_t addr, const timespec& value) : pid_(pid), addr_(addr) {
@@ -41,7 +41,7 @@ class LentMemory {
     if (lent_) copy(false, before_);
   }
   bool lent() const noexcept { return lent_; }
-  // What the task has left there.
+  // Returns what the call has stored there.
   timespec now_there() const {
     timespec value{};
     static_cast<void>(copy(true, value));
@@ -69,14 +69,14 @@ struct Sleeper {
   std::vector<LentMemory> lent;
 };
 
-// What is left until the point in time the source told, on the clock as the task sees it here; never more than was
-// left when it was stopped.
+// Returns the time left in ns until the deadline that the source has sent, on the clock as the task sees it here; never
+// more than was left when it was stopped.
 int64_t left_ns(const img::crx_restart& restart, int64_t task_now_ns) {
   const int64_t left = std::min(restart.remaining_ns(), restart.deadline_ns() - task_now_ns);
   return std::max<int64_t>(left, 0);
 }
 
-// CLOCK_MONOTONIC as the task sees it: asked in the task, whose time namespace is not ours.
+// Returns CLOCK_MONOTONIC as the task sees it, in ns; the task itself is asked, since its time namespace is not ours.
 int64_t clock_of(TracedThread& thread, pid_t pid, uint64_t instruction) {
   const uint64_t room = (thread.regs().rsp - kBelowStack) & ~uint64_t{15};
   const LentMemory memory(pid, room, timespec{});
@@ -89,7 +89,7 @@ bool is_asleep(pid_t pid, pid_t tid) {
   return proc::parse_stat(read_file(fmt::format("/proc/{}/task/{}/stat", pid, tid))).state == 'S';
 }
 
-// Sets the registers of the call; false where it cannot be made.
+// Sets the registers of the call; returns false if it cannot be made.
 bool prepare_call(Vessel& vessel, const img::crx_restart& restart, uint64_t at, int64_t left, user_regs_struct& regs,
                   Sleeper& sleeper) {
   regs.rip = at;
@@ -155,12 +155,12 @@ std::vector<SleepOutcome> begin_sleeps(Vessel& vessel, const img::crx_task_entry
     if (instruction == 0) {
       instruction = syscall_instruction(vessel.pid());
       task_now_ns = clock_of(vessel.traced(i), vessel.pid(), instruction);
-      began_ns = monotonic_ns();  // after the reading: rather late by a little than early
+      began_ns = monotonic_ns();  // measured after the reading, so that a sleep ends a little late and never early
     }
     Sleeper sleeper{i, {}};
     const int64_t left = left_ns(thread.restart(), task_now_ns + monotonic_ns() - began_ns);
     if (!prepare_call(vessel, thread.restart(), instruction, left, regs, sleeper)) {
-      log::warn("thread {}: the rest of its sleep is not known", thread.tid());
+      log::warn("thread {}: the remaining time of its sleep is unknown", thread.tid());
       continue;
     }
     vessel.traced(i).set_regs(regs);

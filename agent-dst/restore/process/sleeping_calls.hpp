@@ -1,4 +1,4 @@
-// Sleeps with a time limit that the kernel keeps to itself (-ERESTART_RESTARTBLOCK), built anew.
+// Restores sleeps whose remaining time only the kernel keeps (-ERESTART_RESTARTBLOCK).
 #pragma once
 
 #include <cstdint>
@@ -9,17 +9,17 @@
 
 namespace crx {
 
-// What a thread's registers must say where it slept: rax, and orig_rax (-1: the call is over).
+// The registers that a thread needs after its sleep was restored: rax, and orig_rax (-1: the call has ended).
 struct SleepOutcome {
   bool slept = false;  // false: the thread was in no such call
   uint64_t ax = 0;
   uint64_t orig_ax = 0;
 };
 
-// Every thread that was in such a call begins it again with the time it has left, and is interrupted at once: the
-// kernel then knows what to restart. A call that is over at once (its time is up, its event is there) has its result.
-// All threads are stopped, with all signals blocked; they are again afterwards, with registers to be set. One outcome
-// a thread, in the order of extra.threads.
+// Lets every thread that was in such a call begin it again with the time it has left, and interrupts it at once: the
+// kernel then knows what to restart. A call that ends at once (its time is up, its event is there) has its result. All
+// threads are stopped, with all signals blocked, and are again afterwards; their registers must still be set. Returns
+// one outcome per thread, in the order of extra.threads.
 std::vector<SleepOutcome> begin_sleeps(Vessel& vessel, const img::crx_task_entry& extra);
 
 }  // namespace crx

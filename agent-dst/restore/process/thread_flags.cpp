@@ -1,5 +1,5 @@
-// Switches of each thread. Syscall user dispatch is not among them: it would catch the calls of the stub, and is set
-// by ptrace when no more are made (load_registers.hpp).
+// Settings of each thread, except syscall user dispatch: it would catch the calls of the stub, so ptrace sets it when
+// no more are made (load_registers.hpp).
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
@@ -45,7 +45,7 @@ class ThreadFlags final : public Restorer {
               arena.put(std::as_bytes(std::span(nodes))), nodes.size() * 8);
   }
 
-  // Only where the thread chose it itself: otherwise this host's default holds.
+  // Sets only a state that the thread has chosen itself; otherwise this host's default holds.
   static void plan_speculation(RemoteBatch& batch, int which, uint32_t value) {
     if ((value & PR_SPEC_PRCTL) == 0) return;
     for (const auto state : {PR_SPEC_ENABLE, PR_SPEC_DISABLE, PR_SPEC_FORCE_DISABLE, PR_SPEC_DISABLE_NOEXEC}) {

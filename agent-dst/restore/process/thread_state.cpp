@@ -1,4 +1,4 @@
-// Small things of every thread: name, robust futex list, tid address, restartable sequences.
+// Small properties of every thread: name, robust futex list, tid address, restartable sequences.
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
@@ -25,7 +25,8 @@ class ThreadState final : public Restorer {
     batch.add("setting the name", SYS_prctl, PR_SET_NAME, context.vessel.arena().put_string(comm));
   }
 
-  // The kernel writes to the rseq area at every return to user mode, and to the tid address when the thread ends.
+  // These come last: the kernel writes to the rseq area at every return to user mode, and to the tid address when the
+  // thread ends.
   void plan_last(RestoreContext& context, std::size_t thread, RemoteBatch& batch) override {
     const img::core_entry& core = context.cores[thread];
     batch.add("setting the tid address", SYS_set_tid_address, core.thread_info().clear_tid_addr());

@@ -52,7 +52,7 @@ std::vector<std::string> components(const std::string& path) {
 constexpr std::string_view kFolderPrefix = ".crx-socket-";
 constexpr int64_t kStaleAfterS = 60;
 
-// Folders whose owners were killed: nobody holds their locks any more.
+// Removes folders whose owners were killed: their locks are free.
 void remove_stale(const std::string& directory) {
   std::error_code ignored;
   for (const auto& entry : std::filesystem::directory_iterator(directory, ignored)) {
@@ -62,12 +62,12 @@ void remove_stale(const std::string& directory) {
     if (!S_ISDIR(st.st_mode) || st.st_uid != ::geteuid() || ::time(nullptr) - st.st_mtime < kStaleAfterS) continue;
     const Fd folder = try_open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
     if (!folder || ::flock(folder.get(), LOCK_EX | LOCK_NB) != 0) continue;
-    log::info("{} is left from an agent that was killed; it is removed", path);
+    log::info("removing {}, which an agent that was killed has left behind", path);
     std::filesystem::remove_all(entry.path(), ignored);
   }
 }
 
-// Something else under the name that is to be ours: a file that is no socket, or a socket in use.
+// Throws if the name is occupied: by a file that is no socket, or by a socket in use.
 void check_occupant(const std::string& path) {
   struct stat st {};
   if (::lstat(path.c_str(), &st) != 0) return;
@@ -159,7 +159,7 @@ void BoundPath::make_folder(const std::string& sun_path) {
       throw_errno(kStep, directory_path);
     }
   };
-  // So deep that the path does not leave the folder.
+  // Start so deep that the path does not leave the folder.
   if (path.front() != '/') {
     for (auto up = std::count(parts.begin(), parts.end(), ".."); up > 0; --up) enter("d");
   }
@@ -178,7 +178,7 @@ void BoundPath::make_folder(const std::string& sun_path) {
   inner_ += "/" + last;
 }
 
-// In a thread, whose root directory, working directory and umask are its own.
+// Runs in a thread, which gets its own root directory, working directory and umask.
 void BoundPath::bind_inside(int fd, const std::string& sun_path) {
   const UnixAddress address = unix_address(sun_path);
   int err = 0;
@@ -224,7 +224,7 @@ void BoundPath::rollback() noexcept {
   if (!placed_) return;
   const int failed = replaced_ ? ::renameat2(AT_FDCWD, inner_.c_str(), AT_FDCWD, final_.c_str(), RENAME_EXCHANGE)
                                : ::unlink(final_.c_str());
-  if (failed != 0) log::error("{}: the socket that was there could not be put back: {}", final_, ::strerror(errno));
+  if (failed != 0) log::error("{}: cannot put the previous socket back: {}", final_, ::strerror(errno));
   placed_ = false;
 }
 
@@ -232,7 +232,7 @@ void BoundPath::remove_folder() noexcept {
   if (folder_.empty()) return;
   if (!inner_.empty()) ::unlink(inner_.c_str());
   for (auto made = made_.rbegin(); made != made_.rend(); ++made) ::rmdir(made->c_str());
-  if (::rmdir(folder_.c_str()) != 0) log::warn("{} could not be removed: {}", folder_, ::strerror(errno));
+  if (::rmdir(folder_.c_str()) != 0) log::warn("cannot remove {}: {}", folder_, ::strerror(errno));
   folder_.clear();
 }
 

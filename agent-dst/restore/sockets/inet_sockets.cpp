@@ -25,7 +25,7 @@ namespace crx {
 namespace {
 
 constexpr char kStep[] = "restoring a socket";
-constexpr uint32_t kLoopbackInterface = 1;  // in every network namespace
+constexpr uint32_t kLoopbackInterface = 1;  // the loopback interface has this index in every network namespace
 
 int ask(int fd, int level, int name) {
   int value = 0;
@@ -50,7 +50,7 @@ InetAddress address_of(const google::protobuf::RepeatedField<uint32_t>& words, u
   return address;
 }
 
-// CRIU's fields, for sets that CRIU made; ours tell the same where both are there.
+// Sets options from CRIU's fields, for sets that CRIU made; in our own sets both agree.
 void set_criu_options(int fd, const img::inet_sk_entry& isk, const std::string& object) {
   const bool v4 = isk.family() == AF_INET;
   if (isk.has_v6only() && !v4 && (ask(fd, IPPROTO_IPV6, IPV6_V6ONLY) != 0) != isk.v6only())
@@ -81,13 +81,13 @@ void set_options(int fd, const img::crx_file_entry& extra, bool late, const std:
       throw Error(ErrorCode::corrupt_image, kStep,
                   fmt::format("{}: option {} of level {} is not known", object, entry.name(), entry.level()));
     }
-    // What the connection had made of them is left where it is over.
+    // For an ended connection the values that the connection had set are left alone.
     if (option->time == OptionTime::idle && extra.inet().ended()) continue;
     if ((option->time == OptionTime::late) == late) set_inet_option(fd, *option, entry.value(), object);
   }
 }
 
-// Whether both want one port. Connections have theirs by repair.
+// Whether both sockets need the same port. Connections get theirs in repair mode.
 bool meet(const img::inet_sk_entry& a, const img::inet_sk_entry& b) {
   if (a.type() != b.type() || a.proto() != b.proto() || a.src_port() != b.src_port()) return false;
   if (b.type() == SOCK_STREAM && tcp_state::is_connected(b.state())) return false;
@@ -96,7 +96,7 @@ bool meet(const img::inet_sk_entry& a, const img::inet_sk_entry& b) {
   return one.family == AF_INET6 ? one.is_any() && !a.v6only() : two.is_any() && !b.v6only();
 }
 
-// Whether their options suffice for that.
+// Whether the options of both allow them to share a port.
 bool let_share(const img::inet_sk_entry& a, const img::inet_sk_entry& b) {
   if (a.opts().so_reuseport() && b.opts().so_reuseport()) return true;
   const bool both_listen =
@@ -111,7 +111,7 @@ bool is_echo(uint32_t proto) {
 bool may_be_made(uint32_t type, uint32_t proto) {
   if (type == SOCK_STREAM) return proto == IPPROTO_TCP || proto == IPPROTO_MPTCP;
   if (type == SOCK_DGRAM) return proto == IPPROTO_UDP || proto == IPPROTO_UDPLITE || is_echo(proto);
-  return type == SOCK_RAW && proto <= IPPROTO_MPTCP;  // as socket(2)
+  return type == SOCK_RAW && proto <= IPPROTO_MPTCP;  // as in socket(2)
 }
 
 }  // namespace
@@ -163,7 +163,7 @@ Fd make_inet_socket(const img::inet_sk_entry& isk, const img::crx_file_entry& ex
         .with_hint("set net.ipv4.ping_group_range to a range with 0 in it");
   }
   if (!fd) throw_errno(kStep, object);
-  // Who may share its port (SO_REUSEPORT) is decided by the owner.
+  // The owner decides which sockets may share the port (SO_REUSEPORT).
   const img::crx_inet_entry& inet = extra.inet();
   if (inet.has_owner_uid() && ::fchown(fd.get(), inet.owner_uid(), inet.owner_gid()) != 0) throw_errno(kStep, object);
   set_address_options(fd.get(), isk.opts(), object);

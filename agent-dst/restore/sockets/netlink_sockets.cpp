@@ -1,4 +1,4 @@
-// Netlink sockets: made anew, deaf until the commit.
+// Netlink sockets: made anew, receiving nothing until the commit.
 #include <fmt/format.h>
 #include <linux/netlink.h>
 #include <sys/socket.h>
@@ -66,7 +66,7 @@ class NetlinkSockets final : public FdRestorer {
     address.nl_pid = nlsk.portid();
     if (nlsk.portid() != 0 && ::bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
       if (errno != EADDRINUSE) throw_errno(kStep, object);
-      // Numbers are given by the kernel, mostly; whoever asked for none does not depend on it.
+      // The kernel assigns most port numbers; a program that has not asked for one does not depend on it.
       log::warn("{}: its port {} is in use here; it gets another", object, nlsk.portid());
       address.nl_pid = 0;
       if (::bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) throw_errno(kStep, object);

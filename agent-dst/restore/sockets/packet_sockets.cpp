@@ -1,4 +1,4 @@
-// Packet sockets: made anew, deaf until the commit.
+// Packet sockets: made anew, receiving nothing until the commit.
 #include <fmt/format.h>
 #include <linux/if_packet.h>
 #include <net/if.h>
@@ -35,7 +35,7 @@ class PacketSockets final : public FdRestorer {
       throw Error(ErrorCode::corrupt_image, kStep,
                   fmt::format("{}: type {}, protocol {}", object, psk.type(), psk.protocol()));
     }
-    // With protocol 0 it hears nothing yet. One of SOCK_PACKET gets its protocol here or never.
+    // With protocol 0 a socket receives nothing yet. A SOCK_PACKET socket gets its protocol here or never.
     Fd fd(::socket(AF_PACKET, static_cast<int>(psk.type()) | SOCK_CLOEXEC, old ? static_cast<int>(psk.protocol()) : 0));
     if (!fd) throw_errno(kStep, object);
     close_gate(fd.get(), Gate::nothing, object);
@@ -81,7 +81,7 @@ class PacketSockets final : public FdRestorer {
     return index;
   }
 
-  // The kernel checks the sizes.
+  // The kernel checks the sizes of the ring.
   static void make_ring(int fd, int name, const img::packet_ring& ring, uint32_t version, const std::string& object) {
     tpacket_req3 request{};
     request.tp_block_size = ring.block_size();

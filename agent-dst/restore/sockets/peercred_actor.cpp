@@ -24,7 +24,7 @@ namespace {
 constexpr char kStep[] = "restoring a connection";
 constexpr int kPairFlags = SOCK_NONBLOCK | SOCK_CLOEXEC;
 
-// A table of calls that changes who the vessel is, and back.
+// Adds calls to a batch that change the vessel's credentials, and change them back.
 class ScopedCredentials {
  public:
   explicit ScopedCredentials(const img::crx_ucred& who)
@@ -143,7 +143,7 @@ int64_t PeercredActor::make_in_vessel(Vessel& vessel, Call& call, const img::crx
   return result;
 }
 
-// A child with our descriptor table. Raw system calls only: nothing that takes a lock or allocates.
+// A child that shares our descriptor table. It makes raw system calls only: nothing that takes a lock or allocates.
 std::optional<int64_t> PeercredActor::make_in_child(Call& call, const img::crx_ucred& who) {
   struct Shared {
     Call call;

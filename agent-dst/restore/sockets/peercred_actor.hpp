@@ -1,4 +1,4 @@
-// Makes connections in somebody's name: SO_PEERCRED tells a program for ever who it was.
+// Makes connections in the name of another process, since SO_PEERCRED keeps reporting who has made them.
 #pragma once
 
 #include <sys/socket.h>
@@ -13,17 +13,18 @@
 
 namespace crx {
 
-// Every call is made by the process `who` names, with its user and group: in the vessel, where that is a task of the
-// images; else in a process of this number that exists just for the call. Where neither can be (the number is taken by
-// another program), the agent makes it and says so in the log. Sockets are our own descriptors throughout.
+// Every call is made by the process that `who` names, with its user and group: in the vessel if that is a task of the
+// images, otherwise in a process of this number that exists only for the call. If neither is possible (another program
+// has the number), the agent makes the call and logs a warning. All sockets are our own descriptors. Throws Error that
+// names `object`.
 class PeercredActor {
  public:
   explicit PeercredActor(FdRestoreContext& context) : context_(context) {}
 
-  // socketpair(2) with SOCK_NONBLOCK. who: nullptr for the agent itself.
+  // Calls socketpair(2) with SOCK_NONBLOCK. who: nullptr for the agent itself.
   std::pair<Fd, Fd> make_pair(int type, const img::crx_ucred* who, const std::string& object);
   void listen(int fd, uint32_t backlog, const img::crx_ucred* who, const std::string& object);
-  // bound: our O_PATH descriptor of a socket's file, or -1 where the abstract `name` is to be used.
+  // bound: our O_PATH descriptor of a socket's file, or -1 to connect to the abstract `name`.
   void connect(int fd, int bound, const std::string& name, const img::crx_ucred* who, const std::string& object);
 
  private:
@@ -39,7 +40,7 @@ class PeercredActor {
   void make(Call& call, const img::crx_ucred* who, const std::string& object);
   int64_t make_in_vessel(Vessel& vessel, Call& call, const img::crx_ucred& who);
   static int64_t make_here(Call& call);
-  // Nothing where no process of this number can be made.
+  // Returns nothing if no process of this number can be made.
   static std::optional<int64_t> make_in_child(Call& call, const img::crx_ucred& who);
 
   FdRestoreContext& context_;

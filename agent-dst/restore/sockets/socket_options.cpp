@@ -46,7 +46,7 @@ void set_timeout(int fd, int name, uint64_t sec, uint64_t usec, const char* word
   if (::setsockopt(fd, SOL_SOCKET, name, &value, sizeof value) != 0) fail(word, fmt::format("{} s", sec), object);
 }
 
-// As the kernel reports it, twice what is asked for.
+// value: as the kernel reports it, which is twice the requested size.
 void set_buffer(int fd, int name, int forced, uint32_t value, const char* word, const char* sysctl,
                 const std::string& object) {
   if (value > INT_MAX) throw Error(ErrorCode::corrupt_image, kStep, fmt::format("{}: {} of {}", object, word, value));
@@ -64,7 +64,7 @@ void set_buffer(int fd, int name, int forced, uint32_t value, const char* word, 
 void set_buffers(int fd, const img::sk_opts_entry& opts, const std::string& object) {
   set_buffer(fd, SO_SNDBUF, SO_SNDBUFFORCE, opts.so_sndbuf(), "SO_SNDBUF", "net.core.wmem_max", object);
   set_buffer(fd, SO_RCVBUF, SO_RCVBUFFORCE, opts.so_rcvbuf(), "SO_RCVBUF", "net.core.rmem_max", object);
-  // Setting a size locks it: what the kernel may still tune stays free.
+  // Setting a size locks it (SO_BUF_LOCK); sizes that the kernel may still tune are unlocked again.
   if (opts.has_so_buf_lock()) set_if_other(fd, SO_BUF_LOCK, opts.so_buf_lock() & 3, "SO_BUF_LOCK", object);
 }
 
@@ -145,7 +145,7 @@ void set_socket_options(int fd, const img::sk_opts_entry& opts,
   set_if_other(fd, SO_BROADCAST, opts.so_broadcast() ? 1 : 0, "SO_BROADCAST", object);
   set_if_other(fd, SO_KEEPALIVE, opts.so_keepalive() ? 1 : 0, "SO_KEEPALIVE", object);
   set_if_other(fd, SO_OOBINLINE, opts.so_oobinline() != 0 ? 1 : 0, "SO_OOBINLINE", object);
-  // Where older images tell them; newer ones do in tcp_opts_entry.
+  // Older images have these here, newer ones in tcp_opts_entry.
   if (opts.has_tcp_keepcnt())
     set_socket_int(fd, IPPROTO_TCP, TCP_KEEPCNT, static_cast<int>(opts.tcp_keepcnt()), "TCP_KEEPCNT", object);
   if (opts.has_tcp_keepidle())

@@ -35,7 +35,7 @@ uint32_t sum_of(const std::string& bytes) {
   return sum;
 }
 
-// Of the pseudo header and the segment, in network order.
+// Computes the checksum of pseudo header and segment, in network byte order.
 uint16_t checksum(const InetAddress& from, const InetAddress& to, uint8_t protocol, const std::string& segment) {
   uint32_t sum =
       sum_of(from.raw()) + sum_of(to.raw()) + protocol + static_cast<uint32_t>(segment.size()) + sum_of(segment);
@@ -93,7 +93,7 @@ void send_spoofed_datagram(uint8_t protocol, const InetAddress& from, const Inet
   udphdr udp{};
   udp.source = htons(from.port);
   udp.dest = htons(to.port);
-  // UDP-Lite has there what its checksum covers; 0: all.
+  // UDP-Lite has the length covered by the checksum in this field; 0: all.
   udp.len = protocol == IPPROTO_UDPLITE ? uint16_t{0} : htons(static_cast<uint16_t>(sizeof udp + content.size()));
   udp.check = checksum(from, to, protocol, bytes_of(udp) + content);
   send_packet(from, to, protocol, bytes_of(udp) + content, tos, object);

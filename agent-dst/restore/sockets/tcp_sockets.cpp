@@ -1,13 +1,11 @@
-// TCP: bound and listening sockets, connections within the tree and to the outside, and what is left of ended ones.
+// TCP: bound and listening sockets, connections within the tree and to the outside, and the remains of ended ones.
 //
-// 1. open(): sockets are bound. Connections are made in repair mode, with their queues; nothing is sent.
-// 2. opened(): listening sockets listen. Connections within the tree leave repair mode and do again what they had not
-// done
-//    yet: bytes that were never sent, FINs. Those that waited to be accepted are made anew by their clients.
-// 3. commit(): filters of ours, which let nothing in, go.
+// 1. open(): sockets are bound. Connections are made in repair mode, with their queues; no packet is sent.
+// 2. opened(): listening sockets listen. Connections within the tree leave repair mode and repeat what had not happened
+//    yet: bytes that were never sent, FINs. The clients of unaccepted connections connect again.
+// 3. commit(): our filters, which let no packet in, are removed.
 // 4. resumed(): connections to the outside leave repair mode. Until the move is decided they must be able to end
-// without a
-//    packet, as whatever is under repair does.
+//    without a packet, as any socket in repair mode does.
 #include <fmt/format.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -30,11 +28,11 @@ constexpr char kStep[] = "restoring a socket";
 
 struct TcpSocket {
   enum class Kind { plain, listening, inside, outside, waiting, ended };
-  // inside: the other end is among the tree's sockets, or stands in for one that was closed (`stand_in`).
+  // inside: the other end is a socket of the tree, or a placeholder for one that was closed (`stand_in`).
   Kind kind = Kind::plain;
-  Fd fd;  // ours, until the commit
+  Fd fd;  // our duplicate, until the commit
   Fd stand_in;
-  bool done = false;  // out of repair mode, with its options
+  bool done = false;  // it has left repair mode and has its options
   const img::file_entry* entry = nullptr;
   const img::crx_file_entry* extra = nullptr;
   std::string object;
@@ -71,7 +69,7 @@ class TcpSockets final : public FdRestorer {
 
   void opened(FdRestoreContext&) override {
     each(Kind::listening, [](TcpSocket& socket) {
-      // Set again at the end; until then it may share its port with connections that are under repair.
+      // The final value is set at the end; until then the socket may share its port with connections in repair mode.
       set_socket_int(socket.fd.get(), SOL_SOCKET, SO_REUSEADDR, 1, "SO_REUSEADDR", socket.object);
       const auto backlog = static_cast<int>(std::min<uint32_t>(socket.isk().backlog(), INT32_MAX));
       if (::listen(socket.fd.get(), backlog) == 0) return;
@@ -107,9 +105,9 @@ class TcpSockets final : public FdRestorer {
       try {
         open_gate(socket.fd.get(), socket.object);
         resume_outside(socket);
-        set_final(socket);  // its own buffer may have no room for what was not sent yet
+        set_final(socket);  // its final buffer size may not have space for unsent bytes, so it comes last
       } catch (const std::exception& error) {
-        log::error("a connection from {} to {} may not go on: {}", socket.local.text(), socket.peer->text(),
+        log::error("cannot resume the connection from {} to {}: {}", socket.local.text(), socket.peer->text(),
                    error.what());
       }
     });
@@ -138,7 +136,7 @@ class TcpSockets final : public FdRestorer {
     }
     if (inet.waiting()) return Kind::waiting;
     if (inet.peer_id() != 0 || inet.client_closed()) return Kind::inside;
-    // Sets that CRIU made do not say.
+    // CRIU's sets do not say this, so look for the other end.
     for (const auto& [id, other] : context.entries) {
       if (!other.has_isk() || other.isk().type() != SOCK_STREAM || !tcp_state::is_connected(other.isk().state()))
         continue;
@@ -169,7 +167,7 @@ class TcpSockets final : public FdRestorer {
     if (socket.kind == Kind::waiting) set_socket_int(fd, SOL_SOCKET, SO_REUSEADDR, 1, "SO_REUSEADDR", socket.object);
   }
 
-  // Under repair a port may be taken that connections of the tree have, which are made already.
+  // In repair mode a socket can bind to a port that connections of the tree have, which are made already.
   static void bind_beside(const TcpSocket& socket, const FdRestoreContext& context) {
     const int fd = socket.fd.get();
     const bool shared = std::any_of(context.entries.begin(), context.entries.end(), [&](const auto& slot) {
@@ -194,7 +192,7 @@ class TcpSockets final : public FdRestorer {
     const ForeignAddress foreign(fd, socket.local);
     bind_inet(fd, socket.local, socket.object);
     make_stream(fd, socket.stream, *socket.peer, socket.object);
-    // No larger than it was when packets come again, or the window would open.
+    // The buffer must not be larger than at the source when packets arrive, or the window would open.
     const auto room = static_cast<int>(std::min<uint32_t>(socket.isk().opts().so_rcvbuf(), INT32_MAX) / 2);
     static_cast<void>(::setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof room));
     if (!socket.extra->inet().client_closed()) return;
@@ -204,12 +202,12 @@ class TcpSockets final : public FdRestorer {
     bind_inet(socket.stand_in.get(), *socket.peer, socket.object);
     make_stream(socket.stand_in.get(), mirrored(socket.stream), socket.local, socket.object);
     leave_repair(socket.stand_in.get(), false, socket.object);
-    // It keeps the port for a while when it is closed: then a server may listen there, as it could before.
+    // The closed placeholder keeps the port for a while; a server may still listen there, as it could before.
     set_socket_int(socket.stand_in.get(), SOL_SOCKET, SO_REUSEADDR, 1, "SO_REUSEADDR", socket.object);
   }
 
-  // First all, then what makes them talk: a packet must not meet an end that is still under repair. Addresses that a
-  // hook brings are there at the commit.
+  // All sockets leave repair mode before any of them sends: a packet must not meet an end that is still in repair mode.
+  // Connections whose addresses a hook brings later are resumed at the commit.
   void resume_inside(bool all) {
     std::vector<TcpSocket*> ready;
     each(Kind::inside, [&](TcpSocket& socket) {
@@ -218,7 +216,7 @@ class TcpSockets final : public FdRestorer {
     });
     for (TcpSocket* socket : ready) leave_repair(socket->fd.get(), false, socket->object);
     for (TcpSocket* socket : ready) leave_repair(socket->fd.get(), true, socket->object);
-    for (TcpSocket* socket : ready) socket->stand_in.reset();  // its FIN
+    for (TcpSocket* socket : ready) socket->stand_in.reset();  // sends its FIN
     for (TcpSocket* socket : ready) resume_sending(socket->fd.get(), socket->stream, socket->object);
     for (TcpSocket* socket : ready) settle(*socket);
   }
@@ -227,7 +225,7 @@ class TcpSockets final : public FdRestorer {
     const int fd = socket.fd.get();
     const uint32_t state = socket.stream.state;
     leave_repair(fd, true, socket.object);
-    // Both have sent one: ours was first where they crossed.
+    // Both ends have sent a FIN; if the FINs crossed, ours comes first.
     const bool crossed = state == tcp_state::kClosing;
     if (tcp_state::got_fin(state) && !crossed) replay_fin(socket.stream, socket.local, *socket.peer, socket.object);
     resume_sending(fd, socket.stream, socket.object);
@@ -239,14 +237,14 @@ class TcpSockets final : public FdRestorer {
     socket.done = true;
     set_late_options(socket.fd.get(), socket.isk(), *socket.extra, socket.object);
     set_general_options(socket.fd.get(), socket.isk(), *socket.extra, socket.object);
-    // Closed for reading without a FIN: by the program itself.
+    // Shut down for reading without a FIN: the program itself did it.
     const bool read = (socket.isk().shutdown() & img::READ) != 0;
     if (read && socket.stream.state == tcp_state::kEstablished && socket.peer) {
       static_cast<void>(::shutdown(socket.fd.get(), SHUT_RD));
     }
   }
 
-  std::map<uint32_t, TcpSocket> sockets_;  // by id, until the commit
+  std::map<uint32_t, TcpSocket> sockets_;  // keyed by id, until the commit
 };
 
 }  // namespace

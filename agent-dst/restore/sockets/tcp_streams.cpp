@@ -30,7 +30,7 @@ void await(int fd, short events, const char* what, const std::string& object) {
   throw Error(ErrorCode::kernel, kStep, fmt::format("{}: {}", object, what), ETIMEDOUT);
 }
 
-// Non-blocking while it lives.
+// Sets O_NONBLOCK while it exists.
 class NonBlocking {
  public:
   explicit NonBlocking(int fd) : fd_(fd), flags_(::fcntl(fd, F_GETFL)) { ::fcntl(fd_, F_SETFL, flags_ | O_NONBLOCK); }

@@ -1,4 +1,4 @@
-// Sockets of datagrams and raw ones: bound, connected, members of their groups, with the datagrams that waited.
+// Datagram and raw sockets: bound, connected, members of their groups, with the queued datagrams.
 #include <fmt/format.h>
 #include <net/if.h>
 #include <netinet/in.h>
@@ -51,7 +51,7 @@ class UdpSockets final : public FdRestorer {
     return fd;
   }
 
-  // All have their ports.
+  // All sockets have their ports now.
   void opened(FdRestoreContext& context) override {
     for (const auto& [id, fd] : kept_) {
       const img::file_entry& entry = context.entries.at(id);
@@ -75,7 +75,7 @@ class UdpSockets final : public FdRestorer {
   static void attach(int fd, const img::inet_sk_entry& isk, InetAddress local, const std::optional<InetAddress>& peer,
                      const std::string& object) {
     const bool raw = isk.type() == SOCK_RAW;
-    if (raw) local.port = 0;  // its protocol, there
+    if (raw) local.port = 0;  // for a raw socket this field is the protocol
     const ForeignAddress foreign(fd, local);
     if (raw ? !local.is_any() : local.port != 0) bind_inet(fd, local, object);
     if (!peer) return;
@@ -87,7 +87,7 @@ class UdpSockets final : public FdRestorer {
     }
   }
 
-  // One that is not connected complains, and is shut down.
+  // An unconnected socket returns ENOTCONN but is shut down all the same.
   static void shut_down(int fd, img::sk_shutdown ends) {
     if (ends == img::NONE) return;
     static_cast<void>(::shutdown(fd, ends == img::BOTH ? SHUT_RDWR : ends == img::READ ? SHUT_RD : SHUT_WR));
@@ -134,8 +134,8 @@ class UdpSockets final : public FdRestorer {
     return ::getsockopt(fd, SOL_SOCKET, SO_MEMINFO, info, &length) == 0 ? info[0] : 0;
   }
 
-  // Each is sent to the socket in the name of who sent it. A socket that shares its port is connected to that one
-  // meanwhile, so that none but it is meant.
+  // Sends each datagram to the socket with its sender's address as the source. A socket that shares its port is
+  // connected to the sender meanwhile, so that no other socket gets the datagram.
   static void fill(int fd, const img::inet_sk_entry& isk, const img::crx_inet_entry& inet, const InetAddress& local,
                    const std::optional<InetAddress>& peer, const std::string& object) {
     const uint32_t room = isk.opts().so_rcvbuf();
@@ -175,7 +175,8 @@ class UdpSockets final : public FdRestorer {
     static_cast<void>(::connect(fd, &none, sizeof none));
   }
 
-  // Where it was sent to, as far as that is known and here; the socket's address; this host.
+  // Returns the address that the datagram was sent to, if it is known and on this host; otherwise the socket's address;
+  // otherwise this host's.
   static InetAddress target_of(const img::crx_datagram& datagram, const InetAddress& local, const InetAddress& source) {
     InetAddress target = local.plain();
     if (!target.is_any()) return target;

@@ -10,18 +10,19 @@
 
 namespace crx {
 
-// Three steps, once each. Nothing outside notices anything: names that are paths are bound where nobody looks, and
-// taken by BoundPath::publish() later; abstract names are taken at once.
+// Three steps, called once each. No other process notices anything: sockets with paths are bound in a hidden folder,
+// and BoundPath::publish() later gives them their names; abstract names are taken at once. The steps throw
+// Error(refused) or Error(corrupt_image) that names the socket.
 class UnixBuilder {
  public:
   UnixBuilder(UnixTable& table, FdRestoreContext& context) : table_(table), context_(context), actor_(context) {}
 
-  // Sockets, names, connections of streams and records, and who waits to be accepted.
+  // Makes sockets, names, stream and record connections, and unaccepted connections.
   void connect_streams();
-  // Datagram sockets and the pairs among them.
+  // Makes datagram sockets, and the pairs among them.
   void make_datagrams();
-  // After all descriptors have been opened: the queues, connections of datagram sockets, options, halves that are
-  // shut down; then other ends that are gone at the source go.
+  // To be called after all descriptors have been opened: fills queues, connects datagram sockets, sets options, shuts
+  // ends down; then closes the placeholders for ends that are gone at the source.
   void finish();
 
  private:
@@ -54,7 +55,7 @@ class UnixBuilder {
   UnixTable& table_;
   FdRestoreContext& context_;
   PeercredActor actor_;
-  std::map<std::string, Fd> senders_;  // by name: of datagrams whose sender is gone
+  std::map<std::string, Fd> senders_;  // by name: temporary senders for datagrams whose sender is gone
 };
 
 }  // namespace crx

@@ -1,4 +1,4 @@
-// Datagram sockets: pairs, what waits in them and from whom, and who is connected to whom.
+// Datagram sockets: pairs, queued datagrams with their senders, and connections.
 #include <fmt/format.h>
 #include <sys/socket.h>
 
@@ -13,7 +13,7 @@ namespace {
 
 constexpr char kStep[] = "restoring unix datagram sockets";
 
-// The state does not tell: a socket that others are connected to counts as established, too.
+// The state does not show this: a socket that others are connected to counts as established, too.
 bool is_connected(const UnixSocket& socket) {
   return socket.entry->peer() != 0 || socket.unix().has_peer_name();
 }
@@ -24,7 +24,7 @@ void connect_checked(int fd, const UnixAddress& address, const std::string& obje
 
 }  // namespace
 
-// An end without a name can only be reached as one of a pair.
+// An end without a name can be reached only as one of a pair.
 void UnixBuilder::make_datagrams() {
   for (auto& [ino, socket] : table_.all()) {
     if (!socket.is_datagram() || socket.external || socket.fd >= 0) continue;
@@ -56,7 +56,7 @@ void UnixBuilder::make_datagrams() {
   }
 }
 
-// Two ends that are connected to each other by name. Others' datagrams were there before.
+// Connects two ends to each other by name, unless datagrams of other senders are queued: those must be sent before.
 void UnixBuilder::connect_mutual() {
   for (auto& [ino, socket] : table_.all()) {
     UnixSocket* peer = socket.is_datagram() && !socket.external ? table_.peer_of(socket) : nullptr;
@@ -72,7 +72,7 @@ bool UnixBuilder::is_foreign(const UnixSocket& socket, std::size_t index) {
   return sender_of(socket, index) != table_.peer_of(socket);
 }
 
-// In the images: by inode, else by name. nullptr for one that is not there.
+// Finds the sender in the images, by inode or else by name. nullptr if it is not there.
 UnixSocket* UnixBuilder::sender_of(const UnixSocket& socket, std::size_t index) {
   const img::crx_unix_packet* more = socket.packet(index);
   UnixSocket* sender = nullptr;
@@ -120,10 +120,11 @@ void UnixBuilder::fill_datagrams(UnixSocket& socket) {
   }
 }
 
-// Once a socket is connected, nobody but its peer may connect to it: those who have to come first.
+// When a socket is connected, no socket but its peer can connect to it; so those that others are connected to come
+// last.
 void UnixBuilder::connect_datagrams() {
   std::vector<UnixSocket*> left;
-  std::map<const UnixSocket*, int> wanted;  // by how many others
+  std::map<const UnixSocket*, int> wanted;  // how many others still have to connect to it
   const auto one_sided = [&](const UnixSocket& socket) {
     const UnixSocket* peer = table_.peer_of(socket);
     return peer != nullptr && peer != &socket && peer->entry->peer() != socket.entry->ino() ? peer : nullptr;
@@ -142,7 +143,7 @@ void UnixBuilder::connect_datagrams() {
     connect_datagram(socket);
     if (const UnixSocket* peer = one_sided(socket)) --wanted[peer];
   }
-  // Pairs of which one end was disconnected since.
+  // Pairs of which one end has been disconnected since.
   for (auto& [ino, socket] : table_.all()) {
     if (!socket.is_datagram() || socket.external || socket.wired == nullptr || is_connected(socket)) continue;
     sockaddr none{};
@@ -155,7 +156,7 @@ void UnixBuilder::connect_datagrams() {
 void UnixBuilder::connect_datagram(UnixSocket& socket) {
   UnixSocket* peer = table_.peer_of(socket);
   if (peer == nullptr) {
-    // A name whose socket is gone.
+    // the peer has a name, but its socket is gone
     Fd gone(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
     if (!gone) throw_errno(kStep, socket.object);
     const std::string& name = socket.unix().peer_name();

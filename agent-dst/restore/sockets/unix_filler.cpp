@@ -34,8 +34,8 @@ void append_control(msghdr& message, std::size_t& used, int type, const void* da
   used += CMSG_SPACE(bytes);
 }
 
-// A process with this number, which does nothing; it ends with the object. Nothing happens where the number cannot be
-// had.
+// A process with this number, which does nothing; it ends with the object. If the number is taken, there is no such
+// process.
 class Namesake {
  public:
   explicit Namesake(pid_t pid) {
@@ -125,7 +125,7 @@ void widen_send_buffer(int fd, const std::string& object) {
 
 void send_packet(int fd, const UnixAddress* to, std::span<const std::byte> bytes, const std::vector<int>& rights,
                  const img::crx_ucred* who, const std::string& object) {
-  // What the kernel kept no credentials with shows process 0.
+  // Packets without credentials show process 0.
   const bool known = who != nullptr && who->pid() > 0;
   std::size_t done = 0;
   do {
@@ -136,7 +136,7 @@ void send_packet(int fd, const UnixAddress* to, std::span<const std::byte> bytes
       const ucred credentials{who->pid(), who->uid(), who->gid()};
       sent = send_as(fd, to, left, passed, credentials);
       if (sent < 0 && (errno == ESRCH || errno == EPERM)) {
-        log::warn("{}: a packet in its queue cannot be sent here in the name of process {}", object, who->pid());
+        log::warn("{}: a packet in its queue cannot be sent in the name of process {} here", object, who->pid());
         sent = send_once(fd, to, left, passed, nullptr);
       }
     } else {

@@ -1,4 +1,4 @@
-// Unix sockets: all made together, since they hang together.
+// Unix sockets: all are made together, since they depend on each other.
 #include <fcntl.h>
 #include <sys/stat.h>
 
@@ -15,11 +15,11 @@ class UnixSockets final : public FdRestorer {
  public:
   UnixSockets() = default;
   UnixSockets(const UnixSockets&) = delete;
-  // Where the move failed after the commit, names go back to those who had them.
+  // If the move fails after the commit, the names go back to the sockets that had them.
   ~UnixSockets() override { rollback(); }
 
   const char* name() const override { return "unix sockets"; }
-  // And what is open with O_PATH of the file that one is bound to.
+  // Matches also O_PATH descriptors of the file that a socket is bound to.
   bool matches(const img::file_entry& entry) const override {
     return (entry.type() == img::UNIXSK && entry.has_usk()) ||
            (entry.type() == img::REG && entry.has_reg() && S_ISSOCK(entry.reg().mode()));
@@ -47,7 +47,7 @@ class UnixSockets final : public FdRestorer {
     builder_.reset();
   }
 
-  // All names or none.
+  // Takes all names or none.
   void commit(FdRestoreContext&) override {
     if (!table_) return;
     try {
@@ -63,7 +63,7 @@ class UnixSockets final : public FdRestorer {
   void resumed(FdRestoreContext&) noexcept override { table_.reset(); }
 
  private:
-  // The file under this name is still the original's, where both hosts have the same storage.
+  // On storage that both hosts share, the file under this name is still the original's.
   Fd open_name(const img::file_entry& entry, FdRestoreContext& context) {
     for (const auto& [ino, socket] : table_->all()) {
       if (socket.place && socket.place->is_for(entry.reg().name()))

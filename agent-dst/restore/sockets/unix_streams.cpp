@@ -1,4 +1,4 @@
-// Streams and records: names, listening sockets, connections, and those to be accepted.
+// Stream and record sockets: names, listening sockets, connections, and unaccepted connections.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/socket.h>
@@ -21,7 +21,7 @@ bool is_in_state(const UnixSocket& socket, int state) {
   return static_cast<int>(socket.entry->state()) == state;
 }
 
-// Where its file goes at the commit; "" for one that has none any more.
+// Returns the path that the socket's file gets at the commit; "" if the file is gone.
 std::string final_path(const UnixSocket& socket) {
   const img::unix_sk_entry& entry = *socket.entry;
   if (entry.deleted()) return {};
@@ -85,7 +85,7 @@ void UnixBuilder::connect_streams() {
   }
 }
 
-// The two ends of a connection; what is gone at the source stands in.
+// Makes both ends of a connection; an end that is gone at the source gets a placeholder.
 void UnixBuilder::connect_pair(UnixSocket& socket) {
   UnixSocket* peer = table_.peer_of(socket);
   const std::string other_name = peer != nullptr ? peer->name() : socket.unix().peer_name();
@@ -95,7 +95,7 @@ void UnixBuilder::connect_pair(UnixSocket& socket) {
     (peer != nullptr ? peer->made : socket.stand_in) = std::move(theirs);
     if (peer != nullptr) peer->fd = peer->made.get();
   } else if (peer != nullptr) {
-    // Who was accepted has the name of the listening socket.
+    // An accepted end has the name of the listening socket.
     const bool listens =
         !socket.name().empty() && (peer->name().empty() || table_.listener(socket.type(), socket.name()) != nullptr);
     listens ? join(socket, *peer) : join(*peer, socket);
@@ -116,7 +116,7 @@ void UnixBuilder::connect_pair(UnixSocket& socket) {
   peer->wired = &socket;
 }
 
-// A listening socket under the name of the accepted end; `temporary` holds it where none is in the images.
+// Returns a listening socket with the name of the accepted end; `temporary` holds it if the images have none.
 int UnixBuilder::listening_place(UnixSocket& accepted, UnixSocket& client, UnixSocket& temporary) {
   UnixSocket* listener = table_.listener(accepted.type(), accepted.name());
   if (listener == nullptr) {
@@ -129,7 +129,7 @@ int UnixBuilder::listening_place(UnixSocket& accepted, UnixSocket& client, UnixS
     }
     listener = &temporary;
   }
-  // A client sees who called listen().
+  // A client sees the process that called listen() (SO_PEERCRED).
   actor_.listen(listener->fd, 1, client.peer_cred(), client.object);
   temporary.address_here = listener->address_here;
   return listener->fd;
@@ -152,7 +152,7 @@ void UnixBuilder::join(UnixSocket& accepted, UnixSocket& client) {
   if (listener != nullptr) listen(*listener);
 }
 
-// Connects one of our sockets in the name of who did, and sends again what it had sent.
+// Connects one of our sockets in the name of the original client, and sends again what that had sent.
 void UnixBuilder::arrive(int client, const UnixSocket& listener,
                          const img::crx_unaccepted_connection* unaccepted_connection, const img::crx_ucred* connector,
                          const std::string& object) {
@@ -167,7 +167,7 @@ void UnixBuilder::arrive(int client, const UnixSocket& listener,
   }
 }
 
-// One whose client has gone: so does ours.
+// For a connection whose client is closed: our client is closed, too.
 void UnixBuilder::connect_closed_client(UnixSocket& listener,
                                         const img::crx_unaccepted_connection& unaccepted_connection) {
   img::unix_sk_entry entry = *listener.entry;
@@ -247,7 +247,7 @@ std::vector<int> UnixBuilder::rights_of(const QueuedPacket& packet) const {
 void UnixBuilder::set_state(UnixSocket& socket) {
   set_socket_options(socket.fd, socket.entry->opts(), socket.extra->socket_options(), socket.object);
   const uint32_t mask = socket.entry->has_shutdown() ? static_cast<uint32_t>(socket.entry->shutdown()) : 0;
-  // Of a connection, the other end's closing does it.
+  // In a connection with a placeholder, closing that shuts the direction down.
   if (mask != 0 && (!socket.stand_in || socket.is_datagram())) {
     const int how = mask == img::READ ? SHUT_RD : mask == img::WRITE ? SHUT_WR : SHUT_RDWR;
     if (::shutdown(socket.fd, how) != 0) throw_errno(kStep, socket.object);

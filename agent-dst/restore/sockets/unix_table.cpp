@@ -52,7 +52,7 @@ void UnixTable::add(const img::unix_sk_entry& entry, FdRestoreContext& context) 
   socket.external = (entry.uflags() & kExternal) != 0;
 }
 
-// Entries that no task has a number for.
+// Adds the entries that no task has a number for.
 void UnixTable::add_external(FdRestoreContext& context) {
   std::set<uint32_t> missing;
   for (const auto& [ino, socket] : sockets_) {

@@ -1,4 +1,4 @@
-// The unix sockets of an image set, checked, and what has been made of them so far.
+// The unix sockets of an image set, checked, with what has been made of them so far.
 #pragma once
 
 #include <cstdint>
@@ -16,24 +16,24 @@ namespace crx {
 struct UnixSocket {
   uint32_t id = 0;
   const img::unix_sk_entry* entry = nullptr;
-  const img::crx_file_entry* extra = nullptr;          // never null
-  std::string object;                                  // for messages
-  const std::vector<QueuedPacket>* packets = nullptr;  // never null
-  bool external = false;                               // outside, found by its name
+  const img::crx_file_entry* extra = nullptr;          // never nullptr
+  std::string object;                                  // the name for messages
+  const std::vector<QueuedPacket>* packets = nullptr;  // never nullptr
+  bool external = false;                               // outside the tree, found by its name
 
-  Fd made;                           // until open() hands it out
-  int fd = -1;                       // its number here, as long as descriptors are restored
-  std::unique_ptr<BoundPath> place;  // where it is bound to a path
+  Fd made;                           // until open() returns it
+  int fd = -1;                       // its descriptor number here, while descriptors are restored
+  std::unique_ptr<BoundPath> place;  // for a socket bound to a path
   UnixSocket* wired = nullptr;       // the other end that it is connected to now
-  Fd stand_in;                       // its other end, where that is gone at the source: closed at the end
-  UnixAddress address_here;          // how it is reached from here; size 0 where it is not
+  Fd stand_in;                       // a placeholder for an other end that is gone at the source: closed at the end
+  UnixAddress address_here;          // the address that reaches it from here; size 0: none
 
   int type() const { return static_cast<int>(entry->type()); }
   bool is_datagram() const { return type() == SOCK_DGRAM; }
   const std::string& name() const { return entry->name(); }
   const img::crx_unix_socket& unix() const { return extra->unix(); }
   const img::crx_ucred* peer_cred() const { return unix().has_peer() ? &unix().peer() : nullptr; }
-  // What crx knows more of packet `index` of its queue; nullptr for nothing.
+  // Returns crx's own data about packet `index` of its queue; nullptr if there are none.
   const img::crx_unix_packet* packet(std::size_t index) const;
   void hold(Fd socket) {
     made = std::move(socket);
@@ -43,21 +43,21 @@ struct UnixSocket {
 
 class UnixTable {
  public:
-  // All of the context's entries, and what their peers name outside. Throws Error(corrupt_image) for what no kernel
-  // could have had.
+  // Reads all entries of the context, and the ends outside that their peers name. Throws Error(corrupt_image) for a
+  // state that no kernel could have had.
   explicit UnixTable(FdRestoreContext& context);
 
-  // By ino, ascending; pointers stay valid.
+  // Keyed by ino, ascending; pointers stay valid.
   std::map<uint32_t, UnixSocket>& all() { return sockets_; }
   UnixSocket* find(uint32_t ino);
   UnixSocket* find_id(uint32_t id);
-  // The other end in the images; nullptr for none.
+  // Returns the other end in the images; nullptr if there is none.
   UnixSocket* peer_of(const UnixSocket& socket) {
     return socket.entry->peer() == 0 ? nullptr : find(socket.entry->peer());
   }
-  // The socket of this type and name that listens; nullptr for none.
+  // Returns the listening socket of this type and name; nullptr if there is none.
   UnixSocket* listener(int type, const std::string& name);
-  // A datagram socket of this name.
+  // Returns the datagram socket of this name; nullptr if there is none.
   UnixSocket* datagram(const std::string& name);
 
  private:
