@@ -70,7 +70,7 @@ void EnginePort::send_closed(const std::string& reason) noexcept {
   header.kind = ipc::SessionKind::closed;
   (void)ipc::send_packet(link_.native_handle(), std::as_bytes(std::span(&header, 1)),
                          std::as_bytes(std::span(reason.data(), std::min<std::size_t>(reason.size(), 4096))));
-  // Where the queue was full the engine sees the end of the stream instead.
+  // If the queue was full, the engine sees the end of the stream instead of the packet.
   (void)::shutdown(link_.native_handle(), SHUT_WR);
 }
 

@@ -1,4 +1,4 @@
-// The front's end of the connection to one engine. Includes Asio: for .cpp files of the front only.
+// The front's end of the connection to one engine. Includes Asio: only .cpp files of the front include this header.
 #pragma once
 
 #include <asio/awaitable.hpp>
@@ -12,16 +12,18 @@
 
 namespace crx::front {
 
-// All calls on the front's one thread.
+// All calls must come from the front's only thread.
 class EnginePort {
  public:
+  // link: the socket to the engine. ring: the shared memory of page slots (page_ring.hpp).
   EnginePort(asio::any_io_executor executor, Fd link, Fd ring);
 
-  // Waits while the engine's queue is full; throws Error(peer) once the engine is gone.
+  // Waits while the engine's queue is full; throws Error(peer) once the engine has ended.
   asio::awaitable<void> send_message(std::string serialised);
   asio::awaitable<void> send_pages(uint32_t slot, std::string head);
   asio::awaitable<void> send_round(uint32_t round);
-  // Says why the source is gone; best effort, does not wait. Receiving goes on until the engine closes.
+  // Tells the engine that the connection to the source has ended, and why; best effort, does not wait. Receiving
+  // continues until the engine closes.
   void send_closed(const std::string& reason) noexcept;
 
   struct Packet {
@@ -31,12 +33,13 @@ class EnginePort {
   // False when the engine has closed its end.
   asio::awaitable<bool> receive(Packet& packet);
 
-  // A free slot, or kNoSlot.
+  // Returns a free slot, or kNoSlot.
   uint32_t try_take_slot();
   void give_back_slot(uint32_t slot);
   std::span<std::byte> slot(uint32_t slot) const { return ring_.slot(slot); }
   void close() noexcept;
-  // A send found the engine gone. That is no fault of the source; how the engine ended is known soon.
+  // True after a send found that the engine has ended. The source is not at fault; how the engine ended will be known
+  // soon.
   bool gone() const { return gone_; }
 
  private:
@@ -47,7 +50,8 @@ class EnginePort {
   bool gone_ = false;
   asio::posix::stream_descriptor link_;
   ipc::PageRing ring_;
-  std::vector<uint32_t> free_slots_;  // the last one given back is used first: its memory is warm
+  // a stack: the slot returned last is used first, since its memory is in the caches
+  std::vector<uint32_t> free_slots_;
   std::vector<std::byte> received_;
 };
 

@@ -31,7 +31,7 @@ using wire::FrameHeader;
 using wire::FrameType;
 using wire::SessionMessage;
 
-constexpr int kMaxStrangers = 64;  // connections that have not said what they want
+constexpr int kMaxStrangers = 64;  // limit of connections that have not sent their first frame yet
 constexpr int64_t kGoodbyeMs = 2'000;
 
 class Front {
@@ -62,7 +62,7 @@ class Front {
   SupervisorPort supervisor_;
   ipc::AgentCounters& counters_;
   std::optional<HttpServer> http_;
-  asio::steady_timer fewer_strangers_;  // never expires: cancelled when one is known or gone
+  asio::steady_timer fewer_strangers_;  // never expires: cancelled when a connection is identified or ends
   int strangers_ = 0;
   bool stopping_ = false;
   std::map<std::string, std::shared_ptr<Session>> sessions_;
@@ -102,7 +102,7 @@ std::optional<HttpPage> Front::status_page(std::string_view path) const {
 
 void Front::start() {
   asio::co_spawn(io_, supervisor_.listen([this](const ipc::SupervisorNotice& notice) { on_news(notice); }),
-                 [this](std::exception_ptr) { io_.stop(); });  // without a supervisor there is nothing to do
+                 [this](std::exception_ptr) { io_.stop(); });  // the front cannot work without a supervisor
   asio::co_spawn(io_, accept_all(), [](std::exception_ptr thrown) {
     if (thrown) log::error("crx-agent no longer accepts connections");
   });
@@ -123,8 +123,8 @@ asio::awaitable<void> Front::accept_all() {
     co_await acceptor_.async_accept(socket, asio::redirect_error(asio::use_awaitable, ec));
     if (stopping_) co_return;
     if (ec) {
-      // Out of descriptors or the peer went away again: give the others time to finish.
-      log::warn("accepting a connection: {}", ec.message());
+      // The process is out of descriptors, or the peer has gone away: give the other connections time to finish.
+      log::warn("cannot accept a connection: {}", ec.message());
       asio::steady_timer pause(io_, std::chrono::milliseconds(100));
       co_await pause.async_wait(asio::redirect_error(asio::use_awaitable, ec));
       continue;
@@ -137,7 +137,7 @@ asio::awaitable<void> Front::accept_all() {
   }
 }
 
-// From here on the connection no longer counts as a stranger's.
+// Called when the peer has identified itself: the deadline for unknown connections does not apply any more.
 void Front::known(const std::shared_ptr<Channel>& channel) {
   channel->set_hard_deadline(Deadline::never());
 }

@@ -1,4 +1,4 @@
-// The front: the process of crx-agent that hears the network. Unprivileged; see sandbox.hpp.
+// The front: the process of crx-agent that talks to the network. Unprivileged; see sandbox.hpp.
 #pragma once
 
 #include <cstdint>
@@ -12,17 +12,16 @@ namespace crx::front {
 
 struct FrontOptions {
   Fd listener;                             // bound and listening
-  Fd supervisor;                           // packets of ipc/supervisor_packets.hpp
-  Fd metrics;                              // listens for whoever wants to see the counters; may be none
+  Fd supervisor;                           // exchanges packets of ipc/supervisor_packets.hpp
+  Fd metrics;                              // listening socket of the metrics pages; may be empty
   ipc::AgentCounters* counters = nullptr;  // not owned
   std::string tls_dir;
-  std::vector<std::string> allow;        // names; empty: everybody with a certificate of the CA
-  int64_t greeting_timeout_ms = 10'000;  // until a connection has sent its first frame
+  std::vector<std::string> allow;        // certificate names; empty: every certificate of the CA
+  int64_t greeting_timeout_ms = 10'000;  // time limit for the first frame of a connection
 };
 
-// Reads the keys, gives up all privileges, says `ready` (or `failed`) to the supervisor and serves until the
-// supervisor ends or asks it to stop. Returns the exit code. The process must be freshly forked and
-// single-threaded.
+// Reads the keys, drops all privileges, sends `ready` (or `failed`) to the supervisor and serves until the supervisor
+// ends or asks it to stop. Returns the exit code. The process must have been forked just before and be single-threaded.
 int run_front(FrontOptions options);
 
 }  // namespace crx::front

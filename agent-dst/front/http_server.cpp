@@ -13,7 +13,7 @@
 #include "common/base/log.hpp"
 
 #if defined(__GNUC__) && !defined(__clang__)
-// g++ 12 takes Asio's coroutine frames (aligned_alloc behind operator new) for a mismatch.
+// g++ 12 reports Asio's coroutine frames (aligned_alloc behind operator new) as a mismatch.
 #pragma GCC diagnostic ignored "-Wmismatched-new-delete"
 #endif
 
@@ -61,7 +61,7 @@ struct HttpServer::Connection {
       static_cast<Connection*>(at->data)->url.append(text, bytes);
       return 0;
     };
-    // The end of the head is all we wait for: 1 says that no body follows, as far as we care.
+    // The end of the header is all that is needed; returning 1 tells the parser not to expect a body.
     settings.on_headers_complete = [](http_parser* at) {
       static_cast<Connection*>(at->data)->complete = true;
       return 1;
@@ -69,7 +69,7 @@ struct HttpServer::Connection {
     parser.data = this;
   }
 
-  // False when the bytes are no HTTP.
+  // False when the bytes are not HTTP.
   bool take(const char* bytes, std::size_t count) {
     const std::size_t parsed = ::http_parser_execute(&parser, &settings, bytes, count);
     return complete || (HTTP_PARSER_ERRNO(&parser) == HPE_OK && parsed == count);
@@ -110,7 +110,7 @@ asio::awaitable<void> HttpServer::accept_all() {
     tcp::socket socket(io_);
     co_await acceptor_.async_accept(socket, asio::redirect_error(asio::use_awaitable, ec));
     if (!acceptor_.is_open()) co_return;
-    if (ec) {  // out of descriptors, or the client went away again
+    if (ec) {  // out of descriptors, or the client has gone away
       asio::steady_timer pause(io_, std::chrono::milliseconds(100));
       co_await pause.async_wait(asio::redirect_error(asio::use_awaitable, ec));
       continue;

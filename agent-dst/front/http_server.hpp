@@ -1,4 +1,5 @@
-// A web server of a few fixed pages, for whoever reaches its port. Includes Asio: for .cpp files of the front only.
+// A web server for a few fixed pages, open to anyone who reaches its port. Includes Asio: only .cpp files of the front
+// include this header.
 #pragma once
 
 #include <asio/awaitable.hpp>
@@ -14,20 +15,21 @@
 namespace crx::front {
 
 struct HttpPage {
-  std::string type;  // of its content, as MIME names it
+  std::string type;  // MIME type of the content
   std::string body;
 };
 
-// GET and HEAD, one request on each connection. A request may have 8 KiB and 5 s from the connection on, and 16
-// connections are served at a time: others wait in the kernel's queue. All calls on the front's one thread.
+// Serves GET and HEAD, one request per connection. A request is limited to 8 KiB and to 5 s from the start of the
+// connection, and 16 connections are served at a time; others wait in the kernel's queue. All calls must come from the
+// front's only thread.
 class HttpServer {
  public:
-  // page: what stands at a path ("/metrics"); nothing where there is none. The server outlives `io`'s run.
+  // pages: returns the page at a path ("/metrics"), or nullopt if there is none. The server must outlive `io`'s run.
   using Pages = std::function<std::optional<HttpPage>(std::string_view path)>;
   HttpServer(asio::io_context& io, asio::ip::tcp::acceptor acceptor, Pages pages);
 
   void start();
-  // No new connections.
+  // Accepts no more connections.
   void stop() noexcept;
 
  private:

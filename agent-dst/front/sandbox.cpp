@@ -24,7 +24,7 @@ namespace {
 constexpr char kStep[] = "taking the front's privileges away";
 constexpr uid_t kNobody = 65534;
 
-// Sanitizers make system calls of their own, all over the place.
+// Sanitizers make system calls of their own at any time.
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 constexpr bool kSanitized = true;
 #elif defined(__has_feature)
@@ -33,7 +33,7 @@ constexpr bool kSanitized = __has_feature(address_sanitizer) || __has_feature(th
 constexpr bool kSanitized = false;
 #endif
 
-// Sorted by what needs them: reading and writing open descriptors; Asio; memory; time; ending.
+// Sorted by use: reading and writing open descriptors; Asio; memory; time; ending.
 constexpr int kAllowed[] = {SCMP_SYS(read),
                             SCMP_SYS(write),
                             SCMP_SYS(readv),
@@ -89,7 +89,7 @@ constexpr int kAllowed[] = {SCMP_SYS(read),
                             SCMP_SYS(tgkill),
                             SCMP_SYS(exit),
                             SCMP_SYS(exit_group)};
-// Libraries try these and live without them.
+// Libraries try these calls and work without them: they fail with EPERM instead of killing the process.
 constexpr int kDenied[] = {SCMP_SYS(open),       SCMP_SYS(openat),   SCMP_SYS(stat),    SCMP_SYS(access),
                            SCMP_SYS(faccessat2), SCMP_SYS(readlink), SCMP_SYS(uname),   SCMP_SYS(sysinfo),
                            SCMP_SYS(prlimit64),  SCMP_SYS(getuid),   SCMP_SYS(geteuid), SCMP_SYS(getgid),
@@ -141,14 +141,14 @@ void close_all_but(std::initializer_list<int> keep) {
 }
 
 void enter_sandbox() {
-  ::tzset();                   // reads /etc/localtime while it still can: log lines carry local time
-  const rlimit no_core{0, 0};  // it holds the private key
+  ::tzset();                   // reads /etc/localtime while this is still allowed: log lines contain local time
+  const rlimit no_core{0, 0};  // a core dump would contain the private key
   (void)::setrlimit(RLIMIT_CORE, &no_core);
   become_nobody();
   checked(::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs");
   checked(::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0), "dumpable");
   if (kSanitized)
-    log::warn("built with a sanitizer: the front runs without its seccomp filter");
+    log::warn("this build has a sanitizer, so the front runs without its seccomp filter");
   else
     load_filter();
 }

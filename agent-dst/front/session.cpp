@@ -89,7 +89,7 @@ asio::awaitable<void> Session::run(std::string hello) {
   co_await finish();
 }
 
-// The engine has ended. What it said is queued already; add what it could not say, then close.
+// The engine has ended. Its last messages are queued already; add what it could not report, then close.
 asio::awaitable<void> Session::finish() {
   asio::steady_timer limit(changed_.get_executor(), std::chrono::milliseconds(kExitNewsMs));
   limit.async_wait([self = shared_from_this()](const asio::error_code&) { self->notify(); });
@@ -130,7 +130,7 @@ void Session::explain_exit() {
       Error(ErrorCode::bug, "restoring", why).with_hint("the log of crx-agent on that host says more")));
 }
 
-// A connection of the source is over: in order, or for the reason thrown.
+// A connection of the source has ended: properly, or by the exception `thrown`.
 void Session::connection_ended(const std::exception_ptr& thrown, const std::string& in_order) {
   if (source_gone_) return;
   std::optional<Error> error;
@@ -141,7 +141,7 @@ void Session::connection_ended(const std::exception_ptr& thrown, const std::stri
   } catch (const std::exception& other) {
     error = Error(ErrorCode::bug, "serving a session", other.what());
   }
-  // Where the engine went first, finish() tells the source how; nothing the source did is wrong.
+  // If the engine ended first, finish() reports that to the source; the source has done nothing wrong.
   if (engine_gone_ || engine_->gone()) return;
   if (error) send(wire::failure_message(*error));
   lose(error ? error->what() : in_order);
@@ -150,7 +150,7 @@ void Session::connection_ended(const std::exception_ptr& thrown, const std::stri
 void Session::lose(const std::string& reason) {
   if (source_gone_) return;
   source_gone_ = true;
-  log::info("session {}: {}", id_, reason);
+  log::info("session {}: the source disconnected: {}", id_, reason);
   engine_->send_closed(reason);
   notify();
 }
@@ -181,7 +181,7 @@ asio::awaitable<void> Session::read_engine() {
     } else if (packet.header.kind == ipc::SessionKind::message) {
       partial += packet.body;
       if (packet.header.more != 0) continue;
-      // Only the kind is looked at; the bytes go on as the engine made them.
+      // Only the kind is inspected; the bytes are forwarded as the engine made them.
       SessionMessage message;
       if (message.ParseFromString(partial)) {
         last_sent_ = message.body_case();
@@ -207,7 +207,7 @@ asio::awaitable<void> Session::on_message(std::string payload) {
   }
   if (message.has_decided() && !go_) broke("Decided before GO");
   note(message);
-  // Written anew, so that the engine parses what protobuf wrote and not what the peer wrote.
+  // Serialised again, so that the engine parses bytes that protobuf wrote here and not bytes that the peer wrote.
   message.DiscardUnknownFields();
   std::string canonical = message.SerializeAsString();
   co_await engine_->send_message(std::move(canonical));
@@ -320,7 +320,7 @@ asio::awaitable<void> Session::read_batch(std::shared_ptr<wire::Channel> channel
 asio::awaitable<void> Session::reach_mark(uint32_t stream, uint32_t round) {
   const uint32_t mark = ++marks_[stream];
   if (*std::min_element(marks_.begin(), marks_.end()) == mark) {
-    // The last one brings the round's end; nobody can deliver anything meanwhile.
+    // The last stream to arrive delivers the end of the round; nothing else can be delivered meanwhile.
     co_await engine_->send_round(round);
     ++epoch_;
     notify();

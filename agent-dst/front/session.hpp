@@ -1,5 +1,5 @@
-// One migration as the front sees it: connections in, checked messages and decoded pages out to the engine,
-// in order. Includes Asio: for .cpp files of the front only.
+// One migration as the front handles it: it reads the connections and passes checked messages and decoded pages to the
+// engine, in order. Includes Asio: only .cpp files of the front include this header.
 #pragma once
 
 #include <asio/awaitable.hpp>
@@ -21,30 +21,30 @@
 
 namespace crx::front {
 
-// All calls on the front's one thread. Order: every connection is read in its own order; what follows the
-// n-th end mark on any of them is held back until all have brought theirs, and a batch until the messages
-// sent before it have been delivered.
+// All calls must come from the front's only thread. Order: each connection is read in its own order. Data that follows
+// the n-th end mark on any connection is held back until all connections have brought their n-th mark, and a batch
+// until the messages that were sent before it have been delivered.
 class Session : public std::enable_shared_from_this<Session> {
  public:
   Session(std::string id, unsigned data_streams, bool wait_for_exit, std::shared_ptr<wire::Channel> control,
           std::unique_ptr<EnginePort> engine, ipc::AgentCounters& counters);
 
-  // Serves the session from Hello on until everything is over; never throws.
+  // Serves the session from Hello until everything has ended; never throws.
   asio::awaitable<void> run(std::string hello);
-  // Serves a data connection that has sent Join; until it or the session ends. Throws Error(peer).
+  // Serves a data connection that has sent Join, until it or the session ends. Throws Error(peer).
   asio::awaitable<void> run_data(std::shared_ptr<wire::Channel> channel, uint32_t stream);
 
-  // News from the supervisor.
+  // Called for notices from the supervisor: the engine, or the restored root, has ended.
   void engine_exited(const ipc::SupervisorNotice& notice);
   void root_exited(int wait_status);
-  // The agent is to stop: waiting for a root's exit ends.
+  // The agent is to stop: stop waiting for the exit of the root.
   void stop();
 
   const std::string& id() const { return id_; }
   SessionFigures figures() const;
-  // Called once, when the engine tells the source that preflight found what cannot be moved.
+  // `tell` is called once, when the engine reports to the source that preflight refuses the tree.
   void on_refusal(std::function<void()> tell) { tell_refusal_ = std::move(tell); }
-  // The certificate of the control connection; data connections must show the same.
+  // Fingerprint of the control connection's certificate; data connections must have the same certificate.
   const std::string& fingerprint() const { return fingerprint_; }
 
  private:
@@ -59,7 +59,7 @@ class Session : public std::enable_shared_from_this<Session> {
   asio::awaitable<void> changed();
   void notify() { changed_.cancel(); }
   void send(const wire::SessionMessage& message);
-  void note(const wire::SessionMessage& message);  // what is worth counting of what goes either way
+  void note(const wire::SessionMessage& message);  // updates the counters by messages in both directions
   void note_resumed(const wire::Resumed& resumed);
   void count_bytes(const wire::FrameHeader& header);
   void count_pages(const wire::PageBatch& batch);
@@ -73,20 +73,20 @@ class Session : public std::enable_shared_from_this<Session> {
   std::shared_ptr<wire::ControlStream> control_;
   std::unique_ptr<EnginePort> engine_;
   asio::steady_timer changed_;   // never expires: cancelled when anything below changes
-  std::vector<uint32_t> marks_;  // end marks read, by stream; 0 is the control connection
+  std::vector<uint32_t> marks_;  // end marks read, by stream; stream 0 is the control connection
   std::vector<std::shared_ptr<wire::Channel>> data_;
   uint32_t epoch_ = 0;     // end marks delivered
   uint32_t messages_ = 0;  // messages delivered
   bool source_gone_ = false, engine_gone_ = false, stopping_ = false, writer_done_ = false;
-  bool prepared_ = false, go_ = false;  // seen from engine and from source
+  bool prepared_ = false, go_ = false;  // Prepared has come from the engine; Go has come from the source
   wire::SessionMessage::BodyCase last_sent_ = wire::SessionMessage::BODY_NOT_SET;
   std::optional<ipc::SupervisorNotice> exit_;
   std::optional<int> root_status_;
   ipc::AgentCounters& counters_;
   std::function<void()> tell_refusal_;
   SessionFigures figures_;
-  int64_t began_us_, prepare_us_ = 0, go_us_ = 0;  // when; 0: not yet
-  int64_t stopped_before_us_ = 0;                  // how long the tree had been stopped at prepare_us_
+  int64_t began_us_, prepare_us_ = 0, go_us_ = 0;  // CLOCK_MONOTONIC; 0: not yet
+  int64_t stopped_before_us_ = 0;                  // time for which the tree had been stopped at prepare_us_
 };
 
 }  // namespace crx::front

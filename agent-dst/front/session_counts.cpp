@@ -1,4 +1,4 @@
-// What a session counts of what passes through it.
+// Counts the traffic of a session.
 #include <algorithm>
 #include <utility>
 
@@ -9,7 +9,7 @@
 namespace crx::front {
 namespace {
 
-// Sums of what a peer has said stay small enough to be added up.
+// Bound for values that a peer reports, so that sums do not overflow.
 constexpr uint64_t kMaxUs = uint64_t{1} << 50;
 
 }  // namespace
@@ -71,7 +71,7 @@ void Session::note(const wire::SessionMessage& message) {
   }
 }
 
-// The time that Prepare travelled is not known here, and counts for nothing.
+// The time that Prepare took on the network is not known here, so it is not counted.
 void Session::note_resumed(const wire::Resumed& resumed) {
   if (prepare_us_ == 0 || go_us_ == 0 || figures_.downtime_us >= 0) return;
   const auto resume_us = static_cast<int64_t>(std::min(resumed.go_to_resume_us(), kMaxUs));

@@ -22,7 +22,7 @@ double seconds(uint64_t us) {
   return static_cast<double>(us) / 1e6;
 }
 
-// Of processes that are still on their way.
+// The number of vessels of sessions that have not been resumed yet.
 unsigned warm_vessels(const std::vector<SessionFigures>& open) {
   unsigned count = 0;
   for (const SessionFigures& session : open) count += session.downtime_us < 0 ? session.processes : 0;

@@ -1,4 +1,4 @@
-// The agent's figures as texts: for Prometheus, and for a person with a browser.
+// The agent's figures as text, for Prometheus and for a browser.
 #pragma once
 
 #include <string>
@@ -11,7 +11,7 @@ namespace crx::front {
 
 // Prometheus' text format, version 0.0.4.
 std::string metrics_text(const ipc::AgentCounters& counters, const std::vector<SessionFigures>& open);
-// A page that needs nothing else and runs no scripts. What peers have said is escaped.
+// A self-contained HTML page without scripts. Text from peers is escaped.
 std::string status_html(const ipc::AgentCounters& counters, const std::vector<SessionFigures>& open);
 
 }  // namespace crx::front

@@ -17,7 +17,7 @@ SupervisorPort::SupervisorPort(asio::any_io_executor executor, Fd link)
     : link_(executor, link.release()), answered_(executor, asio::steady_timer::time_point::max()) {}
 
 void SupervisorPort::tell(const ipc::FrontNotice& notice) {
-  // Its queue holds far more than the questions that can be open at a time.
+  // The queue has room for far more packets than requests can be pending at a time.
   (void)ipc::send_packet(link_.native_handle(), std::as_bytes(std::span(&notice, 1)));
 }
 

@@ -1,4 +1,4 @@
-// The front's questions to the supervisor. Includes Asio: for .cpp files of the front only.
+// The front's connection to the supervisor. Includes Asio: only .cpp files of the front include this header.
 #pragma once
 
 #include <asio/awaitable.hpp>
@@ -15,7 +15,7 @@
 
 namespace crx::front {
 
-// All calls on the front's one thread.
+// All calls must come from the front's only thread.
 class SupervisorPort {
  public:
   SupervisorPort(asio::any_io_executor executor, Fd link);
@@ -24,15 +24,16 @@ class SupervisorPort {
     ipc::SupervisorNotice notice;
     std::vector<Fd> fds;
   };
-  // Sends with a fresh tag and waits for the answer; throws Error(peer) when none comes in time.
+  // Sends a request with a new tag and waits for the answer; throws Error(peer) when none comes in time.
   asio::awaitable<Answer> ask(ipc::FrontNotice notice);
+  // Sends a notice that has no answer.
   void tell(const ipc::FrontNotice& notice);
-  // Hands what is no answer to `news`; returns when the supervisor is gone.
+  // Passes packets that are not answers to `news`; returns when the supervisor has ended.
   asio::awaitable<void> listen(std::function<void(const ipc::SupervisorNotice&)> news);
 
  private:
   asio::posix::stream_descriptor link_;
-  asio::steady_timer answered_;  // never expires: cancelled when an answer came
+  asio::steady_timer answered_;  // never expires: cancelled when an answer has arrived
   std::map<uint32_t, std::optional<Answer>> asked_;
   uint32_t last_tag_ = 0;
 };

@@ -1,4 +1,4 @@
-// What crx-agent has done since it was started: memory that the supervisor shares with its fronts.
+// The activity of crx-agent since its start, as counters in memory that the supervisor shares with its fronts.
 #pragma once
 
 #include <sys/mman.h>
@@ -11,28 +11,28 @@
 
 namespace crx::ipc {
 
-// Each number has one writer. Nothing is decided by them: the front can write them all, and is not trusted.
+// Each counter has one writer. No decision depends on them: the front can write all of them and is not trusted.
 struct AgentCounters {
   using Count = std::atomic<uint64_t>;
   static_assert(Count::is_always_lock_free);
 
-  // By the supervisor. Sessions that are over, by how they ended.
+  // Written by the supervisor. Ended sessions, by their outcome:
   Count committed, checked, stored, refused, failed, in_doubt;
-  Count open_sessions;  // whose engine runs
-  Count running_roots;  // trees that came here, whose root has not ended
-  Count stored_sets;    // in the store, now
+  Count open_sessions;  // sessions whose engine is running
+  Count running_roots;  // trees that were moved here and whose root has not ended
+  Count stored_sets;    // sets that are in the store now
   Count front_starts;
   Count started_s;  // CLOCK_REALTIME
 
-  // By the front.
+  // Written by the front.
   Count connections, connections_refused;
-  Count wire_bytes;                 // payloads of frames, before TLS
-  Count content_pages, zero_pages;  // received
+  Count wire_bytes;                 // frame payloads, before TLS
+  Count content_pages, zero_pages;  // received pages
   Count moved_processes;
   Count downtimes, downtime_us, last_downtime_us;
 };
 
-// Anonymous shared memory, which children inherit.
+// Anonymous shared memory, which forked children inherit.
 class SharedCounters {
  public:
   SharedCounters()

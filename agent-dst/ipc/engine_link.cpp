@@ -57,7 +57,7 @@ void EngineLink::send(const wire::SessionMessage& message) {
     header.more = at + piece < text.size() ? 1 : 0;
     if (!send_piece(header, std::as_bytes(std::span(text.data() + at, piece)))) {
       close("the connection to the source is gone");
-      log::debug("a message ({}) could not be sent: {}", wire::kind_name(message.body_case()), reason_);
+      log::debug("cannot send the message {}: {}", wire::kind_name(message.body_case()), reason_);
       return;
     }
     at += piece;
@@ -85,7 +85,7 @@ EngineLink::Next EngineLink::wait(Deadline deadline) const {
 std::optional<wire::LinkEvent> EngineLink::receive(Deadline deadline) {
   for (;;) {
     if (closed_) return wire::LinkClosed{reason_};
-    // Under load the next packet is there already: one system call less.
+    // Under load the next packet has arrived already; receiving it without poll(2) saves a system call.
     std::size_t bytes = 0;
     std::vector<Fd> fds;
     const ReceiveResult result = receive_packet(front_.get(), packet_, bytes, fds);

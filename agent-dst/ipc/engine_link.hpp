@@ -1,4 +1,4 @@
-// The engine's end of its session: DestinationLink over the socket pair and the page ring.
+// The engine's end of its session: a DestinationLink over the socket pair and the page ring.
 #pragma once
 
 #include <deque>
@@ -12,11 +12,12 @@
 
 namespace crx::ipc {
 
-// What comes from the front is checked again: the front parses hostile bytes and may have been taken over, so
-// what it says is treated as coming from the peer.
+// Everything from the front is checked again: the front parses hostile bytes and may have been taken over, so its
+// packets are treated as if they came from the peer.
 class EngineLink final : public wire::DestinationLink {
  public:
-  // supervisor_fd: where the supervisor asks this engine to stop; not owned, outlives the link.
+  // front: the socket to the front. ring: the memfd of the page ring. supervisor_fd: the socket on which the supervisor
+  // asks this engine to stop; not owned, it must outlive the link.
   EngineLink(Fd front, Fd ring, int supervisor_fd);
 
   void send(const wire::SessionMessage& message) override;
@@ -35,7 +36,7 @@ class EngineLink final : public wire::DestinationLink {
   PageRing ring_;
   int supervisor_fd_;
   std::vector<std::byte> packet_;
-  std::string partial_;  // pieces of a message
+  std::string partial_;  // the pieces of a message received so far
   bool closed_ = false;
   std::string reason_;
 };

@@ -14,7 +14,7 @@ namespace {
 constexpr std::size_t kMaxFds = 4;
 
 iovec piece(std::span<const std::byte> bytes) {
-  return {const_cast<std::byte*>(bytes.data()), bytes.size()};  // sendmsg(2) does not write to it
+  return {const_cast<std::byte*>(bytes.data()), bytes.size()};  // sendmsg(2) does not write to the memory
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// The shared memory in which the front hands decoded pages to the engine.
+// The shared memory in which the front passes decoded pages to the engine.
 #pragma once
 
 #include <cstddef>
@@ -10,15 +10,15 @@
 
 namespace crx::ipc {
 
-// A memfd of kSlots * kBatchBytes, sealed against shrinking and growing, so that neither side can make the
-// other fault. Throws Error.
+// Creates a memfd of kSlots * kBatchBytes, sealed against shrinking and growing, so that neither side can cause a fault
+// in the other. Throws Error.
 Fd make_ring();
 
 class PageRing {
  public:
-  // Maps it; checks size and seals. Throws Error.
+  // Maps the memfd after a check of its size and seals. Throws Error.
   PageRing(Fd memfd, bool writable);
-  // slot < kSlots
+  // The memory of one slot; slot < kSlots.
   std::span<std::byte> slot(uint32_t slot) const;
 
  private:

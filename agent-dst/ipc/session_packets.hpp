@@ -1,5 +1,5 @@
-// What the front and the engine of a session say to each other over their socket pair; page bytes stand in
-// the slots of a shared ring beside it.
+// The packets that the front and the engine of a session exchange over their socket pair. Page contents are in the
+// slots of the page ring.
 #pragma once
 
 #include <cstddef>
@@ -10,11 +10,11 @@
 namespace crx::ipc {
 
 enum class SessionKind : uint8_t {
-  message = 1,  // both ways: a piece of a serialised SessionMessage
+  message = 1,  // both directions: a piece of a serialised SessionMessage
   pages = 2,    // front -> engine: number = slot or kNoSlot; body = head of a raw batch (wire/page_codec.hpp)
-  round = 3,    // front -> engine: number = the round that ended
-  closed = 4,   // front -> engine: the source is gone; body = reason
-  release = 5,  // engine -> front: number = slot
+  round = 3,    // front -> engine: number = the round that has ended
+  closed = 4,   // front -> engine: the source is disconnected; body = reason
+  release = 5,  // engine -> front: the engine has finished with slot `number`
 };
 
 struct SessionHeader {
@@ -27,6 +27,6 @@ static_assert(sizeof(SessionHeader) == 8);
 
 inline constexpr std::size_t kMaxBody = kMaxPacketBytes - sizeof(SessionHeader);
 inline constexpr uint32_t kNoSlot = UINT32_MAX;
-inline constexpr uint32_t kSlots = 16;  // of kBatchBytes each
+inline constexpr uint32_t kSlots = 16;  // number of slots, each of kBatchBytes
 
 }  // namespace crx::ipc

@@ -1,5 +1,5 @@
-// What the supervisor hears and says: fixed structures over SOCK_SEQPACKET pairs, between copies of one
-// binary.
+// The packets that the supervisor exchanges with the front and the engines: fixed structures over SOCK_SEQPACKET pairs,
+// between copies of the same binary.
 #pragma once
 
 #include <algorithm>
@@ -11,7 +11,7 @@
 
 namespace crx::ipc {
 
-// Text in a fixed array, always terminated.
+// Text in an array of fixed size, always NUL-terminated; longer text is cut.
 template <std::size_t N>
 struct Text {
   char bytes[N] = {};
@@ -23,16 +23,19 @@ struct Text {
   std::string get() const { return {bytes, ::strnlen(bytes, N - 1)}; }
 };
 
+// The purpose of a session.
 enum class Purpose : uint32_t { move = 0, check, store };
 
+// From the front to the supervisor.
 struct FrontNotice {
   enum class Kind : uint32_t {
-    ready = 1,        // it listens
-    failed,           // it could not start: text
-    want_engine,      // an authenticated Hello: session, peer, wait, new_pids, purpose; the answer carries the same tag
-    query,            // what became of session? answered with the same tag
-    session_closed,   // everything of a session has been sent to the source: session and what was counted of it
-    session_refused,  // preflight found what cannot be moved
+    ready = 1,  // the front is listening
+    failed,     // the front could not start: text
+    // an authenticated Hello has arrived: session, peer, wait, new_pids, purpose; the answer has the same tag
+    want_engine,
+    query,            // asks for the outcome of `session`; the answer has the same tag
+    session_closed,   // everything of a session has been sent to the source: session and its figures
+    session_refused,  // preflight refused the tree of `session`
   };
   Kind kind = Kind::ready;
   uint32_t tag = 0;
@@ -42,20 +45,21 @@ struct FrontNotice {
   uint32_t processes = 0;
   uint64_t wire_bytes = 0;
   uint64_t pages = 0;
-  int64_t downtime_us = -1;  // -1: it was not resumed
+  int64_t downtime_us = -1;  // -1: the tree was not resumed
   Text<40> session;
   Text<400> peer;
   Text<2048> text;
 };
 
+// From the supervisor to the front.
 struct SupervisorNotice {
   enum class Kind : uint32_t {
-    engine = 1,     // with two descriptors: the session's socket and the page ring
-    refused,        // text, hint
+    engine = 1,     // answer to want_engine, with two descriptors: the session's socket and the page ring
+    refused,        // answer to want_engine: text, hint
     state,          // answer to query: state, text
-    engine_exited,  // session, status (as waitpid gives it), root, state and text of the journal
+    engine_exited,  // session, status (as from waitpid(2)), root, and state and text of the journal's last record
     root_exited,    // session, status
-    stop,           // accept nobody; end when the sessions have ended
+    stop,           // accept no connections, and end when the sessions have ended
   };
   Kind kind = Kind::stop;
   uint32_t tag = 0;
@@ -67,12 +71,13 @@ struct SupervisorNotice {
   Text<1024> hint;
 };
 
+// Between an engine (or the init of its PID namespace) and the supervisor.
 struct EngineNotice {
   enum class Kind : uint32_t {
     root_resumed = 1,  // engine -> supervisor: pid
     stop,              // supervisor -> engine
-    engine_ended,      // init of a PID namespace -> supervisor: status, as waitpid gives it
-    root_ended,        // the same
+    engine_ended,      // init of a PID namespace -> supervisor: status, as from waitpid(2)
+    root_ended,        // init of a PID namespace -> supervisor: status
   };
   Kind kind = Kind::stop;
   int32_t pid = 0;

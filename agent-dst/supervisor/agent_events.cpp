@@ -16,7 +16,7 @@ namespace {
 
 using nlohmann::ordered_json;
 
-// Texts of a line, so that it stays below PIPE_BUF with all of them.
+// Limit for each text in a line, so that a line with several of them is shorter than PIPE_BUF.
 constexpr std::size_t kMaxText = 500;
 
 const char* name_of(ipc::Purpose purpose) {
@@ -74,13 +74,13 @@ AgentEvents::~AgentEvents() = default;
 
 void AgentEvents::put(const Line& line) {
   if (json_fd_ < 0) return;
-  // Bytes that are no UTF-8 (what a peer calls itself) are replaced, not thrown at.
+  // Bytes that are not UTF-8 (in names that a peer chose) are replaced and do not cause an exception.
   const std::string text = line.json.dump(-1, ' ', false, ordered_json::error_handler_t::replace) + "\n";
-  // A pipe that polls writable takes PIPE_BUF bytes without blocking.
+  // A pipe that poll(2) reports as writable accepts PIPE_BUF bytes without blocking.
   pollfd event{json_fd_, POLLOUT, 0};
   const bool fits = text.size() <= PIPE_BUF && ::poll(&event, 1, 0) == 1 && (event.revents & POLLOUT) != 0;
   const bool written = fits && ::write(json_fd_, text.data(), text.size()) == static_cast<ssize_t>(text.size());
-  if (!written && !behind_) log::warn("nobody reads the events on stdout: some are left out");
+  if (!written && !behind_) log::warn("the reader of the events on stdout is too slow: some events are left out");
   behind_ = !written;
 }
 

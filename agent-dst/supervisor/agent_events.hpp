@@ -1,4 +1,4 @@
-// What becomes of the sessions of an agent, for those who watch it: counters, and with --json a line for each event.
+// Reports the events of an agent's sessions: counters and, with --json, one line per event.
 #pragma once
 
 #include <string>
@@ -10,13 +10,13 @@
 
 namespace crx::supervisor {
 
-// How a session ended, as the counters have it.
+// The outcome of a session, as counted.
 enum class SessionEnd { committed, checked, stored, refused, failed, in_doubt };
 
 class AgentEvents {
  public:
-  // json_fd: where the lines go; -1: nowhere. It stays the caller's. A line is one write of at most PIPE_BUF bytes,
-  // and is left out where the reader does not keep up: an agent never waits for whoever watches it.
+  // json_fd: the descriptor to which the lines go, not owned; -1: none. A line is a single write of at most PIPE_BUF
+  // bytes. It is left out if the reader does not keep up: an agent never waits for an observer.
   explicit AgentEvents(int json_fd);
   ~AgentEvents();
 
@@ -24,7 +24,7 @@ class AgentEvents {
   void opened(const SessionRequest& request);
   void turned_away(const ipc::FrontNotice& asked, const std::string& message, const std::string& hint);
   void resumed(const std::string& session, pid_t root);
-  // state, detail: the journal's last record. status: the engine's, as waitpid gives it.
+  // state, detail: the last record of the journal. status: the engine's, as from waitpid(2).
   void ended(const SessionRequest& request, SessionEnd end, const std::string& state, const std::string& detail,
              int status);
   void closed(const ipc::FrontNotice& figures);

@@ -24,7 +24,7 @@ constexpr char kFooter[] =
     "\n"
     "Exit status: 0 after SIGTERM, 1 failed, 2 wrong usage; with --once the session's outcome.";
 
-// `key = value` lines. CLI11's own reader splits values at spaces and commas and takes "[::1]:7000" for an
+// Reads `key = value` lines. CLI11's own reader splits values at spaces and commas, and takes "[::1]:7000" for an
 // array.
 class ConfigFile : public CLI::Config {
  public:
@@ -65,7 +65,7 @@ class ConfigFile : public CLI::Config {
   }
 };
 
-// "1000", "1000-1999"; both ends belong to it.
+// Parses "1000" or "1000-1999"; the range includes both ends.
 std::optional<std::pair<uint32_t, uint32_t>> parse_uid_range(std::string_view text) {
   const auto number = [](std::string_view digits, uint32_t& value) {
     const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
@@ -90,7 +90,7 @@ std::string check_open_fd(const std::string& text) {
   return ::fcntl(fd, F_GETFD) >= 0 ? std::string() : fmt::format("descriptor {} is not open", fd);
 }
 
-// Strings as users wrote them that become other types once parsing is over.
+// Texts as the user wrote them, which are converted to other types after parsing.
 struct Raw {
   std::string listen, metrics, tls_dir, max_memory;
   std::vector<std::string> allow_uid;
@@ -150,7 +150,7 @@ void add_policy(CLI::App& app, AgentOptions& options, Raw& raw) {
       ->group(group);
 }
 
-// What CLI11 cannot check by itself; throws CLI::ParseError.
+// Makes the checks that CLI11 cannot make; throws CLI::ParseError.
 void finish(AgentOptions& options, const Raw& raw) {
   if (raw.listen.empty()) {
     throw CLI::ParseError("--listen is required: HOST:PORT to accept sessions at", CLI::ExitCodes::ValidationError);

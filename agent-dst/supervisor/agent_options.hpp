@@ -8,16 +8,16 @@
 
 namespace crx {
 
-// What parsing gives: options, or what to print and exit with (help, version, a usage error).
+// The result of parsing: options, or a text to print before the exit (help, version, a usage error).
 struct ParsedAgentOptions {
   std::optional<AgentOptions> options;
   int exit_code = 0;
   std::string text;  // for stdout when exit_code is 0, else for stderr
 };
 
-// argv as main gets it. Never throws for what a user wrote. --config FILE holds `key = value` lines: a long option's
-// name without its dashes, the rest of the line as its value; # begins a comment line; options that may be repeated may
-// be repeated there. The command line wins over the file; an unknown key is a usage error.
+// argv: as main receives it. Does not throw for user errors. --config FILE holds `key = value` lines: the key is the
+// name of a long option without its dashes, the value is the rest of the line; # begins a comment line; repeatable
+// options may be repeated in the file. The command line overrides the file; an unknown key is a usage error.
 ParsedAgentOptions parse_agent_options(int argc, const char* const* argv);
 
 }  // namespace crx

@@ -26,19 +26,19 @@ pid_t fork_checked(const char* what) {
   return pid;
 }
 
-// Signals as a fresh process has them.
+// Resets the signal dispositions and the mask to those of a new process.
 void reset_signals(const sigset_t& mask) {
   for (const int sig : {SIGTERM, SIGINT, SIGCHLD, SIGHUP, SIGPIPE}) (void)::signal(sig, SIG_DFL);
   (void)::sigprocmask(SIG_SETMASK, &mask, nullptr);
 }
 
-// Runs a child's whole life; destructors of the parent's objects are not for it.
+// Runs the whole life of a child. It never returns, so destructors of the parent's objects do not run in the child.
 template <typename Body>
 [[noreturn]] void live(const char* name, const AgentOptions& options, const sigset_t& mask, Body body) {
   int code = 1;
   try {
     reset_signals(mask);
-    // Not in the supervisor's process group: a ^C at its terminal must not cut a commit in two.
+    // Out of the supervisor's process group: a ^C at its terminal must not interrupt a commit.
     (void)::setpgid(0, 0);
     (void)::prctl(PR_SET_NAME, name, 0, 0, 0);
     log::setup(options.log_level, name);
@@ -46,10 +46,10 @@ template <typename Body>
   } catch (const std::exception& error) {
     log::error("{}", error.what());
   }
-  ::_exit(code);  // without flushing stdio: what is buffered is the parent's
+  ::_exit(code);  // without flushing stdio: the buffered text belongs to the parent
 }
 
-// tell_init: where the root's PID goes besides; -1 for nowhere.
+// tell_init: a descriptor to which the root's PID is written as well; -1 for none.
 int engine_body(const AgentOptions& options, const EngineMain& main, const SessionRequest& request, pid_t front,
                 Fd notices, Fd link, Fd ring, int tell_init) {
   front::close_all_but({notices.get(), link.get(), ring.get(), tell_init});
@@ -108,7 +108,7 @@ EngineChild fork_engine(const AgentOptions& options, const EngineMain& main, con
     Fd& notices = notices_theirs;
     const auto engine = [&, &link = link_engine](int tell_init) {
       (void)::prctl(PR_SET_NAME, "crx-engine", 0, 0, 0);
-      // In a PID namespace the front has no number.
+      // Inside a PID namespace the front is not visible, so its pid is not passed on.
       return engine_body(options, main, request, request.new_pids ? 0 : front, std::move(notices), std::move(link),
                          std::move(child.ring), tell_init);
     };

@@ -1,4 +1,4 @@
-// Forking the front and the engines.
+// Forks the front and the engines.
 #pragma once
 
 #include <signal.h>
@@ -14,29 +14,29 @@
 
 namespace crx::supervisor {
 
-// What a session was opened with.
+// The properties with which a session was opened.
 struct SessionRequest {
   std::string session;
   std::string peer;
   bool wait = false;
-  bool new_pids = false;  // in a PID namespace of its own
+  bool new_pids = false;  // run the tree in a new PID namespace
   ipc::Purpose purpose = ipc::Purpose::move;
 };
 
 struct FrontChild {
   pid_t pid = -1;
-  Fd link;  // packets of ipc/supervisor_packets.hpp
+  Fd link;  // exchanges packets of ipc/supervisor_packets.hpp
 };
 
 struct EngineChild {
-  pid_t pid = -1;       // with new_pids: of the namespace's first process (tree_init.hpp), which outlives the engine
-  Fd notices;           // EngineNotice both ways
-  Fd front_link, ring;  // for the front
+  pid_t pid = -1;       // with new_pids: the first process of the namespace (tree_init.hpp), which outlives the engine
+  Fd notices;           // exchanges EngineNotice packets
+  Fd front_link, ring;  // to be passed to the front
 };
 
-// `front`: the process that will serve the session. `mask`: the signal mask the children get. The children never return
-// from these calls. Throws Error.
-// metrics: -1 for none.
+// Fork the front, or the engine of a session. The children never return from these calls. listener, metrics: listening
+// sockets for the front (metrics: -1 for none). front: the pid of the process that will serve the session. mask: the
+// signal mask that the child gets. Throw Error.
 FrontChild fork_front(const AgentOptions& options, int listener, int metrics, ipc::AgentCounters& counters,
                       const sigset_t& mask);
 EngineChild fork_engine(const AgentOptions& options, const EngineMain& main, const SessionRequest& request, pid_t front,

@@ -1,4 +1,4 @@
-// The port of crx-agent.
+// The listening sockets of crx-agent.
 #pragma once
 
 #include <cstdint>
@@ -8,9 +8,10 @@
 
 namespace crx::supervisor {
 
-// Binds and listens; an empty host means all addresses. The supervisor keeps the descriptor, so that a new
-// front gets the same port, but never accepts from it. Throws Error(refused) that names the endpoint and `option`.
+// Binds and listens; an empty host means all addresses. The supervisor keeps the descriptor, so that a new front gets
+// the same port, but never accepts on it. Throws Error(refused), which names the endpoint and `option`.
 Fd listen_on(const Endpoint& where, const char* option);
+// The local port of a bound socket.
 uint16_t bound_port(int fd);
 
 }  // namespace crx::supervisor

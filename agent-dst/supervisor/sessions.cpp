@@ -1,4 +1,4 @@
-// What the supervisor does about sessions: engines and restored roots, from their start to their end.
+// The supervisor's handling of sessions: engines and restored roots, from their start to their end.
 #include <fmt/format.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -18,7 +18,7 @@
 namespace crx::supervisor {
 namespace {
 
-constexpr int64_t kOnceCloseMs = 5'000;  // --once: the front's last words to the source
+constexpr int64_t kOnceCloseMs = 5'000;  // --once: time for the front to send its last messages to the source
 constexpr std::size_t kRecentExits = 64;
 
 int exit_code(int status) {
@@ -51,7 +51,7 @@ void Supervisor::on_front_notice(const ipc::FrontNotice& notice) {
       refused_by_preflight(notice.session.get());
       break;
     default:
-      log::warn("the front said something unknown");
+      log::warn("the front sent an unknown packet");
   }
 }
 
@@ -93,7 +93,7 @@ void Supervisor::spawn_engine(const ipc::FrontNotice& notice) {
     engine.child.front_link.reset();
     engine.child.ring.reset();
     const pid_t pid = engine.child.pid;
-    log::debug("engine of session {} started (pid {})", engine.request.session, pid);
+    log::debug("the engine of session {} started (pid {})", engine.request.session, pid);
     events_.opened(engine.request);
     engines_.emplace(pid, std::move(engine));
   } catch (const Error& error) {
@@ -131,7 +131,7 @@ void Supervisor::on_engine(Engine& engine) {
         ipc::receive_packet(engine.child.notices.get(), std::as_writable_bytes(std::span(&notice, 1)), bytes, fds);
     if (result == ipc::ReceiveResult::would_block) return;
     if (result == ipc::ReceiveResult::closed || bytes != sizeof notice) {
-      engine.child.notices.reset();  // it has ended; SIGCHLD tells how
+      engine.child.notices.reset();  // the engine has ended; SIGCHLD follows
       return;
     }
     const Root root{engine.request.session, engine.request.wait};
@@ -182,13 +182,13 @@ void Supervisor::on_exit(pid_t pid, int status) {
     root_exited(known, pid, status);
     return;
   }
-  // A vessel of a session that ended, or a root whose announcement is still on its way.
-  log::debug("child {} ended: {}", pid, status_text(status));
+  // A vessel of a session that has ended, or a root whose announcement has not arrived yet.
+  log::debug("the child process {} ended: {}", pid, status_text(status));
   recent_exits_.emplace_back(pid, status);
   if (recent_exits_.size() > kRecentExits) recent_exits_.pop_front();
 }
 
-// Of a PID namespace: all that was in it has ended.
+// The init of a PID namespace has ended, and with it all processes of the namespace.
 void Supervisor::init_exited(const Engine& engine, int status) {
   if (!engine.root_ended) return root_exited({engine.request.session, engine.request.wait}, engine.root, status);
   remove_groups(engine.request.session);
@@ -216,9 +216,9 @@ SessionEnd Supervisor::end_of(const Engine& engine, const std::string& state, in
 void Supervisor::engine_exited(Engine& engine, int status) {
   engine.ended = true;
   const std::string& session = engine.request.session;
-  log::at(status == 0 ? log::Level::info : log::Level::warn, "session {}: its engine ended, {}", session,
+  log::at(status == 0 ? log::Level::info : log::Level::warn, "session {}: its engine ended ({})", session,
           status_text(status));
-  if (WIFSIGNALED(status)) make_usual(front_.pid);  // it may have been in a stop
+  if (WIFSIGNALED(status)) make_usual(front_.pid);  // the engine may have made it real-time for the stop
   ipc::SupervisorNotice notice;
   notice.kind = ipc::SupervisorNotice::Kind::engine_exited;
   notice.session.set(session);
@@ -254,12 +254,12 @@ void Supervisor::root_exited(const Root& root, pid_t pid, int status) {
   if (served_) once_close_ = Deadline::in_ms(kOnceCloseMs);
 }
 
-// The group that the engine made for the tree has served, unless others of the tree still live in it.
+// Removes the cgroup that the engine made for the tree, unless processes of the tree are still in it.
 void Supervisor::remove_groups(const std::string& session) {
   try {
     remove_empty_groups(::getpid());
   } catch (const Error& error) {
-    log::debug("session {}: {}", session, error.what());
+    log::debug("session {}: cannot remove its cgroup: {}", session, error.what());
   }
 }
 

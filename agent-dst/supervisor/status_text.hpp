@@ -1,4 +1,4 @@
-// A child's end, for logs and messages.
+// Describes the end of a child process for logs and messages.
 #pragma once
 
 #include <fmt/format.h>
@@ -8,7 +8,7 @@
 
 namespace crx::supervisor {
 
-// status: as waitpid(2) gives it.
+// status: as from waitpid(2).
 inline std::string status_text(int status) {
   return WIFSIGNALED(status) ? fmt::format("killed by signal {}", WTERMSIG(status))
                              : fmt::format("exit status {}", WEXITSTATUS(status));

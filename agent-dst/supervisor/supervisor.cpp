@@ -25,9 +25,9 @@ namespace crx {
 namespace supervisor {
 namespace {
 
-constexpr int64_t kStopMs = 20'000;       // engines and front may take so long to end
-constexpr int64_t kFrontRestartMs = 500;  // between two starts
-constexpr int64_t kCountMs = 15'000;      // between two looks at the store
+constexpr int64_t kStopMs = 20'000;       // time limit for the engines and the front to end
+constexpr int64_t kFrontRestartMs = 500;  // minimum time between two starts
+constexpr int64_t kCountMs = 15'000;      // time between two counts of the store
 
 }  // namespace
 
@@ -58,7 +58,7 @@ int Supervisor::run() {
     if (!stopping_) continue;
     if (open_sessions() == 0 && !front_.link) return outcome_;
     if (stop_by_.passed()) {
-      // An engine that is past RESUMING finishes without us; its journal says so.
+      // An engine that has journalled RESUMING completes without the supervisor; its journal records that.
       log::warn("crx-agent ends while {} sessions are still open", open_sessions());
       return outcome_ == 0 ? 1 : outcome_;
     }
@@ -70,7 +70,7 @@ void Supervisor::start_front() {
   ++events_.counters().front_starts;
   front_ready_ = false;
   front_start_ = Deadline::in_ms(kFrontRestartMs);
-  log::debug("front started (pid {})", front_.pid);
+  log::debug("the front started (pid {})", front_.pid);
 }
 
 void Supervisor::poll_once() {
@@ -80,14 +80,14 @@ void Supervisor::poll_once() {
     pids.push_back(pid);
     fds.push_back({engine.child.notices.get(), POLLIN, 0});
   }
-  // -1 (for ever) is the largest as an unsigned number.
+  // -1 (for ever) becomes the largest value as an unsigned number.
   unsigned timeout = static_cast<unsigned>(next_count_.poll_ms());
   for (const Deadline& other : {stop_by_, once_close_})
     timeout = std::min(timeout, static_cast<unsigned>(other.poll_ms()));
   if (!front_.link && !stopping_) timeout = std::min(timeout, static_cast<unsigned>(front_start_.poll_ms()));
   if (::poll(fds.data(), fds.size(), static_cast<int>(timeout)) < 0 && errno != EINTR)
     throw_errno("supervising", "poll");
-  // Engines first: what they announced before they ended must be known when they are reaped.
+  // Engines first: their announcements must be read before they are reaped.
   for (std::size_t i = 0; i < pids.size(); ++i) {
     if (fds[i + 2].revents != 0) on_engine(engines_.at(pids[i]));
   }
@@ -117,7 +117,7 @@ void Supervisor::begin_stop(const char* why) {
   to_front(ipc::SupervisorNotice{});
 }
 
-// Sets are removed behind our back, so they are counted anew.
+// Sets are removed by other processes as well, so the store is counted anew.
 void Supervisor::count_now() {
   events_.counters().stored_sets = count_sets(options_.store);
   next_count_ = Deadline::in_ms(kCountMs);
@@ -136,7 +136,7 @@ void Supervisor::on_front() {
         ipc::receive_packet(front_.link.get(), std::as_writable_bytes(std::span(&notice, 1)), bytes, fds);
     if (result == ipc::ReceiveResult::would_block) return;
     if (result == ipc::ReceiveResult::closed || bytes != sizeof notice) {
-      // It ended, or says what a front never says; either way it is replaced once it is reaped.
+      // The front has ended or sent something invalid; in both cases it is replaced once it has been reaped.
       (void)::kill(front_.pid, SIGKILL);
       front_.link.reset();
       return;
@@ -153,12 +153,12 @@ void Supervisor::ready() {
   log::info("crx-agent listens on {}", Endpoint{options_.listen.host, port}.text());
   events_.listening({options_.listen.host, port});
   if (metrics_)
-    log::info("its figures are at http://{}/", Endpoint{options_.metrics->host, bound_port(metrics_.get())}.text());
+    log::info("the metrics are at http://{}/", Endpoint{options_.metrics->host, bound_port(metrics_.get())}.text());
   if (options_.ready_fd < 0) return;
-  const Fd told(options_.ready_fd);  // closed: whoever waits sees the end of it as well
+  const Fd told(options_.ready_fd);  // closed at the end of this scope, so the reader also sees the end of the file
   const std::string text = fmt::format("ready {}\n", port);
   if (::write(told.get(), text.data(), text.size()) < 0) {
-    log::warn("--ready-fd {}: {}", options_.ready_fd, std::strerror(errno));
+    log::warn("cannot write to --ready-fd {}: {}", options_.ready_fd, std::strerror(errno));
   }
 }
 

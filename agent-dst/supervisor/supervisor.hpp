@@ -1,4 +1,4 @@
-// The supervisor of crx-agent: one thread, one poll loop; parent of the front, the engines and the restored
+// The supervisor of crx-agent: one thread with a poll loop; the parent of the front, the engines and the restored
 // roots.
 #pragma once
 
@@ -20,8 +20,8 @@
 
 namespace crx::supervisor {
 
-// Blocks SIGTERM, SIGINT and SIGCHLD for good: made once, by run_agent. Throws Error when the agent cannot
-// start.
+// Blocks SIGTERM, SIGINT and SIGCHLD permanently, so there is only one, made by run_agent(). Throws Error when the
+// agent cannot start.
 class Supervisor {
  public:
   Supervisor(const AgentOptions& options, const EngineMain& main);
@@ -32,9 +32,10 @@ class Supervisor {
     SessionRequest request;
     EngineChild child;
     pid_t root = 0;
-    // Of a PID namespace's init, which is what is reaped then.
+    // With new_pids, where the init of the PID namespace is the child that is reaped: the engine, or the root, has
+    // ended.
     bool ended = false, root_ended = false;
-    bool refused = false;  // by preflight
+    bool refused = false;  // preflight refused the tree
   };
   struct Root {
     std::string session;
@@ -69,19 +70,19 @@ class Supervisor {
   sigset_t mask_{};
   Fd signals_;
   Fd listener_;
-  Fd metrics_;  // listens for the front
+  Fd metrics_;  // listening socket of the metrics pages, for the front
   AgentEvents events_;
-  Deadline next_count_ = Deadline::never();  // with metrics: when the store is looked at again
+  Deadline next_count_ = Deadline::never();  // with metrics: when the store is counted again
   FrontChild front_;
   bool front_ready_ = false;
   bool announced_ = false;
-  Deadline front_start_ = Deadline::in_ms(0);  // not before
+  Deadline front_start_ = Deadline::in_ms(0);  // earliest time of the next start
   std::map<pid_t, Engine> engines_;
   std::map<pid_t, Root> roots_;
-  std::deque<std::pair<pid_t, int>> recent_exits_;  // of children nobody has claimed yet
+  std::deque<std::pair<pid_t, int>> recent_exits_;  // children that no engine has announced yet
   bool stopping_ = false;
   Deadline stop_by_ = Deadline::never();
-  bool served_ = false;  // --once: the session's engine has ended
+  bool served_ = false;  // --once: the engine of the session has ended
   Deadline once_close_ = Deadline::never();
   int outcome_ = 0;
 };

@@ -28,12 +28,12 @@ constexpr int kForwarded[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2
 
 void mount_proc() {
   if (::unshare(CLONE_NEWNS) != 0) throw_errno(kStep, "unshare");
-  // What is mounted on this host later shows up in here, and nothing of ours outside.
+  // Later mounts of the host propagate into this namespace, but mounts made here do not propagate to the host.
   if (::mount(nullptr, "/", nullptr, MS_REC | MS_SLAVE, nullptr) != 0) throw_errno(kStep, "/");
   if (::mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) != 0) throw_errno(kStep, "/proc");
 }
 
-// The next process gets the highest number there is, which trees do not reach.
+// Makes the next process get almost the highest PID, which trees do not reach.
 void take_high_numbers() {
   const long pid_max = std::strtol(read_file("/proc/sys/kernel/pid_max").c_str(), nullptr, 10);
   write_file("/proc/sys/kernel/ns_last_pid", std::to_string(pid_max - 2));
@@ -47,7 +47,7 @@ class Init {
     for (const int signal : kForwarded) sigaddset(&awaited_, signal);
   }
 
-  // Signals stay blocked: what waits for the first process of a namespace is dropped unless it is.
+  // Signals stay blocked: the kernel drops unblocked signals to the first process of a PID namespace.
   static void block(sigset_t* before) {
     sigset_t all;
     sigfillset(&all);
@@ -64,7 +64,7 @@ class Init {
   }
 
  private:
-  // False: nobody is left.
+  // False when no child is left.
   bool reap() {
     for (;;) {
       int status = 0;
@@ -100,7 +100,7 @@ class Init {
 
   static int code_of(int status) { return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status); }
 
-  // The supervisor may have gone: the tree lives on.
+  // The supervisor may have ended; the tree keeps running.
   void tell(ipc::EngineNotice::Kind kind, int status) const {
     ipc::EngineNotice notice;
     notice.kind = kind;
@@ -115,7 +115,7 @@ class Init {
   pid_t root_ = 0;
   bool root_ended_ = false;
   int result_ = 1;
-  std::map<pid_t, int> early_;  // ended before anybody said who the root is
+  std::map<pid_t, int> early_;  // children that ended before the root was announced
 };
 
 }  // namespace

@@ -1,4 +1,4 @@
-// The first process of a PID namespace that one session has for itself (--new-pids).
+// The first process (init) of a PID namespace that belongs to one session (--new-pids).
 #pragma once
 
 #include <sys/types.h>
@@ -7,18 +7,19 @@
 
 namespace crx::supervisor {
 
-// Forks a child of the caller that is the first process of a new PID namespace: with fork(2)'s results, and with the
-// caller's own namespace for all its later children. Throws Error.
+// Forks a child that is the first process of a new PID namespace. Returns as fork(2) does; later children of the caller
+// are in the caller's own namespace again. Throws Error.
 pid_t fork_init();
 
-// What the engine gets: a descriptor to write the root's PID to once it runs, as EngineOptions::root_resumed.
+// The engine's main function; the argument is a descriptor to which it writes the root's PID once the tree runs, see
+// EngineOptions::root_resumed.
 using InitEngine = std::function<int(int tell_root)>;
 
-// The life of that first process: mounts a /proc of the namespace in a mount namespace of its own, runs `engine` in a
-// child, whose number is out of the way of the tree's, and stays until nobody is left in the namespace. It reaps,
-// passes signals on to the root, and tells the supervisor over `notices` (ipc::EngineNotice) how the engine and the
-// root ended. Keeps nothing open but `notices`. Returns its exit status: the root's as a shell shows it, else the
-// engine's.
+// The main function of that first process. It mounts a /proc of the PID namespace in a new mount namespace, runs
+// `engine` in a child, whose PID does not collide with the tree's, and stays until the namespace has no other process.
+// It reaps children, forwards signals to the root, and reports to the supervisor over `notices` (ipc::EngineNotice) how
+// the engine and the root ended. It keeps no descriptor open except `notices`. Returns its exit status: that of the
+// root, in a shell's format, else the engine's.
 int run_tree_init(int notices, const InitEngine& engine);
 
 }  // namespace crx::supervisor

@@ -30,7 +30,7 @@ Verdict settle(const std::string& store, const std::string& session, const std::
     auto journal = Journal::open_existing(store, session);
     if (journal && journal->last() && undecided(*journal->last())) {
       journal->append(JournalState::never, reason);
-      log::info("session {}: NEVER: {}", session, reason);
+      log::info("session {}: journalled NEVER: {}", session, reason);
     }
   } catch (const Error& error) {
     log::warn("session {}: {}", session, error.what());
@@ -44,9 +44,8 @@ void settle_all(const std::string& store) {
       const Verdict verdict = settle(store, session, "crx-agent was restarted before the tree was resumed");
       if (verdict.state == "RESUMING") {
         log::warn(
-            "session {}: an earlier agent ended while it resumed the tree; look at this host's processes "
-            "before "
-            "the source is thawed",
+            "session {}: an earlier agent ended while it resumed the tree; check whether the tree runs on this host "
+            "before you thaw the source",
             session);
       }
     } catch (const Error& error) {

@@ -1,4 +1,4 @@
-// The supervisor's part of the journal: sessions whose engine can no longer decide.
+// Settles the journals of sessions whose engine can no longer decide.
 #pragma once
 
 #include <string>
@@ -10,13 +10,13 @@ struct Verdict {
   std::string detail;
 };
 
-// The last record.
+// Reads the last record of the journal.
 Verdict read_verdict(const std::string& store, const std::string& session);
-// The engine of this session has ended. If it had not journalled RESUMING, NEVER is journalled now, with
-// `reason`: from here on no GO can be obeyed. Where a process still holds the journal it is left alone and
-// its last record returned.
+// Called when the engine of this session has ended. If it had not journalled RESUMING, NEVER is journalled now with
+// `reason`: from then on no GO is obeyed. If another process still has the journal open, it is left unchanged and its
+// last record is returned.
 Verdict settle(const std::string& store, const std::string& session, const std::string& reason);
-// At the start: settles what an earlier agent left undecided.
+// Called at the start of the agent: settles the sessions that an earlier agent left undecided.
 void settle_all(const std::string& store);
 
 }  // namespace crx::supervisor
