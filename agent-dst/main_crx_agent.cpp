@@ -1,4 +1,4 @@
-// crx-agent: receives processes and lets them run on here.
+// crx-agent: receives process trees and lets them run on this host.
 #include <signal.h>
 
 #include <cstdio>

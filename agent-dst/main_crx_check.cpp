@@ -1,4 +1,4 @@
-// crx-check: what this host offers of what crx uses.
+// crx-check: shows which of the kernel features that crx uses this host offers.
 #include <sys/stat.h>
 #include <sys/utsname.h>
 
@@ -43,7 +43,7 @@ const char* text_of(Answer answer) {
   return "";
 }
 
-// Processes of our PID namespace whose memory a keeper tracks between two dumps.
+// Processes of our PID namespace whose memory a tracking daemon follows between two dumps.
 std::vector<int> tracked() {
   std::vector<int> pids;
   struct stat st {};
@@ -55,7 +55,7 @@ std::vector<int> tracked() {
     if (!name.starts_with(prefix)) continue;
     const int pid = std::atoi(name.c_str() + prefix.size());
     if (std::filesystem::exists("/proc/" + std::to_string(pid), ignored))
-      pids.push_back(pid);  // not of a keeper that was killed
+      pids.push_back(pid);  // false for a daemon that was killed
   }
   return pids;
 }

@@ -1,4 +1,4 @@
-// crx-image: looks into image sets, checks them, and frees what later sets have replaced.
+// crx-image: shows, checks, lists and removes image sets, and frees pages that later sets have replaced.
 #include <algorithm>
 #include <cstdio>
 #include <exception>
@@ -53,7 +53,7 @@ void verify(const std::string& path, bool json) {
     const ImageSet set = ImageSet::open(at);
     set.verify_pages();
     for (const std::string& name : set.images().names()) {
-      // Where every page of a pagemap is.
+      // Checks that every page of a pagemap can be found.
       if (level > 0 || !name.starts_with("pagemap-")) continue;
       const bool object = name.starts_with("pagemap-shmem-");
       const uint64_t id = std::strtoull(name.c_str() + (object ? 14 : 8), nullptr, 10);

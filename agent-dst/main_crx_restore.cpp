@@ -1,4 +1,4 @@
-// crx-restore: revives a process tree from image files.
+// crx-restore: restores a process tree from image files.
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
@@ -29,13 +29,13 @@ namespace {
 
 constexpr int kFailed = 1;
 constexpr int kRefused = 3;
-constexpr int kAgain = 121;  // of a builder that has a number of the tree's
+constexpr int kAgain = 121;  // exit code of a builder whose own pid is needed for the tree
 constexpr int kBuilders = 4;
 constexpr int kForwarded[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGALRM, SIGCONT, SIGWINCH};
 
-// Set by main and read by the signal handler, which has nothing else to reach.
+// Set by main and read by the signal handler, which can only reach globals.
 volatile sig_atomic_t receiver = 0;
-volatile sig_atomic_t passed = 0;  // the last signal that came
+volatile sig_atomic_t passed = 0;  // the last signal that arrived
 
 void pass_on(int signal) {
   const int saved = errno;
@@ -55,7 +55,8 @@ void default_signals() {
   for (const int signal : kForwarded) ::signal(signal, SIG_DFL);
 }
 
-// To the root from now on. What came while the builder was at work went to the builder, which may have ended just then.
+// Signals go to the root from now on. A signal that came while the builder worked went to the builder, which may have
+// ended just then, so it is sent again.
 void hand_over_signals(pid_t root) {
   sigset_t all;
   sigset_t before;
@@ -87,7 +88,8 @@ int exited(const RestoreOptions& options, int status) {
   return status;
 }
 
-// The process that builds. Its exit code; the root's PID goes to `report`, or, with kAgain, a better number than ours.
+// The process that builds the tree; returns its exit code. The root's pid is written to `report` or, with kAgain, a
+// more suitable pid for the next builder.
 int build(const RestoreOptions& options, int report) {
   try {
     run_restore(options, [&](pid_t root) {
@@ -102,15 +104,15 @@ int build(const RestoreOptions& options, int report) {
     if (options.json) std::printf("%s\n", error_json(error).c_str());
     std::fprintf(stderr, "crx-restore: %s\n", with_image(error, options.images_dir).c_str());
     return kFailed;
-  } catch (const std::exception& error) {  // no memory, say
+  } catch (const std::exception& error) {  // for example std::bad_alloc
     if (options.json) std::printf("%s\n", error_json(error).c_str());
     std::fprintf(stderr, "crx-restore: %s\n", error.what());
     return kFailed;
   }
 }
 
-// -n: the first process of a PID namespace of its own, which shows its own /proc and ends with the tree's root.
-// Returns in the caller with the exit code, and never in the first process.
+// -n: forks the first process of a new PID namespace, which mounts its own /proc and ends with the tree's root. Returns
+// in the caller with the exit code, and never in the first process.
 int run_in_namespace(const RestoreOptions& options, const std::function<int(const RestoreOptions&, int)>& body) {
   int ends[2] = {-1, -1};
   if (::pipe2(ends, O_CLOEXEC) != 0) throw_errno("starting", "pipe");
@@ -142,7 +144,7 @@ int run_in_namespace(const RestoreOptions& options, const std::function<int(cons
   while ((got = ::read(from.get(), &root, sizeof root)) < 0 && errno == EINTR) {
   }
   if (got != sizeof root) return await(first);
-  // Under the number that it has out here.
+  // The root's pid as seen in this PID namespace.
   const std::string children =
       read_file("/proc/" + std::to_string(first) + "/task/" + std::to_string(first) + "/children");
   if (!options.pidfile.empty())
@@ -152,7 +154,7 @@ int run_in_namespace(const RestoreOptions& options, const std::function<int(cons
 
 struct Built {
   int code = 0;
-  pid_t root = 0;  // with kAgain: the number that the next builder should have
+  pid_t root = 0;  // with kAgain: the pid that the next builder should have
 };
 
 Built start_builder(const RestoreOptions& options) {
@@ -166,7 +168,7 @@ Built start_builder(const RestoreOptions& options) {
   if (builder == 0) {
     default_signals();
     from.reset();
-    ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // nothing half-built stays behind
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // nothing that is half built remains
     if (::getppid() != parent) ::_exit(kFailed);
     const int result = build(options, to.get());
     std::fflush(nullptr);
@@ -182,14 +184,15 @@ Built start_builder(const RestoreOptions& options) {
   return {code == 0 && got != sizeof root ? kFailed : code, got == sizeof root ? root : 0};
 }
 
-// The next process gets this number, where nobody comes in between (CAP_CHECKPOINT_RESTORE, proc(5)).
+// Makes the next process get this pid, unless another process is forked in between (CAP_CHECKPOINT_RESTORE, proc(5)).
 void choose_next_pid(pid_t pid) {
   const Fd file = try_open("/proc/sys/kernel/ns_last_pid", O_WRONLY);
   const std::string text = std::to_string(pid - 1);
-  if (file && ::write(file.get(), text.data(), text.size()) < 0) log::debug("the next PID cannot be chosen here");
+  if (file && ::write(file.get(), text.data(), text.size()) < 0)
+    log::debug("cannot choose the pid of the next process");
 }
 
-// notify: gets the root's PID once it runs; -1 for nobody.
+// notify: a descriptor to which the root's pid is written once it runs; -1 for none.
 int run(const RestoreOptions& options, int notify) {
   forward_signals();
   Built found = start_builder(options);
@@ -205,7 +208,7 @@ int run(const RestoreOptions& options, int notify) {
   const auto [built, root] = found;
   if (built != 0) {
     receiver = 0;
-    // What it had built dies with it: we leave when that is over.
+    // Everything that the builder had built ends with it: wait for that.
     while (built != 0 && (::waitpid(-1, nullptr, __WALL) > 0 || errno == EINTR)) {
     }
     return built;

@@ -56,7 +56,7 @@ int run(const DumpOptions& options) {
     if (options.json) std::printf("%s\n", error_json(error).c_str());
     std::fprintf(stderr, "crx-dump: %s\n", error.what());
     return error.code() == ErrorCode::refused ? kRefused : kFailed;
-  } catch (const std::exception& error) {  // no memory, say
+  } catch (const std::exception& error) {  // for example std::bad_alloc
     if (options.json) std::printf("%s\n", error_json(error).c_str());
     std::fprintf(stderr, "crx-dump: %s\n", error.what());
     return kFailed;

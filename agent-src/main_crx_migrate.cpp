@@ -32,7 +32,7 @@ int migrate(const MigrateOptions& options, ObserverList& observers) {
   }
 }
 
-// A page that cannot be written does not change what happened to the process.
+// A report that cannot be written does not change the outcome for the process.
 void write_report(const MigrateOptions& options, const ObserverList& observers) {
   if (options.report.empty() || !observers.report()) return;
   try {

@@ -1,4 +1,4 @@
-// The engine of one session: a root process of its own, forked by the supervisor, that owns the vessels.
+// The engine of one session: a root process of its own, forked by the supervisor, which owns the vessels.
 #pragma once
 
 #include <memory>
@@ -8,8 +8,8 @@
 
 namespace crx {
 
-// Serves one session to its end and returns the exit code of the process (0: done as the source wished). The first
-// event of the link is Hello. A stop of the agent shows up as LinkClosed.
+// Serves one session to its end and returns the exit code of the process (0: the outcome that the source wanted). The
+// first event of the link is Hello. When the agent stops, the link delivers LinkClosed.
 int run_engine(std::unique_ptr<wire::DestinationLink> link, const EngineOptions& options);
 
 }  // namespace crx

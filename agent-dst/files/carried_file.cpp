@@ -54,7 +54,7 @@ void CarriedFile::commit() {
 
 void CarriedFile::keep() noexcept {
   if (state_ == State::exchanged && ::unlink(beside_.c_str()) != 0)
-    log::warn("{} stays: what {} was before", beside_, path_);
+    log::warn("cannot remove {}, the previous content of {}", beside_, path_);
   state_ = State::done;
 }
 
@@ -62,9 +62,9 @@ CarriedFile::~CarriedFile() {
   if (state_ == State::done) return;
   const bool swapped = state_ == State::exchanged && rename_with(beside_, path_, RENAME_EXCHANGE) == 0;
   if (state_ == State::exchanged && !swapped) {
-    log::error("{} holds what {} was before", beside_, path_);
+    log::error("cannot restore {}: its previous content is in {}", path_, beside_);
   } else if (::unlink((state_ == State::named ? path_ : beside_).c_str()) != 0 && errno != ENOENT) {
-    log::warn("{} stays", beside_);
+    log::warn("cannot remove {}", beside_);
   }
 }
 

@@ -1,4 +1,4 @@
-// A file with a name whose content came along (--with-files).
+// A file with a name, whose content is sent along with the tree (--with-files).
 #pragma once
 
 #include <string>
@@ -7,22 +7,22 @@
 
 namespace crx {
 
-// Lies beside its name, under one of ours, until it is committed. Directories on the way that are missing are made.
-// Destroyed before keep() it is gone, and what had the name has it again.
+// Until commit() the file lies beside its final path, under a name of crx. Missing directories on the path are created.
+// If it is destroyed before keep(), the file is removed, and the file that had the path before has it again.
 class CarriedFile {
  public:
-  // tag: tells names of ours apart. Throws Error(refused) that names the path.
+  // tag: makes the temporary name unique. Throws Error(refused), which names the path.
   CarriedFile(std::string path, const std::string& tag);
   CarriedFile(CarriedFile&& other) noexcept;
   CarriedFile& operator=(CarriedFile&&) = delete;
   ~CarriedFile();
 
-  // For reading and writing, empty.
+  // The new, empty file, open for reading and writing. Can be taken once.
   Fd take() noexcept { return std::move(file_); }
   const std::string& path() const noexcept { return path_; }
-  // Swaps it with what has the name, if there is such a file.
+  // Gives the file its path; a file that has the path is exchanged with it. Throws Error(refused).
   void commit();
-  // For good.
+  // Makes the change permanent: removes the previous file.
   void keep() noexcept;
 
  private:

@@ -20,7 +20,7 @@
 namespace crx {
 namespace {
 
-// What must not happen again, what belongs to numbers, and what F_SETFL sets later.
+// Flags that must not apply again when a file is reopened, and O_ASYNC, which F_SETFL sets later.
 constexpr uint32_t kNeverFlags = O_CREAT | O_EXCL | O_TRUNC | O_ASYNC;
 
 constexpr char kStep[] = "opening files";
@@ -28,7 +28,7 @@ constexpr char kStep[] = "opening files";
 class Opener final : public FileOpener {
  public:
   void add(const img::file_entry& entry) override {
-    // To the kernel such a name would end there.
+    // For the kernel the name would end at the NUL.
     if (entry.reg().name().find('\0') != std::string::npos) {
       throw Error(ErrorCode::corrupt_image, kStep,
                   fmt::format("{}: the name of file {} has a NUL in it", image_file::kFiles, entry.id()));
@@ -58,7 +58,7 @@ class Opener final : public FileOpener {
   }
 
   void add_ghosts(const ImageSource& images) override {
-    std::map<uint32_t, std::string> paths;  // of every ghost
+    std::map<uint32_t, std::string> paths;  // path of every ghost file
     for (const auto& remap : images.read_all<img::remap_file_path_entry>(image_file::kRemapFpath)) {
       if (remap.has_remap_type() && remap.remap_type() == img::LINKED) {
         linked_[remap.orig_id()] = remap.remap_id();
@@ -89,7 +89,7 @@ class Opener final : public FileOpener {
     for (const auto& [id, name] : linked_) {
       const auto found = entries_.find(name);
       if (found == entries_.end() || ::unlink(found->second.reg().name().c_str()) == 0 || errno == ENOENT) continue;
-      log::warn("the name {} stays", found->second.reg().name());
+      log::warn("cannot remove the name {}", found->second.reg().name());
     }
   }
 
@@ -100,14 +100,14 @@ class Opener final : public FileOpener {
     ghosts_[ghost] = made->second.take();
   }
 
-  // Only what is not as it was.
+  // Writes the content, unless the file has it already.
   void fill(const ImageSource& images, uint32_t ghost, const std::string& path) {
     const std::string_view content = images.load(image_file::ghost_file(ghost));
     std::string digest(digest128(std::as_bytes(std::span(content))).view());
     if (filled_[ghost] == digest) return;
     Fd& file = ghosts_[ghost];
     fill_ghost(images, ghost, path, file);
-    // Who watches it is told when one that is open is closed.
+    // Closing a writable descriptor notifies inotify watchers, so an O_PATH descriptor is kept from here on.
     if ((::fcntl(file.get(), F_GETFL) & O_PATH) == 0)
       file = open_checked(fmt::format("/proc/self/fd/{}", file.get()), O_PATH);
     filled_[ghost] = std::move(digest);
@@ -121,12 +121,12 @@ class Opener final : public FileOpener {
     }
     const img::reg_file_entry& reg = file.reg();
     const auto flags = static_cast<int>((reg.flags() & ~kNeverFlags) | O_NOCTTY);
-    // The last component of a path that the kernel gave is a symbolic link only where the link itself was opened.
+    // The last component of a path from the kernel is a symbolic link only if the program opened the link itself.
     const bool is_link = reg.has_mode() && S_ISLNK(reg.mode());
     const auto ghost = ghost_of_.find(id);
     if (ghost != ghost_of_.end()) {
       const std::string name = ghost_link(ghost->second, reg);
-      // No way leads to a link without a name; what made it has found it in the way wanted.
+      // A symbolic link without a name cannot be reopened; it was created with the flags wanted.
       return is_link ? duplicate(ghosts_.at(ghost->second).get()) : open_checked(name, flags & ~O_NOFOLLOW);
     }
     if (const auto ended = ended_.find(id); ended != ended_.end())
@@ -169,10 +169,10 @@ class Opener final : public FileOpener {
   std::map<uint32_t, img::file_entry> entries_;
   std::map<uint32_t, uint32_t> ghost_of_;  // file id -> ghost
   std::map<uint32_t, Fd> ghosts_;
-  std::map<uint32_t, std::string> filled_;   // the digest of what a ghost was filled with
-  std::map<uint32_t, CarriedFile> carried_;  // ghosts that get a name
-  std::map<uint32_t, pid_t> ended_;          // file id -> what had ended that this file of /proc is about
-  std::map<uint32_t, uint32_t> linked_;      // file id -> entry with another name of the file
+  std::map<uint32_t, std::string> filled_;   // digest of the content that a ghost has
+  std::map<uint32_t, CarriedFile> carried_;  // ghosts that get a path
+  std::map<uint32_t, pid_t> ended_;          // file id -> id of the ended task that this file of /proc describes
+  std::map<uint32_t, uint32_t> linked_;      // file id -> id of the entry with another name of the file
 };
 
 }  // namespace

@@ -1,4 +1,4 @@
-// Opens the files of an image set: by path where they are the same here, from carried content where they are not.
+// Opens the files of an image set: by path if they are the same on this host, else from carried content.
 #pragma once
 
 #include <sys/types.h>
@@ -13,31 +13,31 @@
 
 namespace crx {
 
-// Knows the file entries by id (added as layouts and images bring them). Every file is opened in our own process;
-// descriptors reach a vessel with pidfd_getfd(2) (Vessel::plan_inject). Throws Error(refused) naming the file where it
-// is missing or another one.
+// Holds the file entries by id; they are added as layouts and images arrive. Every file is opened in the agent's own
+// process; a vessel gets the descriptor with pidfd_getfd(2) (Vessel::plan_inject). Throws Error(refused), which names
+// the file, if it is missing or a different one.
 class FileOpener {
  public:
   virtual ~FileOpener() = default;
-  // Later entries for the same id replace earlier ones.
+  // A later entry replaces an earlier one with the same id.
   virtual void add(const img::file_entry& entry) = 0;
   virtual const img::file_entry& entry(uint32_t id) const = 0;
-  // Opens regular file (or directory) `id` for a mapping, an exe link, cwd or root: a new description with the flags
-  // of the entry, O_CREAT and O_TRUNC never.
-  // The size of a file that is only read is compared.
+  // Opens regular file (or directory) `id` for a mapping, an exe link, cwd or root: a new open file description with
+  // the flags of the entry, but never O_CREAT or O_TRUNC. The size is compared if the file is only read.
   virtual Fd open(uint32_t id) = 0;
   // The same for an open file description as it was when the task was stopped: the size is compared in any case.
   virtual Fd open_description(uint32_t id) = 0;
-  // Only finds it (O_PATH): what must not be opened in the way of its entry.
+  // Only locates the file (O_PATH), for files that must not be opened with the flags of their entry.
   virtual Fd locate(uint32_t id) = 0;
-  // Deleted files whose content is carried (remap-fpath.img, ghost-file-*.img). Made without a name on the filesystem
-  // they were on. Called again with newer content it changes the same files. Before open() of any of them. Those that
-  // have a name (--with-files) are made beside it, under a name of ours.
+  // Creates deleted files from carried content (remap-fpath.img, ghost-file-*.img), without a name, on the filesystem
+  // they were on. Called again with newer content it changes the same files. Must be called before open() of any of
+  // them. Files that have a path (--with-files) are created beside it under a name of crx.
   virtual void add_ghosts(const ImageSource& images) = 0;
-  // Step 4 of the cutover: gives carried files their names; what had a name before has ours then. Undone when the
-  // opener goes before resumed(). Throws Error(refused) naming the file.
+  // Step 4 of the cutover: gives carried files their paths and keeps the previous files under names of crx. Reverted if
+  // the opener is destroyed before resumed(). Throws Error(refused), which names the file.
   virtual void commit() = 0;
-  // The move is decided: removes what carried files replaced, and the names that the source made (link_remap).
+  // The move is decided: removes the files that carried files have replaced, and the names that the source made
+  // (link_remap).
   virtual void resumed() noexcept = 0;
 };
 

@@ -22,7 +22,7 @@ std::string own_link(const Fd& file) {
   return fmt::format("/proc/self/fd/{}", file.get());
 }
 
-// A filesystem without O_TMPFILE gets a name of ours for a moment.
+// On a filesystem without O_TMPFILE the file has a name of crx for a moment.
 Fd make_in(const std::string& directory, uint32_t ghost) {
   Fd file = try_open(directory, O_TMPFILE | O_RDWR, 0600);
   if (file) return file;
@@ -53,7 +53,8 @@ void write_at(int fd, std::span<const std::byte> bytes, uint64_t offset, const s
   }
 }
 
-// Never by cutting the file shorter: that would take private copies away from those who have mapped it.
+// Punches a hole. Truncating the file instead would remove private copies of its pages from processes that have mapped
+// it.
 void punch(int fd, uint64_t start, uint64_t end, const std::string& path) {
   if (start >= end) return;
   const int mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
@@ -62,7 +63,7 @@ void punch(int fd, uint64_t start, uint64_t end, const std::string& path) {
 
 }  // namespace
 
-// Nobody but the vessels keeps it open for writing: a program that is being written cannot be what a process runs.
+// The descriptor for writing is not kept: a program that is open for writing cannot be executed.
 void fill_ghost(const ImageSource& images, uint32_t ghost, const std::string& path, Fd& file) {
   ImageReader image = images.reader(image_file::ghost_file(ghost));
   const auto entry = image.expect<img::ghost_file_entry>();

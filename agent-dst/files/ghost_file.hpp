@@ -1,4 +1,4 @@
-// Files without a name, made from carried content.
+// Files without a name, created from carried content.
 #pragma once
 
 #include <cstdint>
@@ -9,10 +9,10 @@
 
 namespace crx {
 
-// Makes `file` what ghost-file-GHOST.img says; it is open for reading afterwards, or (O_PATH) for being found where it
-// is no regular file. Made the first time: in the directory of `path`, the name it once had, where it has no name
-// afterwards; where there is no such directory, in /tmp. Throws Error(kernel) naming the path when the disk is full,
-// Error(corrupt_image).
+// Gives `file` the content and attributes of ghost-file-GHOST.img. Afterwards `file` is open for reading, or is an
+// O_PATH descriptor if it is not a regular file. On the first call the file is created in the directory of `path`, its
+// former name, and has no name afterwards; if there is no such directory, in /tmp. Throws Error(kernel), which names
+// the path, when the disk is full, and Error(corrupt_image).
 void fill_ghost(const ImageSource& images, uint32_t ghost, const std::string& path, Fd& file);
 
 }  // namespace crx

@@ -22,7 +22,7 @@ bool make(const img::ghost_file_entry& entry, const std::string& name) {
   return ::mknod(name.c_str(), (mode & S_IFMT) | 0600, entry.rdev()) == 0;
 }
 
-// What somebody else may have put there in the meantime stays.
+// Opens the node that was created and removes its name, unless another process has replaced the node in the meantime.
 Fd take(const img::ghost_file_entry& entry, const std::string& name) {
   Fd node = open_checked(name, O_PATH | O_NOFOLLOW);
   struct stat st {};

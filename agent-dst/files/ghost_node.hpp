@@ -9,9 +9,9 @@
 
 namespace crx {
 
-// Makes one anew and takes its name away again; the descriptor is O_PATH, and can be opened by way of /proc/self/fd. It
-// gets the name `path` for that moment where nobody has it, else one of ours beside it or in /tmp. Throws Error(kernel)
-// naming the path, Error(corrupt_image).
+// Creates such a node again and removes its name. The returned descriptor is O_PATH; it can be opened through
+// /proc/self/fd. For a moment the node has the name `path` if that is free, else a name of crx beside it or in /tmp.
+// Throws Error(kernel), which names the path, and Error(corrupt_image).
 Fd make_ghost_node(const img::ghost_file_entry& entry, const std::string& path, uint32_t ghost);
 
 }  // namespace crx

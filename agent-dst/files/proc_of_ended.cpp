@@ -18,7 +18,7 @@ namespace {
 
 constexpr char kStep[] = "opening a file about an ended process";
 
-// A child that waits until this goes.
+// A child that exists until this object is destroyed.
 class StandIn {
  public:
   explicit StandIn(pid_t wanted) : pid_(make(wanted)) {
@@ -51,7 +51,7 @@ class StandIn {
   pid_t pid_;
 };
 
-// The path, with the number in place of "PID" in "/proc/PID" and of both in "/proc/PID/task/TID".
+// The path with the pid replaced in "/proc/PID", or both ids in "/proc/PID/task/TID".
 std::string path_about(pid_t number, const std::string& path) {
   constexpr std::string_view kProc = "/proc/", kTask = "/task/";
   if (!path.starts_with(kProc)) throw Error(ErrorCode::corrupt_image, kStep, path + " is no file of /proc");
@@ -69,7 +69,7 @@ std::string path_about(pid_t number, const std::string& path) {
 Fd open_proc_of_ended(const std::string& path, int flags, uint64_t pos, pid_t ended) {
   const StandIn process(ended);
   Fd file = open_checked(path_about(process.pid(), path), flags);
-  // Behind its end there is nothing that anybody could tell.
+  // A seek behind the end fails; nobody can observe that, so the failure is ignored.
   if (pos != 0) static_cast<void>(::lseek(file.get(), static_cast<off_t>(pos), SEEK_SET));
   return file;
 }

@@ -29,9 +29,9 @@ struct ShownTask {
   std::size_t depth = 0;
   std::string comm = "?";
   bool dead = false;
-  std::optional<std::pair<uint64_t, uint64_t>> bytes;         // of pages: in this set, in its parents
-  std::optional<std::pair<int, std::string>> memory;          // mappings, executable
-  std::vector<std::pair<uint32_t, std::string>> descriptors;  // number, what it is
+  std::optional<std::pair<uint64_t, uint64_t>> bytes;         // bytes of pages: in this set, in its parents
+  std::optional<std::pair<int, std::string>> memory;          // number of mappings, executable
+  std::vector<std::pair<uint32_t, std::string>> descriptors;  // number, description
 };
 
 std::string describe_file(const img::file_entry& file) {
@@ -59,7 +59,7 @@ class Reader {
     for (const auto& file : images_.read_all<img::file_entry>(image_file::kFiles)) files_[file.id()] = file;
   }
 
-  // Each task once, a tree's root first, then its children with all that is below them.
+  // Each task once: the root of a tree first, then each child followed by its descendants.
   std::vector<ShownTask> tasks() const {
     const auto places = images_.read_all<img::pstree_entry>(image_file::kPstree);
     std::multimap<uint32_t, const img::pstree_entry*> children;
@@ -194,7 +194,7 @@ std::string show_set_json(const ImageSet& set) {
   for (std::size_t level = 0; level < set.levels(); ++level)
     out["sets"].push_back(origin_json(set.level(level).path(), set.manifest(level)));
   for (const ShownTask& task : Reader(set).tasks()) out["tasks"].push_back(task_json(task));
-  // Bytes that are no UTF-8 are replaced, not thrown at.
+  // Bytes that are not UTF-8 are replaced and do not cause an exception.
   return out.dump(-1, ' ', false, ordered_json::error_handler_t::replace) + "\n";
 }
 

@@ -55,7 +55,7 @@ struct Options {
 
 constexpr std::string_view kLevels[] = {"error", "warn", "info", "debug"};
 
-// Nothing: wrong usage.
+// nullopt for wrong usage.
 std::optional<Options> parse(int argc, const char* const* argv) {
   Options options;
   const auto number = [](const char* text, long most) -> int {
@@ -96,7 +96,7 @@ std::optional<Options> parse(int argc, const char* const* argv) {
   return !asks && (options.images_dir.empty() || options.port < 0) ? std::nullopt : std::optional(options);
 }
 
-// What one connection brings.
+// Receives and stores the pages of one connection.
 class Store {
  public:
   Store(const std::string& directory, wire::PageStream& stream)
@@ -204,7 +204,7 @@ class Store {
     set_.commit_beside();
     const int32_t status = 0;
     stream_.write(std::as_bytes(std::span(&status, 1)));
-    log::info("{} pages from {}", pages, stream_.peer());
+    log::info("received {} pages from {}", pages, stream_.peer());
   }
 
   std::string directory_;
@@ -243,11 +243,11 @@ int port_of(int listener) {
   socklen_t length = sizeof address;
   if (::getsockname(listener, reinterpret_cast<sockaddr*>(&address), &length) != 0)
     throw_errno("listening", "getsockname");
-  // The port stands at the same place in both kinds of addresses.
+  // The port is at the same offset in both kinds of addresses.
   return ntohs(reinterpret_cast<const sockaddr_in*>(&address)->sin_port);
 }
 
-// Spaces are looked for there as soon as they are opened.
+// Links the parent set before any space is opened, since its spaces are looked up in the parent at once.
 void link_parent(const Options& options) {
   const std::string link = options.images_dir + "/parent";
   if (::unlink(link.c_str()) != 0 && errno != ENOENT) throw_errno("linking to the parent set", link);

@@ -3,8 +3,7 @@
 
 namespace crx {
 
-// The whole tool: parses what stands on the command line beside --page-server, waits for one connection, stores what it
-// brings, and ends. The exit code.
+// The whole tool: parses the command line, waits for one connection, stores its pages, and ends. Returns the exit code.
 int run_page_server(int argc, const char* const* argv);
 
 }  // namespace crx

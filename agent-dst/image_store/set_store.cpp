@@ -24,11 +24,11 @@ constexpr char kStep[] = "storing an image set";
       .with_hint("take another name, or remove that set");
 }
 
-// Links are removed, not followed.
+// Removes the folder; symbolic links in it are removed, not followed.
 void remove_folder(const std::string& path) noexcept {
   std::error_code failed;
   std::filesystem::remove_all(path, failed);
-  if (failed) log::warn("{} stays: {}", path, failed.message());
+  if (failed) log::warn("cannot remove {}: {}", path, failed.message());
 }
 
 }  // namespace
@@ -80,7 +80,7 @@ void remove_staged(const std::string& store) {
   std::error_code failed;
   for (const auto& entry : std::filesystem::directory_iterator(store, failed)) {
     if (!entry.path().filename().string().starts_with(kStagedPrefix)) continue;
-    log::info("{} was left unfinished and is removed", entry.path().string());
+    log::info("removing {}, which was left unfinished", entry.path().string());
     remove_folder(entry.path());
   }
 }

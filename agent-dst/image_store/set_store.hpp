@@ -1,4 +1,4 @@
-// The image sets in the store of an agent: DIR/SET each.
+// The image sets in the store of an agent, each in DIR/SET.
 #pragma once
 
 #include <string>
@@ -7,34 +7,35 @@
 
 namespace crx {
 
-// What the hidden names of unfinished sets begin with.
+// The prefix of the hidden names of unfinished sets.
 inline constexpr char kStagedPrefix[] = ".staging-";
 
-// A set that is being made: a folder with a hidden name in the store. It gets its own with publish(), and is removed
-// when destroyed before.
+// A set that is being written: a folder with a hidden name in the store. publish() gives it its name; if it is
+// destroyed before, the folder is removed.
 class StagedSet {
  public:
-  // `name`: checked here. Error(refused) where it is no name of a set, or there is such a set already.
+  // `name` is checked here: Error(refused) if it is not a valid name, or if there is such a set already. session: makes
+  // the hidden name unique.
   StagedSet(const std::string& store, const std::string& name, const std::string& session);
   StagedSet(const StagedSet&) = delete;
   StagedSet& operator=(const StagedSet&) = delete;
   ~StagedSet();
 
   const std::string& path() const noexcept { return path_; }
-  // The folder, with all that was synced in it, gets the set's name. Never replaces another set.
+  // Gives the folder, whose content must be on disk, the name of the set. Never replaces another set.
   void publish();
 
  private:
   std::string name_, staging_, path_;
   std::string store_;
-  Fd directory_;  // of the store
+  Fd directory_;  // the directory of the store
 };
 
-// Path of a set. Error(refused) where it is no name of a set.
+// The path of a set. Error(refused) if `name` is not a valid name.
 std::string set_path(const std::string& store, const std::string& name);
-// At the start of an agent, which has the store to itself: what was left unfinished.
+// Removes unfinished sets. Called at the start of an agent, when nothing else uses the store.
 void remove_staged(const std::string& store);
-// Sets in the store; those that are unfinished do not count.
+// The number of sets in the store, without unfinished ones.
 std::size_t count_sets(const std::string& store);
 
 }  // namespace crx

@@ -19,7 +19,8 @@ namespace crx {
 namespace {
 
 constexpr std::size_t kMaxSpaces = 1 << 16;
-constexpr int kMaxRanges = 1 << 20;  // of a message: a parent with more is not told, and the dump is full
+// limit per message: a parent with more ranges is not reported, so the dump contains all pages
+constexpr int kMaxRanges = 1 << 20;
 constexpr std::size_t kMaxTold = std::size_t{128} << 20;
 constexpr uint64_t kUserEnd = uint64_t{1} << 56;
 constexpr char kStep[] = "storing an image set";
@@ -32,7 +33,7 @@ bool is_page_file(const std::string& name) {
   return name.starts_with("pages-") || name.starts_with("pagemap-");
 }
 
-// Ascending, disjoint, whole pages.
+// Converts to ascending, disjoint ranges of whole pages, and checks that they are such.
 std::vector<PageRange> ranges_of(const wire::StoredPages& pages) {
   std::vector<PageRange> ranges;
   uint64_t last = 0;
@@ -54,7 +55,7 @@ PageSpace space_of(uint32_t kind, uint64_t id) {
   return {static_cast<PageSpace::Kind>(kind), id};
 }
 
-// Held until the set is stored: what it continues is not removed meanwhile.
+// Locks the set that the new one continues, so that it is not removed before the new set is stored.
 Fd lock_set(const std::string& path) {
   Fd folder = try_open(path, O_RDONLY | O_DIRECTORY);
   if (!folder) {
@@ -77,7 +78,7 @@ int StoreSession::run() {
       const auto event = link_.receive(Deadline::never());
       if (!event) continue;
       if (const auto* closed = std::get_if<wire::LinkClosed>(&*event)) {
-        log::warn("session {}: the set {} is not complete: {}", options_.session, hello_.store().name(),
+        log::warn("session {}: the set {} is incomplete and is discarded: {}", options_.session, hello_.store().name(),
                   closed->reason);
         return 1;
       }
@@ -167,7 +168,7 @@ StoreSession::Space& StoreSession::space(PageSpace id) {
   return spaces_.emplace(id, Space{PageWriter(*set_, id, number), 0}).first->second;
 }
 
-// Pages that are all zero stand in the set like all others.
+// Pages that are all zero are stored in the set like all others.
 void StoreSession::on_pages(const wire::PagesArrived& pages) {
   Space& to = space(pages.space);
   const std::vector<PageRange> all = unite(pages.ranges, pages.zero_ranges);
@@ -220,13 +221,13 @@ void StoreSession::finish_pages(const wire::StoreSet& set) {
   std::map<PageSpace, std::vector<PageRange>> in_parent;
   for (const wire::StoredPages& pages : set.in_parent()) {
     const PageSpace id = space_of(pages.space_kind(), pages.space());
-    space(id);  // it may have no pages at all
+    space(id);  // it may have no pages
     in_parent[id] = ranges_of(pages);
   }
   for (const auto& [id, stored] : spaces_) stored.writer.finish(*set_, in_parent[id]);
 }
 
-// What was written is a set that can be read, and its parents have what it expects of them.
+// Checks that the written set can be read, and that its parents have the pages that it refers to.
 void StoreSession::check() const {
   const ImageSet set = ImageSet::open(staged_->path());
   for (const PageSpace space : set.spaces()) static_cast<void>(set.pages(space));
@@ -240,7 +241,7 @@ void StoreSession::on_store_set(const wire::StoreSet& set) {
   set_->commit();
   check();
   staged_->publish();
-  log::info("session {}: the set {} of {} is stored, {} MiB", options_.session, hello_.store().name(), options_.peer,
+  log::info("session {}: stored the set {} of {}, {} MiB", options_.session, hello_.store().name(), options_.peer,
             bytes_ >> 20);
   wire::SessionMessage answer;
   answer.mutable_stored()->set_bytes(bytes_);

@@ -1,4 +1,4 @@
-// A dump of another host that is kept here: what its source sends goes into an image set of the store.
+// Receives a dump of another host and stores it as an image set.
 #pragma once
 
 #include <cstdint>
@@ -17,19 +17,20 @@
 
 namespace crx {
 
-// The set can be seen when it is whole, checked and on the disk, and not before. Single-threaded.
+// The set becomes visible only when it is complete, checked and on the disk. Single-threaded.
 class StoreSession {
  public:
-  // hello: with `store`.
+  // hello: the session's Hello, with `store` set.
   StoreSession(wire::DestinationLink& link, const EngineOptions& options, wire::Hello hello);
 
-  // Serves events until the set is stored or cannot be. The engine's exit code. Failures are told to the source.
+  // Serves events until the set has been stored or has failed. Returns the engine's exit code. Failures are sent to the
+  // source.
   int run();
 
  private:
   struct Space {
     PageWriter writer;
-    uint64_t end = 0;  // of the pages that have come
+    uint64_t end = 0;  // end of the pages received so far
   };
   void begin();
   void tell_parent(const ImageSet& parent, wire::StoreReady& ready) const;

@@ -41,7 +41,7 @@ uint64_t bytes_of(const fs::path& folder) {
   return bytes;
 }
 
-// The folder that a set continues; empty for none.
+// The folder of the set that this one continues; empty for none.
 fs::path parent_of(const fs::path& folder) {
   std::error_code failed;
   if (!fs::is_symlink(fs::symlink_status(folder / "parent", failed))) return {};
@@ -54,7 +54,7 @@ std::string kind_of(const img::crx_manifest_entry& head) {
   return head.kind() == img::crx_manifest_entry::CHECK_ONLY ? "check-only" : "dump";
 }
 
-// From its manifest, or the time of its inventory.
+// Takes the time from the manifest, else from the modification time of the inventory.
 void describe(const fs::path& folder, StoredSet& set) {
   struct stat st {};
   if (::stat((folder / std::string(image_file::kInventory)).c_str(), &st) == 0)
@@ -142,14 +142,14 @@ std::string sets_json(const std::vector<StoredSet>& sets) {
     one["continued_by"] = set.continued_by;
     out["sets"].push_back(std::move(one));
   }
-  // Bytes that are no UTF-8 are replaced, not thrown at.
+  // Bytes that are not UTF-8 are replaced and do not cause an exception.
   return out.dump(-1, ' ', false, ordered_json::error_handler_t::replace) + "\n";
 }
 
-// 1. Who reads a set, or stores one that continues it, has a shared lock on its folder: with the exclusive one nobody
-// begins.
-// 2. No set continues it. 3. It gets a name that nobody looks for, under which an agent that starts would remove the
-// rest.
+// 1. A reader of a set, and a session that stores a set which continues it, hold a shared lock on its folder; with the
+//    exclusive lock none can begin.
+// 2. No set may continue it.
+// 3. The folder gets a hidden name, under which an agent removes the rest at its start.
 uint64_t remove_set(const std::string& store, const std::string& name) {
   const fs::path path = set_path(store, name);
   const Fd folder = try_open(path.string(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW);

@@ -29,8 +29,8 @@ void set(int fd, int level, int name, bool on) {
   (void)::setsockopt(fd, level, name, &value, sizeof value);
 }
 
-// As it will be made. A stream's port is free for those who ask again while connections of a program with SO_REUSEADDR
-// linger.
+// Binds in the way the restorer will. A stream socket sets SO_REUSEADDR: its port is then free for the check even while
+// closed connections of a program with SO_REUSEADDR are in TIME_WAIT.
 bool is_taken(const NeededPort& port) {
   const bool v6 = port.address.family == AF_INET6;
   const Fd socket(::socket(port.address.family, port.type | SOCK_CLOEXEC, 0));
@@ -38,7 +38,7 @@ bool is_taken(const NeededPort& port) {
   set(socket.get(), SOL_SOCKET, SO_REUSEADDR, port.type == SOCK_STREAM || port.reuse_address);
   set(socket.get(), SOL_SOCKET, SO_REUSEPORT, port.reuse_port);
   if (v6) set(socket.get(), IPPROTO_IPV6, IPV6_V6ONLY, port.v6only);
-  // Addresses may be brought by a hook later on.
+  // A hook may add the address later.
   set(socket.get(), v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_FREEBIND : IP_FREEBIND, true);
   const SocketAddress address = to_socket_address(port.address);
   return ::bind(socket.get(), address.get(), address.length) != 0 && errno == EADDRINUSE;
@@ -60,7 +60,7 @@ void check_ports(const std::vector<NeededPort>& ports, std::vector<Shortfall>& l
   }
 }
 
-// Whether a line "first outer count" of /proc/self/uid_map holds the number.
+// Whether a line "first outer count" of /proc/self/uid_map (or gid_map) contains the id.
 bool is_mapped(const char* map, uint32_t id) {
   const Fd file = try_open(fmt::format("/proc/self/{}", map), O_RDONLY);
   if (!file) return true;
@@ -83,7 +83,7 @@ void check_users(const HostRequirements& needs, std::vector<Shortfall>& lacks) {
   check("gid_map", "group", needs.gids);
 }
 
-// Nothing where there is no such file, or no limit.
+// nullopt if there is no such file, or no limit.
 std::optional<uint64_t> number_in(const std::string& path) {
   const Fd file = try_open(path, O_RDONLY);
   if (!file) return std::nullopt;
@@ -99,7 +99,7 @@ struct GroupFiles {
   bool v2;
 };
 
-// From our group up: each limit counts.
+// Checks the limits from our own group upwards, since each of them applies.
 void check_group(const proc::MountEntry& mount, std::string path, const GroupFiles& files, uint64_t wanted,
                  const char* unit, uint64_t divisor, std::vector<Shortfall>& lacks) {
   if (mount.root != "/" && path.starts_with(mount.root)) path = path.substr(mount.root.size());
@@ -140,7 +140,7 @@ void check_groups(const HostRequirements& needs, std::vector<Shortfall>& lacks) 
   }
 }
 
-// Documentation/admin-guide/mm/hugetlbpage.rst.
+// Huge pages: Documentation/admin-guide/mm/hugetlbpage.rst.
 void check_huge_pages(const HostRequirements& needs, std::vector<Shortfall>& lacks) {
   for (const auto& [page_bytes, wanted] : needs.huge_pages) {
     const std::string folder = fmt::format("/sys/kernel/mm/hugepages/hugepages-{}kB/", page_bytes >> 10);

@@ -75,7 +75,7 @@ HostRequirements needs_of(const wire::Preflight& preflight, const wire::Hello& h
     needs.gids.insert(task.gid());
     needs.tasks += static_cast<uint64_t>(std::max(1, task.tids_size()));
   }
-  // In the same network namespace the ports are the tree's own.
+  // When source and destination use the same network namespace, the ports are in use by the tree itself.
   if (hello.host().boot_id() == read_boot_id() && preflight.net_namespace() == net_namespace()) return needs;
   for (const wire::UsedPort& used : preflight.ports()) {
     const bool v6 = used.family() == AF_INET6;
@@ -88,16 +88,16 @@ HostRequirements needs_of(const wire::Preflight& preflight, const wire::Hello& h
     port.reuse_address = used.reuse_address();
     port.reuse_port = used.reuse_port();
     port.v6only = used.v6only();
-    port.peer_ports.reset();  // those of a move that failed a moment ago linger
+    port.peer_ports.reset();  // a move that failed just before leaves connections in TIME_WAIT
     port.used_by = used.used_by();
     needs.ports.push_back(std::move(port));
   }
   return needs;
 }
 
-constexpr uint64_t kMaxCarriedBytes = uint64_t{128} << 20;  // they travel in messages
+constexpr uint64_t kMaxCarriedBytes = uint64_t{128} << 20;  // limit, since they are sent in messages
 
-// A file, and nothing but a file or nothing has its name here.
+// True for a regular file, if the path is free on this host or has a regular file.
 bool may_be_carried(const wire::FileIdentity& wanted) {
   struct stat st {};
   if (!S_ISREG(wanted.mode()) || !wanted.path().starts_with('/')) return false;

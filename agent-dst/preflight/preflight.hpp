@@ -1,4 +1,4 @@
-// What a tree needs at the destination and does not find.
+// Checks what a tree needs at the destination.
 #pragma once
 
 #include <vector>
@@ -8,7 +8,7 @@
 
 namespace crx {
 
-// Checks PIDs, memory, users and files against this host; one Finding each. Touches nothing.
+// Checks PIDs, memory, users and files against this host; one Finding for each problem. Changes nothing.
 std::vector<wire::Finding> check_preflight(const wire::Preflight& preflight, const wire::Hello& hello,
                                            const EngineOptions& options);
 // The part that compares files.

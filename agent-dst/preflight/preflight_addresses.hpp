@@ -7,7 +7,8 @@
 
 namespace crx {
 
-// Addresses that this host does not have; none where a hook, on either side, may bring them. Ports: see host_needs.hpp.
+// Reports addresses that this host does not have; none if there is a hook on either host, since it may add them. For
+// ports see host_requirements.hpp.
 std::vector<wire::Finding> check_addresses(const wire::Preflight& preflight, bool hooked);
 
 }  // namespace crx

@@ -14,7 +14,8 @@
 namespace crx {
 namespace {
 
-// Makes `to` the foreground group if `from` is. Who is in the background would be stopped for it (SIGTTOU).
+// Makes `to` the foreground process group if `from` is. A process in the background would be stopped for this
+// (SIGTTOU), so that signal is blocked meanwhile.
 void hand_over(pid_t from, pid_t to) {
   const Fd terminal = try_open("/dev/tty", O_RDWR);
   if (!terminal || from == to || ::tcgetpgrp(terminal.get()) != from) return;
@@ -46,7 +47,7 @@ int await_job(pid_t pid) {
     hand_over(group, ::getpgrp());
     if (!WIFSTOPPED(status)) return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
     ::raise(SIGSTOP);
-    // The shell has continued us, in the foreground or not.
+    // The shell has continued us, in the foreground or the background.
     hand_over(::getpgrp(), group);
     ::kill(group > 0 ? -group : pid, SIGCONT);
   }

@@ -12,10 +12,10 @@
 namespace crx {
 
 void release_packets(const Manifest& manifest) noexcept {
-  // To ask the kernel for what is not there takes it 10 ms.
+  // Deleting a table that does not exist takes the kernel 10 ms, so the manifest is consulted first.
   if (manifest.head().has_packets_held() && !manifest.head().packets_held()) return;
   try {
-    // After a reboot, and on another host, there is none.
+    // After a reboot, and on another host, there is no such table.
     if (manifest.head().boot_id() != read_boot_id()) return;
     const auto close = [](nft_ctx* context) { ::nft_ctx_free(context); };
     const std::unique_ptr<nft_ctx, decltype(close)> context(::nft_ctx_new(NFT_CTX_DEFAULT), close);
@@ -24,9 +24,9 @@ void release_packets(const Manifest& manifest) noexcept {
     ::nft_ctx_buffer_error(context.get());
     const std::string command = fmt::format("delete table inet crx-{}-kept\n", manifest.id_text());
     if (::nft_run_cmd_from_buffer(context.get(), command.c_str()) == 0)
-      log::info("packets of the connections flow again");
+      log::info("packets of the restored connections are not blocked any more");
   } catch (const std::exception& error) {
-    log::warn("letting packets flow again: {}", error.what());
+    log::warn("cannot unblock the packets of the restored connections: {}", error.what());
   }
 }
 

@@ -1,4 +1,4 @@
-// The pages of an image set, read and checked ahead of who uses them.
+// The pages of an image set, read and checked ahead of their use.
 #pragma once
 
 #include <condition_variable>
@@ -15,20 +15,20 @@
 
 namespace crx {
 
-// Reads on a thread of its own. While it lives nobody else may use the set.
+// Reads on a thread of its own. Nothing else may use the set while this object exists.
 class PageFeed {
  public:
   struct Part {
     PageRange range;
     std::span<const std::byte> bytes;
   };
-  // All pages of the space, ascending. Throws Error(corrupt_image) where the tables say nonsense.
+  // Provides all pages of the space, ascending. Throws Error(corrupt_image) if the tables are invalid.
   PageFeed(const ImageSet& set, PageSpace space);
   PageFeed(const PageFeed&) = delete;
   PageFeed& operator=(const PageFeed&) = delete;
   ~PageFeed();
 
-  // At most a MiB, good until the next call; nothing at the end. Throws what reading threw.
+  // At most 1 MiB, valid until the next call; nullopt at the end. Throws the exception that reading threw.
   std::optional<Part> next();
 
  private:
@@ -38,7 +38,7 @@ class PageFeed {
   };
   void read_all() noexcept;
   void read_pieces();
-  // nullptr: no more is wanted.
+  // nullptr: the object is being destroyed.
   Buffer* take_free();
 
   const ImageSet& set_;
@@ -47,8 +47,8 @@ class PageFeed {
   std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<Buffer*> free_, full_;
-  Buffer* used_ = nullptr;  // what next() gave
-  bool read_ = false;       // all of it
+  Buffer* used_ = nullptr;  // the buffer that next() returned last
+  bool read_ = false;       // everything has been read
   bool ending_ = false;
   std::exception_ptr failure_;
   std::thread thread_;

@@ -102,9 +102,9 @@ void add_tasks(const ImageStore& images, HostRequirements& needs) {
   }
 }
 
-// What fork shares, and shared objects, count once.
+// Memory that is shared by fork, and shared objects, count once.
 void add_huge_pages(const ImageStore& images, HostRequirements& needs) {
-  std::map<std::pair<uint64_t, uint64_t>, uint64_t> pages;  // of (size, object or address)
+  std::map<std::pair<uint64_t, uint64_t>, uint64_t> pages;  // by (page size, object or address)
   for (const auto& node : images.read_all<img::pstree_entry>(image_file::kPstree)) {
     const auto mm = images.try_read_one<img::mm_entry>(image_file::mm(node.pid()));
     if (!mm) continue;
@@ -120,11 +120,11 @@ void add_huge_pages(const ImageStore& images, HostRequirements& needs) {
   for (const auto& [key, wanted] : pages) needs.huge_pages[key.first] += wanted;
 }
 
-// Sockets that listen, and UDP sockets without a peer.
+// Listening sockets, and UDP sockets without a peer.
 void add_ports(const ImageStore& images, HostRequirements& needs) {
   constexpr uint32_t kListening = 10;
   const auto files = images.read_all<img::file_entry>(image_file::kFiles);
-  std::map<uint32_t, std::set<uint16_t>> peers;  // by port
+  std::map<uint32_t, std::set<uint16_t>> peers;  // remote ports by local port
   for (const auto& file : files) {
     const img::inet_sk_entry& socket = file.isk();
     if (socket.type() == SOCK_STREAM && tcp_state::is_connected(socket.state()))
@@ -152,7 +152,8 @@ void add_ports(const ImageStore& images, HostRequirements& needs) {
   }
 }
 
-// All tasks must be of the namespaces of whoever dumped them: those here take their place.
+// All tasks must be in the namespaces of the dumping process, since the restored tree gets the namespaces of
+// crx-restore.
 void check_namespaces(const ImageStore& images, std::vector<Shortfall>& findings) {
   const auto inventory = images.try_read_one<img::inventory_entry>(image_file::kInventory);
   if (!inventory || !inventory->has_root_ids()) return;
@@ -190,7 +191,7 @@ std::string build_id_of(const img::reg_file_entry& reg) {
   return bytes;
 }
 
-// What comes into being with the tree.
+// Files that exist only together with the tree.
 bool is_made_with_the_tree(const std::string& path) {
   return path.starts_with("/proc/") || path.starts_with("/dev/pts/");
 }
@@ -213,7 +214,7 @@ void check_files(const ImageStore& images, std::vector<Shortfall>& findings) {
     wanted.mode = reg.mode();
     wanted.size = reg.size();
     wanted.build_id = build_id_of(reg);
-    // Without a size it may have any; a device's number is not among what the entry tells.
+    // An entry without a size allows any size; the entry has no device number.
     wanted.writable = !reg.has_size();
     if (S_ISCHR(reg.mode()) || S_ISBLK(reg.mode())) wanted.mode = 0;
     auto difference = wanted.mode == 0 ? std::optional<std::string>() : file_difference(wanted, false);
@@ -229,7 +230,7 @@ std::set<pid_t> numbers_of(const ImageStore& images) {
   for (const auto& node : images.read_all<img::pstree_entry>(image_file::kPstree)) {
     numbers.insert(static_cast<pid_t>(node.pid()));
     const auto core = images.try_read_one<img::core_entry>(image_file::core(node.pid()));
-    // CRIU lists threads of zombies too, under any number.
+    // CRIU also lists threads of zombies, with arbitrary ids.
     if (!core || core->tc().task_state() == task_state::kZombie) continue;
     for (const uint32_t thread : node.threads()) numbers.insert(static_cast<pid_t>(thread));
   }

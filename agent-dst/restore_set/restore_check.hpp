@@ -1,4 +1,4 @@
-// What would make a restore of a set fail on this host.
+// Finds out what would make a restore of a set fail on this host.
 #pragma once
 
 #include <sys/types.h>
@@ -13,12 +13,12 @@
 
 namespace crx {
 
-// Kernel and CPU against those the set was made on, namespaces, PIDs, memory, users, control groups, ports, and every
-// file that is to be opened: there, of the same kind, size and build. Creates nothing. thorough: what the kernel and
-// our privileges lack as well, which takes some milliseconds and forks.
+// Compares kernel and CPU with those of the dump, and checks namespaces, PIDs, memory, users, control groups, ports,
+// and that every file to be opened exists with the same kind, size and build id. Creates nothing. thorough: also checks
+// kernel features and our privileges, which takes some milliseconds and forks.
 std::vector<Shortfall> check_restore(const ImageSet& set, const ImageStore& images, bool thorough);
 
-// The numbers of the tree's processes and threads.
+// The ids of all processes and threads of the tree.
 std::set<pid_t> numbers_of(const ImageStore& images);
 
 }  // namespace crx

@@ -29,7 +29,7 @@ constexpr uint64_t kSyscallInstructionBytes = 2;
 constexpr uint64_t kSecond = 1'000'000'000;
 constexpr uint64_t kMaxSeconds = uint64_t{1} << 32;
 
-// The program, or another revival of it, has written to the file since.
+// Drops the expected size of a file that is written: the program, or another restore of it, may have changed it since.
 void relax_size(img::file_entry& file) {
   if (!file.has_reg() || !file.reg().has_size()) return;
   img::reg_file_entry& reg = *file.mutable_reg();
@@ -49,7 +49,7 @@ void rewrite(ImageStore& images, std::string_view name, Change change) {
   }
 }
 
-// What dump_images.cpp changed for others.
+// Reverts a change that dump_images.cpp makes for other readers of the set.
 void undo_repeated_sleeps(ImageStore& images) {
   for (const auto& node : images.read_all<img::pstree_entry>(image_file::kPstree)) {
     const auto extra = images.try_read_one<img::crx_task_entry>(image_file::crx_task(node.pid()));
@@ -77,8 +77,8 @@ bool any_arrives(const img::signal_queue_entry& queue, uint64_t blocked) {
   });
 }
 
-// In a set made by CRIU a call that the freeze interrupted has returned -EINTR. Where no signal waits the program would
-// see that for no reason: the call is made again.
+// In a set made by CRIU a call that the freeze interrupted has returned -EINTR. If no signal is pending, the program
+// would see that error for no reason, so the call is made again.
 void repeat_interrupted_call(img::core_entry& core) {
   if (!core.has_thread_info()) return;  // a zombie
   img::user_x86_regs_entry& regs = *core.mutable_thread_info()->mutable_gpregs();
@@ -105,7 +105,7 @@ void repeat_interrupted_calls(ImageStore& images) {
   }
 }
 
-// CRIU keeps the ids of shared objects in a file of their own.
+// CRIU stores the ids of shared objects in a separate file.
 void add_ids(ImageStore& images) {
   for (const auto& node : images.read_all<img::pstree_entry>(image_file::kPstree)) {
     const auto ids = images.try_read_one<img::task_kobj_ids_entry>(image_file::ids(node.pid()));
@@ -117,13 +117,13 @@ void add_ids(ImageStore& images) {
   }
 }
 
-// O_TMPFILE said where to make the file; it is a file.
+// O_TMPFILE named the directory in which to create the file; when a file is reopened the flag must not be set.
 void clear_tmpfile(img::file_entry& file) {
   if (!file.has_reg() || (file.reg().flags() & O_TMPFILE) != O_TMPFILE) return;
   file.mutable_reg()->set_flags(file.reg().flags() & ~static_cast<uint32_t>(O_TMPFILE));
 }
 
-// CRIU numbers memfds, and their content besides; here one number serves for both.
+// CRIU numbers memfds and their content separately; here one number serves for both.
 void join_memfd_ids(ImageStore& images) {
   std::map<uint64_t, uint32_t> contents;
   for (const auto& inode : images.read_all<img::memfd_inode_entry>(image_file::kMemfdInode))
@@ -137,7 +137,7 @@ void join_memfd_ids(ImageStore& images) {
   });
 }
 
-// File `copy` is the deleted file that `original` is, if it is one.
+// If file `original` is a deleted file, makes `copy` refer to the same one.
 void add_ghost(ImageStore& images, uint32_t original, uint32_t copy) {
   for (auto& remap : images.read_all<img::remap_file_path_entry>(image_file::kRemapFpath)) {
     if (remap.orig_id() != original) continue;
@@ -147,7 +147,7 @@ void add_ghost(ImageStore& images, uint32_t original, uint32_t copy) {
   }
 }
 
-// A mapping made through another description than its file's entry tells of (vma_entry.fdflags): an entry of its own.
+// A mapping whose description had other flags than the entry of its file (vma_entry.fdflags) gets an entry of its own.
 void split_mapped_files(ImageStore& images) {
   std::map<uint32_t, img::file_entry> files;
   for (auto& file : images.read_all<img::file_entry>(image_file::kFiles)) files[file.id()] = file;
@@ -177,7 +177,7 @@ void split_mapped_files(ImageStore& images) {
   }
 }
 
-// The clocks that CRIU keeps in a file of their own. A zombie has no task entry, and needs none.
+// Adds the clocks, which CRIU stores in a separate file. A zombie has no task entry and needs none.
 void add_clocks(ImageStore& images) {
   const auto clocks = images.try_read_one<img::timens_entry>(image_file::timens(0));
   if (!clocks || clocks->monotonic().tv_sec() > kMaxSeconds || clocks->boottime().tv_sec() > kMaxSeconds) return;

@@ -1,4 +1,4 @@
-// The images of a set in the form that restorers take.
+// Converts the images of a set to the form that the restorers take.
 #pragma once
 
 #include <cstdint>
@@ -10,11 +10,12 @@
 
 namespace crx {
 
-// Everything but pages. What CRIU writes otherwise than crx is made alike; the sizes of files that the program writes
-// are compared as a revival from disk needs it: they may have grown since.
+// Loads everything except pages. Images that CRIU writes differently are converted to crx's form. The sizes of files
+// that the program writes are not compared, since the files may have grown since the dump.
 ImageStore load_images(const ImageSet& set);
 
-// Of a task: starts of private mappings to be charged though not writable, and the guarded ranges.
+// From a task's entry: the start addresses of private mappings that are charged to the commit limit though not
+// writable, and the guarded ranges.
 std::vector<uint64_t> commit_charged_of(const img::crx_task_entry& extra);
 std::vector<PageRange> guards_of(const img::crx_task_entry& extra);
 

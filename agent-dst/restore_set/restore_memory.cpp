@@ -20,9 +20,9 @@
 namespace crx {
 namespace {
 
-constexpr uint64_t kWorthwhilePart = 4;  // of a child's pages must have addresses that its parent uses, too
+constexpr uint64_t kWorthwhilePart = 4;  // the part (1/4) of a child's pages whose addresses its parent must use, too
 
-// The vDSO and its data, which the kernel fills.
+// The vDSO and its data pages, whose content comes from the kernel.
 std::vector<PageRange> kernel_ranges(const img::mm_entry& mm) {
   std::vector<PageRange> ranges;
   for (const img::vma_entry& vma : mm.vmas()) {
@@ -45,14 +45,14 @@ std::vector<PageRange> mapped_ranges(const img::mm_entry& mm) {
   return ranges;
 }
 
-// The waves in which vessels can be made: who inherits comes after whom it inherits from. A child in the session that
-// its parent has left must be there when the parent is made.
+// A child that is in the session which its parent has left must be forked before its parent leaves it. (Vessels are
+// made in waves: a vessel that inherits memory is made after the one from which it inherits.)
 bool is_before(const VesselPlace& child, const VesselPlace& parent) {
   return child.sid != parent.sid && child.sid != child.pid;
 }
 
-// So must a child whose children are in a session that is neither its own nor its parent's: of others in that session,
-// who come with its parent, some can only be made by them.
+// A child must also be forked together with its parent if it has children in a session that is neither its own nor its
+// parent's: some other members of that session, which are forked with the parent, can only be forked by them.
 bool comes_with_parent(const VesselPlace& child, const VesselPlace& parent, const std::vector<VesselPlace>& places) {
   return child.dead || is_before(child, parent) ||
          std::any_of(places.begin(), places.end(), [&](const VesselPlace& other) {
@@ -88,13 +88,13 @@ void RestoreMemory::copy_pages(PageSpace space, Write write) {
   while (const auto part = feed.next()) write(part->range, part->bytes);
 }
 
-// inherited: pages that the vessel has already, right or wrong.
+// inherited: pages that the vessel has from its parent, whether or not their content is right.
 void RestoreMemory::fill(Vessel& vessel, const std::vector<PageRange>& inherited) {
   vessel.drop_pages(subtract(inherited, pages_of(vessel.pid())));
   const std::vector<PageRange> kernels = kernel_ranges(vessel.layout());
   const Fd memory = open_checked(fmt::format("/proc/{}/mem", vessel.pid()), O_RDONLY);
   uint64_t shared = 0;
-  // Pages of `part` that differ from what the vessel has.
+  // The pages of `part` that differ from those of the vessel.
   const auto differing = [&](PageRange part, std::span<const std::byte> bytes) {
     std::vector<PageRange> same;
     for (const PageRange& range : intersect({part}, inherited)) {
@@ -120,7 +120,7 @@ void RestoreMemory::fill(Vessel& vessel, const std::vector<PageRange>& inherited
                  }
                });
   }
-  log::debug("vessel {}: {} pages stay shared with its parent", vessel.pid(), shared);
+  log::debug("vessel {}: {} pages remain shared with its parent", vessel.pid(), shared);
 }
 
 void RestoreMemory::fill_objects() {
@@ -140,7 +140,7 @@ void RestoreMemory::build(VesselTree& tree, std::vector<VesselPlace> places,
   std::map<pid_t, const VesselPlace*> by_pid;
   for (const VesselPlace& place : places) by_pid[place.pid] = &place;
   std::set<pid_t> made;
-  std::map<pid_t, std::vector<PageRange>> held;  // private pages, by the images
+  std::map<pid_t, std::vector<PageRange>> held;  // private pages, according to the images
   while (made.size() < places.size()) {
     const std::set<pid_t> before = made;
     for (VesselPlace& place : places) {

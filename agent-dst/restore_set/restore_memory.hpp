@@ -1,4 +1,4 @@
-// The memory of an image set on its way into vessels.
+// Loads the memory of an image set into vessels.
 #pragma once
 
 #include <map>
@@ -12,15 +12,16 @@
 
 namespace crx {
 
-// Makes the vessels of a tree, maps and fills them. The images say of each task which pages it has, and nothing of what
-// fork shares; so the vessel of a task whose parent has much the same addresses in use is forked from that one with its
-// pages, and only pages that differ are written: the rest stays shared. Single-threaded.
+// Makes the vessels of a tree, maps their layouts and fills their pages. The images list the pages of each task, but
+// not which pages are shared by fork. So the vessel of a task whose parent uses mostly the same addresses is forked
+// from the parent's vessel with its pages, and only pages that differ are written: the others stay shared.
+// Single-threaded.
 class RestoreMemory {
  public:
   RestoreMemory(const ImageSet& set, const ImageStore& images, FileOpener& files, ShmemTable& shmem)
       : set_(set), images_(images), files_(files), shmem_(shmem) {}
 
-  // accounted, guards: of each task, see Vessel::apply_layout and Vessel::guard_pages. Throws Error(corrupt_image).
+  // commit_charged, guards: by pid, see Vessel::apply_layout and Vessel::guard_pages. Throws Error(corrupt_image).
   void build(VesselTree& tree, std::vector<VesselPlace> places,
              const std::map<pid_t, std::vector<uint64_t>>& commit_charged,
              const std::map<pid_t, std::vector<PageRange>>& guards);

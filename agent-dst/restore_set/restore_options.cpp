@@ -25,7 +25,7 @@ constexpr char kFooter[] =
     "\n"
     "Example: crx-restore -D /var/tmp/set -d --pidfile /run/program.pid";
 
-// Strings as users wrote them.
+// Texts as the user wrote them.
 struct Raw {
   std::string store, name;
   std::string log_level = "warn";
@@ -51,7 +51,7 @@ void add_options(CLI::App& app, RestoreOptions& options, Raw& raw) {
       ->type_name("error|warn|info|debug");
 }
 
-// What CLI11 cannot check by itself; throws CLI::ParseError.
+// Makes the checks that CLI11 cannot make; throws CLI::ParseError.
 void finish(RestoreOptions& options, const Raw& raw) {
   const auto wrong = [](const std::string& text) { return CLI::ParseError(text, CLI::ExitCodes::ValidationError); };
   if (options.images_dir.starts_with('-')) {
@@ -60,7 +60,7 @@ void finish(RestoreOptions& options, const Raw& raw) {
   }
   if (options.images_dir.empty() == raw.name.empty()) throw wrong("either -D or --name is required: the image set");
   if (!raw.name.empty()) {
-    // A name may not lead out of the store.
+    // A name must not lead out of the store.
     if (!valid_set_name(raw.name)) throw wrong("'" + raw.name + "' is not the name of a set");
     options.images_dir = (raw.store.empty() ? std::string("/var/lib/crx") : raw.store) + "/" + raw.name;
   } else if (!raw.store.empty()) {

@@ -9,13 +9,13 @@
 
 namespace crx {
 
-// Everything crx-restore can be told; parsed once, then passed const.
+// All options of crx-restore; parsed once, then passed as const.
 struct RestoreOptions {
-  std::string images_dir;  // -D, or the set --name in --store
+  std::string images_dir;  // -D, or the set --name of --store
   bool detached = false;   // -d
   bool shell_job = false;
   bool check_only = false;
-  bool new_pids = false;  // -n: in a PID namespace of its own
+  bool new_pids = false;  // -n: in a new PID namespace
   bool cgroups = true;    // --manage-cgroups soft
   std::string pidfile;
   bool json = false;
@@ -28,7 +28,7 @@ struct ParsedRestoreOptions {
   std::string text;  // for stdout when exit_code is 0, else for stderr
 };
 
-// argv as main gets it. Never throws for what a user wrote.
+// argv: as main() receives it. Does not throw for user errors.
 ParsedRestoreOptions parse_restore_options(int argc, const char* const* argv);
 
 }  // namespace crx

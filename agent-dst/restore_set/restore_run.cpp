@@ -85,7 +85,7 @@ void Restore::read_tree() {
   }
 }
 
-// The time that the set lay on the disk has not passed for the tree.
+// For the tree, the time between the dump and the restore does not pass on its monotonic clocks.
 void Restore::continue_clocks() const {
   const img::crx_task_entry& extra = extras_.at(places_.front().pid);
   if (!extra.has_monotonic_ns() || !extra.has_boottime_ns()) return;
@@ -105,7 +105,7 @@ void Restore::build_memory() {
   RestoreMemory(set_, images_, *files_, shmem_).build(tree_, places_, commit_charged_, guards);
 }
 
-// In a young PID namespace the lowest numbers are the tree's, and those of whoever restores it.
+// In a new PID namespace the lowest numbers are used both by the tree and by the processes that restore it.
 void Restore::give_way() const {
   const std::set<pid_t> wanted = numbers_of(images_);
   if (!wanted.contains(::getpid())) return;
@@ -126,8 +126,8 @@ pid_t Restore::run(const std::function<void(pid_t)>& about_to_run) {
   TreeRestore restore(tree_, images_, *files_, shmem_);
   restore.build(commit_charged_, [](const char*) {});
   about_to_run(restore.root_pid());
-  // From here on packets find their sockets, which let nothing in before they are whole; ends that had come are played
-  // to them.
+  // From here on packets reach the sockets, which accept none before they are complete; FINs that had been received are
+  // replayed to them.
   if (set_.manifest() != nullptr) release_packets(*set_.manifest());
   restore.commit();
   restore.resumed();
