@@ -1,4 +1,4 @@
-// A private CA for tests: keys and certificates as crx-keys makes them, and wrong ones.
+// A private CA for tests: keys and certificates as crx-keys makes them, and faulty ones.
 #pragma once
 
 #include <openssl/evp.h>
@@ -43,8 +43,8 @@ class TestCa {
     X509_sign(cert_.get(), key_.get(), EVP_sha256());
   }
 
-  // Writes DIR/{ca,cert,key}.pem. alt: as OpenSSL writes subjectAltName ("DNS:a,IP:127.0.0.1"). Times:
-  // seconds from now.
+  // Writes DIR/{ca,cert,key}.pem. alt: in OpenSSL's form of subjectAltName ("DNS:a,IP:127.0.0.1"). Times are in seconds
+  // from now.
   void issue(const std::string& dir, const std::string& name, const std::string& alt, long from_s = -60,
              long to_s = 3600) const {
     std::filesystem::create_directories(dir);

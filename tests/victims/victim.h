@@ -1,8 +1,7 @@
-// What every victim has in common. A victim sets something up, calls victim_wait() (which prints "ready" and
-// returns once the file argv[1] exists: the test makes it when all moves are done), checks itself, and ends
-// with victim_end(): "PASS", or one line "FAIL: ..." for each difference. While it waits it also watches the
-// clocks, and it compares its maps, descriptors and /proc/self/status before and after. stdout must be a
-// regular file.
+// The common part of all victims. A victim sets something up, calls victim_wait() (which prints "ready" and returns
+// when the file argv[1] exists: the test makes it when all moves are done), checks itself, and ends with victim_end():
+// it prints "PASS", or one line "FAIL: ..." for each difference. While a victim waits it also watches the clocks, and
+// it compares its maps, descriptors and /proc/self/status before and after. stdout must be a regular file.
 #pragma once
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -39,7 +38,7 @@ static bool victim_loose_maps UNUSED;  // the victim changes its own mappings wh
 static bool victim_loose_status UNUSED;
 static _Atomic int victim_failures;
 
-// Something the victim needs for its setup did not work: the test fails, with another word than FAIL.
+// For calls that the victim's setup needs: if one fails the test fails, with another word than FAIL.
 #define MUST(expression)                                                     \
   ({                                                                         \
     __typeof__(expression) must_result = (expression);                       \
@@ -140,14 +139,14 @@ UNUSED static size_t read_file(const char* path, char* to, size_t room) {
   return have;
 }
 
-// A path beside the go file, for files of this victim's own.
+// Returns a path beside the go file, for files of this victim's own.
 UNUSED static const char* own_path(const char* suffix) {
   static char path[4200];
   snprintf(path, sizeof path, "%s.%s", victim_go, suffix);
   return path;
 }
 
-// Where the mapping that holds `at` stands in /proc/self/smaps: its VmFlags, "" if there is none.
+// Returns the VmFlags of the mapping that holds `at` in /proc/self/smaps, "" if there is none.
 UNUSED static void vm_flags(const void* at, char* to, size_t room) {
   static char text[1 << 20];
   to[0] = 0;
@@ -177,8 +176,8 @@ struct victim_snapshot {
   char fds[1 << 16];
 };
 
-// Neighbours that differ only in whether their memory is accounted for (a read-only page that was once
-// writable) count as one.
+// Neighbours that differ only in whether their memory is charged to the commit limit (a read-only page that was
+// writable once) count as one.
 UNUSED static void snapshot_maps(char* to, size_t room) {
   static char text[1 << 19];
   size_t used = 0;
@@ -237,7 +236,7 @@ UNUSED static void snapshot_fds(char* to, size_t room) {
     int flags = fcntl(fd, F_GETFD);
     if (flags < 0) continue;
     unsigned status = (unsigned)fcntl(fd, F_GETFL) & ~(unsigned)O_CLOEXEC;
-    if ((status & O_TMPFILE) == O_TMPFILE) status &= ~(unsigned)O_TMPFILE;  // how it was made, not what it is
+    if ((status & O_TMPFILE) == O_TMPFILE) status &= ~(unsigned)O_TMPFILE;  // the flag says how the file was made
     struct stat about;
     memset(&about, 0, sizeof about);
     fstat(fd, &about);
@@ -257,7 +256,7 @@ UNUSED static void compare_text(const char* what, const char* before, const char
       after += two + (after[two] != 0);
       continue;
     }
-    // Whichever side has a line that the other has not (further on) is at fault.
+    // The side with a line that the other lacks (further on) is at fault.
     char line[700];
     snprintf(line, sizeof line, "%.*s\n", (int)(one < 600 ? one : 600), before);
     bool later = one != 0 && strstr(after, line) != NULL;
@@ -275,7 +274,8 @@ UNUSED static void compare_text(const char* what, const char* before, const char
 }
 
 UNUSED static struct victim_snapshot* victim_take(void) {
-  // Of constant size and mapped before anything is read, so that taking it twice changes nothing.
+  // The buffers have constant size and are mapped before anything is read, so that taking a snapshot twice changes
+  // nothing.
   static struct victim_snapshot both[2];
   static int next;
   struct victim_snapshot* mine = &both[next++ & 1];
@@ -294,7 +294,7 @@ UNUSED static void victim_start(int argc, char** argv) {
   snprintf(victim_go, sizeof victim_go, "%s", argv[1]);
 }
 
-// The bare wait, with the clocks watched.
+// Waits, and watches the clocks meanwhile.
 UNUSED static void victim_pause(void) {
   static const clockid_t clocks[] = {CLOCK_MONOTONIC, CLOCK_BOOTTIME, CLOCK_MONOTONIC_RAW, CLOCK_REALTIME};
   int64_t last[4];
@@ -338,7 +338,7 @@ UNUSED static pthread_t start_thread(void* (*body)(void*), void* argument) {
   return thread;
 }
 
-// Returns when `*flag` is no longer `old`, without ever blocking in the kernel for long.
+// Returns when `*flag` is no longer `old`, and never blocks in the kernel for long.
 UNUSED static void wait_change(_Atomic int* flag, int old) {
   while (atomic_load(flag) == old) {
     struct timespec step = {0, 1000000};

@@ -1,4 +1,4 @@
-// Processes that die and connections that break: who is told what, and what the journal says afterwards.
+// Processes that die and connections that break: which errors the source gets, and what the journal says afterwards.
 #include <doctest/doctest.h>
 
 #include <fstream>
@@ -15,7 +15,7 @@ namespace {
 
 constexpr int64_t kLimitMs = 20'000;
 
-// The agent's child with this name; 0 when there is none.
+// Returns the agent's child with this name; 0 if there is none.
 pid_t child(const TestAgent& agent, const std::string& name) {
   const std::string tasks =
       "/proc/" + std::to_string(agent.pid()) + "/task/" + std::to_string(agent.pid()) + "/children";

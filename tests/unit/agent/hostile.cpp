@@ -1,4 +1,4 @@
-// Peers that do not keep to the protocol: each costs itself its connection, and nobody else anything.
+// Peers that violate the protocol: each loses its connection and affects no other session.
 #include <doctest/doctest.h>
 
 #include <vector>
@@ -27,7 +27,7 @@ SessionMessage hello(const std::string& session, unsigned streams = 1) {
   return message;
 }
 
-// The reason of the Failure that comes next.
+// Returns the reason of the next Failure message.
 std::string failure(RawClient& client) {
   const auto message = client.receive_message();
   return message && message->has_failure() ? message->failure().reason() : "none";
@@ -190,7 +190,7 @@ TEST_CASE("strangers that say nothing do not keep others out") {
     silent.push_back(std::make_unique<RawClient>(agent.port(), keys(agent)));
     CHECK(silent.back()->connected());
   }
-  // 64 of them are waited for, for a second; then there is room again.
+  // The agent waits up to a second for 64 of them; then there is room for new clients.
   CHECK(still_serves(agent));
 }
 

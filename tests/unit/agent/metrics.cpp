@@ -1,4 +1,4 @@
-// The agent's metrics and status page: what they say, and that whoever asks for them cannot do harm.
+// The agent's metrics and status page: their content, and that clients cannot do harm.
 #include <arpa/inet.h>
 #include <doctest/doctest.h>
 #include <poll.h>
@@ -18,7 +18,7 @@ using namespace crx::test;
 
 namespace {
 
-// A port that was free a moment ago.
+// Returns a port that is free at the moment.
 uint16_t free_port() {
   const Fd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   sockaddr_in at{};
@@ -40,7 +40,7 @@ Fd connect_to(uint16_t port) {
   return fd;
 }
 
-// All that comes until the server closes, or nothing more for `ms`.
+// Reads until the server closes the connection, or sends nothing for `ms`.
 std::string read_all(const Fd& fd, int ms = 20'000) {
   std::string text;
   char bytes[4096];
@@ -108,7 +108,7 @@ TEST_CASE("metrics: pages for requests, and nothing else") {
   CHECK(ask(port, "CONNECT a:1 HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 400 "));
   CHECK(ask(port, "\x16\x03\x01\x02\x01 what is this").starts_with("HTTP/1.1 400 "));
   CHECK(ask(port, "GET / HTTP/x\r\n\r\n").starts_with("HTTP/1.1 400 "));
-  // Without an end. Unread bytes may reset the connection before the answer is read.
+  // A request without an end. Unread bytes may reset the connection before the answer is read.
   const std::string endless = ask(port, "GET / HTTP/1.1\r\nX: " + std::string(1 << 20, 'x'));
   CHECK((endless.empty() || endless.starts_with("HTTP/1.1 400 ")));
   CHECK(ask(port, "GET /metrics HTTP/1.1\r\n\r\n").find("crx_connections_total 0\n") != std::string::npos);
@@ -126,6 +126,7 @@ TEST_CASE("metrics: connections that say nothing are cut off and hold up neither
   const auto link = wire::connect_source(agent.to());
   CHECK(monotonic_us() - began < 4'000'000);
   CHECK(read_all(silent.front()).empty());
-  // Behind 20 of them, in the kernel's queue: twice the limit of one.
+  // The 20 silent connections are dropped at their time limit, and this one waits in the kernel's queue, for twice that
+  // limit at most.
   CHECK(ask(port, "GET / HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 200 "));
 }

@@ -1,4 +1,4 @@
-// A client that says whatever a test wants, below wire/: blocking OpenSSL on a socket.
+// A client that can send any bytes, without the code of wire/: blocking OpenSSL on a socket.
 #pragma once
 
 #include <arpa/inet.h>
@@ -17,7 +17,7 @@ namespace crx::test {
 
 class RawClient {
  public:
-  // dir: with cert.pem and key.pem; empty: no certificate.
+  // dir: holds cert.pem and key.pem; empty: no certificate.
   RawClient(uint16_t port, const std::string& dir, const char* alpn = wire::kAlpn, int version = TLS1_3_VERSION) {
     fd_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     sockaddr_in to{};
@@ -55,7 +55,7 @@ class RawClient {
   bool send(const wire::SessionMessage& message) {
     return send(wire::frame(wire::FrameType::message, message.SerializeAsString()));
   }
-  // The next frame's type and payload; nothing when the connection ended.
+  // Returns the next frame's type and payload; nothing if the connection has ended.
   std::optional<std::pair<wire::FrameType, std::string>> receive() {
     const std::string head = read(wire::kFrameHeaderBytes);
     if (head.size() != wire::kFrameHeaderBytes) return std::nullopt;
@@ -63,7 +63,7 @@ class RawClient {
         std::as_bytes(std::span<const char, wire::kFrameHeaderBytes>(head.data(), wire::kFrameHeaderBytes)));
     return std::pair(header.type, read(header.length));
   }
-  // The next message that is no ping.
+  // Returns the next message that is not a ping.
   std::optional<wire::SessionMessage> receive_message() {
     for (;;) {
       const auto got = receive();
@@ -74,7 +74,7 @@ class RawClient {
       return message;
     }
   }
-  // The peer has closed (or cut) the connection within the limit.
+  // Whether the peer closes (or cuts) the connection within the time limit.
   bool ended() {
     char byte = 0;
     for (;;) {

@@ -1,4 +1,4 @@
-// Whole sessions over loopback: connect_source on one side, supervisor, front and a test engine on the other.
+// Whole sessions over loopback: connect_source on one side; supervisor, front and a test engine on the other.
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <unistd.h>
@@ -48,7 +48,7 @@ void commit(wire::SourceLink& link) {
   REQUIRE(receive(link).has_resumed());
 }
 
-// Sends `batches` of random pages, every fourth page zero; what the other side should have summed up.
+// Sends `batches` of random pages, every fourth page zero; returns the sum that the other side should compute.
 uint64_t send_round(wire::SourceLink& link, unsigned batches, uint32_t round, unsigned seed) {
   std::mt19937_64 random(seed);
   uint64_t sum = 0;

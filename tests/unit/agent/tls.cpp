@@ -1,4 +1,4 @@
-// Certificates that are wrong in each way, on either side: what the user at the source is told.
+// Certificates with every kind of fault, on either side, and the messages that the user at the source gets.
 #include <doctest/doctest.h>
 
 #include "common/base/error.hpp"

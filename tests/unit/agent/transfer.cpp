@@ -1,4 +1,4 @@
-// How pages travel: paced, compressed where it pays, over other addresses.
+// The transfer of pages: limited in rate, compressed where that helps, over other addresses.
 #include <doctest/doctest.h>
 
 #include <cstring>
@@ -25,7 +25,7 @@ std::unique_ptr<wire::SourceLink> open_session(const wire::ConnectOptions& optio
   return link;
 }
 
-// Sends full batches whose pages repeat `period` random bytes; the microseconds until they had arrived.
+// Sends full batches whose pages repeat `period` random bytes; returns the microseconds until they have arrived.
 int64_t transfer(wire::SourceLink& link, unsigned batches, std::size_t period) {
   std::mt19937_64 random(3);
   std::vector<std::byte> pattern(period);
@@ -55,7 +55,7 @@ TEST_CASE("--max-bandwidth holds the pages back") {
   options.streams = 2;
   options.max_bandwidth = 40'000'000;
   auto link = open_session(options);
-  // 20 batches of 1 MiB, of which the first goes at once.
+  // 20 batches of 1 MiB; the first is sent at once.
   CHECK(transfer(*link, 20, 8192) >= 19 * 1'048'576 / 40);
 }
 

@@ -1,4 +1,4 @@
-// A busy process with threads in all kinds of calls is frozen, collected and given back, again and again.
+// A busy process with threads in all kinds of system calls is frozen, collected and released, again and again.
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 #include <poll.h>
@@ -43,7 +43,7 @@ int64_t now_ns() {
   return clock_ns(CLOCK_MONOTONIC);
 }
 
-// Makes one kind of call over and over; counts what a program must never see.
+// Makes one kind of call again and again; counts results that a program must never see.
 template <typename Call>
 void* repeat(std::size_t slot, int64_t least_ns, Call call) {
   shared->ready++;

@@ -1,4 +1,4 @@
-// Calls with a time limit are due when they were, after any number of stops.
+// Calls with a time limit end at the right time, after any number of stops.
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 #include <linux/capability.h>
@@ -27,7 +27,7 @@ namespace {
 
 constexpr int kStops = 5, kBusyStops = 1000;
 constexpr int64_t kNsPerMs = 1'000'000, kLimitMs = 60'000, kLimitNs = kLimitMs * kNsPerMs;
-// What the kernel may add to a sleep to wake several at once (PR_SET_TIMERSLACK).
+// the delay that the kernel may add to a sleep to wake several threads at once (PR_SET_TIMERSLACK)
 constexpr int64_t kSlackNs = 50'000;
 constexpr int64_t kAsleepNs = 100 * kNsPerMs;
 constexpr std::size_t kSleepers = 6;
@@ -93,7 +93,7 @@ bool is_asleep(pid_t pid, pid_t tid) {
   return tid != 0 && !read_file(fmt::format("/proc/{}/task/{}/syscall", pid, tid)).starts_with("running");
 }
 
-// Until when a stopped thread sleeps, on our clock.
+// Returns when a stopped thread's sleep ends, on our clock.
 int64_t due_of(const FrozenThread& thread, pid_t pid) {
   if (thread.sleep) return thread.sleep->due_ns + time_offsets(0).monotonic_ns;
   REQUIRE(thread.again);
@@ -102,7 +102,7 @@ int64_t due_of(const FrozenThread& thread, pid_t pid) {
   return clock_ns(CLOCK_MONOTONIC) + limit_of(pid, call).ns;
 }
 
-// Stops a victim again and again. exact: when its calls are due is known, and not only that they are not due too early.
+// Stops a victim again and again. exact: the end of its calls is known, and not only that they do not end too early.
 void check_stops(SleepReader& sleeps, bool exact) {
   shared = static_cast<SharedPage*>(
       ::mmap(nullptr, sizeof(SharedPage), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
@@ -120,7 +120,7 @@ void check_stops(SleepReader& sleeps, bool exact) {
     return true;
   };
   for (int stop = 0; stop < kStops; ++stop) {
-    // So long that a call that begins anew shows it.
+    // Long enough to notice a call that begins anew.
     while ((!all_asleep() || clock_ns(CLOCK_MONOTONIC) < asleep_ns + kAsleepNs) && !deadline.passed()) ::sched_yield();
     REQUIRE_FALSE(deadline.passed());
     if (stop > 0) stopped_ns += clock_ns(CLOCK_MONOTONIC) - last_stop_ns;
@@ -133,7 +133,7 @@ void check_stops(SleepReader& sleeps, bool exact) {
         CHECK(due_ns >= shared->sleepers[i].began_ns + kLimitNs);
         CHECK(due_ns <= told_ns + kLimitNs);
         if (!exact) continue;
-        // A call that is made again has what was left when it was stopped, in milliseconds, rounded up.
+        // A call that is made again has the time that was left when it was stopped, in milliseconds, rounded up.
         const int64_t again_ns = stopped_ns + (told_ns - tree.stopped_since_us() * 1000) + (stop + 1) * kNsPerMs;
         CHECK(due_ns <= asleep_ns + kLimitNs + (thread.again ? again_ns : kSlackNs));
       }
@@ -146,7 +146,7 @@ void check_stops(SleepReader& sleeps, bool exact) {
   ::munmap(shared, sizeof(SharedPage));
 }
 
-// One thread waits again and again, and mostly gets its event soon; the other makes the events.
+// One thread waits again and again, and mostly gets its event soon; the other thread makes the events.
 [[noreturn]] void busy_victim() {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   static int event_fd;
@@ -172,7 +172,7 @@ void check_stops(SleepReader& sleeps, bool exact) {
   }
 }
 
-// Without what reading the kernel's structures takes; only this thread, until it ends.
+// Drops the privileges for reading the kernel's structures, in this thread only, until it is destroyed.
 class LessPrivileged {
  public:
   LessPrivileged() {
@@ -193,7 +193,7 @@ class LessPrivileged {
 
 TEST_CASE("calls with a limit are due when they were, after any number of stops") {
   SleepReader sleeps;
-  if (sleeps.open() == nullptr) return;  // not on this kernel, or not with these privileges
+  if (sleeps.open() == nullptr) return;  // this kernel, or these privileges, do not allow it
   check_stops(sleeps, true);
 }
 

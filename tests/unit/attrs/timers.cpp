@@ -20,7 +20,7 @@ TEST_CASE("sleep timers are read from a timer list, other timers are not") {
       " # expires at 5000-6000 nsecs [in 1 to 2 nsecs]\n");
   CHECK(timers.now_ns == 1793071596812);
   REQUIRE(timers.armed.size() == 2);
-  CHECK(timers.armed[0] == SleepTimer{7, 4000});  // counted from the monotonic clock
+  CHECK(timers.armed[0] == SleepTimer{7, 4000});  // measured from the monotonic clock
   CHECK(timers.armed[1] == SleepTimer{0x16d82145, 1793173198537});
   CHECK(parse_sleep_timers("nothing of the kind").armed.empty());
 }

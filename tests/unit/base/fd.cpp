@@ -40,7 +40,7 @@ TEST_CASE("a descriptor is closed by its last owner, once") {
     number = first.get();
     CHECK((::fcntl(number, F_GETFD) & FD_CLOEXEC) != 0);
     const Fd second = std::move(first);
-    CHECK_FALSE(first);  // NOLINT(bugprone-use-after-move): that it is empty is what is tested
+    CHECK_FALSE(first);  // NOLINT(bugprone-use-after-move): the test checks that it is empty
     CHECK(is_open(number));
     const Fd copy = duplicate(second.get());
     CHECK(copy.get() != number);

@@ -14,7 +14,7 @@
 namespace crx {
 namespace {
 
-// A fresh directory, removed afterwards.
+// A new directory, removed afterwards.
 class TempDir {
  public:
   TempDir() {
@@ -44,7 +44,7 @@ std::string text_of(const std::string& path) {
 
 TEST_CASE("journal: records survive reopening, in order, with their details") {
   const TempDir dir;
-  const std::string store = dir.path() + "/a/b";  // both created
+  const std::string store = dir.path() + "/a/b";  // both directories are created
   const std::string id = make_session_id();
   {
     Journal journal = Journal::open(store, id);
@@ -82,7 +82,7 @@ TEST_CASE("journal: a last record that was cut off never happened, and the next 
     after = text_of(path).size();
   }
   const std::string whole = text_of(path);
-  // Every possible cut, with the file's end there or with zeros behind it.
+  // Try every possible cut, with the end of the file there or with zeros behind it.
   for (std::size_t cut = before; cut < after; ++cut) {
     for (const bool truncate : {false, true}) {
       overwrite(path, whole, 0);
@@ -136,7 +136,7 @@ TEST_CASE("journal: what was decided stays decided") {
   using S = JournalState;
   CHECK(may_follow(S::open, S::go));
   CHECK(may_follow(S::go, S::done));
-  CHECK(may_follow(S::go, S::aborted));  // on the destination's NEVER
+  CHECK(may_follow(S::go, S::aborted));  // after the destination's NEVER
   CHECK(may_follow(S::open, S::never));
   CHECK(may_follow(S::prepared, S::never));
   CHECK(may_follow(S::prepared, S::resuming));
@@ -149,7 +149,7 @@ TEST_CASE("journal: what was decided stays decided") {
 
   const TempDir dir;
   Journal journal = Journal::open(dir.path(), make_session_id());
-  CHECK_THROWS_AS(journal.append(S::go), Error);  // nothing opened yet
+  CHECK_THROWS_AS(journal.append(S::go), Error);  // nothing is opened yet
   journal.append(S::open);
   journal.append(S::never, "time-out");
   CHECK_THROWS_AS(journal.append(S::prepared), Error);

@@ -1,4 +1,4 @@
-// The scripts crx and crx-keys, the agent's options, and the man pages beside the help texts.
+// The scripts crx and crx-keys, the agent's options, and whether man pages and help texts agree.
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -43,7 +43,7 @@ class TempDir {
 
 struct Ran {
   int status;
-  std::string output;  // of both streams
+  std::string output;  // stdout and stderr together
 };
 
 Ran run(const std::string& command) {
@@ -132,7 +132,7 @@ TEST_CASE("cli: crx-agent says what is wrong and exits with 2") {
   CHECK(parse_agent({"--version"}).text.starts_with("crx-agent (crx) "));
 }
 
-// Every long option that a help text names.
+// Returns every long option that a help text names.
 std::set<std::string> options_in(const std::string& help) {
   static const std::regex kOption("--[a-z][a-z-]+");
   return {std::sregex_token_iterator(help.begin(), help.end(), kOption), std::sregex_token_iterator()};
@@ -181,7 +181,7 @@ TEST_CASE("cli: crx-keys makes certificates that verify, once") {
   CHECK(run(keys + " host-a host-b").status == 0);
   CHECK(read_file(cert) == before);
   CHECK(read_file(dir.path() + "/out/host-b/ca.pem") == authority);
-  CHECK(run(keys + " host-a,other").status == 0);  // lacks a name that is asked for now
+  CHECK(run(keys + " host-a,other").status == 0);  // it lacks a name that is requested now
   CHECK(read_file(cert) != before);
   CHECK(run(keys + " --force host-b").output.find("issued") != std::string::npos);
   CHECK(run(keys + " --days -1 old").status == 0);

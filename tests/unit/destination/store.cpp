@@ -1,4 +1,4 @@
-// What a source can make an agent write: nothing but a set of a proper name, whole.
+// A source can make an agent write only a complete set with a valid name.
 #include <doctest/doctest.h>
 
 #include <deque>
@@ -35,7 +35,7 @@ struct Folder {
   std::string path;
 };
 
-// Plays what a source has sent.
+// Plays back the messages that a source has sent.
 class Script final : public wire::DestinationLink {
  public:
   void send(const wire::SessionMessage& message) override { sent.push_back(message); }
@@ -130,7 +130,7 @@ TEST_CASE("a set is stored") {
     }
   }
   CHECK(pages == std::vector<PageRange>{{0x1000, 0x4000}, {0x5000, 0x6000}, {0x8000, 0x9000}});
-  // Not again.
+  // Not a second time.
   Source second;
   second.inventory();
   second.end();
@@ -195,7 +195,7 @@ TEST_CASE("a set may be as large as the agent allows") {
 TEST_CASE("a set that is none is refused") {
   Source headless;
   headless.end();
-  refused(headless);  // no inventory
+  refused(headless);  // it has no inventory
   Source malformed;
   malformed.inventory();
   malformed.end().set_manifest("text");
@@ -213,7 +213,7 @@ TEST_CASE("a set that is none is refused") {
   left.set_space(12);
   left.add_ranges()->set_start(0x1000);
   left.mutable_ranges(0)->set_end(0x2000);
-  refused(lost);  // nobody has these pages
+  refused(lost);  // no set has these pages
   Source ranges;
   ranges.inventory();
   wire::StoredPages& bad = *ranges.end().add_in_parent();

@@ -48,7 +48,7 @@ Victim::Victim(const std::function<void()>& setup) {
   }
   ::close(sync[1]);
   char byte = 0;
-  REQUIRE(::read(sync[0], &byte, 1) == 0);  // the end: it is ready
+  REQUIRE(::read(sync[0], &byte, 1) == 0);  // end of file: it is ready
   ::close(sync[0]);
 }
 

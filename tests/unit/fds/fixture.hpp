@@ -1,4 +1,4 @@
-// A victim with descriptors of its own, frozen and collected; and a vessel that gets them back.
+// A victim with descriptors of its own, frozen and collected; and a vessel in which they are restored.
 #pragma once
 
 #include <signal.h>
@@ -19,21 +19,21 @@
 
 namespace crx::test {
 
-// A child process that ran `setup` with no descriptors but /dev/null at 0, 1 and 2, and then waits for ever.
+// A child process that has run `setup` with no descriptors but /dev/null at 0, 1 and 2, and then waits forever.
 class Victim {
  public:
   explicit Victim(const std::function<void()>& setup);
   ~Victim();
   Victim(const Victim&) = delete;
   pid_t pid() const { return pid_; }
-  // Ends and reaps it.
+  // Kills and reaps it.
   void kill();
 
  private:
   pid_t pid_ = 0;
 };
 
-// A directory that goes with everything in it.
+// A directory that is removed with everything in it.
 class TempDir {
  public:
   TempDir();
@@ -46,19 +46,20 @@ class TempDir {
   std::string path_;
 };
 
-// Freezes, injects, collects, gives back.
+// Freezes, injects, collects and releases the victim.
 ImageStore collect(pid_t pid, const CollectOptions& options = {});
-// The refusal that collect() throws, as one sentence; empty when it does not. The victim is given back in any case.
+// Returns the refusal that collect() throws, as one sentence; empty if it throws none. The victim is released in any
+// case.
 std::string collect_refusal(pid_t pid, const CollectOptions& options = {});
 
-// A vessel with the victim's PID (the victim must be gone) and everything that the restorers named do.
+// A vessel with the victim's PID (the victim must have ended), with all descriptors restored.
 class Restored {
  public:
   Restored(pid_t pid, const ImageStore& images);
   ~Restored();
   Vessel& vessel() { return *vessel_; }
   std::vector<OpenFile> files() const;
-  // The open file under a number; fails the test when there is none.
+  // Returns the open file under a number; fails the test if there is none.
   OpenFile file(int number) const;
   void commit();
 
@@ -71,7 +72,7 @@ class Restored {
   std::vector<std::unique_ptr<Restorer>> restorers_;
 };
 
-// Moves the victim of `setup`.
+// Moves the victim that `setup` makes.
 class Moved {
  public:
   explicit Moved(const std::function<void()>& setup, const CollectOptions& options = {});

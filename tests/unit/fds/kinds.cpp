@@ -1,4 +1,4 @@
-// Descriptors of each kind: collected from a victim, restored in a vessel, compared from outside.
+// Descriptors of each kind: collected from a victim, restored in a vessel, and compared from outside.
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
@@ -27,7 +27,7 @@
 namespace crx::test {
 namespace {
 
-// fd numbers in victims: set explicitly, so that tests can name them.
+// Places a descriptor at a fixed number, so that tests can name it.
 void place(int fd, int number, bool cloexec = false) {
   if (fd < 0 || ::dup3(fd, number, cloexec ? O_CLOEXEC : 0) < 0) ::_exit(99);
   ::close(fd);
@@ -35,7 +35,7 @@ void place(int fd, int number, bool cloexec = false) {
 
 void same_table(const Moved& moved) {
   const auto after = moved.after->files();
-  // The vessel has its door besides.
+  // The vessel also has its engine_pidfd.
   REQUIRE(after.size() == moved.before.size() + 1);
   for (std::size_t i = 0; i < moved.before.size(); ++i) {
     const OpenFile& a = moved.before[i];
@@ -209,7 +209,7 @@ TEST_CASE("what reaches outside is refused by name") {
              !refusal.remedy.empty();
     }));
   };
-  // The runner of the tests itself is the holder: it looks at everybody but itself.
+  // The test runner itself would be the holder, but it looks at all processes except itself.
   refused([&] { place(::open(link.c_str(), O_RDONLY), 10); }, "the pipe is also held outside");
   refused(
       [] {
@@ -340,7 +340,7 @@ TEST_CASE("epoll watches the same files under the same numbers") {
     ::epoll_wait(20, &event, 1, 0);  // spends it
     event = {EPOLLIN, {.u64 = 2}};
     ::epoll_ctl(21, EPOLL_CTL_ADD, 20, &event);
-    // Watched under a number that is another file now.
+    // Watched under a number that now belongs to another file.
     place(::eventfd(5, 0), 13);
     event = {EPOLLIN, {.u64 = 3}};
     ::epoll_ctl(21, EPOLL_CTL_ADD, 13, &event);
@@ -457,7 +457,7 @@ TEST_CASE("written files are written back, whatever they are") {
 TEST_CASE("thousands of descriptors") {
   const Moved moved([] {
     for (int i = 10; i < 3000; ++i) {
-      if (i == 900) continue;  // the victim's line to us
+      if (i == 900) continue;  // the pipe between the victim and the test
       if (i % 3 == 0) {
         place(::open("/dev/null", O_RDONLY), i);
       } else if (i % 3 == 1 || i == 901) {

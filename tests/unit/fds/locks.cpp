@@ -1,4 +1,4 @@
-// File locks: collected, restored, and handed over without a moment in which nobody knows of them.
+// File locks: collected, restored, and handed over without a moment in which nobody holds them.
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -42,7 +42,7 @@ struct Files {
     ::fcntl(12, F_OFD_SETLK, &range);
   }
 
-  // Whether somebody holds the lock: tried for from here.
+  // Whether another process holds the lock: the test tries to take it.
   static bool is_held(const std::string& path, uint32_t kind, int64_t start, uint32_t type = F_WRLCK) {
     const Fd fd = open_checked(path, O_RDWR);
     return is_conflict(set_description_lock(fd.get(), kind, type, start, 1));
@@ -125,7 +125,7 @@ TEST_CASE("a lock with a waiter is not let go of") {
     ::flock(10, LOCK_EX);
     ::_exit(0);
   });
-  // It waits as soon as /proc/locks says so.
+  // The process waits as soon as /proc/locks lists it.
   const Deadline deadline = Deadline::in_ms(10'000);
   while (read_file("/proc/locks").find("-> FLOCK") == std::string::npos && !deadline.passed()) ::sched_yield();
   const ImageStore images = collect(victim.pid());

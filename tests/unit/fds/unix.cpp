@@ -1,4 +1,4 @@
-// Unix sockets: queues that are looked at and filled, names that wait for their place, what sock_diag tells.
+// Unix sockets: queues that are peeked and filled, names that are published later, answers of sock_diag.
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <poll.h>

@@ -55,7 +55,7 @@ std::vector<std::byte> content(const std::vector<PageRange>& ranges, char seed) 
   return bytes;
 }
 
-// A set with these pages; returns its id.
+// Writes a set with these pages; returns its id.
 std::string write_set(const std::string& path, const std::vector<PageRange>& here, char seed,
                       const std::vector<PageRange>& in_parent = {}, const std::string& parent_id = {}) {
   DirectorySink sink(path);
@@ -80,7 +80,7 @@ void link_parent(const Folder& folder, const std::string& child, const std::stri
   std::filesystem::create_symlink(parent, folder / ("parent-of-" + child));
 }
 
-// What the set holds of page `number`; 0 where it has none.
+// Returns the value that the set has for page `number`; 0 if it has none.
 int value_at(const ImageSet& set, uint64_t number) {
   for (const PagePiece& piece : set.pages(kSpace)) {
     const PageRange page = pages(number, 1);

@@ -104,7 +104,7 @@ TEST_CASE("damage is named by image and entry") {
   };
   for (std::size_t size = 0; size < image.size(); ++size) {
     CAPTURE(size);
-    // Whole entries are whole images; everything else is cut short.
+    // A cut between entries gives a whole image; any other cut gives a truncated one.
     if (size == 8 || size == 22) continue;
     CHECK(read(image.substr(0, size)).find("pstree.img") != std::string::npos);
   }

@@ -1,4 +1,4 @@
-// The second way into a file on tmpfs: what it does and what it leaves to write(2), and both ways at once.
+// The second way into a file on tmpfs (userfaultfd): what it does, what it leaves to write(2), and both ways at once.
 #include <doctest/doctest.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -44,8 +44,8 @@ TEST_CASE("pages are put into a file on tmpfs where it has none, and below its e
   CHECK(way->fill(8 * kPageSize, four));
   CHECK(content(file.get(), 8 * kPageSize, four.size()) == four);
   CHECK(content(file.get(), 0, kPageSize) == std::vector<std::byte>(kPageSize));
-  CHECK_FALSE(way->fill(9 * kPageSize, four));   // there are pages
-  CHECK_FALSE(way->fill(14 * kPageSize, four));  // beyond its end
+  CHECK_FALSE(way->fill(9 * kPageSize, four));   // the pages exist already
+  CHECK_FALSE(way->fill(14 * kPageSize, four));  // beyond the end of the file
   CHECK_FALSE(way->fill(100, four));
   CHECK_FALSE(way->fill(0, std::span(four).first(100)));
   CHECK(content(file.get(), 8 * kPageSize, four.size()) == four);

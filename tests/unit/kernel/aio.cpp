@@ -13,7 +13,7 @@ namespace crx {
 
 TEST_CASE("kernel.aio: requests that are under way are counted") {
   const std::optional<AioRequests> requests = AioRequests::open();
-  if (!requests) return;  // not on this kernel, or not with these privileges
+  if (!requests) return;  // this kernel, or these privileges, do not allow it
   aio_context_t context = 0, other = 0;
   REQUIRE(::syscall(SYS_io_setup, 16, &context) == 0);
   REQUIRE(::syscall(SYS_io_setup, 4, &other) == 0);

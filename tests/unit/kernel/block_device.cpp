@@ -16,7 +16,7 @@ TEST_CASE("kernel.block_device: a disk without a world-wide id is only the same 
   char folder[] = "/tmp/crx-disk-XXXXXX";
   REQUIRE(::mkdtemp(folder) != nullptr);
   const std::string path = fmt::format("{}/disk", folder);
-  // Loop devices have no such id, where they exist at all.
+  // Loop devices have no such id, if they exist at all.
   const bool made = ::mknod(path.c_str(), S_IFBLK | 0600, ::makedev(7, 0)) == 0;
   if (made) {
     FileIdentity disk = identify_file(path, path, ContentCheck::small);

@@ -9,8 +9,8 @@
 namespace crx {
 namespace {
 
-// A row for each process: number, parent, and letters for what it has of memory, descriptors, directories, signal
-// handlers. The same letter is the same thing; '.' is its own.
+// A row for each process: number, parent, and one letter each for its memory, descriptors, directories and signal
+// handlers. Processes with the same letter share the object; '.' stands for one of its own.
 struct Row {
   pid_t pid, ppid;
   std::string things;
@@ -62,7 +62,7 @@ TEST_CASE("sharing: siblings have from each other what their parent does not hav
 }
 
 TEST_CASE("sharing: who is in between hands down what it leaves") {
-  // Of descriptors 1 and 3 are one, of directories 3 and 5.
+  // Processes 1 and 3 share descriptors, processes 3 and 5 share directories.
   const Planned planned = plan({{1, 0, ".a.."}, {2, 1, "...."}, {3, 2, ".ab."}, {4, 1, "...."}, {5, 4, "..b."}});
   CHECK(planned.conflicts.empty());
   CHECK(planned.tasks.at(1).unshare_flags == kFolders);
@@ -81,7 +81,7 @@ TEST_CASE("sharing: what no order gives is found") {
   CHECK(memory.conflicts[0].pid == 3);
   CHECK(memory.conflicts[0].other == 1);
   CHECK(memory.conflicts[0].what == sharing::kMemory);
-  // Nobody can be born with two tables.
+  // No process can be forked with two descriptor tables.
   const Planned crossed = plan(
       {{1, 0, "...."}, {2, 1, "...."}, {3, 1, "...."}, {4, 2, ".a.."}, {5, 2, ".b.."}, {6, 3, ".a.."}, {7, 3, ".b.."}});
   CHECK_FALSE(crossed.conflicts.empty());

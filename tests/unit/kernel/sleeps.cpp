@@ -29,7 +29,7 @@ timespec as_timespec(int64_t ns) {
   return {ns / 1'000'000'000, ns % 1'000'000'000};
 }
 
-// A thread of ours in a call with a limit, until this goes.
+// A thread of ours in a call with a time limit, until this object is destroyed.
 class Sleeper {
  public:
   Sleeper(const KernelSleeps& sleeps, std::function<void()> call)
@@ -45,7 +45,7 @@ class Sleeper {
   }
   ~Sleeper() {
     over_ = true;
-    // One that is between its look at over_ and its call needs another.
+    // A thread between its check of over_ and its call needs another signal.
     while (!ended_) {
       ::pthread_kill(thread_.native_handle(), kSignal);
       std::this_thread::yield();
@@ -53,7 +53,7 @@ class Sleeper {
     thread_.join();
   }
   uint64_t task() const { return task_; }
-  // Its call is interrupted, and it makes it once more.
+  // Its call is interrupted, and it makes the call again.
   void sleep_anew() {
     const int before = calls_;
     const Deadline deadline = Deadline::in_ms(10'000);
@@ -77,7 +77,7 @@ class Sleeper {
 
 TEST_CASE("kernel.sleeps: until when a thread sleeps is known") {
   const std::optional<KernelSleeps> sleeps = KernelSleeps::open();
-  if (!sleeps) return;  // not on this kernel, or not with these privileges
+  if (!sleeps) return;  // this kernel, or these privileges, do not allow it
   struct sigaction action {};
   action.sa_handler = [](int) {};
   REQUIRE(::sigaction(kSignal, &action, nullptr) == 0);
@@ -96,7 +96,7 @@ TEST_CASE("kernel.sleeps: until when a thread sleeps is known") {
     const Sleeper waiter(*sleeps,
                          [&] { ::syscall(SYS_futex, &word, FUTEX_WAIT_BITSET_PRIVATE, 0, &due, nullptr, ~0U); });
     CHECK(due_of(waiter) == due_ns);
-    // A clock of its own tree.
+    // A clock with a timer tree of its own.
     const int64_t real_ns = clock_ns(CLOCK_REALTIME) + kLimitNs,
                   real_lead_ns = clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_MONOTONIC);
     const timespec real_due = as_timespec(real_ns);
@@ -138,13 +138,13 @@ TEST_CASE("kernel.sleeps: until when a thread sleeps is known") {
     const int64_t before_ns = clock_ns(CLOCK_MONOTONIC);
     sleeper.sleep_anew();
     CHECK(sleeps->switches_of(sleeper.task()) > switches);
-    const auto due_ns = sleeps->due_now(*timer);  // if its stack is as it was
+    const auto due_ns = sleeps->due_now(*timer);  // if the thread's stack is unchanged
     CHECK((!due_ns || *due_ns + lead_ns >= before_ns + kLimitNs));
     CHECK(due_of(sleeper) >= before_ns + kLimitNs);
   }
 }
 
-// Timers come and go while their trees are read, and some of the reading is wasted.
+// Timers are added and removed while their trees are read, so some of the reading is in vain.
 TEST_CASE("kernel.sleeps: a timer is found among thousands that change") {
   const std::optional<KernelSleeps> sleeps = KernelSleeps::open();
   if (!sleeps) return;

@@ -1,4 +1,4 @@
-// TCP sockets as sock_diag(7) tells of them.
+// TCP sockets as sock_diag(7) reports them.
 #include <arpa/inet.h>
 #include <doctest/doctest.h>
 #include <netinet/in.h>
@@ -35,7 +35,7 @@ Fd listening(int family) {
   return engine_pidfd;
 }
 
-// A client of IPv4.
+// Connects an IPv4 client.
 Fd connected_to(const Fd& engine_pidfd) {
   InetAddress at;
   at.words[0] = htonl(INADDR_LOOPBACK);
@@ -56,7 +56,7 @@ const TcpSocketInfo* with_inode(const std::optional<std::vector<TcpSocketInfo>>&
 }  // namespace
 
 TEST_CASE("both ends of a connection are found by their addresses, before and after it is accepted") {
-  for (const int family : {AF_INET, AF_INET6}) {  // the latter's end has mapped addresses
+  for (const int family : {AF_INET, AF_INET6}) {  // the end of IPv6 has mapped addresses
     const Fd engine_pidfd = listening(family);
     const Fd client = connected_to(engine_pidfd);
     REQUIRE(::send(client.get(), "hello", 5, 0) == 5);
@@ -103,7 +103,7 @@ TEST_CASE("sockets with MD5 keys are known by them") {
   key.tcpm_keylen = 6;
   std::memcpy(key.tcpm_key, "secret", 6);
   if (::setsockopt(engine_pidfd.get(), IPPROTO_TCP, TCP_MD5SIG, &key, sizeof key) != 0)
-    return;  // a kernel without them
+    return;  // a kernel without TCP_MD5SIG
   TcpDiag diag;
   CHECK(with_inode(diag.list(kListening), inode_of(engine_pidfd))->signs);
   const Fd other = listening(AF_INET);

@@ -1,4 +1,4 @@
-// A connection's state is read without a trace, and made again on other sockets. Needs CAP_NET_ADMIN.
+// A connection's state is read without any trace, and restored on other sockets. Needs CAP_NET_ADMIN.
 #include <arpa/inet.h>
 #include <doctest/doctest.h>
 #include <netinet/in.h>
@@ -107,7 +107,7 @@ TEST_CASE("a connection goes on between other sockets") {
   const InetAddress a = local_address(pair.client.get(), "a"), b = local_address(pair.server.get(), "b");
   const TcpStream client = read_stream(pair.client.get(), "a"), server = read_stream(pair.server.get(), "b");
   for (Fd* fd : {&pair.client, &pair.server}) {
-    enter_repair(fd->get(), "a test");  // they end without a packet
+    enter_repair(fd->get(), "a test");  // so that they close without a packet
     fd->reset();
   }
   const Fd new_client = made_again(client, a, b), new_server = made_again(server, b, a);

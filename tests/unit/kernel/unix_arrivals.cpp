@@ -52,7 +52,7 @@ void pass(int over, int passed) {
 
 TEST_CASE("kernel.unix_arrivals: what was sent over connections that are not accepted") {
   const std::optional<UnacceptedReader> unaccepted = UnacceptedReader::open();
-  if (!unaccepted) return;  // not on this kernel, or not with these privileges
+  if (!unaccepted) return;  // this kernel, or these privileges, do not allow it
   const Listener listener;
   CHECK(unaccepted->at(listener.fd.get())->empty());
   const Fd first = listener.connected();

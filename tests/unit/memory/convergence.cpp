@@ -7,7 +7,7 @@
 namespace crx {
 namespace {
 
-// A process that dirties `rate` pages per ms at random among `pages`, over a link that moves `link` pages per ms.
+// A process that writes `rate` random pages of `pages` per ms, over a link that transfers `link` pages per ms.
 struct Model {
   double pages, rate, link;
   uint32_t rounds = 0;

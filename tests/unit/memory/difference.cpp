@@ -1,4 +1,4 @@
-// The oracle of the memory tests: a page by page comparison that shares no code with what is tested.
+// The oracle of the memory tests: a page-by-page comparison that shares no code with what is tested.
 #include <fmt/format.h>
 
 #include "tests/unit/memory/victim.hpp"
@@ -31,7 +31,7 @@ std::string compare_vma(pid_t pid, int pagemap, int mem, const MemoryVma& vma, c
     const bool has = (entry & kPresent) != 0 && (entry & kGuard) == 0 &&
                      !(vma.kind == VmaKind::private_file && (entry & kFile) != 0);
     const auto held = shadow.find(addr);
-    if (!has && held == shadow.end()) continue;  // both show what the file has, or zeros
+    if (!has && held == shadow.end()) continue;  // both show the file's content, or zeros
     Page base{};
     if (file) {
       static_cast<void>(

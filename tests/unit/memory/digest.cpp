@@ -59,7 +59,7 @@ TEST_CASE("digest: private file pages count where they differ from the file") {
   const auto digest = [&] { return digest_space(victim.pid(), {{{a, a + 8 * kPageSize}, true, 0}}); };
   CHECK(digest().present_pages == 0);
   const uint64_t word = victim.load(a + kPageSize);
-  victim.store(a + kPageSize, word);  // a copy, with the file's content
+  victim.store(a + kPageSize, word);  // a private copy that equals the file's content
   CHECK(digest().present_pages == 0);
   victim.store(a + kPageSize, word + 1);
   CHECK(digest().present_pages == 1);

@@ -12,7 +12,7 @@ using Pages = std::vector<uint64_t>;
 constexpr int kShared = MAP_SHARED | MAP_ANONYMOUS;
 constexpr int kReadWrite = PROT_READ | PROT_WRITE;
 
-// Offsets (pages) of the only object that the last round put.
+// Returns the offsets (in pages) of the only object that the last round put.
 Pages object_pages(const Move& move) {
   Pages out;
   for (const uint64_t at : move.shadow.last_put) {
@@ -40,7 +40,7 @@ TEST_CASE("objects: shared anonymous memory, written, dropped from the page tabl
   CHECK(object_pages(move).empty());
   victim.store(a + 3 * kPageSize, 1);
   victim.store(a + 20 * kPageSize, 1);
-  // Written, then dropped from the page table: the mark is gone, the content is not.
+  // Written, then dropped from the page table: the mark is lost, the content is not.
   victim.store(a + 5 * kPageSize, 55);
   victim.call(SYS_madvise, a + 5 * kPageSize, kPageSize, MADV_DONTNEED);
   move.round();
@@ -134,10 +134,10 @@ TEST_CASE("objects: only mapped privately, only offered, unmapped and back") {
   const long fd = memfd(victim, 8);
   CHECK(victim.call(SYS_pwrite64, fd, source, 8, kPageSize) == 8);
   const uint64_t a = victim.map(8, kReadWrite, MAP_PRIVATE, static_cast<int>(fd));
-  victim.store(a, 9);  // a private copy, not the object's
+  victim.store(a, 9);  // a private copy, which is not part of the object
   Move move(victim);
   move.round();
-  CHECK(object_pages(move) == Pages{0, 1});  // making the copy put a page into the object, too
+  CHECK(object_pages(move) == Pages{0, 1});  // making the private copy put a page into the object, too
   CHECK(move.put_pages(a, 8) == Pages{0});
   victim.call(SYS_munmap, a, 8 * kPageSize);
   move.round();

@@ -35,7 +35,7 @@ TEST_CASE("pagemap: more regions than one call can return") {
       REQUIRE(regions[i] == PageRegion{{at, at + kPageSize}, page_is::kWritten});
     }
   }
-  // A region of clean pages between: 10000 alternations without re-arming, from one walk.
+  // The query finds a region with clean pages in it: 10,000 alternations in one walk, without protecting pages again.
   Pagemap::Query both;
   both.anyof = page_is::kPresent;
   both.returned = page_is::kWritten;
@@ -88,7 +88,7 @@ TEST_CASE("rounds: memory that another userfaultfd has is sent whole, every time
   Move move(victim);
   move.round();
   move.round();
-  CHECK(move.put_pages(a, 4).empty());  // registered in the same mode: its marks serve us as well
+  CHECK(move.put_pages(a, 4).empty());  // registered in the same mode, so its marks can be used
   victim.store(a, 2);
   move.round();
   CHECK(move.put_pages(a, 8) == std::vector<uint64_t>{0});
@@ -118,7 +118,7 @@ TEST_CASE("pagemap: a replaced address space is told from an ended process") {
   REQUIRE(::pipe(input) == 0);
   const Fd read_end(input[0]);
   const Fd write_end(input[1]);
-  Victim victim;  // will be a cat that waits for its input
+  Victim victim;  // becomes a cat that waits for its input
   victim.call(SYS_dup3, input[0], 0, 0);
   const uint64_t a = victim.map(1);
   uint64_t path = 0;
@@ -128,7 +128,7 @@ TEST_CASE("pagemap: a replaced address space is told from an ended process") {
   const Pagemap before = Pagemap::open(victim.pid());
   std::vector<PageRegion> regions;
   CHECK(before.scan({a, a + kPageSize}, {}, regions) == ScanStatus::ok);
-  CHECK_THROWS(victim.call(SYS_execve, a, a + 16, 0));  // its command pipe closes on exec
+  CHECK_THROWS(victim.call(SYS_execve, a, a + 16, 0));  // execve closes its command pipe
   CHECK(before.scan({a, a + kPageSize}, {}, regions) == ScanStatus::gone);
   CHECK(mm_fate(victim.pid()) == MmFate::replaced);
   CHECK(mm_fate(0x3fffffff) == MmFate::exited);
@@ -153,7 +153,7 @@ TEST_CASE("reader: protections, holes, and what cannot be read") {
   }
 }
 
-// A swap device of compressed memory; empty where this machine cannot have one.
+// A swap device of compressed memory; empty if this machine cannot have one.
 class SwapDevice {
  public:
   SwapDevice() {

@@ -1,5 +1,5 @@
-// The property that everything rests on: after the final round, what was sent is what is there. A victim does
-// random things to its memory while rounds go on.
+// The property that everything rests on: after the last round, the pages that were sent equal the victim's memory. A
+// victim changes its memory at random while rounds run.
 #include <doctest/doctest.h>
 #include <malloc.h>
 
@@ -29,7 +29,7 @@ class Random {
 constexpr uint64_t kAreas = 24;
 constexpr uint64_t kAreaPages = 48;
 
-// One random change to one of the areas, which lie side by side so that they split and merge.
+// Makes one random change to one of the areas, which lie side by side so that they split and merge.
 void change(Random& random, char* base, const char* file_path, int memfd) {
   const uint64_t first = random.below(kAreas * kAreaPages);
   const uint64_t pages = 1 + random.below(kAreaPages);
@@ -53,7 +53,7 @@ void change(Random& random, char* base, const char* file_path, int memfd) {
     case 3: {
       char* to = base + random.below(kAreas * kAreaPages - count) * kPageSize;
       if (to + bytes <= at || at + bytes <= to) {
-        // A failed one may have unmapped its target; both must be there for the stores to come.
+        // A failed mremap may have unmapped its target; later stores need both places.
         if (::mremap(at, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, to) == MAP_FAILED) {
           ::mmap(to, bytes, kProt, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
         }
@@ -98,7 +98,7 @@ void change(Random& random, char* base, const char* file_path, int memfd) {
   }
 }
 
-// Never returns; every 64th step changes a mapping, the others store a word.
+// Never returns. Every 64th step changes a mapping, the others store a word.
 void churn(uint64_t seed, int replies) {
   Random random(seed);
   auto* base = static_cast<char*>(
@@ -112,7 +112,7 @@ void churn(uint64_t seed, int replies) {
       change(random, base, "/usr/bin/bash", memfd);
       continue;
     }
-    // A page of a mapping may lie beyond the object's end: those are never stored to (64 >= 16 + 48).
+    // Pages of a mapping that lie beyond the object's end are never stored to (64 >= 16 + 48).
     char* at = base + random.below(kAreas * kAreaPages) * kPageSize + 8 * random.below(512);
     if (random.below(8) == 0) {
       static_cast<void>(*reinterpret_cast<volatile uint64_t*>(at));
@@ -123,7 +123,7 @@ void churn(uint64_t seed, int replies) {
 }
 
 void run(uint64_t seed, int moves, TrackerKind kind) {
-  ::malloc_trim(0);  // the victim has this process's memory, and all of it is sent and compared
+  ::malloc_trim(0);  // the victim is forked with all memory of this process, which is sent and compared
   Victim victim([seed](int, int replies) { churn(seed, replies); });
   long fd = -1;
   REQUIRE(Victim::read_all(victim.replies(), &fd, sizeof fd));

@@ -20,8 +20,8 @@ TEST_CASE("rounds: only the written pages go out again") {
   move.round();
   CHECK(move.put_pages(a, 64).size() == 40);
   victim.store(a + 3 * kPageSize, 1);
-  victim.store(a + 50 * kPageSize, 1);  // was absent
-  victim.load(a + 60 * kPageSize);      // the zero page: no content
+  victim.store(a + 50 * kPageSize, 1);  // was absent before
+  victim.load(a + 60 * kPageSize);      // reads the zero page, which is no content
   move.round();
   CHECK(move.put_pages(a, 64) == Pages{3, 50});
   move.round();
@@ -41,7 +41,7 @@ TEST_CASE("rounds: dropped memory becomes a hole") {
   Move move(victim);
   move.round();
   victim.call(SYS_madvise, a + 2 * kPageSize, 3 * kPageSize, MADV_DONTNEED);
-  victim.load(a + 3 * kPageSize);  // zero page where content was
+  victim.load(a + 3 * kPageSize);  // the zero page, where there was content
   victim.stop();
   const FinalMemory final_memory = move.finish();
   CHECK(final_memory.spaces.at(0).holes == std::vector<PageRange>{{a + 2 * kPageSize, a + 5 * kPageSize}});
@@ -221,7 +221,7 @@ TEST_CASE("rounds: the hash tracker sends what changed") {
   Move move(victim, TrackerKind::hash);
   move.round();
   CHECK(move.put_pages(a, 64).size() == 40);
-  victim.store(a + 3 * kPageSize, 1003);  // the same again
+  victim.store(a + 3 * kPageSize, 1003);  // the same value again
   victim.store(a + 4 * kPageSize, 1);
   move.round();
   CHECK(move.put_pages(a, 64) == Pages{4});

@@ -17,7 +17,7 @@
 namespace crx {
 namespace {
 
-// A child that has this process's memory, and does nothing until it is killed.
+// A child that has this process's memory and does nothing until it is killed.
 class Forked {
  public:
   Forked() : pid_(::fork()) {
@@ -45,7 +45,7 @@ TEST_CASE("frames: what fork shares is found, and reading leaves it shared") {
   const Forked child;
   const Pagemap ours = Pagemap::open(::getpid());
   const Pagemap theirs = Pagemap::open(child.pid());
-  if ((ours.entries({start, start + kPageSize}).at(0) << 9) == 0) return;  // frames are hidden here
+  if ((ours.entries({start, start + kPageSize}).at(0) << 9) == 0) return;  // the kernel hides frame numbers here
 
   const std::vector<PageRange> touched{{start, start + (kPages - 10) * kPageSize}};
   CHECK(same_frames(theirs, ours, {all}) == touched);
@@ -77,8 +77,8 @@ TEST_CASE("frames: the few pages that a small process shares are counted, howeve
   const Forked child;
   const Pagemap ours = Pagemap::open(::getpid());
   const Pagemap theirs = Pagemap::open(child.pid());
-  if ((ours.entries({start, start + kPageSize}).at(0) << 9) == 0) return;  // frames are hidden here
-  // What we write is ours alone: all but every fifth of them.
+  if ((ours.entries({start, start + kPageSize}).at(0) << 9) == 0) return;  // the kernel hides frame numbers here
+  // Pages that we write are no longer shared: all but every fifth.
   for (std::size_t i = 0; i < touched.size(); ++i) {
     if (i % 5 != 2) memory.data()[touched[i].start - start] = std::byte{2};
   }

@@ -1,4 +1,4 @@
-// A process to do memory work on: a fork of the test that makes the system calls and stores it is told to.
+// A victim for memory tests: a fork of the test that makes the system calls and stores it is asked for.
 #pragma once
 
 #include <fcntl.h>
@@ -27,7 +27,7 @@ using Page = std::array<std::byte, kPageSize>;
 
 class Victim {
  public:
-  // Obeys commands until destroyed.
+  // Obeys commands until it is destroyed.
   Victim() : Victim([](int commands, int replies) { obey(commands, replies); }) {}
   // Runs `body(commands, replies)` instead.
   explicit Victim(const std::function<void(int, int)>& body) {
@@ -56,7 +56,7 @@ class Victim {
   pid_t pid() const { return pid_; }
   int replies() const { return replies_.get(); }
 
-  // A system call made by the victim; -errno on failure.
+  // Makes the victim call a system call; returns -errno if that fails.
   template <typename... Args>
   long call(long nr, Args... args) {
     return run({kCall, nr, word(args)...});
@@ -82,7 +82,7 @@ class Victim {
   std::vector<MemoryVma> vmas() const {
     return classify_maps(proc::parse_maps(read_file("/proc/" + std::to_string(pid_) + "/maps")));
   }
-  // Our duplicate of a descriptor of the victim.
+  // Returns our duplicate of a descriptor of the victim.
   Fd take(long fd) const {
     const Fd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, pid_, 0)));
     return Fd(static_cast<int>(::syscall(SYS_pidfd_getfd, pidfd.get(), fd, 0)));
@@ -146,7 +146,7 @@ class Victim {
   Fd commands_, replies_;
 };
 
-// A destination in this process: what a vessel and its objects would hold.
+// A destination in this process: it holds what a vessel and its objects would hold.
 class Shadow final : public PageSink {
  public:
   std::span<std::byte> acquire() override { return buffer_; }
@@ -162,10 +162,10 @@ class Shadow final : public PageSink {
       }
     }
   }
-  // What a vessel does when it follows a layout.
+  // Does what a vessel does when it follows a layout.
   void follow(const PageSpace& space, const std::vector<MemoryVma>& vmas) {
     drop(space, changed_ranges(layout_, vmas));
-    auto vma = vmas.begin();  // both ascend
+    auto vma = vmas.begin();  // both lists ascend
     std::erase_if(pages[space], [&](const auto& entry) {
       while (vma != vmas.end() && vma->range.end <= entry.first) ++vma;
       return vma == vmas.end() || entry.first < vma->range.start;
@@ -184,9 +184,9 @@ class Shadow final : public PageSink {
   }
 
   std::map<PageSpace, std::map<uint64_t, Page>> pages;
-  std::vector<uint64_t> last_put;  // since cleared
+  std::vector<uint64_t> last_put;  // since the last clear
   uint64_t puts = 0;
-  int fail_after = -1;  // puts until it throws; -1: never
+  int fail_after = -1;  // number of puts until it throws; -1: never
 
  private:
   std::vector<std::byte> buffer_ = std::vector<std::byte>(64 * kPageSize);
@@ -210,7 +210,7 @@ class Move {
     rounds.send_round(shadow, statistics);
     return statistics;
   }
-  // The victim is stopped; it stays so.
+  // Stops the victim, which stays stopped, and makes the last round.
   FinalMemory finish() {
     shadow.last_put.clear();
     const std::vector<SpaceVmas> spaces{{victim_.pid(), victim_.vmas()}};
@@ -222,7 +222,7 @@ class Move {
     last = statistics;
     return memory;
   }
-  // Pages of [addr, addr + pages) that the last round put, as indices.
+  // Returns the pages of [addr, addr + pages) that the last round put, as indices.
   std::vector<uint64_t> put_pages(uint64_t addr, uint64_t pages) const {
     std::vector<uint64_t> out;
     for (const uint64_t at : shadow.last_put) {
@@ -230,8 +230,8 @@ class Move {
     }
     return out;
   }
-  // Where the shadow and the stopped victim differ, in words; empty when they are the same. Uses the plain
-  // pagemap entries and /proc/PID/mem, nothing of what is tested.
+  // Describes the difference between the shadow and the stopped victim; empty if there is none. Reads plain pagemap
+  // entries and /proc/PID/mem, and uses none of the tested code.
   std::string difference() const;
 
   MemoryRounds rounds;

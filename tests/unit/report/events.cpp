@@ -1,4 +1,4 @@
-// What crx-migrate tells scripts and people about a migration.
+// The output of crx-migrate about a migration, for scripts and people.
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -26,7 +26,7 @@ struct Pipe {
     in = Fd(fds[0]);
     out = Fd(fds[1]);
   }
-  // What has been written so far.
+  // Returns the output so far.
   std::string drain() {
     std::string text;
     char buffer[65536];
@@ -136,7 +136,7 @@ TEST_CASE("report: with --wait the done line comes last and carries the program'
     events.done(sample());
     CHECK(pipe.drain().empty());
   }
-  CHECK(lines(pipe.drain()).at(0).at("event") == "done");  // the end never became known
+  CHECK(lines(pipe.drain()).at(0).at("event") == "done");  // the program's end never became known
   CHECK(shell_status(9) == 137);
 }
 
@@ -147,7 +147,7 @@ TEST_CASE("report: a reader that does not read never holds up a frozen process")
   for (int i = 0; i < 300; ++i) report.cutover.source_steps.push_back({"a step that makes the line long", i});
   JsonEvents events(pipe.out.get());
   events.freeze();
-  for (int i = 0; i < 5; ++i) events.prepared(report.cutover);  // blocks for ever if it blocks
+  for (int i = 0; i < 5; ++i) events.prepared(report.cutover);  // never returns if writing blocks
   std::string text = pipe.drain();
   CHECK(text.size() <= 4096);
   ::fcntl(pipe.out.get(), F_SETPIPE_SZ, 1 << 20);
@@ -176,7 +176,7 @@ TEST_CASE("report: what an error comes to depends on how far it got") {
   }
   {
     ObserverList list(5);
-    CHECK(list.conclude(refused) == Outcome::failed);  // unreadable keys, say: preflight was not reached
+    CHECK(list.conclude(refused) == Outcome::failed);  // unreadable keys, for example: preflight was not reached
   }
   {
     ObserverList list(5);
@@ -192,7 +192,7 @@ TEST_CASE("report: what an error comes to depends on how far it got") {
   {
     ObserverList list(5);
     list.preflight({{false, "host-a", "fd 3", "odd", ""}});
-    CHECK(list.conclude(refused) == Outcome::failed);  // a hook, say: rolled back, but something was touched
+    CHECK(list.conclude(refused) == Outcome::failed);  // a hook, for example: rolled back, but the tree was touched
   }
   {
     Pipe pipe;
@@ -240,7 +240,7 @@ TEST_CASE("report: people read findings, failures and a summary") {
   human.preflight({{true, "host-a", "pid 5 fd 3", "is a terminal", ""}});
   CHECK(pipe.drain() == "host-a: pid 5 fd 3: is a terminal\n");
   human.progress({1, 5, 10, 3});
-  CHECK(pipe.drain().empty());  // no live line asked for
+  CHECK(pipe.drain().empty());  // no live line was requested
   human.done(sample());
   const std::string summary = pipe.drain();
   for (const char* part : {"downtime 12.3 ms", "rebuild", "4,000 us", "host-a to host-b", "memory verified", "last"}) {
@@ -258,7 +258,7 @@ TEST_CASE("report: the live line is redrawn and cleared") {
   human.progress({1, 512 << 20, 1024 << 20, 1000});
   CHECK(pipe.drain().find(" 50%  512.0 MiB of 1.0 GiB") != std::string::npos);
   human.progress({1, 513 << 20, 1024 << 20, 1000});
-  CHECK(pipe.drain().empty());  // too soon
+  CHECK(pipe.drain().empty());  // too soon after the last one
   human.freeze();
   CHECK(pipe.drain() == "\r\x1b[K");
   CHECK(wants_live_line(ProgressMode::always, pipe.out.get()));

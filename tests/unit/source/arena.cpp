@@ -1,4 +1,4 @@
-// One of several processes ends while arenas are mapped: the others get nothing that stays.
+// One of several processes ends while arenas are mapped: no arena remains in the others.
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 #include <signal.h>
@@ -52,13 +52,13 @@ TEST_CASE("a process that ends while arenas are mapped leaves the others as they
     FrozenTask one = FrozenTask::freeze(staying, Deadline::in_ms(10'000), false, calls);
     FrozenTask other = FrozenTask::freeze(ending, Deadline::in_ms(10'000), false, calls);
     const std::string before = maps_of(staying);
-    // From here on only its calls can fail.
+    // From here on only the calls in the ending process can fail.
     CHECK(other.call(sites.of(ending), SYS_getpid, {}) == ending);
     const CallSite first = sites.of(staying), second = sites.of(ending);
     REQUIRE(::kill(ending, SIGKILL) == 0);
     REQUIRE(wait_exit(other.pidfd(), Deadline::in_ms(10'000)));
     CHECK_THROWS_AS(FrozenTask::inject_all({&one, &other}, {first, second}), Error);
-    CHECK(maps_of(staying) != before);  // it was mapped here
+    CHECK(maps_of(staying) != before);  // the arena was mapped here
     one.thaw();
     CHECK(maps_of(staying) == before);
   }

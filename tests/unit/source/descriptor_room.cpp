@@ -1,4 +1,4 @@
-// The stop takes duplicates of all descriptors: their table is large enough before.
+// The agent's descriptor table is large enough before the stop duplicates all descriptors of the tree.
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <sys/resource.h>

@@ -1,4 +1,4 @@
-// A tracer that is killed in the middle of a borrowed system call: the thread goes on as if it had never been stopped.
+// A tracer is killed in the middle of a borrowed system call: the thread goes on as if it had never been stopped.
 #include <doctest/doctest.h>
 #include <sched.h>
 #include <signal.h>
@@ -31,7 +31,7 @@ Shared* make_shared() {
   return new (page) Shared{};
 }
 
-// Waits in user code with all registers that matter full of known values; 0 when they are what they were.
+// Waits in user code with known values in all relevant registers; returns 0 if they are unchanged.
 int spin_with_full_registers(Shared& shared) {
   alignas(32) uint8_t wide[32], wide_after[32];
   for (unsigned i = 0; i < sizeof wide; ++i) wide[i] = static_cast<uint8_t>(i * 7 + 1);
@@ -73,7 +73,7 @@ bool is_in_nanosleep(pid_t pid) {
   return read_file("/proc/" + std::to_string(pid) + "/syscall").starts_with(std::to_string(SYS_nanosleep) + " ");
 }
 
-// The tracer dies while the victim naps for it.
+// Kills the tracer while the victim sleeps in a borrowed call.
 void kill_in_call(pid_t victim, Shared& shared) {
   shared.nap = {0, 200'000'000};
   const pid_t tracer = ::fork();

@@ -1,4 +1,4 @@
-// What /proc shows of processes on their way out.
+// Processes that are about to end, as /proc shows them.
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 #include <signal.h>

@@ -19,7 +19,7 @@ TEST_CASE("turnover: nobody came or went") {
   ProcessChurn churn;
   CHECK_FALSE(churn.look({task(1, 7), task(2)}, "2"));
   CHECK_FALSE(churn.look({task(1, 7), task(2)}, "2"));
-  CHECK_FALSE(churn.look({task(1, 7), task(2)}, "9"));  // born elsewhere
+  CHECK_FALSE(churn.look({task(1, 7), task(2)}, "9"));  // forked elsewhere
 }
 
 TEST_CASE("turnover: one comes, goes, becomes a zombie, or another gets its number") {

@@ -12,7 +12,7 @@ TEST_CASE("bbr is kept where the path is long, and so is whatever else the host 
   CHECK(better_congestion_control("bbr", 80) == "reno");
   CHECK(better_congestion_control("bbr", 999) == "reno");
   CHECK(better_congestion_control("bbr", 1000).empty());
-  CHECK(better_congestion_control("bbr", INT64_MAX).empty());  // unknown
+  CHECK(better_congestion_control("bbr", INT64_MAX).empty());  // unknown round trip
   CHECK(better_congestion_control("cubic", 80).empty());
   CHECK(better_congestion_control("dctcp", 80).empty());
 }

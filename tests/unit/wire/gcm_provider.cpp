@@ -1,4 +1,4 @@
-// Our AES-128-GCM says the same as OpenSSL's, message by message, and refuses what was altered.
+// Our AES-128-GCM gives the same result as OpenSSL's for every message, and rejects altered ones.
 #include <doctest/doctest.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
@@ -32,7 +32,7 @@ Bytes random_bytes(std::mt19937& random, std::size_t count) {
   return bytes;
 }
 
-// Sealed or opened in place like a TLS record; the text in `pieces` parts. Nothing when it is refused.
+// Seals or opens the message in place like a TLS record, the text in `pieces` parts. Returns false if it is rejected.
 bool run(EVP_CIPHER_CTX* context, const EVP_CIPHER* cipher, bool seal, Message& m, Bytes& tag, std::size_t pieces) {
   int n = 0;
   REQUIRE(EVP_CipherInit_ex(context, cipher, nullptr, m.key.data(), nullptr, seal ? 1 : 0) == 1);
@@ -115,6 +115,7 @@ TEST_CASE("the provider seals nothing without a fresh IV, and takes no other len
   CHECK(EVP_CIPHER_CTX_ctrl(context.get(), EVP_CTRL_AEAD_GET_TAG, 16, tag.data()) == 1);
   CHECK(EVP_CipherUpdate(context.get(), text.data(), &n, text.data(), 16) != 1);
   REQUIRE(EVP_CipherInit_ex(context.get(), nullptr, nullptr, nullptr, text.data(), 1) == 1);
-  CHECK(EVP_CIPHER_CTX_ctrl(context.get(), EVP_CTRL_AEAD_GET_TAG, 16, tag.data()) != 1);  // nor the last message's
+  // nor is the tag of the previous message available
+  CHECK(EVP_CIPHER_CTX_ctrl(context.get(), EVP_CTRL_AEAD_GET_TAG, 16, tag.data()) != 1);
   ERR_clear_error();
 }

@@ -71,7 +71,7 @@ TEST_CASE("a head that does not hold together is refused") {
   CHECK(refused(with(kBatchHeaderBytes + 8, 0), payload));          // an empty range
   CHECK(refused(with(kBatchHeaderBytes + 9, 1), payload));          // too many pages
   CHECK(refused(with(kBatchHeaderBytes + 12, 2), payload));         // kind of range
-  CHECK(refused(with(kBatchHeaderBytes + 16 + 1, 0x20), payload));  // overlaps the one before
+  CHECK(refused(with(kBatchHeaderBytes + 16 + 1, 0x20), payload));  // overlaps the previous range
   PageBatch many;
   many.ranges = {{0, 200 * P}, {300 * P, 400 * P}};
   many.encoded_bytes = 300 * P;

@@ -1,4 +1,4 @@
-// A program whose file was deleted while it runs, started by descriptor.
+// A program that is started by descriptor and whose file is deleted while it runs.
 #include "tests/victims/victim.h"
 
 int main(int argc, char** argv) {

@@ -1,8 +1,8 @@
-// A description that a program shares with its child, who has exec'ed since: one position, under other
-// numbers.
+// A description that a program shares with its child, which has called execve since: one position, under different
+// descriptor numbers.
 #include "tests/victims/process/tree/tree.h"
 
-// As the child is started: the go file, and the number.
+// The child after execve; its arguments are the go file and the number.
 static int exec_ed(char** argv) {
   char text[4] = "";
   int fd = atoi(argv[2]);

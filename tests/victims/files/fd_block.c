@@ -1,10 +1,10 @@
-// Block devices by number: position, flags, that two descriptors share them, content. Where no disk can be opened,
-// their absence.
+// Block devices: numbers, position, flags, sharing by two descriptors, content. If no disk can be opened, their absence
+// is checked.
 #include "tests/victims/victim.h"
 
 #include <sys/sysmacros.h>
 
-// A loop device without a file, a RAM disk: whatever there is that can be opened. -1: none.
+// Opens any disk that can be opened: a loop device without a file, a RAM disk. -1: none.
 static int open_disk(int flags) {
   char path[4300];
   snprintf(path, sizeof path, "%s", own_path("disk"));

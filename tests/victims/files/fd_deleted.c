@@ -1,4 +1,4 @@
-// Open files that were deleted since: content, holes, sharing, and that they can still be written.
+// Deleted files that are still open: content, holes, sharing, and that they can still be written.
 #include "tests/victims/victim.h"
 
 int main(int argc, char** argv) {
@@ -16,7 +16,7 @@ int main(int argc, char** argv) {
   MUST(unlink(own_path("sparse")));
   int empty = MUST(open(own_path("empty"), O_RDWR | O_CREAT | O_TRUNC, 0644));
   MUST(unlink(own_path("empty")));
-  // A new file under an old name: the two must not be mixed up.
+  // A new file with an old name: the two must not be confused.
   int old = MUST(open(own_path("again"), O_RDWR | O_CREAT | O_TRUNC, 0644));
   MUST(write(old, "old", 3));
   MUST(unlink(own_path("again")));

@@ -1,4 +1,4 @@
-// Character devices: null, zero, full, random, urandom, and those that make other things.
+// Character devices: null, zero, full, random, urandom, and devices that create other objects.
 #include "tests/victims/victim.h"
 
 #include <sys/ioctl.h>

@@ -43,7 +43,7 @@ int main(int argc, char** argv) {
   struct epoll_event change = {.events = EPOLLIN, .data.u64 = 10};
   MUST(epoll_ctl(pipes, EPOLL_CTL_MOD, ends[0], &change));
 
-  // Spent, though it is ready, beside others that are ready, too.
+  // A spent watch, though its file is ready, beside others that are ready, too.
   int beside = MUST(epoll_create1(0));
   add(beside, e, EPOLLIN, 12);
   add(beside, b, EPOLLIN | EPOLLONESHOT, 13);

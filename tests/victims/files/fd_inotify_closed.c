@@ -1,5 +1,4 @@
-// inotify and fanotify: what the end of the original and the making of the copy do to the watched files is nothing that
-// happens in the program's world.
+// inotify and fanotify: the program sees no events from the end of the original and the restoring of the copy.
 #include "tests/victims/victim.h"
 
 #include <poll.h>

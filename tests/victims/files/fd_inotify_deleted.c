@@ -1,11 +1,11 @@
-// inotify: a watch on a file that is deleted, and open. It goes on telling what happens to the file.
+// inotify: a watch on a file that is deleted but open keeps reporting events.
 #include "tests/victims/victim.h"
 
 #include <sys/inotify.h>
 
 static char events[4096];
 
-// What one read tells, all masks together.
+// Returns the masks of all events of one read together.
 static uint32_t told(int fd, int watch) {
   uint32_t all = 0;
   ssize_t size = read(fd, events, sizeof events);

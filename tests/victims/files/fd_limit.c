@@ -1,4 +1,4 @@
-// 2,000 descriptors of many kinds, all that RLIMIT_NOFILE allows.
+// 2,000 descriptors of many kinds, as many as RLIMIT_NOFILE allows.
 #include "tests/victims/victim.h"
 
 #include <sys/epoll.h>

@@ -1,4 +1,4 @@
-// Symbolic links themselves, not what they lead to: open (O_PATH), leading nowhere, and watched.
+// Descriptors of symbolic links themselves: open (O_PATH), dangling, and watched.
 #include "tests/victims/victim.h"
 
 #include <sys/inotify.h>

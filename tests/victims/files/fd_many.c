@@ -1,4 +1,4 @@
-// Hundreds of descriptors with gaps, standard ones closed or moved, numbers up to the limit.
+// Hundreds of descriptors with gaps, closed or moved standard ones, numbers up to the limit.
 #include "tests/victims/victim.h"
 
 int main(int argc, char** argv) {

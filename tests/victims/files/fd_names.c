@@ -1,5 +1,4 @@
-// Names of odd bytes: of files that are open and mapped, of the directory they are in, which was renamed since, and of
-// the process.
+// Names with odd bytes: of open and mapped files, of their directory, which is renamed meanwhile, and of the process.
 #include "tests/victims/victim.h"
 
 static const char* const names[] = {

@@ -1,11 +1,11 @@
-// O_PATH descriptors of the files of unix sockets: of one that listens, through which it can be reached, and of one
+// O_PATH descriptors of files of unix sockets: one of a listening socket, which can be reached through it, and one
 // whose socket is closed.
 #include "tests/victims/sockets/unix/unix.h"
 
 int main(int argc, char** argv) {
   victim_start(argc, argv);
   const char *name = unix_path("listening"), *left = unix_path("left");
-  // The number of the file comes before that of its socket.
+  // The number of the file's descriptor is lower than that of its socket.
   int first = MUST(dup(0)), server = unix_server(SOCK_STREAM, name, 3);
   int late = MUST(open(name, O_PATH | O_NOFOLLOW));
   MUST(dup2(late, first));

@@ -1,4 +1,4 @@
-// Descriptors of files of /proc about the process itself, and of others.
+// Descriptors of /proc files of the process itself and of others.
 #include "tests/victims/victim.h"
 
 int main(int argc, char** argv) {

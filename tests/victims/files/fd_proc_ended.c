@@ -1,4 +1,4 @@
-// Files of /proc about a process and a thread that have ended: their readers are told so.
+// /proc files of a process and a thread that have ended: reading them fails accordingly.
 #include "tests/victims/process/tree/tree.h"
 
 #include <pthread.h>

@@ -1,5 +1,5 @@
-// What is open though its name was removed, and is no regular file: a directory, a FIFO with content, device nodes, a
-// symbolic link; and the working directory.
+// Open objects whose names were removed, other than regular files: a directory, a FIFO with content, device nodes, a
+// symbolic link; and a removed working directory.
 #include "tests/victims/victim.h"
 
 #include <sys/sysmacros.h>
@@ -21,7 +21,7 @@ int main(int argc, char** argv) {
   MUST(mkdir(own_path("cwd"), 0750));
   MUST(chdir(own_path("cwd")));
   MUST(rmdir(own_path("cwd")));
-  // Somebody else has the name of this one.
+  // Another file has the name of this one now.
   MUST(mkfifo(own_path("fifo"), 0620));
   int reader = MUST(open(own_path("fifo"), O_RDONLY | O_NONBLOCK));
   int writer = MUST(open(own_path("fifo"), O_WRONLY));

@@ -1,4 +1,4 @@
-// signalfd: its mask, and a signal pending since before the move.
+// signalfd: its mask, and a signal that is pending since before the move.
 #include "tests/victims/victim.h"
 
 #include <sys/signalfd.h>

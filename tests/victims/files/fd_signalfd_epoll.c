@@ -1,4 +1,5 @@
-// Children that wait in epoll_wait for a signalfd and a socket: signals that were queued before, and those sent later.
+// Children that wait in epoll_wait for a signalfd and a socket: signals that were queued before the move, and later
+// ones.
 #include "tests/victims/victim.h"
 
 #include <sys/epoll.h>

@@ -15,7 +15,7 @@ static uint64_t ticks(int fd) {
   return read(fd, &value, 8) == 8 ? value : 0;
 }
 
-// The flags that the timer was armed with, as fdinfo shows them.
+// Returns the flags that the timer was armed with, from fdinfo.
 static int armed_with(int fd) {
   char path[64], text[1024];
   snprintf(path, sizeof path, "/proc/self/fdinfo/%d", fd);

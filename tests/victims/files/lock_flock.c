@@ -1,9 +1,9 @@
-// flock: exclusive and shared locks are held without a gap, end when they should, and show who took them.
+// flock: exclusive and shared locks are held without a gap, end when they should, and show the process that took them.
 #include "tests/victims/process/tree/tree.h"
 
 #include <sys/file.h>
 
-// The process that /proc shows for the lock of a descriptor; 0 for none that can be seen from here.
+// Returns the process that /proc shows for the lock of a descriptor; 0 if it is not visible from here.
 static int shown(int fd) {
   char path[64], text[4096];
   snprintf(path, sizeof path, "/proc/self/fdinfo/%d", fd);

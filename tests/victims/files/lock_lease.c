@@ -1,4 +1,4 @@
-// Leases (F_SETLEASE): a read lease is held, tells its owner by the signal it chose when somebody wants to write, and
+// Leases (F_SETLEASE): a read lease is held, signals its owner as requested when another process wants to write, and
 // ends.
 #include "tests/victims/victim.h"
 

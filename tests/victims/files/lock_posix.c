@@ -1,4 +1,4 @@
-// POSIX record locks, read and write, on parts of a file: seen by another process as this one's.
+// POSIX record locks, read and write, on parts of a file: another process sees that this one holds them.
 #include "tests/victims/victim.h"
 
 static void query(int fd, off_t start, off_t length, int type, pid_t owner, const char* what) {

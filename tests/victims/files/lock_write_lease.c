@@ -1,4 +1,4 @@
-// A write lease (F_SETLEASE), which nobody else may open the file under.
+// A write lease (F_SETLEASE), during which no other process may have the file open.
 #include "tests/victims/victim.h"
 
 static volatile sig_atomic_t told;

@@ -1,5 +1,5 @@
-// FIFOs whose both ends are inside, with content; one opened for both; one that nobody has come to yet, and one that
-// all have left.
+// FIFOs with both ends in the tree, with content; one opened for reading and writing; one that no writer has opened
+// yet, and one that all writers have closed.
 #include "tests/victims/victim.h"
 
 #include <poll.h>

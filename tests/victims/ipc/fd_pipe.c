@@ -1,4 +1,4 @@
-// Pipes with both ends inside: content, capacity, packets, flags of each end, closed ends, duplicates.
+// Pipes with both ends in the tree: content, capacity, packets, flags of each end, closed ends, duplicates.
 #include "tests/victims/victim.h"
 
 static size_t drain(int fd, char* to, size_t room) {

@@ -1,4 +1,4 @@
-// mq_receive from an empty queue, for which a message comes after the moves.
+// mq_receive from an empty queue, which gets a message after the moves.
 #include "tests/victims/process/calls/blocked.h"
 
 #include <mqueue.h>

@@ -1,4 +1,4 @@
-// System V message queues: messages of several types and sizes in order, limits, key; one that is empty.
+// System V message queues: messages of several types and sizes in order, limits, key; and an empty queue.
 #include "tests/victims/victim.h"
 
 #include <sys/ipc.h>
@@ -34,7 +34,7 @@ int main(int argc, char** argv) {
   CHECK_EQ(status.msg_qnum, 5, "messages");
   CHECK_EQ(status.msg_qbytes, 12000, "limit");
   CHECK_EQ(status.msg_perm.mode & 0777, 0622, "mode");
-  static const int order[] = {1, 3, 0, 2, 4};  // those of type 2 first
+  static const int order[] = {1, 3, 0, 2, 4};  // messages of type 2 come first
   for (int i = 0; i < 5; i++) {
     static char want[8192];
     fill(want, sizeof want, (uint64_t)order[i]);

@@ -1,4 +1,4 @@
-// System V semaphores: values, number, key, permissions, and what is undone when the process ends.
+// System V semaphores: values, number, key, permissions, and the adjustments that are undone when the process ends.
 #include "tests/victims/victim.h"
 
 #include <sys/ipc.h>
@@ -32,7 +32,7 @@ int main(int argc, char** argv) {
   CHECK_EQ(values[2], 5, "third value");
   CHECK_EQ(semctl(private, 0, GETVAL), 3, "value of the private one");
   change(named, 1, 1, SEM_UNDO);
-  // What the end of the process would do.
+  // Does what the end of the process would do.
   MUST(unshare(CLONE_SYSVSEM));
   MUST(semctl(named, 0, GETALL, values));
   CHECK_EQ(values[0], 1, "first value undone");

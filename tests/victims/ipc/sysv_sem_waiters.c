@@ -1,4 +1,4 @@
-// Several processes wait in line for semaphores, each for another amount, one for zero, and get them in turn.
+// Several processes wait for semaphores, each for another amount and one for zero, and get them in turn.
 #include "tests/victims/process/tree/tree.h"
 
 #include <sys/sem.h>

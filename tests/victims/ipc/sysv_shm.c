@@ -1,5 +1,5 @@
-// System V shared memory: content, number, key, permissions, attachments, protection; removed but attached; not
-// attached.
+// System V shared memory: content, number, key, permissions, attachments, protection; one segment removed but attached,
+// one not attached.
 #include "tests/victims/victim.h"
 
 #include <sys/ipc.h>
@@ -41,7 +41,7 @@ int main(int argc, char** argv) {
   CHECK_EQ(status.shm_segsz, kSize, "size");
   CHECK_EQ(status.shm_perm.__key, 0x43525801, "key");
   CHECK_EQ(status.shm_perm.mode & 0777, 0640, "mode");
-  // The three parts of the first, and the second.
+  // Three parts of the first segment, and the second.
   CHECK_EQ(status.shm_nattch, 4, "attachments");
   CHECK_EQ(shmget(0x43525801, 0, 0), shared, "number behind the key");
   CHECK(strcmp(three, "removed") == 0, "the removed segment has lost its content");

@@ -1,5 +1,5 @@
-// System V shared memory in huge pages: attached twice, changed all the time, with holes; removed but attached; not
-// attached. Where no huge pages are set aside there is nothing to check.
+// System V shared memory in huge pages: attached twice, changed all the time, with holes; one segment removed but
+// attached, one not attached. Checks nothing if no huge pages are reserved.
 #include "tests/victims/victim.h"
 
 #include <sys/ipc.h>
@@ -44,7 +44,7 @@ static long page_kib(const char* at) {
 
 int main(int argc, char** argv) {
   victim_start(argc, argv);
-  enum { kSize = 3 * (2 << 20) + 5000 };  // the last page is not whole
+  enum { kSize = 3 * (2 << 20) + 5000 };  // the last huge page is used in part only
   int shared = shmget(0x43525811, kSize, IPC_CREAT | IPC_EXCL | SHM_HUGETLB | 0640);
   if (shared < 0) {
     victim_wait();

@@ -1,5 +1,4 @@
-// One large segment attached three times in one process, at odd places, once for reading, once by a child
-// only.
+// One large segment attached three times in one process, at odd addresses, once read-only, and once by a child only.
 #include "tests/victims/process/tree/tree.h"
 
 #include <sys/shm.h>

@@ -1,4 +1,5 @@
-// Two processes that share System V objects: memory, a semaphore that one waits for, a queue, what each has to undo.
+// Two processes that share System V objects: memory, a semaphore that one of them waits for, a queue, and their
+// adjustments.
 #include "tests/victims/victim.h"
 
 #include <sys/ipc.h>

@@ -1,4 +1,4 @@
-// Terminals whose masters are closed: they stay hung up, beside one that is not.
+// Terminals whose masters are closed stay hung up, beside one that is not.
 #include "tests/victims/victim.h"
 
 #include <poll.h>

@@ -1,5 +1,5 @@
-// Job control on a terminal of the tree's own: the session leader has the master; one child is in the foreground and
-// reads lines, one is in the background and is stopped when it tries.
+// Job control on a terminal inside the tree: the session leader has the master; a foreground child reads lines, a
+// background child is stopped when it tries.
 #include "tests/victims/victim.h"
 
 #include <sys/ioctl.h>

@@ -1,4 +1,4 @@
-// A terminal in a terminal: a session on a pty whose job runs another session on another pty, as in tmux
+// A terminal in a terminal: a posix session on a pty whose job runs another posix session on another pty, like tmux
 // under script.
 #include "tests/victims/process/tree/tree.h"
 

@@ -1,4 +1,4 @@
-// A pseudo-terminal whose ends are both the program's: number, settings, size, modes, and what waits in both
+// A pseudo-terminal with both ends in the program: number, settings, size, modes, and queued content in both
 // directions.
 #include "tests/victims/victim.h"
 
@@ -51,11 +51,11 @@ int main(int argc, char** argv) {
   settings.c_cc[VINTR] = 'Q';
   cfsetspeed(&settings, B9600);
   MUST(tcsetattr(slave, TCSANOW, &settings));
-  // Two lines, the second ended by an end of file, and part of a third.
+  // Two lines, the second ended by an end of file, and a part of a third.
   MUST(write(master, "first\nsecond\004part", 17));
   while (waiting(master) < 17) sched_yield();
   MUST(write(slave, "out\n", 4));
-  // The echo of what was typed, an end of file not being shown, and the output.
+  // The echo of the input, in which an end of file does not show, and the output.
   static const char shown[] = "first\r\nsecondpartout\r\n";
   while (waiting(master) < (int)sizeof shown - 1) sched_yield();
 

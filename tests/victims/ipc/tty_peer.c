@@ -1,5 +1,5 @@
-// A terminal's end that was opened close-on-exec through its master (TIOCGPTPEER): the kernel keeps the flag in the
-// description, where it looks as if every number had it. What every number has is compared by victim_end().
+// A slave that was opened close-on-exec through its master (TIOCGPTPEER): the kernel keeps the flag in the description,
+// so that every descriptor seems to have it. victim_end() compares the flag of every descriptor.
 #include "tests/victims/victim.h"
 
 #include <sys/ioctl.h>

@@ -1,4 +1,4 @@
-// The leader of a session whose controlling terminal is its own: foreground group, /dev/tty, signals from the terminal.
+// A session leader with its own controlling terminal: foreground group, /dev/tty, signals from the terminal.
 #include "tests/victims/victim.h"
 
 #include <sys/ioctl.h>

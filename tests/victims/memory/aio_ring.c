@@ -1,5 +1,5 @@
-// Asynchronous I/O (io_setup): events that wait to be taken, also around the end of the ring, a ring that was never
-// used, a large one, and that requests and a thread that waits for them go on.
+// Asynchronous I/O (io_setup): unread events, also across the end of the ring; a ring that was never used and a large
+// one; later requests, and a thread that waits for events.
 #include "tests/victims/victim.h"
 
 #include <linux/aio_abi.h>
@@ -37,7 +37,7 @@ static void* wait_for_one(void* argument) {
   return NULL;
 }
 
-// Makes and takes so many events.
+// Makes and takes `count` events.
 static void turn(aio_context_t context, unsigned count) {
   struct io_event event;
   for (unsigned i = 0; i < count; i++) {

@@ -1,4 +1,4 @@
-// Private anonymous memory: full, sparse, zeroed, emptied again and never touched; still writable afterwards.
+// Private anonymous memory: full, sparse, zeroed, dropped and never touched; still writable afterwards.
 #include "tests/victims/victim.h"
 
 int main(int argc, char** argv) {

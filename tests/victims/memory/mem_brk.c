@@ -1,4 +1,4 @@
-// The heap: its content, where it ends, and that brk and malloc go on working.
+// The heap: its content and its end; brk and malloc still work.
 #include "tests/victims/victim.h"
 
 int main(int argc, char** argv) {

@@ -1,5 +1,5 @@
-// A program that maps, writes, empties, moves and unmaps memory all the time, by two threads; every area
-// carries its own content and is checked before it goes.
+// A program that maps, writes, drops, moves and unmaps memory all the time, with two threads; every area has its own
+// content and is checked before it is unmapped.
 #include "tests/victims/victim.h"
 
 static _Atomic int stop;
@@ -18,8 +18,7 @@ static void* churn(void* argument) {
     size_t slot = dice % kSlots;
     if (slots[slot].at == NULL) {
       slots[slot].pages = 2 + (dice >> 8) % 30;
-      // With a PROT_NONE page at either end: mremap across two neighbours is the kernel's matter, not this
-      // test's.
+      // With a PROT_NONE page at either end: an mremap over two neighbours is not what this test is about.
       char* at = mmap(NULL, (slots[slot].pages + 2) * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
       if (at == MAP_FAILED) continue;
       slots[slot].at = at + PAGE;

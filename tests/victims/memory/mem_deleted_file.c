@@ -1,4 +1,4 @@
-// Mappings of a file that was deleted since: private and shared, with and without an open descriptor.
+// Mappings of a deleted file: private and shared, with and without an open descriptor.
 #include "tests/victims/victim.h"
 
 int main(int argc, char** argv) {

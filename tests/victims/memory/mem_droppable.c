@@ -1,4 +1,4 @@
-// Memory that the kernel may drop (MAP_DROPPABLE, Linux 6.11): it stays such memory, also where a child has it.
+// Memory that the kernel may drop (MAP_DROPPABLE, Linux 6.11): it keeps this property, also in a child.
 #include "tests/victims/process/tree/tree.h"
 
 #ifndef MAP_DROPPABLE
@@ -21,7 +21,7 @@ static bool is_droppable(void) {
   return strstr(flags, " dp") != NULL && strstr(flags, " wf") != NULL;
 }
 
-// Each page is as it was, or zero.
+// Each page has its content, or is zero.
 static void check_content(char wanted, const char* who) {
   for (int i = 0; i < kPages; i++) {
     char got = memory[PAGE * (size_t)i];
@@ -31,7 +31,7 @@ static void check_content(char wanted, const char* who) {
 
 static int child(void* unused) {
   (void)unused;
-  check_content(0, "the child");  // it has none of it
+  check_content(0, "the child");  // it inherits no content
   memset(memory, 'c', kPages * PAGE);
   child_wait();
   CHECK(is_droppable(), "it is no droppable memory any more in the child");

@@ -1,5 +1,4 @@
-// Private mappings of a file: changed pages keep their change, the others show the file, nothing reaches the
-// file.
+// Private mappings of a file: changed pages keep their change, the others show the file, and the file stays unchanged.
 #include "tests/victims/victim.h"
 
 int main(int argc, char** argv) {

@@ -1,5 +1,5 @@
-// Shared mappings of a file, read-write and read-only: writes reach the file and other mappings, before and
-// after.
+// Shared mappings of a file, read-write and read-only: writes reach the file and other mappings, before and after the
+// move.
 #include "tests/victims/victim.h"
 
 int main(int argc, char** argv) {

@@ -1,4 +1,4 @@
-// Guard pages (MADV_GUARD_INSTALL, Linux 6.13): touching one is still fatal, its neighbours are intact.
+// Guard pages (MADV_GUARD_INSTALL, Linux 6.13): touching one is still fatal, and its neighbours are intact.
 #include "tests/victims/victim.h"
 
 #include <setjmp.h>

@@ -1,6 +1,5 @@
-// Memory in huge pages (hugetlb): private and shared anonymous mappings, memfds, what was dropped, what may not be
-// written, what a child has by fork, and pages that are written all the time. Where no huge pages are set aside there
-// is nothing to check.
+// Memory in huge pages (hugetlb): private and shared anonymous mappings, memfds, dropped pages, read-only pages, memory
+// that a child has by fork, and pages that are written all the time. Checks nothing if no huge pages are reserved.
 #include "tests/victims/victim.h"
 
 #define HUGE (2UL << 20)
@@ -16,7 +15,7 @@ static char* map_huge(size_t bytes, int flags, int fd) {
   return at == MAP_FAILED ? NULL : at;
 }
 
-// Every page of two huge ones gets the number of the turn, in order.
+// Writes the number of the turn to every page of two huge ones, in order.
 static void* write_all_the_time(void* unused) {
   (void)unused;
   while (!atomic_load(&over)) {
@@ -44,7 +43,7 @@ static bool is_huge(const char* at) {
 
 int main(int argc, char** argv) {
   victim_start(argc, argv);
-  victim_loose_maps = true;  // what mprotect split comes back as mappings of their own, with other offsets
+  victim_loose_maps = true;  // parts that mprotect has split come back as mappings of their own, with other offsets
   const int anonymous = MAP_ANONYMOUS | MAP_HUGETLB;
   char* private = map_huge(5 * HUGE, MAP_PRIVATE | anonymous, -1);
   char* shared = map_huge(3 * HUGE, MAP_SHARED | anonymous, -1);
@@ -65,7 +64,7 @@ int main(int argc, char** argv) {
   MUST(madvise(private + 3 * HUGE, HUGE, MADV_DONTNEED));
   fill(shared, HUGE, 55);
   fill(shared + 2 * HUGE + 5 * PAGE, PAGE, 56);
-  MUST(madvise(shared, HUGE, MADV_DONTNEED));  // leaves the page table, not the memory
+  MUST(madvise(shared, HUGE, MADV_DONTNEED));  // drops the page table entry, not the memory
   fill(object, HUGE, 57);
   fill(object + HUGE + PAGE, PAGE, 58);
   fill(copy, PAGE, 59);

@@ -1,5 +1,4 @@
-// Memory at the lowest and the highest addresses there are; brk that ends within a page, shrunk and grown
-// again.
+// Memory at the lowest and the highest possible addresses; a brk that ends within a page, shrunk and grown again.
 #include "tests/victims/victim.h"
 
 int main(int argc, char** argv) {

@@ -1,4 +1,4 @@
-// Every lasting kind of madvise: the VmFlags of each area are what they were.
+// Every lasting kind of madvise: the VmFlags of each area are unchanged.
 #include "tests/victims/victim.h"
 #ifndef MADV_GUARD_INSTALL
 #define MADV_GUARD_INSTALL 102

@@ -1,5 +1,5 @@
-// What mprotect may still do: a shared read-only mapping of what is open for writing may become writable, one of what
-// is open for reading may not; of files, deleted files, memfds and anonymous memory.
+// What mprotect may still do: a shared read-only mapping may become writable if its descriptor was open for writing,
+// and may not if it was read-only; for files, deleted files, memfds and anonymous memory.
 #include "tests/victims/victim.h"
 
 enum { kKinds = 4 };

@@ -1,4 +1,4 @@
-// Memory-deny-write-execute (PR_SET_MDWE): can be moved, and still denies.
+// Memory-deny-write-execute (PR_SET_MDWE): the process can be moved, and the denial still holds.
 #include "tests/victims/victim.h"
 #ifndef PR_SET_MDWE
 #define PR_SET_MDWE 65

@@ -1,4 +1,4 @@
-// A program that runs from a memfd, and still has that open.
+// A program that runs from a memfd, which it still has open.
 #include "tests/victims/victim.h"
 
 static void run_from_memfd(char* go) {

@@ -1,4 +1,4 @@
-// mlockall(MCL_CURRENT | MCL_FUTURE): what is mapped after the move is locked as well.
+// mlockall(MCL_CURRENT | MCL_FUTURE): memory that is mapped after the move is locked as well.
 #include "tests/victims/victim.h"
 
 int main(int argc, char** argv) {

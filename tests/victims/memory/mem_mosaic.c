@@ -1,4 +1,4 @@
-// One mapping that mprotect has cut into 13,000, with content in each.
+// One mapping that mprotect has split into 13,000, with content in each.
 #include "tests/victims/victim.h"
 
 int main(int argc, char** argv) {

@@ -1,11 +1,11 @@
-// No vDSO: the program has unmapped it, and makes all its system calls itself.
+// The program has unmapped its vDSO and makes all its system calls itself.
 #include "tests/victims/victim.h"
 
 static bool is_kernels(const char* line) {
   return strstr(line, "[vdso]") || strstr(line, "[vvar");
 }
 
-// The C library would call through the vDSO: what runs between here and the end of the program may not read a clock.
+// The C library would call through the vDSO: code between here and the end of the program may not read a clock.
 int main(int argc, char** argv) {
   victim_start(argc, argv);
   victim_loose_maps = true;

@@ -1,4 +1,4 @@
-// Mappings longer than their file, private and shared; the file shrinks and grows under them.
+// Mappings longer than their file, private and shared; the file shrinks and grows meanwhile.
 #include "tests/victims/victim.h"
 
 #include <setjmp.h>

@@ -1,4 +1,4 @@
-// A private mapping whose file changes: pages written are the program's, pages not written follow the file.
+// A private mapping whose file changes: written pages are the program's, the others follow the file.
 #include "tests/victims/victim.h"
 
 int main(int argc, char** argv) {

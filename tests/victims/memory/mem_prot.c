@@ -1,4 +1,4 @@
-// Protections: content behind PROT_NONE and in read-only memory is kept, and every protection still holds.
+// Protections: content in PROT_NONE and read-only memory is kept, and every protection still holds.
 #include "tests/victims/victim.h"
 
 #include <setjmp.h>

@@ -1,5 +1,5 @@
-// Shared anonymous memory: content, two mappings of the same pages, pages that no page table holds any more,
-// and that a child forked after the move shares it.
+// Shared anonymous memory: content, two mappings of the same pages, pages that are in no page table any more, and that
+// a child forked after the move shares it.
 #include "tests/victims/victim.h"
 
 int main(int argc, char** argv) {
@@ -15,7 +15,7 @@ int main(int argc, char** argv) {
   char* sparse = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   MUST((long)sparse);
   fill(sparse + 100 * PAGE, 3 * PAGE, 32);
-  madvise(sparse, length, MADV_DONTNEED);  // leaves the page table, not the memory
+  madvise(sparse, length, MADV_DONTNEED);  // drops the page table entries, not the memory
 
   victim_wait();
 

@@ -1,11 +1,11 @@
-// Shared mappings that grow and shrink all the time, of memory and of a file; another process sees the whole of them.
+// Shared mappings of memory and of a file that grow and shrink all the time; another process sees all of their content.
 #include "tests/victims/process/tree/tree.h"
 
 #define PAGES 4000
 
 static _Atomic int* stop;
 
-// Writes each page's number, window by window; what mremap says counts, and so does what was there.
+// Writes each page's number, window by window; checks the results of mremap and the previous content.
 static int change(char* at, int step) {
   long pages = PAGES;
   for (int turn = 0; !*stop; turn++) {

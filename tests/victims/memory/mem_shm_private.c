@@ -1,5 +1,5 @@
-// The object behind a shared anonymous mapping, by a descriptor and by private mappings: what is not written there
-// stays the object's, also when nothing maps it shared any more.
+// The object behind a shared anonymous mapping, seen through a descriptor and private mappings: pages not written in
+// these stay the object's, also when no shared mapping is left.
 #include "tests/victims/victim.h"
 
 static int open_object(const char* at, size_t bytes) {
@@ -40,7 +40,7 @@ int main(int argc, char** argv) {
   all[4 * PAGE] = 44;
   CHECK_EQ(tail[0], 44, "written by the first mapping, seen by the second");
   CHECK_EQ(mine[2 * PAGE], 44, "and by the private one");
-  tail[2 * PAGE] = 66;  // a page that nobody had touched
+  tail[2 * PAGE] = 66;  // a page that was never touched
   CHECK_EQ(mine[4 * PAGE], 66, "a new page in the private mapping");
   char byte = 0;
   CHECK_EQ(lseek(fd, 0, SEEK_CUR), 123, "the descriptor's position");

@@ -1,4 +1,4 @@
-// Shared anonymous memory seen through different windows by relatives, grown by mremap, with holes and pages
+// Shared anonymous memory that related processes see through different windows, grown by mremap, with holes and pages
 // out of order (remap_file_pages).
 #include "tests/victims/process/tree/tree.h"
 

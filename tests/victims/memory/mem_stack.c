@@ -21,7 +21,7 @@ static int grow(int depth) {
 
 int main(int argc, char** argv) {
   victim_start(argc, argv);
-  // Something well below it would stop its growth: reserve a place, keep only the top.
+  // A mapping well below it would stop its growth: reserve the space and keep only the top.
   char* place = map_anon(4 << 20);
   munmap(place, 4 << 20);
   char* down = mmap(place + (3 << 20), 16 * PAGE, PROT_READ | PROT_WRITE,

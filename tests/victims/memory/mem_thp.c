@@ -1,4 +1,4 @@
-// Memory in huge pages: content, and that it can be written while it is being moved.
+// Memory in transparent huge pages: content, and that it can be written while it is being moved.
 #include "tests/victims/victim.h"
 
 int main(int argc, char** argv) {
@@ -9,7 +9,7 @@ int main(int argc, char** argv) {
   MUST(madvise(at, length, MADV_HUGEPAGE));
   fill(at, length, 91);
   for (size_t page = 0; page < length; page += 100 * PAGE) fill(at + page, PAGE, page);
-  MUST(madvise(at + 3 * huge + 5 * PAGE, 9 * PAGE, MADV_DONTNEED));  // splits one
+  MUST(madvise(at + 3 * huge + 5 * PAGE, 9 * PAGE, MADV_DONTNEED));  // splits one of them
   victim_wait();
   for (size_t page = 0; page < length; page += PAGE) {
     if (page >= 3 * huge + 5 * PAGE && page < 3 * huge + 14 * PAGE)

@@ -1,5 +1,5 @@
-// Files of tmpfs that relatives map: /dev/zero, shared and private; a file whose name is gone; one that has
-// its name, and one that is open there for appending.
+// Files of tmpfs that related processes map: /dev/zero, shared and private; a file whose name is removed; one that has
+// its name, and one that is also open for appending.
 #include "tests/victims/process/tree/tree.h"
 
 static char *zero, *nameless, *named;
@@ -35,7 +35,7 @@ static int child(void* argument) {
 
 int main(int argc, char** argv) {
   victim_start(argc, argv);
-  victim_loose_maps = true;  // the name of what has none
+  victim_loose_maps = true;  // the name of a file without one may change
   const char *kept = on_tmpfs("kept"), *gone = on_tmpfs("gone");
   int device, file, other;
   zero = map_shared("/dev/zero", &device);

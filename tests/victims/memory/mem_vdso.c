@@ -1,4 +1,4 @@
-// The vDSO: where it was, and all its functions work.
+// The vDSO: its address is unchanged, and all its functions work.
 #include "tests/victims/victim.h"
 
 #include <sys/auxv.h>

@@ -10,7 +10,7 @@ int main(int argc, char** argv) {
   unsigned long s = 0, e = 0;
   for (char* l = strtok(text, "\n"); l; l = strtok(NULL, "\n"))
     if (strstr(l, "[vdso]")) sscanf(l, "%lx-%lx", &s, &e);
-  // it and its data keep their distance
+  // the vDSO and its data keep their distance
   read_file("/proc/self/maps", text, sizeof text);
   unsigned long vs[8], ve[8];
   int n = 0;
@@ -21,7 +21,7 @@ int main(int argc, char** argv) {
     }
   char* room = mmap(NULL, 64 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   munmap(room, 64 * PAGE);
-  // raw calls only until all are moved
+  // raw system calls only until all parts are moved
   unsigned long first = n ? vs[0] : s;
   for (int i = 0; i < n; i++)
     if (vs[i] < first) first = vs[i];
@@ -31,7 +31,7 @@ int main(int argc, char** argv) {
       victim_setup_failed("mremap vvar", __LINE__);
   if (mremap((void*)s, e - s, e - s, MREMAP_MAYMOVE | MREMAP_FIXED, room + (s - first)) == MAP_FAILED)
     victim_setup_failed("mremap", __LINE__);
-  // glibc still has the old address: only raw calls from here; so compare by hand
+  // glibc still has the old address: only raw calls from here on, so compare by hand
   struct timespec t;
   int fails = 0;
   victim_say("ready\n");

@@ -1,4 +1,4 @@
-// Open files of the namespaces that the process is in: they lead to those that it is in afterwards.
+// Open files of the process's own namespaces: afterwards they lead to the namespaces that the process is in then.
 #include "tests/victims/process/tree/tree.h"
 
 static const char* const kKinds[] = {"cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts"};

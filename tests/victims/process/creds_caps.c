@@ -1,5 +1,5 @@
-// Credentials of a root that gave most of it away: capability sets (bounding and ambient too), securebits,
-// groups, and file-system ids.
+// Credentials of root after dropping most privileges: capability sets (bounding and ambient, too), securebits, groups,
+// and file-system ids.
 #include "tests/victims/victim.h"
 
 #include <grp.h>

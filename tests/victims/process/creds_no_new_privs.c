@@ -1,4 +1,4 @@
-// no_new_privs of another user, who stays dumpable.
+// no_new_privs of another user that stays dumpable.
 #include "tests/victims/victim.h"
 
 #include <grp.h>

@@ -1,4 +1,4 @@
-// Another user without any capability: not dumpable, its own files, and it may not do more than before.
+// Another user without any capability: not dumpable, with its own files, and with no more rights than before.
 #include "tests/victims/victim.h"
 
 #include <grp.h>

@@ -1,4 +1,4 @@
-// Names made to confuse parsers of /proc: of processes, threads, files that are mapped, anonymous memory.
+// Names that are made to confuse parsers of /proc: of processes, threads, mapped files, anonymous memory.
 #include "tests/victims/process/tree/tree.h"
 
 static int child(void* a) {

@@ -1,4 +1,4 @@
-// A process that made itself not dumpable: can be moved by root, and still is not.
+// A process that has made itself not dumpable: root can move it, and it stays not dumpable.
 #include "tests/victims/victim.h"
 
 int main(int argc, char** argv) {

@@ -1,5 +1,5 @@
-// Programs near the limits of address space, data, descriptors, file size, locked memory, signals and processes: one of
-// the test's user, and its child of an ordinary one.
+// Programs close to their limits of address space, data, descriptors, file size, locked memory, signals and processes:
+// one of the test's user, and its child of an ordinary user.
 #include "tests/victims/process/tree/tree.h"
 
 #define MEMORY (32UL << 20)

@@ -1,4 +1,4 @@
-// Threads and children of a user who may have no more processes than these.
+// Threads and children of a user that has reached its limit of processes.
 #include "tests/victims/process/tree/tree.h"
 
 static _Atomic int state;

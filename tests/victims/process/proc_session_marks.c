@@ -1,5 +1,5 @@
-// The login uid of the audit system, which threads inherit, and the nice value of the session's group. Nothing to check
-// where they may not be set.
+// The login uid of the audit system, which threads inherit, and the nice value of the posix session's autogroup. Checks
+// nothing where they cannot be set.
 #include "tests/victims/victim.h"
 
 static char* text_of(const char* path) {

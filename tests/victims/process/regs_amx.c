@@ -1,4 +1,4 @@
-// AMX tile registers, where the CPU has them; where it has not, that they are still absent.
+// AMX tile registers; on a CPU without them, that they are still absent.
 #include "tests/victims/victim.h"
 
 #include <asm/prctl.h>

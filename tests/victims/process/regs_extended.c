@@ -27,7 +27,7 @@ static bool avx, avx512;
 #define STORE_X(n) "movdqu %%xmm" #n ", 64*" #n "(%[out])\n\t"
 #define LOAD_K(n) "kmovw 2048+8*" #n "(%[in]), %%k" #n "\n\t"
 #define STORE_K(n) "kmovw %%k" #n ", 2048+8*" #n "(%[out])\n\t"
-// Spins until go, or (with `sleeping`) is in one long system call and then polls with short ones.
+// Spins until the go file exists, or (with `sleeping`) is in one long system call and then polls with short ones.
 #define WAIT                                                                    \
   "1: pause\n\t test %[sleeping], %[sleeping]\n\t je 2f\n\t"                    \
   "mov $35, %%eax\n\t lea nap(%%rip), %%rdi\n\t xor %%esi, %%esi\n\t syscall\n" \

@@ -1,4 +1,4 @@
-// General registers and the direction and status flags, of a thread that never leaves its loop.
+// General registers and the direction and status flags of a thread that never leaves its loop.
 #include "tests/victims/victim.h"
 
 static volatile int go __attribute__((used));

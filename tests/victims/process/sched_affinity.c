@@ -1,4 +1,4 @@
-// CPU affinity, another one in each thread.
+// CPU affinity, different in each thread.
 #include "tests/victims/victim.h"
 static _Atomic int go;
 

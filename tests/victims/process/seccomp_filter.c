@@ -1,4 +1,4 @@
-// Seccomp filters, two of them, on the process and one more on a thread: what they forbid stays forbidden.
+// Two seccomp filters on the process and one more on a thread: forbidden calls stay forbidden.
 #include "tests/victims/victim.h"
 
 #include <linux/filter.h>

@@ -1,5 +1,5 @@
-// Filters that the threads of a process share, one of them with another on top: only that one can make the others
-// follow (SECCOMP_FILTER_FLAG_TSYNC).
+// Filters that the threads of a process share, and one thread with another on top: only that thread can synchronize the
+// others with its filters (SECCOMP_FILTER_FLAG_TSYNC).
 #include "tests/victims/victim.h"
 
 #include <linux/filter.h>

@@ -27,7 +27,7 @@ int main(int argc, char** argv) {
     nanosleep(&nap, NULL);
     snprintf(path, sizeof path, "/proc/self/task/%d/syscall", settled);
     read_file(path, text, sizeof text);
-  } while (strncmp(text, "0 ", 2) != 0);  // it reads
+  } while (strncmp(text, "0 ", 2) != 0);  // it is in read(2)
   victim_wait();
   MUST(write(ends[1], "g", 1));
   wait_change(&got, 0);

@@ -1,5 +1,5 @@
-// A filter that kills the process for anything but the few calls it needs: nothing else may ever run in it.
-// Another user, no privileges.
+// A filter that kills the process for all but the few calls that it needs: no other call may ever run in it. The
+// process is another user's and has no privileges.
 #include "tests/victims/victim.h"
 
 #include <grp.h>

@@ -1,6 +1,5 @@
-// A victim whose second thread is in one blocking system call during every move. The call must not return
-// until the event it waits for comes, which happens after the last move; then it must give what it would have
-// given anyway.
+// A victim whose second thread is in one blocking system call during every move. The call must not return until the
+// event it waits for, which happens after the last move; then its result must be the same as without a move.
 #pragma once
 #include "tests/victims/victim.h"
 
@@ -8,8 +7,8 @@ struct blocked {
   void (*set_up)(void);
   long (*call)(void);
   void (*wake)(void);
-  long want;       // what the call returns in the end
-  int want_errno;  // with -1
+  long want;       // the final result of the call
+  int want_errno;  // the expected errno if `want` is -1
 };
 
 static struct {
@@ -28,7 +27,7 @@ static void* blocked_body(void* unused) {
   return unused;
 }
 
-// Until thread `tid` sleeps in a system call.
+// Waits until thread `tid` sleeps in a system call.
 static void wait_asleep(_Atomic int* tid) {
   wait_change(tid, 0);
   for (;;) {

@@ -1,5 +1,5 @@
-// connect(2) with a time limit on the socket (SO_SNDTIMEO), of which the kernel says -EINTR to who was stopped: what
-// the stop was for is refused, since the connection is being made, and the program must not notice.
+// connect(2) on a socket with a time limit (SO_SNDTIMEO): a stop makes the kernel return -EINTR. The program must not
+// notice: a second call would fail, since the connection is being made already.
 #include "tests/victims/sockets/inet/full_listener.h"
 
 int main(int argc, char** argv) {

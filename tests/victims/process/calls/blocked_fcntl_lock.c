@@ -1,4 +1,4 @@
-// an open-file-description lock (F_OFD_SETLKW) that another description holds.
+// fcntl waits for an open-file-description lock (F_OFD_SETLKW) that another description holds.
 #include "tests/victims/process/calls/blocked.h"
 
 static int holder, waiter;

@@ -1,4 +1,4 @@
-// io_getevents without a timeout: the event comes from an eventfd poll submitted before the move.
+// io_getevents without a timeout: the event comes from a poll of an eventfd that was submitted before the move.
 #include "tests/victims/process/calls/blocked.h"
 
 #include <linux/aio_abi.h>

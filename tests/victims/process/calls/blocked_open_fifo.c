@@ -1,4 +1,4 @@
-// open of a FIFO that nobody writes to yet.
+// open of a FIFO that has no writer yet.
 #include "tests/victims/process/calls/blocked.h"
 
 static char path[4300];

@@ -1,4 +1,4 @@
-// pause: ends with a signal, and with nothing else.
+// pause: only a signal ends it.
 #include "tests/victims/process/calls/blocked.h"
 
 static _Atomic int thread;

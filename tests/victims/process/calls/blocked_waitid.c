@@ -1,5 +1,4 @@
-// Threads that wait for children: by number, by group, by pidfd, and for stops and continuations; one in
-// ptrace-less WNOWAIT.
+// Threads that wait for children: by number, by group, by pidfd, and for stops and continuations; one with WNOWAIT.
 #include "tests/victims/process/tree/tree.h"
 
 #include <sys/syscall.h>

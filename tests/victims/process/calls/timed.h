@@ -1,6 +1,6 @@
-// Victims whose threads are in system calls with a time limit (three seconds) during the moves: each ends no
-// earlier than asked. They say how long it took ("TIMING name wanted-us taken-us"); the test, which knows the
-// downtimes, judges the upper bound.
+// Victims whose threads are in system calls with a time limit (three seconds) during the moves: no call may end early.
+// Each prints how long it took ("TIMING name wanted-us taken-us"); the test, which knows the downtimes, checks the
+// upper bound.
 #pragma once
 #include "tests/victims/victim.h"
 
@@ -10,7 +10,7 @@ struct timed {
   long (*call)(void);
   long want;
   int want_errno;
-  bool on_realtime;  // which is the clock it is measured by; else CLOCK_MONOTONIC
+  bool on_realtime;  // it is measured by CLOCK_REALTIME; otherwise by CLOCK_MONOTONIC
   int64_t took_us;
   long result;
   int error;

@@ -1,4 +1,4 @@
-// Signal actions: handlers, flags, masks, ignored signals; and that they work.
+// Signal actions: handlers, flags, masks and ignored signals; and they still work.
 #include "tests/victims/victim.h"
 struct kernel_action {
   void* handler;

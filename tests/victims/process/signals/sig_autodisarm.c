@@ -1,5 +1,4 @@
-// A thread within a handler on an alternate stack that is taken away meanwhile (SS_AUTODISARM), nested in
-// another handler.
+// A thread in a handler on an alternate stack that is disabled meanwhile (SS_AUTODISARM), nested in another handler.
 #include "tests/victims/victim.h"
 #ifndef SS_AUTODISARM
 #define SS_AUTODISARM (1U << 31)

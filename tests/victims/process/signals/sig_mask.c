@@ -1,4 +1,4 @@
-// Signal masks, another one in each thread.
+// Signal masks, different in each thread.
 #include "tests/victims/victim.h"
 static _Atomic int go;
 
@@ -8,7 +8,7 @@ static void* body(void* argument) {
   for (int i = 1; i < 64; i++)
     if (pattern((uint64_t)(long)argument, (uint64_t)i) % 2) sigaddset(&mask, i);
   pthread_sigmask(SIG_SETMASK, &mask, NULL);
-  pthread_sigmask(SIG_BLOCK, NULL, &mask);  // what the kernel made of it
+  pthread_sigmask(SIG_BLOCK, NULL, &mask);  // read back, since the kernel may have changed it
   wait_change(&go, 0);
   pthread_sigmask(SIG_BLOCK, NULL, &now);
   for (int i = 1; i < 65; i++)

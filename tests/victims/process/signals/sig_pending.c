@@ -1,4 +1,4 @@
-// Pending signals with their siginfo: the process's own queue and a thread's, in order.
+// Pending signals with their siginfo, in order: in the process's queue and in a thread's.
 #include "tests/victims/victim.h"
 static _Atomic int go, queued;
 static pid_t thread_id;
@@ -9,7 +9,7 @@ static void expect(const char* who, int number, int code, int value) {
   struct timespec none = {0, 0};
   sigemptyset(&set);
   sigaddset(&set, number);
-  // Not glibc's, which makes SI_USER of SI_TKILL.
+  // Not glibc's function, which turns SI_TKILL into SI_USER.
   if (syscall(SYS_rt_sigtimedwait, &set, &info, &none, 8) != number) {
     victim_fail("%s: signal %d is not pending: %s", who, number, strerror(errno));
     return;
@@ -51,7 +51,7 @@ int main(int argc, char** argv) {
   MUST(kill(getpid(), SIGTERM));
   for (int i = 0; i < 5; i++) MUST(sigqueue(getpid(), SIGRTMIN, (union sigval){.sival_int = 100 + i}));
   MUST(sigqueue(getpid(), SIGRTMAX, (union sigval){.sival_int = -1}));
-  queue_to(getpid(), SIGRTMIN + 2, 200);  // to the main thread alone
+  queue_to(getpid(), SIGRTMIN + 2, 200);  // for the main thread alone
 
   victim_wait();
 

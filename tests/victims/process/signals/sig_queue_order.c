@@ -1,4 +1,4 @@
-// Many real-time signals with values wait, for process and thread, seen through signalfd in order.
+// Many queued real-time signals with values, for the process and a thread, read through signalfd in order.
 #include "tests/victims/victim.h"
 
 #include <sys/signalfd.h>

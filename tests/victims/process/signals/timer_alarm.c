@@ -1,4 +1,4 @@
-// A one-shot alarm three seconds ahead: it comes once, and not before its time.
+// A one-shot alarm in three seconds: it comes once, and not early.
 #include "tests/victims/victim.h"
 
 #include <sys/time.h>

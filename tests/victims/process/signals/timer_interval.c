@@ -1,4 +1,4 @@
-// Interval timers: real (periodic, signals neither lost for good nor early), virtual and profiling.
+// Interval timers: real (periodic; its signals are neither lost for good nor early), virtual and profiling.
 #include "tests/victims/victim.h"
 
 #include <sys/time.h>
@@ -28,7 +28,7 @@ int main(int argc, char** argv) {
   MUST(setitimer(ITIMER_REAL, &real, NULL));
   MUST(setitimer(ITIMER_VIRTUAL, &virtual, NULL));
   MUST(setitimer(ITIMER_PROF, &profile, NULL));
-  // victim_wait's nanosleep would be interrupted by the alarms: wait with them blocked in turn.
+  // The alarms would interrupt the nanosleep of victim_wait, so wait here with them blocked at times.
   victim_say("ready\n");
   while (access(victim_go, F_OK) != 0) usleep(2000);
   int before = ticks;

@@ -1,5 +1,5 @@
-// POSIX timers: ids with gaps, clocks, kinds of notification, values, intervals, and a pending expiry with
-// its overrun count.
+// POSIX timers: ids with gaps, clocks, kinds of notification, values, intervals, and a pending expiration with its
+// overrun count.
 #include "tests/victims/victim.h"
 static _Atomic int go, armed;
 static struct {

@@ -1,5 +1,5 @@
-// POSIX timers that signal one thread, on CPU clocks of a thread, on CLOCK_TAI and BOOTTIME; a signal of a
-// timer that waits.
+// POSIX timers that signal one thread, on CPU clocks of a thread, on CLOCK_TAI and CLOCK_BOOTTIME; a pending signal of
+// a timer.
 #include "tests/victims/victim.h"
 
 static _Atomic int tid, state, seen;
@@ -38,7 +38,7 @@ int main(int argc, char** argv) {
   MUST(timer_create(CLOCK_MONOTONIC, &e, &id));
   struct itimerspec its = {{0, 3000000}, {0, 3000000}};
   MUST(timer_settime(id, 0, &its, NULL));
-  // one whose signal is blocked and waits
+  // a timer whose signal is blocked and pending
   sigset_t s;
   sigemptyset(&s);
   sigaddset(&s, SIGRTMIN + 4);

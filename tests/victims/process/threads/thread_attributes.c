@@ -1,4 +1,4 @@
-// What belongs to a thread: parent-death signal, timer slack, I/O priority.
+// Attributes of single threads: parent-death signal, timer slack, I/O priority.
 #include "tests/victims/victim.h"
 static _Atomic int go, ready;
 

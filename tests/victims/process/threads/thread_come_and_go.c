@@ -1,4 +1,4 @@
-// Threads that are born and die all the time, while the process is moved.
+// Threads that are created and end all the time while the process is moved.
 #include "tests/victims/victim.h"
 static _Atomic int stop;
 static _Atomic long born;

@@ -1,5 +1,5 @@
-// Threads with a working directory, root directory and umask of their own (unshare(CLONE_FS)), one as another user in a
-// directory that was removed; the others keep the process's.
+// Threads with their own working directory, root directory and umask (unshare(CLONE_FS)), one of them as another user
+// in a removed directory; the other threads keep the process's.
 #include "tests/victims/victim.h"
 
 static char root[4300];

@@ -1,4 +1,4 @@
-// Robust futexes: a thread that dies after the move without unlocking is noticed.
+// Robust futexes: when a thread ends after the move without unlocking, the others are notified.
 #include "tests/victims/victim.h"
 static _Atomic int go, locked;
 static pthread_mutex_t mutex;

@@ -1,5 +1,5 @@
-// Restartable sequences: still registered in every thread (a second registration says EBUSY), the CPU number
-// in the area is right, and increments made in critical sections are never torn.
+// Restartable sequences: still registered in every thread (a second registration returns EBUSY), the CPU number in the
+// area is right, and increments made in critical sections are never torn.
 #include "tests/victims/victim.h"
 
 #include <sys/rseq.h>
@@ -11,7 +11,7 @@ static struct rseq* area(void) {
   return (struct rseq*)((char*)__builtin_thread_pointer() + __rseq_offset);
 }
 
-// One more in *value, done as a critical section: aborts run it again.
+// Increments *value in a critical section, which runs again after an abort.
 static void increment(volatile uint64_t* value) {
   struct rseq* rs = area();
   __asm__ volatile(

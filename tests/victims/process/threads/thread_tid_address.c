@@ -1,4 +1,4 @@
-// The clear_child_tid addresses of main and of a thread; joining after the move works.
+// The clear_child_tid addresses of the main thread and another one; joining after the move works.
 #include "tests/victims/victim.h"
 static _Atomic int go;
 static int* addresses[2][2];

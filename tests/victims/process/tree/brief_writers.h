@@ -1,5 +1,5 @@
-// Shared anonymous memory that is written only by children that live for a moment: they leave no mark in anybody's page
-// tables. Some exec after they have written.
+// Shared anonymous memory that only short-lived children write: they leave no mark in the page tables of other
+// processes. Some call execve after they have written.
 #pragma once
 #include "tests/victims/process/tree/tree.h"
 
@@ -18,7 +18,7 @@ static void write_briefly(uint64_t child, bool exec) {
   _exit(0);
 }
 
-// action: what the writer does on SIGCHLD so that none of its children becomes a zombie; NULL: it waits for them.
+// action: the writer's action for SIGCHLD, by which none of its children becomes a zombie; NULL: it waits for them.
 static int keep_writing(void* argument) {
   struct sigaction* action = argument;
   bool waits = action == NULL;

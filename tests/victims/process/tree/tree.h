@@ -1,16 +1,16 @@
-// Victims that are trees: children that check themselves and tell how it went with their exit status.
+// Victims that are trees: the children check themselves and report by their exit status.
 #pragma once
 #include "tests/victims/victim.h"
 
-// Forks a child that runs `work` and exits with its result; 0 is well. The child waits for the end by itself:
-// child_wait() in `work`.
+// Forks a child that runs `work` and exits with its result; 0 means success. `work` waits for the end of the moves by
+// calling child_wait().
 UNUSED static pid_t spawn(int (*work)(void*), void* argument) {
   pid_t pid = MUST(fork());
   if (pid == 0) _exit(work(argument));
   return pid;
 }
 
-// System calls of those who share another process's thread-local storage.
+// Makes system calls in a process that shares another process's thread-local storage.
 UNUSED static long raw(long nr, long a, long b, long c, long d) {
   long result;
   register long r10 __asm__("r10") = d;
@@ -23,7 +23,7 @@ UNUSED static void pause_ms(long ms) {
   raw(SYS_nanosleep, (long)&nap, 0, 0, 0);
 }
 
-// What a child does while the tree moves: until the file of the test exists.
+// Waits until the test's go file exists; a child calls it while the tree moves.
 UNUSED static void child_wait(void) {
   while (access(victim_go, F_OK) != 0) {
     struct timespec nap = {0, 5000000};
@@ -31,7 +31,7 @@ UNUSED static void child_wait(void) {
   }
 }
 
-// The child must have ended by itself with `wanted`.
+// Checks that the child has ended by itself with status `wanted`.
 UNUSED static void expect_exit(pid_t pid, int wanted, const char* what) {
   int status = 0;
   pid_t got = waitpid(pid, &status, 0);

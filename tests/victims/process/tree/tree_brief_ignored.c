@@ -1,4 +1,4 @@
-// Children that live for a moment write into shared memory; their parent ignores SIGCHLD.
+// Short-lived children write into shared memory; their parent ignores SIGCHLD.
 #include "tests/victims/process/tree/brief_writers.h"
 
 int main(int argc, char** argv) {

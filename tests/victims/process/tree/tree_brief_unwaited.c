@@ -1,4 +1,4 @@
-// Children that live for a moment write into shared memory; their parent has SA_NOCLDWAIT.
+// Short-lived children write into shared memory; their parent has set SA_NOCLDWAIT.
 #include "tests/victims/process/tree/brief_writers.h"
 
 int main(int argc, char** argv) {

@@ -1,4 +1,4 @@
-// Children that live for a moment write into shared memory; their parent waits for them.
+// Short-lived children write into shared memory; their parent waits for them.
 #include "tests/victims/process/tree/brief_writers.h"
 
 int main(int argc, char** argv) {

@@ -1,4 +1,4 @@
-// Three generations, each with memory of its own and a pipe to its parent; who is whose parent stays.
+// Three generations, each with its own memory and a pipe to its parent; the parents stay the same.
 #include "tests/victims/process/tree/tree.h"
 
 struct node {

@@ -1,6 +1,5 @@
 // Processes that share memory, descriptors, directories or signal handlers with their parent (clone(2) without
-// CLONE_THREAD), in all combinations that the kernel allows; afterwards what is shared still is, and what is not is
-// not.
+// CLONE_THREAD), in all combinations that the kernel allows; afterwards they share the same objects and no others.
 #include "tests/victims/process/tree/tree.h"
 
 enum { kStack = 64 * 1024, kKinds = 12 };
@@ -8,7 +7,7 @@ enum { kStack = 64 * 1024, kKinds = 12 };
 struct child {
   int flags;
   pid_t pid;
-  _Atomic int step;  // 1: it is ready; 2: it shall make its changes; 3: it has; 4: it may end
+  _Atomic int step;  // 1: it is ready; 2: it must make its changes; 3: it has made them; 4: it may end
   uint64_t counter;
 };
 
@@ -27,7 +26,7 @@ static const int kinds[kKinds] = {CLONE_FILES,
 static struct child* children;  // in shared memory
 static char* memory;            // in private memory
 
-// Shares the parent's thread-local storage: system calls only.
+// Shares the parent's thread-local storage, so it makes system calls only.
 static int live(void* argument) {
   struct child* me = argument;
   int index = (int)(me - children);
@@ -81,7 +80,7 @@ int main(int argc, char** argv) {
     sigaction(SIGRTMIN + i, NULL, &action);
     CHECK_EQ(action.sa_handler == SIG_IGN, (flags & CLONE_SIGHAND) != 0, what);
   }
-  // All who share the umask have set it; the last one counts.
+  // All processes that share the umask have set it; the last value counts.
   mode_t mask = umask(0);
   CHECK(mask >= 0100 && (kinds[mask - 0100] & CLONE_FS) != 0, "the umask is 0%o", mask);
   for (int i = 0; i < kKinds; i++) {

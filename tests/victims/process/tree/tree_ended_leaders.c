@@ -1,8 +1,8 @@
-// Leaders that have ended and wait to be asked how, while others are in their session or group: a session whose zombie
-// leads it, with a stopped member; a group whose leader is a zombie, with a live member; a stopped job of two.
+// Leaders that are zombies while other processes are in their posix session or group: a session with a zombie leader
+// and a stopped member; a group with a zombie leader and a running member; a stopped job of two.
 #include "tests/victims/process/tree/tree.h"
 
-static pid_t* told;  // by children: the session that they are in, their number
+static pid_t* told;  // reported by children: their session, their number
 
 static int wait_in(void* argument) {
   (void)argument;
@@ -12,7 +12,7 @@ static int wait_in(void* argument) {
   return child_failures();
 }
 
-// Its parent leads the session and ends.
+// The child's parent leads the session and ends.
 static int stop_in_session(void* argument) {
   (void)argument;
   pid_t sid = getsid(0);

@@ -1,7 +1,7 @@
-// Children whose end is told by another signal than SIGCHLD, or by none: their parent waits for them with __WCLONE.
+// Children whose end sends another signal than SIGCHLD, or none: their parent waits for them with __WCLONE.
 #include "tests/victims/process/tree/tree.h"
 
-static int gate[2];  // at its end they end
+static int gate[2];  // its end of file ends them
 static volatile sig_atomic_t told;
 static void on_end(int number) {
   told = number;

@@ -1,5 +1,5 @@
-// Many processes: a fan with sessions and groups of their own, and a chain, each with memory of its own and a
-// pipe to the first, who watches all pipes.
+// Many processes: a fan with posix sessions and groups of their own, and a chain, each with its own memory and a pipe
+// to the first process, which watches all pipes.
 #include "tests/victims/process/tree/tree.h"
 
 #include <sys/epoll.h>

@@ -1,4 +1,4 @@
-// Threads that fork while others wait; children that share memory, an epoll and its pipes with their parent's
+// Threads that fork while others wait; children that share memory, an epoll set and its pipes with their parent's
 // threads.
 #include "tests/victims/process/tree/tree.h"
 

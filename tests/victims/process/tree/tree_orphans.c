@@ -1,12 +1,12 @@
-// Orphans with families: the leader of their session has ended, and they have children, grandchildren and leaders below
-// them. And orphans of one session in two places: below who adopts them, and below one of them who has left the session
-// since.
+// Orphans with descendants: the leader of their posix session has ended, and they have children, grandchildren and
+// session leaders below them. Also orphans of one session in two places: below the process that adopts them, and below
+// one of them that has left the session since.
 #include "tests/victims/process/tree/tree.h"
 
 static int* told;  // the processes, by their generation
 #define GENERATIONS 5
 
-// Every generation is in the session of the first, but for the fourth, which leads one of its own.
+// Every generation is in the session of the first, except the fourth, which leads one of its own.
 static int generation(void* argument) {
   int* number = argument;
   int mine = *number;

@@ -1,4 +1,4 @@
-// Sessions and process groups: own ones, inherited ones, deeper than their leader, leaders gone.
+// Posix sessions and process groups: own ones, inherited ones, members below their leader's children, leaders gone.
 #include "tests/victims/process/tree/tree.h"
 
 static int stay(void* argument) {
@@ -12,7 +12,7 @@ static int stay(void* argument) {
   return child_failures();
 }
 
-// A leader with a child in its session and one that came before the session was made.
+// A leader with one child in its session and one that was forked before the session was made.
 static int lead(void* argument) {
   int before = 0, after = 0, group = 2;
   int* gate = argument;
@@ -33,7 +33,7 @@ static int lead(void* argument) {
   return child_failures();
 }
 
-// Ends at once; its child goes on in the session (or group) that it made.
+// Ends at once; its child goes on in the session (or group) that it has made.
 static int leave_behind(void* argument) {
   int* facts = argument;
   if (facts[0] == 1) MUST(setsid());

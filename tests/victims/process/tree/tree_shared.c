@@ -1,4 +1,4 @@
-// What tasks share: anonymous memory, a memfd, open files with one position, pipes, locks of each.
+// Objects that tasks share: anonymous memory, a memfd, open files with one position, pipes; and locks of each task.
 #include "tests/victims/process/tree/tree.h"
 
 struct shared {
@@ -15,7 +15,7 @@ static int count(void* argument) {
     nanosleep(&nap, NULL);
   }
   char line[8];
-  // Lines of four bytes each, from one position that all move on.
+  // The lines have four bytes each and are read from one position, which all processes advance.
   CHECK_EQ(read(file, line, 4), 4, "reading the shared file");
   CHECK_EQ(write(pipe_ends[1], line, 4), 4, "writing into the shared pipe");
   return child_failures();

@@ -1,11 +1,11 @@
-// Processes that share what their parent does not have: made by a sibling (CLONE_PARENT), or by a parent that left it
-// later (unshare(2)). Afterwards what is shared still is, and what is not is not.
+// Processes that share objects which their parent does not have: cloned by a sibling (CLONE_PARENT), or by a parent
+// that left the object later (unshare(2)). Afterwards they share the same objects and no others.
 #include "tests/victims/process/tree/tree.h"
 
 enum { kStack = 64 * 1024, kMembers = 13, kFirstFd = 100 };
 
-// Groups: who has the same letter shares it; '.' nobody. The first member is the root.
-//                            root   cloned, root left | maker | maker, memory | g left | cousins, whose parents left
+// Groups: members with the same letter share the object; '.' shares it with no other. The first member is the root.
+//                            root   cloned, root left | cloner | cloner, memory | g left | cousins, whose parents left
 static const char names[] =
     "P"
     "ab"
@@ -37,7 +37,7 @@ static const char spaces[] =
 
 static struct member {
   _Atomic int pid,
-      step;  // 1: it is ready; 2: it shall make its changes; 3: it has; 4: it shall look; 5: it has; 6: it may end
+      step;  // 1: ready; 2: must make its changes; 3: has made them; 4: must look; 5: has looked; 6: may end
   uint32_t files, spaces;
   int mask;
 } * members;          // in shared memory
@@ -88,7 +88,7 @@ static void make(char name, int flags) {
   await(name, 1);
 }
 
-// A child of the root that makes another process by `flags`, and leaves `left` then.
+// A child of the root that clones another process by `flags`, and then leaves `left` (unshare).
 struct maker {
   char name, other;
   int flags, left;

@@ -1,4 +1,5 @@
-// Children that job control has stopped stay so, go on when they are told to, and show which signal it was.
+// Children that job control has stopped stay stopped, continue when they are told to, and show the signal that stopped
+// them.
 #include "tests/victims/process/tree/tree.h"
 
 static const int kSignals[] = {SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU};
@@ -16,9 +17,9 @@ int main(int argc, char** argv) {
   siginfo_t info;
   for (int i = 0; i < SIGNALS; i++) {
     children[i] = spawn(work, NULL);
-    MUST(setpgid(children[i], 0));  // in a group without a parent outside only SIGSTOP would stop it
+    MUST(setpgid(children[i], 0));  // in a group without a parent outside, only SIGSTOP would stop it
     MUST(kill(children[i], kSignals[i]));
-    // Nobody has been told yet.
+    // No process has waited for this stop yet.
     MUST(waitid(P_PID, (id_t)children[i], &info, WSTOPPED | WNOWAIT));
   }
   victim_wait();

@@ -1,4 +1,4 @@
-// Stopped children for whom signals wait: some blocked, some not, SIGCONT's handler, a stop within a handler.
+// Stopped children with pending signals: some blocked, some not, a handler for SIGCONT, a stop within a handler.
 #include "tests/victims/process/tree/tree.h"
 
 static _Atomic int* got;

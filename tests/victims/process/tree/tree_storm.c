@@ -1,4 +1,4 @@
-// Processes that fork, exec and end all the time; every one of them counts.
+// Processes that fork, call execve and end all the time; every one of them counts.
 #include "tests/victims/process/tree/tree.h"
 
 static int storm(void* argument) {

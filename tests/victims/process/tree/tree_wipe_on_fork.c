@@ -1,4 +1,4 @@
-// MADV_WIPEONFORK and MADV_DONTFORK memory in a program with children, who have memory of their own there.
+// MADV_WIPEONFORK and MADV_DONTFORK memory in a program whose children have their own memory at these addresses.
 #include "tests/victims/process/tree/tree.h"
 
 static char *w, *d, *c;

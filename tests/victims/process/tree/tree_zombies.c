@@ -1,4 +1,4 @@
-// Children that have ended and wait to be asked how: by exit code and by signal; no SIGCHLD comes twice.
+// Zombie children, ended by exit code and by signal; no SIGCHLD comes twice.
 #include "tests/victims/process/tree/tree.h"
 
 static _Atomic int told;

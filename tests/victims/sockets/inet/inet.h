@@ -1,4 +1,4 @@
-// What victims with inet sockets share.
+// Helpers for victims with inet sockets.
 #pragma once
 #include "tests/victims/victim.h"
 
@@ -45,7 +45,7 @@ UNUSED static int port_of(int fd) {
                                          : ((struct sockaddr_in6*)&name)->sin6_port);
 }
 
-// A socket of `type` bound to the loopback address, any port for 0.
+// Makes a socket of `type` bound to the loopback address; port 0: any port.
 UNUSED static int bound(int family, int type, int port) {
   struct sockaddr_storage to;
   int fd = MUST(socket(family, type, 0));
@@ -82,7 +82,7 @@ UNUSED static struct tcp_pair connected(int family, int listener) {
   return pair;
 }
 
-// TCP_INFO's state.
+// Returns the state of TCP_INFO.
 UNUSED static int state_of(int fd) {
   struct tcp_info info;
   socklen_t length = sizeof info;
@@ -90,7 +90,7 @@ UNUSED static int state_of(int fd) {
   return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) == 0 ? info.tcpi_state : -1;
 }
 
-// Until poll(2) tells one of these events, 5 s at most.
+// Waits until poll(2) reports one of these events, 5 s at most.
 UNUSED static bool soon(int fd, short events) {
   struct pollfd poll_fd = {fd, events, 0};
   return poll(&poll_fd, 1, 5000) == 1 && (poll_fd.revents & events) != 0;
@@ -107,7 +107,7 @@ UNUSED static void send_all(int fd, const char* from, size_t length) {
   }
 }
 
-// Reads `length` bytes, fewer only at the end or after 5 s of silence.
+// Reads `length` bytes; fewer only at end of file or after 5 s without data.
 UNUSED static size_t receive(int fd, char* to, size_t length) {
   size_t have = 0;
   while (have < length && soon(fd, POLLIN | POLLRDHUP | POLLHUP)) {
@@ -118,7 +118,7 @@ UNUSED static size_t receive(int fd, char* to, size_t length) {
   return have;
 }
 
-// Both directions carry fresh bytes.
+// Checks that both directions carry new bytes.
 UNUSED static void check_talk(struct tcp_pair pair, const char* what) {
   char got[8] = "";
   send_all(pair.client, "ping", 4);

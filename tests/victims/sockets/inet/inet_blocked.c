@@ -1,5 +1,5 @@
-// Threads that are in system calls on sockets during every move: accept, recv, recvfrom, send, with and without
-// time-outs, and an epoll set that watches sockets.
+// Threads in system calls on sockets during every move: accept, recv, recvfrom, send, with and without time limits, and
+// an epoll set that watches sockets.
 #include "tests/victims/sockets/inet/inet.h"
 
 #include <sys/epoll.h>
@@ -33,7 +33,7 @@ static long make_call(int which) {
       return recv(limited.server, got, sizeof got, 0);
     case 4:
       return recvfrom(udp, got, sizeof got, 0, NULL, NULL);
-    case 5:  // may find room once the queue is packed anew
+    case 5:  // it may find room when the queue is packed anew
       return send(full.client, content, 100000, MSG_NOSIGNAL);
     case 6:
       return epoll_wait(set, &event, 1, -1) == 1 ? (long)event.data.u64 : -1;
@@ -102,7 +102,7 @@ int main(int argc, char** argv) {
   send_all(limited.client, "abcd", 4);
   MUST(send(udp_sender, "datagram", 8, 0));
   static char got[16 << 20];
-  // Stopped when a part of its bytes was in, a send returns that part, as after SIGSTOP and SIGCONT.
+  // A send that is stopped after it has queued a part of its bytes returns that part, as after SIGSTOP and SIGCONT.
   size_t arrived = receive(full.server, got, stuffed + 100000);
   send_all(watched.client, "x", 1);
   send_all(watched.server, "ab", 2);

@@ -1,5 +1,4 @@
-// connect(2) of a stopped process whose connection came about while it was stopped: it succeeds when the process goes
-// on.
+// connect(2) of a process whose connection is made while it is stopped: the call succeeds when the process continues.
 #include "tests/victims/sockets/inet/full_listener.h"
 
 int main(int argc, char** argv) {

@@ -1,4 +1,4 @@
-// Sockets of datagrams other than UDP: UDP-Lite with its checksum coverage, and ICMP echoes without privileges.
+// Datagram sockets other than UDP: UDP-Lite with its checksum coverage, and ICMP echoes without privileges.
 #include "tests/victims/sockets/inet/inet.h"
 
 #include <netinet/ip_icmp.h>

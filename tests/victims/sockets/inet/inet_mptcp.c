@@ -1,4 +1,4 @@
-// An MPTCP listener (as Go programs make them) that plain TCP clients have connected to.
+// An MPTCP listener (as Go programs make them) with connected plain TCP clients.
 #include "tests/victims/sockets/inet/inet.h"
 
 #ifndef IPPROTO_MPTCP

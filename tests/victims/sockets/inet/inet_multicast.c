@@ -31,7 +31,7 @@ static void with_source(int fd, int family, int name, const char* group, const c
   MUST(setsockopt(fd, family == AF_INET ? IPPROTO_IP : IPPROTO_IPV6, name, &request, sizeof request));
 }
 
-// -1: not a member; else the mode, and how many sources it names.
+// Returns -1 for no membership; otherwise the mode, and the number of its sources.
 static int membership(int fd, int family, const char* group, unsigned* sources) {
   char room[GROUP_FILTER_SIZE(16)];
   struct group_filter* filter = (struct group_filter*)room;
@@ -80,7 +80,7 @@ int main(int argc, char** argv) {
   CHECK_EQ(get_int(four, IPPROTO_IP, IP_MULTICAST_ALL), 0, "IP_MULTICAST_ALL");
   CHECK_EQ(get_int(four, IPPROTO_IP, IP_MULTICAST_IF), (int)htonl(INADDR_LOOPBACK), "IP_MULTICAST_IF");
   CHECK_EQ(get_int(six, IPPROTO_IPV6, IPV6_MULTICAST_IF), (int)if_nametoindex("lo"), "IPV6_MULTICAST_IF");
-  // To the group, from outside of it.
+  // A sender outside the group sends to it.
   int sender = bound(AF_INET, SOCK_DGRAM, 0);
   MUST(setsockopt(sender, IPPROTO_IP, IP_MULTICAST_IF, &out, sizeof out));
   struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port_of(four))};

@@ -1,4 +1,4 @@
-// Multicast groups and options of raw and UDP-Lite sockets, and v4 groups of v6 sockets.
+// Multicast groups and options of raw and UDP-Lite sockets, and IPv4 groups of IPv6 sockets.
 #include "tests/victims/sockets/inet/inet.h"
 
 #include <net/if.h>

@@ -1,4 +1,4 @@
-// Netlink sockets: route and kobject_uevent, with groups and options; they still answer and hear.
+// Netlink sockets: route and kobject_uevent, with groups and options; they still get answers and events.
 #include "tests/victims/sockets/inet/inet.h"
 
 #include <linux/netlink.h>
@@ -12,7 +12,7 @@ static int membership_bits(int fd) {
   return (int)words[0];
 }
 
-// Asks for the links; the number of links that it tells.
+// Requests the list of network links; returns their number.
 static int count_links(int fd) {
   struct {
     struct nlmsghdr header;

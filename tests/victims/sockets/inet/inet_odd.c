@@ -1,5 +1,5 @@
-// Inet sockets in states that few programs leave them in: disconnected again, listening no more, several on one port
-// (SO_REUSEPORT), v4 addresses of v6 sockets; with options that other victims have not.
+// Inet sockets in rare states: disconnected again, no longer listening, several on one port (SO_REUSEPORT), IPv4
+// addresses of IPv6 sockets; with options that other victims do not use.
 #include "tests/victims/sockets/inet/inet.h"
 
 #ifndef SO_TXREHASH

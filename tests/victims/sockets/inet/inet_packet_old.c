@@ -1,4 +1,5 @@
-// Packet sockets of the old type (SOCK_PACKET), which have their protocol from socket(2) and are bound to a name.
+// Packet sockets of the old type (SOCK_PACKET), which get their protocol from socket(2) and are bound to an interface's
+// name.
 #include "tests/victims/sockets/inet/inet.h"
 
 #include <linux/if_ether.h>

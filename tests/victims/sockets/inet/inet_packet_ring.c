@@ -1,4 +1,4 @@
-// Packet sockets with rings for what comes and what goes, of all versions, that are mapped when they are needed only.
+// Packet sockets with receive and send rings of all versions, which are mapped only when they are needed.
 #include "tests/victims/sockets/inet/inet.h"
 
 #include <linux/if_ether.h>
@@ -25,7 +25,7 @@ static int made(int version, int ring) {
   return fd;
 }
 
-// Without a ring of this size the kernel refuses the mapping.
+// Without a ring of this size the kernel rejects the mapping.
 static unsigned char* map_ring(int fd, const char* what) {
   unsigned char* ring = mmap(NULL, BLOCK * BLOCKS, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
   CHECK(ring != MAP_FAILED, "mapping the ring of %s: %s", what, strerror(errno));

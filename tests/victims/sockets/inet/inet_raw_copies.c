@@ -1,5 +1,5 @@
-// Raw sockets of protocols that the kernel has handlers for, which get copies of what others are sent; and the last
-// protocol.
+// Raw sockets of protocols that the kernel itself handles, which get copies of packets for others; and the highest
+// protocol number.
 #include "tests/victims/sockets/inet/inet.h"
 
 #define LAST_PROTOCOL 262
@@ -15,7 +15,7 @@ static void attach(int fd, int family, bool connects) {
   MUST((connects ? connect : bind)(fd, (struct sockaddr*)&here, length));
 }
 
-// getpeername(2) refuses peers without a port.
+// getpeername(2) fails for peers without a port.
 static void check_peer(int fd, const char* what) {
   CHECK(send(fd, "12345678", 8, MSG_NOSIGNAL) == 8, "%s: no peer: %s", what, strerror(errno));
 }
@@ -39,7 +39,7 @@ int main(int argc, char** argv) {
   set_int(headers, IPPROTO_IP, IP_HDRINCL, 1);
   attach(deaf, AF_INET, true);
   MUST(shutdown(deaf, SHUT_RD));
-  // Something that waits in those that hear UDP.
+  // A packet that is queued in the sockets for UDP.
   int receiver = bound(AF_INET, SOCK_DGRAM, 0), sender = MUST(socket(AF_INET, SOCK_DGRAM, 0));
   connect_to(sender, AF_INET, port_of(receiver));
   MUST(send(sender, "copied", 6, 0));

@@ -1,4 +1,4 @@
-// Sockets that share a port by an option (SO_REUSEPORT, SO_REUSEADDR) that some, or all, have no more.
+// Sockets that share a port by an option (SO_REUSEPORT, SO_REUSEADDR) which some, or all, have reset since.
 #include "tests/victims/sockets/inet/inet.h"
 
 static int named(int family, int type, int option, int port) {
@@ -11,7 +11,7 @@ static int named(int family, int type, int option, int port) {
   return fd;
 }
 
-// Two of one port; `taken` of them have the option no more.
+// Makes two sockets with one port; `taken` of them have reset the option.
 static void share(int* fds, int family, int type, int option, int taken) {
   fds[0] = named(family, type, option, 0);
   fds[1] = named(family, type, option, port_of(fds[0]));
@@ -60,7 +60,7 @@ int main(int argc, char** argv) {
     connect_to(again, AF_INET, port_of(listeners[i][0]));
     struct pollfd ready[] = {{listeners[i][0], POLLIN, 0}, {listeners[i][1], POLLIN, 0}};
     CHECK_EQ(poll(ready, 2, 2000), 1, "how many of two got a client");
-    // No third can have the port but by the option.
+    // A third socket can share the port only with the option.
     struct sockaddr_storage at;
     int third = MUST(socket(AF_INET, SOCK_STREAM, 0));
     socklen_t length = loopback(AF_INET, port_of(listeners[i][0]), &at);

@@ -1,4 +1,4 @@
-// Connections that wait to be accepted, whose clients are in the program.
+// Unaccepted connections whose clients are in the program.
 #include "tests/victims/sockets/inet/inet.h"
 
 int main(int argc, char** argv) {

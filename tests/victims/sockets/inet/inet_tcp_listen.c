@@ -29,7 +29,7 @@ int main(int argc, char** argv) {
   int only_bound = bound(AF_INET, SOCK_STREAM, 0), bound_port = port_of(only_bound);
   int plain_port = port_of(plain), six_port = port_of(six);
 
-  // Everybody's address, both families through one socket.
+  // The wildcard address, both families through one socket.
   int any = MUST(socket(AF_INET6, SOCK_STREAM, 0));
   set_int(any, IPPROTO_IPV6, IPV6_V6ONLY, 0);
   struct sockaddr_in6 everybody = {.sin6_family = AF_INET6};

@@ -1,4 +1,4 @@
-// Many TCP connections within the program, each with its own bytes under way.
+// Many TCP connections within the program, each with its own bytes in flight.
 #include "tests/victims/sockets/inet/inet.h"
 
 enum { kPairs = 300 };

@@ -1,4 +1,4 @@
-// TCP connections within the program that one or both sides have ended, with and without bytes under way.
+// TCP connections within the program that one or both sides have ended, with and without bytes in flight.
 #include "tests/victims/sockets/inet/inet.h"
 
 enum { kFamilies = 2, kKinds = 7 };

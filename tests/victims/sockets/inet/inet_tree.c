@@ -1,5 +1,5 @@
-// Sockets of a tree: a listening socket that workers share, connections whose ends are in different processes, a
-// connection that two processes hold, a UDP socket of parent and child.
+// Sockets of a tree: a listening socket shared by workers, connections with ends in different processes, a connection
+// that two processes have open, a UDP socket of parent and child.
 #include "tests/victims/process/tree/tree.h"
 
 #include "tests/victims/sockets/inet/inet.h"
@@ -8,7 +8,7 @@ enum { kWorkers = 3 };
 static int listener, udp, shared_client, ready[2];
 static int port;
 
-// Takes connections from the shared listening socket, and answers each with its bytes.
+// Accepts connections from the shared listening socket, and sends each its bytes back.
 static int serve(void* unused) {
   (void)unused;
   MUST(write(ready[1], "r", 1));

@@ -1,4 +1,4 @@
-// UDP: bound, connected, with datagrams of several senders waiting (empty ones too), options, both families.
+// UDP: bound, connected, with queued datagrams of several senders (empty ones, too), options, both families.
 #include "tests/victims/sockets/inet/inet.h"
 
 static void check_datagram(int fd, const char* want, size_t length, int from_port, const char* what) {
@@ -81,7 +81,7 @@ int main(int argc, char** argv) {
     MUST(send(sender[i], "new", 3, 0));
     CHECK(soon(receiver[i], POLLIN), "nothing new arrives");
     check_datagram(receiver[i], "new", 3, sender_port[i], "a new one");
-    // A connected socket hears its peer only.
+    // A connected socket receives from its peer only.
     int linked_port = port_of(linked[i]);
     struct sockaddr_storage to;
     socklen_t length = loopback(family, linked_port, &to);

@@ -1,4 +1,4 @@
-// UDP sockets of everybody's address: one socket for both families, IP_PKTINFO, senders of either family.
+// UDP sockets bound to the wildcard address: one socket for both families, IP_PKTINFO, senders of either family.
 #include "tests/victims/sockets/inet/inet.h"
 
 static void hear(int fd, const char* want, bool four, const char* what) {

@@ -1,4 +1,4 @@
-// UDP sockets that share one port (SO_REUSEPORT), each with its own datagrams waiting; and a socket filter.
+// UDP sockets that share one port (SO_REUSEPORT), each with its own queued datagrams; and a socket filter.
 #include "tests/victims/sockets/inet/inet.h"
 
 #include <linux/filter.h>
@@ -22,7 +22,7 @@ int main(int argc, char** argv) {
     connect_to(senders[i], AF_INET, port);
     MUST(send(senders[i], &i, sizeof i, 0));
   }
-  // Which of them got whose.
+  // Which sender's datagram each of them has received.
   char owner[kSenders];
   memset(owner, -1, sizeof owner);
   for (int i = 0; i < kSockets; i++) {

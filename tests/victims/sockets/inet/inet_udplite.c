@@ -1,4 +1,4 @@
-// UDP-Lite: what waits, with who sent it; partial checksums; peers; ends that are closed.
+// UDP-Lite: queued datagrams with their senders; partial checksums; peers; ends that are shut down.
 #include "tests/victims/sockets/inet/inet.h"
 
 #define UDPLITE_LEVEL 136

@@ -1,4 +1,4 @@
-// What the victims with unix sockets have in common.
+// Helpers for victims with unix sockets.
 #pragma once
 #include "tests/victims/victim.h"
 
@@ -8,7 +8,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-// name: a path, or "@name" for an abstract one. Returns the length.
+// name: a path, or "@name" for an abstract one. Returns the length of the address.
 UNUSED static socklen_t unix_address(struct sockaddr_un* address, const char* name) {
   memset(address, 0, sizeof *address);
   address->sun_family = AF_UNIX;
@@ -20,7 +20,7 @@ UNUSED static socklen_t unix_address(struct sockaddr_un* address, const char* na
   return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length);
 }
 
-// A name of this victim's own that fits: the go file's path is long. It stays valid.
+// Returns a name of this victim's own that fits, since the go file's path is long. It stays valid.
 UNUSED static const char* unix_path(const char* suffix) {
   static char path[16][100];
   static int next;
@@ -56,7 +56,7 @@ UNUSED static int unix_client(int type, const char* name) {
   return fd;
 }
 
-// The name of a socket (peer: of its other end) as text, "" for none.
+// Returns the name of a socket (peer: of its other end) as text, "" for none.
 UNUSED static const char* unix_name(int fd, bool peer) {
   static char text[4][120];
   static int next;
@@ -99,7 +99,7 @@ UNUSED static void check_empty(int fd, const char* what) {
   CHECK(bytes == -1 && errno == EAGAIN, "%s: %zd (%s), not empty", what, bytes, strerror(errno));
 }
 
-// Whether one end gets what the other sends, both ways.
+// Checks that each end receives what the other sends.
 UNUSED static void check_talk(int a, int b, const char* what) {
   CHECK(send(a, "to b", 4, MSG_NOSIGNAL) == 4, "%s: send: %s", what, strerror(errno));
   check_receive(b, "to b", what);
@@ -107,7 +107,7 @@ UNUSED static void check_talk(int a, int b, const char* what) {
   check_receive(a, "to a", what);
 }
 
-// sendmsg of a descriptor with a text.
+// Sends a text with descriptors.
 UNUSED static void send_rights(int fd, const char* text, const int* passed, int count) {
   char control[CMSG_SPACE(16 * sizeof(int))] = {0};
   struct iovec part = {(void*)(uintptr_t)text, strlen(text)};
@@ -142,7 +142,7 @@ UNUSED static int receive_rights(int fd, char* text, size_t room, int* passed, s
   return count;
 }
 
-// Sends a descriptor that is open nowhere else from then on; gets one that was sent so.
+// give() sends a descriptor that is then open nowhere else; the other function receives one.
 UNUSED static void give(int fd, const char* what, int given) {
   send_rights(fd, what, &given, 1);
   close(given);

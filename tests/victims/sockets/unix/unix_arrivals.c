@@ -1,5 +1,5 @@
-// Connections that wait to be accepted with data in them already, of clients that are there, half closed, gone, or
-// another process.
+// Unaccepted connections that already have data in them, of clients that are open, half closed, closed, or in another
+// process.
 #include "tests/victims/sockets/unix/unix.h"
 
 #include "tests/victims/process/tree/tree.h"

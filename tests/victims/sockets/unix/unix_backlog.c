@@ -1,4 +1,4 @@
-// Connections that wait to be accepted, in their order, of all the kinds of names; clients that shut down a half.
+// Unaccepted connections in their order, with all kinds of names; clients that have shut down one direction.
 #include "tests/victims/sockets/unix/unix.h"
 
 enum { kClients = 4 };

@@ -1,4 +1,4 @@
-// SO_PASSCRED: what waits carries who sent it; SO_PEERCRED of pairs made under another user.
+// SO_PASSCRED: queued messages carry their sender; SO_PEERCRED of pairs made as another user.
 #include "tests/victims/sockets/unix/unix.h"
 
 static void send_as(int fd, const char* text, uid_t uid, gid_t gid) {

@@ -1,5 +1,5 @@
-// Descriptors on their way that hold each other: both ends of a pair in its own queues, sockets within sockets within
-// sockets, an epoll set that is open nowhere else.
+// Descriptors in flight that refer to each other: both ends of a pair in its own queues, sockets in sockets in sockets,
+// an epoll set that is open nowhere else.
 #include "tests/victims/sockets/unix/unix.h"
 
 #include <sys/epoll.h>

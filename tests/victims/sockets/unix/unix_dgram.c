@@ -1,4 +1,4 @@
-// Datagram sockets: who sent what waits, connections of many to one, to each other, to one that is gone.
+// Datagram sockets: queued datagrams with their senders, connections of many to one, to each other, to a closed one.
 #include "tests/victims/sockets/unix/unix.h"
 
 static void send_to(int fd, const char* name, const char* text) {
@@ -46,7 +46,7 @@ int main(int argc, char** argv) {
   const char *path = unix_path("server"), *client_path = unix_path("client"), *gone_path = unix_path("gone");
   const char *left_path = unix_path("left"), *right_path = unix_path("right"), *chain_path = unix_path("chain");
 
-  // Many senders of all sorts.
+  // Many senders of all kinds.
   int server = bound(path), other = bound(abstract), named = bound(client_path);
   int connected = MUST(socket(AF_UNIX, SOCK_DGRAM, 0)), idle = MUST(socket(AF_UNIX, SOCK_DGRAM, 0));
   MUST(unix_try_connect(connected, path));
@@ -69,22 +69,22 @@ int main(int argc, char** argv) {
   MUST(bind(autobound, (struct sockaddr*)&none, sizeof(sa_family_t)));
   snprintf(auto_name, sizeof auto_name, "%s", unix_name(autobound, false));
   send_to(autobound, abstract, "automatic");
-  // Connected to each other, with more in the queue than strangers may send.
+  // Connected to each other, with more in the queue than other senders may queue.
   int left = bound(left_path), right = bound(right_path);
   MUST(unix_try_connect(left, right_path));
   MUST(unix_try_connect(right, left_path));
   for (int i = 0; i < 20; i++) MUST(send(left, "many", 4, 0));
-  // A chain: a stranger's datagram waits in a socket that is now connected to a third.
+  // A chain: a datagram of an unrelated sender is queued in a socket that is now connected to a third one.
   int first = MUST(socket(AF_UNIX, SOCK_DGRAM, 0)), second = bound(chain_path);
   MUST(unix_try_connect(first, chain_path));
   MUST(send(first, "chained", 7, 0));
   MUST(unix_try_connect(second, path));
-  // Connected to one that is gone.
+  // Connected to a socket that is closed.
   int lonely = MUST(socket(AF_UNIX, SOCK_DGRAM, 0)), leaving = bound(gone_path);
   MUST(unix_try_connect(lonely, gone_path));
   close(leaving);
   MUST(unlink(gone_path));
-  // A pair of which one end speaks to the server now.
+  // A pair of which one end is connected to the server now.
   int pair[2];
   MUST(socketpair(AF_UNIX, SOCK_DGRAM, 0, pair));
   MUST(unix_try_connect(pair[0], abstract));

@@ -1,4 +1,5 @@
-// epoll over sockets: level and edge, one-shot, hang-ups; threads that wait in accept, recv and a full send.
+// epoll over sockets: level and edge, one-shot, hang-ups; threads that block in accept, recv and a send to a full
+// queue.
 #include "tests/victims/sockets/unix/unix.h"
 
 #include <sys/epoll.h>

@@ -1,5 +1,4 @@
-// Connections to be accepted whose clients are themselves on their way through another socket; a listener on
-// its way.
+// Unaccepted connections whose clients are in flight in another socket; a listening socket in flight.
 #include "tests/victims/sockets/unix/unix.h"
 
 int main(int argc, char** argv) {

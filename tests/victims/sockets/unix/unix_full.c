@@ -1,4 +1,4 @@
-// Full queues: nothing more goes in, everything comes out, and empty packets are packets.
+// Full queues: nothing more goes in, everything comes out, and empty packets count as packets.
 #include "tests/victims/sockets/unix/unix.h"
 
 static size_t stuff(int fd, const char* content, size_t size) {

@@ -1,4 +1,4 @@
-// Many of everything: pairs, clients of one server, senders to one receiver, each with something in it.
+// Many pairs, clients of one server, and senders to one receiver, each with something queued.
 #include "tests/victims/sockets/unix/unix.h"
 
 enum { kPairs = 600, kClients = 200, kSenders = 300 };

@@ -1,4 +1,4 @@
-// The ordinary uses of unix sockets in one program, as far as other tools that read the images know them, too.
+// Ordinary uses of unix sockets in one program, as far as other tools that read the images support them.
 #include "tests/victims/sockets/unix/unix.h"
 
 #include <linux/filter.h>

@@ -1,10 +1,10 @@
-// Listening sockets and connections to them: paths, abstract and relative names, names that are deleted or
-// taken by another file, permissions, who is at the other end.
+// Listening sockets and connections to them: paths, abstract and relative names, names that are deleted or taken by
+// another file, permissions, peers.
 #include "tests/victims/sockets/unix/unix.h"
 
 struct service {
   const char* name;  // as bound
-  const char* path;  // how it is reached, NULL where it cannot be
+  const char* path;  // how it is reached, NULL if it cannot be
   int listening, accepted, client;
 };
 
@@ -85,7 +85,7 @@ int main(int argc, char** argv) {
   const char* bound_name = unix_path("bound");
   unix_bind(bound, bound_name);
   int fresh = MUST(socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0));
-  // A listening socket that is gone, and one of its connections.
+  // A listening socket that is closed, and one of its connections.
   struct service left;
   serve(&left, SOCK_STREAM, unix_path("left"), NULL);
   close(left.listening);

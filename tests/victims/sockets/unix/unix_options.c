@@ -1,4 +1,4 @@
-// Options at SOL_SOCKET, and what the kernel makes of them.
+// SOL_SOCKET options, as the kernel stores them.
 #include "tests/victims/sockets/unix/unix.h"
 
 #include <linux/filter.h>

@@ -1,4 +1,4 @@
-// Pairs of every type: content both ways, boundaries, halves that are shut down, ends that are gone, errors that wait.
+// Pairs of every type: content both ways, boundaries, ends that are shut down or closed, pending errors.
 #include "tests/victims/sockets/unix/unix.h"
 
 static void pair(int type, int ends[2]) {

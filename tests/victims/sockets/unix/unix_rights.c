@@ -1,4 +1,4 @@
-// Descriptors on their way: of every sort, open elsewhere too, at exact places of a stream, between datagrams.
+// Descriptors in flight: of every kind, also open elsewhere, at exact places of a stream, between datagrams.
 #include "tests/victims/sockets/unix/unix.h"
 
 static char text[300];
@@ -46,7 +46,7 @@ int main(int argc, char** argv) {
 
   victim_wait();
 
-  // Not a byte more than was sent before the descriptors comes with a short read.
+  // A short read stops at the descriptors and returns only the bytes sent before them.
   char five[6] = "";
   CHECK(recv(stream[1], five, 5, 0) == 5 && strcmp(five, "plain") == 0, "before the descriptors: \"%s\"", five);
   int got = receive_rights(stream[1], text, 2, passed, NULL);

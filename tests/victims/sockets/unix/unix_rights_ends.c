@@ -1,4 +1,4 @@
-// One end open, the other on its way through a unix socket: of pipes, FIFOs and pseudo-terminals.
+// Pipes, FIFOs and pseudo-terminals with one end open and the other in flight in a unix socket.
 #include "tests/victims/sockets/unix/unix.h"
 
 #include <sys/stat.h>

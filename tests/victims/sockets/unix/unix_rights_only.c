@@ -1,4 +1,4 @@
-// Descriptors on their way that are open nowhere else: files, both ends of a pipe, connections within connections.
+// Descriptors in flight that are open nowhere else: files, both ends of a pipe, connections within connections.
 #include "tests/victims/sockets/unix/unix.h"
 
 #include <sys/eventfd.h>
@@ -8,7 +8,7 @@ int main(int argc, char** argv) {
   int way[2], inner[2], middle[2], pipes[2], datagrams[2], lone[2];
   MUST(socketpair(AF_UNIX, SOCK_STREAM, 0, way));
   MUST(socketpair(AF_UNIX, SOCK_DGRAM, 0, datagrams));
-  // A file, at a position; a deleted one; a counter.
+  // A file, at a position; a deleted one; an eventfd.
   int file = MUST(open(own_path("file"), O_CREAT | O_RDWR | O_APPEND, 0600));
   MUST(write(file, "0123456789", 10));
   MUST(lseek(file, 4, SEEK_SET));
@@ -18,12 +18,12 @@ int main(int argc, char** argv) {
   MUST(unlink(own_path("deleted")));
   give(way[0], "deleted", deleted);
   give(way[0], "counter", MUST(eventfd(5, EFD_NONBLOCK)));
-  // A pipe whose ends are both on their way, in two sockets, with something in it.
+  // A pipe with content whose ends are both in flight, in two sockets.
   MUST(pipe(pipes));
   MUST(write(pipes[1], "piped", 5));
   give(way[0], "reader", pipes[0]);
   give(datagrams[0], "writer", pipes[1]);
-  // A connection whose ends are both on their way, one of them within another that is on its way.
+  // A connection whose ends are both in flight, one of them in another socket that is in flight.
   MUST(socketpair(AF_UNIX, SOCK_STREAM, 0, inner));
   MUST(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, middle));
   MUST(send(inner[0], "innermost", 9, 0));
@@ -31,7 +31,7 @@ int main(int argc, char** argv) {
   give(datagrams[0], "other inner end", inner[0]);
   MUST(send(middle[0], "middle", 6, 0));
   give(way[0], "middle end", middle[1]);
-  // One end here, one on its way; and one whose other end is gone.
+  // One end is open, the other in flight; and one whose other end is closed.
   MUST(socketpair(AF_UNIX, SOCK_STREAM, 0, lone));
   MUST(send(lone[0], "alone", 5, 0));
   give(way[0], "far end", lone[1]);

@@ -1,5 +1,5 @@
-// Between a parent and its children: pairs, connections, who is at the other end, credentials of what waits,
-// descriptors on their way from one to the other.
+// Between a parent and its children: pairs, connections, peers, credentials of queued messages, descriptors in flight
+// from one to the other.
 #include "tests/victims/sockets/unix/unix.h"
 
 enum { kChildren = 3 };
@@ -26,7 +26,7 @@ static void expect(int fd, const char* want) {
   if (bytes != (ssize_t)strlen(want) || memcmp(got, want, (size_t)bytes) != 0) _exit(10);
 }
 
-// A child: answers over its pair, and over a connection of its own.
+// A child: it answers over its pair, and over a connection of its own.
 static void child(int index) {
   int mine = pairs[index][1];
   for (int i = 0; i < kChildren; i++) {
