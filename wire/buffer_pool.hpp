@@ -14,9 +14,11 @@ namespace crx::wire {
 // never needed are never touched.
 class BufferPool final : public PageBuffer::Pool {
  public:
+  // Maps memory for this many buffers; it is allocated on first use.
   explicit BufferPool(unsigned buffers);
   // Blocks while all buffers are in use; returns an empty buffer once stop() has been called.
   PageBuffer acquire();
+  // Called by PageBuffer when a buffer is destroyed. Any thread.
   void take_back(std::byte* data) noexcept override;
   // The number of acquire() calls so far that had to wait.
   uint64_t waits() const;

@@ -33,6 +33,7 @@ void put_u64(std::byte* p, uint64_t value);
 uint32_t get_u32(const std::byte* p);
 uint64_t get_u64(const std::byte* p);
 
+// The eight bytes of a frame header.
 std::array<std::byte, kFrameHeaderBytes> encode(FrameHeader header);
 // Throws Error(peer) when the type is unknown, reserved bits are set, or the length exceeds the limit of the type.
 FrameHeader parse_frame_header(std::span<const std::byte, kFrameHeaderBytes> bytes);

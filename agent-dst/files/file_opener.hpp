@@ -41,6 +41,7 @@ class FileOpener {
   virtual void resumed() noexcept = 0;
 };
 
+// The implementation for this host.
 std::unique_ptr<FileOpener> make_file_opener();
 
 }  // namespace crx

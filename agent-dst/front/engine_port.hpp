@@ -37,6 +37,7 @@ class EnginePort {
   uint32_t try_take_slot();
   void give_back_slot(uint32_t slot);
   std::span<std::byte> slot(uint32_t slot) const { return ring_.slot(slot); }
+  // Closes the connection to the engine at once.
   void close() noexcept;
   // True after a send found that the engine has ended. The source is not at fault; how the engine ended will be known
   // soon.

@@ -28,6 +28,7 @@ class HttpServer {
   using Pages = std::function<std::optional<HttpPage>(std::string_view path)>;
   HttpServer(asio::io_context& io, asio::ip::tcp::acceptor acceptor, Pages pages);
 
+  // Starts to accept connections; returns at once.
   void start();
   // Accepts no more connections.
   void stop() noexcept;

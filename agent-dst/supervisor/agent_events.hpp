@@ -20,6 +20,8 @@ class AgentEvents {
   explicit AgentEvents(int json_fd);
   ~AgentEvents();
 
+  // One function per event. listening() reports the bound address; opened(), turned_away(), resumed(), ended(),
+  // closed() and root_exited() report the steps of a session.
   void listening(const Endpoint& where);
   void opened(const SessionRequest& request);
   void turned_away(const ipc::FrontNotice& asked, const std::string& message, const std::string& hint);

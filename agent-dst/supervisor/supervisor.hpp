@@ -24,6 +24,7 @@ namespace crx::supervisor {
 // agent cannot start.
 class Supervisor {
  public:
+  // options and main must outlive the supervisor. run() returns the exit code of the agent, see run_agent().
   Supervisor(const AgentOptions& options, const EngineMain& main);
   int run();
 

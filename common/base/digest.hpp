@@ -29,6 +29,7 @@ Digest128 digest128(std::span<const std::byte> bytes) noexcept;
 // Computes the same digests from input that comes in pieces; the result does not depend on how the input was cut.
 class Digester {
  public:
+  // Starts with no input.
   Digester();
   Digester(Digester&&) noexcept;
   Digester& operator=(Digester&&) noexcept;

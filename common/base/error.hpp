@@ -19,6 +19,7 @@ enum class ErrorCode {
   bug,            // an invariant of crx itself is violated
 };
 
+// The name of the code ("victim_gone"), as in JSON output and on the wire.
 std::string_view to_string(ErrorCode code);
 
 // what() is one sentence: "step (pid 7): core-7.img: reason: errno text; hint", without the parts that are not set. The

@@ -17,6 +17,8 @@ namespace crx {
 // A file of a set that is too large for memory (pages-*.img). It has no name until the set is committed.
 class RawImage {
  public:
+  // Made by DirectorySink. file: open for reading and writing. temporary: its name if it has one. shown: the name for
+  // messages.
   RawImage(Fd file, std::string temporary, std::string shown);
   RawImage(RawImage&&) noexcept;
   ~RawImage();

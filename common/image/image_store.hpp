@@ -31,6 +31,7 @@ class ImageStore final : public ImageSink, public ImageSource {
   const Files& files() const noexcept { return files_; }
   // Moves all images out; the store is empty afterwards.
   Files take() noexcept { return std::exchange(files_, {}); }
+  // The size of all images in bytes.
   std::size_t total_bytes() const noexcept;
 
   std::vector<std::string> names() const override;

@@ -44,6 +44,7 @@ class ImageSet {
   ImageSet& operator=(ImageSet&&) noexcept;
   ~ImageSet();
 
+  // level 0 is the set itself, level 1 its parent, and so on. images() is level 0.
   const DirectorySource& images() const;
   std::size_t levels() const noexcept;
   const DirectorySource& level(std::size_t index) const;

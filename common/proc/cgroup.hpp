@@ -18,6 +18,7 @@ struct CgroupEntry {
   bool deleted = false;  // the kernel printed " (deleted)": the directory has been removed (the task is a zombie then)
 
   bool is_v2() const { return hierarchy == 0; }
+  // Whether the hierarchy has this controller ("memory", "freezer").
   bool has(std::string_view controller) const;
   bool is_outside() const;  // true when the group lies outside the reader's cgroup namespace ("/..")
   bool operator==(const CgroupEntry&) const = default;

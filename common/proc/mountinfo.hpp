@@ -30,6 +30,7 @@ struct MountEntry {
   bool operator==(const MountEntry&) const = default;
 };
 
+// In the order of the file. Throws Error(kernel) on a malformed line.
 std::vector<MountEntry> parse_mountinfo(std::string_view text);
 
 }  // namespace crx::proc

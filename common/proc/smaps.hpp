@@ -23,9 +23,11 @@ struct SmapsEntry {
   uint32_t protection_key = 0;
   std::string vm_flags;  // two letters per flag, each with a trailing blank: "rd wr mr mw me ac "
 
+  // Whether vm_flags contains this flag (two letters).
   bool has(std::string_view flag) const;
 };
 
+// In ascending order of the addresses. Unknown detail lines are skipped; throws Error(kernel) on a malformed line.
 std::vector<SmapsEntry> parse_smaps(std::string_view text);
 
 }  // namespace crx::proc

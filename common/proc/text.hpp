@@ -48,6 +48,7 @@ class Scanner {
   // "0x" followed by hexadecimal digits.
   uint64_t prefixed_hex();
 
+  // Throws unless the whole line has been consumed.
   void expect_end();
   [[noreturn]] void fail(std::string_view reason) const;
 

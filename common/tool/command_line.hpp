@@ -80,12 +80,14 @@ inline std::string check_size(const std::string& text) {
   return parse_size(text) ? std::string() : fmt::format("'{}' is not a size such as 4096, 64K, 100M or 1.5G", text);
 }
 
+// HOST:PORT with a host; port 0 is allowed.
 inline std::string check_endpoint(const std::string& text) {
   const std::optional<Endpoint> endpoint = parse_endpoint(text);
   if (endpoint && !endpoint->host.empty()) return {};
   return fmt::format("'{}' is not HOST:PORT (write an IPv6 address as [::1]:7000)", text);
 }
 
+// HOST:PORT with a port that can be connected to.
 inline std::string check_peer_endpoint(const std::string& text) {
   const std::string wrong = check_endpoint(text);
   return wrong.empty() && parse_endpoint(text)->port == 0 ? fmt::format("'{}': port 0 cannot be reached", text) : wrong;

@@ -32,6 +32,7 @@ struct PtyContent {
 // and open for reading and writing, and must have been opened with O_NOCTTY. The caller's controlling terminal must be
 // another one.
 
+// TCGETS2 and TCSETS2 (ioctl_tty(2)): the settings of a terminal; a change takes effect at once.
 int get_termios(int tty, KernelTermios& termios) noexcept;
 int set_termios(int tty, const KernelTermios& termios) noexcept;
 // Takes all queued data out of both sides and puts it back, in order and with the same line boundaries. Nothing else

@@ -26,6 +26,7 @@ struct InetOption {
 };
 inline constexpr std::size_t kLongestOption = 64;
 
+// The table of all known options.
 std::span<const InetOption> inet_options() noexcept;
 // nullptr for an option that is not in the table.
 const InetOption* find_inet_option(int level, int name) noexcept;
