@@ -1,9 +1,9 @@
-"""Prints the figures that crx is held to, each as a ratio or an absolute time with its bar.
+"""Prints the figures for which crx has a bar to pass, each as a ratio or an absolute time, with the bar.
 
     figures.py [--runs N] [NAME...]      names: small threads downtime growth throughput
 
-Everything is measured in one run on one machine: two network namespaces joined by a veth pair, TLS between them, memory
-touched beforehand, what is compared interleaved, medians taken.
+Everything is measured in one run on one machine: two network namespaces joined by a veth pair, TLS between them,
+memory touched beforehand, the two sides of a comparison interleaved, medians taken.
 """
 import argparse
 
@@ -11,7 +11,7 @@ from moves import Bench, gauge, median, ms, python, table, verdict
 
 
 def print_steps(title, moves):
-    """Where the time of the stop went: medians over the moves."""
+    """Prints how the time of the stop was spent: medians over the moves."""
     names = list(dict.fromkeys(name for move in moves for name in move.steps()))
     rows = [(title, "median us")]
     rows += [(name, int(median([move.steps().get(name, 0) for move in moves]))) for name in names]
@@ -86,7 +86,8 @@ def throughput(bench, runs):
     mib, rates, touches = 1024, [], []
 
     def touch():
-        # Twice: what a hypervisor has taken back costs several times as much to touch, and the move gets these pages next.
+        # Twice: memory that a hypervisor has taken back costs several times as much to touch, and the move gets these
+        # pages next.
         bench.first_touch_us(mib)
         touches.append(mib / 1024 / (bench.first_touch_us(mib) / 1e6))
 

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Dump and restore of one heap, crx and CRIU in turn, images on tmpfs. Prints medians and ratios; see README.md.
 
-usage: images.py [--size MIB] [--runs N]       CRX_BUILD says which build; needs root
+usage: images.py [--size MIB] [--runs N]       CRX_BUILD chooses the build; needs root
 """
 import argparse
 import json
@@ -24,7 +24,7 @@ BARS = {"dump": 1.5, "frozen": 1.5, "restore": 1.2, "incremental frozen": 20.0}
 
 
 class Heap:
-    """tests/integration/programs/heap.c in a session of its own, with no descriptors but its output."""
+    """tests/integration/programs/heap.c in a posix session of its own, with no descriptors but its output."""
 
     def __init__(self, folder, megabytes):
         self.control, self.output = f"{folder}/control", f"{folder}/out"
@@ -54,7 +54,8 @@ class Heap:
 
 
 def warm(megabytes):
-    """A virtual machine's host takes free memory away after some seconds, and giving it back costs more than what is measured."""
+    """Touches memory first: the host of a virtual machine takes free memory back after some seconds, and getting it
+    again costs more than what is measured."""
     subprocess.run([f"{BUILD}/bin/bench/touch", str(megabytes)], stdout=subprocess.DEVNULL, check=True)
 
 
@@ -67,7 +68,7 @@ def timed(command):
 
 
 def frozen_by_criu(folder):
-    """Microseconds, from its own statistics."""
+    """Returns microseconds, from CRIU's own statistics."""
     from criutest import crit
     entry = json.loads(crit("decode", "-i", f"{folder}/stats-dump"))["entries"][0]["dump"]
     return (entry["freezing_time"] + entry["frozen_time"]) / 1e6
@@ -85,7 +86,7 @@ def one_run(folder, megabytes, figures):
         warm(2 * megabytes)
         began = time.monotonic()
         _, text = timed(tool("dump", images, "-t", str(heap.pid), *more))
-        # crx returns when the process has gone and its PID is free, CRIU when it has been killed.
+        # crx returns when the process has gone and its PID is free, CRIU when the process has been killed.
         heap.process.wait()
         seconds = time.monotonic() - began
         figures[name, "dump"].append(seconds)

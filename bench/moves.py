@@ -1,4 +1,4 @@
-"""What the benchmarks share: two hosts, a process moved from one to the other, and how figures are printed."""
+"""Common code of the benchmarks: two hosts, moving a process between them, and printing figures."""
 import os
 import re
 import signal
@@ -30,11 +30,11 @@ class Move:
 
     @property
     def tracking_stop_us(self):
-        """The one stop of the process during the rounds."""
+        """Returns the length of the one stop of the process before the cutover."""
         return self.done.get("tracking_stop_us", 0)
 
     def steps(self):
-        """Name -> microseconds, in the order of the cutover."""
+        """Returns {name: microseconds}, in the order of the cutover."""
         cutover = self.done["cutover"]
         steps = {}
         for side in ("source_steps", "destination_steps"):
@@ -48,7 +48,7 @@ class Move:
 
 
 class Bench:
-    """Two hosts with their agents, for as long as the block lasts."""
+    """Two hosts with their agents, while the block runs."""
 
     def __enter__(self):
         self.ring = crxtest.Ring(2, cable=True)
@@ -61,7 +61,8 @@ class Bench:
         self.ring.close()
 
     def start(self, argv):
-        """argv with GO for the go file: a process on the first host that has said `ready`."""
+        """Starts argv (with GO replaced by the go file) on the first host; returns the process when it has printed
+        `ready`."""
         self.count += 1
         output, go = self.ring.path(f"{self.count}.out"), self.ring.path(f"{self.count}.go")
         process = self.ring[0].spawn([go if a == "GO" else a for a in argv], stdout=output)
@@ -70,7 +71,7 @@ class Bench:
         return process
 
     def move(self, argv, *options, before=lambda: None):
-        """Starts it, calls `before`, moves it, ends it."""
+        """Starts a process, calls `before`, moves the process, ends it."""
         process = self.start(argv)
         before()
         gauge = os.path.basename(argv[0]) == "gauge"

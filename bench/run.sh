@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds crx as it is released and prints all figures. Needs root. Arguments go to figures.py. See README.md.
+# Builds crx in its release configuration and prints all figures. Needs root. Arguments go to figures.py. See README.md.
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 build=${CRX_BUILD:-$root/build/release}

@@ -1,9 +1,9 @@
-"""Prints what memory that fork shares costs at the destination, as a ratio to what it takes at the source.
+"""Prints the cost at the destination of memory that fork shares, as a ratio to its cost at the source.
 
     shared.py [--size MIB] [--workers N] [--runs N]
 
-A parent with SIZE MiB and N forked workers that have written a few pages each is moved. Memory is the sum of Pss, which counts
-a page once however many share it, and what MemAvailable lost; `sent` is all page bytes before compression.
+A parent with SIZE MiB and N forked workers that have written a few pages each is moved. Memory is the sum of Pss,
+which counts each page once, and the decrease of MemAvailable; `sent` is all page bytes before compression.
 """
 import argparse
 import os

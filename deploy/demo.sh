@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# The main job of crx on one machine: two isolated hosts, and a running Python program that is moved from one to the
-# other. Needs root on Debian 12; installs what is missing and builds first. Leaves nothing running.
+# Shows the main use of crx on one machine: two isolated hosts, and a running Python program that is moved from one to
+# the other. Needs root on Debian 12; installs missing packages and builds first. Leaves nothing running.
 set -euo pipefail
 here=$(cd "$(dirname "$0")/.." && pwd)
 build=$here/build/dev
 
-# What our caller left open must not become the program's: a pipe to somebody else cannot be moved.
+# Close descriptors inherited from the caller, or the program would inherit them: a pipe to another process cannot be
+# moved.
 for fd in /proc/$$/fd/*; do
   fd=${fd##*/}
   [ "$fd" -le 2 ] || [ "$fd" = 255 ] || eval "exec $fd>&-" # 255: bash's own, this script
@@ -25,7 +26,7 @@ declare -A host          # name -> the PID of its init, as seen from here
 started=()
 cleanup() {
   set +e
-  for pid in "${started[@]}"; do kill -KILL "$pid" 2>/dev/null; done # ends everything in that host
+  for pid in "${started[@]}"; do kill -KILL "$pid" 2>/dev/null; done # kills everything in that host
   wait 2>/dev/null
   rm -rf "$work"
 }
@@ -86,7 +87,7 @@ print("end", flush=True)
 PROGRAM
 nsenter --target "${host[left]}" --net --pid --mount --uts -- sh -c 'echo $$ >"$0/pid"; 
   exec setsid /usr/bin/python3 "$0/program.py" 0.1 </dev/null >>"$0/output" 2>&1' "$work" &
-disown # its end at left is not an event to report
+disown # its end on host left is not to be reported
 : >>"$work/output"
 lines() { wc -l <"$work/output"; }
 shown=0

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs the Debian packages that crx is built and tested with, and says nothing when all are there.
-# As a library for the other scripts: run it, exit code 0 means everything is there.
+# Installs the Debian packages that are needed to build and test crx; prints nothing if all are installed. Other scripts
+# may run it, too: exit code 0 means that everything is installed.
 set -eu
 
 build="g++ cmake ninja-build ccache pkg-config libasio-dev libssl-dev libzstd-dev libprotobuf-dev protobuf-compiler

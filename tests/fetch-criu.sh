@@ -1,6 +1,6 @@
 #!/bin/sh
-# fetch-criu.sh FOLDER: unpacks CRIU of Debian trixie, with all its libraries, below FOLDER; nothing is installed. Where the
-# packages come from is read from this machine's own apt configuration. Prints nothing when it is there already.
+# fetch-criu.sh FOLDER: unpacks CRIU of Debian trixie, with all its libraries, below FOLDER; installs nothing. The
+# packages come from the sources in this machine's own apt configuration. Prints nothing if CRIU is there already.
 #
 # Run it with tests/integration/criutest.py, or by hand:
 #   FOLDER/root/usr/lib64/ld-linux-x86-64.so.2 --library-path FOLDER/root/usr/lib/x86_64-linux-gnu FOLDER/root/usr/sbin/criu
@@ -15,7 +15,7 @@ exec 9>"$folder/lock"
 flock 9
 [ ! -e "$folder/done" ] || exit 0
 
-# The main archive as this machine knows it, with another suite.
+# The main archive of this machine's configuration, with another suite.
 sources=$folder/sources.list
 : >"$sources"
 for file in /etc/apt/sources.list.d/*.sources; do

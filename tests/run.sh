@@ -2,7 +2,7 @@
 # Installs what is missing, builds, and runs all tests.
 #   tests/run.sh            every move twice
 #   tests/run.sh --full     every move ten times, and the slow tests
-#   tests/run.sh ... -- ARGS  hands ARGS to ctest (such as: -R test_victims)
+#   tests/run.sh ... -- ARGS  passes ARGS to ctest (such as: -R test_victims)
 set -eu
 cd "$(dirname "$0")/.."
 

@@ -1,10 +1,10 @@
 // gauge GO-FILE MIB THREADS HOT-PAGES RATE-MB [idle]: the process that the benchmarks move.
 //   MIB        memory, touched and filled with bytes that do not compress
-//   THREADS    this many more threads, each blocked in a futex
-//   HOT-PAGES  these pages, spread evenly over the memory, are written all over again every 5 ms
+//   THREADS    number of additional threads, each blocked in a futex
+//   HOT-PAGES  these pages, spread evenly over the memory, are all written again every 5 ms
 //   RATE-MB    MB/s of single pages written at random
 // The main thread reads CLOCK_MONOTONIC every 50 us (idle: every 5 ms). Once the go file exists it prints the largest
-// gap between two readings ("gap US"), after "ready" and before it ends. SIGUSR1 forgets the gaps up to now.
+// gap between two readings ("gap US") and ends; before that it prints "ready". SIGUSR1 resets the largest gap.
 #define _GNU_SOURCE
 #include <linux/futex.h>
 #include <pthread.h>
@@ -86,7 +86,7 @@ int main(int argc, char** argv) {
       nanosleep(&(struct timespec){0, 50000}, NULL);
       continue;
     }
-    // What was missed in a stop is not made up for.
+    // The time of a stop is not made up for.
     due += (double)rate * (double)(now - slice < 2 * kSliceNs ? now - slice : kSliceNs) / 1e9;
     slice = now;
     for (uint64_t i = 0; i < hot; i++) memory[i * (pages / hot) * kPage / 8] = turn;

@@ -1,4 +1,4 @@
-// touch MIB: microseconds that the first touch of as much fresh memory takes (memset), on stdout.
+// touch MIB: prints the microseconds that the first touch (memset) of as much fresh memory takes.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

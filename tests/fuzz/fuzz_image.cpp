@@ -1,5 +1,5 @@
-// Images come from files and from peers. The first byte chooses the kind. What can be read must survive being
-// written and read again; what cannot be read must throw Error.
+// Images come from files and from peers. The first byte chooses the kind. Content that can be read must survive being
+// written and read again; other content must throw Error.
 #include <google/protobuf/message_lite.h>
 
 #include <cstddef>
@@ -37,7 +37,7 @@ void read_and_write(const std::string& name, std::string bytes) {
   if (copy.read_all<T>(name).size() != first.size()) std::abort();
 }
 
-// Each entry is followed by as many bytes as it says.
+// Each entry is followed by the number of bytes that it names.
 void read_pipes(std::string bytes) {
   ImageStore store;
   store.insert(std::string(image_file::kPipesData), std::move(bytes));

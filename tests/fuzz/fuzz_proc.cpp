@@ -1,5 +1,5 @@
-// The texts of /proc: a task chooses its own names and files, so parts of them are hostile. The first byte
-// chooses the parser. A parser may give a value or throw Error, nothing else.
+// The texts of /proc: a task chooses its own names and files, so parts of them are hostile. The first byte chooses the
+// parser. A parser may return a value or throw Error, nothing else.
 #include <cstddef>
 #include <cstdint>
 #include <string_view>

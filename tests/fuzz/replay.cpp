@@ -1,5 +1,5 @@
-// The main of a fuzz target in a build without libFuzzer: runs every seed, every shorter form of it, and a fixed
-// sequence of random changes. A crash or an exception that leaves the target fails the test.
+// The main function of a fuzz target in a build without libFuzzer: runs every seed, every shorter form of it, and a
+// fixed sequence of random changes. A crash, or an exception that leaves the target, fails the test.
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>

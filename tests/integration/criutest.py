@@ -12,7 +12,7 @@ FOLDER = os.environ.get("CRX_CRIU", os.path.join(BUILD, "criu"))
 
 @functools.cache
 def fetch():
-    """Puts CRIU there if it is missing; the folder it lies in. Fails where that is not possible."""
+    """Unpacks CRIU if it is missing; returns its folder. Fails if that is not possible."""
     done = subprocess.run([os.path.join(ROOT, "tests", "fetch-criu.sh"), FOLDER], text=True, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, check=False)
     if done.returncode != 0:
@@ -21,14 +21,14 @@ def fetch():
 
 
 def criu(*arguments):
-    """The command line of `criu ARGUMENTS`."""
+    """Returns the command line of `criu ARGUMENTS`."""
     root = fetch()
     return [f"{root}/usr/lib64/ld-linux-x86-64.so.2", "--library-path", f"{root}/usr/lib/x86_64-linux-gnu",
             f"{root}/usr/sbin/criu", *map(str, arguments)]
 
 
 def crit(*arguments):
-    """Runs `crit ARGUMENTS`; its output. Fails when crit does."""
+    """Runs `crit ARGUMENTS`; returns its output. Fails if crit fails."""
     root = fetch()
     environment = {**os.environ, "PYTHONPATH": f"{root}/usr/lib/python3/dist-packages"}
     done = subprocess.run(["/usr/bin/python3", f"{root}/usr/bin/crit", *map(str, arguments)], text=True, env=environment,
@@ -38,7 +38,7 @@ def crit(*arguments):
     return done.stdout
 
 
-# crit for many images in one process: starting it takes far longer than reading an image.
+# Runs crit for many images in one process, since starting it takes far longer than reading an image.
 DECODE = """
 import contextlib, io, json, sys
 from crit.__main__ import main
@@ -59,7 +59,7 @@ print(json.dumps(decoded))
 
 
 def decode_all(images):
-    """{image: what `crit decode` makes of it} for every image that CRIU knows."""
+    """Returns {image: the output of `crit decode`} for every image that CRIU knows."""
     paths = [path for path in sorted(glob.glob(f"{images}/*.img")) if not os.path.basename(path).startswith(("pages-", "crx-"))]
     done = subprocess.run(["/usr/bin/python3", "-c", DECODE, *paths], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                           env={**os.environ, "PYTHONPATH": f"{fetch()}/usr/lib/python3/dist-packages"}, check=False)

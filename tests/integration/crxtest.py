@@ -1,14 +1,15 @@
-"""Test hosts on one machine: namespaces joined by a bridge, each with an agent, and the means to move processes about.
+"""Test hosts on one machine: namespaces joined by a bridge, each with an agent, and helpers that move processes
+between them.
 
     ring = Ring(3); ring.start_agents()
     p = ring[0].spawn(["prog"], stdout=path)
-    result = ring[0].migrate(p, ring[1])      # crx-migrate --verify, its exit code, JSON events and stderr
+    result = ring[0].migrate(p, ring[1])      # crx-migrate --verify; result: exit code, JSON events and stderr
     p = result.process                        # the same PID, now on ring[1]
     ring.close()
 
-A host has its own network, PID, mount, UTS, IPC, cgroup and time namespace, PIDs that start at another number than the others'
-(a moved process keeps its PID), terminals of its own (/dev/pts), its own certificate, and directories of its own for
-agent state. The root file system and version 1 of /sys/fs/cgroup are shared. Everything ends with `close()`, or with the test process.
+A host has its own network, PID, mount, UTS, IPC, cgroup and time namespace, its own range of PIDs (a moved process
+keeps its PID), its own terminals (/dev/pts), certificate, and directories for the agent's state. All hosts share the
+root file system and version 1 of /sys/fs/cgroup. Everything ends with `close()`, or with the test process.
 """
 import os
 import re
@@ -27,7 +28,7 @@ __all__ = ["BIN", "CGROUP2", "FULL", "HERE", "MOVES", "ROOT", "VICTIMS", "Host",
 
 
 def sweep():
-    """Removes what tests left that were killed themselves."""
+    """Removes the remains of tests that were killed."""
     for folder in ([CGROUP2] if CGROUP2 else []) + [tempfile.gettempdir()]:
         for name in os.listdir(folder):
             owner = name.split("-")[1] if name.startswith("crxtest-") and name.count("-") > 1 else ""
@@ -41,7 +42,8 @@ def sweep():
 
 
 class Ring:
-    """`count` hosts on one bridge; two may have a cable between them in its place. The second one has other uptimes."""
+    """`count` hosts on one bridge; two hosts may be connected by a cable instead. The second host has another
+    uptime."""
 
     OFFSETS = ((0, 0), (500_000, 700_000), (1_000, 2_000))
 
@@ -79,7 +81,7 @@ class Ring:
             script += (f"link add name {host.name} type veth peer name eth0 netns {host.init}\n"
                        f"link set {host.name} master br0 up\n")
         subprocess.run(inside, input=script, text=True, check=True)
-        # A switch does not look into packets.
+        # A bridge must pass packets without looking into them.
         filtering = "/proc/sys/net/bridge/bridge-nf-call-iptables"
         subprocess.run([*namespace, "sh", "-c", f"test ! -e {filtering} || echo 0 >{filtering}"], check=True)
         self.start_network()
@@ -114,7 +116,7 @@ class Ring:
         return os.path.join(self.dir, name)
 
     def compile(self, name, *options, output=None):
-        """Builds programs/NAME.c; the path of the program (or of `output`)."""
+        """Builds programs/NAME.c; returns the path of the program (or `output`)."""
         target = self.path(output or name)
         subprocess.run(["cc", "-std=gnu17", "-O2", "-pthread", *options, "-o", target,
                         os.path.join(HERE, "programs", f"{name}.c")], check=True)
@@ -128,7 +130,7 @@ class Ring:
 
 
 class Stages:
-    """A hook that stops at chosen stages until told to go on, so that a test can act in between.
+    """A hook that pauses at chosen stages until it is released, so that a test can act in between.
 
         stages = Stages(ring, "source.frozen"); host.start_migrate(..., "--hook", stages.command)
         stages.wait("source.frozen"); ...; stages.go_on("source.frozen")
@@ -145,7 +147,7 @@ class Stages:
         return os.path.exists(f"{self.dir}/at.{stage}")
 
     def wait(self, stage, otherwise=lambda: False):
-        """Until the stage is reached (true) or `otherwise` holds (false)."""
+        """Waits until the stage is reached (returns true) or `otherwise` holds (returns false)."""
         until(lambda: self.reached(stage) or otherwise(), f"stage {stage}", 30)
         return self.reached(stage)
 
@@ -160,7 +162,8 @@ class Stages:
 
 
 def state_of(process):
-    """All that can be seen of a process from outside and that a failed move must not change, as lines."""
+    """Returns, as lines, all properties of a process that are visible from outside and that a failed move must not
+    change."""
     lines = []
     for line in read_text(process.proc("smaps"), "").splitlines():
         if line.startswith("VmFlags:") or (line[:1] in "0123456789abcdef" and "-" in line.split()[0]):
@@ -200,7 +203,7 @@ class RingTest(unittest.TestCase):
         return None
 
     def move(self, process, to, *options, **named):
-        """Moves a process that must arrive: the process at the destination, and the result of crx-migrate."""
+        """Moves a process, which must arrive; returns the process at the destination, and the result of crx-migrate."""
         source = process.host
         result = source.migrate(process, to, *options, **named)
         self.assertEqual(result.exit, 0, f"moving {process.pid} from {source.name} to {to.name}: {result}\n"
@@ -212,7 +215,7 @@ class RingTest(unittest.TestCase):
 
 
 class AtOnce(unittest.TextTestResult):
-    """Says why a test failed where it failed, not at the end of hundreds of lines."""
+    """Prints the reason of a failed test at once, and not at the end of hundreds of lines."""
 
     def addFailure(self, test, err):
         super().addFailure(test, err)

@@ -1,4 +1,4 @@
-"""A host without an agent, on which processes are dumped to image files and revived."""
+"""A host without an agent, on which processes are dumped to image files and restored."""
 import os
 import shutil
 import tempfile
@@ -9,7 +9,7 @@ from hosts import BIN, Host, Process, read_text, until
 
 
 class DumpTest(unittest.TestCase):
-    """A test case with one host (a PID namespace of its own) as `self.host`, and a folder `self.dir` of the test's own."""
+    """A test case with one host (a PID namespace of its own) as `self.host`, and a folder `self.dir` for the test."""
 
     maxDiff = None
 
@@ -40,7 +40,7 @@ class DumpTest(unittest.TestCase):
         os.chmod(self.dir, 0o755)
 
     def run_tool(self, *argv, timeout=120):
-        """(exit code, stdout and stderr) of a tool of this build, on the host."""
+        """Runs a tool of this build on the host; returns (exit code, stdout and stderr)."""
         return self.host.run([f"{BIN}/{argv[0]}", *argv[1:]], timeout=timeout, check=False)
 
     def dump(self, process, images, *options, code=0):
@@ -56,7 +56,7 @@ class DumpTest(unittest.TestCase):
         return tool
 
     def restore(self, images, *options, pid=None):
-        """Revives a set detached: the process, under `pid`."""
+        """Restores a set detached; returns the process, which has the number `pid`."""
         tool = self.start_restore(images, "-d", *options)
         code = tool.wait()
         self.assertEqual(code, 0, f"crx-restore: {tool.text()}")
@@ -65,6 +65,6 @@ class DumpTest(unittest.TestCase):
         return process
 
     def wait_gone(self, process):
-        """Its number is free again (its parent, the host's init, has reaped it)."""
+        """Waits until the number is free again (its parent, the host's init, has reaped it)."""
         process.wait_end(20)
         until(lambda: not os.path.exists(self.host.proc(process.pid)), f"{process.pid} is reaped")

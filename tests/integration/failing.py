@@ -1,4 +1,4 @@
-"""What the tests of failures have in common: a counting program, and the question where it runs."""
+"""The common part of the failure tests: a counting program, and checks of where it runs."""
 import os
 
 import crxtest
@@ -51,7 +51,7 @@ class FailureTest(crxtest.RingTest):
         until(lambda: self.count() >= have + 5, f"{what}: no progress beyond {have} lines")
 
     def copies(self, pid):
-        """{host name: process} of all copies that there are, running or not."""
+        """Returns {host name: process} of all existing copies, running or not."""
         found = {}
         for host in self.ring.hosts:
             process = host.find(pid)
@@ -60,7 +60,7 @@ class FailureTest(crxtest.RingTest):
         return found
 
     def frozen(self, process):
-        """Whether its cgroup is frozen."""
+        """Returns whether the cgroup of the process is frozen."""
         for line in read_text(process.proc("cgroup"), "").splitlines():
             hierarchy, controllers, path = line.split(":", 2)
             if hierarchy == "0" and crxtest.CGROUP2:
@@ -72,13 +72,13 @@ class FailureTest(crxtest.RingTest):
         return False
 
     def check_once(self, pid, context):
-        """The rule of all failures: it runs in exactly one place, or it is kept frozen in one place and runs in none.
-        The name of the host where it runs, or None."""
+        """Checks the rule of all failures: the program runs in exactly one place, or it is kept frozen in one place
+        and runs in none. Returns the name of the host where it runs, or None."""
         have = self.count()
 
         def settled():
             copies = self.copies(pid)
-            # Frozen at both hosts is a moment of the cutover, not an end: one of the two is about to go.
+            # A moment of the cutover has frozen copies on both hosts; wait until one of them is gone.
             if len(copies) == 1 and all(self.frozen(p) for p in copies.values()):
                 return "frozen"
             return "runs" if self.count() >= have + 5 else None
@@ -94,7 +94,7 @@ class FailureTest(crxtest.RingTest):
                 for name, p in self.copies(pid).items()}
 
     def check_finish(self, context=""):
-        """Ends the counter; its numbers must be without gap or repetition, its own checks pass."""
+        """Ends the counter; its numbers must have no gap and no repetition, and its own checks must pass."""
         with open(self.stop, "w"):
             pass
         until(lambda: read_text(f"{self.base}.log", "").endswith("\n"), f"the counter's verdict\n{context}")
@@ -103,7 +103,8 @@ class FailureTest(crxtest.RingTest):
         self.assertEqual(numbers, list(range(len(numbers))), context)
 
     def check_unharmed(self, process, before, result, exits, *words):
-        """The move failed with one of `exits` and a message with all `words`; the process is as it was, and runs."""
+        """Checks that the move failed with one of `exits` and a message with all `words`, and that the process is
+        unchanged and runs."""
         self.assertIn(result.exit, exits, f"{result}\n{self.target.agent_tail()}")
         message = result.stderr.lower()
         for word in words:

@@ -1,8 +1,9 @@
-"""The first process of a test host: makes the namespaces, becomes pid 1, starts and reaps what it is told to.
+"""The first process of a test host: it makes the namespaces, becomes PID 1, and starts and reaps processes on
+request.
 
-Started as `hostinit.py FD CGROUP MONOTONIC BOOTTIME PIDBASE NAME`. FD is a SOCK_SEQPACKET socket to the test; every request
-is one JSON object (with descriptors where it needs some), every answer another. When the test goes away the socket ends,
-this process exits, and the kernel ends whatever still runs in the namespace.
+Started as `hostinit.py FD CGROUP MONOTONIC BOOTTIME PIDBASE NAME`. FD is a SOCK_SEQPACKET socket to the test; every
+request is one JSON object (with descriptors where it needs some), every answer another. When the test ends the
+socket is closed, this process exits, and the kernel kills all that still runs in the namespace.
 """
 import ctypes
 import errno
@@ -40,7 +41,7 @@ def make_namespaces(cgroup, monotonic, boottime):
     checked(libc.mount(None, b"/", None, MS_REC | MS_PRIVATE, None), "mount --make-rprivate /")
     with open("/proc/sys/net/ipv4/ping_group_range", "w") as groups:
         groups.write("0 65535\n")
-    if cgroup:  # its own group is the root of what it sees
+    if cgroup:  # the root of the cgroup hierarchy that it sees is its own group
         unified = os.path.dirname(cgroup).encode()
         checked(libc.umount2(unified, MNT_DETACH), "umount cgroup2")
         checked(libc.mount(b"cgroup2", unified, b"cgroup2", 0, None), "mount cgroup2")

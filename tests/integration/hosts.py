@@ -27,7 +27,7 @@ class Timeout(AssertionError):
 
 
 def until(condition, what, timeout=30.0):
-    """Asks `condition` until it gives something true; its value. Fails with `what` at the deadline."""
+    """Calls `condition` until it returns a true value; returns that. Fails with `what` at the deadline."""
     deadline = time.monotonic() + timeout
     pause = 0.001
     while True:
@@ -56,8 +56,8 @@ def lines_of(path):
 
 @contextlib.contextmanager
 def huge_pages(count, exactly=False):
-    """So many huge pages of 2 MiB (at least, or in all) are set aside while this is open; for one test at a time, since all
-    hosts have them together."""
+    """Reserves this number of huge pages of 2 MiB (at least, or exactly) while the block runs; for one test at a
+    time, since all hosts share them."""
     path = "/proc/sys/vm/nr_hugepages"
     with open(f"{tempfile.gettempdir()}/crx-huge-pages.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -94,7 +94,7 @@ class Process:
         return text.rpartition(")")[2].split()[0] if text else None
 
     def enter_cgroup(self, path):
-        """Moves it into the group, a directory as the test sees it."""
+        """Moves the process into the group, a directory as the test sees it."""
         outer = next(line for line in lines_of(f"/proc/self/fdinfo/{self.pidfd}") if line.startswith("Pid:")).split()[1]
         with open(f"{path}/cgroup.procs", "w") as procs:
             procs.write(outer)
@@ -114,7 +114,7 @@ class Process:
                           f"(state {self.state()}, wchan {read_text(self.proc('wchan'), '?')})")
 
     def wait(self, timeout=60.0):
-        """Its exit code as a shell sees it; only for processes that the host's init started."""
+        """Returns its exit code in the form of a shell; only for processes that the host's init has started."""
         self.wait_end(timeout)
         status = self.host.request({"op": "status", "pid": self.pid})[0]["status"]
         if status is None:
@@ -139,7 +139,7 @@ class MigrateResult:
 
     @property
     def downtime_s(self):
-        """How long the process stood still, as seen from the source (frozen_us covers it)."""
+        """Returns how long the process was stopped, as the source reports it (frozen_us covers it)."""
         return max(self.last.get("downtime_us", 0), self.last.get("frozen_us", 0)) / 1e6
 
     def __str__(self):
@@ -170,7 +170,7 @@ class Host:
              str(monotonic), str(boottime), str(1000 + 9000 * min(index, 3)), self.name],
             pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
         theirs.close()
-        greetings = {**self.receive()[0], **self.receive()[0]}  # from either side of the fork, in any order
+        greetings = {**self.receive()[0], **self.receive()[0]}  # one from each side of the fork, in any order
         self.init = greetings["init"]
 
     # -- the control socket
@@ -196,7 +196,7 @@ class Host:
     # -- processes
 
     def spawn(self, argv, stdin=None, stdout=None, stderr=None, env=None, cwd=None, fds=None, setsid=True):
-        """Starts argv here. stdin/stdout/stderr: a path, a descriptor, or None (/dev/null; stderr: like stdout).
+        """Starts argv here. stdin/stdout/stderr: a path, a descriptor, or None (/dev/null; stderr: same as stdout).
         fds: {number in the child: descriptor here}."""
         opened = []
 
@@ -228,7 +228,7 @@ class Host:
             return os.path.join(self.dir, "tmp", f"{self.counter}{suffix}")
 
     def run(self, argv, timeout=60.0, check=True, **options):
-        """Runs argv here to its end; (exit code, output)."""
+        """Runs argv here to its end; returns (exit code, output)."""
         output = self.new_file(".out")
         process = self.spawn(argv, stdout=output, **options)
         code = process.wait(timeout)
@@ -238,7 +238,7 @@ class Host:
         return code, text
 
     def find(self, pid):
-        """The process `pid` of this host, however it came here; None if there is none."""
+        """Returns the process `pid` of this host, whether started or moved here; None if there is none."""
         try:
             return Process(self, pid, self.request({"op": "pidfd", "pid": pid})[1][0])
         except OSError:
@@ -251,7 +251,7 @@ class Host:
         return sorted(int(n) for n in os.listdir(f"/proc/{self.init}/root/proc") if n.isdigit())
 
     def children(self, pid):
-        """All descendants of pid here."""
+        """Returns all descendants of pid here."""
         parents = {}
         for each in self.pids():
             text = read_text(self.proc(each, "stat"), "")
@@ -268,7 +268,7 @@ class Host:
         self.request({"op": "last_pid", "pid": pid - 1})
 
     def bind(self, source, target):
-        """Shows file `source` at path `target`, on this host only."""
+        """Bind-mounts file `source` at path `target`, on this host only."""
         self.run(["mount", "--bind", source, target])
 
     def unbind(self, target):
@@ -298,7 +298,7 @@ class Host:
         return "".join(f"    {self.name}| {line}\n" for line in lines_of(self.agent_log)[-count:])
 
     def kill_agent(self):
-        """SIGKILL for the agent and the processes it made for itself (not for what was moved here)."""
+        """Kills the agent and the processes that it made for itself by SIGKILL (but none that were moved here)."""
         if self.agent is None:
             return
         own = [p for p in self.children(self.agent.pid)
@@ -320,7 +320,7 @@ class Host:
     # -- moving
 
     def start_migrate(self, process, to, *options, verify=True, tls=None, port=None, env=None):
-        """Starts crx-migrate here; the pending move, to be finished with finish_migrate."""
+        """Starts crx-migrate here; returns the pending move, to be completed with finish_migrate."""
         pid = process.pid if isinstance(process, Process) else process
         out, err = self.new_file(".json"), self.new_file(".err")
         tool = self.spawn(

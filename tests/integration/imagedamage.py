@@ -1,4 +1,4 @@
-"""What images are made of, seen from outside, and ways to damage them. For imagefuzz.py."""
+"""Reads the structure of images with code of its own, and damages them. For imagefuzz.py."""
 import ctypes
 import ctypes.util
 import os
@@ -10,7 +10,7 @@ NUMBERS = [0, 1, 2, 3, 4, 7, 8, 63, 64, 65, 255, 256, 4095, 4096, 65535, 65536, 
            1 << 32, 1 << 47, (1 << 47) - 4096, 1 << 57, (1 << 63) - 1, 1 << 63, (1 << 64) - 4096, (1 << 64) - 1]
 
 
-# -- XXH3, for manifests that are made anew
+# -- XXH3, to make new manifests
 
 class Hash128(ctypes.Structure):
     _fields_ = [("low", ctypes.c_uint64), ("high", ctypes.c_uint64)]
@@ -26,7 +26,7 @@ def digest(data):
     return struct.pack(">QQ", value.high, value.low)
 
 
-# -- protobuf, as far as it shows from outside
+# -- protobuf, as far as it can be parsed without the schema
 
 def varint(value):
     value &= (1 << 64) - 1
@@ -50,7 +50,7 @@ def read_varint(data, at):
 
 
 def parse(data):
-    """[(field, wire type, value)]; ValueError where it is no message."""
+    """Returns [(field, wire type, value)]; ValueError if it is not a message."""
     fields, at = [], 0
     while at < len(data):
         tag, at = read_varint(data, at)
@@ -89,7 +89,7 @@ def build(fields):
 
 
 def entries_of(name, data):
-    """(magics, [payload], raw rest): entries until one does not parse, as raw data after an entry does not."""
+    """Returns (magics, [payload], raw rest): entries until one does not parse, as raw data behind an entry does not."""
     at = 4 if name == "inventory.img" else 8
     magics, entries = data[:at], []
     while at + 4 <= len(data):
@@ -131,7 +131,7 @@ class Damage:
                                 old[:len(old) // 2], bytes(self.rng.randrange(256) for _ in range(8))])
 
     def message(self, payload, depth=0):
-        """One field of it, or of a message in it, is another."""
+        """Changes one field of the message, or of a message in it."""
         fields = parse(payload)
         if not fields:
             return payload + varint(self.rng.randrange(1, 20) << 3) + varint(self.rng.choice(NUMBERS))
@@ -158,7 +158,7 @@ class Damage:
         return build(fields)
 
     def image(self, name, data):
-        """Entries are other ones."""
+        """Changes the entries of an image."""
         magics, entries, rest = entries_of(name, data)
         if not entries:
             return self.octets(data)
@@ -179,7 +179,7 @@ class Damage:
         return join(magics, entries, rest)
 
     def octets(self, data):
-        """Bytes are other ones."""
+        """Changes bytes."""
         data = bytearray(data)
         if not data:
             return b"\0"
@@ -215,7 +215,7 @@ def write(path, data):
 
 
 def seal(folder):
-    """The manifest is made anew, so that it agrees with whatever the files are now."""
+    """Makes a new manifest, so that it agrees with the present content of the files."""
     path = f"{folder}/{INTEGRITY}"
     magics, entries, _ = entries_of(INTEGRITY, read(path))
     out = join(magics, entries[:1], b"")

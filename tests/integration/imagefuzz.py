@@ -1,11 +1,11 @@
 #!/usr/bin/python3
-"""Damages image sets in every way that a stranger could think of, and has crx-restore and crx-image look at them.
+"""Damages image sets in many ways and runs crx-restore and crx-image on them.
 
 usage: imagefuzz.py BIN WORK SEED TURNS SET...    (in a PID and a mount namespace of its own, which it may change)
 
-Whatever a set says: crx-restore ends by itself, with an exit code; it leaves no process behind unless it says that it revived
-one; and
-nothing is written that the set does not name. crx-image reads the set and ends likewise. Prints a line for every fault; exit 1 if there is one.
+For every content of a set these rules hold. crx-restore ends by itself with an exit code, leaves no process behind
+unless it reports that it has restored one, and writes nothing that the set does not name. crx-image reads the set
+and ends by itself, too. Prints a line for every fault; exit code 1 if there is one.
 """
 import os
 import random
@@ -19,7 +19,7 @@ import time
 from imagedamage import INTEGRITY, Damage, images_of, read, seal, write
 
 
-# What no user should read.
+# Texts that no user should see.
 OWN_ERRORS = (b"terminate called", b"bad_alloc", b"std::", b"vector::", b"basic_string", b"map::at", b"please report")
 
 
@@ -32,7 +32,7 @@ class Fuzz:
         self.faults, self.results, self.messages = 0, {}, {}
 
     def hurt(self, folder):
-        """What was done to the set, in words."""
+        """Damages the set; returns a description of the damage."""
         images = [name for name in images_of(folder) if name != INTEGRITY]
         own = os.path.exists(f"{folder}/{INTEGRITY}")
         turn = self.rng.randrange(20)
@@ -52,7 +52,7 @@ class Fuzz:
             words.append(f"{name} removed")
         else:
             for _ in range(self.rng.choice([1, 1, 2, 3])):
-                # The small ones more often: they say what is done, the others what is in memory.
+                # Damage small images more often: they control what is done, large ones only hold memory.
                 name = self.rng.choice([each for each in images if not each.startswith("pages-") or self.rng.random() < 0.3])
                 path = f"{folder}/{name}"
                 structured = not name.startswith("pages-") and self.rng.random() < 0.8
@@ -80,7 +80,7 @@ class Fuzz:
         os.symlink(self.rng.choice([".", "../" + os.path.basename(folder), "parent", "/", "..", "/proc/self/fd", "a" * 300]), link)
 
     def look(self, folder):
-        """What is wrong with what crx-image makes of the set."""
+        """Returns the fault in crx-image's handling of the set, if there is one."""
         verb = self.rng.choice([["show"], ["show", "--json"], ["verify"], ["decode"]])
         try:
             done = subprocess.run([f"{self.tools}/crx-image", *verb, folder], stdin=subprocess.DEVNULL, capture_output=True,
@@ -113,7 +113,7 @@ class Fuzz:
             tool.kill()
             tool.wait()
         text = read(log).decode(errors="replace")
-        # Those that were being built are dying with their tracer.
+        # Processes that were being built die with their tracer, which may take a moment.
         deadline = time.monotonic() + (5 if code != 0 else 0)
         left = self.pids() - before
         while left and time.monotonic() < deadline:
@@ -155,7 +155,7 @@ class Fuzz:
 
 
 def confine():
-    """The machine must not depend on crx-restore being right: all is read-only but /tmp."""
+    """Protects the machine from faults of crx-restore: everything but /tmp is read-only."""
     subprocess.run(["mount", "--make-rprivate", "/"], check=True)
     with open("/proc/self/mountinfo") as file:
         mounts = [line.split()[4] for line in file]

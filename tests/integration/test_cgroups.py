@@ -1,4 +1,4 @@
-"""The groups that a tree was in are made again at its destination, unless --manage-cgroups none."""
+"""The control groups of a tree are made again at its destination, unless --manage-cgroups none is given."""
 import os
 import unittest
 
@@ -33,7 +33,7 @@ class Cgroups(crxtest.RingTest):
         return path
 
     def groups(self, process):
-        """By controllers, as its host sees them."""
+        """Returns the groups of a process by controllers, as its host sees them."""
         text = process.host.run(["cat", f"/proc/{process.pid}/cgroup"])[1]
         return {line.split(":", 2)[1]: line.split(":", 2)[2] for line in text.splitlines()}
 
@@ -42,7 +42,7 @@ class Cgroups(crxtest.RingTest):
         return self.groups(process), self.groups(moved)
 
     def end(self, process, child):
-        # The root last: with its end the agent removes the group.
+        # The root ends last: the agent removes the group when it ends.
         for pid in (child.pid, process.pid):
             each = process.host.find(pid)
             if each:
@@ -72,7 +72,7 @@ class Cgroups(crxtest.RingTest):
         self.end(process, child)
 
     def test_rollback(self):
-        """Everybody is back in the group that he was in."""
+        """Every process is in its old group again."""
         process, child = self.start()
         before = self.both(process, child)
         result = self.ring[0].migrate(process, self.ring[1], "--hook", '[ "$CRX_STAGE" != prepared ]')

@@ -1,5 +1,5 @@
-"""Trees that exec, fork, end, make sessions, change parents, open and close all the time while they are looked at and while
-their memory is on its way."""
+"""Trees that execve, fork, end, make posix sessions, change parents, open and close all the time while they are
+inspected and while their memory is sent."""
 import crxtest
 from crxtest import lines_of, read_text, until
 
@@ -18,7 +18,7 @@ class ChangingTrees(crxtest.RingTest):
             until(lambda: lines_of(output) or not process.alive(), "the tree is ready")
             self.assertEqual(lines_of(output), ["ready"])
             for move in range(crxtest.MOVES):
-                # Slow enough for rounds to be longer than the lives of most of the tree.
+                # Slow enough that a round takes longer than most processes of the tree live.
                 process, result = self.move(process, self.ring[move + 1], "--max-bandwidth", "40M", "--max-rounds", "6",
                                             *options, timeout=200)
                 rounds.append(result.last.get("rounds"))
@@ -41,7 +41,7 @@ class ChangingTrees(crxtest.RingTest):
         self.run_changing("daemons")
 
     def test_restless(self):
-        """What ends, or is closed, while it is looked at is no reason to give up."""
+        """A process or descriptor that goes away while it is inspected does not make the move fail."""
         program, output, go = self.ring.compile("restless"), self.ring.path("restless.out"), self.ring.path("restless.go")
         process = self.ring[0].spawn([program, go, self.ring.dir], stdout=output)
         try:

@@ -1,4 +1,4 @@
-"""What --check-only finds: ports in use, users that are not there, control groups that are too small, files, namespaces."""
+"""Findings of --check-only: ports in use, missing users, control groups that are too small, files, namespaces."""
 import json
 import os
 import unittest
@@ -35,7 +35,7 @@ class OfASet(DumpTest):
         cls.host.run(["ip", "link", "set", "lo", "up"])
 
     def dumped(self, *arguments):
-        """A set of a server that is no more."""
+        """Returns a set of a server that has ended."""
         process = serve(self.host, f"{self.dir}/out", *arguments)
         self.dump(process, f"{self.dir}/set")
         self.wait_gone(process)

@@ -1,4 +1,5 @@
-"""What every tool promises of its command line: --help, --version, --log-level, --json, a man page that has all of its options."""
+"""The command line of every tool: --help, --version, --log-level, --json, and a man page that has all of its
+options."""
 import glob
 import json
 import os

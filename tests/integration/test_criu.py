@@ -1,4 +1,5 @@
-"""Against the real CRIU: it restores what crx-dump wrote, crx-restore revives what it dumped, and crit reads every image.
+"""Compatibility with the real CRIU: it restores sets of crx-dump, crx-restore restores sets of CRIU, and crit reads
+every image.
 
 The victims check themselves: registers, memory, files, clocks, maps, descriptors.
 """
@@ -18,9 +19,9 @@ VICTIMS = ["mem_anon", "mem_brk", "mem_stack", "mem_prot", "mem_file_private", "
            "regs_general", "regs_fs_gs", "sig_actions", "sig_mask", "sig_altstack",
            "threads_many", "thread_robust", "thread_tid_address", "proc_ids", "proc_umask_cwd", "timer_interval",
            "tree_children", "unix_mix", "unix_epoll", "unix_rights_only"]
-# What one of the two directions cannot do for reasons of CRIU's: restored directories lose O_DIRECTORY; a service descriptor
-# needs room below the limit; names of threads are text; orphans end up elsewhere, zombies lose the top bit of their status; it
-# may not read the limits of processes with fewer capabilities.
+# Victims that one of the two directions does not support because of CRIU: restored directories lose O_DIRECTORY; a
+# service descriptor needs space below the limit; names of threads are text; orphans get another parent, zombies lose
+# the top bit of their status; it may not read the limits of processes with fewer capabilities.
 BY_CRX_ONLY = ["creds_caps"]
 BY_CRIU_ONLY = ["fd_directory", "fd_removed", "fd_many", "thread_names", "tree_sessions", "tree_zombies"]
 
@@ -44,16 +45,16 @@ class CriuTest(DumpTest):
     def setUpClass(cls):
         fetch()
         super().setUpClass()
-        cls.host.run(["ip", "link", "set", "lo", "up"])  # or CRIU does not start
+        cls.host.run(["ip", "link", "set", "lo", "up"])  # CRIU does not start otherwise
 
     def compile(self, name):
-        """Builds programs/NAME.c; the path of the program."""
+        """Builds programs/NAME.c; returns the path of the program."""
         path = f"{self.base}/{name}"
         subprocess.run(["cc", "-std=gnu17", "-O1", "-pthread", "-o", path, f"{hosts.HERE}/programs/{name}.c", "-lm"], check=True)
         return path
 
     def python(self, dump, revive):
-        """A seeded generator with threads prints on as if nothing had happened."""
+        """A seeded generator with threads goes on printing as if nothing had happened."""
         script, output, stop = f"{self.dir}/numbers.py", f"{self.dir}/numbers", f"{self.dir}/stop"
         with open(script, "w") as file:
             file.write(NUMBERS)
@@ -78,7 +79,7 @@ class CriuTest(DumpTest):
 
     def start(self, name):
         self.output, self.go = f"{self.dir}/out", f"{self.dir}/go"
-        # Opened inside: CRIU looks for the mounts that descriptors are of.
+        # Opened inside the host: CRIU looks for the mounts of descriptors.
         process = self.host.spawn(["sh", "-c", f'exec "$0" "$1" >"$2" 2>&1 </dev/null {CLOSED}', name if name.startswith("/") else f"{hosts.VICTIMS}/{name}", self.go,
                                    self.output])
         self.addCleanup(lambda: (self.host.find(process.pid) or process).kill())
@@ -124,7 +125,7 @@ class CriuTest(DumpTest):
 
 
 class DumpedByCrx(CriuTest):
-    """crx-dump, criu restore."""
+    """crx-dump, then criu restore."""
 
     def test_pipes(self):
         self.dumped_by_crx(self.compile("pipes"))
@@ -138,7 +139,7 @@ class DumpedByCrx(CriuTest):
 
 
 class DumpedByCriu(CriuTest):
-    """criu dump, crx-restore."""
+    """criu dump, then crx-restore."""
 
     def test_pipes(self):
         self.dumped_by_criu(self.compile("pipes"))

@@ -1,4 +1,5 @@
-"""crx-dump and crx-restore from the user's side: incremental sets, damaged sets, taken PIDs, exit codes, repeatability."""
+"""crx-dump and crx-restore as a user sees them: incremental sets, damaged sets, taken PIDs, exit codes,
+repeatability."""
 import glob
 import json
 import os
@@ -21,7 +22,7 @@ while not os.path.exists(sys.argv[1]):
 
 
 class Heap(DumpTest):
-    """A process whose memory is known: programs/heap.c, or another that does the same."""
+    """A process with known memory: programs/heap.c, or another program with the same commands."""
 
     PROGRAM = "heap"
 
@@ -40,7 +41,7 @@ class Heap(DumpTest):
         return process
 
     def start_inside(self, megabytes):
-        """The same with descriptors of the host's mount namespace, as CRIU wants them."""
+        """Starts the same program with descriptors of the host's mount namespace, as CRIU requires."""
         self.control, self.output, self.rounds = f"{self.dir}/control", f"{self.dir}/out", 0
         closed = " ".join(f"{fd}>&-" for fd in range(3, 10))
         process = self.host.spawn(["sh", "-c", f'exec "$0" {megabytes} "$1" >"$2" </dev/null 2>&1 {closed}', self.program, self.control,
@@ -54,7 +55,7 @@ class Heap(DumpTest):
             pass
 
     def change(self):
-        """The process writes 2% of its pages; the digest of its memory then."""
+        """Makes the process write 2% of its pages; returns the digest of its memory afterwards."""
         self.rounds += 1
         self.touch(self.rounds)
         until(lambda: lines_of(self.output)[-1].startswith(f"round {self.rounds} "), "the heap is changed")
@@ -80,7 +81,8 @@ class Heap(DumpTest):
 
 class Incremental(Heap):
     def chain(self, *last):
-        """Three sets, each against the one before; the process, ended by the last, and the digest of its memory."""
+        """Makes three sets, each against the one before; returns the process, ended by the last dump, and the digest
+        of its memory."""
         process = self.start()
         first, text = self.report(process, f"{self.dir}/1", "--pre")
         self.assertLess(first["frozen_us"], 50_000, text)
@@ -116,7 +118,7 @@ class Incremental(Heap):
         self.assertEqual(self.digest(), digest)
 
     def test_chain_of_criu_s_files_only(self):
-        """As CRIU leaves it, which cannot make one on a kernel without soft-dirty bits."""
+        """A chain as CRIU leaves it; CRIU itself cannot make one on a kernel without soft-dirty bits."""
         process, digest = self.chain()
         for path in glob.glob(f"{self.dir}/[123]/crx-*"):
             os.unlink(path)
@@ -162,7 +164,7 @@ class Incremental(Heap):
         self.assertIn("tracked for another set", text)
 
     def test_an_attempted_move_makes_the_next_dump_full(self):
-        # crx-migrate arms the same pages: what was written before is no longer marked.
+        # crx-migrate protects the same pages, so earlier writes have lost their marks.
         process = self.start(16)
         self.report(process, f"{self.dir}/1", "--pre")
         self.change()
@@ -187,7 +189,7 @@ class Incremental(Heap):
 
 
 class Herd(Heap):
-    """A tree with shared memory, programs/herd.c: all of it is incremental."""
+    """A tree with shared memory, programs/herd.c: all of it is dumped incrementally."""
 
     PROGRAM = "herd"
 
@@ -197,7 +199,7 @@ class Herd(Heap):
         self.assertLess(first["frozen_us"], 50_000, text)
         self.change()
         second, text = self.report(process, f"{self.dir}/2", "--pre", "--prev-images-dir", "../1")
-        # A third child has been born: its heap is in this set, and what it shares with its parent.
+        # A third child has been forked: this set holds its heap, and the memory that it shares with its parent.
         self.assertGreater(second["parent_pages"], first["pages"] * 8 // 10, text)
         self.assertIn("this dump is full", text)
         digest = self.change()
@@ -270,7 +272,7 @@ class Sets(Heap):
         self.dump(process, f"{self.dir}/set", "-R")
         self.assertTrue(process.alive())
         self.change()
-        # Its number is taken.
+        # The number of the process is taken.
         self.refused(f"{self.dir}/set", f"PID {process.pid}", "is taken by \"heap\"")
 
     def test_foreground_status_and_signals(self):
@@ -332,7 +334,7 @@ class Sets(Heap):
             damaged(lambda folder, name=name, size=size: os.truncate(f"{folder}/{name}", size - 1), name.split(".")[0])
             damaged(lambda folder, name=name: os.unlink(f"{folder}/{name}"), "crx-restore")
         damaged(flip("pages-1.img", 5 << 20), "pages-1.img was altered: the MiB at offset 5242880")
-        # Without the manifest the images have to defend themselves.
+        # Without the manifest the images themselves must be checked.
         for path in glob.glob(f"{self.dir}/good/*.img"):
             name = os.path.basename(path)
             if name.startswith(("pages", "crx-")):

@@ -1,4 +1,4 @@
-"""What crx-dump, crx-restore and crx-image say when they cannot: each failure names its object and a remedy, in JSON too."""
+"""Error messages of crx-dump, crx-restore and crx-image: each failure names its object and a remedy, in JSON too."""
 import fcntl
 import json
 import os
@@ -26,11 +26,11 @@ while True:
 
 class Errors(DumpTest):
     def objects(self, text):
-        """The JSON lines among what a tool printed."""
+        """Returns the JSON lines of a tool's output."""
         return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
 
     def fails(self, code, argv, *words):
-        """A tool fails with these words, without and with --json."""
+        """Checks that a tool fails with these words, without and with --json."""
         for options in ([], ["--json"]):
             result, text = self.run_tool(*argv, *options)
             self.assertEqual(result, code, f"{argv}: {text}")
@@ -69,7 +69,7 @@ class Errors(DumpTest):
         self.fails(1, ["crx-dump", "-t", 99999, "-D", f"{self.dir}/set"], "(pid 99999)", "see ps")
 
     def test_crx_below_the_tree(self):
-        # The first process of the namespace has all others below it.
+        # The first process of the namespace is the ancestor of all others.
         found = self.fails(3, ["crx-dump", "-t", 1, "-D", f"{self.dir}/set"], "pid 1: crx itself is below it", "from outside of the tree")
         self.assertEqual([each["event"] for each in found], ["finding", "failed"])
         self.assertEqual(found[0]["object"], "pid 1")
@@ -88,7 +88,7 @@ class Errors(DumpTest):
         os.close(write_end)
 
     def test_odd_beginnings(self):
-        """Started by a program that ignores its children, or without standard descriptors."""
+        """Tools started by a program that ignores its children, or without standard descriptors."""
         process = self.sleeper()
         images = f"{self.dir}/set"
         for before in ("trap '' CHLD", "exec <&- >&- 2>&-"):
@@ -103,7 +103,7 @@ class Errors(DumpTest):
                 self.assertIsNotNone(process)
 
     def test_what_a_killed_crx_leaves(self):
-        """A userfaultfd that was made in the process and not yet taken out of it."""
+        """A userfaultfd that was made in the process and not taken out before crx was killed."""
         stop = f"{self.dir}/stop"
         process = self.host.spawn(["/usr/bin/python3", "-c", "import ctypes, os, sys, time\n"
                                    "assert ctypes.CDLL(None).syscall(323, 1) == 3\n"
@@ -121,7 +121,7 @@ class Errors(DumpTest):
         self.assertEqual(lines_of(f"{self.dir}/out"), ["ready", "False"])
 
     def test_numbers_of_our_own(self):
-        """In a young PID namespace crx-restore may get the numbers that the tree had."""
+        """In a new PID namespace crx-restore itself may get the numbers that the tree had."""
         process = self.sleeper()
         images = f"{self.dir}/set"
         self.dump(process, images)
@@ -140,14 +140,14 @@ class Errors(DumpTest):
         self.assertEqual(read_text(revived.proc("comm")), "sleep\n")
         revived.kill()
         self.wait_gone(revived)
-        # The first builder of a new namespace has number 2.
+        # The first builder of a new namespace gets number 2.
         script = (f"echo 1 >/proc/sys/kernel/ns_last_pid; setsid sleep 1000 <&- >&- 2>&- & test $! = 2 && {BIN}/crx-dump -t 2 -D {images}.2 && wait; "
                   f"{BIN}/crx-restore -d -n -D {images}.2 --pidfile {images}.pid")
         code, text = self.host.run(["unshare", "-pf", "--mount-proc", "sh", "-c", script], check=False)
         self.assertEqual(code, 0, text)
 
     def test_newer_formats(self):
-        """Sets of a crx, or a CRIU, that is yet to come."""
+        """Sets of a later version of crx or CRIU."""
         process = self.sleeper()
         images = f"{self.dir}/set"
         self.dump(process, images)
@@ -171,7 +171,7 @@ class Errors(DumpTest):
         self.assertIsNone(self.host.find(process.pid))
 
     def test_two_at_once(self):
-        """One of them makes its set; the other makes one too, or says whom it met."""
+        """One of them makes its set; the other one makes one, too, or names the first one."""
         process = self.sleeper()
         for turn in range(4):
             tools = [self.host.spawn([f"{BIN}/crx-dump", "-t", process.pid, "-R", "-D", f"{self.dir}/{turn}{name}"], stdout=f"{self.dir}/log{name}")
@@ -230,7 +230,7 @@ class Errors(DumpTest):
                 code, text = self.run_tool("crx-restore", "-D", images, "--check-only", "--json")
                 self.assertEqual(code, 3, text)
                 self.assertIn("TIME_WAIT", self.objects(text)[0]["reason"])
-                # Another network namespace does not know of it.
+                # Another network namespace is not affected by it.
                 code, text = self.host.run(["unshare", "-n", "sh", "-c", f"ip link set lo up && exec {BIN}/crx-restore -D {images} -d"], check=False)
                 self.assertEqual(code, 0, text)
                 revived = self.host.find(process.pid)
@@ -292,7 +292,7 @@ class Chains(test_dump.Heap):
         self.host.run(["mount", "--bind", f"{self.dir}/3", f"{self.dir}/3"])
         self.addCleanup(lambda: self.host.run(["umount", f"{self.dir}/3"]))
         self.host.run(["mount", "-o", "remount,bind,ro", f"{self.dir}/3"])
-        # The set is whole, and the process has ended with it: no failure.
+        # The set is complete, and the process has ended with it: no failure.
         report, text = self.report(process, f"{self.dir}/4", "--prev-images-dir", "../3", "--auto-dedup")
         self.assertEqual(report["freed_bytes"], 0)
         self.assertIn("are not freed", text)

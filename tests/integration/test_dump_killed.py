@@ -1,4 +1,5 @@
-"""crx-dump, crx-restore and keepers end by SIGKILL at any moment: the process runs on or the set is whole, and never both or neither."""
+"""crx-dump, crx-restore and tracking daemons are killed by SIGKILL at any moment: either the process runs on or the
+set is complete, and never both or neither."""
 import os
 import random
 import select
@@ -14,12 +15,12 @@ TURNS = 60 if crxtest.FULL else 12
 
 class Killed(test_dump.Heap):
     def processes_of(self, tool):
-        """A tool and those that it started, but for what it revives."""
+        """Returns a tool and the processes that it has started, except restored ones."""
         return [tool] + [found for found in map(self.host.find, self.host.children(tool.pid)) if found and
                          found.pid != self.process.pid and read_text(found.proc("comm"), "").startswith("crx-")]
 
     def after(self, tool, seconds):
-        """Waits for a part of the tool's run: the length is what is being tried."""
+        """Waits for a part of the tool's run; the test tries different lengths."""
         select.select([tool.pidfd], [], [], seconds)
 
     def is_whole(self, images):
@@ -74,7 +75,7 @@ class Killed(test_dump.Heap):
             else:
                 shutil.rmtree(images, ignore_errors=True)
             if turn % 4 == 3:
-                # What is in the last set and its parents is the process as it is now.
+                # The last set and its parents hold the present state of the process.
                 last = f"{self.dir}/last"
                 shutil.rmtree(last, ignore_errors=True)
                 self.report(process, last, *(["--prev-images-dir", f"../{parent}"] if parent else []))
@@ -83,7 +84,7 @@ class Killed(test_dump.Heap):
                 self.assertEqual(self.digest(), digest, context)
 
     def test_the_process_itself_is_killed(self):
-        """The dump has failed and there is no set, or it is as if the dump had ended it."""
+        """Either the dump has failed and there is no set, or it looks as if the dump had ended the process."""
         dice = random.Random(6)
         whole, outcomes = 0.3, {}
         for turn in range(TURNS):
@@ -125,10 +126,10 @@ class Killed(test_dump.Heap):
             for each in {"tool": family[:1], "builder": family[1:], "both": family}[victim]:
                 each.kill()
             context = f"turn {turn}: {victim}, {tool.text()}"
-            # The builder goes with the tool; what it had built goes with the builder.
+            # The builder ends with the tool; the processes it has built end with the builder.
             for each in family[1:]:
                 each.wait_end(20)
-            # It answers, or it is gone; never something in between.
+            # It answers, or it is gone; there is no state in between.
             count = len(lines_of(self.output))
             self.touch("check")
             until(lambda: len(lines_of(self.output)) > count or (self.find(process.pid) is None and (victim != "builder" or not tool.alive())),

@@ -1,4 +1,4 @@
-"""Every victim passes after it was dumped, ended, and revived from the images; twice.
+"""Every victim passes after it was dumped, ended, and restored from the images; twice.
 
     test_dump_victims.py                 all victims
     test_dump_victims.py DumpVictims.test_fd_pipe

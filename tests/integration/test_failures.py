@@ -1,4 +1,4 @@
-"""Moves that must fail: the program is left as it was, and the message says why."""
+"""Moves that must fail: the program is unchanged, and the message gives the reason."""
 import os
 import subprocess
 
@@ -125,7 +125,7 @@ class Failures(FailureTest):
             self.target.restart_agent()
 
     def expired(self, host):
-        """A certificate for the host, of the right authority, that ended years ago."""
+        """Returns a certificate for the host, of the right authority, that expired years ago."""
         folder = self.ring.path(f"expired-{host.name}")
         os.makedirs(folder, exist_ok=True)
         authority = next(os.path.join(self.ring.dir, "tls", "ca", n)
@@ -149,7 +149,7 @@ class Failures(FailureTest):
 
     def test_certificate_has_expired(self):
         self.fails(tls=self.expired(self.source), words=["expired"])
-        try:  # An agent may refuse to start with it.
+        try:  # an agent may refuse to start with it
             self.target.restart_agent(tls=self.expired(self.target))
         except AssertionError:
             self.assertIn("expired", self.target.agent_tail(5))

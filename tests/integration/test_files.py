@@ -1,10 +1,10 @@
-"""Files that are not the same at the destination: --with-files carries them; --link-remap finds files by another name."""
+"""Files that differ at the destination: --with-files carries them; --link-remap finds files by another name."""
 import os
 
 import crxtest
 from crxtest import read_text, until
 
-# Has one file open for reading, writes another, maps a third; says at the end what it finds in them and under which names.
+# Has one file open for reading, writes another, maps a third; prints at the end what it finds in them and their names.
 HOLDER = r"""
 import mmap, os, sys, time
 folder = sys.argv[1]
@@ -65,7 +65,7 @@ class Files(crxtest.RingTest):
         return read_text(f"{folder}/said").splitlines()
 
     def holder(self):
-        """The program on host 0, whose folder `data` is another on either host."""
+        """Starts the program on host 0; its folder `data` is a different one on each host."""
         top = self.ring.path(self.id())
         data = f"{top}/data"
         for path in (data, f"{top}/0", f"{top}/1"):
@@ -98,7 +98,7 @@ class Files(crxtest.RingTest):
         self.assertEqual(sorted(os.listdir(f"{top}/1")), ["mapping", "reading", "writing"])
 
     def test_rollback(self):
-        """What was at the destination is there as before, and nothing besides."""
+        """The files of the destination are unchanged, and there are no others."""
         top, data, process = self.holder()
         result = self.ring[0].migrate(process, self.ring[1], "--with-files", "--hook", '[ "$CRX_STAGE" != prepared ]')
         self.assertEqual(result.exit, 1, f"{result}")

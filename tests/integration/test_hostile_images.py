@@ -1,6 +1,6 @@
 """Image sets that are damaged in a thousand ways, with and without a manifest that agrees: see imagefuzz.py.
 
-CRX_FUZZ_TURNS and CRX_FUZZ_SEED make a longer search of it.
+CRX_FUZZ_TURNS and CRX_FUZZ_SEED make the search longer.
 """
 import os
 import subprocess
@@ -30,7 +30,8 @@ class HostileImages(Heap):
         return path
 
     def sets(self):
-        """A plain program, threads, a tree with pipes and sockets, queues and ghosts, an incremental chain."""
+        """Makes sets of a plain program, threads, a tree with pipes and sockets, queues and ghosts, and an
+        incremental chain."""
         victims = {"threads": "threads_many", "tree": "unix_mix", "files": "fd_deleted", "timers": "timer_interval",
                    "shared": "mem_shared_anon", "epoll": "fd_epoll"}
         made = []

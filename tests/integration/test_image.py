@@ -1,4 +1,4 @@
-"""crx-image and crx-check: what a person gets to see."""
+"""crx-image and crx-check: their output for people."""
 import json
 import os
 import subprocess

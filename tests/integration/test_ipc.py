@@ -1,4 +1,4 @@
-"""System V and POSIX IPC objects are in exactly one place after a move, also after one that failed; what is in the way is
+"""System V and POSIX IPC objects are in exactly one place after a move, also after one that failed; an obstacle is
 named."""
 import crxtest
 from crxtest import VICTIMS, lines_of, read_text, until
@@ -11,7 +11,7 @@ class Ipc(crxtest.RingTest):
     HOSTS = 2
 
     def objects(self, host):
-        """Rows of /proc/sysvipc/*, and whether the message queue's name is there."""
+        """Returns the rows of /proc/sysvipc/*, and whether the message queue's name exists."""
         rows = []
         for kind in ("shm", "sem", "msg"):
             text = host.run(["cat", f"/proc/sysvipc/{kind}"])[1]
@@ -62,7 +62,7 @@ class Ipc(crxtest.RingTest):
                 result = self.ring[0].migrate(process, self.ring[1])
                 self.assertEqual(result.exit, 1, f"{result}")
                 self.assertIn(f"{key:#x} exists here already", result.stderr)
-                # The number that the move wished for goes to nobody else.
+                # No other object gets the number that the move needs.
                 self.ring[1].run([PYTHON, "-c", f"""
 import ctypes
 libc = ctypes.CDLL(None)

@@ -1,4 +1,4 @@
-"""Either agent ends by SIGKILL at each stage of a move: the program never runs twice, and never is lost."""
+"""Either agent is killed by SIGKILL at each stage of a move: the program never runs twice, and is never lost."""
 import random
 import select
 
@@ -28,7 +28,7 @@ class Killed(FailureTest):
         if exit_code in (1, 3):
             self.assertEqual(where, self.source.name, context)
         if where is None:
-            # Kept frozen; what may be done with it is the operator's matter. It must not have been lost.
+            # It is kept frozen, and the operator decides about it. It must not be lost.
             crxtest.thaw_all(self.source.cgroup)
         self.check_finish(context)
         return where
@@ -56,10 +56,10 @@ class Killed(FailureTest):
         context = f"source killed at {stage}\n{self.target.agent_tail()}"
         return self.check(process, context)
 
-    # Not only between the steps: in the middle of whatever is being done, remote batches included.
+    # Kills not only between the steps but at any moment, remote batches included.
 
     def anywhere(self, seed, end):
-        """Many moves, each ended by `end` after a random part of the time that a whole move takes."""
+        """Makes many moves, each ended by `end` after a random part of the time that a whole move takes."""
         dice = random.Random(seed)
         process = self.start()
         tool = self.source.start_migrate(process, self.target)
@@ -75,7 +75,7 @@ class Killed(FailureTest):
             process = self.start()
             after = dice.uniform(0, whole * 1.1)
             tool = self.source.start_migrate(process, self.target)
-            select.select([tool.pidfd], [], [], after)  # the length of the wait is what is being tried
+            select.select([tool.pidfd], [], [], after)  # the test tries different lengths
             context = f"turn {turn} of seed {seed}, after {after * 1000:.1f} of {whole * 1000:.1f} ms"
             where = end(process, tool, context)
             outcomes[where] = outcomes.get(where, 0) + 1

@@ -1,4 +1,4 @@
-"""What an agent tells of itself: /metrics, the status page, and --json, over moves, refusals and what fails."""
+"""The agent's reports about itself: /metrics, the status page, and --json, over moves, refusals and failures."""
 import json
 
 import crxtest
@@ -22,7 +22,7 @@ class Metrics(crxtest.RingTest):
         return (host or self.ring[0]).run(["/usr/bin/python3", "-c", ASK, f"http://{self.there.address}:{PORT}{path}"])[1]
 
     def metrics(self):
-        """{name with labels: value}; checks the format on the way."""
+        """Returns {name with labels: value}; checks the format as well."""
         found, families = {}, set()
         for line in self.page("/metrics").splitlines():
             if line.startswith("# TYPE "):
@@ -76,7 +76,7 @@ class Metrics(crxtest.RingTest):
         self.assertEqual(after["crx_received_raw_bytes_total"], pages * 4096)
         self.assertGreater(after["crx_received_wire_bytes_total"], 10_000)
         self.assertLess(after["crx_received_wire_bytes_total"], pages * 4096)
-        # The hook was in it.
+        # The time of the hook is part of it.
         self.assertAlmostEqual(after["crx_last_downtime_seconds"], result.last["downtime_us"] / 1e6, delta=0.05)
         self.assertEqual(after["crx_last_downtime_seconds"], after["crx_downtime_seconds_sum"])
 

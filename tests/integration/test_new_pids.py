@@ -1,4 +1,4 @@
-"""--new-pids: at the destination the tree gets a PID namespace of its own, so that a number that is taken there does not
+"""--new-pids: at the destination the tree gets its own PID namespace, so that a number that is taken there does not
 matter."""
 import os
 import re
@@ -7,7 +7,8 @@ import signal
 import crxtest
 from crxtest import read_text, until
 
-# A root with a child; both count, the root waits for its child, ends with what it is told, and says which signals it got.
+# A root with a child. Both count; the root waits for its child, ends with a given code, and prints the signals it has
+# received.
 FAMILY = r"""
 import os, signal, sys, time
 folder, code = sys.argv[1], int(sys.argv[2])
@@ -43,7 +44,7 @@ class NewPids(crxtest.RingTest):
         open(f"{self.dir}/{name}", "w").close()
 
     def occupy(self, pid):
-        """Has somebody else at the destination take this number."""
+        """Lets another process at the destination take this number."""
         self.ring[1].set_next_pid(pid)
         other = self.ring[1].spawn(["sleep", "1000"])
         self.addCleanup(other.kill)
@@ -53,7 +54,7 @@ class NewPids(crxtest.RingTest):
         return read_text(tool.output) + read_text(tool.errors) + self.ring[1].agent_tail()
 
     def arrived(self, tool):
-        """The process of the namespace that the moved root is in, as the agent says."""
+        """Returns the first process of the PID namespace that the moved root is in, as the agent reports it."""
         wanted = r"root pid \d+ in the PID namespace of process (\d+)"
         seen = len(re.findall(wanted, self.logged))
 
@@ -89,7 +90,7 @@ class NewPids(crxtest.RingTest):
         self.assertRegex(read_text(self.ring[1].agent_log)[len(self.logged):], r"its root task .* ended: exit status 7")
 
     def test_who_outlives_the_root(self):
-        """The namespace lives until the last of the tree has ended; the first process adopts and reaps."""
+        """The namespace lives until the last process of the tree has ended; its first process adopts and reaps."""
         process = self.start("outlive")
         with self.subTest("move"):
             tool = self.start_move(process)
@@ -107,7 +108,7 @@ class NewPids(crxtest.RingTest):
         self.assertIn(f"child {self.child} 1\n", read_text(self.said))
 
     def test_rollback(self):
-        """Nothing is left at the destination, and the agent goes on."""
+        """Nothing remains at the destination, and the agent goes on."""
         process = self.start("rollback")
         result = self.ring[0].migrate(process, self.ring[1], "--new-pids", "--hook", '[ "$CRX_STAGE" != prepared ]')
         self.assertEqual(result.exit, 1, f"{result}")

@@ -1,4 +1,5 @@
-"""Pages over the wire, as CRIU sends them: crx-dump and criu dump to crx-agent --page-server, crx-dump to criu page-server."""
+"""Pages over the network in CRIU's protocol: crx-dump and criu dump to crx-agent --page-server, crx-dump to criu
+page-server."""
 import os
 import shutil
 import subprocess

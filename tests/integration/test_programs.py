@@ -1,5 +1,5 @@
-"""Real programs as trees, moved under load around the ring with a client that checks every answer: the client is in the
-tree, so that both ends of each connection move.
+"""Real programs as trees, moved under load around the ring with a client that checks every answer: the client is in
+the tree, so that both ends of each connection move.
 
     test_programs.py Programs.test_nginx
 """
@@ -20,7 +20,8 @@ class Programs(crxtest.RingTest):
         return path
 
     def start(self, name, script):
-        """A shell that runs `script` in a folder of its own; what it says goes to NAME/out. Returns it when it says "go"."""
+        """Starts a shell that runs `script` in a folder of its own; its output goes to NAME/out. Returns it when it
+        has printed "go"."""
         self.dir = self.folder(name)
         self.out = f"{self.dir}/out"
         process = self.ring[0].spawn(["/bin/bash", "-c", script], stdout=self.out, cwd=self.dir, env={
@@ -31,7 +32,7 @@ class Programs(crxtest.RingTest):
         return process
 
     def end(self, folder):
-        """What a failed test leaves behind would be in the way of the next one."""
+        """Removes what a failed test has left behind, which would disturb the next one."""
         for host in self.ring.hosts:
             for pid in host.pids():
                 try:

@@ -46,7 +46,7 @@ class Python(crxtest.RingTest):
         self.assertLessEqual(slept[0], 3.0 + downtime + 0.05, f"with {downtime:.3f} s of downtime")
 
     def test_unmoved(self):
-        """The program itself, so that the rest is the move's doing."""
+        """The program runs without a move, so that failures of the other tests are due to the move."""
         self.run_program("unmoved", 1, 0)
 
     def test_moves(self):

@@ -1,5 +1,6 @@
-"""Redis with its append-only file moves from host to host while a client on a third one sets and checks 2,000 keys a second over one
-TCP connection: not one error, no reconnect. Hooks move the address along. 50 MB of data, 500 MB with CRX_FULL=1."""
+"""Redis with its append-only file moves from host to host while a client on a third one sets and checks 2,000 keys a
+second over one TCP connection: not one error, no reconnect. Hooks move the address along. 50 MB of data, 500 MB with
+CRX_FULL=1."""
 import re
 import sys
 
@@ -8,7 +9,7 @@ from crxtest import FULL, MOVES, lines_of, read_text, until
 from test_tcp_established import ADDRESS, HOOK, PROGRAMS
 
 PORT = "6391"
-KEYS = 2_500_000 if FULL else 250_000  # of 200 bytes
+KEYS = 2_500_000 if FULL else 250_000  # of 200 bytes each
 
 
 class RedisOutside(crxtest.RingTest):
@@ -77,9 +78,10 @@ class RedisOutside(crxtest.RingTest):
         self.finish(self.go(server, client), client)
 
     def test_while_a_child_saves(self):
-        """BGSAVE's child, which shares its memory with the server, goes along and finishes."""
+        """The child of BGSAVE, which shares its memory with the server, moves along and finishes."""
         server, client = self.start("redis-bgsave")
-        self.ask("config", "set", "rdb-key-save-delay", "-3")  # a moment for every third key: the child takes some seconds
+        # a delay for every third key, so that the child takes some seconds
+        self.ask("config", "set", "rdb-key-save-delay", "-3")
 
         def save():
             if "rdb_bgsave_in_progress:0" in self.ask("info", "persistence"):

@@ -1,4 +1,4 @@
-"""What this version cannot move is refused by name before anything is touched: exit code 3."""
+"""Resources that this version cannot move are refused by name before anything is touched: exit code 3."""
 import os
 import socket
 
@@ -125,7 +125,7 @@ while True: time.sleep(1)
             tracer.kill()
 
     def test_shared_between_cousins(self):
-        # One whose memory the root's child and grandchild share has that of another program by now.
+        # A process whose memory the root's child and grandchild share, but which itself runs another program by now.
         self.refuse("""
 import ctypes, os
 libc = ctypes.CDLL(None)

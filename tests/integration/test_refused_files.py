@@ -1,5 +1,5 @@
-"""What docs/supported.md says of files that are not the same at the destination, of what others have there, and of its limits:
-refused with these words, and the program runs on as it was."""
+"""The refusals of docs/supported.md about files that differ at the destination, about objects of others there, and
+about its limits: the move is refused with these words, and the program runs on unchanged."""
 import os
 import subprocess
 
@@ -26,7 +26,7 @@ def device(path):
     os.mknod(path, 0o020600, os.makedev(1, 3))
 
 
-# Name: what makes the file here, and there; what the program does with it; words of the refusal.
+# Name: commands that make the file here, and there; what the program does with it; words of the refusal.
 CASES = {
     "missing": (lambda p: write(p, "x"), lambda p: None, "f = open('FILE')", "does not exist here"),
     "size": (lambda p: write(p, "four"), lambda p: write(p, "longer"), "f = open('FILE')", "has 6 bytes here and 4 there"),
@@ -50,7 +50,7 @@ class RefusedFiles(crxtest.RingTest):
         return process
 
     def folder(self):
-        """A folder that is another one on each host: its parent and itself."""
+        """Makes a folder that is a different one on each host; returns its parent and the folder."""
         top = self.ring.path(self.id())
         for name in ("data", "0", "1"):
             os.makedirs(f"{top}/{name}")

@@ -1,6 +1,6 @@
-"""The refused rows of docs/supported.md, one program each: what preflight finds ends with exit code 3, what only the stop shows
-with 1, with the words of the row; the program runs on as it was. (test_refused.py, test_unix_sockets.py and test_shell_job.py
-have the rows that take two programs, the unit tests those that take more than a program.)"""
+"""The refused rows of docs/supported.md, one program each: a finding of preflight ends with exit code 3, one of the
+stop with 1, with the words of the row; the program runs on unchanged. (test_refused.py, test_unix_sockets.py and
+test_shell_job.py have the rows that take two programs, the unit tests those that take more.)"""
 import contextlib
 import os
 import subprocess
@@ -29,7 +29,7 @@ def bpf_filter():
 """
 HOLD = "\nprint('ready', flush=True)\nwhile True: time.sleep(0.05)\n"
 
-# Says ready and waits, by the system calls of 32-bit programs.
+# Prints "ready" and waits, by the system calls of 32-bit programs.
 SMALL = """
 .globl _start
 _start: mov $4, %eax
@@ -176,7 +176,7 @@ class RefusedKinds(crxtest.RingTest):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        # Has the ports that programs want.
+        # This process has the ports that the programs need.
         cls.other = cls.ring[1].spawn([PYTHON, "-c", "import socket, time\na = socket.socket(); a.bind(('127.0.0.1', 4321)); a.listen()\n"
                                        "b = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM); b.bind(('::', 4322))\n"
                                        "print('ready', flush=True); time.sleep(1000)"], stdout=cls.ring.path("other.log"))
@@ -292,7 +292,7 @@ class RefusedKinds(crxtest.RingTest):
         self.assertIn("is a kernel thread; choose a process", result.stderr)
 
     def test_words_are_documented(self):
-        """What the programs here are refused with stands in the page, as far as it has no names and numbers of theirs."""
+        """The refusals of these programs are in docs/supported.md, except for their names and numbers."""
         page = read_text(f"{ROOT}/docs/supported.md")
         missing = [f"{name}: {word}" for table in (PREFLIGHT, IN_STOP) for name, (_, words) in table.items() for word in words
                    if word not in page and not any(c.isdigit() for c in word) and name not in ("namespace",)]

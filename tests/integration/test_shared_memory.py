@@ -1,4 +1,4 @@
-"""Memory that fork shares: it crosses the wire once, and is shared at the destination."""
+"""Memory that fork shares: it is sent once, and is shared at the destination."""
 import re
 import subprocess
 
@@ -11,7 +11,7 @@ WORKERS = 8
 
 
 def pss_mib(process):
-    """What a process and its descendants take, with what they share counted once."""
+    """Returns the memory of a process and its descendants in MiB; shared memory counts once."""
     total = 0
     for pid in [process.pid] + process.host.children(process.pid):
         total += int(re.search(r"^Pss: +(\d+) kB", read_text(process.host.proc(pid, "smaps_rollup")), re.M)[1])

@@ -1,4 +1,5 @@
-"""A job on somebody's terminal: refused by name without --shell-job, and with it moved from one terminal to another."""
+"""A job on a terminal outside the tree: refused by name without --shell-job, and with it moved from one terminal to
+another."""
 import os
 
 import crxtest
@@ -7,8 +8,8 @@ from hosts import BIN, read_text, until
 
 PYTHON = "/usr/bin/python3"
 
-# Runs argv[2:] as the foreground job of a session on a new terminal, as a shell does. What is put into the file argv[1].in
-# is typed there; what is shown comes out at stdout.
+# Runs argv[2:] as the foreground job of a posix session on a new terminal, as a shell does. The content of the file
+# argv[1].in is typed there; the terminal's output goes to stdout.
 SHELL = """
 import fcntl, os, select, signal, sys, termios, time
 master, slave = os.openpty()
@@ -56,7 +57,7 @@ for line in sys.stdin:
 
 class ShellJob(dumptest.DumpTest):
     def shell(self, name, *argv):
-        """A session on a terminal: its process; `.shown()`, `.type(text)`."""
+        """Starts a posix session on a terminal; returns its process, with `.shown()` and `.type(text)`."""
         base = os.path.join(self.dir, name)
         log = f"{base}.log"
         shell = self.host.spawn([PYTHON, "-c", SHELL, base, *argv], stdout=log)

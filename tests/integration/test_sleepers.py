@@ -1,4 +1,5 @@
-"""Threads in calls that the kernel restarts by itself: killing the agent in a stop changes nothing, and no signal is lost by one."""
+"""Threads in calls that the kernel restarts by itself: killing the agent in a stop changes nothing, and no thread
+loses a signal."""
 import os
 import random
 import select
@@ -33,7 +34,7 @@ class Sleepers(DumpTest):
             return struct.unpack("QQ", file.read(16))
 
     def threads(self, process, *fields):
-        """[{field: value}] of all threads."""
+        """Returns [{field: value}] of all threads."""
         found = []
         for task in os.listdir(process.proc("task")):
             lines = [line.split(":", 1) for line in read_text(process.proc(f"task/{task}/status")).splitlines()]
@@ -61,7 +62,7 @@ class Sleepers(DumpTest):
         for turn in range(100 if crxtest.FULL else 30):
             tool = self.dump_on(process, turn)
             after = dice.uniform(0, whole)
-            select.select([tool.pidfd], [], [], after)  # the length of the wait is what is being tried
+            select.select([tool.pidfd], [], [], after)  # the test tries different lengths
             for pid in self.host.children(tool.pid):
                 worker = self.host.find(pid)
                 if worker:

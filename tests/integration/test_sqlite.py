@@ -1,4 +1,4 @@
-"""sqlite3 during a long import into a file database: moved five times, the database is whole and complete."""
+"""sqlite3 during a long import into a file database: after five moves, the database is intact and complete."""
 import os
 
 import crxtest
@@ -9,7 +9,7 @@ ROWS = 2_000_000 if crxtest.FULL else 1_000_000
 
 class Sqlite(crxtest.RingTest):
     def run_import(self, name, moves, journal):
-        """Rows by a script in many transactions; returns (count, sum, integrity) as sqlite3 says them."""
+        """Inserts rows by a script in many transactions; returns (count, sum, integrity) as sqlite3 reports them."""
         database, script = self.ring.path(f"{name}.db"), self.ring.path(f"{name}.sql")
         with open(script, "w") as file:
             file.write(f"PRAGMA journal_mode={journal};\nPRAGMA synchronous=OFF;\n"

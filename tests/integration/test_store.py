@@ -1,4 +1,4 @@
-"""Dumps that touch no disk of their host: crx-dump --to an agent's store, crx-restore --store from there."""
+"""Dumps that use no disk of their host: crx-dump --to an agent's store, crx-restore --store from there."""
 import fcntl
 import json
 import os
@@ -10,7 +10,7 @@ import hosts
 from hosts import lines_of, read_text, until
 from test_dump import Heap
 
-# Starts a program where every filesystem is read-only but the folder of its own files.
+# Starts a program in an environment where every filesystem is read-only but the folder of its own files.
 READ_ONLY = r"""
 mount --make-rprivate /
 awk '{print $5}' /proc/self/mountinfo | while read -r at; do mount -o remount,bind,ro "$at" 2>/dev/null; done
@@ -107,7 +107,7 @@ class Store(Heap):
         self.assertTrue(process.alive())
 
     def test_keeping(self):
-        """crx-image list and remove: nothing is removed that another set needs."""
+        """crx-image list and remove: no set is removed that another one needs."""
         process = self.start(16)
         self.serve()
         for name, *options in (("1", "--pre"), ("2", "-R", "--prev-set", "1"), ("other", "-R")):
@@ -139,11 +139,11 @@ class Store(Heap):
         self.send(process, "1", "-R")
         folder = os.open(f"{self.store}/1", os.O_RDONLY)
         self.addCleanup(os.close, folder)
-        fcntl.flock(folder, fcntl.LOCK_SH)  # as who reads it, or stores what continues it
+        fcntl.flock(folder, fcntl.LOCK_SH)  # like a reader, or a writer of a set that continues it
         code, text = self.run_tool("crx-image", "remove", "--store", self.store, "--name", "1")
         self.assertEqual(code, 1, text)
         self.assertIn("try again when that is done", text)
-        fcntl.flock(folder, fcntl.LOCK_EX)  # as who removes it
+        fcntl.flock(folder, fcntl.LOCK_EX)  # like a process that removes it
         self.assertIn("is being removed", self.send(process, "2", "-R", "--prev-set", "1", code=3))
         fcntl.flock(folder, fcntl.LOCK_UN)
         self.send(process, "2", "-R", "--prev-set", "1")
@@ -159,7 +159,8 @@ class Store(Heap):
         self.assertEqual(self.digest(), digest)
 
     def test_interrupted(self):
-        """Whoever dies at whatever moment: the store has the whole set or nothing of it, and the process runs on."""
+        """Either process is killed at any moment: the store has the whole set or nothing of it, and the process runs
+        on."""
         process = self.start(96)
         digest = self.digest()
         self.serve()
@@ -178,7 +179,7 @@ class Store(Heap):
             self.assertEqual(self.digest(), digest)
             for name in self.sets():
                 self.assertEqual(self.run_tool("crx-image", "verify", f"{self.store}/{name}")[0], 0, name)
-        # The agent dies: the next one removes what its engine left.
+        # The agent is killed: the next one removes the remains of its engine.
         agent = self.serve(store="other")
         tool = self.host.spawn([f"{hosts.BIN}/{word}" if i == 0 else word for i, word in
                                 enumerate(self.words(process, "set", "-R"))], stdout=f"{self.dir}/log")
@@ -197,7 +198,7 @@ class Store(Heap):
         self.revive(process, "set", digest)
 
     def staged_bytes(self):
-        # Files get their names at the end: what is there is seen in the engine's descriptors only.
+        # Files get their names at the end: before that they are visible only in the engine's descriptors.
         total = 0
         for pid in self.host.pids():
             try:
@@ -212,7 +213,7 @@ class Store(Heap):
 
 
 class Tree(Store):
-    """All of a tree with shared memory is incremental there, too."""
+    """A tree with shared memory is dumped incrementally there, too."""
 
     PROGRAM = "herd"
 

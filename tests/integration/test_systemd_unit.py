@@ -1,5 +1,5 @@
-"""The main process of a systemd unit that restarts it is refused, unless it is said what becomes of the unit. systemd is played
-by a script: only its answers matter here."""
+"""The main process of a systemd unit that restarts it is refused, unless the user chooses what becomes of the unit.
+A script stands for systemd: only its answers matter here."""
 import os
 import stat
 import unittest
@@ -7,7 +7,7 @@ import unittest
 import crxtest
 from crxtest import CGROUP2, lines_of, read_text
 
-# MainPID and Restart from files; what it is asked goes into a log; stopping makes the unit inactive.
+# Prints MainPID and Restart from files; logs its arguments; stopping makes the unit inactive.
 SYSTEMCTL = """#!/bin/sh
 cd DIR; echo "$*" >> log
 case "$*" in

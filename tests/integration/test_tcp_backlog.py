@@ -1,5 +1,5 @@
-"""TCP connections that wait to be accepted when the program is stopped: clients inside and outside that come all the time, to a
-server that is slow to accept."""
+"""TCP connections that are not accepted yet when the program is stopped: clients inside and outside connect all the
+time to a server that is slow to accept."""
 import crxtest
 from crxtest import lines_of, read_text, until
 
@@ -57,7 +57,7 @@ class Backlog(crxtest.RingTest):
         self.assertEqual(lines_of(log), ["ready", "PASS"])
 
     def test_ends_that_were_closed(self):
-        """What stands in for them must not keep the server's port when the program comes back."""
+        """Placeholders for closed ends must not hold the server's port when the program comes back."""
         program = ("import os, socket, sys, time\ns = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)\n"
                    "s.bind(('127.0.0.1', 4713)); s.listen()\n"
                    "c = socket.create_connection(s.getsockname()); a, _ = s.accept(); a.close()\nprint('ready', flush=True)\n"
@@ -79,7 +79,7 @@ class Backlog(crxtest.RingTest):
         self.assertEqual(lines_of(log), ["ready", "closed", "b'x'"])
 
     def test_data_that_nobody_accepts(self):
-        """Tried again for a while, then refused, and the program runs on."""
+        """The stop is tried again for a while, then the move is refused, and the program runs on."""
         program = ("import socket, time\ns = socket.socket(); s.bind(('127.0.0.1', 0)); s.listen()\n"
                    "c = socket.create_connection(s.getsockname()); c.send(b'x')\nprint('ready', flush=True)\ntime.sleep(1000)")
         log = self.ring.path("nobody.log")

@@ -9,8 +9,8 @@ ADDRESS = "10.77.0.100"
 PORT = "4711"
 PROGRAMS = os.path.join(HERE, "programs")
 
-# The address leaves the source when the program stands still, and comes to the destination when it is built there.
-# While the file exists it stays where it is.
+# The address leaves the source when the program is stopped, and comes to the destination when the program is built
+# there. While the file STAY exists the address stays where it is.
 HOOK = (f"[ ! -e STAY ] || exit 0; case $CRX_ROLE.$CRX_STAGE in "
         f"source.frozen) ip addr del {ADDRESS}/24 dev eth0;; "
         f"source.aborted) ip addr add {ADDRESS}/24 dev eth0 2>/dev/null; /usr/bin/python3 {PROGRAMS}/announce.py eth0 {ADDRESS};; "
@@ -72,7 +72,7 @@ class TcpEstablished(crxtest.RingTest):
             client.kill()
 
     def received(self, heard):
-        """What the client says it has got back so far."""
+        """Returns how much the client says it has received so far."""
         return max((int(line) for line in lines_of(heard) if line.isdigit()), default=0)
 
     def test_refused_without_the_option(self):
@@ -101,7 +101,7 @@ class TcpEstablished(crxtest.RingTest):
             client.kill()
 
     def test_on_ice(self):
-        """Dumped and revived: nothing answers the client meanwhile, who waits."""
+        """Dumped and restored: the client gets no answer meanwhile and waits."""
         server, client, *files = self.start("ice")
         here, images = self.ring[0], self.ring.path("ice-set")
         try:
@@ -122,12 +122,12 @@ class TcpEstablished(crxtest.RingTest):
             client.kill()
 
     def retries(self, host):
-        """TCP segments that the host has sent again."""
+        """Returns the number of TCP segments that the host has sent again."""
         names, values = [line.split() for line in read_text(f"/proc/{host.init}/net/snmp").splitlines() if line.startswith("Tcp:")]
         return int(values[names.index("RetransSegs")])
 
     def start_full(self, name, address, far):
-        """A server with more to send than fits, and its client on `far`."""
+        """Starts a server with more to send than fits, and its client on `far`."""
         out, heard, go = (self.ring.path(f"{name}.{end}") for end in ("server", "client", "go"))
         program = [sys.executable, f"{PROGRAMS}/tcp_full.py"]
         server = self.ring[0].spawn([*program, "server", address, PORT], stdout=out)
@@ -154,7 +154,7 @@ class TcpEstablished(crxtest.RingTest):
             client.kill()
 
     def test_client_on_this_host(self):
-        """Such a connection cannot move, but be put on ice where its other end is."""
+        """Such a connection cannot move, but it can be dumped and restored on the host of its other end."""
         here, images = self.ring[0], self.ring.path("near-set")
         server, client, *files = self.start_full("near", "127.0.0.1", here)
         try:

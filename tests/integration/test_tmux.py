@@ -1,4 +1,4 @@
-"""A terminal multiplexer moves with the programs that run under it, their screens intact, there and back."""
+"""A terminal multiplexer moves with the programs that run in it, with unchanged screens, there and back."""
 import os
 import shutil
 import unittest

@@ -1,4 +1,5 @@
-"""What crx-migrate and crx-agent promise beside the move itself: events, --wait, --once, --check-only, several at once."""
+"""Features of crx-migrate and crx-agent beside the move itself: events, --wait, --once, --check-only, several moves
+at once."""
 import os
 
 import crxtest
@@ -89,13 +90,14 @@ class Tool(crxtest.RingTest):
         self.check_sequence(self.output)
 
     def test_nothing_is_left(self):
-        """After moves and their ends no process, no cgroup and no descriptor more than before is left at either host."""
+        """After moves and the ends of their programs, neither host has more processes, cgroups or descriptors than
+        before."""
         def residents():
             return [sorted(read_text(host.proc(p, "comm"), "").strip() for p in host.pids()) for host in self.ring.hosts]
 
         def descriptors():
             return [len(os.listdir(host.proc(host.agent.pid, "fd"))) for host in self.ring.hosts]
-        before = [["crx-agent", "crx-front", "python3"]] * 2  # the latter is init
+        before = [["crx-agent", "crx-front", "python3"]] * 2  # the last one is init
         until(lambda: residents() == before, lambda: f"only {before} to begin with: {residents()}", 10)
         open_before = descriptors()
         for turn in range(3):

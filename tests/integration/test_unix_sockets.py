@@ -1,4 +1,4 @@
-"""Unix sockets that reach outside, and what a failed move leaves behind at the source."""
+"""Unix sockets that are connected to the outside, and what a failed move leaves behind at the source."""
 import os
 import socket
 
@@ -8,7 +8,7 @@ from crxtest import lines_of, read_text, state_of, until
 PYTHON = "/usr/bin/python3"
 HOLD = "\nimport sys, time\nprint('ready', flush=True)\nwhile True: time.sleep(0.05)\n"
 
-# Sends a number every 10 ms to a datagram socket that somebody else has.
+# Sends a number every 10 ms to a datagram socket of another process.
 SENDER = """
 import socket, sys, time
 s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -37,7 +37,7 @@ while True:
     c.sendall(str(os.getpid()).encode())
     c.close()
 """
-# A server that is slow to accept, and clients that say what they want at once.
+# A server that is slow to accept, and clients that send at once.
 BUSY = """
 import os, socket, sys, threading, time
 path, stop = sys.argv[1:]
@@ -177,7 +177,7 @@ class UnixSockets(crxtest.RingTest):
         process.wait_end(20)
         self.assertEqual(lines_of(log)[1:], ["PASS"])
 
-    # What was sent can be read past all descriptors, but a descriptor that was passed cannot be taken.
+    # The kernel's memory shows the sent data, but a passed descriptor cannot be taken from there.
     def test_descriptor_in_a_connection_that_is_not_accepted(self):
         path = self.ring.path("unaccepted.sock")
         process, _ = self.start(self.ring[0], "import socket\ns = socket.socket(socket.AF_UNIX)\n"

@@ -1,4 +1,5 @@
-"""A process that waits for a vfork child cannot be stopped: it is waited for, and left alone when that takes too long."""
+"""A process that waits for a vfork child cannot be stopped: crx waits for the child, and fails when that takes too
+long."""
 import crxtest
 from crxtest import lines_of, read_text, until
 

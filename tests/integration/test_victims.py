@@ -1,4 +1,4 @@
-"""Every victim passes after moves around a ring of three hosts, of which one has other uptimes.
+"""Every victim passes after moves around a ring of three hosts, one of which has another uptime.
 
     test_victims.py                 all victims
     test_victims.py Victims.test_fd_pipe
@@ -13,12 +13,12 @@ import hosts
 import timed
 from crxtest import lines_of, read_text, until
 
-# What a user has to allow for this victim, as with CRIU.
+# Options that a user has to give for this victim, as with CRIU.
 OPTIONS = {"lock_flock": ["--file-locks"], "lock_posix": ["--file-locks"], "lock_ofd": ["--file-locks"], "lock_lease": ["--file-locks"],
            "blocked_flock": ["--file-locks"], "blocked_fcntl_lock": ["--file-locks"],
            "lock_write_lease": ["--file-locks"], "fd_deleted": ["--ghost-limit", "16M"], "fd_deleted_sparse": ["--ghost-limit", "2G"]}
 
-# What is refused by name in the stop: the program runs on where it is, and passes there.
+# Victims that are refused by name in the stop: the program runs on where it is, and passes there.
 REFUSED = {"blocked_io_getevents": "requests (io_submit) are under way", "blocked_connect": "that is being made"}
 
 
@@ -27,7 +27,7 @@ class VictimTest(crxtest.RingTest):
     def setUpClass(cls):
         super().setUpClass()
         for host in cls.ring.hosts:
-            # What the connections of one victim leave behind (TIME_WAIT) would hold the ports that the kernel gives to the next.
+            # Closed connections of one victim (TIME_WAIT) would occupy the ports that the kernel assigns to the next.
             host.run(["sh", "-c", "echo 0 > /proc/sys/net/ipv4/tcp_max_tw_buckets"])
 
     def run_victim(self, name):
@@ -66,13 +66,14 @@ class VictimTest(crxtest.RingTest):
                 twin.kill()
                 twin.wait()
             if name.startswith("sysv_"):
-                # Objects that nobody ever used stay where they were made, and may be anybody's of that second.
+                # Objects that were never used stay where they were made, since they may belong to another process of
+                # that second.
                 for host in self.ring.hosts:
                     host.run(["ipcrm", "--all"])
 
     def start_twin(self, name):
-        """The same victim, not moved: how late its calls end is the machine's doing. Not on a host of the ring: it would
-        share IPC objects with the one that moves."""
+        """Runs the same victim without a move, which shows how late its calls end because of the machine. Not on a
+        host of the ring: there it would share IPC objects with the one that moves."""
         with open(self.ring.path(f"{name}.twin"), "w") as out:
             return subprocess.Popen([f"{crxtest.VICTIMS}/{name}", self.ring.path(f"{name}.go")], stdin=subprocess.DEVNULL,
                                     stdout=out, stderr=out, start_new_session=True)

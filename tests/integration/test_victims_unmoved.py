@@ -1,4 +1,4 @@
-"""Every victim passes on a test host when it is not moved at all: what test_victims finds is the move's doing."""
+"""Every victim passes on a test host when it is not moved, so that failures of test_victims are due to the move."""
 import os
 
 import crxtest

@@ -1,4 +1,4 @@
-"""A 1 GiB process that writes 20 MB/s at random places: five moves under load, every page's checksum right."""
+"""A 1 GiB process that writes 20 MB/s at random places: five moves under load, and every page's checksum is right."""
 import crxtest
 from crxtest import lines_of, read_text, until
 

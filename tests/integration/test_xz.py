@@ -1,4 +1,4 @@
-"""xz -T2 compressing a large file: moved five times on the way, its output equals an unmoved run's."""
+"""xz -T2 compresses a large file and is moved five times meanwhile; its output equals that of a run without moves."""
 import hashlib
 import os
 
@@ -14,7 +14,7 @@ def digest(path):
 
 
 def write_input(path):
-    """Half compressible, so that the compressor is busy for a while; the same in every run."""
+    """Writes half compressible data, so that the compressor is busy for a while; the same in every run."""
     import random
     source = random.Random(5)
     block = b"".join(b"%d %s\n" % (source.randint(0, 10 ** 6), source.choice([b"alpha", b"beta", b"gamma"]))

@@ -1,4 +1,4 @@
-"""announce.py DEVICE ADDRESS: tells the network that ADDRESS is here now (a gratuitous ARP)."""
+"""announce.py DEVICE ADDRESS: tells the network that ADDRESS is on this host now (a gratuitous ARP)."""
 import socket
 import struct
 import sys

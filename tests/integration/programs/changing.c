@@ -1,8 +1,8 @@
 // changing GO-FILE MIB exec|forks|daemons: a tree that changes all the time until the go file exists.
 //   exec     a process and its child execute themselves anew ten times a second, with other memory each time
 //   forks    a process forks others that inherit its memory, write some of it and end after some tenths of a second
-//   daemons  the same, but whoever forked them ends, and they make sessions of their own; the first process adopts them
-// Everybody checks its memory at the end of its life.
+//   daemons  the same, but each forking process ends, and they make posix sessions; the first process adopts them
+// Every process checks its memory at the end of its life.
 #include "../../victims/tree.h"
 
 enum { kAtOnce = 4 };
@@ -16,7 +16,7 @@ static void nap_ms(int ms) {
   while (clock_ns(CLOCK_MONOTONIC) < until && access(victim_go, F_OK) != 0) nanosleep(&nap, NULL);
 }
 
-// exec: argv[4] how often, argv[5] the child or 0 for being it.
+// For `exec`: argv[4] is the number of turns, argv[5] the child's PID, or 0 in the child itself.
 static int exec_again(char** argv, uint64_t turn, pid_t child) {
   fill(memory, bytes, turn);
   for (int i = 0; i < 20 && access(victim_go, F_OK) != 0; i++) {

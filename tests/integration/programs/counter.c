@@ -1,6 +1,7 @@
-// counter OUTPUT STOP-FILE GHOST-DIR GHOST-KIB [LIBRARY]: appends one number more to OUTPUT every 5 ms, until the stop
-// file exists. Two of it would be seen in the output. It also holds what a move has to carry: a thread in epoll_wait, a
-// pipe with content, a lock, a timer, a deleted file of GHOST-KIB KiB in GHOST-DIR, and, where named, a library.
+// counter OUTPUT STOP-FILE GHOST-DIR GHOST-KIB [LIBRARY]: appends the next number to OUTPUT every 5 ms, until the stop
+// file exists. The output would show if two of it ran. It also has resources that a move must carry: a thread in
+// epoll_wait, a pipe with content, a lock, a timer, a deleted file of GHOST-KIB KiB in GHOST-DIR, and, if named, a
+// library.
 #include "../../victims/victim.h"
 
 #include <dlfcn.h>

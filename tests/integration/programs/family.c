@@ -1,5 +1,5 @@
-// A parent and its children, joined by pipes and by pairs of unix sockets in which data waits, as CRIU's images can
-// hold them.
+// A parent and its children, connected by pipes and by pairs of unix sockets with queued data, as far as CRIU's images
+// support them.
 #include "../../victims/tree.h"
 
 #include <sys/socket.h>

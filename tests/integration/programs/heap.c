@@ -1,8 +1,8 @@
-// Changes parts of a heap as it is told, and can tell at any time whether every page holds what it should.
-//   heap MEGABYTES CONTROL [NTH]  each time the file CONTROL.N appears (N = 1, 2, ...) 1 page in NTH (50) is written,
-//   some are
-//                              dropped, and "round N DIGEST" is printed; CONTROL.check prints "DIGEST" over all;
-//                              CONTROL.end ends
+// heap MEGABYTES CONTROL [NTH]: changes parts of a heap on request, and can check at any time that every page has the
+// right content.
+//   Each time the file CONTROL.N appears (N = 1, 2, ...), 1 page in NTH (50) is written, some are dropped, and "round N
+//   DIGEST" is printed.
+//   CONTROL.check prints "DIGEST" over all pages. CONTROL.end ends the program.
 #define _GNU_SOURCE
 #include <stdint.h>
 #include <stdio.h>

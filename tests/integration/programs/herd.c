@@ -1,6 +1,6 @@
-// heap.c for a tree: a parent and its children, each with a heap of its own, a mapping that all share, and a memfd that
-// is written by pwrite(2) and mapped by nobody. Every round forks one more child.
-//   herd MEGABYTES CONTROL     as heap: CONTROL.N, CONTROL.check, CONTROL.end; the digests are over all memory of all
+// herd MEGABYTES CONTROL: heap.c for a tree. A parent and its children, each with a heap of its own, a mapping that all
+// share, and a memfd that is written by pwrite(2) and never mapped. Every round forks one more child. CONTROL.N,
+// CONTROL.check and CONTROL.end work as for heap; the digests are over all memory of all processes.
 #define _GNU_SOURCE
 #include <stdint.h>
 #include <stdio.h>
@@ -42,7 +42,7 @@ struct child {
   int to, from;
 };
 
-// A child: changes its heap, or tells its digest, when it is asked; ends with its parent's pipe.
+// A child: changes its heap, or sends its digest, on request; ends when its parent's pipe is closed.
 static void live(int commands, int answers, int number) {
   seed += (uint64_t)number;
   fill(heap, (uint64_t)number * 1000003);

@@ -1,4 +1,4 @@
-// A library for the tests to lose; with -DOTHER another build of it, of the same size.
+// A library that the tests remove or replace; with -DOTHER another build of it, of the same size.
 #ifdef OTHER
 int other(void) {
   return 41;

@@ -1,4 +1,4 @@
-// Pipes as CRIU's images can hold them: content, capacity, closed ends, duplicates.
+// Pipes as far as CRIU's images support them: content, capacity, closed ends, duplicates.
 #include "../../victims/victim.h"
 
 int main(int argc, char** argv) {

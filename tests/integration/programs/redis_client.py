@@ -1,6 +1,7 @@
-"""A client of Redis over one connection: `redis_client.py HOST PORT STOP`. Sets and gets 2,000 keys a second and checks every answer,
-until the file STOP exists; says "talking", then once a second how many keys, and at the end PASS with the number and the longest
-wait for an answer in milliseconds. Any error or end of the connection is the end."""
+"""A client of Redis over one connection: `redis_client.py HOST PORT STOP`. Sets and gets 2,000 keys a second and
+checks every answer, until the file STOP exists. Prints "talking", then once a second the number of keys, and at the
+end PASS with the number and the longest wait for an answer in milliseconds. Any error, or the end of the connection,
+ends it."""
 import os
 import socket
 import sys

@@ -1,6 +1,5 @@
-// restless GO-FILE FOLDER: a tree in which nothing lasts longer than a moment, until the go file exists: processes are
-// born, get threads and end, by themselves or killed; everybody opens and closes descriptors of many kinds under the
-// same few numbers.
+// restless GO-FILE FOLDER: a tree that changes all the time until the go file exists. Processes are forked, make
+// threads and end, by themselves or killed; all open and close descriptors of many kinds under the same few numbers.
 #include "../../victims/tree.h"
 
 #include <netinet/in.h>
@@ -69,7 +68,7 @@ static void* open_things(void* argument) {
   return NULL;
 }
 
-// A life of some milliseconds; some end by exit_group while they have other threads.
+// A process that lives some milliseconds; some end by exit_group while they have other threads.
 static int live(void* argument) {
   unsigned number = *(unsigned*)argument;
   for (unsigned i = 0; i < number % 3; i++) start_thread(open_things, NULL);

@@ -1,8 +1,8 @@
 """A busy Python program for moves: sequence.py OUTPUT SEED COUNT STOP-FILE
 
-Several threads. One prints a seeded random sequence, a line every 50 ms, to the file and through a pipe that the
-program itself reads; others sleep, wait in system calls and watch the clocks. It ends after COUNT lines, or, when the
-stop file exists, after the line it is at; then it says what it saw.
+One of several threads prints a seeded random sequence, a line every 50 ms, to the file and through a pipe that the
+program itself reads; others sleep, wait in system calls and watch the clocks. It ends after COUNT lines, or, when
+the stop file exists, after the present line; then it prints what it has seen.
 """
 import ctypes
 import os
@@ -42,7 +42,7 @@ def long_sleep():
 
 
 def epoll_waits():
-    """Raw calls: Python itself would hide an EINTR."""
+    """Makes raw system calls, since Python itself would hide an EINTR."""
     epoll = select.epoll()
     events = (ctypes.c_char * 12)()
     while not stopping.is_set():
@@ -65,7 +65,7 @@ def signal_waits():
 
 
 def message_waits():
-    """msgrcv has no limit: another thread sends every 100 ms."""
+    """msgrcv has no time limit: another thread sends a message every 100 ms."""
     queue = libc.msgget(0, 0o600)
     text = (ctypes.c_char * 64)()
 

@@ -1,6 +1,6 @@
-// sleepers COUNTS THREADS: threads that sleep in calls which the kernel restarts by itself. Every signal SIGRTMIN that
-// is handled adds one to the first number in the file COUNTS, every call that ends too early or as it may not to the
-// second.
+// sleepers COUNTS THREADS: threads that sleep in calls which the kernel restarts by itself. Every handled signal
+// SIGRTMIN adds one to the first number in the file COUNTS; every call that ends too early or with a wrong result adds
+// one to the second.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 static _Atomic uint64_t* counts;
-static pthread_barrier_t started;  // until it runs, a thread blocks all signals
+static pthread_barrier_t started;  // until it is passed, a thread blocks all signals
 
 static void handle(int signal) {
   (void)signal;

@@ -1,5 +1,5 @@
-// strangers THREADS: threads that wait with limits of 1 ms to 3 s (epoll_wait) and mostly get their event before, some
-// thousand times a second in all. Says "ready"; ends with its parent.
+// strangers THREADS: threads that wait with time limits of 1 ms to 3 s (epoll_wait) and mostly get their event before,
+// some thousand times a second in all. Prints "ready"; ends with its parent.
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <signal.h>

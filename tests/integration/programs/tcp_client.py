@@ -1,4 +1,5 @@
-"""tcp_client.py ADDRESS PORT STOP-FILE: talks to tcp_server over three connections; under load until the file exists."""
+"""tcp_client.py ADDRESS PORT STOP-FILE: talks to tcp_server over three connections; under load until the file
+exists."""
 import os
 import select
 import socket

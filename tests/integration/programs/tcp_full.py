@@ -1,5 +1,5 @@
-"""tcp_full.py server ADDRESS PORT | client ADDRESS PORT FILE: the server sends until nothing more fits and ends its direction;
-the client reads nothing before FILE exists, then all of it."""
+"""tcp_full.py server ADDRESS PORT | client ADDRESS PORT FILE: the server sends until nothing more fits and ends its
+direction; the client reads nothing before FILE exists, then all of it."""
 import os
 import socket
 import sys
@@ -19,7 +19,7 @@ def serve(address, port):
         connection, _ = door.accept()
     connection.setblocking(False)
     sent, last = 0, time.monotonic()
-    while time.monotonic() < last + 0.3:  # room that appears while segments are on their way
+    while time.monotonic() < last + 0.3:  # space may appear while segments are in flight
         try:
             sent += connection.send(part(sent, 40))
             last = time.monotonic()

@@ -1,5 +1,5 @@
-// tcp_server ADDRESS PORT: takes three connections, says "ready", sends back what comes by the first until it ends,
-// then looks at the second (ended by the client) and the third (ended here), and says PASS or what is wrong.
+// tcp_server ADDRESS PORT: accepts three connections, prints "ready", sends back all that the first receives until it
+// ends, then checks the second (ended by the client) and the third (ended here), and prints PASS or the difference.
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>

@@ -1,5 +1,5 @@
-// vforking GO-FILE: a process that waits in vfork(2), in which it cannot be stopped, until its child ends, which it
-// does when the file GO-FILE.child exists.
+// vforking GO-FILE: a process that waits in vfork(2), where it cannot be stopped, until its child ends, which happens
+// when the file GO-FILE.child exists.
 #include "../../victims/tree.h"
 
 static char release[4200];

@@ -1,6 +1,6 @@
 // workers GO-FILE MIB WORKERS [RATE]: a parent that fills MIB MiB and forks WORKERS processes that inherit them, each
-// of which writes some pages of its own; the first one forks one more. With RATE everybody writes so many pages a
-// second for as long as the go file does not exist. Every page tells who wrote it last and how often, with a checksum;
+// of which writes some pages of its own; the first one forks one more. With RATE every process writes this number of
+// pages a second until the go file exists. Every page says which process wrote it last and how often, with a checksum;
 // all are checked at the end.
 #include "../../victims/tree.h"
 
@@ -10,7 +10,7 @@ static uint64_t pages, rate;
 static uint64_t (*memory)[kWords];
 static struct mark {
   uint32_t who, count;
-} * marks;  // what this process should see: a copy of its own since it was forked
+} * marks;  // the content that this process should see: its own copy since it was forked
 
 static void put(uint64_t page, uint64_t who, uint64_t count) {
   uint64_t seed = page * 131071 + who * 8191 + count;
@@ -46,7 +46,7 @@ static void go_on(uint64_t me) {
   for (uint64_t turn = 0; access(victim_go, F_OK) != 0; nanosleep(&nap, NULL)) {
     for (uint64_t i = 0; i < (rate + 199) / 200; i++) {
       uint64_t page = pattern(me, turn++) % pages;
-      // The parent writes more of what it shares with its children than these do.
+      // The parent writes more of its shared pages than its children do.
       if (me != kParent) page = page % 64 + me * 64 % pages;
       write_page(page, me);
     }

@@ -1,6 +1,6 @@
-// writer GO-FILE MIB RATE-MB: a process of MIB MiB that writes RATE MB/s at random places of it for as long as the go
-// file does not exist. Every page carries its number, a counter and a checksum of both, so a page that is old, torn or
-// misplaced is seen. A mirror of all counters lies in memory of its own.
+// writer GO-FILE MIB RATE-MB: a process of MIB MiB that writes RATE MB/s at random places of it until the go file
+// exists. Every page has its number, a counter and a checksum of both, so an old, torn or misplaced page is detected. A
+// copy of all counters lies in other memory.
 #include "../../victims/victim.h"
 
 struct page {
@@ -29,7 +29,7 @@ int main(int argc, char** argv) {
   uint64_t written = 0, seed = 1;
   int64_t start = clock_ns(CLOCK_MONOTONIC);
   while (access(victim_go, F_OK) != 0) {
-    // In slices of 5 ms, so that the rate is held over any time; what was missed in a stop is not made up for.
+    // In slices of 5 ms, so that the rate is constant over any time; the time of a stop is not made up for.
     int64_t due = (clock_ns(CLOCK_MONOTONIC) - start) * (int64_t)rate / 1000000000;
     if (due - (int64_t)written > (int64_t)rate / 20) {
       start = clock_ns(CLOCK_MONOTONIC) - (int64_t)(written * 1000000000 / rate);
