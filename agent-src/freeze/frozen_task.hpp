@@ -90,9 +90,11 @@ class FrozenTask {
   // Brings every thread to rest, in the stub or where it was stopped: the process does not change until the next remote
   // call or eject().
   void settle();
+  // The same for many tasks at once.
   static void settle_all(const std::vector<FrozenTask*>& tasks);
   // Makes the threads leave the stub and unmaps the arena; registers and masks are then as they were.
   void eject();
+  // The same for many tasks at once.
   static void eject_all(const std::vector<FrozenTask*>& tasks);
   // Calls eject(), then detaches all threads: they run on (or stay frozen by their cgroup). This is the checked way to
   // release the process.

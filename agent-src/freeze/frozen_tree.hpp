@@ -33,6 +33,7 @@ class FrozenTree {
   FrozenTask& root() noexcept { return *tasks_.front(); }
   // nullptr if the tree has no living process of that number.
   FrozenTask* find(pid_t pid) noexcept;
+  // Whether members() has this number, alive or a zombie.
   bool holds(pid_t pid) const noexcept;
 
   // The time at which the first thread was asked to stop (monotonic_us).

@@ -31,11 +31,13 @@ class FrozenTask;
 // begin anew. Single-threaded.
 class InterruptedCalls {
  public:
+  // sleeps must outlive this object.
   explicit InterruptedCalls(SleepReader& sleeps);
 
   // Records the system calls and timers of all threads of these processes; those that are gone are left out. May be
   // called again for other processes.
   void look_at(const std::vector<pid_t>& processes);
+  // The same for the leader of one process only.
   void look_at_leader(pid_t pid);
   bool has_seen(pid_t pid) const { return processes_.contains(pid); }
   // Reads the timer of a thread again; we trace it already and interrupt it next.

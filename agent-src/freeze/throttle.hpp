@@ -13,6 +13,7 @@ namespace crx {
 // and must not be used by others meanwhile.
 class Throttle {
  public:
+  // Failures of the thread are logged; the tree then runs at full speed.
   Throttle(FreezerGroup& group, double duty);
   ~Throttle();
   Throttle(const Throttle&) = delete;

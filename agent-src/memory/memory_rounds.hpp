@@ -32,6 +32,7 @@ class MemoryRounds {
   // tracker: a new one for `pid`. This object owns its userfaultfd and closes it in remove_space() or its destructor,
   // which removes the write protection from the victim's memory.
   void add_space(pid_t pid, std::unique_ptr<Tracker> tracker);
+  // Forgets the space and everything that was sent of it; does nothing if it was never added.
   void remove_space(pid_t pid);
   // Whether the tree must be stopped during begin_round.
   bool needs_stop() const;
@@ -42,6 +43,7 @@ class MemoryRounds {
   // space by space (space(pid).send_round) and then the objects (objects().send_round).
   void send_round(PageSink& sink, MemoryStatistics& statistics);
 
+  // The last round, in the stop: see SpaceRounds and SharedObjects. final_scan adds to the statistics, too.
   FinalMemory final_scan(std::span<const SpaceVmas> spaces, MemoryStatistics& statistics);
   void send_final(const FinalMemory& memory, PageSink& sink, MemoryStatistics& statistics);
 
@@ -50,6 +52,7 @@ class MemoryRounds {
   void forget(pid_t pid, PageRange range);
 
   SharedObjects& objects() noexcept { return objects_; }
+  // Throws Error(bug) if the space was never added.
   SpaceRounds& space(pid_t pid);
 
  private:

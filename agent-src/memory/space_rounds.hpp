@@ -42,6 +42,7 @@ struct FinalSpace {
 // Single-threaded.
 class SpaceRounds {
  public:
+  // tracker: a new one for `pid`, owned by this object; its destructor removes the protection in the victim.
   SpaceRounds(pid_t pid, std::unique_ptr<Tracker> tracker);
 
   // One pre-copy round; the victim runs (it is stopped if tracker().needs_stop()). begin_round takes the mappings as

@@ -70,6 +70,7 @@ uint64_t object_huge_page_bytes(pid_t pid, const proc::MapsEntry& map);
 // process is not touched. Mappings that are gone meanwhile are left out.
 std::vector<PageRange> huge_file_mappings(pid_t pid, const std::vector<MemoryVma>& vmas);
 
+// Whether the memory rounds treat the content as the process's own, page by page.
 inline bool is_private(VmaKind kind) {
   return kind == VmaKind::private_anon || kind == VmaKind::private_file || kind == VmaKind::aio_ring;
 }

@@ -148,7 +148,7 @@ void WpAsyncTracker::frozen_private(const MemoryVma& vma, FrozenPages& pages) co
 
 bool WpAsyncTracker::frozen_shared(const MemoryVma& vma, PageRange part, std::vector<PageRange>& dirty) const {
   static_cast<void>(vma);
-  // Reports everything but "present and protected in a registered VMA". Of what it reports, absent pages that carry the
+  // Reports everything but "present and protected in a registered VMA". Absent pages among these that carry the
   // mark are clean.
   Pagemap::Query query;
   query.inverted = page_is::kPresent | page_is::kWpAllowed;

@@ -9,6 +9,7 @@ namespace crx {
 // the victim over a registered and an unregistered neighbour would fail with EFAULT.
 class WpAsyncTracker final : public Tracker {
  public:
+  // fd: made in the victim; owned by this object, whose destructor closes it and thereby removes all protection.
   WpAsyncTracker(pid_t pid, WriteProtectFd fd);
   TrackerKind kind() const override { return TrackerKind::wp_async; }
   const Pagemap& pagemap() const override { return pagemap_; }

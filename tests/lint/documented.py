@@ -7,7 +7,7 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 WORDS = 3
 
-# What no test can bring about on every machine that runs them, and why.
+# Refusals that no test can cause on every machine, and why.
 UNTESTED = {
     "HOST: OBJECT: REASON": "how refusals read",
     "uses FEATURES (control-flow enforcement)": "takes a CPU and a kernel with shadow stacks",

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Checks what no compiler checks: who may include whom, and where a few calls may stand.
+"""Checks rules that no compiler checks: which folder may include which, and where a few calls may be made.
 
 usage: lint.py [ROOT]    prints one line for each fault; exit 1 if there is one
 """
@@ -14,7 +14,7 @@ MAX_FILES = 27
 
 PROTOBUF = re.compile(r"google/protobuf/|\.pb\.h$")
 ASIO = re.compile(r"^(boost/)?asio([/.]|$)")
-# Folders that know neither messages nor the network, and those that know no network.
+# Folders that may use neither protobuf nor the network, and folders that may not use the network.
 FORBIDDEN = [
     (re.compile(r"^common/(base|proc|kernel|remote|plan|tool)/"), PROTOBUF),
     (re.compile(r"^common/|^agent-src/|^agent-dst/(?!front/)"), ASIO),

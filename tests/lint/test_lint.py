@@ -28,7 +28,7 @@ def include(path, header):
 
 
 def only(**files):
-    """What is said of the files themselves."""
+    """Returns the findings about the files themselves."""
     return [fault for fault in faults(**files) if "crx_library row" not in fault]
 
 

@@ -38,7 +38,9 @@ struct FdRestoreContext {
 class FdRestorer {
  public:
   virtual ~FdRestorer() = default;
+  // The name of the kind, for logs.
   virtual const char* name() const = 0;
+  // Whether the entry is of this kind: by its type and fields.
   virtual bool matches(const img::file_entry& entry) const = 0;
   // Makes a new description in our own process, with content, position and status flags (except O_ASYNC). Called once
   // for each id.
@@ -60,6 +62,7 @@ class FdRestorer {
 };
 
 using FdRestorerPtr = std::unique_ptr<FdRestorer>;
+// Makes all kinds (fd_registry.cpp); each entry belongs to the one that matches it.
 std::vector<FdRestorerPtr> make_fd_restorers();
 
 // Calls fcntl(F_SETFL) for the flags that can be set (except O_ASYNC); `object` is the name used in errors.

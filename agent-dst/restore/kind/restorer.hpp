@@ -50,6 +50,7 @@ struct RestoreContext {
 class Restorer {
  public:
   virtual ~Restorer() = default;
+  // The name of the kind, for logs.
   virtual const char* name() const = 0;
   virtual void prepare(RestoreContext&) {}
   virtual void plan_process(RestoreContext&, RemoteBatch& /*leader*/) {}

@@ -49,11 +49,13 @@ class BoundPath {
   bool is_for(const std::string& path) const;
   // Opens the file by its present name, as O_PATH with `flags`; the description follows the file to its place.
   Fd open_path(int flags) const;
+  // Sets permissions and owner of the file. Throws Error(kernel) that names the path.
   void set_owner(uint32_t mode, uint32_t uid, uint32_t gid);
 
   // Gives the file its name, atomically. A file that had the name is kept until this object is destroyed; rollback()
   // puts it back.
   void publish();
+  // Undoes publish(), if it was called. Failures are logged.
   void rollback() noexcept;
 
  private:

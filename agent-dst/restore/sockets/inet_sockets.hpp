@@ -15,6 +15,7 @@ enum class Gate {
   nothing,   // no packet
   loopback,  // only packets from this host itself
 };
+// Attaches a socket filter of ours. MPTCP sockets have no filters and stay open. object: the name for errors.
 void close_gate(int fd, Gate gate, const std::string& object);
 // Removes our filter.
 void open_gate(int fd, const std::string& object);

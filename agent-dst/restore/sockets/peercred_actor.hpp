@@ -23,6 +23,7 @@ class PeercredActor {
 
   // Calls socketpair(2) with SOCK_NONBLOCK. who: nullptr for the agent itself.
   std::pair<Fd, Fd> make_pair(int type, const img::crx_ucred* who, const std::string& object);
+  // Calls listen(2): a later client sees `who` as its peer.
   void listen(int fd, uint32_t backlog, const img::crx_ucred* who, const std::string& object);
   // bound: our O_PATH descriptor of a socket's file, or -1 to connect to the abstract `name`.
   void connect(int fd, int bound, const std::string& name, const img::crx_ucred* who, const std::string& object);

@@ -35,6 +35,7 @@ struct UnixSocket {
   const img::crx_ucred* peer_cred() const { return unix().has_peer() ? &unix().peer() : nullptr; }
   // Returns crx's own data about packet `index` of its queue; nullptr if there are none.
   const img::crx_unix_packet* packet(std::size_t index) const;
+  // Takes ownership of the socket that was made for this entry.
   void hold(Fd socket) {
     made = std::move(socket);
     fd = made.get();
@@ -49,6 +50,7 @@ class UnixTable {
 
   // Keyed by ino, ascending; pointers stay valid.
   std::map<uint32_t, UnixSocket>& all() { return sockets_; }
+  // Find a socket by its inode number or its file id in the images; nullptr if there is none.
   UnixSocket* find(uint32_t ino);
   UnixSocket* find_id(uint32_t id);
   // Returns the other end in the images; nullptr if there is none.

@@ -6,8 +6,8 @@
 // is refused. If the source cannot take a lock back, the program stays stopped, with an error.
 //
 // The kernel breaks a write lease as soon as another process opens its file, so the source releases it before the
-// destination begins to build. If both hosts run on one kernel nobody can get a lease while the original has the file
-// open; there the destination takes it when the original has ended.
+// destination begins to build. If both hosts run on one kernel no process can get a lease while the original has the
+// file open; there the destination takes it when the original has ended.
 #pragma once
 
 #include <fcntl.h>

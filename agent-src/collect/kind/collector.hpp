@@ -106,6 +106,7 @@ struct BatchPlan {
 class Collector {
  public:
   virtual ~Collector() = default;
+  // The name of the kind, for logs.
   virtual const char* name() const = 0;
   virtual bool serves_all() const { return false; }
   virtual void inspect(InspectContext&) {}

@@ -33,7 +33,9 @@ struct FdContext {
 class FdKind {
  public:
   virtual ~FdKind() = default;
+  // The name of the kind, for logs.
   virtual const char* name() const = 0;
+  // Whether the description is of this kind: by its link, stat(2) and fdinfo. Works on running and frozen tasks.
   virtual bool matches(const OpenFile& file) const = 0;
   // Reports why this description of a running tree cannot move; called once per descriptor number. all: the
   // descriptions of the tree.

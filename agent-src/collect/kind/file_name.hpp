@@ -32,6 +32,7 @@ struct NameProblem {
   std::string reason;
   std::string remedy;
 };
+// Precondition: a state other than good and deleted.
 NameProblem explain(NameState state);
 
 }  // namespace crx

@@ -9,6 +9,7 @@
 
 namespace crx {
 
+// Returns the PIDs of all tasks that are no zombies, in the order of the tree.
 inline std::vector<pid_t> living(const std::vector<TaskNode>& tree) {
   std::vector<pid_t> pids;
   for (const TaskNode& task : tree) {

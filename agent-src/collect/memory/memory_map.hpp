@@ -43,6 +43,7 @@ class MemoryMap {
   bool flags_are_current() const;
 
   const std::vector<MemoryVma>& vmas() const noexcept { return vmas_; }
+  // Returns the resident memory of the task at present (/proc/PID/stat), in bytes.
   uint64_t resident_bytes() const;
 
   // Lists the mappings that cannot move, by name.

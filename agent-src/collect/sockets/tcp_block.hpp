@@ -47,6 +47,7 @@ class TcpBlock {
   // Puts the sockets into repair mode, in which closing them sends nothing, and closes our duplicates. Packets stay
   // blocked until unblock(). Failures are logged.
   void close_silently() noexcept;
+  // Closes our duplicates and deletes the table, at which packets flow again. Failures are logged.
   void unblock() noexcept;
   // Whether leave_installed() would leave a table behind.
   bool reaches_outside() const;

@@ -1,5 +1,5 @@
-// What mprotect may still do: a shared read-only mapping may become writable if its descriptor was open for writing,
-// and may not if it was read-only; for files, deleted files, memfds and anonymous memory.
+// mprotect may do the same as before: a shared read-only mapping may become writable if its descriptor was open for
+// writing, and may not if it was read-only; for files, deleted files, memfds and anonymous memory.
 #include "tests/victims/victim.h"
 
 enum { kKinds = 4 };
