@@ -1,13 +1,12 @@
 #include "agent-dst/restore_set/held_packets.hpp"
 
 #include <fmt/format.h>
-#include <nftables/libnftables.h>
 
 #include <exception>
-#include <memory>
 
 #include "common/base/journal.hpp"
 #include "common/base/log.hpp"
+#include "common/kernel/sockets/packet_filter.hpp"
 
 namespace crx {
 
@@ -17,14 +16,9 @@ void release_packets(const Manifest& manifest) noexcept {
   try {
     // After a reboot, and on another host, there is no such table.
     if (manifest.head().boot_id() != read_boot_id()) return;
-    const auto close = [](nft_ctx* context) { ::nft_ctx_free(context); };
-    const std::unique_ptr<nft_ctx, decltype(close)> context(::nft_ctx_new(NFT_CTX_DEFAULT), close);
-    if (!context) return;
-    ::nft_ctx_buffer_output(context.get());
-    ::nft_ctx_buffer_error(context.get());
-    const std::string command = fmt::format("delete table inet crx-{}-kept\n", manifest.id_text());
-    if (::nft_run_cmd_from_buffer(context.get(), command.c_str()) == 0)
+    if (PacketFilter().remove_table(fmt::format("crx-{}-kept", manifest.id_text()))) {
       log::info("packets of the restored connections are not blocked any more");
+    }
   } catch (const std::exception& error) {
     log::warn("cannot unblock the packets of the restored connections: {}", error.what());
   }

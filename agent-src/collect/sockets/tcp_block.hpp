@@ -1,12 +1,13 @@
 // Blocks the packets of TCP connections while the connections exist on neither host.
 #pragma once
 
-#include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "common/base/fd.hpp"
 #include "common/kernel/sockets/inet_address.hpp"
+#include "common/kernel/sockets/packet_filter.hpp"
 
 namespace crx {
 
@@ -30,14 +31,13 @@ struct BlockedConnection {
 //   ended.
 class TcpBlock {
  public:
-  // Opens nftables but does not change anything yet. Make this object early, while few descriptors are open: the
-  // library cannot use a descriptor number above 1023. session: letters, digits and '-'.
+  // Does nothing yet. session: letters, digits and '-'.
   explicit TcpBlock(std::string session);
   TcpBlock(const TcpBlock&) = delete;
   TcpBlock& operator=(const TcpBlock&) = delete;
   ~TcpBlock();  // calls unblock()
 
-  // Makes the table before the stop, so that block() only has to fill it. A failure is reported by block().
+  // Makes the table before the stop, so that block() only has to fill it. A failure is logged, and block() tries again.
   void prepare() noexcept;
   // When it returns, packets are dropped. May be called again with more connections. Throws Error(unsupported) if
   // nftables does not work; no packet is blocked then.
@@ -57,11 +57,11 @@ class TcpBlock {
   const std::string& table() const noexcept { return table_; }
 
  private:
-  struct Rules;
+  void make_table();
 
   std::string table_;
   std::vector<BlockedConnection> connections_;
-  std::unique_ptr<Rules> rules_;  // nullptr if nftables cannot be used
+  std::optional<PacketFilter> filter_;
   bool has_table_ = false;
 };
 

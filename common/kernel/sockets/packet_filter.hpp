@@ -1,0 +1,47 @@
+// nftables tables that drop the packets of chosen TCP connections, by netlink (libmnl, libnftnl).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "common/kernel/sockets/inet_address.hpp"
+
+namespace crx {
+
+// Both ends of a TCP connection, of one address family (InetAddress::plain()).
+struct ConnectionEnds {
+  InetAddress local;
+  InetAddress peer;
+};
+
+// A netlink socket to nftables in the network namespace of the thread that opens it. Needs CAP_NET_ADMIN there. All
+// calls return when the kernel has done the work, or throw Error(unsupported) with the kernel's reason; the kernel then
+// has done nothing of it. Single-threaded. See nft(8), include/uapi/linux/netfilter/nf_tables.h.
+class PacketFilter {
+ public:
+  // Who removes a table: the kernel, when this object's socket is closed (NFT_TABLE_F_OWNER, Linux 5.12), or whoever
+  // calls remove_table().
+  enum class Lifetime : uint8_t { owned, permanent };
+
+  PacketFilter();
+  PacketFilter(PacketFilter&&) noexcept;
+  PacketFilter& operator=(PacketFilter&&) = delete;
+  ~PacketFilter();
+
+  // Makes the table "inet NAME": two sets of connections (c4, c6), and chains at input and output which drop every TCP
+  // packet, in either direction, of a connection in them. The sets are empty at first.
+  void make_table(const std::string& name, Lifetime lifetime);
+  // Adds connections to the sets of a table that make_table() made. Connections of thousands go in several steps; when
+  // one fails, those before it are in.
+  void add(const std::string& name, std::span<const ConnectionEnds> connections);
+  // Returns false when there is no such table.
+  bool remove_table(const std::string& name);
+
+ private:
+  class Socket;
+  std::unique_ptr<Socket> socket_;
+};
+
+}  // namespace crx
