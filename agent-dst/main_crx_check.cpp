@@ -115,7 +115,8 @@ int run(const std::vector<std::string>& words) {
     } else if (word == "--log-level" && i + 1 < words.size() && is_level(words[i + 1])) {
       level = words[++i];
     } else {
-      std::fprintf(stderr, "crx-check: '%s' is no option, or lacks its value\nTry 'crx-check --help' for more.\n",
+      std::fprintf(stderr,
+                   "crx-check: '%s' is not an option, or its value is missing\nTry 'crx-check --help' for more.\n",
                    word.c_str());
       return 2;
     }

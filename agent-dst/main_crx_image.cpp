@@ -133,26 +133,27 @@ int run(const std::vector<std::string>& arguments) {
     } else if (word == "--name" && i + 1 < arguments.size()) {
       name = arguments[++i];
     } else if (word.starts_with("-")) {
-      return wrong("'" + word + "' is no option, or lacks its value");
+      return wrong("'" + word + "' is not an option, or its value is missing");
     } else {
       words.push_back(word);
     }
   }
   if (level != "error" && level != "warn" && level != "info" && level != "debug")
-    return wrong("'" + level + "' is no level");
+    return wrong("'" + level + "' is not a log level");
   log::setup(log::parse_level(level), "image");
   if (words.empty()) return wrong("a verb is required: show, verify, dedup, decode, list or remove");
   const std::string verb = words[0];
-  if (!is_verb(verb)) return wrong("'" + verb + "' is no verb");
+  if (!is_verb(verb)) return wrong("'" + verb + "' is not a verb");
   const bool keeps = verb == "list" || verb == "remove";
   if (!store.empty() && name.empty() && verb != "list") return wrong("--store needs --name");
   if (store.empty()) store = kDefaultStore;
   if (!name.empty() && !valid_set_name(name)) return wrong("'" + name + "' is not the name of a set");
-  if (verb == "list" && !name.empty()) return wrong("list shows all sets; --name has no meaning here");
+  if (verb == "list" && !name.empty()) return wrong("list shows all sets, so it does not take --name");
   if (verb == "remove" && name.empty()) return wrong("--name is required: the set");
   if (!keeps && !name.empty()) words.insert(words.begin() + 1, store + "/" + name);
   if (!keeps && words.size() < 2) return wrong("DIR is required: the image set");
-  if (words.size() > (keeps ? 1 : 2) && verb != "decode") return wrong("'" + words.back() + "' is one word too many");
+  if (words.size() > (keeps ? 1 : 2) && verb != "decode")
+    return wrong("'" + words.back() + "' is an unexpected argument");
   try {
     if (verb == "show") std::fputs((json ? show_set_json : show_set)(ImageSet::open(words[1])).c_str(), stdout);
     if (verb == "verify") verify(words[1], json);

@@ -202,7 +202,7 @@ int run(const RestoreOptions& options, int notify) {
     found = start_builder(options);
   }
   if (found.code == kAgain) {
-    throw Error(ErrorCode::refused, "restoring", "crx-restore gets only numbers that the tree has")
+    throw Error(ErrorCode::refused, "restoring", "crx-restore gets only PIDs that the tree needs")
         .with_hint("start it again, or use --new-pids");
   }
   const auto [built, root] = found;

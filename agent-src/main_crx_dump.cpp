@@ -45,14 +45,14 @@ int run(const DumpOptions& options) {
     if (::kill(options.pid, 0) != 0 && errno == ESRCH) {
       throw Error(ErrorCode::victim_gone, "finding the process", "there is none")
           .with_pid(options.pid)
-          .with_hint("see ps -e for those there are");
+          .with_hint("see ps -e for the processes that exist");
     }
     say(options, run_dump(options));
     return 0;
   } catch (const Error& failure) {
     Error error = failure;
     if (error.code() == ErrorCode::peer && error.hint().empty())
-      error = std::move(error).with_hint("the process runs on; the log of the other side may tell more");
+      error = std::move(error).with_hint("the process runs on; the log of the other host may give the reason");
     if (options.json) std::printf("%s\n", error_json(error).c_str());
     std::fprintf(stderr, "crx-dump: %s\n", error.what());
     return error.code() == ErrorCode::refused ? kRefused : kFailed;

@@ -49,7 +49,7 @@ Bounds bounds(uint8_t type) {
     case FrameType::joined:
       return {4, 4};
   }
-  broken(fmt::format("type {} is unknown; is the peer another version of crx?", type));
+  broken(fmt::format("type {} is unknown; check that both hosts run the same version of crx", type));
 }
 
 }  // namespace

@@ -148,7 +148,7 @@ Compression parse_compression(const std::string& text) {
     const int level = digits ? std::stoi(number) : 0;
     if (digits && level != 0 && level <= ZSTD_maxCLevel()) return {Compression::Mode::zstd, level};
   }
-  throw Error(ErrorCode::refused, "reading --compress", text + " is not a way to compress")
+  throw Error(ErrorCode::refused, "reading --compress", text + " is not a compression method")
       .with_hint(fmt::format("use none, auto, zstd or zstd:LEVEL with a level from 1 to {}", ZSTD_maxCLevel()));
 }
 

@@ -31,7 +31,7 @@ class Opener final : public FileOpener {
     // For the kernel the name would end at the NUL.
     if (entry.reg().name().find('\0') != std::string::npos) {
       throw Error(ErrorCode::corrupt_image, kStep,
-                  fmt::format("{}: the name of file {} has a NUL in it", image_file::kFiles, entry.id()));
+                  fmt::format("{}: the name of file {} contains a NUL", image_file::kFiles, entry.id()));
     }
     entries_[entry.id()] = entry;
   }

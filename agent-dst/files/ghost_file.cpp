@@ -86,7 +86,7 @@ void fill_ghost(const ImageSource& images, uint32_t ghost, const std::string& pa
     if (!is_new && filled < entry.size()) punch(fd, filled, entry.size(), path);
   } else {
     const auto content = image.rest();
-    if (entry.has_size() && content.size() != entry.size()) image.fail("the content is not as long as announced");
+    if (entry.has_size() && content.size() != entry.size()) image.fail("the content does not have the stated length");
     write_at(fd, content, 0, path);
   }
   if (entry.has_size() && ::ftruncate(fd, static_cast<off_t>(entry.size())) != 0) throw_errno(kStep, path);

@@ -28,7 +28,7 @@ Fd take(const img::ghost_file_entry& entry, const std::string& name) {
   struct stat st {};
   if (::fstat(node.get(), &st) != 0) throw_errno(kStep, name);
   const bool is_ours = (st.st_mode & S_IFMT) == (entry.mode() & S_IFMT) && st.st_rdev == entry.rdev();
-  if (!is_ours) throw Error(ErrorCode::kernel, kStep, name + " was replaced at once by another program");
+  if (!is_ours) throw Error(ErrorCode::kernel, kStep, name + " was replaced by another program at the same time");
   if (::unlinkat(AT_FDCWD, name.c_str(), S_ISDIR(st.st_mode) ? AT_REMOVEDIR : 0) != 0) throw_errno(kStep, name);
   return node;
 }
@@ -43,7 +43,7 @@ void set_attributes(int node, const img::ghost_file_entry& entry, const std::str
 
 Fd make_ghost_node(const img::ghost_file_entry& entry, const std::string& path, uint32_t ghost) {
   if (!path.starts_with('/'))
-    throw Error(ErrorCode::corrupt_image, kStep, "\"" + path + "\" is no path of a deleted file");
+    throw Error(ErrorCode::corrupt_image, kStep, "\"" + path + "\" is not the path of a deleted file");
   const std::string ours = fmt::format("/.crx-ghost-{}-{}", ::getpid(), ghost);
   const std::array names = {path, path.substr(0, path.rfind('/')) + ours, "/tmp" + ours};
   for (const std::string& name : names) {

@@ -54,7 +54,7 @@ class StandIn {
 // The path with the pid replaced in "/proc/PID", or both ids in "/proc/PID/task/TID".
 std::string path_about(pid_t number, const std::string& path) {
   constexpr std::string_view kProc = "/proc/", kTask = "/task/";
-  if (!path.starts_with(kProc)) throw Error(ErrorCode::corrupt_image, kStep, path + " is no file of /proc");
+  if (!path.starts_with(kProc)) throw Error(ErrorCode::corrupt_image, kStep, path + " is not a file of /proc");
   std::size_t behind = std::min(path.find('/', kProc.size()), path.size());
   std::string about = fmt::format("/proc/{}", number);
   if (path.compare(behind, kTask.size(), kTask) == 0) {

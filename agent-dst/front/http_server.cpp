@@ -132,7 +132,7 @@ asio::awaitable<void> HttpServer::accept_all() {
 }
 
 std::string HttpServer::answer(const Connection& connection, bool understood) const {
-  const HttpPage bad{"text/plain; charset=utf-8", "This is no request that crx-agent understands.\n"};
+  const HttpPage bad{"text/plain; charset=utf-8", "crx-agent does not understand this request.\n"};
   http_parser_url parts{};
   if (!understood || !connection.complete ||
       ::http_parser_parse_url(connection.url.data(), connection.url.size(), 0, &parts) != 0 ||
@@ -141,11 +141,11 @@ std::string HttpServer::answer(const Connection& connection, bool understood) co
   }
   const auto method = connection.parser.method;
   if (method != HTTP_GET && method != HTTP_HEAD) {
-    return response(405, {bad.type, "Only GET and HEAD.\n"}, true);
+    return response(405, {bad.type, "Only GET and HEAD are allowed.\n"}, true);
   }
   const auto& path = parts.field_data[UF_PATH];
   const auto page = pages_(std::string_view(connection.url).substr(path.off, path.len));
-  if (!page) return response(404, {bad.type, "There are / and /metrics here.\n"}, method == HTTP_GET);
+  if (!page) return response(404, {bad.type, "The pages here are / and /metrics.\n"}, method == HTTP_GET);
   return response(200, *page, method == HTTP_GET);
 }
 

@@ -21,7 +21,7 @@
 namespace crx::front {
 namespace {
 
-constexpr char kStep[] = "taking the front's privileges away";
+constexpr char kStep[] = "dropping the front's privileges";
 constexpr uid_t kNobody = 65534;
 
 // Sanitizers make system calls of their own at any time.
@@ -118,7 +118,7 @@ void become_nobody() {
 void load_filter() {
   const std::unique_ptr<void, void (*)(scmp_filter_ctx)> filter(::seccomp_init(SCMP_ACT_KILL_PROCESS),
                                                                 ::seccomp_release);
-  if (!filter) throw Error(ErrorCode::kernel, kStep, "libseccomp gave no filter");
+  if (!filter) throw Error(ErrorCode::kernel, kStep, "libseccomp cannot create a filter");
   int rc = 0;
   for (const int call : kAllowed) rc = rc != 0 ? rc : ::seccomp_rule_add(filter.get(), SCMP_ACT_ALLOW, call, 0);
   for (const int call : kDenied) rc = rc != 0 ? rc : ::seccomp_rule_add(filter.get(), SCMP_ACT_ERRNO(EACCES), call, 0);

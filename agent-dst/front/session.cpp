@@ -26,7 +26,7 @@ constexpr int64_t kGoodbyeMs = 5'000;
 
 [[noreturn]] void broke(std::string what) {
   throw Error(ErrorCode::peer, "following the protocol", std::move(what))
-      .with_hint("do both hosts run the same version of crx?");
+      .with_hint("check that both hosts run the same version of crx");
 }
 
 std::string status_text(int status) {
@@ -70,7 +70,7 @@ asio::awaitable<void> Session::run(std::string hello) {
   const auto self = shared_from_this();
   asio::co_spawn(changed_.get_executor(), control_->writer(), [self](std::exception_ptr thrown) {
     self->writer_done_ = true;
-    if (thrown) self->lose("the connection to the source was cut off");
+    if (thrown) self->lose("the connection to the source was interrupted");
     self->notify();
   });
   asio::co_spawn(changed_.get_executor(), read_engine(), [self](std::exception_ptr) {
@@ -127,7 +127,7 @@ void Session::explain_exit() {
   }
   if (last_sent_ == SessionMessage::kResumed) return;
   send(wire::failure_message(
-      Error(ErrorCode::bug, "restoring", why).with_hint("the log of crx-agent on that host says more")));
+      Error(ErrorCode::bug, "restoring", why).with_hint("read the log of crx-agent on that host")));
 }
 
 // A connection of the source has ended: properly, or by the exception `thrown`.

@@ -90,34 +90,35 @@ std::string metrics_text(const ipc::AgentCounters& counters, const std::vector<S
   out.family("crx_build_info", "gauge", "The version of crx-agent.");
   out.sample(1, {}, fmt::format("{{version=\"{}\"}}", version()));
   out.single("crx_start_time_seconds", "gauge", "When the agent was started.", of(counters.started_s));
-  out.family("crx_sessions_total", "counter", "Sessions that are over, by how they ended.");
+  out.family("crx_sessions_total", "counter", "Ended sessions, by outcome.");
   out.sample(of(counters.committed), {}, "{outcome=\"committed\"}");
   out.sample(of(counters.failed), {}, "{outcome=\"failed\"}");
   out.sample(of(counters.refused), {}, "{outcome=\"refused\"}");
   out.sample(of(counters.in_doubt), {}, "{outcome=\"in_doubt\"}");
   out.sample(of(counters.checked), {}, "{outcome=\"checked\"}");
   out.sample(of(counters.stored), {}, "{outcome=\"stored\"}");
-  out.single("crx_sessions_open", "gauge", "Sessions whose engine runs.", of(counters.open_sessions));
-  out.single("crx_vessels_warm", "gauge", "Processes that wait here for the rest of their state.", warm_vessels(open));
+  out.single("crx_sessions_open", "gauge", "Sessions whose engine is running.", of(counters.open_sessions));
+  out.single("crx_vessels_warm", "gauge", "Processes that are being received.", warm_vessels(open));
   out.single("crx_processes_moved_total", "counter", "Processes that were moved here.", of(counters.moved_processes));
   out.single("crx_trees_running", "gauge", "Trees that were moved here whose root has not ended.",
              of(counters.running_roots));
-  out.single("crx_received_wire_bytes_total", "counter", "Bytes received of sources, without TLS.",
+  out.single("crx_received_wire_bytes_total", "counter", "Bytes received from sources, without TLS.",
              of(counters.wire_bytes));
-  out.single("crx_received_raw_bytes_total", "counter", "Bytes of memory that these stand for.",
+  out.single("crx_received_raw_bytes_total", "counter", "Bytes of memory that the received pages represent.",
              (of(counters.content_pages) + of(counters.zero_pages)) * kPageSize);
   out.family("crx_received_pages_total", "counter", "Pages received.");
   out.sample(of(counters.content_pages), {}, "{content=\"data\"}");
   out.sample(of(counters.zero_pages), {}, "{content=\"zero\"}");
-  out.family("crx_downtime_seconds", "summary", "How long trees that were moved here stood still, as seen from here.");
+  out.family("crx_downtime_seconds", "summary", "Downtime of the trees that were moved here, as measured here.");
   out.sample(seconds(of(counters.downtime_us)), "_sum");
   out.sample(of(counters.downtimes), "_count");
-  out.single("crx_last_downtime_seconds", "gauge", "The same of the last one.", seconds(of(counters.last_downtime_us)));
+  out.single("crx_last_downtime_seconds", "gauge", "Downtime of the last tree that was moved here.",
+             seconds(of(counters.last_downtime_us)));
   out.single("crx_stored_sets", "gauge", "Image sets in the store.", of(counters.stored_sets));
   out.single("crx_connections_total", "counter", "Connections accepted.", of(counters.connections));
-  out.single("crx_connections_refused_total", "counter", "Connections that got no session.",
+  out.single("crx_connections_refused_total", "counter", "Connections that did not get a session.",
              of(counters.connections_refused));
-  out.single("crx_front_starts_total", "counter", "Starts of the process that speaks to the network.",
+  out.single("crx_front_starts_total", "counter", "Starts of the process that serves the network.",
              of(counters.front_starts));
   return out.take();
 }

@@ -108,7 +108,7 @@ class Store {
       if (!handle(*request)) return;
     }
     throw Error(ErrorCode::peer, "receiving pages",
-                stream_.peer() + " ended before the dump was complete; nothing is kept");
+                stream_.peer() + " closed the connection before the dump was complete; nothing is stored");
   }
 
  private:
@@ -170,7 +170,8 @@ class Store {
   }
 
   Space& current() {
-    if (current_ == nullptr) throw Error(ErrorCode::peer, "receiving pages", stream_.peer() + " sent pages of nothing");
+    if (current_ == nullptr)
+      throw Error(ErrorCode::peer, "receiving pages", stream_.peer() + " sent pages before it opened a space");
     return *current_;
   }
 
@@ -180,7 +181,8 @@ class Store {
       const PageRange part{at, std::min(end, at + buffer_.size())};
       const std::span<std::byte> bytes = std::span(buffer_).first(part.bytes());
       if (!stream_.read(bytes))
-        throw Error(ErrorCode::peer, "receiving pages", stream_.peer() + " ended before its pages");
+        throw Error(ErrorCode::peer, "receiving pages",
+                    stream_.peer() + " closed the connection before it sent its pages");
       current().writer.add({part}, bytes);
       at = part.end;
     }
@@ -261,7 +263,7 @@ void serve_one(const Options& options) {
   if (options.ready_fd >= 0) {
     const std::string text = fmt::format("ready {}\n", port_of(listener.get()));
     if (::write(options.ready_fd, text.data(), text.size()) != static_cast<ssize_t>(text.size()))
-      throw_errno("telling the port", "--ready-fd");
+      throw_errno("reporting the port", "--ready-fd");
     Fd(options.ready_fd).reset();
   }
   Fd socket(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));

@@ -36,7 +36,7 @@ void remove_folder(const std::string& path) noexcept {
 std::string set_path(const std::string& store, const std::string& name) {
   if (!valid_set_name(name)) {
     throw Error(ErrorCode::refused, "looking for an image set", "'" + name.substr(0, 80) + "' is not the name of a set")
-        .with_hint("names have letters, digits, '.', '_' and '-', at most 64, and no dot first");
+        .with_hint("a name has at most 64 letters, digits, '.', '_' and '-', and does not begin with a dot");
   }
   return store + "/" + name;
 }

@@ -92,7 +92,7 @@ int StoreSession::run() {
       } else if (message->has_abort()) {
         return 1;
       } else {
-        broke("a message that does not belong to the storing of a set");
+        broke("a message that is not allowed while a set is stored");
       }
     }
     return 0;
@@ -182,7 +182,7 @@ void StoreSession::on_pages(const wire::PagesArrived& pages) {
     for (const PageRange& zero : intersect({range}, pages.zero_ranges))
       std::memset(at + (zero.start - range.start), 0, zero.bytes());
     for (const PageRange& part : intersect({range}, pages.ranges)) {
-      if (content.size() < part.bytes()) broke("fewer bytes than pages");
+      if (content.size() < part.bytes()) broke("fewer bytes than its pages have");
       std::memcpy(at + (part.start - range.start), content.data(), part.bytes());
       content = content.subspan(part.bytes());
     }
@@ -196,7 +196,7 @@ void StoreSession::on_images(const wire::Images& images) {
   for (const wire::ImageFile& file : images.files()) {
     if (!image_file::magic_of(file.name()) || !image_file::valid_name(file.name()) || is_page_file(file.name()) ||
         file.name() == image_file::kCrxIntegrity) {
-      broke("an image \"" + file.name().substr(0, 80) + "\", which no set has");
+      broke("an image \"" + file.name().substr(0, 80) + "\", which is not a file of a set");
     }
     count(file.content().size());
     set_->insert(file.name(), file.content());
@@ -211,7 +211,7 @@ Manifest StoreSession::manifest_of(const wire::StoreSet& set) {
     broke("a malformed manifest");
   }
   if (manifest.head().has_parent_id() && (parent_id_.empty() || manifest.head().parent_id() != parent_id_)) {
-    broke("a set that continues another than the one it named");
+    broke("a set that continues a different set than the one it named");
   }
   manifest.head().clear_pages_elsewhere();
   return manifest;

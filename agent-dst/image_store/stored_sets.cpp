@@ -88,7 +88,8 @@ std::vector<StoredSet> list_sets(const std::string& store) {
   std::error_code failed;
   fs::directory_iterator entries(store, failed);
   if (failed)
-    throw Error(ErrorCode::kernel, "listing image sets", store, failed.value()).with_hint("give the agent's --store");
+    throw Error(ErrorCode::kernel, "listing image sets", store, failed.value())
+        .with_hint("use the value of the agent's --store");
   for (const auto& entry : entries) {
     StoredSet set;
     set.name = entry.path().filename().string();
@@ -155,7 +156,7 @@ uint64_t remove_set(const std::string& store, const std::string& name) {
   const Fd folder = try_open(path.string(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
   if (!folder)
     throw Error(ErrorCode::refused, kRemoving, fmt::format("{} has no set {}", store, name), errno)
-        .with_hint("crx-image list shows those it has");
+        .with_hint("crx-image list shows the sets that it has");
   if (::flock(folder.get(), LOCK_EX | LOCK_NB) != 0) {
     throw Error(ErrorCode::refused, kRemoving,
                 fmt::format("{} is being read, or a set that continues it is being stored", name))
@@ -163,7 +164,7 @@ uint64_t remove_set(const std::string& store, const std::string& name) {
   }
   const std::vector<StoredSet> sets = list_sets(store);
   const auto set = std::find_if(sets.begin(), sets.end(), [&](const StoredSet& s) { return s.name == name; });
-  if (set == sets.end()) throw Error(ErrorCode::refused, kRemoving, path.string() + " is no image set");
+  if (set == sets.end()) throw Error(ErrorCode::refused, kRemoving, path.string() + " is not an image set");
   if (!set->continued_by.empty()) {
     throw Error(ErrorCode::refused, kRemoving,
                 fmt::format("{} is continued by {}", name, fmt::join(set->continued_by, ", ")))

@@ -56,7 +56,7 @@ void EngineLink::send(const wire::SessionMessage& message) {
     SessionHeader header;
     header.more = at + piece < text.size() ? 1 : 0;
     if (!send_piece(header, std::as_bytes(std::span(text.data() + at, piece)))) {
-      close("the connection to the source is gone");
+      close("the connection to the source is closed");
       log::debug("cannot send the message {}: {}", wire::kind_name(message.body_case()), reason_);
       return;
     }
@@ -69,7 +69,7 @@ void EngineLink::release(uint32_t slot) {
   SessionHeader header;
   header.kind = SessionKind::release;
   header.number = slot;
-  if (!send_piece(header, {})) close("the connection to the source is gone");
+  if (!send_piece(header, {})) close("the connection to the source is closed");
 }
 
 EngineLink::Next EngineLink::wait(Deadline deadline) const {

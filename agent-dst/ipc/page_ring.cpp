@@ -31,7 +31,7 @@ PageRing::PageRing(Fd memfd, bool writable) {
   const int seals = ::fcntl(memfd.get(), F_GET_SEALS);
   if (::fstat(memfd.get(), &info) != 0 || info.st_size != static_cast<off_t>(kRingBytes) || seals < 0 ||
       (seals & kSeals) != kSeals) {
-    throw Error(ErrorCode::bug, "mapping the page ring", "it is not as the supervisor makes it");
+    throw Error(ErrorCode::bug, "mapping the page ring", "its size or its seals are wrong");
   }
   memory_ = Mapping::map(kRingBytes, writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, memfd.get());
 }

@@ -76,7 +76,7 @@ void check_users(const HostRequirements& needs, std::vector<Shortfall>& lacks) {
     for (const uint32_t id : ids) {
       if (is_mapped(map, id)) continue;
       lacks.push_back({fmt::format("{} {}", what, id), "does not exist in the user namespace here",
-                       fmt::format("map it (/proc/PID/{}), or work outside of that namespace", map)});
+                       fmt::format("map it (/proc/PID/{}), or run crx outside of that namespace", map)});
     }
   };
   check("uid_map", "user", needs.uids);

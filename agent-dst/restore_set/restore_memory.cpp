@@ -147,7 +147,7 @@ void RestoreMemory::build(VesselTree& tree, std::vector<VesselPlace> places,
       if (made.contains(place.pid)) continue;
       const auto parent = by_pid.find(place.ppid);
       if (place.ppid != 0 && parent == by_pid.end())
-        throw Error(ErrorCode::corrupt_image, "reading images", "pstree.img is no tree");
+        throw Error(ErrorCode::corrupt_image, "reading images", "pstree.img does not describe a tree");
       const bool with_parent = place.ppid != 0 && comes_with_parent(place, *parent->second, places);
       if (place.ppid != 0 && !(with_parent ? made : before).contains(place.ppid)) continue;
       if (place.cloner != 0 && !made.contains(place.cloner)) continue;
@@ -156,7 +156,7 @@ void RestoreMemory::build(VesselTree& tree, std::vector<VesselPlace> places,
           looks_forked(place, *parent->second))
         place.memory_donor = place.ppid;
     }
-    if (made == before) throw Error(ErrorCode::corrupt_image, "reading images", "pstree.img is no tree");
+    if (made == before) throw Error(ErrorCode::corrupt_image, "reading images", "pstree.img does not describe a tree");
     std::vector<VesselPlace> now;
     for (const VesselPlace& place : places) {
       if (made.contains(place.pid)) now.push_back(place);

@@ -66,7 +66,7 @@ class Restore {
 void Restore::check_kind() const {
   const Manifest* manifest = set_.manifest();
   if (manifest != nullptr && manifest->head().kind() == img::crx_manifest_entry::PRE_DUMP) {
-    throw Error(ErrorCode::refused, "restoring", set_.images().path() + " holds memory only: it is a pre-dump")
+    throw Error(ErrorCode::refused, "restoring", set_.images().path() + " contains only memory: it is a pre-dump")
         .with_hint("restore the set that was made after it");
   }
 }

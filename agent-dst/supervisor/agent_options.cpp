@@ -86,7 +86,8 @@ std::string check_uid_range(const std::string& text) {
 
 std::string check_open_fd(const std::string& text) {
   int fd = -1;
-  if (!CLI::detail::lexical_cast(text, fd) || fd < 0) return fmt::format("'{}' is not a descriptor's number", text);
+  if (!CLI::detail::lexical_cast(text, fd) || fd < 0)
+    return fmt::format("'{}' is not the number of a descriptor", text);
   return ::fcntl(fd, F_GETFD) >= 0 ? std::string() : fmt::format("descriptor {} is not open", fd);
 }
 
@@ -194,7 +195,7 @@ ParsedAgentOptions parse_agent_options(int argc, const char* const* argv) {
   } catch (const CLI::ConfigError& error) {  // its text is "INI was not able to parse KEY"
     const std::string text = error.what();
     return {std::nullopt, 2,
-            fmt::format("crx-agent: {} is no key of the configuration file\nTry 'crx-agent --help' for more.\n",
+            fmt::format("crx-agent: {} is not a key of the configuration file\nTry 'crx-agent --help' for more.\n",
                         text.substr(text.rfind(' ') + 1))};
   } catch (const CLI::ParseError& error) {
     return {std::nullopt, 2, fmt::format("crx-agent: {}\nTry 'crx-agent --help' for more.\n", error.what())};

@@ -48,7 +48,7 @@ Fd listen_on(const Endpoint& where, const char* option) {
   }
   throw Error(ErrorCode::refused, kStep, where.text(), err)
       .with_hint(std::string("check ") + option +
-                 ": does another program have that port, and is it an address of this host?");
+                 ": check that no other program uses the port, and that the address belongs to this host");
 }
 
 uint16_t bound_port(int fd) {

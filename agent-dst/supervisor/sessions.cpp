@@ -111,7 +111,7 @@ void Supervisor::answer_query(const ipc::FrontNotice& notice) {
   for (const auto& [pid, engine] : engines_) live = live || (!engine.ended && engine.request.session == session);
   try {
     const Verdict verdict = live ? read_verdict(options_.store, session)
-                                 : settle(options_.store, session, "no engine holds this session any more");
+                                 : settle(options_.store, session, "no engine serves this session any more");
     answer.state.set(live && verdict.state == "unknown" ? "open" : verdict.state);
     answer.text.set(verdict.detail);
   } catch (const Error& error) {

@@ -99,7 +99,7 @@ void Supervisor::poll_once() {
 void Supervisor::on_signal() {
   signalfd_siginfo info{};
   while (::read(signals_.get(), &info, sizeof info) == sizeof info) {
-    if (info.ssi_signo != SIGCHLD) begin_stop("a signal asks for it");
+    if (info.ssi_signo != SIGCHLD) begin_stop("a signal arrived");
   }
   reap();
 }

@@ -16,7 +16,7 @@ const char* remedy_of(int err) {
       return "that filesystem is read-only: choose another directory";
     case EACCES:
     case EPERM:
-      return "choose a directory that may be written";
+      return "choose a directory that you may write to";
     case ENOTDIR:
       return "a directory is wanted where a file is: choose another name, or remove the file";
     case ENOENT:

@@ -227,7 +227,7 @@ void DirectorySink::lock() const {
   if (::flock(directory_.get(), LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK)
     return;  // some filesystems have no locks
   throw Error(ErrorCode::kernel, "writing an image set", path_ + " is being read, or written by another")
-      .with_hint("choose another directory, or try again when that is over");
+      .with_hint("choose another directory, or try again later");
 }
 
 void DirectorySink::publish() {

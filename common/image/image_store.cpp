@@ -7,7 +7,7 @@ namespace crx {
 
 void ImageStore::insert(std::string name, std::string bytes) {
   const auto reject = [&](std::string_view why) {
-    throw Error(ErrorCode::corrupt_image, "taking in an image", "\"" + name.substr(0, 80) + "\": " + std::string(why));
+    throw Error(ErrorCode::corrupt_image, "adding an image", "\"" + name.substr(0, 80) + "\": " + std::string(why));
   };
   if (!image_file::valid_name(name)) reject("not a name of an image");
   if (files_.contains(name)) reject("came twice");

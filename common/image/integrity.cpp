@@ -112,7 +112,7 @@ Manifest Manifest::read(std::string_view bytes, const std::string& shown) {
   bool whole = false;
   for (img::crx_digest_entry entry; image.next(entry);) {
     const uint64_t chunks = entry.size() / kChunkBytes + (entry.size() % kChunkBytes != 0 ? 1 : 0);
-    if (whole) throw damaged("it goes on after its end");
+    if (whole) throw damaged("data follows its end");
     if (!image_file::valid_name(entry.name())) throw damaged("it names a file that no set has");
     if (entry.digest().size() != kDigestBytes || entry.chunks().size() / kDigestBytes != chunks ||
         entry.chunks().size() % kDigestBytes != 0) {

@@ -210,8 +210,8 @@ void check_files(const DirectorySource& source, const Manifest& manifest) {
     const std::string_view bytes = source.load(name);
     const uint64_t at = first_difference(entry, bytes);
     if (at < bytes.size())
-      throw_damaged(fmt::format("{}/{} was altered, or is of another set: the MiB at offset {} is not as written", path,
-                                name, at));
+      throw_damaged(fmt::format("{}/{} was altered, or belongs to another set: the MiB at offset {} is not as written",
+                                path, name, at));
     if (bytes.size() != entry.size()) {
       throw_damaged(
           fmt::format("{}/{} ends at offset {}, and should have {} bytes", path, name, bytes.size(), entry.size()));

@@ -78,7 +78,7 @@ Result has_capability(int capability) {
   __user_cap_data_struct data[2]{};
   if (::syscall(SYS_capget, &header, data) != 0) return {Answer::unknown, std::strerror(errno)};
   const bool has = (data[capability / 32].effective >> (capability % 32) & 1) != 0;
-  return has ? yes() : Result{Answer::no, "we do not have it"};
+  return has ? yes() : Result{Answer::no, "this process does not have it"};
 }
 
 Result probe_set_tid() {
@@ -120,7 +120,7 @@ Result probe_trace() {
   const std::string text = read_fd(scope.get(), "ptrace_scope");
   if (text.starts_with("3")) return {Answer::no, "kernel.yama.ptrace_scope is 3"};
   if (!text.starts_with("0") && has_capability(CAP_SYS_PTRACE).answer != Answer::yes) {
-    return {Answer::unknown, "kernel.yama.ptrace_scope limits it, and we lack CAP_SYS_PTRACE"};
+    return {Answer::unknown, "kernel.yama.ptrace_scope restricts it, and CAP_SYS_PTRACE is missing"};
   }
   return yes();
 }
@@ -189,7 +189,7 @@ Result probe_freezer() {
         std::string(root) + (std::strstr(root, "freezer") != nullptr ? "/tasks" : "/cgroup.controllers");
     if (::access(file.c_str(), F_OK) != 0) continue;
     if (::access(root, W_OK) == 0) return {Answer::yes, root};
-    return {Answer::unknown, std::string(root) + " is not writable for us"};
+    return {Answer::unknown, std::string(root) + " is not writable"};
   }
   return {Answer::no, "neither cgroup v2 nor the v1 freezer is mounted"};
 }
@@ -210,16 +210,17 @@ std::vector<Probe> system_probes() {
       {{"process-vm", "CONFIG_CROSS_MEMORY_ATTACH", migration, "copying memory", "nothing can move",
         "a kernel with CONFIG_CROSS_MEMORY_ATTACH"},
        probe_readv},
-      {{"pidfd-getfd", "Linux 5.6", migration, "looking at open files", "nothing can move", "a newer kernel"},
+      {{"pidfd-getfd", "Linux 5.6", migration, "inspecting open files", "nothing can move", "a newer kernel"},
        probe_getfd},
-      {{"clone3-set-tid", "Linux 5.5", migration, "giving a process its PID again", "nothing can be revived here",
+      {{"clone3-set-tid", "Linux 5.5", migration, "restoring the PID of a process", "nothing can be restored here",
         kRoot},
        probe_set_tid},
-      {{"map-files", kRestore, migration, "opening what is mapped", "nothing can move", kRoot}, probe_map_files},
-      {{"vdso-mapping", kRestore, migration, "giving a process its vDSO again", "nothing can be revived here",
+      {{"map-files", kRestore, migration, "opening mapped files", "nothing can move", kRoot}, probe_map_files},
+      {{"vdso-mapping", kRestore, migration, "restoring the vDSO of a process", "nothing can be restored here",
         "a kernel with CONFIG_CHECKPOINT_RESTORE"},
        probe_vdso},
-      {{"futex-waitv", "Linux 5.16", migration, "calls made in the process", "nothing can move", "a newer kernel"},
+      {{"futex-waitv", "Linux 5.16", migration, "making system calls in the process", "nothing can move",
+        "a newer kernel"},
        probe_futex_waitv},
       {{"freezer", "Linux 5.2 (cgroup v2)", migration, "the commit of a migration",
         "crx-migrate cannot commit; images work", "mount cgroup v2, writable"},
@@ -232,12 +233,12 @@ std::vector<Probe> system_probes() {
       {{"wp-async", "Linux 6.7", comfort, "tracking memory while the process runs", "tracking by content: longer stops",
         "a newer kernel with CONFIG_USERFAULTFD"},
        probe_write_protect},
-      {{"soft-dirty", "CONFIG_MEM_SOFT_DIRTY", comfort, "tracking memory where there is no wp-async",
+      {{"soft-dirty", "CONFIG_MEM_SOFT_DIRTY", comfort, "tracking memory without wp-async",
         "nothing where wp-async works", "a kernel with CONFIG_MEM_SOFT_DIRTY"},
        [] {
          return Pagemap::features().soft_dirty ? yes() : Result{Answer::no, {}};
        }},
-      {{"kcmp", "CONFIG_KCMP", migration, "telling shared descriptions apart", "nothing can move",
+      {{"kcmp", "CONFIG_KCMP", migration, "detecting shared open files", "nothing can move",
         "a kernel with CONFIG_KCMP"},
        [] { return from_errno(::syscall(SYS_kcmp, ::getpid(), ::getpid(), KCMP_FILE, 0, 0) >= 0 || errno == EBADF); }},
       {{"rseq-configuration", "Linux 5.13", comfort, "programs of glibc 2.35 and newer",
@@ -246,19 +247,19 @@ std::vector<Probe> system_probes() {
          ::syscall(SYS_rseq, nullptr, 0, 0, 0);
          return errno == ENOSYS ? no(errno) : yes();
        }},
-      {{"mm-map", kRestore, migration, "setting a process's memory fields", "nothing can be revived here",
+      {{"mm-map", kRestore, migration, "setting a process's memory fields", "nothing can be restored here",
         "a kernel with CONFIG_CHECKPOINT_RESTORE"},
        [] {
          unsigned size = 0;
          return from_errno(::prctl(PR_SET_MM, PR_SET_MM_MAP_SIZE, &size, 0, 0) == 0);
        }},
-      {{"time-namespace", "Linux 5.6", comfort, "clocks that go on", "CLOCK_MONOTONIC jumps",
+      {{"time-namespace", "Linux 5.6", comfort, "clocks that continue after a move", "CLOCK_MONOTONIC jumps",
         "a kernel with CONFIG_TIME_NS, CAP_SYS_ADMIN"},
        probe_time_namespace},
-      {{"guard-pages", "Linux 6.13", comfort, "MADV_GUARD_INSTALL", "programs that use it cannot be revived here",
+      {{"guard-pages", "Linux 6.13", comfort, "MADV_GUARD_INSTALL", "programs that use it cannot be restored here",
         "a newer kernel"},
        probe_guards},
-      {{"timer-ids", "Linux 6.15", comfort, "POSIX timers with ids over 4095", "such timers cannot be made again",
+      {{"timer-ids", "Linux 6.15", comfort, "POSIX timers with ids over 4095", "such timers cannot be restored",
         "a newer kernel"},
        probe_timer_ids},
       {{"tcp-repair", kRestore, comfort, "established TCP connections", "they cannot move", "CAP_NET_ADMIN"},
@@ -295,10 +296,11 @@ std::vector<Probe> capability_probes() {
         "run as root"},
        probe(CAP_SYS_PTRACE)},
       {{"cap-sys-resource", "", comfort,
-        "hard limits above our own, pipes above fs.pipe-max-size, a lower oom_score_adj",
-        "these stay at our own; it is logged", "run outside of a container that takes it away"},
+        "hard limits above those of crx, pipes above fs.pipe-max-size, a lower oom_score_adj",
+        "these keep the values of crx; it is logged", "run outside of a container, or give it this capability"},
        probe(CAP_SYS_RESOURCE)},
-      {{"cap-sys-time", "", comfort, "clocks that go on", "CLOCK_MONOTONIC jumps", "run with CAP_SYS_TIME"},
+      {{"cap-sys-time", "", comfort, "clocks that continue after a move", "CLOCK_MONOTONIC jumps",
+        "run with CAP_SYS_TIME"},
        probe(CAP_SYS_TIME)},
       {{"cap-net-admin", "", comfort, "established TCP connections", "they cannot move", "run with CAP_NET_ADMIN"},
        probe(CAP_NET_ADMIN)},

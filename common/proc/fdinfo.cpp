@@ -51,7 +51,7 @@ std::optional<FileHandle> file_handle(Scanner& line) {
   if (size > kMaxHandleBytes) line.fail("the file handle is too long");
   handle.type = static_cast<int32_t>(line.blanks().expect("fhandle-type:").hex32());
   const std::string_view digits = line.blanks().expect("f_handle:").word();
-  if (digits.size() != size * 2) line.fail("the file handle has another length than announced");
+  if (digits.size() != size * 2) line.fail("the file handle does not have the stated length");
   for (std::size_t i = 0; i < digits.size(); i += 2) {
     Scanner byte(kFile, digits.substr(i, 2));
     handle.bytes += static_cast<char>(byte.hex32());

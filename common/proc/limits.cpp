@@ -51,7 +51,7 @@ std::array<Limit, 16> parse_limits(std::string_view text) {
     limit.hard = value(line);
     seen.set(name->second);
   }
-  if (!seen.all()) Scanner("/proc/PID/limits", "").fail("not all limits are there");
+  if (!seen.all()) Scanner("/proc/PID/limits", "").fail("some limits are missing");
   return limits;
 }
 

@@ -162,8 +162,9 @@ void RemoteThread::finish(Deadline deadline) {
   }
   running_ = false;
   if (box.healing != 0) {
-    throw Error(ErrorCode::bug, "running a remote batch",
-                "thread " + std::to_string(thread_->tid()) + " gave us up and went back to its own work");
+    throw Error(
+        ErrorCode::bug, "running a remote batch",
+        "thread " + std::to_string(thread_->tid()) + " waited too long for the agent and has resumed its program");
   }
 }
 
@@ -191,7 +192,7 @@ void RemoteThread::leave() {
   inside_ = false;
   if (healed) {
     throw Error(ErrorCode::bug, "leaving the stub",
-                "thread " + std::to_string(thread_->tid()) + " had already gone back to its own work");
+                "thread " + std::to_string(thread_->tid()) + " has already resumed its program");
   }
   thread_->set_blocked_signals(sigmask_);
   thread_->set_regs(regs_);

@@ -202,7 +202,7 @@ user_regs_struct TracedThread::regs() const {
   get_regset(NT_PRSTATUS, &regs, bytes, "reading registers");
   if (bytes != sizeof regs) {
     throw Error(ErrorCode::unsupported, "reading registers", "thread " + std::to_string(tid_) + " runs 32-bit code")
-        .with_hint("crx moves 64-bit tasks");
+        .with_hint("crx moves only 64-bit tasks");
   }
   return regs;
 }

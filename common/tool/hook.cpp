@@ -128,7 +128,7 @@ void Hook::run(HookStage stage, const HookContext& context) const {
   }
   throw Error(ErrorCode::refused, fmt::format("running the hook at {}", to_string(stage)),
               fmt::format("'{}' {}", command_, how))
-      .with_hint("the hook decides whether the migration goes on: make it exit with 0, or leave out --hook");
+      .with_hint("the hook decides whether the migration continues: make it exit with 0, or omit --hook");
 }
 
 bool Hook::run_noting(HookStage stage, const HookContext& context) const noexcept {

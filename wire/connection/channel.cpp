@@ -60,9 +60,9 @@ void Channel::fail(const char* doing, int ssl_error) {
   if (err != 0 && err != ECONNRESET && err != EPIPE) throw Error(ErrorCode::peer, doing, peer_, err);
   if (!established_) {
     throw Error(ErrorCode::peer, "starting TLS", peer_ + " closed the connection during the handshake")
-        .with_hint("is there a crx-agent on that port, and does its log say more?");
+        .with_hint("check that a crx-agent listens on that port, and read its log");
   }
-  throw Error(ErrorCode::peer, doing, peer_ + ": the connection was cut off");
+  throw Error(ErrorCode::peer, doing, peer_ + ": the connection was interrupted");
 }
 
 Channel::Need Channel::handshake_step() {

@@ -55,7 +55,7 @@ PageStream::PageStream(Fd socket, const TlsContext* tls, std::string peer, const
   if (done == 1) return;
   const std::unique_ptr<ssl_st, void (*)(ssl_st*)> gone(std::exchange(ssl_, nullptr), SSL_free);
   throw_tls_error(gone.get(), *tls, peer_);
-  throw Error(ErrorCode::peer, kStep, peer_ + " ended the TLS handshake");
+  throw Error(ErrorCode::peer, kStep, peer_ + " closed the connection during the TLS handshake");
 }
 
 PageStream PageStream::connect(const Endpoint& to, const TlsContext* tls) {
@@ -103,7 +103,7 @@ bool PageStream::read(std::span<std::byte> bytes) {
       errno = n == 0 ? 0 : errno;
       // A client that has finished may close the connection without TLS's close_notify.
       if (!begun && (n == 0 || ssl_ != nullptr)) return false;
-      fail("ended in the middle of something");
+      fail("closed the connection in the middle of a request");
     }
     begun = true;
     bytes = bytes.subspan(static_cast<std::size_t>(n));
@@ -117,7 +117,7 @@ void PageStream::write(std::span<const std::byte> bytes) {
     const ssize_t n = ssl_ != nullptr ? SSL_write(ssl_, bytes.data(), static_cast<int>(wanted))
                                       : ::send(socket_.get(), bytes.data(), wanted, MSG_NOSIGNAL);
     if (n < 0 && ssl_ == nullptr && errno == EINTR) continue;
-    if (n <= 0) fail("takes no more");
+    if (n <= 0) fail("accepts no more data");
     bytes = bytes.subspan(static_cast<std::size_t>(n));
   }
 }
@@ -137,7 +137,7 @@ std::optional<PageRequest> PageRequests::next() {
   if (bytes_ == 0 && closes) return request;  // nothing of interest follows
   if (bytes_ == 0) bytes_ = field<uint64_t>(bytes, 16) == 0 ? kNewBytes : kOldBytes;
   if (bytes_ == kNewBytes && !stream_.read(bytes.subspan(kOldBytes))) {
-    throw Error(ErrorCode::peer, kStep, stream_.peer() + " ended in the middle of a request");
+    throw Error(ErrorCode::peer, kStep, stream_.peer() + " closed the connection in the middle of a request");
   }
   const bool old = bytes_ == kOldBytes;
   request.nr_pages = old ? field<uint32_t>(bytes, 4) : field<uint64_t>(bytes, 8);

@@ -98,10 +98,11 @@ void load_files(SSL_CTX* ctx, const TlsFiles& files) {
   for (const std::string* path : {&files.ca, &files.cert, &files.key}) check_readable(*path);
   ERR_clear_error();
   if (SSL_CTX_load_verify_locations(ctx, files.ca.c_str(), nullptr) != 1) {
-    throw Error(ErrorCode::refused, kStep, files.ca + " holds no certificate: " + queue_text()).with_hint(kMakeKeys);
+    throw Error(ErrorCode::refused, kStep, files.ca + " contains no certificate: " + queue_text()).with_hint(kMakeKeys);
   }
   if (SSL_CTX_use_certificate_chain_file(ctx, files.cert.c_str()) != 1) {
-    throw Error(ErrorCode::refused, kStep, files.cert + " holds no certificate: " + queue_text()).with_hint(kMakeKeys);
+    throw Error(ErrorCode::refused, kStep, files.cert + " contains no certificate: " + queue_text())
+        .with_hint(kMakeKeys);
   }
   if (SSL_CTX_use_PrivateKey_file(ctx, files.key.c_str(), SSL_FILETYPE_PEM) != 1 ||
       SSL_CTX_check_private_key(ctx) != 1) {
@@ -299,7 +300,7 @@ void throw_tls_error(const ssl_st* ssl, const TlsContext& context, const std::st
       ERR_clear_error();
       return;
     case SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE:
-      throw Error(ErrorCode::peer, "checking a client's certificate", peer + " sent none")
+      throw Error(ErrorCode::peer, "checking a client's certificate", peer + " sent no certificate")
           .with_hint("give the client cert.pem and key.pem of this CA");
     case SSL_R_WRONG_VERSION_NUMBER:
     case SSL_R_HTTP_REQUEST:
@@ -309,7 +310,7 @@ void throw_tls_error(const ssl_st* ssl, const TlsContext& context, const std::st
     case SSL_R_TLSV1_ALERT_PROTOCOL_VERSION:
       throw Error(ErrorCode::peer, "starting TLS",
                   fmt::format("{} does not speak crx's protocol ({})", peer, queue_text()))
-          .with_hint(server ? "only crx-migrate and its kin may connect here" : "is there a crx-agent on that port?");
+          .with_hint(server ? "only the tools of crx may connect here" : "is there a crx-agent on that port?");
     default:
       throw Error(ErrorCode::peer, "talking TLS", fmt::format("{}: {}", peer, queue_text()));
   }

@@ -142,7 +142,7 @@ std::optional<std::string> file_difference(const FileIdentity& wanted, bool same
   // A path of the kernel (/proc) names a symbolic link only if the program opened the link itself.
   const int follow = S_ISLNK(wanted.mode) ? AT_SYMLINK_NOFOLLOW : 0;
   if (::fstatat(AT_FDCWD, wanted.path.c_str(), &st, follow) < 0) {
-    return errno == ENOENT ? "does not exist here" : fmt::format("cannot be looked at here: {}", std::strerror(errno));
+    return errno == ENOENT ? "does not exist here" : fmt::format("cannot be accessed here: {}", std::strerror(errno));
   }
   if ((wanted.mode & S_IFMT) != (st.st_mode & S_IFMT)) {
     return fmt::format("is {} here and {} there", kind_of(st.st_mode), kind_of(wanted.mode));

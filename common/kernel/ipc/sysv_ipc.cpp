@@ -178,7 +178,7 @@ std::vector<SysvSegment> list_segments() {
 SysvSegment look_at_segment(int id) {
   shmid_ds status{};
   if (::shmctl(id, IPC_STAT, &status) < 0) {
-    throw_errno("looking at shared memory", fmt::format("{} {}", to_string(SysvKind::segment), id));
+    throw_errno("reading the properties of shared memory", fmt::format("{} {}", to_string(SysvKind::segment), id));
   }
   return segment_of(id, status);
 }

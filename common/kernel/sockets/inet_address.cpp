@@ -115,10 +115,9 @@ std::optional<InetAddress> from_socket_address(const sockaddr_storage& storage) 
 InetAddress local_address(int fd, const std::string& object) {
   sockaddr_storage storage{};
   socklen_t length = sizeof storage;
-  if (::getsockname(fd, reinterpret_cast<sockaddr*>(&storage), &length) != 0)
-    throw_errno("asking for an address", object);
+  if (::getsockname(fd, reinterpret_cast<sockaddr*>(&storage), &length) != 0) throw_errno("reading an address", object);
   const auto address = from_socket_address(storage);
-  if (!address) throw Error(ErrorCode::bug, "asking for an address", object + " has none of the internet");
+  if (!address) throw Error(ErrorCode::bug, "reading an address", object + " has no IPv4 or IPv6 address");
   return *address;
 }
 

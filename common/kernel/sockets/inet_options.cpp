@@ -196,7 +196,7 @@ std::vector<OptionValue> InetOptionReader::read(int fd, bool connected) {
   if (::getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &kind.family, &length) != 0 ||
       ::getsockopt(fd, SOL_SOCKET, SO_TYPE, &kind.type, &length) != 0 ||
       ::getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &kind.protocol, &length) != 0) {
-    throw_errno("asking for a socket's options", "a socket");
+    throw_errno("reading a socket's options", "a socket");
   }
   std::vector<OptionValue> values;
   for (const Default& usual : defaults(kind)) {

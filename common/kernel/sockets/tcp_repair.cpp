@@ -41,7 +41,7 @@ void set(int fd, int level, int name, int value, const std::string& object, cons
 
 int ask(int fd, unsigned long request, const std::string& object) {
   int value = 0;
-  if (::ioctl(fd, request, &value) != 0) throw_errno("asking for a queue's length", object);
+  if (::ioctl(fd, request, &value) != 0) throw_errno("reading a queue's length", object);
   return value;
 }
 
@@ -49,7 +49,7 @@ int ask(int fd, unsigned long request, const std::string& object) {
 std::string peek(int fd, std::size_t room, const std::string& object) {
   std::string bytes(room, '\0');
   const ssize_t got = ::recv(fd, bytes.data(), bytes.size(), MSG_PEEK | MSG_DONTWAIT);
-  if (got < 0 && errno != EAGAIN) throw_errno("looking into a TCP queue", object);
+  if (got < 0 && errno != EAGAIN) throw_errno("reading a TCP queue", object);
   bytes.resize(static_cast<std::size_t>(std::max<ssize_t>(got, 0)));
   return bytes;
 }
@@ -63,19 +63,19 @@ void read_queues(int fd, TcpStream& stream, const std::string& object) {
   const ScopeExit restore([&] {
     if (peek_off >= 0) static_cast<void>(::setsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &peek_off, sizeof peek_off));
   });
-  if (peek_off >= 0) set(fd, SOL_SOCKET, SO_PEEK_OFF, -1, object, "setting where to look into a TCP queue");
+  if (peek_off >= 0) set(fd, SOL_SOCKET, SO_PEEK_OFF, -1, object, "setting the position in a TCP queue");
   const auto received = static_cast<std::size_t>(ask(fd, SIOCINQ, object));
   auto unacknowledged = static_cast<std::size_t>(ask(fd, SIOCOUTQ, object));
   auto unsent = static_cast<std::size_t>(ask(fd, SIOCOUTQNSD, object));
   set(fd, IPPROTO_TCP, TCP_REPAIR_QUEUE, kReceiveQueue, object, "choosing a TCP queue");
-  stream.inq_seq = static_cast<uint32_t>(get(fd, IPPROTO_TCP, TCP_QUEUE_SEQ, object, "asking for a sequence number"));
+  stream.inq_seq = static_cast<uint32_t>(get(fd, IPPROTO_TCP, TCP_QUEUE_SEQ, object, "reading a sequence number"));
   if (received > 0) stream.inq = peek(fd, received, object);
   if (stream.inq.size() != received) {
-    throw Error(ErrorCode::kernel, "looking into a TCP queue",
+    throw Error(ErrorCode::kernel, "reading a TCP queue",
                 fmt::format("{}: {} bytes of {}", object, stream.inq.size(), received));
   }
   set(fd, IPPROTO_TCP, TCP_REPAIR_QUEUE, kSendQueue, object, "choosing a TCP queue");
-  stream.outq_seq = static_cast<uint32_t>(get(fd, IPPROTO_TCP, TCP_QUEUE_SEQ, object, "asking for a sequence number"));
+  stream.outq_seq = static_cast<uint32_t>(get(fd, IPPROTO_TCP, TCP_QUEUE_SEQ, object, "reading a sequence number"));
   // A FIN occupies one sequence number, and is counted as unacknowledged or unsent.
   if (tcp_state::got_fin(stream.state)) --stream.inq_seq;
   if (tcp_state::sent_fin(stream.state)) {
@@ -87,7 +87,7 @@ void read_queues(int fd, TcpStream& stream, const std::string& object) {
     // The first segment may begin with bytes that have been acknowledged already.
     stream.outq = peek(fd, unacknowledged + kLongestSegment, object);
     if (stream.outq.size() < unacknowledged) {
-      throw Error(ErrorCode::kernel, "looking into a TCP queue",
+      throw Error(ErrorCode::kernel, "reading a TCP queue",
                   fmt::format("{}: {} bytes of {}", object, stream.outq.size(), unacknowledged));
     }
     stream.outq.erase(0, stream.outq.size() - unacknowledged);
@@ -97,9 +97,9 @@ void read_queues(int fd, TcpStream& stream, const std::string& object) {
 }
 
 void read_parameters(int fd, TcpStream& stream, const std::string& object) {
-  stream.mss_clamp = static_cast<uint32_t>(get(fd, IPPROTO_TCP, TCP_MAXSEG, object, "asking for the segment size"));
+  stream.mss_clamp = static_cast<uint32_t>(get(fd, IPPROTO_TCP, TCP_MAXSEG, object, "reading the segment size"));
   if ((stream.options & TCPI_OPT_TIMESTAMPS) != 0) {
-    stream.timestamp = static_cast<uint32_t>(get(fd, IPPROTO_TCP, TCP_TIMESTAMP, object, "asking for the timestamp"));
+    stream.timestamp = static_cast<uint32_t>(get(fd, IPPROTO_TCP, TCP_TIMESTAMP, object, "reading the timestamp"));
   }
   tcp_repair_window window{};
   socklen_t length = sizeof window;
@@ -168,8 +168,7 @@ bool is_connected(uint32_t state) noexcept {
 TcpInfo tcp_info(int fd, const std::string& object) {
   ::tcp_info info{};
   socklen_t length = sizeof info;
-  if (::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) != 0)
-    throw_errno("asking for a connection's state", object);
+  if (::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) != 0) throw_errno("reading a connection's state", object);
   TcpInfo out;
   out.state = info.tcpi_state;
   out.options = info.tcpi_options;
@@ -205,7 +204,7 @@ TcpStream read_stream(int fd, const std::string& object) {
   stream.snd_wscale = info.snd_wscale;
   stream.rcv_wscale = info.rcv_wscale;
   // Repair mode uses SO_REUSEADDR for itself and leaves it switched off.
-  const int reuse = get(fd, SOL_SOCKET, SO_REUSEADDR, object, "asking for a socket option");
+  const int reuse = get(fd, SOL_SOCKET, SO_REUSEADDR, object, "reading a socket option");
   enter_repair(fd, object);
   const ScopeExit leave([&] {
     const int queue = kNoQueue, off = kRepairOffSilent;

@@ -72,7 +72,7 @@ UnixSocketInfo parse(DiagBytes answer) {
 [[noreturn]] void fail(int err) {
   if (err == EPROTONOSUPPORT || err == ENOENT || err == EINVAL) {
     throw Error(ErrorCode::unsupported, kStep, "this kernel has no unix_diag", err)
-        .with_hint("load or build in unix_diag (CONFIG_UNIX_DIAG)");
+        .with_hint("load the module unix_diag (CONFIG_UNIX_DIAG)");
   }
   throw_errno(kStep, "NETLINK_SOCK_DIAG", err);
 }
