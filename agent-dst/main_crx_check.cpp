@@ -21,15 +21,15 @@ namespace {
 
 constexpr char kUsage[] =
     "Usage: crx-check [--all] [--json] [--log-level LEVEL]\n"
-    "Says which of the kernel features that crx uses are there, and what is lost without the others.\n"
+    "Shows which of the kernel features that crx uses are missing on this host, and the consequences.\n"
     "\n"
-    "  --all        also what is there, not only what is missing\n"
-    "  --json       one object on stdout, with all features\n"
+    "  --all        show the available features, too\n"
+    "  --json       print one JSON object with all features\n"
     "  --log-level error|warn|info|debug  default warn\n"
     "  -h,--help, --version\n"
     "\n"
-    "Exit status: 0 processes can be moved and revived here; 1 not, or that cannot be seen without more privileges;\n"
-    "2 wrong usage\n";
+    "Exit status: 0 processes can be moved and restored here; 1 they cannot, or this cannot be\n"
+    "determined without more privileges; 2 wrong usage\n";
 
 const char* text_of(Answer answer) {
   switch (answer) {
@@ -93,8 +93,8 @@ void print(const std::vector<Feature>& features, bool all, bool works) {
                 std::string(feature.lost).c_str(), std::string(feature.remedy).c_str());
   }
   for (const int pid : tracked()) std::printf("The memory of process %d is tracked for its next dump.\n", pid);
-  std::printf("%s\n", works ? "Processes can be moved and revived on this host."
-                            : "Processes cannot be moved or revived by us on this host.");
+  std::printf("%s\n", works ? "Processes can be moved and restored on this host."
+                            : "Processes cannot be moved or restored on this host with these privileges.");
 }
 
 bool is_level(const std::string& text) {

@@ -38,11 +38,11 @@ constexpr char kUsage[] =
     "\n"
     "  --images-dir DIR  where pagemap-*.img and pages-*.img go\n"
     "  --prev-images-dir REL  the pages of the set that this one continues; relative to DIR\n"
-    "  --port N          0 picks one\n"
-    "  --tls-dir DIR     holds ca.pem, cert.pem and key.pem; default $CRX_TLS_DIR, then /etc/crx/tls\n"
+    "  --port N          where to listen; 0 picks a free port\n"
+    "  --tls-dir DIR     directory of ca.pem, cert.pem and key.pem; default $CRX_TLS_DIR, then /etc/crx/tls\n"
     "  --insecure        plain text; listens on 127.0.0.1 only\n"
-    "  --ready-fd N      write \"ready PORT\" there once listening\n"
-    "  --json            one JSON object on stdout when it ends\n"
+    "  --ready-fd N      write \"ready PORT\" to this descriptor once listening\n"
+    "  --json            print one JSON object when it ends\n"
     "  --log-level error|warn|info|debug  default info\n"
     "  -h,--help, --version\n";
 

@@ -14,11 +14,11 @@ namespace crx {
 namespace {
 
 constexpr char kDescription[] =
-    "Revives the process tree in an image set. The images stay, so that it can be revived again.\n"
+    "Restores the process tree in an image set. The images stay, so that it can be restored again.\n"
     "Without -d it waits, passes signals on to the tree's root, and exits with the root's status.";
 constexpr char kFooter[] =
     "Exit status:\n"
-    "  0  with -d: revived; else the exit status of the tree's root (128 + N when signal N ended it)\n"
+    "  0  with -d: restored; else the exit status of the tree's root (128 + N when signal N ended it)\n"
     "  1  failed; nothing runs\n"
     "  2  wrong usage\n"
     "  3  with --check-only: something would fail here\n"
@@ -37,15 +37,15 @@ void add_options(CLI::App& app, RestoreOptions& options, Raw& raw) {
   app.add_option("--name", raw.name, "A set in the store")->type_name("SET");
   app.add_flag("-d,--restore-detached", options.detached, "Exit as soon as the tree runs");
   app.add_option("--pidfile", options.pidfile, "Write the root's PID to a file")->type_name("FILE");
-  app.add_flag("-j,--shell-job", options.shell_job, "The tree belongs to a session begun outside of it");
-  app.add_flag("-n,--new-pids", options.new_pids, "Revive in a PID namespace of its own, with its own /proc");
+  app.add_flag("-j,--shell-job", options.shell_job, "The tree belongs to the posix session of a shell outside of it");
+  app.add_flag("-n,--new-pids", options.new_pids, "Restore in a PID namespace of its own, with its own /proc");
   app.add_option_function<std::string>(
          "--manage-cgroups", [&options](const std::string& text) { options.cgroups = text == "soft"; },
-         "Whether the tree's cgroups are made again where this host can; default soft")
+         "Whether to create the tree's cgroups where possible (soft) or not (none); default soft")
       ->check(cli::one_of(std::vector<std::string>{"none", "soft"}))
       ->type_name("none|soft");
-  app.add_flag("--check-only", options.check_only, "Only say what would fail here; exit with 0 or 3");
-  app.add_flag("--json", options.json, "JSON objects on stdout");
+  app.add_flag("--check-only", options.check_only, "Only report what would fail here; exit with 0 or 3");
+  app.add_flag("--json", options.json, "Print JSON objects on stdout");
   app.add_option("--log-level", raw.log_level, "Default warn")
       ->check(cli::one_of(std::vector<std::string>{"error", "warn", "info", "debug"}))
       ->type_name("error|warn|info|debug");

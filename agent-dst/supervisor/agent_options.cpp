@@ -103,22 +103,23 @@ void add_service(CLI::App& app, AgentOptions& options, Raw& raw) {
       ->check(cli::check_endpoint)
       ->type_name("HOST:PORT");
   app.add_option("--tls-dir", raw.tls_dir,
-                 "Holds ca.pem, cert.pem and key.pem; default $CRX_TLS_DIR, then /etc/crx/tls")
+                 "Directory of ca.pem, cert.pem and key.pem; default $CRX_TLS_DIR, then /etc/crx/tls")
       ->type_name("DIR");
-  app.add_option("--store", options.store, "Journals and image sets; default /var/lib/crx")->type_name("DIR");
+  app.add_option("--store", options.store, "Directory of journals and image sets; default /var/lib/crx")
+      ->type_name("DIR");
   app.add_flag("--once", options.once, "Serve one session and exit with its outcome")->configurable(false);
-  app.add_option("--ready-fd", options.ready_fd, "Write `ready PORT` there once listening, then close it")
+  app.add_option("--ready-fd", options.ready_fd, "Write `ready PORT` to this descriptor once listening, then close it")
       ->check(check_open_fd)
       ->type_name("N")
       ->configurable(false);
-  app.add_option("--metrics", raw.metrics, "Prometheus text at /metrics and a status page at /")
+  app.add_option("--metrics", raw.metrics, "Serve Prometheus text at /metrics and a status page at /")
       ->check(cli::check_endpoint)
       ->type_name("HOST:PORT");
   app.add_option("--hook", options.hook,
                  "Run at prepared, committed, resumed, aborted; a failure before the "
                  "commit refuses the session")
       ->type_name("CMD");
-  app.add_flag("--json", options.json, "One JSON object on stdout for each event of a session");
+  app.add_flag("--json", options.json, "Print a JSON object on stdout for each event of a session");
   app.add_option("--log-level", raw.log_level, "Default info")
       ->check(cli::one_of(std::vector<std::string>{"error", "warn", "info", "debug"}))
       ->type_name("error|warn|info|debug");

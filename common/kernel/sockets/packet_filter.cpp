@@ -36,7 +36,8 @@ constexpr int32_t kPriority = -400;               // before connection tracking 
 constexpr uint32_t kRegisterBytes = 4;
 constexpr uint32_t kFirstRegister = NFT_REG32_00;
 
-// What differs between the two families. The types are nft's numbers for how `nft list` shows the set.
+// The parts of the table that differ between IPv4 and IPv6. `type` holds nft's type numbers, by which `nft list` shows
+// the set.
 struct Family {
   int family;
   const char* set;
@@ -158,7 +159,7 @@ void add_element(nftnl_set* set, const std::vector<uint8_t>& key) {
   ::nftnl_set_elem_add(set, element);
 }
 
-// Several messages that the kernel does all or none of (NFNL_MSG_BATCH_BEGIN).
+// Several messages of which the kernel executes all or none (NFNL_MSG_BATCH_BEGIN).
 class Batch {
  public:
   Batch() : bytes_(kBufferBytes) { put_bound(NFNL_MSG_BATCH_BEGIN); }
@@ -175,7 +176,7 @@ class Batch {
     put_bound(NFNL_MSG_BATCH_END);
     return std::span(bytes_).first(used_);
   }
-  // The number of the last message that is answered.
+  // The sequence number of the last message that gets an answer.
   uint32_t last() const noexcept { return last_; }
 
  private:
@@ -215,7 +216,7 @@ class PacketFilter::Socket {
   Socket& operator=(const Socket&) = delete;
   ~Socket() { ::mnl_socket_close(socket_); }
 
-  // Has the kernel do all of the batch. Returns 0, or the errno of the first message that failed: then none is done.
+  // Sends the batch. Returns 0, or the errno of the first message that failed; the kernel has then executed none.
   [[nodiscard]] int run(Batch& batch) {
     const std::span<const std::byte> bytes = batch.end();
     if (::mnl_socket_sendto(socket_, bytes.data(), bytes.size()) < 0) return errno;
@@ -233,7 +234,7 @@ class PacketFilter::Socket {
         if (header->nlmsg_type != NLMSG_ERROR) continue;
         const auto* error = static_cast<const nlmsgerr*>(::mnl_nlmsg_get_payload(header));
         if (error->error != 0 && failed == 0) failed = -error->error;
-        // A batch that cannot be committed is answered once, for the message that begins it.
+        // A batch that cannot be committed gets one answer, for the message that begins it.
         if (header->nlmsg_seq == batch.last() || (error->error != 0 && header->nlmsg_seq == 1)) answered = true;
       }
     }

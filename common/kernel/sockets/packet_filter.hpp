@@ -17,12 +17,12 @@ struct ConnectionEnds {
 };
 
 // A netlink socket to nftables in the network namespace of the thread that opens it. Needs CAP_NET_ADMIN there. All
-// calls return when the kernel has done the work, or throw Error(unsupported) with the kernel's reason; the kernel then
-// has done nothing of it. Single-threaded. See nft(8), include/uapi/linux/netfilter/nf_tables.h.
+// calls return when the kernel has completed the operation, or throw Error(unsupported) with the kernel's reason; the
+// kernel has then changed nothing. Single-threaded. See nft(8), include/uapi/linux/netfilter/nf_tables.h.
 class PacketFilter {
  public:
-  // Who removes a table: the kernel, when this object's socket is closed (NFT_TABLE_F_OWNER, Linux 5.12), or whoever
-  // calls remove_table().
+  // owned: the kernel removes the table when this object's socket is closed (NFT_TABLE_F_OWNER, Linux 5.12). permanent:
+  // the table stays until remove_table() is called.
   enum class Lifetime : uint8_t { owned, permanent };
 
   PacketFilter();
@@ -30,11 +30,11 @@ class PacketFilter {
   PacketFilter& operator=(PacketFilter&&) = delete;
   ~PacketFilter();
 
-  // Makes the table "inet NAME": two sets of connections (c4, c6), and chains at input and output which drop every TCP
-  // packet, in either direction, of a connection in them. The sets are empty at first.
+  // Creates the table "inet NAME": two sets of connections (c4, c6), which are empty at first, and input and output
+  // chains that drop every TCP packet, in either direction, of a connection in these sets.
   void make_table(const std::string& name, Lifetime lifetime);
-  // Adds connections to the sets of a table that make_table() made. Connections of thousands go in several steps; when
-  // one fails, those before it are in.
+  // Adds connections to the sets of a table that make_table() made. Thousands of connections are added in several
+  // steps; when one step fails, the connections of the previous steps stay in the sets.
   void add(const std::string& name, std::span<const ConnectionEnds> connections);
   // Returns false when there is no such table.
   bool remove_table(const std::string& name);
