@@ -126,7 +126,7 @@ class Opener final : public FileOpener {
     const auto ghost = ghost_of_.find(id);
     if (ghost != ghost_of_.end()) {
       const std::string name = ghost_link(ghost->second, reg);
-      // A symbolic link without a name cannot be reopened; it was created with the flags wanted.
+      // A symbolic link without a name cannot be reopened, but its descriptor (O_PATH) already has the flags wanted.
       return is_link ? duplicate(ghosts_.at(ghost->second).get()) : open_checked(name, flags & ~O_NOFOLLOW);
     }
     if (const auto ended = ended_.find(id); ended != ended_.end())

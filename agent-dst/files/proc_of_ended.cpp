@@ -19,15 +19,15 @@ namespace {
 constexpr char kStep[] = "opening a file about an ended process";
 
 // A child that exists until this object is destroyed.
-class StandIn {
+class PlaceholderProcess {
  public:
-  explicit StandIn(pid_t wanted) : pid_(make(wanted)) {
+  explicit PlaceholderProcess(pid_t wanted) : pid_(make(wanted)) {
     if (pid_ < 0 && (errno == EEXIST || errno == EINVAL || errno == EPERM)) pid_ = make(0);
     if (pid_ < 0) throw_errno(kStep, "a process");
   }
-  StandIn(const StandIn&) = delete;
-  StandIn& operator=(const StandIn&) = delete;
-  ~StandIn() {
+  PlaceholderProcess(const PlaceholderProcess&) = delete;
+  PlaceholderProcess& operator=(const PlaceholderProcess&) = delete;
+  ~PlaceholderProcess() {
     ::kill(pid_, SIGKILL);
     static_cast<void>(::waitpid(pid_, nullptr, 0));
   }
@@ -67,9 +67,9 @@ std::string path_about(pid_t number, const std::string& path) {
 }  // namespace
 
 Fd open_proc_of_ended(const std::string& path, int flags, uint64_t pos, pid_t ended) {
-  const StandIn process(ended);
+  const PlaceholderProcess process(ended);
   Fd file = open_checked(path_about(process.pid(), path), flags);
-  // A seek behind the end fails; nobody can observe that, so the failure is ignored.
+  // A read fails with ESRCH at any position, so it does not matter if the seek fails.
   if (pos != 0) static_cast<void>(::lseek(file.get(), static_cast<off_t>(pos), SEEK_SET));
   return file;
 }

@@ -89,7 +89,7 @@ constexpr int kAllowed[] = {SCMP_SYS(read),
                             SCMP_SYS(tgkill),
                             SCMP_SYS(exit),
                             SCMP_SYS(exit_group)};
-// Libraries try these calls and work without them: they fail with EPERM instead of killing the process.
+// Libraries try these calls and work without them: they fail with EACCES, while any other call kills the process.
 constexpr int kDenied[] = {SCMP_SYS(open),       SCMP_SYS(openat),   SCMP_SYS(stat),    SCMP_SYS(access),
                            SCMP_SYS(faccessat2), SCMP_SYS(readlink), SCMP_SYS(uname),   SCMP_SYS(sysinfo),
                            SCMP_SYS(prlimit64),  SCMP_SYS(getuid),   SCMP_SYS(geteuid), SCMP_SYS(getgid),

@@ -24,7 +24,7 @@ class Fd {
   explicit operator bool() const noexcept { return fd_ >= 0; }
   // Gives the descriptor to the caller, who must close it.
   int release() noexcept { return std::exchange(fd_, -1); }
-  // Closes the held descriptor and takes ownership of `fd`. errno is kept.
+  // Closes the held descriptor and takes ownership of `fd`.
   void reset(int fd = -1) noexcept;
 
  private:

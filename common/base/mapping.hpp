@@ -18,8 +18,8 @@ class Mapping {
   Mapping& operator=(Mapping&& other) noexcept;
   ~Mapping();
 
-  // mmap(2) at an address that the kernel chooses; throws Error. fd -1 maps anonymous memory (MAP_ANONYMOUS is in
-  // `flags` then).
+  // mmap(2) at an address that the kernel chooses; throws Error. fd -1 maps anonymous memory (MAP_ANONYMOUS is added to
+  // `flags`).
   static Mapping map(std::size_t bytes, int prot, int flags, int fd = -1, off_t offset = 0);
 
   std::byte* data() const noexcept { return static_cast<std::byte*>(data_); }

@@ -21,8 +21,8 @@ struct ArenaPiece {
 
 // Two shared memory objects: code (the stub and the landings, which the task maps R-X) and data (mailboxes, tables and
 // arguments, RW). The agent has mappings of its own of both, so that filling a batch and reading its results costs no
-// system call. Not thread-safe. The arena does not map anything in the task: agent-src/freeze/frozen_task_calls.cpp
-// (source) and agent-dst/vessel/vessel_fork.cpp (destination) do.
+// system call. Not thread-safe. The arena does not map anything in the task: agent-src/freeze (source) and
+// agent-dst/vessel (destination) do.
 class RemoteArena {
  public:
   // code, data: descriptors of the objects (any shmem: a memfd or a map_files link). data_bytes: the size of the data

@@ -72,7 +72,7 @@ std::vector<SysvMessage> peek_queue(int id, uint32_t messages);
 
 // Create an object with exactly this id, key, owner, creator and permissions. Throw Error(refused), which names the
 // obstacle. The calling thread assumes the creator's ids for a moment. huge_page_bytes: 0, or the page size of a
-// segment in huge pages, which must be reserved (shmget(2), SHM_HUGETLB).
+// segment in huge pages, which the kernel reserves at creation (shmget(2), SHM_HUGETLB).
 void create_segment(const SysvPerm& perm, uint64_t size, uint64_t huge_page_bytes = 0);
 void create_set(const SysvPerm& perm, uint32_t count);
 void create_queue(const SysvPerm& perm, uint32_t max_bytes);

@@ -237,7 +237,7 @@ void make_stream(int fd, const TcpStream& stream, const InetAddress& peer, const
   set(fd, IPPROTO_TCP, TCP_REPAIR_QUEUE, kNoQueue, object, "choosing a TCP queue");
   if (!stream.window) return;
   const TcpWindow& window = *stream.window;
-  // The window must not lie behind a FIN that has not been received in this state.
+  // After a FIN rcv_wup may be one more than inq_seq. This socket has not received the FIN yet, so it gets inq_seq.
   const bool past = static_cast<int32_t>(window.rcv_wup - stream.inq_seq) > 0;
   const tcp_repair_window value{window.snd_wl1, window.snd_wnd, window.max_window, window.rcv_wnd,
                                 past ? stream.inq_seq : window.rcv_wup};
