@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "common/base/directory.hpp"
 #include "common/base/log.hpp"
 #include "common/base/version.hpp"
 #include "common/kernel/features.hpp"
@@ -47,14 +48,12 @@ const char* text_of(Answer answer) {
 std::vector<int> tracked() {
   std::vector<int> pids;
   struct stat st {};
-  std::error_code ignored;
   if (::stat("/proc/self/ns/pid", &st) != 0) return pids;
   const std::string prefix = "keeper-" + std::to_string(st.st_ino) + "-";
-  for (const auto& entry : std::filesystem::directory_iterator("/run/crx", ignored)) {
-    const std::string name = entry.path().filename();
+  for (const std::string& name : list_directory("/run/crx").value_or(std::vector<std::string>())) {
     if (!name.starts_with(prefix)) continue;
     const int pid = std::atoi(name.c_str() + prefix.size());
-    if (std::filesystem::exists("/proc/" + std::to_string(pid), ignored))
+    if (::access(("/proc/" + std::to_string(pid)).c_str(), F_OK) == 0)
       pids.push_back(pid);  // false for a daemon that was killed
   }
   return pids;

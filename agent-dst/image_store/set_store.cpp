@@ -8,7 +8,9 @@
 #include <cerrno>
 #include <filesystem>
 #include <system_error>
+#include <vector>
 
+#include "common/base/directory.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
 #include "common/image/disk_error.hpp"
@@ -66,22 +68,20 @@ void StagedSet::publish() {
 
 std::size_t count_sets(const std::string& store) {
   std::size_t count = 0;
-  std::error_code failed;
-  for (const auto& entry : std::filesystem::directory_iterator(store, failed)) {
-    const std::string name = entry.path().filename().string();
+  for (const std::string& name : list_directory(store).value_or(std::vector<std::string>())) {
     if (name == "journal" || !valid_set_name(name)) continue;
     std::error_code unreadable;
-    count += std::filesystem::exists(entry.path() / "inventory.img", unreadable) ? 1 : 0;
+    count += std::filesystem::exists(std::filesystem::path(store) / name / "inventory.img", unreadable) ? 1 : 0;
   }
   return count;
 }
 
 void remove_staged(const std::string& store) {
-  std::error_code failed;
-  for (const auto& entry : std::filesystem::directory_iterator(store, failed)) {
-    if (!entry.path().filename().string().starts_with(kStagedPrefix)) continue;
-    log::info("removing {}, which was left unfinished", entry.path().string());
-    remove_folder(entry.path());
+  for (const std::string& name : list_directory(store).value_or(std::vector<std::string>())) {
+    if (!name.starts_with(kStagedPrefix)) continue;
+    const std::string path = store + "/" + name;
+    log::info("removing {}, which was left unfinished", path);
+    remove_folder(path);
   }
 }
 

@@ -12,9 +12,12 @@
 #include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <system_error>
+#include <vector>
 
 #include "agent-dst/image_store/set_store.hpp"
+#include "common/base/directory.hpp"
 #include "common/base/error.hpp"
 #include "common/base/fd.hpp"
 #include "common/base/size.hpp"
@@ -33,10 +36,9 @@ constexpr char kRemoving[] = "removing an image set";
 
 uint64_t bytes_of(const fs::path& folder) {
   uint64_t bytes = 0;
-  std::error_code failed;
-  for (const auto& entry : fs::directory_iterator(folder, failed)) {
+  for (const std::string& name : list_directory(folder.string()).value_or(std::vector<std::string>())) {
     struct stat st {};
-    if (::lstat(entry.path().c_str(), &st) == 0) bytes += static_cast<uint64_t>(st.st_blocks) * 512;
+    if (::lstat((folder / name).c_str(), &st) == 0) bytes += static_cast<uint64_t>(st.st_blocks) * 512;
   }
   return bytes;
 }
@@ -85,20 +87,21 @@ std::string age_text(int64_t ns) {
 std::vector<StoredSet> list_sets(const std::string& store) {
   std::vector<StoredSet> sets;
   std::map<fs::path, std::string> names;
-  std::error_code failed;
-  fs::directory_iterator entries(store, failed);
-  if (failed)
-    throw Error(ErrorCode::kernel, "listing image sets", store, failed.value())
+  const std::optional<std::vector<std::string>> entries = list_directory(store);
+  if (!entries)
+    throw Error(ErrorCode::kernel, "listing image sets", store, errno)
         .with_hint("use the value of the agent's --store");
-  for (const auto& entry : entries) {
+  std::error_code failed;
+  for (const std::string& entry : *entries) {
+    const fs::path path = fs::path(store) / entry;
     StoredSet set;
-    set.name = entry.path().filename().string();
-    if (!valid_set_name(set.name) || !fs::is_directory(entry.symlink_status(failed))) continue;
-    if (!fs::exists(entry.path() / std::string(image_file::kInventory), failed)) continue;
-    set.bytes = bytes_of(entry.path());
-    set.parent = parent_of(entry.path()).string();
-    describe(entry.path(), set);
-    names[fs::canonical(entry.path(), failed)] = set.name;
+    set.name = entry;
+    if (!valid_set_name(set.name) || !fs::is_directory(fs::symlink_status(path, failed))) continue;
+    if (!fs::exists(path / std::string(image_file::kInventory), failed)) continue;
+    set.bytes = bytes_of(path);
+    set.parent = parent_of(path).string();
+    describe(path, set);
+    names[fs::canonical(path, failed)] = set.name;
     sets.push_back(std::move(set));
   }
   std::sort(sets.begin(), sets.end(), [](const StoredSet& a, const StoredSet& b) { return a.name < b.name; });

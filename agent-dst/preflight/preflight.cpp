@@ -16,6 +16,7 @@
 #include "common/base/fd.hpp"
 #include "common/base/journal.hpp"
 #include "common/kernel/files/file_identity.hpp"
+#include "common/proc/proc_dir.hpp"
 #include "wire/file_message.hpp"
 
 namespace crx {
@@ -36,14 +37,6 @@ uint64_t available_memory() {
   return at == std::string::npos ? ~uint64_t{0} : std::strtoull(text.c_str() + at + 13, nullptr, 10) * 1024;
 }
 
-std::string comm_of(uint32_t pid) {
-  const Fd fd = try_open(fmt::format("/proc/{}/comm", pid), 0);
-  if (!fd) return {};
-  std::string comm = read_fd(fd.get(), "comm");
-  while (!comm.empty() && comm.back() == '\n') comm.pop_back();
-  return comm;
-}
-
 void check_ids(const wire::TaskSummary& task, std::vector<wire::Finding>& findings) {
   std::vector<uint32_t> ids(task.tids().begin(), task.tids().end());
   ids.push_back(task.pid());
@@ -54,8 +47,9 @@ void check_ids(const wire::TaskSummary& task, std::vector<wire::Finding>& findin
     if (id >= pid_max) {
       findings.push_back(finding(fmt::format("PID {}", id), fmt::format("is above pid_max {} here", pid_max),
                                  "raise kernel.pid_max at the destination"));
-    } else if (::access(fmt::format("/proc/{}", id).c_str(), F_OK) == 0) {
-      findings.push_back(finding(fmt::format("PID {}", id), fmt::format("is taken by \"{}\"", comm_of(id)),
+    } else if (is_taken(static_cast<pid_t>(id))) {
+      findings.push_back(finding(fmt::format("PID {}", id),
+                                 fmt::format("is taken by \"{}\"", comm_of(static_cast<pid_t>(id))),
                                  "end that process, move to another host, or use --new-pids"));
     }
   }

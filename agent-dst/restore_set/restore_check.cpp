@@ -26,6 +26,7 @@
 #include "common/image/schema/regular.pb.h"
 #include "common/kernel/files/file_identity.hpp"
 #include "common/kernel/sockets/tcp_repair.hpp"
+#include "common/proc/proc_dir.hpp"
 #include "wire/host_info.hpp"
 
 namespace crx {
@@ -43,25 +44,17 @@ void check_host(const ImageSet& set, std::vector<Shortfall>& findings) {
   }
 }
 
-std::string comm_of(uint32_t pid) {
-  const Fd fd = try_open(fmt::format("/proc/{}/comm", pid), O_RDONLY);
-  if (!fd) return {};
-  std::string comm = read_fd(fd.get(), "comm");
-  while (!comm.empty() && comm.back() == '\n') comm.pop_back();
-  return comm;
-}
-
 void check_pids(const ImageStore& images, std::vector<Shortfall>& findings) {
   const auto pid_max = std::strtol(read_file("/proc/sys/kernel/pid_max").c_str(), nullptr, 10);
   for (const pid_t id : numbers_of(images)) {
     const std::string object = fmt::format("PID {}", static_cast<uint32_t>(id));
     if (id < 0 || id >= pid_max) {
       findings.push_back({object, fmt::format("is above pid_max {} here", pid_max), "raise kernel.pid_max"});
-    } else if (id == ::getppid() && comm_of(static_cast<uint32_t>(id)) == "crx-restore") {
+    } else if (id == ::getppid() && comm_of(id) == "crx-restore") {
       findings.push_back({object, "is crx-restore's own", "start it again, or use --new-pids"});
-    } else if (::access(fmt::format("/proc/{}", id).c_str(), F_OK) == 0) {
-      findings.push_back({object, fmt::format("is taken by \"{}\"", comm_of(static_cast<uint32_t>(id))),
-                          "end that process, or use --new-pids"});
+    } else if (is_taken(id)) {
+      findings.push_back(
+          {object, fmt::format("is taken by \"{}\"", comm_of(id)), "end that process, or use --new-pids"});
     }
   }
 }

@@ -26,6 +26,7 @@
 #include "common/image/schema/inventory.pb.h"
 #include "common/image/schema/regular.pb.h"
 #include "common/kernel/process/time_namespace.hpp"
+#include "common/proc/proc_dir.hpp"
 #include "common/tool/error_json.hpp"
 
 namespace crx {
@@ -110,7 +111,7 @@ void Restore::give_way() const {
   const std::set<pid_t> wanted = numbers_of(images_);
   if (!wanted.contains(::getpid())) return;
   NumberIsWanted wish{*wanted.rbegin() + 1};
-  while (::access(fmt::format("/proc/{}", wish.better).c_str(), F_OK) == 0) ++wish.better;
+  while (is_taken(wish.better)) ++wish.better;
   throw wish;
 }
 

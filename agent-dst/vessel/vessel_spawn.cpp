@@ -9,11 +9,13 @@
 
 #include <atomic>
 #include <cerrno>
+#include <optional>
 
 #include "common/base/backoff.hpp"
 #include "common/base/clock.hpp"
 #include "common/base/error.hpp"
 #include "common/base/mapping.hpp"
+#include "common/proc/proc_dir.hpp"
 #include "common/proc/stat.hpp"
 
 namespace crx {
@@ -43,23 +45,17 @@ struct ChildArgs {
 }
 
 std::string holder_of(pid_t pid) {
-  try {
-    std::string comm = read_file(fmt::format("/proc/{}/comm", pid));
-    while (!comm.empty() && comm.back() == '\n') comm.pop_back();
-    return fmt::format("is taken by \"{}\"", comm);
-  } catch (const std::exception&) {
-    return "is taken by another task, process group or session";
-  }
+  const std::optional<ProcDir> process = ProcDir::open(pid);
+  const std::optional<std::string> comm = process ? process->comm() : std::nullopt;
+  return comm ? fmt::format("is taken by \"{}\"", *comm) : "is taken by another task, process group or session";
 }
 
 // What a process that should run is doing instead.
 std::string whereabouts(pid_t pid) {
-  try {
-    const proc::Stat stat = proc::parse_stat(read_file(fmt::format("/proc/{}/stat", pid)));
-    return fmt::format("it is in state {}, in {}", stat.state, read_file(fmt::format("/proc/{}/wchan", pid)));
-  } catch (const std::exception& error) {
-    return error.what();
-  }
+  const std::optional<ProcDir> process = ProcDir::open(pid);
+  const std::optional<proc::Stat> stat = process ? process->stat() : std::nullopt;
+  if (!stat) return "it has ended";
+  return fmt::format("it is in state {}, in {}", stat->state, process->read("wchan").value_or("an unknown function"));
 }
 
 }  // namespace

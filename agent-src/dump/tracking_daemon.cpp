@@ -14,11 +14,14 @@
 #include <csignal>
 #include <cstring>
 #include <filesystem>
+#include <vector>
 
 #include "common/base/clock.hpp"
+#include "common/base/directory.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
 #include "common/kernel/process/pidfd.hpp"
+#include "common/proc/proc_dir.hpp"
 #include "common/proc/stat.hpp"
 
 namespace crx {
@@ -56,8 +59,9 @@ sockaddr_un address_of(const std::string& path) {
 }
 
 uint64_t start_ticks_of(pid_t pid) {
-  const Fd file = try_open(fmt::format("/proc/{}/stat", pid), O_RDONLY);
-  return file ? proc::parse_stat(read_fd(file.get(), "stat")).starttime : 0;
+  const std::optional<ProcDir> process = ProcDir::open(pid);
+  const std::optional<proc::Stat> stat = process ? process->stat() : std::nullopt;
+  return stat ? stat->starttime : 0;
 }
 
 Fd connect_to(const std::string& path) {
@@ -146,11 +150,10 @@ void leave_all_but(int (&kept)[3]) {
 
 // Names of keepers that were killed: nobody listens there.
 void remove_stale(const std::string& run_dir) {
-  std::error_code ignored;
-  for (const auto& entry : std::filesystem::directory_iterator(run_dir, ignored)) {
-    const std::string name = entry.path().filename();
+  for (const std::string& name : list_directory(run_dir).value_or(std::vector<std::string>())) {
     if (!name.starts_with("keeper-") || !name.ends_with(".sock")) continue;
-    if (!connect_to(entry.path()) && errno == ECONNREFUSED) ::unlink(entry.path().c_str());
+    const std::string path = run_dir + "/" + name;
+    if (!connect_to(path) && errno == ECONNREFUSED) ::unlink(path.c_str());
   }
 }
 

@@ -5,11 +5,14 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <optional>
+#include <vector>
 
 #include "agent-src/tree/open_file.hpp"
 #include "agent-src/tree/process_tree.hpp"
 #include "common/base/error.hpp"
 #include "common/base/fd.hpp"
+#include "common/proc/proc_dir.hpp"
 
 namespace crx {
 namespace {
@@ -18,11 +21,8 @@ constexpr std::size_t kOurOwn = 256;  // other descriptors that we open meanwhil
 constexpr std::size_t kForEachTask = 16;
 
 std::size_t count_descriptors(pid_t pid) {
-  try {
-    return list_numbers(pid).size();
-  } catch (const Error&) {
-    return 0;
-  }
+  const std::optional<ProcDir> process = ProcDir::open(pid);
+  return process ? process->descriptors().value_or(std::vector<int>()).size() : 0;
 }
 
 }  // namespace

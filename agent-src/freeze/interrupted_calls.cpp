@@ -31,14 +31,9 @@ std::string task_file(pid_t pid, pid_t tid, const char* name) {
   return fmt::format("/proc/{}/task/{}/{}", pid, tid, name);
 }
 
+// Empty where the thread has ended meanwhile.
 std::string try_read(const std::string& path) {
-  const Fd file = try_open(path, O_RDONLY);
-  if (!file) return {};
-  try {
-    return read_fd(file.get(), path);
-  } catch (const std::exception&) {
-    return {};  // it has ended meanwhile
-  }
+  return try_read_file(path).value_or("");
 }
 
 // Parses /proc/TID/syscall: "230 0x0 0x0 0x7f64729d5ec0 0x0 0x0 0x7ffe0d71fd87 SP PC" for a sleeping thread, otherwise

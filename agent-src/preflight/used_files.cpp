@@ -1,20 +1,20 @@
 #include "agent-src/preflight/used_files.hpp"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 
 #include <algorithm>
-#include <cstdlib>
-#include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "agent-src/collect/kind/file_name.hpp"
 #include "agent-src/tree/open_file.hpp"
+#include "common/base/directory.hpp"
 #include "common/base/error.hpp"
 #include "common/base/fd.hpp"
 #include "common/base/log.hpp"
@@ -94,16 +94,11 @@ class Gatherer {
 };
 
 void add_descriptors(pid_t pid, const std::string& proc, Gatherer& gatherer) {
-  struct Closer {
-    void operator()(DIR* dir) const { ::closedir(dir); }
-  };
-  const std::unique_ptr<DIR, Closer> dir(::opendir((proc + "fd").c_str()));
-  if (!dir) return;
-  while (const dirent* entry = ::readdir(dir.get())) {
-    if (entry->d_name[0] == '.') continue;
-    const std::string link = proc + "fd/" + entry->d_name;
-    const bool leased = has_write_lease(pid, std::atoi(entry->d_name));
-    gatherer.add(link, fmt::format("fd {}", entry->d_name), false, opened_for_writing(link), !leased);
+  const std::optional<std::vector<int>> numbers = list_numeric(proc + "fd");
+  if (!numbers) return;
+  for (const int number : *numbers) {
+    const std::string link = fmt::format("{}fd/{}", proc, number);
+    gatherer.add(link, fmt::format("fd {}", number), false, opened_for_writing(link), !has_write_lease(pid, number));
   }
 }
 

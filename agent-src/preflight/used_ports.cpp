@@ -4,15 +4,13 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
-#include <charconv>
-#include <filesystem>
-#include <system_error>
 #include <utility>
 
 #include "agent-src/collect/sockets/inet_socket_info.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
 #include "common/kernel/process/pidfd.hpp"
+#include "common/proc/proc_dir.hpp"
 
 namespace crx {
 namespace {
@@ -28,12 +26,9 @@ bool is_on(int fd, int level, int name) {
 std::vector<UsedPort> used_ports(pid_t pid) {
   std::vector<UsedPort> ports;
   const Fd process = open_pidfd(pid);
-  std::error_code gone;
-  for (const auto& entry : std::filesystem::directory_iterator(fmt::format("/proc/{}/fd", pid), gone)) {
-    if (!std::filesystem::read_symlink(entry.path(), gone).string().starts_with("socket:")) continue;
-    const std::string name = entry.path().filename();
-    int number = -1;
-    std::from_chars(name.data(), name.data() + name.size(), number);
+  const ProcDir dir = ProcDir::open_checked(pid);
+  for (const int number : dir.descriptors().value_or(std::vector<int>())) {
+    if (!dir.descriptor(number).value_or("").starts_with("socket:")) continue;
     try {
       const Fd fd = try_get_fd(process.get(), number);
       const auto identity = fd ? identify_socket(fd.get()) : std::nullopt;

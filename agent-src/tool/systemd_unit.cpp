@@ -12,13 +12,16 @@
 #include <cerrno>
 #include <charconv>
 #include <chrono>
+#include <optional>
 #include <thread>
+#include <vector>
 
 #include "common/base/clock.hpp"
 #include "common/base/error.hpp"
 #include "common/base/fd.hpp"
 #include "common/base/log.hpp"
 #include "common/proc/cgroup.hpp"
+#include "common/proc/proc_dir.hpp"
 
 namespace crx {
 
@@ -70,13 +73,11 @@ std::optional<std::string> run_systemctl(const SystemdUnit& unit, std::vector<st
 }
 
 std::optional<SystemdUnit> unit_of(pid_t pid) {
-  try {
-    for (const auto& member : proc::parse_cgroup(read_file(fmt::format("/proc/{}/cgroup", pid)))) {
-      if (!member.is_v2() && !member.has("name=systemd")) continue;
-      if (auto unit = unit_of_path(member.path)) return unit;
-    }
-  } catch (const Error&) {
-    // the process has ended
+  const std::optional<ProcDir> process = ProcDir::open(pid);
+  const auto members = process ? process->cgroups() : std::nullopt;
+  for (const proc::CgroupEntry& member : members.value_or(std::vector<proc::CgroupEntry>())) {
+    if (!member.is_v2() && !member.has("name=systemd")) continue;
+    if (auto unit = unit_of_path(member.path)) return unit;
   }
   return std::nullopt;
 }

@@ -1,21 +1,22 @@
 #include "agent-src/tree/open_file.hpp"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
-#include <cstring>
 #include <map>
 #include <memory>
+#include <optional>
+#include <utility>
 
+#include "common/base/directory.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
 #include "common/kernel/process/kcmp.hpp"
 #include "common/kernel/process/pidfd.hpp"
+#include "common/proc/proc_dir.hpp"
 
 namespace crx {
 namespace {
@@ -24,17 +25,26 @@ proc::Fdinfo read_fdinfo(pid_t pid, int number) {
   return proc::parse_fdinfo(read_file(fmt::format("/proc/{}/fdinfo/{}", pid, number)));
 }
 
-// Fills link, st and info; throws Error with ENOENT if the descriptor is closed.
-OpenFile look_at(pid_t pid, int number) {
+// Fills link, st and info. Returns nothing if one of them cannot be read; errno says why (ENOENT: the descriptor is
+// closed).
+std::optional<OpenFile> try_look_at(pid_t pid, int number) {
   OpenFile file;
   file.pid = pid;
   file.numbers.push_back({pid, number, false});
-  file.info = read_fdinfo(pid, number);
+  const auto info = try_read_file(fmt::format("/proc/{}/fdinfo/{}", pid, number));
+  if (!info) return std::nullopt;
+  file.info = proc::parse_fdinfo(*info);
   file.numbers.front().cloexec = (file.info.flags & O_CLOEXEC) != 0;
   file.info.flags &= ~static_cast<uint32_t>(O_CLOEXEC);
-  file.link = read_link(file.proc_link());
-  if (::stat(file.proc_link().c_str(), &file.st) != 0) throw_errno("looking at a descriptor", file.proc_link());
+  auto link = try_read_link(AT_FDCWD, file.proc_link());
+  if (!link || ::stat(file.proc_link().c_str(), &file.st) != 0) return std::nullopt;
+  file.link = std::move(*link);
   return file;
+}
+
+[[noreturn]] void throw_looking(pid_t pid, int number, int err) {
+  throw_errno("looking at a descriptor", fmt::format("/proc/{}/fd/{}", pid, number),
+              err == ENOENT && !is_taken(pid) ? ESRCH : err);
 }
 
 // Whether this is a userfaultfd that was never set up (UFFDIO_API) and therefore does nothing. A crx that is killed
@@ -42,8 +52,8 @@ OpenFile look_at(pid_t pid, int number) {
 // (fs/userfaultfd.c).
 bool is_idle_userfaultfd(const OpenFile& file) {
   if (!file.is_anonymous("anon_inode:[userfaultfd]")) return false;
-  const Fd info = try_open(fmt::format("/proc/{}/fdinfo/{}", file.pid, file.fd()), O_RDONLY);
-  return info && read_fd(info.get(), "fdinfo").find("\nAPI:\taa:0:") != std::string::npos;
+  const auto info = try_read_file(fmt::format("/proc/{}/fdinfo/{}", file.pid, file.fd()));
+  return info && info->find("\nAPI:\taa:0:") != std::string::npos;
 }
 
 struct ByDescription {
@@ -59,29 +69,16 @@ bool has_write_lease(const proc::Fdinfo& info) {
 }
 
 bool has_write_lease(pid_t pid, int number) {
-  const Fd info = try_open(fmt::format("/proc/{}/fdinfo/{}", pid, number), O_RDONLY);
-  if (!info) return false;
-  std::string text;
-  try {
-    text = read_fd(info.get(), "fdinfo");
-  } catch (const Error& error) {
-    if (error.err() != ENOENT && error.err() != ESRCH) throw;  // it has been closed meanwhile
-  }
-  return text.find("LEASE") != std::string::npos && has_write_lease(proc::parse_fdinfo(text));
+  const auto text = try_read_file(fmt::format("/proc/{}/fdinfo/{}", pid, number));
+  return text && text->find("LEASE") != std::string::npos && has_write_lease(proc::parse_fdinfo(*text));
 }
 
 std::vector<int> list_numbers(pid_t pid) {
   const std::string path = fmt::format("/proc/{}/fd", pid);
-  const std::unique_ptr<DIR, int (*)(DIR*)> dir(::opendir(path.c_str()), &::closedir);
-  if (!dir) throw_errno("listing descriptors", path, errno == ENOENT ? ESRCH : errno);
-  std::vector<int> numbers;
-  while (const dirent* entry = ::readdir(dir.get())) {
-    int number = 0;
-    const char* end = entry->d_name + std::strlen(entry->d_name);
-    if (std::from_chars(entry->d_name, end, number).ptr == end) numbers.push_back(number);
-  }
-  std::sort(numbers.begin(), numbers.end());
-  return numbers;
+  std::optional<std::vector<int>> numbers = list_numeric(path);
+  if (!numbers) throw_errno("listing descriptors", path, errno == ENOENT ? ESRCH : errno);
+  std::sort(numbers->begin(), numbers->end());
+  return std::move(*numbers);
 }
 
 std::string OpenFile::proc_link() const {
@@ -105,13 +102,10 @@ bool is_open_still(const OpenFile& file) {
 std::vector<OpenFile> list_open_files(pid_t pid) {
   std::vector<OpenFile> files;
   for (const int number : list_numbers(pid)) {
-    try {
-      OpenFile file = look_at(pid, number);
-      if (!is_idle_userfaultfd(file)) files.push_back(std::move(file));
-    } catch (const Error& error) {
-      // Closed since it was listed. If the whole process has gone, the next listing finds that.
-      if (error.err() != ENOENT && error.err() != ESRCH) throw;
-    }
+    std::optional<OpenFile> file = try_look_at(pid, number);
+    if (file && !is_idle_userfaultfd(*file)) files.push_back(std::move(*file));
+    // Closed since it was listed. If the whole process has gone, the next listing finds that.
+    if (!file && errno != ENOENT && errno != ESRCH) throw_looking(pid, number, errno);
   }
   return files;
 }
@@ -127,7 +121,9 @@ std::vector<OpenFile> take_open_files(const std::vector<Holder>& holders) {
         files[slot->second].numbers.push_back({pid, number, (info.flags & O_CLOEXEC) != 0});
         continue;
       }
-      OpenFile file = look_at(pid, number);
+      std::optional<OpenFile> found = try_look_at(pid, number);
+      if (!found) throw_looking(pid, number, errno);
+      OpenFile& file = *found;
       if (is_idle_userfaultfd(file)) {
         log::warn("{}: left out, since it was never set up; a crx that was killed leaves such a descriptor behind",
                   file.label());

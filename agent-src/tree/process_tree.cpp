@@ -1,44 +1,30 @@
 #include "agent-src/tree/process_tree.hpp"
 
-#include <dirent.h>
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <charconv>
 #include <iterator>
+#include <optional>
 #include <set>
+#include <utility>
 
 #include "agent-src/tree/terminals.hpp"
 #include "common/base/error.hpp"
-#include "common/base/fd.hpp"
+#include "common/proc/proc_dir.hpp"
 #include "common/proc/stat.hpp"
 
 namespace crx {
 namespace {
 
-// Reads a file of a process that may end at any moment; empty if it has.
-std::string try_read(const std::string& path) {
-  const Fd file = try_open(path, O_RDONLY);
-  if (!file) return {};
-  try {
-    return read_fd(file.get(), path);
-  } catch (const Error&) {
-    return {};
-  }
-}
-
 // Whether all threads of the process are exiting, or are about to.
-bool is_ending(pid_t pid) {
+bool is_ending(const ProcDir& process) {
   constexpr uint32_t kExiting = 0x4;  // PF_EXITING (include/linux/sched.h)
   constexpr uint64_t kKilled = uint64_t{1} << (SIGKILL - 1);
-  for (const pid_t tid : list_threads(pid)) {
-    const std::string text = try_read(fmt::format("/proc/{}/task/{}/stat", pid, tid));
-    if (text.empty()) continue;
-    const proc::Stat stat = proc::parse_stat(text);
-    if ((stat.flags & kExiting) == 0 && (stat.signal & kKilled) == 0) return false;
+  for (const pid_t tid : process.threads().value_or(std::vector<pid_t>())) {
+    const std::optional<proc::Stat> stat = process.stat(tid);
+    if (stat && (stat->flags & kExiting) == 0 && (stat->signal & kKilled) == 0) return false;
   }
   return true;
 }
@@ -58,9 +44,10 @@ std::vector<SharingTask> sharing_of(const std::vector<TaskNode>& tree) {
 }  // namespace
 
 bool try_read_task(pid_t pid, TaskNode& task) {
-  const std::string text = try_read(fmt::format("/proc/{}/stat", pid));
-  if (text.empty()) return false;
-  const proc::Stat stat = proc::parse_stat(text);
+  const std::optional<ProcDir> process = ProcDir::open(pid);
+  const std::optional<proc::Stat> found = process ? process->stat() : std::nullopt;
+  if (!found) return false;
+  const proc::Stat& stat = *found;
   task.pid = pid;
   task.ppid = stat.ppid;
   task.pgid = stat.pgrp;
@@ -80,46 +67,19 @@ bool try_read_task(pid_t pid, TaskNode& task) {
 bool has_ended(const TaskNode& task) {
   TaskNode now;
   if (!try_read_task(task.pid, now) || now.dead || now.start_ticks != task.start_ticks) return true;
-  try {
-    return is_ending(task.pid);
-  } catch (const Error& error) {
-    if (error.code() != ErrorCode::victim_gone) throw;
-    return true;
-  }
+  const std::optional<ProcDir> process = ProcDir::open(task.pid);
+  return !process || is_ending(*process);
 }
 
 std::vector<pid_t> list_threads(pid_t pid) {
-  const std::string path = fmt::format("/proc/{}/task", pid);
-  std::vector<pid_t> tids;
-  DIR* dir = ::opendir(path.c_str());
-  if (dir == nullptr) throw_errno("listing threads", path, errno == ENOENT ? ESRCH : errno);
-  while (const dirent* entry = ::readdir(dir)) {
-    const int tid = std::atoi(entry->d_name);
-    if (tid > 0) tids.push_back(tid);
-  }
-  ::closedir(dir);
-  return tids;
+  std::optional<std::vector<pid_t>> tids = ProcDir::open_checked(pid).threads();
+  if (!tids) throw_gone(pid, "listing threads");
+  return std::move(*tids);
 }
 
 std::vector<pid_t> list_children(pid_t pid) {
-  std::vector<pid_t> children;
-  std::vector<pid_t> threads;
-  try {
-    threads = list_threads(pid);
-  } catch (const Error& error) {
-    if (error.code() != ErrorCode::victim_gone) throw;
-  }
-  for (const pid_t tid : threads) {
-    const std::string list = try_read(fmt::format("/proc/{}/task/{}/children", pid, tid));
-    for (const char *at = list.data(), *end = at + list.size(); at < end;) {
-      pid_t child = 0;
-      const auto [next, fault] = std::from_chars(at, end, child);
-      if (fault != std::errc()) break;
-      children.push_back(child);
-      at = next + 1;
-    }
-  }
-  return children;
+  const std::optional<ProcDir> process = ProcDir::open(pid);
+  return process ? process->children().value_or(std::vector<pid_t>()) : std::vector<pid_t>();
 }
 
 std::vector<TaskNode> list_tree(pid_t root) {

@@ -1,46 +1,23 @@
 #include "agent-src/tree/terminals.hpp"
 
 #include <asm/ioctls.h>
-#include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/ioctl.h>
 #include <sys/sysmacros.h>
 
-#include <charconv>
-#include <cstring>
-#include <memory>
+#include <optional>
+#include <vector>
 
 #include "common/base/error.hpp"
 #include "common/kernel/process/pidfd.hpp"
+#include "common/proc/proc_dir.hpp"
 
 namespace crx {
 namespace {
 
 constexpr unsigned kPtsMajor = 136, kLastPtsMajor = 143, kAlternateMajor = 5;
 constexpr unsigned kTty = 0, kConsole = 1, kPtmx = 2, kPrintk = 3;
-
-std::string comm_of(pid_t pid) {
-  try {
-    std::string comm = read_file(fmt::format("/proc/{}/comm", pid));
-    while (!comm.empty() && comm.back() == '\n') comm.pop_back();
-    return comm;
-  } catch (const Error&) {
-    return "?";
-  }
-}
-
-// Calls visit(number) for every entry of a directory whose name is a number, until visit returns true.
-template <typename Visit>
-bool any_number(const std::string& path, Visit visit) {
-  const std::unique_ptr<DIR, int (*)(DIR*)> dir(::opendir(path.c_str()), &::closedir);
-  while (const dirent* entry = dir ? ::readdir(dir.get()) : nullptr) {
-    int number = 0;
-    const char* end = entry->d_name + std::strlen(entry->d_name);
-    if (std::from_chars(entry->d_name, end, number).ptr == end && visit(number)) return true;
-  }
-  return false;
-}
 
 // Returns a duplicate of our own descriptor, or of the running task's.
 Fd door_to(const OpenFile& file) {
@@ -84,25 +61,23 @@ Terminal terminal_of(const OpenFile& file) {
   return terminal;
 }
 
+bool has_master(pid_t pid, uint32_t index) {
+  const std::optional<ProcDir> process = ProcDir::open(pid);
+  if (!process) return false;
+  for (const int fd : process->descriptors().value_or(std::vector<int>())) {
+    const std::string link = process->descriptor(fd).value_or("");
+    if (link != "/dev/ptmx" && link != "/dev/pts/ptmx") continue;
+    const std::optional<proc::Fdinfo> info = process->fdinfo(fd);
+    if (info && info->tty_index && static_cast<uint32_t>(*info->tty_index) == index) return true;
+  }
+  return false;
+}
+
 std::string describe_master_holder(uint32_t index) {
-  std::string found = "held by a process that cannot be seen from here";
-  any_number("/proc", [&](int pid) {
-    return any_number(fmt::format("/proc/{}/fd", pid), [&](int fd) {
-      char target[32];
-      const ssize_t size = ::readlink(fmt::format("/proc/{}/fd/{}", pid, fd).c_str(), target, sizeof target);
-      const std::string_view link(target, size > 0 ? static_cast<std::size_t>(size) : 0);
-      if (link != "/dev/ptmx" && link != "/dev/pts/ptmx") return false;
-      try {
-        const proc::Fdinfo info = proc::parse_fdinfo(read_file(fmt::format("/proc/{}/fdinfo/{}", pid, fd)));
-        if (!info.tty_index || static_cast<uint32_t>(*info.tty_index) != index) return false;
-      } catch (const Error&) {
-        return false;
-      }
-      found = fmt::format("held by pid {} ({})", pid, comm_of(pid));
-      return true;
-    });
-  });
-  return found;
+  for (const pid_t pid : list_processes()) {
+    if (has_master(pid, index)) return fmt::format("held by pid {} ({})", pid, comm_of(pid));
+  }
+  return "held by a process that cannot be seen from here";
 }
 
 }  // namespace crx

@@ -29,6 +29,9 @@ Terminal terminal_of(dev_t device);
 // Converts a device number of /proc/PID/stat (tty_nr).
 dev_t terminal_device(int32_t tty_nr);
 
+// Whether the process has the master of /dev/pts/INDEX open; false if the process is gone.
+bool has_master(pid_t pid, uint32_t index);
+
 // Returns "held by pid 12 (sshd)", for messages: the process that has the master of /dev/pts/INDEX open.
 std::string describe_master_holder(uint32_t index);
 

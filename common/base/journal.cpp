@@ -1,6 +1,5 @@
 #include "common/base/journal.hpp"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/file.h>
@@ -14,9 +13,11 @@
 #include <cerrno>
 #include <charconv>
 #include <memory>
+#include <optional>
 
 #include "common/base/clock.hpp"
 #include "common/base/digest.hpp"
+#include "common/base/directory.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
 
@@ -294,11 +295,10 @@ std::vector<JournalRecord> read_journal(const std::string& dir, std::string_view
 std::vector<std::string> list_journals(const std::string& dir) {
   std::vector<std::string> sessions;
   const std::string path = dir + "/journal";
-  const std::unique_ptr<DIR, int (*)(DIR*)> entries(::opendir(path.c_str()), &::closedir);
-  if (!entries && errno == ENOENT) return sessions;
-  if (!entries) throw_errno("listing journals", path);
-  for (const dirent* entry = ::readdir(entries.get()); entry != nullptr; entry = ::readdir(entries.get())) {
-    const std::string_view name = entry->d_name;
+  const std::optional<std::vector<std::string>> names = list_directory(path);
+  if (!names && errno == ENOENT) return sessions;
+  if (!names) throw_errno("listing journals", path);
+  for (const std::string_view name : *names) {
     if (name.ends_with(".log") && is_session_id(name.substr(0, name.size() - 4))) {
       sessions.emplace_back(name.substr(0, name.size() - 4));
     }

@@ -1,6 +1,5 @@
 #include "common/image/image_directory.hpp"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/file.h>
@@ -16,6 +15,7 @@
 #include <system_error>
 #include <utility>
 
+#include "common/base/directory.hpp"
 #include "common/base/error.hpp"
 #include "common/base/scope_exit.hpp"
 #include "common/image/disk_error.hpp"
@@ -29,17 +29,11 @@ constexpr char kParent[] = "parent";
 constexpr uint64_t kGrow = 32 << 20;
 
 std::vector<std::string> list_images(int directory, const std::string& path) {
-  Fd copy(::openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!copy) throw_errno("listing a directory", path);
-  const std::unique_ptr<DIR, int (*)(DIR*)> entries(::fdopendir(copy.get()), ::closedir);
-  if (!entries) throw_errno("listing a directory", path);
-  copy.release();
-  std::vector<std::string> all;
-  while (const dirent* entry = ::readdir(entries.get())) {
-    if (image_file::valid_name(entry->d_name)) all.emplace_back(entry->d_name);
-  }
-  std::sort(all.begin(), all.end());
-  return all;
+  std::optional<std::vector<std::string>> all = list_directory(directory);
+  if (!all) throw_errno("listing a directory", path);
+  std::erase_if(*all, [](const std::string& name) { return !image_file::valid_name(name); });
+  std::sort(all->begin(), all->end());
+  return std::move(*all);
 }
 
 }  // namespace

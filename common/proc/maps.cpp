@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 
+#include <array>
 #include <utility>
 
 #include "common/proc/text.hpp"
@@ -105,12 +106,95 @@ MapsEntry parse_maps_line(std::string_view text) {
   return entry;
 }
 
-std::vector<MapsEntry> parse_maps(std::string_view text) {
+namespace {
+
+// out_of_order gets the first line that does not ascend, and there the list ends.
+std::vector<MapsEntry> parse_entries(std::string_view text, std::optional<std::string_view>& out_of_order) {
   std::vector<MapsEntry> entries;
   while (const auto line = next_line(text)) {
     MapsEntry entry = parse_maps_line(*line);
-    if (!entries.empty() && entry.start < entries.back().end) Scanner(kFile, *line).fail("the entries do not ascend");
+    if (!entries.empty() && entry.start < entries.back().end) {
+      out_of_order = *line;
+      break;
+    }
     entries.push_back(std::move(entry));
+  }
+  return entries;
+}
+
+}  // namespace
+
+std::vector<MapsEntry> parse_maps(std::string_view text) {
+  std::optional<std::string_view> out_of_order;
+  std::vector<MapsEntry> entries = parse_entries(text, out_of_order);
+  if (out_of_order) Scanner(kFile, *out_of_order).fail("the entries do not ascend");
+  return entries;
+}
+
+std::optional<std::vector<MapsEntry>> try_parse_maps(std::string_view text) {
+  std::optional<std::string_view> out_of_order;
+  std::vector<MapsEntry> entries = parse_entries(text, out_of_order);
+  if (out_of_order) return std::nullopt;
+  return entries;
+}
+
+namespace {
+
+constexpr std::string_view kSmapsFile = "/proc/PID/smaps";
+
+using Size = std::pair<std::string_view, uint64_t SmapsEntry::*>;
+constexpr std::array kSizes = {
+    Size{"KernelPageSize", &SmapsEntry::kernel_page_size_kib},
+    Size{"Rss", &SmapsEntry::rss_kib},
+    Size{"Anonymous", &SmapsEntry::anonymous_kib},
+    Size{"AnonHugePages", &SmapsEntry::anon_huge_kib},
+    Size{"Swap", &SmapsEntry::swap_kib},
+    Size{"Locked", &SmapsEntry::locked_kib},
+};
+
+// The detail lines of a mapping begin with a capital letter; its first line begins with a lower-case hexadecimal digit.
+bool is_body(std::string_view line) {
+  return !line.empty() && line.front() >= 'A' && line.front() <= 'Z';
+}
+
+void body_line(SmapsEntry& entry, std::string_view text) {
+  Scanner line(kSmapsFile, text);
+  const std::string_view key = line.until(':');
+  line.expect(":").blanks();
+  if (key == "VmFlags") {
+    entry.vm_flags = line.left();
+  } else if (key == "ProtectionKey") {
+    entry.protection_key = line.dec32();
+  } else {
+    for (const auto& [name, member] : kSizes) {
+      if (key != name) continue;
+      entry.*member = line.dec();
+      line.expect(" kB");
+    }
+  }
+}
+
+}  // namespace
+
+bool SmapsEntry::has(std::string_view flag) const {
+  std::string_view left = vm_flags;
+  while (left.size() >= 2) {
+    if (left.substr(0, 2) == flag) return true;
+    left.remove_prefix(left.size() >= 3 ? 3 : left.size());
+  }
+  return false;
+}
+
+std::vector<SmapsEntry> parse_smaps(std::string_view text) {
+  std::vector<SmapsEntry> entries;
+  while (const auto line = next_line(text)) {
+    if (!is_body(*line)) {
+      entries.emplace_back().map = parse_maps_line(*line);
+    } else if (entries.empty()) {
+      Scanner(kSmapsFile, *line).fail("a mapping should come first");
+    } else {
+      body_line(entries.back(), *line);
+    }
   }
   return entries;
 }

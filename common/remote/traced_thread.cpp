@@ -13,12 +13,15 @@
 
 #include <cerrno>
 #include <cstring>
+#include <optional>
 #include <utility>
 
 #include "common/base/backoff.hpp"
 #include "common/base/error.hpp"
 #include "common/base/fd.hpp"
 #include "common/base/log.hpp"
+#include "common/proc/proc_dir.hpp"
+#include "common/proc/stat.hpp"
 #include "common/proc/status.hpp"
 
 #ifndef PTRACE_SET_SYSCALL_USER_DISPATCH_CONFIG  // Linux 6.4
@@ -62,13 +65,10 @@ int wait_awake(pid_t tid) {
 
 // True for a zombie or a thread that is exiting: it can no longer be traced.
 bool has_ended(pid_t tid) {
-  const Fd stat = try_open("/proc/" + std::to_string(tid) + "/stat", O_RDONLY);
-  char text[1024];
-  const ssize_t got = stat ? ::pread(stat.get(), text, sizeof text, 0) : 0;
-  const std::string_view line(text, got > 0 ? static_cast<std::size_t>(got) : 0);
-  const auto state = line.rfind(") ");  // the name may contain any characters
+  const std::optional<ProcDir> thread = ProcDir::open(tid);
+  const std::optional<proc::Stat> stat = thread ? thread->stat() : std::nullopt;
   errno = EPERM;
-  return state == std::string_view::npos || line.substr(state + 2, 1).find_first_of("ZX") == 0;
+  return !stat || stat->state == 'Z' || stat->state == 'X';
 }
 
 uint64_t options_of(TracedThread::Kind kind, bool suspend_seccomp) {
@@ -96,15 +96,14 @@ std::string fault_text(pid_t tid, const WaitStatus& status) {
 
 [[noreturn]] void throw_untraceable(pid_t tid) {
   const std::string thread = "thread " + std::to_string(tid);
-  const Fd file = try_open("/proc/" + std::to_string(tid) + "/status", O_RDONLY);
-  const pid_t tracer = file ? proc::parse_status(read_fd(file.get(), "status")).tracer_pid : 0;
+  const std::optional<ProcDir> traced = ProcDir::open(tid);
+  const std::optional<proc::Status> status = traced ? traced->status() : std::nullopt;
+  const pid_t tracer = status ? status->tracer_pid : 0;
   if (tracer == 0) {
     throw Error(ErrorCode::refused, "attaching", thread + " may not be traced", EPERM)
         .with_hint("another has just traced it (try again), or CAP_SYS_PTRACE is missing");
   }
-  const Fd comm = try_open("/proc/" + std::to_string(tracer) + "/comm", O_RDONLY);
-  std::string name = comm ? read_fd(comm.get(), "comm") : std::string();
-  while (!name.empty() && name.back() == '\n') name.pop_back();
+  const std::string name = comm_of(tracer);
   throw Error(ErrorCode::refused, "attaching", fmt::format("{} is traced by process {} ({})", thread, tracer, name))
       .with_hint(name.starts_with("crx-") ? "try again when that is done" : "end that debugger first");
 }

@@ -12,7 +12,6 @@
 #include "common/proc/maps.hpp"
 #include "common/proc/mountinfo.hpp"
 #include "common/proc/sched.hpp"
-#include "common/proc/smaps.hpp"
 #include "common/proc/stat.hpp"
 #include "common/proc/status.hpp"
 #include "common/proc/syscall.hpp"

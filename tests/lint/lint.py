@@ -27,6 +27,8 @@ GENERATED = ("common/image/schema",)
 OWNED = [
     (re.compile(r"(?<![\w.>])::close\s*\("), ["common/base/fd.cpp"], "crx::Fd"),
     (re.compile(r"(?<![\w.>])::munmap\s*\("), ["common/base/mapping.cpp"], "crx::Mapping"),
+    (re.compile(r"\b(opendir|fdopendir|readdir|scandir|directory_iterator)\b"), ["common/base/directory.cpp"],
+     "crx::list_directory or crx::ProcDir"),
     (re.compile(r"\bPTRACE_DETACH\b"), ["common/remote/"], "the types of common/remote"),
     (re.compile(r"(?<![\w.>])::ptrace\s*\("), ["common/remote/"], "the types of common/remote"),
 ]

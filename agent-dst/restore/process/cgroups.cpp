@@ -19,6 +19,7 @@
 #include "common/image/magic.hpp"
 #include "common/image/schema/cgroup.pb.h"
 #include "common/proc/mountinfo.hpp"
+#include "common/proc/proc_dir.hpp"
 
 namespace crx {
 namespace {
@@ -41,8 +42,8 @@ bool is_hierarchy_of(const proc::MountEntry& mount, const proc::CgroupEntry& hom
 }
 
 std::vector<proc::CgroupEntry> groups_of(pid_t pid) {
-  const Fd file = try_open(fmt::format("/proc/{}/cgroup", pid), O_RDONLY);
-  return file ? proc::parse_cgroup(read_fd(file.get(), "cgroup")) : std::vector<proc::CgroupEntry>();
+  const std::optional<ProcDir> process = ProcDir::open(pid);
+  return process ? process->cgroups().value_or(std::vector<proc::CgroupEntry>()) : std::vector<proc::CgroupEntry>();
 }
 
 // Whether the task is in the group already. Moving it then would only wait for an RCU grace period, 7 ms and more

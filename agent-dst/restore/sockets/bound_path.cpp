@@ -21,6 +21,7 @@
 #include <string_view>
 #include <thread>
 
+#include "common/base/directory.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
 #include "common/kernel/sockets/unix_diag.hpp"
@@ -55,15 +56,15 @@ constexpr int64_t kStaleAfterS = 60;
 // Removes folders whose owners were killed: their locks are free.
 void remove_stale(const std::string& directory) {
   std::error_code ignored;
-  for (const auto& entry : std::filesystem::directory_iterator(directory, ignored)) {
-    const std::string& path = entry.path().native();
+  for (const std::string& name : list_directory(directory).value_or(std::vector<std::string>())) {
+    const std::string path = directory + "/" + name;
     struct stat st {};
-    if (!entry.path().filename().native().starts_with(kFolderPrefix) || ::lstat(path.c_str(), &st) != 0) continue;
+    if (!name.starts_with(kFolderPrefix) || ::lstat(path.c_str(), &st) != 0) continue;
     if (!S_ISDIR(st.st_mode) || st.st_uid != ::geteuid() || ::time(nullptr) - st.st_mtime < kStaleAfterS) continue;
     const Fd folder = try_open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
     if (!folder || ::flock(folder.get(), LOCK_EX | LOCK_NB) != 0) continue;
     log::info("removing {}, which an agent that was killed has left behind", path);
-    std::filesystem::remove_all(entry.path(), ignored);
+    std::filesystem::remove_all(path, ignored);
   }
 }
 

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <optional>
 #include <set>
 #include <thread>
 #include <tuple>
@@ -15,6 +16,7 @@
 #include "common/kernel/files/file_lock.hpp"
 #include "common/kernel/process/pidfd.hpp"
 #include "common/proc/maps.hpp"
+#include "common/proc/proc_dir.hpp"
 
 namespace crx {
 namespace {
@@ -73,13 +75,12 @@ bool is_write_lease(const img::file_lock_entry& lock) {
 }
 
 bool is_mapped_by(pid_t pid, const struct stat& file) {
-  const Fd maps = try_open(fmt::format("/proc/{}/maps", pid), O_RDONLY);
-  if (!maps) return false;
-  for (const proc::MapsEntry& map : proc::parse_maps(read_fd(maps.get(), "maps"))) {
+  const std::optional<ProcDir> process = ProcDir::open(pid);
+  const auto maps = process ? process->maps() : std::nullopt;
+  for (const proc::MapsEntry& map : maps.value_or(std::vector<proc::MapsEntry>())) {
     struct stat st {};
-    if (map.inode != file.st_ino ||
-        ::stat(fmt::format("/proc/{}/map_files/{:x}-{:x}", pid, map.start, map.end).c_str(), &st) != 0)
-      continue;
+    const std::string link = fmt::format("map_files/{:x}-{:x}", map.start, map.end);
+    if (map.inode != file.st_ino || ::fstatat(process->fd(), link.c_str(), &st, 0) != 0) continue;
     if (st.st_dev == file.st_dev && st.st_ino == file.st_ino) return true;
   }
   return false;

@@ -3,10 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 #include <string>
 #include <string_view>
 
-#include "common/base/error.hpp"
 #include "common/base/fd.hpp"
 #include "common/proc/text.hpp"
 
@@ -15,14 +15,12 @@ namespace {
 
 bool holds_some(const OpenFile& socket) {
   const std::string path = fmt::format("/proc/{}/fdinfo/{}", socket.pid, socket.fd());
-  try {
-    const std::string text = read_file(path);
-    std::string_view left = text;
-    while (const auto line = proc::next_line(left)) {
-      proc::Scanner scanner(path, *line);
-      if (scanner.accept("scm_fds:")) return scanner.blanks().dec() > 0;
-    }
-  } catch (const Error&) {  // closed meanwhile
+  const std::optional<std::string> text = try_read_file(path);
+  if (!text) return false;  // closed by now
+  std::string_view left = *text;
+  while (const auto line = proc::next_line(left)) {
+    proc::Scanner scanner(path, *line);
+    if (scanner.accept("scm_fds:")) return scanner.blanks().dec() > 0;
   }
   return false;
 }

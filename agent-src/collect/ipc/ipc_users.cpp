@@ -1,22 +1,19 @@
 #include "agent-src/collect/ipc/ipc_users.hpp"
 
-#include <dirent.h>
 #include <fmt/format.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <charconv>
-#include <cstring>
 #include <map>
-#include <memory>
 #include <optional>
 
 #include "agent-src/memory/vma.hpp"
 #include "common/base/clock.hpp"
 #include "common/base/error.hpp"
 #include "common/proc/maps.hpp"
+#include "common/proc/proc_dir.hpp"
 #include "common/proc/stat.hpp"
 #include "common/proc/status.hpp"
 #include "common/proc/syscall.hpp"
@@ -27,39 +24,24 @@ namespace {
 constexpr int64_t kClockSlackSeconds = 2;
 constexpr uint64_t kSyscallInstruction = 0x050f;
 
-std::string comm_of(pid_t pid) {
-  try {
-    std::string comm = read_file(fmt::format("/proc/{}/comm", pid));
-    while (!comm.empty() && comm.back() == '\n') comm.pop_back();
-    return comm;
-  } catch (const Error&) {
-    return "?";
-  }
-}
-
-std::vector<pid_t> all_processes() {
-  std::vector<pid_t> pids;
-  const std::unique_ptr<DIR, int (*)(DIR*)> dir(::opendir("/proc"), &::closedir);
-  while (const dirent* entry = dir ? ::readdir(dir.get()) : nullptr) {
-    pid_t pid = 0;
-    const char* end = entry->d_name + std::strlen(entry->d_name);
-    if (std::from_chars(entry->d_name, end, pid).ptr == end) pids.push_back(pid);
-  }
-  return pids;
-}
-
-// Returns the mappings of System V segments, whose inode numbers are the segments' ids.
+// Returns the mappings of System V segments, whose inode numbers are the segments' ids. The attachments of a process
+// that has ended meanwhile, or that crx may not look at, count as those of an unknown process.
 std::vector<proc::MapsEntry> attached_segments(pid_t pid) {
-  std::vector<proc::MapsEntry> found;
-  try {
-    for (const proc::MapsEntry& map : proc::parse_maps(read_file(fmt::format("/proc/{}/maps", pid)))) {
-      if (map.kind == proc::MapKind::sysv_shm) found.push_back(map);
-    }
-  } catch (const Error&) {
-    // The process has ended, or is changing its mappings just now; its attachments then count as those of an unknown
-    // process.
-  }
-  return found;
+  const std::optional<ProcDir> process = ProcDir::open(pid);
+  auto maps = process ? process->maps() : std::nullopt;
+  if (!maps) return {};
+  std::erase_if(*maps, [](const proc::MapsEntry& map) { return map.kind != proc::MapKind::sysv_shm; });
+  return std::move(*maps);
+}
+
+std::optional<proc::Status> status_of(pid_t pid) {
+  const std::optional<ProcDir> process = ProcDir::open(pid);
+  return process ? process->status() : std::nullopt;
+}
+
+std::optional<proc::Stat> stat_of(pid_t pid) {
+  const std::optional<ProcDir> process = ProcDir::open(pid);
+  return process ? process->stat() : std::nullopt;
 }
 
 // Decides whether a process number stored in an object belongs to the tree.
@@ -84,42 +66,29 @@ class Witnesses {
  private:
   // A queue stores the thread to which a message was handed (ipc/msg.c, pipelined_send).
   static pid_t process_of(pid_t tid) {
-    try {
-      return proc::parse_status(read_file(fmt::format("/proc/{}/status", tid))).tgid;
-    } catch (const Error&) {
-      return tid;
-    }
+    const std::optional<proc::Status> status = status_of(tid);
+    return status ? status->tgid : tid;
   }
 
   static bool is_user(pid_t pid, uint32_t uid) {
-    try {
-      return proc::parse_status(read_file(fmt::format("/proc/{}/status", pid))).uid.effective == uid;
-    } catch (const Error&) {
-      return false;
-    }
+    const std::optional<proc::Status> status = status_of(pid);
+    return status && status->uid.effective == uid;
   }
 
   // Exact to the second in which the object was made: a process that begins later has nothing to do with it.
   static bool began_by(pid_t pid, int64_t when) {
-    try {
-      const proc::Stat stat = proc::parse_stat(read_file(fmt::format("/proc/{}/stat", pid)));
-      const int64_t age_ns =
-          clock_ns(CLOCK_BOOTTIME) - static_cast<int64_t>(stat.starttime) * (1'000'000'000 / ::sysconf(_SC_CLK_TCK));
-      return (clock_ns(CLOCK_REALTIME) - age_ns) / 1'000'000'000 <= when;
-    } catch (const Error&) {
-      return false;
-    }
+    const std::optional<proc::Stat> stat = stat_of(pid);
+    if (!stat) return false;
+    const int64_t age_ns =
+        clock_ns(CLOCK_BOOTTIME) - static_cast<int64_t>(stat->starttime) * (1'000'000'000 / ::sysconf(_SC_CLK_TCK));
+    return (clock_ns(CLOCK_REALTIME) - age_ns) / 1'000'000'000 <= when;
   }
 
   bool lived(pid_t pid, int64_t when) const {
-    try {
-      const proc::Stat stat = proc::parse_stat(read_file(fmt::format("/proc/{}/stat", pid)));
-      if (stat.state == 'Z' || stat.state == 'X') return false;
-      const int64_t age = uptime_ - static_cast<int64_t>(stat.starttime) / ::sysconf(_SC_CLK_TCK);
-      return now_ - age <= when + kClockSlackSeconds;
-    } catch (const Error&) {
-      return false;
-    }
+    const std::optional<proc::Stat> stat = stat_of(pid);
+    if (!stat || stat->state == 'Z' || stat->state == 'X') return false;
+    const int64_t age = uptime_ - static_cast<int64_t>(stat->starttime) / ::sysconf(_SC_CLK_TCK);
+    return now_ - age <= when + kClockSlackSeconds;
   }
 
   std::set<pid_t> tree_;
@@ -202,7 +171,7 @@ class Finder {
 
   // Returns a process outside the tree that has the segment attached; 0 if none is visible from here.
   pid_t attacher(int id) const {
-    for (const pid_t pid : all_processes()) {
+    for (const pid_t pid : list_processes()) {
       if (std::find(tree_.begin(), tree_.end(), pid) != tree_.end()) continue;
       const std::vector<proc::MapsEntry> maps = attached_segments(pid);
       if (std::any_of(maps.begin(), maps.end(), [id](const auto& map) { return static_cast<int>(map.inode) == id; }))
@@ -246,13 +215,11 @@ SysvUse find_sysv_use(const std::vector<pid_t>& tree, const std::vector<SysvWait
 std::vector<SysvWaiter> running_waiters(const std::vector<pid_t>& tree) {
   std::vector<SysvWaiter> waiters;
   for (const pid_t pid : tree) {
-    try {
-      for (const pid_t tid : list_threads(pid)) {
-        const auto call = proc::parse_syscall(read_file(fmt::format("/proc/{}/task/{}/syscall", pid, tid)));
-        if (call) add_waiter(call->nr, call->args[0], waiters);
-      }
-    } catch (const Error&) {
-      // the thread has ended meanwhile
+    const std::optional<ProcDir> process = ProcDir::open(pid);
+    const auto threads = process ? process->threads() : std::nullopt;
+    for (const pid_t tid : threads.value_or(std::vector<pid_t>())) {
+      const std::optional<proc::BlockedSyscall> call = process->blocked_syscall(tid);
+      if (call) add_waiter(call->nr, call->args[0], waiters);
     }
   }
   return waiters;

@@ -1,6 +1,5 @@
 #include "agent-src/collect/ipc/pipe_content.hpp"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
@@ -9,43 +8,26 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
-#include <cstring>
-#include <functional>
-#include <memory>
+#include <optional>
+#include <vector>
 
 #include "agent-src/tree/process_tree.hpp"
 #include "common/base/error.hpp"
 #include "common/image/schema/pipes.pb.h"
+#include "common/proc/proc_dir.hpp"
 
 namespace crx {
 namespace {
 
-// Calls `visit` for every entry of a directory whose name is a number; treats a directory that is gone as empty.
-void for_numbers(const std::string& path, const std::function<void(int)>& visit) {
-  const std::unique_ptr<DIR, int (*)(DIR*)> dir(::opendir(path.c_str()), &::closedir);
-  if (!dir) return;
-  while (const dirent* entry = ::readdir(dir.get())) {
-    int number = 0;
-    const char* end = entry->d_name + std::strlen(entry->d_name);
-    if (std::from_chars(entry->d_name, end, number).ptr == end) visit(number);
+// The first number under which a process has the file open; nothing where it has not, or is gone.
+std::optional<int> number_of(const ProcDir& process, HeldFile file, std::string_view link) {
+  for (const int fd : process.descriptors().value_or(std::vector<int>())) {
+    struct stat st {};
+    if (process.descriptor(fd).value_or("") != link) continue;
+    if (::fstatat(process.fd(), fmt::format("fd/{}", fd).c_str(), &st, 0) != 0) continue;
+    if (st.st_dev == file.dev && st.st_ino == file.ino) return fd;
   }
-}
-
-bool link_is(const std::string& path, std::string_view wanted) {
-  char target[512];
-  const ssize_t n = ::readlink(path.c_str(), target, sizeof target);
-  return n > 0 && std::string_view(target, static_cast<std::size_t>(n)) == wanted;
-}
-
-std::string comm_of(pid_t pid) {
-  try {
-    std::string comm = read_file(fmt::format("/proc/{}/comm", pid));
-    while (!comm.empty() && comm.back() == '\n') comm.pop_back();
-    return comm;
-  } catch (const Error&) {
-    return "?";
-  }
+  return std::nullopt;
 }
 
 }  // namespace
@@ -110,19 +92,12 @@ bool is_in_tree(const OpenFile& inside, pid_t pid) {
 
 std::vector<PipeHolder> external_holders(HeldFile file, std::string_view link, const OpenFile& inside, bool with_us) {
   std::vector<PipeHolder> holders;
-  for_numbers("/proc", [&](int pid) {
-    if (is_in_tree(inside, pid) || (!with_us && pid == ::getpid())) return;
-    const std::string dir = fmt::format("/proc/{}/fd", pid);
-    bool found = false;
-    for_numbers(dir, [&](int fd) {
-      const std::string path = fmt::format("{}/{}", dir, fd);
-      struct stat st {};
-      if (found || !link_is(path, link) || ::stat(path.c_str(), &st) != 0) return;
-      if (st.st_dev != file.dev || st.st_ino != file.ino) return;
-      holders.push_back({pid, fd, comm_of(pid)});
-      found = true;
-    });
-  });
+  for (const pid_t pid : list_processes()) {
+    if (is_in_tree(inside, pid) || (!with_us && pid == ::getpid())) continue;
+    const std::optional<ProcDir> process = ProcDir::open(pid);
+    const std::optional<int> fd = process ? number_of(*process, file, link) : std::nullopt;
+    if (fd) holders.push_back({pid, *fd, process->comm().value_or("?")});
+  }
   return holders;
 }
 

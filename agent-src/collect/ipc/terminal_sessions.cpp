@@ -1,7 +1,6 @@
 // The controlling terminal of a task: it must be one that moves along (tty-info.img then records it).
 #include <fmt/format.h>
 #include <sys/sysmacros.h>
-#include <unistd.h>
 
 #include <optional>
 
@@ -34,22 +33,6 @@ class TerminalSessions final : public Collector {
   }
 
  private:
-  static bool has_master(pid_t pid, uint32_t index) {
-    for (const int fd : list_numbers(pid)) {
-      char target[16];
-      const ssize_t size = ::readlink(fmt::format("/proc/{}/fd/{}", pid, fd).c_str(), target, sizeof target);
-      const std::string_view link(target, size > 0 ? static_cast<std::size_t>(size) : 0);
-      if (link != "/dev/ptmx" && link != "/dev/pts/ptmx") continue;
-      try {
-        const proc::Fdinfo info = proc::parse_fdinfo(read_file(fmt::format("/proc/{}/fdinfo/{}", pid, fd)));
-        if (info.tty_index && static_cast<uint32_t>(*info.tty_index) == index) return true;
-      } catch (const Error&) {
-        continue;  // closed meanwhile
-      }
-    }
-    return false;
-  }
-
   static std::optional<Refusal> problem_of(pid_t pid, const std::vector<pid_t>& tree) {
     const proc::Stat stat = proc::parse_stat(read_file(fmt::format("/proc/{}/stat", pid)));
     if (stat.tty_nr == 0 || stat.state == 'Z') return std::nullopt;

@@ -55,26 +55,17 @@ uint32_t special_status(proc::MapKind kind) {
   }
 }
 
-// The kernel prints these files in pieces, and a process that maps and unmaps meanwhile can show an area twice; then
-// the file is read again.
-template <typename Parse>
-auto read_until_parsed(const std::string& path, Parse parse) {
-  for (int turn = 0;; ++turn) {
-    const std::string text = read_file(path);
-    try {
-      return parse(text);
-    } catch (const Error&) {
-      if (turn == 100) throw;
-    }
-  }
-}
-
+// The kernel prints the file in pieces, and a process that maps and unmaps meanwhile can show an area twice; then the
+// file is read again.
 std::vector<proc::MapsEntry> read_maps(const std::string& proc) {
-  return read_until_parsed(proc + "maps", proc::parse_maps);
+  for (int turn = 0; turn < 100; ++turn) {
+    if (auto entries = proc::try_parse_maps(read_file(proc + "maps"))) return std::move(*entries);
+  }
+  return proc::parse_maps(read_file(proc + "maps"));
 }
 
 std::vector<proc::SmapsEntry> read_smaps(const std::string& proc) {
-  return read_until_parsed(proc + "smaps", proc::parse_smaps);
+  return proc::parse_smaps(read_file(proc + "smaps"));
 }
 
 }  // namespace

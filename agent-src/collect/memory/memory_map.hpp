@@ -13,7 +13,6 @@
 #include "common/image/schema/ipc.pb.h"
 #include "common/image/schema/mm.pb.h"
 #include "common/proc/maps.hpp"
-#include "common/proc/smaps.hpp"
 
 namespace crx {
 

@@ -3,12 +3,14 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 
+#include <optional>
 #include <string_view>
 #include <vector>
 
 #include "agent-src/collect/kind/registry.hpp"
 #include "common/base/error.hpp"
 #include "common/proc/cgroup.hpp"
+#include "common/proc/proc_dir.hpp"
 
 namespace crx {
 namespace {
@@ -35,12 +37,9 @@ std::string without_session(const std::string& path) {
 }
 
 std::string read_homes(pid_t pid) {
-  std::vector<proc::CgroupEntry> homes;
-  try {
-    homes = proc::parse_cgroup(read_file(fmt::format("/proc/{}/cgroup", pid)));
-  } catch (const Error&) {
-    return {};
-  }
+  const std::optional<ProcDir> process = ProcDir::open(pid);
+  std::vector<proc::CgroupEntry> homes =
+      process ? process->cgroups().value_or(std::vector<proc::CgroupEntry>()) : std::vector<proc::CgroupEntry>();
   std::erase_if(homes, [](proc::CgroupEntry& home) {
     if (home.deleted || home.is_outside()) return true;
     home.path = without_session(home.path);

@@ -1,5 +1,4 @@
 // Refuses, by name, the kinds of process that crx cannot move at all.
-#include <dirent.h>
 #include <elf.h>
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -9,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdlib>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -19,44 +19,11 @@
 #include "common/base/error.hpp"
 #include "common/kernel/process/kcmp.hpp"
 #include "common/proc/limits.hpp"
+#include "common/proc/proc_dir.hpp"
 #include "common/proc/stat.hpp"
 
 namespace crx {
 namespace {
-
-std::vector<pid_t> numbers_in(const std::string& folder) {
-  std::vector<pid_t> numbers;
-  DIR* dir = ::opendir(folder.c_str());
-  if (dir == nullptr) return numbers;
-  while (const dirent* entry = ::readdir(dir)) {
-    if (const int number = std::atoi(entry->d_name); number > 0) numbers.push_back(number);
-  }
-  ::closedir(dir);
-  return numbers;
-}
-
-// Reads a file of a process that may end at any moment; empty if it has.
-std::string try_read(const std::string& path) {
-  const Fd file = try_open(path, O_RDONLY);
-  if (!file) return {};
-  try {
-    return read_fd(file.get(), path);
-  } catch (const Error&) {
-    return {};
-  }
-}
-
-std::string comm_of(pid_t pid) {
-  std::string comm = try_read(fmt::format("/proc/{}/comm", pid));
-  if (!comm.empty() && comm.back() == '\n') comm.pop_back();
-  return comm;
-}
-
-std::string try_read_link(const std::string& path) {
-  std::array<char, 256> target{};
-  const ssize_t got = ::readlink(path.c_str(), target.data(), target.size());
-  return got > 0 ? std::string(target.data(), static_cast<std::size_t>(got)) : std::string();
-}
 
 const char* name_of(uint32_t shared) {
   if ((shared & sharing::kMemory) != 0) return "memory";
@@ -79,8 +46,8 @@ bool is_gone(pid_t pid, const std::vector<TaskNode>& tree) {
 std::vector<std::pair<pid_t, pid_t>> traced_processes() {
   constexpr std::string_view kField = "\nTracerPid:\t";
   std::vector<std::pair<pid_t, pid_t>> found;
-  for (const pid_t pid : numbers_in("/proc")) {
-    const std::string status = try_read(fmt::format("/proc/{}/status", pid));
+  for (const pid_t pid : list_processes()) {
+    const std::string status = try_read_file(fmt::format("/proc/{}/status", pid)).value_or("");
     const std::size_t at = status.find(kField);
     if (at == std::string::npos) continue;
     if (const int tracer = std::atoi(status.c_str() + at + kField.size()); tracer > 0) found.emplace_back(tracer, pid);
@@ -97,8 +64,9 @@ std::string own_descriptors(pid_t tid) {
 // An exiting thread has released its descriptors, which is not the same as having its own.
 bool is_ending(pid_t pid, pid_t tid) {
   constexpr uint32_t kExiting = 0x4;  // PF_EXITING, proc(5)
-  const std::string stat = try_read(fmt::format("/proc/{}/task/{}/stat", pid, tid));
-  return stat.empty() || (proc::parse_stat(stat).flags & kExiting) != 0;
+  const std::optional<ProcDir> process = ProcDir::open(pid);
+  const std::optional<proc::Stat> stat = process ? process->stat(tid) : std::nullopt;
+  return !stat || (stat->flags & kExiting) != 0;
 }
 
 // Returns the first thread that does not share the descriptor table of its process, 0 for none.
@@ -174,7 +142,7 @@ class Inspection {
   }
 
   void others() {
-    for (const pid_t other : numbers_in("/proc")) {
+    for (const pid_t other : list_processes()) {
       if (other == context_.pid) continue;
       const bool inside =
           std::any_of(context_.tree.begin(), context_.tree.end(), [&](const TaskNode& t) { return t.pid == other; });
@@ -191,9 +159,9 @@ class Inspection {
   // The time namespace may differ, since clocks are carried; so may the one for future children.
   void namespaces() {
     for (const char* name : {"mnt", "net", "pid", "uts", "ipc", "user", "cgroup"}) {
-      const std::string its = try_read_link(fmt::format("{}ns/{}", context_.proc, name));
-      const std::string ours = try_read_link(fmt::format("/proc/self/ns/{}", name));
-      if (its.empty() || its == ours) continue;
+      const auto its = try_read_link(AT_FDCWD, fmt::format("{}ns/{}", context_.proc, name));
+      const auto ours = try_read_link(AT_FDCWD, fmt::format("/proc/self/ns/{}", name));
+      if (!its || its == ours) continue;
       refuse(fmt::format("is in another {} namespace than crx", name), "run crx-migrate inside it (nsenter)");
     }
   }

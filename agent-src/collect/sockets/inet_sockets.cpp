@@ -1,5 +1,6 @@
 #include "agent-src/collect/sockets/inet_sockets.hpp"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <net/if.h>
 #include <netinet/in.h>
@@ -39,11 +40,8 @@ std::string kind_reason(const SocketIdentity& identity) {
 }
 
 bool in_other_network(const OpenFile& file) {
-  try {
-    return read_link(fmt::format("/proc/{}/ns/net", file.pid)) != read_link("/proc/self/ns/net");
-  } catch (const Error&) {
-    return false;
-  }
+  const auto its = try_read_link(AT_FDCWD, fmt::format("/proc/{}/ns/net", file.pid));
+  return its && its != try_read_link(AT_FDCWD, "/proc/self/ns/net");
 }
 constexpr char kNetworkReason[] = "it is in another network namespace than crx-migrate";
 constexpr char kNetworkRemedy[] = "run crx-migrate there (nsenter --net), and the agent in the one it shall live in";

@@ -73,11 +73,8 @@ bool is_mapped(const OpenFile& file) {
   std::set<pid_t> pids{file.pid};
   if (file.tree_members) pids.insert(file.tree_members->begin(), file.tree_members->end());
   return std::any_of(pids.begin(), pids.end(), [&](pid_t pid) {
-    try {
-      return read_file(fmt::format("/proc/{}/maps", pid)).find(file.link) != std::string::npos;
-    } catch (const Error&) {  // it has ended
-      return false;
-    }
+    const auto maps = try_read_file(fmt::format("/proc/{}/maps", pid));
+    return maps && maps->find(file.link) != std::string::npos;
   });
 }
 

@@ -189,14 +189,7 @@ std::vector<uint64_t> Pagemap::entries(PageRange range) const {
 }
 
 MmFate mm_fate(pid_t pid) {
-  std::string stat;
-  const Fd fd = try_open(fmt::format("/proc/{}/stat", pid), O_RDONLY);
-  if (!fd) return MmFate::exited;
-  try {
-    stat = read_fd(fd.get(), "stat");
-  } catch (const Error&) {
-    return MmFate::exited;  // the process ended between open and read
-  }
+  const std::string stat = try_read_file(fmt::format("/proc/{}/stat", pid)).value_or("");
   // The format is "PID (comm) S ...". comm may contain anything, so the state follows the last closing parenthesis.
   const std::size_t close = stat.rfind(") ");
   if (close == std::string::npos || close + 2 >= stat.size()) return MmFate::exited;

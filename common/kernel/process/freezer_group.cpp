@@ -11,8 +11,10 @@
 #include <optional>
 #include <sstream>
 #include <utility>
+#include <vector>
 
 #include "common/base/backoff.hpp"
+#include "common/base/directory.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
 
@@ -95,9 +97,9 @@ Place place_of(pid_t pid) {
 }  // namespace
 
 void remove_empty_groups(pid_t pid) {
-  std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(place_of(pid).path, error)) {
-    if (entry.path().filename().string().starts_with("crx-")) ::rmdir(entry.path().c_str());
+  const std::string parent = place_of(pid).path;
+  for (const std::string& name : list_directory(parent).value_or(std::vector<std::string>())) {
+    if (name.starts_with("crx-")) ::rmdir((parent + "/" + name).c_str());
   }
 }
 

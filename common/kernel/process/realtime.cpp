@@ -1,14 +1,12 @@
 #include "common/kernel/process/realtime.hpp"
 
-#include <dirent.h>
-#include <fmt/format.h>
-
-#include <cstdlib>
 #include <cstring>
 #include <exception>
-#include <memory>
+#include <optional>
+#include <vector>
 
 #include "common/base/log.hpp"
+#include "common/proc/proc_dir.hpp"
 
 namespace crx {
 namespace {
@@ -16,11 +14,9 @@ namespace {
 template <typename Body>
 void for_each_thread(pid_t pid, Body body) noexcept {
   try {
-    const std::unique_ptr<DIR, int (*)(DIR*)> tasks(::opendir(fmt::format("/proc/{}/task", pid).c_str()), &::closedir);
-    while (const dirent* entry = tasks ? ::readdir(tasks.get()) : nullptr) {
-      const auto tid = static_cast<pid_t>(std::atoi(entry->d_name));
-      if (tid != 0) body(tid, sched_attr(tid));
-    }
+    const std::optional<ProcDir> process = ProcDir::open(pid);
+    const auto threads = process ? process->threads() : std::nullopt;
+    for (const pid_t tid : threads.value_or(std::vector<pid_t>())) body(tid, sched_attr(tid));
   } catch (const std::exception& error) {
     log::debug("cannot change the priority of the threads of process {}: {}", pid, error.what());
   }

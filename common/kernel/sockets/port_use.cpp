@@ -6,12 +6,13 @@
 #include <unistd.h>
 
 #include <cstdlib>
-#include <filesystem>
+#include <optional>
 #include <set>
 #include <sstream>
-#include <system_error>
+#include <vector>
 
 #include "common/base/fd.hpp"
+#include "common/proc/proc_dir.hpp"
 
 namespace crx {
 namespace {
@@ -42,17 +43,12 @@ void look_for_port(const char* table, uint16_t port, PortUse& use) {
 // " by pid 12 (nginx)", or an empty text. Skips this process, which may hold the port on behalf of the process that is
 // being restored.
 std::string owner_of(const std::set<std::string>& held) {
-  std::error_code failed;
-  for (const auto& process : std::filesystem::directory_iterator("/proc", failed)) {
-    const std::string pid = process.path().filename();
-    if (pid.find_first_not_of("0123456789") != std::string::npos || pid == std::to_string(::getpid())) continue;
-    std::error_code gone;
-    for (const auto& fd : std::filesystem::directory_iterator(process.path() / "fd", gone)) {
-      if (!held.contains(std::filesystem::read_symlink(fd.path(), gone).string())) continue;
-      const Fd file = try_open(process.path().string() + "/comm", O_RDONLY);
-      std::string comm = file ? read_fd(file.get(), "comm") : std::string();
-      while (!comm.empty() && comm.back() == '\n') comm.pop_back();
-      return fmt::format(" by pid {} ({})", pid, comm);
+  for (const pid_t pid : list_processes()) {
+    const std::optional<ProcDir> process = ProcDir::open(pid);
+    if (!process || pid == ::getpid()) continue;
+    for (const int fd : process->descriptors().value_or(std::vector<int>())) {
+      if (held.contains(process->descriptor(fd).value_or("")))
+        return fmt::format(" by pid {} ({})", pid, process->comm().value_or("?"));
     }
   }
   return {};
