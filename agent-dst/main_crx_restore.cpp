@@ -3,8 +3,6 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/mount.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -13,6 +11,7 @@
 #include <exception>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "agent-dst/restore_set/foreground_job.hpp"
 #include "agent-dst/restore_set/image_of_step.hpp"
@@ -21,6 +20,8 @@
 #include "common/base/error.hpp"
 #include "common/base/fd.hpp"
 #include "common/base/log.hpp"
+#include "common/kernel/process/child_process.hpp"
+#include "common/proc/proc_dir.hpp"
 #include "common/tool/error_json.hpp"
 #include "common/tool/sanitize_startup_state.hpp"
 
@@ -67,14 +68,6 @@ void hand_over_signals(pid_t root) {
   ::sigprocmask(SIG_SETMASK, &before, nullptr);
 }
 
-int await(pid_t pid) {
-  int status = 0;
-  while (::waitpid(pid, &status, __WALL) < 0) {
-    if (errno != EINTR) throw_errno("waiting", "process " + std::to_string(pid));
-  }
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-}
-
 void write_pidfile(const std::string& path, pid_t pid) {
   const std::string text = std::to_string(pid);
   const Fd file = try_open(path, O_WRONLY | O_CREAT | O_TRUNC, 0644);
@@ -86,6 +79,12 @@ void write_pidfile(const std::string& path, pid_t pid) {
 int exited(const RestoreOptions& options, int status) {
   if (options.json) std::printf("{\"event\":\"exited\",\"exit_status\":%d}\n", status);
   return status;
+}
+
+// Reports an error of a forked child, which nobody else would.
+void print_error(const RestoreOptions& options, const std::exception& error) {
+  if (options.json) std::printf("%s\n", error_json(error).c_str());
+  std::fprintf(stderr, "crx-restore: %s\n", error.what());
 }
 
 // The process that builds the tree; returns its exit code. The root's pid is written to `report` or, with kAgain, a
@@ -105,8 +104,7 @@ int build(const RestoreOptions& options, int report) {
     std::fprintf(stderr, "crx-restore: %s\n", with_image(error, options.images_dir).c_str());
     return kFailed;
   } catch (const std::exception& error) {  // for example std::bad_alloc
-    if (options.json) std::printf("%s\n", error_json(error).c_str());
-    std::fprintf(stderr, "crx-restore: %s\n", error.what());
+    print_error(options, error);
     return kFailed;
   }
 }
@@ -120,9 +118,7 @@ int run_in_namespace(const RestoreOptions& options, const std::function<int(cons
   Fd to(ends[1]);
   forward_signals();
   if (::unshare(CLONE_NEWPID) != 0) throw_errno("making a PID namespace", "unshare");
-  const pid_t first = ::fork();
-  if (first < 0) throw_errno("starting", "fork");
-  if (first == 0) {
+  const auto life = [&] {
     from.reset();
     int result = kFailed;
     if (::unshare(CLONE_NEWNS) != 0 || ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
@@ -132,24 +128,27 @@ int run_in_namespace(const RestoreOptions& options, const std::function<int(cons
       RestoreOptions inside = options;
       inside.detached = false;
       inside.pidfile.clear();
-      result = body(inside, to.get());
+      try {
+        result = body(inside, to.get());
+      } catch (const std::exception& error) {  // the end of a forked child
+        print_error(options, error);
+      }
     }
     std::fflush(nullptr);
-    ::_exit(result);
-  }
+    return result;
+  };
+  const pid_t first = ChildProcess::fork("starting", life).release();  // it stays where we fail: the tree is in it
   receiver = first;
   to.reset();
   pid_t root = 0;
   ssize_t got = 0;
   while ((got = ::read(from.get(), &root, sizeof root)) < 0 && errno == EINTR) {
   }
-  if (got != sizeof root) return await(first);
+  if (got != sizeof root) return wait_child(first).shell_code();
   // The root's pid as seen in this PID namespace.
-  const std::string children =
-      read_file("/proc/" + std::to_string(first) + "/task/" + std::to_string(first) + "/children");
-  if (!options.pidfile.empty())
-    write_pidfile(options.pidfile, static_cast<pid_t>(std::strtol(children.c_str(), nullptr, 10)));
-  return options.detached ? 0 : exited(options, await(first));
+  const std::vector<pid_t> children = ProcDir::open_checked(first).children().value_or(std::vector<pid_t>());
+  if (!options.pidfile.empty()) write_pidfile(options.pidfile, children.empty() ? 0 : children.front());
+  return options.detached ? 0 : exited(options, wait_child(first).shell_code());
 }
 
 struct Built {
@@ -162,25 +161,22 @@ Built start_builder(const RestoreOptions& options) {
   if (::pipe2(ends, O_CLOEXEC) != 0) throw_errno("starting", "pipe");
   Fd from(ends[0]);
   Fd to(ends[1]);
-  const pid_t parent = ::getpid();
-  const pid_t builder = ::fork();
-  if (builder < 0) throw_errno("starting", "fork");
-  if (builder == 0) {
+  const auto life = [&] {
     default_signals();
     from.reset();
-    ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // nothing that is half built remains
-    if (::getppid() != parent) ::_exit(kFailed);
     const int result = build(options, to.get());
     std::fflush(nullptr);
-    ::_exit(result);
-  }
-  receiver = builder;
+    return result;
+  };
+  // It is killed when we end: nothing that is half built remains.
+  ChildProcess builder = ChildProcess::fork("starting", life, {.parent_death_signal = SIGKILL});
+  receiver = builder.pid();
   to.reset();
   pid_t root = 0;
   ssize_t got = 0;
   while ((got = ::read(from.get(), &root, sizeof root)) < 0 && errno == EINTR) {
   }
-  const int code = await(builder);
+  const int code = builder.wait().shell_code();
   return {code == 0 && got != sizeof root ? kFailed : code, got == sizeof root ? root : 0};
 }
 
@@ -209,8 +205,7 @@ int run(const RestoreOptions& options, int notify) {
   if (built != 0) {
     receiver = 0;
     // Everything that the builder had built ends with it: wait for that.
-    while (built != 0 && (::waitpid(-1, nullptr, __WALL) > 0 || errno == EINTR)) {
-    }
+    wait_all_children();
     return built;
   }
   hand_over_signals(root);
@@ -218,7 +213,7 @@ int run(const RestoreOptions& options, int notify) {
   if (options.json) std::printf("{\"event\":\"restored\",\"pid\":%d}\n", static_cast<int>(root));
   std::fflush(nullptr);
   if (options.detached) return 0;
-  const int status = options.shell_job ? await_job(root) : await(root);
+  const int status = options.shell_job ? await_job(root) : wait_child(root).shell_code();
   return notify >= 0 ? status : exited(options, status);
 }
 

@@ -1,15 +1,12 @@
 #include "agent-dst/restore_set/foreground_job.hpp"
 
 #include <fcntl.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <csignal>
-#include <string>
 
-#include "common/base/error.hpp"
 #include "common/base/fd.hpp"
+#include "common/kernel/process/child_process.hpp"
 
 namespace crx {
 namespace {
@@ -39,13 +36,9 @@ void give_terminal(pid_t pid) noexcept {
 int await_job(pid_t pid) {
   const pid_t group = ::getpgid(pid);
   for (;;) {
-    int status = 0;
-    if (::waitpid(pid, &status, __WALL | WUNTRACED) < 0) {
-      if (errno == EINTR) continue;
-      throw_errno("waiting", "process " + std::to_string(pid));
-    }
+    const ChildStatus status = wait_child_or_stop(pid);
     hand_over(group, ::getpgrp());
-    if (!WIFSTOPPED(status)) return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    if (!status.stopped()) return status.shell_code();
     ::raise(SIGSTOP);
     // The shell has continued us, in the foreground or the background.
     hand_over(::getpgrp(), group);

@@ -16,15 +16,10 @@
 #include "agent-dst/supervisor/tree_init.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
+#include "common/kernel/process/child_process.hpp"
 
 namespace crx::supervisor {
 namespace {
-
-pid_t fork_checked(const char* what) {
-  const pid_t pid = ::fork();
-  if (pid < 0) throw_errno("starting a process of crx-agent", what);
-  return pid;
-}
 
 // Resets the signal dispositions and the mask to those of a new process.
 void reset_signals(const sigset_t& mask) {
@@ -32,9 +27,9 @@ void reset_signals(const sigset_t& mask) {
   (void)::sigprocmask(SIG_SETMASK, &mask, nullptr);
 }
 
-// Runs the whole life of a child. It never returns, so destructors of the parent's objects do not run in the child.
+// Runs the whole life of a child and returns its exit code.
 template <typename Body>
-[[noreturn]] void live(const char* name, const AgentOptions& options, const sigset_t& mask, Body body) {
+int live(const char* name, const AgentOptions& options, const sigset_t& mask, Body body) {
   int code = 1;
   try {
     reset_signals(mask);
@@ -46,7 +41,7 @@ template <typename Body>
   } catch (const std::exception& error) {
     log::error("{}", error.what());
   }
-  ::_exit(code);  // without flushing stdio: the buffered text belongs to the parent
+  return code;
 }
 
 // tell_init: a descriptor to which the root's PID is written as well; -1 for none.
@@ -78,9 +73,8 @@ FrontChild fork_front(const AgentOptions& options, int listener, int metrics, ip
                       const sigset_t& mask) {
   auto [ours, theirs] = ipc::make_pair();
   FrontChild child;
-  child.pid = fork_checked("the front");
-  if (child.pid == 0) {
-    live("crx-front", options, mask, [&, &front_link = theirs] {
+  const auto body = [&, &front_link = theirs] {
+    return live("crx-front", options, mask, [&] {
       (void)::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
       front::FrontOptions front;
       front.listener = duplicate(listener);
@@ -92,7 +86,8 @@ FrontChild fork_front(const AgentOptions& options, int listener, int metrics, ip
       front.greeting_timeout_ms = options.greeting_timeout_ms;
       return front::run_front(std::move(front));
     });
-  }
+  };
+  child.pid = ChildProcess::fork("starting the front", body).release();
   child.link = std::move(ours);
   return child;
 }
@@ -103,18 +98,17 @@ EngineChild fork_engine(const AgentOptions& options, const EngineMain& main, con
   auto [link_front, link_engine] = ipc::make_pair();
   EngineChild child;
   child.ring = ipc::make_ring();
-  child.pid = request.new_pids ? fork_init() : fork_checked("an engine");
-  if (child.pid == 0) {
-    Fd& notices = notices_theirs;
-    const auto engine = [&, &link = link_engine](int tell_init) {
+  const auto body = [&, &notices = notices_theirs, &link = link_engine] {
+    const auto engine = [&](int tell_init) {
       (void)::prctl(PR_SET_NAME, "crx-engine", 0, 0, 0);
       // Inside a PID namespace the front is not visible, so its pid is not passed on.
       return engine_body(options, main, request, request.new_pids ? 0 : front, std::move(notices), std::move(link),
                          std::move(child.ring), tell_init);
     };
-    live(request.new_pids ? "crx-init" : "crx-engine", options, mask,
-         [&] { return request.new_pids ? run_tree_init(notices.get(), engine) : engine(-1); });
-  }
+    return live(request.new_pids ? "crx-init" : "crx-engine", options, mask,
+                [&] { return request.new_pids ? run_tree_init(notices.get(), engine) : engine(-1); });
+  };
+  child.pid = request.new_pids ? fork_init(body) : ChildProcess::fork("starting an engine", body).release();
   child.notices = std::move(notices_ours);
   child.front_link = std::move(link_front);
   return child;

@@ -4,7 +4,6 @@
 #include <poll.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -19,6 +18,7 @@
 #include "common/base/error.hpp"
 #include "common/base/journal.hpp"
 #include "common/base/log.hpp"
+#include "common/kernel/process/child_process.hpp"
 #include "wire/connection/tls_dir.hpp"
 
 namespace crx {
@@ -165,9 +165,8 @@ void Supervisor::ready() {
 void Supervisor::reap() {
   for (;;) {
     int status = 0;
-    const pid_t pid = ::waitpid(-1, &status, WNOHANG | __WALL);
+    const pid_t pid = try_reap_any(status);
     if (pid <= 0) return;
-    if (WIFSTOPPED(status) || WIFCONTINUED(status)) continue;
     on_exit(pid, status);
   }
 }

@@ -4,12 +4,12 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/mount.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstdlib>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -19,6 +19,7 @@
 #include "agent-dst/ipc/supervisor_packets.hpp"
 #include "common/base/error.hpp"
 #include "common/base/fd.hpp"
+#include "common/kernel/process/child_process.hpp"
 
 namespace crx::supervisor {
 namespace {
@@ -68,13 +69,12 @@ class Init {
   bool reap() {
     for (;;) {
       int status = 0;
-      const pid_t pid = ::waitpid(-1, &status, WNOHANG | __WALL);
-      if (pid == 0) return true;
-      if (pid < 0) return errno == EINTR;
+      const pid_t pid = try_reap_any(status);
+      if (pid <= 0) return pid == 0;
       learn_root();
       if (pid == engine_) {
         engine_ = 0;
-        if (root_ == 0) result_ = code_of(status);
+        if (root_ == 0) result_ = ChildStatus(status).shell_code();
         tell(ipc::EngineNotice::Kind::engine_ended, status);
       } else if (pid == root_) {
         root_exited(status);
@@ -94,11 +94,9 @@ class Init {
 
   void root_exited(int status) {
     root_ended_ = true;
-    result_ = code_of(status);
+    result_ = ChildStatus(status).shell_code();
     tell(ipc::EngineNotice::Kind::root_ended, status);
   }
-
-  static int code_of(int status) { return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status); }
 
   // The supervisor may have ended; the tree keeps running.
   void tell(ipc::EngineNotice::Kind kind, int status) const {
@@ -120,15 +118,14 @@ class Init {
 
 }  // namespace
 
-pid_t fork_init() {
+pid_t fork_init(const std::function<int()>& body) {
   const Fd own = open_checked("/proc/self/ns/pid", O_RDONLY);
   if (::unshare(CLONE_NEWPID) != 0) throw_errno(kStep, "unshare");
-  const pid_t pid = ::fork();
+  std::optional<ChildProcess> first = ChildProcess::try_fork(body);
   const int why = errno;
-  if (pid == 0) return 0;
   if (::setns(own.get(), CLONE_NEWPID) != 0) throw_errno(kStep, "setns");
-  if (pid < 0) throw Error(ErrorCode::kernel, kStep, "fork", why);
-  return pid;
+  if (!first) throw Error(ErrorCode::kernel, kStep, "fork", why);
+  return first->release();
 }
 
 int run_tree_init(int notices, const InitEngine& engine) {
@@ -140,16 +137,14 @@ int run_tree_init(int notices, const InitEngine& engine) {
   Fd to(ends[1]);
   sigset_t before;
   Init::block(&before);
-  const pid_t child = ::fork();
-  if (child < 0) throw_errno(kStep, "fork");
-  if (child == 0) {
+  ChildProcess child = ChildProcess::fork(kStep, [&] {
     ::sigprocmask(SIG_SETMASK, &before, nullptr);
     from.reset();
     return engine(to.get());
-  }
+  });
   front::close_all_but({notices, from.get()});
   (void)to.release();
-  return Init(notices, child, std::move(from)).run();
+  return Init(notices, child.release(), std::move(from)).run();
 }
 
 }  // namespace crx::supervisor

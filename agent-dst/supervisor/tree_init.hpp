@@ -7,9 +7,10 @@
 
 namespace crx::supervisor {
 
-// Forks a child that is the first process of a new PID namespace. Returns as fork(2) does; later children of the caller
-// are in the caller's own namespace again. Throws Error.
-pid_t fork_init();
+// Forks a child of the caller that is the first process of a new PID namespace and runs `body` (ChildProcess::fork);
+// the caller's later children are in its own namespace. Returns the child's PID out here; the caller reaps it. Throws
+// Error(kernel).
+pid_t fork_init(const std::function<int()>& body);
 
 // The engine's main function; the argument is a descriptor to which it writes the root's PID once the tree runs, see
 // EngineOptions::root_resumed.

@@ -7,7 +7,6 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -17,6 +16,7 @@
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
 #include "common/kernel/process/pidfd.hpp"
+#include "common/remote/wait_status.hpp"
 
 namespace crx {
 namespace {
@@ -124,9 +124,7 @@ Vessel::~Vessel() {
     // only when all other threads have been reaped.
     for (auto thread = state_->threads.rbegin(); thread != state_->threads.rend(); ++thread) {
       if (thread->tid() == 0) continue;
-      int status = 0;
-      while (::waitpid(thread->tid(), &status, __WALL) == thread->tid() && WIFSTOPPED(status)) {
-      }
+      static_cast<void>(reap_killed(thread->tid(), Deadline::never()));
       thread->forget();
     }
   } catch (const std::exception& error) {

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -32,6 +31,7 @@
 #include "common/image/magic.hpp"
 #include "common/kernel/process/pidfd.hpp"
 #include "common/proc/stat.hpp"
+#include "common/remote/wait_status.hpp"
 #include "common/tool/error_json.hpp"
 #include "wire/host_info.hpp"
 
@@ -40,18 +40,6 @@ namespace {
 
 constexpr uint64_t kFlagsInFreezeBytes = uint64_t{256} << 20;
 constexpr int64_t kEndMs = 10'000;
-
-// Waits for the end of a thread that we trace and that has been killed. False when the deadline passed.
-bool reap(pid_t tid, Deadline deadline) {
-  for (;;) {
-    int status = 0;
-    const pid_t got = ::waitpid(tid, &status, __WALL | WNOHANG);
-    if (got < 0 && errno != EINTR) return true;
-    if (got == tid && !WIFSTOPPED(status)) return true;
-    if (deadline.passed()) return false;
-    if (got == 0) ::usleep(50);
-  }
-}
 
 // Where it can still be given up: the process runs on then.
 void check_told_to_stop() {
@@ -237,7 +225,8 @@ void Dump::reap_all(FrozenTask& task) {
   // only when all other threads have been reaped.
   const Deadline deadline = Deadline::in_ms(kEndMs);
   for (auto thread = task.threads().rbegin(); thread != task.threads().rend(); ++thread) {
-    if (!reap(thread->tid(), deadline)) log::warn("process {} does not end; the images are complete", task.pid());
+    if (!reap_killed(thread->tid(), deadline))
+      log::warn("process {} does not end; the images are complete", task.pid());
     thread->traced.forget();
   }
   task.threads().clear();

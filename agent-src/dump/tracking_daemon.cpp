@@ -20,6 +20,7 @@
 #include "common/base/directory.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
+#include "common/kernel/process/child_process.hpp"
 #include "common/kernel/process/pidfd.hpp"
 #include "common/proc/proc_dir.hpp"
 #include "common/proc/stat.hpp"
@@ -201,17 +202,17 @@ void TrackingDaemon::start(const std::string& run_dir, const KeptTracking& track
   answer.start_ticks = tracking.start_ticks;
   answer.canary = tracking.canary;
   std::memcpy(answer.set_id, tracking.set_id.data(), std::min(kIdBytes, tracking.set_id.size()));
-  const pid_t child = ::fork();
-  if (child < 0) throw_errno(kStep, "fork");
-  if (child > 0) return;
-  ::setsid();
-  ::prctl(PR_SET_NAME, "crx-keeper");
-  ::prctl(PR_SET_PDEATHSIG, 0);
-  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGPIPE}) ::signal(signal, signal == SIGTERM ? SIG_DFL : SIG_IGN);
-  if (::chdir("/") != 0) ::_exit(1);
-  int kept[3] = {listener.get(), pidfd.get(), tracking.userfaultfd.get()};
-  leave_all_but(kept);
-  serve(kept[0], kept[1], kept[2], answer, path);
+  ChildProcess daemon = ChildProcess::fork(kStep, [&]() -> int {
+    ::setsid();
+    ::prctl(PR_SET_NAME, "crx-keeper");
+    ::prctl(PR_SET_PDEATHSIG, 0);
+    for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGPIPE}) ::signal(signal, signal == SIGTERM ? SIG_DFL : SIG_IGN);
+    if (::chdir("/") != 0) return 1;
+    int kept[3] = {listener.get(), pidfd.get(), tracking.userfaultfd.get()};
+    leave_all_but(kept);
+    serve(kept[0], kept[1], kept[2], answer, path);
+  });
+  static_cast<void>(daemon.release());  // it outlives crx-dump
 }
 
 }  // namespace crx

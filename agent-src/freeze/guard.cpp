@@ -4,7 +4,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -31,23 +30,23 @@ std::string listen(int fd) {
   }
 }
 
-[[noreturn]] void watch(int fd, const std::string& state_dir, const std::string& session) {
+int watch(int fd, const std::string& state_dir, const std::string& session) {
   ::setsid();
   for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGPIPE}) ::signal(signal, SIG_IGN);
   ::close_range(3, static_cast<unsigned>(fd) - 1, 0);
   ::close_range(static_cast<unsigned>(fd) + 1, ~0U, 0);
   const std::string path = listen(fd);
-  if (path.empty() || path.back() == kAllIsWell) ::_exit(0);
+  if (path.empty() || path.back() == kAllIsWell) return 0;
   try {
     const auto records = read_journal(state_dir, session);
-    if (!records.empty() && records.back().state == JournalState::go) ::_exit(0);
+    if (!records.empty() && records.back().state == JournalState::go) return 0;
     FreezerGroup::open_existing(path).dissolve();
     std::fprintf(stderr, "crx-migrate: session %s was killed before it was decided; the process runs on here\n",
                  session.c_str());
   } catch (const std::exception& error) {
     log::error("cannot release the process from its frozen cgroup: {}", error.what());
   }
-  ::_exit(0);
+  return 0;
 }
 
 }  // namespace
@@ -57,18 +56,16 @@ Guard::Guard(std::string state_dir, std::string session) {
   if (::pipe2(ends, O_CLOEXEC) < 0) throw_errno("starting the guard", "pipe");
   Fd read_end(ends[0]);
   pipe_.reset(ends[1]);
-  child_ = ::fork();
-  if (child_ < 0) throw_errno("starting the guard", "fork");
-  if (child_ == 0) {
+  child_ = ChildProcess::fork("starting the guard", [&] {
     pipe_.reset();
-    watch(read_end.get(), state_dir, session);
-  }
+    return watch(read_end.get(), state_dir, session);
+  });
 }
 
 Guard::~Guard() {
   if (::write(pipe_.get(), &kAllIsWell, 1) < 0) log::debug("the guard process has ended before");
   pipe_.reset();
-  ::waitpid(child_, nullptr, 0);
+  child_.join();
 }
 
 void Guard::guard(const std::string& path) {

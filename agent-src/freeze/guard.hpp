@@ -1,11 +1,10 @@
 // A small process that survives a killed crx-migrate and thaws the victim.
 #pragma once
 
-#include <sys/types.h>
-
 #include <string>
 
 #include "common/base/fd.hpp"
+#include "common/kernel/process/child_process.hpp"
 
 namespace crx {
 
@@ -26,7 +25,7 @@ class Guard {
 
  private:
   Fd pipe_;
-  pid_t child_ = 0;
+  ChildProcess child_;
 };
 
 }  // namespace crx

@@ -3,9 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
-#include <signal.h>
 #include <spawn.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -20,6 +18,7 @@
 #include "common/base/error.hpp"
 #include "common/base/fd.hpp"
 #include "common/base/log.hpp"
+#include "common/kernel/process/child_process.hpp"
 #include "common/proc/cgroup.hpp"
 #include "common/proc/proc_dir.hpp"
 
@@ -55,6 +54,7 @@ std::optional<std::string> run_systemctl(const SystemdUnit& unit, std::vector<st
   ::posix_spawn_file_actions_destroy(&files);
   to.reset();
   if (failed != 0) return std::nullopt;
+  ChildProcess child = ChildProcess::adopt(pid);
   const Deadline deadline = Deadline::in_ms(kAnswerMs);
   std::string text;
   char piece[4096];
@@ -64,11 +64,7 @@ std::optional<std::string> run_systemctl(const SystemdUnit& unit, std::vector<st
     if (got > 0) text.append(piece, static_cast<std::size_t>(got));
     whole = got <= 0 || text.size() > kMaxAnswer;
   }
-  if (!whole) ::kill(pid, SIGKILL);
-  int status = 0;
-  while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
-  }
-  if (!whole || !WIFEXITED(status) || WEXITSTATUS(status) != 0) return std::nullopt;
+  if (!whole || !child.wait().succeeded()) return std::nullopt;
   return text;
 }
 

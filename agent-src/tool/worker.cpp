@@ -1,14 +1,11 @@
 #include "agent-src/tool/worker.hpp"
 
 #include <signal.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include <cerrno>
 #include <cstdio>
 
 #include "common/base/error.hpp"
+#include "common/kernel/process/child_process.hpp"
 
 namespace crx {
 namespace {
@@ -34,31 +31,23 @@ void handle(int signal, void (*handler)(int), int flags) {
 }  // namespace
 
 int run_in_worker(const std::function<int()>& body) {
-  const pid_t parent = ::getpid();
   // Blocked until the handlers are installed: a signal that comes earlier stays pending.
   sigset_t stops, mask;
   ::sigemptyset(&stops);
   for (const int signal : {SIGINT, SIGTERM}) ::sigaddset(&stops, signal);
   ::sigprocmask(SIG_BLOCK, &stops, &mask);
-  const pid_t child = ::fork();
-  if (child < 0) throw_errno("starting the worker", "fork");
-  if (child == 0) {
+  const auto work = [&] {
     for (const int signal : {SIGINT, SIGTERM}) handle(signal, note_stop, SA_RESTART);
     ::sigprocmask(SIG_SETMASK, &mask, nullptr);
-    ::prctl(PR_SET_PDEATHSIG, SIGTERM);
-    if (::getppid() != parent) ::_exit(1);
     const int result = body();
     std::fflush(nullptr);
-    ::_exit(result);
-  }
-  worker_pid = child;
+    return result;
+  };
+  ChildProcess child = ChildProcess::fork("starting the worker", work, {.parent_death_signal = SIGTERM});
+  worker_pid = child.pid();
   for (const int signal : {SIGINT, SIGTERM}) handle(signal, pass_on, SA_RESTART);
   ::sigprocmask(SIG_SETMASK, &mask, nullptr);
-  int status = 0;
-  while (::waitpid(child, &status, 0) < 0) {
-    if (errno != EINTR) throw_errno("waiting for the worker", "waitpid");
-  }
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  return child.wait().shell_code();
 }
 
 void check_stop() {

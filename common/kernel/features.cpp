@@ -18,12 +18,12 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
 #include <functional>
+#include <optional>
 
 #include "common/base/error.hpp"
 #include "common/base/fd.hpp"
@@ -33,6 +33,7 @@
 #include "common/kernel/introspect/unix_arrivals.hpp"
 #include "common/kernel/memory/pagemap.hpp"
 #include "common/kernel/memory/userfaultfd.hpp"
+#include "common/kernel/process/child_process.hpp"
 
 namespace crx {
 namespace {
@@ -58,14 +59,11 @@ Result from_errno(bool worked) {
 
 // Runs a probe in a child; its exit code is 0 for yes, else an errno value.
 Result in_child(const std::function<int()>& probe) {
-  const pid_t child = ::fork();
-  if (child < 0) return {Answer::unknown, std::strerror(errno)};
-  if (child == 0) ::_exit(probe());
-  int status = 0;
-  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
-  }
-  if (!WIFEXITED(status)) return {Answer::no, "the probe was killed"};
-  errno = WEXITSTATUS(status);
+  std::optional<ChildProcess> child = ChildProcess::try_fork(probe);
+  if (!child) return {Answer::unknown, std::strerror(errno)};
+  const ChildStatus status = child->wait();
+  if (!status.exited()) return {Answer::no, "the probe was killed"};
+  errno = status.code();
   return from_errno(errno == 0);
 }
 
@@ -84,16 +82,8 @@ Result has_capability(int capability) {
 Result probe_set_tid() {
   return in_child([] {
     for (pid_t wanted = 31000; wanted > 30900; --wanted) {
-      clone_args args{};
-      args.exit_signal = SIGCHLD;
-      args.set_tid = reinterpret_cast<uint64_t>(&wanted);
-      args.set_tid_size = 1;
-      const long got = ::syscall(SYS_clone3, &args, sizeof args);
-      if (got == 0) ::_exit(0);
-      if (got > 0) {
-        ::waitpid(static_cast<pid_t>(got), nullptr, 0);
-        return got == wanted ? 0 : EINVAL;
-      }
+      const auto child = ChildProcess::try_fork([] { return 0; }, {.wanted_pid = wanted});
+      if (child) return child->pid() == wanted ? 0 : EINVAL;
       if (errno != EEXIST) return errno;
     }
     return EEXIST;

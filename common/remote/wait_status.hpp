@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 
 #include <string>
+#include "common/base/clock.hpp"
 
 namespace crx {
 
@@ -32,5 +33,9 @@ class WaitStatus {
  private:
   int status_;
 };
+
+// Waits for the end of a thread that the calling thread traces and that has been killed, and reaps the tracer's part of
+// it, so that its parent sees it end. Returns false if the deadline passed; true, too, for a thread that is gone.
+[[nodiscard]] bool reap_killed(pid_t tid, Deadline deadline);
 
 }  // namespace crx

@@ -2,16 +2,14 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <optional>
 #include <vector>
 
 #include "common/base/clock.hpp"
@@ -19,6 +17,7 @@
 #include "common/base/fd.hpp"
 #include "common/base/log.hpp"
 #include "common/base/scope_exit.hpp"
+#include "common/kernel/process/child_process.hpp"
 
 namespace crx {
 namespace {
@@ -39,7 +38,7 @@ std::vector<std::string> environment(HookStage stage, const HookContext& context
   return all;
 }
 
-pid_t start(const std::string& command, std::vector<std::string> env) {
+ChildProcess start(const std::string& command, std::vector<std::string> env) {
   posix_spawn_file_actions_t files;
   posix_spawnattr_t attr;
   ::posix_spawn_file_actions_init(&files);
@@ -71,26 +70,15 @@ pid_t start(const std::string& command, std::vector<std::string> env) {
   pid_t pid = 0;
   const int err = ::posix_spawn(&pid, "/bin/sh", &files, &attr, argv.data(), envp.data());
   if (err != 0) throw Error(ErrorCode::refused, "running the hook", "/bin/sh", err);
-  return pid;
+  return ChildProcess::adopt(pid);
 }
 
-// Waits for the command and returns its wait status, or -1 when the deadline passed. The command's process group has
+// Waits for the command and returns its status, or nothing when the deadline passed. The command's process group has
 // ended or been killed when this returns.
-int wait_for(pid_t pid, Deadline deadline) {
-  const Fd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
-  bool ended = false;
-  for (;;) {
-    pollfd event{pidfd.get(), POLLIN, 0};
-    const int n = ::poll(&event, 1, deadline.poll_ms());
-    if (n < 0 && errno == EINTR) continue;
-    ended = n > 0;
-    break;
-  }
-  if (!ended) ::kill(-pid, SIGKILL);
-  int status = 0;
-  while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
-  }
-  return ended ? status : -1;
+std::optional<ChildStatus> wait_for(ChildProcess command, Deadline deadline) {
+  std::optional<ChildStatus> status = command.wait_until(deadline);
+  if (!status) ::kill(-command.pid(), SIGKILL);
+  return status;
 }
 
 }  // namespace
@@ -115,16 +103,16 @@ std::string_view to_string(HookStage stage) {
 
 void Hook::run(HookStage stage, const HookContext& context) const {
   if (command_.empty()) return;
-  const pid_t pid = start(command_, environment(stage, context));
-  const int status = wait_for(pid, Deadline::in_ms(timeout_ms_));
-  if (status == 0) return;
+  const std::optional<ChildStatus> status =
+      wait_for(start(command_, environment(stage, context)), Deadline::in_ms(timeout_ms_));
+  if (status && status->succeeded()) return;
   std::string how;
-  if (status < 0) {
+  if (!status) {
     how = fmt::format("did not end within {} ms and was killed", timeout_ms_);
-  } else if (WIFSIGNALED(status)) {
-    how = fmt::format("was killed by signal {} ({})", WTERMSIG(status), ::strsignal(WTERMSIG(status)));
+  } else if (status->killed()) {
+    how = fmt::format("was killed by signal {} ({})", status->signal(), ::strsignal(status->signal()));
   } else {
-    how = fmt::format("exited with status {}", WEXITSTATUS(status));
+    how = fmt::format("exited with status {}", status->code());
   }
   throw Error(ErrorCode::refused, fmt::format("running the hook at {}", to_string(stage)),
               fmt::format("'{}' {}", command_, how))

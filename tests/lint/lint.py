@@ -29,6 +29,11 @@ OWNED = [
     (re.compile(r"(?<![\w.>])::munmap\s*\("), ["common/base/mapping.cpp"], "crx::Mapping"),
     (re.compile(r"\b(opendir|fdopendir|readdir|scandir|directory_iterator)\b"), ["common/base/directory.cpp"],
      "crx::list_directory or crx::ProcDir"),
+    (re.compile(r"(?<![\w.>])::(waitpid|waitid|wait3|wait4|wait)\s*\("),
+     ["common/kernel/process/child_process.cpp", "common/remote/"], "crx::ChildProcess, or common/remote for tracees"),
+    (re.compile(r"(?<![\w.>])::v?fork\s*\("), ["common/kernel/process/child_process.cpp"], "crx::ChildProcess"),
+    (re.compile(r"(?<![\w.>])::syscall\s*\(\s*SYS_(clone3?|v?fork)\b"),
+     ["common/kernel/process/child_process.cpp", "agent-dst/vessel/"], "crx::ChildProcess"),
     (re.compile(r"\bPTRACE_DETACH\b"), ["common/remote/"], "the types of common/remote"),
     (re.compile(r"(?<![\w.>])::ptrace\s*\("), ["common/remote/"], "the types of common/remote"),
 ]

@@ -2,35 +2,19 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <map>
 
 #include "agent-dst/restore/kind/fd_restorer.hpp"
 #include "common/base/error.hpp"
+#include "common/kernel/process/child_process.hpp"
 
 namespace crx {
 namespace {
 
 constexpr uint32_t kPidfdThread = O_EXCL;  // PIDFD_THREAD, Linux 6.9
 constexpr int32_t kEnded = -1;
-
-// A process that exits at once and stays a zombie until this object is destroyed.
-class EndedProcess {
- public:
-  EndedProcess() : pid_(::fork()) {
-    if (pid_ == 0) ::_exit(0);
-    if (pid_ < 0) throw_errno("restoring a pidfd", "fork");
-  }
-  EndedProcess(const EndedProcess&) = delete;
-  EndedProcess& operator=(const EndedProcess&) = delete;
-  ~EndedProcess() { static_cast<void>(::waitpid(pid_, nullptr, 0)); }
-  pid_t pid() const noexcept { return pid_; }
-
- private:
-  pid_t pid_;
-};
 
 class Pidfds final : public FdRestorer {
  public:
@@ -44,7 +28,7 @@ class Pidfds final : public FdRestorer {
     if (!ended && context.task.tree.find(pidfd.nspid()) == nullptr) {
       throw Error(ErrorCode::unsupported, "restoring a pidfd", fmt::format("{}: of process {}", object, pidfd.nspid()));
     }
-    const pid_t pid = ended ? ended_[pidfd.ino()].pid() : pidfd.nspid();
+    const pid_t pid = ended ? ended_process(pidfd.ino()) : pidfd.nspid();
     Fd fd(static_cast<int>(::syscall(SYS_pidfd_open, pid, pidfd.flags() & (kPidfdThread | O_NONBLOCK))));
     if (!fd) throw_errno("restoring a pidfd", object);
     return fd;
@@ -53,7 +37,14 @@ class Pidfds final : public FdRestorer {
   void opened(FdRestoreContext&) override { ended_.clear(); }
 
  private:
-  std::map<uint32_t, EndedProcess> ended_;  // keyed by the number that tells them apart in the images
+  // It ends at once, and stays a zombie until all descriptors have been opened.
+  pid_t ended_process(uint32_t inode) {
+    ChildProcess& child = ended_[inode];
+    if (!child) child = ChildProcess::fork("restoring a pidfd", [] { return 0; });
+    return child.pid();
+  }
+
+  std::map<uint32_t, ChildProcess> ended_;  // keyed by the number that tells them apart in the images
 };
 
 }  // namespace

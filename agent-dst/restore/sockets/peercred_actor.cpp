@@ -1,12 +1,10 @@
 #include "agent-dst/restore/sockets/peercred_actor.hpp"
 
 #include <fmt/format.h>
-#include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -16,6 +14,7 @@
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
 #include "common/base/mapping.hpp"
+#include "common/kernel/process/child_process.hpp"
 #include "common/kernel/process/pidfd.hpp"
 
 namespace crx {
@@ -151,22 +150,15 @@ std::optional<int64_t> PeercredActor::make_in_child(Call& call, const img::crx_u
   };
   const Mapping memory = Mapping::map(sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS);
   auto& shared = *new (memory.data()) Shared{call, -EIO};
-  pid_t wanted = who.pid();
-  clone_args args{};
-  args.flags = CLONE_FILES;
-  args.exit_signal = SIGCHLD;
-  args.set_tid = reinterpret_cast<uint64_t>(&wanted);
-  args.set_tid_size = 1;
-  const long child = ::syscall(SYS_clone3, &args, sizeof args);
-  if (child == 0) {
-    const bool disguised =
-        ::syscall(SYS_setresgid, -1, who.gid(), -1) == 0 && ::syscall(SYS_setresuid, -1, who.uid(), -1) == 0;
+  const auto body = [&shared, uid = who.uid(), gid = who.gid()] {
+    const bool disguised = ::syscall(SYS_setresgid, -1, gid, -1) == 0 && ::syscall(SYS_setresuid, -1, uid, -1) == 0;
     shared.result = disguised ? make_here(shared.call) : -errno;
-    ::_exit(0);
-  }
-  if (child < 0) return std::nullopt;
-  int status = 0;
-  while (::waitpid(static_cast<pid_t>(child), &status, 0) < 0 && errno == EINTR) continue;
+    return 0;
+  };
+  const ForkOptions options{.wanted_pid = static_cast<pid_t>(who.pid()), .shares_descriptors = true};
+  std::optional<ChildProcess> child = ChildProcess::try_fork(body, options);
+  if (!child) return std::nullopt;
+  child->join();
   call = shared.call;
   return shared.result;
 }

@@ -1,22 +1,22 @@
 #include "agent-dst/restore/sockets/unix_filler.hpp"
 
 #include <fmt/format.h>
-#include <linux/sched.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <climits>
 #include <csignal>
 #include <cstring>
+#include <optional>
 
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
 #include "common/image/magic.hpp"
 #include "common/image/schema/sockets.pb.h"
+#include "common/kernel/process/child_process.hpp"
 
 namespace crx {
 namespace {
@@ -34,32 +34,11 @@ void append_control(msghdr& message, std::size_t& used, int type, const void* da
   used += CMSG_SPACE(bytes);
 }
 
-// A process with this number, which does nothing; it ends with the object. If the number is taken, there is no such
-// process.
-class Namesake {
- public:
-  explicit Namesake(pid_t pid) {
-    clone_args args{};
-    args.exit_signal = SIGCHLD;
-    args.set_tid = reinterpret_cast<uint64_t>(&pid);
-    args.set_tid_size = 1;
-    const long child = ::syscall(SYS_clone3, &args, sizeof args);
-    if (child == 0) {
-      ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-      while (true) ::pause();
-    }
-    if (child > 0) pid_ = static_cast<pid_t>(child);
-  }
-  Namesake(const Namesake&) = delete;
-  ~Namesake() {
-    if (pid_ == 0) return;
-    ::kill(pid_, SIGKILL);
-    while (::waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) continue;
-  }
-
- private:
-  pid_t pid_ = 0;
-};
+// A process with this number, which does nothing; it ends with the object. Empty where the number cannot be had.
+std::optional<ChildProcess> make_namesake(pid_t pid) {
+  if (pid <= 0) return std::nullopt;
+  return ChildProcess::try_fork_idle({.wanted_pid = pid, .parent_death_signal = SIGKILL});
+}
 
 ssize_t send_once(int fd, const UnixAddress* to, std::span<const std::byte> bytes, const std::vector<int>& rights,
                   const ucred* who) {
@@ -85,7 +64,7 @@ ssize_t send_as(int fd, const UnixAddress* to, std::span<const std::byte> bytes,
                 const ucred& who) {
   const ssize_t sent = send_once(fd, to, bytes, rights, &who);
   if (sent >= 0 || errno != ESRCH) return sent;
-  const Namesake namesake(who.pid);
+  const std::optional<ChildProcess> namesake = make_namesake(who.pid);
   return send_once(fd, to, bytes, rights, &who);
 }
 

@@ -8,13 +8,13 @@
 #include <sys/sem.h>
 #include <sys/shm.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <csignal>
 #include <cstring>
 #include <map>
+#include <optional>
 #include <set>
 
 #include "agent-src/collect/ipc/ipc_users.hpp"
@@ -26,6 +26,7 @@
 #include "common/base/scope_exit.hpp"
 #include "common/image/magic.hpp"
 #include "common/image/schema/crx_ipc.pb.h"
+#include "common/kernel/process/child_process.hpp"
 #include "common/proc/maps.hpp"
 
 namespace crx {
@@ -51,24 +52,14 @@ img::ipc_desc_entry describe(const SysvPerm& perm) {
 // A process without an undo list, to compare with: a newly forked one.
 class Unused {
  public:
-  Unused() : pid_(::fork()) {
-    if (pid_ == 0) {
-      ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-      for (;;) ::pause();
-    }
-    if (pid_ < 0) throw_errno(kStep, "fork");
+  Unused() : child_(ChildProcess::try_fork_idle({.parent_death_signal = SIGKILL})) {
+    if (!child_) throw_errno(kStep, "fork");
   }
-  ~Unused() {
-    ::kill(pid_, SIGKILL);
-    ::waitpid(pid_, nullptr, __WALL);
-  }
-  Unused(const Unused&) = delete;
-  Unused& operator=(const Unused&) = delete;
 
-  bool is_like(pid_t pid) const { return ::syscall(SYS_kcmp, pid, pid_, KCMP_SYSVSEM, 0, 0) == 0; }
+  bool is_like(pid_t pid) const { return ::syscall(SYS_kcmp, pid, child_->pid(), KCMP_SYSVSEM, 0, 0) == 0; }
 
  private:
-  pid_t pid_;
+  std::optional<ChildProcess> child_;
 };
 
 // The adjustments of SEM_UNDO can be read only by making them happen: the task leaves its undo list, which changes the
