@@ -166,6 +166,17 @@ class RefusedFiles(crxtest.RingTest):
         self.assertEqual(result.exit, 0, f"{result}")
         result.process.kill()
 
+    def test_memory_at_most(self):
+        top = self.ring.path(self.id())
+        os.makedirs(top)
+        self.ring[1].restart_agent("--max-memory", "1M")
+        self.addCleanup(self.ring[1].restart_agent)
+        process = self.start("", top)
+        result = self.ring[0].migrate(process, self.ring[1])
+        self.assertEqual(result.exit, 3, f"{result}")
+        self.assertIn("MiB are more than a session may have here; see --max-memory of crx-agent", result.stderr, f"{result}")
+        self.assertTrue(process.alive(), f"{result}")
+
     def test_looking_for_what_is_watched_opens_nothing(self):
         top = self.ring.path(self.id())
         os.makedirs(f"{top}/mnt")

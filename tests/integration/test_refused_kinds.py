@@ -144,6 +144,9 @@ PREFLIGHT = {
                                 ["whose leader has ended, as process", "and neither's parent is above the other's; end one of the two"]),
 }
 IN_STOP = {
+    "memfd_in_flight": ("a, b = socket.socketpair(); fd = os.memfd_create('waiting'); os.write(fd, b'x')\n"
+                        "socket.send_fds(a, [b'x'], [fd]); os.close(fd)",
+                        ["a memfd", "is on its way through it and open nowhere else", "try again when the program has received it"]),
     "inherited_ring": ("context = ctypes.c_ulong(0)\ncall(206, 8, ctypes.byref(context))\n"
                        "if os.fork() == 0: call(157, 1, 9); time.sleep(1000); os._exit(0)",
                        ["is that of a process that it was forked by", "let it unmap the ring"]),
