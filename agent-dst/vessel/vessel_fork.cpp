@@ -48,7 +48,7 @@ void enter_own_arena(TracedThread& thread, VesselState& state, uint64_t at) {
   map(state.data_object, state.arena.data_addr(), state.arena.data_size(), PROT_READ | PROT_WRITE);
 }
 
-uint64_t clone_flags(uint32_t shared) {
+uint64_t clone3_flags(uint32_t shared) {
   uint64_t flags = 0;
   if ((shared & sharing::kMemory) != 0) flags |= CLONE_VM;
   if ((shared & sharing::kDescriptors) != 0) flags |= CLONE_FILES;
@@ -114,7 +114,7 @@ void Vessel::clear() {
 // A process with an arena of its own and everything else as `from_vessel` has it.
 Vessel Vessel::fork_process(Vessel& from_vessel, pid_t pid, uint32_t shared, uint32_t exit_signal,
                             uint64_t more_flags) {
-  const uint64_t flags = more_flags | clone_flags(shared);
+  const uint64_t flags = more_flags | clone3_flags(shared);
   const bool is_guest = (flags & CLONE_VM) != 0;
   VesselState& from = *from_vessel.state_;
   from.arena.reset();
@@ -194,7 +194,7 @@ void Vessel::leave(uint32_t shared) {
   VesselState& s = *state_;
   s.arena.reset();
   RemoteBatch batch(s.arena, 1);
-  batch.add("leaving what was shared", SYS_unshare, clone_flags(shared));
+  batch.add("leaving what was shared", SYS_unshare, clone3_flags(shared));
   run_checked(batch);
   s.clone_flags &= ~shared;
   if ((shared & sharing::kDescriptors) != 0) s.table = std::make_shared<NumberTable>(*s.table);

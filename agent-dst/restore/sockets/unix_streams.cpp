@@ -185,15 +185,15 @@ void UnixBuilder::connect_closed_client(UnixSocket& listener,
 
 void UnixBuilder::wait_for_accept(UnixSocket& listener) {
   const img::crx_unix_socket& more = listener.unix();
-  if (more.arrivals_size() != 0 && more.arrivals_size() != more.waiting_size()) {
+  if (more.unaccepted_size() != 0 && more.unaccepted_size() != more.waiting_size()) {
     throw Error(ErrorCode::corrupt_image, kStep,
                 fmt::format("{}: {} connections wait, {} are known", listener.object, more.waiting_size(),
-                            more.arrivals_size()));
+                            more.unaccepted_size()));
   }
   for (int i = 0; i < more.waiting_size(); ++i) {
     const uint32_t ino = more.waiting(i);
     const img::crx_unaccepted_connection* unaccepted_connection =
-        more.arrivals_size() != 0 ? &more.unaccepted(i) : nullptr;
+        more.unaccepted_size() != 0 ? &more.unaccepted(i) : nullptr;
     if (ino == 0 && unaccepted_connection != nullptr) {
       connect_closed_client(listener, *unaccepted_connection);
       continue;
