@@ -60,7 +60,7 @@ bool has_sent(const Holding& client) {
 }
 
 // Whether the kernel's data about a listening unix socket can be read without a descriptor for its connections.
-bool can_be_told(const Holding& listener) {
+bool can_be_read(const Holding& listener) {
   const auto kernel = UnacceptedReader::open();
   const Fd own = try_get_fd(listener.task->pidfd(), listener.fd);
   return kernel && own && kernel->at(own.get());
@@ -106,7 +106,7 @@ bool has_unaccepted_data(const FrozenTree& tree) {
     for (const uint32_t client : info.waiting) {
       const auto found = sockets.find(client);
       const bool stuck = client == 0 || (found != sockets.end() && has_sent(found->second));
-      if (stuck && !can_be_told(listener->second)) return true;
+      if (stuck && !can_be_read(listener->second)) return true;
       if (stuck) break;
     }
   }

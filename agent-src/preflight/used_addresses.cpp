@@ -13,16 +13,16 @@ namespace crx {
 namespace {
 
 std::optional<UsedAddress> address_of(const OpenFile& file) {
-  const BorrowedSocket engine_pidfd(file);
-  const auto identity = identify_socket(engine_pidfd.get());
+  const BorrowedSocket borrowed(file);
+  const auto identity = identify_socket(borrowed.get());
   if (!identity || (identity->family != AF_INET && identity->family != AF_INET6)) return std::nullopt;
   InetSocketInfo look;
   look.identity = *identity;
   const bool udp = identity->type == SOCK_DGRAM && identity->protocol == IPPROTO_UDP;
   if (!udp && !look.is_tcp()) return std::nullopt;
-  look = look_at_inet(engine_pidfd.get(), *identity, file.label());
+  look = look_at_inet(borrowed.get(), *identity, file.label());
   if (look.local.port == 0) return std::nullopt;
-  const int fd = engine_pidfd.get();
+  const int fd = borrowed.get();
   const bool v4 = identity->family == AF_INET;
   const auto is_set = [&](int name4, int name6) {
     return socket_int(fd, v4 ? IPPROTO_IP : IPPROTO_IPV6, v4 ? name4 : name6) != 0;

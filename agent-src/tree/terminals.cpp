@@ -20,7 +20,7 @@ constexpr unsigned kPtsMajor = 136, kLastPtsMajor = 143, kAlternateMajor = 5;
 constexpr unsigned kTty = 0, kConsole = 1, kPtmx = 2, kPrintk = 3;
 
 // Returns a duplicate of our own descriptor, or of the running task's.
-Fd door_to(const OpenFile& file) {
+Fd duplicate_of(const OpenFile& file) {
   if (file.own) return duplicate(file.own.get());
   return try_get_fd(open_pidfd(file.pid).get(), file.fd());
 }
@@ -53,9 +53,9 @@ Terminal terminal_of(const OpenFile& file) {
     return {};
   }
   if (::minor(device) != kTty && ::minor(device) != kConsole) return {};
-  const Fd engine_pidfd = door_to(file);
+  const Fd fd = duplicate_of(file);
   unsigned behind = 0;
-  if (!engine_pidfd || ::ioctl(engine_pidfd.get(), TIOCGDEV, &behind) != 0) return {};
+  if (!fd || ::ioctl(fd.get(), TIOCGDEV, &behind) != 0) return {};
   Terminal terminal = terminal_of(terminal_device(static_cast<int32_t>(behind)));
   terminal.by_alias = true;
   return terminal;

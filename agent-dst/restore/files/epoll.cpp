@@ -102,9 +102,9 @@ class Epolls final : public FdRestorer {
     // The file is put under the number for a moment; the descriptor that has the number now is restored afterwards.
     const std::size_t kept = batch.add_optional("saving a descriptor", SYS_fcntl, target, F_DUPFD_CLOEXEC, 0);
     const std::size_t flags = batch.add_optional("looking at a descriptor", SYS_fcntl, target, F_GETFD);
-    const std::size_t lent = vessel.plan_borrow(batch, context.own.at(watch.file).get());
+    const std::size_t borrowed = vessel.plan_borrow(batch, context.own.at(watch.file).get());
     vessel.run_checked(batch);
-    const int64_t keep = batch.result(kept), file = batch.result(lent);
+    const int64_t keep = batch.result(kept), file = batch.result(borrowed);
     RemoteBatch move = vessel.batch(5);
     if (file != target) move.add("placing a descriptor", SYS_dup3, file, target, O_CLOEXEC);
     move.add("watching a signalfd", SYS_epoll_ctl, set.fd, EPOLL_CTL_ADD, target, event);

@@ -48,7 +48,7 @@ class FileLocks final : public Restorer {
     for (Held& held : locks_) {
       if (!held.taken && context.original_is_here && is_write_lease(held.entry)) continue;
       if (!held.taken && !take(held, context, true)) {
-        let_go(context);
+        release_logged(context);
         throw Error(ErrorCode::refused, kStep,
                     describe_lock(held.entry.flag(), held.entry.type(), path_of(held)) + " is held by somebody else")
             .with_hint("see /proc/locks at the destination");
@@ -108,7 +108,7 @@ class FileLocks final : public Restorer {
 
   // Releases the locks, since the source takes them back. Locks that stay with the vessel are lost when it is
   // destroyed.
-  void let_go(RestoreContext& context) noexcept {
+  void release_logged(RestoreContext& context) noexcept {
     try {
       release_all(context);
     } catch (const std::exception& error) {

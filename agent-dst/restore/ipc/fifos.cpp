@@ -31,9 +31,9 @@ class Fifos final : public FdRestorer {
       unmet_[entry.id()] = entry.fifo();
       return fd;
     }
-    const int daemon = held(entry.fifo(), reg.name(), context);
+    const int kept_open = held(entry.fifo(), reg.name(), context);
     const uint32_t mode = reg.flags() & O_ACCMODE;
-    Fd fd = open_checked(fmt::format("/proc/self/fd/{}", daemon), static_cast<int>(mode | O_NONBLOCK));
+    Fd fd = open_checked(fmt::format("/proc/self/fd/{}", kept_open), static_cast<int>(mode | O_NONBLOCK));
     set_status_flags(fd.get(), reg.flags(), reg.name());
     return fd;
   }
@@ -42,8 +42,8 @@ class Fifos final : public FdRestorer {
   // after it is closed.
   void opened(FdRestoreContext& context) override {
     std::set<uint32_t> kept;
-    for (const auto& [pipe_id, daemon] : daemons_) kept.insert(pipe_id);
-    daemons_.clear();
+    for (const auto& [pipe_id, kept_open] : kept_open_) kept.insert(pipe_id);
+    kept_open_.clear();
     for (const auto& [id, fifo] : unmet_) {
       const auto own = context.own.find(id);
       if (own == context.own.end() || !kept.contains(fifo.pipe_id())) continue;
@@ -61,32 +61,32 @@ class Fifos final : public FdRestorer {
 
   // Keeps the FIFO open for reading and writing meanwhile, so that other opens need no partner and the content stays.
   int held(const img::fifo_entry& fifo, const std::string& path, FdRestoreContext& context) {
-    Fd& daemon = daemons_[fifo.pipe_id()];
-    if (daemon) return daemon.get();
+    Fd& kept_open = kept_open_[fifo.pipe_id()];
+    if (kept_open) return kept_open.get();
     if (!data_) data_ = read_pipe_data(context.task.images, image_file::kFifoData);
     const Fd found = context.task.files.locate(fifo.regf_id());
     struct stat st {};
     int queued = 0;
     if (::fstat(found.get(), &st) != 0) throw_errno(kStep, path);
     if (!S_ISFIFO(st.st_mode)) throw Error(ErrorCode::refused, kStep, path + " is no FIFO here");
-    daemon = open_checked(fmt::format("/proc/self/fd/{}", found.get()), O_RDWR | O_NONBLOCK);
-    if (::ioctl(daemon.get(), FIONREAD, &queued) != 0) throw_errno(kStep, path);
+    kept_open = open_checked(fmt::format("/proc/self/fd/{}", found.get()), O_RDWR | O_NONBLOCK);
+    if (::ioctl(kept_open.get(), FIONREAD, &queued) != 0) throw_errno(kStep, path);
     const auto data = data_->find(fifo.pipe_id());
-    if (data == data_->end()) return daemon.get();
+    if (data == data_->end()) return kept_open.get();
     const auto wanted = data->second.bytes;
     if (queued == 0) {
-      set_pipe_capacity(daemon.get(), data->second.capacity, wanted.size(), path);
-      fill_pipe(daemon.get(), wanted, {}, path);
+      set_pipe_capacity(kept_open.get(), data->second.capacity, wanted.size(), path);
+      fill_pipe(kept_open.get(), wanted, {}, path);
     } else if (static_cast<std::size_t>(queued) != wanted.size()) {
       // A FIFO with other content is in use here. The original's own FIFO (same kernel, same file) has the content of
       // the images.
       throw Error(ErrorCode::refused, kStep, path + ": another program here uses this FIFO")
           .with_hint("end the program that has it open at the destination");
     }
-    return daemon.get();
+    return kept_open.get();
   }
 
-  std::map<uint32_t, Fd> daemons_;             // keyed by pipe
+  std::map<uint32_t, Fd> kept_open_;           // keyed by pipe
   std::map<uint32_t, img::fifo_entry> unmet_;  // keyed by file
   std::optional<std::map<uint32_t, PipeData>> data_;
 };

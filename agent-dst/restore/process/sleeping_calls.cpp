@@ -30,17 +30,20 @@ constexpr int64_t kAsleepMs = 5000;
 constexpr uint64_t kBelowStack = 512;
 
 // Borrows some bytes of the task's memory for a call; the destructor restores them. No thread runs meanwhile.
-class LentMemory {
+class BorrowedMemory {
  public:
-  LentMemory(pid_t pid, uint64_t addr, const timespec& value) : pid_(pid), addr_(addr) {
-    lent_ = copy(true, before_) && copy(false, value);
+  BorrowedMemory(pid_t pid, uint64_t addr, const timespec& value) : pid_(pid), addr_(addr) {
+    borrowed_ = copy(true, before_) && copy(false, value);
   }
-  LentMemory(LentMemory&& other) noexcept
-      : pid_(other.pid_), addr_(other.addr_), before_(other.before_), lent_(std::exchange(other.lent_, false)) {}
-  ~LentMemory() {
-    if (lent_) copy(false, before_);
+  BorrowedMemory(BorrowedMemory&& other) noexcept
+      : pid_(other.pid_),
+        addr_(other.addr_),
+        before_(other.before_),
+        borrowed_(std::exchange(other.borrowed_, false)) {}
+  ~BorrowedMemory() {
+    if (borrowed_) copy(false, before_);
   }
-  bool lent() const noexcept { return lent_; }
+  bool borrowed() const noexcept { return borrowed_; }
   // Returns what the call has stored there.
   timespec now_there() const {
     timespec value{};
@@ -61,12 +64,12 @@ class LentMemory {
   pid_t pid_;
   uint64_t addr_;
   timespec before_{};
-  bool lent_ = false;
+  bool borrowed_ = false;
 };
 
 struct Sleeper {
   std::size_t thread;
-  std::vector<LentMemory> lent;
+  std::vector<BorrowedMemory> borrowed;
 };
 
 // Returns the time left in ns until the deadline that the source has sent, on the clock as the task sees it here; never
@@ -79,8 +82,8 @@ int64_t left_ns(const img::crx_restart& restart, int64_t task_now_ns) {
 // Returns CLOCK_MONOTONIC as the task sees it, in ns; the task itself is asked, since its time namespace is not ours.
 int64_t clock_of(TracedThread& thread, pid_t pid, uint64_t instruction) {
   const uint64_t room = (thread.regs().rsp - kBelowStack) & ~uint64_t{15};
-  const LentMemory memory(pid, room, timespec{});
-  if (!memory.lent() || call_at(thread, instruction, SYS_clock_gettime, {CLOCK_MONOTONIC, room}) != 0) return 0;
+  const BorrowedMemory memory(pid, room, timespec{});
+  if (!memory.borrowed() || call_at(thread, instruction, SYS_clock_gettime, {CLOCK_MONOTONIC, room}) != 0) return 0;
   const timespec now = memory.now_there();
   return int64_t{now.tv_sec} * kNsPerSecond + now.tv_nsec;
 }
@@ -122,8 +125,8 @@ bool prepare_call(Vessel& vessel, const img::crx_restart& restart, uint64_t at, 
     default:
       return false;
   }
-  sleeper.lent.emplace_back(vessel.pid(), room, time);
-  return sleeper.lent.back().lent();
+  sleeper.borrowed.emplace_back(vessel.pid(), room, time);
+  return sleeper.borrowed.back().borrowed();
 }
 
 void wait_asleep(Vessel& vessel, const Sleeper& sleeper, pid_t tid) {

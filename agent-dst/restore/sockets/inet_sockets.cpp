@@ -88,7 +88,7 @@ void set_options(int fd, const img::crx_file_entry& extra, bool late, const std:
 }
 
 // Whether both sockets need the same port. Connections get theirs in repair mode.
-bool meet(const img::inet_sk_entry& a, const img::inet_sk_entry& b) {
+bool need_same_port(const img::inet_sk_entry& a, const img::inet_sk_entry& b) {
   if (a.type() != b.type() || a.proto() != b.proto() || a.src_port() != b.src_port()) return false;
   if (b.type() == SOCK_STREAM && tcp_state::is_connected(b.state())) return false;
   const InetAddress one = local_of(a, {}).plain(), two = local_of(b, {}).plain();
@@ -97,7 +97,7 @@ bool meet(const img::inet_sk_entry& a, const img::inet_sk_entry& b) {
 }
 
 // Whether the options of both allow them to share a port.
-bool let_share(const img::inet_sk_entry& a, const img::inet_sk_entry& b) {
+bool may_share(const img::inet_sk_entry& a, const img::inet_sk_entry& b) {
   if (a.opts().so_reuseport() && b.opts().so_reuseport()) return true;
   const bool both_listen =
       a.type() == SOCK_STREAM && a.state() == tcp_state::kListen && b.state() == tcp_state::kListen;
@@ -214,7 +214,8 @@ void share_port(int fd, const img::file_entry& entry, const FdRestoreContext& co
   const img::inet_sk_entry& isk = entry.isk();
   if (isk.src_port() == 0) return;
   for (const auto& [id, other] : context.entries) {
-    if (id == entry.id() || !other.has_isk() || !meet(isk, other.isk()) || let_share(isk, other.isk())) continue;
+    if (id == entry.id() || !other.has_isk() || !need_same_port(isk, other.isk()) || may_share(isk, other.isk()))
+      continue;
     const bool datagrams = isk.type() == SOCK_DGRAM,
                by_port = isk.opts().so_reuseport() || other.isk().opts().so_reuseport();
     const bool by_address = datagrams && !by_port && (isk.opts().reuseaddr() || other.isk().opts().reuseaddr());

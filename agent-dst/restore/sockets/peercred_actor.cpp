@@ -28,12 +28,12 @@ class ScopedCredentials {
  public:
   explicit ScopedCredentials(const img::crx_ucred& who)
       : who_(who), changes_(who.uid() != ::geteuid() || who.gid() != ::getegid()) {}
-  void put_on(RemoteBatch& batch) const {
+  void plan_change(RemoteBatch& batch) const {
     if (!changes_) return;
     batch.add("taking a group", SYS_setresgid, -1, who_.gid(), -1);
     batch.add("taking a user", SYS_setresuid, -1, who_.uid(), -1);
   }
-  void take_off(RemoteBatch& batch) const {
+  void plan_return(RemoteBatch& batch) const {
     if (!changes_) return;
     batch.add("giving back a user", SYS_setresuid, -1, ::geteuid(), -1);
     batch.add("giving back a group", SYS_setresgid, -1, ::getegid(), -1);
@@ -96,47 +96,47 @@ int64_t PeercredActor::make_here(Call& call) {
 }
 
 int64_t PeercredActor::make_in_vessel(Vessel& vessel, Call& call, const img::crx_ucred& who) {
-  const ScopedCredentials disguise(who);
+  const ScopedCredentials credentials(who);
   vessel.arena().reset();
-  RemoteBatch lend = vessel.batch(2);
-  std::vector<int> lent;
+  RemoteBatch borrow = vessel.batch(2);
+  std::vector<int> borrowed;
   for (const int fd : {call.fd, call.bound}) {
-    if (fd >= 0) vessel.plan_borrow(lend, fd);
+    if (fd >= 0) vessel.plan_borrow(borrow, fd);
   }
-  if (lend.size() > 0) vessel.run_checked(lend);
-  for (std::size_t i = 0; i < lend.size(); ++i) lent.push_back(static_cast<int>(lend.result(i)));
+  if (borrow.size() > 0) vessel.run_checked(borrow);
+  for (std::size_t i = 0; i < borrow.size(); ++i) borrowed.push_back(static_cast<int>(borrow.result(i)));
 
   RemoteBatch batch = vessel.batch(8);
   const auto pair = vessel.arena().allocate<int>(2);
-  disguise.put_on(batch);
+  credentials.plan_change(batch);
   std::size_t index = 0;
   switch (call.kind) {
     case Call::Kind::pair:
       index = batch.add_optional("making a pair", SYS_socketpair, AF_UNIX, call.type | kPairFlags, 0, pair.remote);
       break;
     case Call::Kind::listen:
-      index = batch.add_optional("listening", SYS_listen, lent[0], call.backlog);
+      index = batch.add_optional("listening", SYS_listen, borrowed[0], call.backlog);
       break;
     case Call::Kind::connect: {
-      const UnixAddress address = call.bound < 0 ? call.address : address_of_fd(lent[1]);
-      index = batch.add_optional("connecting", SYS_connect, lent[0], vessel.arena().put_object(address.address),
+      const UnixAddress address = call.bound < 0 ? call.address : address_of_fd(borrowed[1]);
+      index = batch.add_optional("connecting", SYS_connect, borrowed[0], vessel.arena().put_object(address.address),
                                  address.size);
       break;
     }
   }
-  disguise.take_off(batch);
+  credentials.plan_return(batch);
   vessel.run_checked(batch);
   const int64_t result = batch.result(index);
   if (call.kind == Call::Kind::pair && result == 0) {
     for (int i = 0; i < 2; ++i) {
-      lent.push_back(pair.local[i]);
+      borrowed.push_back(pair.local[i]);
       Fd taken = try_get_fd(vessel.pidfd(), pair.local[i]);
       if (!taken) throw_errno(kStep, "a pair of sockets");
       call.pair[i] = taken.release();
     }
   }
   RemoteBatch close = vessel.batch(2);
-  for (const int fd : lent) close.add("closing a descriptor", SYS_close, fd);
+  for (const int fd : borrowed) close.add("closing a descriptor", SYS_close, fd);
   vessel.run_checked(close);
   vessel.arena().reset();
   return result;

@@ -127,12 +127,12 @@ void connect_here(int fd, const InetAddress& to, const std::string& object) {
 }
 
 void make_ended(int fd, int family, const std::string& rest, const std::string& object) {
-  const Fd engine_pidfd(::socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const Fd listener(::socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0));
   const SocketAddress any = to_socket_address(loopback(family));
-  if (!engine_pidfd || ::bind(engine_pidfd.get(), any.get(), any.length) != 0 || ::listen(engine_pidfd.get(), 1) != 0)
+  if (!listener || ::bind(listener.get(), any.get(), any.length) != 0 || ::listen(listener.get(), 1) != 0)
     throw_errno(kStep, object);
-  connect_here(fd, local_address(engine_pidfd.get(), object), object);
-  Fd peer(::accept4(engine_pidfd.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+  connect_here(fd, local_address(listener.get(), object), object);
+  Fd peer(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
   if (!peer) throw_errno(kStep, object);
   if (rest.size() > 0) {
     const int room = static_cast<int>(std::min<std::size_t>(rest.size() * 2 + 65536, 1u << 30));

@@ -50,9 +50,9 @@ img::ipc_desc_entry describe(const SysvPerm& perm) {
 }
 
 // A process without an undo list, to compare with: a newly forked one.
-class Unused {
+class WithoutUndo {
  public:
-  Unused() : child_(ChildProcess::try_fork_idle({.parent_death_signal = SIGKILL})) {
+  WithoutUndo() : child_(ChildProcess::try_fork_idle({.parent_death_signal = SIGKILL})) {
     if (!child_) throw_errno(kStep, "fork");
   }
 
@@ -208,7 +208,7 @@ class SysvIpc final : public Collector {
   static void add_undos(const std::vector<SysvSet>& sets, const FrozenTree& tree, ImageSink& images) {
     std::size_t total = 0;
     for (const SysvSet& set : sets) total += set.count;
-    const Unused unused;
+    const WithoutUndo unused;
     for (const auto& task : tree.tasks()) {
       if (unused.is_like(task->pid())) continue;
       if (task->threads().size() > 1 || total > kMostUndoable) {

@@ -17,7 +17,7 @@
 namespace crx {
 namespace {
 
-constexpr int64_t kBackoffMs = 200;  // how long requests to disks may take
+constexpr int64_t kDiskRequestMs = 200;  // how long requests to disks may take
 constexpr char kUnknown[] = "what is under way in its asynchronous I/O rings (io_setup) cannot be told here";
 constexpr char kPrivileges[] = "run crx with CAP_BPF and CAP_PERFMON, on a kernel with CONFIG_DEBUG_INFO_BTF";
 
@@ -39,14 +39,14 @@ class AioRings final : public Collector {
     if (!requests_)
       throw Error(ErrorCode::refused, "collecting asynchronous I/O", kUnknown).with_pid(pid).with_hint(kPrivileges);
     // Requests to disks complete soon, though the program is stopped; so wait for them.
-    const Deadline deadline = Deadline::in_ms(kBackoffMs);
+    const Deadline deadline = Deadline::in_ms(kDiskRequestMs);
     for (;;) {
       uint64_t count = 0;
-      const std::map<uint64_t, uint64_t> under_way = requests_->under_way(pid);
-      for (const auto& [ring, requests] : under_way) count += requests;
+      const std::map<uint64_t, uint64_t> in_flight = requests_->under_way(pid);
+      for (const auto& [ring, requests] : in_flight) count += requests;
       // fork(2) copies the mapping but not the context.
       const auto lost = std::find_if(rings.begin(), rings.end(),
-                                     [&](const PageRange& ring) { return !under_way.contains(ring.start); });
+                                     [&](const PageRange& ring) { return !in_flight.contains(ring.start); });
       if (lost != rings.end()) {
         throw Error(
             ErrorCode::refused, "collecting asynchronous I/O",

@@ -170,7 +170,7 @@ class Inspection {
   std::string object_;
 };
 
-class Shape final : public Collector {
+class Eligibility final : public Collector {
  public:
   const char* name() const override { return "process"; }
 
@@ -230,7 +230,7 @@ class Shape final : public Collector {
 }  // namespace
 
 CollectorPtr make_eligibility_collector() {
-  return std::make_unique<Shape>();
+  return std::make_unique<Eligibility>();
 }
 
 }  // namespace crx

@@ -41,8 +41,8 @@ std::optional<SocketIdentity> identify_socket(int fd) {
 
 std::optional<SocketIdentity> identify_socket(const OpenFile& file) {
   if (!S_ISSOCK(file.st.st_mode) || file.path_only()) return std::nullopt;
-  const BorrowedSocket engine_pidfd(file);
-  return identify_socket(engine_pidfd.get());
+  const BorrowedSocket borrowed(file);
+  return identify_socket(borrowed.get());
 }
 
 bool InetSocketInfo::is_mptcp() const noexcept {

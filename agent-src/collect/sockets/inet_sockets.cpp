@@ -102,17 +102,17 @@ class InetSockets final : public FdKind {
   }
 
   void inspect(const OpenFile& file, const std::vector<OpenFile>& all, InspectContext& context) override {
-    const BorrowedSocket engine_pidfd(file);
-    const auto identity = identify_socket(engine_pidfd.get());
+    const BorrowedSocket borrowed(file);
+    const auto identity = identify_socket(borrowed.get());
     if (!identity) return;
     const auto refuse_it = [&](const std::string& reason, const std::string& remedy) {
       context.refusals.push_back(refusal_of(file, reason, remedy));
     };
     if (!is_supported(*identity)) return refuse_it(kind_reason(*identity), kKindRemedy);
     if (in_other_network(file)) return refuse_it(kNetworkReason, kNetworkRemedy);
-    const std::string problem = socket_option_problem(engine_pidfd.get());
+    const std::string problem = socket_option_problem(borrowed.get());
     if (!problem.empty()) refuse_it(problem, kFilterRemedy);
-    const InetSocketInfo look = look_at_inet(engine_pidfd.get(), *identity, file.label());
+    const InetSocketInfo look = look_at_inet(borrowed.get(), *identity, file.label());
     if (!look.is_tcp()) return;
     if (!table_) table_.emplace(all);
     inspect_tcp(file, look, *table_, context);

@@ -63,10 +63,10 @@ class NetlinkSockets final : public FdKind {
   }
 
   void inspect(const OpenFile& file, const std::vector<OpenFile>&, InspectContext& context) override {
-    const BorrowedSocket engine_pidfd(file);
-    const auto identity = identify_socket(engine_pidfd.get());
+    const BorrowedSocket borrowed(file);
+    const auto identity = identify_socket(borrowed.get());
     if (!identity) return;
-    const std::string problem = reason(engine_pidfd.get(), *identity);
+    const std::string problem = reason(borrowed.get(), *identity);
     if (!problem.empty()) context.refusals.push_back(refusal_of(file, problem, kClose));
   }
 

@@ -97,11 +97,11 @@ class PacketSockets final : public FdKind {
   }
 
   void inspect(const OpenFile& file, const std::vector<OpenFile>&, InspectContext& context) override {
-    const BorrowedSocket engine_pidfd(file);
-    if (!identify_socket(engine_pidfd.get())) return;
+    const BorrowedSocket borrowed(file);
+    if (!identify_socket(borrowed.get())) return;
     if (ask_diag(file.st.st_ino).has_ring() && is_mapped(file))
       context.refusals.push_back(refusal_of(file, kRingReason, kClose));
-    const std::string problem = socket_option_problem(engine_pidfd.get());
+    const std::string problem = socket_option_problem(borrowed.get());
     if (!problem.empty()) context.refusals.push_back(refusal_of(file, problem, kFilterRemedy));
   }
 

@@ -104,8 +104,8 @@ void inspect_tcp(const OpenFile& file, const InetSocketInfo& look, TcpTable& tab
   if (table.is_signed(file, look)) return complain({kSignedReason, kSignedRemedy});
   if (look.state == tcp_state::kListen || !look.peer) return;
   if (look.is_mptcp()) return complain({kMptcpReason, kMptcpRemedy});
-  const BorrowedSocket engine_pidfd(file);
-  if (has_ulp(engine_pidfd.get())) return complain({kUlpReason, kUlpRemedy});
+  const BorrowedSocket borrowed(file);
+  if (has_ulp(borrowed.get())) return complain({kUlpReason, kUlpRemedy});
   if (table.other_end(look) != nullptr || table.listener_at(*look.peer) != nullptr || table.is_client_closed(look))
     return;
   if (const auto complaint = outside_complaint(look, context.options)) complain(*complaint);

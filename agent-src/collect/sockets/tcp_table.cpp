@@ -9,13 +9,13 @@ namespace crx {
 TcpTable::TcpTable(const std::vector<OpenFile>& files) {
   for (const OpenFile& file : files) {
     if (!S_ISSOCK(file.st.st_mode)) continue;
-    const BorrowedSocket engine_pidfd(file);
-    const auto identity = identify_socket(engine_pidfd.get());
+    const BorrowedSocket borrowed(file);
+    const auto identity = identify_socket(borrowed.get());
     if (!identity || (identity->family != AF_INET && identity->family != AF_INET6)) continue;
     InetSocketInfo look;
     look.identity = *identity;
     if (!look.is_tcp()) continue;
-    look = look_at_inet(engine_pidfd.get(), *identity, file.label());
+    look = look_at_inet(borrowed.get(), *identity, file.label());
     if (look.peer) by_ends_.emplace(Ends{look.local.plain(), look.peer->plain()}, sockets_.size());
     sockets_.push_back({&file, look});
   }

@@ -44,7 +44,7 @@ bool has_packet(int fd) {
 
 // The kernel itself handles these protocols; a raw socket gets copies, also of packets for others, such as those of the
 // migration itself. It may always miss some, as packet sockets may.
-bool hears_copies(const SocketIdentity& identity) {
+bool receives_copies(const SocketIdentity& identity) {
   const int protocol = identity.protocol;
   return identity.type == SOCK_RAW &&
          (protocol == IPPROTO_TCP || protocol == IPPROTO_UDP || protocol == IPPROTO_UDPLITE);
@@ -121,7 +121,7 @@ void read_datagrams(const OpenFile& file, img::crx_inet_entry& inet) {
 
 // Returns the shutdown state of a connected UDP socket, which only sock_diag(7) reports. The kernel expects source and
 // destination of the request as in a packet that arrives.
-uint8_t told_shutdown(int fd, const InetSocketInfo& look) {
+uint8_t read_shutdown(int fd, const InetSocketInfo& look) {
   if (!look.peer || look.identity.type != SOCK_DGRAM || look.is_echo()) return 0;
   inet_diag_req_v2 request{};
   request.sdiag_family = static_cast<uint8_t>(look.local.family);
@@ -152,7 +152,7 @@ img::sk_shutdown shutdown_of(int fd, const InetSocketInfo& look) {
   if ((poll.revents & POLLHUP) != 0) return img::BOTH;
   if ((poll.revents & POLLRDHUP) != 0) return img::READ;
   constexpr uint8_t kSendShutdown = 2;
-  return (told_shutdown(fd, look) & kSendShutdown) != 0 ? img::WRITE : img::NONE;
+  return (read_shutdown(fd, look) & kSendShutdown) != 0 ? img::WRITE : img::NONE;
 }
 
 struct Group {
@@ -233,7 +233,7 @@ void collect_datagrams(const OpenFile& file, const InetSocketInfo& look, FdConte
   }
   if (look.identity.type == SOCK_RAW || look.is_echo()) {
     // SO_PEEK_OFF, by which all queued datagrams can be peeked, exists for UDP only.
-    if (!hears_copies(look.identity) && has_packet(fd)) refuse(file, "packets wait to be read from it", kAgain);
+    if (!receives_copies(look.identity) && has_packet(fd)) refuse(file, "packets wait to be read from it", kAgain);
     return;
   }
   if (is_putting_together(fd)) {

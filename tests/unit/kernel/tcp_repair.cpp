@@ -21,17 +21,17 @@ struct Pair {
 };
 
 Pair connected_pair() {
-  const Fd engine_pidfd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const Fd listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   InetAddress here;
   here.words[0] = htonl(INADDR_LOOPBACK);
   const SocketAddress any = to_socket_address(here);
-  REQUIRE(::bind(engine_pidfd.get(), any.get(), any.length) == 0);
-  REQUIRE(::listen(engine_pidfd.get(), 1) == 0);
-  const SocketAddress at = to_socket_address(local_address(engine_pidfd.get(), "the listener"));
+  REQUIRE(::bind(listener.get(), any.get(), any.length) == 0);
+  REQUIRE(::listen(listener.get(), 1) == 0);
+  const SocketAddress at = to_socket_address(local_address(listener.get(), "the listener"));
   Pair pair;
   pair.client.reset(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   REQUIRE(::connect(pair.client.get(), at.get(), at.length) == 0);
-  pair.server.reset(::accept4(engine_pidfd.get(), nullptr, nullptr, SOCK_CLOEXEC));
+  pair.server.reset(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
   REQUIRE(pair.server);
   return pair;
 }
