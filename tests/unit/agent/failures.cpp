@@ -73,7 +73,7 @@ std::string state(const wire::ConnectOptions& options) {
 
 }  // namespace
 
-TEST_CASE("an engine killed while prepared: NEVER is journalled, and the source hears of the end") {
+TEST_CASE("an engine killed while prepared: NEVER is journalled, and the source is notified of the end") {
   TestAgent agent;
   const auto options = agent.to();
   auto link = open_session(options);
@@ -113,7 +113,7 @@ TEST_CASE("the front killed: its session is lost, the next one works, on the sam
   CHECK(state(options) == "NEVER");
 }
 
-TEST_CASE("the front gave everything up") {
+TEST_CASE("the front has dropped all privileges") {
   TestAgent agent;
   const std::string status = read_file("/proc/" + std::to_string(child(agent, "crx-front")) + "/status");
   CHECK(has(status, "Uid:\t65534\t65534\t65534\t65534"));
@@ -132,7 +132,7 @@ TEST_CASE("the front gave everything up") {
   CHECK(has(engine, "SigBlk:\t0000000000000000"));
 }
 
-TEST_CASE("the agent stopped in the middle: the session is aborted and told so") {
+TEST_CASE("the agent stopped in the middle: the session is aborted and the source notified") {
   TestAgent agent;
   const std::string store = agent.store();
   const auto options = agent.to();
@@ -146,7 +146,7 @@ TEST_CASE("the agent stopped in the middle: the session is aborted and told so")
   CHECK(records.back().state == JournalState::never);
 }
 
-TEST_CASE("the agent killed and started again: what was prepared is NEVER") {
+TEST_CASE("the agent killed and started again: a prepared session ends with NEVER") {
   TempDir dir;
   AgentOptions keep;
   keep.store = dir.path() + "/store";
@@ -177,7 +177,7 @@ TEST_CASE("the agent killed and started again: what was prepared is NEVER") {
   }
 }
 
-TEST_CASE("the source gone while prepared: the engine hears of it") {
+TEST_CASE("the source gone while prepared: the engine is notified") {
   TestAgent agent;
   const auto options = agent.to();
   {
@@ -191,7 +191,7 @@ TEST_CASE("the source gone while prepared: the engine hears of it") {
   CHECK(now == "NEVER");
 }
 
-TEST_CASE("a session nobody has heard of") {
+TEST_CASE("a session that is unknown") {
   TestAgent agent;
   CHECK(state(agent.to()) == "unknown");
 }

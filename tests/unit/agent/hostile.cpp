@@ -42,7 +42,7 @@ bool still_serves(const TestAgent& agent) {
 
 }  // namespace
 
-TEST_CASE("what is not our TLS gets nowhere") {
+TEST_CASE("connections without our TLS are rejected") {
   TestAgent agent;
   SUBCASE("plain text") {
     RawClient client(agent.port(), keys(agent));
@@ -67,7 +67,7 @@ TEST_CASE("what is not our TLS gets nowhere") {
   CHECK(still_serves(agent));
 }
 
-TEST_CASE("a connection that starts with something else than it may") {
+TEST_CASE("a connection that starts with a message not allowed there") {
   TestAgent agent;
   RawClient client(agent.port(), keys(agent));
   REQUIRE(client.handshake());
@@ -181,7 +181,7 @@ TEST_CASE("a session that breaks the protocol is ended, with the reason") {
   CHECK(still_serves(agent));
 }
 
-TEST_CASE("strangers that say nothing do not keep others out") {
+TEST_CASE("silent clients do not keep others out") {
   AgentOptions options;
   options.greeting_timeout_ms = 1000;
   TestAgent agent(options);

@@ -114,7 +114,7 @@ TEST_CASE("metrics: pages for requests, and nothing else") {
   CHECK(ask(port, "GET /metrics HTTP/1.1\r\n\r\n").find("crx_connections_total 0\n") != std::string::npos);
 }
 
-TEST_CASE("metrics: connections that say nothing are cut off and hold up neither sessions nor others for long") {
+TEST_CASE("metrics: silent connections are closed and delay neither sessions nor others for long") {
   const uint16_t port = free_port();
   const TestAgent agent(with_metrics(port));
   std::vector<Fd> silent;

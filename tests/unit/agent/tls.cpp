@@ -66,7 +66,7 @@ TEST_CASE("an agent with an expired certificate does not start; its message name
   }
 }
 
-TEST_CASE("a client whose certificate has expired is told before it connects") {
+TEST_CASE("a client whose certificate has expired gets an error before it connects") {
   TestAgent agent;
   TempDir dir;
   agent.ca().issue(dir.path(), "client", "DNS:x", -7200, -3600);
@@ -123,7 +123,7 @@ TEST_CASE("key files that are missing, or of another certificate") {
   CHECK(has(refusal(agent.to(dir.path())), dir.path() + "/key.pem is not the key of " + dir.path() + "/cert.pem"));
 }
 
-TEST_CASE("nobody listens, or something else does") {
+TEST_CASE("no agent listens, or another program does") {
   TestAgent agent;
   auto options = agent.to();
   const uint16_t port = agent.port();

@@ -48,7 +48,7 @@ int64_t transfer(wire::SourceLink& link, unsigned batches, std::size_t period) {
 
 }  // namespace
 
-TEST_CASE("--max-bandwidth holds the pages back") {
+TEST_CASE("--max-bandwidth limits the rate of pages") {
   TestAgent agent;
   auto options = agent.to();
   options.compress = "none";

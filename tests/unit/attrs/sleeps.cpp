@@ -191,13 +191,13 @@ class LessPrivileged {
 
 }  // namespace
 
-TEST_CASE("calls with a limit are due when they were, after any number of stops") {
+TEST_CASE("calls with a time limit end when they should, after any number of stops") {
   SleepReader sleeps;
   if (sleeps.open() == nullptr) return;  // this kernel, or these privileges, do not allow it
   check_stops(sleeps, true);
 }
 
-TEST_CASE("calls with a limit are not due too early where they begin anew all the time") {
+TEST_CASE("calls with a time limit do not end early if they begin anew all the time") {
   shared = static_cast<SharedPage*>(
       ::mmap(nullptr, sizeof(SharedPage), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
   REQUIRE(shared != MAP_FAILED);
@@ -223,7 +223,7 @@ TEST_CASE("calls with a limit are not due too early where they begin anew all th
   ::munmap(shared, sizeof(SharedPage));
 }
 
-TEST_CASE("calls with a limit are not due too early where the kernel cannot be read") {
+TEST_CASE("calls with a time limit do not end early if the kernel cannot be read") {
   const LessPrivileged less;
   SleepReader sleeps;
   CHECK(sleeps.open() == nullptr);

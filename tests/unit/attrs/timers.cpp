@@ -51,7 +51,7 @@ TEST_CASE("calls that did nothing when interrupted may be made again, others not
   CHECK_FALSE(may_be_made_again({-1, {}}));
 }
 
-TEST_CASE("what a restarted call was is told by where it waits") {
+TEST_CASE("a restarted call is recognized by where it waits") {
   CHECK(call_behind_restart("poll_schedule_timeout.constprop.0", {SYS_restart_syscall, {}}) == SYS_poll);
   CHECK(call_behind_restart("futex_do_wait", {SYS_restart_syscall, {}}) == SYS_futex);
   CHECK(call_behind_restart("hrtimer_nanosleep", {SYS_restart_syscall, {1, 0, 0x7f0000001000}}) == SYS_clock_nanosleep);

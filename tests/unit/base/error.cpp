@@ -16,7 +16,7 @@ TEST_CASE("an error reads as one sentence: step, pid, reason, errno, hint") {
   CHECK(error.hint() == "try again");
 }
 
-TEST_CASE("an error names its image once, and the first who knows it names it") {
+TEST_CASE("an error names its image once, as set by the first caller that knows it") {
   Error error = Error(ErrorCode::corrupt_image, "reading an image", "entry 3: too long").with_image("core-7.img");
   CHECK(std::string_view(error.what()) == "reading an image: core-7.img: entry 3: too long");
   error.add_image("files.img");
@@ -26,12 +26,12 @@ TEST_CASE("an error names its image once, and the first who knows it names it") 
   CHECK(std::string_view(other.what()) == "restoring pipes: files.img: pipe 5: Invalid argument");
 }
 
-TEST_CASE("an error shows names without what a terminal would obey, and to their end") {
+TEST_CASE("an error shows names completely and without control characters") {
   const Error error(ErrorCode::refused, "opening", std::string("/a\0b\x1b[2J\x7f/\xc3\xa9 \n", 14));
   CHECK(std::string_view(error.what()) == "opening: /a?b?[2J?/\xc3\xa9 \n");
 }
 
-TEST_CASE("ESRCH means that the victim is gone") {
+TEST_CASE("ESRCH means that the victim has ended") {
   try {
     throw_errno("reading registers", "thread 4", ESRCH);
     FAIL("nothing thrown");

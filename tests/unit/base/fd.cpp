@@ -19,7 +19,7 @@ bool is_open(int fd) {
 
 }  // namespace
 
-TEST_CASE("what may be missing is a value, and errno says why") {
+TEST_CASE("a missing file is a value, and errno says why") {
   CHECK_FALSE(try_read_file("/proc/self/no such file").has_value());
   CHECK(errno == ENOENT);
   CHECK(try_read_file("/proc/self/comm").value_or("").ends_with("\n"));
@@ -49,7 +49,7 @@ TEST_CASE("a descriptor is closed by its last owner, once") {
   CHECK_FALSE(is_open(number));
 }
 
-TEST_CASE("what cannot be opened is named, or expected") {
+TEST_CASE("a file that cannot be opened is named, or expected") {
   CHECK_THROWS_WITH_AS(open_checked("/no/such/file", O_RDONLY), doctest::Contains("/no/such/file"), Error);
   errno = 0;
   CHECK_FALSE(try_open("/no/such/file", O_RDONLY));

@@ -132,7 +132,7 @@ TEST_CASE("journal: one writer at a time; readers need no lock") {
   CHECK(read_journal(dir.path(), id).size() == 1);
 }
 
-TEST_CASE("journal: what was decided stays decided") {
+TEST_CASE("journal: a final decision stays final") {
   using S = JournalState;
   CHECK(may_follow(S::open, S::go));
   CHECK(may_follow(S::go, S::done));

@@ -102,7 +102,7 @@ TEST_CASE("cli: crx-agent's options, from the command line and from a file") {
   CHECK(both.options->once);
 }
 
-TEST_CASE("cli: crx-agent says what is wrong and exits with 2") {
+TEST_CASE("cli: crx-agent reports wrong usage and exits with 2") {
   const TempDir dir;
   const std::string file = dir.path() + "/agent.conf";
   const auto with_file = [&](const std::string& text) {
@@ -189,7 +189,7 @@ TEST_CASE("cli: crx-keys makes certificates that verify, once") {
             .output.find("expired") != std::string::npos);
 }
 
-TEST_CASE("cli: crx-keys refuses what is no host") {
+TEST_CASE("cli: crx-keys refuses names that are no hosts") {
   const TempDir dir;
   for (const char* wrong : {"", " ../x", " ca", " 'a b'", " -x", " --days x h", " 'a;b'"}) {
     const Ran result = run(kDeploy + "crx-keys " + dir.path() + "/out" + wrong);

@@ -151,7 +151,7 @@ TEST_CASE("names that lead elsewhere are refused") {
   }
 }
 
-TEST_CASE("images that no set has are refused") {
+TEST_CASE("images with unknown names are refused") {
   for (const char* name : {"../../etc/passwd", "/etc/passwd", "pages-1.img", "pagemap-1.img", "crx-integrity.img",
                            "x.img", "", ".img", "core-1.img/../../x.img", "parent"}) {
     Source source;
@@ -192,7 +192,7 @@ TEST_CASE("a set may be as large as the agent allows") {
   refused(source, uint64_t{4} << 20);
 }
 
-TEST_CASE("a set that is none is refused") {
+TEST_CASE("a folder that is no set is refused") {
   Source headless;
   headless.end();
   refused(headless);  // it has no inventory
@@ -236,7 +236,7 @@ TEST_CASE("a source that goes away leaves nothing") {
   CHECK(folder.names().empty());
 }
 
-TEST_CASE("what an agent left unfinished is removed by the next") {
+TEST_CASE("unfinished sets of an agent are removed by the next one") {
   const Folder folder;
   fs::create_directories(folder.store() + "/.staging-x/deep");
   fs::create_directory(folder.store() + "/set");

@@ -190,7 +190,7 @@ TEST_CASE("collecting leaves a pipe as it was") {
   CHECK(queued == 5);
 }
 
-TEST_CASE("what reaches outside is refused by name") {
+TEST_CASE("descriptors that are used outside are refused by name") {
   int p[2];
   REQUIRE(::pipe2(p, O_CLOEXEC) == 0);
   const Fd read_end(p[0]);
@@ -410,7 +410,7 @@ TEST_CASE("memfds are described") {
   CHECK(a.st.st_ino == moved.after->file(11).st.st_ino);
 }
 
-TEST_CASE("owner and signal of a file come back") {
+TEST_CASE("owner and signal of a file are restored") {
   const Moved moved([] {
     int p[2];
     ::pipe(p);
@@ -426,7 +426,7 @@ TEST_CASE("owner and signal of a file come back") {
   CHECK(::fcntl(file.own.get(), F_GETSIG) == SIGRTMIN + 1);
 }
 
-TEST_CASE("working directory, root and umask come back") {
+TEST_CASE("working directory, root and umask are restored") {
   TempDir dir;
   const Moved moved([&] {
     ::chdir(dir.path().c_str());
@@ -438,7 +438,7 @@ TEST_CASE("working directory, root and umask come back") {
   CHECK(read_file(proc + "status").find("Umask:\t0137") != std::string::npos);
 }
 
-TEST_CASE("written files are written back, whatever they are") {
+TEST_CASE("written files are written back, of every kind") {
   TempDir dir;
   Victim victim([&] {
     place(::open((dir.path() + "/log").c_str(), O_CREAT | O_WRONLY, 0600), 10);

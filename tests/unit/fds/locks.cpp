@@ -59,7 +59,7 @@ struct Files {
 
 }  // namespace
 
-TEST_CASE("locks come back with the descriptors") {
+TEST_CASE("locks are restored with the descriptors") {
   const Files files;
   const Moved moved([&] { files.lock(); });
   const auto locks = moved.images.read_all<img::file_lock_entry>(image_file::kFileLocks);
@@ -70,7 +70,7 @@ TEST_CASE("locks come back with the descriptors") {
   CHECK_FALSE(Files::is_held(files.posix, lock_kind::kOfd, 100, F_RDLCK));
 }
 
-TEST_CASE("a lock that somebody else has fails the commit") {
+TEST_CASE("a lock that another process holds fails the commit") {
   const Files files;
   const Fd other = open_checked(files.ofd, O_RDWR);
   Victim victim([&] { files.lock(); });
@@ -114,7 +114,7 @@ TEST_CASE("locks are handed over, and taken back") {
   CHECK(files.all_held());
 }
 
-TEST_CASE("a lock with a waiter is not let go of") {
+TEST_CASE("a lock with a waiter is not released") {
   const Files files;
   Victim victim([&] { files.lock(); });
   const std::string path = files.flock;
@@ -147,7 +147,7 @@ TEST_CASE("without --file-locks a lock is refused") {
   CHECK(inspect_tree(victim.pid(), options).size() >= 3);
 }
 
-TEST_CASE("a read lease that is taken back tells whom it told, by the same signal") {
+TEST_CASE("a read lease that is taken back notifies the same process by the same signal") {
   TempDir dir;
   const std::string path = dir.file("leased", "x");
   Victim victim([&] {
@@ -172,7 +172,7 @@ TEST_CASE("a read lease that is taken back tells whom it told, by the same signa
   CHECK(::fcntl(lease.get(), F_GETSIG) == SIGUSR2);
 }
 
-TEST_CASE("a write lease is lent before the rest, and taken back") {
+TEST_CASE("a write lease is released before the other locks, and taken back") {
   TempDir dir;
   const std::string path = dir.file("leased", "x");
   Victim victim([&] {

@@ -71,7 +71,7 @@ bool can_connect(const std::string& path) {
 
 }  // namespace
 
-TEST_CASE("looking into a stream takes nothing and tells where descriptors are") {
+TEST_CASE("peeking a stream takes nothing and shows where descriptors are") {
   const Pair pair = make_pair(SOCK_STREAM);
   put(pair.a, "12");
   put(pair.a, "345");
@@ -126,7 +126,7 @@ TEST_CASE("records and datagrams keep their boundaries, also at the end of a con
   }
 }
 
-TEST_CASE("an error that waits is seen and stays") {
+TEST_CASE("a pending error is seen and stays") {
   for (const int type : {SOCK_STREAM, SOCK_SEQPACKET}) {
     Pair pair = make_pair(type);
     CHECK_FALSE(has_pending_error(pair.a.get()));
@@ -157,7 +157,7 @@ TEST_CASE("urgent data is refused, and stays urgent") {
   CHECK(all == "beforeafter");
 }
 
-TEST_CASE("sock_diag knows peers, names, backlogs and halves") {
+TEST_CASE("sock_diag reports peers, names, backlogs and shut down ends") {
   const Pair pair = make_pair(SOCK_STREAM);
   REQUIRE(::shutdown(pair.a.get(), SHUT_WR) == 0);
   const auto a = find_unix_socket(inode_of(pair.a));
@@ -191,7 +191,7 @@ TEST_CASE("sock_diag knows peers, names, backlogs and halves") {
   CHECK_FALSE(find_unix_socket(1).has_value());
 }
 
-TEST_CASE("a name takes its place late, and gives back what was there") {
+TEST_CASE("a name is published late, and rollback restores the previous file") {
   const TempDir dir;
   const std::string path = dir.path() + "/a.sock";
   const Fd fd = new_socket();

@@ -29,7 +29,7 @@ TEST_CASE("names of sets lead nowhere else") {
   CHECK_FALSE(valid_set_name(std::string("a\0b", 3)));
 }
 
-TEST_CASE("pagemaps tell their space by their name") {
+TEST_CASE("pagemaps show their space by their name") {
   CHECK(space_of_pagemap("pagemap-12.img") == PageSpace{PageSpace::Kind::mm, 12});
   CHECK(space_of_pagemap("pagemap-shmem-12.img") == PageSpace{PageSpace::Kind::shmem, 12});
   for (const char* other : {"pagemap-.img", "pagemap-x.img", "pagemap-1x.img", "pages-1.img", "pagemap-1",
@@ -38,7 +38,7 @@ TEST_CASE("pagemaps tell their space by their name") {
   }
 }
 
-TEST_CASE("digests of pages come back from an image") {
+TEST_CASE("digests of pages are read back from an image") {
   PageDigests digests;
   for (uint64_t page = 0; page < 10000; ++page)
     digests.add(page * kPageSize * (page < 5000 ? 1 : 2), digest_of(static_cast<uint8_t>(page)));

@@ -148,7 +148,7 @@ TEST_CASE("pages come from the newest set of a chain that has them") {
   for (std::size_t i = 0; i < expected.size(); ++i) CHECK(value_at(set, i) == expected[i]);
 }
 
-TEST_CASE("a parent that is another set, or lacks a page, or goes in a circle, is refused") {
+TEST_CASE("a parent that is another set, lacks a page, or is cyclic is refused") {
   const Folder folder;
   const std::string a = write_set(folder / "a", {pages(0, 4)}, 1);
   write_set(folder / "other", {pages(0, 4)}, 1);

@@ -138,7 +138,7 @@ TEST_CASE("unset required fields and unknown names are our own bugs") {
   failure([&] { store.append("nonsense.img", task(1)); }, ErrorCode::bug);
 }
 
-TEST_CASE("names from a peer are checked") {
+TEST_CASE("names sent by a peer are checked") {
   ImageStore store(100);
   for (const char* name : {"", ".img", "../x.img", "a/b.img", ".hidden.img", "x.txt", "a b.img"}) {
     CAPTURE(name);

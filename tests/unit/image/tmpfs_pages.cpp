@@ -51,7 +51,7 @@ TEST_CASE("pages are put into a file on tmpfs where it has none, and below its e
   CHECK(content(file.get(), 8 * kPageSize, four.size()) == four);
 }
 
-TEST_CASE("there is no second way where write(2) does it better, or nothing else can") {
+TEST_CASE("there is no second way where write(2) is better, or the only way") {
   std::array<int, 2> ends{};
   REQUIRE(::pipe(ends.data()) == 0);
   const Fd reading(ends[0]), writing(ends[1]);

@@ -11,7 +11,7 @@
 
 namespace crx {
 
-TEST_CASE("kernel.aio: requests that are under way are counted") {
+TEST_CASE("kernel.aio: requests in flight are counted") {
   const std::optional<AioRequests> requests = AioRequests::open();
   if (!requests) return;  // this kernel, or these privileges, do not allow it
   aio_context_t context = 0, other = 0;

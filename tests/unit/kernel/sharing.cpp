@@ -39,7 +39,7 @@ Planned plan(const std::vector<Row>& rows) {
 
 constexpr uint32_t kFiles = sharing::kDescriptors, kFolders = sharing::kFilesystem;
 
-TEST_CASE("sharing: with a parent, and with nobody") {
+TEST_CASE("sharing: with a parent, and with no task") {
   const Planned planned = plan({{1, 0, "abcd"}, {2, 1, "abcd"}, {3, 1, "...."}, {4, 2, ".b.."}});
   CHECK(planned.conflicts.empty());
   CHECK(planned.tasks.at(2).clone_flags == sharing::kAll);
@@ -61,7 +61,7 @@ TEST_CASE("sharing: siblings have from each other what their parent does not hav
   CHECK(planned.tasks.at(6).clone_flags == sharing::kAll);
 }
 
-TEST_CASE("sharing: who is in between hands down what it leaves") {
+TEST_CASE("sharing: tasks in between pass on objects that they leave later") {
   // Processes 1 and 3 share descriptors, processes 3 and 5 share directories.
   const Planned planned = plan({{1, 0, ".a.."}, {2, 1, "...."}, {3, 2, ".ab."}, {4, 1, "...."}, {5, 4, "..b."}});
   CHECK(planned.conflicts.empty());
@@ -75,7 +75,7 @@ TEST_CASE("sharing: who is in between hands down what it leaves") {
   CHECK(planned.tasks.at(5).clone_flags == kFolders);
 }
 
-TEST_CASE("sharing: what no order gives is found") {
+TEST_CASE("sharing: what no order of forks recreates is found") {
   const Planned memory = plan({{1, 0, "a..."}, {2, 1, "...."}, {3, 2, "a..."}});
   REQUIRE(memory.conflicts.size() == 1);
   CHECK(memory.conflicts[0].pid == 3);

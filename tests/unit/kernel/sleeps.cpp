@@ -75,7 +75,7 @@ class Sleeper {
 
 }  // namespace
 
-TEST_CASE("kernel.sleeps: until when a thread sleeps is known") {
+TEST_CASE("kernel.sleeps: the end of a thread's sleep is found") {
   const std::optional<KernelSleeps> sleeps = KernelSleeps::open();
   if (!sleeps) return;  // this kernel, or these privileges, do not allow it
   struct sigaction action {};

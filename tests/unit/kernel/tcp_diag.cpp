@@ -80,7 +80,7 @@ TEST_CASE("both ends of a connection are found by their addresses, before and af
   }
 }
 
-TEST_CASE("a listening socket is not taken for a connection, and tells how many wait") {
+TEST_CASE("a listening socket is not mistaken for a connection, and shows its unaccepted connections") {
   const Fd listener = listening(AF_INET);
   const InetAddress at = local_address(listener.get(), "the listener");
   InetAddress nobody = at;

@@ -137,7 +137,7 @@ TEST_CASE("addresses") {
   CHECK_FALSE(is_local_address(InetAddress::from_raw(std::string("\xc0\x00\x02\x01", 4), 0)));  // 192.0.2.1
 }
 
-TEST_CASE("only options that were set differ from a new socket's") {
+TEST_CASE("only options that were set differ from those of a new socket") {
   const Fd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   InetOptionReader reader;
   CHECK(reader.read(fd.get(), false).empty());

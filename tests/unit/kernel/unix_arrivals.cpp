@@ -50,7 +50,7 @@ void pass(int over, int passed) {
 
 }  // namespace
 
-TEST_CASE("kernel.unix_arrivals: what was sent over connections that are not accepted") {
+TEST_CASE("kernel.unix_arrivals: data that was sent over unaccepted connections") {
   const std::optional<UnacceptedReader> unaccepted = UnacceptedReader::open();
   if (!unaccepted) return;  // this kernel, or these privileges, do not allow it
   const Listener listener;
@@ -75,7 +75,7 @@ TEST_CASE("kernel.unix_arrivals: what was sent over connections that are not acc
   CHECK(found->at(1).sent[0].sender.pid == ::getpid());
 }
 
-TEST_CASE("kernel.unix_arrivals: what was sent in large parts") {
+TEST_CASE("kernel.unix_arrivals: data that was sent in large parts") {
   const std::optional<UnacceptedReader> unaccepted = UnacceptedReader::open();
   if (!unaccepted) return;
   const Listener listener;
@@ -90,7 +90,7 @@ TEST_CASE("kernel.unix_arrivals: what was sent in large parts") {
   CHECK(got == sent);
 }
 
-TEST_CASE("kernel.unix_arrivals: descriptors that were passed cannot be told") {
+TEST_CASE("kernel.unix_arrivals: passed descriptors cannot be read") {
   const std::optional<UnacceptedReader> unaccepted = UnacceptedReader::open();
   if (!unaccepted) return;
   const Listener listener;

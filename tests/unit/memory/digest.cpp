@@ -65,7 +65,7 @@ TEST_CASE("digest: private file pages count where they differ from the file") {
   CHECK(digest().present_pages == 1);
 }
 
-TEST_CASE("digest: objects, PROT_NONE, and a process that is gone") {
+TEST_CASE("digest: objects, PROT_NONE, and a process that has ended") {
   Victim victim;
   const long fd = victim.call(SYS_memfd_create, "/usr", 0);
   victim.call(SYS_ftruncate, fd, 8 * kPageSize);

@@ -106,7 +106,7 @@ TEST_CASE("objects: two mappings of one object, one of them gone meanwhile") {
   CHECK(move.difference() == "");
 }
 
-TEST_CASE("objects: a second view that nobody touches does not make them dirty") {
+TEST_CASE("objects: a second mapping that is not used does not make them dirty") {
   Victim victim;
   const long fd = memfd(victim, 2048);
   const uint64_t a = victim.map(2048, kReadWrite, MAP_SHARED, static_cast<int>(fd));

@@ -47,7 +47,7 @@ TEST_CASE("pagemap: more regions than one call can return") {
   CHECK(regions.at(1).categories == 0);
 }
 
-TEST_CASE("pagemap: re-arming an unregistered mapping says so") {
+TEST_CASE("pagemap: protecting an unregistered mapping reports that") {
   Victim victim;
   const uint64_t a = victim.map(8);
   victim.fill(a, 8, 1);
@@ -65,7 +65,7 @@ TEST_CASE("pagemap: re-arming an unregistered mapping says so") {
   CHECK(pagemap.scan({a, a + 8 * kPageSize}, query, regions) == ScanStatus::not_tracked);
 }
 
-TEST_CASE("userfaultfd: what cannot be registered, by name") {
+TEST_CASE("userfaultfd: mappings that cannot be registered, by name") {
   Victim victim;
   const uint64_t a = victim.map(8);
   const WriteProtectFd fd = WriteProtectFd::adopt(victim.make_userfaultfd());
@@ -113,7 +113,7 @@ TEST_CASE("pagemap: the plain entries agree with the scan") {
   CHECK((entries[2] & uapi::kEntryPfnMask) != (entries[0] & uapi::kEntryPfnMask));
 }
 
-TEST_CASE("pagemap: a replaced address space is told from an ended process") {
+TEST_CASE("pagemap: a replaced address space is distinguished from an ended process") {
   int input[2];
   REQUIRE(::pipe(input) == 0);
   const Fd read_end(input[0]);
@@ -134,7 +134,7 @@ TEST_CASE("pagemap: a replaced address space is told from an ended process") {
   CHECK(mm_fate(0x3fffffff) == MmFate::exited);
 }
 
-TEST_CASE("reader: protections, holes, and what cannot be read") {
+TEST_CASE("reader: protections, holes, and unreadable pages") {
   Victim victim;
   const uint64_t a = victim.map(8);
   victim.fill(a, 8, 100);

@@ -182,7 +182,7 @@ TEST_CASE("rounds: fork in the victim loses nothing") {
   CHECK(move.difference() == "");
 }
 
-TEST_CASE("rounds: what a broken sink did not take is owed") {
+TEST_CASE("rounds: pages that a failing sink did not take are owed") {
   Victim victim;
   const uint64_t a = victim.map(512);
   victim.fill(a, 512, 7);
@@ -233,7 +233,7 @@ TEST_CASE("rounds: the hash tracker sends what changed") {
   CHECK(move.difference() == "");
 }
 
-TEST_CASE("rounds: an ended or exec'ed victim is an Error that says so") {
+TEST_CASE("rounds: a victim that ended or called execve is an Error that says so") {
   Victim victim;
   Move move(victim);
   move.round();

@@ -34,7 +34,7 @@ class Forked {
   pid_t pid_;
 };
 
-TEST_CASE("frames: what fork shares is found, and reading leaves it shared") {
+TEST_CASE("frames: memory shared by fork is found, and reading leaves it shared") {
   constexpr uint64_t kPages = 600;
   const Mapping memory = Mapping::map(kPages * kPageSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
   auto* bytes = memory.data();
@@ -63,7 +63,7 @@ TEST_CASE("frames: what fork shares is found, and reading leaves it shared") {
   CHECK(same_frames(theirs, ours, touched) == subtract(touched, {written}));
 }
 
-TEST_CASE("frames: the few pages that a small process shares are counted, however they lie") {
+TEST_CASE("frames: the few shared pages of a small process are counted, wherever they are") {
   constexpr uint64_t kPages = 800;
   const Mapping memory = Mapping::map(kPages * kPageSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
   ::madvise(memory.data(), kPages * kPageSize, MADV_NOHUGEPAGE);
@@ -85,7 +85,7 @@ TEST_CASE("frames: the few pages that a small process shares are counted, howeve
   CHECK(estimate_same_frames(theirs, ours, touched) == touched.size() / 5);
 }
 
-TEST_CASE("reading: what cannot be read of a process that was killed is its end, of another an error") {
+TEST_CASE("reading: an unreadable page is the end of a killed process, and an error of another one") {
   const Mapping memory = Mapping::map(kPageSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
   const auto start = reinterpret_cast<uint64_t>(memory.data());
   SendOutcome outcome;

@@ -73,7 +73,7 @@ TEST_CASE("vma: changed ranges") {
   CHECK(changed_ranges({anon}, {}).empty());
 }
 
-TEST_CASE("vma: what cannot be moved is named when it appears") {
+TEST_CASE("vma: a mapping that cannot be moved is named when it appears") {
   Victim victim;
   Move move(victim);
   move.round();

@@ -67,7 +67,7 @@ TEST_CASE("fdinfo: lines of older and other kernels") {
   CHECK(epoll.epoll_targets[0].data == UINT64_MAX);
 }
 
-TEST_CASE("fdinfo: what does not fit is named") {
+TEST_CASE("fdinfo: malformed lines are named") {
   for (const char* line : {"", "pos:\t0\n", "flags:\t9\n", "flags:\t0\nlock:\t1: NEW ADVISORY WRITE 1 0:0:0 0 EOF\n",
                            "flags:\t0\nit_value: (1, x)\n", "flags:\t0\ntfd: 5 events:\n",
                            "flags:\t0\ninotify wd:1 ino:1 sdev:1 mask:1 ignored_mask:0 fhandle-bytes:8 fhandle-type:1 "

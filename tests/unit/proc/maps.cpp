@@ -62,7 +62,7 @@ TEST_CASE("maps: deleted files and names that look like it") {
   CHECK(parse_maps_line("1000-2000 r--p 00000000 fe:00 7 /memfd:x (deleted)").kind == MapKind::file);
 }
 
-TEST_CASE("maps: what does not fit is named") {
+TEST_CASE("maps: malformed lines are named") {
   for (const char* line :
        {"", "x", "1000", "1000-", "2000-1000 rw-p 00000000 00:00 0", "1000-2000 rwzp 00000000 00:00 0",
         "1000-2000 rw-p 00000000 00:00", "1000-2000 rw-p", "11112222333344445-2 rw-p 0 0:0 0"}) {

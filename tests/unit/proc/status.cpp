@@ -97,7 +97,7 @@ TEST_CASE("status and stat of a process with a nasty name") {
   CHECK(stat.env_end >= stat.arg_start);
 }
 
-TEST_CASE("stat: fields stand where they should") {
+TEST_CASE("stat: fields are at their places") {
   const Stat s = parse_stat(
       "7061 (python3) t 7044 7045 2364 -5 -1 4194560 3114 6616 18 2 3 2 -3 1 20 -7 1 0 149622 18776064 3637 "
       "18446744073709551615 94668476219392 94668476219733 140730719111728 0 0 0 1 16781312 2 0 0 0 17 1 50 2 "

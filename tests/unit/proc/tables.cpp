@@ -43,7 +43,7 @@ TEST_CASE("smaps: flags and sizes") {
   CHECK(parse_smaps(read_file("/proc/self/smaps")).size() > 10);
 }
 
-TEST_CASE("timers: both ways of being told") {
+TEST_CASE("timers: both ways of notification") {
   const auto timers = parse_timers(
       "ID: 1\nsignal: 10/0000000000000007\nnotify: signal/tid.7061\nClockID: 0\n"
       "ID: 0\nsignal: 34/00007ffe00000007\nnotify: none/pid.7061\nClockID: -6\n");

@@ -140,7 +140,7 @@ TEST_CASE("report: with --wait the done line comes last and carries the program'
   CHECK(shell_status(9) == 137);
 }
 
-TEST_CASE("report: a reader that does not read never holds up a frozen process") {
+TEST_CASE("report: a slow reader never delays a frozen process") {
   Pipe pipe(O_CLOEXEC);
   ::fcntl(pipe.out.get(), F_SETPIPE_SZ, 4096);
   MigrationReport report = sample();
@@ -158,7 +158,7 @@ TEST_CASE("report: a reader that does not read never holds up a frozen process")
   CHECK(all.back().at("event") == "committed");
 }
 
-TEST_CASE("report: nobody reading is no error") {
+TEST_CASE("report: a closed pipe is no error") {
   Pipe pipe;
   pipe.in.reset();
   ::signal(SIGPIPE, SIG_IGN);
@@ -167,7 +167,7 @@ TEST_CASE("report: nobody reading is no error") {
   events.committed();
 }
 
-TEST_CASE("report: what an error comes to depends on how far it got") {
+TEST_CASE("report: the outcome of an error depends on the phase") {
   const Error refused(ErrorCode::refused, "preflight", "pid 1 fd 3: a terminal");
   const Error lost(ErrorCode::peer, "connecting", "host-b: no route");
   {

@@ -34,7 +34,7 @@ TaskNode task_of(pid_t pid) {
 
 }  // namespace
 
-TEST_CASE("a process has ended when all its threads are past exit(2), as a zombie, and when its number is another's") {
+TEST_CASE("a process has ended when all its threads are past exit(2), as a zombie, and when its number was reused") {
   const pid_t living = fork_with([] {});
   const pid_t leaving = fork_with([] {
     std::thread([] { ::pause(); }).detach();

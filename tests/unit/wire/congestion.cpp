@@ -8,7 +8,7 @@
 using namespace crx;
 using namespace crx::wire;
 
-TEST_CASE("bbr is kept where the path is long, and so is whatever else the host has chosen") {
+TEST_CASE("bbr is kept on long paths, as is any other choice of the host") {
   CHECK(better_congestion_control("bbr", 80) == "reno");
   CHECK(better_congestion_control("bbr", 999) == "reno");
   CHECK(better_congestion_control("bbr", 1000).empty());
@@ -17,7 +17,7 @@ TEST_CASE("bbr is kept where the path is long, and so is whatever else the host 
   CHECK(better_congestion_control("dctcp", 80).empty());
 }
 
-TEST_CASE("congestion control is asked for by name, and what there is not is not missed") {
+TEST_CASE("congestion control is requested by name, and a missing one is no error") {
   const Fd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   ask_congestion_control(socket.get(), "reno");
   CHECK(congestion_control(socket.get()) == "reno");

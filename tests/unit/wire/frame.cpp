@@ -121,7 +121,7 @@ TEST_CASE("messages that came before the loss are delivered before it is thrown"
   CHECK_THROWS_AS(queues.receive(Deadline::in_ms(0)), Error);
 }
 
-TEST_CASE("compression is turned on only where the network holds everybody up") {
+TEST_CASE("compression is turned on only if the network is the bottleneck") {
   const CompressionYield good{1 << 20, 300 << 10, 2'600'000};  // 0.4 GB/s to 30 %
   TransferWindow window;
   window.us = 100'000;

@@ -39,7 +39,7 @@ bool refused(std::string head, std::size_t payload) {
 
 }  // namespace
 
-TEST_CASE("a batch's head survives the wire") {
+TEST_CASE("a batch header survives the wire") {
   const PageBatch batch = example();
   const std::string head = encode_head(batch);
   CHECK(head_bytes(bytes(head)) == head.size());
@@ -51,7 +51,7 @@ TEST_CASE("a batch's head survives the wire") {
   CHECK(back.encoded_bytes == 3 * P);
 }
 
-TEST_CASE("a head that does not hold together is refused") {
+TEST_CASE("an inconsistent batch header is refused") {
   const std::string good = encode_head(example());
   const std::size_t payload = good.size() + 3 * P;
   CHECK_FALSE(refused(good, payload));
@@ -78,7 +78,7 @@ TEST_CASE("a head that does not hold together is refused") {
   CHECK(refused(encode_head(many), encode_head(many).size() + 300 * P));
 }
 
-TEST_CASE("random heads never do worse than be refused") {
+TEST_CASE("random batch headers are refused at worst") {
   std::mt19937 random(7);
   const std::string good = encode_head(example());
   for (int i = 0; i < 20000; ++i) {
@@ -94,7 +94,7 @@ TEST_CASE("random heads never do worse than be refused") {
   }
 }
 
-TEST_CASE("zero pages are taken out and the others moved together") {
+TEST_CASE("zero pages are removed and the others moved together") {
   std::vector<std::byte> memory(6 * P);
   for (const std::size_t page : {1U, 3U, 4U}) memory[page * P + 4095] = static_cast<std::byte>(page);
   PageBatch batch;
@@ -117,7 +117,7 @@ TEST_CASE("a page is zero only if every byte is") {
   }
 }
 
-TEST_CASE("compressed pages come back, and damaged ones are refused") {
+TEST_CASE("compressed pages are decompressed, and damaged ones are refused") {
   std::vector<std::byte> content(64 * P), packed(64 * P), back(64 * P);
   for (std::size_t i = 0; i < content.size(); ++i) content[i] = static_cast<std::byte>(i / 100);
   Compressor compressor;

@@ -15,14 +15,14 @@ TaskNode task(pid_t pid, uint64_t child_faults = 0, uint64_t start_ticks = 1) {
   return out;
 }
 
-TEST_CASE("turnover: nobody came or went") {
+TEST_CASE("process churn: no process was forked or has ended") {
   ProcessChurn churn;
   CHECK_FALSE(churn.look({task(1, 7), task(2)}, "2"));
   CHECK_FALSE(churn.look({task(1, 7), task(2)}, "2"));
   CHECK_FALSE(churn.look({task(1, 7), task(2)}, "9"));  // forked elsewhere
 }
 
-TEST_CASE("turnover: one comes, goes, becomes a zombie, or another gets its number") {
+TEST_CASE("process churn: one is forked, ends, becomes a zombie, or another gets its number") {
   for (const auto& then :
        {std::vector{task(1)}, std::vector{task(1), task(2), task(3)}, std::vector{task(1), task(2, 0, 2)}}) {
     ProcessChurn churn;
@@ -38,7 +38,7 @@ TEST_CASE("turnover: one comes, goes, becomes a zombie, or another gets its numb
   CHECK_FALSE(churn.look({task(1), zombie}, "2"));
 }
 
-TEST_CASE("turnover: a child that was never seen is known by what its parent inherits, or by its number") {
+TEST_CASE("process churn: a child that was never seen is noticed by its parent's faults, or by its number") {
   ProcessChurn churn;
   CHECK_FALSE(churn.look({task(1, 7)}, "2"));
   CHECK(churn.look({task(1, 8)}, "2"));
@@ -50,7 +50,7 @@ TEST_CASE("turnover: a child that was never seen is known by what its parent inh
   CHECK(churn.births());
 }
 
-TEST_CASE("turnover: who is not followed yet comes again") {
+TEST_CASE("process churn: a process that is not tracked yet counts again") {
   ProcessChurn churn;
   CHECK_FALSE(churn.look({task(1), task(2)}, "2"));
   churn.forget(2);
