@@ -14,9 +14,9 @@ def part(position, length):
 
 
 def serve(address, port):
-    with socket.create_server((address, port)) as door:
+    with socket.create_server((address, port)) as listener:
         print("listening", flush=True)
-        connection, _ = door.accept()
+        connection, _ = listener.accept()
     connection.setblocking(False)
     sent, last = 0, time.monotonic()
     while time.monotonic() < last + 0.3:  # space may appear while segments are in flight

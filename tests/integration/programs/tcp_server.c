@@ -33,13 +33,13 @@ int main(int argc, char** argv) {
   if (argc < 3) return 2;
   struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons((unsigned short)atoi(argv[2]))};
   inet_pton(AF_INET, argv[1], &at.sin_addr);
-  int door = socket(AF_INET, SOCK_STREAM, 0), one = 1, echo[3];
-  must(setsockopt(door, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one), "reuse");
-  must(bind(door, (struct sockaddr*)&at, sizeof at), "bind");
-  must(listen(door, 5), "listen");
+  int listener = socket(AF_INET, SOCK_STREAM, 0), one = 1, echo[3];
+  must(setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one), "reuse");
+  must(bind(listener, (struct sockaddr*)&at, sizeof at), "bind");
+  must(listen(listener, 5), "listen");
   printf("listening\n");
   fflush(stdout);
-  for (int i = 0; i < 3; i++) must(echo[i] = accept(door, NULL, NULL), "accept");
+  for (int i = 0; i < 3; i++) must(echo[i] = accept(listener, NULL, NULL), "accept");
   must((int)send(echo[2], "done!", 5, 0), "send");
   must(shutdown(echo[2], SHUT_WR), "shutdown");
   printf("ready\n");

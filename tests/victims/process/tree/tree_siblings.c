@@ -89,22 +89,22 @@ static void make(char name, int flags) {
 }
 
 // A child of the root that clones another process by `flags`, and then leaves `left` (unshare).
-struct maker {
+struct cloner {
   char name, other;
   int flags, left;
 };
 
 static int make_and_live(void* argument) {
-  struct maker* maker = argument;
-  make(maker->other, maker->flags);
-  if (maker->left != 0) MUST(unshare(maker->left));
-  return live(member(maker->name));
+  struct cloner* cloner = argument;
+  make(cloner->other, cloner->flags);
+  if (cloner->left != 0) MUST(unshare(cloner->left));
+  return live(member(cloner->name));
 }
 
-static void make_maker(struct maker maker, int flags) {
+static void make_cloner(struct cloner cloner, int flags) {
   char* stack = map_anon(kStack);
-  MUST(clone(make_and_live, stack + kStack, flags | SIGCHLD, &maker));
-  await(maker.name, 1);
+  MUST(clone(make_and_live, stack + kStack, flags | SIGCHLD, &cloner));
+  await(cloner.name, 1);
 }
 
 static void all(int step) {
@@ -130,11 +130,11 @@ int main(int argc, char** argv) {
   make('a', CLONE_FILES | CLONE_FS | SIGCHLD);
   make('b', CLONE_FILES | CLONE_FS | SIGCHLD);
   MUST(unshare(CLONE_FILES | CLONE_FS));
-  make_maker((struct maker){'c', 'd', CLONE_PARENT | CLONE_FILES, 0}, 0);
-  make_maker((struct maker){'e', 'f', CLONE_PARENT | CLONE_VM | CLONE_SIGHAND, 0}, 0);
-  make_maker((struct maker){'g', 'h', CLONE_FILES | SIGCHLD, CLONE_FILES}, CLONE_FILES);
-  make_maker((struct maker){'i', 'j', CLONE_FS | SIGCHLD, CLONE_FS}, CLONE_FS);
-  make_maker((struct maker){'k', 'l', CLONE_FS | SIGCHLD, CLONE_FS}, CLONE_FS);
+  make_cloner((struct cloner){'c', 'd', CLONE_PARENT | CLONE_FILES, 0}, 0);
+  make_cloner((struct cloner){'e', 'f', CLONE_PARENT | CLONE_VM | CLONE_SIGHAND, 0}, 0);
+  make_cloner((struct cloner){'g', 'h', CLONE_FILES | SIGCHLD, CLONE_FILES}, CLONE_FILES);
+  make_cloner((struct cloner){'i', 'j', CLONE_FS | SIGCHLD, CLONE_FS}, CLONE_FS);
+  make_cloner((struct cloner){'k', 'l', CLONE_FS | SIGCHLD, CLONE_FS}, CLONE_FS);
   MUST(unshare(CLONE_FS));
   victim_wait();
   change(&members[0]);
