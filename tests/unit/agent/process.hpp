@@ -10,6 +10,7 @@
 #include "agent-dst/supervisor/agent.hpp"
 #include "common/base/journal.hpp"
 #include "tests/unit/certificates.hpp"
+#include "wire/source/connect.hpp"
 
 namespace crx::test {
 
