@@ -103,7 +103,7 @@ std::vector<Vma> vmas_of(const img::mm_entry& mm, const std::vector<uint64_t>& c
     if (entry.end() > kUserEnd) throw bad("lies outside user space");
     last_end = entry.end();
     if ((entry.status() & vma_status::kAioRing) != 0) {
-      // Until the ring is made (restore/aio_rings.cpp) its content lies there as memory.
+      // Until the ring is made (restore/memory/aio_rings.cpp) its content lies there as memory.
       vmas.push_back({entry.start(), entry.end(), 0, 0, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
                       vma_status::kRegular | vma_status::kAnonPrivate, 0});
       continue;

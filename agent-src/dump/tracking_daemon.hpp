@@ -21,7 +21,7 @@ struct KeptTracking {
   uint64_t canary = 0;
 };
 
-// TrackingDaemons listen on sockets in `run_dir` (root only), one for each process; a keeper ends with its process.
+// Tracking daemons listen on sockets in `run_dir` (root only), one for each process; a keeper ends with its process.
 class TrackingDaemon {
  public:
   // What the keeper of the process knows; nothing where there is none, or it speaks of another process.

@@ -1,5 +1,5 @@
-// Helpers for the option parsers of all tools. It includes CLI11, which is slow to compile: only a tool's options.cpp
-// includes this header.
+// Helpers for the option parsers of all tools. It includes CLI11, which is slow to compile: only the file with a tool's
+// options includes this header.
 #pragma once
 
 #include <fmt/format.h>

@@ -7,6 +7,7 @@ import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import lint  # noqa: E402
+import names  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -106,6 +107,20 @@ class Files(unittest.TestCase):
                            ("wire/a.cpp", "// ::close(fd)"), ("tests/unit/a.cpp", "::close(fd);")]:
             with self.subTest(path=path, line=line):
                 self.assertEqual(only(**{path: line + "\n"}), [])
+
+
+class Names(unittest.TestCase):
+    def test_comments_and_documents(self):
+        tree = {"wire/link.hpp": "class SourceLink {};\nconstexpr int kLimit = 1;\n", "common/base/fd.cpp": "int x;  // see fd.hpp\n"}
+        self.assertEqual(names.check(tree), ["common/base/fd.cpp:1: names fd.hpp, which does not exist"])
+        for line, count in [("SourceLink of wire/link.hpp, link.hpp, base/ and common/base", 0), ("SourceLinks", 1), ("kLimit", 0),
+                            ("kLimits", 1), ("wire/lost/", 1), ("see base/lost.cpp", 1), ("wire/KIND.cpp", 0), ("fs/aio.c", 0)]:
+            with self.subTest(line=line):
+                for page in ({"docs/a.md": f"x\n{line}\n"}, {"wire/a.cpp": f"int y;\n// {line}\n"}, {"wire/b.cpp": f"\n/* {line}\n */"}):
+                    faults = [fault for fault in names.check({**tree, **page}) if not fault.startswith("common")]
+                    self.assertEqual(len(faults), count, faults)
+                    self.assertTrue(all(":2: names" in fault for fault in faults), faults)
+        self.assertEqual(len(names.check({"wire/a.cpp": 'puts("// lost.cpp");\n'})), 0)
 
 
 if __name__ == "__main__":

@@ -73,9 +73,9 @@ class Pagemap {
   // Throws Error(kernel) for any failure that ScanStatus does not name.
   [[nodiscard]] ScanStatus scan(PageRange range, Query query, std::vector<PageRegion>& regions) const;
 
-  // Reads the plain 64-bit entries (bits uapi::kEntry...), one per page of the range; the page frame number needs
-  // CAP_SYS_ADMIN. The result is shorter than the range at the end of the address space, and empty when the address
-  // space has ended.
+  // Reads the plain 64-bit entries (bits `kEntry...` of namespace uapi), one per page of the range; the page frame
+  // number needs CAP_SYS_ADMIN. The result is shorter than the range at the end of the address space, and empty when
+  // the address space has ended.
   std::vector<uint64_t> entries(PageRange range) const;
 
   pid_t pid() const noexcept { return pid_; }
