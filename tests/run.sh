@@ -27,5 +27,5 @@ done
 
 deploy/install-deps.sh
 cmake --preset dev >/dev/null
-ninja -C build/dev -j"$(nproc)" --quiet
+ninja -C build/dev -j"$(nproc)" --quiet all tests
 exec ctest --test-dir build/dev --output-on-failure "$@"

@@ -1,0 +1,58 @@
+"""`ninja install` installs the tools, the scripts and the man pages, and builds nothing else; `crx --help` lists the verbs."""
+import os
+import re
+import subprocess
+import tempfile
+import unittest
+
+from hosts import ROOT
+
+BUILD = os.environ.get("CRX_BUILD", f"{ROOT}/build/dev")
+VERBS = ["agent", "check", "dump", "image", "keys", "migrate", "restore"]
+
+
+def run(*words, **options):
+    return subprocess.run(words, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          check=True, timeout=120, **options).stdout
+
+
+def made_for(target):
+    """The files that ninja makes for a target."""
+    return set(re.findall(r" -o ([^ ]+)", run("ninja", "-C", BUILD, "-t", "commands", target)))
+
+
+class Install(unittest.TestCase):
+    maxDiff = None
+
+    def test_files(self):
+        with tempfile.TemporaryDirectory() as folder:
+            run("cmake", "--install", BUILD, "--prefix", folder)
+            found = sorted(os.path.relpath(os.path.join(top, name), folder)
+                           for top, _, names in os.walk(folder) for name in names)
+            pages = [f"share/man/man{page[-1]}/{page}" for page in os.listdir(f"{ROOT}/docs/man")]
+            self.assertEqual(found, sorted(["bin/crx"] + [f"bin/crx-{verb}" for verb in VERBS] + pages))
+            self.look_at_crx(f"{folder}/bin")
+
+    def look_at_crx(self, folder):
+        stranger = f"{folder}/crx-stranger"  # whatever else is there is no verb of crx
+        with open(stranger, "w") as file:
+            file.write("#!/bin/sh\n")
+        os.chmod(stranger, 0o755)
+        env = dict(os.environ, PATH=f"{folder}:/usr/bin:/bin")
+        text = run(f"{folder}/crx", "--help", env=env)
+        self.assertEqual(re.findall(r"^  ([a-z]+)", text, re.MULTILINE), VERBS, text)
+        for verb in VERBS:
+            self.assertRegex(run(f"{folder}/crx", verb, "--version", env=env), rf"^crx-{verb} \(crx\) [0-9.]+")
+
+    def test_builds_only_what_is_installed(self):
+        made = made_for("install")
+        self.assertEqual(sorted(name for name in made if name.startswith("bin/")),
+                         [f"bin/crx-{verb}" for verb in VERBS if verb != "keys"])  # a script
+        self.assertEqual([name for name in made if name.startswith(("tests/", "bench/", "links/"))], [])
+        tests = made_for("tests")
+        for name in ("bin/crx-unit", "bin/victims/proc_ids", "bin/bench/gauge", "bin/fuzz/proc"):
+            self.assertIn(name, tests)
+
+
+if __name__ == "__main__":
+    unittest.main()
