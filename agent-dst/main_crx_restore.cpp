@@ -14,7 +14,6 @@
 #include <vector>
 
 #include "agent-dst/restore_set/foreground_job.hpp"
-#include "agent-dst/restore_set/image_of_step.hpp"
 #include "agent-dst/restore_set/restore_options.hpp"
 #include "agent-dst/restore_set/restore_run.hpp"
 #include "common/base/error.hpp"
@@ -99,10 +98,6 @@ int build(const RestoreOptions& options, int report) {
     return 0;
   } catch (const NumberIsWanted& wish) {
     return ::write(report, &wish.better, sizeof wish.better) == sizeof wish.better ? kAgain : kFailed;
-  } catch (const Error& error) {
-    if (options.json) std::printf("%s\n", error_json(error).c_str());
-    std::fprintf(stderr, "crx-restore: %s\n", with_image(error, options.images_dir).c_str());
-    return kFailed;
   } catch (const std::exception& error) {  // for example std::bad_alloc
     print_error(options, error);
     return kFailed;

@@ -30,8 +30,8 @@ class Opener final : public FileOpener {
   void add(const img::file_entry& entry) override {
     // For the kernel the name would end at the NUL.
     if (entry.reg().name().find('\0') != std::string::npos) {
-      throw Error(ErrorCode::corrupt_image, kStep,
-                  fmt::format("{}: the name of file {} contains a NUL", image_file::kFiles, entry.id()));
+      throw Error(ErrorCode::corrupt_image, kStep, fmt::format("the name of file {} contains a NUL", entry.id()))
+          .with_image(std::string(image_file::kFiles));
     }
     entries_[entry.id()] = entry;
   }
@@ -39,8 +39,8 @@ class Opener final : public FileOpener {
   const img::file_entry& entry(uint32_t id) const override {
     const auto found = entries_.find(id);
     if (found == entries_.end()) {
-      throw Error(ErrorCode::corrupt_image, kStep,
-                  fmt::format("{}: there is no file {}, which the set refers to", image_file::kFiles, id));
+      throw Error(ErrorCode::corrupt_image, kStep, fmt::format("there is no file {}, which the set refers to", id))
+          .with_image(std::string(image_file::kFiles));
     }
     return found->second;
   }
@@ -69,8 +69,8 @@ class Opener final : public FileOpener {
         continue;
       }
       if (remap.has_remap_type() && remap.remap_type() != img::GHOST) {
-        throw Error(ErrorCode::unsupported, kStep,
-                    fmt::format("{}: file {} was found under another name", image_file::kRemapFpath, remap.orig_id()));
+        throw Error(ErrorCode::unsupported, kStep, fmt::format("file {} was found under another name", remap.orig_id()))
+            .with_image(std::string(image_file::kRemapFpath));
       }
       ghost_of_[remap.orig_id()] = remap.remap_id();
       const auto found = entries_.find(remap.orig_id());
@@ -116,8 +116,8 @@ class Opener final : public FileOpener {
   Fd open_file(uint32_t id, bool exact) const {
     const img::file_entry& file = entry(id);
     if (file.type() != img::REG || !file.has_reg()) {
-      throw Error(ErrorCode::corrupt_image, kStep,
-                  fmt::format("{}: file {} is not opened by name", image_file::kFiles, id));
+      throw Error(ErrorCode::corrupt_image, kStep, fmt::format("file {} is not opened by name", id))
+          .with_image(std::string(image_file::kFiles));
     }
     const img::reg_file_entry& reg = file.reg();
     const auto flags = static_cast<int>((reg.flags() & ~kNeverFlags) | O_NOCTTY);

@@ -67,15 +67,26 @@ TreeDescriptors::TreeDescriptors(std::vector<RestoreContext*> tasks)
 void TreeDescriptors::install() {
   read_images();
   for (const auto& [id, places] : fds_.places) open(id);
+  follow_files();
   for (const FdRestorerPtr& kind : kinds_) kind->opened(fds_);
   for (RestoreContext* task : tasks_) inject(*task);
-  for (const FdRestorerPtr& kind : kinds_) kind->fix_up(fds_);
+  for (const FdRestorerPtr& kind : kinds_) {
+    follow_files();
+    kind->fix_up(fds_);
+  }
   for (RestoreContext* task : tasks_) task->vessel.arena().reset();
   fds_.own.clear();
 }
 
 void TreeDescriptors::commit() {
-  for (const FdRestorerPtr& kind : kinds_) kind->commit(fds_);
+  for (const FdRestorerPtr& kind : kinds_) {
+    follow_files();
+    kind->commit(fds_);
+  }
+}
+
+void TreeDescriptors::follow_files() const {
+  fds_.task.follow_image(image_file::kFiles);
 }
 
 void TreeDescriptors::resumed() noexcept {
@@ -94,6 +105,7 @@ void TreeDescriptors::original_ended() noexcept {
 void TreeDescriptors::read_images() {
   for (RestoreContext* task : tasks_) read_table(*task);
   for (const uint32_t id : ids_in_flight(fds_.task.images)) fds_.places[id];
+  follow_files();
   for (auto& entry : fds_.task.images.read_all<img::file_entry>(image_file::kFiles)) {
     fds_.task.files.add(entry);
     fds_.entries[entry.id()] = std::move(entry);
@@ -108,11 +120,12 @@ void TreeDescriptors::read_table(RestoreContext& task) {
   const uint32_t files_id = task.cores.front().ids().files_id();
   if (!tables_.insert(files_id).second) return;  // the first task that has this table fills it for all
   const std::string table = image_file::fdinfo(files_id);
+  task.follow_image(table);
   std::map<uint32_t, img::fdinfo_entry> numbers;
   for (auto& info : task.images.read_all<img::fdinfo_entry>(table)) {
     const uint32_t fd = info.fd();
     if (fd >= kMaxNumber || !numbers.try_emplace(fd, std::move(info)).second) {
-      throw Error(ErrorCode::corrupt_image, "restoring descriptors", fmt::format("number {} in {}", fd, table));
+      throw Error(ErrorCode::corrupt_image, "restoring descriptors", fmt::format("number {}", fd)).with_image(table);
     }
   }
   for (const auto& [fd, info] : numbers) {
@@ -121,9 +134,11 @@ void TreeDescriptors::read_table(RestoreContext& task) {
 }
 
 void TreeDescriptors::open(uint32_t id) {
+  follow_files();
   const auto entry = fds_.entries.find(id);
   if (entry == fds_.entries.end()) {
-    throw Error(ErrorCode::corrupt_image, "restoring descriptors", fmt::format("file {} is not in files.img", id));
+    throw Error(ErrorCode::corrupt_image, "restoring descriptors", fmt::format("file {} is not in it", id))
+        .with_image(std::string(image_file::kFiles));
   }
   fds_.own[id] = kind_of(entry->second).open(entry->second, fds_);
 }
@@ -163,6 +178,7 @@ void TreeDescriptors::inject(RestoreContext& task) {
 }
 
 void TreeDescriptors::set_owners() {
+  follow_files();
   for (const auto& [id, places] : fds_.places) {
     const img::file_entry& entry = described(fds_.entries.at(id), tasks_.front()->files);
     const img::fown_entry* owner = owner_of(entry);

@@ -27,6 +27,8 @@ class TreeDescriptors {
   void original_ended() noexcept;
 
  private:
+  // Names files.img for errors: most kinds have their orders from there.
+  void follow_files() const;
   void read_images();
   void read_table(RestoreContext& task);
   void open(uint32_t id);

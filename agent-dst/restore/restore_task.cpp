@@ -40,13 +40,15 @@ void load_task_images(RestoreContext& context) {
     }
   }
   if (context.cores.empty() || !context.cores.front().has_tc()) {
-    throw Error(ErrorCode::corrupt_image, "reading images", image_file::core(pid) + ": entry 1: this is no process");
+    throw Error(ErrorCode::corrupt_image, "reading images", "entry 1: this is no process")
+        .with_image(image_file::core(pid));
   }
   for (std::size_t i = 0; i < context.cores.size(); ++i) {
     const img::core_entry& core = context.cores[i];
     if (core.mtype() == img::core_entry::X86_64 && core.has_thread_info() && core.has_thread_core()) continue;
     const std::string name = image_file::core(context.extra.threads(static_cast<int>(i)).tid());
-    throw Error(ErrorCode::corrupt_image, "reading images", name + ": entry 1: the thread is not of this architecture")
+    throw Error(ErrorCode::corrupt_image, "reading images", "entry 1: the thread is not of this architecture")
+        .with_image(name)
         .with_pid(context.pid);
   }
   auto extra = context.images.try_read_one<img::crx_task_entry>(image_file::crx_task(pid));
@@ -55,14 +57,14 @@ void load_task_images(RestoreContext& context) {
     return;
   }
   if (extra->threads_size() != context.extra.threads_size()) {
-    throw Error(ErrorCode::corrupt_image, "reading images",
-                image_file::crx_task(pid) + " and pstree.img differ in threads")
+    throw Error(ErrorCode::corrupt_image, "reading images", "it and pstree.img differ in threads")
+        .with_image(image_file::crx_task(pid))
         .with_pid(context.pid);
   }
   for (int i = 0; i < extra->threads_size(); ++i) {
     if (extra->threads(i).tid() != context.extra.threads(i).tid()) {
-      throw Error(ErrorCode::corrupt_image, "reading images",
-                  image_file::crx_task(pid) + " and pstree.img differ in threads")
+      throw Error(ErrorCode::corrupt_image, "reading images", "it and pstree.img differ in threads")
+          .with_image(image_file::crx_task(pid))
           .with_pid(context.pid);
     }
   }
@@ -72,11 +74,19 @@ void load_task_images(RestoreContext& context) {
 TaskRestore::TaskRestore(RestoreContext& context) : context_(context), kinds_(make_restorers()) {}
 TaskRestore::~TaskRestore() = default;
 
+void TaskRestore::follow_core() const {
+  context_.follow_image(image_file::core(static_cast<uint32_t>(context_.pid)));
+}
+
 void TaskRestore::prepare() {
-  for (const auto& kind : kinds_) kind->prepare(context_);
+  for (const auto& kind : kinds_) {
+    context_.follow_image(kind->image(context_));
+    kind->prepare(context_);
+  }
 }
 
 void TaskRestore::start_process() {
+  follow_core();
   context_.vessel.arena().reset();
   leader_ = context_.vessel.batch(kProcessCalls);
   for (const auto& kind : kinds_) kind->plan_process(context_, *leader_);
@@ -84,6 +94,7 @@ void TaskRestore::start_process() {
 }
 
 void TaskRestore::finish_process() {
+  follow_core();
   if (leader_->size() > 0) context_.vessel.thread(0).finish(Deadline::in_ms(kBatchDeadlineMs));
   leader_->check_all();
   for (const auto& kind : kinds_) kind->after_process(context_, *leader_);
@@ -94,6 +105,7 @@ void TaskRestore::finish_process() {
 // of a group run together.
 template <typename Room, typename Plan>
 void TaskRestore::start_group(std::size_t first, Room room, Plan plan) {
+  follow_core();
   Vessel& vessel = context_.vessel;
   const std::size_t end = std::min(context_.cores.size(), first + kThreadsAtOnce);
   vessel.arena().reset();
@@ -108,6 +120,7 @@ void TaskRestore::start_group(std::size_t first, Room room, Plan plan) {
 // Runs all groups; the first one is started already.
 template <typename Room, typename Plan, typename After>
 void TaskRestore::run_groups(Room room, Plan plan, After after) {
+  follow_core();
   for (std::size_t first = 0; first < context_.cores.size(); first += kThreadsAtOnce) {
     if (first > 0) start_group(first, room, plan);
     const Deadline deadline = Deadline::in_ms(kBatchDeadlineMs);
@@ -153,15 +166,22 @@ void TaskRestore::finish_last() {
              [this](Restorer& kind, std::size_t i, RemoteBatch& batch) { kind.plan_last(context_, i, batch); },
              [](Restorer&, std::size_t, const RemoteBatch&) {});
   context_.vessel.arena().reset();
-  for (const auto& kind : kinds_) kind->finish(context_);
+  for (const auto& kind : kinds_) {
+    context_.follow_image(kind->image(context_));
+    kind->finish(context_);
+  }
 }
 
 void TaskRestore::registers() {
+  follow_core();
   load_registers(context_.vessel, context_.cores, context_.extra);
 }
 
 void TaskRestore::commit() {
-  for (const auto& kind : kinds_) kind->commit(context_);
+  for (const auto& kind : kinds_) {
+    context_.follow_image(kind->image(context_));
+    kind->commit(context_);
+  }
 }
 
 bool TaskRestore::awaits_end() const {

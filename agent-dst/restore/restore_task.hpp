@@ -44,6 +44,8 @@ class TaskRestore {
   void original_ended() noexcept;
 
  private:
+  // Names the leader's core image: most calls of a batch come from it.
+  void follow_core() const;
   std::size_t room_of_thread(std::size_t i) const;
   template <typename Room, typename Plan>
   void start_group(std::size_t first, Room room, Plan plan);

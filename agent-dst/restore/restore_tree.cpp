@@ -81,7 +81,8 @@ std::vector<VesselPlace> read_places(const ImageSource& images) {
   for (const SharingConflict& conflict : plan_sharing(sharing)) {
     throw Error(ErrorCode::unsupported, "reading images",
                 fmt::format("process {} shares things with process {}, and not by way of a parent or sibling",
-                            conflict.pid, conflict.other));
+                            conflict.pid, conflict.other))
+        .with_image(std::string(image_file::kPstree));
   }
   for (std::size_t i = 0; i < places.size(); ++i) {
     places[i].cloner = sharing[i].cloner;
@@ -94,7 +95,9 @@ std::vector<VesselPlace> read_places(const ImageSource& images) {
         place.terminal = info.pty().index() + 1;
     }
   }
-  if (places.empty()) throw Error(ErrorCode::corrupt_image, "reading images", "there is no process in pstree.img");
+  if (places.empty())
+    throw Error(ErrorCode::corrupt_image, "reading images", "there is no process in it")
+        .with_image(std::string(image_file::kPstree));
   return places;
 }
 
@@ -102,8 +105,10 @@ TreeRestore::TreeRestore(VesselTree& tree, const ImageSource& images, FileOpener
     : tree_(tree), images_(images), files_(files), shmem_(shmem) {}
 
 void TreeRestore::apply_layouts(const std::map<pid_t, std::vector<uint64_t>>& commit_charged) {
+  follow_image(image_file::kFiles);
   for (const img::file_entry& entry : images_.read_all<img::file_entry>(image_file::kFiles)) files_.add(entry);
   for (Vessel* vessel : tree_.all()) {
+    follow_image(image_file::mm(static_cast<uint32_t>(vessel->pid())));
     if ((vessel->clone_flags() & sharing::kMemory) != 0) continue;
     const auto charged = commit_charged.find(vessel->pid());
     const std::vector<uint64_t> none;
@@ -128,12 +133,13 @@ void TreeRestore::build(const std::map<pid_t, std::vector<uint64_t>>& commit_cha
                         const std::function<void(const char*)>& lap) {
   apply_layouts(commit_charged);
   lap("layout");
+  follow_image(image_file::kPstree);
   finish_places();
   lap("tree");
   std::vector<RestoreContext*> contexts;
   for (Vessel* vessel : tree_.all()) {
     contexts.push_back(&contexts_.emplace_back(
-        RestoreContext{tree_, *vessel, images_, files_, shmem_, vessel->pid(), {}, {}, original_is_here_}));
+        RestoreContext{tree_, *vessel, images_, files_, shmem_, vessel->pid(), {}, {}, original_is_here_, image_}));
     load_task_images(contexts_.back());
     tasks_.emplace_back(contexts_.back());
   }
@@ -151,6 +157,7 @@ void TreeRestore::build(const std::map<pid_t, std::vector<uint64_t>>& commit_cha
   lap("threads");
   for (RestoreContext& context : contexts_) {
     if ((context.vessel.clone_flags() & sharing::kMemory) != 0) continue;
+    context.follow_image(image_file::mm(static_cast<uint32_t>(context.pid)));
     const Fd exe = open_executable(context.vessel.layout().exe_file_id());
     context.vessel.set_mm_fields(exe.get());
     context.vessel.apply_vma_attributes(context.extra);

@@ -7,6 +7,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "agent-dst/restore/descriptors.hpp"
@@ -26,6 +27,9 @@ class TreeRestore {
 
   // To be called before build() if the original lives in this kernel until the move is decided.
   void expect_original() { original_is_here_ = true; }
+  // To be called before build() where images are files: `image` gets the name of the one that the step in progress
+  // takes its orders from, for errors that name none. It must outlive this object.
+  void name_images(std::string& image) { image_ = &image; }
   // Restores everything but the pages: last layouts, zombies and groups, descriptors, threads, state, registers.
   // Afterwards the vessels are ready to run on. commit_charged: see Vessel::apply_layout, keyed by PID. lap: called
   // after each step with its name.
@@ -45,6 +49,9 @@ class TreeRestore {
   pid_t root_pid() const { return contexts_.front().pid; }
 
  private:
+  void follow_image(std::string_view name) const {
+    if (image_ != nullptr) *image_ = name;
+  }
   Fd open_executable(uint32_t id);
   void apply_layouts(const std::map<pid_t, std::vector<uint64_t>>& commit_charged);
   void finish_places();
@@ -54,6 +61,7 @@ class TreeRestore {
   FileOpener& files_;
   ShmemTable& shmem_;
   bool original_is_here_ = false;
+  std::string* image_ = nullptr;
   std::deque<RestoreContext> contexts_;  // the root's first
   std::deque<TaskRestore> tasks_;
   std::optional<TreeDescriptors> descriptors_;

@@ -200,7 +200,8 @@ void check_files(const ImageStore& images, std::vector<Shortfall>& findings) {
     if (is_made_with_the_tree(reg.name())) continue;
     if (reg.name().empty() || reg.name().find('\0') != std::string::npos) {
       throw Error(ErrorCode::corrupt_image, "checking files",
-                  fmt::format("{}: the name of file {} is empty or contains a NUL", image_file::kFiles, file.id()));
+                  fmt::format("the name of file {} is empty or contains a NUL", file.id()))
+          .with_image(std::string(image_file::kFiles));
     }
     FileIdentity wanted;
     wanted.path = reg.name();

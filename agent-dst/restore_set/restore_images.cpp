@@ -212,9 +212,9 @@ ImageStore load_images(const ImageSet& set) {
   }
   const auto inventory = images.read_one<img::inventory_entry>(image_file::kInventory);
   if (inventory.img_version() < 1 || inventory.img_version() > kImageVersion) {
-    throw Error(
-        ErrorCode::unsupported, "reading images",
-        source.path() + "/inventory.img: image version " + std::to_string(inventory.img_version()) + " is unknown")
+    throw Error(ErrorCode::unsupported, "reading images",
+                "image version " + std::to_string(inventory.img_version()) + " is unknown")
+        .with_image(source.path() + "/" + std::string(image_file::kInventory))
         .with_hint("use a newer crx, or the tool that made the set");
   }
   if (images.contains(image_file::kFiles)) rewrite<img::file_entry>(images, image_file::kFiles, relax_size);

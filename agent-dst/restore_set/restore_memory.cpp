@@ -129,6 +129,7 @@ void RestoreMemory::fill_objects() {
     if (!name.starts_with(kPrefix)) continue;
     const uint64_t id = std::strtoull(name.c_str() + kPrefix.size(), nullptr, 10);
     if (!shmem_.contains(id)) continue;
+    image_ = name;
     copy_pages({PageSpace::Kind::shmem, id},
                [&](PageRange part, std::span<const std::byte> bytes) { shmem_.write_pages(id, {part}, bytes); });
   }
@@ -147,7 +148,8 @@ void RestoreMemory::build(VesselTree& tree, std::vector<VesselPlace> places,
       if (made.contains(place.pid)) continue;
       const auto parent = by_pid.find(place.ppid);
       if (place.ppid != 0 && parent == by_pid.end())
-        throw Error(ErrorCode::corrupt_image, "reading images", "pstree.img does not describe a tree");
+        throw Error(ErrorCode::corrupt_image, "reading images", "it does not describe a tree")
+            .with_image(std::string(image_file::kPstree));
       const bool with_parent = place.ppid != 0 && comes_with_parent(place, *parent->second, places);
       if (place.ppid != 0 && !(with_parent ? made : before).contains(place.ppid)) continue;
       if (place.cloner != 0 && !made.contains(place.cloner)) continue;
@@ -156,24 +158,30 @@ void RestoreMemory::build(VesselTree& tree, std::vector<VesselPlace> places,
           looks_forked(place, *parent->second))
         place.memory_donor = place.ppid;
     }
-    if (made == before) throw Error(ErrorCode::corrupt_image, "reading images", "pstree.img does not describe a tree");
+    if (made == before)
+      throw Error(ErrorCode::corrupt_image, "reading images", "it does not describe a tree")
+          .with_image(std::string(image_file::kPstree));
     std::vector<VesselPlace> now;
     for (const VesselPlace& place : places) {
       if (made.contains(place.pid)) now.push_back(place);
     }
+    image_ = image_file::kPstree;
     tree.follow(now, -1, shmem_.ptys());
     for (const VesselPlace& place : now) {
       if (before.contains(place.pid) || place.dead || (place.clone_flags & sharing::kMemory) != 0) continue;
       Vessel& vessel = tree.at(place.pid);
+      image_ = image_file::mm(static_cast<uint32_t>(place.pid));
       const img::mm_entry& mm = layout(place.pid);
       const std::vector<PageRange> fresh =
           sorted(vessel.apply_layout(mm, commit_charged.at(place.pid), files_, shmem_));
+      image_ = image_file::pagemap(static_cast<uint64_t>(place.pid));
       held[place.pid] = pages_of(place.pid);
       fill(vessel, place.memory_donor == 0 ? std::vector<PageRange>()
                                            : subtract(intersect(held[place.memory_donor], mapped_ranges(mm)), fresh));
     }
   }
   for (const auto& [pid, ranges] : guards) {
+    image_ = image_file::crx_task(static_cast<uint32_t>(pid));
     if (!ranges.empty()) tree.at(pid).guard_pages(ranges);
   }
   fill_objects();

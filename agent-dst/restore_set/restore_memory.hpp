@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <string>
 #include <vector>
 
 #include "agent-dst/files/file_opener.hpp"
@@ -18,8 +19,9 @@ namespace crx {
 // Single-threaded.
 class RestoreMemory {
  public:
-  RestoreMemory(const ImageSet& set, const ImageStore& images, FileOpener& files, ShmemTable& shmem)
-      : set_(set), images_(images), files_(files), shmem_(shmem) {}
+  // `image` gets the name of the image that the step in progress takes its orders from, for errors that name none.
+  RestoreMemory(const ImageSet& set, const ImageStore& images, FileOpener& files, ShmemTable& shmem, std::string& image)
+      : set_(set), images_(images), files_(files), shmem_(shmem), image_(image) {}
 
   // commit_charged, guards: by pid, see Vessel::apply_layout and Vessel::guard_pages. Throws Error(corrupt_image).
   void build(VesselTree& tree, std::vector<VesselPlace> places,
@@ -39,6 +41,7 @@ class RestoreMemory {
   const ImageStore& images_;
   FileOpener& files_;
   ShmemTable& shmem_;
+  std::string& image_;
   std::map<pid_t, img::mm_entry> layouts_;
   std::vector<std::byte> present_;
 };

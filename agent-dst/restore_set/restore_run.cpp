@@ -9,6 +9,8 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "agent-dst/files/file_opener.hpp"
@@ -44,9 +46,11 @@ class Restore {
     if (options.shell_job) shmem_.ptys().use_callers();
     shmem_.segments(images_);
   }
+  // Throws Error; where the set is at fault, or could not be followed, the error names an image of it.
   pid_t run(const std::function<void(pid_t)>& about_to_run);
 
  private:
+  pid_t restore(const std::function<void(pid_t)>& about_to_run);
   void check_kind() const;
   void read_tree();
   void give_way() const;
@@ -54,6 +58,7 @@ class Restore {
   void build_memory();
 
   bool cgroups_;
+  std::string image_{image_file::kPstree};  // the one that the step in progress takes its orders from, if any
   ImageSet set_;
   ImageStore images_;
   std::unique_ptr<FileOpener> files_;
@@ -76,8 +81,8 @@ void Restore::read_tree() {
   places_ = read_places(images_);
   for (const VesselPlace& place : places_) {
     if (place.pid <= 0 || place.pid > kMaxPid) {
-      throw Error(ErrorCode::corrupt_image, "reading images",
-                  fmt::format("pstree.img: PID {} is impossible", place.pid));
+      throw Error(ErrorCode::corrupt_image, "reading images", fmt::format("PID {} is impossible", place.pid))
+          .with_image(std::string(image_file::kPstree));
     }
     img::crx_task_entry& extra = extras_[place.pid];
     const std::string name = image_file::crx_task(static_cast<uint32_t>(place.pid));
@@ -96,6 +101,7 @@ void Restore::continue_clocks() const {
 }
 
 void Restore::build_memory() {
+  image_ = image_file::kFiles;
   for (const auto& entry : images_.read_all<img::file_entry>(image_file::kFiles)) files_->add(entry);
   files_->add_ghosts(images_);
   for (const auto& inode : images_.read_all<img::memfd_inode_entry>(image_file::kMemfdInode)) shmem_.memfd(inode);
@@ -103,7 +109,7 @@ void Restore::build_memory() {
   for (const VesselPlace& place : places_) {
     if (!place.dead) guards[place.pid] = guards_of(extras_.at(place.pid));
   }
-  RestoreMemory(set_, images_, *files_, shmem_).build(tree_, places_, commit_charged_, guards);
+  RestoreMemory(set_, images_, *files_, shmem_, image_).build(tree_, places_, commit_charged_, guards);
 }
 
 // In a new PID namespace the lowest numbers are used both by the tree and by the processes that restore it.
@@ -115,7 +121,19 @@ void Restore::give_way() const {
   throw wish;
 }
 
+// The steps do not know that their images are files of a set, so they leave it to this place to say which one it was.
 pid_t Restore::run(const std::function<void(pid_t)>& about_to_run) {
+  try {
+    return restore(about_to_run);
+  } catch (Error& error) {
+    if (error.code() == ErrorCode::refused) throw;  // this host is at fault, not the set
+    error.add_image(image_);
+    if (error.image().empty() || error.image().starts_with('/')) throw;
+    throw std::move(error).with_image(set_.images().path() + "/" + error.image());
+  }
+}
+
+pid_t Restore::restore(const std::function<void(pid_t)>& about_to_run) {
   check_kind();
   read_tree();
   give_way();
@@ -125,7 +143,9 @@ pid_t Restore::run(const std::function<void(pid_t)>& about_to_run) {
   continue_clocks();
   build_memory();
   TreeRestore restore(tree_, images_, *files_, shmem_);
+  restore.name_images(image_);
   restore.build(commit_charged_, [](const char*) {});
+  image_.clear();
   about_to_run(restore.root_pid());
   // From here on packets reach the sockets, which accept none before they are complete; FINs that had been received are
   // replayed to them.

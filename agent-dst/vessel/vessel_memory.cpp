@@ -223,12 +223,12 @@ bool overlaps_arena(const VesselState& state, const std::vector<Vma>& wanted) {
   return std::any_of(wanted.begin(), wanted.end(), [&](const Vma& v) { return v.start < end && start < v.end; });
 }
 
-void run_layout(VesselState& state, RemoteBatch& batch) {
+// maps_huge: whether one of the calls maps huge pages, of which the host may have too few.
+void run_layout(VesselState& state, RemoteBatch& batch, bool maps_huge) {
   try {
     state.run_checked(batch);
   } catch (Error& error) {
-    if (error.err() == ENOMEM && std::string_view(error.what()).find("huge pages") != std::string_view::npos)
-      throw std::move(error).with_hint(kHugePagesHint);
+    if (maps_huge && error.err() == ENOMEM) throw std::move(error).with_hint(kHugePagesHint);
     throw;
   }
 }
@@ -287,13 +287,15 @@ std::vector<PageRange> Vessel::apply_layout(const img::mm_entry& mm, const std::
     s.arena.reset();
     ChangePlanner planner(*this, s, files, shmem);
     RemoteBatch batch(s.arena, kChangesPerBatch * kCallsPerChange);
+    bool maps_huge = false;
     for (std::size_t i = 0; i < kChangesPerBatch && done < todo.size(); ++i, ++done) {
       const LayoutChange& change = todo[done];
       if (change.kind == LayoutChange::Kind::map && special(change.vma)) continue;
       planner.plan(batch, change);
+      maps_huge |= change.kind == LayoutChange::Kind::map && change.vma.is_huge();
       if (change.kind == LayoutChange::Kind::map) remapped.push_back({change.vma.start, change.vma.end});
     }
-    run_layout(s, batch);
+    run_layout(s, batch, maps_huge);
   }
   s.arena.reset();
   map_vdso(s, wanted);

@@ -278,7 +278,7 @@ bool DirectorySource::contains(std::string_view name) const {
 
 Fd DirectorySource::open_file(std::string_view name, int flags) const {
   const std::string shown = path_ + "/" + std::string(name);
-  if (!contains(name)) throw Error(ErrorCode::corrupt_image, "reading an image", shown + " is missing");
+  if (!contains(name)) throw Error(ErrorCode::corrupt_image, "reading an image", "it is missing").with_image(shown);
   Fd file(::openat(directory_.get(), std::string(name).c_str(), flags | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
   if (!file) throw_errno("reading an image", shown);
   return file;

@@ -13,7 +13,7 @@ namespace crx {
 
 ImageReader::ImageReader(std::string name, std::string_view bytes) : name_(std::move(name)), bytes_(bytes) {
   const std::optional<uint32_t> kind = image_file::magic_of(name_);
-  if (!kind) throw Error(ErrorCode::bug, "reading an image", name_ + ": not the name of an image with entries");
+  if (!kind) throw Error(ErrorCode::bug, "reading an image", "not the name of an image with entries").with_image(name_);
   if (*kind != magic::kInventory) {
     const uint32_t common = *kind == magic::kStats ? magic::kService : magic::kCommon;
     const uint32_t found = word("the file magic");
@@ -24,7 +24,8 @@ ImageReader::ImageReader(std::string name, std::string_view bytes) : name_(std::
 }
 
 void ImageReader::fail(std::string_view reason) const {
-  throw Error(ErrorCode::corrupt_image, "reading an image", fmt::format("{}: entry {}: {}", name_, entries_, reason));
+  throw Error(ErrorCode::corrupt_image, "reading an image", fmt::format("entry {}: {}", entries_, reason))
+      .with_image(name_);
 }
 
 uint32_t ImageReader::word(std::string_view what) {

@@ -37,7 +37,7 @@ std::vector<std::string> ImageStore::names() const {
 std::string_view ImageStore::load(std::string_view name) const {
   const auto it = files_.find(name);
   if (it == files_.end()) {
-    throw Error(ErrorCode::corrupt_image, "reading an image", std::string(name) + " is missing");
+    throw Error(ErrorCode::corrupt_image, "reading an image", "it is missing").with_image(std::string(name));
   }
   return it->second;
 }

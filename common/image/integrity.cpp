@@ -96,16 +96,18 @@ Manifest Manifest::begin(img::crx_manifest_entry::Kind kind) {
 
 Manifest Manifest::read(std::string_view bytes, const std::string& shown) {
   const auto damaged = [&](const std::string& why) -> Error {
-    return Error(ErrorCode::corrupt_image, "checking the image set", shown + ": " + why)
+    return Error(ErrorCode::corrupt_image, "checking the image set", why)
+        .with_image(shown)
         .with_hint("use another copy of the set");
   };
   ImageReader image(std::string(image_file::kCrxIntegrity), bytes);
   Manifest manifest;
   manifest.head_ = image.expect<img::crx_manifest_entry>();
   if (manifest.head_.version() != kManifestVersion) {
-    throw Error(ErrorCode::unsupported, "checking the image set",
-                fmt::format("{} has format {}, and this crx knows format {} only", shown, manifest.head_.version(),
-                            kManifestVersion))
+    throw Error(
+        ErrorCode::unsupported, "checking the image set",
+        fmt::format("it has format {}, and this crx knows format {} only", manifest.head_.version(), kManifestVersion))
+        .with_image(shown)
         .with_hint("use the version of crx that made it, or a newer one");
   }
   if (manifest.head_.set_id().size() != kIdBytes) throw damaged("the name of the set is malformed");

@@ -70,7 +70,8 @@ void read_exactly(int fd, std::span<std::byte> bytes, uint64_t offset, const std
     const ssize_t n = ::pread(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset));
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) throw_errno(kStep, name);
-    if (n == 0) throw Error(ErrorCode::corrupt_image, kStep, fmt::format("{} ends at offset {}", name, offset));
+    if (n == 0)
+      throw Error(ErrorCode::corrupt_image, kStep, fmt::format("it ends at offset {}", offset)).with_image(name);
     bytes = bytes.subspan(static_cast<std::size_t>(n));
     offset += static_cast<uint64_t>(n);
   }
@@ -125,9 +126,10 @@ struct ImageSet::Level {
     if (pages.digests == nullptr) return;
     for (const img::crx_extent& extent : pages.digests->punched()) {
       if (offset + bytes <= extent.offset() || extent.offset() + extent.bytes() <= offset) continue;
-      throw Error(ErrorCode::corrupt_image, kStep,
-                  fmt::format("{} has given up its pages at offset {} to a later set", shown(image_file::pages(id)),
-                              std::max(offset, extent.offset())))
+      throw Error(
+          ErrorCode::corrupt_image, kStep,
+          fmt::format("it has given up its pages at offset {} to a later set", std::max(offset, extent.offset())))
+          .with_image(shown(image_file::pages(id)))
           .with_hint("only the newest set of a deduplicated chain can be restored");
     }
   }
@@ -144,7 +146,8 @@ struct ImageSet::Level {
     mask_punched(*file.digests, start, buffer);
     if (!chunk_matches(*file.digests, index, buffer)) {
       throw Error(ErrorCode::corrupt_image, kStep,
-                  fmt::format("{} was altered: the MiB at offset {} is not as written", name, start));
+                  fmt::format("it was altered: the MiB at offset {} is not as written", start))
+          .with_image(name);
     }
     file.checked[index] = true;
   }
@@ -182,8 +185,14 @@ const Manifest* ImageSet::manifest(std::size_t level) const {
 
 namespace {
 
-[[noreturn]] void throw_damaged(const std::string& what, const char* remedy = "use another copy of the set") {
+constexpr char kUseAnother[] = "use another copy of the set";
+
+[[noreturn]] void throw_damaged(const std::string& what, const char* remedy = kUseAnother) {
   throw Error(ErrorCode::corrupt_image, "checking the image set", what).with_hint(remedy);
+}
+
+[[noreturn]] void throw_damaged_image(std::string image, const std::string& what, const char* remedy = kUseAnother) {
+  throw Error(ErrorCode::corrupt_image, "checking the image set", what).with_image(std::move(image)).with_hint(remedy);
 }
 
 constexpr char kPutParentBack[] = "put that set back where the link leads, or let the link lead to it";
@@ -194,33 +203,34 @@ void check_files(const DirectorySource& source, const Manifest& manifest) {
   const std::string& path = source.path();
   for (const auto& [name, entry] : manifest.files()) {
     const bool pages = name.starts_with("pages-");
-    if (!source.contains(name)) throw_damaged(path + "/" + name + " is missing");
+    if (!source.contains(name)) throw_damaged_image(path + "/" + name, "it is missing");
     if (pages) {
       struct stat st {};
       const Fd file = source.open_file(name);
       if (::fstat(file.get(), &st) != 0) throw_errno("checking the image set", path + "/" + name);
       const auto size = static_cast<uint64_t>(st.st_size);
       if (size != entry.size()) {
-        throw_damaged(fmt::format("{}/{} {} at offset {}: it has {} bytes instead of {}", path, name,
-                                  size < entry.size() ? "ends" : "goes on", std::min(size, entry.size()), size,
-                                  entry.size()));
+        throw_damaged_image(path + "/" + name, fmt::format("it {} at offset {}: it has {} bytes instead of {}",
+                                                           size < entry.size() ? "ends" : "goes on",
+                                                           std::min(size, entry.size()), size, entry.size()));
       }
       continue;
     }
     const std::string_view bytes = source.load(name);
     const uint64_t at = first_difference(entry, bytes);
     if (at < bytes.size())
-      throw_damaged(fmt::format("{}/{} was altered, or belongs to another set: the MiB at offset {} is not as written",
-                                path, name, at));
+      throw_damaged_image(
+          path + "/" + name,
+          fmt::format("it was altered, or belongs to another set: the MiB at offset {} is not as written", at));
     if (bytes.size() != entry.size()) {
-      throw_damaged(
-          fmt::format("{}/{} ends at offset {}, and should have {} bytes", path, name, bytes.size(), entry.size()));
+      throw_damaged_image(path + "/" + name,
+                          fmt::format("it ends at offset {}, and should have {} bytes", bytes.size(), entry.size()));
     }
   }
   for (const std::string& name : source.names()) {
     if (name == image_file::kCrxIntegrity || name.starts_with("stats-") || manifest.find(name) != nullptr) continue;
     if (manifest.head().pages_elsewhere() && (name.starts_with("pagemap-") || name.starts_with("pages-"))) continue;
-    throw_damaged(path + "/" + name + " does not belong to the set");
+    throw_damaged_image(path + "/" + name, "it does not belong to the set");
   }
 }
 
@@ -246,15 +256,17 @@ ImageSet ImageSet::open(const std::string& path) {
     if (seen.size() == kMaxLevels) throw_damaged(fmt::format("{} has more than {} parents", path, kMaxLevels));
     seen.push_back(id);
     if (!level->source.contains(image_file::kInventory))
-      throw_damaged(at + "/inventory.img is missing: the set is incomplete, or none was written there",
-                    "use a directory that holds a whole set");
+      throw_damaged_image(at + "/" + std::string(image_file::kInventory),
+                          "it is missing: the set is incomplete, or none was written there",
+                          "use a directory that holds a whole set");
     const std::vector<std::string> names = level->source.names();
     if (level->source.contains(image_file::kCrxIntegrity)) {
       const std::string shown = at + "/" + std::string(image_file::kCrxIntegrity);
       level->manifest = Manifest::read(level->source.load(image_file::kCrxIntegrity), shown);
       check_files(level->source, *level->manifest);
     } else if (const std::string* ours = file_of_crx(names)) {
-      throw_damaged(at + "/" + std::string(image_file::kCrxIntegrity) + " is missing, and " + *ours + " is of crx");
+      throw_damaged_image(at + "/" + std::string(image_file::kCrxIntegrity),
+                          "it is missing, and " + *ours + " is of crx");
     }
     if (!set.levels_.empty() && set.levels_.back()->manifest && set.levels_.back()->manifest->head().has_parent_id()) {
       const std::string& wanted = set.levels_.back()->manifest->head().parent_id();
@@ -297,15 +309,15 @@ std::vector<PagePiece> ImageSet::pages(PageSpace space) const {
       if (entry->present) {
         pieces.push_back({part, index, table.pages_id, entry->offset + (part.start - entry->range.start)});
       } else if (index + 1 == levels_.size()) {
-        throw_damaged(fmt::format("{}/{}: the pages at {:#x} are in a parent set, and there is none",
-                                  levels_[index]->source.path(), name, part.start));
+        throw_damaged_image(levels_[index]->shown(name),
+                            fmt::format("the pages at {:#x} are in a parent set, and there is none", part.start));
       } else {
         self(self, index + 1, part);
       }
     }
     if (index > 0 && at < wanted.end) {
-      throw_damaged(fmt::format("{}/{} lacks the page at {:#x}, which a later set expects there",
-                                levels_[index]->source.path(), name, at));
+      throw_damaged_image(levels_[index]->shown(name),
+                          fmt::format("it lacks the page at {:#x}, which a later set expects there", at));
     }
   };
   collect(collect, 0, {0, kUserEnd});
@@ -314,9 +326,9 @@ std::vector<PagePiece> ImageSet::pages(PageSpace space) const {
     Level& level = *levels_[piece.level];
     const Level::Pages& file = level.pages(piece.pages_id);
     if (piece.offset > file.size || piece.range.bytes() > file.size - piece.offset) {
-      throw_damaged(fmt::format("{} ends at offset {}, and {} needs {} bytes of it",
-                                level.shown(image_file::pages(piece.pages_id)), file.size, name,
-                                piece.offset + piece.range.bytes()));
+      throw_damaged_image(level.shown(image_file::pages(piece.pages_id)),
+                          fmt::format("it ends at offset {}, and {} needs {} bytes of it", file.size, name,
+                                      piece.offset + piece.range.bytes()));
     }
     level.refuse_punched(file, piece.offset, piece.range.bytes(), piece.pages_id);
   }

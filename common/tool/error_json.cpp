@@ -14,6 +14,7 @@ std::string error_json(const std::exception& error) {
   if (known != nullptr) {
     line["step"] = known->step();
     if (!known->hint().empty()) line["hint"] = known->hint();
+    if (!known->image().empty()) line["image"] = known->image();
     if (known->pid() != 0) line["pid"] = known->pid();
   }
   return line.dump(-1, ' ', false, ordered_json::error_handler_t::replace);

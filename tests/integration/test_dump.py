@@ -333,7 +333,7 @@ class Sets(Heap):
             damaged(flip(name, size // 2), name.split(".")[0])
             damaged(lambda folder, name=name, size=size: os.truncate(f"{folder}/{name}", size - 1), name.split(".")[0])
             damaged(lambda folder, name=name: os.unlink(f"{folder}/{name}"), "crx-restore")
-        damaged(flip("pages-1.img", 5 << 20), "pages-1.img was altered: the MiB at offset 5242880")
+        damaged(flip("pages-1.img", 5 << 20), "pages-1.img: it was altered: the MiB at offset 5242880")
         # Without the manifest the images themselves must be checked.
         for path in glob.glob(f"{self.dir}/good/*.img"):
             name = os.path.basename(path)

@@ -161,8 +161,8 @@ class Errors(DumpTest):
                 file.write(b"\x63")
 
         patch("crx-integrity.img", 12)
-        self.fails(1, ["crx-restore", "-D", images], "crx-integrity.img has format 99", "use the version of crx that made it, or a newer one")
-        self.fails(1, ["crx-image", "verify", images], "crx-integrity.img has format 99", "a newer one")
+        self.fails(1, ["crx-restore", "-D", images], "crx-integrity.img: it has format 99", "use the version of crx that made it, or a newer one")
+        self.fails(1, ["crx-image", "verify", images], "crx-integrity.img: it has format 99", "a newer one")
         for name in os.listdir(images):
             if name.startswith("crx-"):
                 os.unlink(f"{images}/{name}")

@@ -37,7 +37,7 @@ class Image(Heap):
             file.write(b"!")
         code, text = self.run_tool("crx-image", "verify", f"{self.dir}/set")
         self.assertEqual(code, 1, text)
-        self.assertIn("pages-1.img was altered: the MiB at offset 9437184", text)
+        self.assertIn("pages-1.img: it was altered: the MiB at offset 9437184", text)
 
     def test_check(self):
         code, text = self.run_tool("crx-check", "--json")

@@ -28,6 +28,7 @@ constexpr char kStep[] = "taking file locks";
 class FileLocks final : public Restorer {
  public:
   const char* name() const override { return "file locks"; }
+  std::string image(const RestoreContext&) const override { return std::string(image_file::kFileLocks); }
 
   // Runs after the descriptors are in place.
   void prepare(RestoreContext& context) override {

@@ -23,6 +23,9 @@ struct Place {
 class Fs final : public Restorer {
  public:
   const char* name() const override { return "fs"; }
+  std::string image(const RestoreContext& context) const override {
+    return image_file::fs(static_cast<uint32_t>(context.pid));
+  }
 
   void prepare(RestoreContext& context) override {
     const auto entry = context.images.try_read_one<img::fs_entry>(image_file::fs(static_cast<uint32_t>(context.pid)));

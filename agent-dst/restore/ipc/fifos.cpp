@@ -75,6 +75,7 @@ class Fifos final : public FdRestorer {
     if (data == data_->end()) return kept_open.get();
     const auto wanted = data->second.bytes;
     if (queued == 0) {
+      context.task.follow_image(image_file::kFifoData);
       set_pipe_capacity(kept_open.get(), data->second.capacity, wanted.size(), path);
       fill_pipe(kept_open.get(), wanted, {}, path);
     } else if (static_cast<std::size_t>(queued) != wanted.size()) {

@@ -54,6 +54,7 @@ class Pipes final : public FdRestorer {
     ends.any = open_checked(fmt::format("/proc/self/fd/{}", fds[0]), O_PATH);
     const auto data = data_->find(pipe_id);
     if (data == data_->end()) return ends;
+    context.task.follow_image(image_file::kPipesData);
     set_pipe_capacity(fds[1], data->second.capacity, data->second.bytes.size(), object);
     fill_pipe(fds[1], data->second.bytes, packets_of(pipe_id, context), object);
     return ends;

@@ -32,6 +32,7 @@ class SysvIpc final : public Restorer {
       if (image.starts_with("ipcns-sem-")) sets(context, image);
       if (image.starts_with("ipcns-msg-")) queues(context, image);
     }
+    context.follow_image(image_file::kCrxIpc);
     for (const auto& entry : context.images.read_all<img::crx_ipc_entry>(image_file::kCrxIpc)) {
       if (entry.has_undo() && static_cast<pid_t>(entry.undo().pid()) == context.pid) note(context, entry.undo());
     }
@@ -44,6 +45,7 @@ class SysvIpc final : public Restorer {
 
  private:
   void segments(RestoreContext& context, const std::string& name) {
+    context.follow_image(name);
     ImageReader image = context.images.reader(name);
     for (img::ipc_shm_entry entry; image.next(entry);) {
       const SysvPerm perm = perm_of(entry.desc());
@@ -72,6 +74,7 @@ class SysvIpc final : public Restorer {
   }
 
   static void sets(RestoreContext& context, const std::string& name) {
+    context.follow_image(name);
     ImageReader image = context.images.reader(name);
     for (img::ipc_sem_entry entry; image.next(entry);) {
       const std::span<const std::byte> values = image.raw_padded(uint64_t{entry.nsems()} * sizeof(uint16_t), 8);
@@ -85,6 +88,7 @@ class SysvIpc final : public Restorer {
   }
 
   static void queues(RestoreContext& context, const std::string& name) {
+    context.follow_image(name);
     ImageReader image = context.images.reader(name);
     for (img::ipc_msg_entry entry; image.next(entry);) {
       const int id = perm_of(entry.desc()).id;

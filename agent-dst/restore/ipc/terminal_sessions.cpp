@@ -18,6 +18,7 @@ namespace {
 class TerminalSessions final : public Restorer {
  public:
   const char* name() const override { return "controlling terminals"; }
+  std::string image(const RestoreContext&) const override { return std::string(image_file::kTtyInfo); }
 
   // Setting the size of a terminal sends SIGWINCH to the foreground group, which knows the size already. The pending
   // signals are removed by ignoring them (sigaction(2): the kernel drops a pending signal whose default action is to be

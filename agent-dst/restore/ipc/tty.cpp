@@ -111,11 +111,13 @@ class Terminals final : public FdRestorer {
     }
     const auto found = infos_.find(id);
     if (found == infos_.end())
-      throw Error(ErrorCode::corrupt_image, kStep, fmt::format("terminal {} is not in tty-info.img", id));
+      throw Error(ErrorCode::corrupt_image, kStep, fmt::format("terminal {} is not in it", id))
+          .with_image(std::string(image_file::kTtyInfo));
     return found->second;
   }
 
   const Pair& made(uint32_t index, FdRestoreContext& context) {
+    context.task.follow_image(image_file::kTtyInfo);
     const auto [slot, is_new] = pairs_.try_emplace(index);
     Pair& pair = slot->second;
     if (!is_new) return pair;
@@ -125,7 +127,8 @@ class Terminals final : public FdRestorer {
       (is_master(info) ? pair.master_info : pair.slave_info) = &info;
     }
     if (pair.slave_info == nullptr || !pair.slave_info->has_termios()) {
-      throw Error(ErrorCode::corrupt_image, kStep, fmt::format("/dev/pts/{} is not in tty-info.img", index));
+      throw Error(ErrorCode::corrupt_image, kStep, fmt::format("/dev/pts/{} is not in it", index))
+          .with_image(std::string(image_file::kTtyInfo));
     }
     if (pair.master_info == nullptr) return pair;
     PtyTable& ptys = context.task.shmem.ptys();

@@ -6,11 +6,13 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "agent-dst/files/file_opener.hpp"
 #include "agent-dst/vessel/vessel_tree.hpp"
 #include "common/image/image_io.hpp"
+#include "common/image/magic.hpp"
 #include "common/image/schema/core.pb.h"
 #include "common/image/schema/crx.pb.h"
 #include "common/remote/batch.hpp"
@@ -29,6 +31,14 @@ struct RestoreContext {
   std::vector<img::core_entry> cores;  // one per thread, leader first
   img::crx_task_entry extra;           // `threads` in the same order as cores; default values if the set has none
   bool original_is_here = false;       // the original is in this kernel, with its files open, until it is killed
+  // The name of the image that the step in progress takes its orders from, for an error that names none; nullptr where
+  // there are no files to name (a migration).
+  std::string* image = nullptr;
+
+  // Called before each step, and where a kind turns to another image.
+  void follow_image(std::string_view name) const {
+    if (image != nullptr) *image = name;
+  }
 };
 
 // One resource kind. The calls come in this order, each for all kinds in the order of the registry:
@@ -52,6 +62,10 @@ class Restorer {
   virtual ~Restorer() = default;
   // The name of the kind, for logs.
   virtual const char* name() const = 0;
+  // The image that its orders are in; most are in the core image of the leader.
+  virtual std::string image(const RestoreContext& context) const {
+    return image_file::core(static_cast<uint32_t>(context.pid));
+  }
   virtual void prepare(RestoreContext&) {}
   virtual void plan_process(RestoreContext&, RemoteBatch& /*leader*/) {}
   virtual void after_process(RestoreContext&, const RemoteBatch&) {}

@@ -28,6 +28,9 @@ constexpr uint32_t kAtOnce = 64, kTurns = 64;  // requests in one call; calls in
 class AioRings final : public Restorer {
  public:
   const char* name() const override { return "asynchronous I/O"; }
+  std::string image(const RestoreContext& context) const override {
+    return image_file::mm(static_cast<uint32_t>(context.pid));
+  }
 
   void prepare(RestoreContext& context) override {
     if ((context.vessel.clone_flags() & sharing::kMemory) != 0 || context.vessel.layout().aios_size() == 0) return;

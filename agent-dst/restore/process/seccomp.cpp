@@ -23,6 +23,7 @@ constexpr std::size_t kInstructionBytes = 8;
 class Seccomp final : public Restorer {
  public:
   const char* name() const override { return "seccomp"; }
+  std::string image(const RestoreContext&) const override { return std::string(image_file::kSeccomp); }
 
   void prepare(RestoreContext& context) override {
     if (const auto image = context.images.try_read_one<img::seccomp_entry>(image_file::kSeccomp)) image_ = *image;

@@ -152,7 +152,9 @@ class TcpSockets final : public FdRestorer {
   static void make(TcpSocket& socket, FdRestoreContext& context) {
     const int fd = socket.fd.get();
     const ImageSource& images = context.task.images;
-    const bool has_stream = images.contains(image_file::tcp_stream(socket.isk().ino()));
+    const std::string image = image_file::tcp_stream(socket.isk().ino());
+    const bool has_stream = images.contains(image);
+    if (has_stream) context.task.follow_image(image);
     if (has_stream || tcp_state::is_connected(socket.isk().state())) socket.stream = load_stream(socket.isk(), images);
     switch (socket.kind) {
       case Kind::ended:

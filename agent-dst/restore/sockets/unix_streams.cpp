@@ -10,6 +10,7 @@
 #include "agent-dst/restore/sockets/socket_options.hpp"
 #include "agent-dst/restore/sockets/unix_builder.hpp"
 #include "common/base/error.hpp"
+#include "common/image/magic.hpp"
 #include "common/kernel/sockets/unix_diag.hpp"
 
 namespace crx {
@@ -269,13 +270,17 @@ void UnixBuilder::set_state(UnixSocket& socket) {
 }
 
 void UnixBuilder::finish() {
+  context_.task.follow_image(image_file::kSkQueues);
   for (auto& [ino, socket] : table_.all()) {
     if (!socket.is_datagram()) fill_stream(socket);
   }
+  context_.task.follow_image(image_file::kFiles);
   connect_mutual();
+  context_.task.follow_image(image_file::kSkQueues);
   for (auto& [ino, socket] : table_.all()) {
     if (socket.is_datagram() && !socket.external) fill_datagrams(socket);
   }
+  context_.task.follow_image(image_file::kFiles);
   connect_datagrams();
   for (auto& [ino, socket] : table_.all()) {
     if (!socket.external) set_state(socket);

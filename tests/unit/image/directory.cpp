@@ -72,7 +72,7 @@ TEST_CASE("missing, foreign and too large images are named") {
   const TemporaryDirectory directory;
   std::ofstream(directory.path() + "/core-1.img") << std::string(1000, 'x');
   const DirectorySource source(directory.path(), 999);
-  CHECK_THROWS_WITH_AS(source.load("mm-1.img"), doctest::Contains("mm-1.img is missing"), Error);
+  CHECK_THROWS_WITH_AS(source.load("mm-1.img"), doctest::Contains("mm-1.img: it is missing"), Error);
   CHECK_THROWS_WITH_AS(source.load("core-1.img"), doctest::Contains("larger"), Error);
   CHECK_FALSE(source.contains("../core-1.img"));
   CHECK_THROWS_AS(source.load("../core-1.img"), Error);

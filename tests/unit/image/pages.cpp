@@ -180,19 +180,20 @@ TEST_CASE("altered, cut, missing and foreign files are named") {
   {
     const ImageSet set = ImageSet::open(folder / "a");
     CHECK(value_at(set, 1) == 2);
-    CHECK_THROWS_WITH_AS(value_at(set, 300), doctest::Contains("pages-1.img was altered: the MiB at offset 1048576"),
-                         Error);
+    CHECK_THROWS_WITH_AS(value_at(set, 300),
+                         doctest::Contains("pages-1.img: it was altered: the MiB at offset 1048576"), Error);
     CHECK_THROWS_AS(set.verify_pages(), Error);
   }
   fresh();
   std::filesystem::resize_file(folder / "a/pages-1.img", 4096 * 599);
-  CHECK_THROWS_WITH_AS(ImageSet::open(folder / "a"), doctest::Contains("pages-1.img ends at offset 2453504"), Error);
+  CHECK_THROWS_WITH_AS(ImageSet::open(folder / "a"), doctest::Contains("pages-1.img: it ends at offset 2453504"),
+                       Error);
   fresh();
   overwrite(folder / "a/pagemap-77.img", 12, "y");
-  CHECK_THROWS_WITH_AS(ImageSet::open(folder / "a"), doctest::Contains("pagemap-77.img was altered"), Error);
+  CHECK_THROWS_WITH_AS(ImageSet::open(folder / "a"), doctest::Contains("pagemap-77.img: it was altered"), Error);
   fresh();
   std::filesystem::remove(folder / "a/pagemap-77.img");
-  CHECK_THROWS_WITH_AS(ImageSet::open(folder / "a"), doctest::Contains("pagemap-77.img is missing"), Error);
+  CHECK_THROWS_WITH_AS(ImageSet::open(folder / "a"), doctest::Contains("pagemap-77.img: it is missing"), Error);
   fresh();
   std::filesystem::copy_file(folder / "a/pagemap-77.img", folder / "a/pagemap-78.img");
   CHECK_THROWS_WITH_AS(ImageSet::open(folder / "a"), doctest::Contains("does not belong"), Error);

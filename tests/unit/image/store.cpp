@@ -125,7 +125,7 @@ TEST_CASE("one entry means exactly one") {
   store.append(image_file::kPstree, task(6));
   CHECK(store.read_all<img::pstree_entry>("pstree.img").size() == 2);
   failure([&] { store.read_one<img::pstree_entry>("pstree.img"); }, ErrorCode::corrupt_image);
-  CHECK(failure([&] { store.load("files.img"); }, ErrorCode::corrupt_image).find("files.img is missing") !=
+  CHECK(failure([&] { store.load("files.img"); }, ErrorCode::corrupt_image).find("files.img: it is missing") !=
         std::string::npos);
   CHECK_FALSE(store.try_read_one<img::pstree_entry>("files.img"));
   CHECK(store.read_all<img::pstree_entry>("files.img").empty());
