@@ -82,7 +82,7 @@ asio::awaitable<void> Session::run(std::string hello) {
     asio::co_spawn(changed_.get_executor(), read_control(), [self](std::exception_ptr thrown) {
       self->connection_ended(thrown, "the source closed the connection");
     });
-  } catch (const Error&) {
+  } catch (const Error&) {  // the end of a session
     connection_ended(std::current_exception(), {});
   }
   while (!engine_gone_) co_await changed();
@@ -267,7 +267,7 @@ asio::awaitable<void> Session::run_data(std::shared_ptr<wire::Channel> channel, 
         broke(fmt::format("a frame of type {} on a data connection", static_cast<int>(header.type)));
       }
     }
-  } catch (const std::exception&) {
+  } catch (const std::exception&) {  // the end of a session
     thrown = std::current_exception();
   }
   connection_ended(thrown, "the source closed a data connection");

@@ -45,7 +45,7 @@ void PageFeed::read_all() noexcept {
   std::exception_ptr failure;
   try {
     read_pieces();
-  } catch (...) {
+  } catch (const std::exception&) {  // handed on to next()
     failure = std::current_exception();
   }
   {

@@ -189,7 +189,7 @@ bool is_check_only(const std::string& images_dir) noexcept {
                               ? std::optional(Manifest::read(images.load(image_file::kCrxIntegrity), images_dir))
                               : std::nullopt;
     return manifest && manifest->head().kind() == img::crx_manifest_entry::CHECK_ONLY;
-  } catch (const std::exception&) {
+  } catch (const std::exception&) {  // the restore says what is wrong with the set
     return false;
   }
 }

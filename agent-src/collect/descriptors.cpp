@@ -79,12 +79,10 @@ class Descriptors final : public Collector {
     }
     for (const OpenFile& file : files) {
       unless_gone(file.pid, context, [&] {
-        try {
+        unless_closed(file, [&] {
           kind_of(kinds, file).inspect(file, files, context);
           inspect_locks(file, context);
-        } catch (const Error&) {
-          if (is_open_still(file)) throw;
-        }
+        });
       });
     }
   }

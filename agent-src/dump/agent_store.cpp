@@ -28,15 +28,6 @@ PageSpace space_of(const wire::StoredPages& pages) {
   return {object ? PageSpace::Kind::shmem : PageSpace::Kind::mm, pages.space()};
 }
 
-bool told_to_stop() {
-  try {
-    check_stop();
-    return false;
-  } catch (const Error&) {
-    return true;
-  }
-}
-
 }  // namespace
 
 std::span<std::byte> AgentStore::CountedPages::acquire() {
@@ -134,7 +125,7 @@ void AgentStore::await_stored() {
     const auto stored = link_->receive(Deadline::in_ms(kLookMs));
     if (stored && stored->has_stored()) return;
     if (stored) break;
-    if (told_to_stop()) throw Error(ErrorCode::peer, "storing the set", "crx-dump was told to stop");
+    if (stop_requested()) throw Error(ErrorCode::peer, "storing the set", "crx-dump was told to stop");
   }
   throw Error(ErrorCode::peer, "storing the set", options_.to.text() + " does not say that it has it");
 }

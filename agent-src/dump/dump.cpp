@@ -43,12 +43,9 @@ constexpr int64_t kEndMs = 10'000;
 
 // Where it can still be given up: the process runs on then.
 void check_told_to_stop() {
-  try {
-    check_stop();
-  } catch (const Error&) {
-    throw Error(ErrorCode::kernel, "dumping", "crx-dump was told to stop")
-        .with_hint("the process runs on, and there is no new set");
-  }
+  if (!stop_requested()) return;
+  throw Error(ErrorCode::kernel, "dumping", "crx-dump was told to stop")
+      .with_hint("the process runs on, and there is no new set");
 }
 
 constexpr char kNextIsFull[] = "the next dump will be full";

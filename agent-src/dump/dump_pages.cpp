@@ -53,7 +53,7 @@ void DumpPages::do_job(Job job, std::unique_lock<std::mutex>& lock) {
     std::exception_ptr failed;
     try {
       write(job);
-    } catch (...) {
+    } catch (const std::exception&) {  // handed on to finish()
       failed = std::current_exception();
     }
     lock.lock();

@@ -55,14 +55,14 @@ std::exception_ptr FrozenTask::call_together(std::vector<PlannedCall>& planned) 
   std::exception_ptr failure;
   try {
     make_calls(calls);
-  } catch (const Error&) {
+  } catch (const Error&) {  // kept for the caller: the threads must go back first
     failure = std::current_exception();
   }
   for (std::size_t i = 0; i < planned.size(); ++i) {
     planned[i].result = calls[i].result;
     try {
       planned[i].task->go_back();
-    } catch (const Error&) {
+    } catch (const Error&) {  // the first one is kept for the caller: the other threads must go back, too
       if (!failure) failure = std::current_exception();
     }
   }

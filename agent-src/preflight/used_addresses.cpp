@@ -41,11 +41,9 @@ std::vector<UsedAddress> used_addresses(pid_t pid) {
   std::set<ino_t> seen;
   for (const OpenFile& file : list_open_files(pid)) {
     if (!S_ISSOCK(file.st.st_mode) || !seen.insert(file.st.st_ino).second) continue;
-    try {
+    unless_closed(file, [&] {
       if (auto used = address_of(file)) all.push_back(std::move(*used));
-    } catch (const Error&) {
-      if (is_open_still(file)) throw;
-    }
+    });
   }
   return all;
 }

@@ -50,8 +50,12 @@ int run_in_worker(const std::function<int()>& body) {
   return child.wait().shell_code();
 }
 
+bool stop_requested() noexcept {
+  return told_to_stop != 0;
+}
+
 void check_stop() {
-  if (told_to_stop != 0) {
+  if (stop_requested()) {
     throw Error(ErrorCode::refused, "moving the process", "crx-migrate was told to stop")
         .with_hint("nothing has moved");
   }

@@ -10,7 +10,9 @@
 #include <string_view>
 #include <vector>
 
+#include "common/base/error.hpp"
 #include "common/base/fd.hpp"
+#include "common/base/log.hpp"
 #include "common/proc/fdinfo.hpp"
 
 namespace crx {
@@ -54,6 +56,18 @@ struct Holder {
 
 // Whether the descriptor of a running task still leads to the same file as when it was listed.
 bool is_open_still(const OpenFile& file);
+
+// Runs `look`, which looks at a descriptor of a running task. An error that it throws counts only while the number
+// still leads to the file: looking at a descriptor that is closed meanwhile can fail in any way.
+template <typename Look>
+void unless_closed(const OpenFile& file, Look look) {
+  try {
+    look();
+  } catch (const Error& error) {
+    if (is_open_still(file)) throw;
+    log::debug("a descriptor that was closed meanwhile: {}", error.what());
+  }
+}
 
 // Whether the description holds a write lease. Another open of its file would break the lease, and the holder would get
 // a signal that may end it.

@@ -227,7 +227,7 @@ void make_calls(std::span<BorrowedCall> calls) {
       if (failed[i]) continue;
       try {
         step(calls[i]);
-      } catch (const Error&) {
+      } catch (const Error&) {  // the first one is rethrown below
         failed[i] = true;
         if (!error) error = std::current_exception();
       }

@@ -99,14 +99,31 @@ class Files(unittest.TestCase):
         self.assertIn("first include", only(**own)[0])
 
     def test_owned_calls(self):
-        for line in ["::close(fd);", "  ::munmap (p, n);", "f(PTRACE_DETACH);", "if (::ptrace(x)) {"]:
+        for line in ["::close(fd);", "  ::munmap (p, n);", "f(PTRACE_DETACH);", "if (::ptrace(x)) {",
+                     "DIR* d = ::opendir(p);", "for (auto& e : std::filesystem::directory_iterator(p))",
+                     "::waitpid(pid, nullptr, 0);", "if (::waitid(P_PID, 1, &i, WEXITED))", "const pid_t pid = ::fork();",
+                     "::syscall(SYS_clone3, &args, sizeof args);"]:
             with self.subTest(line=line):
                 self.assertEqual(len(only(**{"agent-src/a.cpp": line + "\n"})), 1)
         for path, line in [("common/base/fd.cpp", "::close(fd);"), ("common/remote/a.cpp", "::ptrace(PTRACE_DETACH);"),
+                           ("common/base/directory.cpp", "::readdir(stream);"),
+                           ("common/remote/a.cpp", "::waitpid(tid, &status, __WALL);"),
+                           ("common/kernel/process/child_process.cpp", "return ::fork();"),
+                           ("agent-dst/vessel/a.cpp", "Vessel::fork(parent);"),
                            ("wire/a.cpp", "stream.close();"), ("wire/a.cpp", "Fd::close();"),
                            ("wire/a.cpp", "// ::close(fd)"), ("tests/unit/a.cpp", "::close(fd);")]:
             with self.subTest(path=path, line=line):
                 self.assertEqual(only(**{path: line + "\n"}), [])
+
+    def test_catches(self):
+        for text in ["} catch (...) {\n  ended = true;\n}\n", "} catch (const Error&) {\n  return {};\n}\n",
+                     "} catch (std::exception &) {\n}\n"]:
+            with self.subTest(text=text):
+                self.assertEqual(len(only(**{"agent-src/a.cpp": text})), 1)
+        for text in ["} catch (const Error& error) {\n  log(error);\n}\n", "} catch (const Error&) {  // the end of a session\n}\n",
+                     "} catch (const Error&) {\n  // It has ended.\n}\n", "// catch (...) is not for us\n"]:
+            with self.subTest(text=text):
+                self.assertEqual(only(**{"agent-src/a.cpp": text}), [])
 
 
 class Names(unittest.TestCase):

@@ -212,7 +212,7 @@ bool Channel::try_write(std::string_view bytes) noexcept {
   }
   try {
     if (!flush()) writing_ = true;
-  } catch (const Error&) {
+  } catch (const Error&) {  // the connection is dead, which its reader reports
     ERR_clear_error();
   }
   return true;

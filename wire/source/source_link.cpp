@@ -5,6 +5,7 @@
 
 #include "common/base/error.hpp"
 #include "common/base/journal.hpp"
+#include "common/base/scope_exit.hpp"
 #include "wire/connection/tls_dir.hpp"
 #include "wire/limits.hpp"
 #include "wire/source/connect.hpp"
@@ -57,13 +58,12 @@ SourceConnection::SourceConnection(const ConnectOptions& options)
   last_look_.us = monotonic_us();
   const unsigned threads = std::min(stream_count_ + 1, std::max(2U, cores()));
   for (unsigned i = 0; i < threads; ++i) threads_.emplace_back([this] { io_.run(); });
-  try {
-    open();
-  } catch (...) {
+  ScopeExit stop([this] {
     io_.stop();
     for (std::thread& thread : threads_) thread.join();
-    throw;
-  }
+  });
+  open();
+  stop.release();
 }
 
 SourceConnection::~SourceConnection() {

@@ -50,7 +50,7 @@ asio::awaitable<void> SourceConnection::open_control(std::promise<void>* opened)
     control_ = std::make_shared<ControlStream>(channel, options_.silence_timeout_ms);
     control_->set_rtt_us(rtt_us);
     opened->set_value();
-  } catch (...) {
+  } catch (const std::exception&) {  // handed on to open()
     opened->set_exception(std::current_exception());
   }
 }

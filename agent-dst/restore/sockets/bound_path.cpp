@@ -24,6 +24,7 @@
 #include "common/base/directory.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
+#include "common/base/scope_exit.hpp"
 #include "common/kernel/sockets/unix_diag.hpp"
 
 #ifndef SIOCUNIXFILE
@@ -114,16 +115,12 @@ UnixAddress address_of_fd(int bound) {
 
 BoundPath::BoundPath(int fd, const std::string& sun_path, const std::string& final_path) : final_(final_path) {
   if (!final_.empty()) check_occupant(final_);
-  try {
-    make_folder(sun_path);
-    bind_inside(fd, sun_path);
-    file_.reset(::ioctl(fd, SIOCUNIXFILE));
-    if (!file_) throw_errno(kStep, printable_socket_name(sun_path));
-  } catch (const Error&) {
-    remove_folder();
-    throw;
-  }
-  if (final_.empty()) remove_folder();
+  ScopeExit undo([this] { remove_folder(); });
+  make_folder(sun_path);
+  bind_inside(fd, sun_path);
+  file_.reset(::ioctl(fd, SIOCUNIXFILE));
+  if (!file_) throw_errno(kStep, printable_socket_name(sun_path));
+  if (!final_.empty()) undo.release();
 }
 
 BoundPath::~BoundPath() {

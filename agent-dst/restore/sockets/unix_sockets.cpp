@@ -7,6 +7,7 @@
 #include "agent-dst/restore/kind/fd_restorer.hpp"
 #include "agent-dst/restore/sockets/unix_builder.hpp"
 #include "common/base/error.hpp"
+#include "common/base/scope_exit.hpp"
 
 namespace crx {
 namespace {
@@ -50,14 +51,11 @@ class UnixSockets final : public FdRestorer {
   // Takes all names or none.
   void commit(FdRestoreContext&) override {
     if (!table_) return;
-    try {
-      for (auto& [ino, socket] : table_->all()) {
-        if (socket.place) socket.place->publish();
-      }
-    } catch (const Error&) {
-      rollback();
-      throw;
+    ScopeExit undo([this] { rollback(); });
+    for (auto& [ino, socket] : table_->all()) {
+      if (socket.place) socket.place->publish();
     }
+    undo.release();
   }
 
   void resumed(FdRestoreContext&) noexcept override { table_.reset(); }

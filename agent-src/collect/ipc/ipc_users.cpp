@@ -139,13 +139,11 @@ class Finder {
     const int64_t when = std::max(set.changed, set.last_used);
     bool used = waits(SysvKind::set, set.perm.id);
     std::optional<pid_t> other;
-    try {
-      for (const pid_t pid : last_changers(set.perm.id, set.count)) {
-        used = used || witnesses_.is_ours(pid, when);
-        if (witnesses_.is_other(pid, when)) other = pid;
-      }
-    } catch (const Error&) {
-      return;  // removed meanwhile
+    const std::optional<std::vector<pid_t>> changers = last_changers(set.perm.id, set.count);
+    if (!changers) return;  // removed meanwhile
+    for (const pid_t pid : *changers) {
+      used = used || witnesses_.is_ours(pid, when);
+      if (witnesses_.is_other(pid, when)) other = pid;
     }
     if (!used && !(is_untouched(set) && witnesses_.may_have_made(set.perm, set.changed))) return;
     if (other) refuse(SysvKind::set, set.perm, *other);

@@ -3,6 +3,8 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <optional>
+
 #include "agent-src/collect/sockets/socket_options.hpp"
 #include "common/base/error.hpp"
 #include "common/kernel/process/pidfd.hpp"
@@ -66,13 +68,13 @@ InetSocketInfo look_at_inet(int fd, const SocketIdentity& identity, const std::s
     return look;
   }
   look.state = look.listening ? tcp_state::kListen : tcp_state::kClose;
-  try {
-    const TcpInfo info = tcp_info(fd, object);
-    look.state = info.state;
-    look.waiting = info.waiting;
-    look.backlog = info.backlog;
-  } catch (const Error&) {
-    if (!look.is_mptcp()) throw;  // older kernels do not support this for MPTCP
+  // Older kernels do not answer for MPTCP.
+  const std::optional<TcpInfo> info = look.is_mptcp() ? try_tcp_info(fd) : tcp_info(fd, object);
+  if (info) {
+    look.state = info->state;
+    look.waiting = info->waiting;
+    look.backlog = info->backlog;
+  } else {
     look.backlog = kUsualBacklog;
     if (look.peer) look.state = tcp_state::kEstablished;
   }

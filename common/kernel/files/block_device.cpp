@@ -16,14 +16,7 @@ namespace {
 
 // Reads one line, without the blanks that pad serial numbers; empty when there is no such file.
 std::string line_of(const std::string& path) {
-  const Fd file = try_open(path, O_RDONLY);
-  if (!file) return {};
-  std::string text;
-  try {
-    text = read_fd(file.get(), path, 4096);
-  } catch (const Error&) {
-    return {};  // the driver cannot answer
-  }
+  const std::string text = try_read_file(path, 4096).value_or("");  // the driver may not answer
   const auto first = text.find_first_not_of(" \t\n");
   if (first == std::string::npos) return {};
   return text.substr(first, text.find_last_not_of(" \t\n") - first + 1);

@@ -13,6 +13,7 @@
 #include <bit>
 #include <cerrno>
 #include <cstring>
+#include <optional>
 
 #include "common/base/error.hpp"
 #include "common/base/fd.hpp"
@@ -228,10 +229,11 @@ std::vector<uint16_t> read_set(int id, uint32_t count) {
   return values;
 }
 
-std::vector<pid_t> last_changers(int id, uint32_t count) {
+std::optional<std::vector<pid_t>> last_changers(int id, uint32_t count) {
   std::vector<pid_t> pids;
   for (uint32_t i = 0; i < count; ++i) {
     const int pid = ::semctl(id, static_cast<int>(i), GETPID);
+    if (pid < 0 && (errno == EINVAL || errno == EIDRM)) return std::nullopt;
     if (pid < 0) throw_errno("reading semaphores", fmt::format("{} {}", to_string(SysvKind::set), id));
     pids.push_back(pid);
   }
@@ -240,8 +242,8 @@ std::vector<pid_t> last_changers(int id, uint32_t count) {
 
 bool is_untouched(const SysvSet& set) {
   if (set.last_used != 0) return false;
-  const std::vector<pid_t> pids = last_changers(set.perm.id, set.count);
-  return std::all_of(pids.begin(), pids.end(), [](pid_t pid) { return pid == 0; });
+  const std::optional<std::vector<pid_t>> pids = last_changers(set.perm.id, set.count);
+  return pids && std::all_of(pids->begin(), pids->end(), [](pid_t pid) { return pid == 0; });
 }
 
 bool is_untouched(const SysvQueue& queue) {

@@ -4,6 +4,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -57,7 +58,7 @@ SysvSegment look_at_segment(int id);
 
 // The values of all semaphores of a set, and for each the pid that changed it last (0: none).
 std::vector<uint16_t> read_set(int id, uint32_t count);
-std::vector<pid_t> last_changers(int id, uint32_t count);
+std::optional<std::vector<pid_t>> last_changers(int id, uint32_t count);
 
 // Whether no process has used the object since its creation.
 bool is_untouched(const SysvSet& set);

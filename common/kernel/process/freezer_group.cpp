@@ -49,9 +49,10 @@ std::optional<Hierarchy> find_hierarchy() {
   return v1;
 }
 
-// Finds the line "0::PATH" (v2) or "N:freezer:PATH" in /proc/PID/cgroup.
-std::string group_of(pid_t pid, bool v2) {
-  std::istringstream lines(read_file("/proc/" + std::to_string(pid) + "/cgroup"));
+// Finds the line "0::PATH" (v2) or "N:freezer:PATH" in /proc/PID/cgroup. Nothing where there is none, or the process
+// has ended.
+std::optional<std::string> try_group_of(pid_t pid, bool v2) {
+  std::istringstream lines(try_read_file("/proc/" + std::to_string(pid) + "/cgroup").value_or(""));
   for (std::string line; std::getline(lines, line);) {
     const auto first = line.find(':');
     const auto second = line.find(':', first + 1);
@@ -61,7 +62,7 @@ std::string group_of(pid_t pid, bool v2) {
       return line.substr(second + 1);
     }
   }
-  throw Error(ErrorCode::unsupported, kStep, "the process is in no freezer hierarchy").with_pid(pid);
+  return std::nullopt;
 }
 
 }  // namespace
@@ -79,19 +80,28 @@ struct Place {
   bool v2;
 };
 
-// The directory of the group in which a process is.
-Place place_of(pid_t pid) {
+// The directory of the group in which a process is; nothing where it has ended, or is in none.
+std::optional<Place> try_place_of(pid_t pid) {
   const auto hierarchy = find_hierarchy();
   if (!hierarchy) {
     throw Error(ErrorCode::unsupported, kStep, "no cgroup v2 and no v1 freezer hierarchy is mounted here")
         .with_hint("mount one: mount -t cgroup2 none /sys/fs/cgroup/unified");
   }
-  std::string group = group_of(pid, hierarchy->v2);
+  std::optional<std::string> found = try_group_of(pid, hierarchy->v2);
+  if (!found) return std::nullopt;
+  std::string group = std::move(*found);
   if (hierarchy->root != "/" && group.rfind(hierarchy->root, 0) == 0) group.erase(0, hierarchy->root.size());
   if (group.rfind("/..", 0) == 0) group = "/";  // outside our cgroup namespace
   std::string parent = hierarchy->mount + group;
   while (parent.size() > 1 && parent.back() == '/') parent.pop_back();
-  return {parent, hierarchy->v2};
+  return Place{parent, hierarchy->v2};
+}
+
+Place place_of(pid_t pid) {
+  std::optional<Place> place = try_place_of(pid);
+  if (place) return std::move(*place);
+  static_cast<void>(read_file("/proc/" + std::to_string(pid) + "/cgroup"));  // throws where it has ended
+  throw Error(ErrorCode::unsupported, kStep, "the process is in no freezer hierarchy").with_pid(pid);
 }
 
 }  // namespace
@@ -129,12 +139,8 @@ FreezerGroup::~FreezerGroup() {
 }
 
 void FreezerGroup::add(pid_t pid) {
-  std::string home = parent_;
-  try {
-    home = place_of(pid).path;
-  } catch (const Error&) {
-    // The process has ended; the write below reports that.
-  }
+  const std::optional<Place> place = try_place_of(pid);
+  std::string home = place ? place->path : parent_;  // of a process that has ended, which the write below reports
   write_file(path_ + "/cgroup.procs", std::to_string(pid));
   if (home != parent_ && home != path_) homes_[pid] = std::move(home);
 }

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <optional>
 #include <vector>
 
 #include "common/base/error.hpp"
@@ -166,9 +167,15 @@ bool is_connected(uint32_t state) noexcept {
 }  // namespace tcp_state
 
 TcpInfo tcp_info(int fd, const std::string& object) {
+  const std::optional<TcpInfo> info = try_tcp_info(fd);
+  if (!info) throw_errno("reading a connection's state", object);
+  return *info;
+}
+
+std::optional<TcpInfo> try_tcp_info(int fd) {
   ::tcp_info info{};
   socklen_t length = sizeof info;
-  if (::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) != 0) throw_errno("reading a connection's state", object);
+  if (::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) != 0) return std::nullopt;
   TcpInfo out;
   out.state = info.tcpi_state;
   out.options = info.tcpi_options;

@@ -39,6 +39,8 @@ struct TcpInfo {
   uint32_t waiting = 0, backlog = 0;  // listening: connections not accepted yet, and the backlog
 };
 TcpInfo tcp_info(int fd, const std::string& object);
+// The same; nothing where the kernel does not answer (for MPTCP before Linux 5.16), and errno says why.
+std::optional<TcpInfo> try_tcp_info(int fd);
 
 // struct tcp_repair_window of linux/tcp.h.
 struct TcpWindow {
