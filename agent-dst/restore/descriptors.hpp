@@ -27,7 +27,7 @@ class TreeDescriptors {
   void original_ended() noexcept;
 
  private:
-  // Names files.img for errors: most kinds have their orders from there.
+  // Names files.img for errors, since most kinds read it.
   void follow_files() const;
   void read_images();
   void read_table(RestoreContext& task);

@@ -27,8 +27,8 @@ class TreeRestore {
 
   // To be called before build() if the original lives in this kernel until the move is decided.
   void expect_original() { original_is_here_ = true; }
-  // To be called before build() where images are files: `image` gets the name of the one that the step in progress
-  // takes its orders from, for errors that name none. It must outlive this object.
+  // To be called before build() if the images are files: during build(), `image` holds the name of the image that the
+  // step in progress reads, for errors that name none. It must outlive this object.
   void name_images(std::string& image) { image_ = &image; }
   // Restores everything but the pages: last layouts, zombies and groups, descriptors, threads, state, registers.
   // Afterwards the vessels are ready to run on. commit_charged: see Vessel::apply_layout, keyed by PID. lap: called

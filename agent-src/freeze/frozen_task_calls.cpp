@@ -55,7 +55,7 @@ std::exception_ptr FrozenTask::call_together(std::vector<PlannedCall>& planned) 
   std::exception_ptr failure;
   try {
     make_calls(calls);
-  } catch (const Error&) {  // kept for the caller: the threads must go back first
+  } catch (const Error&) {  // kept for the caller: registers must be restored first
     failure = std::current_exception();
   }
   for (std::size_t i = 0; i < planned.size(); ++i) {

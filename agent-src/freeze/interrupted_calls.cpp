@@ -31,7 +31,7 @@ std::string task_file(pid_t pid, pid_t tid, const char* name) {
   return fmt::format("/proc/{}/task/{}/{}", pid, tid, name);
 }
 
-// Empty where the thread has ended meanwhile.
+// Empty if the thread has ended meanwhile.
 std::string try_read(const std::string& path) {
   return try_read_file(path).value_or("");
 }

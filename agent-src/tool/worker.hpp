@@ -11,7 +11,7 @@ namespace crx {
 // changes to the victim at the next check_stop(), or finishes if it is past GO. Call it before any thread is made.
 int run_in_worker(const std::function<int()>& body);
 
-// In the child: whether it was told to stop.
+// In the child: returns whether it has got SIGINT or SIGTERM.
 [[nodiscard]] bool stop_requested() noexcept;
 // In the child: throws Error(refused) if it has got SIGINT or SIGTERM. To be called wherever the migration can still be
 // aborted.

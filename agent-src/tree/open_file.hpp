@@ -57,8 +57,8 @@ struct Holder {
 // Whether the descriptor of a running task still leads to the same file as when it was listed.
 bool is_open_still(const OpenFile& file);
 
-// Runs `look`, which looks at a descriptor of a running task. An error that it throws counts only while the number
-// still leads to the file: looking at a descriptor that is closed meanwhile can fail in any way.
+// Runs `look`, which reads a descriptor of a running task. An error that it throws counts only if the number still
+// leads to the file, since reading a descriptor that is closed meanwhile can fail in any way.
 template <typename Look>
 void unless_closed(const OpenFile& file, Look look) {
   try {

@@ -56,7 +56,7 @@ class Epolls final : public FdRestorer {
       try {
         if (::unshare(CLONE_FILES) != 0) throw_errno("restoring epoll sets", "a descriptor table");
         for (const Watch& watch : watches) add(watch, context);
-      } catch (const std::exception&) {  // handed on to the engine's thread
+      } catch (const std::exception&) {  // passed on to the engine's thread
         failure = std::current_exception();
       }
     }).join();

@@ -31,11 +31,11 @@ struct RestoreContext {
   std::vector<img::core_entry> cores;  // one per thread, leader first
   img::crx_task_entry extra;           // `threads` in the same order as cores; default values if the set has none
   bool original_is_here = false;       // the original is in this kernel, with its files open, until it is killed
-  // The name of the image that the step in progress takes its orders from, for an error that names none; nullptr where
-  // there are no files to name (a migration).
+  // For errors that name no image: receives the name of the image that the step in progress reads. nullptr if the
+  // images are no files (in a migration).
   std::string* image = nullptr;
 
-  // Called before each step, and where a kind turns to another image.
+  // To be called before each step, and when a kind goes on to another image.
   void follow_image(std::string_view name) const {
     if (image != nullptr) *image = name;
   }
@@ -62,7 +62,8 @@ class Restorer {
   virtual ~Restorer() = default;
   // The name of the kind, for logs.
   virtual const char* name() const = 0;
-  // The image that its orders are in; most are in the core image of the leader.
+  // Returns the name of the image that this kind reads, for errors that name none; most kinds read the leader's core
+  // image.
   virtual std::string image(const RestoreContext& context) const {
     return image_file::core(static_cast<uint32_t>(context.pid));
   }

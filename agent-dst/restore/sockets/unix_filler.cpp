@@ -34,7 +34,8 @@ void append_control(msghdr& message, std::size_t& used, int type, const void* da
   used += CMSG_SPACE(bytes);
 }
 
-// A process with this number, which does nothing; it ends with the object. Empty where the number cannot be had.
+// A process with this number, which does nothing; it ends with the object. If the number is taken, there is no such
+// process.
 std::optional<ChildProcess> make_namesake(pid_t pid) {
   if (pid <= 0) return std::nullopt;
   return ChildProcess::try_fork_idle({.wanted_pid = pid, .parent_death_signal = SIGKILL});

@@ -19,7 +19,7 @@
 namespace crx {
 namespace {
 
-// The first number under which a process has the file open; nothing where it has not, or is gone.
+// Returns the first number under which a process has the file open; nothing if it has not, or has gone.
 std::optional<int> number_of(const ProcDir& process, HeldFile file, std::string_view link) {
   for (const int fd : process.descriptors().value_or(std::vector<int>())) {
     struct stat st {};
