@@ -35,15 +35,18 @@ int scan_once(int fd, uapi::ScanArg& arg) {
   return ::ioctl(fd, uapi::kPagemapScan, &arg);
 }
 
-// The page frame number of the kernel's zero page, which a read fault on fresh anonymous memory maps; 0 when it is not
-// readable.
+// The page frame number of the kernel's zero page, which a read fault on fresh anonymous memory maps. 0 when it is not
+// readable, or when the kernel has none: two pages then lie in frames of their own.
 uint64_t find_zero_frame(int own_pagemap) {
-  const Mapping page = Mapping::map(kPageSize, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS);
-  static_cast<void>(*reinterpret_cast<volatile const char*>(page.data()));
-  uint64_t entry = 0;
-  const auto at = static_cast<off_t>(reinterpret_cast<uintptr_t>(page.data()) / kPageSize * sizeof entry);
-  if (::pread(own_pagemap, &entry, sizeof entry, at) != sizeof entry) return 0;
-  return entry & uapi::kEntryPfnMask;
+  const Mapping pages = Mapping::map(2 * kPageSize, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS);
+  std::array<uint64_t, 2> entries{};
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    static_cast<void>(*reinterpret_cast<volatile const char*>(pages.data() + i * kPageSize));
+  }
+  const auto at = static_cast<off_t>(reinterpret_cast<uintptr_t>(pages.data()) / kPageSize * sizeof(uint64_t));
+  if (::pread(own_pagemap, entries.data(), sizeof entries, at) != sizeof entries) return 0;
+  const uint64_t first = entries[0] & uapi::kEntryPfnMask;
+  return first == (entries[1] & uapi::kEntryPfnMask) ? first : 0;
 }
 
 uint64_t zero_frame() {

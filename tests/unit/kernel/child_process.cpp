@@ -49,8 +49,10 @@ TEST_CASE("a child that does not end is a value at the deadline, and goes with i
 }
 
 TEST_CASE("a released child is reaped by those who reap any") {
+  // Other tests of this program may have left children behind.
   int status = 0;
-  CHECK(try_reap_any(status) == -1);
+  while (try_reap_any(status) > 0) {
+  }
   const pid_t pid = ChildProcess::fork("testing", [] { return 3; }).release();
   pid_t got = 0;
   while ((got = try_reap_any(status)) == 0) ::usleep(1000);

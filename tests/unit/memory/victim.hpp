@@ -25,6 +25,21 @@ namespace crx::test {
 
 using Page = std::array<std::byte, kPageSize>;
 
+// Whether a read of fresh anonymous memory maps the kernel's zero page, which is no content. Some virtual machines run
+// kernels without it: there the page is one of its own, and content.
+inline bool has_zero_page() {
+  constexpr uint64_t kFrame = (uint64_t{1} << 55) - 1;
+  const Fd pagemap = open_checked("/proc/self/pagemap", O_RDONLY);
+  uint64_t frames[2] = {};
+  for (uint64_t& frame : frames) {
+    void* page = ::mmap(nullptr, kPageSize, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    static_cast<void>(*static_cast<volatile const char*>(page));
+    const auto at = static_cast<off_t>(reinterpret_cast<uintptr_t>(page) / kPageSize * sizeof frame);
+    if (::pread(pagemap.get(), &frame, sizeof frame, at) != sizeof frame) return false;
+  }
+  return (frames[0] & kFrame) == (frames[1] & kFrame);
+}
+
 class Victim {
  public:
   // Obeys commands until it is destroyed.
