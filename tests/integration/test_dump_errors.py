@@ -111,7 +111,7 @@ class Errors(DumpTest):
                                    f"while not os.path.exists('{stop}'): time.sleep(0.01)\n"
                                    "print(os.path.exists('/proc/self/fd/3'), flush=True)\n"], stdout=f"{self.dir}/out")
         until(lambda: lines_of(f"{self.dir}/out"), "it has one")
-        self.assertIn("does not move along", self.dump(process, f"{self.dir}/1", "-R", "--track-mem"))
+        self.assertIn("never set up", self.dump(process, f"{self.dir}/1", "-R", "--track-mem"))
         self.dump(process, f"{self.dir}/2", "--prev-images-dir", "../1")
         self.wait_gone(process)
         revived = self.restore(f"{self.dir}/2", pid=process.pid)

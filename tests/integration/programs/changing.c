@@ -3,7 +3,7 @@
 //   forks    a process forks others that inherit its memory, write some of it and end after some tenths of a second
 //   daemons  the same, but each forking process ends, and they make posix sessions; the first process adopts them
 // Every process checks its memory at the end of its life.
-#include "../../victims/tree.h"
+#include "../../victims/process/tree/tree.h"
 
 enum { kAtOnce = 4 };
 

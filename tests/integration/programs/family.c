@@ -1,6 +1,6 @@
 // A parent and its children, connected by pipes and by pairs of unix sockets with queued data, as far as CRIU's images
 // support them.
-#include "../../victims/tree.h"
+#include "../../victims/process/tree/tree.h"
 
 #include <sys/socket.h>
 

@@ -1,6 +1,6 @@
 // restless GO-FILE FOLDER: a tree that changes all the time until the go file exists. Processes are forked, make
 // threads and end, by themselves or killed; all open and close descriptors of many kinds under the same few numbers.
-#include "../../victims/tree.h"
+#include "../../victims/process/tree/tree.h"
 
 #include <netinet/in.h>
 #include <sys/eventfd.h>

@@ -1,6 +1,6 @@
 // vforking GO-FILE: a process that waits in vfork(2), where it cannot be stopped, until its child ends, which happens
 // when the file GO-FILE.child exists.
-#include "../../victims/tree.h"
+#include "../../victims/process/tree/tree.h"
 
 static char release[4200];
 

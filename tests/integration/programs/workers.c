@@ -2,7 +2,7 @@
 // of which writes some pages of its own; the first one forks one more. With RATE every process writes this number of
 // pages a second until the go file exists. Every page says which process wrote it last and how often, with a checksum;
 // all are checked at the end.
-#include "../../victims/tree.h"
+#include "../../victims/process/tree/tree.h"
 
 enum { kWords = 512, kOwn = 32, kParent = 1000, kGrandchild = 60 };
 

@@ -1,6 +1,6 @@
 // Victims that are trees: the children check themselves and report by their exit status.
 #pragma once
-#include "tests/victims/victim.h"
+#include "../../victim.h"
 
 // Forks a child that runs `work` and exits with its result; 0 means success. `work` waits for the end of the moves by
 // calling child_wait().
