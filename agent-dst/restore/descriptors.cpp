@@ -74,7 +74,6 @@ void TreeDescriptors::install() {
     follow_files();
     kind->fix_up(fds_);
   }
-  for (RestoreContext* task : tasks_) task->vessel.arena().reset();
   fds_.own.clear();
 }
 
@@ -167,14 +166,13 @@ void TreeDescriptors::inject(RestoreContext& task) {
   std::sort(steps.begin(), steps.end(), [](const Step& a, const Step& b) { return a.number < b.number; });
   for (std::size_t first = 0; first < steps.size(); first += kNumbersAtOnce) {
     const std::size_t end = std::min(steps.size(), first + kNumbersAtOnce);
-    task.vessel.arena().reset();
+    const ArenaScope scratch(task.vessel.arena());
     RemoteBatch batch = task.vessel.batch((end - first) * kCallsPerNumber + kCallsForWay);
     if (first == 0) task.vessel.plan_way(batch, steps.back().number);
     for (std::size_t i = first; i < end; ++i)
       task.vessel.plan_inject(batch, steps[i].own, steps[i].number, steps[i].cloexec);
     task.vessel.run_checked(batch);
   }
-  task.vessel.arena().reset();
 }
 
 void TreeDescriptors::set_owners() {
@@ -192,7 +190,7 @@ void TreeDescriptors::set_owner(uint32_t id, const img::fown_entry& owner, bool 
   const f_owner_ex value{static_cast<__pid_type>(owner.pid_type()), static_cast<pid_t>(owner.pid())};
   const FdPlace& place = fds_.place_of(id);
   Vessel& vessel = place.task->vessel;
-  vessel.arena().reset();
+  const ArenaScope scratch(vessel.arena());
   RemoteBatch batch = vessel.batch(4);
   if (owner.pid() != 0) {
     batch.add("setting a file's owner", SYS_fcntl, place.fd, F_SETOWN_EX, vessel.arena().put_object(value));

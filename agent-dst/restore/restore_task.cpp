@@ -79,6 +79,7 @@ void TaskRestore::follow_core() const {
 }
 
 void TaskRestore::prepare() {
+  const ArenaScope scratch(context_.vessel.arena());
   for (const auto& kind : kinds_) {
     context_.follow_image(kind->image(context_));
     kind->prepare(context_);
@@ -87,7 +88,7 @@ void TaskRestore::prepare() {
 
 void TaskRestore::start_process() {
   follow_core();
-  context_.vessel.arena().reset();
+  scratch_.emplace(context_.vessel.arena());
   leader_ = context_.vessel.batch(kProcessCalls);
   for (const auto& kind : kinds_) kind->plan_process(context_, *leader_);
   if (leader_->size() > 0) context_.vessel.thread(0).start(*leader_);
@@ -99,6 +100,7 @@ void TaskRestore::finish_process() {
   leader_->check_all();
   for (const auto& kind : kinds_) kind->after_process(context_, *leader_);
   leader_.reset();
+  scratch_.reset();
 }
 
 // Starts the batches of one group of threads, whose size is limited so that the tables fit into the arena. All threads
@@ -108,8 +110,9 @@ void TaskRestore::start_group(std::size_t first, Room room, Plan plan) {
   follow_core();
   Vessel& vessel = context_.vessel;
   const std::size_t end = std::min(context_.cores.size(), first + kThreadsAtOnce);
-  vessel.arena().reset();
   batches_.clear();
+  scratch_.reset();
+  scratch_.emplace(vessel.arena());
   for (std::size_t i = first; i < end; ++i) {
     batches_.push_back(vessel.batch(room(i)));
     for (const auto& kind : kinds_) plan(*kind, i, batches_.back());
@@ -131,6 +134,7 @@ void TaskRestore::run_groups(Room room, Plan plan, After after) {
     }
   }
   batches_.clear();
+  scratch_.reset();
 }
 
 std::size_t TaskRestore::room_of_thread(std::size_t i) const {
@@ -165,7 +169,7 @@ void TaskRestore::finish_last() {
   run_groups([](std::size_t) { return kLastCalls; },
              [this](Restorer& kind, std::size_t i, RemoteBatch& batch) { kind.plan_last(context_, i, batch); },
              [](Restorer&, std::size_t, const RemoteBatch&) {});
-  context_.vessel.arena().reset();
+  const ArenaScope scratch(context_.vessel.arena());
   for (const auto& kind : kinds_) {
     context_.follow_image(kind->image(context_));
     kind->finish(context_);

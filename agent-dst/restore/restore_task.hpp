@@ -53,6 +53,7 @@ class TaskRestore {
   void run_groups(Room room, Plan plan, After after);
   RestoreContext& context_;
   std::vector<std::unique_ptr<Restorer>> kinds_;
+  std::optional<ArenaScope> scratch_;  // holds the batches below and what their calls are passed
   std::optional<RemoteBatch> leader_;  // in flight
   std::vector<RemoteBatch> batches_;   // of a group of threads, in flight
 };

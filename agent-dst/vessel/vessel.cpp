@@ -243,7 +243,7 @@ void Vessel::create_threads(const std::vector<pid_t>& tids) {
       *tid.local = tids[done + i];
       args.local->flags =
           CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_PTRACE;
-      args.local->set_tid = tid.remote;
+      args.local->set_tid = tid.remote.addr();
       args.local->set_tid_size = 1;
       batch.add("creating a thread", SYS_clone3, args.remote, sizeof(clone_args));
     }
@@ -282,13 +282,13 @@ void Vessel::set_mm_fields(int exe_fd) {
   map.arg_end = mm.mm_arg_end();
   map.env_start = mm.mm_env_start();
   map.env_end = mm.mm_env_end();
-  map.auxv = reinterpret_cast<__u64*>(auxv.remote);
+  map.auxv = reinterpret_cast<__u64*>(auxv.remote.addr());
   map.auxv_size = static_cast<__u32>(mm.mm_saved_auxv_size()) * 8;
   map.exe_fd = ~0U;
   const auto piece = s.arena.allocate<prctl_mm_map>();
   *piece.local = map;
   const std::size_t fd = plan_borrow(batch, exe_fd);
-  batch.store_result(fd, piece.remote + offsetof(prctl_mm_map, exe_fd));
+  batch.store_result(fd, piece.remote.member(offsetof(prctl_mm_map, exe_fd)));
   // The 64-bit store of the number runs over the end of the structure into its padding: exe_fd is its last word.
   static_assert(offsetof(prctl_mm_map, exe_fd) + 4 == sizeof(prctl_mm_map));
   batch.add("setting the memory fields", SYS_prctl, PR_SET_MM, PR_SET_MM_MAP, piece.remote, sizeof(prctl_mm_map), 0);

@@ -112,7 +112,25 @@ class Vessel {
   // Before create_threads only thread 0 exists.
   RemoteThread& thread(std::size_t index);
   std::size_t thread_count() const noexcept;
-  // A batch with room for `calls`; batches and arena pieces are valid until the next arena().reset().
+  // One call of the leader; `what` names it in errors. Returns its result, or throws Error(kernel).
+  template <typename... Args>
+  int64_t call(const char* what, long nr, Args... args) {
+    const ArenaScope scratch(arena());
+    RemoteBatch one = batch(1);
+    one.add(what, nr, args...);
+    run_checked(one);
+    return one.result(0);
+  }
+  // The same where failing is an expected outcome: returns the raw kernel result, -errno on failure.
+  template <typename... Args>
+  int64_t try_call(const char* what, long nr, Args... args) {
+    const ArenaScope scratch(arena());
+    RemoteBatch one = batch(1);
+    one.add_optional(what, nr, args...);
+    run_checked(one);
+    return one.result(0);
+  }
+  // A batch with room for `calls`; see ArenaScope for how long it is valid.
   RemoteBatch batch(std::size_t calls) { return RemoteBatch(arena(), calls); }
   // Runs it in the leader and checks every result.
   void run_checked(RemoteBatch& batch);

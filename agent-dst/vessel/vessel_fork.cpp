@@ -126,7 +126,7 @@ Vessel Vessel::fork_process(Vessel& from_vessel, pid_t pid, uint32_t shared, uin
   // A sibling has the signal that its parent has chosen for the other one, see clone(2).
   if ((flags & CLONE_PARENT) == 0) args.local->exit_signal = exit_signal;
   if (pid != 0) {
-    args.local->set_tid = wanted.remote;
+    args.local->set_tid = wanted.remote.addr();
     args.local->set_tid_size = 1;
   }
   batch.add("creating a child process", SYS_clone3, args.remote, sizeof(clone_args));
@@ -290,7 +290,7 @@ void Vessel::forget_children() {
   VesselState& s = *state_;
   s.arena.reset();
   RemoteBatch batch(s.arena, 4);
-  const uint64_t set = s.arena.put_object(uint64_t{1} << (SIGCHLD - 1));
+  const auto set = s.arena.put_object(uint64_t{1} << (SIGCHLD - 1));
   const auto now = s.arena.allocate<timespec>();
   // One, or none: it is no real-time signal, and is queued once.
   batch.add_optional("forgetting SIGCHLD", SYS_rt_sigtimedwait, set, 0, now.remote, 8);

@@ -265,7 +265,7 @@ void plan_attributes(RemoteBatch& batch, VesselState& s, const img::crx_vma_entr
                        s.arena.put_string(vma.name()));
   }
   if (vma.has_mempolicy()) {
-    const uint64_t mask = s.arena.put(std::as_bytes(std::span(vma.mempolicy().nodemask())));
+    const auto mask = s.arena.put(std::as_bytes(std::span(vma.mempolicy().nodemask())));
     batch.add("setting a memory policy", SYS_mbind, vma.start(), bytes, vma.mempolicy().mode(), mask,
               vma.mempolicy().nodemask().size() * 8, 0);
   }

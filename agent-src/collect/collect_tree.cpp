@@ -119,7 +119,8 @@ void write_tree(const FrozenTree& tree, const std::vector<img::task_kobj_ids_ent
 // finished in separate steps, so that all tasks run theirs at the same time.
 class TaskBatches {
  public:
-  explicit TaskBatches(FrozenTask& task) : task_(task), plan_{RemoteBatch(task.arena(), BatchPlan::kLeaderCalls), {}} {
+  explicit TaskBatches(FrozenTask& task)
+      : task_(task), scratch_(task.arena()), plan_{RemoteBatch(task.arena(), BatchPlan::kLeaderCalls), {}} {
     for (std::size_t i = 0; i < task.threads().size(); ++i)
       plan_.threads.emplace_back(task.arena(), BatchPlan::kThreadCalls);
     brk_ = plan_.leader.add("asking for the program break", SYS_brk, 0);
@@ -145,6 +146,7 @@ class TaskBatches {
 
  private:
   FrozenTask& task_;
+  ArenaScope scratch_;
   BatchPlan plan_;
   std::size_t brk_ = 0;
 };
@@ -214,6 +216,7 @@ void collect_tree(FrozenTree& tree, FileTable& files, const CollectOptions& opti
     CollectContext context = context_of(tasks[i]);
     collectors.visit(i, [&](Collector& kind) { kind.collect(context, task_batches[i].plan()); });
   }
+  task_batches.clear();  // the arenas are free again
   lap("tasks");
   CollectContext root = context_of(tasks.front());
   for (const auto& collector : collectors.root()) {

@@ -124,7 +124,7 @@ class Descriptors final : public Collector {
     }
     for (auto& [pid, numbers] : unknown) {
       FrozenTask& task = *tree.find(pid);
-      task.arena().reset();
+      const ArenaScope scratch(task.arena());
       RemoteBatch batch(task.arena(), numbers.size());
       for (const OpenFile::Number* number : numbers) batch.add("asking for FD_CLOEXEC", SYS_fcntl, number->fd, F_GETFD);
       task.remote(0).run(batch);

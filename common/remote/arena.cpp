@@ -35,7 +35,7 @@ RemoteArena::RemoteArena(const Fd& code, const Fd& data, std::size_t data_bytes,
       data_addr_(data_addr),
       slots_(slots) {
   std::memcpy(code_.data(), stub::crx_stub_begin, stub_bytes());
-  reset();
+  used_ = first_scratch();
 }
 
 std::size_t RemoteArena::mailbox_offset(std::size_t slot) const {
@@ -70,13 +70,13 @@ std::size_t RemoteArena::reserve(std::size_t bytes, std::size_t align) {
   return offset;
 }
 
-uint64_t RemoteArena::put(std::span<const std::byte> bytes) {
+RemotePtr<std::byte> RemoteArena::put(std::span<const std::byte> bytes) {
   const auto piece = take<std::byte>(bytes.size());
   if (!bytes.empty()) std::memcpy(piece.local, bytes.data(), bytes.size());
   return piece.remote;
 }
 
-uint64_t RemoteArena::put_string(std::string_view text) {
+RemotePtr<char> RemoteArena::put_string(std::string_view text) {
   const auto piece = take<char>(text.size() + 1);
   std::memcpy(piece.local, text.data(), text.size());
   piece.local[text.size()] = 0;

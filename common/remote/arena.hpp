@@ -9,14 +9,18 @@
 
 #include "common/base/fd.hpp"
 #include "common/base/mapping.hpp"
+#include "common/remote/remote_ptr.hpp"
 
 namespace crx {
 
-// A piece of the arena: the same bytes at their address in the task (remote) and in the agent (local).
+// A piece of the arena, one T or several: the same bytes at their address in the task (remote) and in the agent (local).
 template <typename T>
 struct ArenaPiece {
-  uint64_t remote = 0;
+  RemotePtr<T> remote;
   T* local = nullptr;
+
+  // The address of element i in the task.
+  RemotePtr<T> at(std::size_t i) const noexcept { return RemotePtr<T>(remote.addr() + i * sizeof(T)); }
 };
 
 // Two shared memory objects: code (the stub and the landings, which the task maps R-X) and data (mailboxes, tables and
@@ -49,7 +53,8 @@ class RemoteArena {
   std::byte* landing(std::size_t slot) const;
   uint64_t landing_addr(std::size_t slot) const;
 
-  // Allocates zeroed scratch memory in the data object (a bump allocator); throws Error(bug) when it is full.
+  // Allocates zeroed scratch memory in the data object (a bump allocator); throws Error(bug) when it is full. The piece
+  // is valid until the end of the ArenaScope in which it was allocated.
   template <typename T>
   ArenaPiece<T> allocate(std::size_t count = 1) {
     const ArenaPiece<T> piece = take<T>(count);
@@ -60,16 +65,16 @@ class RemoteArena {
   template <typename T>
   ArenaPiece<T> take(std::size_t count) {
     const std::size_t offset = reserve(sizeof(T) * count, alignof(T) < 8 ? 8 : alignof(T));
-    return {data_addr_ + offset, reinterpret_cast<T*>(data_.data() + offset)};
+    return {RemotePtr<T>(data_addr_ + offset), reinterpret_cast<T*>(data_.data() + offset)};
   }
   // Copies bytes into the arena and returns their address in the task.
-  uint64_t put(std::span<const std::byte> bytes);
+  RemotePtr<std::byte> put(std::span<const std::byte> bytes);
   template <typename T>
-  uint64_t put_object(const T& object) {
-    return put(std::as_bytes(std::span(&object, 1)));
+  RemotePtr<T> put_object(const T& object) {
+    return RemotePtr<T>(put(std::as_bytes(std::span(&object, 1))).addr());
   }
   // Copies the text with a terminating NUL.
-  uint64_t put_string(std::string_view text);
+  RemotePtr<char> put_string(std::string_view text);
   // The free scratch memory in bytes.
   std::size_t available() const noexcept { return data_.size() - used_; }
   // Frees all scratch memory: every batch, piece and address from before becomes invalid.
@@ -82,6 +87,7 @@ class RemoteArena {
   }
 
  private:
+  friend class ArenaScope;
   std::size_t reserve(std::size_t bytes, std::size_t align);
   std::size_t mailbox_offset(std::size_t slot) const;
   std::size_t first_scratch() const noexcept;
@@ -90,6 +96,20 @@ class RemoteArena {
   uint64_t code_addr_, data_addr_;
   std::size_t slots_;
   std::size_t used_ = 0;
+};
+
+// Scratch for a while: what was allocated after construction (pieces, batches, strings) is free again when this ends,
+// and its addresses are invalid. Scopes of one arena nest: the later one ends first.
+class [[nodiscard]] ArenaScope {
+ public:
+  explicit ArenaScope(RemoteArena& arena) noexcept : arena_(arena), used_(arena.used_) {}
+  ArenaScope(const ArenaScope&) = delete;
+  ArenaScope& operator=(const ArenaScope&) = delete;
+  ~ArenaScope() { arena_.used_ = used_; }
+
+ private:
+  RemoteArena& arena_;
+  std::size_t used_;
 };
 
 }  // namespace crx

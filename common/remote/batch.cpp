@@ -23,12 +23,13 @@ std::size_t RemoteBatch::add_words(const char* what, long nr, std::initializer_l
   return names_.size() - 1;
 }
 
-void RemoteBatch::store_result(std::size_t index, uint64_t remote_addr) {
-  table_.local[index].result_to = remote_addr;
+void RemoteBatch::store_result(std::size_t index, RemotePtr<> where) {
+  table_.local[index].result_to = where.addr();
 }
 
-uint64_t RemoteBatch::argument_addr(std::size_t index, std::size_t arg) const {
-  return table_.remote + index * sizeof(stub::Entry) + offsetof(stub::Entry, args) + arg * sizeof(uint64_t);
+RemotePtr<uint64_t> RemoteBatch::argument_addr(std::size_t index, std::size_t arg) const {
+  const RemotePtr<> args = table_.at(index).member(offsetof(stub::Entry, args));
+  return RemotePtr<uint64_t>(args.addr() + arg * sizeof(uint64_t));
 }
 
 int64_t RemoteBatch::checked(std::size_t index) const {

@@ -12,14 +12,16 @@
 namespace crx {
 
 // The caller fills the batch, RemoteThread::run executes it, and the caller reads the results. Its table lies in the
-// arena, so the batch becomes invalid by RemoteArena::reset(). Results are raw kernel results: -errno on failure.
+// arena, so the batch is valid until the end of the ArenaScope in which it was made. Results are raw kernel results:
+// -errno on failure.
 class RemoteBatch {
  public:
   // capacity: the maximum number of calls.
   RemoteBatch(RemoteArena& arena, std::size_t capacity);
 
   // Adds a call and returns its index. `what` names the call in errors ("setting the itimer"). Arguments are integers,
-  // or addresses in the task as uint64_t. Throws Error(bug) beyond the capacity.
+  // enumerations, or addresses in the task (RemotePtr; integers where they come from an image). Throws Error(bug)
+  // beyond the capacity.
   template <typename... Args>
   std::size_t add(const char* what, long nr, Args... args) {
     static_assert(sizeof...(args) <= 6);
@@ -33,9 +35,10 @@ class RemoteBatch {
     return index;
   }
   // Also stores the result of call `index` at an address in the task (for example in the argument of a later call).
-  void store_result(std::size_t index, uint64_t remote_addr);
+  // Stores 64 bits.
+  void store_result(std::size_t index, RemotePtr<> where);
   // The address in the task of argument `arg` of call `index`, as a target for store_result() of an earlier call.
-  uint64_t argument_addr(std::size_t index, std::size_t arg) const;
+  RemotePtr<uint64_t> argument_addr(std::size_t index, std::size_t arg) const;
 
   std::size_t size() const noexcept { return names_.size(); }
   std::size_t capacity() const noexcept { return capacity_; }
@@ -45,7 +48,7 @@ class RemoteBatch {
   int64_t checked(std::size_t index) const;
   // Calls checked() for every call that is not optional.
   void check_all() const;
-  uint64_t table_addr() const noexcept { return table_.remote; }
+  RemotePtr<stub::Entry> table_addr() const noexcept { return table_.remote; }
 
  private:
   template <typename T>
@@ -56,6 +59,10 @@ class RemoteBatch {
       static_assert(std::is_integral_v<T>);
       return static_cast<uint64_t>(value);
     }
+  }
+  template <typename T>
+  static uint64_t word(RemotePtr<T> address) {
+    return address.addr();
   }
   std::size_t add_words(const char* what, long nr, std::initializer_list<uint64_t> args);
 

@@ -65,12 +65,6 @@ RemoteThread::~RemoteThread() {
   }
 }
 
-void RemoteThread::set_healing(const RemoteBatch& heal) {
-  stub::Mailbox& box = box_of(*arena_, slot_);
-  box.heal_table = heal.table_addr();
-  box.heal_count = heal.size();
-}
-
 void RemoteThread::arm_deadline() {
   timespec now{};
   ::clock_gettime(CLOCK_REALTIME, &now);
@@ -126,7 +120,7 @@ void RemoteThread::enter() {
 void RemoteThread::start(const RemoteBatch& batch) {
   stub::Mailbox& box = box_of(*arena_, slot_);
   box.count = batch.size();
-  box.table = batch.table_addr();
+  box.table = batch.table_addr().addr();
   box.done = 0;
   arm_deadline();
   running_ = true;

@@ -18,9 +18,9 @@ namespace crx {
 
 // The thread enters the stub with the first batch and leaves it in leave() or in the destructor; it is then in a ptrace
 // stop again, with the registers and signal mask that it had at construction. Its signals are blocked in between. If
-// the agent dies while the thread is in the stub, the thread recovers by itself (stub.S) within kHealAfterMs: it makes
-// the calls of the healing batch and continues where it was stopped. The thread must be stopped, the arena mapped in
-// its process, and `slot` used by no other thread.
+// the agent dies while the thread is in the stub, the thread recovers by itself (stub.S) within kHealAfterMs: it
+// restores its registers and its mask and continues where it was stopped. The thread must be stopped, the arena mapped
+// in its process, and `slot` used by no other thread.
 class RemoteThread {
  public:
   static constexpr int64_t kHealAfterMs = 2000;
@@ -31,10 +31,6 @@ class RemoteThread {
   RemoteThread(RemoteThread&& other) noexcept;
   RemoteThread(const RemoteThread&) = delete;
   ~RemoteThread();
-
-  // The calls that a thread makes when it recovers after the agent's death; none by default. The batch must remain
-  // valid until it is replaced.
-  void set_healing(const RemoteBatch& heal);
 
   // Starts a batch and returns at once, so that many threads can run batches at the same time; finish() waits for its
   // end.

@@ -4,7 +4,7 @@
 // r15 holds the address of the mailbox of this thread (read-write in the task).
 //
 // If no new table arrives until the mailbox's deadline (a real-time clock reading), the tracer is dead. The thread then
-// walks the healing table and continues where it was stopped, with all its previous registers. xstate and the kernel's
+// continues where it was stopped, with all its previous registers. xstate and the kernel's
 // restart block are unchanged: the stub waits with futex_waitv because that call, unlike futex, does not use the
 // restart block.
 
@@ -14,14 +14,12 @@
 #define MB_TABLE     16
 #define MB_WAITER    24   /* struct futex_waitv, 24 bytes */
 #define MB_DEADLINE  48   /* struct timespec, 16 bytes */
-#define MB_HEAL_COUNT 64
-#define MB_HEAL_TABLE 72
-#define MB_SIGMASK   80
-#define MB_HEALING   88
-#define MB_REGS      96   /* r14 r13 r12 rbp rbx r11 r10 r9 r8 rax rcx rdx rsi rdi */
-#define MB_FLAGS     208
-#define MB_RSP       216
-#define MB_LANDING   224
+#define MB_SIGMASK   64
+#define MB_HEALING   72
+#define MB_REGS      80   /* r14 r13 r12 rbp rbx r11 r10 r9 r8 rax rcx rdx rsi rdi */
+#define MB_FLAGS     192
+#define MB_RSP       200
+#define MB_LANDING   208
 
 #define NR_futex          202
 #define NR_futex_waitv    449
@@ -36,7 +34,6 @@ crx_stub_begin:
 .Lbatch:
     mov     MB_COUNT(%r15), %r14
     mov     MB_TABLE(%r15), %r13
-    xor     %r12d, %r12d                /* not healing */
 .Lwalk:
     test    %r14, %r14
     jz      .Lwalked
@@ -59,8 +56,6 @@ crx_stub_begin:
     jmp     .Lwalk
 
 .Lwalked:
-    test    %r12, %r12
-    jnz     .Lhealed
     movl    $1, MB_DONE(%r15)
     mov     $NR_futex, %eax
     lea     MB_DONE(%r15), %rdi
@@ -83,12 +78,6 @@ crx_stub_begin:
     jne     .Lwait
 
     movl    $1, MB_HEALING(%r15)
-    mov     MB_HEAL_COUNT(%r15), %r14
-    mov     MB_HEAL_TABLE(%r15), %r13
-    mov     $1, %r12d
-    jmp     .Lwalk
-
-.Lhealed:
     mov     MB_RSP(%r15), %rsp          /* signals come back now: on the thread's own stack, below its red zone */
     lea     -128(%rsp), %rsp
     mov     $NR_rt_sigprocmask, %eax

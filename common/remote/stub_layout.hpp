@@ -38,16 +38,14 @@ struct Mailbox {
   FutexWaiter waiter;
   uint64_t deadline_sec;
   uint64_t deadline_nsec;
-  uint64_t heal_count;
-  uint64_t heal_table;
   uint64_t sigmask;
   uint64_t healing;
   HealRegisters regs;
 };
 static_assert(offsetof(Mailbox, count) == 8 && offsetof(Mailbox, table) == 16 && offsetof(Mailbox, waiter) == 24);
-static_assert(offsetof(Mailbox, deadline_sec) == 48 && offsetof(Mailbox, heal_count) == 64);
-static_assert(offsetof(Mailbox, regs.eflags) == 208 && offsetof(Mailbox, regs.landing) == 224);
-static_assert(offsetof(Mailbox, sigmask) == 80 && offsetof(Mailbox, healing) == 88 && offsetof(Mailbox, regs) == 96);
+static_assert(offsetof(Mailbox, deadline_sec) == 48);
+static_assert(offsetof(Mailbox, regs.eflags) == 192 && offsetof(Mailbox, regs.landing) == 208);
+static_assert(offsetof(Mailbox, sigmask) == 64 && offsetof(Mailbox, healing) == 72 && offsetof(Mailbox, regs) == 80);
 
 // Code that the agent writes for one thread; a recovering thread leaves the stub through it:
 //   movabs $r15,%r15; movabs $rsp,%rsp; jmp *0(%rip); .quad rip

@@ -91,9 +91,9 @@ class Epolls final : public FdRestorer {
     const auto& places = context.places[watch.file];
     const auto exact =
         std::find_if(places.begin(), places.end(), [&](const FdPlace& p) { return in_task(p) && p.fd == target; });
-    vessel.arena().reset();
+    const ArenaScope scratch(vessel.arena());
     RemoteBatch batch = vessel.batch(8);
-    const uint64_t event = vessel.arena().put_object(watch.event);
+    const auto event = vessel.arena().put_object(watch.event);
     if (exact != places.end()) {
       batch.add("watching a signalfd", SYS_epoll_ctl, set.fd, EPOLL_CTL_ADD, target, event);
       vessel.run_checked(batch);

@@ -167,29 +167,19 @@ class FileLocks final : public Restorer {
 
   // A POSIX lock belongs to the process, so the task must take it.
   static int64_t take_posix(const img::file_lock_entry& lock, const struct flock& range, RestoreContext& context) {
-    context.vessel.arena().reset();
-    RemoteBatch batch = context.vessel.batch(1);
-    batch.add_optional("taking a POSIX lock", SYS_fcntl, lock.fd(), F_SETLK, context.vessel.arena().put_object(range));
-    context.vessel.run_checked(batch);
-    return batch.result(0);
+    const ArenaScope scratch(context.vessel.arena());
+    return context.vessel.try_call("taking a POSIX lock", SYS_fcntl, lock.fd(), F_SETLK,
+                                   context.vessel.arena().put_object(range));
   }
 
   // A flock(2) lock belongs to the description, but /proc/locks shows the process that took it.
   static int64_t take_flock(const img::file_lock_entry& lock, uint64_t operation, RestoreContext& context) {
-    context.vessel.arena().reset();
-    RemoteBatch batch = context.vessel.batch(1);
-    batch.add_optional("taking a lock (flock)", SYS_flock, lock.fd(), operation);
-    context.vessel.run_checked(batch);
-    return batch.result(0);
+    return context.vessel.try_call("taking a lock (flock)", SYS_flock, lock.fd(), operation);
   }
 
   // A lease keeps the descriptor number it was taken by.
   static int64_t take_lease(const img::file_lock_entry& lock, RestoreContext& context) {
-    context.vessel.arena().reset();
-    RemoteBatch batch = context.vessel.batch(1);
-    batch.add_optional("taking a lease", SYS_fcntl, lock.fd(), F_SETLEASE, lock.type());
-    context.vessel.run_checked(batch);
-    return batch.result(0);
+    return context.vessel.try_call("taking a lease", SYS_fcntl, lock.fd(), F_SETLEASE, lock.type());
   }
 
   std::vector<Held> locks_;

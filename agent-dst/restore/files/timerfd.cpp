@@ -43,7 +43,7 @@ class Timerfds final : public FdRestorer {
       if (!context.places.contains(id)) continue;
       const FdPlace& place = context.place_of(id);
       Vessel& vessel = place.task->vessel;
-      vessel.arena().reset();
+      const ArenaScope scratch(vessel.arena());
       const int64_t now = task_clock(vessel, context.extra(id).deadline_clock());
       const Setting setting = setting_of(entry.tfd(), context.extra(id), now);
       RemoteBatch batch = vessel.batch(2);
@@ -66,10 +66,8 @@ class Timerfds final : public FdRestorer {
 
   // Returns the time of a clock as the task sees it in its time namespace, in ns.
   static int64_t task_clock(Vessel& vessel, int clock) {
-    RemoteBatch batch = vessel.batch(1);
     const auto now = vessel.arena().allocate<timespec>();
-    batch.add("reading a clock", SYS_clock_gettime, clock, now.remote);
-    vessel.run_checked(batch);
+    vessel.call("reading a clock", SYS_clock_gettime, clock, now.remote);
     return int64_t{now.local->tv_sec} * kNsPerSecond + now.local->tv_nsec;
   }
 

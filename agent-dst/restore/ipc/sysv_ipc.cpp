@@ -66,11 +66,12 @@ class SysvIpc final : public Restorer {
     if (at == reinterpret_cast<void*>(-1)) throw_errno(kStep, fmt::format("segment {}", id));
     std::memcpy(at, content.data(), content.size());
     ::shmdt(at);
+    const ArenaScope scratch(context.vessel.arena());
     RemoteBatch batch = context.vessel.batch(2);
     const std::size_t attached = batch.add("attaching shared memory", SYS_shmat, id, 0, 0);
     const std::size_t left = batch.add("detaching shared memory", SYS_shmdt, 0);
     batch.store_result(attached, batch.argument_addr(left, 0));
-    run(context, batch);
+    context.vessel.run_checked(batch);
   }
 
   static void sets(RestoreContext& context, const std::string& name) {
@@ -81,9 +82,8 @@ class SysvIpc final : public Restorer {
       const int id = perm_of(entry.desc()).id;
       if (context.shmem.sysv().contains(SysvKind::set, id)) continue;
       context.shmem.sysv().make_set(entry);
-      RemoteBatch batch = context.vessel.batch(1);
-      batch.add("setting semaphores", SYS_semctl, id, 0, SETALL, context.vessel.arena().put(values));
-      run(context, batch);
+      const ArenaScope scratch(context.vessel.arena());
+      context.vessel.call("setting semaphores", SYS_semctl, id, 0, SETALL, context.vessel.arena().put(values));
     }
   }
 
@@ -108,6 +108,7 @@ class SysvIpc final : public Restorer {
     if (text.size() > context.vessel.arena().available() / 2) {
       throw Error(ErrorCode::unsupported, kStep, fmt::format("a message of {} bytes in queue {}", text.size(), id));
     }
+    const ArenaScope scratch(context.vessel.arena());
     RemoteBatch batch = context.vessel.batch(2);
     const auto buffer = context.vessel.arena().allocate<std::byte>(sizeof type + text.size());
     std::memcpy(buffer.local, &type, sizeof type);
@@ -115,7 +116,7 @@ class SysvIpc final : public Restorer {
     constexpr int kNoWait = 04000;  // IPC_NOWAIT
     batch.add("sending a message", SYS_msgsnd, id, buffer.remote, text.size(), kNoWait);
     if (back) batch.add("receiving a message", SYS_msgrcv, id, buffer.remote, 0, 0, kNoWait);
-    run(context, batch);
+    context.vessel.run_checked(batch);
   }
 
   // The agent first applies the adjustment; then the task undoes it with SEM_UNDO, so that the kernel records it.
@@ -135,14 +136,8 @@ class SysvIpc final : public Restorer {
     }
     change.sem_op = static_cast<short>(-adjustment);
     change.sem_flg = IPC_NOWAIT | SEM_UNDO;
-    RemoteBatch batch = context.vessel.batch(1);
-    batch.add("noting an undo", SYS_semop, undo.set(), context.vessel.arena().put_object(change), 1);
-    run(context, batch);
-  }
-
-  static void run(RestoreContext& context, RemoteBatch& batch) {
-    context.vessel.run_checked(batch);
-    context.vessel.arena().reset();
+    const ArenaScope scratch(context.vessel.arena());
+    context.vessel.call("noting an undo", SYS_semop, undo.set(), context.vessel.arena().put_object(change), 1);
   }
 
   std::vector<int> destroyed_;

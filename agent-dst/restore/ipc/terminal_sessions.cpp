@@ -25,13 +25,10 @@ class TerminalSessions final : public Restorer {
   // ignored).
   void prepare(RestoreContext& context) override {
     if (!context.images.contains(image_file::kTtyInfo)) return;
-    context.vessel.arena().reset();
-    RemoteBatch batch = context.vessel.batch(1);
+    const ArenaScope scratch(context.vessel.arena());
     const KernelSigaction by_default{};
-    batch.add("dropping changes of size", SYS_rt_sigaction, SIGWINCH, context.vessel.arena().put_object(by_default), 0,
-              sizeof(uint64_t));
-    context.vessel.run_checked(batch);
-    context.vessel.arena().reset();
+    context.vessel.call("dropping changes of size", SYS_rt_sigaction, SIGWINCH,
+                        context.vessel.arena().put_object(by_default), 0, sizeof(uint64_t));
   }
 
   void plan_process(RestoreContext& context, RemoteBatch&) override {
@@ -44,6 +41,7 @@ class TerminalSessions final : public Restorer {
  private:
   static void take(RestoreContext& context, const img::tty_info_entry& info) {
     const Fd terminal = open_checked(fmt::format("/dev/pts/{}", info.pty().index()), O_RDWR | O_NOCTTY | O_NONBLOCK);
+    const ArenaScope scratch(context.vessel.arena());
     RemoteBatch batch = context.vessel.batch(3);
     const std::size_t number = context.vessel.plan_borrow(batch, terminal.get());
     const std::size_t control = batch.add("taking the controlling terminal", SYS_ioctl, 0, TIOCSCTTY, 0);

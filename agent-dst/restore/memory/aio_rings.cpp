@@ -45,7 +45,7 @@ class AioRings final : public Restorer {
     std::memcpy(&was, saved.data(), sizeof was);
     Vessel& vessel = context.vessel;
     const Fd null = open_checked("/dev/null", O_WRONLY | O_CLOEXEC);
-    vessel.arena().reset();
+    const ArenaScope scratch(vessel.arena());
     RemoteBatch make = vessel.batch(2);
     const auto id = vessel.arena().allocate<uint64_t>();
     const std::size_t made = make.add_optional("making an asynchronous I/O ring", SYS_io_setup,
@@ -70,13 +70,11 @@ class AioRings final : public Restorer {
                   fmt::format("the ring is at {} and {}, not at {}", now.head, now.tail, was.tail))
           .with_pid(context.pid);
     }
-    vessel.arena().reset();
     RemoteBatch place = vessel.batch(2);
     place.add("closing /dev/null", SYS_close, fd);
     place.add("placing an asynchronous I/O ring", SYS_mremap, at, ring.ring_len(), ring.ring_len(),
               MREMAP_MAYMOVE | MREMAP_FIXED, ring.id());
     vessel.run_checked(place);
-    vessel.arena().reset();
     write(memory, ring.id() + sizeof was, std::string_view(saved).substr(sizeof was));
     write(memory, ring.id() + offsetof(AioRingHeader, head),
           {reinterpret_cast<const char*>(&was.head), sizeof was.head});
@@ -125,15 +123,15 @@ class AioRings final : public Restorer {
   // taken.
   static void advance(Vessel& vessel, uint64_t ring, uint32_t null, uint32_t tail) {
     while (tail > 0) {
-      vessel.arena().reset();
+      const ArenaScope scratch(vessel.arena());
       RemoteBatch batch = vessel.batch(2 * kTurns);
       iocb request{};
       request.aio_lio_opcode = IOCB_CMD_PWRITE;
       request.aio_fildes = null;
       const auto events = vessel.arena().allocate<io_event>(kAtOnce);
-      request.aio_buf = events.remote;
+      request.aio_buf = events.remote.addr();
       request.aio_nbytes = 1;
-      const uint64_t at = vessel.arena().put_object(request);
+      const uint64_t at = vessel.arena().put_object(request).addr();
       const auto list = vessel.arena().allocate<uint64_t>(kAtOnce);
       std::fill_n(list.local, kAtOnce, at);
       for (uint32_t turn = 0; turn < kTurns && tail > 0; ++turn) {

@@ -89,9 +89,7 @@ class Credentials final : public Restorer {
   // Runs after every thread has changed its ids, since each change resets the flag.
   void finish(RestoreContext& context) override {
     if (!context.extra.has_dumpable() || context.extra.dumpable() > 1) return;
-    RemoteBatch batch = context.vessel.batch(1);
-    batch.add("setting dumpable", SYS_prctl, PR_SET_DUMPABLE, context.extra.dumpable(), 0, 0, 0);
-    context.vessel.run_checked(batch);
+    context.vessel.call("setting dumpable", SYS_prctl, PR_SET_DUMPABLE, context.extra.dumpable(), 0, 0, 0);
   }
 
  private:

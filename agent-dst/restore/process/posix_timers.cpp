@@ -49,11 +49,8 @@ class PosixTimers final : public Restorer {
   // Runs after the last thread exists, since a timer may notify any thread.
   void after_thread(RestoreContext& context, std::size_t thread, const RemoteBatch&) override {
     if (timers_.empty() || thread + 1 != context.cores.size()) return;
-    context.vessel.arena().reset();
-    RemoteBatch asking = context.vessel.batch(1);
-    asking.add_optional("asking for timer ids", SYS_prctl, uapi::kTimerCreateRestoreIds, 1, 0, 0, 0);
-    context.vessel.run_checked(asking);
-    const bool by_id = asking.result(0) == 0;
+    const bool by_id =
+        context.vessel.try_call("asking for timer ids", SYS_prctl, uapi::kTimerCreateRestoreIds, 1, 0, 0, 0) == 0;
     const uint32_t last_id = timers_.back().it_id();
     if (!by_id && last_id >= kMostCreated) {
       throw Error(ErrorCode::unsupported, "restoring timers", fmt::format("timer id {} cannot be made", last_id))
@@ -63,11 +60,8 @@ class PosixTimers final : public Restorer {
       create_some(context, done, std::min(timers_.size(), done + kAtOnce), by_id);
     }
     if (!by_id) return;
-    context.vessel.arena().reset();
-    RemoteBatch back = context.vessel.batch(1);
-    back.add("asking for timer ids", SYS_prctl, uapi::kTimerCreateRestoreIds,
-             context.extra.timers_restore_ids() ? 1 : 0, 0, 0, 0);
-    context.vessel.run_checked(back);
+    context.vessel.call("asking for timer ids", SYS_prctl, uapi::kTimerCreateRestoreIds,
+                        context.extra.timers_restore_ids() ? 1 : 0, 0, 0, 0);
   }
 
   void plan_last(RestoreContext& context, std::size_t thread, RemoteBatch& batch) override {
@@ -84,8 +78,9 @@ class PosixTimers final : public Restorer {
 
   void create_some(RestoreContext& context, std::size_t first, std::size_t end, bool by_id) {
     RemoteArena& arena = context.vessel.arena();
-    arena.reset();
+    const ArenaScope scratch(arena);
     RemoteBatch batch = context.vessel.batch(by_id ? end - first : (end - first) + 2 * kMostCreated);
+    std::vector<ArenaPiece<int32_t>> ids;
     for (std::size_t i = first; i < end; ++i) {
       const img::posix_timer_entry& timer = timers_[i];
       for (; !by_id && next_id_ < timer.it_id(); ++next_id_) {
@@ -106,18 +101,18 @@ class PosixTimers final : public Restorer {
       batch.add("creating a timer", SYS_timer_create, static_cast<int32_t>(timer.clock_id()), arena.put_object(event),
                 id.remote);
       next_id_ = timer.it_id() + 1;
-      ids_.push_back(id);
+      ids.push_back(id);
     }
     context.vessel.run_checked(batch);
     for (std::size_t i = first; i < end; ++i) {
-      if (*ids_[i].local == static_cast<int32_t>(timers_[i].it_id())) continue;
+      const int32_t got = *ids[i - first].local;
+      if (got == static_cast<int32_t>(timers_[i].it_id())) continue;
       throw Error(ErrorCode::unsupported, "restoring timers",
-                  fmt::format("timer {} came back as {}", timers_[i].it_id(), *ids_[i].local));
+                  fmt::format("timer {} came back as {}", timers_[i].it_id(), got));
     }
   }
 
   std::vector<img::posix_timer_entry> timers_;  // ascending by id
-  std::vector<ArenaPiece<int32_t>> ids_;
   uint32_t next_id_ = 0;
 };
 

@@ -89,6 +89,7 @@ class ProcessFlags final : public Restorer {
     if (!now || read_fd(now.get(), path) == text) return;
     const Fd file = try_open(path, O_WRONLY);
     if (!file) return log::warn("process {}: cannot set its login uid here: {}", context.pid, std::strerror(errno));
+    const ArenaScope scratch(context.vessel.arena());
     RemoteBatch batch = context.vessel.batch(2);
     const std::size_t number = context.vessel.plan_borrow(batch, file.get());
     const std::size_t written =
@@ -99,9 +100,7 @@ class ProcessFlags final : public Restorer {
       log::warn("process {}: cannot set its login uid here: {}", context.pid,
                 std::strerror(static_cast<int>(-batch.result(written))));
     }
-    RemoteBatch close = context.vessel.batch(1);
-    close.add("closing a file of /proc", SYS_close, static_cast<uint64_t>(batch.result(number)));
-    context.vessel.run_checked(close);
+    context.vessel.call("closing a file of /proc", SYS_close, batch.result(number));
   }
 
   // Requests permission for AMX tile data and later components, which a process must do before they can be loaded.

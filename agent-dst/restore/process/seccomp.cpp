@@ -50,6 +50,7 @@ class Seccomp final : public Restorer {
       return;
     }
     if (thread == 0 && !shared_.empty()) {  // before any thread installs its own
+      const ArenaScope scratch(context.vessel.arena());
       RemoteBatch first = context.vessel.batch(shared_.size());
       for (const uint32_t index : shared_)
         install(context, index, SECCOMP_FILTER_FLAG_TSYNC | SECCOMP_FILTER_FLAG_TSYNC_ESRCH, first);
@@ -85,10 +86,10 @@ class Seccomp final : public Restorer {
     return chain;
   }
 
-  static uint64_t program(RemoteArena& arena, const img::seccomp_filter& filter) {
+  static RemotePtr<sock_fprog> program(RemoteArena& arena, const img::seccomp_filter& filter) {
     sock_fprog program{};
     program.len = static_cast<unsigned short>(filter.filter().size() / kInstructionBytes);
-    program.filter = reinterpret_cast<sock_filter*>(arena.put(std::as_bytes(std::span(filter.filter()))));
+    program.filter = reinterpret_cast<sock_filter*>(arena.put(std::as_bytes(std::span(filter.filter()))).addr());
     return arena.put_object(program);
   }
 

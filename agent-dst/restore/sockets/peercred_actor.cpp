@@ -97,7 +97,7 @@ int64_t PeercredActor::make_here(Call& call) {
 
 int64_t PeercredActor::make_in_vessel(Vessel& vessel, Call& call, const img::crx_ucred& who) {
   const ScopedCredentials credentials(who);
-  vessel.arena().reset();
+  const ArenaScope scratch(vessel.arena());
   RemoteBatch borrow = vessel.batch(2);
   std::vector<int> borrowed;
   for (const int fd : {call.fd, call.bound}) {
@@ -138,7 +138,6 @@ int64_t PeercredActor::make_in_vessel(Vessel& vessel, Call& call, const img::crx
   RemoteBatch close = vessel.batch(2);
   for (const int fd : borrowed) close.add("closing a descriptor", SYS_close, fd);
   vessel.run_checked(close);
-  vessel.arena().reset();
   return result;
 }
 

@@ -248,7 +248,7 @@ bool LockHandover::set_process_locks(bool hold) {
   bool all = true;
   for (std::size_t first = 0; first < locks.size(); first += kAtOnce) {
     const std::size_t end = std::min(locks.size(), first + kAtOnce);
-    task_.arena().reset();
+    const ArenaScope scratch(task_.arena());
     RemoteBatch batch(task_.arena(), end - first);
     for (std::size_t i = first; i < end; ++i) {
       const img::file_lock_entry& lock = locks_[locks[i]];

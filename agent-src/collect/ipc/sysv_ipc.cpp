@@ -70,6 +70,7 @@ class UndoReader {
 
   std::vector<img::crx_sem_undo> read() {
     std::vector<img::crx_sem_undo> undos;
+    const ArenaScope scratch(task_.arena());
     RemoteBatch look(task_.arena(), 2 * sets_.size() + 1);
     std::vector<Values> before, after;
     for (const SysvSet& set : sets_) before.push_back(plan_read(set, look));

@@ -43,12 +43,12 @@ void VmaAttributes::ask(std::size_t first) {
   first_ = first;
   const std::size_t count = std::min(kPerBatch, vmas_.size() - first);
   if (count == 0) return;
-  task_.arena().reset();
+  scratch_.emplace(task_.arena());
   answers_ = task_.arena().allocate<Answer>(count);
   batch_.emplace(task_.arena(), count);
   for (std::size_t i = 0; i < count; ++i) {
-    const uint64_t at = answers_.remote + i * sizeof(Answer);
-    batch_->add_optional("reading a memory policy", SYS_get_mempolicy, at, at + offsetof(Answer, nodes), kMaxNode,
+    const RemotePtr<Answer> at = answers_.at(i);
+    batch_->add_optional("reading a memory policy", SYS_get_mempolicy, at, at.member(offsetof(Answer, nodes)), kMaxNode,
                          vmas_[first + i].range.start, MPOL_F_ADDR);
   }
   task_.remote(0).start(*batch_);
@@ -73,9 +73,9 @@ void VmaAttributes::finish(img::crx_task_entry& extra) {
     take();
     const std::size_t next = first_ + batch_->size();
     batch_.reset();
+    scratch_.reset();
     ask(next);
   }
-  task_.arena().reset();
   if (cpu_has_protection_keys()) add_protection_keys(task_, extra);
   if (task_.locks_future_mappings()) {
     // An entry without addresses stands for all future mappings (mlockall).

@@ -31,8 +31,9 @@ class VmaAttributes {
 
   FrozenTask& task_;
   const MemoryMap& map_;
-  std::vector<MemoryVma> vmas_;  // mappings that can have a policy
-  std::size_t first_ = 0;        // index of the first mapping of the running batch
+  std::vector<MemoryVma> vmas_;        // mappings that can have a policy
+  std::size_t first_ = 0;              // index of the first mapping of the running batch
+  std::optional<ArenaScope> scratch_;  // of the two below
   ArenaPiece<Answer> answers_;
   std::optional<RemoteBatch> batch_;  // in flight
   std::map<uint64_t, img::crx_vma_entry> entries_;

@@ -161,7 +161,7 @@ class CoreRegisters final : public Collector {
       img::crx_thread_entry& extra = context.extra_thread(i);
       extra.set_xstate(area.data(), area.size());
       extra.set_xfeatures(xstate::word_at(area, xstate::kFeaturesOffset));
-      plan.threads[i].add("reading the tid address", SYS_prctl, uapi::kGetTidAddress, tid_addresses_.remote + i * 8);
+      plan.threads[i].add("reading the tid address", SYS_prctl, uapi::kGetTidAddress, tid_addresses_.at(i));
     }
   }
 

@@ -33,7 +33,7 @@ class IntervalTimers final : public Collector {
   void plan(CollectContext& context, BatchPlan& plan) override {
     values_ = context.task.arena().allocate<itimerval>(std::size(kTimers));
     for (std::size_t i = 0; i < std::size(kTimers); ++i) {
-      plan.leader.add("reading an interval timer", SYS_getitimer, kTimers[i], values_.remote + i * sizeof(itimerval));
+      plan.leader.add("reading an interval timer", SYS_getitimer, kTimers[i], values_.at(i));
     }
   }
 

@@ -45,7 +45,7 @@ class PosixTimers final : public Collector {
     }
     values_ = context.task.arena().allocate<itimerspec>(timers_.size());
     for (std::size_t i = 0; i < timers_.size(); ++i) {
-      plan.leader.add("reading a timer", SYS_timer_gettime, timers_[i].id, values_.remote + i * sizeof(itimerspec));
+      plan.leader.add("reading a timer", SYS_timer_gettime, timers_[i].id, values_.at(i));
       overruns_.push_back(plan.leader.add("reading a timer's overrun", SYS_timer_getoverrun, timers_[i].id));
     }
   }

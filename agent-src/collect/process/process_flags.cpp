@@ -32,8 +32,8 @@ class ProcessFlags final : public Collector {
     thp_ = leader.add_optional("reading THP-disable", SYS_prctl, uapi::kGetThpDisable, 0, 0, 0, 0);
     mdwe_ = leader.add_optional("reading MDWE", SYS_prctl, uapi::kGetMdwe, 0, 0, 0, 0);
     merge_ = leader.add_optional("reading memory merge", SYS_prctl, uapi::kGetMemoryMerge, 0, 0, 0, 0);
-    xcomp_ = leader.add_optional("reading state permissions", SYS_arch_prctl, uapi::kArchGetXcompPermission,
-                                 words_.remote + 8);
+    xcomp_ =
+        leader.add_optional("reading state permissions", SYS_arch_prctl, uapi::kArchGetXcompPermission, words_.at(1));
   }
 
   void collect(CollectContext& context, const BatchPlan& plan) override {

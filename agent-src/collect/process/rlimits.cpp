@@ -17,7 +17,7 @@ class Rlimits final : public Collector {
     values_ = context.task.arena().allocate<rlimit>(kLimits);
     for (int resource = 0; resource < kLimits; ++resource) {
       plan.leader.add("reading a resource limit", SYS_prlimit64, 0, resource, 0,
-                      values_.remote + static_cast<unsigned>(resource) * sizeof(rlimit));
+                      values_.at(static_cast<unsigned>(resource)));
     }
   }
 

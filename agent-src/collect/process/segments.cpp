@@ -30,8 +30,8 @@ class Segments final : public Collector {
     slots_ = context.task.arena().allocate<user_desc>(plan.threads.size() * kSlots);
     for (std::size_t i = 0; i < plan.threads.size() * kSlots; ++i) {
       slots_.local[i].entry_number = static_cast<unsigned>(kFirstSlot + static_cast<int>(i % kSlots));
-      calls_.push_back(plan.threads[i / kSlots].add_optional("looking for segments", SYS_get_thread_area,
-                                                             slots_.remote + i * sizeof(user_desc)));
+      calls_.push_back(
+          plan.threads[i / kSlots].add_optional("looking for segments", SYS_get_thread_area, slots_.at(i)));
     }
   }
 

@@ -16,7 +16,7 @@ class Sigactions final : public Collector {
     actions_ = context.task.arena().allocate<KernelSigaction>(kSignals + 1);
     for (int signal = 1; signal <= kSignals; ++signal) {
       if (signal == SIGKILL || signal == SIGSTOP) continue;
-      const auto at = actions_.remote + static_cast<unsigned>(signal) * sizeof(KernelSigaction);
+      const auto at = actions_.at(static_cast<unsigned>(signal));
       plan.leader.add("reading a signal action", SYS_rt_sigaction, signal, 0, at, kSigsetBytes);
     }
   }

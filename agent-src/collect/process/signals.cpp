@@ -35,8 +35,7 @@ class Signals final : public Collector {
   void plan(CollectContext& context, BatchPlan& plan) override {
     stacks_ = context.task.arena().allocate<KernelAltStack>(plan.threads.size());
     for (std::size_t i = 0; i < plan.threads.size(); ++i) {
-      plan.threads[i].add("reading the alternate stack", SYS_sigaltstack, 0,
-                          stacks_.remote + i * sizeof(KernelAltStack));
+      plan.threads[i].add("reading the alternate stack", SYS_sigaltstack, 0, stacks_.at(i));
     }
   }
 

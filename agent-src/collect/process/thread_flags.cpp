@@ -40,12 +40,13 @@ class ThreadFlags final : public Collector {
         entry.set_len(dispatch.len);
         entry.set_selector(dispatch.selector);
       }
-      const uint64_t at = answers_.remote + i * sizeof(Answers);
+      const RemotePtr<Answers> at = answers_.at(i);
       RemoteBatch& thread = plan.threads[i];
       Calls calls{};
-      calls.policy = thread.add_optional("reading the memory policy", SYS_get_mempolicy, at + offsetof(Answers, policy),
-                                         at + offsetof(Answers, nodes), kNodeWords * 64, 0, 0);
-      calls.tsc = thread.add_optional("reading the TSC mode", SYS_prctl, PR_GET_TSC, at + offsetof(Answers, tsc));
+      calls.policy =
+          thread.add_optional("reading the memory policy", SYS_get_mempolicy, at.member(offsetof(Answers, policy)),
+                              at.member(offsetof(Answers, nodes)), kNodeWords * 64, 0, 0);
+      calls.tsc = thread.add_optional("reading the TSC mode", SYS_prctl, PR_GET_TSC, at.member(offsetof(Answers, tsc)));
       calls.cpuid = thread.add_optional("reading the CPUID mode", SYS_arch_prctl, uapi::kArchGetCpuid, 0);
       calls.mce = thread.add_optional("reading the machine check policy", SYS_prctl, PR_MCE_KILL_GET, 0, 0, 0, 0);
       calls.flusher = thread.add_optional("reading the I/O flusher flag", SYS_prctl, uapi::kGetIoFlusher, 0, 0, 0, 0);

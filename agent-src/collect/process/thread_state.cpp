@@ -26,7 +26,7 @@ class ThreadState final : public Collector {
     slacks_.clear();
     death_signals_ = context.task.arena().allocate<uint64_t>(plan.threads.size());
     for (RemoteBatch& thread : plan.threads) {
-      const auto at = death_signals_.remote + slacks_.size() * 8;
+      const auto at = death_signals_.at(slacks_.size());
       thread.add("reading the parent-death signal", SYS_prctl, PR_GET_PDEATHSIG, at);
       slacks_.push_back(thread.add("reading the timer slack", SYS_prctl, PR_GET_TIMERSLACK));
     }

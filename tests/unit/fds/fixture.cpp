@@ -112,12 +112,11 @@ Restored::Restored(pid_t pid, const ImageStore& images) : opener_(make_file_open
   restorers_.push_back(make_fs_restorer());
   restorers_.push_back(make_file_locks_restorer());
   for (const auto& restorer : restorers_) restorer->prepare(*context_);
-  vessel_->arena().reset();
+  const ArenaScope scratch(vessel_->arena());
   RemoteBatch leader = vessel_->batch(64);
   for (const auto& restorer : restorers_) restorer->plan_process(*context_, leader);
   vessel_->run_checked(leader);
   for (const auto& restorer : restorers_) restorer->after_process(*context_, leader);
-  vessel_->arena().reset();
   RemoteBatch thread = vessel_->batch(64);
   for (const auto& restorer : restorers_) restorer->plan_thread(*context_, 0, thread);
   vessel_->run_checked(thread);
