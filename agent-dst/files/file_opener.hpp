@@ -14,8 +14,8 @@
 namespace crx {
 
 // Holds the file entries by id; they are added as layouts and images arrive. Every file is opened in the agent's own
-// process; a vessel gets the descriptor with pidfd_getfd(2) (Vessel::plan_inject). Throws Error(refused), which names
-// the file, if it is missing or a different one.
+// process; a vessel gets the descriptor with pidfd_getfd(2) (VesselDescriptors::plan_inject). Throws Error(refused),
+// which names the file, if it is missing or a different one.
 class FileOpener {
  public:
   virtual ~FileOpener() = default;

@@ -165,7 +165,8 @@ void DestinationSession::on_layout(const wire::Layout& layout) {
     for (const std::string& bytes : space.segments()) shmem_.segment(parse<img::ipc_shm_entry>(bytes, "a segment"));
     std::vector<uint64_t>& commit_charged = commit_charged_[vessel.pid()];
     commit_charged.assign(space.commit_charged().begin(), space.commit_charged().end());
-    vessel.apply_layout(parse<img::mm_entry>(space.mm(), "the memory description"), commit_charged, *files_, shmem_);
+    vessel.memory().apply_layout(parse<img::mm_entry>(space.mm(), "the memory description"), commit_charged, *files_,
+                                 shmem_);
   }
 }
 
@@ -175,9 +176,9 @@ void DestinationSession::on_pages(const wire::PagesArrived& pages) {
     shmem_.write_pages(pages.space.id, pages.ranges, pages.bytes);
     shmem_.drop_pages(pages.space.id, pages.zero_ranges);
   } else {
-    Vessel& vessel = tree_.at(static_cast<pid_t>(pages.space.id));
-    vessel.write_pages(pages.ranges, pages.bytes);
-    vessel.clear_pages(pages.zero_ranges);
+    VesselMemory& memory = tree_.at(static_cast<pid_t>(pages.space.id)).memory();
+    memory.write_pages(pages.ranges, pages.bytes);
+    memory.clear_pages(pages.zero_ranges);
   }
   pages_applied_ += total_pages(pages.ranges) + total_pages(pages.zero_ranges);
   link_.release(pages.slot);
@@ -189,9 +190,9 @@ void DestinationSession::on_holes(const wire::Holes& holes) {
   if (holes.space_kind() == static_cast<uint32_t>(PageSpace::Kind::shmem)) {
     shmem_.drop_pages(holes.space(), ranges);
   } else {
-    Vessel& vessel = tree_.at(static_cast<pid_t>(holes.space()));
-    vessel.drop_pages(ranges);
-    vessel.guard_pages(ranges_of(holes.guards(), "guarding pages"));
+    VesselMemory& memory = tree_.at(static_cast<pid_t>(holes.space())).memory();
+    memory.drop_pages(ranges);
+    memory.guard_pages(ranges_of(holes.guards(), "guarding pages"));
   }
 }
 

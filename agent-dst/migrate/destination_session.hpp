@@ -9,8 +9,8 @@
 
 #include "agent-dst/files/file_opener.hpp"
 #include "agent-dst/ipc/engine_options.hpp"
+#include "agent-dst/objects/shmem_table.hpp"
 #include "agent-dst/restore/restore_tree.hpp"
-#include "agent-dst/vessel/shmem_table.hpp"
 #include "agent-dst/vessel/vessel_tree.hpp"
 #include "common/base/error.hpp"
 #include "common/base/journal.hpp"

@@ -168,9 +168,9 @@ void TreeDescriptors::inject(RestoreContext& task) {
     const std::size_t end = std::min(steps.size(), first + kNumbersAtOnce);
     const ArenaScope scratch(task.vessel.arena());
     RemoteBatch batch = task.vessel.batch((end - first) * kCallsPerNumber + kCallsForWay);
-    if (first == 0) task.vessel.plan_way(batch, steps.back().number);
+    if (first == 0) task.vessel.descriptors().plan_way(batch, steps.back().number);
     for (std::size_t i = first; i < end; ++i)
-      task.vessel.plan_inject(batch, steps[i].own, steps[i].number, steps[i].cloexec);
+      task.vessel.descriptors().plan_inject(batch, steps[i].own, steps[i].number, steps[i].cloexec);
     task.vessel.run_checked(batch);
   }
 }

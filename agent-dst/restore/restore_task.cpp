@@ -91,12 +91,12 @@ void TaskRestore::start_process() {
   scratch_.emplace(context_.vessel.arena());
   leader_ = context_.vessel.batch(kProcessCalls);
   for (const auto& kind : kinds_) kind->plan_process(context_, *leader_);
-  if (leader_->size() > 0) context_.vessel.thread(0).start(*leader_);
+  if (leader_->size() > 0) context_.vessel.process().thread(0).start(*leader_);
 }
 
 void TaskRestore::finish_process() {
   follow_core();
-  if (leader_->size() > 0) context_.vessel.thread(0).finish(Deadline::in_ms(kBatchDeadlineMs));
+  if (leader_->size() > 0) context_.vessel.process().thread(0).finish(Deadline::in_ms(kBatchDeadlineMs));
   leader_->check_all();
   for (const auto& kind : kinds_) kind->after_process(context_, *leader_);
   leader_.reset();
@@ -117,7 +117,7 @@ void TaskRestore::start_group(std::size_t first, Room room, Plan plan) {
     batches_.push_back(vessel.batch(room(i)));
     for (const auto& kind : kinds_) plan(*kind, i, batches_.back());
   }
-  for (std::size_t i = first; i < end; ++i) vessel.thread(i).start(batches_[i - first]);
+  for (std::size_t i = first; i < end; ++i) vessel.process().thread(i).start(batches_[i - first]);
 }
 
 // Runs all groups; the first one is started already.
@@ -127,7 +127,7 @@ void TaskRestore::run_groups(Room room, Plan plan, After after) {
   for (std::size_t first = 0; first < context_.cores.size(); first += kThreadsAtOnce) {
     if (first > 0) start_group(first, room, plan);
     const Deadline deadline = Deadline::in_ms(kBatchDeadlineMs);
-    for (std::size_t i = 0; i < batches_.size(); ++i) context_.vessel.thread(first + i).finish(deadline);
+    for (std::size_t i = 0; i < batches_.size(); ++i) context_.vessel.process().thread(first + i).finish(deadline);
     for (const RemoteBatch& batch : batches_) batch.check_all();
     for (const auto& kind : kinds_) {
       for (std::size_t i = 0; i < batches_.size(); ++i) after(*kind, first + i, batches_[i]);
@@ -146,7 +146,7 @@ void TaskRestore::start_threads() {
   for (std::size_t i = 1; i < context_.cores.size(); ++i) {
     tids.push_back(static_cast<pid_t>(context_.extra.threads(static_cast<int>(i)).tid()));
   }
-  if (!tids.empty()) context_.vessel.create_threads(tids);
+  if (!tids.empty()) context_.vessel.process().create_threads(tids);
   start_group(
       0, [this](std::size_t i) { return room_of_thread(i); },
       [this](Restorer& kind, std::size_t i, RemoteBatch& batch) { kind.plan_thread(context_, i, batch); });

@@ -109,13 +109,13 @@ void TreeRestore::apply_layouts(const std::map<pid_t, std::vector<uint64_t>>& co
   for (const img::file_entry& entry : images_.read_all<img::file_entry>(image_file::kFiles)) files_.add(entry);
   for (Vessel* vessel : tree_.all()) {
     follow_image(image_file::mm(static_cast<uint32_t>(vessel->pid())));
-    if ((vessel->clone_flags() & sharing::kMemory) != 0) continue;
+    if ((vessel->process().clone_flags() & sharing::kMemory) != 0) continue;
     const auto charged = commit_charged.find(vessel->pid());
     const std::vector<uint64_t> none;
     const std::vector<uint64_t>& starts = charged == commit_charged.end() ? none : charged->second;
-    vessel->apply_layout(images_.read_one<img::mm_entry>(image_file::mm(static_cast<uint32_t>(vessel->pid()))), starts,
-                         files_, shmem_);
-    vessel->join_mappings(starts, files_, shmem_);
+    vessel->memory().apply_layout(images_.read_one<img::mm_entry>(image_file::mm(static_cast<uint32_t>(vessel->pid()))),
+                                  starts, files_, shmem_);
+    vessel->memory().join_mappings(starts, files_, shmem_);
   }
 }
 
@@ -156,18 +156,18 @@ void TreeRestore::build(const std::map<pid_t, std::vector<uint64_t>>& commit_cha
   descriptors_->set_owners();
   lap("threads");
   for (RestoreContext& context : contexts_) {
-    if ((context.vessel.clone_flags() & sharing::kMemory) != 0) continue;
+    if ((context.vessel.process().clone_flags() & sharing::kMemory) != 0) continue;
     context.follow_image(image_file::mm(static_cast<uint32_t>(context.pid)));
-    const Fd exe = open_executable(context.vessel.layout().exe_file_id());
-    context.vessel.set_mm_fields(exe.get());
-    context.vessel.apply_vma_attributes(context.extra);
+    const Fd exe = open_executable(context.vessel.memory().layout().exe_file_id());
+    context.vessel.memory().set_mm_fields(exe.get());
+    context.vessel.memory().apply_vma_attributes(context.extra);
   }
   lap("memory fields");
   shmem_.seal_all();
   for (TaskRestore& task : tasks_) task.start_last();
   for (TaskRestore& task : tasks_) task.finish_last();
   lap("privileges");
-  Vessel::close_arenas(tree_.all());
+  close_arenas(tree_.all());
   for (TaskRestore& task : tasks_) task.registers();
   lap("registers");
 }

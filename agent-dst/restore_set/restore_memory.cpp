@@ -89,17 +89,17 @@ void RestoreMemory::copy_pages(PageSpace space, Write write) {
 }
 
 // inherited: pages that the vessel has from its parent, whether or not their content is right.
-void RestoreMemory::fill(Vessel& vessel, const std::vector<PageRange>& inherited) {
-  vessel.drop_pages(subtract(inherited, pages_of(vessel.pid())));
-  const std::vector<PageRange> kernels = kernel_ranges(vessel.layout());
-  const Fd memory = open_checked(fmt::format("/proc/{}/mem", vessel.pid()), O_RDONLY);
+void RestoreMemory::fill(pid_t pid, VesselMemory& memory, const std::vector<PageRange>& inherited) {
+  memory.drop_pages(subtract(inherited, pages_of(pid)));
+  const std::vector<PageRange> kernels = kernel_ranges(memory.layout());
+  const Fd present = open_checked(fmt::format("/proc/{}/mem", pid), O_RDONLY);
   uint64_t shared = 0;
   // The pages of `part` that differ from those of the vessel.
   const auto differing = [&](PageRange part, std::span<const std::byte> bytes) {
     std::vector<PageRange> same;
     for (const PageRange& range : intersect({part}, inherited)) {
       present_.resize(range.bytes());
-      if (::pread(memory.get(), present_.data(), range.bytes(), static_cast<off_t>(range.start)) !=
+      if (::pread(present.get(), present_.data(), range.bytes(), static_cast<off_t>(range.start)) !=
           static_cast<ssize_t>(range.bytes())) {
         continue;
       }
@@ -112,15 +112,15 @@ void RestoreMemory::fill(Vessel& vessel, const std::vector<PageRange>& inherited
     shared += total_pages(same);
     return subtract({part}, same);
   };
-  if (set_.images().contains(image_file::pagemap(static_cast<uint32_t>(vessel.pid())))) {
-    copy_pages({PageSpace::Kind::mm, static_cast<uint64_t>(vessel.pid())},
+  if (set_.images().contains(image_file::pagemap(static_cast<uint32_t>(pid)))) {
+    copy_pages({PageSpace::Kind::mm, static_cast<uint64_t>(pid)},
                [&](PageRange part, std::span<const std::byte> bytes) {
                  for (const PageRange& range : subtract(differing(part, bytes), kernels)) {
-                   vessel.write_pages({range}, bytes.subspan(range.start - part.start, range.bytes()));
+                   memory.write_pages({range}, bytes.subspan(range.start - part.start, range.bytes()));
                  }
                });
   }
-  log::debug("vessel {}: {} pages remain shared with its parent", vessel.pid(), shared);
+  log::debug("vessel {}: {} pages remain shared with its parent", pid, shared);
 }
 
 void RestoreMemory::fill_objects() {
@@ -169,20 +169,21 @@ void RestoreMemory::build(VesselTree& tree, std::vector<VesselPlace> places,
     tree.follow(now, -1, shmem_.ptys());
     for (const VesselPlace& place : now) {
       if (before.contains(place.pid) || place.dead || (place.clone_flags & sharing::kMemory) != 0) continue;
-      Vessel& vessel = tree.at(place.pid);
+      VesselMemory& memory = tree.at(place.pid).memory();
       image_ = image_file::mm(static_cast<uint32_t>(place.pid));
       const img::mm_entry& mm = layout(place.pid);
       const std::vector<PageRange> fresh =
-          sorted(vessel.apply_layout(mm, commit_charged.at(place.pid), files_, shmem_));
+          sorted(memory.apply_layout(mm, commit_charged.at(place.pid), files_, shmem_));
       image_ = image_file::pagemap(static_cast<uint64_t>(place.pid));
       held[place.pid] = pages_of(place.pid);
-      fill(vessel, place.memory_donor == 0 ? std::vector<PageRange>()
-                                           : subtract(intersect(held[place.memory_donor], mapped_ranges(mm)), fresh));
+      fill(place.pid, memory,
+           place.memory_donor == 0 ? std::vector<PageRange>()
+                                   : subtract(intersect(held[place.memory_donor], mapped_ranges(mm)), fresh));
     }
   }
   for (const auto& [pid, ranges] : guards) {
     image_ = image_file::crx_task(static_cast<uint32_t>(pid));
-    if (!ranges.empty()) tree.at(pid).guard_pages(ranges);
+    if (!ranges.empty()) tree.at(pid).memory().guard_pages(ranges);
   }
   fill_objects();
 }

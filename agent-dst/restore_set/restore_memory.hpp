@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "agent-dst/files/file_opener.hpp"
-#include "agent-dst/vessel/shmem_table.hpp"
+#include "agent-dst/objects/shmem_table.hpp"
 #include "agent-dst/vessel/vessel_tree.hpp"
 #include "common/image/image_store.hpp"
 #include "common/image/page_images.hpp"
@@ -23,7 +23,8 @@ class RestoreMemory {
   RestoreMemory(const ImageSet& set, const ImageStore& images, FileOpener& files, ShmemTable& shmem, std::string& image)
       : set_(set), images_(images), files_(files), shmem_(shmem), image_(image) {}
 
-  // commit_charged, guards: by pid, see Vessel::apply_layout and Vessel::guard_pages. Throws Error(corrupt_image).
+  // commit_charged, guards: by pid, see VesselMemory::apply_layout and VesselMemory::guard_pages. Throws
+  // Error(corrupt_image).
   void build(VesselTree& tree, std::vector<VesselPlace> places,
              const std::map<pid_t, std::vector<uint64_t>>& commit_charged,
              const std::map<pid_t, std::vector<PageRange>>& guards);
@@ -32,7 +33,7 @@ class RestoreMemory {
   bool looks_forked(const VesselPlace& child, const VesselPlace& parent);
   const img::mm_entry& layout(pid_t pid);
   std::vector<PageRange> pages_of(pid_t pid);
-  void fill(Vessel& vessel, const std::vector<PageRange>& inherited);
+  void fill(pid_t pid, VesselMemory& memory, const std::vector<PageRange>& inherited);
   void fill_objects();
   template <typename Write>
   void copy_pages(PageSpace space, Write write);

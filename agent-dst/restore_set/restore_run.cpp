@@ -14,12 +14,12 @@
 #include <vector>
 
 #include "agent-dst/files/file_opener.hpp"
+#include "agent-dst/objects/shmem_table.hpp"
 #include "agent-dst/restore/restore_tree.hpp"
 #include "agent-dst/restore_set/held_packets.hpp"
 #include "agent-dst/restore_set/restore_check.hpp"
 #include "agent-dst/restore_set/restore_images.hpp"
 #include "agent-dst/restore_set/restore_memory.hpp"
-#include "agent-dst/vessel/shmem_table.hpp"
 #include "agent-dst/vessel/vessel.hpp"
 #include "common/base/clock.hpp"
 #include "common/base/error.hpp"

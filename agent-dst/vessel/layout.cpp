@@ -21,10 +21,6 @@ constexpr uint32_t kKindBits = vma_status::kFilePrivate | vma_status::kFileShare
                                vma_status::kAnonPrivate | vma_status::kVdso | vma_status::kVvar | vma_status::kMemfd |
                                vma_status::kSysvIpc;
 
-bool special(const Vma& vma) {
-  return (vma.status & (vma_status::kVdso | vma_status::kVvar)) != 0;
-}
-
 Vma piece_of(Vma vma, uint64_t start, uint64_t end) {
   if (vma.backing != 0) vma.offset += start - vma.start;
   vma.start = start;
@@ -47,7 +43,7 @@ void add_change(std::vector<LayoutChange>& list, LayoutChange next) {
     const bool same = last.kind == next.kind && last.vma.end == next.vma.start;
     const bool joins = next.kind == LayoutChange::Kind::unmap ||
                        (last.vma.prot == next.vma.prot && last.vma.commit_charged == next.vma.commit_charged &&
-                        last.vma.madvise == next.vma.madvise && last.vma.continues(next.vma) && !special(next.vma));
+                        last.vma.madvise == next.vma.madvise && last.vma.continues(next.vma) && !next.vma.is_special());
     if (same && joins) {
       last.vma.end = next.vma.end;
       return;
@@ -73,6 +69,13 @@ uint32_t birth_flags(uint32_t flags) {
   constexpr uint32_t kAlways = MAP_SHARED | MAP_PRIVATE | MAP_DROPPABLE | MAP_GROWSDOWN | MAP_NORESERVE | MAP_HUGETLB;
   constexpr uint32_t kHugeSize = 0x3fU << 26;  // MAP_HUGE_MASK << MAP_HUGE_SHIFT
   return flags & ((flags & MAP_HUGETLB) != 0 ? kAlways | kHugeSize : kAlways);
+}
+
+Vma::Kind Vma::kind() const noexcept {
+  if ((status & (vma_status::kVdso | vma_status::kVvar)) != 0) return Kind::special;
+  if (is_huge()) return Kind::huge;
+  if ((status & vma_status::kAnonPrivate) != 0) return Kind::anonymous;
+  return (flags & MAP_TYPE) == MAP_PRIVATE ? Kind::file : Kind::shared;
 }
 
 bool Vma::is_huge() const noexcept {
@@ -111,7 +114,7 @@ std::vector<Vma> vmas_of(const img::mm_entry& mm, const std::vector<uint64_t>& c
     if ((entry.status() & kKindBits) == 0) throw bad("is of an unknown kind");
     Vma vma{entry.start(), entry.end(), 0, 0, entry.prot(), entry.flags(), entry.status(), entry.madv()};
     vma.commit_charged = std::find(commit_charged.begin(), commit_charged.end(), vma.start) != commit_charged.end();
-    if ((entry.status() & vma_status::kAnonPrivate) == 0 && !special(vma)) {
+    if ((entry.status() & vma_status::kAnonPrivate) == 0 && !vma.is_special()) {
       vma.offset = entry.pgoff();
       vma.backing = entry.shmid();
       if ((entry.status() & vma_status::kSysvIpc) != 0) vma.backing |= kSysvObjectBit;
@@ -153,12 +156,12 @@ std::vector<LayoutChange> changes(const std::vector<Vma>& before, const std::vec
     }
     const Vma piece = piece_of(*want, start, end);
     if (have != nullptr && have->continues(*want)) {
-      if (special(*want)) continue;
+      if (want->is_special()) continue;
       if (have->prot != want->prot || (want->commit_charged && !have->commit_charged))
         add_change(protects, {LayoutChange::Kind::protect, piece});
       if (have->madvise != want->madvise) add_change(advices, {LayoutChange::Kind::advise, piece});
     } else {
-      if (have != nullptr && special(*want)) add_change(unmaps, {LayoutChange::Kind::unmap, piece});
+      if (have != nullptr && want->is_special()) add_change(unmaps, {LayoutChange::Kind::unmap, piece});
       add_change(maps, {LayoutChange::Kind::map, piece});
     }
   }

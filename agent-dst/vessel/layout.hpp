@@ -20,6 +20,16 @@ struct Vma {
   uint64_t madvise = 0;         // bit n: madvise(n) is in force
   bool commit_charged = false;  // private, not writable, but was: charged to the commit limit
 
+  // Of its pages: where they come from, and so how they are written (mapping_writer.hpp).
+  enum class Kind {
+    anonymous,  // private memory without a file
+    file,       // private copies of a file's or memfd's pages
+    shared,     // those of a file or object
+    huge,       // in huge pages (hugetlb), whatever the backing
+    special,    // the vDSO and its data, which the kernel fills
+  };
+  Kind kind() const noexcept;
+  bool is_special() const noexcept { return kind() == Kind::special; }
   bool is_huge() const noexcept;       // in huge pages (hugetlb)
   bool is_droppable() const noexcept;  // MAP_DROPPABLE: is not inherited, whatever is advised
   // Pages of the one are pages of the other where they lie at the same addresses.
@@ -27,14 +37,11 @@ struct Vma {
   bool operator==(const Vma&) const = default;
 };
 
-// For errors of huge pages.
-inline constexpr char kHugePagesHint[] = "there are too few free huge pages here: raise vm.nr_hugepages";
-
 // The flags of mmap(2) in `flags` that a mapping is born with, and keeps.
 uint32_t birth_flags(uint32_t flags);
 
 // Parses and checks an mm_entry's VMAs: ascending, disjoint, page-aligned, below the end of user space, known kinds.
-// accounted: starts of the VMAs for which Vma::accounted holds.
+// commit_charged: starts of the VMAs for which Vma::commit_charged holds.
 // Special mappings (vsyscall) are left out. Throws Error(corrupt_image) naming the VMA.
 std::vector<Vma> vmas_of(const img::mm_entry& mm, const std::vector<uint64_t>& commit_charged);
 

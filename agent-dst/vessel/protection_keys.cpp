@@ -14,12 +14,12 @@ namespace {
 constexpr uint32_t kKeys = 16;
 constexpr char kStep[] = "restoring protection keys";
 
-// The kernel gives the lowest that is free; what is not wanted is given back afterwards.
-std::set<int64_t> allocate_up_to(VesselState& state, uint32_t highest) {
-  state.arena.reset();
-  RemoteBatch batch(state.arena, kKeys);
+// The kernel gives the lowest that is free; keys that are not wanted are freed afterwards.
+std::set<int64_t> allocate_up_to(VesselCalls& calls, uint32_t highest) {
+  const ArenaScope scratch(calls.arena());
+  RemoteBatch batch = calls.batch(kKeys);
   for (uint32_t i = 0; i < highest; ++i) batch.add_optional(kStep, SYS_pkey_alloc, 0, 0);
-  state.run_checked(batch);
+  calls.run_checked(batch);
   std::set<int64_t> keys;
   for (uint32_t i = 0; i < highest; ++i) keys.insert(batch.result(i));
   return keys;
@@ -27,33 +27,32 @@ std::set<int64_t> allocate_up_to(VesselState& state, uint32_t highest) {
 
 }  // namespace
 
-void restore_protection_keys(VesselState& state, const img::crx_task_entry& extra) {
+void restore_protection_keys(VesselCalls& calls, const std::vector<Vma>& vmas, const img::crx_task_entry& extra) {
   if (extra.pkeys().empty()) return;
   const uint32_t highest = *std::max_element(extra.pkeys().begin(), extra.pkeys().end());
   if (highest >= kKeys) throw Error(ErrorCode::corrupt_image, kStep, fmt::format("there is no key {}", highest));
-  std::set<int64_t> spare = allocate_up_to(state, highest);
+  std::set<int64_t> spare = allocate_up_to(calls, highest);
   for (const uint32_t key : extra.pkeys()) {
     if (spare.erase(key) != 0) continue;
     throw Error(ErrorCode::unsupported, kStep, fmt::format("key {} cannot be had", key))
         .with_hint("move to a host whose CPU and kernel have memory protection keys (pku)");
   }
-  state.arena.reset();
   const auto keyed =
       std::count_if(extra.vmas().begin(), extra.vmas().end(), [](const auto& vma) { return vma.has_pkey(); });
-  RemoteBatch batch(state.arena, kKeys + static_cast<std::size_t>(keyed));
+  const ArenaScope scratch(calls.arena());
+  RemoteBatch batch = calls.batch(kKeys + static_cast<std::size_t>(keyed));
   for (const int64_t key : spare) {
     if (key > 0) batch.add_optional(kStep, SYS_pkey_free, key);
   }
   for (const img::crx_vma_entry& vma : extra.vmas()) {
     if (!vma.has_pkey()) continue;
-    const auto mapping = std::find_if(state.vmas.begin(), state.vmas.end(),
+    const auto mapping = std::find_if(vmas.begin(), vmas.end(),
                                       [&](const Vma& v) { return v.start <= vma.start() && vma.start() < v.end; });
-    if (mapping == state.vmas.end())
+    if (mapping == vmas.end())
       throw Error(ErrorCode::corrupt_image, kStep, fmt::format("{:#x} is in no mapping", vma.start()));
     batch.add(kStep, SYS_pkey_mprotect, vma.start(), vma.end() - vma.start(), mapping->prot, vma.pkey());
   }
-  state.run_checked(batch);
-  state.arena.reset();
+  calls.run_checked(batch);
 }
 
 }  // namespace crx

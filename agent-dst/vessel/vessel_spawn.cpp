@@ -30,7 +30,7 @@ struct ChildArgs {
 };
 
 // Runs in the child: raw system calls only, nothing that takes a lock or allocates.
-[[noreturn]] void wait_in_child(const BirthPlan& plan, ChildArgs& child_args) {
+[[noreturn]] void wait_in_child(const SpawnPlan& plan, ChildArgs& child_args) {
   const auto map = [](uint64_t addr, std::size_t bytes, int prot, int fd) {
     return ::mmap(reinterpret_cast<void*>(addr), bytes, prot, MAP_SHARED | MAP_FIXED_NOREPLACE, fd, 0) != MAP_FAILED;
   };
@@ -60,7 +60,7 @@ std::string whereabouts(pid_t pid) {
 
 }  // namespace
 
-void give_birth(const BirthPlan& plan) {
+void spawn_vessel(const SpawnPlan& plan) {
   const Mapping shared = Mapping::map(4096, PROT_READ | PROT_WRITE, MAP_SHARED);
   auto& child_args = *new (shared.data()) ChildArgs;
   pid_t wanted = plan.pid;

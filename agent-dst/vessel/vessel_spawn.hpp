@@ -9,7 +9,7 @@
 
 namespace crx {
 
-struct BirthPlan {
+struct SpawnPlan {
   pid_t pid = 0;
   pid_t sid = 0;
   pid_t pgid = 0;
@@ -22,6 +22,6 @@ struct BirthPlan {
 // Returns when the child has mapped the arena (R-X and RW) and waits in a loop of its own; it ends by itself when
 // nobody seizes it within seconds. Must be called from a single-threaded process. The child is our parent's child.
 // Throws Error(refused) naming the process that has the PID, Error(kernel) otherwise.
-void give_birth(const BirthPlan& plan);
+void spawn_vessel(const SpawnPlan& plan);
 
 }  // namespace crx

@@ -78,7 +78,7 @@ void VesselTree::remove(pid_t pid) {
   const pid_t parent = found->second.parent;
   vessels_.erase(found);
   if (Vessel* of = find(parent)) {
-    of->reap(pid);
+    of->process().reap(pid);
     pending_sigchld_.insert(parent);
   }
 }
@@ -118,9 +118,10 @@ void VesselTree::follow(const std::vector<VesselPlace>& places, int cgroup_dir, 
   if (first) {
     create_root(cgroup_dir);
   } else if (places_.front().replaced) {
-    root().clear();
+    root().memory().clear();
     Entry& entry = vessels_.at(places_.front().pid);
-    if (places_.front().sid == places_.front().pid && entry.sid != entry.vessel.pid()) entry.vessel.lead_session();
+    if (places_.front().sid == places_.front().pid && entry.sid != entry.vessel.pid())
+      entry.vessel.process().lead_session();
     entry.sid = places_.front().sid;
   }
   take_terminal(places_.front());
@@ -130,7 +131,7 @@ void VesselTree::follow(const std::vector<VesselPlace>& places, int cgroup_dir, 
 // Before it has children in its session.
 void VesselTree::take_terminal(const VesselPlace& place) {
   if (place.terminal == 0 || place.sid != place.pid) return;
-  vessels_.at(place.pid).vessel.control_terminal(ptys_->slave(place.terminal - 1));
+  vessels_.at(place.pid).vessel.process().control_terminal(ptys_->slave(place.terminal - 1));
 }
 
 void VesselTree::create_root(int cgroup_dir) {
@@ -224,7 +225,7 @@ void VesselTree::create_below(const VesselPlace& place) {
     create_some([&](const VesselPlace& child) {
       return child.sid == entry.sid && child.sid != child.pid && done.insert(child.pid).second;
     });
-    entry.vessel.lead_session();
+    entry.vessel.process().lead_session();
     take_terminal(place);
     entry.sid = entry.pgid = place.pid;
   }
@@ -258,7 +259,7 @@ void VesselTree::create_orphans(const VesselPlace& parent) {
   for (const VesselPlace& orphan : places_) {
     if (orphan.ppid != parent.pid || orphan.dead || vessels_.contains(orphan.pid)) continue;
     Entry& home = vessels_.at(parent.pid);
-    home.vessel.adopt_orphans(true);
+    home.vessel.process().adopt_orphans(true);
     const VesselPlace* ended = place_of(orphan.sid);
     if (ended != nullptr && leads_after_death(*ended) && !vessels_.contains(ended->pid) &&
         vessels_.contains(ended->ppid))
@@ -267,7 +268,7 @@ void VesselTree::create_orphans(const VesselPlace& parent) {
     if (member == nullptr && is_led(orphan.sid)) misplaced(orphan);
     // The stand-in has the leader's number where the session is yet to be, and any other where it is.
     Entry middle(Vessel::fork(member != nullptr ? member->vessel : home.vessel, member != nullptr ? 0 : orphan.sid));
-    if (member == nullptr) middle.vessel.lead_session();
+    if (member == nullptr) middle.vessel.process().lead_session();
     middle.sid = orphan.sid;
     middle.pgid = member != nullptr ? member->pgid : orphan.sid;
     std::vector<pid_t> born;
@@ -278,11 +279,11 @@ void VesselTree::create_orphans(const VesselPlace& parent) {
       born.push_back(other.pid);
     }
     const pid_t number = middle.vessel.pid();
-    middle.vessel.die(0, "crx");
+    middle.vessel.process().die(0, "crx");
     Entry& of = member != nullptr ? *member : home;
-    of.vessel.reap(number);
+    of.vessel.process().reap(number);
     pending_sigchld_.insert(of.vessel.pid());
-    home.vessel.adopt_orphans(false);
+    home.vessel.process().adopt_orphans(false);
     for (const pid_t pid : born) {
       if (parent_of(pid) != parent.pid) misplaced(*place_of(pid));
       create_below(*place_of(pid));
@@ -295,7 +296,7 @@ void VesselTree::create_ended(const VesselPlace& place) {
   create(place, vessels_.at(place.ppid));
   if (place.sid != place.pid) return;
   Entry& entry = vessels_.at(place.pid);
-  entry.vessel.lead_session();
+  entry.vessel.process().lead_session();
   entry.sid = entry.pgid = place.pid;
 }
 
@@ -304,7 +305,7 @@ void VesselTree::enter_groups(pid_t sid) {
   const auto enter = [&](const VesselPlace& place) {
     const auto found = vessels_.find(place.pid);
     if (found == vessels_.end() || found->second.pgid == place.pgid) return;
-    found->second.vessel.enter_group(place.pgid);
+    found->second.vessel.process().enter_group(place.pgid);
     found->second.pgid = place.pgid;
   };
   const pid_t outside = places_.front().pgid == places_.front().pid ? 0 : places_.front().pgid;
@@ -322,19 +323,19 @@ void VesselTree::enter_groups(pid_t sid) {
     // Its leader has ended: a stand-in leads it until all who belong to it are in it.
     Entry& of = vessels_.at(place.pid);
     Vessel middle = Vessel::fork(of.vessel, place.pgid);
-    middle.enter_group(place.pgid);
+    middle.process().enter_group(place.pgid);
     for (const VesselPlace& member : places_) {
       if (member.pgid == place.pgid) enter(member);
     }
-    middle.die(0, "crx");
-    of.vessel.reap(place.pgid);
+    middle.process().die(0, "crx");
+    of.vessel.process().reap(place.pgid);
     pending_sigchld_.insert(place.pid);
   }
 }
 
 void VesselTree::finish(const std::vector<Dead>& dead) {
   for (const VesselPlace& place : places_) {
-    if (place.unshare_flags != 0 && !place.dead) vessels_.at(place.pid).vessel.leave(place.unshare_flags);
+    if (place.unshare_flags != 0 && !place.dead) vessels_.at(place.pid).vessel.process().unshare(place.unshare_flags);
   }
   for (const VesselPlace& place : places_) {
     if (place.dead && !vessels_.contains(place.pid)) create_ended(place);
@@ -346,18 +347,18 @@ void VesselTree::finish(const std::vector<Dead>& dead) {
     const auto found = vessels_.find(end.pid);
     if (found == vessels_.end()) continue;
     pending_sigchld_.insert(found->second.parent);
-    found->second.vessel.die(end.status, end.comm);
+    found->second.vessel.process().die(end.status, end.comm);
     vessels_.erase(found);
   }
   for (const pid_t pid : pending_sigchld_) {
-    if (Vessel* vessel = find(pid)) vessel->forget_children();
+    if (Vessel* vessel = find(pid)) vessel->process().forget_children();
   }
   pending_sigchld_.clear();
 }
 
 void VesselTree::release() {
-  for (auto& [pid, entry] : vessels_) entry.vessel.unleash();
-  for (auto& [pid, entry] : vessels_) entry.vessel.release();
+  for (auto& [pid, entry] : vessels_) entry.vessel.process().unleash();
+  for (auto& [pid, entry] : vessels_) entry.vessel.process().release();
   vessels_.clear();
 }
 

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "agent-dst/vessel/pty_table.hpp"
+#include "agent-dst/objects/pty_table.hpp"
 #include "agent-dst/vessel/vessel.hpp"
 
 namespace crx {
@@ -67,7 +67,7 @@ class VesselTree {
   // The living, parents before their children.
   std::vector<Vessel*> all();
   const std::vector<VesselPlace>& places() const noexcept { return places_; }
-  // Lets all go: see Vessel::release().
+  // Lets all go: see VesselProcess::release().
   void release();
 
  private:

@@ -13,7 +13,8 @@
 
 namespace crx {
 
-// A piece of the arena, one T or several: the same bytes at their address in the task (remote) and in the agent (local).
+// A piece of the arena, one T or several: the same bytes at their address in the task (remote) and in the agent
+// (local).
 template <typename T>
 struct ArenaPiece {
   RemotePtr<T> remote;
@@ -77,9 +78,6 @@ class RemoteArena {
   RemotePtr<char> put_string(std::string_view text);
   // The free scratch memory in bytes.
   std::size_t available() const noexcept { return data_.size() - used_; }
-  // Frees all scratch memory: every batch, piece and address from before becomes invalid.
-  void reset() noexcept { used_ = first_scratch(); }
-
   // Records new addresses: the task has mapped the objects elsewhere.
   void moved_to(uint64_t code_addr, uint64_t data_addr) noexcept {
     code_addr_ = code_addr;

@@ -102,7 +102,7 @@ class Epolls final : public FdRestorer {
     // The file is put under the number for a moment; the descriptor that has the number now is restored afterwards.
     const std::size_t kept = batch.add_optional("saving a descriptor", SYS_fcntl, target, F_DUPFD_CLOEXEC, 0);
     const std::size_t flags = batch.add_optional("looking at a descriptor", SYS_fcntl, target, F_GETFD);
-    const std::size_t borrowed = vessel.plan_borrow(batch, context.own.at(watch.file).get());
+    const std::size_t borrowed = vessel.descriptors().plan_borrow(batch, context.own.at(watch.file).get());
     vessel.run_checked(batch);
     const int64_t keep = batch.result(kept), file = batch.result(borrowed);
     RemoteBatch move = vessel.batch(5);

@@ -123,7 +123,8 @@ class FileLocks final : public Restorer {
       const img::file_lock_entry& lock = held.entry;
       const struct flock range = lock_range(F_UNLCK, lock.start(), lock.len());
       if (lock.flag() == lock_kind::kPosix) {
-        context.vessel.post_arena_call(SYS_fcntl, {static_cast<uint64_t>(lock.fd()), F_SETLK}, &range, sizeof range);
+        context.vessel.process().post_arena_call(SYS_fcntl, {static_cast<uint64_t>(lock.fd()), F_SETLK}, &range,
+                                                 sizeof range);
       } else {
         set_description_lock(held.own.get(), lock.flag(), F_UNLCK, lock.start(), lock.len());
       }
@@ -143,18 +144,18 @@ class FileLocks final : public Restorer {
     int64_t result = 0;
     if (lock.flag() == lock_kind::kPosix) {
       const struct flock range = lock_range(lock.type(), lock.start(), lock.len());
-      result = late ? context.vessel.post_arena_call(SYS_fcntl, {static_cast<uint64_t>(lock.fd()), F_SETLK}, &range,
-                                                     sizeof range)
+      result = late ? context.vessel.process().post_arena_call(SYS_fcntl, {static_cast<uint64_t>(lock.fd()), F_SETLK},
+                                                               &range, sizeof range)
                     : take_posix(lock, range, context);
     } else if (lock.flag() == lock_kind::kLease) {
-      result = late ? context.vessel.post_arena_call(
+      result = late ? context.vessel.process().post_arena_call(
                           SYS_fcntl, {static_cast<uint64_t>(lock.fd()), F_SETLEASE, lock.type()}, nullptr, 0)
                     : take_lease(lock, context);
     } else if (lock.flag() == lock_kind::kFlock) {
       const auto operation = static_cast<uint64_t>(flock_operation(lock.type()));
-      result =
-          late ? context.vessel.post_arena_call(SYS_flock, {static_cast<uint64_t>(lock.fd()), operation}, nullptr, 0)
-               : take_flock(lock, operation, context);
+      result = late ? context.vessel.process().post_arena_call(SYS_flock, {static_cast<uint64_t>(lock.fd()), operation},
+                                                               nullptr, 0)
+                    : take_flock(lock, operation, context);
     }
     // The vessel may have lost the privilege that lets it take the lease, so the agent takes it.
     if (lock.flag() == lock_kind::kOfd || (lock.flag() == lock_kind::kLease && result == -EACCES)) {

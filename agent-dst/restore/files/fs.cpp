@@ -81,7 +81,7 @@ class Fs final : public Restorer {
   }
 
   static void run_checked(RestoreContext& context, std::size_t thread, RemoteBatch& batch) {
-    context.vessel.thread(thread).run(batch);
+    context.vessel.process().thread(thread).run(batch);
     batch.check_all();
   }
 
@@ -98,7 +98,7 @@ class Fs final : public Restorer {
 
   static void enter(RestoreContext& context, std::size_t thread, int directory) {
     RemoteBatch batch = context.vessel.batch(2);
-    const std::size_t number = context.vessel.plan_borrow(batch, directory);
+    const std::size_t number = context.vessel.descriptors().plan_borrow(batch, directory);
     const std::size_t change = batch.add("changing the working directory", SYS_fchdir, 0);
     batch.store_result(number, batch.argument_addr(change, 0));
     run_checked(context, thread, batch);

@@ -43,7 +43,7 @@ class TerminalSessions final : public Restorer {
     const Fd terminal = open_checked(fmt::format("/dev/pts/{}", info.pty().index()), O_RDWR | O_NOCTTY | O_NONBLOCK);
     const ArenaScope scratch(context.vessel.arena());
     RemoteBatch batch = context.vessel.batch(3);
-    const std::size_t number = context.vessel.plan_borrow(batch, terminal.get());
+    const std::size_t number = context.vessel.descriptors().plan_borrow(batch, terminal.get());
     const std::size_t control = batch.add("taking the controlling terminal", SYS_ioctl, 0, TIOCSCTTY, 0);
     batch.store_result(number, batch.argument_addr(control, 0));
     context.vessel.run_checked(batch);

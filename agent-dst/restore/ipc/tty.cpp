@@ -170,7 +170,7 @@ class Terminals final : public FdRestorer {
       throw Error(ErrorCode::unsupported, kStep,
                   fmt::format("/dev/pts/{} is open as /dev/tty and controls no session", slave.pty().index()));
     }
-    return leader->open_as("/dev/tty", flags);
+    return leader->descriptors().open_as("/dev/tty", flags);
   }
 
   void set_owner(int slave, const Pair& pair, FdRestoreContext& context) const {

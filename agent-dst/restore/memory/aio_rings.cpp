@@ -33,9 +33,12 @@ class AioRings final : public Restorer {
   }
 
   void prepare(RestoreContext& context) override {
-    if ((context.vessel.clone_flags() & sharing::kMemory) != 0 || context.vessel.layout().aios_size() == 0) return;
+    if ((context.vessel.process().clone_flags() & sharing::kMemory) != 0 ||
+        context.vessel.memory().layout().aios_size() == 0)
+      return;
     const Fd memory = open_checked(fmt::format("/proc/{}/mem", context.vessel.pid()), O_RDWR);
-    for (const img::aio_ring_entry& ring : context.vessel.layout().aios()) restore(context, ring, memory.get());
+    for (const img::aio_ring_entry& ring : context.vessel.memory().layout().aios())
+      restore(context, ring, memory.get());
   }
 
  private:
@@ -50,7 +53,7 @@ class AioRings final : public Restorer {
     const auto id = vessel.arena().allocate<uint64_t>();
     const std::size_t made = make.add_optional("making an asynchronous I/O ring", SYS_io_setup,
                                                aio_ring_request(ring.ring_len()), id.remote);
-    const std::size_t borrowed = vessel.plan_borrow(make, null.get());
+    const std::size_t borrowed = vessel.descriptors().plan_borrow(make, null.get());
     vessel.run_checked(make);
     if (make.result(made) == -EAGAIN)
       throw Error(ErrorCode::refused, kStep, "there are too many rings here").with_hint("raise fs.aio-max-nr here");
@@ -84,7 +87,7 @@ class AioRings final : public Restorer {
     const auto bad = [&](const char* why) {
       return Error(ErrorCode::corrupt_image, kStep, fmt::format("the ring at {:#x} {}", ring.id(), why));
     };
-    const auto& vmas = context.vessel.layout().vmas();
+    const auto& vmas = context.vessel.memory().layout().vmas();
     const bool mapped = std::any_of(vmas.begin(), vmas.end(), [&](const img::vma_entry& vma) {
       return (vma.status() & vma_status::kAioRing) != 0 && vma.start() == ring.id() &&
              vma.end() - vma.start() == ring.ring_len();

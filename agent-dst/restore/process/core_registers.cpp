@@ -185,14 +185,14 @@ void load_registers(Vessel& vessel, const std::vector<img::core_entry>& cores, c
     throw Error(ErrorCode::bug, "setting registers", "there are more threads than images, or fewer");
   }
   for (std::size_t i = 0; i < cores.size(); ++i) {
-    vessel.traced(i).set_blocked_signals(~0ULL);
-    load_extended(vessel.traced(i), cores[i], extra.threads(static_cast<int>(i)));
-    vessel.traced(i).set_regs(general_of(cores[i].thread_info().gpregs()));
+    vessel.process().traced(i).set_blocked_signals(~0ULL);
+    load_extended(vessel.process().traced(i), cores[i], extra.threads(static_cast<int>(i)));
+    vessel.process().traced(i).set_regs(general_of(cores[i].thread_info().gpregs()));
   }
   const std::vector<SleepOutcome> sleeps = begin_sleeps(vessel, extra);
   for (std::size_t i = 0; i < cores.size(); ++i) {
     const img::crx_thread_entry& thread_extra = extra.threads(static_cast<int>(i));
-    TracedThread& thread = vessel.traced(i);
+    TracedThread& thread = vessel.process().traced(i);
     if (thread_extra.has_syscall_dispatch()) {
       const img::crx_syscall_dispatch& dispatch = thread_extra.syscall_dispatch();
       thread.set_user_dispatch({dispatch.mode(), dispatch.selector(), dispatch.offset(), dispatch.len()});

@@ -91,7 +91,7 @@ class ProcessFlags final : public Restorer {
     if (!file) return log::warn("process {}: cannot set its login uid here: {}", context.pid, std::strerror(errno));
     const ArenaScope scratch(context.vessel.arena());
     RemoteBatch batch = context.vessel.batch(2);
-    const std::size_t number = context.vessel.plan_borrow(batch, file.get());
+    const std::size_t number = context.vessel.descriptors().plan_borrow(batch, file.get());
     const std::size_t written =
         batch.add_optional("setting the login uid", SYS_write, 0, context.vessel.arena().put_string(text), text.size());
     batch.store_result(number, batch.argument_addr(written, 0));

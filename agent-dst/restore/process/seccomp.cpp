@@ -39,8 +39,8 @@ class Seccomp final : public Restorer {
   // batch.
   void after_thread(RestoreContext& context, std::size_t thread, const RemoteBatch&) override {
     if (context.cores[thread].thread_core().seccomp_mode() == img::disabled) return;
-    context.vessel.thread(thread).leave();
-    context.vessel.traced(thread).set_options(TracedThread::Kind::vessel, true);
+    context.vessel.process().thread(thread).leave();
+    context.vessel.process().traced(thread).set_options(TracedThread::Kind::vessel, true);
   }
 
   void plan_last(RestoreContext& context, std::size_t thread, RemoteBatch& batch) override {

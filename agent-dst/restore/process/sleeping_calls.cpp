@@ -130,7 +130,7 @@ bool prepare_call(Vessel& vessel, const img::crx_restart& restart, uint64_t at, 
 }
 
 void wait_asleep(Vessel& vessel, const Sleeper& sleeper, pid_t tid) {
-  TracedThread& thread = vessel.traced(sleeper.thread);
+  TracedThread& thread = vessel.process().traced(sleeper.thread);
   const Deadline deadline = Deadline::in_ms(kAsleepMs);
   for (Backoff backoff; !thread.syscall_over(); backoff.wait()) {
     if (is_asleep(vessel.pid(), tid)) {
@@ -154,10 +154,10 @@ std::vector<SleepOutcome> begin_sleeps(Vessel& vessel, const img::crx_task_entry
     const img::crx_thread_entry& thread = extra.threads(static_cast<int>(i));
     if (!thread.has_restart() || static_cast<int64_t>(thread.restart().ax()) != kRestartBlock) continue;
     if (!thread.restart().has_deadline_ns()) continue;
-    user_regs_struct regs = vessel.traced(i).regs();
+    user_regs_struct regs = vessel.process().traced(i).regs();
     if (instruction == 0) {
       instruction = syscall_instruction(vessel.pid());
-      task_now_ns = clock_of(vessel.traced(i), vessel.pid(), instruction);
+      task_now_ns = clock_of(vessel.process().traced(i), vessel.pid(), instruction);
       began_ns = monotonic_ns();  // measured after the reading, so that a sleep ends a little late and never early
     }
     Sleeper sleeper{i, {}};
@@ -166,15 +166,15 @@ std::vector<SleepOutcome> begin_sleeps(Vessel& vessel, const img::crx_task_entry
       log::warn("thread {}: the remaining time of its sleep is unknown", thread.tid());
       continue;
     }
-    vessel.traced(i).set_regs(regs);
-    vessel.traced(i).begin_syscall();
+    vessel.process().traced(i).set_regs(regs);
+    vessel.process().traced(i).begin_syscall();
     sleepers.push_back(std::move(sleeper));
   }
   for (const Sleeper& sleeper : sleepers) {
     wait_asleep(vessel, sleeper, static_cast<pid_t>(extra.threads(static_cast<int>(sleeper.thread)).tid()));
   }
   for (const Sleeper& sleeper : sleepers) {
-    TracedThread& thread = vessel.traced(sleeper.thread);
+    TracedThread& thread = vessel.process().traced(sleeper.thread);
     for (Backoff backoff; !thread.syscall_over();) backoff.wait();
     user_regs_struct regs = thread.regs();
     SleepOutcome& outcome = outcomes[sleeper.thread];

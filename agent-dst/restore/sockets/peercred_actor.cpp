@@ -101,7 +101,7 @@ int64_t PeercredActor::make_in_vessel(Vessel& vessel, Call& call, const img::crx
   RemoteBatch borrow = vessel.batch(2);
   std::vector<int> borrowed;
   for (const int fd : {call.fd, call.bound}) {
-    if (fd >= 0) vessel.plan_borrow(borrow, fd);
+    if (fd >= 0) vessel.descriptors().plan_borrow(borrow, fd);
   }
   if (borrow.size() > 0) vessel.run_checked(borrow);
   for (std::size_t i = 0; i < borrow.size(); ++i) borrowed.push_back(static_cast<int>(borrow.result(i)));

@@ -1,4 +1,4 @@
-#include "agent-dst/vessel/pty_table.hpp"
+#include "agent-dst/objects/pty_table.hpp"
 
 #include <asm/ioctls.h>
 #include <fcntl.h>

@@ -1,4 +1,4 @@
-#include "agent-dst/vessel/shmem_table.hpp"
+#include "agent-dst/objects/shmem_table.hpp"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -10,7 +10,6 @@
 
 #include <algorithm>
 
-#include "agent-dst/vessel/layout.hpp"
 #include "common/base/error.hpp"
 #include "common/image/magic.hpp"
 

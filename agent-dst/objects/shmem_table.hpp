@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "agent-dst/vessel/pty_table.hpp"
-#include "agent-dst/vessel/sysv_objects.hpp"
+#include "agent-dst/objects/pty_table.hpp"
+#include "agent-dst/objects/sysv_objects.hpp"
 #include "common/base/fd.hpp"
 #include "common/base/mapping.hpp"
 #include "common/base/page.hpp"
@@ -16,6 +16,9 @@
 #include "common/image/schema/regular.pb.h"
 
 namespace crx {
+
+// The hint of errors that huge pages cause.
+inline constexpr char kHugePagesHint[] = "there are too few free huge pages here: raise vm.nr_hugepages";
 
 // Objects live in our own process until the table dies; vessels map duplicates of their descriptors.
 class ShmemTable {

@@ -1,4 +1,4 @@
-#include "agent-dst/vessel/sysv_objects.hpp"
+#include "agent-dst/objects/sysv_objects.hpp"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "agent-dst/vessel/layout.hpp"
+#include "agent-dst/objects/shmem_table.hpp"
 #include "common/base/error.hpp"
 #include "common/base/page.hpp"
 #include "common/base/scope_exit.hpp"

@@ -1,0 +1,40 @@
+// The system calls that make one change of a layout.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+
+#include "agent-dst/files/file_opener.hpp"
+#include "agent-dst/objects/shmem_table.hpp"
+#include "agent-dst/vessel/layout.hpp"
+#include "agent-dst/vessel/vessel_descriptors.hpp"
+#include "common/base/fd.hpp"
+#include "common/remote/batch.hpp"
+
+namespace crx {
+
+// For the changes of one batch: files that they map are opened once and closed with this object, after the batch ran.
+class LayoutCalls {
+ public:
+  static constexpr std::size_t kMostPerChange = 12;
+
+  LayoutCalls(VesselDescriptors& descriptors, FileOpener& files, ShmemTable& shmem)
+      : descriptors_(descriptors), files_(files), shmem_(shmem) {}
+
+  // Adds at most kMostPerChange calls. The vDSO (Vma::is_special()) is not mapped in this way. Throws Error(refused)
+  // for a file that cannot be opened, Error(peer) for an object that was never spoken of.
+  void plan(RemoteBatch& batch, const LayoutChange& change);
+
+ private:
+  void map(RemoteBatch& batch, const Vma& vma);
+  void attach(RemoteBatch& batch, const Vma& vma);
+  int backing(const Vma& vma);
+
+  VesselDescriptors& descriptors_;
+  FileOpener& files_;
+  ShmemTable& shmem_;
+  std::map<uint64_t, Fd> opened_;
+};
+
+}  // namespace crx
