@@ -20,7 +20,7 @@ std::string name_of(uint32_t index) {
   return fmt::format("/dev/pts/{}", index);
 }
 
-// Numbers are given out from the lowest.
+// The kernel gives the lowest free number.
 Fd make_master(uint32_t index) {
   if (index > kMostIndex) throw Error(ErrorCode::unsupported, kStep, name_of(index) + " has too high a number");
   std::vector<Fd> lower;
@@ -76,7 +76,7 @@ Fd PtyTable::open_callers(int flags, bool by_alias) const {
         .with_hint("use --shell-job with crx-restore, to give the program the terminal you are at");
   }
   if (by_alias) return open_checked("/dev/tty", flags | O_NOCTTY);
-  // /dev/tty does not tell its name; one of these does, where it is the same.
+  // /dev/tty does not show the name of its terminal; one of the standard descriptors does, where it is the same.
   unsigned device = 0;
   if (::ioctl(callers_.get(), TIOCGDEV, &device) != 0) throw_errno(kStep, "/dev/tty");
   for (int number = 0; number < 3; ++number) {

@@ -119,7 +119,8 @@ void ShmemTable::write_pages(uint64_t shmid, const std::vector<PageRange>& range
   }
 }
 
-// By a call, not by storing: where no huge page is left that fails, and does not end us with SIGBUS.
+// The copy is made by a system call, not by storing: where no huge page is left the call fails, while a store would end
+// the agent with SIGBUS.
 void ShmemTable::write_huge(Object& object, PageRange range, std::span<const std::byte> bytes) {
   if (object.view.size() < range.end) {
     struct stat st {};

@@ -20,19 +20,22 @@ namespace crx {
 // The hint of errors that huge pages cause.
 inline constexpr char kHugePagesHint[] = "there are too few free huge pages here: raise vm.nr_hugepages";
 
-// Objects live in our own process until the table dies; vessels map duplicates of their descriptors.
+// Owns the objects' descriptors; vessels map duplicates of them. Functions that name an object that was never described
+// throw Error(peer), failing system calls Error(kernel).
 class ShmemTable {
  public:
-  // The object behind an anonymous shared mapping ("/dev/zero (deleted)" in maps), made on first use, grown to
-  // `bytes` where smaller. huge: the flags of mmap(2) for huge pages, or 0. The descriptor stays the table's.
+  // The object behind an anonymous shared mapping ("/dev/zero (deleted)" in maps), created on first use and
+  // grown to `bytes` where it is smaller. huge: the flags of mmap(2) for huge pages, or 0. The descriptor belongs to
+  // the table.
   int anonymous(uint64_t shmid, uint64_t bytes, uint32_t huge = 0);
-  // A memfd, made on first use with the entry's name, size, owner and mode; seals are put on by seal_all() only. By the
-  // name kAnonymousObjectName the object of an anonymous shared mapping.
+  // A memfd, created on first use with the entry's name, size, owner and mode; its seals are added by seal_all(). An
+  // entry with the name kAnonymousObjectName is the object of an anonymous shared mapping. Returns the table's
+  // descriptor.
   int memfd(const img::memfd_inode_entry& inode);
-  // A System V segment, made on first use with the entry's number, key, owner and size; its number here has
+  // A System V segment, created on first use with the entry's number, key, owner and size; its number here has
   // kSysvObjectBit.
   void segment(const img::ipc_shm_entry& entry);
-  // The segments of an image set, before its layouts are applied.
+  // Creates the segments of an image set; to be called before its layouts are applied.
   void segments(const ImageSource& images);
   SysvObjects& sysv() noexcept { return sysv_; }
   PtyTable& ptys() noexcept { return ptys_; }
@@ -40,21 +43,22 @@ class ShmemTable {
   int descriptor(uint64_t shmid) const;
   bool contains(uint64_t shmid) const { return objects_.contains(shmid); }
 
+  // Writes pages at offsets of the object; `bytes` holds those of `ranges` one after another.
   void write_pages(uint64_t shmid, const std::vector<PageRange>& ranges, std::span<const std::byte> bytes);
-  // Punches holes.
+  // Punches holes (fallocate(2)).
   void drop_pages(uint64_t shmid, const std::vector<PageRange>& ranges);
-  // The exact size, then F_ADD_SEALS on every memfd: at cutover, when content is complete.
+  // Gives every memfd its exact size and adds its seals (F_ADD_SEALS): at the cutover, when the content is complete.
   void seal_all();
 
  private:
   struct Object {
     Fd fd;
     uint32_t seals = 0;
-    uint64_t size = 0;  // of a memfd, as told last
+    uint64_t size = 0;  // of a memfd, by its last entry
     bool is_memfd = false;
     bool is_segment = false;
     bool is_huge = false;
-    Mapping view = {};  // of one in huge pages: files of those cannot be written otherwise
+    Mapping view = {};  // of an object in huge pages, which cannot be written otherwise
   };
   static void write_huge(Object& object, PageRange range, std::span<const std::byte> bytes);
 

@@ -14,7 +14,7 @@ namespace crx {
 
 SysvPerm perm_of(const img::ipc_desc_entry& desc);
 
-// Remembers what was made, and removes it again unless keep() was called.
+// Remembers the objects that it made, and removes them again when it is destroyed, unless keep() was called.
 class SysvObjects {
  public:
   SysvObjects() = default;
@@ -29,18 +29,18 @@ class SysvObjects {
   void make_set(const img::ipc_sem_entry& entry);
   void make_queue(const img::ipc_msg_entry& entry);
   bool contains(SysvKind kind, int id) const { return made_.contains({kind, id}) || adopted_.contains({kind, id}); }
-  // The tree takes them over.
+  // The objects belong to the tree from here on and stay.
   void keep() noexcept { made_.clear(); }
 
  private:
   std::set<std::pair<SysvKind, int>> made_;
-  // What was left behind here when the tree went away, and nobody has used since.
+  // Objects that this tree left behind here when it moved away, and that nobody has used since.
   std::set<std::pair<SysvKind, int>> adopted_;
 };
 
-// 0: its pages are small. Throws Error(corrupt_image).
+// The size of the segment's huge pages in bytes, 0 when its pages are small. Throws Error(corrupt_image).
 uint64_t huge_page_bytes(const img::ipc_shm_entry& entry);
-// Our descriptor of what a segment that is there holds. Throws Error.
+// A descriptor of the shared-memory object behind a segment that exists. Throws Error.
 Fd open_segment(const img::ipc_shm_entry& entry);
 
 }  // namespace crx

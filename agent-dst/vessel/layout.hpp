@@ -1,4 +1,4 @@
-// What must be unmapped, mapped and protected so that one list of VMAs becomes another.
+// The changes (unmap, map, protect, advise) that make one list of VMAs from another.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +20,7 @@ struct Vma {
   uint64_t madvise = 0;         // bit n: madvise(n) is in force
   bool commit_charged = false;  // private, not writable, but was: charged to the commit limit
 
-  // Of its pages: where they come from, and so how they are written (mapping_writer.hpp).
+  // The source of its pages, which decides how they are written (mapping_writer.hpp).
   enum class Kind {
     anonymous,  // private memory without a file
     file,       // private copies of a file's or memfd's pages

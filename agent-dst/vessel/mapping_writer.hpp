@@ -29,7 +29,7 @@ class MappingWriter {
 
   // Whole pages that lie in `vma`, which is one of the mappings.
   void write(const Vma& vma, uint64_t addr, std::span<const std::byte> bytes);
-  // What was gathered is written afterwards.
+  // Writes the gathered ranges. Must be called at the end; the destructor does not write.
   void flush();
 
  private:

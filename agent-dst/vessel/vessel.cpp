@@ -22,10 +22,10 @@
 namespace crx {
 
 struct Vessel::Parts {
-  // Of the root. arena: where its arena will be.
+  // For the root. arena: the address that its arena will have.
   explicit Parts(uint64_t arena)
       : calls(arena, true), descriptors(calls), memory(calls, descriptors), process(calls, descriptors, memory, 0) {}
-  // Of a process that `from` forks.
+  // For a process that the owner of `from` forks.
   Parts(uint64_t arena, const Parts& from, uint32_t shared)
       : calls(arena, false),
         descriptors(calls, from.descriptors, (shared & sharing::kDescriptors) != 0),

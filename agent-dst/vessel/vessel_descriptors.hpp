@@ -18,10 +18,10 @@ namespace crx {
 // can only be destroyed. The calls need the agent's privileges in the vessel, which credentials take away.
 class VesselDescriptors {
  public:
-  // Of the first vessel of a tree, to be made before its process: opens the engine's pidfd here, which the process
+  // For the first vessel of a tree, to be made before its process: opens the engine's pidfd here, which the process
   // inherits. Error(kernel) where the limit of open files leaves no number for it.
   explicit VesselDescriptors(VesselCalls& calls);
-  // Of a process that was forked by the owner of `from`. shares: the table is one for both (CLONE_FILES), otherwise a
+  // For a process that was forked by the owner of `from`. shares: the table is one for both (CLONE_FILES), otherwise a
   // copy as it is now.
   VesselDescriptors(VesselCalls& calls, const VesselDescriptors& from, bool shares);
 

@@ -24,8 +24,8 @@ namespace crx {
 
 // An address space begins with nothing but the arena; it is mapped and filled round by round while the source still
 // runs. A vessel that shares another's memory has an arena of its own in it and nothing to be asked here: all that is
-// said of memory goes to the other one. What throws leaves a vessel that can only be destroyed. Every function that
-// makes calls needs the arena; the scratch is its own while it runs.
+// said of memory goes to the other one. A function that throws leaves a vessel that can only be destroyed. Every
+// function that makes calls needs the arena; the scratch is its own while it runs.
 class VesselMemory {
  public:
   VesselMemory(VesselCalls& calls, VesselDescriptors& descriptors);
@@ -55,8 +55,8 @@ class VesselMemory {
   void clear();
 
   // --- cutover ---
-  // What must not be in force while pages are written (mlock, seals, protection keys), and what else the images say of
-  // single VMAs.
+  // Applies the attributes of single VMAs: those that must not be in force while pages are written (mlock, seals,
+  // protection keys), and names and memory policies.
   void apply_vma_attributes(const img::crx_task_entry& extra);
   // PR_SET_MM_MAP: brk, code, data, stack, args, env, auxv and exe link of the layout. exe_fd: ours, of the executable.
   void set_mm_fields(int exe_fd);

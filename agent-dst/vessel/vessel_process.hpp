@@ -22,7 +22,7 @@ namespace crx {
 // The flags of clone(2) for what processes share (sharing::, common/kernel/process/kcmp.hpp).
 uint64_t clone_flags_for(uint32_t shared);
 
-// Calls come in the order of the sections. What throws leaves a vessel that can only be destroyed.
+// Calls come in the order of the sections. A function that throws leaves a vessel that can only be destroyed.
 class VesselProcess {
  public:
   // clone_flags: what it shares with the process that forked it (sharing::).

@@ -24,7 +24,7 @@ namespace {
 constexpr int kOrphanMs = 10'000;
 constexpr int64_t kBirthMs = 5'000;
 
-// What parent and child tell each other, in memory they share.
+// The state of the child, in memory that it shares with its parent.
 struct ChildArgs {
   std::atomic<int> ready{0};  // 1: waiting, -errno: failed
 };
@@ -39,7 +39,7 @@ struct ChildArgs {
   if (fine && plan.sid == plan.pid) fine = ::setsid() >= 0;
   if (fine && plan.sid != plan.pid && plan.pgid == plan.pid) fine = ::setpgid(0, 0) == 0;
   child_args.ready.store(fine ? 1 : -errno);
-  // Seized and interrupted, it never returns from here; orphaned, it ends.
+  // When it is seized it is interrupted here and never returns; when nobody seizes it, it ends.
   ::poll(nullptr, 0, kOrphanMs);
   ::_exit(1);
 }
@@ -50,7 +50,7 @@ std::string holder_of(pid_t pid) {
   return comm ? fmt::format("is taken by \"{}\"", *comm) : "is taken by another task, process group or session";
 }
 
-// What a process that should run is doing instead.
+// Says where a process waits that should have started by now.
 std::string whereabouts(pid_t pid) {
   const std::optional<ProcDir> process = ProcDir::open(pid);
   const std::optional<proc::Stat> stat = process ? process->stat() : std::nullopt;

@@ -22,7 +22,7 @@ class RemotePtr {
 
   constexpr uint64_t addr() const noexcept { return addr_; }
   constexpr explicit operator bool() const noexcept { return addr_ != 0; }
-  // Of a member of *this, for offsetof(T, member).
+  // The address of a member; offset: offsetof(T, member).
   constexpr RemotePtr<> member(std::size_t offset) const noexcept { return RemotePtr<>(addr_ + offset); }
   constexpr bool operator==(const RemotePtr&) const = default;
 
