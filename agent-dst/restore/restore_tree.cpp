@@ -54,7 +54,7 @@ int stop_signal_for(const RestoreContext& context) {
 
 std::vector<VesselPlace> read_places(const ImageSource& images) {
   std::vector<VesselPlace> places;
-  std::vector<SharingTask> sharing;
+  std::vector<TaskNode> sharing;
   uint32_t own = UINT32_MAX;  // numbers for ids that the set does not contain
   for (const auto& node : images.read_all<img::pstree_entry>(image_file::kPstree)) {
     const auto core = images.read_one<img::core_entry>(image_file::core(node.pid()));
@@ -68,7 +68,7 @@ std::vector<VesselPlace> read_places(const ImageSource& images) {
         extra && extra->has_exit_signal() && extra->exit_signal() < NSIG) {
       place.exit_signal = extra->exit_signal();
     }
-    SharingTask& task = sharing.emplace_back();
+    TaskNode& task = sharing.emplace_back();
     task.pid = place.pid;
     task.ppid = place.ppid;
     task.dead = place.dead;

@@ -275,12 +275,13 @@ std::vector<Refusal> inspect_once(const std::vector<TaskNode>& tree, const Colle
 
 // A running tree may change between two looks, which then contradict each other. A finding counts only if it is there
 // every time.
-std::vector<Refusal> inspect_tree(pid_t root, const CollectOptions& options) {
+std::vector<Refusal> inspect_tree(const TreeSnapshot& tree, const CollectOptions& options) {
+  TreeSnapshot now = tree;
   for (int looks = 1;; ++looks) {
-    const std::vector<TaskNode> tree = list_tree(root);
-    std::vector<Refusal> refusals = inspect_once(tree, options);
-    if (refusals.empty() || tree.size() == 1 || holds_caller(tree) || looks == kLooks) return refusals;
+    std::vector<Refusal> refusals = inspect_once(now.tasks, options);
+    if (refusals.empty() || now.tasks.size() == 1 || holds_caller(now.tasks) || looks == kLooks) return refusals;
     ::usleep(kBetweenLooksUs);
+    now = list_tree(tree.tasks.front().pid);
   }
 }
 

@@ -14,6 +14,7 @@
 #include "agent-src/collect/ipc/sysv_ipc.hpp"
 #include "agent-src/collect/kind/file_table.hpp"
 #include "agent-src/collect/kind/link_remaps.hpp"
+#include "agent-src/collect/kind/tree_members.hpp"
 #include "agent-src/collect/memory/memory_map.hpp"
 #include "agent-src/collect/memory/vma_attributes.hpp"
 #include "agent-src/collect/sockets/tcp_block.hpp"
@@ -120,8 +121,9 @@ MemoryMap& Dump::map_of(pid_t pid) {
 
 void Dump::inspect() {
   bool refused = false;
-  std::vector<std::vector<Refusal>> lists = {inspect_tree(options_.pid, collect_options())};
-  const std::vector<TaskNode> tree = list_tree(options_.pid);
+  const TreeSnapshot snapshot = list_tree(options_.pid);
+  const std::vector<TaskNode>& tree = snapshot.tasks;
+  std::vector<std::vector<Refusal>> lists = {inspect_tree(snapshot, collect_options())};
   for (const TaskNode& task : holds_caller(tree) ? std::vector<TaskNode>() : tree) {
     if (task.dead) continue;
     try {
@@ -254,9 +256,10 @@ void Dump::run_pre() {
   begin();
   manifest_.head().set_kind(img::crx_manifest_entry::PRE_DUMP);
   const std::string set_id = manifest_.head().set_id();
-  memory_->prepare();
+  const TreeSnapshot tree = list_tree(options_.pid);
+  memory_->prepare(tree);
   store_->begin_pages();
-  describe_pre_dump(memory_->write_running(), store_->images());
+  describe_pre_dump(memory_->write_running(tree), store_->images());
   check_told_to_stop();
   publish();
   afterwards(kNextIsFull, [&] { memory_->keep(set_id); });
@@ -267,10 +270,11 @@ void Dump::run_whole() {
   begin();
   if (options_.check_only) manifest_.head().set_kind(img::crx_manifest_entry::CHECK_ONLY);
   const std::string set_id = manifest_.head().set_id();
-  memory_->prepare();
+  const TreeSnapshot running = list_tree(options_.pid);
+  memory_->prepare(running);
   if (!options_.check_only) store_->begin_pages();
   check_told_to_stop();
-  reserve_fd_table(options_.pid);
+  reserve_fd_table(living(running.tasks));
   FrozenTree tree = FrozenTree::freeze(options_.pid, Deadline::in_ms(options_.freeze_timeout_ms), sleeps_);
   collect(tree);
   check_told_to_stop();

@@ -47,10 +47,10 @@ DumpMemory::DumpMemory(const DumpOptions& options, DumpStore& store, CallSites& 
                        MapOf map_of)
     : options_(options), store_(store), sites_(sites), sleeps_(sleeps), map_of_(std::move(map_of)) {}
 
-void DumpMemory::prepare() {
+void DumpMemory::prepare(const TreeSnapshot& tree) {
   parent_ = store_.parent();
   if (!parent_ && !options_.track_mem) return;
-  for (const TaskNode& task : list_tree(options_.pid)) {
+  for (const TaskNode& task : tree.tasks) {
     if (!task.dead && !task.shares_memory()) track(task.pid);
   }
 }
@@ -97,11 +97,12 @@ bool DumpMemory::write_running_task(pid_t pid, std::vector<MappedSpace>& mapped)
   }
 }
 
-std::vector<TaskNode> DumpMemory::write_running() {
+std::vector<TaskNode> DumpMemory::write_running(const TreeSnapshot& tree) {
   std::vector<TaskNode> written;
   std::vector<MappedSpace> mapped;
-  for (const TaskNode& task : list_tree(options_.pid)) {
-    if (!task.dead && (task.shares_memory() || write_running_task(task.pid, mapped))) written.push_back(task);
+  for (const TaskNode& task : tree.tasks) {
+    if (!task.dead && (task.shares_memory() ? is_alive(task.pid) : write_running_task(task.pid, mapped)))
+      written.push_back(task);
   }
   std::vector<pid_t> holders;
   for (const TaskNode& task : written) holders.push_back(task.pid);

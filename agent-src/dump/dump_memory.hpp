@@ -27,12 +27,12 @@ class DumpMemory {
   using MapOf = std::function<MemoryMap&(pid_t)>;
   DumpMemory(const DumpOptions& options, DumpStore& store, CallSites& sites, SleepReader& sleeps, MapOf map_of);
 
-  // Before the stop: what of each process the parent set has, and the tracking for the next one. Processes that are
-  // born later, or cannot be tracked, are written whole.
-  void prepare();
+  // Before the stop, for the processes of `tree`: what of each the parent set has, and the tracking for the next one.
+  // Processes that are born later, or cannot be tracked, are written whole.
+  void prepare(const TreeSnapshot& tree);
 
-  // While the tree runs: its pages and marks. Returns the processes that are in the set.
-  std::vector<TaskNode> write_running();
+  // While the tree runs: its pages and marks. Returns the processes of `tree` that are in the set.
+  std::vector<TaskNode> write_running(const TreeSnapshot& tree);
   // While it is stopped. images: with the layouts; guarded ranges are added.
   void write_frozen(const FrozenTree& tree, ImageStore& images);
   void arm(const FrozenTree& tree);

@@ -9,7 +9,6 @@
 #include <vector>
 
 #include "agent-src/tree/open_file.hpp"
-#include "agent-src/tree/process_tree.hpp"
 #include "common/base/error.hpp"
 #include "common/base/fd.hpp"
 #include "common/proc/proc_dir.hpp"
@@ -27,9 +26,9 @@ std::size_t count_descriptors(pid_t pid) {
 
 }  // namespace
 
-void reserve_fd_table(pid_t root) {
+void reserve_fd_table(const std::vector<pid_t>& pids) {
   rlim_t wanted = kOurOwn;
-  for (const TaskNode& task : list_tree(root)) wanted += kForEachTask + count_descriptors(task.pid);
+  for (const pid_t pid : pids) wanted += kForEachTask + count_descriptors(pid);
   rlimit limit{};
   ::getrlimit(RLIMIT_NOFILE, &limit);
   if (limit.rlim_cur < wanted && limit.rlim_cur < limit.rlim_max) {

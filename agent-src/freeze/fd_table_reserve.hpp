@@ -3,12 +3,14 @@
 
 #include <sys/types.h>
 
+#include <vector>
+
 namespace crx {
 
-// Makes this process's descriptor table large enough for duplicates of all descriptors that the tree has open now, and
-// raises the limit on open files if needed (as far as it can be raised). If a table grows while several threads use it,
-// the kernel waits for all CPUs (expand_fdtable(): synchronize_rcu(), 10 to 30 ms), which must not happen in the stop.
-// The tree may run; processes that have gone count as 0. Throws Error(victim_gone) if the root has gone.
-void reserve_fd_table(pid_t root);
+// Makes this process's descriptor table large enough for duplicates of all descriptors that the processes have open
+// now, and raises the limit on open files if needed (as far as it can be raised). If a table grows while several
+// threads use it, the kernel waits for all CPUs (expand_fdtable(): synchronize_rcu(), 10 to 30 ms), which must not
+// happen in the stop. The processes may run; those that have gone count as 0.
+void reserve_fd_table(const std::vector<pid_t>& pids);
 
 }  // namespace crx

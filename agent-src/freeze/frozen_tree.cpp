@@ -16,7 +16,7 @@ FrozenTree FrozenTree::freeze(pid_t root, Deadline deadline, SleepReader& sleeps
   // Look at all threads at once while they run: none of this must be part of the stop.
   InterruptedCalls calls(sleeps);
   std::vector<pid_t> running;
-  for (const TaskNode& member : list_tree(root)) {
+  for (const TaskNode& member : list_tree(root).tasks) {
     if (!member.dead) running.push_back(member.pid);
   }
   calls.look_at(running);
@@ -25,29 +25,33 @@ FrozenTree FrozenTree::freeze(pid_t root, Deadline deadline, SleepReader& sleeps
   while (tree.stop_new(root, deadline, calls)) {
   }
   // Read the final places of all processes. A stopped process can only have been killed since.
-  for (TaskNode& member : tree.members_) {
-    if (!try_read_task(member.pid, member) || (member.dead && tree.find(member.pid) != nullptr))
+  TreeSnapshot& snapshot = tree.snapshot_;
+  for (TaskNode& member : snapshot.tasks) {
+    if (!try_read_task(member.pid, member, &snapshot.traces[member.pid]) ||
+        (member.dead && tree.find(member.pid) != nullptr))
       throw_gone(member.pid, "freezing");
   }
-  find_sharing(tree.members_);
+  find_sharing(snapshot.tasks);
+  snapshot.last_born = last_born();
   return tree;
 }
 
 bool FrozenTree::stop_new(pid_t root, Deadline deadline, InterruptedCalls& calls) {
+  std::vector<TaskNode>& members = snapshot_.tasks;
   bool found = false;
   const auto visit = [&](pid_t pid) {
     TaskNode member;
     if (holds(pid) || !try_read_task(pid, member)) return;
     // A process that ends meanwhile is a zombie, or gone.
     if (!member.dead && !stop(member, deadline, calls) && (!try_read_task(pid, member) || !member.dead)) return;
-    members_.push_back(std::move(member));
+    members.push_back(std::move(member));
     found = true;
   };
   visit(root);
-  if (members_.empty() || members_.front().dead) throw_gone(root, "freezing");
-  for (std::size_t at = 0; at < members_.size(); ++at) {
-    if (members_[at].dead) continue;
-    for (const pid_t child : list_children(members_[at].pid)) visit(child);
+  if (members.empty() || members.front().dead) throw_gone(root, "freezing");
+  for (std::size_t at = 0; at < members.size(); ++at) {
+    if (members[at].dead) continue;
+    for (const pid_t child : list_children(members[at].pid)) visit(child);
   }
   return found;
 }
@@ -71,7 +75,7 @@ bool FrozenTree::stop(const TaskNode& member, Deadline deadline, InterruptedCall
 }
 
 bool FrozenTree::holds(pid_t pid) const noexcept {
-  return std::any_of(members_.begin(), members_.end(), [pid](const TaskNode& m) { return m.pid == pid; });
+  return std::any_of(members().begin(), members().end(), [pid](const TaskNode& m) { return m.pid == pid; });
 }
 
 FrozenTask* FrozenTree::find(pid_t pid) noexcept {

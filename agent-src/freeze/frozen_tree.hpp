@@ -25,8 +25,10 @@ class FrozenTree {
   FrozenTree(FrozenTree&&) noexcept = default;
   FrozenTree& operator=(FrozenTree&&) = delete;
 
-  // Returns all processes, zombies included; parents before their children, the root first.
-  const std::vector<TaskNode>& members() const noexcept { return members_; }
+  // Returns all processes as they were when the last one had been stopped.
+  const TreeSnapshot& snapshot() const noexcept { return snapshot_; }
+  // Returns the same processes, zombies included; parents before their children, the root first.
+  const std::vector<TaskNode>& members() const noexcept { return snapshot_.tasks; }
   // Returns the living ones in the same order.
   std::vector<std::unique_ptr<FrozenTask>>& tasks() noexcept { return tasks_; }
   const std::vector<std::unique_ptr<FrozenTask>>& tasks() const noexcept { return tasks_; }
@@ -51,7 +53,7 @@ class FrozenTree {
   bool stop_new(pid_t root, Deadline deadline, InterruptedCalls& calls);
   bool stop(const TaskNode& member, Deadline deadline, InterruptedCalls& calls);
 
-  std::vector<TaskNode> members_;
+  TreeSnapshot snapshot_;
   std::vector<std::unique_ptr<FrozenTask>> tasks_;
 };
 

@@ -206,7 +206,7 @@ int Migration::cut_over() {
   if (!same_kernel_) {
     for (const pid_t pid : tree_.pids()) sync_written_files(pid);  // so that little is left for the stop
   }
-  reserve_fd_table(options_.pid);
+  reserve_fd_table(tree_.pids());
   if (has_addresses_) packets_.prepare();
   wire::SessionMessage urgent;
   urgent.mutable_freeze();

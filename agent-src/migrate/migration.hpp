@@ -54,7 +54,7 @@ class Migration {
   std::vector<PreflightFinding> findings_there();
   // --- rounds ---
   void start_rounds();
-  void gather();
+  TreeSnapshot gather();
   void run_rounds();
   void send_round(uint32_t round);
   // --- what the vessels follow (layout.cpp) ---

@@ -107,10 +107,9 @@ bool PrecopyTree::is_listed(pid_t pid) const {
   return std::any_of(tasks_.begin(), tasks_.end(), [pid](const PrecopyTask& t) { return t.place.pid == pid; });
 }
 
-void PrecopyTree::look() {
-  const std::string born = ProcessChurn::last_born();
-  std::vector<TaskNode> now = list_tree(root_);
-  if (churn_.look(now, born)) rounds_.objects().distrust_marks();
+void PrecopyTree::look(const TreeSnapshot& tree) {
+  std::vector<TaskNode> now = tree.tasks;
+  if (churn_.look(tree)) rounds_.objects().distrust_marks();
   std::set<pid_t> passed;
   std::erase_if(now, [&](const TaskNode& t) {
     if (t.pid == root_) return false;
@@ -153,8 +152,8 @@ void PrecopyTree::track(PrecopyTask& task) {
   task.tracked = true;
 }
 
-void PrecopyTree::follow() {
-  look();
+void PrecopyTree::follow(const TreeSnapshot& tree) {
+  look(tree);
   for (PrecopyTask& task : tasks_) {
     if (task.tracked || task.place.dead) continue;
     try {
@@ -166,7 +165,7 @@ void PrecopyTree::follow() {
 }
 
 void PrecopyTree::follow(const FrozenTree& tree) {
-  if (churn_.look(tree.members(), ProcessChurn::last_born())) rounds_.objects().distrust_marks();
+  if (churn_.look(tree.snapshot())) rounds_.objects().distrust_marks();
   take_over(tree.members(), true);
   prune();
   for (PrecopyTask& task : tasks_) {
@@ -248,7 +247,7 @@ std::vector<SpaceVmas> PrecopyTree::spaces() const {
 // Who execs or ends meanwhile is left to the next round; the list only gets shorter here, so that this ends. What was
 // re-armed before is owed.
 MemoryStatistics PrecopyTree::begin_round() {
-  follow();
+  follow(list_tree(root_));
   read_maps();
   for (;;) {
     try {
@@ -264,7 +263,7 @@ MemoryStatistics PrecopyTree::begin_round() {
       if (gone.front() == root_) {
         // Its program is another one now: all begins anew.
         prune();
-        follow();
+        follow(list_tree(root_));
         read_maps();
         continue;
       }

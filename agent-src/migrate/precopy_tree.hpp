@@ -39,11 +39,11 @@ class PrecopyTree {
  public:
   PrecopyTree(pid_t root, FileTable& files, TrackerKind tracker, int64_t freeze_timeout_ms);
 
-  // Brings the list of tasks up to date; nothing is stopped or tracked. Throws Error(victim_gone) when the root has
-  // ended.
-  void look();
-  // look(), then a tracker for every task that has none: each is stopped once, for less than a millisecond.
-  void follow();
+  // Brings the list of tasks up to date with what /proc has just shown; nothing is stopped or tracked.
+  void look(const TreeSnapshot& tree);
+  // look(), then a tracker for every task that has none: each is stopped once, for less than a millisecond. Throws
+  // Error(victim_gone) when the root has ended.
+  void follow(const TreeSnapshot& tree);
   // The same for a tree that is stopped: what is new in it is sent whole.
   void follow(const FrozenTree& tree);
   // What has been collected of the stopped tree tells whose children may have ended unseen (SA_NOCLDWAIT).

@@ -116,17 +116,17 @@ std::vector<PreflightFinding> Migration::findings_here() {
   const auto refuse = [&](const std::vector<Refusal>& list) {
     for (const Refusal& r : list) findings.push_back({true, here, r.object, r.reason, r.remedy});
   };
-  refuse(inspect_tree(options_.pid, collect_options()));
-  const std::vector<TaskNode> tree = list_tree(options_.pid);
-  if (holds_caller(tree)) return findings;
-  unit_ = find_restarting_unit(tree);
+  const TreeSnapshot tree = list_tree(options_.pid);
+  refuse(inspect_tree(tree, collect_options()));
+  if (holds_caller(tree.tasks)) return findings;
+  unit_ = find_restarting_unit(tree.tasks);
   if (unit_ && options_.unit == UnitPolicy::refuse) {
     findings.push_back({true, here, fmt::format("pid {}", unit_->main_pid), restart_reason(*unit_), kRestartRemedy});
   }
   // What has ended, all of it or its first thread, has no memory to look at.
   if (is_refused(findings) && proc::parse_status(read_file(fmt::format("/proc/{}/status", options_.pid))).state == 'Z')
     return findings;
-  tree_.look();
+  tree_.look(tree);
   for (PrecopyTask& task : tree_.tasks()) {
     if (task.place.dead) continue;
     try {

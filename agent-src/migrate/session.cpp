@@ -192,18 +192,18 @@ template wire::Prepared Migration::expect<wire::Prepared>(Deadline, wire::Sessio
 void Migration::start_rounds() {
   group_.emplace(FreezerGroup::create_below(options_.pid, session_.substr(0, 16) + "-src"));
   guard_.guard(group_->path());
-  gather();
-  tree_.follow();
+  tree_.follow(gather());
   report_.tracker = to_string(tree_.tracker());
   report_.tracking_stop_us = tree_.longest_stop_us();
 }
 
-// All of the tree into the group; who is born from then on is born there.
-void Migration::gather() {
+// Moves all of the tree into the group, where its later children are born. Returns the tree as it is in the group.
+TreeSnapshot Migration::gather() {
   std::set<pid_t> known;
-  for (bool found = true; found;) {
-    found = false;
-    for (const TaskNode& task : list_tree(options_.pid)) {
+  for (;;) {
+    bool found = false;
+    TreeSnapshot tree = list_tree(options_.pid);
+    for (const TaskNode& task : tree.tasks) {
       if (task.dead || !known.insert(task.pid).second) continue;
       found = true;
       homes_.note(task.pid);
@@ -213,6 +213,7 @@ void Migration::gather() {
         if (error.code() != ErrorCode::victim_gone || task.pid == options_.pid) throw;
       }
     }
+    if (!found) return tree;
   }
 }
 

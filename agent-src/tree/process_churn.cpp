@@ -2,26 +2,21 @@
 
 #include <utility>
 
-#include "common/base/fd.hpp"
-
 namespace crx {
 
-std::string ProcessChurn::last_born() {
-  const std::string text = read_file("/proc/loadavg");
-  return text.substr(text.rfind(' ') + 1);
-}
-
-bool ProcessChurn::look(const std::vector<TaskNode>& tree, const std::string& born) {
+bool ProcessChurn::look(const TreeSnapshot& tree) {
+  const std::string& born = tree.last_born;
   const bool first = first_born_.empty();
   if (first) first_born_ = born;
   const bool births = born != last_born_;
   bool changed = false;
   std::map<pid_t, Known> now;
-  for (const TaskNode& task : tree) {
-    now[task.pid] = {task.start_ticks, task.child_faults, task.dead};
+  for (const TaskNode& task : tree.tasks) {
+    const ChildTraces& traces = tree.traces.at(task.pid);
+    now[task.pid] = {task.start_ticks, traces.faults, task.dead};
     const auto was = known_.find(task.pid);
     if (was == known_.end() || was->second.start_ticks != task.start_ticks || was->second.dead != task.dead ||
-        was->second.child_faults != task.child_faults || (task.ignores_children && births)) {
+        was->second.child_faults != traces.faults || (traces.ignores_sigchld && births)) {
       changed = true;
     }
   }

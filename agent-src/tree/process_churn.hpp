@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <map>
 #include <string>
-#include <vector>
 
 #include "agent-src/tree/process_tree.hpp"
 
@@ -20,11 +19,9 @@ namespace crx {
 // process was asked: see births(). Single-threaded.
 class ProcessChurn {
  public:
-  // Returns the process number that was assigned last in our PID namespace or below it (proc_loadavg(5)).
-  static std::string last_born();
   // Returns whether processes were forked or have ended since the last look; false at the first look. `tree`: the whole
-  // tree, with zombies and new processes; `born`: last_born() from before the tree was listed.
-  bool look(const std::vector<TaskNode>& tree, const std::string& born);
+  // tree, with zombies and new processes.
+  bool look(const TreeSnapshot& tree);
   // Whether any process was forked on this host between the first look and the last.
   bool births() const { return last_born_ != first_born_; }
   // Removes a process that is not tracked yet, so that it counts as new when it is seen again.

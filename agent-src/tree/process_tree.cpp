@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <iterator>
 #include <optional>
-#include <set>
 #include <utility>
 
 #include "agent-src/tree/terminals.hpp"
@@ -29,21 +28,14 @@ bool is_ending(const ProcDir& process) {
   return true;
 }
 
-std::vector<SharingTask> sharing_of(const std::vector<TaskNode>& tree) {
-  std::vector<SharingTask> tasks;
-  for (const TaskNode& task : tree) {
-    SharingTask& sharing = tasks.emplace_back();
-    sharing.pid = task.pid;
-    sharing.ppid = task.ppid;
-    sharing.dead = task.dead;
-    sharing.groups = task.groups;
-  }
-  return tasks;
-}
-
 }  // namespace
 
-bool try_read_task(pid_t pid, TaskNode& task) {
+std::string last_born() {
+  const std::string text = read_file("/proc/loadavg");
+  return text.substr(text.rfind(' ') + 1);
+}
+
+bool try_read_task(pid_t pid, TaskNode& task, ChildTraces* traces) {
   const std::optional<ProcDir> process = ProcDir::open(pid);
   const std::optional<proc::Stat> found = process ? process->stat() : std::nullopt;
   if (!found) return false;
@@ -57,8 +49,8 @@ bool try_read_task(pid_t pid, TaskNode& task) {
   task.comm = stat.comm;
   task.exit_signal = stat.exit_signal;
   task.start_ticks = stat.starttime;
-  task.child_faults = stat.cminflt + stat.cmajflt;
-  task.ignores_children = (stat.sigignore & (uint64_t{1} << (SIGCHLD - 1))) != 0;
+  if (traces != nullptr)
+    *traces = {stat.cminflt + stat.cmajflt, (stat.sigignore & (uint64_t{1} << (SIGCHLD - 1))) != 0};
   const Terminal terminal = stat.session == pid ? terminal_of(terminal_device(stat.tty_nr)) : Terminal();
   task.terminal = terminal.kind == TerminalKind::slave ? terminal.index + 1 : 0;
   return stat.state != 'X' && stat.state != 'x';
@@ -82,19 +74,22 @@ std::vector<pid_t> list_children(pid_t pid) {
   return process ? process->children().value_or(std::vector<pid_t>()) : std::vector<pid_t>();
 }
 
-std::vector<TaskNode> list_tree(pid_t root) {
-  std::vector<TaskNode> tree(1);
-  if (!try_read_task(root, tree.front())) throw_gone(root, "listing the tree");
-  std::set<pid_t> known = {root};
-  for (std::size_t at = 0; at < tree.size(); ++at) {
-    if (tree[at].dead) continue;
-    for (const pid_t child : list_children(tree[at].pid)) {
+TreeSnapshot list_tree(pid_t root) {
+  TreeSnapshot tree;
+  tree.last_born = last_born();
+  tree.tasks.resize(1);
+  if (!try_read_task(root, tree.tasks.front(), &tree.traces[root])) throw_gone(root, "listing the tree");
+  for (std::size_t at = 0; at < tree.tasks.size(); ++at) {
+    if (tree.tasks[at].dead) continue;
+    for (const pid_t child : list_children(tree.tasks[at].pid)) {
       TaskNode task;
-      if (!known.insert(child).second || !try_read_task(child, task)) continue;
-      tree.push_back(std::move(task));
+      ChildTraces traces;
+      if (tree.traces.contains(child) || !try_read_task(child, task, &traces)) continue;
+      tree.traces[child] = traces;
+      tree.tasks.push_back(std::move(task));
     }
   }
-  find_sharing(tree);
+  find_sharing(tree.tasks);
   return tree;
 }
 
@@ -113,18 +108,11 @@ std::vector<SharingConflict> find_sharing(std::vector<TaskNode>& tree) {
     // Tasks that share an object get the number of the first of them.
     for (std::size_t i = 0; i < living.size(); ++i) tree[living[i]].groups[kind] = static_cast<uint32_t>(first[i] + 1);
   }
-  std::vector<SharingTask> tasks = sharing_of(tree);
-  std::vector<SharingConflict> conflicts = plan_sharing(tasks);
-  for (std::size_t i = 0; i < tree.size(); ++i) {
-    tree[i].cloner = tasks[i].cloner;
-    tree[i].clone_flags = tasks[i].clone_flags;
-    tree[i].unshare_flags = tasks[i].unshare_flags;
-  }
-  return conflicts;
+  return plan_sharing(tree);
 }
 
 std::vector<SharingConflict> sharing_conflicts(const std::vector<TaskNode>& tree) {
-  std::vector<SharingTask> tasks = sharing_of(tree);
+  std::vector<TaskNode> tasks = tree;
   return plan_sharing(tasks);
 }
 

@@ -3,51 +3,35 @@
 
 #include <sys/types.h>
 
-#include <array>
-#include <csignal>
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
 #include "common/plan/sharing.hpp"
+#include "common/plan/task_node.hpp"
 
 namespace crx {
 
-// A process and its place in the tree. All numbers are those of our PID namespace.
-struct TaskNode {
-  pid_t pid = 0;
-  pid_t ppid = 0;  // the root's parent is outside the tree
-  pid_t pgid = 0;
-  pid_t sid = 0;
-  bool dead = false;  // a zombie: only its exit status is left
-  int exit_code = 0;  // of a zombie, in the form of waitpid(2)
-  std::string comm;
-  // For a session leader: the number of its controlling terminal under /dev/pts, plus one; 0: none.
-  uint32_t terminal = 0;
-  uint64_t start_ticks = 0;       // start time, which tells reused PIDs apart
-  uint64_t child_faults = 0;      // page faults of children that it has waited for
-  bool ignores_children = false;  // it ignores SIGCHLD, so its children leave no zombies
-  int exit_signal = SIGCHLD;      // the signal that its parent gets when it ends; 0: none
-  // As in SharingTask (common/plan).
-  std::array<uint32_t, 4> groups{};
-  pid_t cloner = 0;
-  uint32_t clone_flags = 0;
-  uint32_t unshare_flags = 0;
-
-  // Returns the task that forks this one at the destination: a sibling, or its parent.
-  pid_t made_by() const noexcept { return cloner != 0 ? cloner : ppid; }
-  bool shares_memory() const noexcept { return (clone_flags & sharing::kMemory) != 0; }
-
-  // Whether this is the same process at the same place, so that its vessel stays valid.
-  bool same_place(const TaskNode& other) const noexcept {
-    return pid == other.pid && ppid == other.ppid && sid == other.sid && dead == other.dead &&
-           terminal == other.terminal && start_ticks == other.start_ticks && cloner == other.cloner &&
-           clone_flags == other.clone_flags && unshare_flags == other.unshare_flags;
-  }
+// Traces that children leave in their parent's /proc entry: see ProcessChurn.
+struct ChildTraces {
+  uint64_t faults = 0;           // page faults of children that the process has waited for
+  bool ignores_sigchld = false;  // it ignores SIGCHLD, so its children leave no zombies and add no faults
 };
 
+// A tree as one pass over /proc shows it. It is handed to every step of a move that needs the list at that moment. A
+// running tree may have changed since.
+struct TreeSnapshot {
+  std::vector<TaskNode> tasks;          // parents before their children, the root first; zombies included
+  std::map<pid_t, ChildTraces> traces;  // of all tasks
+  std::string last_born;                // last_born() from before the first task was read
+};
+
+// Returns the process number that was assigned last in our PID namespace or below it (proc_loadavg(5)).
+std::string last_born();
+
 // Reads all fields except those for sharing. Returns false if there is no such process (any more).
-bool try_read_task(pid_t pid, TaskNode& task);
+bool try_read_task(pid_t pid, TaskNode& task, ChildTraces* traces = nullptr);
 
 // Finds which tasks share which objects, and the clone and unshare flags that recreate this: fills groups, cloner,
 // clone_flags and unshare_flags of all tasks. Returns the sharing that no order of forks recreates.
@@ -66,9 +50,9 @@ std::vector<pid_t> list_threads(pid_t pid);
 // list is complete only while the process and its children are stopped. Empty if the process has gone.
 std::vector<pid_t> list_children(pid_t pid);
 
-// Returns `root` and all its descendants, parents before their children. Processes that end meanwhile may be left out.
-// Throws Error(victim_gone) if `root` does not exist.
-std::vector<TaskNode> list_tree(pid_t root);
+// Returns `root` and all its descendants. Processes that end meanwhile may be left out. Throws Error(victim_gone) if
+// `root` does not exist.
+TreeSnapshot list_tree(pid_t root);
 
 // Whether the calling process is part of the tree; it would stop itself.
 bool holds_caller(const std::vector<TaskNode>& tree);

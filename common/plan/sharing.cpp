@@ -1,5 +1,7 @@
 #include "common/plan/sharing.hpp"
 
+#include <array>
+#include <cstddef>
 #include <map>
 
 namespace crx {
@@ -12,7 +14,7 @@ constexpr bool can_be_left(uint32_t bit) {
   return bit == sharing::kDescriptors || bit == sharing::kFilesystem;
 }
 
-uint32_t in_common(const SharingTask& a, const SharingTask& b) {
+uint32_t in_common(const TaskNode& a, const TaskNode& b) {
   uint32_t bits = 0;
   for (std::size_t kind = 0; kind < kBits.size(); ++kind) bits |= a.groups[kind] == b.groups[kind] ? kBits[kind] : 0;
   return bits;
@@ -27,7 +29,7 @@ unsigned weight(uint32_t bits) {
 
 class Plan {
  public:
-  explicit Plan(std::vector<SharingTask>& tasks) : tasks_(tasks), cloners_(tasks.size(), kNobody) {}
+  explicit Plan(std::vector<TaskNode>& tasks) : tasks_(tasks), cloners_(tasks.size(), kNobody) {}
 
   std::vector<SharingConflict> run() {
     for (std::size_t i = 0; i < tasks_.size(); ++i) choose_cloner(i);
@@ -44,11 +46,13 @@ class Plan {
  private:
   // Chooses as cloner the parent, or the earlier child of the same parent with which the task shares most.
   void choose_cloner(std::size_t i) {
-    SharingTask& task = tasks_[i];
+    TaskNode& task = tasks_[i];
+    task.cloner = 0;
+    task.clone_flags = task.unshare_flags = 0;
     if (task.dead || i == 0) return;
     unsigned best = 0;
     for (std::size_t j = 0; j < i; ++j) {
-      const SharingTask& other = tasks_[j];
+      const TaskNode& other = tasks_[j];
       const bool is_parent = other.pid == task.ppid;
       if (other.dead || (!is_parent && (j == 0 || other.ppid != task.ppid))) continue;
       const uint32_t bits = in_common(task, other);
@@ -109,14 +113,14 @@ class Plan {
     conflicts_.push_back({tasks_[i].pid, tasks_[other].pid, kBits[kind]});
   }
 
-  std::vector<SharingTask>& tasks_;
+  std::vector<TaskNode>& tasks_;
   std::vector<std::size_t> cloners_;
   std::vector<SharingConflict> conflicts_;
 };
 
 }  // namespace
 
-std::vector<SharingConflict> plan_sharing(std::vector<SharingTask>& tasks) {
+std::vector<SharingConflict> plan_sharing(std::vector<TaskNode>& tasks) {
   return Plan(tasks).run();
 }
 

@@ -125,9 +125,9 @@ std::vector<std::unique_ptr<Collector>> make_collectors();
 // registers. Throws Error(refused) that names what cannot move. `clock`, if given, notes the time of each step.
 void collect_tree(FrozenTree& tree, FileTable& files, const CollectOptions& options, ImageSink& images,
                   StepClock* clock = nullptr);
-// Preflight: lists what cannot move of the running tree below `root`; stops nothing (only a process with seccomp
-// filters is stopped for a moment, to read them).
-std::vector<Refusal> inspect_tree(pid_t root, const CollectOptions& options);
+// Preflight: lists what cannot move of the running tree, which /proc has just shown as `tree`; refusals are confirmed
+// by listing it again. Stops nothing (only a process with seccomp filters is stopped for a moment, to read them).
+std::vector<Refusal> inspect_tree(const TreeSnapshot& tree, const CollectOptions& options);
 
 // Returns the ids that say which tasks share memory, descriptors, directories and signal handlers
 // (task_kobj_ids_entry), in the order of tree.tasks(): two ids are equal where kcmp(2) says that the objects are the

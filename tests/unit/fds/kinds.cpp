@@ -121,7 +121,7 @@ TEST_CASE("a deleted file over the limit is refused with the option to raise it"
   const std::string text = collect_refusal(victim.pid(), options);
   CHECK(text.find("--ghost-limit") != std::string::npos);
   CHECK(text.find("fd 10") != std::string::npos);
-  const auto refusals = inspect_tree(victim.pid(), options);
+  const auto refusals = inspect_tree(list_tree(victim.pid()), options);
   CHECK(std::any_of(refusals.begin(), refusals.end(),
                     [](const Refusal& r) { return r.remedy.find("--ghost-limit") != std::string::npos; }));
 }
@@ -203,7 +203,7 @@ TEST_CASE("descriptors that are used outside are refused by name") {
     CAPTURE(text);
     CHECK(text.find(word) != std::string::npos);
     CHECK(text.find("fd 10") != std::string::npos);
-    const auto refusals = inspect_tree(victim.pid(), {});
+    const auto refusals = inspect_tree(list_tree(victim.pid()), {});
     CHECK(std::any_of(refusals.begin(), refusals.end(), [&](const Refusal& refusal) {
       return refusal.object.find("fd 10") != std::string::npos && refusal.reason.find(word) != std::string::npos &&
              !refusal.remedy.empty();

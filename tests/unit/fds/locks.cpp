@@ -144,7 +144,7 @@ TEST_CASE("without --file-locks a lock is refused") {
   CollectOptions options;
   options.file_locks = false;
   CHECK(collect_refusal(victim.pid(), options).find("--file-locks") != std::string::npos);
-  CHECK(inspect_tree(victim.pid(), options).size() >= 3);
+  CHECK(inspect_tree(list_tree(victim.pid()), options).size() >= 3);
 }
 
 TEST_CASE("a read lease that is taken back notifies the same process by the same signal") {

@@ -42,7 +42,7 @@ TEST_CASE("there is room for the duplicates of a tree's descriptors, above the s
   REQUIRE(::read(ready[0], &byte, 1) == 1);
   const rlimit low{256, limit.rlim_max};
   REQUIRE(::setrlimit(RLIMIT_NOFILE, &low) == 0);
-  reserve_fd_table(many);
+  reserve_fd_table({many});
   CHECK(table_size() > kOpen);
   CHECK(Fd(::fcntl(0, F_DUPFD_CLOEXEC, static_cast<int>(kOpen))));
   ::close(end[1]);

@@ -17,15 +17,15 @@ struct Row {
 };
 
 struct Planned {
-  std::map<pid_t, SharingTask> tasks;
+  std::map<pid_t, TaskNode> tasks;
   std::vector<SharingConflict> conflicts;
 };
 
 Planned plan(const std::vector<Row>& rows) {
-  std::vector<SharingTask> tasks;
+  std::vector<TaskNode> tasks;
   uint32_t own = 1000;
   for (const Row& row : rows) {
-    SharingTask& task = tasks.emplace_back();
+    TaskNode& task = tasks.emplace_back();
     task.pid = row.pid;
     task.ppid = row.ppid;
     for (std::size_t kind = 0; kind < 4; ++kind)
@@ -33,7 +33,7 @@ Planned plan(const std::vector<Row>& rows) {
   }
   Planned planned;
   planned.conflicts = plan_sharing(tasks);
-  for (const SharingTask& task : tasks) planned.tasks[task.pid] = task;
+  for (const TaskNode& task : tasks) planned.tasks[task.pid] = task;
   return planned;
 }
 
