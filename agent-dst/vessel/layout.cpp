@@ -41,9 +41,10 @@ void add_change(std::vector<LayoutChange>& list, LayoutChange next) {
   if (!list.empty()) {
     LayoutChange& last = list.back();
     const bool same = last.kind == next.kind && last.vma.end == next.vma.start;
-    const bool joins = next.kind == LayoutChange::Kind::unmap ||
-                       (last.vma.prot == next.vma.prot && last.vma.commit_charged == next.vma.commit_charged &&
-                        last.vma.madvise == next.vma.madvise && last.vma.continues(next.vma) && !next.vma.is_special());
+    const bool joins =
+        next.kind == LayoutChange::Kind::unmap ||
+        (last.vma.prot == next.vma.prot && last.vma.commit_charged == next.vma.commit_charged &&
+         last.vma.madvise == next.vma.madvise && last.vma.identity() == next.vma.identity() && !next.vma.is_special());
     if (same && joins) {
       last.vma.end = next.vma.end;
       return;
@@ -52,15 +53,35 @@ void add_change(std::vector<LayoutChange>& list, LayoutChange next) {
   list.push_back(next);
 }
 
-// The parts of `have` that stay what they are. Bounds of huge pages' mappings are multiples of their size, and so are
-// these.
-std::vector<Vma> staying(const Vma& have, const std::vector<Vma>& wanted) {
-  std::vector<Vma> parts;
-  for (const Vma& want : wanted) {
-    const uint64_t start = std::max(have.start, want.start), end = std::min(have.end, want.end);
-    if (start < end && have.continues(want)) parts.push_back(piece_of(have, start, end));
+std::vector<MappedPiece> pieces_of(const std::vector<Vma>& vmas) {
+  std::vector<MappedPiece> pieces;
+  pieces.reserve(vmas.size());
+  for (const Vma& vma : vmas) pieces.push_back({{vma.start, vma.end}, vma.identity()});
+  return pieces;
+}
+
+bool covers(const std::vector<PageRange>& ranges, uint64_t addr) {
+  const auto after =
+      std::upper_bound(ranges.begin(), ranges.end(), addr, [](uint64_t a, const PageRange& r) { return a < r.start; });
+  return after != ranges.begin() && addr < std::prev(after)->end;
+}
+
+// Huge pages can only be unmapped whole, so the parts of such mappings that do not stay go first. Bounds of their
+// mappings are multiples of their size, and so are those of the parts. Returns what is mapped then.
+std::vector<Vma> unmap_huge(const std::vector<Vma>& before, const std::vector<PageRange>& kept,
+                            std::vector<LayoutChange>& list) {
+  std::vector<Vma> current;
+  for (const Vma& have : before) {
+    if (!have.is_huge()) {
+      current.push_back(have);
+      continue;
+    }
+    const std::vector<PageRange> all = {{have.start, have.end}};
+    for (const PageRange& part : intersect(all, kept)) current.push_back(piece_of(have, part.start, part.end));
+    for (const PageRange& gone : subtract(all, kept))
+      add_change(list, {LayoutChange::Kind::unmap, piece_of(have, gone.start, gone.end)});
   }
-  return parts;
+  return current;
 }
 
 }  // namespace
@@ -86,10 +107,13 @@ bool Vma::is_droppable() const noexcept {
   return (flags & MAP_TYPE) == MAP_DROPPABLE;
 }
 
-bool Vma::continues(const Vma& other) const noexcept {
-  return (status & kKindBits) == (other.status & kKindBits) && backing == other.backing &&
-         birth_flags(flags) == birth_flags(other.flags) &&
-         (backing == 0 || offset - start == other.offset - other.start);
+MappingIdentity Vma::identity() const noexcept {
+  MappingIdentity identity;
+  identity.kind = status & kKindBits;
+  identity.object = backing;
+  if (backing != 0) identity.origin = offset - start;
+  identity.birth = birth_flags(flags);
+  return identity;
 }
 
 std::vector<Vma> vmas_of(const img::mm_entry& mm, const std::vector<uint64_t>& commit_charged) {
@@ -126,23 +150,10 @@ std::vector<Vma> vmas_of(const img::mm_entry& mm, const std::vector<uint64_t>& c
 
 std::vector<LayoutChange> changes(const std::vector<Vma>& before, const std::vector<Vma>& wanted) {
   std::vector<LayoutChange> all;
-  // Huge pages can only be unmapped whole, so what does not stay of them goes first.
-  std::vector<Vma> current;
-  for (const Vma& have : before) {
-    if (!have.is_huge()) {
-      current.push_back(have);
-      continue;
-    }
-    uint64_t at = have.start;
-    for (const Vma& part : staying(have, wanted)) {
-      if (at < part.start) add_change(all, {LayoutChange::Kind::unmap, piece_of(have, at, part.start)});
-      current.push_back(part);
-      at = part.end;
-    }
-    if (at < have.end) add_change(all, {LayoutChange::Kind::unmap, piece_of(have, at, have.end)});
-  }
+  const std::vector<PageRange> kept = kept_ranges(pieces_of(before), pieces_of(wanted));
+  const std::vector<Vma> current = unmap_huge(before, kept, all);
   std::set<uint64_t> borders;
-  for (const std::vector<Vma>* list : {&std::as_const(current), &wanted}) {
+  for (const std::vector<Vma>* list : {&current, &wanted}) {
     for (const Vma& vma : *list) borders.insert({vma.start, vma.end});
   }
   std::vector<LayoutChange> unmaps, maps, protects, advices;
@@ -155,7 +166,7 @@ std::vector<LayoutChange> changes(const std::vector<Vma>& before, const std::vec
       continue;
     }
     const Vma piece = piece_of(*want, start, end);
-    if (have != nullptr && have->continues(*want)) {
+    if (have != nullptr && covers(kept, start)) {
       if (want->is_special()) continue;
       if (have->prot != want->prot || (want->commit_charged && !have->commit_charged))
         add_change(protects, {LayoutChange::Kind::protect, piece});

@@ -6,6 +6,7 @@
 
 #include "common/base/page.hpp"
 #include "common/image/schema/mm.pb.h"
+#include "common/plan/layout_difference.hpp"
 
 namespace crx {
 
@@ -32,8 +33,8 @@ struct Vma {
   bool is_special() const noexcept { return kind() == Kind::special; }
   bool is_huge() const noexcept;       // in huge pages (hugetlb)
   bool is_droppable() const noexcept;  // MAP_DROPPABLE: is not inherited, whatever is advised
-  // Pages of the one are pages of the other where they lie at the same addresses.
-  bool continues(const Vma& other) const noexcept;
+  // What it shows: see kept_ranges().
+  MappingIdentity identity() const noexcept;
   bool operator==(const Vma&) const = default;
 };
 

@@ -8,7 +8,6 @@
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
 
-#include <algorithm>
 #include <map>
 #include <string_view>
 
@@ -66,12 +65,11 @@ VmaKind kind_of(const proc::MapsEntry& entry) {
   return file_kind(entry.shared, entry.name);
 }
 
-// Whether both mappings show the same bytes at an address that both contain.
-bool same_source(const MemoryVma& a, const MemoryVma& b) {
-  if (a.kind != b.kind || a.shared != b.shared || a.birth != b.birth) return false;
-  // The inode of private huge pages means nothing outside the kernel; their size is part of `birth`.
-  if (a.kind == VmaKind::private_anon) return true;
-  return a.dev == b.dev && a.ino == b.ino && a.offset - a.range.start == b.offset - b.range.start;
+std::vector<MappedPiece> pieces_of(const std::vector<MemoryVma>& vmas) {
+  std::vector<MappedPiece> pieces;
+  pieces.reserve(vmas.size());
+  for (const MemoryVma& vma : vmas) pieces.push_back({vma.range, identity_of(vma)});
+  return pieces;
 }
 
 }  // namespace
@@ -149,17 +147,20 @@ std::vector<PageRange> huge_file_mappings(pid_t pid, const std::vector<MemoryVma
   return found;
 }
 
+MappingIdentity identity_of(const MemoryVma& vma) {
+  MappingIdentity identity;
+  identity.kind = static_cast<uint64_t>(vma.kind) << 1 | (vma.shared ? 1U : 0U);
+  identity.birth = vma.birth;
+  // The inode of private huge pages means nothing outside the kernel; their size is part of `birth`.
+  if (vma.kind == VmaKind::private_anon) return identity;
+  identity.device = vma.dev;
+  identity.object = vma.ino;
+  identity.origin = vma.offset - vma.range.start;
+  return identity;
+}
+
 std::vector<PageRange> changed_ranges(const std::vector<MemoryVma>& before, const std::vector<MemoryVma>& now) {
-  std::vector<PageRange> same;
-  auto old = before.begin();
-  for (const MemoryVma& vma : now) {
-    while (old != before.end() && old->range.end <= vma.range.start) ++old;
-    for (auto it = old; it != before.end() && it->range.start < vma.range.end; ++it) {
-      const PageRange both{std::max(it->range.start, vma.range.start), std::min(it->range.end, vma.range.end)};
-      if (same_source(*it, vma)) append_range(same, both);
-    }
-  }
-  return subtract(ranges_where(now, [](const MemoryVma&) { return true; }), same);
+  return renewed_ranges(pieces_of(before), pieces_of(now));
 }
 
 }  // namespace crx

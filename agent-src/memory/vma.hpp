@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "common/base/page.hpp"
+#include "common/plan/layout_difference.hpp"
 #include "common/proc/maps.hpp"
 
 namespace crx {
@@ -75,8 +76,11 @@ inline bool is_private(VmaKind kind) {
   return kind == VmaKind::private_anon || kind == VmaKind::private_file || kind == VmaKind::aio_ring;
 }
 
-// Returns the ranges of `now` where `before` had another mapping or none: another kind, file, object, offset or birth.
-// A vessel drops its pages there when it follows the layout. Both lists are ascending.
+// What the mapping shows. The destination maps an address anew when this changes.
+MappingIdentity identity_of(const MemoryVma& vma);
+
+// Returns the ranges of `now` where `before` had another mapping or none (renewed_ranges()). A vessel drops its pages
+// there when it follows the layout. Both lists are ascending.
 std::vector<PageRange> changed_ranges(const std::vector<MemoryVma>& before, const std::vector<MemoryVma>& now);
 
 // Returns the ranges of all mappings for which `wanted` holds.
