@@ -14,10 +14,10 @@
 #include "common/image/schema/mm.pb.h"
 #include "common/image/schema/regular.pb.h"
 #include "common/kernel/memory/space_digest.hpp"
-#include "common/kernel/process/kcmp.hpp"
 #include "common/kernel/process/time_namespace.hpp"
 #include "wire/failure.hpp"
 #include "wire/host_info.hpp"
+#include "wire/tree_message.hpp"
 #include "wire/verify.hpp"
 
 namespace crx {
@@ -100,7 +100,7 @@ void DestinationSession::handle(const wire::SessionMessage& message) {
     case wire::SessionMessage::kWrittenFiles:
       return on_written_files(message.written_files());
     case wire::SessionMessage::kPrepare:
-      return on_prepare();
+      return on_prepare(message.prepare());
     case wire::SessionMessage::kGo:
       return on_go();
     case wire::SessionMessage::kAbort:
@@ -138,18 +138,9 @@ void DestinationSession::follow_tree(const wire::Layout& layout) {
     unshare_time({layout.spaces(0).monotonic_ns(), layout.spaces(0).boottime_ns()});
     group_.emplace(FreezerGroup::create_below(::getpid(), group_name(options_.session)));
   }
-  std::vector<VesselPlace> places;
-  for (const wire::TaskNode& task : layout.tasks()) {
-    places.push_back({static_cast<pid_t>(task.pid()), static_cast<pid_t>(task.ppid()), static_cast<pid_t>(task.sid()),
-                      static_cast<pid_t>(task.pgid()), task.dead(), task.terminal(), task.replaced(),
-                      static_cast<pid_t>(task.memory_donor()), task.clone_flags() & sharing::kAll,
-                      static_cast<pid_t>(task.cloner()),
-                      task.unshare_flags() & (sharing::kDescriptors | sharing::kFilesystem),
-                      task.has_exit_signal() ? task.exit_signal() : uint32_t{SIGCHLD}});
-  }
   const bool first = tree_.empty();
   const Fd group_dir = group_->directory();
-  tree_.follow(places, group_dir.get(), shmem_.ptys());
+  tree_.follow(wire::task_nodes(layout.tasks()), wire::fork_plan(layout.forks()), group_dir.get(), shmem_.ptys());
   if (first && !group_dir) {
     for (const Vessel* vessel : tree_.all()) group_->add(vessel->pid());
   }
@@ -253,9 +244,9 @@ void DestinationSession::on_freeze() {
   for (const Vessel* vessel : tree_.all()) make_realtime(vessel->pid());
 }
 
-void DestinationSession::on_prepare() {
+void DestinationSession::on_prepare(const wire::Prepare& prepare) {
   const int64_t began_us = monotonic_us();
-  build();
+  build(wire::fork_plan(prepare.forks()));
   hook_.run(HookStage::prepared, hook_context());
   journal_->append(JournalState::prepared, fmt::format("pid {}", tree_.root().pid()));
   state_ = State::prepared;
@@ -268,11 +259,11 @@ void DestinationSession::on_prepare() {
   steps_.clear();
 }
 
-void DestinationSession::build() {
+void DestinationSession::build(const ForkPlan& finish) {
   restore_.emplace(tree_, images_, *files_, shmem_);
   if (hello_.host().boot_id() == read_boot_id()) restore_->expect_original();
   int64_t began_us = monotonic_us();
-  restore_->build(commit_charged_, [&](const char* name) {
+  restore_->build(commit_charged_, finish, [&](const char* name) {
     const int64_t now_us = monotonic_us();
     add_step(name, now_us - began_us);
     began_us = now_us;

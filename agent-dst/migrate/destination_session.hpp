@@ -46,7 +46,7 @@ class DestinationSession {
   void on_images(const wire::Images& images);
   void on_verify(const wire::Verify& verify);
   void on_written_files(const wire::WrittenFiles& written);
-  void on_prepare();
+  void on_prepare(const wire::Prepare& prepare);
   void await_end() noexcept;
   void await_decided(Deadline deadline);
   void join_init() noexcept;
@@ -54,7 +54,7 @@ class DestinationSession {
   void on_closed(const std::string& reason);
 
   void follow_tree(const wire::Layout& layout);
-  void build();
+  void build(const ForkPlan& finish);
   void add_step(const char* name, int64_t us);
   void resume() noexcept;
   HookContext hook_context() const;

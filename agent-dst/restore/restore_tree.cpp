@@ -13,6 +13,7 @@
 #include "common/image/schema/inventory.pb.h"
 #include "common/image/schema/mm.pb.h"
 #include "common/kernel/process/pidfd.hpp"
+#include "common/plan/forked_tree.hpp"
 #include "common/plan/sharing.hpp"
 
 namespace crx {
@@ -20,12 +21,12 @@ namespace {
 
 // In an orphaned process group the kernel drops all stop signals but SIGSTOP (kernel/signal.c:
 // is_current_pgrp_orphaned).
-bool is_in_orphaned_group(pid_t pid, const std::vector<VesselPlace>& places) {
+bool is_in_orphaned_group(pid_t pid, const std::vector<TaskNode>& places) {
   const auto of = [&](pid_t wanted) {
-    return std::find_if(places.begin(), places.end(), [wanted](const VesselPlace& p) { return p.pid == wanted; });
+    return std::find_if(places.begin(), places.end(), [wanted](const TaskNode& p) { return p.pid == wanted; });
   };
   const auto place = of(pid);
-  return place == places.end() || std::none_of(places.begin(), places.end(), [&](const VesselPlace& member) {
+  return place == places.end() || std::none_of(places.begin(), places.end(), [&](const TaskNode& member) {
            const auto parent = of(member.ppid);
            return !member.dead && member.pgid == place->pgid && parent != places.end() && parent->sid == place->sid &&
                   parent->pgid != place->pgid;
@@ -46,59 +47,50 @@ bool acts_by_default(int signal, const std::vector<img::core_entry>& cores) {
 int stop_signal_for(const RestoreContext& context) {
   const auto signal = static_cast<int>(context.cores.front().tc().stop_signo());
   if (signal != SIGTSTP && signal != SIGTTIN && signal != SIGTTOU) return SIGSTOP;
-  return acts_by_default(signal, context.cores) && !is_in_orphaned_group(context.pid, context.tree.places()) ? signal
-                                                                                                             : SIGSTOP;
+  return acts_by_default(signal, context.cores) && !is_in_orphaned_group(context.pid, context.tree.tasks()) ? signal
+                                                                                                            : SIGSTOP;
 }
 
 }  // namespace
 
-std::vector<VesselPlace> read_places(const ImageSource& images) {
-  std::vector<VesselPlace> places;
-  std::vector<TaskNode> sharing;
+std::vector<TaskNode> read_tasks(const ImageSource& images) {
+  std::vector<TaskNode> tasks;
   uint32_t own = UINT32_MAX;  // numbers for ids that the set does not contain
   for (const auto& node : images.read_all<img::pstree_entry>(image_file::kPstree)) {
     const auto core = images.read_one<img::core_entry>(image_file::core(node.pid()));
-    VesselPlace place;
-    place.pid = static_cast<pid_t>(node.pid());
-    place.ppid = static_cast<pid_t>(node.ppid());
-    place.sid = static_cast<pid_t>(node.sid());
-    place.pgid = static_cast<pid_t>(node.pgid());
-    place.dead = core.tc().task_state() == task_state::kZombie;
+    TaskNode& task = tasks.emplace_back();
+    task.pid = static_cast<pid_t>(node.pid());
+    task.ppid = static_cast<pid_t>(node.ppid());
+    task.sid = static_cast<pid_t>(node.sid());
+    task.pgid = static_cast<pid_t>(node.pgid());
+    task.dead = core.tc().task_state() == task_state::kZombie;
+    task.exit_code = static_cast<int>(core.tc().exit_code());
+    task.comm = core.tc().comm();
     if (const auto extra = images.try_read_one<img::crx_task_entry>(image_file::crx_task(node.pid()));
         extra && extra->has_exit_signal() && extra->exit_signal() < NSIG) {
-      place.exit_signal = extra->exit_signal();
+      task.exit_signal = static_cast<int>(extra->exit_signal());
     }
-    TaskNode& task = sharing.emplace_back();
-    task.pid = place.pid;
-    task.ppid = place.ppid;
-    task.dead = place.dead;
     const img::task_kobj_ids_entry& ids = core.ids();
     task.groups = core.has_ids() ? std::array<uint32_t, 4>{ids.vm_id(), ids.files_id(), ids.fs_id(), ids.sighand_id()}
                                  : std::array<uint32_t, 4>{own, own, own, own};
     own -= core.has_ids() ? 0 : 1;
-    places.push_back(place);
   }
-  for (const SharingConflict& conflict : plan_sharing(sharing)) {
+  if (const std::string why = why_no_tree(tasks); !why.empty())
+    throw Error(ErrorCode::corrupt_image, "reading images", "it does not describe a tree: " + why)
+        .with_image(std::string(image_file::kPstree));
+  for (const SharingConflict& conflict : plan_sharing(tasks)) {
     throw Error(ErrorCode::unsupported, "reading images",
                 fmt::format("process {} shares things with process {}, and not by way of a parent or sibling",
                             conflict.pid, conflict.other))
         .with_image(std::string(image_file::kPstree));
   }
-  for (std::size_t i = 0; i < places.size(); ++i) {
-    places[i].cloner = sharing[i].cloner;
-    places[i].clone_flags = sharing[i].clone_flags;
-    places[i].unshare_flags = sharing[i].unshare_flags;
-  }
   for (const auto& info : images.read_all<img::tty_info_entry>(image_file::kTtyInfo)) {
-    for (VesselPlace& place : places) {
-      if (info.sid() != 0 && info.has_pty() && static_cast<pid_t>(info.sid()) == place.pid)
-        place.terminal = info.pty().index() + 1;
+    for (TaskNode& task : tasks) {
+      if (info.sid() != 0 && info.has_pty() && static_cast<pid_t>(info.sid()) == task.pid)
+        task.terminal = info.pty().index() + 1;
     }
   }
-  if (places.empty())
-    throw Error(ErrorCode::corrupt_image, "reading images", "there is no process in it")
-        .with_image(std::string(image_file::kPstree));
-  return places;
+  return tasks;
 }
 
 TreeRestore::TreeRestore(VesselTree& tree, const ImageSource& images, FileOpener& files, ShmemTable& shmem)
@@ -119,22 +111,12 @@ void TreeRestore::apply_layouts(const std::map<pid_t, std::vector<uint64_t>>& co
   }
 }
 
-void TreeRestore::finish_places() {
-  std::vector<VesselTree::Dead> dead;
-  for (const VesselPlace& place : tree_.places()) {
-    if (!place.dead) continue;
-    const auto core = images_.read_one<img::core_entry>(image_file::core(static_cast<uint32_t>(place.pid)));
-    dead.push_back({place.pid, static_cast<int>(core.tc().exit_code()), core.tc().comm()});
-  }
-  tree_.finish(dead);
-}
-
-void TreeRestore::build(const std::map<pid_t, std::vector<uint64_t>>& commit_charged,
+void TreeRestore::build(const std::map<pid_t, std::vector<uint64_t>>& commit_charged, const ForkPlan& finish,
                         const std::function<void(const char*)>& lap) {
   apply_layouts(commit_charged);
   lap("layout");
   follow_image(image_file::kPstree);
-  finish_places();
+  tree_.finish(finish);
   lap("tree");
   std::vector<RestoreContext*> contexts;
   for (Vessel* vessel : tree_.all()) {

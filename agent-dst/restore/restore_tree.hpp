@@ -15,9 +15,10 @@
 
 namespace crx {
 
-// Reads the places of all tasks of a set (pstree.img), in the form that VesselTree::follow() takes. Throws
-// Error(corrupt_image).
-std::vector<VesselPlace> read_places(const ImageSource& images);
+// Reads the processes of a set (pstree.img) as VesselTree::follow() takes them, with how each is forked
+// (plan_sharing()). Throws Error(corrupt_image), and Error(unsupported) where no order of forks gives them what they
+// share.
+std::vector<TaskNode> read_tasks(const ImageSource& images);
 
 // Owns the context of each task while the tree is built. Every step throws what the kinds throw; the vessels can then
 // only be destroyed. The arguments of the constructor must outlive this object.
@@ -31,9 +32,10 @@ class TreeRestore {
   // step in progress reads, for errors that name none. It must outlive this object.
   void name_images(std::string& image) { image_ = &image; }
   // Restores everything but the pages: last layouts, zombies and groups, descriptors, threads, state, registers.
-  // Afterwards the vessels are ready to run on. commit_charged: see VesselMemory::apply_layout, keyed by PID. lap:
-  // called after each step with its name.
-  void build(const std::map<pid_t, std::vector<uint64_t>>& commit_charged, const std::function<void(const char*)>& lap);
+  // Afterwards the vessels are ready to run on. commit_charged: see VesselMemory::apply_layout, keyed by PID. finish: see
+  // VesselTree::finish(). lap: called after each step with its name.
+  void build(const std::map<pid_t, std::vector<uint64_t>>& commit_charged, const ForkPlan& finish,
+             const std::function<void(const char*)>& lap);
   // The commit step of all kinds, before the vessels' group is frozen (in a migration between Go and RESUMING).
   void commit();
   // Restorer's calls of the same names, for all tasks.
@@ -54,7 +56,6 @@ class TreeRestore {
   }
   Fd open_executable(uint32_t id);
   void apply_layouts(const std::map<pid_t, std::vector<uint64_t>>& commit_charged);
-  void finish_places();
 
   VesselTree& tree_;
   const ImageSource& images_;

@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
-#include <set>
 #include <utility>
 
 #include "agent-dst/restore_set/page_feed.hpp"
@@ -15,7 +14,6 @@
 #include "common/base/fd.hpp"
 #include "common/base/log.hpp"
 #include "common/image/magic.hpp"
-#include "common/kernel/process/kcmp.hpp"
 
 namespace crx {
 namespace {
@@ -45,21 +43,6 @@ std::vector<PageRange> mapped_ranges(const img::mm_entry& mm) {
   return ranges;
 }
 
-// A child that is in the session which its parent has left must be forked before its parent leaves it. (Vessels are
-// made in waves: a vessel that inherits memory is made after the one from which it inherits.)
-bool is_before(const VesselPlace& child, const VesselPlace& parent) {
-  return child.sid != parent.sid && child.sid != child.pid;
-}
-
-// A child must also be forked together with its parent if it has children in a session that is neither its own nor its
-// parent's: some other members of that session, which are forked with the parent, can only be forked by them.
-bool comes_with_parent(const VesselPlace& child, const VesselPlace& parent, const std::vector<VesselPlace>& places) {
-  return child.dead || is_before(child, parent) ||
-         std::any_of(places.begin(), places.end(), [&](const VesselPlace& other) {
-           return other.ppid == child.pid && is_before(other, child) && other.sid != parent.sid;
-         });
-}
-
 }  // namespace
 
 const img::mm_entry& RestoreMemory::layout(pid_t pid) {
@@ -76,7 +59,7 @@ std::vector<PageRange> RestoreMemory::pages_of(pid_t pid) {
   return sorted(std::move(ranges));
 }
 
-bool RestoreMemory::looks_forked(const VesselPlace& child, const VesselPlace& parent) {
+bool RestoreMemory::looks_forked(const TaskNode& child, const TaskNode& parent) {
   if (kernel_ranges(layout(child.pid)) != kernel_ranges(layout(parent.pid))) return false;
   const std::vector<PageRange> own = pages_of(child.pid);
   return total_pages(intersect(own, pages_of(parent.pid))) * kWorthwhilePart >= total_pages(own);
@@ -135,50 +118,66 @@ void RestoreMemory::fill_objects() {
   }
 }
 
-void RestoreMemory::build(VesselTree& tree, std::vector<VesselPlace> places,
-                          const std::map<pid_t, std::vector<uint64_t>>& commit_charged,
-                          const std::map<pid_t, std::vector<PageRange>>& guards) {
-  std::map<pid_t, const VesselPlace*> by_pid;
-  for (const VesselPlace& place : places) by_pid[place.pid] = &place;
+// Adds to `made` the tasks whose vessels can be made next: one that starts with the memory of another comes after that
+// one has its pages. Chooses whose memory they start with.
+void RestoreMemory::choose_next(std::vector<ForkRequest>& requests, std::set<pid_t>& made) {
+  const std::set<pid_t> before = made;
+  std::map<pid_t, const TaskNode*> by_pid;
+  std::vector<const TaskNode*> tree;
+  for (const ForkRequest& request : requests) {
+    by_pid[request.task.pid] = &request.task;
+    tree.push_back(&request.task);
+  }
+  for (ForkRequest& request : requests) {
+    const TaskNode& task = request.task;
+    if (made.contains(task.pid)) continue;
+    if (task.ppid != 0) {
+      const TaskNode& parent = *by_pid.at(task.ppid);
+      const bool with_parent = is_forked_with_parent(task, parent, tree);
+      if (!(with_parent ? made : before).contains(task.ppid)) continue;
+      if (task.cloner != 0 && !made.contains(task.cloner)) continue;
+      if (task.cloner == 0 && !with_parent && !task.shares_memory() && looks_forked(task, parent))
+        request.memory_donor = task.ppid;
+    }
+    made.insert(task.pid);
+  }
+}
+
+ForkPlan RestoreMemory::build(VesselTree& tree, const std::vector<TaskNode>& tasks,
+                              const std::map<pid_t, std::vector<uint64_t>>& commit_charged,
+                              const std::map<pid_t, std::vector<PageRange>>& guards) {
+  std::vector<ForkRequest> requests;
+  for (const TaskNode& task : tasks) requests.push_back({.task = task});
+  ForkPlanner planner;
   std::set<pid_t> made;
   std::map<pid_t, std::vector<PageRange>> held;  // private pages, according to the images
-  while (made.size() < places.size()) {
+  while (made.size() < requests.size()) {
     const std::set<pid_t> before = made;
-    for (VesselPlace& place : places) {
-      if (made.contains(place.pid)) continue;
-      const auto parent = by_pid.find(place.ppid);
-      if (place.ppid != 0 && parent == by_pid.end())
-        throw Error(ErrorCode::corrupt_image, "reading images", "it does not describe a tree")
-            .with_image(std::string(image_file::kPstree));
-      const bool with_parent = place.ppid != 0 && comes_with_parent(place, *parent->second, places);
-      if (place.ppid != 0 && !(with_parent ? made : before).contains(place.ppid)) continue;
-      if (place.cloner != 0 && !made.contains(place.cloner)) continue;
-      made.insert(place.pid);
-      if (place.ppid != 0 && place.cloner == 0 && !with_parent && (place.clone_flags & sharing::kMemory) == 0 &&
-          looks_forked(place, *parent->second))
-        place.memory_donor = place.ppid;
-    }
+    choose_next(requests, made);
     if (made == before)
       throw Error(ErrorCode::corrupt_image, "reading images", "it does not describe a tree")
           .with_image(std::string(image_file::kPstree));
-    std::vector<VesselPlace> now;
-    for (const VesselPlace& place : places) {
-      if (made.contains(place.pid)) now.push_back(place);
+    std::vector<ForkRequest> now;
+    std::vector<TaskNode> nodes;
+    for (const ForkRequest& request : requests) {
+      if (!made.contains(request.task.pid)) continue;
+      now.push_back(request);
+      nodes.push_back(request.task);
     }
     image_ = image_file::kPstree;
-    tree.follow(now, -1, shmem_.ptys());
-    for (const VesselPlace& place : now) {
-      if (before.contains(place.pid) || place.dead || (place.clone_flags & sharing::kMemory) != 0) continue;
-      VesselMemory& memory = tree.at(place.pid).memory();
-      image_ = image_file::mm(static_cast<uint32_t>(place.pid));
-      const img::mm_entry& mm = layout(place.pid);
-      const std::vector<PageRange> fresh =
-          sorted(memory.apply_layout(mm, commit_charged.at(place.pid), files_, shmem_));
-      image_ = image_file::pagemap(static_cast<uint64_t>(place.pid));
-      held[place.pid] = pages_of(place.pid);
-      fill(place.pid, memory,
-           place.memory_donor == 0 ? std::vector<PageRange>()
-                                   : subtract(intersect(held[place.memory_donor], mapped_ranges(mm)), fresh));
+    tree.follow(nodes, planner.follow(now), -1, shmem_.ptys());
+    for (const ForkRequest& request : now) {
+      const TaskNode& task = request.task;
+      if (before.contains(task.pid) || task.dead || task.shares_memory()) continue;
+      VesselMemory& memory = tree.at(task.pid).memory();
+      image_ = image_file::mm(static_cast<uint32_t>(task.pid));
+      const img::mm_entry& mm = layout(task.pid);
+      const std::vector<PageRange> fresh = sorted(memory.apply_layout(mm, commit_charged.at(task.pid), files_, shmem_));
+      image_ = image_file::pagemap(static_cast<uint64_t>(task.pid));
+      held[task.pid] = pages_of(task.pid);
+      fill(task.pid, memory,
+           request.memory_donor == 0 ? std::vector<PageRange>()
+                                     : subtract(intersect(held[request.memory_donor], mapped_ranges(mm)), fresh));
     }
   }
   for (const auto& [pid, ranges] : guards) {
@@ -186,6 +185,8 @@ void RestoreMemory::build(VesselTree& tree, std::vector<VesselPlace> places,
     if (!ranges.empty()) tree.at(pid).memory().guard_pages(ranges);
   }
   fill_objects();
+  image_ = image_file::kPstree;
+  return planner.finish();
 }
 
 }  // namespace crx

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -10,6 +11,7 @@
 #include "agent-dst/vessel/vessel_tree.hpp"
 #include "common/image/image_store.hpp"
 #include "common/image/page_images.hpp"
+#include "common/plan/fork_plan.hpp"
 
 namespace crx {
 
@@ -23,14 +25,14 @@ class RestoreMemory {
   RestoreMemory(const ImageSet& set, const ImageStore& images, FileOpener& files, ShmemTable& shmem, std::string& image)
       : set_(set), images_(images), files_(files), shmem_(shmem), image_(image) {}
 
-  // commit_charged, guards: by pid, see VesselMemory::apply_layout and VesselMemory::guard_pages. Throws
-  // Error(corrupt_image).
-  void build(VesselTree& tree, std::vector<VesselPlace> places,
-             const std::map<pid_t, std::vector<uint64_t>>& commit_charged,
-             const std::map<pid_t, std::vector<PageRange>>& guards);
+  // commit_charged, guards: by pid, see VesselMemory::apply_layout and VesselMemory::guard_pages. Throws Error(corrupt_image).
+  ForkPlan build(VesselTree& tree, const std::vector<TaskNode>& tasks,
+                 const std::map<pid_t, std::vector<uint64_t>>& commit_charged,
+                 const std::map<pid_t, std::vector<PageRange>>& guards);
 
  private:
-  bool looks_forked(const VesselPlace& child, const VesselPlace& parent);
+  void choose_next(std::vector<ForkRequest>& requests, std::set<pid_t>& made);
+  bool looks_forked(const TaskNode& child, const TaskNode& parent);
   const img::mm_entry& layout(pid_t pid);
   std::vector<PageRange> pages_of(pid_t pid);
   void fill(pid_t pid, VesselMemory& memory, const std::vector<PageRange>& inherited);

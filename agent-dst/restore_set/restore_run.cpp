@@ -63,7 +63,8 @@ class Restore {
   ImageStore images_;
   std::unique_ptr<FileOpener> files_;
   ShmemTable shmem_;
-  std::vector<VesselPlace> places_;
+  std::vector<TaskNode> tasks_;
+  ForkPlan finish_;
   std::map<pid_t, img::crx_task_entry> extras_;
   std::map<pid_t, std::vector<uint64_t>> commit_charged_;
   VesselTree tree_;
@@ -78,22 +79,22 @@ void Restore::check_kind() const {
 }
 
 void Restore::read_tree() {
-  places_ = read_places(images_);
-  for (const VesselPlace& place : places_) {
-    if (place.pid <= 0 || place.pid > kMaxPid) {
-      throw Error(ErrorCode::corrupt_image, "reading images", fmt::format("PID {} is impossible", place.pid))
+  tasks_ = read_tasks(images_);
+  for (const TaskNode& task : tasks_) {
+    if (task.pid <= 0 || task.pid > kMaxPid) {
+      throw Error(ErrorCode::corrupt_image, "reading images", fmt::format("PID {} is impossible", task.pid))
           .with_image(std::string(image_file::kPstree));
     }
-    img::crx_task_entry& extra = extras_[place.pid];
-    const std::string name = image_file::crx_task(static_cast<uint32_t>(place.pid));
+    img::crx_task_entry& extra = extras_[task.pid];
+    const std::string name = image_file::crx_task(static_cast<uint32_t>(task.pid));
     if (auto entry = images_.try_read_one<img::crx_task_entry>(name)) extra = std::move(*entry);
-    commit_charged_[place.pid] = commit_charged_of(extra);
+    commit_charged_[task.pid] = commit_charged_of(extra);
   }
 }
 
 // For the tree, the time between the dump and the restore does not pass on its monotonic clocks.
 void Restore::continue_clocks() const {
-  const img::crx_task_entry& extra = extras_.at(places_.front().pid);
+  const img::crx_task_entry& extra = extras_.at(tasks_.front().pid);
   if (!extra.has_monotonic_ns() || !extra.has_boottime_ns()) return;
   const TimeOffsets ours = time_offsets(0);
   unshare_time({extra.monotonic_ns() - (clock_ns(CLOCK_MONOTONIC) - ours.monotonic_ns),
@@ -106,10 +107,10 @@ void Restore::build_memory() {
   files_->add_ghosts(images_);
   for (const auto& inode : images_.read_all<img::memfd_inode_entry>(image_file::kMemfdInode)) shmem_.memfd(inode);
   std::map<pid_t, std::vector<PageRange>> guards;
-  for (const VesselPlace& place : places_) {
-    if (!place.dead) guards[place.pid] = guards_of(extras_.at(place.pid));
+  for (const TaskNode& task : tasks_) {
+    if (!task.dead) guards[task.pid] = guards_of(extras_.at(task.pid));
   }
-  RestoreMemory(set_, images_, *files_, shmem_, image_).build(tree_, places_, commit_charged_, guards);
+  finish_ = RestoreMemory(set_, images_, *files_, shmem_, image_).build(tree_, tasks_, commit_charged_, guards);
 }
 
 // In a new PID namespace the lowest numbers are used both by the tree and by the processes that restore it.
@@ -144,7 +145,7 @@ pid_t Restore::restore(const std::function<void(pid_t)>& about_to_run) {
   build_memory();
   TreeRestore restore(tree_, images_, *files_, shmem_);
   restore.name_images(image_);
-  restore.build(commit_charged_, [](const char*) {});
+  restore.build(commit_charged_, finish_, [](const char*) {});
   image_.clear();
   about_to_run(restore.root_pid());
   // From here on packets reach the sockets, which accept none before they are complete; FINs that had been received are

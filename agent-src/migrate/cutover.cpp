@@ -19,6 +19,7 @@
 #include "common/image/magic.hpp"
 #include "common/kernel/process/realtime.hpp"
 #include "wire/file_message.hpp"
+#include "wire/tree_message.hpp"
 #include "wire/verify.hpp"
 
 namespace crx {
@@ -161,7 +162,8 @@ void Migration::last_round(FrozenTree& tree, TreeLocks& locks) {
   if (options_.verify) send_digests(memory);
   send_written_files();
   wire::SessionMessage message;
-  message.mutable_prepare();
+  wire::Prepare& prepare = *message.mutable_prepare();
+  for (const ForkStep& step : forks_.finish()) *prepare.add_forks() = wire::to_message(step);
   link_->send(message);
   clock.lap("digests");
   // While the destination builds. Nothing is read from the processes any more.

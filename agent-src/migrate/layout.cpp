@@ -1,5 +1,4 @@
 // What the destination is told of the tree before a round's pages: places, mappings, and the files behind them.
-#include <csignal>
 #include <map>
 #include <string>
 #include <utility>
@@ -9,8 +8,19 @@
 #include "agent-src/migrate/send_order.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
+#include "wire/tree_message.hpp"
 
 namespace crx {
+namespace {
+
+ForkRequest fork_request(const PrecopyTask& task, bool is_root) {
+  ForkRequest request{.task = task.place, .replaced = task.replaced};
+  if (is_root) request.task.ppid = 0;
+  if (task.replaced) request.memory_donor = task.memory_donor;
+  return request;
+}
+
+}  // namespace
 
 // All that are alive, before anything counts as told.
 Migration::SpaceLayouts Migration::describe_spaces() {
@@ -44,20 +54,11 @@ unsigned Migration::send_tree(uint32_t round, const std::function<void(PrecopyTa
 void Migration::send_layout(uint32_t round, const SendOrder& order, SpaceLayouts& described) {
   wire::SessionMessage message;
   wire::Layout& layout = *message.mutable_layout();
+  std::vector<ForkRequest> requests;
   for (PrecopyTask& task : tree_.tasks()) {
     if (!order.is_scheduled(task.place.pid)) continue;
-    wire::TaskNode& place = *layout.add_tasks();
-    place.set_pid(static_cast<uint32_t>(task.place.pid));
-    if (task.place.pid != options_.pid) place.set_ppid(static_cast<uint32_t>(task.place.ppid));
-    place.set_sid(static_cast<uint32_t>(std::max(task.place.sid, 0)));
-    place.set_pgid(static_cast<uint32_t>(std::max(task.place.pgid, 0)));
-    place.set_dead(task.place.dead);
-    place.set_terminal(task.place.terminal);
-    place.set_clone_flags(task.place.clone_flags);
-    place.set_cloner(static_cast<uint32_t>(task.place.cloner));
-    place.set_unshare_flags(task.place.unshare_flags);
-    if (const int number = task.place.exit_signal; number != SIGCHLD && number >= 0)
-      place.set_exit_signal(static_cast<uint32_t>(number));
+    requests.push_back(fork_request(task, &task == &tree_.root()));
+    *layout.add_tasks() = wire::to_message(requests.back().task, &task == &tree_.root());
     const auto space = described.find(task.place.pid);
     if (task.place.dead || space == described.end()) continue;
     std::string fingerprint = space->second.SerializeAsString();
@@ -69,17 +70,13 @@ void Migration::send_layout(uint32_t round, const SendOrder& order, SpaceLayouts
     *layout.add_spaces() = std::move(space->second);
     described.erase(space);
   }
-  // What is new is told by `renewed`, which must not make a layout look new.
-  std::string places;
-  for (const wire::TaskNode& place : layout.tasks()) places += place.SerializeAsString();
-  if (layout.spaces_size() == 0 && places == last_places_) return;
-  last_places_ = std::move(places);
-  int at = 0;
+  std::string nodes;
+  for (const wire::TaskNode& node : layout.tasks()) nodes += node.SerializeAsString();
+  if (layout.spaces_size() == 0 && nodes == last_nodes_) return;
+  last_nodes_ = std::move(nodes);
+  for (const ForkStep& step : forks_.follow(std::move(requests))) *layout.add_forks() = wire::to_message(step);
   for (PrecopyTask& task : tree_.tasks()) {
-    if (!order.is_scheduled(task.place.pid)) continue;
-    wire::TaskNode& place = *layout.mutable_tasks(at++);
-    place.set_replaced(std::exchange(task.replaced, false));
-    if (place.replaced()) place.set_memory_donor(static_cast<uint32_t>(task.memory_donor));
+    if (order.is_scheduled(task.place.pid)) task.replaced = false;
   }
   send_ghosts();
   layout.set_round(round);

@@ -26,6 +26,7 @@
 #include "common/image/image_store.hpp"
 #include "common/kernel/process/freezer_group.hpp"
 #include "common/kernel/process/time_namespace.hpp"
+#include "common/plan/fork_plan.hpp"
 #include "common/tool/hook.hpp"
 #include "wire/link.hpp"
 #include "wire/source/connect.hpp"
@@ -111,7 +112,8 @@ class Migration {
   FileTable files_;
   CgroupHomes homes_;
   PrecopyTree tree_;
-  std::string last_places_;
+  ForkPlanner forks_;       // knows the vessels that the destination has
+  std::string last_nodes_;  // as sent with the last layout
   std::size_t ghosts_sent_ = 0;
   std::vector<img::file_lock_entry> file_locks_;
   IpcLeftovers ipc_leftovers_;

@@ -110,11 +110,15 @@ bool PrecopyTree::is_listed(pid_t pid) const {
 void PrecopyTree::look(const TreeSnapshot& tree) {
   std::vector<TaskNode> now = tree.tasks;
   if (churn_.look(tree)) rounds_.objects().distrust_marks();
-  std::set<pid_t> passed;
+  std::set<pid_t> passed, followed = {root_};
   std::erase_if(now, [&](const TaskNode& t) {
     if (t.pid == root_) return false;
-    const bool pass = passed.contains(t.ppid) || passed.contains(t.cloner) || (!is_listed(t.pid) && is_young(t));
-    if (!pass) return false;
+    // A process that was reparented while the tree was listed may come before its parent: it is left to the next look.
+    const bool pass = !followed.contains(t.ppid) || passed.contains(t.cloner) || (!is_listed(t.pid) && is_young(t));
+    if (!pass) {
+      followed.insert(t.pid);
+      return false;
+    }
     passed.insert(t.pid);
     churn_.forget(t.pid);
     return true;

@@ -19,6 +19,10 @@ bool fits_session(const TaskNode& task, const TaskNode& donor, const TaskNode& p
 
 }  // namespace
 
+SendOrder::SendOrder(PrecopyTree& tree) : tree_(tree) {
+  for (const PrecopyTask& task : tree_.tasks()) nodes_.push_back(&task.place);
+}
+
 std::vector<PrecopyTask*> SendOrder::next() {
   wave_.clear();
   if (scheduled_.empty()) {
@@ -49,14 +53,14 @@ void SendOrder::schedule(PrecopyTask& task, pid_t donor) {
   if (!task.place.dead) schedule_below(task);
 }
 
-// Whom it makes for their parent; zombies; and where the task's own vessel is yet to be made, those that are in the
-// session which it has left: they must be forked before it leaves.
+// Schedules the tasks that it clones for their parent, its zombies, and, where the task's own vessel is yet to be made,
+// the children that must be forked with it.
 void SendOrder::schedule_below(const PrecopyTask& task) {
   for (PrecopyTask& child : tree_.tasks()) {
     if (child.place.cloner == task.place.pid) schedule(child, 0);
     if (child.place.ppid != task.place.pid || &child == &tree_.root()) continue;
-    const bool earlier = task.replaced && child.place.sid != task.place.sid && child.place.sid != child.place.pid;
-    if (child.place.dead || earlier || (task.replaced && bears_orphans(child, task))) schedule(child, 0);
+    if (child.place.dead || (task.replaced && is_forked_with_parent(child.place, task.place, nodes_)))
+      schedule(child, 0);
   }
 }
 
@@ -88,16 +92,6 @@ SendOrder::Donor SendOrder::best_donor(const PrecopyTask& task, const PrecopyTas
              best.pid);
   if (!task.tracked || best.pages * kWorthwhilePart < tree_.rounds().space(task.place.pid).pending_pages()) return {};
   return best;
-}
-
-// Whether children of it are in a session that is neither its own nor the one it comes from: of those who are in that
-// session, too, and are above it, some come with its parent, and these must be there before.
-bool SendOrder::bears_orphans(const PrecopyTask& task, const PrecopyTask& parent) {
-  return std::any_of(tree_.tasks().begin(), tree_.tasks().end(), [&](const PrecopyTask& child) {
-    const TaskNode& place = child.place;
-    return place.ppid == task.place.pid && place.sid != task.place.sid && place.sid != place.pid &&
-           place.sid != parent.place.sid;
-  });
 }
 
 // All of its children that are new; but those that share more with the first of them than with anybody who has been

@@ -1,5 +1,5 @@
-// In which order the destination is told of tasks, so that it can fork a vessel out of another one that has the memory
-// which both share.
+// In which order tasks are sent to the destination, so that it can fork a vessel from another one that already has the
+// memory which the two share.
 #pragma once
 
 #include <sys/types.h>
@@ -9,18 +9,20 @@
 #include <vector>
 
 #include "agent-src/migrate/precopy_tree.hpp"
+#include "common/plan/fork_plan.hpp"
 
 namespace crx {
 
-// Of one round, or of the stop: all spaces have been scanned, none is sent yet. First come the tasks that have vessels,
-// then, wave by wave, those that are new and whose parents have been told and sent: with the memory of a parent or
-// sibling (wire::TaskNode.inherits), whichever they share most with. Single-threaded.
+// For one round, or for the stop, after all spaces have been scanned and before any is sent. First come the tasks that
+// have vessels. Then, wave by wave, come new tasks whose parents have been sent with their pages: each starts with the
+// memory of the parent or sibling with which it shares most (ForkRequest::memory_donor). Single-threaded.
 class SendOrder {
  public:
-  explicit SendOrder(PrecopyTree& tree) : tree_(tree) {}
+  // The list of tasks must not change while this object is used.
+  explicit SendOrder(PrecopyTree& tree);
 
-  // The next ones to be told, in the order of the tree; what was told before must have been sent. Zombies come with
-  // their parents. Empty when all have been told. PrecopyTask::inherits is set of the new ones.
+  // Returns the next wave in the order of the tree, and sets memory_donor of its new tasks; the pages of the waves
+  // before must have been sent. Zombies come with their parents. Empty when all tasks have been scheduled.
   std::vector<PrecopyTask*> next();
   bool is_scheduled(pid_t pid) const noexcept { return scheduled_.contains(pid); }
 
@@ -33,11 +35,11 @@ class SendOrder {
   void schedule(PrecopyTask& task, pid_t donor);
   void schedule_below(const PrecopyTask& task);
   void schedule_children(const PrecopyTask& parent);
-  bool bears_orphans(const PrecopyTask& task, const PrecopyTask& parent);
   Donor best_donor(const PrecopyTask& task, const PrecopyTask& parent);
   uint64_t shared(const PrecopyTask& task, const PrecopyTask& donor, const PrecopyTask& parent);
 
   PrecopyTree& tree_;
+  std::vector<const TaskNode*> nodes_;  // of all tasks
   std::set<pid_t> scheduled_;
   std::vector<PrecopyTask*> wave_;
 };

@@ -42,12 +42,12 @@ bool try_read_task(pid_t pid, TaskNode& task, ChildTraces* traces) {
   const proc::Stat& stat = *found;
   task.pid = pid;
   task.ppid = stat.ppid;
-  task.pgid = stat.pgrp;
-  task.sid = stat.session;
+  task.pgid = std::max(stat.pgrp, 0);  // -1: the process is being reaped
+  task.sid = std::max(stat.session, 0);
   task.dead = stat.state == 'Z' && stat.num_threads <= 1;
   task.exit_code = stat.exit_code;
   task.comm = stat.comm;
-  task.exit_signal = stat.exit_signal;
+  task.exit_signal = stat.exit_signal >= 0 ? stat.exit_signal : SIGCHLD;
   task.start_ticks = stat.starttime;
   if (traces != nullptr)
     *traces = {stat.cminflt + stat.cmajflt, (stat.sigignore & (uint64_t{1} << (SIGCHLD - 1))) != 0};

@@ -18,6 +18,7 @@
 #include "agent-src/tree/session_topology.hpp"
 #include "common/base/error.hpp"
 #include "common/kernel/process/kcmp.hpp"
+#include "common/plan/fork_plan.hpp"
 #include "common/proc/limits.hpp"
 #include "common/proc/proc_dir.hpp"
 #include "common/proc/stat.hpp"
@@ -199,9 +200,14 @@ class Eligibility final : public Collector {
         continue;  // an exiting process has none of these objects, and kcmp(2) reports that as shared
       context.refusals.push_back({fmt::format("pid {}", found.pid), said_of(found), kHandedDown});
     }
-    for (const SessionConflict& found : session_conflicts(context.tree)) {
+    const std::vector<SessionConflict> sessions = session_conflicts(context.tree);
+    for (const SessionConflict& found : sessions) {
       context.refusals.push_back({fmt::format("pid {}", found.pid), said_of(found), kEndOne});
     }
+    if (!sessions.empty() || !sharing_conflicts(context.tree).empty()) return;
+    const std::optional<ForkConflict> found = find_fork_conflict(context.tree);
+    if (found && !is_gone(found->pid, context.tree))
+      context.refusals.push_back({fmt::format("pid {}", found->pid), found->reason, found->remedy});
   }
 
   void collect_tree(CollectContext& context) override {
@@ -212,6 +218,11 @@ class Eligibility final : public Collector {
     }
     for (const SessionConflict& found : session_conflicts(context.tree.members())) {
       throw Error(ErrorCode::unsupported, "collecting the tree", said_of(found)).with_pid(found.pid).with_hint(kEndOne);
+    }
+    if (const std::optional<ForkConflict> found = find_fork_conflict(context.tree.members())) {
+      throw Error(ErrorCode::unsupported, "collecting the tree", found->reason)
+          .with_pid(found->pid)
+          .with_hint(found->remedy);
     }
   }
 

@@ -102,7 +102,9 @@ std::string collect_refusal(pid_t pid, const CollectOptions& options) {
 }
 
 Restored::Restored(pid_t pid, const ImageStore& images) : opener_(make_file_opener()) {
-  tree_.follow({{pid, 0, 0, 0, false, 0, false}}, -1, shmem_.ptys());
+  TaskNode task;
+  task.pid = pid;
+  tree_.follow({task}, {{.action = ForkAction::make_root, .vessel = pid}}, -1, shmem_.ptys());
   vessel_ = &tree_.root();
   context_.emplace(RestoreContext{tree_, *vessel_, images, *opener_, shmem_, pid, {}, {}, false});
   context_->cores.push_back(images.read_one<img::core_entry>(image_file::core(static_cast<uint32_t>(pid))));
