@@ -1,0 +1,154 @@
+#include "agent-dst/migrate/receiving.hpp"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "agent-dst/preflight/preflight.hpp"
+#include "common/base/clock.hpp"
+#include "common/base/error.hpp"
+#include "common/kernel/memory/space_digest.hpp"
+#include "wire/host_info.hpp"
+#include "wire/tree_message.hpp"
+#include "wire/verify.hpp"
+
+namespace crx {
+namespace {
+
+std::vector<PageRange> ranges_of(const google::protobuf::RepeatedPtrField<wire::Range>& list, const char* what) {
+  std::vector<PageRange> ranges;
+  uint64_t last = 0;
+  for (const wire::Range& range : list) {
+    if (range.start() < last || range.end() <= range.start() || range.start() % kPageSize != 0 ||
+        range.end() % kPageSize != 0) {
+      throw Error(ErrorCode::peer, what, fmt::format("range {:#x}-{:#x} is malformed", range.start(), range.end()));
+    }
+    last = range.end();
+    ranges.push_back({range.start(), range.end()});
+  }
+  return ranges;
+}
+
+bool is_object(uint32_t space_kind) {
+  return space_kind == static_cast<uint32_t>(PageSpace::Kind::shmem);
+}
+
+}  // namespace
+
+Surveying Greeting::on(const wire::Hello& hello, DestinationContext& context) {
+  context.hello = hello;
+  context.journal.emplace(Journal::open(context.options.store, context.options.session));
+  context.journal->append(JournalState::open, fmt::format("from {}", context.options.peer));
+  wire::SessionMessage answer;
+  answer.mutable_welcome()->set_protocol(hello.protocol());
+  *answer.mutable_welcome()->mutable_host() = wire::local_host_info();
+  context.link.send(answer);
+  return {};
+}
+
+void Surveying::on(const wire::Preflight& preflight, DestinationContext& context) {
+  wire::SessionMessage answer;
+  wire::PreflightResult& result = *answer.mutable_preflight_result();
+  for (wire::Finding& finding : check_preflight(preflight, context.hello, context.options))
+    *result.add_findings() = std::move(finding);
+  context.link.send(answer);
+}
+
+void Surveying::on(const wire::Freeze&, DestinationContext& context) {
+  tree->become_urgent(context.options);
+}
+
+void Surveying::on(const wire::Images& images, DestinationContext&) {
+  tree->add_images(images);
+}
+
+Receiving Surveying::on(const wire::Layout& layout, DestinationContext& context) {
+  tree->apply_layout(layout, context);
+  return Receiving(std::move(tree));
+}
+
+void Receiving::on(const wire::Layout& layout, DestinationContext& context) {
+  tree->apply_layout(layout, context);
+}
+
+void Receiving::on(const wire::Freeze&, DestinationContext& context) {
+  tree->become_urgent(context.options);
+}
+
+void Receiving::on(const wire::Images& images, DestinationContext&) {
+  tree->add_images(images);
+}
+
+void Receiving::on(const wire::PagesArrived& pages, DestinationContext& context) {
+  const int64_t began_us = monotonic_us();
+  if (pages.space.kind == PageSpace::Kind::shmem) {
+    tree->shmem.write_pages(pages.space.id, pages.ranges, pages.bytes);
+    tree->shmem.drop_pages(pages.space.id, pages.zero_ranges);
+  } else {
+    VesselMemory& memory = tree->vessels.at(static_cast<pid_t>(pages.space.id)).memory();
+    memory.write_pages(pages.ranges, pages.bytes);
+    memory.clear_pages(pages.zero_ranges);
+  }
+  pages_applied_ += total_pages(pages.ranges) + total_pages(pages.zero_ranges);
+  context.link.release(pages.slot);
+  apply_us_ += monotonic_us() - began_us;
+}
+
+void Receiving::on(const wire::Holes& holes, DestinationContext&) {
+  const std::vector<PageRange> ranges = ranges_of(holes.ranges(), "dropping pages");
+  if (is_object(holes.space_kind())) {
+    tree->shmem.drop_pages(holes.space(), ranges);
+  } else {
+    VesselMemory& memory = tree->vessels.at(static_cast<pid_t>(holes.space())).memory();
+    memory.drop_pages(ranges);
+    memory.guard_pages(ranges_of(holes.guards(), "guarding pages"));
+  }
+}
+
+void Receiving::on(const wire::RoundEnded& ended, DestinationContext& context) {
+  wire::SessionMessage answer;
+  wire::RoundDone& done = *answer.mutable_round_done();
+  done.set_round(ended.round);
+  done.set_pages_applied(pages_applied_);
+  done.set_apply_us(static_cast<uint64_t>(apply_us_));
+  context.link.send(answer);
+  // A round may come in parts: the report wants their sum.
+  if (ended.round == round_) apply_us_ += round_apply_us_;
+  steps_ = {};
+  steps_.add("apply", apply_us_);
+  round_ = ended.round;
+  round_apply_us_ = std::exchange(apply_us_, 0);
+  pages_applied_ = 0;
+}
+
+void Receiving::on(const wire::Verify& verify, DestinationContext&) {
+  const int64_t began_us = monotonic_us();
+  for (const wire::SpaceDigest& theirs : verify.spaces()) {
+    const bool object = is_object(theirs.space_kind());
+    const pid_t pid = object ? 0 : tree->vessels.at(static_cast<pid_t>(theirs.space())).pid();
+    const SpaceDigest ours =
+        object ? digest_object(tree->shmem.descriptor(theirs.space())) : digest_space(pid, wire::digest_ranges(pid));
+    if (const auto text = wire::difference(theirs, ours)) {
+      throw Error(ErrorCode::bug, "verifying memory",
+                  fmt::format("{} {} is not the same on both hosts: {}",
+                              object ? "shared object" : "the memory of task", theirs.space(), *text))
+          .with_hint("please report this");
+    }
+  }
+  steps_.add("verify", monotonic_us() - began_us);
+}
+
+void Receiving::on(const wire::WrittenFiles& written, DestinationContext& context) {
+  wire::Hello as_they_are = context.hello;  // files that are carried are not listed any more
+  as_they_are.set_with_files(false);
+  for (const wire::Finding& finding : check_files(written.files(), as_they_are)) {
+    throw Error(ErrorCode::refused, "comparing written files", finding.object() + " " + finding.reason())
+        .with_hint(finding.remedy());
+  }
+}
+
+Prepared Receiving::on(const wire::Prepare& prepare, DestinationContext& context) {
+  return build_tree(tree, wire::fork_plan(prepare.forks()), std::move(steps_), context);
+}
+
+}  // namespace crx
