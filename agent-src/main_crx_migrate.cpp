@@ -8,7 +8,7 @@
 #include <optional>
 
 #include "agent-src/migrate/resolve.hpp"
-#include "agent-src/migrate/session.hpp"
+#include "agent-src/migrate/migration.hpp"
 #include "agent-src/report/json_events.hpp"
 #include "agent-src/report/progress.hpp"
 #include "agent-src/tool/migrate_options.hpp"

@@ -1,14 +1,13 @@
-// The two-phase commit as the source does it, and what follows the verdict.
+#include "agent-src/migrate/commit.hpp"
+
 #include <fmt/format.h>
 #include <unistd.h>
 
 #include <csignal>
 #include <thread>
+#include <utility>
 
-#include "agent-src/collect/files/file_locks.hpp"
-#include "agent-src/migrate/migration.hpp"
 #include "agent-src/tool/worker.hpp"
-#include "common/base/error.hpp"
 #include "common/base/log.hpp"
 #include "common/base/step_clock.hpp"
 #include "common/kernel/process/pidfd.hpp"
@@ -18,133 +17,173 @@ namespace {
 
 constexpr int64_t kVerdictMs = 60'000;
 constexpr int64_t kAskAgainMs = 500;
+constexpr int64_t kAnswerMs = 5'000;
+constexpr int64_t kEndMs = 10'000;
+
+void append_steps(const google::protobuf::RepeatedPtrField<wire::Step>& from, std::vector<Step>& to) {
+  for (const wire::Step& step : from) to.push_back({step.name(), static_cast<int64_t>(step.us())});
+}
 
 }  // namespace
 
-// From here on the group holds the original, whoever dies.
-int Migration::commit(FrozenTree& tree, TreeLocks& locks) {
-  StepClock clock(report_.cutover.source_steps);
-  locks.begin();
-  group_->freeze(Deadline::in_ms(options_.freeze_timeout_ms));
-  clock.lap("freeze group");
-  int64_t go_us = 0;
-  journal_.append(JournalState::go, peer_);
-  clock.lap("journal GO");
-  decided_ = true;
-  std::optional<wire::Resumed> resumed;
-  std::string why;
+Commit::Commit(MigrationContext& context, Prepared prepared) : context_(context), state_(std::move(prepared)) {}
+
+int Commit::run() && {
+  int outcome = 0;
   try {
-    locks.complete();
-    wire::SessionMessage go;
-    go.mutable_go();
-    go_us = monotonic_us();
-    link_->send(go);
-    resumed = await_verdict(tree, locks, Deadline::in_ms(kVerdictMs), why);
+    outcome = decide();
+  } catch (const std::exception& error) {
+    // A lease that was lent can be had again only when nobody has its file open at the destination.
+    if (state_.stop->locks.has_lent()) context_.abort(error.what());
+    state_.stop.reset();
+    throw;
+  }
+  state_.stop->realtime.reset();
+  if (outcome == 0 && context_.options.wait) return wait_for_exit();
+  return outcome;
+}
+
+// From `freeze` on the group holds the original, whoever dies.
+int Commit::decide() {
+  StepClock clock(context_.report.cutover.source_steps);
+  TreeLocks& locks = state_.stop->locks;
+  locks.begin();
+  state_.group->freeze(Deadline::in_ms(context_.options.freeze_timeout_ms));
+  clock.lap("freeze group");
+  context_.journal.append(JournalState::go, context_.peer.name);
+  clock.lap("journal GO");
+  context_.decided = true;
+  Verdict verdict;
+  try {
+    verdict = send_go();
     clock.lap("await resumed");
-    if (!resumed) why = peer_ + " has decided not to resume it" + (why.empty() ? "" : ": " + why);
   } catch (const Error& error) {
-    why = error.what();
-    log::warn("after GO: {}", why);
-    locks.given_up();
-    packets_.leave_installed();
-    const std::string whether = fmt::format("{} may or may not have resumed the process", peer_);
-    std::string original = "the original has ended";
-    if (group_) {
-      group_->abandon();
-      original = fmt::format("the original is kept frozen in cgroup {}; settle it with crx-migrate --resolve {}",
-                             group_->path(), session_);
-    }
-    observer_.failed({Outcome::in_doubt, session_, options_.pid, fmt::format("committing: {}; {}", whether, original),
-                      error.code()});
-    return static_cast<int>(Outcome::in_doubt);
+    return leave_in_doubt(error);
   }
-  if (resumed) {
+  if (verdict.resumed) {
     locks.given_up();
-    return finish(tree, *resumed, go_us);
+    return finish(*verdict.resumed);
   }
-  if (!take_back(locks)) return static_cast<int>(Outcome::in_doubt);
-  journal_.append(JournalState::aborted, why);
-  tree.thaw();
-  hook_.run_noting(HookStage::aborted, hook_context());
-  observer_.failed({Outcome::failed, session_, options_.pid, "committing: " + why, ErrorCode::peer});
+  return run_on_here(context_.peer.name + " has decided not to resume it" +
+                     (verdict.reason.empty() ? "" : ": " + verdict.reason));
+}
+
+Commit::Verdict Commit::send_go() {
+  state_.stop->locks.complete();
+  wire::SessionMessage go;
+  go.mutable_go();
+  go_us_ = monotonic_us();
+  context_.link->send(go);
+  return await_verdict();
+}
+
+// Nobody can tell whether the destination has resumed the tree: the original stays frozen.
+int Commit::leave_in_doubt(const Error& error) {
+  log::warn("after GO: {}", error.what());
+  state_.stop->locks.given_up();
+  context_.packets.leave_installed();
+  const std::string whether = fmt::format("{} may or may not have resumed the process", context_.peer.name);
+  std::string original = "the original has ended";
+  if (state_.group) {
+    original = fmt::format("the original is kept frozen in cgroup {}; settle it with crx-migrate --resolve {}",
+                           state_.group->path(), context_.session);
+    state_.group->abandon();
+  }
+  context_.observer.failed({Outcome::in_doubt, context_.session, context_.options.pid,
+                            fmt::format("committing: {}; {}", whether, original), error.code()});
+  return static_cast<int>(Outcome::in_doubt);
+}
+
+// After NEVER.
+int Commit::run_on_here(const std::string& why) {
+  if (!take_back()) return static_cast<int>(Outcome::in_doubt);
+  context_.journal.append(JournalState::aborted, why);
+  state_.stop->tree.thaw();
+  context_.hook.run_noting(HookStage::aborted, context_.hook_context());
+  context_.observer.failed(
+      {Outcome::failed, context_.session, context_.options.pid, "committing: " + why, ErrorCode::peer});
   return static_cast<int>(Outcome::failed);
 }
 
-// After NEVER: the group is thawed, the tree still stopped. False: somebody else has a lock of it now, so it must not
-// run.
-bool Migration::take_back(TreeLocks& locks) {
-  group_->thaw();
+// Thaws the group, while the tree is still stopped, and takes its locks back. False: somebody else has one of them now,
+// so the tree must not run.
+bool Commit::take_back() {
+  FreezerGroup& group = *state_.group;
+  TreeLocks& locks = state_.stop->locks;
+  group.thaw();
   try {
     locks.take_back();
     return true;
   } catch (const Error& error) {
     locks.given_up();
-    group_->freeze(Deadline::in_ms(options_.freeze_timeout_ms));
-    group_->abandon();
-    observer_.failed(
-        {Outcome::in_doubt, session_, options_.pid,
-         fmt::format("committing: {} did not resume the process, and {}; the process is kept frozen here in "
-                     "cgroup {}",
-                     peer_, error.what(), group_->path()),
-         error.code()});
+    group.freeze(Deadline::in_ms(context_.options.freeze_timeout_ms));
+    const std::string message =
+        fmt::format("committing: {} did not resume the process, and {}; the process is kept frozen here in cgroup {}",
+                    context_.peer.name, error.what(), group.path());
+    group.abandon();
+    context_.observer.failed({Outcome::in_doubt, context_.session, context_.options.pid, message, error.code()});
     return false;
   }
 }
 
-// RESUMED, or nothing for NEVER, and `why` then as far as it is known. Asks by session id when the connection is lost.
-// On Decided the original ends, and NEVER is no verdict any more.
-std::optional<wire::Resumed> Migration::await_verdict(FrozenTree& tree, TreeLocks& locks, Deadline deadline,
-                                                      std::string& why) {
+Commit::Verdict Commit::await_verdict() {
+  const Deadline deadline = Deadline::in_ms(kVerdictMs);
   try {
-    for (;;) {
-      const auto message = link_->receive(deadline);
-      if (!message) break;
-      if (message->has_resumed()) return message->resumed();
-      if (message->has_never() && group_) {
-        why = message->never().reason();
-        return std::nullopt;
-      }
-      if (message->has_decided()) {
-        locks.given_up();
-        end_original(tree);
-        link_->send(*message);
-      }
-    }
+    if (auto verdict = receive_verdict(deadline)) return *std::move(verdict);
   } catch (const Error& error) {
     log::warn("waiting for the verdict: {}", error.what());
   }
+  return ask_for_verdict(deadline);
+}
+
+// Nothing when the deadline passes. On Decided the original ends, and NEVER is no verdict any more.
+std::optional<Commit::Verdict> Commit::receive_verdict(Deadline deadline) {
+  while (const auto message = context_.link->receive(deadline)) {
+    if (message->has_resumed()) return Verdict{message->resumed(), {}};
+    if (message->has_never() && state_.group) return Verdict{std::nullopt, message->never().reason()};
+    if (message->has_decided()) {
+      state_.stop->locks.given_up();
+      end_original();
+      context_.link->send(*message);
+    }
+  }
+  return std::nullopt;
+}
+
+// Over connections of their own, by session id, since the session's is lost or silent. Throws Error(peer) when there is
+// no verdict by the deadline; asks once at least.
+Commit::Verdict Commit::ask_for_verdict(Deadline deadline) {
   for (std::string last = "no answer";;) {
     try {
-      const wire::SessionState state = wire::query_session(connect_options(), Deadline::in_ms(5'000));
-      last = state.state();
-      if (last == "RESUMED") return wire::Resumed();
-      if (last == "NEVER" && group_) return std::nullopt;
+      last = wire::query_session(context_.connect_options(), Deadline::in_ms(kAnswerMs)).state();
+      if (last == "RESUMED") return {wire::Resumed(), {}};
+      if (last == "NEVER" && state_.group) return {};
     } catch (const Error& error) {
-      log::debug("asking {}: {}", peer_, error.what());
+      log::debug("asking {}: {}", context_.peer.name, error.what());
     }
     if (deadline.passed()) {
-      throw Error(ErrorCode::peer, "committing", fmt::format("{} gives no verdict ({})", peer_, last));
+      throw Error(ErrorCode::peer, "committing", fmt::format("{} gives no verdict ({})", context_.peer.name, last));
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(kAskAgainMs));
   }
 }
 
-// It is still frozen when SIGKILL reaches it: not one instruction of it runs any more.
-void Migration::remove_original(FrozenTree& tree) noexcept {
+// The original is still frozen when SIGKILL reaches it: it does not execute one more instruction.
+void Commit::remove_original() noexcept {
   try {
     std::vector<Fd> pidfds;
-    for (const auto& task : tree.tasks()) pidfds.push_back(duplicate(task->pidfd()));
-    packets_.close_silently();
-    tree.thaw();
+    for (const auto& task : state_.stop->tree.tasks()) pidfds.push_back(duplicate(task->pidfd()));
+    context_.packets.close_silently();
+    state_.stop->tree.thaw();
     for (const Fd& pidfd : pidfds) send_signal(pidfd.get(), SIGKILL);
-    group_->thaw();
-    const Deadline deadline = Deadline::in_ms(10'000);
+    state_.group->thaw();
+    const Deadline deadline = Deadline::in_ms(kEndMs);
     for (const Fd& pidfd : pidfds) {
       if (!wait_exit(pidfd.get(), deadline)) log::warn("the original does not go away");
     }
-    packets_.unblock();
-    const std::string group = group_->path();
-    group_.reset();
+    context_.packets.unblock();
+    const std::string group = state_.group->path();
+    state_.group.reset();
     // It may have lived in the group that an agent made for it here, when it came.
     const std::string home = group.substr(0, group.rfind('/'));
     if (home.substr(home.rfind('/') + 1).starts_with("crx-")) ::rmdir(home.c_str());
@@ -153,49 +192,52 @@ void Migration::remove_original(FrozenTree& tree) noexcept {
   }
 }
 
-// The unit goes first: else it would start the program again.
-void Migration::end_original(FrozenTree& tree) noexcept {
-  if (!group_) return;
-  if (unit_ && options_.unit == UnitPolicy::stop) stop_unit(*unit_);
-  remove_original(tree);
+// The unit goes first: otherwise its manager would start the program again.
+void Commit::end_original() noexcept {
+  if (!state_.group) return;
+  if (state_.unit && context_.options.unit == UnitPolicy::stop) stop_unit(*state_.unit);
+  remove_original();
 }
 
-int Migration::finish(FrozenTree& tree, const wire::Resumed& resumed, int64_t go_us) {
+int Commit::finish(const wire::Resumed& resumed) {
   const int64_t now_us = monotonic_us();
-  const int64_t stop_us = began_us_ + report_.cutover.start_us;
-  report_.cutover.resume_us = static_cast<int64_t>(resumed.go_to_resume_us());
-  for (const wire::Step& step : resumed.steps()) {
-    report_.cutover.destination_steps.push_back({step.name(), static_cast<int64_t>(step.us())});
-  }
-  observer_.committed();
-  hook_.run_noting(HookStage::committed, hook_context());
-  end_original(tree);
-  ipc_leftovers_.remove();
-  links_.hand_over();
-  journal_.append(JournalState::done);
-  const wire::LinkStatistics statistics = link_->statistics();
-  report_.frozen_us = now_us - stop_us;
-  report_.downtime_us = resumed.go_to_resume_us() > 0
-                            ? go_us - stop_us + statistics.rtt_us / 2 + static_cast<int64_t>(resumed.go_to_resume_us())
-                            : report_.frozen_us;
-  report_.cutover.commit_us = now_us - go_us - report_.cutover.resume_us;
-  report_.total_us = now_us - began_us_;
-  report_.verify = options_.verify ? VerifyResult::ok : VerifyResult::off;
-  report_.compress = options_.compress;
-  report_.pages_sent = statistics.pages_raw + statistics.pages_zero + statistics.pages_compressed;
-  report_.bytes_raw = statistics.bytes_raw;
-  report_.bytes_wire = statistics.bytes_wire;
-  hook_.run_noting(HookStage::resumed, hook_context());
-  observer_.done(report_);
+  context_.report.cutover.resume_us = static_cast<int64_t>(resumed.go_to_resume_us());
+  append_steps(resumed.steps(), context_.report.cutover.destination_steps);
+  context_.observer.committed();
+  context_.hook.run_noting(HookStage::committed, context_.hook_context());
+  end_original();
+  state_.leftovers.remove();
+  state_.tree->links.hand_over();
+  context_.journal.append(JournalState::done);
+  report_times(resumed, now_us);
+  context_.hook.run_noting(HookStage::resumed, context_.hook_context());
+  context_.observer.done(context_.report);
   return static_cast<int>(Outcome::moved);
 }
 
-int Migration::wait_for_exit() {
+// now_us: when Resumed arrived.
+void Commit::report_times(const wire::Resumed& resumed, int64_t now_us) {
+  MigrationReport& report = context_.report;
+  const wire::LinkStatistics statistics = context_.link->statistics();
+  const int64_t stop_us = context_.began_us + report.cutover.start_us;
+  const auto resume_us = static_cast<int64_t>(resumed.go_to_resume_us());
+  report.frozen_us = now_us - stop_us;
+  report.downtime_us = resume_us > 0 ? go_us_ - stop_us + statistics.rtt_us / 2 + resume_us : report.frozen_us;
+  report.cutover.commit_us = now_us - go_us_ - report.cutover.resume_us;
+  report.total_us = now_us - context_.began_us;
+  report.verify = context_.options.verify ? VerifyResult::ok : VerifyResult::off;
+  report.compress = context_.options.compress;
+  report.pages_sent = statistics.pages_raw + statistics.pages_zero + statistics.pages_compressed;
+  report.bytes_raw = statistics.bytes_raw;
+  report.bytes_wire = statistics.bytes_wire;
+}
+
+int Commit::wait_for_exit() {
   for (;;) {
     check_stop();
-    const auto message = link_->receive(Deadline::in_ms(500));
+    const auto message = context_.link->receive(Deadline::in_ms(500));
     if (message && message->has_exited()) {
-      observer_.exited(message->exited().wait_status());
+      context_.observer.exited(message->exited().wait_status());
       return 0;
     }
   }

@@ -1,4 +1,5 @@
-// What would fail, here and there, before anything is touched.
+#include "agent-src/migrate/preflight.hpp"
+
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
@@ -13,7 +14,6 @@
 
 #include "agent-src/collect/kind/collector.hpp"
 #include "agent-src/collect/memory/huge_pages.hpp"
-#include "agent-src/migrate/migration.hpp"
 #include "agent-src/preflight/used_addresses.hpp"
 #include "agent-src/preflight/used_files.hpp"
 #include "agent-src/preflight/used_ports.hpp"
@@ -25,6 +25,7 @@ namespace crx {
 namespace {
 
 constexpr int64_t kAnswerMs = 30'000;
+constexpr int kLooks = 5;
 
 wire::AddressUse to_message(const UsedAddress& used) {
   wire::AddressUse use;
@@ -63,6 +64,25 @@ void add_port(const UsedPort& port, wire::Preflight& preflight) {
   added.set_used_by(port.used_by);
 }
 
+// A task that is not the root may end, or be gone, while it is looked at.
+bool may_be_skipped(const TaskNode& task, pid_t root, const Error& error) {
+  return task.pid != root && (error.code() == ErrorCode::victim_gone || has_ended(task));
+}
+
+bool is_zombie(pid_t pid) {
+  return proc::parse_status(read_file(fmt::format("/proc/{}/status", pid))).state == 'Z';
+}
+
+std::string host_name() {
+  char here[256] = "";
+  ::gethostname(here, sizeof here - 1);
+  return here;
+}
+
+void add_refusals(const std::vector<Refusal>& list, std::vector<PreflightFinding>& findings) {
+  for (const Refusal& r : list) findings.push_back({true, host_name(), r.object, r.reason, r.remedy});
+}
+
 uint64_t net_namespace() {
   struct stat st {};
   return ::stat("/proc/self/ns/net", &st) == 0 ? st.st_ino : 0;
@@ -70,104 +90,111 @@ uint64_t net_namespace() {
 
 }  // namespace
 
-wire::SessionMessage Migration::preflight_message() {
+Preflight::Preflight(MigrationContext& context) : context_(context) {
+  result_.tree = std::make_unique<SourceTree>(context.options, context.session);
+}
+
+void Preflight::summarise(const PrecopyTask& task, wire::Preflight& preflight) {
+  const pid_t pid = task.place.pid;
+  wire::TaskSummary& summary = *preflight.add_tasks();
+  summary.set_pid(static_cast<uint32_t>(pid));
+  summary.set_comm(task.place.comm);
+  if (task.place.dead) return;
+  const proc::Status status = proc::parse_status(read_file(fmt::format("/proc/{}/status", pid)));
+  summary.set_uid(status.uid.real);
+  summary.set_gid(status.gid.real);
+  for (const UsedPort& port : used_ports(pid)) add_port(port, preflight);
+  summary.set_resident_bytes(task.map->resident_bytes());
+  context_.report.memory_bytes += proportional_bytes(task);
+  for (const pid_t tid : list_threads(pid)) summary.add_tids(static_cast<uint32_t>(tid));
+  for (const FileIdentity& file : used_files(pid, *task.map, UsedFiles::reading)) {
+    *preflight.add_files() = wire::to_message(file);
+  }
+  for (const UsedAddress& used : used_addresses(pid)) *preflight.add_addresses() = to_message(used);
+}
+
+wire::SessionMessage Preflight::message() {
   wire::SessionMessage message;
   wire::Preflight& preflight = *message.mutable_preflight();
   preflight.set_net_namespace(net_namespace());
-  report_.memory_bytes = 0;
+  context_.report.memory_bytes = 0;
   HugePageCount huge;
-  for (const PrecopyTask& task : tree_.tasks()) {
-    wire::TaskSummary& summary = *preflight.add_tasks();
-    summary.set_pid(static_cast<uint32_t>(task.place.pid));
-    summary.set_comm(task.place.comm);
-    if (task.place.dead) continue;
+  for (const PrecopyTask& task : result_.tree->tasks.tasks()) {
     try {
-      const proc::Status status = proc::parse_status(read_file(fmt::format("/proc/{}/status", task.place.pid)));
-      summary.set_uid(status.uid.real);
-      summary.set_gid(status.gid.real);
-      for (const UsedPort& port : used_ports(task.place.pid)) add_port(port, preflight);
-      summary.set_resident_bytes(task.map->resident_bytes());
-      report_.memory_bytes += proportional_bytes(task);
-      huge.add(task.place.pid, *task.map);
-      for (const pid_t tid : list_threads(task.place.pid)) summary.add_tids(static_cast<uint32_t>(tid));
-      for (const FileIdentity& file : used_files(task.place.pid, *task.map, UsedFiles::reading)) {
-        *preflight.add_files() = wire::to_message(file);
-      }
-      for (const UsedAddress& used : used_addresses(task.place.pid)) *preflight.add_addresses() = to_message(used);
+      summarise(task, preflight);
+      if (!task.place.dead) huge.add(task.place.pid, *task.map);
     } catch (const Error& error) {
-      if (task.place.pid == options_.pid || (error.code() != ErrorCode::victim_gone && !has_ended(task.place))) throw;
+      if (!may_be_skipped(task.place, context_.options.pid, error)) throw;
     }
   }
-  preflight.set_memory_bytes(report_.memory_bytes);
+  preflight.set_memory_bytes(context_.report.memory_bytes);
   for (const auto& [page_bytes, pages] : huge.pages()) {
     wire::HugePages& added = *preflight.add_huge_pages();
     added.set_page_bytes(page_bytes);
     added.set_pages(pages);
   }
-  has_addresses_ = preflight.addresses_size() > 0;
-  preflight.set_hooked(!options_.hook.empty());
+  result_.has_addresses = preflight.addresses_size() > 0;
+  preflight.set_hooked(!context_.options.hook.empty());
   return message;
 }
 
-std::vector<PreflightFinding> Migration::findings_here() {
-  std::vector<PreflightFinding> findings;
-  char here[256] = "";
-  ::gethostname(here, sizeof here - 1);
-  const auto refuse = [&](const std::vector<Refusal>& list) {
-    for (const Refusal& r : list) findings.push_back({true, here, r.object, r.reason, r.remedy});
-  };
-  const TreeSnapshot tree = list_tree(options_.pid);
-  refuse(inspect_tree(tree, collect_options()));
-  if (holds_caller(tree.tasks)) return findings;
-  unit_ = find_restarting_unit(tree.tasks);
-  if (unit_ && options_.unit == UnitPolicy::refuse) {
-    findings.push_back({true, here, fmt::format("pid {}", unit_->main_pid), restart_reason(*unit_), kRestartRemedy});
-  }
-  // What has ended, all of it or its first thread, has no memory to look at.
-  if (is_refused(findings) && proc::parse_status(read_file(fmt::format("/proc/{}/status", options_.pid))).state == 'Z')
-    return findings;
-  tree_.look(tree);
-  for (PrecopyTask& task : tree_.tasks()) {
+void Preflight::inspect_memory(const TreeSnapshot& tree, std::vector<PreflightFinding>& findings) {
+  PrecopyTree& tasks = result_.tree->tasks;
+  tasks.look(tree);
+  for (PrecopyTask& task : tasks.tasks()) {
     if (task.place.dead) continue;
     try {
       task.map->read();
-      refuse(task.map->refusals());
+      add_refusals(task.map->refusals(), findings);
     } catch (const Error& error) {
-      if (task.place.pid == options_.pid && is_refused(findings)) break;  // a kernel thread has no memory to look at
-      if (task.place.pid == options_.pid || (error.code() != ErrorCode::victim_gone && !has_ended(task.place))) throw;
+      // A kernel thread has no memory to look at.
+      if (task.place.pid == context_.options.pid && is_refused(findings)) break;
+      if (!may_be_skipped(task.place, context_.options.pid, error)) throw;
     }
   }
+}
+
+std::vector<PreflightFinding> Preflight::findings_here() {
+  const MigrateOptions& options = context_.options;
+  std::vector<PreflightFinding> findings;
+  const TreeSnapshot tree = list_tree(options.pid);
+  add_refusals(inspect_tree(tree, collect_options(context_, *result_.tree)), findings);
+  if (holds_caller(tree.tasks)) return findings;
+  result_.unit = find_restarting_unit(tree.tasks);
+  if (const auto& unit = result_.unit; unit && options.unit == UnitPolicy::refuse) {
+    add_refusals({{fmt::format("pid {}", unit->main_pid), restart_reason(*unit), kRestartRemedy}}, findings);
+  }
+  // A process that has ended, all of it or its first thread, has no memory to look at.
+  if (!is_refused(findings) || !is_zombie(options.pid)) inspect_memory(tree, findings);
   return findings;
 }
 
-std::vector<PreflightFinding> Migration::findings_there() {
-  link_->send(preflight_message());
-  const auto result =
-      expect<wire::PreflightResult>(Deadline::in_ms(kAnswerMs), wire::SessionMessage::kPreflightResult, "preflight");
+std::vector<PreflightFinding> Preflight::findings_there() {
+  context_.link->send(message());
+  const wire::SessionMessage answer =
+      context_.expect(wire::SessionMessage::kPreflightResult, Deadline::in_ms(kAnswerMs), "preflight");
   std::vector<PreflightFinding> findings;
-  for (const wire::Finding& f : result.findings()) {
-    findings.push_back({f.fatal(), peer_, f.object(), f.reason(), f.remedy()});
-    if (options_.with_files && !f.carry().empty()) files_.carry(f.carry());
+  for (const wire::Finding& f : answer.preflight_result().findings()) {
+    findings.push_back({f.fatal(), context_.peer.name, f.object(), f.reason(), f.remedy()});
+    if (context_.options.with_files && !f.carry().empty()) result_.tree->files.carry(f.carry());
   }
   return findings;
 }
 
-bool Migration::preflight() {
-  // While the destination is asked the tree goes on: temporary files and children end. What is missed there counts
-  // when it is missed in every look.
-  constexpr int kLooks = 5;
+std::optional<Cleared> Preflight::run() && {
   std::vector<PreflightFinding> findings;
   for (int look = 0; look < kLooks; ++look) {
     std::this_thread::sleep_for(std::chrono::milliseconds(10 * look));
     findings = findings_here();
-    if (is_refused(findings) && !options_.check_only) break;
+    if (is_refused(findings) && !context_.options.check_only) break;
     std::vector<PreflightFinding> there = findings_there();
     const bool refused_there = is_refused(there);
     std::move(there.begin(), there.end(), std::back_inserter(findings));
     if (!refused_there) break;
   }
-  observer_.preflight(findings);
-  return !is_refused(findings);
+  context_.observer.preflight(findings);
+  if (is_refused(findings)) return std::nullopt;
+  return std::move(result_);
 }
 
 }  // namespace crx
