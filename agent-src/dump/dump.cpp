@@ -16,13 +16,14 @@
 #include "agent-src/collect/kind/link_remaps.hpp"
 #include "agent-src/collect/kind/tree_members.hpp"
 #include "agent-src/collect/memory/memory_map.hpp"
-#include "agent-src/collect/memory/vma_attributes.hpp"
 #include "agent-src/collect/sockets/tcp_block.hpp"
 #include "agent-src/dump/dump_images.hpp"
 #include "agent-src/dump/dump_memory.hpp"
 #include "agent-src/dump/dump_store.hpp"
 #include "agent-src/freeze/fd_table_reserve.hpp"
-#include "agent-src/freeze/frozen_tree.hpp"
+#include "agent-src/freeze/quiescent_freeze.hpp"
+#include "agent-src/snapshot/inspection.hpp"
+#include "agent-src/snapshot/state_collection.hpp"
 #include "agent-src/tool/systemd_unit.hpp"
 #include "agent-src/tool/worker.hpp"
 #include "common/base/error.hpp"
@@ -39,7 +40,6 @@
 namespace crx {
 namespace {
 
-constexpr uint64_t kFlagsInFreezeBytes = uint64_t{256} << 20;
 constexpr int64_t kEndMs = 10'000;
 
 // Where it can still be given up: the process runs on then.
@@ -120,79 +120,37 @@ MemoryMap& Dump::map_of(pid_t pid) {
 }
 
 void Dump::inspect() {
-  bool refused = false;
   const TreeSnapshot snapshot = list_tree(options_.pid);
   const std::vector<TaskNode>& tree = snapshot.tasks;
-  std::vector<std::vector<Refusal>> lists = {inspect_tree(snapshot, collect_options())};
-  for (const TaskNode& task : holds_caller(tree) ? std::vector<TaskNode>() : tree) {
-    if (task.dead) continue;
-    try {
-      MemoryMap& map = map_of(task.pid);
-      map.read();
-      lists.push_back(map.refusals());
-    } catch (const Error& error) {
-      if (task.pid == options_.pid && !lists.front().empty()) break;  // a kernel thread has no memory to look at
-      if (task.pid == options_.pid || (error.code() != ErrorCode::victim_gone && !has_ended(task))) throw;
-      maps_.erase(task.pid);  // it has ended meanwhile
-    }
+  std::vector<Refusal> refusals = inspect_tree(snapshot, collect_options());
+  if (!holds_caller(tree)) {
+    const auto mappings_of = [this](pid_t pid) -> MemoryMap& { return map_of(pid); };
+    for (const pid_t pid : inspect_mappings(options_.pid, tree, mappings_of, refusals)) maps_.erase(pid);
   }
-  if (!leaves_running() && !options_.pre) unit_ = find_restarting_unit(tree);
-  if (unit_ && options_.unit == UnitPolicy::refuse) {
-    lists.push_back({{fmt::format("pid {}", unit_->main_pid), restart_reason(*unit_), kRestartRemedy}});
+  if (!leaves_running() && !options_.pre) unit_ = inspect_unit(tree, options_.unit, refusals);
+  for (const Refusal& refusal : refusals) {
+    std::fprintf(stderr, "crx-dump: %s: %s; %s\n", refusal.object.c_str(), refusal.reason.c_str(),
+                 refusal.remedy.c_str());
+    if (options_.json) std::printf("%s\n", finding_line(refusal.object, refusal.reason, refusal.remedy).c_str());
   }
-  for (const std::vector<Refusal>& list : lists) {
-    for (const Refusal& refusal : list) {
-      std::fprintf(stderr, "crx-dump: %s: %s; %s\n", refusal.object.c_str(), refusal.reason.c_str(),
-                   refusal.remedy.c_str());
-      if (options_.json) std::printf("%s\n", finding_line(refusal.object, refusal.reason, refusal.remedy).c_str());
-      refused = true;
-    }
-  }
-  if (refused) {
+  if (!refusals.empty()) {
     throw Error(ErrorCode::refused, "looking at the process", fmt::format("process {} cannot be dumped", options_.pid));
   }
 }
 
-// In whose address space a process is: its own, or that of who made it.
-pid_t space_owner(const FrozenTree& tree, pid_t pid) {
-  for (const TaskNode& member : tree.members()) {
-    if (member.pid == pid) return member.shares_memory() ? space_owner(tree, member.made_by()) : pid;
-  }
-  return pid;
-}
-
-bool has_own_space(const FrozenTree& tree, const FrozenTask& task) {
-  return space_owner(tree, task.pid()) == task.pid();
-}
-
-// Before the memory is read: threads that make calls for us have the kernel write into their memory (rseq).
+// Before the memory is read: see collect_state(). What a set has and a migration does not need is added.
 void Dump::collect(FrozenTree& tree) {
+  const StateCollection what{tree, files_, call_sites_, [this](pid_t pid) -> MemoryMap& { return map_of(pid); },
+                             [this](pid_t pid) { return pid != options_.pid; }};
+  images_ = collect_state(what, collect_options(), nullptr);
+  const SpaceOwners owners = space_owners(tree);
   for (const auto& task : tree.tasks()) {
-    if (!has_own_space(tree, *task)) continue;
-    MemoryMap& map = map_of(task->pid());
-    map.read();
-    if (!map.flags_are_current() && (task->pid() != options_.pid || map.resident_bytes() < kFlagsInFreezeBytes))
-      map.read_flags();
-    map.describe();  // its files belong into the table
-  }
-  tree.inject(call_sites_);
-  collect_tree(tree, files_, collect_options(), images_);
-  for (const auto& task : tree.tasks()) {
-    const auto pid = static_cast<uint32_t>(task->pid());
-    MemoryMap& map = map_of(space_owner(tree, task->pid()));
-    auto extra = images_.read_one<img::crx_task_entry>(image_file::crx_task(pid));
-    if (has_own_space(tree, *task)) VmaAttributes(*task, map).finish(extra);
-    img::mm_entry mm = map.description();
-    mm.set_mm_brk(task->program_break());
-    add_commit_charged(map.commit_charged(), mm, extra);
-    images_.erase(image_file::crx_task(pid));
-    images_.append(image_file::crx_task(pid), extra);
-    images_.append(image_file::mm(pid), mm);
+    const MemoryMap& map = map_of(owners.at(task->pid()));
+    add_commit_charged(task->pid(), map.commit_charged(), images_);
     for (const img::memfd_inode_entry& memfd : map.memfds()) {  // those that are open are there already
       if (files_.first_memfd(memfd.shmid())) images_.append(image_file::kMemfdInode, memfd);
     }
   }
-  tree.settle();
 }
 
 // All are killed before one is reaped, so that nobody sees another's end.
@@ -275,7 +233,7 @@ void Dump::run_whole() {
   if (!options_.check_only) store_->begin_pages();
   check_told_to_stop();
   reserve_fd_table(living(running.tasks));
-  FrozenTree tree = FrozenTree::freeze(options_.pid, Deadline::in_ms(options_.freeze_timeout_ms), sleeps_);
+  FrozenTree tree = freeze_quiescent(options_.pid, options_.freeze_timeout_ms, sleeps_);
   collect(tree);
   check_told_to_stop();
   if (!options_.check_only) memory_->write_frozen(tree, images_);

@@ -196,11 +196,17 @@ void copy_entries(const ImageStore& images, const std::string& name, ImageSink& 
 
 }  // namespace
 
-void add_commit_charged(const std::vector<uint64_t>& starts, const img::mm_entry& mm, img::crx_task_entry& extra) {
+void add_commit_charged(pid_t pid, const std::vector<uint64_t>& starts, ImageStore& images) {
+  if (starts.empty()) return;
+  const std::string name = image_file::crx_task(static_cast<uint32_t>(pid));
+  auto extra = images.read_one<img::crx_task_entry>(name);
+  const auto mm = images.read_one<img::mm_entry>(image_file::mm(static_cast<uint32_t>(pid)));
   for (const img::vma_entry& vma : mm.vmas()) {
     if (std::find(starts.begin(), starts.end(), vma.start()) == starts.end()) continue;
     entry_of(extra, vma.start(), vma.end()).add_vm_flags("ac");
   }
+  images.erase(name);
+  images.append(name, extra);
 }
 
 std::vector<PageRange> vdso_of(const ImageStore& images, pid_t pid) {

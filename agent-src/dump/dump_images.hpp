@@ -14,8 +14,9 @@
 
 namespace crx {
 
-// Private mappings that are charged though not writable (MemoryMap::accounted): vm_flags "ac" of the task's entry.
-void add_commit_charged(const std::vector<uint64_t>& starts, const img::mm_entry& mm, img::crx_task_entry& extra);
+// Into the task's entry among `images`, as vm_flags "ac": private mappings, by their starts, that are charged to the
+// commit limit though they are not writable (MemoryMap::commit_charged).
+void add_commit_charged(pid_t pid, const std::vector<uint64_t>& starts, ImageStore& images);
 // Where the task among `images` has its vDSO.
 std::vector<PageRange> vdso_of(const ImageStore& images, pid_t pid);
 // The guarded ranges into the task's entry among `images`.

@@ -6,6 +6,7 @@
 #include "agent-src/dump/dump_images.hpp"
 #include "agent-src/memory/comparing_trackers.hpp"
 #include "agent-src/memory/page_sender.hpp"
+#include "agent-src/snapshot/state_collection.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
 
@@ -18,22 +19,11 @@ PageSpace space_of(pid_t pid) {
 
 // All of a stopped process's private memory.
 SpacePages whole_space(pid_t pid, const std::vector<MemoryVma>& vmas) {
-  const HashTracker tracker(pid);
-  FrozenPages frozen;
-  for (const MemoryVma& vma : vmas) {
-    if (is_private(vma.kind)) tracker.frozen_private(vma, frozen);
-  }
+  FrozenPages frozen = frozen_private_pages(HashTracker(pid), vmas);
   SpacePages found;
   found.here = std::move(frozen.present);
   found.guards = std::move(frozen.guards);
   return found;
-}
-
-// Else that of who made it is its own.
-bool has_own_space(const FrozenTree& tree, pid_t pid) {
-  const auto member = std::find_if(tree.members().begin(), tree.members().end(),
-                                   [pid](const TaskNode& task) { return task.pid == pid; });
-  return member == tree.members().end() || !member->shares_memory();
 }
 
 bool is_alive(pid_t pid) {
@@ -114,10 +104,11 @@ std::vector<TaskNode> DumpMemory::write_running(const TreeSnapshot& tree) {
 void DumpMemory::write_frozen(const FrozenTree& tree, ImageStore& images) {
   std::vector<MappedSpace> mapped;
   std::vector<pid_t> holders;
+  const SpaceOwners owners = space_owners(tree);
   for (const auto& task : tree.tasks()) {
     const pid_t pid = task->pid();
     holders.push_back(pid);
-    if (!has_own_space(tree, pid)) continue;
+    if (owners.at(pid) != pid) continue;
     const std::vector<MemoryVma>& vmas = map_of_(pid).vmas();
     const auto tracking = tracking_.find(pid);
     SpacePages found = tracking == tracking_.end() ? whole_space(pid, vmas) : tracking->second->frozen_pages(vmas);

@@ -118,10 +118,7 @@ void DumpTracking::split(SpacePages& pages, const std::vector<PageRange>& presen
 }
 
 SpacePages DumpTracking::frozen_pages(const std::vector<MemoryVma>& vmas) {
-  FrozenPages frozen;
-  for (const MemoryVma& vma : vmas) {
-    if (is_private(vma.kind)) tracker_->frozen_private(vma, frozen);
-  }
+  FrozenPages frozen = frozen_private_pages(*tracker_, vmas);
   SpacePages pages;
   split(pages, frozen.present, frozen.dirty);
   pages.guards = std::move(frozen.guards);

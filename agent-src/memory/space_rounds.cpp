@@ -100,12 +100,7 @@ void SpaceRounds::send_round(PageSink& sink, MemoryStatistics& statistics) {
 FinalSpace SpaceRounds::final_scan(const std::vector<MemoryVma>& vmas, MemoryStatistics& statistics) {
   const int64_t start_us = monotonic_us();
   follow_layout(vmas);
-  FrozenPages frozen;
-  for (const MemoryVma& vma : vmas) {
-    if (!is_private(vma.kind)) continue;
-    statistics.scanned_bytes += vma.range.bytes();
-    tracker_->frozen_private(vma, frozen);
-  }
+  FrozenPages frozen = frozen_private_pages(*tracker_, vmas, &statistics.scanned_bytes);
   FinalSpace found;
   found.pid = pid_;
   // Pages that were never sent, or are owed, must be sent whatever the marks say.

@@ -32,6 +32,16 @@ std::string_view to_string(TrackerKind kind) {
   return "auto";
 }
 
+FrozenPages frozen_private_pages(const Tracker& tracker, std::span<const MemoryVma> vmas, uint64_t* scanned_bytes) {
+  FrozenPages pages;
+  for (const MemoryVma& vma : vmas) {
+    if (!is_private(vma.kind)) continue;
+    if (scanned_bytes != nullptr) *scanned_bytes += vma.range.bytes();
+    tracker.frozen_private(vma, pages);
+  }
+  return pages;
+}
+
 std::unique_ptr<Tracker> make_tracker(TrackerKind wanted, pid_t pid, const std::function<Fd()>& make_userfaultfd) {
   const bool any = wanted == TrackerKind::automatic;
   if (wanted == TrackerKind::wp_async || (any && WriteProtectFd::supported())) {

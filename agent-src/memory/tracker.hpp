@@ -21,7 +21,7 @@ TrackerKind parse_tracker(std::string_view text);
 // Returns the word that parse_tracker() accepts for this kind.
 std::string_view to_string(TrackerKind kind);
 
-// The pages of one private mapping while the process is stopped; all lists are ascending.
+// The pages of private mappings while the process is stopped; all lists are ascending.
 struct FrozenPages {
   std::vector<PageRange> present;  // pages with content of their own
   std::vector<PageRange> dirty;    // those of them written since the last scan (or never scanned)
@@ -58,6 +58,11 @@ class Tracker {
   [[nodiscard]] virtual bool frozen_shared(const MemoryVma& vma, PageRange part,
                                            std::vector<PageRange>& dirty) const = 0;
 };
+
+// Tracker::frozen_private of all private mappings among `vmas`, which are ascending: the private memory of a stopped
+// process. Adds the bytes of these mappings to `scanned_bytes` where that is not nullptr.
+FrozenPages frozen_private_pages(const Tracker& tracker, std::span<const MemoryVma> vmas,
+                                 uint64_t* scanned_bytes = nullptr);
 
 // Makes the best tracker of the wanted kind for `pid` (automatic: wp-async, else soft-dirty, else hash).
 // make_userfaultfd: creates a userfaultfd *in* the victim (flags WriteProtectFd::create_flags()) and returns our

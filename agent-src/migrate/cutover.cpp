@@ -4,10 +4,10 @@
 #include <utility>
 
 #include "agent-src/collect/files/sync_files.hpp"
-#include "agent-src/collect/memory/vma_attributes.hpp"
 #include "agent-src/freeze/fd_table_reserve.hpp"
 #include "agent-src/freeze/quiescent_freeze.hpp"
 #include "agent-src/preflight/used_files.hpp"
+#include "agent-src/snapshot/state_collection.hpp"
 #include "agent-src/tool/worker.hpp"
 #include "common/base/error.hpp"
 #include "common/base/step_clock.hpp"
@@ -20,11 +20,6 @@ namespace crx {
 namespace {
 
 constexpr int64_t kPrepareMs = 120'000;
-constexpr uint64_t kFlagsInFreezeBytes = uint64_t{256} << 20;
-
-bool has_own_memory(const PrecopyTask& task) {
-  return !task.place.dead && !task.place.shares_memory();
-}
 
 }  // namespace
 
@@ -71,58 +66,23 @@ void Cutover::before_stop() {
   context_.link->send(urgent);
 }
 
-// Before the last scan: threads that make calls for us have the kernel write into their memory (rseq). They stand still
-// in the stub afterwards.
+// Before the last scan: see collect_state().
 void Cutover::collect(FrozenTree& tree) {
   const int64_t began_us = monotonic_us();
   StepClock clock(context_.report.cutover.source_steps);
   tasks_.follow(tree);
-  read_mappings();
-  clock.lap("maps");
-  ImageStore images;
-  tree.inject(tasks_.call_sites());
-  clock.lap("arena");
-  collect_tree(tree, from_.tree->files, collect_options(context_, *from_.tree), images, &clock);
+  std::map<pid_t, PrecopyTask*> by_pid;
+  for (PrecopyTask& task : tasks_.tasks()) by_pid[task.place.pid] = &task;
+  const StateCollection what{tree, from_.tree->files, tasks_.call_sites(),
+                             [&](pid_t pid) -> MemoryMap& { return *by_pid.at(pid)->map; },
+                             [&](pid_t pid) { return by_pid.at(pid)->replaced; }};
+  ImageStore images = collect_state(what, collect_options(context_, *from_.tree), &clock);
   tasks_.learn(images);
   file_locks_ = images.read_all<img::file_lock_entry>(image_file::kFileLocks);
   leftovers_ = IpcLeftovers(images, stopped_waiters(tree));
-  add_mappings(tree, images);
-  clock.lap("mapping attributes");
-  tree.settle();
-  clock.lap("settle");
   from_.sender.send_images(images);
   clock.lap("send state");
   context_.report.cutover.collect_us = monotonic_us() - began_us;
-}
-
-void Cutover::read_mappings() {
-  for (PrecopyTask& task : tasks_.tasks()) {
-    if (!has_own_memory(task)) continue;
-    MemoryMap& map = *task.map;
-    map.read();
-    if (!map.flags_are_current() && (task.replaced || map.resident_bytes() < kFlagsInFreezeBytes)) map.read_flags();
-    map.describe();  // its files belong into the table
-  }
-}
-
-// All tasks are asked before the first answer is awaited.
-void Cutover::add_mappings(FrozenTree& tree, ImageStore& images) {
-  std::map<pid_t, VmaAttributes> attributes;
-  for (PrecopyTask& moving : tasks_.tasks()) {
-    if (has_own_memory(moving)) attributes.try_emplace(moving.place.pid, *tree.find(moving.place.pid), *moving.map);
-  }
-  for (PrecopyTask& moving : tasks_.tasks()) {
-    if (moving.place.dead) continue;
-    const auto pid = static_cast<uint32_t>(moving.place.pid);
-    const std::string extra_name = image_file::crx_task(pid);
-    auto extra = images.read_one<img::crx_task_entry>(extra_name);
-    if (const auto own = attributes.find(moving.place.pid); own != attributes.end()) own->second.finish(extra);
-    images.erase(extra_name);
-    images.append(extra_name, extra);
-    img::mm_entry mm = tasks_.memory_owner(moving).map->description();
-    mm.set_mm_brk(tree.find(moving.place.pid)->program_break());
-    images.append(image_file::mm(pid), mm);
-  }
 }
 
 void Cutover::last_round(Stop& stop) {

@@ -64,8 +64,6 @@ class Cutover {
  private:
   void before_stop();
   void collect(FrozenTree& tree);
-  void read_mappings();
-  void add_mappings(FrozenTree& tree, ImageStore& images);
   void last_round(Stop& stop);
   void send_digests(const FinalMemory& memory);
   void send_written_files();

@@ -60,12 +60,11 @@ void PrecopyTree::forget(PrecopyTask& task) {
   task.last_layout.clear();
 }
 
-PrecopyTask& PrecopyTree::memory_owner(PrecopyTask& task) {
-  if (!task.place.shares_memory()) return task;
-  for (PrecopyTask& other : tasks_) {
-    if (other.place.pid == task.place.made_by()) return memory_owner(other);
+PrecopyTask& PrecopyTree::at(pid_t pid) {
+  for (PrecopyTask& task : tasks_) {
+    if (task.place.pid == pid) return task;
   }
-  throw Error(ErrorCode::bug, "following the tree", "a process has no parent").with_pid(task.place.pid);
+  throw Error(ErrorCode::bug, "following the tree", "a process is not in it").with_pid(pid);
 }
 
 void PrecopyTree::take_over(std::vector<TaskNode> now, bool stopped) {

@@ -55,9 +55,9 @@ class PrecopyTree {
   std::vector<PrecopyTask>& tasks() noexcept { return tasks_; }
   const std::vector<PrecopyTask>& tasks() const noexcept { return tasks_; }
   PrecopyTask& root() noexcept { return tasks_.front(); }
+  // Throws Error(bug) where no task of that number is listed.
+  PrecopyTask& at(pid_t pid);
   std::vector<pid_t> pids() const;  // of the living
-  // Whose address space the task lives in: its own, or that of somebody above it.
-  PrecopyTask& memory_owner(PrecopyTask& task);
 
   // A round: follows the tree, reads all mappings, finds what was written and re-arms it.
   MemoryStatistics begin_round();

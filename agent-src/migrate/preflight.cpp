@@ -17,6 +17,7 @@
 #include "agent-src/preflight/used_addresses.hpp"
 #include "agent-src/preflight/used_files.hpp"
 #include "agent-src/preflight/used_ports.hpp"
+#include "agent-src/snapshot/inspection.hpp"
 #include "common/base/error.hpp"
 #include "common/proc/status.hpp"
 #include "wire/file_message.hpp"
@@ -79,10 +80,6 @@ std::string host_name() {
   return here;
 }
 
-void add_refusals(const std::vector<Refusal>& list, std::vector<PreflightFinding>& findings) {
-  for (const Refusal& r : list) findings.push_back({true, host_name(), r.object, r.reason, r.remedy});
-}
-
 uint64_t net_namespace() {
   struct stat st {};
   return ::stat("/proc/self/ns/net", &st) == 0 ? st.st_ino : 0;
@@ -138,34 +135,27 @@ wire::SessionMessage Preflight::message() {
   return message;
 }
 
-void Preflight::inspect_memory(const TreeSnapshot& tree, std::vector<PreflightFinding>& findings) {
+std::vector<Refusal> Preflight::refusals_here() {
+  const MigrateOptions& options = context_.options;
+  const TreeSnapshot tree = list_tree(options.pid);
+  std::vector<Refusal> refusals = inspect_tree(tree, collect_options(context_, *result_.tree));
+  if (holds_caller(tree.tasks)) return refusals;
+  result_.unit = inspect_unit(tree.tasks, options.unit, refusals);
+  // A process that has ended, all of it or its first thread, has no memory to look at.
+  if (!refusals.empty() && is_zombie(options.pid)) return refusals;
   PrecopyTree& tasks = result_.tree->tasks;
   tasks.look(tree);
-  for (PrecopyTask& task : tasks.tasks()) {
-    if (task.place.dead) continue;
-    try {
-      task.map->read();
-      add_refusals(task.map->refusals(), findings);
-    } catch (const Error& error) {
-      // A kernel thread has no memory to look at.
-      if (task.place.pid == context_.options.pid && is_refused(findings)) break;
-      if (!may_be_skipped(task.place, context_.options.pid, error)) throw;
-    }
-  }
+  std::vector<TaskNode> listed;
+  for (const PrecopyTask& task : tasks.tasks()) listed.push_back(task.place);
+  inspect_mappings(
+      options.pid, listed, [&](pid_t pid) -> MemoryMap& { return *tasks.at(pid).map; }, refusals);
+  return refusals;
 }
 
 std::vector<PreflightFinding> Preflight::findings_here() {
-  const MigrateOptions& options = context_.options;
+  const std::string here = host_name();
   std::vector<PreflightFinding> findings;
-  const TreeSnapshot tree = list_tree(options.pid);
-  add_refusals(inspect_tree(tree, collect_options(context_, *result_.tree)), findings);
-  if (holds_caller(tree.tasks)) return findings;
-  result_.unit = find_restarting_unit(tree.tasks);
-  if (const auto& unit = result_.unit; unit && options.unit == UnitPolicy::refuse) {
-    add_refusals({{fmt::format("pid {}", unit->main_pid), restart_reason(*unit), kRestartRemedy}}, findings);
-  }
-  // A process that has ended, all of it or its first thread, has no memory to look at.
-  if (!is_refused(findings) || !is_zombie(options.pid)) inspect_memory(tree, findings);
+  for (const Refusal& r : refusals_here()) findings.push_back({true, here, r.object, r.reason, r.remedy});
   return findings;
 }
 

@@ -34,9 +34,9 @@ class Preflight {
   std::optional<Cleared> run() &&;
 
  private:
+  std::vector<Refusal> refusals_here();
   std::vector<PreflightFinding> findings_here();
   std::vector<PreflightFinding> findings_there();
-  void inspect_memory(const TreeSnapshot& tree, std::vector<PreflightFinding>& findings);
   void summarise(const PrecopyTask& task, wire::Preflight& preflight);
   wire::SessionMessage message();
 
