@@ -49,6 +49,7 @@ std::string check_session(const std::string& text) {
 // Option texts that are converted to other types after parsing.
 struct Raw {
   std::string to, tls_dir, max_bandwidth, ghost_limit;
+  bool shell_job = false;
   double timeout_s = 0;
   std::string log_level = "warn";
 };
@@ -116,7 +117,7 @@ void add_resources(CLI::App& app, MigrateOptions& options, Raw& raw) {
       ->check(cli::check_size)
       ->type_name("SIZE")
       ->group(group);
-  app.add_flag("--shell-job", options.shell_job, "The process belongs to a session begun outside the tree")
+  app.add_flag("--shell-job", raw.shell_job, "Refused: use crx-dump and crx-restore, which can give a terminal")
       ->group(group);
   app.add_flag("--tcp-established", options.tcp_established, "Move established TCP connections")->group(group);
   app.add_flag("--ext-unix-sk", options.ext_unix_sk, "Allow unix sockets whose other end is outside the tree")
@@ -182,6 +183,11 @@ void finish(MigrateOptions& options, const Raw& raw) {
   } else {
     if (options.pid == 0) throw wrong("PID is required: the root of the process tree to move");
     if (raw.to.empty()) throw wrong("--to is required: HOST:PORT of the destination's crx-agent");
+  }
+  if (raw.shell_job) {
+    throw wrong(
+        "--shell-job: crx-agent has no terminal that it could give to the program; dump the program with crx-dump "
+        "--shell-job, and restore it at a terminal of the other host with crx-restore --shell-job");
   }
   if (!raw.to.empty()) options.to = *parse_endpoint(raw.to);
   if (!raw.max_bandwidth.empty()) options.max_bandwidth = *parse_size(raw.max_bandwidth);

@@ -43,7 +43,6 @@ struct MigrateOptions {
   bool wait = false;
   bool new_pids = false;  // restore into a PID namespace of its own at the destination
 
-  bool shell_job = false;
   bool tcp_established = false;
   bool ext_unix_sk = false;
   bool file_locks = false;

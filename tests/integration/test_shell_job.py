@@ -1,5 +1,5 @@
 """A job on a terminal outside the tree: refused by name without --shell-job, and with it moved from one terminal to
-another."""
+another by way of images. crx-migrate refuses the option, since crx-agent has no terminal to give."""
 import os
 
 import crxtest
@@ -83,6 +83,10 @@ class ShellJob(dumptest.DumpTest):
             self.assertIn(word, refusal)
         first.type("two\n")
         until(lambda: "<TWO>" in first.shown(), lambda: first.shown())
+        code, text = self.run_tool("crx-migrate", "--to", "127.0.0.1:7000", "--shell-job", str(first.job()))
+        self.assertEqual(code, 2, text)
+        for words in ("no terminal that it could give to the program", "dump the program with crx-dump --shell-job"):
+            self.assertIn(words, text)
         self.dump(first.job(), images, "--shell-job")
         until(lambda: "[job ended" in first.shown(), lambda: first.shown())
 

@@ -80,7 +80,6 @@ TEST_CASE("cli: crx-migrate takes every option of its contract") {
                                          "--tracker",
                                          "wp-async",
                                          "--verify",
-                                         "--shell-job",
                                          "--tcp-established",
                                          "--ext-unix-sk",
                                          "--file-locks",
@@ -122,7 +121,7 @@ TEST_CASE("cli: crx-migrate takes every option of its contract") {
   CHECK(options.compress == "zstd:-5");
   CHECK(options.tracker == TrackerChoice::wp_async);
   CHECK(options.verify);
-  CHECK((options.shell_job && options.tcp_established && options.ext_unix_sk && options.file_locks));
+  CHECK((options.tcp_established && options.ext_unix_sk && options.file_locks));
   CHECK((options.link_remap && options.with_files && options.wait && options.json));
   CHECK(options.ghost_limit == 65536);
   CHECK(options.external_unix == std::set<uint64_t>{1, 22});
@@ -162,6 +161,7 @@ TEST_CASE("cli: wrong usage exits with 2 and points to --help") {
            {"--to", "b:1", "--log-level", "loud", "1"},
            {"--to", "b:1", "--timeout", "-1", "1"},
            {"--to", "b:1", "--streams", "0", "1"},
+           {"--to", "b:1", "--shell-job", "1"},
            {"--resolve", "../../x"},
            {"--resolve", "0123456789abcdef0123456789abcdef", "1"}}) {
     const ParsedMigrateOptions result = parse(arguments);
