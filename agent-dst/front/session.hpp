@@ -85,8 +85,8 @@ class Session : public std::enable_shared_from_this<Session> {
   ipc::AgentCounters& counters_;
   std::function<void()> tell_refusal_;
   SessionFigures figures_;
-  int64_t began_us_, prepare_us_ = 0, go_us_ = 0;  // CLOCK_MONOTONIC; 0: not yet
-  int64_t stopped_before_us_ = 0;                  // time for which the tree had been stopped at prepare_us_
+  int64_t began_us_;         // CLOCK_MONOTONIC
+  int64_t stopped_us_ = -1;  // time for which the tree had been stopped when Go came; -1: it has not come
 };
 
 }  // namespace crx::front

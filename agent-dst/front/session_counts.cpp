@@ -46,15 +46,11 @@ void Session::note(const wire::SessionMessage& message) {
     case wire::SessionMessage::kFreeze:
       figures_.state = "frozen";
       break;
-    case wire::SessionMessage::kPrepare:
-      prepare_us_ = monotonic_us();
-      stopped_before_us_ = static_cast<int64_t>(std::min(message.prepare().freeze_age_us(), kMaxUs));
-      break;
     case wire::SessionMessage::kPrepared:
       figures_.state = "prepared";
       break;
     case wire::SessionMessage::kGo:
-      go_us_ = monotonic_us();
+      stopped_us_ = static_cast<int64_t>(std::min(message.go().stopped_us(), kMaxUs));
       break;
     case wire::SessionMessage::kResumed:
       note_resumed(message.resumed());
@@ -71,11 +67,10 @@ void Session::note(const wire::SessionMessage& message) {
   }
 }
 
-// The time that Prepare took on the network is not known here, so it is not counted.
 void Session::note_resumed(const wire::Resumed& resumed) {
-  if (prepare_us_ == 0 || go_us_ == 0 || figures_.downtime_us >= 0) return;
+  if (stopped_us_ < 0 || figures_.downtime_us >= 0) return;
   const auto resume_us = static_cast<int64_t>(std::min(resumed.go_to_resume_us(), kMaxUs));
-  figures_.downtime_us = stopped_before_us_ + (go_us_ - prepare_us_) + resume_us;
+  figures_.downtime_us = stopped_us_ + resume_us;
   figures_.state = "resumed";
   const auto downtime = static_cast<uint64_t>(figures_.downtime_us);
   counters_.moved_processes += figures_.processes;

@@ -71,8 +71,9 @@ int Commit::decide() {
 Commit::Verdict Commit::send_go() {
   state_.stop->locks.complete();
   wire::SessionMessage go;
-  go.mutable_go();
   go_us_ = monotonic_us();
+  stopped_us_ = go_us_ - state_.stop->tree.stopped_since_us() + context_.link->statistics().rtt_us / 2;
+  go.mutable_go()->set_stopped_us(static_cast<uint64_t>(stopped_us_));
   context_.link->send(go);
   return await_verdict();
 }
@@ -219,10 +220,9 @@ int Commit::finish(const wire::Resumed& resumed) {
 void Commit::report_times(const wire::Resumed& resumed, int64_t now_us) {
   MigrationReport& report = context_.report;
   const wire::LinkStatistics statistics = context_.link->statistics();
-  const int64_t stop_us = context_.began_us + report.cutover.start_us;
   const auto resume_us = static_cast<int64_t>(resumed.go_to_resume_us());
-  report.frozen_us = now_us - stop_us;
-  report.downtime_us = resume_us > 0 ? go_us_ - stop_us + statistics.rtt_us / 2 + resume_us : report.frozen_us;
+  report.frozen_us = now_us - context_.began_us - report.cutover.start_us;
+  report.downtime_us = resume_us > 0 ? stopped_us_ + resume_us : report.frozen_us;
   report.cutover.commit_us = now_us - go_us_ - report.cutover.resume_us;
   report.total_us = now_us - context_.began_us;
   report.verify = context_.options.verify ? VerifyResult::ok : VerifyResult::off;

@@ -43,7 +43,8 @@ class Commit {
 
   MigrationContext& context_;
   Prepared state_;
-  int64_t go_us_ = 0;  // when Go was sent (monotonic_us)
+  int64_t go_us_ = 0;       // when Go was sent (monotonic_us)
+  int64_t stopped_us_ = 0;  // as Go says
 };
 
 }  // namespace crx
