@@ -30,6 +30,7 @@
 #include "common/kernel/process/time_namespace.hpp"
 #include "common/proc/proc_dir.hpp"
 #include "common/tool/error_json.hpp"
+#include "common/tool/findings.hpp"
 
 namespace crx {
 namespace {
@@ -171,13 +172,14 @@ pid_t run_restore(const RestoreOptions& options, const std::function<void(pid_t)
 bool run_restore_check(const RestoreOptions& options) {
   const ImageSet set = ImageSet::open(options.images_dir);
   const ImageStore images = load_images(set);
-  const std::vector<Shortfall> findings = check_restore(set, images, true);
-  for (const Shortfall& found : findings) {
-    if (options.json) {
+  std::vector<Finding> findings;
+  for (Shortfall& found : check_restore(set, images, true))
+    findings.push_back({true, {}, std::move(found.object), std::move(found.reason), std::move(found.remedy)});
+  if (options.json) {
+    for (const Finding& found : findings)
       std::printf("%s\n", finding_line(found.object, found.reason, found.remedy).c_str());
-    } else {
-      std::printf("%s %s; %s\n", found.object.c_str(), found.reason.c_str(), found.remedy.c_str());
-    }
+  } else {
+    for (const FindingLine& line : render_findings(findings)) std::printf("%s\n", line.text.c_str());
   }
   if (options.json) std::printf("{\"event\":\"checked\",\"findings\":%zu}\n", findings.size());
   return findings.empty();

@@ -35,6 +35,7 @@
 #include "common/proc/stat.hpp"
 #include "common/remote/wait_status.hpp"
 #include "common/tool/error_json.hpp"
+#include "common/tool/findings.hpp"
 #include "wire/host_info.hpp"
 
 namespace crx {
@@ -128,10 +129,11 @@ void Dump::inspect() {
     for (const pid_t pid : inspect_mappings(options_.pid, tree, mappings_of, refusals)) maps_.erase(pid);
   }
   if (!leaves_running() && !options_.pre) unit_ = inspect_unit(tree, options_.unit, refusals);
-  for (const Refusal& refusal : refusals) {
-    std::fprintf(stderr, "crx-dump: %s: %s; %s\n", refusal.object.c_str(), refusal.reason.c_str(),
-                 refusal.remedy.c_str());
-    if (options_.json) std::printf("%s\n", finding_line(refusal.object, refusal.reason, refusal.remedy).c_str());
+  std::vector<Finding> findings;
+  for (const Refusal& r : refusals) findings.push_back({true, {}, r.object, r.reason, r.remedy});
+  for (const FindingLine& line : render_findings(findings)) std::fprintf(stderr, "crx-dump: %s\n", line.text.c_str());
+  if (options_.json) {
+    for (const Refusal& r : refusals) std::printf("%s\n", finding_line(r.object, r.reason, r.remedy).c_str());
   }
   if (!refusals.empty()) {
     throw Error(ErrorCode::refused, "looking at the process", fmt::format("process {} cannot be dumped", options_.pid));
