@@ -2,6 +2,8 @@
 
 #include <sys/mman.h>
 
+#include <chrono>
+
 namespace crx::wire {
 
 BufferPool::BufferPool(unsigned buffers)
@@ -11,11 +13,15 @@ BufferPool::BufferPool(unsigned buffers)
   for (unsigned i = buffers; i > 0; --i) free_.push_back(memory_.data() + (i - 1) * kBatchBytes);
 }
 
-PageBuffer BufferPool::acquire() {
+PageBuffer BufferPool::acquire(Deadline deadline) {
   std::unique_lock lock(mutex_);
   if (free_.empty()) ++waits_;
-  available_.wait(lock, [this] { return stopped_ || !free_.empty(); });
-  if (stopped_) return {};
+  const auto ready = [this] { return stopped_ || !free_.empty(); };
+  if (const int64_t left_ns = deadline.left_ns(); left_ns == INT64_MAX)
+    available_.wait(lock, ready);
+  else
+    available_.wait_for(lock, std::chrono::nanoseconds(left_ns), ready);
+  if (stopped_ || free_.empty()) return {};
   std::byte* data = free_.back();
   free_.pop_back();
   return {data, this};

@@ -16,8 +16,8 @@ class BufferPool final : public PageBuffer::Pool {
  public:
   // Maps memory for this many buffers; it is allocated on first use.
   explicit BufferPool(unsigned buffers);
-  // Blocks while all buffers are in use; returns an empty buffer once stop() has been called.
-  PageBuffer acquire();
+  // Blocks while all buffers are in use; returns an empty buffer when the deadline passed or stop() has been called.
+  PageBuffer acquire(Deadline deadline);
   // Called by PageBuffer when a buffer is destroyed. Any thread.
   void take_back(std::byte* data) noexcept override;
   // The number of acquire() calls so far that had to wait.

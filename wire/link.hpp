@@ -51,7 +51,8 @@ struct LinkStatistics {
   uint64_t pages_raw = 0;   // sent uncompressed
   uint64_t pages_zero = 0;  // found to be all zero, so no content was sent
   uint64_t pages_compressed = 0;
-  uint64_t bytes_raw = 0;   // pages_sent * 4096
+  uint64_t bytes_raw = 0;   // of all pages given to send_pages
+  uint64_t bytes_sent = 0;  // the part of bytes_raw whose pages have been written to the connections
   uint64_t bytes_wire = 0;  // all bytes written to the connections (TLS payload)
   int64_t rtt_us = 0;       // the smallest round trip seen, from the handshake on
 };
@@ -65,8 +66,10 @@ class SourceLink {
 
   // Queues a message after everything that was sent on the control stream before.
   virtual void send(const SessionMessage& message) = 0;
-  // Returns an empty buffer; blocks while all are in use (this is the back pressure of the wire).
-  virtual PageBuffer acquire() = 0;
+  // Returns a buffer to fill; blocks while all are in use (this is the back pressure of the wire). Returns one without
+  // data when the deadline passed.
+  virtual PageBuffer acquire(Deadline deadline) = 0;
+  PageBuffer acquire() { return acquire(Deadline::never()); }
   // Sends the pages of `ranges` (ascending, at most kBatchPages in total), whose contents lie one after another at the
   // start of the buffer. The link takes ownership of the buffer.
   virtual void send_pages(PageSpace space, std::vector<PageRange> ranges, PageBuffer buffer) = 0;

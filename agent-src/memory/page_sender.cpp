@@ -76,9 +76,11 @@ SendOutcome send_pages(PageSpace space, const std::vector<PageRange>& ranges, Pa
     const std::span<std::byte> filled = buffer.first(page_down(buffer.size()) - room);
     std::vector<PageRange> failed;
     reader.read(batch, filled, failed);
+    const uint64_t wanted = total_pages(batch);
     if (hashes != nullptr || !failed.empty()) batch = compact(batch, failed, filled, hashes, outcome);
     for (const PageRange& range : failed) append_range(outcome.failed, range);
     const uint64_t pages = total_pages(batch);
+    if (pages < wanted) sink.skip(wanted - pages);
     if (pages == 0) continue;
     sink.put(space, std::move(batch));
     outcome.put_pages += pages;

@@ -20,6 +20,8 @@ class PageSink {
   // Returns the buffer to the sink. It holds the content of the pages of `ranges`, one after another from its start.
   // The ranges are ascending and disjoint, not empty, and have no more pages than the buffer.
   virtual void put(PageSpace space, std::vector<PageRange> ranges) = 0;
+  // Pages that were to be sent and need not be, or cannot be now: for whoever counts how far the round has come.
+  virtual void skip(uint64_t /*pages*/) {}
 };
 
 }  // namespace crx

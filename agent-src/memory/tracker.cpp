@@ -42,6 +42,12 @@ FrozenPages frozen_private_pages(const Tracker& tracker, std::span<const MemoryV
   return pages;
 }
 
+TrackerKind choose_tracker(TrackerKind wanted) {
+  if (wanted != TrackerKind::automatic) return wanted;
+  if (WriteProtectFd::supported()) return TrackerKind::wp_async;
+  return Pagemap::features().soft_dirty ? TrackerKind::soft_dirty : TrackerKind::hash;
+}
+
 std::unique_ptr<Tracker> make_tracker(TrackerKind wanted, pid_t pid, const std::function<Fd()>& make_userfaultfd) {
   const bool any = wanted == TrackerKind::automatic;
   if (wanted == TrackerKind::wp_async || (any && WriteProtectFd::supported())) {

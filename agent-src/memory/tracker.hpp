@@ -64,6 +64,10 @@ class Tracker {
 FrozenPages frozen_private_pages(const Tracker& tracker, std::span<const MemoryVma> vmas,
                                  uint64_t* scanned_bytes = nullptr);
 
+// The kind that `wanted` comes to on this kernel (automatic: wp-async, else soft-dirty, else hash). A single process
+// may need another one than automatic finds here, see make_tracker.
+TrackerKind choose_tracker(TrackerKind wanted);
+
 // Makes the best tracker of the wanted kind for `pid` (automatic: wp-async, else soft-dirty, else hash).
 // make_userfaultfd: creates a userfaultfd *in* the victim (flags WriteProtectFd::create_flags()) and returns our
 // duplicate. It is called at most once, and only for wp-async. If it fails under `automatic`, the next kind is taken

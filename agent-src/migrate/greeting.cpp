@@ -4,6 +4,7 @@
 
 #include <vector>
 
+#include "agent-src/migrate/source_tree.hpp"
 #include "common/base/error.hpp"
 #include "common/proc/stat.hpp"
 #include "wire/host_info.hpp"
@@ -50,6 +51,7 @@ void report_hello(MigrationContext& context) {
   event.source = context.report.source;
   event.destination = context.report.destination;
   event.rtt_us = context.link->statistics().rtt_us;
+  event.tracker = to_string(choose_tracker(tracker_kind(context.options)));
   context.observer.hello(event);
 }
 

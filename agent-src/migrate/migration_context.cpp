@@ -48,7 +48,12 @@ wire::ConnectOptions MigrationContext::connect_options() const {
 wire::SessionMessage MigrationContext::expect(wire::SessionMessage::BodyCase kind, Deadline deadline,
                                               const char* step) {
   if (overall.left_ns() < deadline.left_ns()) deadline = overall;
-  auto message = link->receive(deadline);
+  std::optional<wire::SessionMessage> message;
+  while (progress && !message && !deadline.passed()) {
+    message = link->receive(Deadline::in_ms(RoundProgress::kEveryMs));
+    progress->look();
+  }
+  if (!message) message = link->receive(deadline);
   if (!message) {
     throw Error(ErrorCode::peer, step, peer.name + " did not answer in time")
         .with_hint(overall.passed() ? "--timeout is over" : "look at the agent's log there");

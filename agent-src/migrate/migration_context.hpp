@@ -3,11 +3,13 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "agent-src/collect/sockets/tcp_block.hpp"
 #include "agent-src/freeze/guard.hpp"
 #include "agent-src/memory/space_rounds.hpp"
+#include "agent-src/migrate/round_progress.hpp"
 #include "agent-src/report/events.hpp"
 #include "agent-src/tool/migrate_options.hpp"
 #include "common/base/clock.hpp"
@@ -48,11 +50,12 @@ class MigrationContext {
   MigrationReport report;
   Peer peer;
   std::unique_ptr<wire::SourceLink> link;  // empty until greet() has connected
+  std::optional<RoundProgress> progress;   // of the round that is being sent while the tree runs
   TcpBlock packets{session};               // blocks the tree's TCP packets from their collection on
   bool decided = false;                    // GO is in the journal: abort() does nothing any more
 
   // The next message, which must be of this kind; at the latest when `deadline` or --timeout is over. Throws
-  // Error(peer) naming `step` where there is none or another one.
+  // Error(peer) naming `step` where there is none or another one. Looks after `progress` while it waits.
   wire::SessionMessage expect(wire::SessionMessage::BodyCase kind, Deadline deadline, const char* step);
   // Waits until the destination has confirmed `marks` ends of this round (SourceLink::end_round). Throws Error(peer).
   void await_round(uint32_t round, unsigned marks, Deadline deadline);

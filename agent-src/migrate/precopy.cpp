@@ -84,8 +84,10 @@ void Precopy::send_round(uint32_t round) {
   }
   MemoryStatistics statistics = tasks_.begin_round();
   if (stop) stop->thaw();
+  context_.progress.emplace(context_.observer, *context_.link, round, statistics.dirty_pages * kPageSize);
   const unsigned marks = sender_.send_round(round, statistics);
   context_.await_round(round, marks, Deadline::in_ms(kRoundMs));
+  context_.progress.reset();
   context_.observer.round(context_.add_round(began_us, statistics));
 }
 

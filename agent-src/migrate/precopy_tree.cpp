@@ -43,7 +43,11 @@ bool is_gone(const Error& error) {
 }  // namespace
 
 PrecopyTree::PrecopyTree(pid_t root, FileTable& files, TrackerKind tracker, int64_t freeze_timeout_ms)
-    : root_(root), files_(files), wanted_(tracker), tracker_(tracker), freeze_timeout_ms_(freeze_timeout_ms) {}
+    : root_(root),
+      files_(files),
+      wanted_(tracker),
+      tracker_(choose_tracker(tracker)),
+      freeze_timeout_ms_(freeze_timeout_ms) {}
 
 std::vector<pid_t> PrecopyTree::pids() const {
   std::vector<pid_t> living;

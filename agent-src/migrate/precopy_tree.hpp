@@ -69,7 +69,8 @@ class PrecopyTree {
   CallSites& call_sites() noexcept { return call_sites_; }
   SleepReader& sleeps() noexcept { return sleeps_; }
 
-  TrackerKind tracker() const noexcept { return tracker_; }              // in use once follow() was called
+  // The one in use once follow() was called; before that, the one that this kernel offers.
+  TrackerKind tracker() const noexcept { return tracker_; }
   int64_t longest_stop_us() const noexcept { return longest_stop_us_; }  // of one task, when its tracking began
 
  private:

@@ -1,7 +1,6 @@
 #include "agent-src/migrate/source_tree.hpp"
 
 namespace crx {
-namespace {
 
 // Without rounds nothing is tracked: all memory goes in the stop.
 TrackerKind tracker_kind(const MigrateOptions& options) {
@@ -18,8 +17,6 @@ TrackerKind tracker_kind(const MigrateOptions& options) {
   }
   return TrackerKind::automatic;
 }
-
-}  // namespace
 
 SourceTree::SourceTree(const MigrateOptions& options, const std::string& session)
     : links(session.substr(0, 16)), tasks(options.pid, files, tracker_kind(options), options.freeze_timeout_ms) {

@@ -25,6 +25,9 @@ struct SourceTree {
   PrecopyTree tasks;
 };
 
+// The kind of tracker that the user's options ask for; automatic where the kernel is to decide (choose_tracker).
+TrackerKind tracker_kind(const MigrateOptions& options);
+
 // What the collectors may do and use, as the user's options say. The result refers to both arguments.
 CollectOptions collect_options(MigrationContext& context, SourceTree& tree);
 

@@ -30,13 +30,33 @@ ForkRequest fork_request(const PrecopyTask& task, bool is_root) {
   return request;
 }
 
+// The watch refers to the context, not to the sender, which is moved.
+LinkPageSink::Watch watch(MigrationContext& context) {
+  LinkPageSink::Watch out;
+  out.look = [&context] {
+    if (context.progress) context.progress->look();
+  };
+  out.skip = [&context](uint64_t pages) {
+    if (context.progress) context.progress->skip(pages);
+  };
+  out.wait_ms = RoundProgress::kEveryMs;
+  return out;
+}
+
 }  // namespace
+
+TreeSender::TreeSender(MigrationContext& context, SourceTree& tree)
+    : context_(context), tree_(tree), sink_(*context.link, watch(context)) {}
 
 unsigned TreeSender::send_round(uint32_t round, MemoryStatistics& statistics) {
   MemoryRounds& rounds = tree_.tasks.rounds();
   const unsigned marks = send_waves(round, [&](PrecopyTask& task) {
     SpaceRounds& space = rounds.space(task.place.pid);
-    if (task.memory_donor != 0) space.inherit(rounds.space(std::exchange(task.memory_donor, 0)));
+    if (task.memory_donor != 0) {
+      const uint64_t pending = space.pending_pages();
+      space.inherit(rounds.space(std::exchange(task.memory_donor, 0)));
+      sink_.skip(pending - space.pending_pages());
+    }
     space.send_round(sink_, statistics);
   });
   rounds.objects().send_round(sink_, statistics);

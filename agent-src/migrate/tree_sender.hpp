@@ -21,7 +21,7 @@ class SendOrder;
 // outlive it. Every call throws Error(peer) once the connection is lost.
 class TreeSender {
  public:
-  TreeSender(MigrationContext& context, SourceTree& tree) : context_(context), tree_(tree), sink_(*context.link) {}
+  TreeSender(MigrationContext& context, SourceTree& tree);
 
   // Layouts and pages of a round that PrecopyTree::begin_round() has begun, and its last mark. Returns how many marks
   // the destination has to confirm (MigrationContext::await_round).

@@ -8,6 +8,7 @@
 
 #include "agent-src/report/report.hpp"
 #include "common/base/error.hpp"
+#include "common/tool/findings.hpp"
 
 namespace crx {
 
@@ -21,13 +22,7 @@ enum class Outcome : int {
 };
 
 // A finding of preflight. A fatal one refuses the migration.
-struct PreflightFinding {
-  bool fatal = true;
-  std::string where;   // the host that made the finding
-  std::string object;  // "pid 12 fd 3 (socket)"
-  std::string reason;
-  std::string remedy;
-};
+using PreflightFinding = Finding;
 
 struct HelloEvent {
   std::string session;
@@ -37,15 +32,17 @@ struct HelloEvent {
   HostSummary source;
   HostSummary destination;
   int64_t rtt_us = 0;
-  std::string tracker;
+  std::string tracker;  // that this kernel offers; MigrationReport has the one that was used
 };
 
-// The progress of the current round; sent often, drawn at most a few times a second.
+// The progress of the current round; sent at most every 100 ms.
 struct ProgressEvent {
   uint32_t round = 0;
-  uint64_t bytes_done = 0;
-  uint64_t bytes_planned = 0;
-  uint64_t bytes_wire = 0;  // of the whole migration so far
+  uint64_t bytes_done = 0;        // of bytes_planned, never more: memory, not what it takes on the connections
+  uint64_t bytes_planned = 0;     // found written when the round began
+  uint64_t bytes_wire = 0;        // of the whole migration so far
+  uint64_t bytes_per_second = 0;  // of bytes_done, over the last few seconds
+  int64_t left_us = -1;           // until the round has been sent, at this rate; -1: nothing to go by yet
 };
 
 struct FailedEvent {

@@ -18,6 +18,8 @@ namespace {
 
 using nlohmann::ordered_json;
 
+constexpr int64_t kProgressEveryUs = 500'000;
+
 std::string_view name_of(Outcome outcome) {
   switch (outcome) {
     case Outcome::moved:
@@ -157,6 +159,20 @@ void JsonEvents::preflight(const std::vector<PreflightFinding>& findings) {
   }
   line.json["ok"] = ok;
   line.json["findings"] = std::move(list);
+  put(line);
+}
+
+void JsonEvents::progress(const ProgressEvent& event) {
+  const int64_t now_us = monotonic_us();
+  if (now_us - progress_us_ < kProgressEveryUs) return;
+  progress_us_ = now_us;
+  Line line(*this, "progress");
+  line.json["round"] = event.round;
+  line.json["bytes_done"] = event.bytes_done;
+  line.json["bytes_planned"] = event.bytes_planned;
+  line.json["bytes_wire"] = event.bytes_wire;
+  line.json["bytes_per_second"] = event.bytes_per_second;
+  if (event.left_us >= 0) line.json["left_us"] = event.left_us;
   put(line);
 }
 

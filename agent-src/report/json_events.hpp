@@ -1,6 +1,7 @@
 // Writes the events as JSON for scripts (--json): one object per line on a descriptor.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 
@@ -8,9 +9,9 @@
 
 namespace crx {
 
-// Every line has "event" (hello, preflight, round, freeze, prepared, committed, done, failed) and "t_us", the
-// microseconds since this object was made. A line is written at once. While the tree is frozen, writing never blocks:
-// the lines that the reader does not take then follow after committed.
+// Every line has "event" (hello, preflight, progress, round, freeze, prepared, committed, done, failed) and "t_us", the
+// microseconds since this object was made. At most two lines a second are "progress". A line is written at once. While
+// the tree is frozen, writing never blocks: the lines that the reader does not take then follow after committed.
 class JsonEvents final : public MigrationObserver {
  public:
   // fd stays the caller's. wait: the done line is held back until exited(), and carries "exit_status" (128 + signal if
@@ -20,6 +21,7 @@ class JsonEvents final : public MigrationObserver {
 
   void hello(const HelloEvent& event) override;
   void preflight(const std::vector<PreflightFinding>& findings) override;
+  void progress(const ProgressEvent& event) override;
   void round(const RoundReport& round) override;
   void freeze() override;
   void prepared(const CutoverReport& cutover) override;
@@ -37,6 +39,7 @@ class JsonEvents final : public MigrationObserver {
   bool wait_;
   bool frozen_ = false;
   int64_t began_us_;
+  int64_t progress_us_ = INT64_MIN / 2;  // when the last one was written
   std::string pending_;
   std::optional<MigrationReport> held_;
   std::optional<int> wait_status_;

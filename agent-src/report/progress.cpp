@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -10,15 +11,44 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "common/base/clock.hpp"
 #include "common/base/size.hpp"
 
 namespace crx {
 namespace {
 
-constexpr int64_t kRedrawUs = 100'000;
+constexpr std::size_t kDefaultWidth = 80;
+
+// Columns of the terminal on fd.
+std::size_t line_width(int fd) {
+  winsize size{};
+  return ::ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : kDefaultWidth;
+}
 
 }  // namespace
+
+std::string render_progress(const ProgressEvent& event, std::size_t width) {
+  constexpr std::size_t kMaxCells = 20, kMinCells = 5;
+  const uint64_t planned = std::max<uint64_t>(event.bytes_planned, 1);
+  const uint64_t done = std::min(event.bytes_done, planned);
+  const std::string head = fmt::format("round {} ", event.round);
+  std::string text = fmt::format("{:3}%  {} of {}  {}", done * 100 / planned, format_size(event.bytes_done),
+                                 format_size(event.bytes_planned), format_rate(event.bytes_per_second, 1'000'000));
+  text += event.left_us < 0 ? "" : fmt::format("  {} left", format_duration(event.left_us));
+  // A line that wraps cannot be drawn over: the line leaves out what the terminal has no room for.
+  const std::size_t taken = head.size() + text.size() + 4;  // with the bar's brackets, a space and the cursor
+  std::string bar;
+  if (taken + kMinCells <= width) {
+    const std::size_t cells = std::min(kMaxCells, width - taken);
+    const std::size_t filled = done * cells / planned;
+    bar = fmt::format("[{}{}] ", std::string(filled, '#'), std::string(cells - filled, '.'));
+  }
+  if (const std::string wire = fmt::format("  {} on the wire", format_size(event.bytes_wire));
+      taken + kMaxCells + wire.size() <= width)
+    text += wire;
+  std::string line = head + bar + text;
+  if (line.size() >= width) line.resize(width - 1);
+  return line;
+}
 
 bool wants_live_line(ProgressMode mode, int fd) {
   if (mode != ProgressMode::automatic) return mode == ProgressMode::always;
@@ -47,36 +77,19 @@ void HumanOutput::hello(const HelloEvent& event) {
 
 void HumanOutput::preflight(const std::vector<PreflightFinding>& findings) {
   clear_line();
-  const bool fatal =
-      std::any_of(findings.begin(), findings.end(), [](const PreflightFinding& finding) { return finding.fatal; });
-  for (const PreflightFinding& finding : findings) {
-    print(fmt::format("{}{}: {}: {}{}{}\n", finding.fatal ? "" : "note: ", finding.where, finding.object,
-                      finding.reason, finding.remedy.empty() ? "" : "; ", finding.remedy));
+  refusals_ = static_cast<std::size_t>(
+      std::count_if(findings.begin(), findings.end(), [](const PreflightFinding& finding) { return finding.fatal; }));
+  for (const FindingLine& line : render_findings(findings)) {
+    print(fmt::format("{}{}: {}\n", line.fatal ? "" : "note: ", line.where, line.text));
   }
-  if (settings_.check_only && !fatal) {
+  if (settings_.check_only && refusals_ == 0) {
     print(fmt::format("pid {} ({}) can move to {}: nothing stands in its way\n", hello_.pid, hello_.comm, hello_.to));
   }
 }
 
 void HumanOutput::progress(const ProgressEvent& event) {
   if (!settings_.live) return;
-  const int64_t now = monotonic_us();
-  if (event.round != round_) {
-    round_ = event.round;
-    began_us_ = now;
-    began_bytes_ = event.bytes_done;
-  }
-  if (now - drawn_us_ < kRedrawUs) return;
-  drawn_us_ = now;
-  constexpr uint64_t kCells = 30;
-  const uint64_t planned = std::max<uint64_t>(event.bytes_planned, 1);
-  const uint64_t filled = std::min(event.bytes_done, planned) * kCells / planned;
-  const uint64_t moved = event.bytes_done - std::min(event.bytes_done, began_bytes_);
-  print(fmt::format("\rround {} [{}{}] {:3}%  {} of {}  {}  {} on the wire\x1b[K", event.round,
-                    std::string(filled, '#'), std::string(kCells - filled, '.'),
-                    std::min(event.bytes_done, planned) * 100 / planned, format_size(event.bytes_done),
-                    format_size(event.bytes_planned), format_rate(moved, now - began_us_),
-                    format_size(event.bytes_wire)));
+  print("\r" + render_progress(event, line_width(fd_)) + "\x1b[K");
   line_shown_ = true;
 }
 
@@ -99,12 +112,16 @@ void HumanOutput::done(const MigrationReport& report) {
 void HumanOutput::failed(const FailedEvent& event) {
   clear_line();
   std::string text = "crx-migrate: " + event.message + "\n";
+  // The findings have been shown, and the message would say the first of them again.
+  if (event.outcome == Outcome::refused && refusals_ > 0)
+    text = fmt::format("crx-migrate: process {} cannot be moved, for the {} above\n", event.pid,
+                       refusals_ == 1 ? "reason" : fmt::format("{} reasons", refusals_));
   switch (event.outcome) {
     case Outcome::failed:
       if (event.code != ErrorCode::victim_gone) text += "The process runs on here, unharmed.\n";
       break;
     case Outcome::refused:
-      text += "Refused by preflight: nothing was touched.\n";
+      text += "Nothing was touched.\n";
       break;
     case Outcome::in_doubt:
       text += fmt::format(

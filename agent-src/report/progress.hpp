@@ -1,7 +1,7 @@
 // Output for people on stderr: findings, a live line while memory is copied, and a summary at the end.
 #pragma once
 
-#include <cstdint>
+#include <cstddef>
 #include <string>
 
 #include "agent-src/report/events.hpp"
@@ -36,15 +36,16 @@ class HumanOutput final : public MigrationObserver {
   int fd_;
   Settings settings_;
   HelloEvent hello_;
+  std::size_t refusals_ = 0;  // fatal findings of the last preflight, which have been printed
   bool line_shown_ = false;
-  int64_t drawn_us_ = 0;
-  int64_t began_us_ = 0;  // the time at which the rate's measurement began
-  uint64_t began_bytes_ = 0;
-  uint32_t round_ = 0;
 };
 
 // Whether a live line is to be drawn on fd: as `mode` says; if automatic, only on a terminal.
 bool wants_live_line(ProgressMode mode, int fd);
+
+// The live line, at most width - 1 characters: the round, a bar, how much of the round's memory is sent, the rate, and
+// the time left once the rate is known.
+std::string render_progress(const ProgressEvent& event, std::size_t width);
 
 // Returns the final summary: a table of the rounds, one of the cutover, and a line that says what happened.
 std::string render_summary(const MigrationReport& report);

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <string_view>
@@ -74,6 +75,13 @@ std::string format_us(int64_t us) {
   if (std::abs(value) < 1000) return fmt::format("{} us", us);
   if (std::abs(value) < 1e6) return fmt::format("{:.1f} ms", value / 1e3);
   return fmt::format("{:.2f} s", value / 1e6);
+}
+
+std::string format_duration(int64_t us) {
+  const int64_t seconds = std::max<int64_t>(us, 0) / 1'000'000 + (us > 0 && us % 1'000'000 > 0 ? 1 : 0);
+  if (seconds < 60) return fmt::format("{} s", seconds);
+  if (seconds < 3600) return fmt::format("{} min {:02} s", seconds / 60, seconds % 60);
+  return fmt::format("{} h {:02} min", seconds / 3600, seconds / 60 % 60);
 }
 
 std::string format_count(uint64_t n) {

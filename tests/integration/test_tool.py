@@ -28,10 +28,12 @@ class Tool(crxtest.RingTest):
         moved, result = self.move(process, self.ring[1])
         self.addCleanup(moved.kill)
         names = [event.get("event") for event in result.events]
-        self.assertEqual([n for n in names if n != "round"],
+        self.assertEqual([n for n in names if n not in ("round", "progress")],
                          ["hello", "preflight", "freeze", "prepared", "committed", "done"], f"{result}")
         self.assertIn("round", names)
+        self.assertIn(result.events[0]["tracker"], ("wp-async", "soft-dirty", "hash"))
         done = result.last
+        self.assertIn(done["tracker"], ("wp-async", "soft-dirty", "hash"))
         for key in ("session", "pid", "downtime_us", "frozen_us", "total_ms", "rounds", "pages_sent", "bytes_raw",
                     "bytes_wire", "verify"):
             self.assertIn(key, done, f"{result}")

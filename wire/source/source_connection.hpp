@@ -5,6 +5,7 @@
 #include <asio/executor_work_guard.hpp>
 #include <asio/io_context.hpp>
 #include <asio/strand.hpp>
+#include <atomic>
 #include <exception>
 #include <future>
 #include <memory>
@@ -31,7 +32,7 @@ class SourceConnection final : public SourceLink {
   ~SourceConnection() override;
 
   void send(const SessionMessage& message) override;
-  PageBuffer acquire() override;
+  PageBuffer acquire(Deadline deadline) override;
   void send_pages(PageSpace space, std::vector<PageRange> ranges, PageBuffer buffer) override;
   void end_round(uint32_t round) override;
   std::optional<SessionMessage> receive(Deadline deadline) override { return queues_.receive(deadline); }
@@ -72,6 +73,7 @@ class SourceConnection final : public SourceLink {
   Pacer pacer_;
   uint32_t messages_sent_ = 0;                 // engine thread only
   LinkStatistics counted_;                     // engine thread only: counts of pages
+  std::atomic<uint64_t> bytes_sent_ = 0;       // see LinkStatistics
   std::optional<CompressionAdvisor> advisor_;  // engine thread only; --compress auto
   Compressor sampler_;
   std::vector<std::byte> sample_;

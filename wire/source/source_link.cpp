@@ -98,10 +98,11 @@ void SourceConnection::send(const SessionMessage& message) {
   control_->send(frame(FrameType::message, payload));
 }
 
-PageBuffer SourceConnection::acquire() {
-  PageBuffer buffer = pool_.acquire();
+PageBuffer SourceConnection::acquire(Deadline deadline) {
+  PageBuffer buffer = pool_.acquire(deadline);
   if (buffer.data() == nullptr) {
     queues_.throw_if_lost();
+    if (deadline.passed()) return buffer;
     throw Error(ErrorCode::bug, "sending pages", "the link is closed");
   }
   return buffer;
@@ -126,6 +127,7 @@ void SourceConnection::send_pages(PageSpace space, std::vector<PageRange> ranges
   auto batch = std::make_shared<OutgoingBatch>();
   batch->head = encode_head(pages);
   batch->content_bytes = pages.encoded_bytes;
+  batch->page_bytes = total * kPageSize;
   batch->buffer = std::move(buffer);
   const bool compress = compresses({batch->buffer.data(), batch->content_bytes});
   batch->ready = !compress;
@@ -200,6 +202,7 @@ LinkStatistics SourceConnection::statistics() const {
     now.pages_compressed = encoder_->statistics().pages;
     now.pages_raw -= now.pages_compressed;
   }
+  now.bytes_sent = bytes_sent_;
   now.rtt_us = control_->rtt_us();
   now.bytes_wire = control_->channel()->bytes_written();
   const std::lock_guard lock(channel_mutex_);

@@ -20,8 +20,9 @@ struct OutgoingBatch {
   std::string head;
   PageBuffer buffer;
   std::size_t content_bytes = 0;
-  uint32_t epoch = 0;  // number of rounds that ended before it
-  bool ready = false;  // encoded; set under the lock of the queues
+  uint64_t page_bytes = 0;  // of all its pages, those that are all zero too
+  uint32_t epoch = 0;       // number of rounds that ended before it
+  bool ready = false;       // encoded; set under the lock of the queues
 };
 
 // Thread-safe.

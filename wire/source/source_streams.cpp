@@ -154,6 +154,7 @@ asio::awaitable<void> SourceConnection::send_batch(DataStream& stream, std::shar
   const std::span<const std::byte> head_span = std::as_bytes(std::span<const char>(head.data(), head.size()));
   const std::span<const std::byte> body(batch->buffer.data(), batch->content_bytes);
   co_await stream.channel->write(head_span, body);
+  bytes_sent_ += batch->page_bytes;
 }
 
 void SourceConnection::wake_streams() {

@@ -35,6 +35,11 @@ TEST_CASE("size: writes what people read") {
   CHECK(format_us(870) == "870 us");
   CHECK(format_us(12'345) == "12.3 ms");
   CHECK(format_us(4'100'000) == "4.10 s");
+  CHECK(format_duration(-5) == "0 s");
+  CHECK(format_duration(1) == "1 s");
+  CHECK(format_duration(59'000'000) == "59 s");
+  CHECK(format_duration(59'000'001) == "1 min 00 s");
+  CHECK(format_duration(11'220'000'000) == "3 h 07 min");
   CHECK(format_count(0) == "0");
   CHECK(format_count(999) == "999");
   CHECK(format_count(1'234'567) == "1,234,567");

@@ -239,7 +239,18 @@ TEST_CASE("report: people read findings, failures and a summary") {
         "pid 5 (prog) can move to b:1: nothing stands in its way\n");
   human.preflight({{true, "host-a", "pid 5 fd 3", "is a terminal", ""}});
   CHECK(pipe.drain() == "host-a: pid 5 fd 3: is a terminal\n");
-  human.progress({1, 5, 10, 3});
+  human.failed({Outcome::refused, "s", 5, "preflight: pid 5 fd 3: is a terminal", ErrorCode::refused});
+  CHECK(pipe.drain() == "crx-migrate: process 5 cannot be moved, for the reason above\nNothing was touched.\n");
+  human.preflight(std::vector<PreflightFinding>(500, {true, "host-a", "fd 3", "is odd", "close it"}));
+  human.failed({Outcome::refused, "s", 5, "preflight: fd 3: is odd; close it (and 499 more)", ErrorCode::refused});
+  CHECK(pipe.drain() ==
+        "host-a: fd 3, fd 3, fd 3 and 497 more: is odd; close it\n"
+        "crx-migrate: process 5 cannot be moved, for the 500 reasons above\nNothing was touched.\n");
+  human.preflight({});
+  CHECK(pipe.drain().find("nothing stands in its way") != std::string::npos);
+  human.failed({Outcome::refused, "s", 5, "preflight: fd 3 is odd", ErrorCode::refused});
+  CHECK(pipe.drain().starts_with("crx-migrate: preflight: fd 3 is odd\nNothing"));
+  human.progress({1, 5, 10, 3, 0, -1});
   CHECK(pipe.drain().empty());  // no live line was requested
   human.done(sample());
   const std::string summary = pipe.drain();
@@ -255,14 +266,35 @@ TEST_CASE("report: people read findings, failures and a summary") {
 TEST_CASE("report: the live line is redrawn and cleared") {
   Pipe pipe;
   HumanOutput human(pipe.out.get(), {.live = true, .summary = true, .check_only = false});
-  human.progress({1, 512 << 20, 1024 << 20, 1000});
-  CHECK(pipe.drain().find(" 50%  512.0 MiB of 1.0 GiB") != std::string::npos);
-  human.progress({1, 513 << 20, 1024 << 20, 1000});
-  CHECK(pipe.drain().empty());  // too soon after the last one
+  human.progress({1, 512 << 20, 1024 << 20, 1000, 64 << 20, 8'000'000});
+  CHECK(pipe.drain().find(" 50%  512.0 MiB of 1.0 GiB  64.0 MiB/s  8 s left") != std::string::npos);
   human.freeze();
   CHECK(pipe.drain() == "\r\x1b[K");
   CHECK(wants_live_line(ProgressMode::always, pipe.out.get()));
   CHECK_FALSE(wants_live_line(ProgressMode::automatic, pipe.out.get()));
+}
+
+TEST_CASE("report: the live line never wraps, and names no time left before the rate is known") {
+  const ProgressEvent event{12, 512 << 20, uint64_t{1024} << 20, uint64_t{300} << 20, 64 << 20, 3'725'000'000};
+  for (const std::size_t width : {20U, 40U, 60U, 80U, 100U, 200U}) CHECK(render_progress(event, width).size() < width);
+  CHECK(render_progress(event, 80).find("1 h 02 min left") != std::string::npos);
+  CHECK(render_progress(event, 80).find("#.") != std::string::npos);
+  CHECK(render_progress(event, 200).find("[##########..........]") != std::string::npos);
+  CHECK(render_progress(event, 200).find("300.0 MiB on the wire") != std::string::npos);
+  CHECK(render_progress({1, 0, 4096, 0, 0, -1}, 80).find("left") == std::string::npos);
+  CHECK(render_progress({1, 0, 0, 0, 0, -1}, 80).find("  0%") != std::string::npos);
+}
+
+TEST_CASE("report: --json has progress, at most twice a second") {
+  Pipe pipe;
+  JsonEvents events(pipe.out.get());
+  for (unsigned i = 0; i < 20; ++i) events.progress({1, 4096 * i, 81920, 5000, 40960, i == 0 ? -1 : 2'000'000});
+  const std::vector<nlohmann::json> all = lines(pipe.drain());
+  REQUIRE(all.size() == 1);
+  CHECK(all[0].at("event") == "progress");
+  CHECK(all[0].at("bytes_planned") == 81920);
+  CHECK(all[0].at("bytes_per_second") == 40960);
+  CHECK_FALSE(all[0].contains("left_us"));
 }
 
 TEST_CASE("report: the page stands alone and escapes what it shows") {
