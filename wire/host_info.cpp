@@ -7,7 +7,6 @@
 #include <sys/sysinfo.h>
 #include <sys/utsname.h>
 
-#include <cstdlib>
 #include <span>
 
 #include "common/base/clock.hpp"
@@ -37,7 +36,6 @@ void fill_cpu(HostInfo& info) {
   unsigned low = 0, high = 0;
   __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
   info.set_xfeatures(low | uint64_t{high} << 32);
-  if (__get_cpuid_count(0xd, 0, &a, &b, &c, &d)) info.set_xsave_size(b);
 }
 
 Digest128 vdso_digest() {
@@ -77,11 +75,6 @@ HostInfo local_host_info() {
   info.set_kernel_release(names.release);
   info.set_boot_id(read_boot_id());
   info.set_tool_version(CRX_VERSION);
-  info.set_pid_max(static_cast<uint32_t>(std::strtoul(read_file("/proc/sys/kernel/pid_max").c_str(), nullptr, 10)));
-  const std::string memory = read_file("/proc/meminfo");
-  const auto at = memory.find("MemAvailable:");
-  if (at != std::string::npos)
-    info.set_memory_available_bytes(std::strtoull(memory.c_str() + at + 13, nullptr, 10) * 1024);
   fill_cpu(info);
   info.set_vdso_digest(std::string(vdso_digest().view()));
   // Readings in the kernel's initial time namespace, to which the offsets of time namespaces refer.

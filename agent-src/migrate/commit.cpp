@@ -156,9 +156,10 @@ std::optional<Commit::Verdict> Commit::receive_verdict(Deadline deadline) {
 Commit::Verdict Commit::ask_for_verdict(Deadline deadline) {
   for (std::string last = "no answer";;) {
     try {
-      last = wire::query_session(context_.connect_options(), Deadline::in_ms(kAnswerMs)).state();
+      const wire::SessionState state = wire::query_session(context_.connect_options(), Deadline::in_ms(kAnswerMs));
+      last = state.state();
       if (last == "RESUMED") return {wire::Resumed(), {}};
-      if (last == "NEVER" && state_.group) return {};
+      if (last == "NEVER" && state_.group) return {std::nullopt, state.detail()};
     } catch (const Error& error) {
       log::debug("asking {}: {}", context_.peer.name, error.what());
     }

@@ -51,7 +51,6 @@ ordered_json to_json(const RoundReport& round) {
           {"pages_sent", round.pages_sent},
           {"pages_raw", round.pages_raw},
           {"pages_zero", round.pages_zero},
-          {"pages_delta", round.pages_delta},
           {"pages_compressed", round.pages_compressed},
           {"bytes_wire", round.bytes_wire}};
 }
@@ -70,7 +69,6 @@ ordered_json to_json(const CutoverReport& cutover) {
   put("freeze_us", cutover.freeze_us);
   put("collect_us", cutover.collect_us);
   put("last_pages_us", cutover.last_pages_us);
-  put("transfer_us", cutover.transfer_us);
   put("apply_us", cutover.apply_us);
   put("rebuild_us", cutover.rebuild_us);
   put("commit_us", cutover.commit_us);

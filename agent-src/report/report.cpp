@@ -12,15 +12,14 @@ namespace crx {
 namespace {
 
 std::string rounds_table(const MigrationReport& report) {
-  std::string out = fmt::format("{:>7} {:>11} {:>11} {:>9} {:>9} {:>9} {:>9} {:>11} {:>9} {:>12}\n", "round", "scanned",
-                                "dirty", "raw", "zero", "delta", "compr.", "on wire", "time", "rate");
+  std::string out = fmt::format("{:>7} {:>11} {:>11} {:>9} {:>9} {:>9} {:>11} {:>9} {:>12}\n", "round", "scanned",
+                                "dirty", "raw", "zero", "compr.", "on wire", "time", "rate");
   for (const RoundReport& round : report.rounds) {
-    out += fmt::format("{:>7} {:>11} {:>11} {:>9} {:>9} {:>9} {:>9} {:>11} {:>9} {:>12}\n",
+    out += fmt::format("{:>7} {:>11} {:>11} {:>9} {:>9} {:>9} {:>11} {:>9} {:>12}\n",
                        round.is_final ? "last" : std::to_string(round.round), format_size(round.bytes_scanned),
                        format_size(round.bytes_dirty), format_count(round.pages_raw), format_count(round.pages_zero),
-                       format_count(round.pages_delta), format_count(round.pages_compressed),
-                       format_size(round.bytes_wire), format_us(round.duration_us),
-                       format_rate(round.pages_sent * 4096, round.duration_us));
+                       format_count(round.pages_compressed), format_size(round.bytes_wire),
+                       format_us(round.duration_us), format_rate(round.pages_sent * 4096, round.duration_us));
   }
   return out;
 }
@@ -41,9 +40,9 @@ std::string cutover_table(const MigrationReport& report) {
 
 std::vector<Step> cutover_steps(const CutoverReport& cutover) {
   const std::vector<Step> all = {{"freeze", cutover.freeze_us},         {"collect", cutover.collect_us},
-                                 {"last pages", cutover.last_pages_us}, {"transfer", cutover.transfer_us},
-                                 {"apply", cutover.apply_us},           {"rebuild", cutover.rebuild_us},
-                                 {"commit", cutover.commit_us},         {"resume", cutover.resume_us}};
+                                 {"last pages", cutover.last_pages_us}, {"apply", cutover.apply_us},
+                                 {"rebuild", cutover.rebuild_us},       {"commit", cutover.commit_us},
+                                 {"resume", cutover.resume_us}};
   std::vector<Step> measured;
   std::copy_if(all.begin(), all.end(), std::back_inserter(measured), [](const Step& step) { return step.us >= 0; });
   return measured;

@@ -30,18 +30,16 @@ struct RoundReport {
   uint64_t pages_sent = 0;   // of every kind
   uint64_t pages_raw = 0;
   uint64_t pages_zero = 0;
-  uint64_t pages_delta = 0;
   uint64_t pages_compressed = 0;
   uint64_t bytes_wire = 0;  // bytes that this round put on the connections
 };
 
 // How the time of the stop was spent. All times are measured by the source's clock, except apply, rebuild and resume,
-// which the destination measures; transfer is the remainder between the two. -1: not measured.
+// which the destination measures. -1: not measured.
 struct CutoverReport {
   int64_t freeze_us = -1;
   int64_t collect_us = -1;
   int64_t last_pages_us = -1;
-  int64_t transfer_us = -1;
   int64_t apply_us = -1;
   int64_t rebuild_us = -1;
   int64_t commit_us = -1;

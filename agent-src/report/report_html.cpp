@@ -20,9 +20,9 @@ namespace {
 
 constexpr std::string_view kStyle = R"css(
 :root { color-scheme: light dark; --bg:#f7f7f5; --card:#ffffff; --text:#1d2126; --soft:#5d6670; --line:#dfe2e5;
-  --raw:#2f6fb2; --compressed:#3f9c7a; --delta:#b98a22; --zero:#a4adb6; --stop:#c8442f; }
+  --raw:#2f6fb2; --compressed:#3f9c7a; --zero:#a4adb6; --stop:#c8442f; }
 @media (prefers-color-scheme: dark) { :root { --bg:#14171a; --card:#1d2125; --text:#e8eaec; --soft:#9aa4ae;
-  --line:#343a41; --raw:#5b9be0; --compressed:#5fc29c; --delta:#dcb04a; --zero:#6b757f; --stop:#f0705a; } }
+  --line:#343a41; --raw:#5b9be0; --compressed:#5fc29c; --zero:#6b757f; --stop:#f0705a; } }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--bg); color: var(--text); font: 15px/1.5 system-ui, sans-serif; }
 main { max-width: 980px; margin: 0 auto; padding: 36px 20px 60px; }
@@ -35,7 +35,7 @@ h1 { font-size: 25px; line-height: 1.25; margin: 0 0 4px; } h2 { font-size: 17px
 section { padding: 18px 20px; margin-bottom: 16px; overflow-x: auto; }
 svg { width: 100%; min-width: 640px; height: auto; display: block; font: 12px system-ui, sans-serif; }
 svg text { fill: var(--text); } svg .soft { fill: var(--soft); } svg line { stroke: var(--line); }
-.raw { fill: var(--raw); } .compressed { fill: var(--compressed); } .delta { fill: var(--delta); }
+.raw { fill: var(--raw); } .compressed { fill: var(--compressed); }
 .zero { fill: var(--zero); } .stop { fill: var(--stop); }
 .key { color: var(--soft); font-size: 13px; margin: 10px 0 0; }
 .key svg { display: inline; width: 11px; min-width: 0; height: 11px; vertical-align: -1px; margin: 0 4px 0 12px; }
@@ -157,10 +157,8 @@ std::string draw_pages(const MigrationReport& report) {
       const char* css;
       uint64_t pages;
     };
-    const std::array<Part, 4> parts = {{{"raw", round.pages_raw},
-                                        {"compressed", round.pages_compressed},
-                                        {"delta", round.pages_delta},
-                                        {"zero", round.pages_zero}}};
+    const std::array<Part, 3> parts = {
+        {{"raw", round.pages_raw}, {"compressed", round.pages_compressed}, {"zero", round.pages_zero}}};
     uint64_t sum = 0;
     for (const Part& part : parts) sum += part.pages;
     double x = kLeft;
@@ -177,7 +175,7 @@ std::string draw_pages(const MigrationReport& report) {
     y += kRow;
   }
   out += "</svg>\n<p class=\"key\">Bar length: square root of the pages. On the wire:";
-  for (const char* css : {"raw", "compressed", "delta", "zero"}) {
+  for (const char* css : {"raw", "compressed", "zero"}) {
     out += fmt::format("<svg viewBox=\"0 0 11 11\"><rect class=\"{0}\" width=\"11\" height=\"11\" rx=\"2\"/></svg>{0}",
                        css);
   }
@@ -208,17 +206,17 @@ std::string draw_cutover(const MigrationReport& report) {
 
 std::string rounds_table(const MigrationReport& report) {
   std::string out =
-      "<table><tr><th>round</th><th>scanned</th><th>dirty</th><th>raw</th><th>zero</th><th>delta</th>"
+      "<table><tr><th>round</th><th>scanned</th><th>dirty</th><th>raw</th><th>zero</th>"
       "<th>compressed</th><th>on the wire</th><th>scan</th><th>time</th><th>rate</th></tr>\n";
   for (const RoundReport& round : report.rounds) {
     out += fmt::format(
-        "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</"
+        "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</"
         "td>"
         "<td>{}</td><td>{}</td></tr>\n",
         round_name(round), format_size(round.bytes_scanned), format_size(round.bytes_dirty),
-        format_count(round.pages_raw), format_count(round.pages_zero), format_count(round.pages_delta),
-        format_count(round.pages_compressed), format_size(round.bytes_wire), format_us(round.scan_us),
-        format_us(round.duration_us), format_rate(round.pages_sent * 4096, round.duration_us));
+        format_count(round.pages_raw), format_count(round.pages_zero), format_count(round.pages_compressed),
+        format_size(round.bytes_wire), format_us(round.scan_us), format_us(round.duration_us),
+        format_rate(round.pages_sent * 4096, round.duration_us));
   }
   return out + "</table>\n";
 }
