@@ -7,8 +7,8 @@
 #include <exception>
 #include <optional>
 
-#include "agent-src/migrate/resolve.hpp"
 #include "agent-src/migrate/migration.hpp"
+#include "agent-src/migrate/resolve.hpp"
 #include "agent-src/report/json_events.hpp"
 #include "agent-src/report/progress.hpp"
 #include "agent-src/tool/migrate_options.hpp"
@@ -22,7 +22,9 @@ namespace {
 int migrate(const MigrateOptions& options, ObserverList& observers) {
   try {
     if (::kill(options.pid, 0) != 0 && errno == ESRCH) {
-      throw Error(ErrorCode::victim_gone, "finding the process", "there is none").with_pid(options.pid);
+      throw Error(ErrorCode::victim_gone, "finding the process", "there is none")
+          .with_pid(options.pid)
+          .with_hint("see ps -e for those there are");
     }
     return static_cast<int>(observers.conclude(run_migration(options, observers)));
   } catch (const Error& error) {

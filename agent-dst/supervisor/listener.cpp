@@ -47,8 +47,8 @@ Fd listen_on(const Endpoint& where, const char* option) {
     err = errno;
   }
   throw Error(ErrorCode::refused, kStep, where.text(), err)
-      .with_hint(std::string("check ") + option +
-                 ": check that no other program uses the port, and that the address belongs to this host");
+      .with_hint(std::string("check that no other program uses the port, and that the address given to ") + option +
+                 " belongs to this host");
 }
 
 uint16_t bound_port(int fd) {

@@ -34,7 +34,7 @@ void Supervisor::on_front_notice(const ipc::FrontNotice& notice) {
       ready();
       break;
     case Kind::failed:
-      if (!announced_) throw Error(ErrorCode::refused, "starting crx-agent", notice.text.get());
+      if (!announced_) throw Error(ErrorCode::refused, "starting the front", notice.text.get());
       log::error("the front cannot start: {}", notice.text.get());
       break;
     case Kind::want_engine:

@@ -39,9 +39,9 @@ Supervisor::Supervisor(const AgentOptions& options, const EngineMain& main)
   sigset_t caught;
   sigemptyset(&caught);
   for (const int sig : {SIGTERM, SIGINT, SIGCHLD}) sigaddset(&caught, sig);
-  if (::sigprocmask(SIG_BLOCK, &caught, &mask_) != 0) throw_errno("starting crx-agent", "sigprocmask");
+  if (::sigprocmask(SIG_BLOCK, &caught, &mask_) != 0) throw_errno("starting", "sigprocmask");
   signals_ = Fd(::signalfd(-1, &caught, SFD_CLOEXEC | SFD_NONBLOCK));
-  if (!signals_) throw_errno("starting crx-agent", "signalfd");
+  if (!signals_) throw_errno("starting", "signalfd");
   settle_all(options.store);
   prune_journals(options.store, kJournalKeptNs);
   remove_staged(options.store);

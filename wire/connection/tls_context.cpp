@@ -147,7 +147,7 @@ std::vector<std::string> certificate_names(X509* cert) {
   auto* alt = static_cast<GENERAL_NAMES*>(X509_get_ext_d2i(cert, NID_subject_alt_name, nullptr, nullptr));
   for (int i = 0; alt != nullptr && i < sk_GENERAL_NAME_num(alt); ++i) {
     std::string name = name_text(sk_GENERAL_NAME_value(alt, i));
-    if (!name.empty()) names.push_back(std::move(name));
+    if (!name.empty() && std::find(names.begin(), names.end(), name) == names.end()) names.push_back(std::move(name));
   }
   GENERAL_NAMES_free(alt);
   return names;
