@@ -23,17 +23,17 @@ constexpr int64_t kPrepareMs = 120'000;
 
 }  // namespace
 
-Stop::Stop(pid_t root, int64_t timeout_ms, PrecopyTree& tasks)
+Stop::Stop(pid_t root, int64_t timeout_ms, SourceTree& source)
     : realtime(std::in_place, ::getpid()),
-      tree(freeze_quiescent(root, timeout_ms, tasks.sleeps())),
-      locks(tree, tasks.call_sites()) {}
+      tree(freeze_quiescent(root, timeout_ms, source.kernel)),
+      locks(tree, source.tasks.call_sites()) {}
 
 Cutover::Cutover(MigrationContext& context, Precopied copied)
     : context_(context), from_(std::move(copied)), tasks_(from_.tree->tasks) {}
 
 Prepared Cutover::run() && {
   before_stop();
-  auto stop = std::make_unique<Stop>(context_.options.pid, context_.options.freeze_timeout_ms, tasks_);
+  auto stop = std::make_unique<Stop>(context_.options.pid, context_.options.freeze_timeout_ms, *from_.tree);
   const int64_t stop_us = stop->tree.stopped_since_us();
   context_.report.cutover.start_us = stop_us - context_.began_us;
   context_.report.cutover.freeze_us = monotonic_us() - stop_us;

@@ -21,7 +21,7 @@ namespace crx {
 // (best effort), lets the tree run on, and then ends the priority.
 struct Stop {
   // Stops the tree: as freeze_quiescent().
-  Stop(pid_t root, int64_t timeout_ms, PrecopyTree& tasks);
+  Stop(pid_t root, int64_t timeout_ms, SourceTree& source);
   Stop(const Stop&) = delete;
   Stop& operator=(const Stop&) = delete;
 

@@ -80,7 +80,7 @@ void Precopy::send_round(uint32_t round) {
   std::optional<FrozenTree> stop;
   if (tasks_.rounds().needs_stop()) {
     const Deadline deadline = Deadline::in_ms(context_.options.freeze_timeout_ms);
-    stop.emplace(FrozenTree::freeze(context_.options.pid, deadline, tasks_.sleeps()));
+    stop.emplace(FrozenTree::freeze(context_.options.pid, deadline, from_.tree->kernel));
   }
   MemoryStatistics statistics = tasks_.begin_round();
   if (stop) stop->thaw();

@@ -19,7 +19,9 @@ TrackerKind tracker_kind(const MigrateOptions& options) {
 }
 
 SourceTree::SourceTree(const MigrateOptions& options, const std::string& session)
-    : links(session.substr(0, 16)), tasks(options.pid, files, tracker_kind(options), options.freeze_timeout_ms) {
+    : links(session.substr(0, 16)),
+      kernel(!options.no_kernel_introspection),
+      tasks(options.pid, files, tracker_kind(options), options.freeze_timeout_ms, kernel) {
   if (options.link_remap) files.set_links(&links);
 }
 
@@ -36,6 +38,7 @@ CollectOptions collect_options(MigrationContext& context, SourceTree& tree) {
   collect.file_locks = options.file_locks;
   collect.tcp_established = options.tcp_established;
   collect.packets = &context.packets;
+  collect.kernel = &tree.kernel;
   collect.cgroups = options.manage_cgroups == ManageCgroups::soft;
   collect.homes = &tree.homes;
   return collect;

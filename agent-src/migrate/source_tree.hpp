@@ -7,6 +7,7 @@
 #include "agent-src/collect/process/cgroups.hpp"
 #include "agent-src/migrate/migration_context.hpp"
 #include "agent-src/migrate/precopy_tree.hpp"
+#include "common/kernel/introspect/kernel_view.hpp"
 
 namespace crx {
 
@@ -22,6 +23,7 @@ struct SourceTree {
   LinkRemaps links;
   FileTable files;
   CgroupHomes homes;  // where its tasks were before the session's cgroup
+  KernelView kernel;  // reads kernel structures, unless the user switched that off
   PrecopyTree tasks;
 };
 
