@@ -193,12 +193,12 @@ Result is_readable(bool worked, const KernelView& view) {
   return worked ? yes() : Result{Answer::no, view.reason()};
 }
 
-std::vector<Probe> system_probes() {
+constexpr std::string_view kRestore = "CONFIG_CHECKPOINT_RESTORE";
+
+// To stop a process, to make calls in it, and to build one.
+std::vector<Probe> engine_probes() {
   using enum Need;
-  constexpr std::string_view kReadable = "Linux 6.1, CONFIG_BPF_SYSCALL, CONFIG_DEBUG_INFO_BTF";
-  const auto view = std::make_shared<KernelView>();
-  constexpr std::string_view kRestore = "CONFIG_CHECKPOINT_RESTORE",
-                             kRoot = "run as root, or with CAP_CHECKPOINT_RESTORE";
+  constexpr std::string_view kRoot = "run as root, or with CAP_CHECKPOINT_RESTORE";
   return {
       {{"ptrace", "Linux 4.8", migration, "stopping the process and making calls in it", "nothing can move",
         "set kernel.yama.ptrace_scope below 3, and run as root"},
@@ -221,6 +221,13 @@ std::vector<Probe> system_probes() {
       {{"freezer", "Linux 5.2 (cgroup v2)", migration, "the commit of a migration",
         "crx-migrate cannot commit; images work", "mount cgroup v2, writable"},
        probe_freezer},
+  };
+}
+
+// To track memory and to find out about threads.
+std::vector<Probe> memory_probes() {
+  using enum Need;
+  return {
       {{"pagemap-scan", "Linux 6.7", comfort, "finding written pages", "tracking by content: longer stops",
         "a newer kernel"},
        [] {
@@ -249,6 +256,13 @@ std::vector<Probe> system_probes() {
          unsigned size = 0;
          return from_errno(::prctl(PR_SET_MM, PR_SET_MM_MAP_SIZE, &size, 0, 0) == 0);
        }},
+  };
+}
+
+// For some kinds of resources only.
+std::vector<Probe> resource_probes() {
+  using enum Need;
+  return {
       {{"time-namespace", "Linux 5.6", comfort, "clocks that continue after a move", "CLOCK_MONOTONIC jumps",
         "a kernel with CONFIG_TIME_NS, CAP_SYS_ADMIN"},
        probe_time_namespace},
@@ -260,6 +274,18 @@ std::vector<Probe> system_probes() {
        probe_timer_ids},
       {{"tcp-repair", kRestore, comfort, "established TCP connections", "they cannot move", "CAP_NET_ADMIN"},
        probe_tcp_repair},
+      {{"sock-diag", "CONFIG_UNIX_DIAG, CONFIG_INET_DIAG", comfort, "sockets", "sockets cannot move",
+        "load the modules unix_diag, tcp_diag, udp_diag"},
+       probe_sock_diag},
+  };
+}
+
+// Reading of the kernel's own structures.
+std::vector<Probe> introspection_probes() {
+  using enum Need;
+  constexpr std::string_view kReadable = "Linux 6.1, CONFIG_BPF_SYSCALL, CONFIG_DEBUG_INFO_BTF";
+  const auto view = std::make_shared<KernelView>();
+  return {
       {{"aio-requests", kReadable, comfort, "programs with asynchronous I/O (io_setup)", "they cannot move",
         "such a kernel, CAP_BPF and CAP_PERFMON"},
        [view] { return is_readable(view->aio_requests() != nullptr, *view); }},
@@ -269,9 +295,6 @@ std::vector<Probe> system_probes() {
       {{"unix-arrivals", kReadable, comfort, "data in unix connections that are not accepted yet",
         "such a stop is tried again, then refused", "such a kernel, CAP_BPF and CAP_PERFMON"},
        [view] { return is_readable(view->unaccepted() != nullptr, *view); }},
-      {{"sock-diag", "CONFIG_UNIX_DIAG, CONFIG_INET_DIAG", comfort, "sockets", "sockets cannot move",
-        "load the modules unix_diag, tcp_diag, udp_diag"},
-       probe_sock_diag},
   };
 }
 
@@ -300,7 +323,8 @@ std::vector<Probe> capability_probes() {
 
 std::vector<Feature> probe_features() {
   std::vector<Feature> all;
-  for (const auto& list : {system_probes(), capability_probes()}) {
+  for (const auto& list :
+       {engine_probes(), memory_probes(), resource_probes(), introspection_probes(), capability_probes()}) {
     for (const Probe& probe : list) {
       Feature feature = probe.feature;
       try {

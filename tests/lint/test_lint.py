@@ -6,6 +6,8 @@ import tempfile
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import formatted  # noqa: E402
+import headers  # noqa: E402
 import lint  # noqa: E402
 import names  # noqa: E402
 
@@ -94,9 +96,14 @@ class Files(unittest.TestCase):
     def test_shape(self):
         self.assertIn("#pragma once", only(**{"wire/a.hpp": "int x;\n"})[0])
         self.assertEqual(only(**{"wire/a.hpp": "#pragma once\n"}), [])
-        self.assertIn("501 lines", only(**{"wire/a.cpp": "\n" * 501})[0])
+        self.assertIn("401 lines", only(**{"wire/a.cpp": "\n" * 401})[0])
         own = {"wire/a.hpp": "#pragma once\n", "wire/a.cpp": '#include <x>\n#include "wire/a.hpp"\n'}
         self.assertIn("first include", only(**own)[0])
+
+    def test_long_functions(self):
+        for length, found in ((58, 0), (59, 1)):
+            text = "namespace a {\n\nint f(int b,\n      int c) {\n".replace("\n      int c", "") + "  g();\n" * length + "}\n\n}  // namespace a\n"
+            self.assertEqual(len([fault for fault in only(**{"wire/a.cpp": text}) if "a function of" in fault]), found)
 
     def test_owned_calls(self):
         for line in ["::close(fd);", "  ::munmap (p, n);", "f(PTRACE_DETACH);", "if (::ptrace(x)) {",
@@ -138,6 +145,24 @@ class Names(unittest.TestCase):
                     self.assertEqual(len(faults), count, faults)
                     self.assertTrue(all(":2: names" in fault for fault in faults), faults)
         self.assertEqual(len(names.check({"wire/a.cpp": 'puts("// lost.cpp");\n'})), 0)
+
+
+class Subjects(unittest.TestCase):
+    def test_form(self):
+        for subject in ("wire: say what is said", "collect/files: carry FIFOs", "build, tests: link less"):
+            self.assertIsNone(formatted.subject_fault(subject), subject)
+        for subject in ("Fix things", "wire:x", "wire: " + "x" * 67):
+            self.assertIsNotNone(formatted.subject_fault(subject), subject)
+
+
+class Headers(unittest.TestCase):
+    def test_one_that_does_not_compile_alone(self):
+        with tempfile.NamedTemporaryFile("w", suffix=".hpp") as file:
+            file.write("#pragma once\nstd::string name();\n")
+            file.flush()
+            self.assertIn(file.name, headers.fault(file.name))
+            file.write("")
+        self.assertIsNone(headers.fault("common/base/fd.hpp"))
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@
 #include "agent-src/collect/sockets/socket_options.hpp"
 #include "agent-src/collect/sockets/unix_name.hpp"
 #include "agent-src/collect/sockets/unix_queue.hpp"
+#include "agent-src/collect/sockets/unix_socket_table.hpp"
 #include "common/base/error.hpp"
 #include "common/image/magic.hpp"
 #include "common/kernel/introspect/kernel_view.hpp"
@@ -91,14 +92,14 @@ class UnixSockets final : public FdKind {
   }
 
   void inspect(const OpenFile& file, const std::vector<OpenFile>& all, InspectContext& context) override {
-    const auto found = table().find(inode_of(file));
+    const UnixSocketInfo* found = table_.find(inode_of(file));
     // The socket may be younger than the table.
-    const auto late = found == table().end() ? find_unix_socket(inode_of(file)) : std::nullopt;
-    if (found == table().end() && !late) {
+    const auto late = found == nullptr ? find_unix_socket(inode_of(file)) : std::nullopt;
+    if (found == nullptr && !late) {
       if (is_open_still(file)) context.refusals.push_back(refusal_of(file, kElsewhereReason, kElsewhereRemedy));
       return;
     }
-    const UnixSocketInfo& info = late ? *late : found->second;
+    const UnixSocketInfo& info = late ? *late : *found;
     // Opened here, so that it is not opened in the stop.
     if (info.state == kSocketListening && context.options.kernel != nullptr) context.options.kernel->unaccepted();
     const auto inside = [&](uint32_t inode) {
@@ -109,14 +110,13 @@ class UnixSockets final : public FdKind {
     };
     std::vector<uint32_t> others = info.waiting;
     if (info.peer) others.push_back(*info.peer);
-    const auto waits = acceptors_.find(info.inode);
-    if (waits != acceptors_.end()) others.push_back(waits->second);
+    if (const auto acceptor = table_.acceptor_of(info.inode)) others.push_back(*acceptor);
     for (const uint32_t other : others) {
-      if (other == 0 || inside(other) || may_reconnect(info, other, context.options)) continue;
+      if (other == 0 || inside(other) || table_.may_reconnect(info, other, context.options)) continue;
       // Without a holder it is in flight in another socket, or closed.
       const auto holders = holders_of(other, file, true);
       if (!holders.empty())
-        context.refusals.push_back(refusal_of(file, outside_reason(info, other, holders), kPeerRemedy));
+        context.refusals.push_back(refusal_of(file, table_.outside_reason(info, other, holders), kPeerRemedy));
     }
   }
 
@@ -157,29 +157,17 @@ class UnixSockets final : public FdKind {
  private:
   static uint32_t inode_of(const OpenFile& file) { return static_cast<uint32_t>(file.st.st_ino); }
 
-  const std::map<uint32_t, UnixSocketInfo>& table() const {
-    if (table_) return *table_;
-    table_.emplace();
-    for (UnixSocketInfo& info : list_unix_sockets()) {
-      for (const uint32_t client : info.waiting) {
-        if (client != 0) acceptors_[client] = info.inode;
-      }
-      table_->emplace(info.inode, std::move(info));
-    }
-    return *table_;
-  }
-
   void add_inside(uint32_t id, int fd, const struct stat& st, const std::string& label, FdContext& context,
                   const OpenFile& holder) {
     const auto inode = static_cast<uint32_t>(st.st_ino);
-    const auto known = table().find(inode);
-    if (known == table().end()) return;
+    const UnixSocketInfo* known = table_.find(inode);
+    if (known == nullptr) return;
     const auto [slot, is_new] = inside_.try_emplace(inode);
     if (!is_new) return;
     Inside& socket = slot->second;
     socket.id = id;
     socket.fd = fd;
-    socket.info = known->second;
+    socket.info = *known;
     socket.unread = bytes_sent(fd);
     if (socket.info.state == kSocketListening) return;
     for (UnixPacket& content : peek_unix_queue(fd, socket.info.type, label)) {
@@ -247,13 +235,12 @@ class UnixSockets final : public FdKind {
     if (!info.peer || info.state == kSocketListening) return 0;
     if (inside_.contains(*info.peer)) return *info.peer;
     if (*info.peer == 0) {
-      const auto waits = acceptors_.find(info.inode);
-      if (waits != acceptors_.end()) return acceptor_of(file, socket, waits->second, extra);
+      if (const auto acceptor = table_.acceptor_of(info.inode)) return acceptor_of(file, socket, *acceptor, extra);
       set_peer_name(file, extra);
       return 0;
     }
-    if (!may_reconnect(info, *info.peer, context.task.options)) {
-      refuse(file, outside_reason(info, *info.peer, holders_of(*info.peer, file, false)), kPeerRemedy);
+    if (!table_.may_reconnect(info, *info.peer, context.task.options)) {
+      refuse(file, table_.outside_reason(info, *info.peer, holders_of(*info.peer, file, false)), kPeerRemedy);
     }
     add_external(*info.peer, context);
     return *info.peer;
@@ -262,7 +249,7 @@ class UnixSockets final : public FdKind {
   // Returns the id of the listening socket that has not accepted this client yet.
   uint32_t acceptor_of(const OpenFile& file, const Inside& socket, uint32_t listener, img::crx_unix_socket& extra) {
     if (!inside_.contains(listener)) {
-      refuse(file, outside_reason(socket.info, listener, holders_of(listener, file, false)), kPeerRemedy);
+      refuse(file, table_.outside_reason(socket.info, listener, holders_of(listener, file, false)), kPeerRemedy);
     }
     // The other end exists, but no descriptor leads to it.
     if (socket.unread > 0 && !inside_.at(listener).unaccepted)
@@ -283,20 +270,6 @@ class UnixSockets final : public FdKind {
     extra.set_peer_name(named ? std::string(address.sun_path, size - kHead) : std::string());
   }
 
-  bool may_reconnect(const UnixSocketInfo& info, uint32_t peer, const CollectOptions& options) const {
-    const auto other = table().find(peer);
-    const bool allowed = options.ext_unix_sk || options.external_unix.contains(info.inode);
-    return allowed && info.type == SOCK_DGRAM && other != table().end() && other->second.named;
-  }
-
-  std::string outside_reason(const UnixSocketInfo& info, uint32_t other, const std::vector<PipeHolder>& holders) const {
-    const auto found = table().find(other);
-    const std::string name = found == table().end() ? std::string() : printable_name(found->second.name);
-    const char* what = info.state == kSocketListening ? "a connection to it waits to be accepted that was made"
-                                                      : "its other end is held";
-    return fmt::format("{} outside, by {}{}{}", what, describe(holders), name.empty() ? "" : ", under the name ", name);
-  }
-
   static std::vector<PipeHolder> holders_of(uint32_t inode, const OpenFile& inside, bool with_us) {
     return external_holders({inside.st.st_dev, inode}, fmt::format("socket:[{}]", inode), inside, with_us);
   }
@@ -304,7 +277,7 @@ class UnixSockets final : public FdKind {
   // Adds an end outside the tree that is found again by its name, as an entry of its own, as CRIU does.
   void add_external(uint32_t inode, FdContext& context) {
     if (!external_.insert(inode).second) return;
-    const UnixSocketInfo& info = table().at(inode);
+    const UnixSocketInfo& info = *table_.find(inode);
     img::file_entry entry;
     entry.set_type(img::UNIXSK);
     entry.set_id(context.task.files.next_id());
@@ -350,7 +323,7 @@ class UnixSockets final : public FdKind {
         refuse(file, unaccepted_reason("a connection to it waits to be accepted whose client has gone", socket),
                kWaitRemedy);
       if (client != 0 && !inside_.contains(client)) {
-        refuse(file, outside_reason(socket.info, client, holders_of(client, file, false)),
+        refuse(file, table_.outside_reason(socket.info, client, holders_of(client, file, false)),
                "end the other process, or try again");
       }
       extra.add_waiting(client);
@@ -409,8 +382,7 @@ class UnixSockets final : public FdKind {
     return 0;
   }
 
-  mutable std::optional<std::map<uint32_t, UnixSocketInfo>> table_;  // of the network namespace, keyed by inode
-  mutable std::map<uint32_t, uint32_t> acceptors_;                   // client -> listening socket
+  UnixSocketTable table_;
   std::map<uint32_t, Inside> inside_;
   std::set<uint32_t> external_;
 };
