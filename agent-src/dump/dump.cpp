@@ -29,6 +29,7 @@
 #include "common/image/dedup.hpp"
 #include "common/image/image_store.hpp"
 #include "common/image/magic.hpp"
+#include "common/kernel/introspect/kernel_view.hpp"
 #include "common/kernel/process/pidfd.hpp"
 #include "common/proc/stat.hpp"
 #include "common/remote/wait_status.hpp"
@@ -85,7 +86,7 @@ class Dump {
   int64_t began_us_;
   DumpReport report_;
   CallSites call_sites_;
-  SleepReader sleeps_;
+  KernelView kernel_{!options_.no_kernel_introspection};
   FileTable files_;
   std::map<pid_t, std::unique_ptr<MemoryMap>> maps_;
   MemoryMap& map_;  // the root's
@@ -107,6 +108,7 @@ CollectOptions Dump::collect_options() {
   collect.tcp_established = options_.tcp_established;
   collect.same_host = true;
   collect.packets = &packets_;
+  collect.kernel = &kernel_;
   collect.ghost_limit_bytes = options_.ghost_limit;
   collect.file_locks = options_.file_locks;
   return collect;
@@ -236,7 +238,7 @@ void Dump::begin() {
   manifest_.head().set_host_info(wire::local_host_info().SerializeAsString());
   manifest_.head().set_comm(proc::parse_stat(read_file(fmt::format("/proc/{}/stat", options_.pid))).comm);
   store_ = make_dump_store(options_);
-  memory_ = std::make_unique<DumpMemory>(options_, *store_, call_sites_, sleeps_,
+  memory_ = std::make_unique<DumpMemory>(options_, *store_, call_sites_, kernel_,
                                          [this](pid_t pid) -> MemoryMap& { return map_of(pid); });
 }
 
@@ -271,7 +273,7 @@ void Dump::run_whole() {
   if (!options_.check_only) store_->begin_pages();
   check_told_to_stop();
   reserve_fd_table(options_.pid);
-  FrozenTree tree = FrozenTree::freeze(options_.pid, Deadline::in_ms(options_.freeze_timeout_ms), sleeps_);
+  FrozenTree tree = FrozenTree::freeze(options_.pid, Deadline::in_ms(options_.freeze_timeout_ms), kernel_);
   collect(tree);
   check_told_to_stop();
   if (!options_.check_only) memory_->write_frozen(tree, images_);

@@ -43,9 +43,8 @@ bool is_alive(pid_t pid) {
 
 }  // namespace
 
-DumpMemory::DumpMemory(const DumpOptions& options, DumpStore& store, CallSites& sites, SleepReader& sleeps,
-                       MapOf map_of)
-    : options_(options), store_(store), sites_(sites), sleeps_(sleeps), map_of_(std::move(map_of)) {}
+DumpMemory::DumpMemory(const DumpOptions& options, DumpStore& store, CallSites& sites, KernelView& kernel, MapOf map_of)
+    : options_(options), store_(store), sites_(sites), kernel_(kernel), map_of_(std::move(map_of)) {}
 
 void DumpMemory::prepare() {
   parent_ = store_.parent();
@@ -57,7 +56,7 @@ void DumpMemory::prepare() {
 
 void DumpMemory::track(pid_t pid) {
   try {
-    auto tracking = std::make_unique<DumpTracking>(options_, pid, sites_, sleeps_, parent());
+    auto tracking = std::make_unique<DumpTracking>(options_, pid, sites_, kernel_, parent());
     stop_us_ = std::max(stop_us_, tracking->stop_us());
     tracking_[pid] = std::move(tracking);
   } catch (const Error& error) {

@@ -25,7 +25,7 @@ class DumpMemory {
  public:
   // map_of: the mappings of a process, as they were read last.
   using MapOf = std::function<MemoryMap&(pid_t)>;
-  DumpMemory(const DumpOptions& options, DumpStore& store, CallSites& sites, SleepReader& sleeps, MapOf map_of);
+  DumpMemory(const DumpOptions& options, DumpStore& store, CallSites& sites, KernelView& kernel, MapOf map_of);
 
   // Before the stop: what of each process the parent set has, and the tracking for the next one. Processes that are
   // born later, or cannot be tracked, are written whole.
@@ -56,7 +56,7 @@ class DumpMemory {
   const DumpOptions& options_;
   DumpStore& store_;
   CallSites& sites_;
-  SleepReader& sleeps_;
+  KernelView& kernel_;
   MapOf map_of_;
   std::optional<ParentSet> parent_;
   std::map<pid_t, std::unique_ptr<DumpTracking>> tracking_;

@@ -110,6 +110,10 @@ void add_control(CLI::App& app, DumpOptions& options, Raw& raw) {
       ->check(cli::between(1, 3'600'000))
       ->type_name("MS")
       ->group(group);
+  app.add_flag("--no-kernel-introspection", options.no_kernel_introspection,
+               "Do not read the kernel's own structures: calls with a time limit may end late, asynchronous I/O and "
+               "unread data of unaccepted connections are refused")
+      ->group(group);
   app.add_flag("--json", options.json, "One JSON object on stdout")->group(group);
   app.add_option("--log-level", raw.log_level, "Default warn")
       ->check(cli::one_of(std::vector<std::string>{"error", "warn", "info", "debug"}))

@@ -35,6 +35,7 @@ struct DumpOptions {
   uint64_t ghost_limit = uint64_t{1} << 20;
   std::set<uint64_t> external_unix;  // --external unix[INODE]
   int64_t freeze_timeout_ms = 2000;
+  bool no_kernel_introspection = false;
 
   Endpoint to;                 // --to: an agent that stores the set
   std::string name, prev_set;  // --name, --prev-set

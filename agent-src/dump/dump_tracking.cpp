@@ -41,7 +41,7 @@ bool is_written(const Pagemap& pagemap, uint64_t page) {
 
 }  // namespace
 
-DumpTracking::DumpTracking(const DumpOptions& options, pid_t pid, CallSites& sites, SleepReader& sleeps,
+DumpTracking::DumpTracking(const DumpOptions& options, pid_t pid, CallSites& sites, KernelView& kernel,
                            const ParentSet* parent)
     : options_(options), pid_(pid) {
   if (!list_aio_rings(pid).empty()) {
@@ -53,7 +53,7 @@ DumpTracking::DumpTracking(const DumpOptions& options, pid_t pid, CallSites& sit
   kept_ = TrackingDaemon::ask(options.run_dir, pid);
   if (parent != nullptr) find_parent(*parent);
   if (options.track_mem) {
-    begin_tracking(sites, sleeps);
+    begin_tracking(sites, kernel);
   } else if (parent_pages_ != nullptr) {
     tracker_ = std::make_unique<WpAsyncTracker>(pid, WriteProtectFd::take_over(duplicate(kept_->userfaultfd.get())));
   }
@@ -76,7 +76,7 @@ void DumpTracking::find_parent(const ParentSet& parent) {
   parent_pages_ = &pages->second;
 }
 
-void DumpTracking::begin_tracking(CallSites& sites, SleepReader& sleeps) {
+void DumpTracking::begin_tracking(CallSites& sites, KernelView& kernel) {
   const auto adopt = [&](WriteProtectFd fd) {
     tracker_ = std::make_unique<WpAsyncTracker>(pid_, WriteProtectFd::take_over(duplicate(fd.get())));
     ours_ = std::move(fd);
@@ -93,7 +93,7 @@ void DumpTracking::begin_tracking(CallSites& sites, SleepReader& sleeps) {
   const bool has_seccomp = proc::parse_status(read_file(fmt::format("/proc/{}/status", pid_))).seccomp != 0;
   try {
     TrackingStart start = start_tracking(pid_, sites.of(pid_), WriteProtectFd::create_flags(), has_seccomp,
-                                         Deadline::in_ms(options_.freeze_timeout_ms), sleeps);
+                                         Deadline::in_ms(options_.freeze_timeout_ms), kernel);
     stop_us_ = start.stop_us;
     adopt(WriteProtectFd::adopt(std::move(start.userfaultfd)));
   } catch (const Error& error) {

@@ -13,10 +13,10 @@
 #include "agent-src/dump/dump_store.hpp"
 #include "agent-src/dump/tracking_daemon.hpp"
 #include "agent-src/freeze/call_site.hpp"
-#include "agent-src/freeze/sleep_reader.hpp"
 #include "agent-src/memory/tracker.hpp"
 #include "agent-src/memory/vma.hpp"
 #include "common/base/page.hpp"
+#include "common/kernel/introspect/kernel_view.hpp"
 #include "common/kernel/memory/userfaultfd.hpp"
 
 namespace crx {
@@ -34,7 +34,7 @@ struct SpacePages {
 class DumpTracking {
  public:
   // Before the stop. Finds the keeper; says on the log why the process is dumped in full. parent: nullptr for none.
-  DumpTracking(const DumpOptions& options, pid_t pid, CallSites& sites, SleepReader& sleeps, const ParentSet* parent);
+  DumpTracking(const DumpOptions& options, pid_t pid, CallSites& sites, KernelView& kernel, const ParentSet* parent);
 
   // While the process is stopped: changes no marks.
   SpacePages frozen_pages(const std::vector<MemoryVma>& vmas);
@@ -49,7 +49,7 @@ class DumpTracking {
 
  private:
   void find_parent(const ParentSet& parent);
-  void begin_tracking(CallSites& sites, SleepReader& sleeps);
+  void begin_tracking(CallSites& sites, KernelView& kernel);
   bool canary_intact() const;
   void split(SpacePages& pages, const std::vector<PageRange>& present, const std::vector<PageRange>& dirty) const;
 

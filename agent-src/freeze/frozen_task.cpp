@@ -42,9 +42,9 @@ FrozenTask FrozenTask::freeze(pid_t pid, Deadline deadline, bool suspend_seccomp
   return task;
 }
 
-FrozenTask FrozenTask::freeze_leader(pid_t pid, Deadline deadline, bool suspend_seccomp, SleepReader& sleeps) {
+FrozenTask FrozenTask::freeze_leader(pid_t pid, Deadline deadline, bool suspend_seccomp, KernelView& kernel) {
   FrozenTask task(pid);
-  InterruptedCalls calls(sleeps);
+  InterruptedCalls calls(kernel);
   calls.look_at_leader(pid);
   if (!task.seize(pid, suspend_seccomp, calls)) throw_gone(pid, "freezing");
   if (!task.await_stop(task.leader(), deadline)) throw_gone(pid, "freezing");

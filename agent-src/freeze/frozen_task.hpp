@@ -22,7 +22,7 @@
 namespace crx {
 
 class InterruptedCalls;
-class SleepReader;
+class KernelView;
 
 struct FrozenThread {
   TracedThread traced;
@@ -49,7 +49,7 @@ class FrozenTask {
   // that the stop makes return -EINTR are rewound; `calls` has looked at the process before, or does so now.
   static FrozenTask freeze(pid_t pid, Deadline deadline, bool suspend_seccomp, InterruptedCalls& calls);
   // Stops the leader only; the other threads run on, and threads() does not list them.
-  static FrozenTask freeze_leader(pid_t pid, Deadline deadline, bool suspend_seccomp, SleepReader& sleeps);
+  static FrozenTask freeze_leader(pid_t pid, Deadline deadline, bool suspend_seccomp, KernelView& kernel);
   FrozenTask(FrozenTask&&) noexcept = default;
   FrozenTask& operator=(FrozenTask&&) = delete;
   ~FrozenTask();

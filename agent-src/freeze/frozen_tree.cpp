@@ -11,10 +11,10 @@
 
 namespace crx {
 
-FrozenTree FrozenTree::freeze(pid_t root, Deadline deadline, SleepReader& sleeps) {
+FrozenTree FrozenTree::freeze(pid_t root, Deadline deadline, KernelView& kernel) {
   FrozenTree tree;
   // Look at all threads at once while they run: none of this must be part of the stop.
-  InterruptedCalls calls(sleeps);
+  InterruptedCalls calls(kernel);
   std::vector<pid_t> running;
   for (const TaskNode& member : list_tree(root)) {
     if (!member.dead) running.push_back(member.pid);

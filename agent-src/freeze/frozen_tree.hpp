@@ -8,9 +8,9 @@
 #include <vector>
 
 #include "agent-src/freeze/frozen_task.hpp"
-#include "agent-src/freeze/sleep_reader.hpp"
 #include "agent-src/tree/process_tree.hpp"
 #include "common/base/clock.hpp"
+#include "common/kernel/introspect/kernel_view.hpp"
 
 namespace crx {
 
@@ -21,7 +21,7 @@ class FrozenTree {
   // fork, call execve or end meanwhile are handled as what they are then. A vfork parent cannot be stopped until its
   // child has called execve or ended; the child runs on until then. Throws Error(refused) that names the process that
   // cannot be stopped when the deadline passes, Error(victim_gone) if the root has ended; everything runs again then.
-  static FrozenTree freeze(pid_t root, Deadline deadline, SleepReader& sleeps);
+  static FrozenTree freeze(pid_t root, Deadline deadline, KernelView& kernel);
   FrozenTree(FrozenTree&&) noexcept = default;
   FrozenTree& operator=(FrozenTree&&) = delete;
 

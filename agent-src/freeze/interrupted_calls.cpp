@@ -75,7 +75,7 @@ bool has_plain_stack(pid_t pid, const user_regs_struct& regs) {
 
 }  // namespace
 
-InterruptedCalls::InterruptedCalls(SleepReader& sleeps) : sleeps_(sleeps), lead_ns_(time_offsets(0).monotonic_ns) {}
+InterruptedCalls::InterruptedCalls(KernelView& kernel) : kernel_(kernel), lead_ns_(time_offsets(0).monotonic_ns) {}
 
 int64_t InterruptedCalls::now_ns() const {
   return clock_ns(CLOCK_MONOTONIC) - lead_ns_;
@@ -90,12 +90,12 @@ void InterruptedCalls::look_at(const std::vector<pid_t>& processes) {
       if (error.code() != ErrorCode::victim_gone) throw;
     }
   }
-  note_timers();
+  list_timers();
 }
 
 void InterruptedCalls::look_at_leader(pid_t pid) {
   look_at_thread(pid, pid);
-  note_timers();
+  list_timers();
 }
 
 void InterruptedCalls::look_at_thread(pid_t pid, pid_t tid) {
@@ -109,36 +109,30 @@ void InterruptedCalls::look_at_thread(pid_t pid, pid_t tid) {
   if (limit_of(pid, original).kind != LimitKind::none) {
     has_limits_ = true;
     seen.wants_timer = !has_restart_block(original);
-    needs_timers_ = needs_timers_ || seen.wants_timer;
     const std::string status = try_read(task_file(pid, tid, "status"));
     seen.switches = status.empty() ? 0 : proc::parse_status(status).voluntary_switches;
-    seen.look = looks_.size();
   }
   seen_[tid] = seen;
 }
 
 // Runs after the threads' switch counts were read, so that a thread that has not slept anew since then sleeps on a
-// timer that is recorded here.
-void InterruptedCalls::note_timers() {
-  const KernelSleeps* const kernel = has_limits_ ? sleeps_.open() : nullptr;
-  if (has_limits_ && kernel == nullptr) listed_.look();
-  looks_.push_back(kernel != nullptr && needs_timers_ ? kernel->armed() : std::vector<ArmedTimer>());
-  has_limits_ = needs_timers_ = false;
+// timer that is listed here. Where the kernel can be read, its reader is opened here, before the stop.
+void InterruptedCalls::list_timers() {
+  if (has_limits_ && kernel_.sleeps() == nullptr) listed_.look();
+  has_limits_ = false;
 }
 
-// The thread may have woken since it was seen, and may even have gone on sleeping in the same call; so its timer is
-// read again. Between this point and the interruption lie microseconds. Only a thread that wakes in them, makes the
-// same call again, and is interrupted before it sleeps there would be mistaken for one that has slept all the time.
+// The thread's timer is read as late as possible: between this point and the interruption lie microseconds. Only a
+// thread that wakes in them, makes the same call again, and is interrupted before it sleeps there would be mistaken for
+// one that has slept all the time.
 void InterruptedCalls::look_once_more(pid_t tid) {
   const auto seen = seen_.find(tid);
-  const KernelSleeps* const kernel = sleeps_.opened();
-  if (seen == seen_.end() || !seen->second.wants_timer || kernel == nullptr) return;
-  const std::map<pid_t, uint64_t> found = kernel->tasks_of({tid});
-  if (found.empty()) return;
-  const auto timer = kernel->timer_of(found.at(tid), looks_[seen->second.look]);
+  const SleepReader* const reader = kernel_.opened_sleeps();
+  if (seen == seen_.end() || !seen->second.wants_timer || reader == nullptr) return;
+  const std::optional<ThreadSleep> timer = reader->timer_of(tid);
   if (!timer) return;
-  seen->second.switches = kernel->switches_of(found.at(tid));
-  seen->second.due_ns = kernel->due_now(*timer);
+  seen->second.switches = timer->switches;
+  seen->second.due_ns = timer->due_ns;
 }
 
 void InterruptedCalls::rewind(FrozenTask& task) {
@@ -153,7 +147,7 @@ void InterruptedCalls::rewind(FrozenTask& task) {
     if (has_deliverable_signal(status, thread)) continue;
     calls.push_back({&thread, call, limit_of(task.pid(), call), is_same_sleep(thread, status)});
   }
-  if (sleeps_.opened() == nullptr && (sleeps || !calls.empty())) listed_.compare();
+  if (kernel_.opened_sleeps() == nullptr && (sleeps || !calls.empty())) listed_.compare();
   for (const Interrupted& it : calls) make_again(task, it, timer_due(it));
 }
 
@@ -166,7 +160,7 @@ bool InterruptedCalls::is_same_sleep(const FrozenThread& thread, const proc::Sta
 
 std::optional<int64_t> InterruptedCalls::timer_due(const Interrupted& it) const {
   if (it.limit.kind == LimitKind::none || !it.same_sleep) return std::nullopt;
-  if (sleeps_.opened() == nullptr) return listed_.latest_until(now_ns() + it.limit.ns);
+  if (kernel_.opened_sleeps() == nullptr) return listed_.latest_until(now_ns() + it.limit.ns);
   return seen_.at(it.thread->tid()).due_ns;
 }
 
@@ -206,11 +200,9 @@ SystemCall InterruptedCalls::original_call(const FrozenThread& thread) const {
   return call;
 }
 
-std::map<pid_t, uint64_t> InterruptedCalls::structures_of(const std::vector<Interrupted>& all) const {
-  std::set<pid_t> tids;
-  for (const Interrupted& it : all) tids.insert(it.thread->tid());
-  if (sleeps_.opened() == nullptr || tids.empty()) return {};
-  return sleeps_.opened()->tasks_of(tids);
+std::map<pid_t, RestartBlock> InterruptedCalls::blocks_of(pid_t pid, const std::vector<Interrupted>& all) const {
+  if (kernel_.opened_sleeps() == nullptr || all.empty()) return {};
+  return kernel_.opened_sleeps()->restart_blocks(pid);
 }
 
 void InterruptedCalls::find_sleeps(FrozenTask& task) const {
@@ -222,13 +214,13 @@ void InterruptedCalls::find_sleeps(FrozenTask& task) const {
     const Limit limit = limit_of(task.pid(), call);
     if (limit.kind != LimitKind::none) calls.push_back({&thread, call, limit, false});
   }
-  const std::map<pid_t, uint64_t> structures = structures_of(calls);
+  const std::map<pid_t, RestartBlock> blocks = blocks_of(task.pid(), calls);
   for (Interrupted& it : calls) {
-    if (sleeps_.opened() == nullptr) {
+    if (kernel_.opened_sleeps() == nullptr) {
       it.same_sleep =
           is_same_sleep(*it.thread, proc::parse_status(read_file(task_file(task.pid(), it.thread->tid(), "status"))));
     }
-    const std::optional<int64_t> due_ns = sleeps_.opened() != nullptr ? block_due(it, structures) : timer_due(it);
+    const std::optional<int64_t> due_ns = kernel_.opened_sleeps() != nullptr ? block_due(it, blocks) : timer_due(it);
     const int64_t latest_ns = now_ns() + it.limit.ns;
     it.thread->sleep->due_ns = std::min(due_ns.value_or(latest_ns), latest_ns);
     if (!due_ns)
@@ -239,10 +231,10 @@ void InterruptedCalls::find_sleeps(FrozenTask& task) const {
 // The kernel does not say which kind of call the restart block belongs to, so the fields that it has in common with the
 // registers must agree.
 std::optional<int64_t> InterruptedCalls::block_due(const Interrupted& it,
-                                                   const std::map<pid_t, uint64_t>& structures) const {
-  const auto structure = structures.find(it.thread->tid());
-  if (structure == structures.end()) return std::nullopt;
-  const RestartBlock block = sleeps_.opened()->restart_block(structure->second);
+                                                   const std::map<pid_t, RestartBlock>& blocks) const {
+  const auto found = blocks.find(it.thread->tid());
+  if (found == blocks.end()) return std::nullopt;
+  const RestartBlock& block = found->second;
   const uint64_t first = it.call.args[0];
   switch (it.call.nr) {
     case SYS_poll:

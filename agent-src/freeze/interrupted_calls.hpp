@@ -9,9 +9,9 @@
 #include <set>
 #include <vector>
 
-#include "agent-src/freeze/sleep_reader.hpp"
 #include "agent-src/freeze/stopped_timers.hpp"
 #include "agent-src/freeze/timed_calls.hpp"
+#include "common/kernel/introspect/kernel_view.hpp"
 #include "common/proc/status.hpp"
 
 namespace crx {
@@ -31,8 +31,8 @@ class FrozenTask;
 // begin anew. Single-threaded.
 class InterruptedCalls {
  public:
-  // sleeps must outlive this object.
-  explicit InterruptedCalls(SleepReader& sleeps);
+  // kernel must outlive this object.
+  explicit InterruptedCalls(KernelView& kernel);
 
   // Records the system calls and timers of all threads of these processes; those that are gone are left out. May be
   // called again for other processes.
@@ -57,7 +57,6 @@ class InterruptedCalls {
     int64_t original_nr = -1;  // if the thread is in restart_syscall(2): the original call
     uint64_t switches = 0;     // how often it had gone to sleep before its timer was read
     bool wants_timer = false;
-    std::size_t look = 0;           // the look at which it was recorded
     std::optional<int64_t> due_ns;  // as read right before the stop
   };
   struct Interrupted {
@@ -67,22 +66,21 @@ class InterruptedCalls {
     bool same_sleep;  // it is the sleep that it was seen in, whose timer was read
   };
   void look_at_thread(pid_t pid, pid_t tid);
-  void note_timers();
+  void list_timers();
   bool is_same_sleep(const FrozenThread& thread, const proc::Status& status) const;
   SystemCall original_call(const FrozenThread& thread) const;
-  std::map<pid_t, uint64_t> structures_of(const std::vector<Interrupted>& all) const;
+  std::map<pid_t, RestartBlock> blocks_of(pid_t pid, const std::vector<Interrupted>& all) const;
   std::optional<int64_t> timer_due(const Interrupted& it) const;
-  std::optional<int64_t> block_due(const Interrupted& it, const std::map<pid_t, uint64_t>& structures) const;
+  std::optional<int64_t> block_due(const Interrupted& it, const std::map<pid_t, RestartBlock>& blocks) const;
   void make_again(FrozenTask& task, const Interrupted& it, std::optional<int64_t> due_ns) const;
   int64_t now_ns() const;
 
-  SleepReader& sleeps_;
+  KernelView& kernel_;
   int64_t lead_ns_;  // how far our CLOCK_MONOTONIC is ahead of the initial time namespace's
   std::set<pid_t> processes_;
   std::map<pid_t, Seen> seen_;
-  std::vector<std::vector<ArmedTimer>> looks_;
-  bool has_limits_ = false, needs_timers_ = false;  // of the look in progress
-  StoppedTimers listed_;                            // used if the kernel cannot be read
+  bool has_limits_ = false;  // of the look in progress
+  StoppedTimers listed_;     // used if the kernel cannot be read
 };
 
 }  // namespace crx

@@ -17,7 +17,7 @@
 #include "agent-src/tree/open_file.hpp"
 #include "common/base/clock.hpp"
 #include "common/base/log.hpp"
-#include "common/kernel/introspect/unix_arrivals.hpp"
+#include "common/kernel/introspect/kernel_view.hpp"
 #include "common/kernel/process/pidfd.hpp"
 #include "common/kernel/sockets/tcp_diag.hpp"
 #include "common/kernel/sockets/tcp_repair.hpp"
@@ -59,11 +59,10 @@ bool has_sent(const Holding& client) {
   return own && ::ioctl(own.get(), SIOCOUTQ, &unread) == 0 && unread > 0;
 }
 
-// Whether the kernel's data about a listening unix socket can be read without a descriptor for its connections.
-bool can_be_read(const Holding& listener) {
-  const auto kernel = UnacceptedReader::open();
-  const Fd own = try_get_fd(listener.task->pidfd(), listener.fd);
-  return kernel && own && kernel->at(own.get());
+// Whether the data in the queue of a listening unix socket can be read without a descriptor for its connections.
+bool is_readable(uint32_t listener_inode, KernelView& kernel) {
+  const UnacceptedReader* const reader = kernel.unaccepted();
+  return reader != nullptr && reader->read(listener_inode).trouble.empty();
 }
 
 // Whether an unaccepted TCP connection cannot be moved. It has an end without a descriptor, which cannot be read, so
@@ -95,18 +94,17 @@ bool has_unaccepted_tcp(const FrozenTree& tree) {
          });
 }
 
-bool has_unaccepted_data(const FrozenTree& tree) {
+bool has_unaccepted_data(const FrozenTree& tree, KernelView& kernel) {
   if (has_unaccepted_tcp(tree)) return true;
   std::map<uint32_t, Holding> sockets;
   for (const UnixSocketInfo& info : list_listening_unix_sockets()) {
     if (info.waiting.empty()) continue;
     if (sockets.empty()) sockets = sockets_of(tree);
-    const auto listener = sockets.find(info.inode);
-    if (listener == sockets.end()) continue;
+    if (!sockets.contains(info.inode)) continue;
     for (const uint32_t client : info.waiting) {
       const auto found = sockets.find(client);
       const bool stuck = client == 0 || (found != sockets.end() && has_sent(found->second));
-      if (stuck && !can_be_read(listener->second)) return true;
+      if (stuck && !is_readable(info.inode, kernel)) return true;
       if (stuck) break;
     }
   }
@@ -115,16 +113,16 @@ bool has_unaccepted_data(const FrozenTree& tree) {
 
 }  // namespace
 
-FrozenTree freeze_quiescent(pid_t root, int64_t timeout_ms, SleepReader& sleeps) {
+FrozenTree freeze_quiescent(pid_t root, int64_t timeout_ms, KernelView& kernel) {
   for (int attempt = 1; attempt < kAttempts; ++attempt) {
     {
-      FrozenTree tree = FrozenTree::freeze(root, Deadline::in_ms(timeout_ms), sleeps);
-      if (!has_unaccepted_data(tree)) return tree;
+      FrozenTree tree = FrozenTree::freeze(root, Deadline::in_ms(timeout_ms), kernel);
+      if (!has_unaccepted_data(tree, kernel)) return tree;
     }
     log::debug("a connection with unread data is not accepted yet: the program runs on for {} ms", attempt * kStepMs);
     std::this_thread::sleep_for(std::chrono::milliseconds(attempt * kStepMs));
   }
-  return FrozenTree::freeze(root, Deadline::in_ms(timeout_ms), sleeps);
+  return FrozenTree::freeze(root, Deadline::in_ms(timeout_ms), kernel);
 }
 
 }  // namespace crx

@@ -14,6 +14,6 @@ namespace crx {
 // UnacceptedReader works). Otherwise the tree runs on for some milliseconds, so that the server accepts the connection,
 // and is stopped again, up to some twenty times. After that the collectors refuse such a connection. timeout_ms: the
 // limit of each stop. Errors are those of FrozenTree::freeze().
-FrozenTree freeze_quiescent(pid_t root, int64_t timeout_ms, SleepReader& sleeps);
+FrozenTree freeze_quiescent(pid_t root, int64_t timeout_ms, KernelView& kernel);
 
 }  // namespace crx

@@ -1,5 +1,5 @@
 // Finds the timers that a stop has disarmed by comparing two readings of /proc/timer_list, which does not say whose
-// timers they are. Used if KernelSleeps is not available.
+// timers they are. Used if no SleepReader is available.
 #pragma once
 
 #include <cstdint>

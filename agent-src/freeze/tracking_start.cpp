@@ -8,11 +8,11 @@
 namespace crx {
 
 TrackingStart start_tracking(pid_t pid, const CallSite& site, unsigned flags, bool suspend_seccomp, Deadline deadline,
-                             SleepReader& sleeps) {
+                             KernelView& kernel) {
   TrackingStart start;
   int64_t began_us = 0;
   {
-    FrozenTask task = FrozenTask::freeze_leader(pid, deadline, suspend_seccomp, sleeps);
+    FrozenTask task = FrozenTask::freeze_leader(pid, deadline, suspend_seccomp, kernel);
     began_us = task.stopped_since_us();
     const int64_t fd = task.call(site, SYS_userfaultfd, {flags});
     if (fd < 0) {

@@ -4,9 +4,9 @@
 #include <sys/types.h>
 
 #include "agent-src/freeze/call_site.hpp"
-#include "agent-src/freeze/sleep_reader.hpp"
 #include "common/base/clock.hpp"
 #include "common/base/fd.hpp"
+#include "common/kernel/introspect/kernel_view.hpp"
 
 namespace crx {
 
@@ -19,6 +19,6 @@ struct TrackingStart {
 // runs on unchanged. flags: for userfaultfd(2). Throws Error(kernel) if this fails (no descriptor free, a seccomp
 // policy), or Error(victim_gone).
 TrackingStart start_tracking(pid_t pid, const CallSite& site, unsigned flags, bool suspend_seccomp, Deadline deadline,
-                             SleepReader& sleeps);
+                             KernelView& kernel);
 
 }  // namespace crx

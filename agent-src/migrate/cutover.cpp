@@ -212,7 +212,7 @@ int Migration::cut_over() {
   urgent.mutable_freeze();
   link_->send(urgent);
   std::optional<Realtime> realtime(std::in_place, ::getpid());
-  FrozenTree tree = freeze_quiescent(options_.pid, options_.freeze_timeout_ms, tree_.sleeps());
+  FrozenTree tree = freeze_quiescent(options_.pid, options_.freeze_timeout_ms, kernel_);
   const int64_t stop_us = tree.stopped_since_us();
   report_.cutover.start_us = stop_us - began_us_;
   report_.cutover.freeze_us = monotonic_us() - stop_us;

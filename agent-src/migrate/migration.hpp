@@ -24,6 +24,7 @@
 #include "agent-src/tool/systemd_unit.hpp"
 #include "common/base/journal.hpp"
 #include "common/image/image_store.hpp"
+#include "common/kernel/introspect/kernel_view.hpp"
 #include "common/kernel/process/freezer_group.hpp"
 #include "common/kernel/process/time_namespace.hpp"
 #include "common/tool/hook.hpp"
@@ -93,6 +94,7 @@ class Migration {
   wire::ConnectOptions connect_options() const;
 
   const MigrateOptions& options_;
+  KernelView kernel_{!options_.no_kernel_introspection};
   MigrationObserver& observer_;
   Hook hook_;
   Deadline overall_;

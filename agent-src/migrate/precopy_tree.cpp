@@ -42,8 +42,14 @@ bool is_gone(const Error& error) {
 
 }  // namespace
 
-PrecopyTree::PrecopyTree(pid_t root, FileTable& files, TrackerKind tracker, int64_t freeze_timeout_ms)
-    : root_(root), files_(files), wanted_(tracker), tracker_(tracker), freeze_timeout_ms_(freeze_timeout_ms) {}
+PrecopyTree::PrecopyTree(pid_t root, FileTable& files, TrackerKind tracker, int64_t freeze_timeout_ms,
+                         KernelView& kernel)
+    : root_(root),
+      files_(files),
+      wanted_(tracker),
+      tracker_(tracker),
+      freeze_timeout_ms_(freeze_timeout_ms),
+      kernel_(kernel) {}
 
 std::vector<pid_t> PrecopyTree::pids() const {
   std::vector<pid_t> living;
@@ -140,7 +146,7 @@ void PrecopyTree::track(PrecopyTask& task) {
   const pid_t pid = task.place.pid;
   const auto make_userfaultfd = [&] {
     TrackingStart start = start_tracking(pid, call_sites_.of(pid), WriteProtectFd::create_flags(), has_seccomp(pid),
-                                         Deadline::in_ms(freeze_timeout_ms_), sleeps_);
+                                         Deadline::in_ms(freeze_timeout_ms_), kernel_);
     longest_stop_us_ = std::max(longest_stop_us_, start.stop_us);
     log::debug("tracking of process {} started, it was stopped for {} us", pid, start.stop_us);
     return std::move(start.userfaultfd);

@@ -37,7 +37,7 @@ struct PrecopyTask {
 // task that is not what it was counts for nothing. Single-threaded.
 class PrecopyTree {
  public:
-  PrecopyTree(pid_t root, FileTable& files, TrackerKind tracker, int64_t freeze_timeout_ms);
+  PrecopyTree(pid_t root, FileTable& files, TrackerKind tracker, int64_t freeze_timeout_ms, KernelView& kernel);
 
   // Brings the list of tasks up to date; nothing is stopped or tracked. Throws Error(victim_gone) when the root has
   // ended.
@@ -67,7 +67,6 @@ class PrecopyTree {
   FinalMemory final_scan(MemoryStatistics& statistics);
   MemoryRounds& rounds() noexcept { return rounds_; }
   CallSites& call_sites() noexcept { return call_sites_; }
-  SleepReader& sleeps() noexcept { return sleeps_; }
 
   TrackerKind tracker() const noexcept { return tracker_; }              // in use once follow() was called
   int64_t longest_stop_us() const noexcept { return longest_stop_us_; }  // of one task, when its tracking began
@@ -90,7 +89,7 @@ class PrecopyTree {
   MemoryRounds rounds_;
   ProcessChurn churn_;
   CallSites call_sites_;
-  SleepReader sleeps_;
+  KernelView& kernel_;
 };
 
 }  // namespace crx

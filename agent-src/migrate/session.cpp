@@ -88,7 +88,7 @@ Migration::Migration(const MigrateOptions& options, MigrationObserver& observer)
       journal_(Journal::open(options.state_dir, session_)),
       // Without rounds nothing is tracked: everything goes in the freeze.
       tree_(options.pid, files_, options.max_rounds == 0 ? TrackerKind::hash : tracker_kind(options.tracker),
-            options.freeze_timeout_ms) {
+            options.freeze_timeout_ms, kernel_) {
   if (options.link_remap) files_.set_links(&links_);
   report_.session = session_;
   report_.pid = options.pid;
@@ -111,6 +111,7 @@ CollectOptions Migration::collect_options() {
   collect.file_locks = options_.file_locks;
   collect.tcp_established = options_.tcp_established;
   collect.packets = &packets_;
+  collect.kernel = &kernel_;
   collect.cgroups = options_.manage_cgroups == ManageCgroups::soft;
   collect.homes = &homes_;
   return collect;
@@ -227,7 +228,7 @@ void Migration::send_round(uint32_t round) {
   const int64_t began_us = monotonic_us();
   std::optional<FrozenTree> stop;
   if (tree_.rounds().needs_stop()) {
-    stop.emplace(FrozenTree::freeze(options_.pid, Deadline::in_ms(options_.freeze_timeout_ms), tree_.sleeps()));
+    stop.emplace(FrozenTree::freeze(options_.pid, Deadline::in_ms(options_.freeze_timeout_ms), kernel_));
   }
   MemoryStatistics statistics = tree_.begin_round();
   if (stop) stop->thaw();

@@ -148,6 +148,10 @@ void add_control(CLI::App& app, MigrateOptions& options, Raw& raw) {
       ->check(cli::between(1, 3'600'000))
       ->type_name("MS")
       ->group(group);
+  app.add_flag("--no-kernel-introspection", options.no_kernel_introspection,
+               "Do not read the kernel's own structures: calls with a time limit may end late, asynchronous I/O and "
+               "unread data of unaccepted connections are refused")
+      ->group(group);
   app.add_option("--timeout", raw.timeout_s, "Roll back when not committed by then; default none")
       ->check(cli::between(0.0, 1e7))
       ->type_name("SEC")

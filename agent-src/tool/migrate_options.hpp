@@ -39,6 +39,7 @@ struct MigrateOptions {
   bool verify = false;
   bool with_files = false;
   int64_t freeze_timeout_ms = 2000;
+  bool no_kernel_introspection = false;
   int64_t timeout_ms = 0;  // time limit until the commit; 0: none
   bool wait = false;
   bool new_pids = false;  // restore into a PID namespace of its own at the destination

@@ -23,14 +23,13 @@
 #include <cerrno>
 #include <cstring>
 #include <functional>
+#include <memory>
 #include <optional>
 
 #include "common/base/error.hpp"
 #include "common/base/fd.hpp"
 #include "common/base/mapping.hpp"
-#include "common/kernel/introspect/aio_requests.hpp"
-#include "common/kernel/introspect/kernel_sleeps.hpp"
-#include "common/kernel/introspect/unix_arrivals.hpp"
+#include "common/kernel/introspect/kernel_view.hpp"
 #include "common/kernel/memory/pagemap.hpp"
 #include "common/kernel/memory/userfaultfd.hpp"
 #include "common/kernel/process/child_process.hpp"
@@ -189,8 +188,15 @@ struct Probe {
   std::function<Result()> run;
 };
 
+// Of a part of what is read from the kernel's own structures.
+Result is_readable(bool worked, const KernelView& view) {
+  return worked ? yes() : Result{Answer::no, view.reason()};
+}
+
 std::vector<Probe> system_probes() {
   using enum Need;
+  constexpr std::string_view kReadable = "Linux 6.1, CONFIG_BPF_SYSCALL, CONFIG_DEBUG_INFO_BTF";
+  const auto view = std::make_shared<KernelView>();
   constexpr std::string_view kRestore = "CONFIG_CHECKPOINT_RESTORE",
                              kRoot = "run as root, or with CAP_CHECKPOINT_RESTORE";
   return {
@@ -254,22 +260,15 @@ std::vector<Probe> system_probes() {
        probe_timer_ids},
       {{"tcp-repair", kRestore, comfort, "established TCP connections", "they cannot move", "CAP_NET_ADMIN"},
        probe_tcp_repair},
-      {{"aio-requests", "CONFIG_BPF_SYSCALL, CONFIG_DEBUG_INFO_BTF", comfort,
-        "programs with asynchronous I/O (io_setup)", "they cannot move", "such a kernel, CAP_BPF and CAP_PERFMON"},
-       [] {
-         return AioRequests::open() ? yes() : Result{Answer::no, "what is under way cannot be counted"};
-       }},
-      {{"sleep-timers", "CONFIG_BPF_SYSCALL, CONFIG_DEBUG_INFO_BTF", comfort, "calls with a time limit",
-        "some end late", "such a kernel, CAP_BPF and CAP_PERFMON"},
-       [] {
-         return KernelSleeps::open() ? yes() : Result{Answer::no, "whose a timer is cannot be told"};
-       }},
-      {{"unix-arrivals", "CONFIG_BPF_SYSCALL, CONFIG_DEBUG_INFO_BTF", comfort,
-        "data in unix connections that are not accepted yet", "such a stop is tried again, then refused",
+      {{"aio-requests", kReadable, comfort, "programs with asynchronous I/O (io_setup)", "they cannot move",
         "such a kernel, CAP_BPF and CAP_PERFMON"},
-       [] {
-         return UnacceptedReader::open() ? yes() : Result{Answer::no, "what was sent cannot be seen"};
-       }},
+       [view] { return is_readable(view->aio_requests() != nullptr, *view); }},
+      {{"sleep-timers", kReadable, comfort, "calls with a time limit", "some end late",
+        "such a kernel, CAP_BPF and CAP_PERFMON"},
+       [view] { return is_readable(view->sleeps() != nullptr, *view); }},
+      {{"unix-arrivals", kReadable, comfort, "data in unix connections that are not accepted yet",
+        "such a stop is tried again, then refused", "such a kernel, CAP_BPF and CAP_PERFMON"},
+       [view] { return is_readable(view->unaccepted() != nullptr, *view); }},
       {{"sock-diag", "CONFIG_UNIX_DIAG, CONFIG_INET_DIAG", comfort, "sockets", "sockets cannot move",
         "load the modules unix_diag, tcp_diag, udp_diag"},
        probe_sock_diag},

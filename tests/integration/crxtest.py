@@ -161,6 +161,26 @@ class Stages:
         return sorted(name[3:] for name in os.listdir(self.dir) if name.startswith("at."))
 
 
+# SIGSETXID of the C library (33). It keeps programs from blocking it, and blocks it itself, with all other signals, for the
+# moment in which it makes a thread; the new thread begins so, too.
+LIBRARY_SIGNAL = 1 << 32
+
+
+def statuses_of(process):
+    """{thread: its status}, read at a moment at which the C library is not making a thread."""
+    found = {}
+
+    def read():
+        found.clear()
+        for task in sorted(os.listdir(process.proc("task")), key=int):
+            found[task] = read_text(process.proc(f"task/{task}/status"), "")
+        masks = re.findall(r"^SigBlk:\t(\w+)$", "\n".join(found.values()), re.M)
+        return not any(int(mask, 16) & LIBRARY_SIGNAL for mask in masks)
+
+    until(read, "the C library has made its threads", 1.0)
+    return found
+
+
 def state_of(process):
     """Returns, as lines, all properties of a process that are visible from outside and that a failed move must not
     change."""
@@ -169,9 +189,8 @@ def state_of(process):
         if line.startswith("VmFlags:") or (line[:1] in "0123456789abcdef" and "-" in line.split()[0]):
             lines.append(line)
     ignored = ("Vm", "Rss", "voluntary", "nonvoluntary", "State", "HugetlbPages", "SigQ")
-    tasks = sorted(int(t) for t in os.listdir(process.proc("task")))
-    for task in tasks:
-        for line in read_text(process.proc(f"task/{task}/status"), "").splitlines():
+    for task, status in statuses_of(process).items():
+        for line in status.splitlines():
             if not line.startswith(ignored):
                 lines.append(f"thread {task}: {line}")
     for fd in sorted(os.listdir(process.proc("fd")), key=int):

@@ -17,7 +17,6 @@ UNTESTED = {
     "holding packets back": "takes a kernel without nftables",
     "is above pid_max N here": "takes hosts with other limits of the whole machine",
     "N bytes lie in it": "takes hosts with other limits of the whole machine",
-    "what is under way in its asynchronous I/O rings": "takes a kernel that does not describe its types",
     "cannot get its number": "takes a kernel without CONFIG_CHECKPOINT_RESTORE",
     "memory: N MiB are needed": "takes more memory than the machine has",
     "thread TID, which is not there yet": "the kernel of a failure inside the restorer, see proc_files",

@@ -21,6 +21,7 @@ class StepClock;
 
 class CgroupHomes;
 class FileTable;
+class KernelView;
 class TcpBlock;
 
 // The user's choices that collectors need.
@@ -45,6 +46,8 @@ struct CollectOptions {
   // Borrowed from the migration: drops the packets of TCP connections from the time they are collected on. nullptr:
   // they are dropped only while a connection is read.
   TcpBlock* packets = nullptr;
+  // Borrowed from the migration or dump: reads what only the kernel's own structures have. nullptr: nothing reads them.
+  KernelView* kernel = nullptr;
 };
 
 // A finding that something cannot move. The user sees one line: "object: reason; remedy".

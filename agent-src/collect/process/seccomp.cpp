@@ -8,9 +8,9 @@
 #include <vector>
 
 #include "agent-src/collect/kind/registry.hpp"
-#include "agent-src/freeze/sleep_reader.hpp"
 #include "common/base/error.hpp"
 #include "common/image/magic.hpp"
+#include "common/kernel/introspect/kernel_view.hpp"
 #include "common/kernel/process/prctl_uapi.hpp"
 
 namespace crx {
@@ -46,7 +46,9 @@ class Seccomp final : public Collector {
   void inspect(InspectContext& context) override {
     const auto status = proc::parse_status(read_file(context.proc + "status"));
     if (status.seccomp != img::filter || status.tracer_pid != 0 || status.state == 'Z') return;
-    FrozenTask task = FrozenTask::freeze_leader(context.pid, Deadline::in_ms(kLookMs), false, sleeps_);
+    KernelView off(false);
+    KernelView& kernel = context.options.kernel != nullptr ? *context.options.kernel : off;
+    FrozenTask task = FrozenTask::freeze_leader(context.pid, Deadline::in_ms(kLookMs), false, kernel);
     bool listens = false;
     for (unsigned i = 0; i < kMaxFilters && !listens; ++i) {
       const auto program = task.leader().traced.seccomp_filter(i);
@@ -109,7 +111,6 @@ class Seccomp final : public Collector {
   }
 
   img::seccomp_entry image_;
-  SleepReader sleeps_;
   std::map<Key, uint32_t> known_;
 };
 

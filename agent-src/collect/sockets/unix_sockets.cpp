@@ -22,7 +22,7 @@
 #include "agent-src/collect/sockets/unix_queue.hpp"
 #include "common/base/error.hpp"
 #include "common/image/magic.hpp"
-#include "common/kernel/introspect/unix_arrivals.hpp"
+#include "common/kernel/introspect/kernel_view.hpp"
 #include "common/kernel/sockets/unix_diag.hpp"
 #include "common/proc/status.hpp"
 
@@ -73,8 +73,13 @@ struct Inside {
   std::vector<Packet> packets;
   // For a listening socket, in the order of info.waiting; nothing if the kernel cannot be read.
   std::optional<std::vector<UnacceptedConnection>> unaccepted;
-  int unread = 0;  // bytes (with overhead) that it sent and that are not received yet
+  std::string trouble;  // why `unaccepted` could not be read
+  int unread = 0;       // bytes (with overhead) that it sent and that are not received yet
 };
+
+std::string unaccepted_reason(const char* what, const Inside& listener) {
+  return fmt::format("{}{}{}", what, listener.trouble.empty() ? "" : ": ", listener.trouble);
+}
 
 class UnixSockets final : public FdKind {
  public:
@@ -94,6 +99,8 @@ class UnixSockets final : public FdKind {
       return;
     }
     const UnixSocketInfo& info = late ? *late : found->second;
+    // Opened here, so that it is not opened in the stop.
+    if (info.state == kSocketListening && context.options.kernel != nullptr) context.options.kernel->unaccepted();
     const auto inside = [&](uint32_t inode) {
       for (const OpenFile& other : all) {
         if (S_ISSOCK(other.st.st_mode) && inode_of(other) == inode) return true;
@@ -119,7 +126,7 @@ class UnixSockets final : public FdKind {
       if (matches(file)) add_inside(file.id, file.own.get(), file.st, file.label(), context, file);
     }
     for (auto& [inode, socket] : inside_) {
-      if (has_unaccepted(socket)) read_unaccepted(socket);
+      if (has_unaccepted(socket)) read_unaccepted(socket, context.task.options.kernel);
     }
   }
 
@@ -193,11 +200,16 @@ class UnixSockets final : public FdKind {
   }
 
   // Takes milliseconds the first time.
-  void read_unaccepted(Inside& socket) {
-    if (!kernel_) kernel_.emplace(UnacceptedReader::open());
-    if (!*kernel_) return;
-    socket.unaccepted = (*kernel_)->at(socket.fd);
-    if (socket.unaccepted && socket.unaccepted->size() != socket.info.waiting.size()) socket.unaccepted.reset();
+  static void read_unaccepted(Inside& socket, KernelView* kernel) {
+    const UnacceptedReader* const reader = kernel != nullptr ? kernel->unaccepted() : nullptr;
+    if (reader == nullptr) {
+      socket.trouble = kernel != nullptr ? kernel->reason() : KernelView(false).reason();
+      return;
+    }
+    UnacceptedQueue queue = reader->read(socket.info.inode);
+    socket.trouble = queue.trouble;
+    if (queue.connections.size() != socket.info.waiting.size()) return;
+    if (queue.trouble.empty()) socket.unaccepted = std::move(queue.connections);
   }
 
   // Adds a description that was in flight in a queue; it may also be open in a task. Returns its id.
@@ -254,7 +266,9 @@ class UnixSockets final : public FdKind {
     }
     // The other end exists, but no descriptor leads to it.
     if (socket.unread > 0 && !inside_.at(listener).unaccepted)
-      refuse(file, "it has sent data over a connection that is not accepted yet", kWaitRemedy);
+      refuse(file,
+             unaccepted_reason("it has sent data over a connection that is not accepted yet", inside_.at(listener)),
+             kWaitRemedy);
     const proc::Status status = proc::parse_status(read_file(fmt::format("/proc/{}/status", file.pid)));
     *extra.mutable_connector() = to_image({file.pid, status.uid.effective, status.gid.effective});
     return listener;
@@ -333,7 +347,8 @@ class UnixSockets final : public FdKind {
   void collect_waiting(const OpenFile& file, const Inside& socket, FdContext&, img::crx_unix_socket& extra) {
     for (const uint32_t client : socket.info.waiting) {
       if (client == 0 && !socket.unaccepted)
-        refuse(file, "a connection to it waits to be accepted whose client has gone", kWaitRemedy);
+        refuse(file, unaccepted_reason("a connection to it waits to be accepted whose client has gone", socket),
+               kWaitRemedy);
       if (client != 0 && !inside_.contains(client)) {
         refuse(file, outside_reason(socket.info, client, holders_of(client, file, false)),
                "end the other process, or try again");
@@ -397,7 +412,6 @@ class UnixSockets final : public FdKind {
   mutable std::optional<std::map<uint32_t, UnixSocketInfo>> table_;  // of the network namespace, keyed by inode
   mutable std::map<uint32_t, uint32_t> acceptors_;                   // client -> listening socket
   std::map<uint32_t, Inside> inside_;
-  std::optional<std::optional<UnacceptedReader>> kernel_;  // opened on first use
   std::set<uint32_t> external_;
 };
 

@@ -1,45 +1,37 @@
-// How many requests of asynchronous I/O (io_submit(2)) are under way: fs/aio.c.
+// How many requests of asynchronous I/O (io_submit(2)) are in flight: fs/aio.c.
 #pragma once
 
 #include <sys/types.h>
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
-#include <vector>
 
-#include "common/kernel/introspect/kernel_reader.hpp"
-#include "common/kernel/introspect/traced_tasks.hpp"
+#include "common/kernel/introspect/bpf/programs.h"
 
 namespace crx {
 
+// Part of a KernelView. Single-threaded.
 class AioRequests {
  public:
-  // Nothing where it cannot be told. Takes about a millisecond.
-  static std::optional<AioRequests> open();
+  // Loads the program. Returns 0, or an errno: EPERM without CAP_BPF and CAP_PERFMON.
+  static int open(std::optional<AioRequests>& requests);
 
-  // Of a process that the calling thread traces: the context's number (where its ring is mapped) -> requests that were
-  // submitted and have no event yet. Those that are being submitted count. Throws Error where the process is not
-  // traced.
-  std::map<uint64_t, uint64_t> under_way(pid_t pid) const;
-  // The same for the calling process, for tests.
-  std::map<uint64_t, uint64_t> own() const;
+  // Of a process whose threads make no such calls meanwhile: the context's number (the address of its ring) -> requests
+  // that were submitted and have no event yet. Those that are being submitted count. Empty where it cannot be read, or
+  // changed while it was read. Throws Error(kernel).
+  std::optional<std::map<uint64_t, uint64_t>> in_flight(pid_t pid) const;
 
  private:
-  explicit AioRequests(KernelReader reader);
-  std::map<uint64_t, uint64_t> of_task(uint64_t task) const;
-  uint64_t references(uint64_t ref) const;
+  struct Unload {
+    void operator()(void* skeleton) const { crx_unload_aio_programs(skeleton); }
+  };
+  explicit AioRequests(const crx_aio_programs& programs) : programs_(programs), skeleton_(programs.skeleton) {}
+  std::optional<std::map<uint64_t, uint64_t>> read_once(pid_t pid) const;
 
-  KernelReader reader_;
-  TracedTasks traced_;
-  std::vector<uint64_t> cpu_offsets_;
-  struct Offsets {
-    uint64_t mm;                  // task_struct
-    uint64_t table;               // mm_struct
-    uint64_t count, slots;        // kioctx_table
-    uint64_t user_id, requests;   // kioctx
-    uint64_t per_cpu, data, sum;  // percpu_ref, percpu_ref_data
-  } at_{};
+  crx_aio_programs programs_;
+  std::unique_ptr<void, Unload> skeleton_;
 };
 
 }  // namespace crx

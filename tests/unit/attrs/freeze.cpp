@@ -129,9 +129,9 @@ TEST_CASE("freezing, collecting and thawing a busy process harms nothing") {
   while (least_rounds() < 3 && !deadline.passed()) ::sched_yield();
   const std::string before = state_of(pid);
   CallSites sites;
-  SleepReader sleeps;
+  KernelView kernel;
   for (int i = 0; i < kFreezes; ++i) {
-    FrozenTree tree = FrozenTree::freeze(pid, Deadline::in_ms(10'000), sleeps);
+    FrozenTree tree = FrozenTree::freeze(pid, Deadline::in_ms(10'000), kernel);
     CHECK(tree.root().threads().size() == 5 + kSleepers);
     tree.inject(sites);
     FileTable files;

@@ -1,7 +1,6 @@
 // Calls with a time limit end at the right time, after any number of stops.
 #include <doctest/doctest.h>
 #include <fmt/format.h>
-#include <linux/capability.h>
 #include <linux/futex.h>
 #include <poll.h>
 #include <pthread.h>
@@ -20,7 +19,9 @@
 
 #include "agent-src/freeze/frozen_tree.hpp"
 #include "common/base/fd.hpp"
+#include "common/kernel/introspect/kernel_view.hpp"
 #include "common/kernel/process/time_namespace.hpp"
+#include "tests/unit/less_privileged.hpp"
 
 namespace crx {
 namespace {
@@ -103,7 +104,7 @@ int64_t due_of(const FrozenThread& thread, pid_t pid) {
 }
 
 // Stops a victim again and again. exact: the end of its calls is known, and not only that they do not end too early.
-void check_stops(SleepReader& sleeps, bool exact) {
+void check_stops(KernelView& kernel, bool exact) {
   shared = static_cast<SharedPage*>(
       ::mmap(nullptr, sizeof(SharedPage), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
   REQUIRE(shared != MAP_FAILED);
@@ -124,7 +125,7 @@ void check_stops(SleepReader& sleeps, bool exact) {
     while ((!all_asleep() || clock_ns(CLOCK_MONOTONIC) < asleep_ns + kAsleepNs) && !deadline.passed()) ::sched_yield();
     REQUIRE_FALSE(deadline.passed());
     if (stop > 0) stopped_ns += clock_ns(CLOCK_MONOTONIC) - last_stop_ns;
-    FrozenTree tree = FrozenTree::freeze(pid, Deadline::in_ms(10'000), sleeps);
+    FrozenTree tree = FrozenTree::freeze(pid, Deadline::in_ms(10'000), kernel);
     for (const FrozenThread& thread : tree.root().threads()) {
       for (std::size_t i = 0; i < kSleepers; ++i) {
         if (shared->sleepers[i].tid != thread.tid()) continue;
@@ -172,29 +173,12 @@ void check_stops(SleepReader& sleeps, bool exact) {
   }
 }
 
-// Drops the privileges for reading the kernel's structures, in this thread only, until it is destroyed.
-class LessPrivileged {
- public:
-  LessPrivileged() {
-    REQUIRE(::syscall(SYS_capget, &header_, before_) == 0);
-    __user_cap_data_struct less[2] = {before_[0], before_[1]};
-    for (const int capability : {CAP_SYS_ADMIN, CAP_PERFMON, CAP_BPF})
-      less[capability / 32].effective &= ~(1U << capability % 32);
-    REQUIRE(::syscall(SYS_capset, &header_, less) == 0);
-  }
-  ~LessPrivileged() { ::syscall(SYS_capset, &header_, before_); }
-
- private:
-  __user_cap_header_struct header_{_LINUX_CAPABILITY_VERSION_3, 0};
-  __user_cap_data_struct before_[2] = {};
-};
-
 }  // namespace
 
 TEST_CASE("calls with a time limit end when they should, after any number of stops") {
-  SleepReader sleeps;
-  if (sleeps.open() == nullptr) return;  // this kernel, or these privileges, do not allow it
-  check_stops(sleeps, true);
+  KernelView kernel;
+  REQUIRE_MESSAGE(kernel.sleeps() != nullptr, kernel.reason());
+  check_stops(kernel, true);
 }
 
 TEST_CASE("calls with a time limit do not end early if they begin anew all the time") {
@@ -206,10 +190,11 @@ TEST_CASE("calls with a time limit do not end early if they begin anew all the t
   if (pid == 0) busy_victim();
   const Deadline deadline = Deadline::in_ms(20'000);
   while (!is_asleep(pid, shared->sleepers[0].tid) && !deadline.passed()) ::sched_yield();
-  SleepReader sleeps;
+  KernelView kernel;
+  REQUIRE_MESSAGE(kernel.sleeps() != nullptr, kernel.reason());
   int waits = 0;
   for (int stop = 0; stop < kBusyStops; ++stop) {
-    FrozenTree tree = FrozenTree::freeze(pid, Deadline::in_ms(10'000), sleeps);
+    FrozenTree tree = FrozenTree::freeze(pid, Deadline::in_ms(10'000), kernel);
     const FrozenThread& thread = tree.root().leader();
     if (thread.again) {
       ++waits;
@@ -225,9 +210,15 @@ TEST_CASE("calls with a time limit do not end early if they begin anew all the t
 
 TEST_CASE("calls with a time limit do not end early if the kernel cannot be read") {
   const LessPrivileged less;
-  SleepReader sleeps;
-  CHECK(sleeps.open() == nullptr);
-  check_stops(sleeps, false);
+  KernelView kernel;
+  CHECK(kernel.sleeps() == nullptr);
+  check_stops(kernel, false);
+}
+
+TEST_CASE("calls with a time limit do not end early if looking into the kernel is switched off") {
+  KernelView kernel(false);
+  check_stops(kernel, false);
+  CHECK(kernel.access() == KernelAccess::off);
 }
 
 }  // namespace crx

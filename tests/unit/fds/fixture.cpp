@@ -80,8 +80,8 @@ std::string TempDir::file(const std::string& name, const std::string& content) c
 }
 
 ImageStore collect(pid_t pid, const CollectOptions& options) {
-  SleepReader sleeps;
-  FrozenTree tree = FrozenTree::freeze(pid, Deadline::in_ms(kFreezeMs), sleeps);
+  KernelView kernel;
+  FrozenTree tree = FrozenTree::freeze(pid, Deadline::in_ms(kFreezeMs), kernel);
   CallSites sites;
   tree.inject(sites);
   FileTable files;

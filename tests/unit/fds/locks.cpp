@@ -93,8 +93,8 @@ TEST_CASE("locks are handed over, and taken back") {
   REQUIRE(files.all_held());
   const ImageStore images = collect(victim.pid());
   CHECK(files.all_held());
-  SleepReader sleeps;
-  InterruptedCalls calls(sleeps);
+  KernelView kernel;
+  InterruptedCalls calls(kernel);
   FrozenTask task = FrozenTask::freeze(victim.pid(), Deadline::in_ms(5000), false, calls);
   CallSites sites;
   {
@@ -129,8 +129,8 @@ TEST_CASE("a lock with a waiter is not released") {
   const Deadline deadline = Deadline::in_ms(10'000);
   while (read_file("/proc/locks").find("-> FLOCK") == std::string::npos && !deadline.passed()) ::sched_yield();
   const ImageStore images = collect(victim.pid());
-  SleepReader sleeps;
-  InterruptedCalls calls(sleeps);
+  KernelView kernel;
+  InterruptedCalls calls(kernel);
   FrozenTask task = FrozenTask::freeze(victim.pid(), Deadline::in_ms(5000), false, calls);
   CallSites sites;
   LockHandover locks(task, images.read_all<img::file_lock_entry>(image_file::kFileLocks), sites);
@@ -156,8 +156,8 @@ TEST_CASE("a read lease that is taken back notifies the same process by the same
     ::fcntl(10, F_SETLEASE, F_RDLCK);
   });
   const ImageStore images = collect(victim.pid());
-  SleepReader sleeps;
-  InterruptedCalls calls(sleeps);
+  KernelView kernel;
+  InterruptedCalls calls(kernel);
   FrozenTask task = FrozenTask::freeze(victim.pid(), Deadline::in_ms(5000), false, calls);
   const Fd lease = try_get_fd(task.pidfd(), 10);
   REQUIRE(lease);
@@ -181,8 +181,8 @@ TEST_CASE("a write lease is released before the other locks, and taken back") {
     ::fcntl(10, F_SETLEASE, F_WRLCK);
   });
   const ImageStore images = collect(victim.pid());
-  SleepReader sleeps;
-  InterruptedCalls calls(sleeps);
+  KernelView kernel;
+  InterruptedCalls calls(kernel);
   FrozenTask task = FrozenTask::freeze(victim.pid(), Deadline::in_ms(5000), false, calls);
   const Fd lease = try_get_fd(task.pidfd(), 10);
   REQUIRE(lease);

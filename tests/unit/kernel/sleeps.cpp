@@ -16,7 +16,7 @@
 
 #include "common/base/clock.hpp"
 #include "common/base/fd.hpp"
-#include "common/kernel/introspect/kernel_sleeps.hpp"
+#include "common/kernel/introspect/kernel_view.hpp"
 #include "common/kernel/process/time_namespace.hpp"
 
 namespace crx {
@@ -32,16 +32,16 @@ timespec as_timespec(int64_t ns) {
 // A thread of ours in a call with a time limit, until this object is destroyed.
 class Sleeper {
  public:
-  Sleeper(const KernelSleeps& sleeps, std::function<void()> call)
-      : thread_([this, &sleeps, call = std::move(call)] {
-          task_ = sleeps.own_task();
+  explicit Sleeper(std::function<void()> call)
+      : thread_([this, call = std::move(call)] {
           tid_ = ::gettid();
           for (; !over_; ++calls_) call();
           ended_ = true;
         }) {
     const Deadline deadline = Deadline::in_ms(10'000);
-    while (!asleep() && !deadline.passed()) std::this_thread::yield();
-    REQUIRE(asleep());
+    bool is_asleep = asleep();
+    for (; !is_asleep && !deadline.passed(); is_asleep = asleep()) std::this_thread::yield();
+    REQUIRE(is_asleep);
   }
   ~Sleeper() {
     over_ = true;
@@ -52,7 +52,7 @@ class Sleeper {
     }
     thread_.join();
   }
-  uint64_t task() const { return task_; }
+  pid_t tid() const { return tid_; }
   // Its call is interrupted, and it makes the call again.
   void sleep_anew() {
     const int before = calls_;
@@ -66,7 +66,6 @@ class Sleeper {
   bool asleep() const {
     return tid_ != 0 && !read_file(fmt::format("/proc/self/task/{}/syscall", tid_.load())).starts_with("running");
   }
-  std::atomic<uint64_t> task_ = 0;
   std::atomic<pid_t> tid_ = 0;
   std::atomic<int> calls_ = 0;
   std::atomic<bool> over_ = false, ended_ = false;
@@ -76,31 +75,31 @@ class Sleeper {
 }  // namespace
 
 TEST_CASE("kernel.sleeps: the end of a thread's sleep is found") {
-  const std::optional<KernelSleeps> sleeps = KernelSleeps::open();
-  if (!sleeps) return;  // this kernel, or these privileges, do not allow it
+  KernelView view;
+  const SleepReader* const sleeps = view.sleeps();
+  REQUIRE_MESSAGE(sleeps != nullptr, view.reason());
   struct sigaction action {};
   action.sa_handler = [](int) {};
   REQUIRE(::sigaction(kSignal, &action, nullptr) == 0);
   const int64_t lead_ns = time_offsets(0).monotonic_ns;
   const auto due_of = [&](const Sleeper& sleeper) {
-    const auto timer = sleeps->timer_of(sleeper.task(), sleeps->armed());
-    return timer ? timer->due_ns + lead_ns : 0;
+    const auto timer = sleeps->timer_of(sleeper.tid());
+    return timer && timer->due_ns ? *timer->due_ns + lead_ns : 0;
   };
 
   SUBCASE("to the nanosecond, where it is a point in time") {
     const int64_t due_ns = clock_ns(CLOCK_MONOTONIC) + kLimitNs;
     const timespec due = as_timespec(due_ns);
-    const Sleeper sleeper(*sleeps, [&] { ::clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &due, nullptr); });
+    const Sleeper sleeper([&] { ::clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &due, nullptr); });
     CHECK(due_of(sleeper) == due_ns);
     int word = 0;
-    const Sleeper waiter(*sleeps,
-                         [&] { ::syscall(SYS_futex, &word, FUTEX_WAIT_BITSET_PRIVATE, 0, &due, nullptr, ~0U); });
+    const Sleeper waiter([&] { ::syscall(SYS_futex, &word, FUTEX_WAIT_BITSET_PRIVATE, 0, &due, nullptr, ~0U); });
     CHECK(due_of(waiter) == due_ns);
     // A clock with a timer tree of its own.
     const int64_t real_ns = clock_ns(CLOCK_REALTIME) + kLimitNs,
                   real_lead_ns = clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_MONOTONIC);
     const timespec real_due = as_timespec(real_ns);
-    const Sleeper dreamer(*sleeps, [&] { ::clock_nanosleep(CLOCK_REALTIME, TIMER_ABSTIME, &real_due, nullptr); });
+    const Sleeper dreamer([&] { ::clock_nanosleep(CLOCK_REALTIME, TIMER_ABSTIME, &real_due, nullptr); });
     CHECK(std::abs(due_of(dreamer) - (real_ns - real_lead_ns)) < 100'000);
   }
 
@@ -117,37 +116,52 @@ TEST_CASE("kernel.sleeps: the end of a thread's sleep is found") {
     };
     for (const auto& call : calls) {
       const int64_t before_ns = clock_ns(CLOCK_MONOTONIC);
-      const Sleeper sleeper(*sleeps, call);
+      const Sleeper sleeper(call);
       const int64_t after_ns = clock_ns(CLOCK_MONOTONIC), due_ns = due_of(sleeper);
       CHECK(due_ns >= before_ns + kLimitNs);
       CHECK(due_ns <= after_ns + kLimitNs);
     }
   }
 
-  SUBCASE("not of one that does not sleep") {
-    CHECK_FALSE(sleeps->timer_of(sleeps->own_task(), sleeps->armed()));
+  SUBCASE("not of one that does not sleep, or does not exist") {
+    CHECK_FALSE(sleeps->timer_of(::gettid()));
+    CHECK_FALSE(sleeps->timer_of(1 << 22));
+  }
+
+  SUBCASE("not of one that sleeps without a limit, though its stack has the timers of earlier calls") {
+    const timespec moment = as_timespec(1);
+    const Sleeper sleeper([&] {
+      ::nanosleep(&moment, nullptr);
+      ::pause();
+    });
+    // The thread may still be in its first, short sleep, or run.
+    const Deadline deadline = Deadline::in_ms(10'000);
+    auto timer = sleeps->timer_of(sleeper.tid());
+    while ((!timer || timer->due_ns) && !deadline.passed()) timer = sleeps->timer_of(sleeper.tid());
+    REQUIRE(timer);
+    CHECK_FALSE(timer->due_ns);
   }
 
   SUBCASE("and not taken for what it was, when it sleeps anew") {
     const timespec limit = as_timespec(kLimitNs);
-    Sleeper sleeper(*sleeps, [&] { ::nanosleep(&limit, nullptr); });
-    const auto timer = sleeps->timer_of(sleeper.task(), sleeps->armed());
-    REQUIRE(timer);
-    CHECK(sleeps->due_now(*timer) == timer->due_ns);
-    const uint64_t switches = sleeps->switches_of(sleeper.task());
+    Sleeper sleeper([&] { ::nanosleep(&limit, nullptr); });
+    const auto first = sleeps->timer_of(sleeper.tid());
+    REQUIRE(first);
     const int64_t before_ns = clock_ns(CLOCK_MONOTONIC);
     sleeper.sleep_anew();
-    CHECK(sleeps->switches_of(sleeper.task()) > switches);
-    const auto due_ns = sleeps->due_now(*timer);  // if the thread's stack is unchanged
-    CHECK((!due_ns || *due_ns + lead_ns >= before_ns + kLimitNs));
+    const auto second = sleeps->timer_of(sleeper.tid());
+    REQUIRE(second);
+    CHECK(second->switches > first->switches);
+    CHECK(*second->due_ns > *first->due_ns);
     CHECK(due_of(sleeper) >= before_ns + kLimitNs);
   }
 }
 
 // Timers are added and removed while their trees are read, so some of the reading is in vain.
 TEST_CASE("kernel.sleeps: a timer is found among thousands that change") {
-  const std::optional<KernelSleeps> sleeps = KernelSleeps::open();
-  if (!sleeps) return;
+  KernelView view;
+  const SleepReader* const sleeps = view.sleeps();
+  REQUIRE_MESSAGE(sleeps != nullptr, view.reason());
   struct sigaction action {};
   action.sa_handler = [](int) {};
   REQUIRE(::sigaction(kSignal, &action, nullptr) == 0);
@@ -162,8 +176,8 @@ TEST_CASE("kernel.sleeps: a timer is found among thousands that change") {
   const timespec limit = as_timespec(kLimitNs);
   int missed = 0;
   {
-    const Sleeper sleeper(*sleeps, [&] { ::nanosleep(&limit, nullptr); });
-    for (int i = 0; i < 300; ++i) missed += sleeps->timer_of(sleeper.task(), sleeps->armed()) ? 0 : 1;
+    const Sleeper sleeper([&] { ::nanosleep(&limit, nullptr); });
+    for (int i = 0; i < 300; ++i) missed += sleeps->timer_of(sleeper.tid()).value_or(ThreadSleep{}).due_ns ? 0 : 1;
   }
   over = true;
   for (std::thread& stranger : strangers) stranger.join();

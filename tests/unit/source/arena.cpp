@@ -47,8 +47,8 @@ TEST_CASE("a process that ends while arenas are mapped leaves the others as they
   });
   CallSites sites;
   {
-    SleepReader sleeps;
-    InterruptedCalls calls(sleeps);
+    KernelView kernel;
+    InterruptedCalls calls(kernel);
     FrozenTask one = FrozenTask::freeze(staying, Deadline::in_ms(10'000), false, calls);
     FrozenTask other = FrozenTask::freeze(ending, Deadline::in_ms(10'000), false, calls);
     const std::string before = maps_of(staying);

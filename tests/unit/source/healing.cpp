@@ -13,8 +13,8 @@
 
 #include "agent-src/freeze/call_site.hpp"
 #include "agent-src/freeze/frozen_task.hpp"
-#include "agent-src/freeze/sleep_reader.hpp"
 #include "common/base/scope_exit.hpp"
+#include "common/kernel/introspect/kernel_view.hpp"
 
 using namespace crx;
 
@@ -79,8 +79,8 @@ void kill_in_call(pid_t victim, Shared& shared) {
   const pid_t tracer = ::fork();
   if (tracer == 0) {
     CallSites sites;
-    SleepReader sleeps;
-    FrozenTask task = FrozenTask::freeze_leader(victim, Deadline::in_ms(10'000), false, sleeps);
+    KernelView kernel;
+    FrozenTask task = FrozenTask::freeze_leader(victim, Deadline::in_ms(10'000), false, kernel);
     task.call(sites.of(victim), SYS_nanosleep, {reinterpret_cast<uint64_t>(&shared.nap), 0});
     ::_exit(1);
   }
