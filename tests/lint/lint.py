@@ -42,8 +42,6 @@ OWNED = [
 # A catch of everything hides faults of crx itself, and one that does not look at what it catches needs a reason, which a
 # comment on its line or the next one gives.
 NAMELESS_CATCH = re.compile(r"\bcatch\s*\(\s*\.\.\.\s*\)")
-# Its readers are being replaced by ones that give values.
-MAY_BE_BLIND = ("common/kernel/introspect/",)
 BLIND_CATCH = re.compile(r"\bcatch\s*\(\s*(const\s+)?[\w:]+\s*&\s*\)")
 
 INCLUDE = re.compile(r'^\s*#\s*include\s+[<"]([^>"]+)[>"]')
@@ -136,8 +134,7 @@ def check_text(path, text, files, rows):
             following = lines[number] if number < len(lines) else ""
             if NAMELESS_CATCH.search(COMMENT.sub("", line)):
                 yield number, "catch (...): name a type, or return a value where the outcome is expected"
-            elif (BLIND_CATCH.search(COMMENT.sub("", line)) and "//" not in line + following
-                  and not path.startswith(MAY_BE_BLIND)):
+            elif BLIND_CATCH.search(COMMENT.sub("", line)) and "//" not in line + following:
                 yield number, "a catch that ignores what it catches needs a comment that says why"
     if product and path.endswith(".cpp"):
         for number, length in functions(text):

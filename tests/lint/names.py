@@ -43,7 +43,7 @@ def kind_of(path):
 
 
 class Names:
-    """What the repository has: paths, and identifiers in code."""
+    """Returns the names in the repository: paths, and identifiers in code."""
 
     def __init__(self, files):
         self.paths = set()
