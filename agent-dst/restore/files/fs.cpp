@@ -85,7 +85,8 @@ class Fs final : public Restorer {
     batch.check_all();
   }
 
-  static void run(RestoreContext& context, std::size_t thread, const char* what, long nr, uint64_t argument) {
+  template <typename Argument>
+  static void run(RestoreContext& context, std::size_t thread, const char* what, long nr, Argument argument) {
     RemoteBatch batch = context.vessel.batch(1);
     batch.add(what, nr, argument);
     run_checked(context, thread, batch);

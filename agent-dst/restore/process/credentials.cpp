@@ -121,7 +121,7 @@ class Credentials final : public Restorer {
   void plan_creds(RemoteArena& arena, RemoteBatch& batch, const img::creds_entry& creds) const {
     const Sets want = sets_of(creds);
     std::vector<uint32_t> groups(creds.groups().begin(), creds.groups().end());
-    const uint64_t list = groups.empty() ? 0 : arena.put(std::as_bytes(std::span(groups)));
+    const RemotePtr<> list = groups.empty() ? RemotePtr<>() : arena.put(std::as_bytes(std::span(groups)));
     batch.add("setting groups", SYS_setgroups, groups.size(), list);
     // The ids change without affecting capabilities, which are set exactly afterwards.
     batch.add("preparing securebits", SYS_prctl, PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP | SECBIT_KEEP_CAPS, 0, 0, 0);

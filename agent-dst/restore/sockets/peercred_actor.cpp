@@ -143,12 +143,12 @@ int64_t PeercredActor::make_in_vessel(Vessel& vessel, Call& call, const img::crx
 
 // A child that shares our descriptor table. It makes raw system calls only: nothing that takes a lock or allocates.
 std::optional<int64_t> PeercredActor::make_in_child(Call& call, const img::crx_ucred& who) {
-  struct Shared {
+  struct InBoth {
     Call call;
     int64_t result;
   };
-  const Mapping memory = Mapping::map(sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS);
-  auto& shared = *new (memory.data()) Shared{call, -EIO};
+  const Mapping memory = Mapping::map(sizeof(InBoth), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS);
+  auto& shared = *new (memory.data()) InBoth{call, -EIO};
   const auto body = [&shared, uid = who.uid(), gid = who.gid()] {
     const bool disguised = ::syscall(SYS_setresgid, -1, gid, -1) == 0 && ::syscall(SYS_setresuid, -1, uid, -1) == 0;
     shared.result = disguised ? make_here(shared.call) : -errno;
