@@ -23,7 +23,7 @@ TEST_CASE("rounds: only the written pages go out again") {
   victim.store(a + 50 * kPageSize, 1);  // was absent before
   victim.load(a + 60 * kPageSize);      // reads the zero page, which is no content
   move.round();
-  CHECK(move.put_pages(a, 64) == (has_zero_page() ? Pages{3, 50} : Pages{3, 50, 60}));
+  CHECK(move.put_pages(a, 64) == (test::has_zero_page() ? Pages{3, 50} : Pages{3, 50, 60}));
   move.round();
   CHECK(move.put_pages(a, 64).empty());
   victim.store(a + 3 * kPageSize, 2);
@@ -45,7 +45,7 @@ TEST_CASE("rounds: dropped memory becomes a hole") {
   victim.stop();
   const FinalMemory final_memory = move.finish();
   using Ranges = std::vector<PageRange>;
-  if (has_zero_page()) {
+  if (test::has_zero_page()) {
     CHECK(final_memory.spaces.at(0).holes == Ranges{{a + 2 * kPageSize, a + 5 * kPageSize}});
     CHECK(move.last.hole_pages == 3);
   } else {
