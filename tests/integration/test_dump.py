@@ -374,7 +374,7 @@ class Sets(Heap):
         try:
             code, text = self.run_tool("crx-restore", "-D", f"{self.dir}/set")
             self.assertEqual(code, 3, text)
-            self.assertIn(f"{self.program} does not exist", text)
+            self.assertIn(f"{self.program}: does not exist here", text)
         finally:
             os.rename(moved, self.program)
 
