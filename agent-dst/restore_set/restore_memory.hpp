@@ -25,7 +25,8 @@ class RestoreMemory {
   RestoreMemory(const ImageSet& set, const ImageStore& images, FileOpener& files, ShmemTable& shmem, std::string& image)
       : set_(set), images_(images), files_(files), shmem_(shmem), image_(image) {}
 
-  // commit_charged, guards: by pid, see VesselMemory::apply_layout and VesselMemory::guard_pages. Throws Error(corrupt_image).
+  // commit_charged, guards: by pid, see VesselMemory::apply_layout and VesselMemory::guard_pages. Throws
+  // Error(corrupt_image).
   ForkPlan build(VesselTree& tree, const std::vector<TaskNode>& tasks,
                  const std::map<pid_t, std::vector<uint64_t>>& commit_charged,
                  const std::map<pid_t, std::vector<PageRange>>& guards);
