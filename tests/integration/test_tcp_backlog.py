@@ -88,7 +88,7 @@ class Backlog(crxtest.RingTest):
         until(lambda: read_text(log, ""), "the program")
         result = self.ring[0].migrate(process, self.ring[1])
         self.assertEqual(result.exit, 1, f"{result}")
-        self.assertIn("waits to be accepted: the program runs on", read_text(result.log))
+        self.assertIn("is not accepted yet: the program runs on", read_text(result.log))
         self.assertIn("that is not accepted yet has got 1 bytes already", result.stderr)
         self.assertTrue(process.alive())
 
