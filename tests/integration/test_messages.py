@@ -70,7 +70,7 @@ class Messages(crxtest.RingTest):
                 ("no process", self.migrate("--to", agent, *keys, NO_PID), [NO_PID, "ps -e"]),
                 ("no process to dump", [f"{BIN}/crx-dump", "-t", NO_PID, "-D", folder], [NO_PID, "ps -e"]),
                 ("nowhere to dump to", [f"{BIN}/crx-dump", "-t", pid, "-D", f"{file}/x"], [file]),
-                ("no set", [f"{BIN}/crx-restore", "-D", missing], [missing, "use a directory that holds a whole set"]),
+                ("no set", [f"{BIN}/crx-restore", "-D", missing], [missing, "No such file"]),
                 ("no set to show", [f"{BIN}/crx-image", "show", missing], [missing, "No such file"]),
                 ("port in use", [f"{BIN}/crx-agent", "--listen", own, *keys, *store], [own, "in use", "no other program uses the port"]),
                 ("address of others", [f"{BIN}/crx-agent", "--listen", agent, *keys, *store], [agent, "--listen belongs to this host"]),
@@ -102,7 +102,7 @@ class Messages(crxtest.RingTest):
                     # The objects that are listed before are alike.
                     said = line.partition(" more: ")[2]
                     self.assertEqual(doubled(f"crx: {said}" if said else line), [], line)
-                code, text = self.here.run([*argv, "--json"], check=False)
+                code, text = self.here.run(["sh", "-c", "exec \"$@\" 2>/dev/null", "sh", *argv, "--json"], check=False)
                 self.assertEqual(code, 3, text)
                 events = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
                 found = [e for e in events if e["event"] == "finding"] or next(
