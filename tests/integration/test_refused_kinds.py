@@ -107,7 +107,7 @@ PREFLIGHT = {
                        "f = os.open('/proc/self/ns/uts', os.O_RDONLY); call(308, own, 0); os.close(own)", ["which cannot be moved; close it"]),
     "landlock": ("fd = call(444, ctypes.byref(ctypes.c_ulong(1)), 8, 0)", ["Landlock", "close it"]),
     "fscontext": ("fd = call(430, b'tmpfs', 1)", ["close it before moving the program"]),
-    "secretmem": ("fd = call(447, 0)", ["it is secret memory, which only its owner can read"]),
+    "secretmem": ("fd = call(447, 0)", ["secret memory", "close it before moving the program"]),
     "perf": ("attr = ctypes.create_string_buffer(struct.pack('IIQ', 1, 112, 0), 112)\nfd = call(298, attr, 0, -1, -1, 0)",
              ["it is a performance counter, which cannot be moved"]),
     "mq_notify": ("fd = libc.mq_open(b'/crx-notify', 66, 384, None); libc.mq_unlink(b'/crx-notify')\n"
