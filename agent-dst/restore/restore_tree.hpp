@@ -32,8 +32,8 @@ class TreeRestore {
   // step in progress reads, for errors that name none. It must outlive this object.
   void name_images(std::string& image) { image_ = &image; }
   // Restores everything but the pages: last layouts, zombies and groups, descriptors, threads, state, registers.
-  // Afterwards the vessels are ready to run on. commit_charged: see VesselMemory::apply_layout, keyed by PID. finish: see
-  // VesselTree::finish(). lap: called after each step with its name.
+  // Afterwards the vessels are ready to run on. commit_charged: see VesselMemory::apply_layout, keyed by PID. finish:
+  // see VesselTree::finish(). lap: called after each step with its name.
   void build(const std::map<pid_t, std::vector<uint64_t>>& commit_charged, const ForkPlan& finish,
              const std::function<void(const char*)>& lap);
   // The commit step of all kinds, before the vessels' group is frozen (in a migration between Go and RESUMING).

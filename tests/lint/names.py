@@ -81,9 +81,17 @@ def check(texts):
             for fault in names.faults(line)]
 
 
+def list_files():
+    """The project's files: those that git does not ignore, or, in an archive of a release, all."""
+    done = subprocess.run(["git", "-C", ROOT, "ls-files", "--cached", "--others", "--exclude-standard"], check=False, text=True,
+                          capture_output=True)
+    if done.returncode == 0:
+        return done.stdout.split("\n")
+    return [path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*") if "build" not in path.relative_to(ROOT).parts[:1]]
+
+
 def main():
-    listed = subprocess.run(["git", "-C", ROOT, "ls-files", "--cached", "--others", "--exclude-standard"], check=True, text=True,
-                            stdout=subprocess.PIPE).stdout.split("\n")
+    listed = list_files()
     texts = {}
     for name in listed:
         path = ROOT / name
