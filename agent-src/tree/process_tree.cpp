@@ -17,8 +17,7 @@
 namespace crx {
 namespace {
 
-// Whether all threads of the process are exiting, or are about to.
-bool is_ending(const ProcDir& process) {
+bool are_threads_ending(const ProcDir& process) {
   constexpr uint32_t kExiting = 0x4;  // PF_EXITING (include/linux/sched.h)
   constexpr uint64_t kKilled = uint64_t{1} << (SIGKILL - 1);
   for (const pid_t tid : process.threads().value_or(std::vector<pid_t>())) {
@@ -59,8 +58,12 @@ bool try_read_task(pid_t pid, TaskNode& task, ChildTraces* traces) {
 bool has_ended(const TaskNode& task) {
   TaskNode now;
   if (!try_read_task(task.pid, now) || now.dead || now.start_ticks != task.start_ticks) return true;
-  const std::optional<ProcDir> process = ProcDir::open(task.pid);
-  return !process || is_ending(*process);
+  return is_ending(task.pid);
+}
+
+bool is_ending(pid_t pid) {
+  const std::optional<ProcDir> process = ProcDir::open(pid);
+  return !process || are_threads_ending(*process);
 }
 
 std::vector<pid_t> list_threads(pid_t pid) {

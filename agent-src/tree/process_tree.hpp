@@ -42,6 +42,9 @@ std::vector<SharingConflict> sharing_conflicts(const std::vector<TaskNode>& tree
 // Whether the process has ended (a zombie counts), its number belongs to another process now, or it is exiting: memory,
 // descriptors and directories are released before it becomes a zombie (kernel/exit.c: do_exit).
 bool has_ended(const TaskNode& task);
+// Whether the process is gone, or all its threads are exiting or about to (PF_EXITING, or SIGKILL is pending). False
+// for a process whose first thread alone has ended.
+bool is_ending(pid_t pid);
 
 // Returns the TIDs of a process in the order of /proc. Throws Error(victim_gone).
 std::vector<pid_t> list_threads(pid_t pid);

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "agent-src/collect/kind/registry.hpp"
+#include "agent-src/tree/process_tree.hpp"
 #include "agent-src/tree/session_topology.hpp"
 #include "common/base/error.hpp"
 #include "common/kernel/process/kcmp.hpp"
@@ -85,8 +86,8 @@ class Inspection {
   void run() {
     const auto status = proc::parse_status(read_file(context_.proc + "status"));
     const bool ended = status.state == 'Z' || status.state == 'X';
-    if (ended && status.threads <= 1 && context_.pid != context_.tree.front().pid)
-      return;  // a zombie moves as a zombie
+    // A zombie moves as a zombie. A process with several threads is on its way there when its first thread is one.
+    if (ended && context_.pid != context_.tree.front().pid && (status.threads <= 1 || is_ending(context_.pid))) return;
     state(status);
     if (status.kernel_thread || status.state == 'Z' || status.state == 'X' || status.tgid != status.pid) return;
     program();
