@@ -17,8 +17,10 @@
 namespace crx {
 namespace {
 
-constexpr int64_t kAnswerMs = 60'000;          // the chain of parents is looked at meanwhile
-constexpr int64_t kStoredMs = 15 * 60 * 1000;  // the set is synced meanwhile
+// The agent looks at the chain of parents before it answers.
+constexpr int64_t kAnswerMs = 60'000;
+// The agent syncs the set before it answers.
+constexpr int64_t kStoredMs = 15 * 60 * 1000;
 constexpr int64_t kLookMs = 200;
 constexpr std::size_t kMessageBytes = std::size_t{16} << 20;
 constexpr uint64_t kUserEnd = uint64_t{1} << 57;
@@ -45,7 +47,8 @@ AgentStore::AgentStore(const DumpOptions& options) : options_(options) {
   connect.to = options.to;
   connect.tls_dir = options.tls_dir;
   connect.session = make_session_id();
-  connect.streams = 1;  // the pages of a set stand in a file in their order
+  // A set's file holds its pages in their order, which a single stream preserves.
+  connect.streams = 1;
   link_ = wire::connect_source(connect);
   greet();
 }
@@ -118,7 +121,7 @@ void AgentStore::send_images() {
   flush();
 }
 
-// The tree may be stopped all the while: whoever waits may give up.
+// The wait can be interrupted, since the tree may be stopped for as long as it lasts.
 void AgentStore::await_stored() {
   const Deadline deadline = Deadline::in_ms(kStoredMs);
   while (!deadline.passed()) {
@@ -155,7 +158,8 @@ void AgentStore::publish(Manifest manifest) {
         .with_hint(fmt::format("the process runs on; look whether {} has a set {}: it is whole if it is there",
                                options_.to.host, options_.name));
   }
-  link_.reset();  // and its threads: the keeper is forked from a process that has none
+  // This ends the link's threads, too: the tracking daemon must be forked from a single-threaded process.
+  link_.reset();
 }
 
 }  // namespace crx

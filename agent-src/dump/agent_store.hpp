@@ -1,4 +1,4 @@
-// A dump into the store of an agent on another host: nothing is written here.
+// Stores a dump with an agent on another host. This host's file system is not written to.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,8 @@ namespace crx {
 
 class AgentStore final : public DumpStore {
  public:
-  // Connects; the agent looks at the names. Throws Error.
+  // Connects to the agent, which checks the names of the set and its parent and lists the parent's pages. `options`
+  // must outlive the object. Throws Error.
   explicit AgentStore(const DumpOptions& options);
   ~AgentStore() override;
 

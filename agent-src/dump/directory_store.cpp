@@ -17,7 +17,7 @@ namespace {
 constexpr char kLooking[] = "looking for the parent set";
 constexpr char kAnotherDirectory[] = "write the new set to another directory";
 
-// Which pages a page server has of this set and its parents: the next set must know.
+// Lists the pages that a page server has of this set and its parents; a set that continues this one reads the list.
 void write_sent(PageSpace space, const std::vector<PageRange>& ranges, ImageSink& images) {
   const std::string name = image_file::crx_pagemap(space.id);
   img::pagemap_head head;
@@ -75,7 +75,8 @@ std::optional<ParentSet> DirectoryStore::parent() {
   const ImageSet set = ImageSet::open(path);
   for (std::size_t level = 0; level < set.levels(); ++level) {
     if (::fstat(set.level(level).directory(), &its) == 0) refuse_own(its);
-    parents_.push_back(duplicate(set.level(level).directory()));  // with its lock
+    // The duplicate shares the level's lock.
+    parents_.push_back(duplicate(set.level(level).directory()));
   }
   ParentSet parent;
   if (set.manifest() == nullptr) return parent;
@@ -84,7 +85,8 @@ std::optional<ParentSet> DirectoryStore::parent() {
   for (const PageSpace space : set.spaces()) {
     std::vector<PageRange>& pages = parent.pages[space];
     for (const PagePiece& piece : set.pages(space)) append_range(pages, piece.range);
-    // What is the same in shared memory shows too late for a page server.
+    // A page server must know which pages are left to the parent before their content is read, so a comparison of
+    // content would come too late.
     if (page_server_ || space.kind != PageSpace::Kind::shmem || !set.images().contains(image_file::crx_shmem(space.id)))
       continue;
     const std::string name = image_file::crx_shmem(space.id);
@@ -108,7 +110,7 @@ void DirectoryStore::finish_pages(const std::map<PageSpace, std::vector<PageRang
   }
 }
 
-// Whoever does not keep to the locks may have put another set there.
+// Throws Error if another set has the parent's name by now: a program that ignores the locks may have replaced it.
 void DirectoryStore::check_parent(const std::string& wanted_id) const {
   const std::string path = options_.images_dir + "/" + options_.prev_images_dir;
   const DirectorySource now(path);

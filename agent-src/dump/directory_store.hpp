@@ -1,4 +1,4 @@
-// A dump into a directory of this host; its pages may go to a page server.
+// Stores a dump in a directory of this host. Its pages may go to a page server instead.
 #pragma once
 
 #include <memory>
@@ -32,7 +32,8 @@ class DirectoryStore final : public DumpStore {
 
   const DumpOptions& options_;
   DirectorySink set_;
-  std::vector<Fd> parents_;  // locked, so that nobody removes or replaces them meanwhile
+  // They are locked, so that nobody removes or replaces a parent set during the dump.
+  std::vector<Fd> parents_;
   std::unique_ptr<wire::TlsContext> tls_;
   std::unique_ptr<wire::PageServerClient> page_server_;
   std::unique_ptr<DumpPages> pages_;

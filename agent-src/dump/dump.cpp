@@ -44,7 +44,8 @@ namespace {
 
 constexpr int64_t kEndMs = 10'000;
 
-// Where it can still be given up: the process runs on then.
+// Throws Error if crx-dump was asked to stop. To be called only while the dump can still be abandoned and the process
+// resumed.
 void check_told_to_stop() {
   if (!stop_requested()) return;
   throw Error(ErrorCode::kernel, "dumping", "crx-dump was told to stop")
@@ -53,7 +54,7 @@ void check_told_to_stop() {
 
 constexpr char kNextIsFull[] = "the next dump will be full";
 
-// What comes when the set is whole: that it fails does not mean that the dump has failed.
+// Runs a step that follows once the set is complete; if it fails, the dump has still succeeded.
 template <typename Action>
 void afterwards(const char* consequence, Action action) {
   try {
@@ -63,7 +64,8 @@ void afterwards(const char* consequence, Action action) {
   }
 }
 
-// Steps in the order of run(). Single-threaded but for the writing of pages.
+// The member functions run in the order in which run() calls them. Single-threaded, except that DumpPages writes pages
+// in other threads.
 class Dump {
  public:
   explicit Dump(const DumpOptions& options) : options_(options), began_us_(monotonic_us()), map_(map_of(options.pid)) {
@@ -91,14 +93,18 @@ class Dump {
   KernelView kernel_{!options_.no_kernel_introspection};
   FileTable files_;
   std::map<pid_t, std::unique_ptr<MemoryMap>> maps_;
-  MemoryMap& map_;  // the root's
+  // This map is that of the root.
+  MemoryMap& map_;
   std::unique_ptr<DumpStore> store_;
   std::unique_ptr<DumpMemory> memory_;
   ImageStore images_;
   Manifest manifest_ = Manifest::begin(img::crx_manifest_entry::DUMP);
-  TcpBlock packets_{manifest_.id_text()};                // from the collection of TCP connections on
-  LinkRemaps links_{manifest_.id_text().substr(0, 16)};  // names that the set refers to
-  std::optional<SystemdUnit> unit_;                      // that restarts the original
+  // It blocks packets from the collection of TCP connections on.
+  TcpBlock packets_{manifest_.id_text()};
+  // The set refers to the names that this object makes.
+  LinkRemaps links_{manifest_.id_text().substr(0, 16)};
+  // The unit would restart the original.
+  std::optional<SystemdUnit> unit_;
 };
 
 CollectOptions Dump::collect_options() {
@@ -142,7 +148,8 @@ void Dump::inspect() {
   }
 }
 
-// Before the memory is read: see collect_state(). What a set has and a migration does not need is added.
+// Collects the state before memory is read (see collect_state()), and adds the parts that a set needs and a migration
+// does not.
 void Dump::collect(FrozenTree& tree) {
   const StateCollection what{tree, files_, call_sites_, [this](pid_t pid) -> MemoryMap& { return map_of(pid); },
                              [this](pid_t pid) { return pid != options_.pid; }};
@@ -151,13 +158,15 @@ void Dump::collect(FrozenTree& tree) {
   for (const auto& task : tree.tasks()) {
     const MemoryMap& map = map_of(owners.at(task->pid()));
     add_commit_charged(task->pid(), map.commit_charged(), images_);
-    for (const img::memfd_inode_entry& memfd : map.memfds()) {  // those that are open are there already
+    // Those that are open are in the image already.
+    for (const img::memfd_inode_entry& memfd : map.memfds()) {
       if (files_.first_memfd(memfd.shmid())) images_.append(image_file::kMemfdInode, memfd);
     }
   }
 }
 
-// All are killed before one is reaped, so that nobody sees another's end.
+// Ends the tree, or resumes it if it is to run on. All processes are killed before the first one is reaped, so that
+// none of them sees another one end.
 void Dump::end(FrozenTree& tree) {
   const int64_t stopped_us = tree.stopped_since_us();
   if (leaves_running()) {
@@ -169,7 +178,7 @@ void Dump::end(FrozenTree& tree) {
   if (unit_ && options_.unit == UnitPolicy::stop) stop_unit(*unit_);
   try {
     tree.eject();
-  } catch (const Error& error) {  // somebody was faster, and the set is whole
+  } catch (const Error& error) {  // another program has killed the process; the set is complete nevertheless
     if (error.code() != ErrorCode::victim_gone) throw;
   }
   packets_.close_silently();
@@ -177,13 +186,14 @@ void Dump::end(FrozenTree& tree) {
   report_.frozen_us = monotonic_us() - stopped_us;
   for (const auto& task : tree.tasks()) release_memory(task->pidfd());
   for (auto task = tree.tasks().rbegin(); task != tree.tasks().rend(); ++task) reap_all(**task);
-  // A packet that finds no socket is answered with an end of the connection. crx-restore takes the table away.
+  // Without the table the kernel would answer a packet that finds no socket with a reset. crx-restore removes the
+  // table.
   packets_.leave_installed();
 }
 
 void Dump::reap_all(FrozenTask& task) {
-  // We are the tracer: our part is reaped, so that its parent sees it end. The leader last: the kernel reports its end
-  // only when all other threads have been reaped.
+  // As the tracer we have to reap each thread before its parent sees the process end. The leader is reaped last: the
+  // kernel reports its end only when all other threads have been reaped.
   const Deadline deadline = Deadline::in_ms(kEndMs);
   for (auto thread = task.threads().rbegin(); thread != task.threads().rend(); ++thread) {
     if (!reap_killed(thread->tid(), deadline))
@@ -213,7 +223,7 @@ void Dump::publish() {
   store_->publish(std::move(manifest_));
 }
 
-// Only memory, while the tree runs.
+// Dumps only memory, while the tree runs.
 void Dump::run_pre() {
   begin();
   manifest_.head().set_kind(img::crx_manifest_entry::PRE_DUMP);
@@ -244,7 +254,8 @@ void Dump::run_whole() {
   check_told_to_stop();
   if (leaves_running()) {
     memory_->arm(tree);
-    end(tree);  // what remains is not about the process
+    // The remaining steps do not need the processes.
+    end(tree);
   }
   IpcLeftovers ipc_leftovers(images_, leaves_running() ? std::vector<SysvWaiter>() : stopped_waiters(tree));
   write_images(images_, store_->images());

@@ -28,11 +28,14 @@ namespace crx {
 namespace {
 
 constexpr std::size_t kMagicBytes = 8;
-constexpr int64_t kRestartBlock = -516;  // -ERESTART_RESTARTBLOCK
+// This is -ERESTART_RESTARTBLOCK.
+constexpr int64_t kRestartBlock = -516;
 constexpr uint64_t kSyscallInstructionBytes = 2;
-constexpr int kAuxvWords = 44;  // what CRIU takes
+// CRIU reads at most this many words.
+constexpr int kAuxvWords = 44;
 constexpr int64_t kSecond = 1'000'000'000;
-constexpr uint32_t kOutside = 0x7fffffff;  // no task has an object of this id
+// No task has an object with this id.
+constexpr uint32_t kOutside = 0x7fffffff;
 
 img::crx_vma_entry& entry_of(img::crx_task_entry& extra, uint64_t start, uint64_t end) {
   for (img::crx_vma_entry& entry : *extra.mutable_vmas()) {
@@ -44,14 +47,14 @@ img::crx_vma_entry& entry_of(img::crx_task_entry& extra, uint64_t start, uint64_
   return entry;
 }
 
-// A log that is appended to may have any size when the task comes back.
+// Removes the size from a file that is opened only for appending: a log may have any size when the task is restored.
 void relax_sizes(img::file_entry& file) {
   if (!file.has_reg()) return;
   img::reg_file_entry& reg = *file.mutable_reg();
   if ((reg.flags() & O_APPEND) != 0 && (reg.flags() & O_ACCMODE) == O_WRONLY) reg.clear_size();
 }
 
-// Which build of a program or library is mapped, as CRIU tells it: in words.
+// Records the build id of a mapped program or library in 32-bit words, as CRIU does.
 void tell_build(img::file_entry& file) {
   if (!file.has_reg() || !S_ISREG(file.reg().mode()) || (file.reg().flags() & O_ACCMODE) != O_RDONLY) return;
   img::reg_file_entry& reg = *file.mutable_reg();
@@ -64,11 +67,13 @@ void tell_build(img::file_entry& file) {
       reg.add_build_id(word);
     }
   } catch (const Error& error) {
-    log::debug("{}: {}", reg.name(), error.what());  // deleted meanwhile
+    // The file may have been deleted.
+    log::debug("{}: {}", reg.name(), error.what());
   }
 }
 
-// Whoever restores compares the task's objects with these to see what the task has for itself: all but namespaces.
+// A restore compares each task's objects with the root ids to find those that the task does not share. These ids make
+// all of them differ, except for namespaces.
 void tell_apart(img::inventory_entry& inventory) {
   if (!inventory.has_root_ids()) return;
   img::task_kobj_ids_entry& ids = *inventory.mutable_root_ids();
@@ -78,8 +83,8 @@ void tell_apart(img::inventory_entry& inventory) {
   ids.set_sighand_id(kOutside);
 }
 
-// A sleep whose rest the kernel keeps to itself is made again by those who do not know crx_restart: sleeping longer is
-// allowed, waking for no reason is not. restore_images.cpp takes it back.
+// Makes the thread repeat a sleep whose remaining time only the kernel knows, for a restorer that does not read
+// crx_restart: a sleep may last longer, but must not end early. restore_images.cpp undoes this.
 void repeat_sleep(const img::crx_thread_entry& thread, img::core_entry& core) {
   if (!thread.has_restart() || static_cast<int64_t>(thread.restart().ax()) != kRestartBlock) return;
   img::user_x86_regs_entry& regs = *core.mutable_thread_info()->mutable_gpregs();
@@ -87,7 +92,7 @@ void repeat_sleep(const img::crx_thread_entry& thread, img::core_entry& core) {
   regs.set_ip(regs.ip() - kSyscallInstructionBytes);
 }
 
-// Of all tasks, by TID.
+// Returns the entries of all threads of all tasks, by TID.
 std::map<uint32_t, img::crx_thread_entry> threads_of(const ImageStore& images) {
   std::map<uint32_t, img::crx_thread_entry> all;
   for (const auto& node : images.read_all<img::pstree_entry>(image_file::kPstree)) {
@@ -98,7 +103,7 @@ std::map<uint32_t, img::crx_thread_entry> threads_of(const ImageStore& images) {
   return all;
 }
 
-// Ids of all files that are mapped or run.
+// Returns the ids of all files that are mapped privately or executed.
 std::set<uint32_t> mapped_files(const ImageStore& images) {
   std::set<uint32_t> ids;
   for (const auto& node : images.read_all<img::pstree_entry>(image_file::kPstree)) {
@@ -112,8 +117,9 @@ std::set<uint32_t> mapped_files(const ImageStore& images) {
   return ids;
 }
 
-// Of two unix sockets that are a pair CRIU makes both in the task that has the one it meets last; that must be the task
-// that comes first in the tree. So: last, and those of later tasks before those of earlier ones.
+// Returns the files in the order that CRIU needs. CRIU creates both sockets of a pair of unix sockets in the task that
+// holds the one it reads last, and this must be the task that comes first in the tree. So unix sockets come last, and
+// those of later tasks come before those of earlier ones.
 std::vector<img::file_entry> ordered_files(const ImageStore& images) {
   std::map<uint32_t, std::size_t> first_holder;
   const auto tasks = images.read_all<img::pstree_entry>(image_file::kPstree);
@@ -135,7 +141,7 @@ std::vector<img::file_entry> ordered_files(const ImageStore& images) {
   return files;
 }
 
-// Without the zeros after the last entry: CRIU takes as many words as there are entries.
+// Removes the zeros behind the last entry: CRIU takes as many words as the image has.
 void trim_auxv(img::mm_entry& mm) {
   auto& words = *mm.mutable_mm_saved_auxv();
   int used = words.size();
@@ -143,7 +149,7 @@ void trim_auxv(img::mm_entry& mm) {
   words.Truncate(std::min(used, kAuxvWords));
 }
 
-// How a mapped file was opened decides what the mapping may become.
+// Records the flags with which each mapped file was opened: they limit the protection that the mapping can get.
 void tell_open_flags(img::mm_entry& mm, const std::map<uint32_t, uint32_t>& flags) {
   for (img::vma_entry& vma : *mm.mutable_vmas()) {
     if ((vma.status() & (vma_status::kFileShared | vma_status::kFilePrivate)) == 0) continue;
@@ -152,7 +158,7 @@ void tell_open_flags(img::mm_entry& mm, const std::map<uint32_t, uint32_t>& flag
   }
 }
 
-// The vDSO and its data are private anonymous memory for CRIU, and the data one mapping.
+// Describes the vDSO and its data as CRIU expects them: as private anonymous memory, with all data in one mapping.
 void tell_vdso(img::mm_entry& mm) {
   google::protobuf::RepeatedPtrField<img::vma_entry> vmas;
   for (img::vma_entry& vma : *mm.mutable_vmas()) {
@@ -169,7 +175,7 @@ void tell_vdso(img::mm_entry& mm) {
   mm.mutable_vmas()->Swap(&vmas);
 }
 
-// What the clocks showed, as CRIU keeps it.
+// Records what the clocks showed, in CRIU's format.
 void write_clocks(const ImageStore& images, ImageSink& set) {
   const auto tasks = images.read_all<img::pstree_entry>(image_file::kPstree);
   if (tasks.empty()) return;
@@ -251,7 +257,8 @@ void describe_pre_dump(const std::vector<TaskNode>& tasks, ImageSink& images) {
 
 void write_images(ImageStore& images, ImageSink& set) {
   const std::map<uint32_t, img::crx_thread_entry> threads = threads_of(images);
-  std::map<uint32_t, uint32_t> flags;  // of files, by id
+  // Holds the open flags of files, by file id.
+  std::map<uint32_t, uint32_t> flags;
   for (const auto& file : images.read_all<img::file_entry>(image_file::kFiles)) {
     if (file.has_reg()) flags[file.id()] = file.reg().flags();
   }
@@ -285,7 +292,7 @@ void write_images(ImageStore& images, ImageSink& set) {
       });
       continue;
     }
-    // Whole, with its magics: append_raw begins the file, so only what follows them is added.
+    // The image is copied whole. append_raw writes the magics itself, so only the bytes behind them are added.
     set.create(name);
     set.append_raw(name, std::as_bytes(std::span(bytes)).subspan(kMagicBytes));
   }

@@ -17,7 +17,7 @@ PageSpace space_of(pid_t pid) {
   return {PageSpace::Kind::mm, static_cast<uint64_t>(pid)};
 }
 
-// All of a stopped process's private memory.
+// Lists all private memory of a stopped process.
 SpacePages whole_space(pid_t pid, const std::vector<MemoryVma>& vmas) {
   FrozenPages frozen = frozen_private_pages(HashTracker(pid), vmas);
   SpacePages found;
@@ -51,12 +51,12 @@ void DumpMemory::track(pid_t pid) {
     tracking_[pid] = std::move(tracking);
   } catch (const Error& error) {
     if (pid == options_.pid) throw;
-    // It has ended, or is the child of a vfork, which nobody can stop now.
+    // It has ended, or it is the child of a vfork that has not yet exec'd, and such a process cannot be stopped.
     log::info("process {}: {}; it is dumped in full", pid, error.what());
   }
 }
 
-// Pages that cannot be read are an error where the set must hold all of them.
+// Writes the pages of one address space. all: the set must hold every page, so a page that cannot be read is an error.
 void DumpMemory::write_space(pid_t pid, SpacePages found, bool all) {
   if (!store_.begin(space_of(pid), found.in_parent)) {
     log::warn("process {}: the page server does not have the parent set (--prev-images-dir); this dump is full", pid);
@@ -68,7 +68,7 @@ void DumpMemory::write_space(pid_t pid, SpacePages found, bool all) {
   in_parent_[space_of(pid)] = std::move(found.in_parent);
 }
 
-// False: it has ended meanwhile, or execs.
+// Returns false if the process has ended or called exec in the meantime.
 bool DumpMemory::write_running_task(pid_t pid, std::vector<MappedSpace>& mapped) {
   const auto tracking = tracking_.find(pid);
   if (tracking == tracking_.end()) return false;
@@ -111,7 +111,7 @@ void DumpMemory::write_frozen(const FrozenTree& tree, ImageStore& images) {
     const std::vector<MemoryVma>& vmas = map_of_(pid).vmas();
     const auto tracking = tracking_.find(pid);
     SpacePages found = tracking == tracking_.end() ? whole_space(pid, vmas) : tracking->second->frozen_pages(vmas);
-    // CRIU compares the vDSO's text with its own kernel's.
+    // CRIU compares the vDSO's text with that of its own kernel.
     found.here = unite(found.here, vdso_of(images, pid));
     found.in_parent = subtract(found.in_parent, found.here);
     add_guards(pid, found.guards, images);

@@ -1,4 +1,4 @@
-// The memory of all processes of a tree on its way into a set.
+// Writes the memory of all processes of a tree into a set.
 #pragma once
 
 #include <sys/types.h>
@@ -20,30 +20,32 @@
 
 namespace crx {
 
-// Steps in the order of their declaration. Single-threaded.
+// The member functions are to be called in the order of their declaration. Single-threaded.
 class DumpMemory {
  public:
-  // map_of: the mappings of a process, as they were read last.
+  // Returns the mappings of a process as they were last read.
   using MapOf = std::function<MemoryMap&(pid_t)>;
   DumpMemory(const DumpOptions& options, DumpStore& store, CallSites& sites, KernelView& kernel, MapOf map_of);
 
-  // Before the stop, for the processes of `tree`: what of each the parent set has, and the tracking for the next one.
-  // Processes that are born later, or cannot be tracked, are written whole.
+  // To be called before the stop: for each process of `tree` it finds out what the parent set has, and starts tracking
+  // for the next set. A process that is born later or cannot be tracked is written in full. Each process runs on
+  // afterwards. Throws Error if the parent set cannot be read or the root cannot be tracked.
   void prepare(const TreeSnapshot& tree);
 
-  // While the tree runs: its pages and marks. Returns the processes of `tree` that are in the set.
+  // Writes the pages of the tree while it runs, and arms them for the next set. Returns the processes of `tree` that
+  // are in the set.
   std::vector<TaskNode> write_running(const TreeSnapshot& tree);
-  // While it is stopped. images: with the layouts; guarded ranges are added.
+  // Writes the pages of the stopped tree, and adds the guarded ranges to `images`, which must hold the memory layouts.
   void write_frozen(const FrozenTree& tree, ImageStore& images);
   void arm(const FrozenTree& tree);
 
   uint64_t parent_pages() const;
-  // The parent's, where anything was left to it; else empty.
+  // Returns the id of the parent set if any page was left to it, else an empty string.
   std::string parent_id() const { return parent_pages() > 0 ? parent_->id : std::string(); }
-  // How long a process was stopped for the tracking, at most.
+  // Returns the longest time in microseconds for which a process was stopped to start tracking.
   int64_t stop_us() const noexcept { return stop_us_; }
 
-  // After the store has published the set.
+  // Hands the tracking over to daemons for the next set. To be called when the store has published the set.
   void keep(const std::string& set_id);
 
  private:

@@ -20,7 +20,7 @@ bool contains(const std::vector<PageRange>& ranges, uint64_t at) {
   return found != ranges.end() && found->start <= at;
 }
 
-// What the parent has of one object.
+// The parts of one object that the parent set has.
 struct Known {
   const std::vector<PageRange>* pages = nullptr;
   const PageDigests* digests = nullptr;

@@ -1,4 +1,4 @@
-// Shared memory in a set that continues another: what is left to the parent is found by content.
+// Writes shared memory into a set that continues another. Pages that can be left to the parent are found by content.
 #pragma once
 
 #include <sys/types.h>
@@ -12,15 +12,17 @@
 
 namespace crx {
 
-// A page that could be written through a descriptor, by a mapper outside of the tree or while nobody tracked carries no
-// mark of it; so the digests that the parent keeps decide. digests: whether this set must keep some for the next one.
+// Marks do not show a write that goes through a descriptor, comes from a process outside the tree, or happens while
+// nobody tracks. So the parent's digests decide whether a page has changed. digests: whether this set must keep digests
+// for the next one.
 class DumpObjects {
  public:
   DumpObjects(DumpStore& store, const ParentSet* parent, bool digests)
       : store_(store), parent_(parent), digests_(digests) {}
 
-  // The pages of all shared objects that the spaces map or the holders have open. running: objects may change and go
-  // meanwhile; else a page that cannot be read is Error(refused). What is left to the parent is added to in_parent.
+  // Writes the pages of all shared objects that are mapped in `spaces` or open in `holders`, and adds the pages that
+  // are left to the parent to in_parent. running: objects may change and vanish in the meantime; otherwise a page that
+  // cannot be read is Error(refused).
   void write(const std::vector<MappedSpace>& spaces, const std::vector<pid_t>& holders, bool running,
              std::map<PageSpace, std::vector<PageRange>>& in_parent);
 

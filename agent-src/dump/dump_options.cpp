@@ -121,7 +121,8 @@ void add_control(CLI::App& app, DumpOptions& options, Raw& raw) {
       ->group(group);
 }
 
-// A set in the store of an agent, or one here.
+// Completes the options that say whether the set goes into the store of an agent or into a directory here. Throws
+// CLI::ParseError.
 void finish_to(DumpOptions& options, const Raw& raw) {
   const auto wrong = [](const std::string& text) { return CLI::ParseError(text, CLI::ExitCodes::ValidationError); };
   if (raw.to.empty()) {
@@ -143,12 +144,12 @@ void finish_to(DumpOptions& options, const Raw& raw) {
   }
 }
 
-// What CLI11 cannot check by itself; throws CLI::ParseError.
+// Checks what CLI11 cannot check by itself, and completes the options. Throws CLI::ParseError.
 void finish(DumpOptions& options, const Raw& raw) {
   const auto wrong = [](const std::string& text) { return CLI::ParseError(text, CLI::ExitCodes::ValidationError); };
   if (options.pid == 0) throw wrong("-t is required: the root of the process tree to dump");
   finish_to(options, raw);
-  // "-D $DIR -R" with an empty DIR must not end the process.
+  // "-D $DIR -R" with an empty DIR would take -R as the directory and end the process, so it is an error.
   for (const std::string& dir : {options.images_dir, options.prev_images_dir}) {
     if (dir.starts_with('-')) throw wrong("'" + dir + "' is an option, not a directory; one of that name is ./" + dir);
   }
@@ -196,7 +197,7 @@ ParsedDumpOptions parse_dump_options(int argc, const char* const* argv) {
     app.parse(argc, argv);
     finish(options, raw);
     return {std::move(options), 0, {}};
-  } catch (const CLI::Success& asked) {  // --help, --version
+  } catch (const CLI::Success& asked) {  // the user asked for --help or --version
     std::ostringstream out;
     app.exit(asked, out, out);
     return {std::nullopt, 0, out.str()};

@@ -1,4 +1,4 @@
-// The command line of crx-dump.
+// Parses the command line of crx-dump.
 #pragma once
 
 #include <sys/types.h>
@@ -15,14 +15,14 @@
 
 namespace crx {
 
-// Everything crx-dump can be told; parsed once, then passed const.
+// All options of crx-dump. They are parsed once and then passed as const.
 struct DumpOptions {
   pid_t pid = 0;
   std::string images_dir;       // -D
   bool leave_running = false;   // -R
-  bool pre = false;             // memory only; the process keeps running
-  bool track_mem = false;       // the next dump needs only what is written from now on
-  std::string prev_images_dir;  // relative to images_dir
+  bool pre = false;             // only memory is dumped; the process keeps running
+  bool track_mem = false;       // the next dump writes only what is written from now on
+  std::string prev_images_dir;  // a path relative to images_dir
   bool auto_dedup = false;
   bool check_only = false;
 
@@ -43,7 +43,7 @@ struct DumpOptions {
   Endpoint page_server;  // --page-server
   bool insecure = false;
 
-  std::string run_dir = "/run/crx";  // sockets of the keepers
+  std::string run_dir = "/run/crx";  // the directory of the sockets of the tracking daemons
   bool json = false;
   log::Level log_level = log::Level::warn;
 };
@@ -51,10 +51,10 @@ struct DumpOptions {
 struct ParsedDumpOptions {
   std::optional<DumpOptions> options;
   int exit_code = 0;
-  std::string text;  // for stdout when exit_code is 0, else for stderr
+  std::string text;  // for stdout if exit_code is 0, else for stderr
 };
 
-// argv as main gets it. Never throws for what a user wrote.
+// Parses argv as main gets it. Never throws because of what a user wrote: the result then has no options.
 ParsedDumpOptions parse_dump_options(int argc, const char* const* argv);
 
 }  // namespace crx

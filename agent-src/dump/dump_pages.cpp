@@ -22,7 +22,7 @@ DumpPages::DumpPages(DirectorySink& set, wire::PageServerClient* remote)
           Mapping::map(kBuffers * kBufferBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE)),
       filling_(kNone) {
   for (std::size_t i = 0; i < kBuffers; ++i) free_.push_back(i);
-  // A page server takes one after the other.
+  // A page server takes pages one after the other.
   const unsigned cores = std::max(1U, std::thread::hardware_concurrency());
   const unsigned count = remote_ != nullptr ? 1 : std::clamp(cores - 1, 1U, kMaxWriters);
   for (unsigned i = 0; i < count; ++i) threads_.emplace_back([this] { write_jobs(); });
@@ -53,7 +53,7 @@ void DumpPages::do_job(Job job, std::unique_lock<std::mutex>& lock) {
     std::exception_ptr failed;
     try {
       write(job);
-    } catch (const std::exception&) {  // handed on to finish()
+    } catch (const std::exception&) {  // acquire(), begin() or drain() rethrows it
       failed = std::current_exception();
     }
     lock.lock();
@@ -74,7 +74,8 @@ void DumpPages::write_jobs() {
   }
 }
 
-// Rather than wait for a buffer the reading thread writes one: the youngest, which its cache may still hold.
+// Returns a free buffer. If there is none, the reading thread writes a filled one instead of waiting: the youngest,
+// which may still be in its CPU's cache.
 std::span<std::byte> DumpPages::acquire() {
   if (filling_ == kNone) {
     std::unique_lock lock(mutex_);
@@ -101,7 +102,7 @@ PageWriter* DumpPages::writer_of(PageSpace space) {
 bool DumpPages::begin(PageSpace space, const std::vector<PageRange>& in_parent) {
   if (writer_of(space) != nullptr) return true;
   sent_[space];
-  // The connection is ours while nothing is under way.
+  // This thread may use the connection while no write is under way.
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [this] { return free_.size() + (filling_ == kNone ? 0 : 1) == kBuffers; });
   if (failure_) std::rethrow_exception(failure_);

@@ -1,4 +1,4 @@
-// Lets the memory rounds put pages into image files.
+// A page sink that writes into image files, for the memory rounds.
 #pragma once
 
 #include <condition_variable>
@@ -16,11 +16,12 @@
 
 namespace crx {
 
-// Pages of each space must come in ascending order, space after space or mixed. While one buffer is being filled the
-// ones before it are written by threads of our own.
+// The pages of each space must come in ascending order; different spaces may be mixed. Threads of this object write the
+// filled buffers while the next one is being filled. The other functions are to be called from one thread.
 class DumpPages final : public PageSink {
  public:
-  // remote: takes the pages in place of the set; nullptr for none. It is used by one of our threads until drain().
+  // remote: takes the pages instead of the set; nullptr for none. This object uses the connection until drain()
+  // returns, so the caller must not. Both must outlive the object.
   explicit DumpPages(DirectorySink& set, wire::PageServerClient* remote = nullptr);
   DumpPages(const DumpPages&) = delete;
   DumpPages& operator=(const DumpPages&) = delete;
@@ -29,28 +30,29 @@ class DumpPages final : public PageSink {
   std::span<std::byte> acquire() override;
   void put(PageSpace space, std::vector<PageRange> ranges) override;
 
-  // Makes the space's images even if it has no pages. in_parent: what is left to the parent. False: the page server has
-  // no such parent, and wants all pages.
+  // Creates the images of the space, even if it has no pages. in_parent: the pages that are left to the parent. Returns
+  // false if the page server has no such parent, so that all pages must be sent.
   bool begin(PageSpace space, const std::vector<PageRange>& in_parent);
-  // Waits until everything is written; throws what writing threw. No put() afterwards.
+  // Waits until everything is written, and rethrows what a write threw. put() must not be called afterwards.
   void drain();
-  // After drain(): the pagemaps. in_parent: by space, what the parent set has.
+  // Writes the pagemaps; to be called after drain(). in_parent: by space, the pages that the parent set has.
   void finish(const std::map<PageSpace, std::vector<PageRange>>& in_parent);
   uint64_t pages() const;
-  // What went to the page server.
+  // Returns the pages that went to the page server.
   const std::map<PageSpace, std::vector<PageRange>>& sent() const noexcept { return sent_; }
 
  private:
   struct Job {
     PageSpace space;
-    PageWriter* writer;  // nullptr: the page server's
-    uint64_t offset;     // in the writer's file
+    PageWriter* writer;  // nullptr for the page server
+    uint64_t offset;     // an offset in the writer's file
     std::vector<PageRange> ranges;
     std::size_t buffer;
   };
   PageWriter* writer_of(PageSpace space);
   void write(const Job& job);
-  // Gives its buffer back. `lock` on mutex_ is held before and afterwards.
+  // Writes the job's pages and frees its buffer. `lock` on mutex_ is held before and afterwards, but not during the
+  // write.
   void do_job(Job job, std::unique_lock<std::mutex>& lock);
   void write_jobs();
 
@@ -65,7 +67,7 @@ class DumpPages final : public PageSink {
   std::vector<std::size_t> free_;
   std::exception_ptr failure_;
   bool ending_ = false;
-  std::size_t filling_;  // the buffer that acquire() gave
+  std::size_t filling_;  // the buffer that acquire() has returned
   std::vector<std::thread> threads_;
 };
 

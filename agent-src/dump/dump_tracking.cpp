@@ -20,18 +20,18 @@ proc::Stat stat_of(pid_t pid) {
   return proc::parse_stat(read_file(fmt::format("/proc/{}/stat", pid)));
 }
 
-// The page with the end of the stack: there for as long as the program runs.
+// Returns the address of the page with the end of the stack, which exists for as long as the program runs.
 uint64_t canary_of(pid_t pid) {
   return page_down(stat_of(pid).start_stack);
 }
 
-// Whether some mapping is tracked for writes ("uw" of smaps), by whomever.
+// Returns whether any mapping of the process is tracked for writes ("uw" in smaps), no matter by which process.
 bool somebody_tracks(pid_t pid) {
   const std::string text = read_file(fmt::format("/proc/{}/smaps", pid), std::size_t{1} << 30);
   return text.find(" uw") != std::string::npos;
 }
 
-// A page that is marked written in a mapping that is registered.
+// Returns whether the page is in a registered mapping and counts as written.
 bool is_written(const Pagemap& pagemap, uint64_t page) {
   Pagemap::Query query;
   query.required = page_is::kWritten | page_is::kWpAllowed | page_is::kPresent;
@@ -97,7 +97,7 @@ void DumpTracking::begin_tracking(CallSites& sites, KernelView& kernel) {
     stop_us_ = start.stop_us;
     adopt(WriteProtectFd::adopt(std::move(start.userfaultfd)));
   } catch (const Error& error) {
-    // The process has no number left for a descriptor, say.
+    // This happens if the process has no free descriptor number, for instance.
     if (error.code() != ErrorCode::kernel) throw;
     log::warn("process {}: {}; the next dump will be full", pid_, error.what());
   }
@@ -125,7 +125,8 @@ SpacePages DumpTracking::frozen_pages(const std::vector<MemoryVma>& vmas) {
   return pages;
 }
 
-// A keeper of an earlier set goes first: were we killed in between, nobody would take the new marks for the old set's.
+// The tracking daemon of an earlier set is ended first: if crx-dump were killed in between, the next dump would take
+// the new marks for those of the old set.
 void DumpTracking::arm(const std::vector<MemoryVma>& vmas) {
   if (!ours_) return;
   TrackingDaemon::drop(options_.run_dir, pid_);

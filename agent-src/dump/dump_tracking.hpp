@@ -1,4 +1,5 @@
-// Incremental dumps: what of a process's private memory a set must hold, and what its parent has already.
+// Decides for an incremental dump which pages of a process's private memory the set must hold, and which its parent
+// has.
 #pragma once
 
 #include <sys/types.h>
@@ -21,30 +22,36 @@
 
 namespace crx {
 
-// Private memory of one address space, as one set sees it. Lists are ascending; here and in_parent are disjoint.
+// The private memory of one address space, as one set sees it. The lists are ascending; here and in_parent are
+// disjoint.
 struct SpacePages {
-  std::vector<PageRange> here;       // to be written
-  std::vector<PageRange> in_parent;  // unchanged since the parent set was made, and present there
+  std::vector<PageRange> here;       // pages to be written
+  std::vector<PageRange> in_parent;  // pages that are unchanged since the parent set was made, and present there
   std::vector<PageRange> guards;
 };
 
-// Over one dump, of one process of the tree. A page is left to the parent only if it carries a mark that was set when
-// the parent was made and that nobody can have set since, and if the parent has it; in all other cases it is written.
-// Single-threaded.
+// The tracking of one process of the tree during one dump. A page is left to the parent only if the parent has it, and
+// if the page carries a mark that was set when the parent was made and that no other process can have set since; every
+// other page is written. Single-threaded.
 class DumpTracking {
  public:
-  // Before the stop. Finds the keeper; says on the log why the process is dumped in full. parent: nullptr for none.
+  // To be called before the stop; asks the tracking daemon of the process for its marks. With track_mem and no daemon
+  // it starts tracking, for which the process is stopped for a moment; it runs on afterwards. Logs the reason if the
+  // process is dumped in full. parent: nullptr for none. The references and the parent must outlive the object. Throws
+  // Error if the process has ended or cannot be stopped.
   DumpTracking(const DumpOptions& options, pid_t pid, CallSites& sites, KernelView& kernel, const ParentSet* parent);
 
-  // While the process is stopped: changes no marks.
+  // Lists the pages of the stopped process. Changes no marks.
   SpacePages frozen_pages(const std::vector<MemoryVma>& vmas);
-  // From here on writes count for the next set. Read the pages afterwards (running), or before (stopped).
+  // Arms all pages: writes from here on count for the next set. The pages of a running process must be read afterwards,
+  // those of a stopped process before.
   void arm(const std::vector<MemoryVma>& vmas);
-  // While it runs, instead of both: arms, and lists what the set must hold.
+  // Replaces both for a running process: arms its pages, and lists those that the set must hold.
   SpacePages running_pages(const std::vector<MemoryVma>& vmas);
-  // Leaves the tracking to a keeper, for the set of this name. No effect where there is no tracking.
+  // Leaves the tracking to a daemon, for the set of this name. Has no effect if the process is not tracked. Throws
+  // Error if the daemon cannot be started.
   void keep(const std::string& set_id);
-  // How long the process was stopped for the tracking.
+  // Returns for how many microseconds the process was stopped to start tracking.
   int64_t stop_us() const noexcept { return stop_us_; }
 
  private:
@@ -55,10 +62,10 @@ class DumpTracking {
 
   const DumpOptions& options_;
   pid_t pid_;
-  const std::vector<PageRange>* parent_pages_ = nullptr;  // nullptr: nothing is left to a parent
+  const std::vector<PageRange>* parent_pages_ = nullptr;  // nullptr: no page is left to a parent
   std::optional<KeptTracking> kept_;
   std::unique_ptr<Tracker> tracker_;
-  std::optional<WriteProtectFd> ours_;  // a duplicate, for the keeper and the canary
+  std::optional<WriteProtectFd> ours_;  // a duplicate, for the daemon and the canary
   bool armed_ = false;
   int64_t stop_us_ = 0;
 };

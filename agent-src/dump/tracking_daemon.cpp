@@ -33,7 +33,7 @@ constexpr uint32_t kMagic = 0x4352584b;
 constexpr std::size_t kIdBytes = 16;
 constexpr int kAnswerMs = 2'000;
 
-// One packet each way. The answer carries the userfaultfd.
+// The message format: one packet in each direction. The answer carries the userfaultfd.
 struct Packet {
   uint32_t magic = kMagic;
   uint32_t drop = 0;
@@ -43,7 +43,7 @@ struct Packet {
   char set_id[kIdBytes] = {};
 };
 
-// PIDs are of a namespace.
+// Returns the name of the socket. It includes the PID namespace, since a PID is unique only there.
 std::string socket_path(const std::string& run_dir, pid_t pid) {
   struct stat st {};
   if (::stat("/proc/self/ns/pid", &st) != 0) throw_errno(kStep, "/proc/self/ns/pid");
@@ -110,7 +110,7 @@ bool receive_packet(int socket, Packet& packet, Fd& fd) {
   return true;
 }
 
-// The keeper's life. Never returns.
+// Answers requests until the process ends or a request to end arrives. Never returns.
 [[noreturn]] void serve(int listener, int pidfd, int userfaultfd, const Packet& answer, const std::string& path) {
   for (;;) {
     pollfd waits[2] = {{listener, POLLIN, 0}, {pidfd, POLLIN, 0}};
@@ -134,7 +134,7 @@ bool receive_packet(int socket, Packet& packet, Fd& fd) {
   ::_exit(0);
 }
 
-// Keeps the three descriptors, closes all others: whoever started us waits for the ends of its pipes.
+// Keeps the three descriptors and closes all others: the process that started crx-dump waits for the end of its pipes.
 void leave_all_but(int (&kept)[3]) {
   constexpr int kFirst = 10;
   int high[3];
@@ -149,7 +149,7 @@ void leave_all_but(int (&kept)[3]) {
   ::close_range(kFirst + 3, ~0U, 0);
 }
 
-// Names of keepers that were killed: nobody listens there.
+// Removes the sockets of daemons that were killed, on which nobody listens any more.
 void remove_stale(const std::string& run_dir) {
   for (const std::string& name : list_directory(run_dir).value_or(std::vector<std::string>())) {
     if (!name.starts_with("keeper-") || !name.ends_with(".sock")) continue;
@@ -212,7 +212,8 @@ void TrackingDaemon::start(const std::string& run_dir, const KeptTracking& track
     leave_all_but(kept);
     serve(kept[0], kept[1], kept[2], answer, path);
   });
-  static_cast<void>(daemon.release());  // it outlives crx-dump
+  // The daemon outlives crx-dump.
+  static_cast<void>(daemon.release());
 }
 
 }  // namespace crx

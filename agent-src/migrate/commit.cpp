@@ -33,7 +33,7 @@ int Commit::run() && {
   try {
     outcome = decide();
   } catch (const std::exception& error) {
-    // A lease that was lent can be had again only when nobody has its file open at the destination.
+    // A write lease that was released can be taken again only when no process at the destination has its file open.
     if (state_.stop->locks.has_lent()) context_.abort(error.what());
     state_.stop.reset();
     throw;
@@ -43,7 +43,8 @@ int Commit::run() && {
   return outcome;
 }
 
-// From `freeze` on the group holds the original, whoever dies.
+// Freezes the original, writes GO, and acts on the destination's verdict. From `freeze` on the cgroup holds the
+// original, no matter which process dies.
 int Commit::decide() {
   StepClock clock(context_.report.cutover.source_steps);
   TreeLocks& locks = state_.stop->locks;
@@ -78,7 +79,7 @@ Commit::Verdict Commit::send_go() {
   return await_verdict();
 }
 
-// Nobody can tell whether the destination has resumed the tree: the original stays frozen.
+// Leaves the original frozen, since it is unknown whether the destination has resumed the tree.
 int Commit::leave_in_doubt(const Error& error) {
   log::warn("after GO: {}", error.what());
   state_.stop->locks.given_up();
@@ -95,7 +96,7 @@ int Commit::leave_in_doubt(const Error& error) {
   return static_cast<int>(Outcome::in_doubt);
 }
 
-// After NEVER.
+// Resumes the original after the verdict NEVER.
 int Commit::run_on_here(const std::string& why) {
   if (!take_back()) return static_cast<int>(Outcome::in_doubt);
   context_.journal.append(JournalState::aborted, why);
@@ -106,8 +107,8 @@ int Commit::run_on_here(const std::string& why) {
   return static_cast<int>(Outcome::failed);
 }
 
-// Thaws the group, while the tree is still stopped, and takes its locks back. False: somebody else has one of them now,
-// so the tree must not run.
+// Thaws the cgroup while ptrace still stops the tree, and takes the tree's locks back. Returns false if another process
+// holds one of them now: the tree must not run then, and is kept frozen.
 bool Commit::take_back() {
   FreezerGroup& group = *state_.group;
   TreeLocks& locks = state_.stop->locks;
@@ -137,7 +138,8 @@ Commit::Verdict Commit::await_verdict() {
   return ask_for_verdict(deadline);
 }
 
-// Nothing when the deadline passes. On Decided the original ends, and NEVER is no verdict any more.
+// Returns nullopt if the deadline passes. When the message Decided arrives, the original ends, and from then on NEVER
+// is not accepted as a verdict.
 std::optional<Commit::Verdict> Commit::receive_verdict(Deadline deadline) {
   while (const auto message = context_.link->receive(deadline)) {
     if (message->has_resumed()) return Verdict{message->resumed(), {}};
@@ -151,8 +153,8 @@ std::optional<Commit::Verdict> Commit::receive_verdict(Deadline deadline) {
   return std::nullopt;
 }
 
-// Over connections of their own, by session id, since the session's is lost or silent. Throws Error(peer) when there is
-// no verdict by the deadline; asks once at least.
+// Asks for the verdict by session id, over new connections, since the session's connection is lost or silent. Asks at
+// least once. Throws Error(peer) if there is no verdict by the deadline.
 Commit::Verdict Commit::ask_for_verdict(Deadline deadline) {
   for (std::string last = "no answer";;) {
     try {
@@ -170,7 +172,7 @@ Commit::Verdict Commit::ask_for_verdict(Deadline deadline) {
   }
 }
 
-// The original is still frozen when SIGKILL reaches it: it does not execute one more instruction.
+// Kills the original, which is still frozen when SIGKILL reaches it, so it does not execute one more instruction.
 void Commit::remove_original() noexcept {
   try {
     std::vector<Fd> pidfds;
@@ -186,7 +188,8 @@ void Commit::remove_original() noexcept {
     context_.packets.unblock();
     const std::string group = state_.group->path();
     state_.group.reset();
-    // It may have lived in the group that an agent made for it here, when it came.
+    // If the tree was migrated to this host earlier, the parent is the cgroup that the agent created for it, and is now
+    // empty.
     const std::string home = group.substr(0, group.rfind('/'));
     if (home.substr(home.rfind('/') + 1).starts_with("crx-")) ::rmdir(home.c_str());
   } catch (const std::exception& error) {
@@ -194,7 +197,7 @@ void Commit::remove_original() noexcept {
   }
 }
 
-// The unit goes first: otherwise its manager would start the program again.
+// Ends the original. A systemd unit is stopped first, since systemd would otherwise start the program again.
 void Commit::end_original() noexcept {
   if (!state_.group) return;
   if (state_.unit && context_.options.unit == UnitPolicy::stop) stop_unit(*state_.unit);
@@ -217,7 +220,7 @@ int Commit::finish(const wire::Resumed& resumed) {
   return static_cast<int>(Outcome::moved);
 }
 
-// now_us: when Resumed arrived.
+// now_us: the time at which Resumed arrived.
 void Commit::report_times(const wire::Resumed& resumed, int64_t now_us) {
   MigrationReport& report = context_.report;
   const wire::LinkStatistics statistics = context_.link->statistics();

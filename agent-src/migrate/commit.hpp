@@ -1,4 +1,5 @@
-// The two-phase commit as the source does it, and what follows the verdict (docs/architecture.md, "The commit").
+// The source's part of the two-phase commit, and the steps that follow the verdict (docs/architecture.md, "The
+// commit").
 #pragma once
 
 #include <cstdint>
@@ -11,21 +12,23 @@
 
 namespace crx {
 
-// The decision. `context` must outlive it. Single-threaded: the caller is the tree's tracer.
+// Decides where the tree runs. `context` must outlive it. Single-threaded: the caller is the tree's tracer.
 class Commit {
  public:
   Commit(MigrationContext& context, Prepared prepared);
 
-  // Returns the exit code of crx-migrate; the observer knows how it ended then: the tree runs at the destination, or it
-  // runs on here after NEVER, or it is kept frozen in its cgroup, since nobody can tell (Outcome::in_doubt). With
-  // --wait the code is 0 and the observer has been told how the program ended. Throws Error for what fails before GO is
-  // in the journal: the tree runs on here then, and, where a write lease was lent, the session is aborted.
+  // Returns the exit code of crx-migrate, after the observer was notified of the outcome: the tree runs at the
+  // destination; or it runs on here, after NEVER; or it is kept frozen in its cgroup, since the outcome is unknown or a
+  // lock could not be taken back (Outcome::in_doubt). With --wait it returns 0 once the program has ended and the
+  // observer has its wait status. Throws Error if a step before GO is in the journal fails: the tree runs on here then,
+  // and the session is aborted first if a write lease was released. While --wait waits, it throws Error if the
+  // connection is lost or crx-migrate is asked to stop; the tree runs on at the destination then.
   int run() &&;
 
  private:
   struct Verdict {
-    std::optional<wire::Resumed> resumed;  // nothing: NEVER
-    std::string reason;                    // of NEVER, as far as it is known
+    std::optional<wire::Resumed> resumed;  // nullopt: the verdict is NEVER
+    std::string reason;                    // the reason for NEVER, if it is known
   };
   int decide();
   Verdict send_go();
@@ -43,8 +46,8 @@ class Commit {
 
   MigrationContext& context_;
   Prepared state_;
-  int64_t go_us_ = 0;       // when Go was sent (monotonic_us)
-  int64_t stopped_us_ = 0;  // as Go says
+  int64_t go_us_ = 0;       // the time at which Go was sent (monotonic_us)
+  int64_t stopped_us_ = 0;  // the value that Go carries
 };
 
 }  // namespace crx

@@ -57,7 +57,8 @@ void Cutover::before_stop() {
   context_.hook.run(HookStage::pre_freeze, context_.hook_context());
   check_stop();
   if (!context_.peer.same_kernel) {
-    for (const pid_t pid : tasks_.pids()) sync_written_files(pid);  // so that little is left for the stop
+    // This leaves less to write back during the stop.
+    for (const pid_t pid : tasks_.pids()) sync_written_files(pid);
   }
   reserve_fd_table(tasks_.pids());
   if (from_.has_addresses) context_.packets.prepare();
@@ -66,7 +67,7 @@ void Cutover::before_stop() {
   context_.link->send(urgent);
 }
 
-// Before the last scan: see collect_state().
+// Collects the state and sends it, before the last scan of memory (see collect_state()).
 void Cutover::collect(FrozenTree& tree) {
   const int64_t began_us = monotonic_us();
   StepClock clock(context_.report.cutover.source_steps);
@@ -105,7 +106,7 @@ void Cutover::last_round(Stop& stop) {
   for (const ForkStep& step : from_.sender.finish_forks()) *prepare.add_forks() = wire::to_message(step);
   context_.link->send(message);
   clock.lap("digests");
-  // While the destination builds. Nothing is read from the processes any more.
+  // The arena is removed while the destination builds, since no step after this one reads from the processes.
   stop.tree.eject();
   clock.lap("leave");
   context_.await_round(round, marks, Deadline::in_ms(kPrepareMs));
@@ -129,8 +130,8 @@ void Cutover::send_digests(const FinalMemory& memory) {
   context_.link->send(message);
 }
 
-// Files that the tree wrote must be the same there, bytes and all, unless each is one file. Hosts on one kernel see by
-// its device and inode that it is; nothing has to be read then.
+// Sends the identity of each file that the tree wrote: the destination must have the same content, unless both hosts
+// use the same file. Two hosts on one kernel can tell this by device and inode, so no content has to be read.
 void Cutover::send_written_files() {
   if (context_.peer.same_kernel) return;
   wire::SessionMessage message;
@@ -138,7 +139,8 @@ void Cutover::send_written_files() {
     if (task.place.dead) continue;
     sync_written_files(task.place.pid);
     for (const FileIdentity& file : used_files(task.place.pid, *task.map, UsedFiles::written)) {
-      if (from_.tree->files.is_carried(file.path)) continue;  // it is carried along as it is now
+      // The file is carried along with its present content.
+      if (from_.tree->files.is_carried(file.path)) continue;
       *message.mutable_written_files()->add_files() = wire::to_message(file);
     }
   }

@@ -1,4 +1,4 @@
-// The stop: state and last pages go to the destination, which builds the tree.
+// The stop: the state and the last pages go to the destination, which builds the tree.
 #pragma once
 
 #include <unistd.h>
@@ -17,10 +17,11 @@
 
 namespace crx {
 
-// The tree at a standstill, with its locks, and this process at real-time priority. Destroying it takes the locks back
-// (best effort), lets the tree run on, and then ends the priority.
+// A stopped tree with its locks, while this process has real-time priority. Destroying it first takes the locks back
+// (best effort), then resumes the tree, and then ends the real-time priority.
 struct Stop {
-  // Stops the tree: as freeze_quiescent().
+  // Stops the tree as freeze_quiescent() does, and throws as it does. timeout_ms: the limit of each stop, in
+  // milliseconds. `source` must outlive the object.
   Stop(pid_t root, int64_t timeout_ms, SourceTree& source);
   Stop(const Stop&) = delete;
   Stop& operator=(const Stop&) = delete;
@@ -30,13 +31,13 @@ struct Stop {
   TreeLocks locks;
 };
 
-// The destination has built everything and waits for Go. The tree is stopped and has no arena. Only Cutover makes one.
-// Move-only; destroying it lets the tree run on here, in its own cgroups.
+// The destination has built the tree and waits for Go. The tree is stopped and has no arena. Only Cutover makes one.
+// Move-only; destroying it resumes the tree here, in its own cgroups.
 class Prepared {
  public:
   std::unique_ptr<SourceTree> tree;
   std::optional<SystemdUnit> unit;    // as in Cleared
-  std::optional<FreezerGroup> group;  // until the original has been removed
+  std::optional<FreezerGroup> group;  // empty once the original has been removed
   IpcLeftovers leftovers;             // objects to remove when the tree runs at the destination
   std::unique_ptr<Stop> stop;
 
@@ -50,15 +51,16 @@ class Prepared {
         stop(std::move(standstill)) {}
 };
 
-// From the request to stop until Prepared has come. Runs the hooks pre-freeze, frozen and prepared. `context` must
-// outlive it. Single-threaded: the caller becomes the tree's tracer.
+// Performs the stop, from the request to stop until Prepared arrives. Runs the hooks pre-freeze, frozen and prepared.
+// `context` must outlive it. Single-threaded: the caller becomes the tree's tracer.
 class Cutover {
  public:
   Cutover(MigrationContext& context, Precopied copied);
 
-  // Throws Error as the collectors, the hooks and the link do, and Error(refused) when crx-migrate was told to stop or
-  // --timeout is over. The tree runs on then. Where a write lease was lent the session is aborted before that, since
-  // the lease can be had again only when nobody has the file open at the destination.
+  // Returns when the destination has built the tree, which is stopped here. Throws Error as the collectors, the hooks
+  // and the link do, and Error(refused) if crx-migrate was asked to stop or --timeout has expired; the tree runs on
+  // then. If a write lease was released, the session is aborted before the tree is resumed, since the lease can be
+  // taken again only when no process at the destination has the file open.
   Prepared run() &&;
 
  private:

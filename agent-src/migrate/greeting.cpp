@@ -19,7 +19,8 @@ HostSummary summary_of(const wire::HostInfo& host) {
   return {host.name(), host.kernel_release(), host.tool_version()};
 }
 
-// How far our kernel's clocks are ahead of the peer's. Its reading is half a round trip old when it arrives.
+// Returns how far this kernel's clocks are ahead of the peer's. The peer's reading is half a round trip old when it
+// arrives. rtt_us: in microseconds.
 TimeOffsets lead_over(const wire::HostInfo& peer, int64_t rtt_us) {
   const TimeOffsets ours = time_offsets(0);
   const int64_t age_ns = rtt_us * 1000 / 2;

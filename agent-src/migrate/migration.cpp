@@ -17,7 +17,8 @@
 namespace crx {
 namespace {
 
-// The destination is told of a failure before the phase, and with it the tree's trackers and cgroup, is destroyed.
+// Runs a phase. If it fails, the destination is notified before the phase is destroyed, and with it the tree's trackers
+// and cgroup.
 template <typename Phase>
 auto run_phase(MigrationContext& context, Phase phase) {
   try {

@@ -1,4 +1,4 @@
-// A migration as the source sees it: a list of phases, each of which takes what the one before it has reached.
+// A migration at the source: a list of phases, each of which takes the result of the one before.
 #pragma once
 
 #include "agent-src/report/events.hpp"
@@ -6,9 +6,10 @@
 
 namespace crx {
 
-// Moves options.pid to options.to, or (check_only) says whether that would work. Returns the exit code of crx-migrate.
-// Throws Error for whatever fails before the decision: the process then runs on here, untouched or as it was, and
-// nothing of ours is left in it. After the decision it does not throw. The caller must not have threads yet.
+// Moves options.pid to options.to, or with check_only checks whether that would work. Returns the exit code of
+// crx-migrate. Throws Error for every failure before the decision: the tree then runs on here, and no change by crx is
+// left in it. After the decision the exit code tells a failure, and no Error is thrown, except while --wait waits for
+// the program to end. The caller must not have threads yet. `options` and `observer` must outlive the call.
 int run_migration(const MigrateOptions& options, MigrationObserver& observer);
 
 }  // namespace crx

@@ -102,7 +102,8 @@ void MigrationContext::abort(const std::string& reason) noexcept {
     log::debug("telling {} that the session is over: {}", peer.name, error.what());
   }
   hook.run_noting(HookStage::aborted, hook_context());
-  packets.unblock();  // after the hook, which brings the program's address back
+  // Packets may flow only after the hook has brought the program's address back.
+  packets.unblock();
   await_goodbye();
 }
 

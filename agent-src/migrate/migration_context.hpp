@@ -1,4 +1,4 @@
-// What all phases of one migration share: connection, options, report, journal, observer and deadlines.
+// The state that all phases of one migration share: connection, options, report, journal, observer and deadlines.
 #pragma once
 
 #include <cstdint>
@@ -21,19 +21,20 @@
 
 namespace crx {
 
-// The destination, as greet() learns it.
+// The destination, as greet() describes it.
 struct Peer {
   std::string name;
-  bool same_kernel = false;  // it runs on this kernel, so files and inodes are the same ones
-  TimeOffsets clock_lead;    // of this kernel's clocks over the destination's; zero on one kernel
+  bool same_kernel = false;  // both hosts are this kernel, so both see the same files and inodes
+  TimeOffsets clock_lead;    // the time by which this kernel's clocks are ahead of the peer's; zero on one kernel
 };
 
-// Made before the first phase and destroyed after the last; phases keep a reference. It holds nothing of the tree but
-// the block of its packets, which abort() has to lift. Single-threaded but for what the link does by itself.
+// The object is made before the first phase and destroyed after the last; phases keep a reference. The only part of the
+// tree's state that it holds is the block on the tree's packets, which abort() has to remove. Single-threaded, except
+// for the link's own threads.
 class MigrationContext {
  public:
-  // Opens the journal of a new session and starts its guard; the caller must not have threads yet. `options` and
-  // `observer` must outlive the object. Throws Error.
+  // Opens the journal of a new session and starts its guard process; the caller must not have threads yet. `options`
+  // and `observer` must outlive the object. Throws Error.
   MigrationContext(const MigrateOptions& options, MigrationObserver& observer);
   MigrationContext(const MigrationContext&) = delete;
   MigrationContext& operator=(const MigrationContext&) = delete;
@@ -43,30 +44,30 @@ class MigrationContext {
   MigrationObserver& observer;
   const Hook hook;
   const Deadline overall;  // --timeout
-  const int64_t began_us;  // monotonic_us() of the start
+  const int64_t began_us;  // the start, as monotonic_us()
   const std::string session;
-  Guard guard;  // before the journal: its child must not hold the journal's lock
+  Guard guard;  // precedes the journal, since its child must not inherit the journal's lock
   Journal journal;
   MigrationReport report;
   Peer peer;
   std::unique_ptr<wire::SourceLink> link;  // empty until greet() has connected
-  std::optional<RoundProgress> progress;   // of the round that is being sent while the tree runs
-  TcpBlock packets{session};               // blocks the tree's TCP packets from their collection on
-  bool decided = false;                    // GO is in the journal: abort() does nothing any more
+  std::optional<RoundProgress> progress;   // covers the round that is being sent while the tree runs
+  TcpBlock packets{session};               // blocks the tree's TCP packets once its connections are being collected
+  bool decided = false;                    // GO is in the journal: abort() has no effect any more
 
-  // The next message, which must be of this kind; at the latest when `deadline` or --timeout is over. Throws
-  // Error(peer) naming `step` where there is none or another one. Looks after `progress` while it waits.
+  // Waits for the next message, which must be of this kind, until `deadline` or --timeout expires. Reports `progress`
+  // while it waits. Throws Error(peer) that names `step` if no message or another one arrives.
   wire::SessionMessage expect(wire::SessionMessage::BodyCase kind, Deadline deadline, const char* step);
   // Waits until the destination has confirmed `marks` ends of this round (SourceLink::end_round). Throws Error(peer).
   void await_round(uint32_t round, unsigned marks, Deadline deadline);
-  // Adds the round that began at `began_us` (monotonic_us) and ends now to the report: the memory's figures and what
-  // the link has sent since the round before.
+  // Adds a round to the report that began at `began_us` (monotonic_us) and ends now: the memory's figures, and the
+  // amount that the link has sent since the previous round. The result stays valid until the next call.
   RoundReport& add_round(int64_t began_us, const MemoryStatistics& statistics);
 
-  // Ends the session before the decision, once: writes ABORTED, tells the destination, runs the hook `aborted`, lets
-  // packets flow, and waits (kGoodbyeMs at most) until the destination has released all that it had prepared, so that
-  // a new attempt does not find it. The tree must run already, but for what a lent lease demands (TreeLocks). After
-  // the decision it does nothing.
+  // Ends the session before the decision; only the first call has an effect, and none has one after the decision.
+  // Writes ABORTED, notifies the destination, runs the hook `aborted`, lets packets flow, and waits until the
+  // destination has released all that it had prepared (kGoodbyeMs at most), so that a new attempt does not find it. The
+  // tree must run again already, unless a write lease was released (TreeLocks).
   void abort(const std::string& reason) noexcept;
 
   HookContext hook_context() const;
@@ -76,7 +77,7 @@ class MigrationContext {
   void await_goodbye() noexcept;
 
   bool aborted_ = false;
-  wire::LinkStatistics last_statistics_;  // at the end of the last round
+  wire::LinkStatistics last_statistics_;  // the figures at the end of the last round
 };
 
 }  // namespace crx

@@ -48,7 +48,7 @@ Precopied Precopy::run() && {
   return Precopied(std::move(from_), std::move(sender_), std::move(*group_));
 }
 
-// Moves all of the tree into the group, where its later children are born. Returns the tree as it is in the group.
+// Moves the whole tree into the cgroup, in which later children are born. Returns the tree as it is in the cgroup.
 TreeSnapshot Precopy::gather() {
   const pid_t root = context_.options.pid;
   std::set<pid_t> known;

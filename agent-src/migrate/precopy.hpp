@@ -12,8 +12,8 @@
 
 namespace crx {
 
-// The destination has vessels with the tree's memory as of the last round (or none, with --max-rounds 0). The tree runs
-// in a cgroup of its own and, unless there are no rounds, its writes are tracked. Only Precopy makes one. Move-only;
+// The destination has vessels with the tree's memory as of the last round, or none with --max-rounds 0. The tree runs
+// in a cgroup of its own, and its writes are tracked unless there are no rounds. Only Precopy makes one. Move-only;
 // destroying it moves the tree back into its own cgroups and ends the tracking.
 class Precopied {
  public:
@@ -33,15 +33,16 @@ class Precopied {
         group(std::move(source_group)) {}
 };
 
-// Moves the tree into a cgroup of its own, starts tracking (each process is stopped once, for less than a millisecond)
-// and sends rounds until Convergence says that the stop would be short. `context` must outlive it. Single-threaded, but
-// for the thread of a Throttle.
+// Moves the tree into a cgroup of its own, starts tracking (for which each process is stopped once, for less than a
+// millisecond), and sends rounds until Convergence expects the stop to be short. `context` must outlive it.
+// Single-threaded, except for the thread of a Throttle.
 class Precopy {
  public:
   Precopy(MigrationContext& context, Cleared cleared);
 
-  // Throws Error: refused where the tree writes too fast (--on-no-converge fail) or crx-migrate was told to stop; peer;
-  // victim_gone; what a tracker or cgroup needs. The tree runs on.
+  // Returns when the last round has arrived; the tree runs. Throws Error: `refused` if the tree writes too fast
+  // (--on-no-converge fail) or crx-migrate was asked to stop; `peer`; `victim_gone`; and the errors of trackers and
+  // cgroups. The tree runs on then.
   Precopied run() &&;
 
  private:

@@ -23,14 +23,15 @@ namespace {
 constexpr int64_t kYoungNs = 50'000'000;
 constexpr int kReadings = 20;
 
-// It began a moment ago.
+// Returns whether the task was born a moment ago.
 bool is_young(const TaskNode& task) {
   const int64_t age =
       clock_ns(CLOCK_BOOTTIME) - static_cast<int64_t>(task.start_ticks) * (1'000'000'000 / ::sysconf(_SC_CLK_TCK));
   return age < kYoungNs;
 }
 
-// The actions are all but those of SIGKILL and SIGSTOP.
+// Returns whether the task has SA_NOCLDWAIT, so that its children leave no zombies. The image has the actions of all
+// signals but SIGKILL and SIGSTOP.
 bool keeps_no_zombies(const img::core_entry& core) {
   constexpr int kAt = SIGCHLD - (SIGCHLD > SIGKILL ? 1 : 0) - (SIGCHLD > SIGSTOP ? 1 : 0) - 1;
   return core.tc().sigactions_size() > kAt && (core.tc().sigactions(kAt).flags() & SA_NOCLDWAIT) != 0;
@@ -88,7 +89,7 @@ void PrecopyTree::take_over(std::vector<TaskNode> now, bool stopped) {
         std::find_if(tasks_.begin(), tasks_.end(), [&](const PrecopyTask& t) { return t.place.pid == place.pid; });
     PrecopyTask& task = tasks.emplace_back();
     if (old != tasks_.end()) {
-      // Of one that has no vessel yet nothing has been sent.
+      // For a task without a vessel no memory has been sent, so a new place above it changes nothing.
       const bool same = old->place.same_place(place) &&
                         (old->replaced || (!replaced.contains(place.ppid) && !replaced.contains(place.cloner)));
       if (!same) forget(*old);
@@ -118,7 +119,7 @@ void PrecopyTree::look(const TreeSnapshot& tree) {
   std::set<pid_t> passed, followed = {root_};
   std::erase_if(now, [&](const TaskNode& t) {
     if (t.pid == root_) return false;
-    // A process that was reparented while the tree was listed may come before its parent: it is left to the next look.
+    // A process that was reparented while the tree was listed may precede its parent; it is left to the next look.
     const bool pass = !followed.contains(t.ppid) || passed.contains(t.cloner) || (!is_listed(t.pid) && is_young(t));
     if (!pass) {
       followed.insert(t.pid);
@@ -153,7 +154,7 @@ void PrecopyTree::track(PrecopyTask& task) {
     log::debug("tracking of process {} started, it was stopped for {} us", pid, start.stop_us);
     return std::move(start.userfaultfd);
   };
-  // What comes by asynchronous I/O leaves no marks in page tables, so content has to tell.
+  // Asynchronous I/O writes to memory without marking it in the page tables, so its content has to be compared.
   const bool has_rings = !list_aio_rings(pid).empty();
   auto tracker = make_tracker(has_rings ? TrackerKind::hash : wanted_, pid, make_userfaultfd);
   tracker_ = tracker->kind();
@@ -194,7 +195,8 @@ void PrecopyTree::learn(const ImageStore& images) {
   }
 }
 
-// What is mapped can be gone by the time its file is looked at: all of it is read again then.
+// Reads the mappings and describes their files. A mapping may be gone before its file is read; then everything is read
+// again.
 void PrecopyTree::read_map(PrecopyTask& task) {
   for (int turn = 0;; ++turn) {
     try {
@@ -208,7 +210,8 @@ void PrecopyTree::read_map(PrecopyTask& task) {
   }
 }
 
-// Of a tree that runs: who cannot be described is left to the next round, or to the stop, where nobody is left out.
+// Reads the mappings of all tasks while the tree runs. A task that cannot be described is left to the next round or to
+// the stop, in which every task must be described.
 void PrecopyTree::read_maps() {
   std::vector<pid_t> gone;
   for (PrecopyTask& task : tasks_) {
@@ -230,7 +233,7 @@ void PrecopyTree::read_maps() {
   for (const pid_t pid : gone) drop(pid);
 }
 
-// Of an address space that has ended nothing counts any more. True: there was one.
+// Forgets everything about address spaces that have ended. Returns whether there was one.
 bool PrecopyTree::prune() {
   bool found = false;
   std::set<pid_t> replaced;
@@ -253,8 +256,8 @@ std::vector<SpaceVmas> PrecopyTree::spaces() const {
   return all;
 }
 
-// Who execs or ends meanwhile is left to the next round; the list only gets shorter here, so that this ends. What was
-// re-armed before is owed.
+// A task that execs or ends in the meantime is left to the next round. As long as the root does not exec, the list only
+// becomes shorter in the loop, so the loop ends. Pages that were re-armed before a failure still have to be sent.
 MemoryStatistics PrecopyTree::begin_round() {
   follow(list_tree(root_));
   read_maps();
@@ -270,7 +273,7 @@ MemoryStatistics PrecopyTree::begin_round() {
       }
       if (gone.empty()) throw;
       if (gone.front() == root_) {
-        // Its program is another one now: all begins anew.
+        // The root runs another program now, so the round begins anew.
         prune();
         follow(list_tree(root_));
         read_maps();

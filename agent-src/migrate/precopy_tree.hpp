@@ -1,4 +1,4 @@
-// The tree from round to round: its processes, their mappings, and the trackers of their memory.
+// The tree during the rounds: its processes, their mappings, and the trackers of their memory.
 #pragma once
 
 #include <sys/types.h>
@@ -20,57 +20,61 @@
 
 namespace crx {
 
-// A process of the tree as the rounds know it.
+// A process of the tree, as the rounds know it.
 struct PrecopyTask {
   TaskNode place;
-  std::unique_ptr<MemoryMap> map;                   // none of a zombie
-  std::vector<img::memfd_inode_entry> open_memfds;  // those that no mapping may lead to
-  std::string last_layout;                          // as the destination knows it
-  bool tracked = false;                             // has a space in the rounds
-  // Its vessel, if the destination has one, is of the past: it is another process, runs another program or has another
-  // place. So are those below it then.
+  std::unique_ptr<MemoryMap> map;                   // nullptr for a zombie
+  std::vector<img::memfd_inode_entry> open_memfds;  // memfds that may have no mapping
+  std::string last_layout;                          // the layout that the destination has
+  bool tracked = false;                             // the task has a space in the rounds
+  // The destination has no vessel for this task as it is now: its vessel, if there is one, belongs to another process,
+  // an earlier program or an earlier place. The same then applies to all tasks below it.
   bool replaced = true;
-  pid_t memory_donor = 0;  // whose memory its vessel starts with, see SendOrder
+  pid_t memory_donor = 0;  // the task whose memory its vessel starts with, see SendOrder
 };
 
-// Processes come, go, exec and change their parents while the tree runs; follow() finds out, and what was sent for a
-// task that is not what it was counts for nothing. Single-threaded.
+// Processes are born, end, exec and change their parents while the tree runs. follow() detects this, and memory that
+// was sent for a task which has changed in one of these ways no longer counts as sent. Single-threaded.
 class PrecopyTree {
  public:
   PrecopyTree(pid_t root, FileTable& files, TrackerKind tracker, int64_t freeze_timeout_ms, KernelView& kernel);
 
-  // Brings the list of tasks up to date with what /proc has just shown; nothing is stopped or tracked.
+  // Updates the list of tasks from a listing of /proc. Does not stop or track any process.
   void look(const TreeSnapshot& tree);
-  // look(), then a tracker for every task that has none: each is stopped once, for less than a millisecond. Throws
-  // Error(victim_gone) when the root has ended.
+  // Calls look(), and then starts a tracker for every task that has none; each of these is stopped once, for less than
+  // a millisecond, and runs on. Throws Error(victim_gone) if the root has ended.
   void follow(const TreeSnapshot& tree);
-  // The same for a tree that is stopped: what is new in it is sent whole.
+  // Does the same for a stopped tree. The memory of tasks that are new in it is sent in full.
   void follow(const FrozenTree& tree);
-  // What has been collected of the stopped tree tells whose children may have ended unseen (SA_NOCLDWAIT).
+  // Learns from the collected state of the stopped tree which tasks may have had children that ended unseen
+  // (SA_NOCLDWAIT).
   void learn(const ImageStore& images);
 
-  // Parents before their children, zombies too. While the tree runs, not listed are processes that have their parent's
-  // memory (most of them are children of vfork, which exec soon) with those below them, and those that have only just
-  // begun: most of them end before it would have been worth to look at them.
+  // Returns the tasks, parents before their children, with zombies. While the tree runs, some are not listed: processes
+  // that use their parent's memory (most are children of vfork, which exec soon) and those below them; and processes
+  // that were born a moment ago, most of which end before tracking them would pay off. The list is valid until the next
+  // call that changes it.
   std::vector<PrecopyTask>& tasks() noexcept { return tasks_; }
   const std::vector<PrecopyTask>& tasks() const noexcept { return tasks_; }
   PrecopyTask& root() noexcept { return tasks_.front(); }
-  // Throws Error(bug) where no task of that number is listed.
+  // Throws Error(bug) if no task with this PID is listed.
   PrecopyTask& at(pid_t pid);
-  std::vector<pid_t> pids() const;  // of the living
+  std::vector<pid_t> pids() const;  // excludes zombies
 
-  // A round: follows the tree, reads all mappings, finds what was written and re-arms it.
+  // Begins a round: follows the tree, reads all mappings, finds the pages that were written, and re-arms them. Throws
+  // Error(victim_gone) if the root has ended.
   MemoryStatistics begin_round();
-  // The process has ended since the round began: it counts no more, nor do those below it until the next round.
+  // Removes a process that has ended since the round began, and the tasks below it, which return in the next round.
+  // Throws Error(victim_gone) for the root.
   void drop(pid_t pid);
-  // The last one, of a stopped tree whose mappings have been read.
+  // Scans for the last time. The tree must be stopped, and its mappings must have been read.
   FinalMemory final_scan(MemoryStatistics& statistics);
   MemoryRounds& rounds() noexcept { return rounds_; }
   CallSites& call_sites() noexcept { return call_sites_; }
 
-  // The one in use once follow() was called; before that, the one that this kernel offers.
+  // Returns the kind of tracker in use, or, before follow() was called, the one that this kernel offers.
   TrackerKind tracker() const noexcept { return tracker_; }
-  int64_t longest_stop_us() const noexcept { return longest_stop_us_; }  // of one task, when its tracking began
+  int64_t longest_stop_us() const noexcept { return longest_stop_us_; }  // the longest stop of a task to start tracking
 
  private:
   void take_over(std::vector<TaskNode> now, bool stopped);

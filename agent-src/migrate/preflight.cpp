@@ -40,7 +40,8 @@ bool is_refused(const std::vector<PreflightFinding>& findings) {
   return std::any_of(findings.begin(), findings.end(), [](const PreflightFinding& f) { return f.fatal; });
 }
 
-// What a process takes of memory and swap space, each page divided by how many share it.
+// Returns the memory and swap space that a process uses, in bytes: each page counts divided by the number of processes
+// that share it.
 uint64_t proportional_bytes(const PrecopyTask& task) {
   const Fd file = try_open(fmt::format("/proc/{}/smaps_rollup", task.place.pid), O_RDONLY);
   if (!file) return task.map->resident_bytes();
@@ -65,7 +66,7 @@ void add_port(const UsedPort& port, wire::Preflight& preflight) {
   added.set_used_by(port.used_by);
 }
 
-// A task that is not the root may end, or be gone, while it is looked at.
+// Returns whether the error may be ignored: any task but the root may end or be gone while it is inspected.
 bool may_be_skipped(const TaskNode& task, pid_t root, const Error& error) {
   return task.pid != root && (error.code() == ErrorCode::victim_gone || has_ended(task));
 }
@@ -141,7 +142,7 @@ std::vector<Refusal> Preflight::refusals_here() {
   std::vector<Refusal> refusals = inspect_tree(tree, collect_options(context_, *result_.tree));
   if (holds_caller(tree.tasks)) return refusals;
   result_.unit = inspect_unit(tree.tasks, options.unit, refusals);
-  // A process that has ended, all of it or its first thread, has no memory to look at.
+  // A process of which everything, or the first thread, has ended has no memory to inspect.
   if (!refusals.empty() && is_zombie(options.pid)) return refusals;
   PrecopyTree& tasks = result_.tree->tasks;
   tasks.look(tree);

@@ -1,4 +1,4 @@
-// Preflight: what would fail, here and there, before anything is touched.
+// Preflight: finds out what would fail on either host before the tree is touched.
 #pragma once
 
 #include <memory>
@@ -11,11 +11,11 @@
 
 namespace crx {
 
-// The tree can move, as far as can be seen from outside. Only Preflight makes one. Move-only.
+// As far as can be seen from outside, the tree can be moved. Only Preflight makes one. Move-only.
 class Cleared {
  public:
   std::unique_ptr<SourceTree> tree;
-  std::optional<SystemdUnit> unit;  // that would start the original again
+  std::optional<SystemdUnit> unit;  // a unit that would start the original again
   bool has_addresses = false;       // TCP or UDP sockets of the tree are bound
 
  private:
@@ -23,14 +23,15 @@ class Cleared {
   Cleared() = default;
 };
 
-// Looks at the running tree from outside and asks the destination, up to five times: while the destination is asked
-// the tree goes on, so what is missed there counts only when it is missed in every look. Nothing of the tree is
-// touched. Single-threaded; `context` must outlive it.
+// Inspects the running tree from outside and asks the destination, up to five times: the tree changes while the
+// destination answers, so something that is missing there counts only if it is missing every time. Does not touch the
+// tree. Single-threaded; `context` must outlive it.
 class Preflight {
  public:
   explicit Preflight(MigrationContext& context);
 
-  // Tells the observer all findings. Nothing where one of them refuses the migration. Throws Error: victim_gone; peer.
+  // Passes all findings to the observer. Returns nullopt if one of them refuses the migration. Throws Error:
+  // `victim_gone`; `peer`.
   std::optional<Cleared> run() &&;
 
  private:

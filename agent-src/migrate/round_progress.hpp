@@ -1,4 +1,4 @@
-// How far the sending of a round has come, for whoever watches the migration.
+// Reports how far the sending of a round has come to the observer of the migration.
 #pragma once
 
 #include <cstdint>
@@ -9,19 +9,19 @@
 
 namespace crx {
 
-// Single-threaded: the engine calls look() wherever it waits or has sent something. Pages count as done when they have
-// been written to the connections, so that what only waits in buffers does not.
+// Single-threaded: the migration calls look() while it waits and after it has sent something. A page counts as done
+// when it has been written to the connections, so pages that are still in buffers do not count.
 class RoundProgress {
  public:
-  // Both must outlive it. planned_bytes: what the round's scan found.
+  // observer and link must outlive the object. planned_bytes: the amount that the round's scan found.
   RoundProgress(MigrationObserver& observer, const wire::SourceLink& link, uint32_t round, uint64_t planned_bytes);
 
-  // Pages of the plan that are not sent: the destination has them, or they cannot be read now.
+  // Counts planned pages that are not sent: the destination has them, or they cannot be read now.
   void skip(uint64_t pages) noexcept { skipped_bytes_ += pages * kPageSize; }
-  // Sends an event to the observer when 100 ms have passed since the last one, or since the round began.
+  // Sends an event to the observer if 100 ms have passed since the last one, or since the round began.
   void look();
 
-  // How long a wait of the engine may be before look() is due again.
+  // The longest that the migration may wait before it must call look() again, in milliseconds.
   static constexpr int64_t kEveryMs = 100;
 
  private:
@@ -34,8 +34,8 @@ class RoundProgress {
   const wire::SourceLink& link_;
   uint32_t round_;
   uint64_t planned_bytes_, skipped_bytes_ = 0;
-  uint64_t sent_before_;        // by earlier rounds
-  std::deque<Sample> samples_;  // of the last few seconds, the oldest first: the rate is taken over them
+  uint64_t sent_before_;        // bytes that earlier rounds have sent
+  std::deque<Sample> samples_;  // the last few seconds, oldest first; the rate is computed over them
 };
 
 }  // namespace crx

@@ -7,12 +7,13 @@
 namespace crx {
 namespace {
 
-// With less in common than this part of its pages a task is better off with a vessel that starts empty.
+// A task that has less than this part (1/16) of its pages in common with a donor gets a vessel that starts empty.
 constexpr uint64_t kWorthwhilePart = 16;
 constexpr std::size_t kSiblingsAsked = 2;
 
-// Whether a process forked from `donor`, as its child or sibling, comes into the session it needs: that of a leader is
-// the one it leaves, in which children that it had before are.
+// Returns whether a process that is forked from `donor`, as its child or sibling, is in the session that the task
+// needs. A session leader must be born in its parent's session, which it leaves later: its earlier children are still
+// in that session.
 bool fits_session(const TaskNode& task, const TaskNode& donor, const TaskNode& parent) {
   return task.sid == donor.sid || (task.sid == task.pid && donor.sid == parent.sid);
 }
@@ -53,8 +54,8 @@ void SendOrder::schedule(PrecopyTask& task, pid_t donor) {
   if (!task.place.dead) schedule_below(task);
 }
 
-// Schedules the tasks that it clones for their parent, its zombies, and, where the task's own vessel is yet to be made,
-// the children that must be forked with it.
+// Schedules the tasks that this task clones for its parent, its zombies, and, if its own vessel does not exist yet, the
+// children that must be forked together with it.
 void SendOrder::schedule_below(const PrecopyTask& task) {
   for (PrecopyTask& child : tree_.tasks()) {
     if (child.place.cloner == task.place.pid) schedule(child, 0);
@@ -80,7 +81,8 @@ SendOrder::Donor SendOrder::best_donor(const PrecopyTask& task, const PrecopyTas
   std::size_t asked = 0;
   for (const PrecopyTask& sibling : tree_.tasks()) {
     if (sibling.place.pid == task.place.cloner) ask(sibling);
-    // What is shared with the parent, or with a sibling, is had from there only. A sibling hands its exit signal down.
+    // A resource that a task shares with its parent or a sibling (clone_flags) can only come from that process, so no
+    // other sibling can be the donor. With CLONE_PARENT a process gets the exit signal of the sibling that clones it.
     const bool usable = task.place.clone_flags == 0 && sibling.place.ppid == parent.place.pid && !sibling.place.dead &&
                         scheduled_.contains(sibling.place.pid) && sibling.place.exit_signal == task.place.exit_signal &&
                         std::find(wave_.begin(), wave_.end(), &sibling) == wave_.end();
@@ -94,8 +96,8 @@ SendOrder::Donor SendOrder::best_donor(const PrecopyTask& task, const PrecopyTas
   return best;
 }
 
-// All of its children that are new; but those that share more with the first of them than with anybody who has been
-// sent wait until that one has been.
+// Schedules all new children of the task. A child waits, however, if it shares more pages with the first of them than
+// with any task that has been sent, until that first child has been sent.
 void SendOrder::schedule_children(const PrecopyTask& parent) {
   const PrecopyTask* first = nullptr;
   for (PrecopyTask& child : tree_.tasks()) {

@@ -1,5 +1,5 @@
-// In which order tasks are sent to the destination, so that it can fork a vessel from another one that already has the
-// memory which the two share.
+// Determines the order in which tasks are sent, so that the destination can fork a vessel from another one that already
+// has the memory which both share.
 #pragma once
 
 #include <sys/types.h>
@@ -13,16 +13,18 @@
 
 namespace crx {
 
-// For one round, or for the stop, after all spaces have been scanned and before any is sent. First come the tasks that
-// have vessels. Then, wave by wave, come new tasks whose parents have been sent with their pages: each starts with the
-// memory of the parent or sibling with which it shares most (ForkRequest::memory_donor). Single-threaded.
+// One object is used for one round or for the stop, after all spaces have been scanned and before any is sent. Tasks
+// that have vessels come first. Then new tasks follow in waves, each task after the wave with its parent: it starts
+// with the memory of the parent or sibling with which it shares the most pages (ForkRequest::memory_donor).
+// Single-threaded.
 class SendOrder {
  public:
-  // The list of tasks must not change while this object is used.
+  // `tree` must outlive this object, and its list of tasks must not change while this object is used.
   explicit SendOrder(PrecopyTree& tree);
 
-  // Returns the next wave in the order of the tree, and sets memory_donor of its new tasks; the pages of the waves
-  // before must have been sent. Zombies come with their parents. Empty when all tasks have been scheduled.
+  // Returns the next wave, in the order of the tree, and sets memory_donor of its new tasks. The pages of earlier waves
+  // must have been sent. Zombies come with their parents. Returns an empty list when all tasks have been scheduled. The
+  // tree owns the tasks.
   std::vector<PrecopyTask*> next();
   bool is_scheduled(pid_t pid) const noexcept { return scheduled_.contains(pid); }
 
@@ -39,7 +41,7 @@ class SendOrder {
   uint64_t shared(const PrecopyTask& task, const PrecopyTask& donor, const PrecopyTask& parent);
 
   PrecopyTree& tree_;
-  std::vector<const TaskNode*> nodes_;  // of all tasks
+  std::vector<const TaskNode*> nodes_;  // the places of all tasks
   std::set<pid_t> scheduled_;
   std::vector<PrecopyTask*> wave_;
 };

@@ -2,7 +2,7 @@
 
 namespace crx {
 
-// Without rounds nothing is tracked: all memory goes in the stop.
+// Without rounds no memory is tracked: all of it is sent during the stop.
 TrackerKind tracker_kind(const MigrateOptions& options) {
   if (options.max_rounds == 0) return TrackerKind::hash;
   switch (options.tracker) {

@@ -1,4 +1,4 @@
-// The tree at the source: what stays with it from preflight to the end of the migration.
+// The tree at the source: the objects that accompany it from preflight to the end of the migration.
 #pragma once
 
 #include "agent-src/collect/kind/collector.hpp"
@@ -11,9 +11,9 @@
 
 namespace crx {
 
-// Its parts refer to one another, so it stays at one address: phases hand on a std::unique_ptr. Destroying it ends the
-// tracking of writes and removes the names that --link-remap made, unless they were handed over. The tree runs or is
-// stopped, whatever the phase says. Single-threaded.
+// The members refer to one another, so the object must not move: phases pass on a std::unique_ptr. Destroying it ends
+// the tracking of writes and removes the names that --link-remap made, unless they were handed over. Whether the tree
+// runs or is stopped depends on the phase. Single-threaded.
 struct SourceTree {
   explicit SourceTree(const MigrateOptions& options, const std::string& session);
   SourceTree(const SourceTree&) = delete;
@@ -22,15 +22,16 @@ struct SourceTree {
 
   LinkRemaps links;
   FileTable files;
-  CgroupHomes homes;  // where its tasks were before the session's cgroup
-  KernelView kernel;  // reads kernel structures, unless the user switched that off
+  CgroupHomes homes;  // the cgroups of its tasks before the session's cgroup
+  KernelView kernel;  // reads kernel structures, unless the user disabled that
   PrecopyTree tasks;
 };
 
-// The kind of tracker that the user's options ask for; automatic where the kernel is to decide (choose_tracker).
+// Returns the kind of tracker that the options ask for; `automatic` if the kernel is to decide (choose_tracker).
 TrackerKind tracker_kind(const MigrateOptions& options);
 
-// What the collectors may do and use, as the user's options say. The result refers to both arguments.
+// Returns what the collectors may do and use according to the options. The result refers to both arguments, which must
+// outlive it.
 CollectOptions collect_options(MigrationContext& context, SourceTree& tree);
 
 }  // namespace crx

@@ -30,7 +30,7 @@ ForkRequest fork_request(const PrecopyTask& task, bool is_root) {
   return request;
 }
 
-// The watch refers to the context, not to the sender, which is moved.
+// The watch refers to the context and not to the sender, since the sender is moved.
 LinkPageSink::Watch watch(MigrationContext& context) {
   LinkPageSink::Watch out;
   out.look = [&context] {
@@ -64,7 +64,7 @@ unsigned TreeSender::send_round(uint32_t round, MemoryStatistics& statistics) {
   return marks + 1;
 }
 
-// Guards go last: a vessel that is forked would inherit them, and nothing would take them away.
+// Guards are sent last: a vessel forked from one with guards would inherit them, and no later step would remove them.
 unsigned TreeSender::send_final(uint32_t round, FinalMemory& memory, MemoryStatistics& statistics) {
   MemoryRounds& rounds = tree_.tasks.rounds();
   const unsigned marks = send_waves(round, [&](PrecopyTask& task) {
@@ -99,9 +99,9 @@ void TreeSender::send_holes(PageSpace space, const std::vector<PageRange>& holes
   context_.link->send(message);
 }
 
-// Memory that is shared since a fork crosses the wire once: a task's vessel is forked from the one that has it, when
-// all of that has arrived, which a mark tells. So a round with new tasks in it comes in parts. The last mark is the
-// caller's; the result counts those that were set here.
+// Memory that is shared since a fork crosses the wire once: the vessel of a task is forked from the vessel that has the
+// memory, once all of it has arrived, which a mark shows. So a round with new tasks is sent in several parts. Returns
+// the number of marks set here; the caller sets the last one.
 unsigned TreeSender::send_waves(uint32_t round, const std::function<void(PrecopyTask&)>& send_memory) {
   SpaceLayouts described = describe_spaces();
   SendOrder order(tree_.tasks);
@@ -119,7 +119,7 @@ unsigned TreeSender::send_waves(uint32_t round, const std::function<void(Precopy
   return marks;
 }
 
-// Of all tasks that are alive, before anything counts as sent.
+// Describes the spaces of all tasks that are alive. To be called before any page counts as sent.
 TreeSender::SpaceLayouts TreeSender::describe_spaces() {
   SpaceLayouts described;
   for (PrecopyTask& task : tree_.tasks.tasks()) {
@@ -173,7 +173,7 @@ void TreeSender::add_changed_space(PrecopyTask& task, SpaceLayouts& described, w
   described.erase(space);
 }
 
-// Whether the destination does not know the layout yet; it counts as sent then.
+// Returns whether the destination does not have this layout yet, and records it as sent.
 bool TreeSender::is_news(const wire::Layout& layout) {
   std::string nodes;
   for (const wire::TaskNode& node : layout.tasks()) nodes += node.SerializeAsString();
@@ -182,7 +182,7 @@ bool TreeSender::is_news(const wire::Layout& layout) {
   return true;
 }
 
-// Mapped files that are deleted: the vessel cannot map them before their content is there.
+// Sends mapped files that are deleted, since a vessel can map one only after its content has arrived.
 void TreeSender::send_ghosts() {
   if (tree_.files.deleted().size() == ghosts_sent_) return;
   ghosts_sent_ = tree_.files.deleted().size();

@@ -1,4 +1,4 @@
-// Sends the tree to the destination, round by round: places, mappings, the files behind them, and pages.
+// Sends the tree to the destination in rounds: the places of tasks, mappings, the files behind them, and pages.
 #pragma once
 
 #include <cstdint>
@@ -17,21 +17,21 @@ namespace crx {
 
 class SendOrder;
 
-// Remembers what the destination knows already, so that it is not sent again. Single-threaded; context and tree must
-// outlive it. Every call throws Error(peer) once the connection is lost.
+// Remembers what the destination has, so that it is not sent again. Single-threaded; context and tree must outlive it.
+// Every function that sends throws Error(peer) if the connection is lost.
 class TreeSender {
  public:
   TreeSender(MigrationContext& context, SourceTree& tree);
 
-  // Layouts and pages of a round that PrecopyTree::begin_round() has begun, and its last mark. Returns how many marks
-  // the destination has to confirm (MigrationContext::await_round).
+  // Sends layouts and pages of a round that PrecopyTree::begin_round() has begun, and the last mark. Returns the number
+  // of marks that the destination has to confirm (MigrationContext::await_round).
   unsigned send_round(uint32_t round, MemoryStatistics& statistics);
-  // The same of the last round: holes, pages and guards of `memory`, which PrecopyTree::final_scan() found. The tree is
-  // stopped. Changes what `memory` says of tasks that inherit memory.
+  // Does the same for the last round, with holes, pages and guards of `memory`, which PrecopyTree::final_scan()
+  // returned. The tree must be stopped. Changes the entries of `memory` for tasks that inherit memory.
   unsigned send_final(uint32_t round, FinalMemory& memory, MemoryStatistics& statistics);
-  // The steps that complete the vessels when no layout follows any more (ForkPlanner::finish).
+  // Returns the steps that complete the vessels once no more layouts follow (ForkPlanner::finish).
   ForkPlan finish_forks() { return forks_.finish(); }
-  // Moves the images out of `images`.
+  // Sends the images and removes them from `images`.
   void send_images(ImageStore& images);
 
  private:
@@ -49,7 +49,7 @@ class TreeSender {
   SourceTree& tree_;
   LinkPageSink sink_;
   ForkPlanner forks_;       // knows the vessels that the destination has
-  std::string last_nodes_;  // as sent with the last layout
+  std::string last_nodes_;  // the nodes of the last layout that was sent
   std::size_t ghosts_sent_ = 0;
 };
 

@@ -1,5 +1,5 @@
-// What of a running tree cannot be moved or dumped, as far as it can be seen from outside; besides inspect_tree(),
-// which asks the collectors. Nothing is stopped or touched.
+// Inspects a running tree from outside for mappings and systemd units that cannot be moved or dumped. inspect_tree()
+// asks the collectors for the rest. No process is stopped or touched.
 #pragma once
 
 #include <sys/types.h>
@@ -15,14 +15,14 @@
 
 namespace crx {
 
-// Reads the mappings of these tasks into map_of's maps and adds what of them cannot move to `refusals`. Returns those
-// that have ended meanwhile; the mappings of a root that is refused already are not needed, and may be unreadable (a
-// kernel thread has none). Throws Error where the root has ended or mappings cannot be read.
+// Reads the mappings of these tasks into the maps of map_of and adds reasons why they cannot move to `refusals`.
+// Returns the tasks that have ended in the meantime. The mappings of a root that is refused already are not needed and
+// may be unreadable (a kernel thread has none). Throws Error if the root has ended or mappings cannot be read.
 std::vector<pid_t> inspect_mappings(pid_t root, const std::vector<TaskNode>& tasks,
                                     const std::function<MemoryMap&(pid_t)>& map_of, std::vector<Refusal>& refusals);
 
-// The systemd unit that would start the program again when the original ends; with UnitPolicy::refuse it is added to
-// `refusals`. Takes some milliseconds.
+// Returns the systemd unit that would start the program again when the original ends, or nullopt. With
+// UnitPolicy::refuse it adds the unit to `refusals`. Takes some milliseconds.
 std::optional<SystemdUnit> inspect_unit(const std::vector<TaskNode>& tasks, UnitPolicy policy,
                                         std::vector<Refusal>& refusals);
 

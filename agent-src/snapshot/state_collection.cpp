@@ -9,8 +9,8 @@
 namespace crx {
 namespace {
 
-// With more than this resident, reading the flags of all mappings (8 to 17 ms per GiB) costs more than it is worth in a
-// stop: a mapping that has changed since keeps the flags it had when they were read last.
+// Reading the flags of all mappings takes 8 to 17 ms per GiB. For a task with more than this resident, that is too long
+// during a stop, so a mapping that has changed since the last reading keeps its earlier flags.
 constexpr uint64_t kFlagsInFreezeBytes = uint64_t{256} << 20;
 
 void read_mappings(const StateCollection& what, const SpaceOwners& owners) {
@@ -20,11 +20,12 @@ void read_mappings(const StateCollection& what, const SpaceOwners& owners) {
     map.read();
     if (!map.flags_are_current() && (what.is_new(task->pid()) || map.resident_bytes() < kFlagsInFreezeBytes))
       map.read_flags();
-    map.describe();  // its files belong into the table
+    // This adds the files of the mappings to the file table.
+    map.describe();
   }
 }
 
-// All tasks are asked before the first answer is awaited.
+// Adds the mappings of all tasks. Every task is asked before the first answer is awaited.
 void add_mappings(const StateCollection& what, const SpaceOwners& owners, ImageStore& images) {
   std::map<pid_t, VmaAttributes> attributes;
   for (const auto& task : what.tree.tasks()) {

@@ -1,5 +1,5 @@
-// The state of a stopped tree as images: what a migration and a dump have in common. They differ in where the images
-// go, in how memory follows, and in what becomes of the original.
+// The state of a stopped tree as images, for migrations and dumps. They differ in where the images go, in how memory
+// follows, and in what happens to the original.
 #pragma once
 
 #include <sys/types.h>
@@ -17,27 +17,29 @@
 
 namespace crx {
 
-// Of each member of the tree, by PID: the task whose address space it lives in, which is itself, or the one that it was
-// cloned from with CLONE_VM.
+// Maps the PID of each member of the tree to the task that owns its address space: itself, or the task from which it
+// was cloned with CLONE_VM.
 using SpaceOwners = std::map<pid_t, pid_t>;
 SpaceOwners space_owners(const FrozenTree& tree);
 
-// What the collection of one stopped tree works on; all of it must outlive the call.
+// The objects that the collection of one stopped tree uses; all of them must outlive the call.
 struct StateCollection {
   FrozenTree& tree;
   FileTable& files;
   CallSites& call_sites;
-  // The mappings of a task that has an address space of its own.
+  // Returns the mappings of a task that has an address space of its own.
   std::function<MemoryMap&(pid_t)> map_of;
-  // Whether this task's mapping flags are worth reading in the stop however large it is: nothing is known of it yet.
+  // Returns whether the task's mapping flags must be read during the stop however large the task is, since none have
+  // been read before.
   std::function<bool(pid_t)> is_new;
 };
 
-// Reads all mappings, injects the arena, runs the collectors, and adds what each address space and its mappings have
-// (mm-PID.img, the attributes in crx-task-PID.img). Afterwards all threads stand still in the stub or where they were
-// stopped: call this before the last scan of memory, since threads that make calls for us have the kernel write into
-// their memory (rseq). clock: gets a lap for each step; may be nullptr. Throws Error as the collectors do: refused,
-// victim_gone, kernel; the caller's FrozenTree gives the tree back then.
+// Reads all mappings, injects the arena, runs the collectors, and adds the data of each address space and its mappings
+// (mm-PID.img, the attributes in crx-task-PID.img). On return, all threads are stopped in the stub or where they were
+// stopped. It must be called before the last scan of memory, since the kernel writes into the memory of a thread that
+// makes calls for us (rseq). clock: gets a lap for each step; may be nullptr. Throws Error as the collectors do:
+// `refused`, `victim_gone`, `kernel`; the tree stays stopped until the caller's FrozenTree is destroyed, which resumes
+// it.
 ImageStore collect_state(const StateCollection& what, const CollectOptions& options, StepClock* clock);
 
 }  // namespace crx
