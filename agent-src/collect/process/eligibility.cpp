@@ -64,7 +64,7 @@ std::string own_descriptors(pid_t tid) {
 }
 
 // An exiting thread has released its descriptors, which is not the same as having its own.
-bool is_ending(pid_t pid, pid_t tid) {
+bool is_thread_ending(pid_t pid, pid_t tid) {
   constexpr uint32_t kExiting = 0x4;  // PF_EXITING, proc(5)
   const std::optional<ProcDir> process = ProcDir::open(pid);
   const std::optional<proc::Stat> stat = process ? process->stat(tid) : std::nullopt;
@@ -74,7 +74,9 @@ bool is_ending(pid_t pid, pid_t tid) {
 // Returns the first thread that does not share the descriptor table of its process, 0 for none.
 pid_t thread_with_descriptors(pid_t pid, const std::vector<pid_t>& tids) {
   for (const pid_t tid : tids) {
-    if (tid != pid && !share(Shared::descriptors, pid, tid) && !is_ending(pid, tid) && !is_ending(pid, pid)) return tid;
+    if (tid != pid && !share(Shared::descriptors, pid, tid) && !is_thread_ending(pid, tid) &&
+        !is_thread_ending(pid, pid))
+      return tid;
   }
   return 0;
 }
