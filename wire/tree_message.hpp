@@ -9,12 +9,12 @@
 
 namespace crx::wire {
 
-// is_root: its parent is outside of the tree, and is not sent.
+// is_root: the task's parent is outside of the tree and is not sent.
 TaskNode to_message(const crx::TaskNode& task, bool is_root);
 ForkStep to_message(const crx::ForkStep& step);
 
-// Throw Error(peer) for numbers that are none of a process, a signal, or a step. What they mean together is checked by
-// why_no_tree() and ForkedTree.
+// Both check each number on its own and throw Error(peer) for one that is not a valid PID, signal or step. They do not
+// check whether the numbers fit together: why_no_tree() and ForkedTree do.
 std::vector<crx::TaskNode> task_nodes(const google::protobuf::RepeatedPtrField<TaskNode>& list);
 ForkPlan fork_plan(const google::protobuf::RepeatedPtrField<ForkStep>& list);
 

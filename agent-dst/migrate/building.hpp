@@ -1,4 +1,4 @@
-// Building: vessels that are mapped and filled become the tasks of the tree.
+// Builds the tasks of the tree from vessels that are mapped and filled.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,7 @@
 
 namespace crx {
 
-// Named times for the source's report.
+// The steps of the build and how long each took, for the source's report. `us`: microseconds.
 class BuildSteps {
  public:
   void add(const char* name, int64_t us);
@@ -21,9 +21,10 @@ class BuildSteps {
   std::vector<wire::Step> steps_;
 };
 
-// Everything but the pages has come with `tree`'s images: finishes the vessels (VesselTree::finish), builds the tasks,
-// runs the hook `prepared`, writes PREPARED and answers with Prepared, `steps` included. Takes `tree` when all of that
-// is done; when it throws Error, `tree` is still the caller's, and its vessels can only be destroyed.
+// Finishes the vessels (VesselTree::finish), builds the tasks from the images in `tree`, runs the hook `prepared`,
+// writes PREPARED to the journal and answers with the message Prepared, which contains `steps`. All pages and images
+// must have arrived. Takes ownership of `tree` only when all of that has succeeded. When it throws Error, the caller
+// still owns `tree`, and its vessels can only be destroyed.
 Prepared build_tree(std::unique_ptr<ReceivedTree>& tree, const ForkPlan& finish, BuildSteps steps,
                     DestinationContext& context);
 

@@ -11,9 +11,9 @@ namespace crx {
 namespace {
 
 constexpr int64_t kFreezeMs = 10'000;
-constexpr int64_t kEndMs = 5'000;  // for the original to end, when it must
+constexpr int64_t kEndMs = 5'000;  // for the original to end, where the tree has to wait for that
 
-// The source sends it back when the original has ended.
+// Waits for the message Decided, which the source sends back when the original has ended.
 void await_decided(wire::DestinationLink& link, Deadline deadline) {
   while (const auto event = link.receive(deadline)) {
     const auto* message = std::get_if<wire::SessionMessage>(&*event);
@@ -49,7 +49,8 @@ void Resuming::run(DestinationContext& context) {
   context.hook.run_noting(HookStage::resumed, context.hook_context(tree->vessels.root_pid()));
 }
 
-// The decision is on disk: nothing below may leave half a tree running. The group lets all tasks run at once.
+// Lets the tree run. The decision is on disk, so no failure here may leave only a part of the tree running: thawing the
+// cgroup lets all tasks run at once.
 void Resuming::let_run(DestinationContext& context) noexcept {
   const std::string& session = context.options.session;
   context.hook.run_noting(HookStage::committed, context.hook_context(tree->vessels.root_pid()));
@@ -74,7 +75,7 @@ void Resuming::let_run(DestinationContext& context) noexcept {
   group.abandon();
 }
 
-// The tasks are frozen and outlive us: the original may go.
+// Lets the source end the original: the tasks here are frozen, and survive the engine's end.
 void Resuming::end_original(DestinationContext& context) noexcept {
   try {
     wire::SessionMessage message;
@@ -87,8 +88,8 @@ void Resuming::end_original(DestinationContext& context) noexcept {
   restore_->original_ended();
 }
 
-// Where the tree has a PID namespace of its own its first process ends with the last of the tree, and is in the tree's
-// group: it lives on whatever happens to the group that the agent runs in.
+// Moves the first process of the tree's own PID namespace, if it has one, into the tree's cgroup. That process ends
+// when the last process of the tree has ended, and must survive the end of the cgroup in which the agent runs.
 void Resuming::join_init(const DestinationContext& context) noexcept {
   if (!context.hello.new_pids()) return;
   try {

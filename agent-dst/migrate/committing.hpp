@@ -1,6 +1,7 @@
 // The commit at the destination (docs/architecture.md, "The commit"): the states after everything has been built.
 //
-// Only build_tree makes a Prepared, and only Prepared a Resuming. See receiving.hpp for how states and messages meet.
+// Only build_tree() creates a Prepared, and only Prepared creates a Resuming. receiving.hpp describes how a state
+// handles messages.
 #pragma once
 
 #include <memory>
@@ -13,13 +14,13 @@ namespace crx {
 
 class BuildSteps;
 
-// RESUMING is in the journal: the tree runs here or nowhere.
+// The state after RESUMING is in the journal: from here on the tree runs at the destination or nowhere.
 class Resuming {
  public:
   static constexpr char kWhen[] = "after Go";
 
-  // Lets the tree run and answers with Resumed; writes RESUMED. Throws Error where the source does not hear of it or
-  // the journal cannot be written: the tree runs anyway.
+  // Lets the tree run, answers with Resumed and writes RESUMED to the journal. Throws Error where the answer cannot be
+  // sent or the journal cannot be written; the tree runs in that case, too.
   void run(DestinationContext& context);
 
   std::unique_ptr<ReceivedTree> tree;
@@ -33,15 +34,17 @@ class Resuming {
   void join_init(const DestinationContext& context) noexcept;
 
   std::unique_ptr<TreeRestore> restore_;
-  int64_t began_us_;  // when Go came
+  int64_t began_us_;  // when Go arrived (monotonic_us())
 };
 
-// PREPARED is in the journal, and the source knows: until `go_deadline` it may send Go or Abort, nothing else.
+// The state after PREPARED is in the journal and the source has been informed: until `go_deadline` the source may send
+// Go or Abort, nothing else.
 class Prepared {
  public:
   static constexpr char kWhen[] = "after Prepare, when only Go or Abort may come";
 
-  // Takes locks and names, freezes the vessels' group and writes RESUMING. When it throws, NEVER has to follow.
+  // Acquires the tree's locks and names, freezes the vessels' cgroup and writes RESUMING to the journal. When it
+  // throws, the caller must write NEVER.
   Resuming on(const wire::Go& go, DestinationContext& context);
 
   Deadline go_deadline;

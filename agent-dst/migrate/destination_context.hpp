@@ -1,4 +1,4 @@
-// What all states of one migration share at the destination.
+// The data that all states of one migration share at the destination.
 #pragma once
 
 #include <optional>
@@ -10,7 +10,7 @@
 
 namespace crx {
 
-// Lives as long as the session; its states keep nothing of it. Single-threaded.
+// Lives as long as the session; the states receive it as an argument and keep no reference to it. Single-threaded.
 struct DestinationContext {
   wire::DestinationLink& link;
   const EngineOptions& options;
@@ -18,7 +18,7 @@ struct DestinationContext {
   std::optional<Journal> journal;  // from Hello on
   wire::Hello hello;
 
-  // root: of the tree; 0 before the first layout.
+  // root: the PID of the tree's root; 0 before the first layout.
   HookContext hook_context(pid_t root) const { return {options.session, root, options.peer, "destination"}; }
 };
 

@@ -91,7 +91,7 @@ void DestinationSession::handle(const wire::SessionMessage& message) {
   }
 }
 
-// Which message may come in which state is decided here, by whether the state has an on() for it.
+// Passes an event to the state. A message is allowed in a state if the state has an on() for it.
 template <typename Event>
 void DestinationSession::accept(const Event& event) {
   std::optional<State> next = std::visit(
@@ -116,14 +116,14 @@ void DestinationSession::on_abort(const wire::Abort& abort) {
   refuse_to_resume(abort.reason());
 }
 
-// After accept() of Go.
+// Runs the tree, after accept() of Go.
 void DestinationSession::resume() {
   exit_code_ = 0;
   std::get<Resuming>(state_).run(context_);
   state_ = Ended();
 }
 
-// 0 where there are no vessels.
+// Returns 0 where there are no vessels.
 pid_t DestinationSession::root_pid() const {
   return std::visit(
       [](const auto& state) -> pid_t {

@@ -1,4 +1,4 @@
-// A migration as the destination sees it: a state machine whose states are types.
+// One migration at the destination: a state machine in which each state is a type.
 //
 //   Greeting --Hello--> Surveying --Layout--> Receiving --Prepare--> Prepared --Go--> Resuming --> Ended
 //
@@ -28,20 +28,20 @@
 
 namespace crx {
 
-// The session is over: the tree runs here, or its vessels have been removed.
+// The state after the session: the tree runs here, or its vessels have been removed.
 struct Ended {
   static constexpr char kWhen[] = "after the end";
 };
 
-// Owns the vessels; destroying it removes them unless they run. Single-threaded (it is their tracer). Every failure
-// before RESUMING is reported to the source as a Failure (after PREPARED: as Never), journalled as NEVER, and ends the
-// session.
+// Owns the vessels; the destructor removes them unless they run. Single-threaded: its thread is their tracer. Every
+// failure before RESUMING ends the session; it is reported to the source as a Failure (after PREPARED: as Never) and
+// written to the journal as NEVER.
 class DestinationSession {
  public:
-  // Both must outlive it.
+  // `link` and `options` must outlive this object.
   DestinationSession(wire::DestinationLink& link, const EngineOptions& options);
 
-  // Serves events until the session has ended. first: an event that has been received already. Returns the engine's
+  // Handles events until the session has ended. first: an event that has been received already. Returns the engine's
   // exit code: 0 where the tree runs here, or the source has aborted.
   int run(std::optional<wire::LinkEvent> first = std::nullopt);
 

@@ -1,4 +1,4 @@
-// The tree at the destination: its vessels, and what has come of its files, memory and images.
+// The tree at the destination: its vessels, and those files, memory and images of it that have arrived so far.
 #pragma once
 
 #include <sys/types.h>
@@ -19,31 +19,32 @@
 
 namespace crx {
 
-// Its parts refer to one another, so it stays at one address: states hand on a std::unique_ptr. Destroying it removes
-// the vessels unless they were released. Single-threaded: the caller is the vessels' tracer. The calls throw
-// Error(peer) for what is malformed or refers to a task that no layout has named, and what the vessels throw.
+// Its parts refer to one another, so it cannot be moved: states pass on a std::unique_ptr to it. The destructor removes
+// the vessels unless they were released. Single-threaded: the calling thread is the vessels' tracer. The functions
+// throw Error(peer) for a message that is malformed or refers to a task that no layout has named, and the errors of
+// Vessel.
 struct ReceivedTree {
   ReceivedTree();
   ReceivedTree(const ReceivedTree&) = delete;
   ReceivedTree& operator=(const ReceivedTree&) = delete;
   ~ReceivedTree();
 
-  // Makes, removes and maps vessels until they are as the layout says. The first layout makes the time namespace and
-  // the cgroup, too. Afterwards there is at least one vessel.
+  // Creates, removes and maps vessels until they match the layout. The first layout also creates the time namespace and
+  // the cgroup. Afterwards there is at least one vessel.
   void apply_layout(const wire::Layout& layout, const DestinationContext& context);
-  // Keeps the image files; later ones replace those of the same name.
+  // Stores the image files; a later file replaces an earlier one of the same name.
   void add_images(const wire::Images& message);
-  // The source stops the tree now: from here on this process, the front and the vessels run at real-time priority. The
-  // vessels get the tree's own scheduling when they are finished. Throws Error(peer) the second time.
+  // Gives this process, the front and the vessels real-time priority; to be called when the source stops the tree. The
+  // vessels get the tree's own scheduling when they are finished. Throws Error(peer) when it is called again.
   void become_urgent(const EngineOptions& options);
 
-  std::optional<FreezerGroup> group;  // of the vessels; from the first layout on
+  std::optional<FreezerGroup> group;  // the vessels' cgroup; exists from the first layout on
   std::unique_ptr<FileOpener> files;
   ShmemTable shmem;
   VesselTree vessels;
   std::map<pid_t, std::vector<uint64_t>> commit_charged;  // see VesselMemory::apply_layout
   ImageStore images;
-  std::vector<Realtime> realtime;  // of all that take part, while the tree is stopped
+  std::vector<Realtime> realtime;  // of all processes that take part, while the tree is stopped
 
  private:
   void follow(const wire::Layout& layout, const DestinationContext& context);

@@ -112,7 +112,7 @@ void Receiving::on(const wire::RoundEnded& ended, DestinationContext& context) {
   done.set_pages_applied(pages_applied_);
   done.set_apply_us(static_cast<uint64_t>(apply_us_));
   context.link.send(answer);
-  // A round may come in parts: the report wants their sum.
+  // A round may arrive in parts: the report contains the sum of their times.
   if (ended.round == round_) apply_us_ += round_apply_us_;
   steps_ = {};
   steps_.add("apply", apply_us_);
@@ -139,7 +139,7 @@ void Receiving::on(const wire::Verify& verify, DestinationContext&) {
 }
 
 void Receiving::on(const wire::WrittenFiles& written, DestinationContext& context) {
-  wire::Hello as_they_are = context.hello;  // files that are carried are not listed any more
+  wire::Hello as_they_are = context.hello;  // the list no longer contains files that are carried along
   as_they_are.set_with_files(false);
   for (const wire::Finding& finding : check_files(written.files(), as_they_are)) {
     throw Error(ErrorCode::refused, "comparing written files", finding.object() + " " + finding.reason())

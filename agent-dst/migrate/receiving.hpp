@@ -1,8 +1,8 @@
-// The states of a destination session until everything has arrived: which messages may come, and what they do.
+// The states of a destination session until everything has arrived, and how they handle messages.
 //
-// A state is a type. A message that may come in it has an on(); what it returns is the next state (nothing: it stays).
-// DestinationSession answers any other message with a protocol error. Each on() throws Error, and the state is as good
-// as before then: the session still has to remove what it owns.
+// A state is a type. It has an on() for each message that is allowed in it. An on() returns the next state, or void if
+// the state stays. DestinationSession answers any other message with a protocol error. Each on() may throw Error. The
+// state still owns everything then, and the session has to remove that.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,7 @@
 
 namespace crx {
 
-// From the first layout on: there are vessels, and memory comes.
+// The state from the first layout on: vessels exist, and memory arrives.
 class Receiving {
  public:
   static constexpr char kWhen[] = "while memory is received";
@@ -35,13 +35,14 @@ class Receiving {
 
  private:
   int64_t apply_us_ = 0;
-  uint32_t round_ = 0;          // of the last mark
-  int64_t round_apply_us_ = 0;  // that its parts have taken so far
+  uint32_t round_ = 0;          // of the last RoundEnded
+  int64_t round_apply_us_ = 0;  // the time that this round's parts have taken so far
   uint64_t pages_applied_ = 0;
   BuildSteps steps_;  // of the last round
 };
 
-// From Hello to the first layout: preflight, and what the first layout needs.
+// The state from Hello to the first layout: it handles the preflight and receives the images that the first layout
+// needs.
 struct Surveying {
   static constexpr char kWhen[] = "before the first layout";
 
@@ -53,7 +54,7 @@ struct Surveying {
   std::unique_ptr<ReceivedTree> tree = std::make_unique<ReceivedTree>();
 };
 
-// Nothing has come yet.
+// The first state: no message has arrived yet.
 struct Greeting {
   static constexpr char kWhen[] = "before Hello";
 

@@ -20,7 +20,8 @@ std::string name_of(uint32_t index) {
   return fmt::format("/dev/pts/{}", index);
 }
 
-// The kernel gives the lowest free number.
+// Creates the master with the number `index`. The kernel always assigns the lowest free number, so masters with lower
+// numbers are opened and closed again.
 Fd make_master(uint32_t index) {
   if (index > kMostIndex) throw Error(ErrorCode::unsupported, kStep, name_of(index) + " has too high a number");
   std::vector<Fd> lower;
@@ -54,7 +55,7 @@ int PtyTable::slave(uint32_t index) {
   return fd.get();
 }
 
-// TIOCGPTPEER would keep O_CLOEXEC among the status flags.
+// O_CLOEXEC is not passed to TIOCGPTPEER, which would keep it among the status flags.
 Fd PtyTable::open_slave(uint32_t index, int flags, bool by_path) {
   const int end = master(index);
   if (by_path) return open_checked(name_of(index), flags | O_NOCTTY);
@@ -76,7 +77,7 @@ Fd PtyTable::open_callers(int flags, bool by_alias) const {
         .with_hint("use --shell-job with crx-restore, to give the program the terminal you are at");
   }
   if (by_alias) return open_checked("/dev/tty", flags | O_NOCTTY);
-  // /dev/tty does not show the name of its terminal; one of the standard descriptors does, where it is the same.
+  // /dev/tty does not reveal the name of its terminal; a standard descriptor does, where it is the same terminal.
   unsigned device = 0;
   if (::ioctl(callers_.get(), TIOCGDEV, &device) != 0) throw_errno(kStep, "/dev/tty");
   for (int number = 0; number < 3; ++number) {

@@ -20,7 +20,7 @@
 namespace crx {
 namespace {
 
-constexpr uint32_t kHugeSizeBits = 0x3fU << 26;  // MFD_HUGE_*: the logarithm
+constexpr uint32_t kHugeSizeBits = 0x3fU << 26;  // the bits of MFD_HUGE_*, which hold the logarithm of the page size
 
 void grow(int fd, uint64_t bytes) {
   struct stat st {};
@@ -35,8 +35,8 @@ void grow(int fd, uint64_t bytes) {
 int ShmemTable::anonymous(uint64_t shmid, uint64_t bytes, uint32_t huge) {
   Object& object = objects_[shmid];
   if (!object.fd) {
-    // The object of an anonymous shared mapping, reached through our own map_files link, so that the task's maps
-    // show it as what it was.
+    // Creates an anonymous shared mapping and opens its object through the engine's own map_files link. So the task's
+    // maps show it as they did at the source.
     const Mapping mapping =
         Mapping::map(bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE | static_cast<int>(huge));
     const auto at = reinterpret_cast<uint64_t>(mapping.data());
@@ -119,8 +119,8 @@ void ShmemTable::write_pages(uint64_t shmid, const std::vector<PageRange>& range
   }
 }
 
-// The copy is made by a system call, not by storing: where no huge page is left the call fails, while a store would end
-// the agent with SIGBUS.
+// Copies through a system call instead of memcpy(): where no huge page is left, the call fails, while a store would
+// kill the agent with SIGBUS.
 void ShmemTable::write_huge(Object& object, PageRange range, std::span<const std::byte> bytes) {
   if (object.view.size() < range.end) {
     struct stat st {};

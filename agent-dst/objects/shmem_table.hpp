@@ -1,4 +1,5 @@
-// Shared-memory objects of a tree at the destination: anonymous shared mappings and memfds, by shmid.
+// Holds the shared-memory objects of a tree at the destination (anonymous shared mappings, memfds and System V
+// segments) by shmid.
 #pragma once
 
 #include <cstdint>
@@ -17,48 +18,49 @@
 
 namespace crx {
 
-// The hint of errors that huge pages cause.
+// The hint for errors that a lack of huge pages causes.
 inline constexpr char kHugePagesHint[] = "there are too few free huge pages here: raise vm.nr_hugepages";
 
-// Owns the objects' descriptors; vessels map duplicates of them. Functions that name an object that was never described
-// throw Error(peer), failing system calls Error(kernel).
+// Owns the objects' descriptors; vessels map duplicates of them. Functions throw Error(peer) for the shmid of an object
+// that was never described, and Error(kernel) for system calls that fail. Single-threaded.
 class ShmemTable {
  public:
-  // The object behind an anonymous shared mapping ("/dev/zero (deleted)" in maps), created on first use and
-  // grown to `bytes` where it is smaller. huge: the flags of mmap(2) for huge pages, or 0. The descriptor belongs to
-  // the table.
+  // Returns the descriptor of the object behind an anonymous shared mapping ("/dev/zero (deleted)" in maps), which the
+  // table owns. The object is created on first use, and grown to `bytes` where it is smaller. huge: the flags of
+  // mmap(2) for huge pages, or 0.
   int anonymous(uint64_t shmid, uint64_t bytes, uint32_t huge = 0);
-  // A memfd, created on first use with the entry's name, size, owner and mode; its seals are added by seal_all(). An
-  // entry with the name kAnonymousObjectName is the object of an anonymous shared mapping. Returns the table's
-  // descriptor.
+  // Returns the descriptor of a memfd, which the table owns. The memfd is created on first use with the entry's name,
+  // size, owner and mode; seal_all() adds its seals. An entry with the name kAnonymousObjectName describes the object
+  // of an anonymous shared mapping.
   int memfd(const img::memfd_inode_entry& inode);
-  // A System V segment, created on first use with the entry's number, key, owner and size; its number here has
-  // kSysvObjectBit.
+  // Creates a System V segment on first use, with the entry's number, key, owner and size. Its shmid in this table is
+  // that number with kSysvObjectBit set.
   void segment(const img::ipc_shm_entry& entry);
-  // Creates the segments of an image set; to be called before its layouts are applied.
+  // Creates the segments of an image set. Must be called before the layouts of the set are applied.
   void segments(const ImageSource& images);
   SysvObjects& sysv() noexcept { return sysv_; }
   PtyTable& ptys() noexcept { return ptys_; }
-  // The descriptor of an object that exists; Error(peer) otherwise.
+  // Returns the descriptor of an object, which the table owns. Throws Error(peer) where the object does not exist.
   int descriptor(uint64_t shmid) const;
   bool contains(uint64_t shmid) const { return objects_.contains(shmid); }
 
-  // Writes pages at offsets of the object; `bytes` holds those of `ranges` one after another.
+  // Writes pages of the object. ranges: offsets into it. bytes: the content of `ranges`, one after another.
   void write_pages(uint64_t shmid, const std::vector<PageRange>& ranges, std::span<const std::byte> bytes);
-  // Punches holes (fallocate(2)).
+  // Punches holes into the object at these offsets (fallocate(2)).
   void drop_pages(uint64_t shmid, const std::vector<PageRange>& ranges);
-  // Gives every memfd its exact size and adds its seals (F_ADD_SEALS): at the cutover, when the content is complete.
+  // Gives every memfd its exact size and adds its seals (F_ADD_SEALS). To be called at the cutover, when the content is
+  // complete.
   void seal_all();
 
  private:
   struct Object {
     Fd fd;
     uint32_t seals = 0;
-    uint64_t size = 0;  // of a memfd, by its last entry
+    uint64_t size = 0;  // of a memfd, from its last entry
     bool is_memfd = false;
     bool is_segment = false;
     bool is_huge = false;
-    Mapping view = {};  // of an object in huge pages, which cannot be written otherwise
+    Mapping view = {};  // maps an object in huge pages, which can only be written through a mapping
   };
   static void write_huge(Object& object, PageRange range, std::span<const std::byte> bytes);
 

@@ -17,7 +17,7 @@ namespace crx {
 namespace {
 
 constexpr char kStep[] = "making System V objects";
-constexpr uint32_t kMostSemaphores = 32000;  // SEMMSL
+constexpr uint32_t kMostSemaphores = 32000;  // the kernel's default of SEMMSL
 
 bool is_same(const SysvPerm& a, const SysvPerm& b) {
   return a.id == b.id && a.key == b.key && a.uid == b.uid && a.gid == b.gid && a.cuid == b.cuid && a.cgid == b.cgid &&

@@ -17,14 +17,14 @@ void FirstPages::make(VesselCalls& calls) {
 
 std::size_t FirstPages::place(const std::vector<Vma>& vmas, uint64_t addr, std::span<const std::byte> bytes) {
   if (!placer_) return 0;
-  // All mappings at once, so that neighbours stay alike and the kernel keeps them merged.
+  // All mappings are registered at once: neighbours keep equal flags, and so the kernel keeps them merged.
   if (!std::exchange(registered_, true)) {
     for (const Vma& vma : vmas) {
       if (vma.kind() == Vma::Kind::anonymous) placer_->register_range({vma.start, vma.end});
     }
   }
   const std::size_t done = placer_->place(addr, bytes);
-  // Something is there already: the first round is over, and the rest of the pages is better written.
+  // A page exists already: the first round is over, and plain writes are better for the rest of the pages.
   if (done < bytes.size()) placer_.reset();
   return done;
 }

@@ -1,4 +1,4 @@
-// The pages that come first into memory which nobody has touched.
+// Writes the first pages into a vessel's memory, which is still untouched.
 #pragma once
 
 #include <cstddef>
@@ -13,17 +13,17 @@
 
 namespace crx {
 
-// In the first round memory is filled faster through a userfaultfd of the vessel's (page_placer.hpp). While it is
-// there, calls that touch absent memory of the vessel fail; so it goes when the second layout is applied or the first
-// page is found to exist.
+// A userfaultfd of the vessel (page_placer.hpp) fills memory faster than writes do in the first round. While it exists,
+// system calls that touch absent memory of the vessel fail. So it is closed when the second layout is applied, or
+// earlier, when a page turns out to exist already. Single-threaded.
 class FirstPages {
  public:
-  // Makes the userfaultfd. Without effect where the kernel does not do it.
+  // Creates the userfaultfd by a call of the vessel. Has no effect where the kernel does not support it.
   void make(VesselCalls& calls);
-  // From here on place() does nothing.
+  // Closes the userfaultfd: from here on place() does nothing and returns 0.
   void end() noexcept { placer_.reset(); }
-  // Fills absent pages of private anonymous memory that is not in huge pages. vmas: all of the vessel. Returns how many
-  // bytes from the start are done; when not all are, this has ended.
+  // Fills absent pages at `addr`, which must be private anonymous memory without huge pages. vmas: all mappings of the
+  // vessel. Returns how many bytes from the start were written; if fewer than all, end() has been called.
   std::size_t place(const std::vector<Vma>& vmas, uint64_t addr, std::span<const std::byte> bytes);
 
  private:

@@ -36,7 +36,7 @@ const Vma* covering(const std::vector<Vma>& vmas, uint64_t addr) {
   return addr < candidate.end ? &candidate : nullptr;
 }
 
-// Joins a change with the one before it where they are one mapping.
+// Appends a change, or extends the last one where both are parts of one mapping.
 void add_change(std::vector<LayoutChange>& list, LayoutChange next) {
   if (!list.empty()) {
     LayoutChange& last = list.back();
@@ -66,8 +66,9 @@ bool covers(const std::vector<PageRange>& ranges, uint64_t addr) {
   return after != ranges.begin() && addr < std::prev(after)->end;
 }
 
-// Huge pages can only be unmapped whole, so the parts of such mappings that do not stay go first. Bounds of their
-// mappings are multiples of their size, and so are those of the parts. Returns what is mapped then.
+// Adds the unmapping of those parts of mappings with huge pages that do not stay: huge pages can only be unmapped
+// whole, so this comes first. The bounds of such mappings are multiples of the huge page size, and so are those of the
+// parts. Returns the mappings that are left afterwards.
 std::vector<Vma> unmap_huge(const std::vector<Vma>& before, const std::vector<PageRange>& kept,
                             std::vector<LayoutChange>& list) {
   std::vector<Vma> current;
@@ -130,7 +131,8 @@ std::vector<Vma> vmas_of(const img::mm_entry& mm, const std::vector<uint64_t>& c
     if (entry.end() > kUserEnd) throw bad("lies outside user space");
     last_end = entry.end();
     if ((entry.status() & vma_status::kAioRing) != 0) {
-      // Until the ring is made (restore/memory/aio_rings.cpp) its content lies there as memory.
+      // The ring itself is made later (agent-dst/restore/memory/aio_rings.cpp). Until then plain memory at its address
+      // holds its content.
       vmas.push_back({entry.start(), entry.end(), 0, 0, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
                       vma_status::kRegular | vma_status::kAnonPrivate, 0});
       continue;

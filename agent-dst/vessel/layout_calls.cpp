@@ -12,7 +12,7 @@
 namespace crx {
 namespace {
 
-// Advice that sticks to a VMA, with the advice that takes it back (-1: nothing does).
+// madvise(2) advice that the kernel keeps in the VMA, and the advice that takes it back (-1: there is none).
 struct Advice {
   int advice;
   int undo;
@@ -28,7 +28,8 @@ uint64_t size_of(const Vma& vma) {
   return vma.end - vma.start;
 }
 
-// A private mapping is charged when it becomes writable, and stays so.
+// Charges a private mapping to the commit limit by making it writable: the kernel charges it then, and keeps the charge
+// when the mapping is made read-only again.
 void charge(RemoteBatch& batch, const Vma& vma) {
   if (vma.commit_charged) batch.add("charging memory", SYS_mprotect, vma.start, size_of(vma), vma.prot | PROT_WRITE);
 }
@@ -44,7 +45,8 @@ void advise(RemoteBatch& batch, const Vma& vma) {
   }
 }
 
-// The object says whether its pages are huge.
+// The mmap(2) flags for mapping a file or object. MAP_HUGETLB is left out: the object itself determines whether its
+// pages are huge.
 uint64_t of_file(uint64_t flags) {
   return flags & (MAP_SHARED | MAP_PRIVATE | MAP_GROWSDOWN | MAP_NORESERVE | MAP_FIXED);
 }
@@ -96,7 +98,7 @@ void LayoutCalls::map(RemoteBatch& batch, const Vma& vma) {
   batch.add("closing a mapped file", SYS_close, descriptors_.lowest_free());
 }
 
-// A segment is attached as a whole with its first piece.
+// Attaches a System V segment. shmat(2) attaches it as a whole, so this happens with its first piece.
 void LayoutCalls::attach(RemoteBatch& batch, const Vma& vma) {
   static_cast<void>(shmem_.descriptor(vma.backing));
   if (vma.offset == 0) {
@@ -114,9 +116,9 @@ int LayoutCalls::backing(const Vma& vma) {
   if ((vma.status & vma_status::kMemfd) != 0) {
     const img::memfd_file_entry& memfd = files_.entry(static_cast<uint32_t>(vma.backing)).memfd();
     const int object = shmem_.descriptor(memfd.inode_id());
-    // CRIU's entries may tell less than the mapping needs.
+    // The flags in CRIU's entries may allow less than the mapping needs.
     if ((memfd.flags() & O_ACCMODE) != O_RDONLY || (vma.prot & PROT_WRITE) != 0) return object;
-    auto& fd = opened_[vma.backing];  // its mappings can never be made writable
+    auto& fd = opened_[vma.backing];  // read-only, so that its mappings can never be made writable
     if (!fd) fd = open_checked(fmt::format("/proc/self/fd/{}", object), O_RDONLY);
     return fd.get();
   }

@@ -14,7 +14,8 @@
 
 namespace crx {
 
-// For the changes of one batch: files that they map are opened once and closed with this object, after the batch ran.
+// Plans the calls for the changes of one batch. It opens each file that they map once, and closes the files when it is
+// destroyed; so it must live until the batch has run. The references must outlive it.
 class LayoutCalls {
  public:
   static constexpr std::size_t kMostPerChange = 12;
@@ -22,8 +23,9 @@ class LayoutCalls {
   LayoutCalls(VesselDescriptors& descriptors, FileOpener& files, ShmemTable& shmem)
       : descriptors_(descriptors), files_(files), shmem_(shmem) {}
 
-  // Adds at most kMostPerChange calls. The vDSO (Vma::is_special()) is not mapped in this way. Throws Error(refused)
-  // for a file that cannot be opened, Error(peer) for an object that was never spoken of.
+  // Adds at most kMostPerChange calls to the batch and runs nothing. `change` must not map the vDSO
+  // (Vma::is_special()). Throws Error(refused) for a file that cannot be opened, Error(peer) for a shared-memory object
+  // that no message has described.
   void plan(RemoteBatch& batch, const LayoutChange& change);
 
  private:

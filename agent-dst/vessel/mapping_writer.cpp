@@ -15,7 +15,7 @@ namespace crx {
 namespace {
 
 constexpr char kStep[] = "writing pages";
-constexpr std::size_t kRangesAtOnce = 512;  // of one process_vm_writev; UIO_MAXIOV is 1024
+constexpr std::size_t kRangesAtOnce = 512;  // ranges of one process_vm_writev(2); the kernel's limit UIO_MAXIOV is 1024
 
 bool is_writable(const Vma& vma) {
   return (vma.prot & PROT_WRITE) != 0;

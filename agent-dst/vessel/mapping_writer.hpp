@@ -1,4 +1,4 @@
-// Writing pages into the mappings of a vessel, one way for each kind of backing.
+// Writes pages into the mappings of a vessel, in the way that the kind of backing requires.
 #pragma once
 
 #include <sys/uio.h>
@@ -14,20 +14,21 @@
 
 namespace crx {
 
-// Pages go into the vessel by way of
-//   anonymous, private    userfaultfd while they are the first ones (FirstPages), then as those below
-//   private file,         writable: gathered, many ranges to one process_vm_writev(2);
-//   shared object         read-only: /proc/PID/mem, which writes whatever the protection
-//   huge pages            writable: gathered; read-only: mprotect(2) around it, since /proc/PID/mem does not write
-//   there
-// Bytes must stay where they are until flush(). Errors are Error(kernel) that name the address.
+// The kind of a mapping decides how its pages are written:
+//   anonymous, private    through userfaultfd(2) while they are the first ones (FirstPages), later like those below
+//   private file,         writable: gathered, many ranges in one process_vm_writev(2);
+//   shared object         read-only: through /proc/PID/mem, which ignores the protection
+//   huge pages            writable: gathered;
+//                         read-only: between two mprotect(2) calls, since /proc/PID/mem cannot write there
+// Gathered bytes are not copied: the caller's buffer must stay unchanged until flush(). Failures throw Error(kernel)
+// that names the address. Single-threaded.
 class MappingWriter {
  public:
-  // memory: /proc/PID/mem, vmas: all mappings. All must outlive this object.
+  // memory: a descriptor of the vessel's /proc/PID/mem. vmas: all mappings of the vessel. All must outlive this object.
   MappingWriter(VesselCalls& calls, int memory, const std::vector<Vma>& vmas, FirstPages& first)
       : calls_(calls), memory_(memory), vmas_(vmas), first_(first) {}
 
-  // Whole pages that lie in `vma`, which is one of the mappings.
+  // Writes or gathers whole pages that lie in `vma`, which is one of the mappings.
   void write(const Vma& vma, uint64_t addr, std::span<const std::byte> bytes);
   // Writes the gathered ranges. Must be called at the end; the destructor does not write.
   void flush();

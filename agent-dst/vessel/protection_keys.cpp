@@ -14,7 +14,8 @@ namespace {
 constexpr uint32_t kKeys = 16;
 constexpr char kStep[] = "restoring protection keys";
 
-// The kernel gives the lowest that is free; keys that are not wanted are freed afterwards.
+// Allocates all keys up to `highest`: the kernel always allocates the lowest free key. The caller frees the keys that
+// the process did not have.
 std::set<int64_t> allocate_up_to(VesselCalls& calls, uint32_t highest) {
   const ArenaScope scratch(calls.arena());
   RemoteBatch batch = calls.batch(kKeys);

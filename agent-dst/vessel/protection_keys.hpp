@@ -1,4 +1,4 @@
-// Memory protection keys (pkeys(7)).
+// Restores memory protection keys (pkeys(7)).
 #pragma once
 
 #include <vector>
@@ -9,8 +9,9 @@
 
 namespace crx {
 
-// Allocates the keys that the process had, and gives them to its mappings. vmas: all mappings of the vessel. Throws
-// Error(unsupported) where a key cannot be had, Error(corrupt_image) for keys that cannot be.
+// Allocates the keys that the process had in the vessel, and assigns them to its mappings (pkey_mprotect(2)). vmas: all
+// mappings of the vessel. Throws Error(unsupported) where a key cannot be allocated, Error(corrupt_image) for invalid
+// keys.
 void restore_protection_keys(VesselCalls& calls, const std::vector<Vma>& vmas, const img::crx_task_entry& extra);
 
 }  // namespace crx

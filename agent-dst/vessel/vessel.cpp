@@ -1,4 +1,4 @@
-// The birth of vessels: the root of a tree, and those that are forked by others.
+// Creates vessels: the root of a tree, and those that other vessels fork.
 #include "agent-dst/vessel/vessel.hpp"
 
 #include <fmt/format.h>
@@ -22,10 +22,10 @@
 namespace crx {
 
 struct Vessel::Parts {
-  // For the root. arena: the address that its arena will have.
+  // For the root. arena: the future address of its arena.
   explicit Parts(uint64_t arena)
       : calls(arena, true), descriptors(calls), memory(calls, descriptors), process(calls, descriptors, memory, 0) {}
-  // For a process that the owner of `from` forks.
+  // For a process that the vessel with the parts `from` forks.
   Parts(uint64_t arena, const Parts& from, uint32_t shared)
       : calls(arena, false),
         descriptors(calls, from.descriptors, (shared & sharing::kDescriptors) != 0),
@@ -52,7 +52,8 @@ TracedThread seize(pid_t pid) {
   return std::move(*traced);
 }
 
-// Everything but the address space that the process inherited from us goes: at most five calls.
+// Adds the calls that remove everything that the process inherited from the engine, except the address space: at most
+// five.
 void plan_emptying(RemoteBatch& batch, const RseqConfiguration& rseq, int engine_pidfd) {
   if (rseq.rseq_abi_pointer != 0) {
     batch.add("leaving rseq", SYS_rseq, rseq.rseq_abi_pointer, rseq.rseq_abi_size, 1, rseq.signature);
@@ -64,13 +65,14 @@ void plan_emptying(RemoteBatch& batch, const RseqConfiguration& rseq, int engine
   batch.add("closing descriptors", SYS_close_range, stays + 1, ~0U, 0);
 }
 
-// Forks in the process of `from`, by its leader. Returns the new process's leader, which is stopped.
+// Makes the leader of `from` fork. Returns the new process's leader, which is stopped. Throws Error(refused) where the
+// PID is taken.
 TracedThread clone_in(VesselCalls& from, pid_t pid, uint64_t flags, uint32_t exit_signal) {
   constexpr char kStep[] = "creating the processes";
   const ArenaScope scratch(from.arena());
   clone_args args{};
   args.flags = CLONE_PTRACE | flags;
-  // A sibling has the signal that its parent has chosen for the other one, see clone(2).
+  // With CLONE_PARENT the new process has the exit signal of the calling one, see clone(2).
   if ((flags & CLONE_PARENT) == 0) args.exit_signal = exit_signal;
   if (pid != 0) {
     args.set_tid = from.arena().put_object(pid).addr();
@@ -87,7 +89,7 @@ TracedThread clone_in(VesselCalls& from, pid_t pid, uint64_t flags, uint32_t exi
                              Deadline::in_ms(kStopMs));
 }
 
-// Where the address space of a process has room for one more arena.
+// Returns an address at which the address space of a process has room for one more arena.
 uint64_t gap_for_arena(pid_t pid) {
   std::vector<Vma> taken;
   for (const proc::MapsEntry& map : proc::parse_maps(read_file(fmt::format("/proc/{}/maps", pid)))) {
@@ -105,8 +107,9 @@ int64_t checked_call(TracedThread& thread, uint64_t syscall_addr, const char* wh
   return result;
 }
 
-// The new process stands in its parent's arena: maps one of its own, over that where the memory is its own. The code is
-// the same, instruction by instruction, so that it does not notice. at: a system call in the parent's arena.
+// Makes a forked process, which still executes in the arena of the one that forked it, map an arena of its own. A
+// process with memory of its own maps it over the old one: both contain the same code, so that it continues at the same
+// instruction. at: the address of a system call instruction in the old arena.
 void enter_own_arena(VesselCalls& calls, int engine_pidfd, uint64_t at) {
   TracedThread& leader = calls.traced(0);
   const auto map = [&](const Fd& object, uint64_t addr, std::size_t bytes, int prot) {
@@ -172,7 +175,7 @@ Vessel Vessel::create(const VesselPlan& plan) {
   return vessel;
 }
 
-// A process with an arena of its own and everything else as `from` has it.
+// Forks a process that has an arena of its own and otherwise everything that `from` has.
 Vessel Vessel::fork_process(Vessel& from, pid_t pid, uint32_t shared, Relation relation, uint32_t exit_signal) {
   const bool is_guest = (shared & sharing::kMemory) != 0;
   const RemoteArena& theirs = from.arena();

@@ -1,5 +1,5 @@
-// A vessel: the process that becomes the moved task. It has the right PID from the start and is stopped under
-// ptrace; its address space is emptied, mapped like the source's and filled while the source still runs.
+// A vessel: the process that becomes the moved task. It has the task's PID from the start and is traced with ptrace(2).
+// Its address space is emptied, then mapped like the source's and filled while the source still runs.
 #pragma once
 
 #include <sys/types.h>
@@ -17,40 +17,40 @@
 namespace crx {
 
 struct VesselPlan {
-  pid_t pid = 0;  // wanted; set_tid of clone3(2)
-  pid_t sid = 0;  // session and process group as in the images; where they are the task's own they are made
+  pid_t pid = 0;  // the PID to create it with (set_tid of clone3(2))
+  pid_t sid = 0;  // session and process group as in the images; created where they equal `pid`
   pid_t pgid = 0;
-  int cgroup_dir = -1;  // CLONE_INTO_CGROUP, -1 for none
+  int cgroup_dir = -1;  // descriptor of the cgroup to start in (CLONE_INTO_CGROUP); -1: the engine's own; not owned
 };
 
-// Owns the process: destroying a Vessel kills it (PTRACE_O_EXITKILL besides), unless it was released. Single-threaded.
-// The engine's thread that created it is its tracer. A vessel's parent is our own parent (CLONE_PARENT), its exit
-// signal ours, unless another vessel forked it.
+// Owns the process: the destructor kills it, unless it was released; PTRACE_O_EXITKILL kills it when the engine dies.
+// Single-threaded: the engine's thread that created the vessel is its tracer. A vessel that no other vessel forked is a
+// child of the engine's parent (CLONE_PARENT) and has the engine's exit signal.
 //
-// It has three parts, which are types of their own, so that who fills memory cannot touch the rest: hand on the part
-// that is meant. All of them make their system calls by way of the same VesselCalls. Parts are valid as long as the
-// Vessel that they were asked of, or what it was moved to.
+// A vessel has three parts, each with a type of its own. Code that, for example, fills memory receives only that part
+// and cannot touch the others. All parts make their system calls through the same VesselCalls. References to parts stay
+// valid as long as the Vessel that returned them, or the Vessel that it was moved into.
 class Vessel {
  public:
-  // The root of a tree. Must be called from a single-threaded process. Error(refused) naming the process that has the
-  // PID, when it is taken.
+  // Creates the root of a tree. Must be called from a single-threaded process. Throws Error(refused) that names the
+  // process which has the PID, when it is taken; Error(kernel) otherwise.
   static Vessel create(const VesselPlan& plan);
-  // A child of another vessel, or of that one's parent, in whose session and process group it is. It has nothing but an
-  // arena of its own. pid 0: any number. Errors as above. clone_flags: what it shares with that vessel (sharing::).
-  // With memory, it has that and no layout: all that is said of memory here goes to the other vessel. exit_signal: what
-  // the parent is sent when it ends, 0 for nothing; a sibling has that of `from`.
+  // Forks a child of `from`, or a sibling of it (CLONE_PARENT), in the session and process group of `from`. Its address
+  // space holds nothing but an arena of its own. pid: 0 lets the kernel choose. clone_flags: the resources that it
+  // shares with `from` (sharing::). If it shares memory, it uses the address space of `from` and has no layout: calls
+  // of VesselMemory must go to `from`. exit_signal: the signal that its parent gets when it ends, 0 for none; a sibling
+  // always has that of `from`. Throws like create().
   enum class Relation { child, sibling };
   static Vessel fork(Vessel& from, pid_t pid, uint32_t clone_flags = 0, Relation relation = Relation::child,
                      uint32_t exit_signal = SIGCHLD);
-  // The same, which starts with the other's layout and pages; both share them until one of them is written. Errors as
-  // above.
+  // The same, but the new vessel starts with the layout and the pages of `from`, copy-on-write.
   static Vessel fork_with_memory(Vessel& from, pid_t pid, Relation relation, uint32_t clone_flags = 0,
                                  uint32_t exit_signal = SIGCHLD);
   Vessel(Vessel&& other) noexcept;
   Vessel& operator=(Vessel&&) = delete;
   ~Vessel();
 
-  // 0 when it has ended or was released.
+  // 0 when the process has ended or was released.
   pid_t pid() const noexcept { return calls_->pid(); }
   int pidfd() const noexcept { return calls_->pidfd(); }
 
@@ -58,7 +58,7 @@ class Vessel {
   VesselMemory& memory() noexcept;
   VesselDescriptors& descriptors() noexcept;
 
-  // Remote calls of the leader, for what is neither of the three: see VesselCalls.
+  // System calls of the leader that belong to none of the three parts: see VesselCalls.
   RemoteArena& arena() noexcept { return calls_->arena(); }
   RemoteBatch batch(std::size_t calls) { return calls_->batch(calls); }
   void run_checked(RemoteBatch& batch) { calls_->run_checked(batch); }
@@ -77,10 +77,10 @@ class Vessel {
   static Vessel fork_process(Vessel& from, pid_t pid, uint32_t shared, Relation relation, uint32_t exit_signal);
 
   std::unique_ptr<Parts> parts_;
-  VesselCalls* calls_;  // of parts_
+  VesselCalls* calls_;  // points into parts_
 };
 
-// VesselProcess::close_arenas() of many.
+// Calls VesselProcess::close_arenas() for all these vessels at once.
 void close_arenas(const std::vector<Vessel*>& vessels);
 
 }  // namespace crx

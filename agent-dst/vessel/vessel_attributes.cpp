@@ -1,4 +1,4 @@
-// At the cutover: what the images say of a vessel's mappings besides their content, and of its memory as a whole.
+// Restores, at the cutover, the attributes of a vessel's mappings and the memory descriptor's fields from the images.
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -17,7 +17,7 @@ namespace {
 constexpr std::size_t kMappingsPerBatch = 1024;
 constexpr std::size_t kCallsPerMapping = 3;
 
-// exe_fd is left out.
+// Returns the argument of PR_SET_MM_MAP, without exe_fd.
 prctl_mm_map fields_of(const img::mm_entry& mm, RemotePtr<uint64_t> auxv) {
   prctl_mm_map map{};
   map.start_code = mm.mm_start_code();
@@ -57,9 +57,9 @@ void VesselMemory::lock_mappings(const img::crx_task_entry& extra) {
   }
 }
 
-// At most kCallsPerMapping.
+// Adds at most kCallsPerMapping calls.
 void VesselMemory::plan_attributes(RemoteBatch& batch, const img::crx_vma_entry& vma) {
-  if (vma.end() == 0) {  // speaks of mappings to come
+  if (vma.end() == 0) {  // the entry for future mappings
     batch.add("locking future mappings", SYS_mlockall, MCL_FUTURE);
     return;
   }
@@ -96,8 +96,8 @@ void VesselMemory::set_mm_fields(int exe_fd) {
   const RemotePtr<prctl_mm_map> map = calls_.arena().put_object(fields_of(mm_, auxv.remote));
   const std::size_t fd = descriptors_.plan_borrow(batch, exe_fd);
   batch.store_result(fd, map.member(offsetof(prctl_mm_map, exe_fd)));
-  // exe_fd is the last word of the structure: the upper half of the 64 bits goes into scratch behind it, which is free,
-  // since the structure was allocated last.
+  // exe_fd is the last 32-bit word of the structure, but store_result() writes 64 bits. The upper half goes into the
+  // scratch behind the structure, which is free, since the structure was allocated last.
   static_assert(offsetof(prctl_mm_map, exe_fd) + 4 == sizeof(prctl_mm_map));
   batch.add("setting the memory fields", SYS_prctl, PR_SET_MM, PR_SET_MM_MAP, map, sizeof(prctl_mm_map), 0);
   batch.add("closing the executable", SYS_close, descriptors_.lowest_free());

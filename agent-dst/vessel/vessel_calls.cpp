@@ -15,7 +15,7 @@
 namespace crx {
 namespace {
 
-// A shared-memory object for one half of an arena.
+// Creates the memory object for one half of an arena.
 Fd arena_object(const char* name, std::size_t bytes) {
   int fd = ::memfd_create(name, MFD_CLOEXEC | 0x10u /* MFD_EXEC, Linux 6.3 */);
   if (fd < 0) fd = ::memfd_create(name, MFD_CLOEXEC);
@@ -36,8 +36,8 @@ VesselCalls::~VesselCalls() {
   if (pid_ == 0) return;
   try {
     send_signal(pidfd_.get(), SIGKILL);
-    // We are its tracer: reap our part, so that its parent sees it end. The leader last: the kernel reports its end
-    // only when all other threads have been reaped.
+    // The tracer has to reap all threads before the parent sees the process end. The leader comes last: the kernel
+    // reports its end only when all other threads have been reaped.
     for (auto thread = threads_.rbegin(); thread != threads_.rend(); ++thread) {
       if (thread->tid() == 0) continue;
       static_cast<void>(reap_killed(thread->tid(), Deadline::never()));
@@ -70,7 +70,7 @@ void VesselCalls::run_checked(RemoteBatch& batch) {
   batch.check_all();
 }
 
-// Once: a second PTRACE_INTERRUPT before the stop is awaited would stop the thread again later.
+// Interrupts only once: a second PTRACE_INTERRUPT before the first stop is awaited would stop the thread again later.
 void VesselCalls::interrupt() {
   if (std::exchange(interrupted_, true)) return;
   for (auto& remote : remotes_) remote->interrupt();

@@ -15,12 +15,13 @@
 namespace crx {
 namespace {
 
-// The first descriptors of a task have a table of this size in its files_struct.
+// The highest number in the table of 64 descriptors that the kernel embeds in a task's files_struct.
 constexpr int kEnginePidfdNumber = 63;
 constexpr int kMostDescriptors = 1 << 20;
 constexpr char kMove[] = "moving the agent's pidfd";
 
-// A descriptor of ourselves. At a low number: tables grow to the highest, are copied with each fork, and never shrink.
+// Returns a pidfd of the engine itself. Its number is low, because a descriptor table grows to the highest number in
+// it, is copied by each fork, and never shrinks.
 Fd make_engine_pidfd() {
   rlimit limit{};
   ::getrlimit(RLIMIT_NOFILE, &limit);
@@ -70,14 +71,14 @@ std::size_t VesselDescriptors::plan_borrow(RemoteBatch& batch, int fd) {
 }
 
 void VesselDescriptors::plan_inject(RemoteBatch& batch, int fd, int target, bool cloexec) {
-  if (target == table_->engine_pidfd) {  // the task has this number: engine_pidfd makes room
+  if (target == table_->engine_pidfd) {  // the task needs this number, so engine_pidfd moves away
     int aside = target;
     do {
       --aside;
     } while (table_->taken.contains(aside));
     move_engine_pidfd(batch, aside);
   }
-  // pidfd_getfd takes the lowest free number; we know which one that is, since we filled the table.
+  // pidfd_getfd(2) uses the lowest free number, which is known here, since only the plan_* functions fill the table.
   const int lowest = lowest_free();
   const std::size_t got = plan_borrow(batch, fd);
   if (lowest == target) {

@@ -12,52 +12,54 @@
 
 namespace crx {
 
-// A vessel's table starts with one descriptor, engine_pidfd: a pidfd of the engine, by which the vessel gets duplicates
-// of the engine's own descriptors (pidfd_getfd(2)). plan_* add the calls for that to a batch of the vessel's leader and
-// run nothing; they note which numbers are taken as if the batch had run, so a batch that fails leaves a vessel that
-// can only be destroyed. The calls need the agent's privileges in the vessel, which credentials take away.
+// A vessel's table starts with one descriptor, engine_pidfd: a pidfd of the engine. The vessel uses it to duplicate the
+// engine's own descriptors into its table (pidfd_getfd(2)). The plan_* functions add the necessary calls to a batch of
+// the vessel's leader and run nothing. They record which numbers are taken as if the batch had run, so that a vessel
+// whose batch fails can only be destroyed. The calls need the agent's privileges, so they must run before the vessel
+// takes on the task's credentials. Single-threaded.
 class VesselDescriptors {
  public:
-  // For the first vessel of a tree, to be made before its process: opens the engine's pidfd here, which the process
-  // inherits. Error(kernel) where the limit of open files leaves no number for it.
+  // For the first vessel of a tree, before its process exists: opens the engine's pidfd in the engine, and the process
+  // inherits it. Throws Error(kernel) where the limit of open files leaves no number for it.
   explicit VesselDescriptors(VesselCalls& calls);
-  // For a process that was forked by the owner of `from`. shares: the table is one for both (CLONE_FILES), otherwise a
-  // copy as it is now.
+  // For a process that the owner of `from` forks. shares: both share one table (CLONE_FILES); otherwise the process has
+  // a copy of the table as it is now.
   VesselDescriptors(VesselCalls& calls, const VesselDescriptors& from, bool shares);
 
-  // Before numbers up to `highest` are filled: engine_pidfd is moved behind them (at most two calls).
+  // Moves engine_pidfd behind the numbers up to `highest`, so that they can be filled (at most two calls).
   void plan_way(RemoteBatch& batch, int highest);
-  // The calls that give the vessel a duplicate of our descriptor `fd` as its number `target`, open until the batch ran
-  // (at most five calls: pidfd_getfd, dup3, close, and two where engine_pidfd is in the way).
+  // Duplicates the engine's descriptor `fd` to number `target` of the vessel. `fd` must stay open until the batch has
+  // run. At most five calls: pidfd_getfd, dup3, close, and two more where engine_pidfd occupies `target`.
   void plan_inject(RemoteBatch& batch, int fd, int target, bool cloexec);
-  // One call that gives it a duplicate at lowest_free(); returns the index of the call, whose result is the number. The
-  // number is not noted as taken: the caller closes it in the vessel.
+  // Duplicates the engine's descriptor `fd` to lowest_free() of the vessel, by one call. Returns the index of that
+  // call, whose result is the number. The number is not recorded as taken: the caller has to close it in the vessel.
   std::size_t plan_borrow(RemoteBatch& batch, int fd);
-  // The last: closes engine_pidfd. False, and nothing is added, where another who shares the table has done so.
+  // Closes engine_pidfd; no other plan_* call may follow. Returns false, and adds nothing, where another vessel that
+  // shares the table has closed it already.
   bool plan_close(RemoteBatch& batch);
 
-  // The number that the next descriptor gets.
+  // The number that the kernel gives to the vessel's next descriptor.
   int lowest_free() const { return table_->lowest_free(); }
-  // Under which number the vessel has engine_pidfd.
+  // The number of engine_pidfd in the vessel's table.
   int engine_pidfd() const noexcept { return table_->engine_pidfd; }
-  // Our descriptor of what the vessel gets when it opens a path (flags of open(2), CLOEXEC is added): for files that
-  // depend on who opens them, as /dev/tty. Throws Error(kernel).
+  // Opens a path in the vessel and returns the engine's own descriptor of the result: for files that depend on the
+  // process that opens them, such as /dev/tty. flags: of open(2); O_CLOEXEC is added. Throws Error(kernel).
   Fd open_as(const std::string& path, int flags);
-  // The vessel has called unshare(CLONE_FILES): from here on the table is its own.
+  // Records that the vessel has called unshare(CLONE_FILES): from here on the table is its own.
   void unshare();
 
  private:
   struct Table {
     int engine_pidfd = -1;
-    bool is_open = true;  // engine_pidfd
-    std::set<int> taken;  // numbers, without engine_pidfd's
+    bool is_open = true;  // whether engine_pidfd is open
+    std::set<int> taken;  // numbers in use, without engine_pidfd's
     int lowest_free() const;
   };
   void move_engine_pidfd(RemoteBatch& batch, int number);
 
   VesselCalls& calls_;
-  Fd own_pidfd_;                  // of ourselves, inherited by the first vessel; empty in all others
-  std::shared_ptr<Table> table_;  // one for all that share descriptors
+  Fd own_pidfd_;                  // the engine's pidfd of itself, which the first vessel inherits; empty in all others
+  std::shared_ptr<Table> table_;  // one table for all vessels that share descriptors
 };
 
 }  // namespace crx

@@ -1,4 +1,4 @@
-// How a vessel stops being one: it dies as a zombie, or loses its arena and is released.
+// The end of a vessel: it becomes a zombie, or its arena is unmapped and it is released.
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -20,11 +20,12 @@ namespace crx {
 namespace {
 
 constexpr int64_t kStopMs = 10'000;
-constexpr uint64_t kRedZone = 256;  // below the stack pointer: may be in use (x86-64 ABI: 128 bytes)
+constexpr uint64_t kRedZone = 256;  // bytes below the stack pointer that may be in use (x86-64 ABI: 128)
 
 }  // namespace
 
-// Dies of what it died of: the signal is sent where it reaches a process that has nothing left but the default for it.
+// Ends the vessel in the way in which the original ended. To die of a signal, the vessel receives that signal while the
+// signal's action is the default one and all other signals are blocked.
 void VesselProcess::die(int status, const std::string& comm) {
   const bool killed = WIFSIGNALED(status);
   {
@@ -71,7 +72,8 @@ void VesselProcess::stop_calls() {
   calls_.interrupt();
 }
 
-// Adds the calls that unmap the arena: in one piece, or the code first.
+// Adds the calls that unmap the arena: one call where it is one piece, otherwise one for the code and then one for the
+// data.
 void VesselProcess::leave_arena(std::vector<BorrowedCall>& first, std::vector<BorrowedCall>& second) {
   calls_.close();
   const uint64_t syscall_addr = memory_.lasting_syscall();

@@ -1,4 +1,4 @@
-// The layout of a vessel's memory, and how it begins.
+// The layout of a vessel's memory: its start, its changes, and the arena's place in it.
 #include "agent-dst/vessel/vessel_memory.hpp"
 
 #include <fcntl.h>
@@ -127,7 +127,7 @@ void VesselMemory::share(const VesselMemory& from) {
   vdso_syscall_ = from.vdso_syscall_;
 }
 
-// The vDSO with its data pages, which the kernel maps as one piece.
+// Maps the vDSO with its data pages, which the kernel maps as one piece.
 void VesselMemory::map_vdso(const std::vector<Vma>& wanted) {
   static constexpr char kStep[] = "mapping the vDSO";
   const auto special = [](const Vma& vma) { return vma.is_special(); };
@@ -148,7 +148,7 @@ void VesselMemory::map_vdso(const std::vector<Vma>& wanted) {
   vdso_syscall_ = text->start + at;
 }
 
-// The arenas of those who share this memory stay where they are.
+// Checks that the wanted mappings leave alone the arenas of the vessels that share this memory, which cannot be moved.
 void VesselMemory::check_guests(const std::vector<Vma>& wanted) const {
   for (const PageRange& guest : *guest_arenas_) {
     if (!overlaps(wanted, guest)) continue;
@@ -162,7 +162,8 @@ bool VesselMemory::overlaps_arena(const std::vector<Vma>& wanted) const {
   return overlaps(wanted, range_of(calls_.arena()));
 }
 
-// Moves the arena out of the way of what is to be mapped: a second mapping of the same objects, then into it.
+// Moves the arena to addresses that neither the wanted nor the present mappings use: maps the same objects a second
+// time, lets the threads continue there, and unmaps the old arena.
 void VesselMemory::relocate_arena(const std::vector<Vma>& wanted) {
   static constexpr char kStep[] = "moving the arena";
   RemoteArena& arena = calls_.arena();
@@ -197,7 +198,8 @@ void VesselMemory::relocate_arena(const std::vector<Vma>& wanted) {
   calls_.run_checked(unmap);
 }
 
-// maps_huge: whether one of the calls maps huge pages, of which the host may have too few.
+// Runs a batch of layout changes. maps_huge: one of the calls maps huge pages, of which the host may have too few; a
+// failure then says so.
 void VesselMemory::run_layout(RemoteBatch& batch, bool maps_huge) {
   try {
     calls_.run_checked(batch);
@@ -210,7 +212,8 @@ void VesselMemory::run_layout(RemoteBatch& batch, bool maps_huge) {
 std::vector<PageRange> VesselMemory::apply_layout(const img::mm_entry& mm, const std::vector<uint64_t>& commit_charged,
                                                   FileOpener& files, ShmemTable& shmem) {
   const std::vector<Vma> wanted = vmas_of(mm, commit_charged);
-  // From the second layout on pages mostly exist already; and the calls below touch absent ones.
+  // From the second layout on most pages exist already; and the calls below touch absent ones, which would fail while
+  // the userfaultfd exists.
   if (!vmas_.empty()) first_pages_.end();
   check_guests(wanted);
   if (overlaps_arena(wanted)) relocate_arena(wanted);
@@ -242,7 +245,7 @@ void VesselMemory::join_mappings(const std::vector<uint64_t>& commit_charged, Fi
   const pid_t pid = calls_.pid();
   const auto actual = proc::parse_maps(read_file(fmt::format("/proc/{}/maps", pid)));
   const auto split = [&](const Vma& vma) {
-    // A segment is attached as a whole.
+    // A System V segment is attached as a whole.
     if (vma.is_special() || (vma.status & vma_status::kSysvIpc) != 0 || (vma.flags & MAP_GROWSDOWN) != 0) return false;
     return std::any_of(actual.begin(), actual.end(),
                        [&](const proc::MapsEntry& m) { return vma.start < m.start && m.start < vma.end; });

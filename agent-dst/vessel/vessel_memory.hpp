@@ -22,66 +22,73 @@
 
 namespace crx {
 
-// An address space begins with nothing but the arena; it is mapped and filled round by round while the source still
-// runs. A vessel that shares another's memory has an arena of its own in it and nothing to be asked here: all that is
-// said of memory goes to the other one. A function that throws leaves a vessel that can only be destroyed. Every
-// function that makes calls needs the arena; the scratch is its own while it runs.
+// An address space begins with nothing but the arena. It is mapped and filled round by round while the source still
+// runs. A vessel that shares another vessel's memory has an arena of its own in it, but no layout: use the VesselMemory
+// of the other vessel instead. When a function throws, the vessel can only be destroyed afterwards. Every function that
+// makes calls needs the arena, and uses its scratch while it runs. Single-threaded, on the tracer's thread.
 class VesselMemory {
  public:
   VesselMemory(VesselCalls& calls, VesselDescriptors& descriptors);
 
   // --- rounds ---
-  // Makes the mappings equal to `mm`'s: unmaps, maps and mprotects what differs; untouched mappings keep their pages.
-  // Contents of new mappings are empty (files: the file's). Moves the arena out of the way where needed.
-  // commit_charged: starts of mappings that must be charged to the commit limit although they are not writable.
-  // Returns the ranges that were (re)mapped, whose pages the vessel no longer has.
-  // Throws Error(corrupt_image) for a layout that cannot be, Error(unsupported) for one that cannot be had here.
+  // Makes the mappings equal to `mm`'s by unmapping, mapping, mprotect(2) and madvise(2) where they differ. Other
+  // mappings keep their pages. New mappings read as zeros, or as the file that they map. Moves the arena where `mm`
+  // needs its addresses. commit_charged: start addresses of mappings that must be charged to the commit limit although
+  // they are not writable. Returns the ranges that were mapped anew, whose pages the vessel no longer has. Throws
+  // Error(corrupt_image) for an invalid layout, Error(unsupported) for one that this host cannot have, and like
+  // LayoutCalls::plan().
   std::vector<PageRange> apply_layout(const img::mm_entry& mm, const std::vector<uint64_t>& commit_charged,
                                       FileOpener& files, ShmemTable& shmem);
-  // At the end: a mapping of the layout that grew together here from parts with histories of their own is one VMA at
-  // the source; it is made anew as one, with its pages. Otherwise an mremap over it could fail in the task.
+  // Makes each mapping of the layout one VMA, as it is at the source. Changes in several rounds can leave it here as
+  // several VMAs that the kernel does not merge; an mremap(2) over them could fail in the task. Such a mapping is made
+  // anew with its pages. To be called once, after the last round.
   void join_mappings(const std::vector<uint64_t>& commit_charged, FileOpener& files, ShmemTable& shmem);
-  // Writes pages; `bytes` holds those of `ranges` one after another. Ranges outside the layout: Error(peer).
+  // Writes pages; `bytes` holds the content of `ranges` one after another. Throws Error(peer) for a range outside of
+  // the layout.
   void write_pages(const std::vector<PageRange>& ranges, std::span<const std::byte> bytes);
-  // Makes pages absent again (anonymous memory: zero; private file mappings: the file's).
+  // Makes pages absent again: anonymous memory then reads as zeros, a private file mapping as the file.
   void drop_pages(const std::vector<PageRange>& ranges);
-  // Makes pages read as zeros: absent in anonymous memory, a zero page in a private file mapping.
+  // Makes pages read as zeros: they become absent in anonymous memory, and zeros are written elsewhere.
   void clear_pages(const std::vector<PageRange>& ranges);
-  // MADV_GUARD_INSTALL (Linux 6.13).
+  // Turns pages into guard pages (MADV_GUARD_INSTALL, Linux 6.13).
   void guard_pages(const std::vector<PageRange>& ranges);
-  // The last layout that was applied.
+  // Returns the last layout that was applied; empty before the first one and after clear().
   const img::mm_entry& layout() const noexcept { return mm_; }
-  // Everything that was mapped goes; the next layout starts from nothing.
+  // Unmaps everything but the arena; the next layout starts from an empty address space.
   void clear();
 
   // --- cutover ---
-  // Applies the attributes of single VMAs: those that must not be in force while pages are written (mlock, seals,
+  // Applies attributes of single VMAs: those that must not be in force while pages are written (mlock(2), mseal(2),
   // protection keys), and names and memory policies.
   void apply_vma_attributes(const img::crx_task_entry& extra);
-  // PR_SET_MM_MAP: brk, code, data, stack, args, env, auxv and exe link of the layout. exe_fd: ours, of the executable.
+  // Sets brk, the bounds of code, data, stack, arguments and environment, auxv and the exe link from the layout
+  // (PR_SET_MM_MAP). exe_fd: the engine's descriptor of the executable, not owned.
   void set_mm_fields(int exe_fd);
 
   // --- without the arena ---
-  // Bytes that the vessel has, by /proc/PID/mem, whatever their protection. Throw Error(kernel).
+  // Read and write the vessel's memory through /proc/PID/mem, regardless of its protection. Throw Error(kernel).
   void read(uint64_t addr, std::span<std::byte> bytes) const;
   void write(uint64_t addr, std::span<const std::byte> bytes) const;
-  // The address of a system call instruction that stays when the arenas go. Throws Error(unsupported) where none is.
+  // Returns the address of a system call instruction that still exists after the arenas are unmapped. Throws
+  // Error(unsupported) where there is none.
   uint64_t lasting_syscall() const;
 
  private:
   friend class Vessel;
-  // The process is there: opens /proc/PID/mem.
+  // Opens /proc/PID/mem; the process must exist.
   void open();
-  // Unmaps what it was born with, all but the arena: at most three calls.
+  // Adds the calls that unmap everything but the arena: at most three.
   void plan_empty(RemoteBatch& batch) const;
   void empty();
-  // Its first pages may come by userfaultfd(2).
+  // Lets the first pages be written through userfaultfd(2), where the kernel supports it.
   void expect_first_pages() { first_pages_.make(calls_); }
-  // Makes a fork of this vessel inherit memory that the program does not want to be inherited, and takes that back.
+  // true: cancels MADV_DONTFORK and MADV_WIPEONFORK, so that a fork of this vessel inherits all memory; false: applies
+  // them again.
   void advise_for_fork(bool inherit);
-  // Right after the fork: it has all that `from` has, but for the arenas of those who share that one's memory.
+  // Right after the fork: takes over the layout of `from`, and unmaps the inherited arenas of the vessels that share
+  // memory with `from`.
   void inherit(const VesselMemory& from);
-  // It shares the memory of `from` (CLONE_VM).
+  // Right after the fork: records that this vessel shares the memory of `from` (CLONE_VM).
   void share(const VesselMemory& from);
 
   const Vma& vma_at(uint64_t addr) const;
@@ -98,10 +105,11 @@ class VesselMemory {
   VesselDescriptors& descriptors_;
   Fd mem_;  // /proc/PID/mem
   img::mm_entry mm_;
-  std::vector<Vma> vmas_;                                 // of mm_
-  std::vector<PageRange> guards_;                         // of the last guard_pages()
-  uint64_t vdso_syscall_ = 0;                             // where the vDSO makes one; 0 without a vDSO
-  std::shared_ptr<std::vector<PageRange>> guest_arenas_;  // one for all that share memory: those of all but the first
+  std::vector<Vma> vmas_;          // of mm_
+  std::vector<PageRange> guards_;  // of the last guard_pages()
+  uint64_t vdso_syscall_ = 0;      // address of a system call instruction in the vDSO; 0 without a vDSO
+  // The arenas of all vessels that share this memory except the first one; they all have the same list.
+  std::shared_ptr<std::vector<PageRange>> guest_arenas_;
   FirstPages first_pages_;
 };
 

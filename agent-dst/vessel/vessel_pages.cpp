@@ -1,4 +1,4 @@
-// The pages of a vessel.
+// Writes, drops, clears and guards the pages of a vessel.
 #include <fmt/format.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -56,7 +56,9 @@ void VesselMemory::guard_pages(const std::vector<PageRange>& ranges) {
 }
 
 void VesselMemory::clear_pages(const std::vector<PageRange>& ranges) {
-  std::vector<PageRange> anonymous, others;  // a part of a huge page cannot be dropped, nor a change of a file's page
+  // Zeros are written to the others: a part of a huge page cannot be dropped, and a dropped page of a private file
+  // mapping would read as the file.
+  std::vector<PageRange> anonymous, others;
   for (const PageRange& range : ranges) {
     for (uint64_t at = range.start; at < range.end;) {
       const Vma& vma = vma_at(at);

@@ -69,7 +69,7 @@ void VesselProcess::forget_children() {
   const ArenaScope scratch(calls_.arena());
   const auto set = calls_.arena().put_object(uint64_t{1} << (SIGCHLD - 1));
   const auto now = calls_.arena().allocate<timespec>();
-  // One, or none: it is no real-time signal, and is queued once.
+  // At most one SIGCHLD is pending: signals that are not real-time signals are queued only once.
   calls_.try_call("forgetting SIGCHLD", SYS_rt_sigtimedwait, set, 0, now.remote, sizeof(uint64_t));
 }
 

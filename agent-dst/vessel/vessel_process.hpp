@@ -19,41 +19,45 @@
 
 namespace crx {
 
-// The flags of clone(2) for what processes share (sharing::, common/kernel/process/kcmp.hpp).
+// Converts bits of sharing:: (common/kernel/process/kcmp.hpp), the resources that processes share, to flags of
+// clone(2).
 uint64_t clone_flags_for(uint32_t shared);
 
-// Calls come in the order of the sections. A function that throws leaves a vessel that can only be destroyed.
+// The functions must be called in the order of the sections below. When a function throws, the vessel can only be
+// destroyed afterwards. Single-threaded, on the tracer's thread.
 class VesselProcess {
  public:
-  // clone_flags: what it shares with the process that forked it (sharing::).
+  // clone_flags: the resources that it shares with the process that forked it (sharing::). All references must outlive
+  // this object.
   VesselProcess(VesselCalls& calls, VesselDescriptors& descriptors, VesselMemory& memory, uint32_t clone_flags)
       : calls_(calls), descriptors_(descriptors), memory_(memory), clone_flags_(clone_flags) {}
 
   uint32_t clone_flags() const noexcept { return clone_flags_; }
 
   // --- place in the tree ---
-  // setsid(2): it leads a session and a group of its own. Those that are forked from then on are in it.
+  // Makes it lead a session and a process group of its own (setsid(2)). Processes that it forks afterwards are in them.
   void lead_session();
-  // TIOCSCTTY of our descriptor of a terminal; no effect where it is the controlling terminal already.
+  // Makes `terminal`, the engine's descriptor of a terminal, its controlling terminal (TIOCSCTTY). Has no effect where
+  // it is that already.
   void control_terminal(int terminal);
-  // unshare(2) of descriptors or directories (sharing::): from here on they are its own, as they are.
+  // Stops sharing descriptors or directories (bits of sharing::): it keeps a copy of its own (unshare(2)).
   void unshare(uint32_t shared);
-  // setpgid(2).
+  // Moves it into a process group (setpgid(2)).
   void enter_group(pid_t pgid);
-  // prctl(PR_SET_CHILD_SUBREAPER).
+  // Makes it a subreaper, or no longer (PR_SET_CHILD_SUBREAPER).
   void adopt_orphans(bool adopt);
-  // Ends the vessel, which becomes a zombie of its parent's: with the status as waitpid(2) gives it, and that name. No
+  // Ends the vessel, which becomes a zombie with the name `comm`. status: as waitpid(2) reports it to the parent. No
   // calls are possible afterwards, and pid() is 0.
   void die(int status, const std::string& comm);
-  // Waits, in the vessel, for a child that has ended for good; the signals of such ends are dropped by
+  // Makes the vessel wait for a child that has ended, and so removes the zombie. The SIGCHLD stays pending until
   // forget_children().
   void reap(pid_t child);
-  // Takes the SIGCHLD out of its queue that building the tree put there.
+  // Removes the pending SIGCHLD that came from children which ended while the tree was built.
   void forget_children();
 
   // --- threads ---
-  // Creates the other threads with the TIDs of the images (clone3(2), CLONE_PTRACE); all stopped. Error(refused) names
-  // a TID that is taken, Error(unsupported) says that there are more than VesselCalls::kMostThreads.
+  // Creates the other threads, with the TIDs of the images, by clone3(2) with CLONE_PTRACE. All are stopped afterwards.
+  // Throws Error(refused) that names a TID which is taken, Error(unsupported) for more than VesselCalls::kMostThreads.
   void create_threads(const std::vector<pid_t>& tids);
   std::size_t thread_count() const noexcept { return calls_.thread_count(); }
   // Thread 0 is the leader; before create_threads() there is no other.
@@ -61,15 +65,16 @@ class VesselProcess {
   TracedThread& traced(std::size_t index) { return calls_.traced(index); }
 
   // --- the end of calls ---
-  // All threads leave the stub and the arena is unmapped, in many vessels at the same time: afterwards no calls are
-  // possible, and registers are free to be set through traced().
+  // Makes all threads leave the stub and unmaps the arenas, in many vessels at the same time. No calls are possible
+  // afterwards, and registers can be set through traced().
   static void close_arenas(const std::vector<VesselProcess*>& processes);
-  // One system call of the leader after that: args, then the address of a copy of `object` (`bytes` long) that lies
-  // below its stack meanwhile. Registers, mask and memory are as before afterwards. The raw kernel result.
+  // Makes one system call of the leader after close_arenas(). Its last argument, after `args`, is the address of a copy
+  // of `object` (`bytes` long), which is placed below the stack during the call. Registers, signal mask and memory are
+  // unchanged afterwards. Returns the raw kernel result.
   int64_t post_arena_call(long nr, std::initializer_list<uint64_t> args, const void* object, std::size_t bytes);
-  // Clears PTRACE_O_EXITKILL on all threads: from here on it outlives us.
+  // Clears PTRACE_O_EXITKILL on all threads: from here on the process survives the engine's end.
   void unleash() { calls_.unleash(); }
-  // unleash(), and detaches all. The process then runs (or stays frozen by its cgroup), and pid() is 0.
+  // Calls unleash() and detaches all threads. The process then runs, or stays frozen by its cgroup, and pid() is 0.
   void release();
 
  private:
@@ -81,7 +86,7 @@ class VesselProcess {
   VesselDescriptors& descriptors_;
   VesselMemory& memory_;
   uint32_t clone_flags_;
-  std::optional<RemoteBatch> closing_;  // the last batch, in flight
+  std::optional<RemoteBatch> closing_;  // the last batch, which is still running
 };
 
 }  // namespace crx

@@ -24,12 +24,12 @@ namespace {
 constexpr int kOrphanMs = 10'000;
 constexpr int64_t kBirthMs = 5'000;
 
-// The state of the child, in memory that it shares with its parent.
+// The state of the child, in memory that it shares with the engine.
 struct ChildArgs {
   std::atomic<int> ready{0};  // 1: waiting, -errno: failed
 };
 
-// Runs in the child: raw system calls only, nothing that takes a lock or allocates.
+// Runs in the child, and so makes only raw system calls: nothing that takes a lock or allocates.
 [[noreturn]] void wait_in_child(const SpawnPlan& plan, ChildArgs& child_args) {
   const auto map = [](uint64_t addr, std::size_t bytes, int prot, int fd) {
     return ::mmap(reinterpret_cast<void*>(addr), bytes, prot, MAP_SHARED | MAP_FIXED_NOREPLACE, fd, 0) != MAP_FAILED;
@@ -39,7 +39,7 @@ struct ChildArgs {
   if (fine && plan.sid == plan.pid) fine = ::setsid() >= 0;
   if (fine && plan.sid != plan.pid && plan.pgid == plan.pid) fine = ::setpgid(0, 0) == 0;
   child_args.ready.store(fine ? 1 : -errno);
-  // When it is seized it is interrupted here and never returns; when nobody seizes it, it ends.
+  // The tracer seizes and interrupts the child here, and the call never returns; without a tracer the child ends.
   ::poll(nullptr, 0, kOrphanMs);
   ::_exit(1);
 }
@@ -50,7 +50,7 @@ std::string holder_of(pid_t pid) {
   return comm ? fmt::format("is taken by \"{}\"", *comm) : "is taken by another task, process group or session";
 }
 
-// Says where a process waits that should have started by now.
+// Describes, for an error, where a process waits that should have started by now.
 std::string whereabouts(pid_t pid) {
   const std::optional<ProcDir> process = ProcDir::open(pid);
   const std::optional<proc::Stat> stat = process ? process->stat() : std::nullopt;

@@ -12,7 +12,7 @@
 namespace crx {
 namespace {
 
-// More steps than any plan needs: a fork, a session and a placeholder with its adopter for each task, and some twice.
+// An upper bound: a task needs a fork, a session and a placeholder with its adopter, and some of these twice.
 constexpr std::size_t kStepsPerTask = 16;
 
 pid_t parent_of(pid_t pid) {
@@ -91,7 +91,8 @@ void VesselTree::finish(const ForkPlan& plan) {
   pending_sigchld_.clear();
 }
 
-// check() has been there. forked_ follows step by step: where one fails, it knows which vessels there are.
+// Executes one step of a plan that has passed check(). forked_ is updated step by step, so that it knows which vessels
+// exist where a step fails.
 void VesselTree::execute(const ForkStep& step) {
   switch (step.action) {
     case ForkAction::make_root:
@@ -140,7 +141,7 @@ void VesselTree::make_root() {
   vessels_.emplace(task.pid, Vessel::create(plan));
 }
 
-// Of a session's leader, before it has children in its session.
+// Gives a session's leader its controlling terminal, before it has children in its session.
 void VesselTree::take_terminal(pid_t pid) {
   const TaskNode* task = task_of(pid);
   if (task == nullptr || task->terminal == 0 || forked_.at(pid).sid != pid) return;
@@ -159,7 +160,7 @@ void VesselTree::fork(const ForkStep& step) {
   log::debug("vessel {}: a {} of {}", step.vessel, step.as_sibling ? "sibling" : "child", step.from);
 }
 
-// The process and, for its PID to be free, the zombie that its parent has then.
+// Ends the process and lets its parent reap the zombie, so that the PID becomes free.
 void VesselTree::end_and_reap(pid_t vessel) {
   const pid_t parent = forked_.at(vessel).parent;
   vessels_.erase(vessel);
@@ -169,7 +170,8 @@ void VesselTree::end_and_reap(pid_t vessel) {
   }
 }
 
-// The kernel decides who adopts: it is asked.
+// Ends a placeholder. The kernel decides which process adopts its children; so their new parents are read back and
+// compared with the expected ones.
 void VesselTree::end_placeholder(pid_t vessel) {
   const pid_t parent = forked_.at(vessel).parent;
   const std::vector<pid_t> orphans = forked_.children_of(vessel);

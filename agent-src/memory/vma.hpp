@@ -76,7 +76,7 @@ inline bool is_private(VmaKind kind) {
   return kind == VmaKind::private_anon || kind == VmaKind::private_file || kind == VmaKind::aio_ring;
 }
 
-// What the mapping shows. The destination maps an address anew when this changes.
+// Identifies the bytes that the mapping shows. The destination maps an address anew when the identity changes.
 MappingIdentity identity_of(const MemoryVma& vma);
 
 // Returns the ranges of `now` where `before` had another mapping or none (renewed_ranges()). A vessel drops its pages

@@ -13,8 +13,8 @@ namespace crx {
 // Borrows the link, which must outlive it. acquire() blocks while all buffers of the link are in use.
 class LinkPageSink final : public PageSink {
  public:
-  // What watches the sink, if anybody does: look() is called after every batch and at least every wait_ms while none
-  // can be sent, skip() for pages that are not sent.
+  // Optional callbacks that observe the sink. The sink calls look() after every batch, and at least every `wait_ms`
+  // milliseconds while it waits for a free buffer; it calls skip() for pages that are not sent.
   struct Watch {
     std::function<void()> look;
     std::function<void(uint64_t pages)> skip;

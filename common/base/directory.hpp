@@ -8,13 +8,13 @@
 namespace crx {
 
 // The names in a directory but "." and "..", in the order in which the kernel gives them. A directory that cannot be
-// opened is an expected outcome: nothing, and errno says why. What cannot be read while it is being listed ends the
-// list: a directory of /proc whose process ends meanwhile shows fewer names.
+// opened is an expected outcome: the result is nullopt, and errno says why. An error of readdir(3) ends the list early:
+// a directory of /proc whose process ends meanwhile shows fewer names.
 std::optional<std::vector<std::string>> list_directory(const std::string& path);
-// The same of `name` below the directory that `directory` is open on; O_PATH is enough for it.
+// The same for `name` below the directory that `directory` is open on; O_PATH is enough for it.
 std::optional<std::vector<std::string>> list_directory(int directory, const std::string& name = ".");
 
-// Of these names, those that are decimal numbers, in the kernel's order: PIDs, TIDs, descriptors.
+// The names that are decimal numbers (PIDs, TIDs, descriptors), in the kernel's order.
 std::optional<std::vector<int>> list_numeric(int directory, const std::string& name);
 std::optional<std::vector<int>> list_numeric(const std::string& path);
 

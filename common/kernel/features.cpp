@@ -188,7 +188,7 @@ struct Probe {
   std::function<Result()> run;
 };
 
-// Of a part of what is read from the kernel's own structures.
+// The result of a probe that reads one part of the kernel's own structures. worked: the part could be read.
 Result is_readable(bool worked, const KernelView& view) {
   return worked ? yes() : Result{Answer::no, view.reason()};
 }

@@ -14,7 +14,7 @@ namespace {
 constexpr const char* kStep = "creating the processes";
 constexpr const char* kEndIt = "end it before moving the program";
 
-// The child is forked in a session that is neither its own nor its parent's.
+// Returns whether the child's session is neither its own nor its parent's, so that another process has to create it.
 bool is_elsewhere(const TaskNode& child, const TaskNode& parent) {
   return child.sid != parent.sid && child.sid != child.pid;
 }
@@ -53,7 +53,8 @@ const ForkRequest* ForkPlanner::request_of(pid_t pid) const {
   return found == wanted_.end() ? nullptr : &*found;
 }
 
-// A zombie whose PID is still that of a session that others are in: no other process can get that PID.
+// Returns whether the task is a zombie whose PID is still the ID of a session with living members. The kernel gives
+// that PID to no other process.
 bool ForkPlanner::leads_after_death(const TaskNode& task) const {
   return task.dead && task.sid == task.pid && std::any_of(nodes_.begin(), nodes_.end(), [&](const TaskNode& other) {
            return other.sid == task.pid && !other.dead;
@@ -70,7 +71,7 @@ bool ForkPlanner::is_led(pid_t sid) const {
                      [sid](const auto& entry) { return entry.second.sid == sid; });
 }
 
-// A member of the session whose orphans `above` would adopt; 0: there is none.
+// Returns a member of the session that is below `above`, which would adopt its orphans; 0 where there is none.
 pid_t ForkPlanner::member_below(pid_t sid, pid_t above) const {
   for (const auto& [name, process] : tree_.processes()) {
     if (process.sid != sid) continue;
@@ -101,7 +102,7 @@ ForkPlan ForkPlanner::follow(std::vector<ForkRequest> wanted) {
   return std::exchange(plan_, {});
 }
 
-// Ends the vessels of processes that have ended, have changed, or are below such.
+// Ends the vessels of processes that have ended or been replaced, and all vessels below them.
 void ForkPlanner::remove_gone() {
   std::set<pid_t> stay;
   for (const ForkRequest& request : wanted_) {
@@ -116,7 +117,7 @@ void ForkPlanner::remove_gone() {
   }
 }
 
-// The process that forks one that does not come from its parent.
+// Returns the sibling that forks a process which its parent does not fork.
 pid_t ForkPlanner::sibling_of(const ForkRequest& request, pid_t parent) const {
   const TaskNode& task = request.task;
   const pid_t wanted = task.cloner != 0 ? task.cloner : request.memory_donor;
@@ -130,7 +131,7 @@ pid_t ForkPlanner::sibling_of(const ForkRequest& request, pid_t parent) const {
   return wanted;
 }
 
-// parent: of the process, or the placeholder that stands for it.
+// Adds the fork of a process. parent: its parent, or the placeholder that forks it instead.
 void ForkPlanner::create(const ForkRequest& request, pid_t parent) {
   const TaskNode& task = request.task;
   const bool as_sibling = task.cloner != 0 || has_sibling_donor(request);
@@ -153,7 +154,8 @@ void ForkPlanner::create(const ForkRequest& request, pid_t parent) {
         .with_memory = request.memory_donor != 0 && !task.shares_memory()});
 }
 
-// Those that it forks for its parent and that are in the session which it is about to leave.
+// Adds the forks of those siblings that `task` forks (CLONE_PARENT) and that are in the session which it is about to
+// leave.
 void ForkPlanner::create_siblings(const TaskNode& task) {
   for (const ForkRequest& other : wanted_) {
     const bool here = other.task.cloner == task.pid && !other.task.dead && other.task.sid == tree_.at(task.pid).sid;
@@ -161,7 +163,8 @@ void ForkPlanner::create_siblings(const TaskNode& task) {
   }
 }
 
-// Children that are in the session it comes from first; then it leads its own; then all others.
+// Adds the forks of everything below `task`. Children in the session that `task` leaves are forked first; then it
+// creates its own session; then it forks all others.
 void ForkPlanner::create_below(const TaskNode& task) {
   std::set<pid_t> done;
   const auto create_some = [&](auto&& wanted) {
@@ -186,19 +189,20 @@ void ForkPlanner::create_below(const TaskNode& task) {
     const TaskNode& node = child.task;
     const bool forked_here =
         node.sid == own_sid() || node.sid == node.pid || node.cloner != 0 || has_sibling_donor(child);
-    // An orphan of an earlier layout may have children by now.
+    // An orphan of an earlier layout exists already and may have new children.
     return (forked_here || tree_.find(node.pid) != nullptr) && done.insert(node.pid).second;
   });
   create_orphans(task);
 }
 
-// What is to be a zombie; it ends in finish().
+// Adds the fork of a process that becomes a zombie; finish() ends it.
 void ForkPlanner::create_ended(const ForkRequest& request) {
   create(request, request.task.ppid);
   if (request.task.sid == request.task.pid) emit({.action = ForkAction::lead_session, .vessel = request.task.pid});
 }
 
-// What is left of the children of `parent` has the session of a process that is not above it.
+// Adds the forks of the remaining children of `parent`: their session is neither their own nor that of a process above
+// them.
 void ForkPlanner::create_orphans(const TaskNode& parent) {
   for (const ForkRequest& orphan : wanted_) {
     if (orphan.task.ppid != parent.pid || orphan.task.dead || tree_.find(orphan.task.pid) != nullptr) continue;
@@ -211,8 +215,8 @@ void ForkPlanner::create_orphans(const TaskNode& parent) {
   }
 }
 
-// The orphans of one session below `parent`. The placeholder has the leader's PID where the session is yet to be made,
-// and any other where it is there.
+// Adds the forks of the orphans of one session below `parent`. Where the session does not exist yet, the placeholder
+// has the leader's PID and creates it; otherwise it has any PID.
 void ForkPlanner::create_session_orphans(const TaskNode& parent, pid_t sid) {
   const pid_t member = member_below(sid, parent.pid);
   const auto is_orphan = [&](const ForkRequest& other) {
@@ -262,13 +266,13 @@ ForkPlan ForkPlanner::finish() {
   return std::exchange(plan_, {});
 }
 
-// In the order in which groups can be entered: their leaders first.
+// Adds the steps by which the members of one session enter their process groups; the leaders of the groups come first.
 void ForkPlanner::enter_groups(pid_t sid) {
   const TaskNode& root = nodes_.front();
   const pid_t outer = root.pgid == root.pid ? 0 : root.pgid;
   const auto enter = [&](const TaskNode& task) {
     const ForkedTree::Process* vessel = tree_.find(task.pid);
-    // A zombie may have been forked before its parent made the session.
+    // A zombie may be in another session, if it was forked before its parent created this one.
     if (vessel == nullptr || vessel->pgid == task.pgid || vessel->sid != sid) return;
     emit({.action = ForkAction::enter_group, .vessel = task.pid, .number = task.pgid});
   };
@@ -283,7 +287,7 @@ void ForkPlanner::enter_groups(pid_t sid) {
       enter(task);
       continue;
     }
-    // The group's leader has ended: a placeholder leads it until all who belong to it are in it.
+    // The group's leader has ended: a placeholder leads the group until all its members have entered it.
     const pid_t placeholder = --placeholders_;
     emit({.action = ForkAction::fork, .vessel = placeholder, .from = task.pid, .number = task.pgid});
     emit({.action = ForkAction::enter_group, .vessel = placeholder, .number = task.pgid});

@@ -1,5 +1,6 @@
-// In which order the processes of a tree are forked, so that each comes to its parent, session, group and to what it
-// shares: computed once, by the source (or by crx-restore from an image set), and executed by the destination.
+// Plans the order in which the processes of a tree are forked, so that each gets its parent, session and group, and
+// shares the right resources. The source (or crx-restore, from an image set) computes the plan, and the destination
+// executes it.
 #pragma once
 
 #include <sys/types.h>
@@ -14,36 +15,42 @@
 
 namespace crx {
 
-// A task that the destination is to have. Its node has been through plan_sharing(); the root's ppid is 0.
+// A task that the destination should have. plan_sharing() must have completed its node; the root's ppid is 0.
 struct ForkRequest {
   TaskNode task;
-  bool replaced = false;  // it is not what its vessel was made for, or has none: the vessel goes, and those below it
-  // Whose layout and pages a new vessel starts with: its parent's, or those of an earlier child of the same parent; 0:
-  // it starts empty.
+  bool replaced = false;  // it has no vessel, or one made for another task: that vessel and all below it must end
+  // The task with whose layout and pages a new vessel starts: its parent, or an earlier child of the same parent. 0:
+  // the vessel starts empty.
   pid_t memory_donor = 0;
 };
 
-// Whether `child` has to be forked before its parent, which is new too, goes on: so in the same step of a move. It is a
-// zombie; it is in the session that the parent leaves; or its own children are in a session that is neither its own nor
-// the parent's, and others in that session, which come with the parent, can only be made by them. `tree`: all tasks.
+// Returns whether `child` has to be forked in the same layout as its parent, which is new, too. There are three cases:
+// it is a zombie; it is in a session that is neither its own nor its parent's, and so in one that the parent leaves; or
+// one of its children is in a session that is neither that child's own, nor that of `child`, nor the parent's, and
+// other members of that session, which are forked along with the parent, can only be forked by these children. tree:
+// all tasks.
 bool is_forked_with_parent(const TaskNode& child, const TaskNode& parent, const std::vector<const TaskNode*>& tree);
 
-// Knows which vessels the destination has, from the plans made so far, all of which must be executed.
+// Plans the steps by which the destination follows the source. It remembers which vessels the destination has, from the
+// plans that it made so far; so all of these must be executed. Not thread-safe.
 //
-// Which session a task is in is decided by when it is forked: before or after its parent calls setsid(2). So children
-// that are in the session which their parent leaves come first. A task whose session neither it nor its parent leads
-// or inherits has been orphaned: a placeholder forks it, below its parent or below a member of its session that is
-// below its parent, and ends, so that the parent adopts it. A placeholder leads a session or group whose leader has
-// gone until all its members are in it. See setsid(2), setpgid(2), credentials(7), PR_SET_CHILD_SUBREAPER(2const).
+// The session of a task depends on whether it is forked before or after its parent calls setsid(2). So children in the
+// session that their parent leaves are forked first. A task whose session neither it nor its parent leads or inherits
+// is an orphan: a placeholder forks it and ends, so that the parent adopts it. The placeholder is a child of the
+// parent, or of a member of the session below the parent. Where the leader of a session or group has ended, a
+// placeholder leads it until all its members are in it. See setsid(2), setpgid(2), credentials(7),
+// PR_SET_CHILD_SUBREAPER(2const).
 //
-// All throw Error(unsupported) with the PID of a task that no order brings to its place; the planner is of no more use
-// then.
+// The functions throw Error(unsupported) with the PID of a task that no order of forks brings to its place. The planner
+// must not be used afterwards.
 class ForkPlanner {
  public:
-  // The steps after which the destination has vessels of exactly these tasks (parents before their children, the root
-  // first) with parents and sessions as in the nodes. Zombies get theirs in finish(), unless they still lead a session.
+  // Returns the steps after which the destination has vessels of exactly these tasks, with parents and sessions as in
+  // the nodes. wanted: parents before their children, the root first. The vessels of zombies are made by finish(),
+  // unless they still lead a session.
   ForkPlan follow(std::vector<ForkRequest> wanted);
-  // When nothing is forked any more, for the tasks of the last follow(): what is shared, groups, zombies.
+  // Returns the last steps, for the tasks of the last follow(): the tasks stop sharing what they shared only
+  // temporarily, enter their process groups, and zombies end. follow() must not be called afterwards.
   ForkPlan finish();
 
  private:
@@ -68,17 +75,18 @@ class ForkPlanner {
   ForkedTree tree_;
   std::vector<ForkRequest> wanted_;
   std::vector<TaskNode> nodes_;  // of wanted_
-  ForkPlan plan_;                // being made
-  pid_t placeholders_ = 0;       // the last one's name
+  ForkPlan plan_;                // the plan that is being made
+  pid_t placeholders_ = 0;       // the name of the last placeholder
 };
 
-// Why no order of forks makes a tree from nothing, in words for the user.
+// The reason why no order of forks makes a tree from nothing, in words for the user.
 struct ForkConflict {
-  pid_t pid = 0;  // the root where no single task is to blame
+  pid_t pid = 0;  // the task that causes it; the root where no single task does
   std::string reason, remedy;
 };
-// tree: as ForkPlanner::follow() wants it, but for the root's ppid. Nothing is found in a list that is no tree, as
-// /proc shows it while processes change their parents.
+// Checks whether some order of forks makes a tree, and returns the reason if none does. tree: as for
+// ForkPlanner::follow(), but with any ppid of the root. Returns nullopt for a list that is no tree: /proc can show such
+// a list while processes change their parents.
 std::optional<ForkConflict> find_fork_conflict(const std::vector<TaskNode>& tree);
 
 }  // namespace crx

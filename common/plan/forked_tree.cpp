@@ -25,7 +25,8 @@ std::string on(pid_t vessel, const char* what) {
                                 : fmt::format("process {} {}", vessel, what);
 }
 
-// The group that the root is in without leading it: the agent's, whatever its number is at the source. 0: none.
+// Returns the process group of the root if the root does not lead it, otherwise 0. At the destination the agent's group
+// replaces this group, and so its number is not compared.
 pid_t outer_group(const std::vector<TaskNode>& tasks) {
   const TaskNode& root = tasks.front();
   return root.pgid == root.pid ? 0 : root.pgid;
@@ -139,7 +140,7 @@ std::string ForkedTree::fork(const ForkStep& step, const std::vector<TaskNode>& 
                          ((step.flags & sharing::kSignalHandlers) != 0 && !shares_memory) ||
                          (step.with_memory && shares_memory);
   if (bad_flags) return on(step.vessel, "cannot share that");
-  // The root's siblings would be children of the agent.
+  // A sibling of the root would be a child of the agent, and so outside of the tree.
   if (step.as_sibling && from->parent == 0) return on(step.vessel, "would not be in the tree");
   Process made = *from;
   made.start_ticks = node == nullptr ? 0 : node->start_ticks;
@@ -166,7 +167,7 @@ std::string ForkedTree::lead_session(pid_t vessel, const std::vector<TaskNode>& 
   return {};
 }
 
-// Orphans come to the nearest subreaper above (find_new_reaper() in kernel/exit.c).
+// The nearest subreaper above adopts the orphans (find_new_reaper() in kernel/exit.c).
 std::string ForkedTree::end_placeholder(pid_t vessel) {
   if (!is_placeholder(vessel)) return on(vessel, "is not a placeholder");
   const std::vector<pid_t> orphans = children_of(vessel);
@@ -187,7 +188,8 @@ std::string ForkedTree::unshare(const ForkStep& step) {
   return {};
 }
 
-// setpgid(2): a group of its own, or one that is in its session; a session's leader cannot.
+// Follows setpgid(2): a process may enter a group of its own, or one that exists in its session; a session's leader may
+// not enter any.
 std::string ForkedTree::enter_group(const ForkStep& step) {
   Process& process = processes_.at(step.vessel);
   const bool own = process.pid != 0 && step.number == process.pid;
@@ -206,7 +208,8 @@ std::string ForkedTree::difference_of(const TaskNode& task, pid_t outer, bool fi
   if (process->parent != task.ppid) return on(task.pid, "has another parent");
   if (process->start_ticks != task.start_ticks) return on(task.pid, "is another process");
   if (finished && process->ended != task.dead) return on(task.pid, "has not ended as it should, or has");
-  // A zombie may have been forked before its parent made a session; nothing shows which one it is in.
+  // A zombie's session is not compared: it may have been forked before its parent created one, and nothing shows which
+  // session it is in.
   if (task.dead) return {};
   if (process->sid != task.sid) return on(task.pid, "is in another session");
   if (finished && process->pgid != task.pgid && task.pgid != 0 && task.pgid != outer)
@@ -214,7 +217,7 @@ std::string ForkedTree::difference_of(const TaskNode& task, pid_t outer, bool fi
   return {};
 }
 
-// What two processes share is what the nodes say, kind by kind.
+// Checks, for each kind of resource, that exactly those processes share it whose nodes say so.
 std::string ForkedTree::sharing_difference(const std::vector<TaskNode>& tasks) const {
   for (std::size_t kind = 0; kind < kBits.size(); ++kind) {
     std::map<uint32_t, uint32_t> made_of, node_of_group;

@@ -1,5 +1,5 @@
-// A tree of processes while a fork plan is executed: what the kernel makes of each step. The source plans with it, and
-// the destination checks a plan with it before it executes anything.
+// Simulates how the kernel changes a tree of processes in each step of a fork plan. The source uses it to plan, and the
+// destination uses it to check a plan before it executes anything.
 #pragma once
 
 #include <sys/types.h>
@@ -15,38 +15,39 @@
 
 namespace crx {
 
-// Empty where the nodes are a tree: PIDs are positive and unique, the root comes first, alone has no parent and is
-// alive, parents come before their children. Otherwise what is wrong, for a message.
+// Returns an empty string if the nodes are a tree: PIDs are positive and unique; the root comes first, is alive, and is
+// the only one without a parent; parents come before their children. Otherwise returns the fault, as a part of a
+// message.
 std::string why_no_tree(const std::vector<TaskNode>& tasks);
 
-// A value: copy it to try a plan. Not thread-safe.
+// A value type: copy it to try a plan. Not thread-safe.
 class ForkedTree {
  public:
   struct Process {
     uint64_t start_ticks = 0;  // of its task
-    pid_t parent = 0;          // as ForkStep names it; 0: the root's
+    pid_t parent = 0;          // by the name that ForkStep uses; 0 for the root
     pid_t pid = 0;             // 0: a placeholder with any PID
     pid_t sid = 0;
     pid_t pgid = 0;
-    std::array<uint32_t, 4> groups{};  // equal numbers: shared, see TaskNode::groups
+    std::array<uint32_t, 4> groups{};  // processes with equal numbers share the resource, see TaskNode::groups
     bool adopts = false;               // a subreaper
     bool ended = false;                // a zombie
     uint64_t serial = 0;               // ascends in the order of forks: parents before their children
   };
 
-  // Empty, and the step has been made; or why the kernel, or the announced nodes, do not allow it, and nothing has
-  // changed. `tasks`: the nodes of the tree that is being made.
+  // Makes one step and returns an empty string. If the kernel, or the announced nodes, do not allow the step, returns
+  // the reason and changes nothing. tasks: the nodes of the tree that is being made.
   [[nodiscard]] std::string apply(const ForkStep& step, const std::vector<TaskNode>& tasks);
-  // Empty where the processes are those of `tasks`, each at its place; finished: also in their groups, sharing what
-  // they share, zombies ended. Otherwise what differs.
+  // Returns an empty string if the processes are those of `tasks` with the same parents and sessions; otherwise returns
+  // the difference. finished: also compares process groups, shared resources, and which processes are zombies.
   std::string difference(const std::vector<TaskNode>& tasks, bool finished) const;
 
   bool empty() const noexcept { return processes_.empty(); }
   const Process* find(pid_t vessel) const;
-  // Error(bug) where there is none.
+  // Throws Error(bug) where there is none.
   const Process& at(pid_t vessel) const;
   const std::map<pid_t, Process>& processes() const noexcept { return processes_; }
-  // All names, children before their parents.
+  // Returns all names, children before their parents.
   std::vector<pid_t> newest_first() const;
   std::vector<pid_t> children_of(pid_t vessel) const;
 

@@ -1,4 +1,5 @@
-// Which memory stays, and which is lost, when an address space changes its mappings: one answer for both hosts.
+// Computes which memory stays and which is lost when an address space changes its mappings. Both hosts use the same
+// code, so that they agree.
 #pragma once
 
 #include <cstdint>
@@ -8,15 +9,15 @@
 
 namespace crx {
 
-// Which bytes a mapping shows. At an address that two mappings have in common they show the same bytes when these are
-// equal; then the destination keeps its mapping with all its pages. Each host fills it in from what it knows (the
-// source from /proc, the destination from the image's entries); numbers of one host are only compared with its own.
+// Identifies the bytes that a mapping shows. Two mappings with equal identities show the same bytes at an address that
+// both contain; the destination then keeps its mapping with all its pages. The source fills in an identity from /proc,
+// the destination from the entries of the image; each host compares only its own identities with one another.
 struct MappingIdentity {
   uint64_t kind = 0;    // private or shared, anonymous memory, file, object, ...
   uint64_t device = 0;  // of the object, where its number alone does not name it
   uint64_t object = 0;  // the file or shared-memory object; 0 for private anonymous memory
   uint64_t origin = 0;  // the mapping's offset into the object minus its start, modulo 2^64; 0 without an object
-  uint64_t birth = 0;   // what is chosen when a mapping is made and stays: MAP_NORESERVE, size of huge pages, ...
+  uint64_t birth = 0;   // properties that are fixed when a mapping is made: MAP_NORESERVE, size of huge pages, ...
 
   bool operator==(const MappingIdentity&) const = default;
 };
@@ -26,13 +27,13 @@ struct MappedPiece {
   MappingIdentity identity;
 };
 
-// All lists ascend, and their pieces do not overlap.
+// All lists, parameters and results, ascend, and their pieces do not overlap.
 
-// The addresses at which both layouts show the same bytes: memory there stays.
+// Returns the addresses at which both layouts show the same bytes. Memory there stays.
 std::vector<PageRange> kept_ranges(const std::vector<MappedPiece>& before, const std::vector<MappedPiece>& now);
 
-// The rest of what `now` maps. A vessel that follows the layout maps it anew and loses what it held there; the source
-// owes it.
+// Returns all other addresses that `now` maps. A vessel that follows the layout maps them anew and loses its pages
+// there; the source has to send them again.
 std::vector<PageRange> renewed_ranges(const std::vector<MappedPiece>& before, const std::vector<MappedPiece>& now);
 
 }  // namespace crx

@@ -20,7 +20,7 @@ uint32_t in_common(const TaskNode& a, const TaskNode& b) {
   return bits;
 }
 
-// The weight of a set of shared resources: resources that unshare(2) cannot separate count most.
+// Returns the weight of a set of shared resources: resources that unshare(2) cannot separate have the highest weight.
 unsigned weight(uint32_t bits) {
   const auto has = [bits](uint32_t bit) { return (bits & bit) != 0 ? 1u : 0u; };
   return has(sharing::kMemory) * 8 + has(sharing::kSignalHandlers) * 4 + has(sharing::kDescriptors) * 2 +
@@ -44,7 +44,7 @@ class Plan {
   }
 
  private:
-  // Chooses as cloner the parent, or the earlier child of the same parent with which the task shares most.
+  // Chooses the cloner: the parent, or the earlier child of the same parent with which the task shares most.
   void choose_cloner(std::size_t i) {
     TaskNode& task = tasks_[i];
     task.cloner = 0;
@@ -64,7 +64,7 @@ class Plan {
     }
   }
 
-  // A process can only be forked with a resource that its cloner has.
+  // Finds processes that cannot share: a process can only be forked with a resource that its cloner has.
   void check_handed_down(std::size_t kind) {
     std::map<uint32_t, std::size_t> first;
     for (std::size_t i = 0; i < tasks_.size(); ++i) {
@@ -74,13 +74,13 @@ class Plan {
     }
   }
 
-  // Every process on the way from one sharer to another is forked with the resource.
+  // Hands resources down: every process on the path between two that share a resource is forked with it.
   void hand_down(std::size_t kind) {
     std::map<uint32_t, std::vector<std::size_t>> groups;
     for (std::size_t i = 0; i < tasks_.size(); ++i) {
       if (!tasks_[i].dead) groups[tasks_[i].groups[kind]].push_back(i);
     }
-    // For each process the first member of the group whose resource it is forked with.
+    // owner: for each process, the first member of the group whose resource it is forked with
     std::vector<std::size_t> owner(tasks_.size(), kNobody);
     for (const auto& [group, members] : groups) {
       if (members.size() > 1) connect(kind, members, owner);
@@ -88,7 +88,7 @@ class Plan {
   }
 
   void connect(std::size_t kind, const std::vector<std::size_t>& members, std::vector<std::size_t>& owner) {
-    // how many members of the group each process has among its descendants, itself included
+    // below: how many members of the group each process has among its descendants and itself
     std::vector<std::size_t> below(tasks_.size(), 0);
     for (const std::size_t member : members) below[member] = 1;
     for (std::size_t i = tasks_.size(); i-- > 0;) {

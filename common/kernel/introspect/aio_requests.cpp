@@ -8,7 +8,8 @@
 namespace crx {
 namespace {
 
-constexpr uint64_t kOwnReferences = 2;  // that a context holds of its requests' count (ioctx_alloc)
+// The references that a context itself holds in its count of requests (ioctx_alloc()).
+constexpr uint64_t kOwnReferences = 2;
 constexpr int kAttempts = 3;
 
 }  // namespace
@@ -31,7 +32,8 @@ std::optional<std::map<uint64_t, uint64_t>> AioRequests::read_once(pid_t pid) co
   return found;
 }
 
-// A request that ends on one CPU while the counts of the CPUs are added up may be missed or counted twice.
+// Each attempt reads the counts twice and accepts equal results: a request that ends on one CPU while the counts of the
+// CPUs are added up may be missed or counted twice.
 std::optional<std::map<uint64_t, uint64_t>> AioRequests::in_flight(pid_t pid) const {
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     auto first = read_once(pid);

@@ -1,4 +1,4 @@
-// How many requests of asynchronous I/O (io_submit(2)) are in flight: fs/aio.c.
+// Counts the requests of asynchronous I/O (io_submit(2)) that are in flight. The kernel's side is in fs/aio.c.
 #pragma once
 
 #include <sys/types.h>
@@ -12,15 +12,16 @@
 
 namespace crx {
 
-// Part of a KernelView. Single-threaded.
+// Part of a KernelView; owns its BPF program. Single-threaded.
 class AioRequests {
  public:
-  // Loads the program. Returns 0, or an errno: EPERM without CAP_BPF and CAP_PERFMON.
+  // Loads the program and sets `requests`. Returns 0, or an errno: EPERM without CAP_BPF and CAP_PERFMON.
   static int open(std::optional<AioRequests>& requests);
 
-  // Of a process whose threads make no such calls meanwhile: the context's number (the address of its ring) -> requests
-  // that were submitted and have no event yet. Those that are being submitted count. Empty where it cannot be read, or
-  // changed while it was read. Throws Error(kernel).
+  // Returns, for each AIO context of a process, how many requests were submitted and have no event yet; requests that
+  // are just being submitted count, too. The key is the context's number (the address of its ring). The process's
+  // threads must make no AIO calls meanwhile. Returns nullopt where the counts cannot be read, or changed in each of
+  // three attempts. Throws Error(kernel).
   std::optional<std::map<uint64_t, uint64_t>> in_flight(pid_t pid) const;
 
  private:

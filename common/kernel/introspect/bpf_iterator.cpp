@@ -27,7 +27,7 @@ Fd start(int program, const IteratorScope& scope) {
   if (!link) throw_errno(kStep, "attaching the iterator");
   Fd iterator(::bpf_iter_create(link.get()));
   if (!iterator) throw_errno(kStep, "creating the iterator");
-  return iterator;  // it holds the link
+  return iterator;  // the iterator keeps the link alive
 }
 
 }  // namespace

@@ -1,5 +1,4 @@
-// Runs an iterator program of the kernel's (BPF_TRACE_ITER, https://docs.kernel.org/bpf/bpf_iterators.html) and reads
-// what it writes.
+// Runs a BPF iterator program (BPF_TRACE_ITER, https://docs.kernel.org/bpf/bpf_iterators.html) and reads its output.
 #pragma once
 
 #include <sys/types.h>
@@ -10,17 +9,18 @@
 
 namespace crx {
 
-// What a program is run for.
+// The objects over which a program iterates.
 struct IteratorScope {
-  pid_t tid = 0;      // this thread alone, or
-  pid_t process = 0;  // all threads of this process; both 0: whatever the program's kind iterates over
+  pid_t tid = 0;      // only this thread, or
+  pid_t process = 0;  // all threads of this process; both 0: all objects of the program's kind
 };
 
-// All that the program writes. `program`: its descriptor. Twenty microseconds and what the program takes. A thread or
-// process that has ended gives an empty result. Throws Error(kernel).
+// Runs a program once and returns everything that it writes. program: its descriptor, not owned. This takes twenty
+// microseconds in addition to the program's own time. The result is empty for a thread or process that has ended.
+// Throws Error(kernel).
 std::string run_iterator(int program, const IteratorScope& scope = {});
 
-// The same of a program that writes records of one type.
+// The same for a program that writes records of one type; an incomplete record at the end is left out.
 template <typename Record>
 std::vector<Record> run_iterator_for(int program, const IteratorScope& scope) {
   const std::string bytes = run_iterator(program, scope);

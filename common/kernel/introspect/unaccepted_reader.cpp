@@ -16,7 +16,7 @@ constexpr std::size_t kMostBytes = 64 << 20;
 constexpr char kUnreadable[] = "it cannot be read";
 constexpr char kChanged[] = "it changes while it is read";
 
-// Users are numbered here as in the kernel.
+// Returns whether user IDs in this user namespace are the kernel's own.
 bool has_kernel_user_ids() {
   std::istringstream map(try_read_file("/proc/self/uid_map").value_or(""));
   uint64_t first = 1, outer = 1, count = 0;
@@ -39,7 +39,8 @@ const char* describe(uint32_t trouble) {
   }
 }
 
-// One run of the program. items: connections and buffers that it wrote. False: there is more.
+// Parses the output of one run of the program and appends it to `queue`. items: increased by the number of connections
+// and buffers in the output. Returns false where another run has to read the rest.
 bool parse(const std::string& bytes, UnacceptedQueue& queue, unsigned& items) {
   std::size_t at = 0;
   for (crx_unaccepted_record record{}; bytes.size() - at >= sizeof record;) {
@@ -75,7 +76,7 @@ int UnacceptedReader::open(std::optional<UnacceptedReader>& reader) {
   return error;
 }
 
-// raw: what the program wrote.
+// Reads the queue once, by as many runs of the program as it needs. Appends their output to `raw`.
 UnacceptedQueue UnacceptedReader::read_once(std::string& raw) const {
   UnacceptedQueue queue;
   for (unsigned items = 0;;) {

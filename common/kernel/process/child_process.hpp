@@ -21,9 +21,9 @@ class ChildStatus {
   bool killed() const noexcept;
   bool stopped() const noexcept;  // only from wait_child_or_stop()
   bool succeeded() const noexcept { return raw_ == 0; }
-  // Of a child that exited.
+  // The exit code; meaningful only if exited().
   int code() const noexcept;
-  // Of a child that was killed, or is stopped.
+  // The signal that killed or stopped the child; meaningful only if killed() or stopped().
   int signal() const noexcept;
   // As a shell tells it: the exit code, or 128 and the signal.
   int shell_code() const noexcept { return exited() ? code() : 128 + signal(); }

@@ -49,8 +49,8 @@ std::optional<Hierarchy> find_hierarchy() {
   return v1;
 }
 
-// Finds the line "0::PATH" (v2) or "N:freezer:PATH" in /proc/PID/cgroup. Nothing where there is none, or the process
-// has ended.
+// Finds the line "0::PATH" (v2) or "N:freezer:PATH" in /proc/PID/cgroup. Returns nullopt where the file has no such
+// line, or the process has ended.
 std::optional<std::string> try_group_of(pid_t pid, bool v2) {
   std::istringstream lines(try_read_file("/proc/" + std::to_string(pid) + "/cgroup").value_or(""));
   for (std::string line; std::getline(lines, line);) {

@@ -1,5 +1,5 @@
-/* How many requests of asynchronous I/O (io_submit(2)) are in flight: fs/aio.c. A context counts its requests by
-   references, those of a running process on each CPU (lib/percpu-refcount.c). */
+/* Counts the requests of asynchronous I/O (io_submit(2)) that are in flight; see fs/aio.c. A context counts its
+   requests by references, which are kept on each CPU while the process runs (lib/percpu-refcount.c). */
 #include "kernel_structs.h"
 
 #include <linux/bpf.h>
@@ -11,13 +11,13 @@
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
-#define BIAS (1ull << 63) /* in the sum of a count that is kept on each CPU */
-#define FLAG_BITS 3ul     /* of percpu_count_ptr: not counted on each CPU; ended */
+#define BIAS (1ull << 63) /* the kernel adds it to the sum of a count that is kept on each CPU */
+#define FLAG_BITS 3ul     /* flags in percpu_count_ptr: the count is not kept on each CPU; the count has ended */
 #define MOST_CONTEXTS 100000
 
-/* A per-CPU address becomes that of one CPU by adding the CPU's offset. The kernel's own table of the offsets
-   (__per_cpu_offset) is no symbol that a program may name where CONFIG_KALLSYMS_ALL is off. But a map with an element
-   on each CPU has both: the per-CPU address (bpf_array.pptrs) and the element's address on each CPU. */
+/* The address of a per-CPU variable on one CPU is its per-CPU address plus the CPU's offset. A program cannot refer to
+   the kernel's own table of offsets (__per_cpu_offset) where CONFIG_KALLSYMS_ALL is off. But a map with an element on
+   each CPU provides both the per-CPU address (bpf_array.pptrs) and the element's address on each CPU. */
 struct {
   __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
   __uint(max_entries, 1);
@@ -28,7 +28,7 @@ struct {
 unsigned int cpus; /* set by crx */
 static volatile __u64 pointer;
 
-/* A pointer that is read back from memory is a number for the verifier. */
+/* Converts a pointer to a number: the verifier treats a pointer that is read back from memory as a number. */
 static __u64 as_number(const void* address) {
   pointer = (__u64)address;
   return pointer;

@@ -1,7 +1,7 @@
 /* The fields of the kernel's structures that the programs read, and no others. clang records each access
    (preserve_access_index), and the running kernel replaces the offsets by its own when it loads the programs (CO-RE:
-   https://docs.kernel.org/bpf/libbpf/libbpf_overview.html). The order and the size of what is declared here mean
-   nothing. Declared by hand, so that a build does not depend on the kernel that it runs on. */
+   https://docs.kernel.org/bpf/libbpf/libbpf_overview.html). So the order and the sizes of the declarations do not
+   matter. They are written by hand, so that a build does not depend on the kernel that it runs on. */
 #pragma once
 
 #include <linux/types.h>
@@ -72,7 +72,7 @@ struct restart_block {
   };
 };
 
-/* include/linux/pid.h; the array has one element for each level. */
+/* include/linux/pid.h. The array has one element for each level of PID namespaces. */
 struct pid_namespace;
 struct upid {
   int nr;
@@ -187,7 +187,7 @@ struct bpf_array {
   void* pptrs[1];
 };
 
-/* What the kernel gives to programs that iterate (kernel/bpf/task_iter.c, net/unix/af_unix.c). */
+/* The arguments that the kernel passes to iterator programs (kernel/bpf/task_iter.c, net/unix/af_unix.c). */
 struct seq_file;
 struct bpf_iter_meta {
   struct seq_file* seq;

@@ -1,11 +1,12 @@
-/* Loading the programs. C, because bpftool's light skeletons are. */
+/* Loads and unloads the BPF programs. This is C, because the light skeletons that bpftool generates are C. */
 #pragma once
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-/* Descriptors of programs, which belong to the set; addresses in memory that the programs share with us. */
+/* Each set contains descriptors of programs, which the skeleton owns, and pointers into memory that the programs share
+   with crx. */
 struct crx_sleep_programs {
   void* skeleton;
   int timers, restart_blocks;
@@ -22,12 +23,13 @@ struct crx_unaccepted_programs {
   unsigned int* first_item;
 };
 
-/* Each returns 0, or an errno: EPERM without CAP_BPF and CAP_PERFMON. Nothing is to be unloaded then. */
+/* Each loads a set's programs and fills in the set. It returns 0, or an errno: EPERM without CAP_BPF and CAP_PERFMON.
+   After an error there is nothing to unload. */
 int crx_load_sleep_programs(struct crx_sleep_programs* set);
 int crx_load_aio_programs(struct crx_aio_programs* set);
 int crx_load_unaccepted_programs(struct crx_unaccepted_programs* set);
 
-/* Of a set's skeleton; a null pointer is ignored. */
+/* Each unloads the programs of a set, given its skeleton. A null pointer is ignored. */
 void crx_unload_sleep_programs(void* skeleton);
 void crx_unload_aio_programs(void* skeleton);
 void crx_unload_unaccepted_programs(void* skeleton);

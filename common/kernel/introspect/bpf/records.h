@@ -1,16 +1,16 @@
-/* What the programs write, and what crx reads from the iterators' descriptors. C and C++. */
+/* The records that the programs write and that crx reads from the iterators' descriptors. For C and C++. */
 #pragma once
 
 #include <linux/types.h>
 
 /* sleeps.bpf.c, program timers: one for each thread. */
 struct crx_timer_record {
-  __u64 switches; /* how often it has gone to sleep (voluntary_ctxt_switches of proc_pid_status(5)) */
+  __u64 switches; /* how often the thread has gone to sleep (voluntary_ctxt_switches of proc_pid_status(5)) */
   __s64 due_ns;   /* CLOCK_MONOTONIC of the initial time namespace */
   __s32 tid;      /* in the initial PID namespace */
-  __u8 armed;     /* a timer on its kernel stack is armed; else due_ns means nothing */
-  __u8 runs;      /* the thread does not sleep; nothing else counts */
-  __u8 changed;   /* it, or a timer beside it, changed while this was read: worth another attempt */
+  __u8 armed;     /* a timer on its kernel stack is armed; otherwise due_ns is meaningless */
+  __u8 runs;      /* the thread does not sleep; the other fields are meaningless then */
+  __u8 changed;   /* the thread, or a timer beside its own, changed during the read: another attempt may succeed */
   __u8 unused[1];
 };
 
@@ -31,26 +31,26 @@ struct crx_restart_record {
 
 /* aio.bpf.c: one for each context. */
 struct crx_aio_record {
-  __u64 user_id;    /* where its ring is mapped */
-  __u64 references; /* of its requests' count, two of which are the context's own */
-  __u64 failed;     /* a CPU's part of the count could not be read */
+  __u64 user_id;    /* the address at which its ring is mapped */
+  __u64 references; /* its count of requests, including two references of the context itself */
+  __u64 failed;     /* not 0: the part of a CPU in the count could not be read */
 };
 
-/* unaccepted.bpf.c. A stream of records: for each connection a connection record, then one for each buffer, with its
-   bytes behind it; at last an end record. */
+/* unaccepted.bpf.c writes a stream of records. Each connection has a connection record, followed by one record for each
+   buffer; the bytes of a name or buffer follow its record. The last record is an end record. */
 enum crx_unaccepted_kind { CRX_CONNECTION = 1, CRX_BUFFER, CRX_END };
 enum crx_unaccepted_trouble {
   CRX_FINE = 0,
-  CRX_UNREADABLE, /* memory could not be read, or is not as expected */
-  CRX_RIGHTS,     /* descriptors were passed with it */
-  CRX_URGENT,     /* MSG_OOB */
-  CRX_PAGED,      /* bytes that lie in pages (from some 3700 bytes in one send on) */
+  CRX_UNREADABLE, /* memory could not be read, or its content is not as expected */
+  CRX_RIGHTS,     /* descriptors were passed with the data */
+  CRX_URGENT,     /* there is urgent data (MSG_OOB) */
+  CRX_PAGED,      /* the kernel holds the data in pages (from some 3700 bytes in one send on) */
 };
 struct crx_unaccepted_record {
   __u32 kind;
-  __u32 trouble; /* of all kinds: why what follows says nothing */
-  __u32 bytes;   /* connection: of the name; buffer: of the content; end: 1 when there is more */
-  __s32 pid;     /* connection: who called connect(2); buffer: who sent it; 0 for one of another PID namespace */
+  __u32 trouble; /* all kinds: the reason why the bytes that follow are missing; CRX_FINE where they are valid */
+  __u32 bytes;   /* connection: length of the name; buffer: length of the content; end: 1 when there is more */
+  __s32 pid;     /* process that called connect(2) or sent the buffer; 0 for one of another PID namespace */
   __u32 uid, gid;
 };
 #define CRX_NAME_BYTES 110

@@ -1,6 +1,6 @@
-/* Until when threads sleep: kernel/time/hrtimer.c. A thread that sleeps with a limit has its timer on its kernel stack
-   (struct hrtimer_sleeper, with a pointer to the thread), in what lies between its saved stack pointer and the stack's
-   end. What an earlier call left there looks the same; only a timer that the tree of timers refers to is armed. */
+/* Finds out until when threads sleep; see kernel/time/hrtimer.c. A thread that sleeps with a limit has its timer on its
+   kernel stack (struct hrtimer_sleeper, with a pointer to the thread), between its saved stack pointer and the stack's
+   end. A timer that an earlier call left there looks the same, but only an armed timer is in the tree of timers. */
 #include "kernel_structs.h"
 
 #include <linux/bpf.h>
@@ -12,15 +12,16 @@
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
-#define WORDS 64 /* so many bytes divide a page: a read never begins on the stack and ends behind it */
+/* The size of 64 words divides a page, so that a read never begins on the stack and ends behind it. */
+#define WORDS 64
 #define MOST_CHUNKS 32
 #define MOST_STACK 32768
 #define COLOUR_BITS 3ul
 #define TASK_RUNNING 0
 #define HRTIMER_STATE_ENQUEUED 1
 
-/* State of one look at a thread. In memory of the program, and not on its stack: the verifier takes it for any value,
-   and has few states to follow. Only one program runs at a time. */
+/* The state while one thread is examined. It is in static memory and not on the program's stack: the verifier does not
+   track values there, and so has fewer states to follow. This is safe, since only one program runs at a time. */
 static unsigned long words[WORDS];
 static __u64 task_address, begin, from;
 static __s64 due_ns;
@@ -33,7 +34,8 @@ static __always_inline bool is_in_tree(struct hrtimer_sleeper* sleeper, struct h
   return (__u64)BPF_CORE_READ(parent, rb_left) == node || (__u64)BPF_CORE_READ(parent, rb_right) == node;
 }
 
-/* Pointers to the thread stand in other places of its stack, too: what follows them is no timer's clock. */
+/* Checks that an address is a clock base of some CPU. Other parts of the stack contain pointers to the thread, too, but
+   those do not belong to a timer with a clock base. */
 static __always_inline bool is_clock(struct hrtimer_clock_base* base) {
   struct hrtimer_cpu_base* cpu = BPF_CORE_READ(base, cpu_base);
   return (__u64)cpu + bpf_core_field_offset(struct hrtimer_cpu_base, clock_base) +
@@ -51,10 +53,10 @@ static long look_at_word(__u32 i, void* unused) {
   const bool has_state = bpf_core_field_exists(sleeper->timer.state);
   if (has_state && (BPF_CORE_READ(sleeper, timer.state) & HRTIMER_STATE_ENQUEUED) == 0) return 0;
   if (!is_in_tree(sleeper, base)) {
-    unsure |= has_state; /* the tree changed its shape meanwhile */
+    unsure |= has_state; /* the tree was changed meanwhile */
     return 0;
   }
-  /* _softexpires: what was asked for, without what the kernel adds to wake several threads at once. */
+  /* _softexpires is the requested time, without the slack that the kernel adds to wake several threads at once. */
   const __s64 its_due_ns = BPF_CORE_READ(sleeper, timer._softexpires) - BPF_CORE_READ(base, offset);
   if (!armed || its_due_ns > due_ns) due_ns = its_due_ns;
   armed = true;
@@ -68,7 +70,7 @@ static long look_at_chunk(__u32 i, void* unused) {
   return 0;
 }
 
-/* The first time it remembers what it finds, the second time it compares. */
+/* Examines the thread. The first pass (i == 0) stores its findings in the record, the second one compares with them. */
 static long look(__u32 i, void* record_of_timer) {
   struct crx_timer_record* record = record_of_timer;
   struct task_struct* task = (struct task_struct*)task_address;
@@ -97,7 +99,7 @@ int timers(struct bpf_iter__task* ctx) {
   return 0;
 }
 
-/* The number of a thread where it lives, which is where we live, too. */
+/* Returns the TID of a thread in its innermost PID namespace, which is also that of crx. */
 static int number_of(struct task_struct* task) {
   struct pid* pid = BPF_CORE_READ(task, thread_pid);
   struct upid* innermost = (struct upid*)((__u64)pid + bpf_core_field_offset(struct pid, numbers) +

@@ -1,6 +1,6 @@
-/* What was sent over connections of a unix socket that wait to be accepted: net/unix/af_unix.c. The listening socket's
-   queue has one buffer for each of them, which belongs to the other end of the connection; the queue of that end has
-   what the client has sent. */
+/* Reads the data that was sent over connections of a unix socket which still wait to be accepted; see
+   net/unix/af_unix.c. The listening socket's queue has one buffer for each such connection. That buffer belongs to the
+   end of the connection that accept(2) will return, and the queue of this end holds the data from the client. */
 #include "kernel_structs.h"
 
 #include <linux/bpf.h>
@@ -16,20 +16,20 @@ char LICENSE[] SEC("license") = "Dual MIT/GPL";
 #define CHUNK 4096
 #define MOST_CHUNKS 5
 #define MOST_CONTENT (CHUNK * MOST_CHUNKS)
-#define ROOM_BYTES 8192 /* so much may be written already where content is added; the kernel has room for 32 KiB */
+#define ROOM_BYTES 8192 /* content is added only while at most so much is written; the kernel has room for 32 KiB */
 
-/* Set by crx. */
+/* crx sets these two. */
 unsigned long listener_inode;
-unsigned int first_item; /* connections and buffers before it have been written already */
+unsigned int first_item; /* earlier runs have written the connections and buffers before this one */
 
-/* State of one walk. In memory of the program, and not on its stack: the verifier takes it for any value, and has few
-   states to follow. Only one program runs at a time. */
+/* The state of one walk. It is in static memory and not on the program's stack: the verifier does not track values
+   there, and so has fewer states to follow. This is safe, since only one program runs at a time. */
 static char content[MOST_CONTENT];
 static char name[CRX_NAME_BYTES + 2];
-static __u64 our_space; /* PID namespace */
+static __u64 our_space; /* address of our PID namespace */
 static __u32 our_level;
 static __u64 listener_queue, next_connection; /* addresses of sk_buff_head and sk_buff */
-static __u64 end_queue, next_buffer;          /* the same of the connection's end */
+static __u64 end_queue, next_buffer;          /* the same for the end of the connection */
 static __u32 item, written, trouble;
 static bool full;
 
@@ -49,7 +49,7 @@ static __always_inline void write(struct output* output, const struct crx_unacce
   bpf_seq_write(output->seq, (void*)record, sizeof *record);
   trouble = record->trouble;
   __u64 count = record->bytes;
-  barrier_var(count); /* the verifier has to see the value compared that is used */
+  barrier_var(count); /* the verifier has to see that the value which is used is the one that was compared */
   if (trouble == CRX_FINE && count <= most) bpf_seq_write(output->seq, (void*)bytes, count);
   written += sizeof *record + count;
 }
@@ -84,7 +84,7 @@ static long look_at_buffer(__u32 unused, struct output* output) {
   return 0;
 }
 
-/* Of the client, which exists as long as the other end, closed or not. */
+/* Reads the name of the client, whose socket exists as long as the other end, even when it is closed. */
 static __always_inline __u32 read_name(struct sock* end, struct crx_unaccepted_record* record) {
   struct unix_sock* client = (struct unix_sock*)BPF_CORE_READ((struct unix_sock*)end, peer);
   struct unix_address* address = BPF_CORE_READ(client, addr);
@@ -110,7 +110,7 @@ static __always_inline void write_connection(struct output* output, struct sock*
   write(output, &record, name, CRX_NAME_BYTES);
 }
 
-/* False: the walk ends here. */
+/* Returns false where the walk must end. */
 static __always_inline bool look_at_end(struct output* output, struct sock* end) {
   if (item >= first_item) {
     full = written > ROOM_BYTES;
