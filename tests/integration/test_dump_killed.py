@@ -100,7 +100,9 @@ class Killed(test_dump.Heap):
                 whole = time.monotonic() - began
             context = f"turn {turn}: {code} {read_text(f'{self.dir}/log', '')}"
             self.wait_gone(process)
-            self.assertEqual(code, 0 if self.is_whole(images) else 1, context)
+            # Before it is touched it may be seen as a zombie that its parent has not reaped yet, and is refused as such.
+            zombie = code == 3 and f"pid {process.pid}: has ended" in context
+            self.assertIn(code, (0,) if self.is_whole(images) else (1, 3) if zombie else (1,), context)
             self.assertEqual(os.path.exists(images), self.is_whole(images), context)
             outcomes[code] = outcomes.get(code, 0) + 1
         print(f"{outcomes} ", end="", flush=True)
