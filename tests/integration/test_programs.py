@@ -100,6 +100,7 @@ redis-cli -p 6390 bgrewriteaof > /dev/null
 redis-cli -p 6390 shutdown nosave; wait $server; echo "redis $?"
 """
         process = self.travel(self.start("redis", script))
+        until(lambda: len(read_text(f"{self.dir}/answers").split("\n")) > 250, "answers, however slow the machine is")
         self.stop()
         text = self.finish(process)
         answers = read_text(f"{self.dir}/answers").split("\n")
