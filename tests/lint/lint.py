@@ -95,7 +95,7 @@ def check_own_header_first(path, includes, files):
         yield f"its own header {own} should be the first include"
 
 
-# What begins a function at the left edge of formatted code, or something else that ends with a brace there.
+# A line at the left edge of formatted code that begins a function, or something else that ends with a brace there.
 FUNCTION = re.compile(r"^(?!namespace|class|struct|enum|union|extern|#|template|using|typedef|static_assert)[A-Za-z_~]")
 
 

@@ -76,7 +76,7 @@ struct Engine {
     link.events.emplace_back(std::move(message));
   }
   int run() { return DestinationSession(link, options).run(); }
-  // What the engine answered last, as the source reads it.
+  // The last answer of the engine, as the source reads it.
   std::string failure() const {
     REQUIRE(!link.sent.empty());
     REQUIRE(link.sent.back().has_failure());
