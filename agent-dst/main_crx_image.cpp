@@ -7,9 +7,9 @@
 #include <string_view>
 #include <vector>
 
-#include "agent-dst/image_store/image_decode.hpp"
-#include "agent-dst/image_store/image_show.hpp"
-#include "agent-dst/image_store/stored_sets.hpp"
+#include "agent-dst/image_tool/image_decode.hpp"
+#include "agent-dst/image_tool/image_show.hpp"
+#include "agent-dst/image_tool/stored_sets.hpp"
 #include "common/base/clock.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"

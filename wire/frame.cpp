@@ -26,7 +26,7 @@ T get(const std::byte* p) {
 constexpr std::size_t kSessionIdBytes = 32;
 constexpr std::size_t kJoinBytes = kSessionIdBytes + 4;
 
-[[noreturn]] void broken(std::string what) {
+[[noreturn]] void bad_frame(std::string what) {
   throw Error(ErrorCode::peer, "reading a frame", std::move(what));
 }
 
@@ -49,7 +49,7 @@ Bounds bounds(uint8_t type) {
     case FrameType::joined:
       return {4, 4};
   }
-  broken(fmt::format("type {} is unknown; check that both hosts run the same version of crx", type));
+  bad_frame(fmt::format("type {} is unknown; check that both hosts run the same version of crx", type));
 }
 
 }  // namespace
@@ -77,10 +77,11 @@ std::array<std::byte, kFrameHeaderBytes> encode(FrameHeader header) {
 FrameHeader parse_frame_header(std::span<const std::byte, kFrameHeaderBytes> bytes) {
   const auto type = static_cast<uint8_t>(bytes[0]);
   const Bounds allowed = bounds(type);
-  if (bytes[1] != std::byte{0} || bytes[2] != std::byte{0} || bytes[3] != std::byte{0}) broken("reserved bits are set");
+  if (bytes[1] != std::byte{0} || bytes[2] != std::byte{0} || bytes[3] != std::byte{0})
+    bad_frame("reserved bits are set");
   const uint32_t length = get_u32(bytes.data() + 4);
   if (length < allowed.least || length > allowed.most) {
-    broken(fmt::format("type {} has {} bytes; {} to {} are allowed", type, length, allowed.least, allowed.most));
+    bad_frame(fmt::format("type {} has {} bytes; {} to {} are allowed", type, length, allowed.least, allowed.most));
   }
   return {static_cast<FrameType>(type), length};
 }
@@ -117,12 +118,12 @@ std::string frame_join(const Join& join) {
 }
 
 Join parse_join(std::string_view payload) {
-  if (payload.size() != kJoinBytes) broken("a join of the wrong length");
+  if (payload.size() != kJoinBytes) bad_frame("a join of the wrong length");
   Join join;
   join.session = std::string(payload.substr(0, kSessionIdBytes));
   join.stream = get_u32(reinterpret_cast<const std::byte*>(payload.data()) + kSessionIdBytes);
-  if (!is_session_id(join.session)) broken("a join without a session id");
-  if (join.stream < 1 || join.stream > kMaxStreams) broken(fmt::format("a join as stream {}", join.stream));
+  if (!is_session_id(join.session)) bad_frame("a join without a session id");
+  if (join.stream < 1 || join.stream > kMaxStreams) bad_frame(fmt::format("a join as stream {}", join.stream));
   return join;
 }
 

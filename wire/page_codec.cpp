@@ -17,7 +17,7 @@ namespace {
 constexpr uint32_t kContent = 0;
 constexpr uint32_t kZero = 1;
 
-[[noreturn]] void broken(std::string what) {
+[[noreturn]] void bad_pages(std::string what) {
   throw Error(ErrorCode::peer, "reading pages", std::move(what));
 }
 
@@ -32,11 +32,11 @@ void append_range_bytes(std::string& out, PageRange range, uint32_t kind) {
 PageRange parse_range(const std::byte* p, uint64_t& last_end) {
   const uint64_t start = get_u64(p);
   const uint32_t pages = get_u32(p + 8);
-  if (start % kPageSize != 0) broken(fmt::format("a range at {:#x} is not page-aligned", start));
-  if (pages == 0 || pages > kBatchPages) broken(fmt::format("a range of {} pages", pages));
+  if (start % kPageSize != 0) bad_pages(fmt::format("a range at {:#x} is not page-aligned", start));
+  if (pages == 0 || pages > kBatchPages) bad_pages(fmt::format("a range of {} pages", pages));
   const uint64_t end = start + pages * kPageSize;
   if (start < last_end || end > kMaxAddress)
-    broken(fmt::format("a range at {:#x} is out of order or of bounds", start));
+    bad_pages(fmt::format("a range at {:#x} is out of order or of bounds", start));
   last_end = end;
   return {start, end};
 }
@@ -66,9 +66,9 @@ std::string encode_head(const PageBatch& batch) {
 }
 
 std::size_t head_bytes(std::span<const std::byte> fixed) {
-  if (fixed.size() < kBatchHeaderBytes) broken("a batch without a header");
+  if (fixed.size() < kBatchHeaderBytes) bad_pages("a batch without a header");
   const std::size_t ranges = static_cast<std::size_t>(fixed[2]) | static_cast<std::size_t>(fixed[3]) << 8;
-  if (ranges == 0 || ranges > kMaxRanges) broken(fmt::format("a batch of {} ranges", ranges));
+  if (ranges == 0 || ranges > kMaxRanges) bad_pages(fmt::format("a batch of {} ranges", ranges));
   return kBatchHeaderBytes + ranges * kRangeBytes;
 }
 
@@ -77,16 +77,16 @@ std::size_t encoded_bytes_of(std::span<const std::byte> head) {
 }
 
 PageBatch parse_head(std::span<const std::byte> head, std::size_t payload_bytes) {
-  if (head_bytes(head) != head.size()) broken("a batch header of the wrong size");
+  if (head_bytes(head) != head.size()) bad_pages("a batch header of the wrong size");
   PageBatch batch;
   const auto kind = static_cast<uint8_t>(head[0]);
   const auto encoding = static_cast<uint8_t>(head[1]);
   if (kind != static_cast<uint8_t>(PageSpace::Kind::mm) && kind != static_cast<uint8_t>(PageSpace::Kind::shmem)) {
-    broken(fmt::format("an address space of kind {}", kind));
+    bad_pages(fmt::format("an address space of kind {}", kind));
   }
-  if (encoding > static_cast<uint8_t>(PageEncoding::zstd)) broken(fmt::format("encoding {} is unknown", encoding));
+  if (encoding > static_cast<uint8_t>(PageEncoding::zstd)) bad_pages(fmt::format("encoding {} is unknown", encoding));
   for (std::size_t i = 20; i < kBatchHeaderBytes; ++i) {
-    if (head[i] != std::byte{0}) broken("reserved bits are set in a batch");
+    if (head[i] != std::byte{0}) bad_pages("reserved bits are set in a batch");
   }
   batch.encoding = static_cast<PageEncoding>(encoding);
   batch.after_messages = get_u32(head.data() + 4);
@@ -98,15 +98,15 @@ PageBatch parse_head(std::span<const std::byte> head, std::size_t payload_bytes)
   for (std::size_t at = kBatchHeaderBytes; at < head.size(); at += kRangeBytes) {
     const PageRange range = parse_range(head.data() + at, last_end);
     const uint32_t what = get_u32(head.data() + at + 12);
-    if (what > kZero) broken(fmt::format("a range of kind {}", what));
+    if (what > kZero) bad_pages(fmt::format("a range of kind {}", what));
     pages += range.pages();
     append_range(what == kZero ? batch.zero_ranges : batch.ranges, range);
   }
-  if (pages > kBatchPages) broken(fmt::format("a batch of {} pages", pages));
+  if (pages > kBatchPages) bad_pages(fmt::format("a batch of {} pages", pages));
   const uint64_t content = batch.content_bytes();
   const bool fits = batch.encoding == PageEncoding::raw ? batch.encoded_bytes == content
                                                         : batch.encoded_bytes > 0 && batch.encoded_bytes < content;
-  if (!fits || payload_bytes != head.size() + batch.encoded_bytes) broken("the sizes in a batch do not agree");
+  if (!fits || payload_bytes != head.size() + batch.encoded_bytes) bad_pages("the sizes in a batch do not agree");
   return batch;
 }
 
@@ -175,8 +175,8 @@ Decompressor::~Decompressor() = default;
 
 void Decompressor::decompress(std::span<const std::byte> from, std::span<std::byte> to) {
   const std::size_t n = ZSTD_decompressDCtx(context_->zstd, to.data(), to.size(), from.data(), from.size());
-  if (ZSTD_isError(n) != 0) broken(fmt::format("zstd: {}", ZSTD_getErrorName(n)));
-  if (n != to.size()) broken("compressed pages of the wrong size");
+  if (ZSTD_isError(n) != 0) bad_pages(fmt::format("zstd: {}", ZSTD_getErrorName(n)));
+  if (n != to.size()) bad_pages("compressed pages of the wrong size");
 }
 
 }  // namespace crx::wire

@@ -15,7 +15,7 @@
 namespace crx {
 namespace {
 
-constexpr char kStep[] = "carrying files";
+constexpr char kCarriedFileStep[] = "carrying files";
 
 int rename_with(const std::string& from, const std::string& to, unsigned flags) {
   return ::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), flags);
@@ -26,14 +26,14 @@ int rename_with(const std::string& from, const std::string& to, unsigned flags) 
 CarriedFile::CarriedFile(std::string path, const std::string& tag) : path_(std::move(path)) {
   const auto slash = path_.rfind('/');
   if (!path_.starts_with('/') || slash + 1 == path_.size()) {
-    throw Error(ErrorCode::corrupt_image, kStep, "'" + path_ + "' is not the path of a file");
+    throw Error(ErrorCode::corrupt_image, kCarriedFileStep, "'" + path_ + "' is not the path of a file");
   }
   const std::string directory = path_.substr(0, slash + 1);
   std::error_code failed;
   std::filesystem::create_directories(directory, failed);
   beside_ = directory + ".crx-" + tag;
   file_ = Fd(::open(beside_.c_str(), O_CREAT | O_EXCL | O_NOFOLLOW | O_RDWR | O_CLOEXEC, 0600));
-  if (!file_) throw Error(ErrorCode::refused, kStep, path_ + " cannot be created here", errno);
+  if (!file_) throw Error(ErrorCode::refused, kCarriedFileStep, path_ + " cannot be created here", errno);
 }
 
 CarriedFile::CarriedFile(CarriedFile&& other) noexcept
@@ -48,7 +48,7 @@ void CarriedFile::commit() {
   } else if (errno == EEXIST && rename_with(beside_, path_, RENAME_EXCHANGE) == 0) {
     state_ = State::exchanged;
   } else {
-    throw Error(ErrorCode::refused, kStep, path_ + " cannot be renamed to its path here", errno);
+    throw Error(ErrorCode::refused, kCarriedFileStep, path_ + " cannot be renamed to its path here", errno);
   }
 }
 

@@ -23,14 +23,15 @@ namespace {
 // Flags that must not apply again when a file is reopened, and O_ASYNC, which F_SETFL sets later.
 constexpr uint32_t kNeverFlags = O_CREAT | O_EXCL | O_TRUNC | O_ASYNC;
 
-constexpr char kStep[] = "opening files";
+constexpr char kFileOpenerStep[] = "opening files";
 
 class Opener final : public FileOpener {
  public:
   void add(const img::file_entry& entry) override {
     // For the kernel the name would end at the NUL.
     if (entry.reg().name().find('\0') != std::string::npos) {
-      throw Error(ErrorCode::corrupt_image, kStep, fmt::format("the name of file {} contains a NUL", entry.id()))
+      throw Error(ErrorCode::corrupt_image, kFileOpenerStep,
+                  fmt::format("the name of file {} contains a NUL", entry.id()))
           .with_image(std::string(image_file::kFiles));
     }
     entries_[entry.id()] = entry;
@@ -39,7 +40,8 @@ class Opener final : public FileOpener {
   const img::file_entry& entry(uint32_t id) const override {
     const auto found = entries_.find(id);
     if (found == entries_.end()) {
-      throw Error(ErrorCode::corrupt_image, kStep, fmt::format("there is no file {}, which the set refers to", id))
+      throw Error(ErrorCode::corrupt_image, kFileOpenerStep,
+                  fmt::format("there is no file {}, which the set refers to", id))
           .with_image(std::string(image_file::kFiles));
     }
     return found->second;
@@ -69,7 +71,8 @@ class Opener final : public FileOpener {
         continue;
       }
       if (remap.has_remap_type() && remap.remap_type() != img::GHOST) {
-        throw Error(ErrorCode::unsupported, kStep, fmt::format("file {} was found under another name", remap.orig_id()))
+        throw Error(ErrorCode::unsupported, kFileOpenerStep,
+                    fmt::format("file {} was found under another name", remap.orig_id()))
             .with_image(std::string(image_file::kRemapFpath));
       }
       ghost_of_[remap.orig_id()] = remap.remap_id();
@@ -116,7 +119,7 @@ class Opener final : public FileOpener {
   Fd open_file(uint32_t id, bool exact) const {
     const img::file_entry& file = entry(id);
     if (file.type() != img::REG || !file.has_reg()) {
-      throw Error(ErrorCode::corrupt_image, kStep, fmt::format("file {} is not opened by name", id))
+      throw Error(ErrorCode::corrupt_image, kFileOpenerStep, fmt::format("file {} is not opened by name", id))
           .with_image(std::string(image_file::kFiles));
     }
     const img::reg_file_entry& reg = file.reg();
@@ -142,26 +145,26 @@ class Opener final : public FileOpener {
   std::string ghost_link(uint32_t ghost, const img::reg_file_entry& reg) const {
     const auto found = ghosts_.find(ghost);
     if (found != ghosts_.end() && found->second) return fmt::format("/proc/self/fd/{}", found->second.get());
-    throw Error(ErrorCode::corrupt_image, kStep, reg.name() + ": its content was not carried along");
+    throw Error(ErrorCode::corrupt_image, kFileOpenerStep, reg.name() + ": its content was not carried along");
   }
 
   [[noreturn]] static void explain_failure(const img::reg_file_entry& reg, int err) {
     if (err == ENOENT || err == ENOTDIR) {
-      throw Error(ErrorCode::refused, kStep, reg.name() + " does not exist here", err)
+      throw Error(ErrorCode::refused, kFileOpenerStep, reg.name() + " does not exist here", err)
           .with_hint("put the same file there, or use storage that both hosts share");
     }
-    throw Error(ErrorCode::refused, kStep, reg.name() + " cannot be opened here", err);
+    throw Error(ErrorCode::refused, kFileOpenerStep, reg.name() + " cannot be opened here", err);
   }
 
   static void compare(const img::reg_file_entry& reg, int fd, bool with_size) {
     struct stat st {};
-    if (::fstat(fd, &st) != 0) throw_errno(kStep, reg.name());
+    if (::fstat(fd, &st) != 0) throw_errno(kFileOpenerStep, reg.name());
     if (reg.has_mode() && (reg.mode() & S_IFMT) != (st.st_mode & S_IFMT)) {
-      throw Error(ErrorCode::refused, kStep, reg.name() + " is another kind of file here");
+      throw Error(ErrorCode::refused, kFileOpenerStep, reg.name() + " is another kind of file here");
     }
     if (!with_size || !reg.has_size() || !S_ISREG(st.st_mode) || static_cast<uint64_t>(st.st_size) == reg.size())
       return;
-    throw Error(ErrorCode::refused, kStep,
+    throw Error(ErrorCode::refused, kFileOpenerStep,
                 fmt::format("{} is another file here: {} bytes instead of {}", reg.name(), st.st_size, reg.size()))
         .with_hint("put the same file there, or use storage that both hosts share");
   }

@@ -16,7 +16,7 @@
 namespace crx {
 namespace {
 
-constexpr char kStep[] = "making a deleted file";
+constexpr char kGhostFileStep[] = "making a deleted file";
 
 std::string own_link(const Fd& file) {
   return fmt::format("/proc/self/fd/{}", file.get());
@@ -28,7 +28,7 @@ Fd make_in(const std::string& directory, uint32_t ghost) {
   if (file) return file;
   const std::string name = fmt::format("{}/.crx-ghost-{}-{}", directory, ::getpid(), ghost);
   file = try_open(name, O_CREAT | O_EXCL | O_NOFOLLOW | O_RDWR, 0600);
-  if (file && ::unlink(name.c_str()) != 0) throw_errno(kStep, name);
+  if (file && ::unlink(name.c_str()) != 0) throw_errno(kGhostFileStep, name);
   return file;
 }
 
@@ -39,7 +39,7 @@ Fd make_file(const std::string& path, uint32_t ghost) {
     if (file) return file;
   }
   Fd file = make_in("/tmp", ghost);
-  if (!file) throw_errno(kStep, path);
+  if (!file) throw_errno(kGhostFileStep, path);
   return file;
 }
 
@@ -47,7 +47,7 @@ void write_at(int fd, std::span<const std::byte> bytes, uint64_t offset, const s
   while (!bytes.empty()) {
     const ssize_t n = ::pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset));
     if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) throw_errno(kStep, path, n < 0 ? errno : ENOSPC);
+    if (n <= 0) throw_errno(kGhostFileStep, path, n < 0 ? errno : ENOSPC);
     bytes = bytes.subspan(static_cast<std::size_t>(n));
     offset += static_cast<uint64_t>(n);
   }
@@ -58,7 +58,8 @@ void write_at(int fd, std::span<const std::byte> bytes, uint64_t offset, const s
 void punch(int fd, uint64_t start, uint64_t end, const std::string& path) {
   if (start >= end) return;
   const int mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
-  if (::fallocate(fd, mode, static_cast<off_t>(start), static_cast<off_t>(end - start)) != 0) throw_errno(kStep, path);
+  if (::fallocate(fd, mode, static_cast<off_t>(start), static_cast<off_t>(end - start)) != 0)
+    throw_errno(kGhostFileStep, path);
 }
 
 }  // namespace
@@ -89,14 +90,15 @@ void fill_ghost(const ImageSource& images, uint32_t ghost, const std::string& pa
     if (entry.has_size() && content.size() != entry.size()) image.fail("the content does not have the stated length");
     write_at(fd, content, 0, path);
   }
-  if (entry.has_size() && ::ftruncate(fd, static_cast<off_t>(entry.size())) != 0) throw_errno(kStep, path);
-  if (::fchown(fd, entry.uid(), entry.gid()) != 0 || ::fchmod(fd, entry.mode() & 07777) != 0) throw_errno(kStep, path);
+  if (entry.has_size() && ::ftruncate(fd, static_cast<off_t>(entry.size())) != 0) throw_errno(kGhostFileStep, path);
+  if (::fchown(fd, entry.uid(), entry.gid()) != 0 || ::fchmod(fd, entry.mode() & 07777) != 0)
+    throw_errno(kGhostFileStep, path);
   file = open_checked(own_link(file), O_RDONLY);
   if (!entry.has_mtim() || !entry.has_atim()) return;
   const timespec times[2] = {
       {static_cast<time_t>(entry.atim().tv_sec()), static_cast<long>(entry.atim().tv_usec() * 1000)},
       {static_cast<time_t>(entry.mtim().tv_sec()), static_cast<long>(entry.mtim().tv_usec() * 1000)}};
-  if (::futimens(file.get(), times) != 0) throw_errno(kStep, path);
+  if (::futimens(file.get(), times) != 0) throw_errno(kGhostFileStep, path);
 }
 
 }  // namespace crx

@@ -13,7 +13,7 @@
 namespace crx {
 namespace {
 
-constexpr char kStep[] = "making a deleted file";
+constexpr char kGhostNodeStep[] = "making a deleted file";
 
 bool make(const img::ghost_file_entry& entry, const std::string& name) {
   const mode_t mode = entry.mode();
@@ -26,24 +26,26 @@ bool make(const img::ghost_file_entry& entry, const std::string& name) {
 Fd take(const img::ghost_file_entry& entry, const std::string& name) {
   Fd node = open_checked(name, O_PATH | O_NOFOLLOW);
   struct stat st {};
-  if (::fstat(node.get(), &st) != 0) throw_errno(kStep, name);
+  if (::fstat(node.get(), &st) != 0) throw_errno(kGhostNodeStep, name);
   const bool is_ours = (st.st_mode & S_IFMT) == (entry.mode() & S_IFMT) && st.st_rdev == entry.rdev();
-  if (!is_ours) throw Error(ErrorCode::kernel, kStep, name + " was replaced by another program at the same time");
-  if (::unlinkat(AT_FDCWD, name.c_str(), S_ISDIR(st.st_mode) ? AT_REMOVEDIR : 0) != 0) throw_errno(kStep, name);
+  if (!is_ours)
+    throw Error(ErrorCode::kernel, kGhostNodeStep, name + " was replaced by another program at the same time");
+  if (::unlinkat(AT_FDCWD, name.c_str(), S_ISDIR(st.st_mode) ? AT_REMOVEDIR : 0) != 0)
+    throw_errno(kGhostNodeStep, name);
   return node;
 }
 
 void set_attributes(int node, const img::ghost_file_entry& entry, const std::string& path) {
   const std::string link = fmt::format("/proc/self/fd/{}", node);
-  if (::fchownat(node, "", entry.uid(), entry.gid(), AT_EMPTY_PATH) != 0) throw_errno(kStep, path);
-  if (!S_ISLNK(entry.mode()) && ::chmod(link.c_str(), entry.mode() & 07777) != 0) throw_errno(kStep, path);
+  if (::fchownat(node, "", entry.uid(), entry.gid(), AT_EMPTY_PATH) != 0) throw_errno(kGhostNodeStep, path);
+  if (!S_ISLNK(entry.mode()) && ::chmod(link.c_str(), entry.mode() & 07777) != 0) throw_errno(kGhostNodeStep, path);
 }
 
 }  // namespace
 
 Fd make_ghost_node(const img::ghost_file_entry& entry, const std::string& path, uint32_t ghost) {
   if (!path.starts_with('/'))
-    throw Error(ErrorCode::corrupt_image, kStep, "\"" + path + "\" is not the path of a deleted file");
+    throw Error(ErrorCode::corrupt_image, kGhostNodeStep, "\"" + path + "\" is not the path of a deleted file");
   const std::string ours = fmt::format("/.crx-ghost-{}-{}", ::getpid(), ghost);
   const std::array names = {path, path.substr(0, path.rfind('/')) + ours, "/tmp" + ours};
   for (const std::string& name : names) {
@@ -52,7 +54,7 @@ Fd make_ghost_node(const img::ghost_file_entry& entry, const std::string& path, 
     set_attributes(node.get(), entry, path);
     return node;
   }
-  throw_errno(kStep, path);
+  throw_errno(kGhostNodeStep, path);
 }
 
 }  // namespace crx

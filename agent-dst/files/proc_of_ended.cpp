@@ -16,20 +16,21 @@
 namespace crx {
 namespace {
 
-constexpr char kStep[] = "opening a file about an ended process";
+constexpr char kProcOfEndedStep[] = "opening a file about an ended process";
 
 // Forks a child that stands for the ended process, with its pid if that is free, else with another.
 ChildProcess make_placeholder(pid_t wanted) {
   std::optional<ChildProcess> child = ChildProcess::try_fork_idle({.wanted_pid = wanted});
   if (!child && (errno == EEXIST || errno == EINVAL || errno == EPERM)) child = ChildProcess::try_fork_idle();
-  if (!child) throw_errno(kStep, "a process");
+  if (!child) throw_errno(kProcOfEndedStep, "a process");
   return std::move(*child);
 }
 
 // The path with the pid replaced in "/proc/PID", or both ids in "/proc/PID/task/TID".
 std::string path_about(pid_t number, const std::string& path) {
   constexpr std::string_view kProc = "/proc/", kTask = "/task/";
-  if (!path.starts_with(kProc)) throw Error(ErrorCode::corrupt_image, kStep, path + " is not a file of /proc");
+  if (!path.starts_with(kProc))
+    throw Error(ErrorCode::corrupt_image, kProcOfEndedStep, path + " is not a file of /proc");
   std::size_t behind = std::min(path.find('/', kProc.size()), path.size());
   std::string about = fmt::format("/proc/{}", number);
   if (path.compare(behind, kTask.size(), kTask) == 0) {

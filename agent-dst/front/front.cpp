@@ -32,7 +32,7 @@ using wire::FrameType;
 using wire::SessionMessage;
 
 constexpr int kMaxStrangers = 64;  // limit of connections that have not sent their first frame yet
-constexpr int64_t kGoodbyeMs = 2'000;
+constexpr int64_t kRefusalMs = 2'000;
 
 class Front {
  public:
@@ -159,7 +159,7 @@ asio::awaitable<void> Front::serve(tcp::socket socket) {
   if (failed) {
     log::warn("{}: {}", peer, failed->what());
     ++counters_.connections_refused;
-    channel->set_hard_deadline(Deadline::in_ms(kGoodbyeMs));
+    channel->set_hard_deadline(Deadline::in_ms(kRefusalMs));
     channel->try_write(wire::frame(FrameType::message, wire::failure_message(*failed).SerializeAsString()));
     co_await channel->shutdown();
   }

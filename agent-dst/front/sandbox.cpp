@@ -21,7 +21,7 @@
 namespace crx::front {
 namespace {
 
-constexpr char kStep[] = "dropping the front's privileges";
+constexpr char kSandboxStep[] = "dropping the front's privileges";
 constexpr uid_t kNobody = 65534;
 
 // Sanitizers make system calls of their own at any time.
@@ -96,7 +96,7 @@ constexpr int kDenied[] = {SCMP_SYS(open),       SCMP_SYS(openat),   SCMP_SYS(st
                            SCMP_SYS(getegid)};
 
 void checked(int result, const char* what) {
-  if (result < 0) throw_errno(kStep, what);
+  if (result < 0) throw_errno(kSandboxStep, what);
 }
 
 void drop_capabilities() {
@@ -118,12 +118,12 @@ void become_nobody() {
 void load_filter() {
   const std::unique_ptr<void, void (*)(scmp_filter_ctx)> filter(::seccomp_init(SCMP_ACT_KILL_PROCESS),
                                                                 ::seccomp_release);
-  if (!filter) throw Error(ErrorCode::kernel, kStep, "libseccomp cannot create a filter");
+  if (!filter) throw Error(ErrorCode::kernel, kSandboxStep, "libseccomp cannot create a filter");
   int rc = 0;
   for (const int call : kAllowed) rc = rc != 0 ? rc : ::seccomp_rule_add(filter.get(), SCMP_ACT_ALLOW, call, 0);
   for (const int call : kDenied) rc = rc != 0 ? rc : ::seccomp_rule_add(filter.get(), SCMP_ACT_ERRNO(EACCES), call, 0);
   if (rc == 0) rc = ::seccomp_load(filter.get());
-  if (rc != 0) throw_errno(kStep, "the seccomp filter", -rc);
+  if (rc != 0) throw_errno(kSandboxStep, "the seccomp filter", -rc);
 }
 
 }  // namespace

@@ -19,10 +19,10 @@
 namespace crx {
 namespace {
 
-constexpr char kStep[] = "storing an image set";
+constexpr char kSetStoreStep[] = "storing an image set";
 
 [[noreturn]] void refuse_taken(const std::string& store, const std::string& name) {
-  throw Error(ErrorCode::refused, kStep, store + " has a set " + name + " already")
+  throw Error(ErrorCode::refused, kSetStoreStep, store + " has a set " + name + " already")
       .with_hint("take another name, or remove that set");
 }
 
@@ -50,7 +50,7 @@ StagedSet::StagedSet(const std::string& store, const std::string& name, const st
   if (!directory_) throw_writing("opening the store", store);
   struct stat st {};
   if (::fstatat(directory_.get(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0) refuse_taken(store, name);
-  if (::mkdirat(directory_.get(), staging_.c_str(), 0700) != 0) throw_writing(kStep, path_);
+  if (::mkdirat(directory_.get(), staging_.c_str(), 0700) != 0) throw_writing(kSetStoreStep, path_);
 }
 
 StagedSet::~StagedSet() {
@@ -60,10 +60,10 @@ StagedSet::~StagedSet() {
 void StagedSet::publish() {
   if (::renameat2(directory_.get(), staging_.c_str(), directory_.get(), name_.c_str(), RENAME_NOREPLACE) != 0) {
     if (errno == EEXIST) refuse_taken(store_, name_);
-    throw_writing(kStep, store_ + "/" + name_);
+    throw_writing(kSetStoreStep, store_ + "/" + name_);
   }
   staging_.clear();
-  if (::fsync(directory_.get()) != 0) throw_writing(kStep, store_);
+  if (::fsync(directory_.get()) != 0) throw_writing(kSetStoreStep, store_);
 }
 
 std::size_t count_sets(const std::string& store) {

@@ -23,10 +23,10 @@ constexpr std::size_t kMaxSpaces = 1 << 16;
 constexpr int kMaxRanges = 1 << 20;
 constexpr std::size_t kMaxTold = std::size_t{128} << 20;
 constexpr uint64_t kUserEnd = uint64_t{1} << 56;
-constexpr char kStep[] = "storing an image set";
+constexpr char kStoreSessionStep[] = "storing an image set";
 
 [[noreturn]] void broke(const std::string& what) {
-  throw Error(ErrorCode::peer, kStep, "the source sent " + what);
+  throw Error(ErrorCode::peer, kStoreSessionStep, "the source sent " + what);
 }
 
 bool is_page_file(const std::string& name) {
@@ -59,11 +59,12 @@ PageSpace space_of(uint32_t kind, uint64_t id) {
 Fd lock_set(const std::string& path) {
   Fd folder = try_open(path, O_RDONLY | O_DIRECTORY);
   if (!folder) {
-    throw Error(ErrorCode::kernel, kStep, "the set to be continued, " + path + ", cannot be opened", errno)
+    throw Error(ErrorCode::kernel, kStoreSessionStep, "the set to be continued, " + path + ", cannot be opened", errno)
         .with_hint("crx-image list there shows the sets; continue one of them, or none");
   }
   if (::flock(folder.get(), LOCK_SH | LOCK_NB) == 0) return folder;
-  throw Error(ErrorCode::refused, kStep, path + " is being removed").with_hint("continue another set, or none");
+  throw Error(ErrorCode::refused, kStoreSessionStep, path + " is being removed")
+      .with_hint("continue another set, or none");
 }
 
 }  // namespace
@@ -101,7 +102,7 @@ int StoreSession::run() {
     link_.send(wire::failure_message(error));
   } catch (const std::exception& error) {
     log::error("session {}: {}", options_.session, error.what());
-    link_.send(wire::failure_message(Error(ErrorCode::bug, kStep, error.what())));
+    link_.send(wire::failure_message(Error(ErrorCode::bug, kStoreSessionStep, error.what())));
   }
   return 1;
 }
@@ -155,7 +156,7 @@ void StoreSession::tell_parent(const ImageSet& parent, wire::StoreReady& ready) 
 void StoreSession::count(uint64_t bytes) {
   bytes_ += bytes;
   if (options_.max_memory == 0 || bytes_ <= options_.max_memory) return;
-  throw Error(ErrorCode::refused, kStep,
+  throw Error(ErrorCode::refused, kStoreSessionStep,
               fmt::format("{} is larger than {} MiB", hello_.store().name(), options_.max_memory >> 20))
       .with_hint("start the agent with a higher --max-memory");
 }

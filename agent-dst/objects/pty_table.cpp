@@ -13,7 +13,7 @@
 namespace crx {
 namespace {
 
-constexpr char kStep[] = "restoring terminals";
+constexpr char kPtyTableStep[] = "restoring terminals";
 constexpr uint32_t kMostIndex = 4096;
 
 std::string name_of(uint32_t index) {
@@ -23,15 +23,15 @@ std::string name_of(uint32_t index) {
 // Creates the master with the number `index`. The kernel always assigns the lowest free number, so masters with lower
 // numbers are opened and closed again.
 Fd make_master(uint32_t index) {
-  if (index > kMostIndex) throw Error(ErrorCode::unsupported, kStep, name_of(index) + " has too high a number");
+  if (index > kMostIndex) throw Error(ErrorCode::unsupported, kPtyTableStep, name_of(index) + " has too high a number");
   std::vector<Fd> lower;
   for (;;) {
     Fd fd = open_checked("/dev/ptmx", O_RDWR | O_NOCTTY);
     unsigned number = 0;
-    if (::ioctl(fd.get(), TIOCGPTN, &number) != 0) throw_errno(kStep, name_of(index));
+    if (::ioctl(fd.get(), TIOCGPTN, &number) != 0) throw_errno(kPtyTableStep, name_of(index));
     if (number == index) return fd;
     if (number > index) {
-      throw Error(ErrorCode::refused, kStep, fmt::format("the terminal {} is taken here", name_of(index)))
+      throw Error(ErrorCode::refused, kPtyTableStep, fmt::format("the terminal {} is taken here", name_of(index)))
           .with_hint("end the session that uses it, or move to another host");
     }
     lower.push_back(std::move(fd));
@@ -45,7 +45,7 @@ int PtyTable::master(uint32_t index) {
   if (pair.master) return pair.master.get();
   pair.master = make_master(index);
   const int off = 0;
-  if (::ioctl(pair.master.get(), TIOCSPTLCK, &off) != 0) throw_errno(kStep, name_of(index));
+  if (::ioctl(pair.master.get(), TIOCSPTLCK, &off) != 0) throw_errno(kPtyTableStep, name_of(index));
   return pair.master.get();
 }
 
@@ -60,26 +60,26 @@ Fd PtyTable::open_slave(uint32_t index, int flags, bool by_path) {
   const int end = master(index);
   if (by_path) return open_checked(name_of(index), flags | O_NOCTTY);
   Fd fd(::ioctl(end, TIOCGPTPEER, flags | O_NOCTTY));
-  if (!fd || ::fcntl(fd.get(), F_SETFD, FD_CLOEXEC) != 0) throw_errno(kStep, name_of(index));
+  if (!fd || ::fcntl(fd.get(), F_SETFD, FD_CLOEXEC) != 0) throw_errno(kPtyTableStep, name_of(index));
   return fd;
 }
 
 void PtyTable::use_callers() {
   callers_ = try_open("/dev/tty", O_RDWR | O_NOCTTY | O_NONBLOCK);
   if (callers_) return;
-  throw Error(ErrorCode::refused, kStep, "there is no terminal here that the program could have", errno)
+  throw Error(ErrorCode::refused, kPtyTableStep, "there is no terminal here that the program could have", errno)
       .with_hint("run crx-restore --shell-job from a shell in a terminal");
 }
 
 Fd PtyTable::open_callers(int flags, bool by_alias) const {
   if (!callers_) {
-    throw Error(ErrorCode::refused, kStep, "the other end of a terminal is not in the images")
+    throw Error(ErrorCode::refused, kPtyTableStep, "the other end of a terminal is not in the images")
         .with_hint("use --shell-job with crx-restore, to give the program the terminal you are at");
   }
   if (by_alias) return open_checked("/dev/tty", flags | O_NOCTTY);
   // /dev/tty does not reveal the name of its terminal; a standard descriptor does, where it is the same terminal.
   unsigned device = 0;
-  if (::ioctl(callers_.get(), TIOCGDEV, &device) != 0) throw_errno(kStep, "/dev/tty");
+  if (::ioctl(callers_.get(), TIOCGDEV, &device) != 0) throw_errno(kPtyTableStep, "/dev/tty");
   for (int number = 0; number < 3; ++number) {
     unsigned other = 0;
     if (::ioctl(number, TIOCGDEV, &other) != 0 || other != device) continue;

@@ -16,7 +16,7 @@
 namespace crx {
 namespace {
 
-constexpr char kStep[] = "making System V objects";
+constexpr char kSysvObjectsStep[] = "making System V objects";
 constexpr uint32_t kMostSemaphores = 32000;  // the kernel's default of SEMMSL
 
 bool is_same(const SysvPerm& a, const SysvPerm& b) {
@@ -27,7 +27,8 @@ bool is_same(const SysvPerm& a, const SysvPerm& b) {
 }  // namespace
 
 SysvPerm perm_of(const img::ipc_desc_entry& desc) {
-  if (desc.id() > INT32_MAX) throw Error(ErrorCode::corrupt_image, kStep, fmt::format("number {}", desc.id()));
+  if (desc.id() > INT32_MAX)
+    throw Error(ErrorCode::corrupt_image, kSysvObjectsStep, fmt::format("number {}", desc.id()));
   return {static_cast<int>(desc.id()), desc.key(), desc.uid(), desc.gid(), desc.cuid(), desc.cgid(), desc.mode()};
 }
 
@@ -37,7 +38,8 @@ SysvObjects::~SysvObjects() {
 
 void SysvObjects::make_segment(const img::ipc_shm_entry& entry) {
   const SysvPerm perm = perm_of(entry.desc());
-  if (entry.size() == 0) throw Error(ErrorCode::unsupported, kStep, fmt::format("segment {} of 0 bytes", perm.id));
+  if (entry.size() == 0)
+    throw Error(ErrorCode::unsupported, kSysvObjectsStep, fmt::format("segment {} of 0 bytes", perm.id));
   try {
     create_segment(perm, entry.size(), huge_page_bytes(entry));
   } catch (Error& error) {
@@ -50,7 +52,8 @@ void SysvObjects::make_segment(const img::ipc_shm_entry& entry) {
 void SysvObjects::make_set(const img::ipc_sem_entry& entry) {
   const SysvPerm perm = perm_of(entry.desc());
   if (entry.nsems() == 0 || entry.nsems() > kMostSemaphores) {
-    throw Error(ErrorCode::corrupt_image, kStep, fmt::format("set {} of {} semaphores", perm.id, entry.nsems()));
+    throw Error(ErrorCode::corrupt_image, kSysvObjectsStep,
+                fmt::format("set {} of {} semaphores", perm.id, entry.nsems()));
   }
   for (const SysvSet& set : list_sets()) {
     if (!is_same(set.perm, perm) || set.count != entry.nsems() || !is_untouched(set)) continue;
@@ -76,7 +79,7 @@ uint64_t huge_page_bytes(const img::ipc_shm_entry& entry) {
   if (entry.hugetlb_flag() == 0) return 0;
   const uint32_t size_bits = entry.hugetlb_flag() >> SHM_HUGE_SHIFT;
   if (size_bits < 16 || size_bits > 40) {
-    throw Error(ErrorCode::corrupt_image, kStep,
+    throw Error(ErrorCode::corrupt_image, kSysvObjectsStep,
                 fmt::format("segment {} has pages of 2^{} bytes", entry.desc().id(), size_bits));
   }
   return uint64_t{1} << size_bits;
@@ -86,7 +89,7 @@ Fd open_segment(const img::ipc_shm_entry& entry) {
   const auto id = static_cast<int>(entry.desc().id());
   const uint64_t page = std::max<uint64_t>(huge_page_bytes(entry), kPageSize);
   void* at = ::shmat(id, nullptr, 0);
-  if (at == reinterpret_cast<void*>(-1)) throw_errno(kStep, fmt::format("segment {}", id));
+  if (at == reinterpret_cast<void*>(-1)) throw_errno(kSysvObjectsStep, fmt::format("segment {}", id));
   const ScopeExit detach([at] { ::shmdt(at); });
   const auto start = reinterpret_cast<uint64_t>(at);
   return open_checked(

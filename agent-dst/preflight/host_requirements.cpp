@@ -31,7 +31,7 @@ void set(int fd, int level, int name, bool on) {
 
 // Binds in the way the restorer will. A stream socket sets SO_REUSEADDR: its port is then free for the check even while
 // closed connections of a program with SO_REUSEADDR are in TIME_WAIT.
-bool is_taken(const NeededPort& port) {
+bool port_is_taken(const NeededPort& port) {
   const bool v6 = port.address.family == AF_INET6;
   const Fd socket(::socket(port.address.family, port.type | SOCK_CLOEXEC, 0));
   if (!socket) return false;
@@ -47,7 +47,7 @@ bool is_taken(const NeededPort& port) {
 void check_ports(const std::vector<NeededPort>& ports, std::vector<Shortfall>& lacks) {
   std::set<std::string> named;
   for (const NeededPort& port : ports) {
-    if (port.address.port == 0 || !is_taken(port)) continue;
+    if (port.address.port == 0 || !port_is_taken(port)) continue;
     const bool stream = port.type == SOCK_STREAM;
     const std::string object =
         fmt::format("{} port {} ({})", stream ? "TCP" : "UDP", port.address.text(), port.used_by);

@@ -14,7 +14,7 @@
 namespace crx::supervisor {
 namespace {
 
-constexpr char kStep[] = "listening";
+constexpr char kListenerStep[] = "listening";
 constexpr int kBacklog = 128;
 
 Fd try_listen(const addrinfo& address) {
@@ -36,7 +36,7 @@ Fd listen_on(const Endpoint& where, const char* option) {
   const std::string port = std::to_string(where.port);
   const int rc = ::getaddrinfo(where.host.empty() ? nullptr : where.host.c_str(), port.c_str(), &hints, &found);
   if (rc != 0) {
-    throw Error(ErrorCode::refused, kStep, where.text() + ": " + ::gai_strerror(rc))
+    throw Error(ErrorCode::refused, kListenerStep, where.text() + ": " + ::gai_strerror(rc))
         .with_hint(std::string("check ") + option);
   }
   const std::unique_ptr<addrinfo, void (*)(addrinfo*)> owned(found, ::freeaddrinfo);
@@ -46,7 +46,7 @@ Fd listen_on(const Endpoint& where, const char* option) {
     if (fd) return fd;
     err = errno;
   }
-  throw Error(ErrorCode::refused, kStep, where.text(), err)
+  throw Error(ErrorCode::refused, kListenerStep, where.text(), err)
       .with_hint(std::string("check that no other program uses the port, and that the address given to ") + option +
                  " belongs to this host");
 }
@@ -54,7 +54,7 @@ Fd listen_on(const Endpoint& where, const char* option) {
 uint16_t bound_port(int fd) {
   sockaddr_storage address{};
   socklen_t length = sizeof address;
-  if (::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length) != 0) throw_errno(kStep, "getsockname");
+  if (::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length) != 0) throw_errno(kListenerStep, "getsockname");
   return ntohs(address.ss_family == AF_INET6 ? reinterpret_cast<const sockaddr_in6&>(address).sin6_port
                                              : reinterpret_cast<const sockaddr_in&>(address).sin_port);
 }

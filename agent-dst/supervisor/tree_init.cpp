@@ -24,14 +24,15 @@
 namespace crx::supervisor {
 namespace {
 
-constexpr const char* kStep = "making a PID namespace";
+constexpr const char* kTreeInitStep = "making a PID namespace";
 constexpr int kForwarded[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGALRM, SIGCONT, SIGWINCH};
 
 void mount_proc() {
-  if (::unshare(CLONE_NEWNS) != 0) throw_errno(kStep, "unshare");
+  if (::unshare(CLONE_NEWNS) != 0) throw_errno(kTreeInitStep, "unshare");
   // Later mounts of the host propagate into this namespace, but mounts made here do not propagate to the host.
-  if (::mount(nullptr, "/", nullptr, MS_REC | MS_SLAVE, nullptr) != 0) throw_errno(kStep, "/");
-  if (::mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) != 0) throw_errno(kStep, "/proc");
+  if (::mount(nullptr, "/", nullptr, MS_REC | MS_SLAVE, nullptr) != 0) throw_errno(kTreeInitStep, "/");
+  if (::mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) != 0)
+    throw_errno(kTreeInitStep, "/proc");
 }
 
 // Makes the next process get almost the highest PID, which trees do not reach.
@@ -120,11 +121,11 @@ class Init {
 
 pid_t fork_init(const std::function<int()>& body) {
   const Fd own = open_checked("/proc/self/ns/pid", O_RDONLY);
-  if (::unshare(CLONE_NEWPID) != 0) throw_errno(kStep, "unshare");
+  if (::unshare(CLONE_NEWPID) != 0) throw_errno(kTreeInitStep, "unshare");
   std::optional<ChildProcess> first = ChildProcess::try_fork(body);
   const int why = errno;
-  if (::setns(own.get(), CLONE_NEWPID) != 0) throw_errno(kStep, "setns");
-  if (!first) throw Error(ErrorCode::kernel, kStep, "fork", why);
+  if (::setns(own.get(), CLONE_NEWPID) != 0) throw_errno(kTreeInitStep, "setns");
+  if (!first) throw Error(ErrorCode::kernel, kTreeInitStep, "fork", why);
   return first->release();
 }
 
@@ -132,12 +133,12 @@ int run_tree_init(int notices, const InitEngine& engine) {
   mount_proc();
   take_high_numbers();
   int ends[2] = {-1, -1};
-  if (::pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) throw_errno(kStep, "pipe");
+  if (::pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) throw_errno(kTreeInitStep, "pipe");
   Fd from(ends[0]);
   Fd to(ends[1]);
   sigset_t before;
   Init::block(&before);
-  ChildProcess child = ChildProcess::fork(kStep, [&] {
+  ChildProcess child = ChildProcess::fork(kTreeInitStep, [&] {
     ::sigprocmask(SIG_SETMASK, &before, nullptr);
     from.reset();
     return engine(to.get());

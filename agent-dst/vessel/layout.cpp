@@ -16,7 +16,6 @@
 namespace crx {
 namespace {
 
-constexpr uint64_t kUserEnd = 0x7ffffffff000;
 constexpr uint32_t kKindBits = vma_status::kFilePrivate | vma_status::kFileShared | vma_status::kAnonShared |
                                vma_status::kAnonPrivate | vma_status::kVdso | vma_status::kVvar | vma_status::kMemfd |
                                vma_status::kSysvIpc;
@@ -128,7 +127,7 @@ std::vector<Vma> vmas_of(const img::mm_entry& mm, const std::vector<uint64_t>& c
     if ((entry.status() & vma_status::kVsyscall) != 0) continue;
     if (entry.start() % kPageSize != 0 || entry.end() % kPageSize != 0) throw bad("is not page-aligned");
     if (entry.start() < last_end || entry.end() <= entry.start()) throw bad("overlaps the one before it");
-    if (entry.end() > kUserEnd) throw bad("lies outside user space");
+    if (entry.end() > kEndOfUserSpace) throw bad("lies outside user space");
     last_end = entry.end();
     if ((entry.status() & vma_status::kAioRing) != 0) {
       // The ring itself is made later (agent-dst/restore/memory/aio_rings.cpp). Until then plain memory at its address
@@ -195,7 +194,7 @@ uint64_t find_gap(const std::vector<Vma>& vmas, uint64_t bytes) {
     if (vma.start >= at + bytes) return at;
     at = std::max(at, vma.end);
   }
-  if (at + bytes <= kUserEnd) return at;
+  if (at + bytes <= kEndOfUserSpace) return at;
   throw Error(ErrorCode::unsupported, "placing the arena", "the address space has no gap for it");
 }
 

@@ -14,7 +14,7 @@
 namespace crx {
 namespace {
 
-constexpr char kStep[] = "writing pages";
+constexpr char kMappingWriterStep[] = "writing pages";
 constexpr std::size_t kRangesAtOnce = 512;  // ranges of one process_vm_writev(2); the kernel's limit UIO_MAXIOV is 1024
 
 bool is_writable(const Vma& vma) {
@@ -44,7 +44,7 @@ void MappingWriter::write_anonymous(const Vma& vma, uint64_t addr, std::span<con
 void MappingWriter::write_mapped(const Vma& vma, uint64_t addr, std::span<const std::byte> bytes) {
   if (is_writable(vma)) return gather(addr, bytes);
   if (::pwrite(memory_, bytes.data(), bytes.size(), static_cast<off_t>(addr)) != static_cast<ssize_t>(bytes.size())) {
-    throw_errno(kStep, fmt::format("read-only memory at {:#x}", addr));
+    throw_errno(kMappingWriterStep, fmt::format("read-only memory at {:#x}", addr));
   }
 }
 
@@ -68,7 +68,7 @@ void MappingWriter::flush() {
   if (local_.empty()) return;
   const ssize_t n = ::process_vm_writev(calls_.pid(), local_.data(), local_.size(), remote_.data(), remote_.size(), 0);
   if (n != static_cast<ssize_t>(gathered_)) {
-    Error error(ErrorCode::kernel, kStep,
+    Error error(ErrorCode::kernel, kMappingWriterStep,
                 fmt::format("{} of {} bytes at {:#x} were written", n < 0 ? 0 : n, gathered_,
                             reinterpret_cast<uint64_t>(remote_[0].iov_base)),
                 n < 0 ? errno : 0);

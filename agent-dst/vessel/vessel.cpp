@@ -40,8 +40,6 @@ struct Vessel::Parts {
 
 namespace {
 
-constexpr int64_t kStopMs = 10'000;
-
 std::size_t arena_bytes() {
   return VesselCalls::code_bytes() + VesselCalls::data_bytes();
 }
@@ -86,7 +84,7 @@ TracedThread clone_in(VesselCalls& from, pid_t pid, uint64_t flags, uint32_t exi
         .with_hint("end the process, group or session that has it, move to another host, or use --new-pids");
   }
   return TracedThread::adopt(static_cast<pid_t>(batch.checked(0)), TracedThread::Kind::vessel,
-                             Deadline::in_ms(kStopMs));
+                             Deadline::in_ms(kVesselStopMs));
 }
 
 // Returns an address at which the address space of a process has room for one more arena.
@@ -159,7 +157,7 @@ Vessel Vessel::create(const VesselPlan& plan) {
   calls.take(seize(plan.pid));
   TracedThread& leader = calls.traced(0);
   leader.interrupt();
-  if (!leader.wait_stopped(Deadline::in_ms(kStopMs)))
+  if (!leader.wait_stopped(Deadline::in_ms(kVesselStopMs)))
     throw Error(ErrorCode::kernel, "seizing the vessel", "it does not stop").with_pid(plan.pid);
   const RseqConfiguration rseq = leader.rseq();
   calls.open();

@@ -17,6 +17,9 @@
 
 namespace crx {
 
+// How long a process that was told to stop may take for it.
+inline constexpr int64_t kVesselStopMs = 10'000;
+
 // Owns the process: the destructor kills it, unless it was released or has ended; PTRACE_O_EXITKILL kills it when the
 // engine dies. Single-threaded: the thread that seized the process is its tracer and the only one that may use this.
 // This class manages only the threads and their calls. VesselMemory, VesselDescriptors and VesselProcess manage the

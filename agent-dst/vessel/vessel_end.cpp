@@ -19,7 +19,6 @@
 namespace crx {
 namespace {
 
-constexpr int64_t kStopMs = 10'000;
 constexpr uint64_t kRedZone = 256;  // bytes below the stack pointer that may be in use (x86-64 ABI: 128)
 
 }  // namespace
@@ -65,7 +64,7 @@ void VesselProcess::start_closing() {
 
 void VesselProcess::stop_calls() {
   if (closing_) {
-    calls_.thread(0).finish(Deadline::in_ms(kStopMs));
+    calls_.thread(0).finish(Deadline::in_ms(kVesselStopMs));
     closing_->check_all();
     closing_.reset();
   }

@@ -23,7 +23,6 @@
 namespace crx {
 namespace {
 
-constexpr uint64_t kUserEnd = 0x7ffffffff000;
 constexpr std::size_t kChangesPerBatch = 256;
 constexpr uint64_t kArchMapVdso64 = 0x2003;  // ARCH_MAP_VDSO_64, asm/prctl.h
 
@@ -69,7 +68,7 @@ void VesselMemory::plan_empty(RemoteBatch& batch) const {
   const uint64_t code_end = arena.code_addr() + arena.code_size(), data_end = arena.data_addr() + arena.data_size();
   batch.add(kStep, SYS_munmap, 0, arena.code_addr());
   if (code_end < arena.data_addr()) batch.add(kStep, SYS_munmap, code_end, arena.data_addr() - code_end);
-  batch.add(kStep, SYS_munmap, data_end, kUserEnd - data_end);
+  batch.add(kStep, SYS_munmap, data_end, kEndOfUserSpace - data_end);
 }
 
 void VesselMemory::empty() {

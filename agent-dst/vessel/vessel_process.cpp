@@ -19,7 +19,6 @@
 namespace crx {
 namespace {
 
-constexpr int64_t kStopMs = 10'000;
 constexpr std::size_t kThreadsAtOnce = 512;
 
 }  // namespace
@@ -99,7 +98,7 @@ void VesselProcess::create_threads(const std::vector<pid_t>& tids) {
             .with_hint("end the task that has it, move to another host, or use --new-pids");
       }
       static_cast<void>(batch.checked(i));
-      calls_.take_thread(TracedThread::adopt(tid, TracedThread::Kind::vessel, Deadline::in_ms(kStopMs)));
+      calls_.take_thread(TracedThread::adopt(tid, TracedThread::Kind::vessel, Deadline::in_ms(kVesselStopMs)));
     }
     done += count;
   }

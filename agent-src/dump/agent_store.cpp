@@ -23,7 +23,6 @@ constexpr int64_t kAnswerMs = 60'000;
 constexpr int64_t kStoredMs = 15 * 60 * 1000;
 constexpr int64_t kLookMs = 200;
 constexpr std::size_t kMessageBytes = std::size_t{16} << 20;
-constexpr uint64_t kUserEnd = uint64_t{1} << 57;
 
 PageSpace space_of(const wire::StoredPages& pages) {
   const bool object = pages.space_kind() == static_cast<uint32_t>(PageSpace::Kind::shmem);
@@ -85,7 +84,7 @@ void AgentStore::take_parent(const wire::StoreReady& ready) {
     std::vector<PageRange>& ranges = parent.pages[space_of(pages)];
     for (const wire::Range& range : pages.ranges()) {
       const uint64_t last = ranges.empty() ? 0 : ranges.back().end;
-      if (range.start() < last || range.end() <= range.start() || range.end() > kUserEnd ||
+      if (range.start() < last || range.end() <= range.start() || range.end() > kEndOfUserSpace5 ||
           range.start() % kPageSize != 0 || range.end() % kPageSize != 0) {
         throw wrong("malformed ranges");
       }

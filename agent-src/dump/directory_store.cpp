@@ -34,7 +34,6 @@ void write_sent(PageSpace space, const std::vector<PageRange>& ranges, ImageSink
 
 void read_sent(const DirectorySource& images, ParentSet& parent) {
   constexpr std::string_view kPrefix = "crx-pagemap-";
-  constexpr uint64_t kUserEnd = uint64_t{1} << 57;
   for (const std::string& name : images.names()) {
     if (!name.starts_with(kPrefix)) continue;
     std::vector<PageRange>& pages =
@@ -44,8 +43,8 @@ void read_sent(const DirectorySource& images, ParentSet& parent) {
     image.expect<img::pagemap_head>();
     for (img::pagemap_entry entry; image.next(entry);) {
       const uint64_t last = pages.empty() ? 0 : pages.back().end;
-      if (entry.vaddr() % kPageSize != 0 || entry.vaddr() < last || entry.vaddr() > kUserEnd ||
-          entry.nr_pages() > (kUserEnd - entry.vaddr()) / kPageSize) {
+      if (entry.vaddr() % kPageSize != 0 || entry.vaddr() < last || entry.vaddr() > kEndOfUserSpace5 ||
+          entry.nr_pages() > (kEndOfUserSpace5 - entry.vaddr()) / kPageSize) {
         image.fail("pages are out of order");
       }
       append_range(pages, {entry.vaddr(), entry.vaddr() + entry.nr_pages() * kPageSize});

@@ -28,10 +28,10 @@
 namespace crx {
 namespace {
 
-constexpr char kStep[] = "keeping the tracking";
+constexpr char kTrackingDaemonStep[] = "keeping the tracking";
 constexpr uint32_t kMagic = 0x4352584b;
 constexpr std::size_t kIdBytes = 16;
-constexpr int kAnswerMs = 2'000;
+constexpr int kDaemonAnswerMs = 2'000;
 
 // The message format: one packet in each direction. The answer carries the userfaultfd.
 struct Packet {
@@ -46,7 +46,7 @@ struct Packet {
 // Returns the name of the socket. It includes the PID namespace, since a PID is unique only there.
 std::string socket_path(const std::string& run_dir, pid_t pid) {
   struct stat st {};
-  if (::stat("/proc/self/ns/pid", &st) != 0) throw_errno(kStep, "/proc/self/ns/pid");
+  if (::stat("/proc/self/ns/pid", &st) != 0) throw_errno(kTrackingDaemonStep, "/proc/self/ns/pid");
   return fmt::format("{}/keeper-{}-{}.sock", run_dir, st.st_ino, pid);
 }
 
@@ -54,7 +54,7 @@ sockaddr_un address_of(const std::string& path) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   if (path.size() >= sizeof address.sun_path)
-    throw Error(ErrorCode::refused, kStep, path + " is too long for a socket");
+    throw Error(ErrorCode::refused, kTrackingDaemonStep, path + " is too long for a socket");
   std::memcpy(address.sun_path, path.c_str(), path.size());
   return address;
 }
@@ -67,10 +67,10 @@ uint64_t start_ticks_of(pid_t pid) {
 
 Fd connect_to(const std::string& path) {
   Fd socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
-  if (!socket) throw_errno(kStep, "socket");
+  if (!socket) throw_errno(kTrackingDaemonStep, "socket");
   const sockaddr_un address = address_of(path);
   if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) return {};
-  const timeval limit{kAnswerMs / 1000, 0};
+  const timeval limit{kDaemonAnswerMs / 1000, 0};
   ::setsockopt(socket.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
   return socket;
 }
@@ -118,7 +118,7 @@ bool receive_packet(int socket, Packet& packet, Fd& fd) {
     if (waits[1].revents != 0) break;
     const Fd client(::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC));
     if (!client) continue;
-    const timeval limit{kAnswerMs / 1000, 0};
+    const timeval limit{kDaemonAnswerMs / 1000, 0};
     ::setsockopt(client.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
     Packet question;
     Fd unused;
@@ -185,7 +185,7 @@ void TrackingDaemon::drop(const std::string& run_dir, pid_t pid) {
 }
 
 void TrackingDaemon::start(const std::string& run_dir, const KeptTracking& tracking) {
-  if (::mkdir(run_dir.c_str(), 0700) != 0 && errno != EEXIST) throw_errno(kStep, run_dir);
+  if (::mkdir(run_dir.c_str(), 0700) != 0 && errno != EEXIST) throw_errno(kTrackingDaemonStep, run_dir);
   const std::string path = socket_path(run_dir, tracking.pid);
   drop(run_dir, tracking.pid);
   remove_stale(run_dir);
@@ -195,14 +195,14 @@ void TrackingDaemon::start(const std::string& run_dir, const KeptTracking& track
   const bool bound =
       listener && ::bind(listener.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
   ::umask(mask);
-  if (!bound || ::listen(listener.get(), 8) != 0) throw_errno(kStep, path);
+  if (!bound || ::listen(listener.get(), 8) != 0) throw_errno(kTrackingDaemonStep, path);
   const Fd pidfd = open_pidfd(tracking.pid);
   Packet answer;
   answer.pid = tracking.pid;
   answer.start_ticks = tracking.start_ticks;
   answer.canary = tracking.canary;
   std::memcpy(answer.set_id, tracking.set_id.data(), std::min(kIdBytes, tracking.set_id.size()));
-  ChildProcess daemon = ChildProcess::fork(kStep, [&]() -> int {
+  ChildProcess daemon = ChildProcess::fork(kTrackingDaemonStep, [&]() -> int {
     ::setsid();
     ::prctl(PR_SET_NAME, "crx-keeper");
     ::prctl(PR_SET_PDEATHSIG, 0);

@@ -14,15 +14,14 @@
 #include "agent-src/tree/process_tree.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
+#include "common/kernel/process/restart_codes.hpp"
 #include "common/kernel/process/time_namespace.hpp"
 #include "common/proc/maps.hpp"
 
 namespace crx {
 namespace {
 
-constexpr int64_t kInterrupted = -4;     // -EINTR
-constexpr int64_t kRestartBlock = -516;  // -ERESTART_RESTARTBLOCK
-constexpr uint64_t kNoSyscall = ~0ULL;
+constexpr int64_t kInterrupted = -4;  // -EINTR
 constexpr uint64_t kSyscallInstructionBytes = 2;
 constexpr uint64_t kRedZone = 128;
 constexpr int64_t kNsPerMs = 1'000'000;

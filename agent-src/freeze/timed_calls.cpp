@@ -11,7 +11,7 @@
 namespace crx {
 namespace {
 
-constexpr int64_t kNsPerMs = 1'000'000;
+constexpr int64_t kNsOfMs = 1'000'000;
 constexpr int64_t kLongestNs = int64_t{1} << 62;
 constexpr int64_t kEpollPwait2 = 441;
 
@@ -29,7 +29,7 @@ std::optional<int64_t> read_duration(pid_t pid, uint64_t addr) {
 Limit in_register(const SystemCall& call, unsigned argument) {
   const auto ms = static_cast<int32_t>(call.args[argument]);
   if (ms < 0) return {};
-  return {LimitKind::register_ms, argument, ms * kNsPerMs};
+  return {LimitKind::register_ms, argument, ms * kNsOfMs};
 }
 
 Limit in_memory(pid_t pid, const SystemCall& call, unsigned argument) {

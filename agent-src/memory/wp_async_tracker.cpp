@@ -9,7 +9,6 @@
 namespace crx {
 namespace {
 constexpr uint64_t kUserStart = 0x10000;  // vm.mmap_min_addr
-constexpr uint64_t kUserEnd = 0x7ffffffff000;
 
 // Whether userfaultfd may accept the mapping. It rejects a shared mapping that can never become writable; a mapping
 // that is not writable now may be one.
@@ -48,14 +47,14 @@ void WpAsyncTracker::find_spans(std::span<const MemoryVma> vmas) {
   spans_.clear();
   uint64_t start = kUserStart;
   for (const MemoryVma& vma : vmas) {
-    if (vma.range.start >= kUserEnd) break;  // [vsyscall]: the kernel rejects a range that reaches it as a whole
+    if (vma.range.start >= kEndOfUserSpace) break;  // [vsyscall]: the kernel rejects a range that reaches it as a whole
     // Huge pages must be registered in whole huge pages, and never merge with neighbours.
     if (may_be_registered(vma) && !vma.huge) continue;
     if (vma.range.start > start) spans_.push_back({start, vma.range.start});
     if (vma.huge) spans_.push_back(vma.range);
     start = vma.range.end;
   }
-  if (start < kUserEnd) spans_.push_back({start, kUserEnd});
+  if (start < kEndOfUserSpace) spans_.push_back({start, kEndOfUserSpace});
 }
 
 const PageRange* WpAsyncTracker::span_of(PageRange range) const {

@@ -17,7 +17,7 @@ namespace {
 
 constexpr int64_t kVerdictMs = 60'000;
 constexpr int64_t kAskAgainMs = 500;
-constexpr int64_t kAnswerMs = 5'000;
+constexpr int64_t kQueryMs = 5'000;
 constexpr int64_t kEndMs = 10'000;
 
 void append_steps(const google::protobuf::RepeatedPtrField<wire::Step>& from, std::vector<Step>& to) {
@@ -158,7 +158,7 @@ std::optional<Commit::Verdict> Commit::receive_verdict(Deadline deadline) {
 Commit::Verdict Commit::ask_for_verdict(Deadline deadline) {
   for (std::string last = "no answer";;) {
     try {
-      const wire::SessionState state = wire::query_session(context_.connect_options(), Deadline::in_ms(kAnswerMs));
+      const wire::SessionState state = wire::query_session(context_.connect_options(), Deadline::in_ms(kQueryMs));
       last = state.state();
       if (last == "RESUMED") return {wire::Resumed(), {}};
       if (last == "NEVER" && state_.group) return {std::nullopt, state.detail()};

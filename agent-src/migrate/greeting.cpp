@@ -12,7 +12,7 @@
 namespace crx {
 namespace {
 
-constexpr int64_t kAnswerMs = 30'000;
+constexpr int64_t kGreetingMs = 30'000;
 constexpr uint32_t kGoTimeoutMs = 30'000;
 
 HostSummary summary_of(const wire::HostInfo& host) {
@@ -75,7 +75,7 @@ void greet(MigrationContext& context) {
   context.link = wire::connect_source(context.connect_options());
   const wire::SessionMessage message = hello_message(options, context.link->statistics().rtt_us);
   context.link->send(message);
-  const auto answer = context.link->receive(Deadline::in_ms(kAnswerMs));
+  const auto answer = context.link->receive(Deadline::in_ms(kGreetingMs));
   if (!answer || !answer->has_welcome())
     throw Error(ErrorCode::peer, "greeting", options.to.text() + " did not answer");
   const wire::HostInfo& here = message.hello().host();

@@ -25,7 +25,7 @@
 namespace crx {
 namespace {
 
-constexpr int64_t kAnswerMs = 30'000;
+constexpr int64_t kPreflightMs = 30'000;
 constexpr int kLooks = 5;
 
 wire::AddressUse to_message(const UsedAddress& used) {
@@ -163,7 +163,7 @@ std::vector<PreflightFinding> Preflight::findings_here() {
 std::vector<PreflightFinding> Preflight::findings_there() {
   context_.link->send(message());
   const wire::SessionMessage answer =
-      context_.expect(wire::SessionMessage::kPreflightResult, Deadline::in_ms(kAnswerMs), "preflight");
+      context_.expect(wire::SessionMessage::kPreflightResult, Deadline::in_ms(kPreflightMs), "preflight");
   std::vector<PreflightFinding> findings;
   for (const wire::Finding& f : answer.preflight_result().findings()) {
     findings.push_back({f.fatal(), context_.peer.name, f.object(), f.reason(), f.remedy()});

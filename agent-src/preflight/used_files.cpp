@@ -19,13 +19,14 @@
 #include "common/base/fd.hpp"
 #include "common/base/log.hpp"
 #include "common/kernel/sockets/unix_diag.hpp"
+#include "common/proc/text.hpp"
 
 namespace crx {
 namespace {
 
 bool is_deleted(const std::string& link, const std::string& target) {
   struct stat file {};
-  return target.ends_with(" (deleted)") && (::stat(link.c_str(), &file) != 0 || !leads_to(target, file));
+  return target.ends_with(proc::kDeleted) && (::stat(link.c_str(), &file) != 0 || !leads_to(target, file));
 }
 
 // Whether the link of /proc shows a path that leads to the file: not "pipe:[1]", "/memfd:x (deleted)",

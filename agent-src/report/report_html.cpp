@@ -204,7 +204,7 @@ std::string draw_cutover(const MigrationReport& report) {
   return out + "</svg>\n";
 }
 
-std::string rounds_table(const MigrationReport& report) {
+std::string rounds_html(const MigrationReport& report) {
   std::string out =
       "<table><tr><th>round</th><th>scanned</th><th>dirty</th><th>raw</th><th>zero</th>"
       "<th>compressed</th><th>on the wire</th><th>scan</th><th>time</th><th>rate</th></tr>\n";
@@ -274,7 +274,7 @@ std::string render_html(const MigrationReport& report) {
   out += "<section><h2>Rounds over time</h2>\n" + draw_timeline(report) + "</section>\n";
   out += "<section><h2>Pages sent</h2>\n" + draw_pages(report) + "</section>\n";
   out += "<section><h2>The stop, step by step</h2>\n" + draw_cutover(report) + "</section>\n";
-  out += "<section><h2>Rounds</h2>\n" + rounds_table(report) + "</section>\n";
+  out += "<section><h2>Rounds</h2>\n" + rounds_html(report) + "</section>\n";
   out += steps_table("Source, in detail", report.cutover.source_steps);
   out += steps_table("Destination, in detail", report.cutover.destination_steps);
   return out + "</main></body></html>\n";

@@ -7,6 +7,12 @@
 
 namespace crx {
 
+// The first address behind user space, with four levels of page tables (the kernel's
+// Documentation/arch/x86/x86_64/mm.rst).
+inline constexpr uint64_t kEndOfUserSpace = 0x7ffffffff000;
+// The same with five levels: no address of any image is beyond it.
+inline constexpr uint64_t kEndOfUserSpace5 = uint64_t{1} << 57;
+
 inline constexpr uint64_t kPageSize = 4096;
 inline constexpr uint64_t page_down(uint64_t addr) {
   return addr & ~(kPageSize - 1);

@@ -18,7 +18,7 @@
 namespace crx {
 namespace {
 
-constexpr char kStep[] = "freeing replaced pages";
+constexpr char kDedupStep[] = "freeing replaced pages";
 
 // Byte extents in the form of PageRange, so that the set operations on ranges apply.
 using Extents = std::vector<PageRange>;
@@ -40,7 +40,7 @@ img::crx_digest_entry digest_without(int fd, const std::string& name, uint64_t s
     for (std::size_t done = 0; done < chunk.size();) {
       const ssize_t n = ::pread(fd, chunk.data() + done, chunk.size() - done, static_cast<off_t>(start + done));
       if (n < 0 && errno == EINTR) continue;
-      if (n <= 0) throw_errno(kStep, name, n < 0 ? errno : EIO);
+      if (n <= 0) throw_errno(kDedupStep, name, n < 0 ? errno : EIO);
       done += static_cast<std::size_t>(n);
     }
     for (const PageRange& part : intersect(extents, {{start, start + chunk.size()}})) {
@@ -66,7 +66,7 @@ void replace_manifest(const DirectorySource& level, const Manifest& manifest) {
       ::fsync(file.get()) != 0 ||
       ::renameat(level.directory(), kTemporary, level.directory(), image_file::kCrxIntegrity.data()) != 0 ||
       ::fsync(level.directory()) != 0) {
-    throw_errno(kStep, shown);
+    throw_errno(kDedupStep, shown);
   }
 }
 
@@ -90,7 +90,7 @@ uint64_t deduplicate(const std::string& path) {
     const std::string name = image_file::pages(where.second);
     const Fd file = level.open_file(name, O_RDWR);
     struct stat st {};
-    if (::fstat(file.get(), &st) != 0) throw_errno(kStep, level.path() + "/" + name);
+    if (::fstat(file.get(), &st) != 0) throw_errno(kDedupStep, level.path() + "/" + name);
     const Manifest* old = set.manifest(where.first);
     const img::crx_digest_entry* entry = old == nullptr ? nullptr : old->find(name);
     if (entry != nullptr) {
@@ -106,7 +106,7 @@ uint64_t deduplicate(const std::string& path) {
     for (const PageRange& extent : extents) {
       if (::fallocate(file.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(extent.start),
                       static_cast<off_t>(extent.bytes())) != 0) {
-        throw_errno(kStep, level.path() + "/" + name);
+        throw_errno(kDedupStep, level.path() + "/" + name);
       }
     }
     const uint64_t after = allocated(file.get());

@@ -17,7 +17,7 @@
 namespace crx {
 namespace {
 
-constexpr std::size_t kDigestBytes = 16;
+constexpr std::size_t kChunkDigestBytes = 16;
 constexpr std::size_t kIdBytes = 16;
 
 std::string boot_id() {
@@ -116,8 +116,8 @@ Manifest Manifest::read(std::string_view bytes, const std::string& shown) {
     const uint64_t chunks = entry.size() / kChunkBytes + (entry.size() % kChunkBytes != 0 ? 1 : 0);
     if (whole) throw damaged("data follows its end");
     if (!image_file::valid_name(entry.name())) throw damaged("it names a file that no set has");
-    if (entry.digest().size() != kDigestBytes || entry.chunks().size() / kDigestBytes != chunks ||
-        entry.chunks().size() % kDigestBytes != 0) {
+    if (entry.digest().size() != kChunkDigestBytes || entry.chunks().size() / kChunkDigestBytes != chunks ||
+        entry.chunks().size() % kChunkDigestBytes != 0) {
       throw damaged("the digests of " + entry.name() + " are malformed");
     }
     if (manifest.files_.contains(entry.name())) throw damaged(entry.name() + " is listed twice");
@@ -158,9 +158,9 @@ const img::crx_digest_entry* Manifest::find(std::string_view name) const {
 }
 
 bool chunk_matches(const img::crx_digest_entry& entry, std::size_t index, std::span<const std::byte> bytes) {
-  const std::size_t at = index * kDigestBytes;
-  if (at + kDigestBytes > entry.chunks().size()) return false;
-  return digest128(bytes).view() == std::string_view(entry.chunks()).substr(at, kDigestBytes);
+  const std::size_t at = index * kChunkDigestBytes;
+  if (at + kChunkDigestBytes > entry.chunks().size()) return false;
+  return digest128(bytes).view() == std::string_view(entry.chunks()).substr(at, kChunkDigestBytes);
 }
 
 uint64_t first_difference(const img::crx_digest_entry& entry, std::string_view bytes) {

@@ -16,13 +16,8 @@
 #include "common/image/schema/memory.pb.h"
 
 namespace crx {
-namespace {
 
-constexpr std::size_t kMaxLevels = 256;
-constexpr uint64_t kUserEnd = uint64_t{1} << 57;
-constexpr char kStep[] = "reading memory images";
-
-struct Entry {
+struct PageTableEntry {
   PageRange range;
   bool present = false;
   uint64_t offset = 0;  // byte offset in the page file
@@ -30,13 +25,19 @@ struct Entry {
 
 struct PageTable {
   uint32_t pages_id = 0;
-  std::vector<Entry> entries;
+  std::vector<PageTableEntry> entries;
 
   // The first entry that ends after `addr`.
-  std::vector<Entry>::const_iterator first_after(uint64_t addr) const {
-    return std::partition_point(entries.begin(), entries.end(), [addr](const Entry& e) { return e.range.end <= addr; });
+  std::vector<PageTableEntry>::const_iterator first_after(uint64_t addr) const {
+    return std::partition_point(entries.begin(), entries.end(),
+                                [addr](const PageTableEntry& e) { return e.range.end <= addr; });
   }
 };
+
+namespace {
+
+constexpr std::size_t kMaxLevels = 256;
+constexpr char kPageImagesStep[] = "reading memory images";
 
 PageTable read_table(ImageReader image) {
   PageTable table;
@@ -46,7 +47,7 @@ PageTable read_table(ImageReader image) {
   for (img::pagemap_entry entry; image.next(entry);) {
     const uint64_t count = entry.has_nr_pages() && entry.nr_pages() != 0 ? entry.nr_pages() : entry.compat_nr_pages();
     if (entry.vaddr() % kPageSize != 0 || entry.vaddr() < last) image.fail("pages are out of order");
-    if (entry.vaddr() > kUserEnd || count > (kUserEnd - entry.vaddr()) / kPageSize)
+    if (entry.vaddr() > kEndOfUserSpace5 || count > (kEndOfUserSpace5 - entry.vaddr()) / kPageSize)
       image.fail("pages lie outside user space");
     if (count == 0) continue;
     const PageRange range{entry.vaddr(), entry.vaddr() + count * kPageSize};
@@ -69,9 +70,10 @@ void read_exactly(int fd, std::span<std::byte> bytes, uint64_t offset, const std
   while (!bytes.empty()) {
     const ssize_t n = ::pread(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset));
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) throw_errno(kStep, name);
+    if (n < 0) throw_errno(kPageImagesStep, name);
     if (n == 0)
-      throw Error(ErrorCode::corrupt_image, kStep, fmt::format("it ends at offset {}", offset)).with_image(name);
+      throw Error(ErrorCode::corrupt_image, kPageImagesStep, fmt::format("it ends at offset {}", offset))
+          .with_image(name);
     bytes = bytes.subspan(static_cast<std::size_t>(n));
     offset += static_cast<uint64_t>(n);
   }
@@ -108,7 +110,7 @@ struct ImageSet::Level {
     const std::string name = image_file::pages(id);
     pages.file = source.open_file(name);
     struct stat st {};
-    if (::fstat(pages.file.get(), &st) != 0) throw_errno(kStep, shown(name));
+    if (::fstat(pages.file.get(), &st) != 0) throw_errno(kPageImagesStep, shown(name));
     pages.size = static_cast<uint64_t>(st.st_size);
     if (manifest) pages.digests = manifest->find(name);
     pages.checked.resize(pages.size / kChunkBytes + 1);
@@ -127,7 +129,7 @@ struct ImageSet::Level {
     for (const img::crx_extent& extent : pages.digests->punched()) {
       if (offset + bytes <= extent.offset() || extent.offset() + extent.bytes() <= offset) continue;
       throw Error(
-          ErrorCode::corrupt_image, kStep,
+          ErrorCode::corrupt_image, kPageImagesStep,
           fmt::format("it has given up its pages at offset {} to a later set", std::max(offset, extent.offset())))
           .with_image(shown(image_file::pages(id)))
           .with_hint("only the newest set of a deduplicated chain can be restored");
@@ -145,7 +147,7 @@ struct ImageSet::Level {
     buffered = {id, start, start + buffer.size()};
     mask_punched(*file.digests, start, buffer);
     if (!chunk_matches(*file.digests, index, buffer)) {
-      throw Error(ErrorCode::corrupt_image, kStep,
+      throw Error(ErrorCode::corrupt_image, kPageImagesStep,
                   fmt::format("it was altered: the MiB at offset {} is not as written", start))
           .with_image(name);
     }
@@ -320,7 +322,7 @@ std::vector<PagePiece> ImageSet::pages(PageSpace space) const {
                           fmt::format("it lacks the page at {:#x}, which a later set expects there", at));
     }
   };
-  collect(collect, 0, {0, kUserEnd});
+  collect(collect, 0, {0, kEndOfUserSpace5});
   // The page files have not been read yet, but they must be as long as the tables require.
   for (const PagePiece& piece : pieces) {
     Level& level = *levels_[piece.level];
@@ -354,7 +356,7 @@ std::vector<ReplacedPages> ImageSet::replaced() const {
   std::vector<ReplacedPages> all;
   for (const std::string& name : images().names()) {
     if (!name.starts_with("pagemap-")) continue;
-    for (const Entry& entry : levels_.front()->table(name).entries) {
+    for (const PageTableEntry& entry : levels_.front()->table(name).entries) {
       if (entry.present) add_replaced(1, name, entry.range, all);
     }
   }

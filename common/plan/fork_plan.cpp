@@ -11,7 +11,7 @@
 namespace crx {
 namespace {
 
-constexpr const char* kStep = "creating the processes";
+constexpr const char* kForkPlanStep = "creating the processes";
 constexpr const char* kEndIt = "end it before moving the program";
 
 // Returns whether the child's session is neither its own nor its parent's, so that another process has to create it.
@@ -30,13 +30,14 @@ bool is_forked_with_parent(const TaskNode& child, const TaskNode& parent, const 
 void ForkPlanner::emit(const ForkStep& step) {
   const std::string why = tree_.apply(step, nodes_);
   if (!why.empty()) {
-    throw Error(ErrorCode::unsupported, kStep, why).with_hint("end it, or its parent, before moving the program");
+    throw Error(ErrorCode::unsupported, kForkPlanStep, why)
+        .with_hint("end it, or its parent, before moving the program");
   }
   plan_.push_back(step);
 }
 
 void ForkPlanner::misplaced(const TaskNode& task) const {
-  throw Error(ErrorCode::unsupported, kStep,
+  throw Error(ErrorCode::unsupported, kForkPlanStep,
               fmt::format("cannot come below process {}, since session {} began elsewhere", task.ppid, task.sid))
       .with_pid(task.pid)
       .with_hint(kEndIt);
@@ -44,7 +45,7 @@ void ForkPlanner::misplaced(const TaskNode& task) const {
 
 void ForkPlanner::require(bool finished) {
   const std::string why = tree_.difference(nodes_, finished);
-  if (!why.empty()) throw Error(ErrorCode::unsupported, kStep, why).with_hint(kEndIt);
+  if (!why.empty()) throw Error(ErrorCode::unsupported, kForkPlanStep, why).with_hint(kEndIt);
 }
 
 const ForkRequest* ForkPlanner::request_of(pid_t pid) const {
@@ -89,7 +90,7 @@ ForkPlan ForkPlanner::follow(std::vector<ForkRequest> wanted) {
   placeholders_ = 0;
   for (const ForkRequest& request : wanted_) nodes_.push_back(request.task);
   if (const std::string why = why_no_tree(nodes_); !why.empty())
-    throw Error(ErrorCode::bug, kStep, "the list of processes is no tree: " + why);
+    throw Error(ErrorCode::bug, kForkPlanStep, "the list of processes is no tree: " + why);
   remove_gone();
   const TaskNode& root = nodes_.front();
   if (tree_.empty()) {
@@ -124,7 +125,7 @@ pid_t ForkPlanner::sibling_of(const ForkRequest& request, pid_t parent) const {
   const ForkedTree::Process* sibling = tree_.find(wanted);
   if (sibling == nullptr || (sibling->parent != task.ppid && sibling->parent != parent) ||
       (request.memory_donor != 0 && request.memory_donor != wanted)) {
-    throw Error(ErrorCode::unsupported, kStep, fmt::format("cannot be forked by process {}", wanted))
+    throw Error(ErrorCode::unsupported, kForkPlanStep, fmt::format("cannot be forked by process {}", wanted))
         .with_pid(task.pid)
         .with_hint(kEndIt);
   }
@@ -137,10 +138,10 @@ void ForkPlanner::create(const ForkRequest& request, pid_t parent) {
   const bool as_sibling = task.cloner != 0 || has_sibling_donor(request);
   const pid_t from = as_sibling ? sibling_of(request, parent) : parent;
   const auto refuse = [&](const std::string& reason) {
-    throw Error(ErrorCode::unsupported, kStep, reason).with_pid(task.pid).with_hint(kEndIt);
+    throw Error(ErrorCode::unsupported, kForkPlanStep, reason).with_pid(task.pid).with_hint(kEndIt);
   };
   if (request.memory_donor != 0 && !as_sibling && request.memory_donor != parent)
-    throw Error(ErrorCode::bug, kStep,
+    throw Error(ErrorCode::bug, kForkPlanStep,
                 fmt::format("task {} cannot have the memory of {}", task.pid, request.memory_donor));
   if (task.clone_flags != 0 && task.cloner == 0 && (as_sibling || task.ppid != parent))
     refuse("shares things with a parent in whose session it is not");

@@ -12,8 +12,6 @@ namespace {
 
 constexpr int kLastSignal = 64;
 constexpr uint32_t kUnsharable = sharing::kDescriptors | sharing::kFilesystem;
-constexpr std::array<uint32_t, 4> kBits = {sharing::kMemory, sharing::kDescriptors, sharing::kFilesystem,
-                                           sharing::kSignalHandlers};
 
 const TaskNode* node_of(pid_t pid, const std::vector<TaskNode>& tasks) {
   const auto found = std::find_if(tasks.begin(), tasks.end(), [pid](const TaskNode& task) { return task.pid == pid; });
@@ -150,8 +148,8 @@ std::string ForkedTree::fork(const ForkStep& step, const std::vector<TaskNode>& 
   if (made.pid < 0 || taken) return on(step.vessel, "cannot have its PID");
   if (!step.as_sibling) made.parent = step.from;
   made.adopts = false;
-  for (std::size_t kind = 0; kind < kBits.size(); ++kind) {
-    if ((step.flags & kBits[kind]) == 0) made.groups[kind] = next_group_++;
+  for (std::size_t kind = 0; kind < sharing::kEach.size(); ++kind) {
+    if ((step.flags & sharing::kEach[kind]) == 0) made.groups[kind] = next_group_++;
   }
   made.serial = ++serial_;
   processes_[step.vessel] = made;
@@ -182,8 +180,8 @@ std::string ForkedTree::end_placeholder(pid_t vessel) {
 std::string ForkedTree::unshare(const ForkStep& step) {
   if (step.flags == 0 || (step.flags & ~kUnsharable) != 0) return on(step.vessel, "cannot leave that");
   Process& process = processes_.at(step.vessel);
-  for (std::size_t kind = 0; kind < kBits.size(); ++kind) {
-    if ((step.flags & kBits[kind]) != 0) process.groups[kind] = next_group_++;
+  for (std::size_t kind = 0; kind < sharing::kEach.size(); ++kind) {
+    if ((step.flags & sharing::kEach[kind]) != 0) process.groups[kind] = next_group_++;
   }
   return {};
 }
@@ -219,7 +217,7 @@ std::string ForkedTree::difference_of(const TaskNode& task, pid_t outer, bool fi
 
 // Checks, for each kind of resource, that exactly those processes share it whose nodes say so.
 std::string ForkedTree::sharing_difference(const std::vector<TaskNode>& tasks) const {
-  for (std::size_t kind = 0; kind < kBits.size(); ++kind) {
+  for (std::size_t kind = 0; kind < sharing::kEach.size(); ++kind) {
     std::map<uint32_t, uint32_t> made_of, node_of_group;
     for (const TaskNode& task : tasks) {
       if (task.dead) continue;

@@ -7,8 +7,6 @@
 namespace crx {
 namespace {
 
-constexpr std::array<uint32_t, 4> kBits = {sharing::kMemory, sharing::kDescriptors, sharing::kFilesystem,
-                                           sharing::kSignalHandlers};
 constexpr std::size_t kNobody = SIZE_MAX;
 constexpr bool can_be_left(uint32_t bit) {
   return bit == sharing::kDescriptors || bit == sharing::kFilesystem;
@@ -16,7 +14,8 @@ constexpr bool can_be_left(uint32_t bit) {
 
 uint32_t in_common(const TaskNode& a, const TaskNode& b) {
   uint32_t bits = 0;
-  for (std::size_t kind = 0; kind < kBits.size(); ++kind) bits |= a.groups[kind] == b.groups[kind] ? kBits[kind] : 0;
+  for (std::size_t kind = 0; kind < sharing::kEach.size(); ++kind)
+    bits |= a.groups[kind] == b.groups[kind] ? sharing::kEach[kind] : 0;
   return bits;
 }
 
@@ -33,8 +32,8 @@ class Plan {
 
   std::vector<SharingConflict> run() {
     for (std::size_t i = 0; i < tasks_.size(); ++i) choose_cloner(i);
-    for (std::size_t kind = 0; kind < kBits.size(); ++kind) {
-      if (can_be_left(kBits[kind])) {
+    for (std::size_t kind = 0; kind < sharing::kEach.size(); ++kind) {
+      if (can_be_left(sharing::kEach[kind])) {
         hand_down(kind);
       } else {
         check_handed_down(kind);
@@ -70,7 +69,7 @@ class Plan {
     for (std::size_t i = 0; i < tasks_.size(); ++i) {
       if (tasks_[i].dead) continue;
       const auto [found, is_new] = first.emplace(tasks_[i].groups[kind], i);
-      if (!is_new && (tasks_[i].clone_flags & kBits[kind]) == 0) conflict(i, found->second, kind);
+      if (!is_new && (tasks_[i].clone_flags & sharing::kEach[kind]) == 0) conflict(i, found->second, kind);
     }
   }
 
@@ -96,7 +95,7 @@ class Plan {
     }
     for (std::size_t i = 0; i < tasks_.size(); ++i) {
       if (cloners_[i] == kNobody || below[i] == 0 || below[i] == members.size()) continue;
-      tasks_[i].clone_flags |= kBits[kind];
+      tasks_[i].clone_flags |= sharing::kEach[kind];
       take(kind, i, members.front(), owner);
       take(kind, cloners_[i], members.front(), owner);
     }
@@ -106,11 +105,11 @@ class Plan {
     if (owner[i] == first) return;
     if (owner[i] != kNobody) return conflict(first, owner[i], kind);
     owner[i] = first;
-    if (tasks_[i].groups[kind] != tasks_[first].groups[kind]) tasks_[i].unshare_flags |= kBits[kind];
+    if (tasks_[i].groups[kind] != tasks_[first].groups[kind]) tasks_[i].unshare_flags |= sharing::kEach[kind];
   }
 
   void conflict(std::size_t i, std::size_t other, std::size_t kind) {
-    conflicts_.push_back({tasks_[i].pid, tasks_[other].pid, kBits[kind]});
+    conflicts_.push_back({tasks_[i].pid, tasks_[other].pid, sharing::kEach[kind]});
   }
 
   std::vector<TaskNode>& tasks_;

@@ -16,7 +16,6 @@ bool CgroupEntry::is_outside() const {
 }
 
 std::vector<CgroupEntry> parse_cgroup(std::string_view text) {
-  constexpr std::string_view kDeleted = " (deleted)";
   std::vector<CgroupEntry> entries;
   while (const auto text_line = next_line(text)) {
     Scanner line("/proc/PID/cgroup", *text_line);

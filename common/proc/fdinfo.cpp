@@ -7,7 +7,7 @@
 namespace crx::proc {
 namespace {
 
-constexpr std::string_view kFile = "/proc/PID/fdinfo/FD";
+constexpr std::string_view kFdinfoFile = "/proc/PID/fdinfo/FD";
 constexpr std::size_t kMaxHandleBytes = 128;  // MAX_HANDLE_SZ
 
 TimerfdInfo& timerfd(Fdinfo& info) {
@@ -53,7 +53,7 @@ std::optional<FileHandle> file_handle(Scanner& line) {
   const std::string_view digits = line.blanks().expect("f_handle:").word();
   if (digits.size() != size * 2) line.fail("the file handle does not have the stated length");
   for (std::size_t i = 0; i < digits.size(); i += 2) {
-    Scanner byte(kFile, digits.substr(i, 2));
+    Scanner byte(kFdinfoFile, digits.substr(i, 2));
     handle.bytes += static_cast<char>(byte.hex32());
     byte.expect_end();
   }
@@ -147,7 +147,7 @@ Fdinfo parse_fdinfo(std::string_view text) {
   Fdinfo info;
   bool complete = false;
   while (const auto text_line = next_line(text)) {
-    Scanner line(kFile, *text_line);
+    Scanner line(kFdinfoFile, *text_line);
     if (line.accept("inotify ")) {
       info.inotify.push_back(inotify_watch(line));
       continue;
@@ -162,7 +162,7 @@ Fdinfo parse_fdinfo(std::string_view text) {
     complete = complete || key == "flags";
     if (!common_line(info, key, line)) special_line(info, key, line);
   }
-  if (!complete) Scanner(kFile, "").fail("the flags are missing");
+  if (!complete) Scanner(kFdinfoFile, "").fail("the flags are missing");
   return info;
 }
 

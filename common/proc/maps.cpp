@@ -10,8 +10,7 @@
 namespace crx::proc {
 namespace {
 
-constexpr std::string_view kFile = "/proc/PID/maps";
-constexpr std::string_view kDeleted = " (deleted)";
+constexpr std::string_view kMapsFile = "/proc/PID/maps";
 
 bool flag(Scanner& line, char set, char clear) {
   const char c = line.character();
@@ -40,10 +39,10 @@ bool take(std::string_view& text, std::string_view prefix, std::string_view suff
 
 MapKind bracketed_kind(std::string_view text) {
   using enum MapKind;
-  constexpr std::pair<std::string_view, MapKind> kNames[] = {
+  constexpr std::pair<std::string_view, MapKind> kBracketed[] = {
       {"[heap]", heap},        {"[stack]", stack}, {"[vdso]", vdso}, {"[vvar]", vvar}, {"[vvar_vclock]", vvar_vclock},
       {"[vsyscall]", vsyscall}};
-  for (const auto& [name, kind] : kNames) {
+  for (const auto& [name, kind] : kBracketed) {
     if (text == name) return kind;
   }
   return other;
@@ -88,7 +87,7 @@ int MapsEntry::prot() const {
 }
 
 MapsEntry parse_maps_line(std::string_view text) {
-  Scanner line(kFile, text);
+  Scanner line(kMapsFile, text);
   MapsEntry entry;
   entry.start = line.hex();
   entry.end = line.expect("-").hex();
@@ -127,7 +126,7 @@ std::vector<MapsEntry> parse_entries(std::string_view text, std::optional<std::s
 std::vector<MapsEntry> parse_maps(std::string_view text) {
   std::optional<std::string_view> out_of_order;
   std::vector<MapsEntry> entries = parse_entries(text, out_of_order);
-  if (out_of_order) Scanner(kFile, *out_of_order).fail("the entries do not ascend");
+  if (out_of_order) Scanner(kMapsFile, *out_of_order).fail("the entries do not ascend");
   return entries;
 }
 

@@ -26,20 +26,20 @@ void read_all(Scanner& line, Fields&... fields) {
 }  // namespace
 
 Stat parse_stat(std::string_view text) {
-  constexpr std::string_view kFile = "/proc/PID/stat";
+  constexpr std::string_view kStatFile = "/proc/PID/stat";
   if (text.ends_with('\n')) text.remove_suffix(1);
   // comm is not escaped. It ends at the last closing parenthesis, since only numbers follow it.
   const std::size_t open = text.find(" (");
   const std::size_t close = text.rfind(") ");
   if (open == std::string_view::npos || close == std::string_view::npos || close < open + 2) {
-    Scanner(kFile, text).fail("the name in parentheses is missing");
+    Scanner(kStatFile, text).fail("the name in parentheses is missing");
   }
   Stat s;
-  Scanner head(kFile, text.substr(0, open));
+  Scanner head(kStatFile, text.substr(0, open));
   s.pid = head.signed_dec32();
   head.expect_end();
   s.comm = text.substr(open + 2, close - open - 2);
-  Scanner line(kFile, text.substr(close + 2));
+  Scanner line(kStatFile, text.substr(close + 2));
   s.state = line.character();
   read_all(line, s.ppid, s.pgrp, s.session, s.tty_nr, s.tpgid, s.flags, s.minflt, s.cminflt, s.majflt, s.cmajflt,
            s.utime, s.stime, s.cutime, s.cstime, s.priority, s.nice, s.num_threads, s.itrealvalue, s.starttime, s.vsize,

@@ -1,6 +1,7 @@
 #include "common/proc/text.hpp"
 
 #include <fmt/format.h>
+#include <algorithm>
 
 #include "common/base/error.hpp"
 
@@ -27,6 +28,18 @@ std::optional<std::string_view> next_line(std::string_view& text) {
   const std::string_view line = text.substr(0, end);
   text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
   return line;
+}
+
+std::vector<std::string_view> words_of(std::string_view line) {
+  std::vector<std::string_view> words;
+  for (;;) {
+    const auto start = line.find_first_not_of(" \t");
+    if (start == std::string_view::npos) return words;
+    line.remove_prefix(start);
+    const auto end = std::min(line.find_first_of(" \t"), line.size());
+    words.push_back(line.substr(0, end));
+    line.remove_prefix(end);
+  }
 }
 
 Scanner& Scanner::blanks() noexcept {

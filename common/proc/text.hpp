@@ -6,11 +6,18 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace crx::proc {
 
+// The kernel appends this to the path of a removed file in maps, cgroup and the links of /proc.
+inline constexpr std::string_view kDeleted = " (deleted)";
+
 // Removes the next line from `text` and returns it without its newline; nullopt when `text` is empty.
 std::optional<std::string_view> next_line(std::string_view& text);
+
+// Returns the words of a line, which blanks and tabs separate.
+std::vector<std::string_view> words_of(std::string_view line);
 
 // Reads one line from left to right. Anything unexpected throws Error(kernel), which names the file and quotes the
 // line; this includes numbers that do not fit 64 bits (or the given limit). Holds views only, so the line must outlive

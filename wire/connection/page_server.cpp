@@ -19,7 +19,7 @@
 namespace crx::wire {
 namespace {
 
-constexpr char kStep[] = "talking to the page server's peer";
+constexpr char kPageServerStep[] = "talking to the page server's peer";
 constexpr std::size_t kOldBytes = 24;  // CRIU up to 4.1
 constexpr std::size_t kNewBytes = 32;  // since 4.2
 constexpr uint32_t kTypePid = 1, kTypeShmem = 2;
@@ -55,7 +55,7 @@ PageStream::PageStream(Fd socket, const TlsContext* tls, std::string peer, const
   if (done == 1) return;
   const std::unique_ptr<ssl_st, void (*)(ssl_st*)> gone(std::exchange(ssl_, nullptr), SSL_free);
   throw_tls_error(gone.get(), *tls, peer_);
-  throw Error(ErrorCode::peer, kStep, peer_ + " closed the connection during the TLS handshake");
+  throw Error(ErrorCode::peer, kPageServerStep, peer_ + " closed the connection during the TLS handshake");
 }
 
 PageStream PageStream::connect(const Endpoint& to, const TlsContext* tls) {
@@ -89,7 +89,7 @@ PageStream::~PageStream() {
 }
 
 void PageStream::fail(const char* what) const {
-  throw Error(ErrorCode::peer, kStep, peer_ + " " + what, ssl_ == nullptr ? errno : 0);
+  throw Error(ErrorCode::peer, kPageServerStep, peer_ + " " + what, ssl_ == nullptr ? errno : 0);
 }
 
 bool PageStream::read(std::span<std::byte> bytes) {
@@ -137,14 +137,14 @@ std::optional<PageRequest> PageRequests::next() {
   if (bytes_ == 0 && closes) return request;  // nothing of interest follows
   if (bytes_ == 0) bytes_ = field<uint64_t>(bytes, 16) == 0 ? kNewBytes : kOldBytes;
   if (bytes_ == kNewBytes && !stream_.read(bytes.subspan(kOldBytes))) {
-    throw Error(ErrorCode::peer, kStep, stream_.peer() + " closed the connection in the middle of a request");
+    throw Error(ErrorCode::peer, kPageServerStep, stream_.peer() + " closed the connection in the middle of a request");
   }
   const bool old = bytes_ == kOldBytes;
   request.nr_pages = old ? field<uint32_t>(bytes, 4) : field<uint64_t>(bytes, 8);
   request.vaddr = field<uint64_t>(bytes, old ? 8 : 16);
   request.space = decode(field<uint64_t>(bytes, old ? 16 : 24));
   if (request.nr_pages > kMaxPages || request.vaddr > kMaxPages * kPageSize || request.vaddr % kPageSize != 0) {
-    throw Error(ErrorCode::peer, kStep,
+    throw Error(ErrorCode::peer, kPageServerStep,
                 fmt::format("{} sent {} pages at {:#x}", stream_.peer(), request.nr_pages, request.vaddr));
   }
   return request;
@@ -168,7 +168,8 @@ bool PageServerClient::open(PageSpace space) {
   open_ = space;
   send(page_command::kOpen2, 0, 0, 0, space);
   std::byte has_parent{};
-  if (!stream_.read({&has_parent, 1})) throw Error(ErrorCode::peer, kStep, stream_.peer() + " does not answer");
+  if (!stream_.read({&has_parent, 1}))
+    throw Error(ErrorCode::peer, kPageServerStep, stream_.peer() + " does not answer");
   has_parent_ = has_parent != std::byte{};
   return has_parent_;
 }
@@ -202,7 +203,8 @@ void PageServerClient::close() {
   send(page_command::kClose, 0, 0, 0, open_.value_or(PageSpace{}));
   int32_t status = -1;
   if (!stream_.read(std::as_writable_bytes(std::span(&status, 1))) || status != 0) {
-    throw Error(ErrorCode::peer, kStep, fmt::format("{} did not store the pages (status {})", stream_.peer(), status));
+    throw Error(ErrorCode::peer, kPageServerStep,
+                fmt::format("{} did not store the pages (status {})", stream_.peer(), status));
   }
 }
 

@@ -18,7 +18,7 @@
 namespace crx::wire {
 namespace {
 
-constexpr char kStep[] = "loading TLS keys";
+constexpr char kTlsContextStep[] = "loading TLS keys";
 constexpr char kMakeKeys[] = "make keys with crx-keys and copy this host's three files there";
 
 std::string queue_text() {
@@ -30,7 +30,7 @@ std::string queue_text() {
 
 void check_readable(const std::string& path) {
   if (::access(path.c_str(), R_OK) == 0) return;
-  throw Error(ErrorCode::refused, kStep, path, errno).with_hint(kMakeKeys);
+  throw Error(ErrorCode::refused, kTlsContextStep, path, errno).with_hint(kMakeKeys);
 }
 
 int pass_alpn(SSL* /*ssl*/, const unsigned char** out, unsigned char* out_len, const unsigned char* in, unsigned in_len,
@@ -98,15 +98,17 @@ void load_files(SSL_CTX* ctx, const TlsFiles& files) {
   for (const std::string* path : {&files.ca, &files.cert, &files.key}) check_readable(*path);
   ERR_clear_error();
   if (SSL_CTX_load_verify_locations(ctx, files.ca.c_str(), nullptr) != 1) {
-    throw Error(ErrorCode::refused, kStep, files.ca + " contains no certificate: " + queue_text()).with_hint(kMakeKeys);
+    throw Error(ErrorCode::refused, kTlsContextStep, files.ca + " contains no certificate: " + queue_text())
+        .with_hint(kMakeKeys);
   }
   if (SSL_CTX_use_certificate_chain_file(ctx, files.cert.c_str()) != 1) {
-    throw Error(ErrorCode::refused, kStep, files.cert + " contains no certificate: " + queue_text())
+    throw Error(ErrorCode::refused, kTlsContextStep, files.cert + " contains no certificate: " + queue_text())
         .with_hint(kMakeKeys);
   }
   if (SSL_CTX_use_PrivateKey_file(ctx, files.key.c_str(), SSL_FILETYPE_PEM) != 1 ||
       SSL_CTX_check_private_key(ctx) != 1) {
-    throw Error(ErrorCode::refused, kStep, files.key + " is not the key of " + files.cert + ": " + queue_text())
+    throw Error(ErrorCode::refused, kTlsContextStep,
+                files.key + " is not the key of " + files.cert + ": " + queue_text())
         .with_hint(kMakeKeys);
   }
 }
@@ -115,12 +117,12 @@ void check_dates(SSL_CTX* ctx, const TlsFiles& files) {
   const X509* cert = SSL_CTX_get0_certificate(ctx);
   if (cert == nullptr) return;
   if (X509_cmp_current_time(X509_get0_notAfter(cert)) < 0) {
-    throw Error(ErrorCode::refused, kStep,
+    throw Error(ErrorCode::refused, kTlsContextStep,
                 fmt::format("{} expired on {}", files.cert, time_text(X509_get0_notAfter(cert))))
         .with_hint("issue a new certificate for this host with crx-keys");
   }
   if (X509_cmp_current_time(X509_get0_notBefore(cert)) > 0) {
-    throw Error(ErrorCode::refused, kStep,
+    throw Error(ErrorCode::refused, kTlsContextStep,
                 fmt::format("{} is valid only from {}", files.cert, time_text(X509_get0_notBefore(cert))))
         .with_hint("check this host's clock");
   }
@@ -243,11 +245,11 @@ void TlsContext::Free::operator()(ssl_ctx_st* ctx) const noexcept {
 
 TlsContext::TlsContext(TlsRole role, const std::string& dir) : role_(role), files_(dir), library_(OSSL_LIB_CTX_new()) {
   if (!library_ || OSSL_PROVIDER_load(library_.get(), "default") == nullptr)
-    throw Error(ErrorCode::bug, kStep, queue_text());
+    throw Error(ErrorCode::bug, kTlsContextStep, queue_text());
   if (!add_gcm_provider(library_.get())) ERR_clear_error();
   ctx_.reset(
       SSL_CTX_new_ex(library_.get(), kGcmFirst, role == TlsRole::client ? TLS_client_method() : TLS_server_method()));
-  if (!ctx_) throw Error(ErrorCode::bug, kStep, queue_text());
+  if (!ctx_) throw Error(ErrorCode::bug, kTlsContextStep, queue_text());
   set_rules(ctx_.get(), role);
   load_files(ctx_.get(), files_);
   check_dates(ctx_.get(), files_);

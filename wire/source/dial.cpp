@@ -18,7 +18,7 @@ namespace crx::wire {
 namespace {
 
 using asio::ip::tcp;
-constexpr char kStep[] = "connecting to the destination";
+constexpr char kDialStep[] = "connecting to the destination";
 constexpr int kRttSamples = 3;
 
 asio::awaitable<std::vector<tcp::endpoint>> resolve(Endpoint to) {
@@ -33,7 +33,7 @@ asio::awaitable<std::vector<tcp::endpoint>> resolve(Endpoint to) {
   const std::string service = std::to_string(to.port);
   const auto results = co_await resolver.async_resolve(to.host, service, asio::redirect_error(asio::use_awaitable, ec));
   if (ec) {
-    throw Error(ErrorCode::peer, kStep, to.host + ": " + ec.message()).with_hint("check the name given to --to");
+    throw Error(ErrorCode::peer, kDialStep, to.host + ": " + ec.message()).with_hint("check the name given to --to");
   }
   for (const auto& entry : results) found.push_back(entry.endpoint());
   co_return found;
@@ -75,7 +75,7 @@ asio::awaitable<std::shared_ptr<Channel>> dial(Endpoint to, std::shared_ptr<cons
     if (!ec || deadline.passed()) break;
   }
   if (ec) {
-    throw Error(ErrorCode::peer, kStep, to.text() + ": " + ec.message())
+    throw Error(ErrorCode::peer, kDialStep, to.text() + ": " + ec.message())
         .with_hint("is crx-agent running there, and may this host reach that port?");
   }
   auto channel = std::make_shared<Channel>(std::move(socket), std::move(tls), to.text(), to.host);

@@ -11,7 +11,7 @@
 namespace crx {
 namespace {
 
-constexpr char kStep[] = "restoring fanotify";
+constexpr char kFanotifyStep[] = "restoring fanotify";
 // not in the headers of Linux 6.1
 constexpr uint32_t kFilesystem = 0x100, kSurvives = 0x40, kEvictable = 0x200, kIgnore = 0x400;
 constexpr uint32_t kOnChild = 0x08000000;
@@ -26,10 +26,10 @@ class Fanotifies final : public FdRestorer {
     const img::fanotify_file_entry& ffy = entry.ffy();
     Fd fd(::fanotify_init(ffy.faflags() | FAN_CLOEXEC, ffy.evflags()));
     if (!fd && errno == EPERM) {
-      throw Error(ErrorCode::refused, kStep, object + " needs CAP_SYS_ADMIN", EPERM)
+      throw Error(ErrorCode::refused, kFanotifyStep, object + " needs CAP_SYS_ADMIN", EPERM)
           .with_hint("run the destination's agent with it");
     }
-    if (!fd) throw_errno(kStep, object);
+    if (!fd) throw_errno(kFanotifyStep, object);
     set_status_flags(fd.get(), ffy.flags(), object);
     return fd;
   }
@@ -53,7 +53,7 @@ class Fanotifies final : public FdRestorer {
     const bool on_inode = mark.type() == img::fanotify_mark_entry::INODE;
     const std::string& path = on_inode ? mark.ie().f_handle().path() : mark.me().path();
     if (path.empty())
-      throw Error(ErrorCode::unsupported, kStep, object + ": a mark without a path cannot be made again");
+      throw Error(ErrorCode::unsupported, kFanotifyStep, object + ": a mark without a path cannot be made again");
     const bool on_filesystem = (mark.mflags() & kFilesystem) != 0;
     const uint32_t where = on_inode ? 0 : on_filesystem ? kFilesystem : uint32_t{FAN_MARK_MOUNT};
     const uint32_t evictable = mark.mflags() & kEvictable;
@@ -68,10 +68,10 @@ class Fanotifies final : public FdRestorer {
   static void mark_path(int fd, uint32_t flags, uint64_t mask, const std::string& path) {
     if (::fanotify_mark(fd, flags | FAN_MARK_DONT_FOLLOW, mask, AT_FDCWD, path.c_str()) == 0) return;
     if (errno == ENOENT) {
-      throw Error(ErrorCode::refused, kStep, path + ", which the program watches, does not exist here", ENOENT)
+      throw Error(ErrorCode::refused, kFanotifyStep, path + ", which the program watches, does not exist here", ENOENT)
           .with_hint("make it, or use storage that both hosts share");
     }
-    throw_errno(kStep, path);
+    throw_errno(kFanotifyStep, path);
   }
 
   EventQueues queues_;

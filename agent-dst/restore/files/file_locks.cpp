@@ -23,7 +23,7 @@
 namespace crx {
 namespace {
 
-constexpr char kStep[] = "taking file locks";
+constexpr char kFileLocksStep[] = "taking file locks";
 
 class FileLocks final : public Restorer {
  public:
@@ -36,7 +36,8 @@ class FileLocks final : public Restorer {
       if (entry.pid() != context.pid) continue;
       Held held{entry, try_get_fd(context.vessel.pidfd(), entry.fd()), false};
       if (!held.own) {
-        throw Error(ErrorCode::corrupt_image, kStep, fmt::format("fd {} has a lock but is not open", entry.fd()));
+        throw Error(ErrorCode::corrupt_image, kFileLocksStep,
+                    fmt::format("fd {} has a lock but is not open", entry.fd()));
       }
       if (entry.flag() == lock_kind::kLease) own_signals(held, context.pid);
       held.taken = take(held, context, false);
@@ -50,7 +51,7 @@ class FileLocks final : public Restorer {
       if (!held.taken && context.original_is_here && is_write_lease(held.entry)) continue;
       if (!held.taken && !take(held, context, true)) {
         release_logged(context);
-        throw Error(ErrorCode::refused, kStep,
+        throw Error(ErrorCode::refused, kFileLocksStep,
                     describe_lock(held.entry.flag(), held.entry.type(), path_of(held)) + " is held by somebody else")
             .with_hint("see /proc/locks at the destination");
       }
@@ -162,7 +163,7 @@ class FileLocks final : public Restorer {
       result = set_description_lock(held.own.get(), lock.flag(), lock.type(), lock.start(), lock.len());
     }
     if (is_conflict(result)) return false;
-    if (result < 0) throw_errno(kStep, path_of(held), static_cast<int>(-result));
+    if (result < 0) throw_errno(kFileLocksStep, path_of(held), static_cast<int>(-result));
     return true;
   }
 

@@ -17,7 +17,7 @@
 namespace crx {
 namespace {
 
-constexpr char kStep[] = "restoring inotify";
+constexpr char kInotifyStep[] = "restoring inotify";
 constexpr uint32_t kMaxWatch = 1 << 20;
 constexpr uint32_t kDrainEvery = 1000;
 
@@ -29,7 +29,7 @@ class Inotifies final : public FdRestorer {
   Fd open(const img::file_entry& entry, FdRestoreContext& context) override {
     const std::string object = describe("inotify", entry.id(), context);
     Fd fd(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
-    if (!fd) throw_errno(kStep, object);
+    if (!fd) throw_errno(kInotifyStep, object);
     return fd;
   }
 
@@ -82,21 +82,22 @@ class Inotifies final : public FdRestorer {
     // The path leads to the watched file itself. If it is a symbolic link, the link itself was watched.
     const uint32_t mask = watch.mask() | (watch.f_handle().path().empty() ? 0 : uint32_t{IN_DONT_FOLLOW});
     if (path.empty() || watch.wd() == 0 || watch.wd() > kMaxWatch) {
-      throw Error(ErrorCode::unsupported, kStep, fmt::format("{}: watch {} cannot be made again", object, watch.wd()));
+      throw Error(ErrorCode::unsupported, kInotifyStep,
+                  fmt::format("{}: watch {} cannot be made again", object, watch.wd()));
     }
     for (uint32_t tries = 0;; ++tries) {
       const int got = ::inotify_add_watch(fd, path.c_str(), mask);
       if (got < 0 && errno == ENOENT) {
-        throw Error(ErrorCode::refused, kStep, path + ", which the program watches, does not exist here", ENOENT)
+        throw Error(ErrorCode::refused, kInotifyStep, path + ", which the program watches, does not exist here", ENOENT)
             .with_hint("make it, or use storage that both hosts share");
       }
-      if (got < 0) throw_errno(kStep, path);
+      if (got < 0) throw_errno(kInotifyStep, path);
       if (static_cast<uint32_t>(got) == watch.wd()) return;
       if (static_cast<uint32_t>(got) > watch.wd() || tries > kMaxWatch) {
-        throw Error(ErrorCode::unsupported, kStep,
+        throw Error(ErrorCode::unsupported, kInotifyStep,
                     fmt::format("{}: {} gets watch number {} instead of {}", object, path, got, watch.wd()));
       }
-      if (::inotify_rm_watch(fd, got) != 0) throw_errno(kStep, path);
+      if (::inotify_rm_watch(fd, got) != 0) throw_errno(kInotifyStep, path);
       if (tries % kDrainEvery == 0) drain(fd);
     }
   }

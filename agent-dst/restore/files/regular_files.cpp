@@ -13,7 +13,7 @@
 namespace crx {
 namespace {
 
-constexpr char kStep[] = "opening files";
+constexpr char kRegularFilesStep[] = "opening files";
 
 class RegularFiles final : public FdRestorer {
  public:
@@ -34,21 +34,22 @@ class RegularFiles final : public FdRestorer {
     if (extra.has_digest()) compare_content(fd.get(), extra.digest(), reg.name());
     // ESRCH: a file of /proc whose process has ended; its position is already right.
     if (reg.pos() != 0 && ::lseek(fd.get(), static_cast<off_t>(reg.pos()), SEEK_SET) < 0 && errno != ESRCH)
-      throw_errno(kStep, reg.name());
+      throw_errno(kRegularFilesStep, reg.name());
     return fd;
   }
 
  private:
   static void compare_device(int fd, uint32_t rdev, const std::string& path) {
     struct stat st {};
-    if (::fstat(fd, &st) != 0) throw_errno(kStep, path);
-    if (st.st_rdev != rdev) throw Error(ErrorCode::refused, kStep, path + " is another device here");
+    if (::fstat(fd, &st) != 0) throw_errno(kRegularFilesStep, path);
+    if (st.st_rdev != rdev) throw Error(ErrorCode::refused, kRegularFilesStep, path + " is another device here");
   }
 
   static void compare_content(int fd, std::string_view digest, const std::string& path) {
     const Fd content = open_checked(fmt::format("/proc/self/fd/{}", fd), O_RDONLY);
     if (digest_file(content.get(), path).view() == digest) return;
-    throw Error(ErrorCode::refused, kStep, path + " has other content here, and the program has it open for writing")
+    throw Error(ErrorCode::refused, kRegularFilesStep,
+                path + " has other content here, and the program has it open for writing")
         .with_hint("put the same file there, or use storage that both hosts share");
   }
 };

@@ -17,7 +17,7 @@
 namespace crx {
 namespace {
 
-constexpr char kStep[] = "restoring a FIFO";
+constexpr char kFifosStep[] = "restoring a FIFO";
 
 class Fifos final : public FdRestorer {
  public:
@@ -67,10 +67,10 @@ class Fifos final : public FdRestorer {
     const Fd found = context.task.files.locate(fifo.regf_id());
     struct stat st {};
     int queued = 0;
-    if (::fstat(found.get(), &st) != 0) throw_errno(kStep, path);
-    if (!S_ISFIFO(st.st_mode)) throw Error(ErrorCode::refused, kStep, path + " is no FIFO here");
+    if (::fstat(found.get(), &st) != 0) throw_errno(kFifosStep, path);
+    if (!S_ISFIFO(st.st_mode)) throw Error(ErrorCode::refused, kFifosStep, path + " is no FIFO here");
     kept_open = open_checked(fmt::format("/proc/self/fd/{}", found.get()), O_RDWR | O_NONBLOCK);
-    if (::ioctl(kept_open.get(), FIONREAD, &queued) != 0) throw_errno(kStep, path);
+    if (::ioctl(kept_open.get(), FIONREAD, &queued) != 0) throw_errno(kFifosStep, path);
     const auto data = data_->find(fifo.pipe_id());
     if (data == data_->end()) return kept_open.get();
     const auto wanted = data->second.bytes;
@@ -81,7 +81,7 @@ class Fifos final : public FdRestorer {
     } else if (static_cast<std::size_t>(queued) != wanted.size()) {
       // A FIFO with other content is in use here. The original's own FIFO (same kernel, same file) has the content of
       // the images.
-      throw Error(ErrorCode::refused, kStep, path + ": another program here uses this FIFO")
+      throw Error(ErrorCode::refused, kFifosStep, path + ": another program here uses this FIFO")
           .with_hint("end the program that has it open at the destination");
     }
     return kept_open.get();

@@ -19,7 +19,7 @@
 namespace crx {
 namespace {
 
-constexpr char kStep[] = "restoring a message queue";
+constexpr char kPosixMqStep[] = "restoring a message queue";
 
 class PosixQueues final : public FdRestorer {
  public:
@@ -38,7 +38,7 @@ class PosixQueues final : public FdRestorer {
         return open_description(made(i, queue), static_cast<uint32_t>(file.flags()));
       }
     }
-    throw Error(ErrorCode::unsupported, kStep,
+    throw Error(ErrorCode::unsupported, kPosixMqStep,
                 describe("descriptor", entry.id(), context) + " is of a kind that is not in the images");
   }
 
@@ -66,7 +66,7 @@ class PosixQueues final : public FdRestorer {
     const auto kept = static_cast<int>(flags & kKept);
     if ((flags & kLargeFile) != 0) return open_checked(fmt::format("/proc/self/fd/{}", queue.fd.get()), kept);
     Fd fd(::mq_open(queue.name.c_str(), kept));
-    if (!fd) throw_errno(kStep, "message queue " + queue.name);
+    if (!fd) throw_errno(kPosixMqStep, "message queue " + queue.name);
     return fd;
   }
 
@@ -76,7 +76,7 @@ class PosixQueues final : public FdRestorer {
     made.name = queue.name();
     made.unlinked = queue.unlinked();
     if (made.name.size() < 2 || made.name.front() != '/' || made.name.find('/', 1) != std::string::npos) {
-      throw Error(ErrorCode::corrupt_image, kStep, fmt::format("the name {}", made.name));
+      throw Error(ErrorCode::corrupt_image, kPosixMqStep, fmt::format("the name {}", made.name));
     }
     // Another queue may have the name by now.
     const bool is_taken = made.unlinked && Fd(::mq_open(made.name.c_str(), O_RDONLY | O_NONBLOCK));
@@ -84,11 +84,11 @@ class PosixQueues final : public FdRestorer {
     made.fd = create(made.name, queue);
     names_.push_back(made.name);
     if (::fchown(made.fd.get(), queue.uid(), queue.gid()) != 0 || ::fchmod(made.fd.get(), queue.mode() & 07777) != 0) {
-      throw_errno(kStep, made.name);
+      throw_errno(kPosixMqStep, made.name);
     }
     for (const img::crx_mqueue_message& message : queue.messages()) {
       if (::mq_send(made.fd.get(), message.text().data(), message.text().size(), message.priority()) != 0)
-        throw_errno(kStep, made.name);
+        throw_errno(kPosixMqStep, made.name);
     }
     return made;
   }
@@ -100,16 +100,16 @@ class PosixQueues final : public FdRestorer {
     Fd fd(::mq_open(name.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NONBLOCK, 0600, &limits));
     if (fd) return fd;
     if (errno == EEXIST) {
-      throw Error(ErrorCode::refused, kStep, fmt::format("a message queue {} exists here already", name))
+      throw Error(ErrorCode::refused, kPosixMqStep, fmt::format("a message queue {} exists here already", name))
           .with_hint("remove it (mq_unlink), or move to another host");
     }
     if (errno == EINVAL) {
-      throw Error(ErrorCode::refused, kStep,
+      throw Error(ErrorCode::refused, kPosixMqStep,
                   fmt::format("message queue {}: {} messages of {} bytes are over the limits here", name,
                               queue.max_messages(), queue.message_size()))
           .with_hint("raise fs.mqueue.msg_max and fs.mqueue.msgsize_max");
     }
-    throw_errno(kStep, "message queue " + name);
+    throw_errno(kPosixMqStep, "message queue " + name);
   }
 
   void remove_names() noexcept {

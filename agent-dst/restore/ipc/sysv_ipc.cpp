@@ -17,7 +17,7 @@
 namespace crx {
 namespace {
 
-constexpr char kStep[] = "restoring System V objects";
+constexpr char kSysvIpcStep[] = "restoring System V objects";
 constexpr uint32_t kDestroyed = 01000, kLocked = 02000;  // SHM_DEST, SHM_LOCKED
 constexpr int kMostAdjustment = 32767;                   // SEMVMX
 
@@ -56,14 +56,14 @@ class SysvIpc final : public Restorer {
         if (is_new) fill(context, perm.id, content);
       }
       if ((perm.mode & kLocked) != 0 && ::shmctl(perm.id, SHM_LOCK, nullptr) < 0)
-        throw_errno(kStep, fmt::format("locking segment {}", perm.id));
+        throw_errno(kSysvIpcStep, fmt::format("locking segment {}", perm.id));
       if ((perm.mode & kDestroyed) != 0) destroyed_.push_back(perm.id);
     }
   }
 
   static void fill(RestoreContext& context, int id, std::span<const std::byte> content) {
     void* at = ::shmat(id, nullptr, 0);
-    if (at == reinterpret_cast<void*>(-1)) throw_errno(kStep, fmt::format("segment {}", id));
+    if (at == reinterpret_cast<void*>(-1)) throw_errno(kSysvIpcStep, fmt::format("segment {}", id));
     std::memcpy(at, content.data(), content.size());
     ::shmdt(at);
     const ArenaScope scratch(context.vessel.arena());
@@ -106,7 +106,8 @@ class SysvIpc final : public Restorer {
   // back: receive the message again, so that the queue names the task as its user.
   static void send(RestoreContext& context, int id, uint64_t type, std::span<const std::byte> text, bool back) {
     if (text.size() > context.vessel.arena().available() / 2) {
-      throw Error(ErrorCode::unsupported, kStep, fmt::format("a message of {} bytes in queue {}", text.size(), id));
+      throw Error(ErrorCode::unsupported, kSysvIpcStep,
+                  fmt::format("a message of {} bytes in queue {}", text.size(), id));
     }
     const ArenaScope scratch(context.vessel.arena());
     RemoteBatch batch = context.vessel.batch(2);
@@ -124,15 +125,16 @@ class SysvIpc final : public Restorer {
     const int adjustment = undo.adjustment();
     if (adjustment == 0 || adjustment > kMostAdjustment || adjustment < -kMostAdjustment ||
         undo.number() > UINT16_MAX) {
-      throw Error(ErrorCode::corrupt_image, kStep,
+      throw Error(ErrorCode::corrupt_image, kSysvIpcStep,
                   fmt::format("an adjustment of {} for semaphore {}", adjustment, undo.number()));
     }
     if (!context.shmem.sysv().contains(SysvKind::set, static_cast<int>(undo.set()))) {
-      throw Error(ErrorCode::corrupt_image, kStep, fmt::format("semaphore set {} is not in the images", undo.set()));
+      throw Error(ErrorCode::corrupt_image, kSysvIpcStep,
+                  fmt::format("semaphore set {} is not in the images", undo.set()));
     }
     sembuf change{static_cast<unsigned short>(undo.number()), static_cast<short>(adjustment), IPC_NOWAIT};
     if (::semop(static_cast<int>(undo.set()), &change, 1) != 0) {
-      throw_errno(kStep, fmt::format("semaphore {} of set {}", undo.number(), undo.set()));
+      throw_errno(kSysvIpcStep, fmt::format("semaphore {} of set {}", undo.number(), undo.set()));
     }
     change.sem_op = static_cast<short>(-adjustment);
     change.sem_flg = IPC_NOWAIT | SEM_UNDO;

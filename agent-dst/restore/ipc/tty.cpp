@@ -21,7 +21,7 @@
 namespace crx {
 namespace {
 
-constexpr char kStep[] = "restoring terminals";
+constexpr char kTtyStep[] = "restoring terminals";
 constexpr uint32_t kFlags = O_ACCMODE | O_NONBLOCK;
 constexpr uint32_t kLargeFile = 0100000;  // O_LARGEFILE of the kernel
 
@@ -32,7 +32,7 @@ bool is_master(const img::tty_info_entry& info) {
 KernelTermios termios_of(const img::termios_entry& entry, uint32_t index) {
   KernelTermios termios{};
   if (entry.c_cc_size() > static_cast<int>(sizeof termios.c_cc) || entry.c_line() > 255) {
-    throw Error(ErrorCode::corrupt_image, kStep, fmt::format("the settings of /dev/pts/{}", index));
+    throw Error(ErrorCode::corrupt_image, kTtyStep, fmt::format("the settings of /dev/pts/{}", index));
   }
   termios.c_iflag = entry.c_iflag();
   termios.c_oflag = entry.c_oflag();
@@ -46,7 +46,7 @@ KernelTermios termios_of(const img::termios_entry& entry, uint32_t index) {
 }
 
 void request(int fd, unsigned long what, const void* argument, uint32_t index) {
-  if (::ioctl(fd, what, argument) != 0) throw_errno(kStep, fmt::format("/dev/pts/{}", index));
+  if (::ioctl(fd, what, argument) != 0) throw_errno(kTtyStep, fmt::format("/dev/pts/{}", index));
 }
 
 class Terminals final : public FdRestorer {
@@ -57,7 +57,7 @@ class Terminals final : public FdRestorer {
   Fd open(const img::file_entry& entry, FdRestoreContext& context) override {
     const std::string object = describe("terminal", entry.id(), context);
     const img::tty_info_entry& info = info_of(entry.tty().tty_info_id(), context);
-    if (!info.has_pty()) throw Error(ErrorCode::unsupported, kStep, object + " is not a pseudo-terminal");
+    if (!info.has_pty()) throw Error(ErrorCode::unsupported, kTtyStep, object + " is not a pseudo-terminal");
     PtyTable& ptys = context.task.shmem.ptys();
     const auto flags = static_cast<int>(entry.tty().flags() & kFlags);
     const bool by_alias = info.type() == img::tty_info_entry::CTTY;
@@ -66,7 +66,7 @@ class Terminals final : public FdRestorer {
     if (pair.master_info == nullptr) return open_callers(info, flags, by_alias, ptys);
     if (is_master(info)) {
       if (std::exchange(pairs_.at(pair.index).given, true))
-        throw Error(ErrorCode::corrupt_image, kStep, object + " is a second master");
+        throw Error(ErrorCode::corrupt_image, kTtyStep, object + " is a second master");
       Fd fd = duplicate(ptys.master(pair.index));
       set_status_flags(fd.get(), entry.tty().flags(), object);
       return fd;
@@ -111,7 +111,7 @@ class Terminals final : public FdRestorer {
     }
     const auto found = infos_.find(id);
     if (found == infos_.end())
-      throw Error(ErrorCode::corrupt_image, kStep, fmt::format("terminal {} is not in it", id))
+      throw Error(ErrorCode::corrupt_image, kTtyStep, fmt::format("terminal {} is not in it", id))
           .with_image(std::string(image_file::kTtyInfo));
     return found->second;
   }
@@ -127,7 +127,7 @@ class Terminals final : public FdRestorer {
       (is_master(info) ? pair.master_info : pair.slave_info) = &info;
     }
     if (pair.slave_info == nullptr || !pair.slave_info->has_termios()) {
-      throw Error(ErrorCode::corrupt_image, kStep, fmt::format("/dev/pts/{} is not in it", index))
+      throw Error(ErrorCode::corrupt_image, kTtyStep, fmt::format("/dev/pts/{} is not in it", index))
           .with_image(std::string(image_file::kTtyInfo));
     }
     if (pair.master_info == nullptr) return pair;
@@ -147,7 +147,8 @@ class Terminals final : public FdRestorer {
     const uint32_t index = info.pty().index();
     PtyTable& ptys = context.task.shmem.ptys();
     if (pairs_.contains(index))
-      throw Error(ErrorCode::corrupt_image, kStep, fmt::format("/dev/pts/{} has lost its master, and has one", index));
+      throw Error(ErrorCode::corrupt_image, kTtyStep,
+                  fmt::format("/dev/pts/{} has lost its master, and has one", index));
     if (orphaned_.insert(index).second) set_owner(ptys.slave(index), {index, nullptr, &info}, context);
     return ptys.open_slave(index, static_cast<int>(entry.tty().flags() & kFlags),
                            (entry.tty().flags() & kLargeFile) != 0);
@@ -158,7 +159,7 @@ class Terminals final : public FdRestorer {
     Fd fd = ptys.open_callers(flags, by_alias);
     if (!by_alias && callers_set_.insert(info.id()).second) {
       const KernelTermios termios = termios_of(info.termios(), info.pty().index());
-      if (const int failure = set_termios(fd.get(), termios)) throw_errno(kStep, "the terminal we are at", failure);
+      if (const int failure = set_termios(fd.get(), termios)) throw_errno(kTtyStep, "the terminal we are at", failure);
     }
     return fd;
   }
@@ -167,7 +168,7 @@ class Terminals final : public FdRestorer {
   static Fd open_alias(const img::tty_info_entry& slave, int flags, FdRestoreContext& context) {
     Vessel* leader = context.task.tree.find(static_cast<pid_t>(slave.sid()));
     if (leader == nullptr) {
-      throw Error(ErrorCode::unsupported, kStep,
+      throw Error(ErrorCode::unsupported, kTtyStep,
                   fmt::format("/dev/pts/{} is open as /dev/tty and controls no session", slave.pty().index()));
     }
     return leader->descriptors().open_as("/dev/tty", flags);
@@ -175,11 +176,11 @@ class Terminals final : public FdRestorer {
 
   void set_owner(int slave, const Pair& pair, FdRestoreContext& context) const {
     const std::string path = fmt::format("/dev/pts/{}", pair.index);
-    if (::fchown(slave, pair.slave_info->uid(), pair.slave_info->gid()) != 0) throw_errno(kStep, path);
+    if (::fchown(slave, pair.slave_info->uid(), pair.slave_info->gid()) != 0) throw_errno(kTtyStep, path);
     for (const auto& [id, entry] : context.entries) {
       if (!matches(entry) || entry.tty().tty_info_id() != pair.slave_info->id() || !entry.tty().has_regf_id()) continue;
       const img::reg_file_entry& reg = context.task.files.entry(entry.tty().regf_id()).reg();
-      if (reg.has_mode() && ::fchmod(slave, reg.mode() & 0777) != 0) throw_errno(kStep, path);
+      if (reg.has_mode() && ::fchmod(slave, reg.mode() & 0777) != 0) throw_errno(kTtyStep, path);
       return;
     }
   }
@@ -202,14 +203,14 @@ class Terminals final : public FdRestorer {
     } else {
       failure = set_termios(master, termios);
     }
-    if (failure != 0) throw_errno(kStep, fmt::format("/dev/pts/{}", pair.index), failure);
+    if (failure != 0) throw_errno(kTtyStep, fmt::format("/dev/pts/{}", pair.index), failure);
   }
 
   void load(PtyQueue& queue, uint32_t id, uint32_t index) const {
     const auto found = data_.find(id);
     if (found == data_.end()) return;
     if (found->second.size() > sizeof queue.bytes) {
-      throw Error(ErrorCode::corrupt_image, kStep, fmt::format("what waits in /dev/pts/{} is too much", index));
+      throw Error(ErrorCode::corrupt_image, kTtyStep, fmt::format("what waits in /dev/pts/{} is too much", index));
     }
     queue.size = found->second.size();
     std::memcpy(queue.bytes, found->second.data(), queue.size);

@@ -21,7 +21,7 @@
 namespace crx {
 namespace {
 
-constexpr char kStep[] = "restoring asynchronous I/O";
+constexpr char kAioRingsStep[] = "restoring asynchronous I/O";
 constexpr uint64_t kMaxRingBytes = uint64_t{256} << 20;
 constexpr uint32_t kAtOnce = 64, kTurns = 64;  // requests in one call; calls in one batch
 
@@ -56,12 +56,13 @@ class AioRings final : public Restorer {
     const std::size_t borrowed = vessel.descriptors().plan_borrow(make, null.get());
     vessel.run_checked(make);
     if (make.result(made) == -EAGAIN)
-      throw Error(ErrorCode::refused, kStep, "there are too many rings here").with_hint("raise fs.aio-max-nr here");
+      throw Error(ErrorCode::refused, kAioRingsStep, "there are too many rings here")
+          .with_hint("raise fs.aio-max-nr here");
     static_cast<void>(make.checked(made));
     const uint64_t at = *id.local;
     const auto fd = static_cast<uint32_t>(make.result(borrowed));
     if (header_at(memory, at).events != was.events) {
-      throw Error(ErrorCode::refused, kStep,
+      throw Error(ErrorCode::refused, kAioRingsStep,
                   fmt::format("the ring at {:#x} has another size here, {} events instead of {}", ring.id(),
                               header_at(memory, at).events, was.events))
           .with_hint("move to a host with as many CPUs or fewer");
@@ -69,7 +70,7 @@ class AioRings final : public Restorer {
     advance(vessel, at, fd, was.tail);
     const AioRingHeader now = header_at(memory, at);
     if (now.tail != was.tail || now.head != was.tail) {
-      throw Error(ErrorCode::kernel, kStep,
+      throw Error(ErrorCode::kernel, kAioRingsStep,
                   fmt::format("the ring is at {} and {}, not at {}", now.head, now.tail, was.tail))
           .with_pid(context.pid);
     }
@@ -85,7 +86,7 @@ class AioRings final : public Restorer {
 
   static std::string saved_ring(RestoreContext& context, const img::aio_ring_entry& ring, int memory) {
     const auto bad = [&](const char* why) {
-      return Error(ErrorCode::corrupt_image, kStep, fmt::format("the ring at {:#x} {}", ring.id(), why));
+      return Error(ErrorCode::corrupt_image, kAioRingsStep, fmt::format("the ring at {:#x} {}", ring.id(), why));
     };
     const auto& vmas = context.vessel.memory().layout().vmas();
     const bool mapped = std::any_of(vmas.begin(), vmas.end(), [&](const img::vma_entry& vma) {
@@ -97,7 +98,7 @@ class AioRings final : public Restorer {
     std::string saved(ring.ring_len(), '\0');
     if (::pread(memory, saved.data(), saved.size(), static_cast<off_t>(ring.id())) !=
         static_cast<ssize_t>(saved.size())) {
-      throw_errno(kStep, fmt::format("the ring at {:#x}", ring.id()));
+      throw_errno(kAioRingsStep, fmt::format("the ring at {:#x}", ring.id()));
     }
     AioRingHeader header{};
     std::memcpy(&header, saved.data(), sizeof header);
@@ -112,13 +113,13 @@ class AioRings final : public Restorer {
   static AioRingHeader header_at(int memory, uint64_t at) {
     AioRingHeader header{};
     if (::pread(memory, &header, sizeof header, static_cast<off_t>(at)) != sizeof header)
-      throw_errno(kStep, fmt::format("the ring at {:#x}", at));
+      throw_errno(kAioRingsStep, fmt::format("the ring at {:#x}", at));
     return header;
   }
 
   static void write(int memory, uint64_t at, std::string_view bytes) {
     if (::pwrite(memory, bytes.data(), bytes.size(), static_cast<off_t>(at)) != static_cast<ssize_t>(bytes.size())) {
-      throw_errno(kStep, fmt::format("the ring at {:#x}", at));
+      throw_errno(kAioRingsStep, fmt::format("the ring at {:#x}", at));
     }
   }
 

@@ -8,14 +8,13 @@
 #include "agent-dst/restore/process/load_registers.hpp"
 #include "agent-dst/restore/process/sleeping_calls.hpp"
 #include "common/base/error.hpp"
+#include "common/kernel/process/restart_codes.hpp"
 #include "common/kernel/process/xstate.hpp"
 
 namespace crx {
 namespace {
 
-constexpr uint64_t kNoSyscall = ~0ULL;
-constexpr int64_t kRestartSys = -512, kRestartNoIntr = -513, kRestartNoHand = -514, kRestartBlock = -516,
-                  kInterrupted = -4;
+constexpr int64_t kInterrupted = -4;
 constexpr uint64_t kSyscallInstructionBytes = 2;
 
 user_regs_struct general_of(const img::user_x86_regs_entry& regs) {

@@ -16,14 +16,13 @@
 #include "common/base/error.hpp"
 #include "common/base/fd.hpp"
 #include "common/base/log.hpp"
+#include "common/kernel/process/restart_codes.hpp"
 #include "common/proc/stat.hpp"
 #include "common/remote/syscall_instruction.hpp"
 
 namespace crx {
 namespace {
 
-constexpr int64_t kRestartBlock = -516;
-constexpr uint64_t kNoSyscall = ~0ULL;
 constexpr int64_t kNsPerSecond = 1'000'000'000;
 constexpr int64_t kNsPerMs = 1'000'000;
 constexpr int64_t kAsleepMs = 5000;

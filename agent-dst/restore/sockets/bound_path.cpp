@@ -34,7 +34,7 @@
 namespace crx {
 namespace {
 
-constexpr char kStep[] = "binding a unix socket";
+constexpr char kBoundPathStep[] = "binding a unix socket";
 constexpr char kTemporary[] = "/tmp";
 
 std::string path_of(const std::string& sun_path) {
@@ -74,12 +74,12 @@ void check_occupant(const std::string& path) {
   struct stat st {};
   if (::lstat(path.c_str(), &st) != 0) return;
   if (!S_ISSOCK(st.st_mode)) {
-    throw Error(ErrorCode::refused, kStep, path + ": another file has this name here").with_hint("remove it");
+    throw Error(ErrorCode::refused, kBoundPathStep, path + ": another file has this name here").with_hint("remove it");
   }
   for (const UnixSocketInfo& other : list_unix_sockets()) {
     if (!other.has_file || other.file_dev != st.st_dev || other.file_inode != static_cast<uint32_t>(st.st_ino))
       continue;
-    throw Error(ErrorCode::refused, kStep, path + ": another program here uses a socket of this name")
+    throw Error(ErrorCode::refused, kBoundPathStep, path + ": another program here uses a socket of this name")
         .with_hint("end that program, or remove its socket");
   }
 }
@@ -102,7 +102,7 @@ UnixAddress unix_address(const std::string& sun_path) {
   UnixAddress result;
   result.address.sun_family = AF_UNIX;
   if (sun_path.empty() || sun_path.size() > sizeof result.address.sun_path) {
-    throw Error(ErrorCode::corrupt_image, kStep, fmt::format("a name of {} bytes", sun_path.size()));
+    throw Error(ErrorCode::corrupt_image, kBoundPathStep, fmt::format("a name of {} bytes", sun_path.size()));
   }
   std::memcpy(result.address.sun_path, sun_path.data(), sun_path.size());
   result.size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + sun_path.size());
@@ -119,7 +119,7 @@ BoundPath::BoundPath(int fd, const std::string& sun_path, const std::string& fin
   make_folder(sun_path);
   bind_inside(fd, sun_path);
   file_.reset(::ioctl(fd, SIOCUNIXFILE));
-  if (!file_) throw_errno(kStep, printable_socket_name(sun_path));
+  if (!file_) throw_errno(kBoundPathStep, printable_socket_name(sun_path));
   if (!final_.empty()) undo.release();
 }
 
@@ -132,7 +132,7 @@ void BoundPath::make_folder(const std::string& sun_path) {
   remove_stale(directory);
   std::string folder = fmt::format("{}/{}XXXXXX", directory == "/" ? "" : directory, kFolderPrefix);
   if (::mkdtemp(folder.data()) == nullptr) {
-    throw Error(ErrorCode::refused, kStep,
+    throw Error(ErrorCode::refused, kBoundPathStep,
                 fmt::format("{}: nothing can be made in {}", printable_socket_name(sun_path), directory), errno)
         .with_hint("make this directory, and let the agent write there");
   }
@@ -142,7 +142,7 @@ void BoundPath::make_folder(const std::string& sun_path) {
   const std::string path = path_of(sun_path);
   std::vector<std::string> parts = components(path);
   if (parts.empty() || parts.back() == "." || parts.back() == ".." || path.back() == '/') {
-    throw Error(ErrorCode::corrupt_image, kStep, printable_socket_name(sun_path) + " is no path of a socket");
+    throw Error(ErrorCode::corrupt_image, kBoundPathStep, printable_socket_name(sun_path) + " is no path of a socket");
   }
   const std::string last = parts.back();
   parts.pop_back();
@@ -154,7 +154,7 @@ void BoundPath::make_folder(const std::string& sun_path) {
     if (::mkdir(directory_path.c_str(), 0700) == 0) {
       made_.push_back(directory_path);
     } else if (errno != EEXIST) {
-      throw_errno(kStep, directory_path);
+      throw_errno(kBoundPathStep, directory_path);
     }
   };
   // Start so deep that the path does not leave the folder.
@@ -186,7 +186,7 @@ void BoundPath::bind_inside(int fd, const std::string& sun_path) {
     err = done ? 0 : errno;
   });
   binder.join();
-  if (err != 0) throw_errno(kStep, printable_socket_name(sun_path), err);
+  if (err != 0) throw_errno(kBoundPathStep, printable_socket_name(sun_path), err);
 }
 
 bool BoundPath::is_for(const std::string& path) const {
@@ -202,7 +202,8 @@ Fd BoundPath::open_path(int flags) const {
 
 void BoundPath::set_owner(uint32_t mode, uint32_t uid, uint32_t gid) {
   const std::string link = fmt::format("/proc/self/fd/{}", file_.get());
-  if (::chown(link.c_str(), uid, gid) != 0 || ::chmod(link.c_str(), mode & 07777) != 0) throw_errno(kStep, final_);
+  if (::chown(link.c_str(), uid, gid) != 0 || ::chmod(link.c_str(), mode & 07777) != 0)
+    throw_errno(kBoundPathStep, final_);
 }
 
 void BoundPath::publish() {

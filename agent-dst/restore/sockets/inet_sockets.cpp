@@ -24,7 +24,7 @@
 namespace crx {
 namespace {
 
-constexpr char kStep[] = "restoring a socket";
+constexpr char kInetSocketsStep[] = "restoring a socket";
 constexpr uint32_t kLoopbackInterface = 1;  // the loopback interface has this index in every network namespace
 
 int ask(int fd, int level, int name) {
@@ -40,7 +40,7 @@ bool try_set(int fd, int level, int name, int value) {
 InetAddress address_of(const google::protobuf::RepeatedField<uint32_t>& words, uint32_t family, uint32_t port) {
   const int count = family == AF_INET ? 1 : 4;
   if ((family != AF_INET && family != AF_INET6) || words.size() < count || port > UINT16_MAX) {
-    throw Error(ErrorCode::corrupt_image, kStep,
+    throw Error(ErrorCode::corrupt_image, kInetSocketsStep,
                 fmt::format("its address of family {} has {} words, port {}", family, words.size(), port));
   }
   InetAddress address;
@@ -78,7 +78,7 @@ void set_options(int fd, const img::crx_file_entry& extra, bool late, const std:
   for (const img::crx_inet_option& entry : extra.inet_options()) {
     const InetOption* option = find_inet_option(entry.level(), entry.name());
     if (option == nullptr) {
-      throw Error(ErrorCode::corrupt_image, kStep,
+      throw Error(ErrorCode::corrupt_image, kInetSocketsStep,
                   fmt::format("{}: option {} of level {} is not known", object, entry.name(), entry.level()));
     }
     // For an ended connection the values that the connection had set are left alone.
@@ -128,14 +128,14 @@ void close_gate(int fd, Gate gate, const std::string& object) {
   const sock_fprog program{static_cast<unsigned short>(all ? std::size(none) : std::size(from_loopback)),
                            all ? none : from_loopback};
   if (::setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) == 0) return;
-  if (errno != EOPNOTSUPP) throw_errno(kStep, object);  // MPTCP has no filters
+  if (errno != EOPNOTSUPP) throw_errno(kInetSocketsStep, object);  // MPTCP has no filters
 }
 
 void open_gate(int fd, const std::string& object) {
   const int unused = 0;
   if (::setsockopt(fd, SOL_SOCKET, SO_DETACH_FILTER, &unused, sizeof unused) != 0 && errno != ENOENT &&
       errno != EOPNOTSUPP)
-    throw_errno(kStep, object);
+    throw_errno(kInetSocketsStep, object);
 }
 
 InetAddress local_of(const img::inet_sk_entry& isk, const img::crx_inet_entry&) {
@@ -153,19 +153,20 @@ std::optional<InetAddress> peer_of(const img::inet_sk_entry& isk, const img::crx
 
 Fd make_inet_socket(const img::inet_sk_entry& isk, const img::crx_file_entry& extra, const std::string& object) {
   if ((isk.family() != AF_INET && isk.family() != AF_INET6) || !may_be_made(isk.type(), isk.proto())) {
-    throw Error(ErrorCode::corrupt_image, kStep,
+    throw Error(ErrorCode::corrupt_image, kInetSocketsStep,
                 fmt::format("{}: family {}, type {}, protocol {}", object, isk.family(), isk.type(), isk.proto()));
   }
   Fd fd(::socket(static_cast<int>(isk.family()), static_cast<int>(isk.type()) | SOCK_CLOEXEC,
                  static_cast<int>(isk.proto())));
   if (!fd && errno == EACCES && isk.type() == SOCK_DGRAM && is_echo(isk.proto())) {
-    throw Error(ErrorCode::refused, kStep, object + ": nobody may have sockets for ICMP echoes here")
+    throw Error(ErrorCode::refused, kInetSocketsStep, object + ": nobody may have sockets for ICMP echoes here")
         .with_hint("set net.ipv4.ping_group_range to a range with 0 in it");
   }
-  if (!fd) throw_errno(kStep, object);
+  if (!fd) throw_errno(kInetSocketsStep, object);
   // The owner decides which sockets may share the port (SO_REUSEPORT).
   const img::crx_inet_entry& inet = extra.inet();
-  if (inet.has_owner_uid() && ::fchown(fd.get(), inet.owner_uid(), inet.owner_gid()) != 0) throw_errno(kStep, object);
+  if (inet.has_owner_uid() && ::fchown(fd.get(), inet.owner_uid(), inet.owner_gid()) != 0)
+    throw_errno(kInetSocketsStep, object);
   set_address_options(fd.get(), isk.opts(), object);
   set_criu_options(fd.get(), isk, object);
   set_options(fd.get(), extra, false, object);
@@ -206,8 +207,8 @@ void bind_inet(int fd, const InetAddress& address, const std::string& object) {
   }
   const int err = errno;
   if (err == EADDRINUSE) throw_address_taken(fd, address, object);
-  throw Error(ErrorCode::refused, kStep, fmt::format("{}: the address {} cannot be taken here", object, address.text()),
-              err);
+  throw Error(ErrorCode::refused, kInetSocketsStep,
+              fmt::format("{}: the address {} cannot be taken here", object, address.text()), err);
 }
 
 void share_port(int fd, const img::file_entry& entry, const FdRestoreContext& context, const std::string& object) {
@@ -226,7 +227,7 @@ void share_port(int fd, const img::file_entry& entry, const FdRestoreContext& co
 
 void throw_address_taken(int fd, const InetAddress& address, const std::string& object) {
   const auto [reason, remedy, lingers] = explain_port(ask(fd, SOL_SOCKET, SO_TYPE), address.port);
-  throw Error(ErrorCode::refused, kStep,
+  throw Error(ErrorCode::refused, kInetSocketsStep,
               fmt::format("{}: the address {} cannot be taken: it {}", object, address.text(), reason))
       .with_hint(remedy);
 }
@@ -238,7 +239,7 @@ void require_local(const InetAddress& address, int fd, const std::string& object
   };
   if (address.is_multicast() || is_local_address(address)) return;
   if (has(IP_FREEBIND, IPV6_FREEBIND) || has(IP_TRANSPARENT, IPV6_TRANSPARENT)) return;
-  throw Error(ErrorCode::refused, kStep,
+  throw Error(ErrorCode::refused, kInetSocketsStep,
               fmt::format("{}: the address {} is not on this host", object, address.host_text()))
       .with_hint(
           "move it along with a --hook: away from the source at its stage frozen, to here at the destination's stage "

@@ -15,7 +15,7 @@
 namespace crx {
 namespace {
 
-constexpr char kStep[] = "restoring a netlink socket";
+constexpr char kNetlinkSocketsStep[] = "restoring a netlink socket";
 constexpr int kMaxGroupWords = 128;
 
 class NetlinkSockets final : public FdRestorer {
@@ -30,17 +30,17 @@ class NetlinkSockets final : public FdRestorer {
     const img::crx_file_entry& extra = context.extra(entry.id());
     const std::string object = describe("netlink socket", entry.id(), context);
     if (nlsk.groups_size() > kMaxGroupWords || nlsk.protocol() >= MAX_LINKS) {
-      throw Error(ErrorCode::corrupt_image, kStep, fmt::format("{}: family {}", object, nlsk.protocol()));
+      throw Error(ErrorCode::corrupt_image, kNetlinkSocketsStep, fmt::format("{}: family {}", object, nlsk.protocol()));
     }
     const int type = extra.has_inet() ? SOCK_DGRAM : SOCK_RAW;
     Fd fd(::socket(AF_NETLINK, type | SOCK_CLOEXEC, static_cast<int>(nlsk.protocol())));
-    if (!fd) throw_errno(kStep, object);
+    if (!fd) throw_errno(kNetlinkSocketsStep, object);
     close_gate(fd.get(), Gate::nothing, object);
     set_address_options(fd.get(), nlsk.opts(), object);
     for (const img::crx_inet_option& option : extra.inet_options()) {
       const InetOption* known = find_inet_option(option.level(), option.name());
       if (known == nullptr)
-        throw Error(ErrorCode::corrupt_image, kStep, fmt::format("{}: option {}", object, option.name()));
+        throw Error(ErrorCode::corrupt_image, kNetlinkSocketsStep, fmt::format("{}: option {}", object, option.name()));
       set_inet_option(fd.get(), *known, option.value(), object);
     }
     bind_it(fd.get(), nlsk, object);
@@ -65,16 +65,18 @@ class NetlinkSockets final : public FdRestorer {
     address.nl_family = AF_NETLINK;
     address.nl_pid = nlsk.portid();
     if (nlsk.portid() != 0 && ::bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
-      if (errno != EADDRINUSE) throw_errno(kStep, object);
+      if (errno != EADDRINUSE) throw_errno(kNetlinkSocketsStep, object);
       // The kernel assigns most port numbers; a program that has not asked for one does not depend on it.
       log::warn("{}: its port {} is in use here; it gets another", object, nlsk.portid());
       address.nl_pid = 0;
-      if (::bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) throw_errno(kStep, object);
+      if (::bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
+        throw_errno(kNetlinkSocketsStep, object);
     }
     if (nlsk.dst_portid() == 0 && nlsk.dst_group() == 0) return;
     address.nl_pid = nlsk.dst_portid();
     address.nl_groups = nlsk.dst_group();
-    if (::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) throw_errno(kStep, object);
+    if (::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
+      throw_errno(kNetlinkSocketsStep, object);
   }
 
   static void join(int fd, const img::netlink_sk_entry& nlsk, const std::string& object) {

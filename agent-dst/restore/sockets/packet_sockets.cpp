@@ -17,7 +17,7 @@
 namespace crx {
 namespace {
 
-constexpr char kStep[] = "restoring a packet socket";
+constexpr char kPacketSocketsStep[] = "restoring a packet socket";
 constexpr uint32_t kNoFanout = UINT32_MAX;
 constexpr uint64_t kMostRingBytes = uint64_t{1} << 32;
 
@@ -32,12 +32,12 @@ class PacketSockets final : public FdRestorer {
     const std::string object = describe("packet socket", entry.id(), context);
     const bool old = psk.type() == SOCK_PACKET;
     if ((psk.type() != SOCK_RAW && psk.type() != SOCK_DGRAM && !old) || psk.protocol() > UINT16_MAX) {
-      throw Error(ErrorCode::corrupt_image, kStep,
+      throw Error(ErrorCode::corrupt_image, kPacketSocketsStep,
                   fmt::format("{}: type {}, protocol {}", object, psk.type(), psk.protocol()));
     }
     // With protocol 0 a socket receives nothing yet. A SOCK_PACKET socket gets its protocol here or never.
     Fd fd(::socket(AF_PACKET, static_cast<int>(psk.type()) | SOCK_CLOEXEC, old ? static_cast<int>(psk.protocol()) : 0));
-    if (!fd) throw_errno(kStep, object);
+    if (!fd) throw_errno(kPacketSocketsStep, object);
     close_gate(fd.get(), Gate::nothing, object);
     while (old && ::recv(fd.get(), nullptr, 0, MSG_DONTWAIT) >= 0) {
     }
@@ -45,7 +45,7 @@ class PacketSockets final : public FdRestorer {
     for (const img::crx_inet_option& option : extra.inet_options()) {
       const InetOption* known = find_inet_option(option.level(), option.name());
       if (known == nullptr)
-        throw Error(ErrorCode::corrupt_image, kStep, fmt::format("{}: option {}", object, option.name()));
+        throw Error(ErrorCode::corrupt_image, kPacketSocketsStep, fmt::format("{}: option {}", object, option.name()));
       set_inet_option(fd.get(), *known, option.value(), object);
     }
     if (psk.has_rx_ring()) make_ring(fd.get(), PACKET_RX_RING, psk.rx_ring(), psk.version(), object);
@@ -74,7 +74,7 @@ class PacketSockets final : public FdRestorer {
       if (name.ifindex() != index || name.device().empty()) continue;
       const uint32_t here = ::if_nametoindex(name.device().c_str());
       if (here != 0) return here;
-      throw Error(ErrorCode::refused, kStep,
+      throw Error(ErrorCode::refused, kPacketSocketsStep,
                   fmt::format("{}: there is no network device {} here", object, name.device()))
           .with_hint("make a device of this name here");
     }
@@ -93,9 +93,9 @@ class PacketSockets final : public FdRestorer {
     request.tp_feature_req_word = ring.features();
     const socklen_t length = version == TPACKET_V3 ? sizeof(tpacket_req3) : sizeof(tpacket_req);
     if (uint64_t{ring.block_size()} * ring.block_nr() > kMostRingBytes)
-      throw Error(ErrorCode::corrupt_image, kStep, object + ": its ring is too large");
+      throw Error(ErrorCode::corrupt_image, kPacketSocketsStep, object + ": its ring is too large");
     if (::setsockopt(fd, SOL_PACKET, name, &request, length) != 0) {
-      throw Error(ErrorCode::refused, kStep,
+      throw Error(ErrorCode::refused, kPacketSocketsStep,
                   fmt::format("{}: a ring of {} blocks of {} bytes cannot be made here", object, ring.block_nr(),
                               ring.block_size()),
                   errno);
@@ -108,28 +108,30 @@ class PacketSockets final : public FdRestorer {
       address.sa_family = AF_PACKET;
       char name[IF_NAMESIZE] = {};
       if (ifindex == 0) return;
-      if (::if_indextoname(ifindex, name) == nullptr) throw_errno(kStep, object);
+      if (::if_indextoname(ifindex, name) == nullptr) throw_errno(kPacketSocketsStep, object);
       std::memcpy(address.sa_data, name, std::min(sizeof name, sizeof address.sa_data) - 1);
-      if (::bind(fd, &address, sizeof address) != 0) throw_errno(kStep, object);
+      if (::bind(fd, &address, sizeof address) != 0) throw_errno(kPacketSocketsStep, object);
       return;
     }
     sockaddr_ll address{};
     address.sll_family = AF_PACKET;
     address.sll_protocol = static_cast<uint16_t>(psk.protocol());
     address.sll_ifindex = static_cast<int>(ifindex);
-    if (::bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) throw_errno(kStep, object);
+    if (::bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
+      throw_errno(kPacketSocketsStep, object);
   }
 
   static void join(int fd, const img::packet_mclist& group, const img::crx_inet_entry& names,
                    const std::string& object) {
     packet_mreq request{};
     if (group.addr().size() > sizeof request.mr_address)
-      throw Error(ErrorCode::corrupt_image, kStep, object + ": a group's address is too long");
+      throw Error(ErrorCode::corrupt_image, kPacketSocketsStep, object + ": a group's address is too long");
     request.mr_ifindex = static_cast<int>(index_here(group.index(), names, object));
     request.mr_type = static_cast<uint16_t>(group.type());
     request.mr_alen = static_cast<uint16_t>(group.addr().size());
     std::memcpy(request.mr_address, group.addr().data(), group.addr().size());
-    if (::setsockopt(fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &request, sizeof request) != 0) throw_errno(kStep, object);
+    if (::setsockopt(fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &request, sizeof request) != 0)
+      throw_errno(kPacketSocketsStep, object);
   }
 
   std::map<uint32_t, Fd> kept_;  // until the commit

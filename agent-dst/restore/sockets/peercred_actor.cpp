@@ -20,7 +20,7 @@
 namespace crx {
 namespace {
 
-constexpr char kStep[] = "restoring a connection";
+constexpr char kPeercredActorStep[] = "restoring a connection";
 constexpr int kPairFlags = SOCK_NONBLOCK | SOCK_CLOEXEC;
 
 // Adds calls to a batch that change the vessel's credentials, and change them back.
@@ -76,7 +76,7 @@ void PeercredActor::make(Call& call, const img::crx_ucred* who, const std::strin
               ::getpid(), who->pid());
     result = make_here(call);
   }
-  if (result < 0) throw_errno(kStep, object, static_cast<int>(-result));
+  if (result < 0) throw_errno(kPeercredActorStep, object, static_cast<int>(-result));
 }
 
 int64_t PeercredActor::make_here(Call& call) {
@@ -131,7 +131,7 @@ int64_t PeercredActor::make_in_vessel(Vessel& vessel, Call& call, const img::crx
     for (int i = 0; i < 2; ++i) {
       borrowed.push_back(pair.local[i]);
       Fd taken = try_get_fd(vessel.pidfd(), pair.local[i]);
-      if (!taken) throw_errno(kStep, "a pair of sockets");
+      if (!taken) throw_errno(kPeercredActorStep, "a pair of sockets");
       call.pair[i] = taken.release();
     }
   }

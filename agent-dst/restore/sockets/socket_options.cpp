@@ -18,7 +18,7 @@
 namespace crx {
 namespace {
 
-constexpr char kStep[] = "restoring socket options";
+constexpr char kSocketOptionsStep[] = "restoring socket options";
 constexpr int kMaxFilter = BPF_MAXINSNS;
 
 int current(int fd, int name) {
@@ -29,7 +29,8 @@ int current(int fd, int name) {
 
 [[noreturn]] void fail(const char* word, const std::string& value, const std::string& object) {
   const int err = errno;
-  Error error(ErrorCode::refused, kStep, fmt::format("{}: {} cannot be set to {} here", object, word, value), err);
+  Error error(ErrorCode::refused, kSocketOptionsStep,
+              fmt::format("{}: {} cannot be set to {} here", object, word, value), err);
   if (err == EPERM || err == EACCES) throw std::move(error).with_hint("run the destination's agent with CAP_NET_ADMIN");
   throw error;
 }
@@ -41,7 +42,7 @@ void set_if_other(int fd, int name, uint32_t value, const char* word, const std:
 
 void set_timeout(int fd, int name, uint64_t sec, uint64_t usec, const char* word, const std::string& object) {
   if (sec > INT64_MAX || usec >= 1'000'000)
-    throw Error(ErrorCode::corrupt_image, kStep, fmt::format("{}: {}", object, word));
+    throw Error(ErrorCode::corrupt_image, kSocketOptionsStep, fmt::format("{}: {}", object, word));
   const timeval value{static_cast<time_t>(sec), static_cast<suseconds_t>(usec)};
   if (::setsockopt(fd, SOL_SOCKET, name, &value, sizeof value) != 0) fail(word, fmt::format("{} s", sec), object);
 }
@@ -49,7 +50,8 @@ void set_timeout(int fd, int name, uint64_t sec, uint64_t usec, const char* word
 // value: as the kernel reports it, which is twice the requested size.
 void set_buffer(int fd, int name, int forced, uint32_t value, const char* word, const char* sysctl,
                 const std::string& object) {
-  if (value > INT_MAX) throw Error(ErrorCode::corrupt_image, kStep, fmt::format("{}: {} of {}", object, word, value));
+  if (value > INT_MAX)
+    throw Error(ErrorCode::corrupt_image, kSocketOptionsStep, fmt::format("{}: {} of {}", object, word, value));
   if (static_cast<uint32_t>(current(fd, name)) == value) return;
   const int half = static_cast<int>(value / 2);
   if (::setsockopt(fd, SOL_SOCKET, forced, &half, sizeof half) != 0) {
@@ -72,16 +74,17 @@ void set_device(int fd, const img::sk_opts_entry& opts, const std::string& objec
   const std::string& device = opts.so_bound_dev();
   if (device.empty()) return;
   if (device.size() >= IFNAMSIZ)
-    throw Error(ErrorCode::corrupt_image, kStep, object + ": its device's name is too long");
+    throw Error(ErrorCode::corrupt_image, kSocketOptionsStep, object + ": its device's name is too long");
   if (::setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, device.c_str(), static_cast<socklen_t>(device.size())) == 0) return;
-  throw Error(ErrorCode::refused, kStep, fmt::format("{}: it is bound to the network device {}", object, device), errno)
+  throw Error(ErrorCode::refused, kSocketOptionsStep,
+              fmt::format("{}: it is bound to the network device {}", object, device), errno)
       .with_hint("make a device of this name here");
 }
 
 void set_filter(int fd, const img::sk_opts_entry& opts, const std::string& object) {
   if (opts.so_filter_size() == 0) return;
   if (opts.so_filter_size() > kMaxFilter)
-    throw Error(ErrorCode::corrupt_image, kStep, object + ": its filter is too long");
+    throw Error(ErrorCode::corrupt_image, kSocketOptionsStep, object + ": its filter is too long");
   std::vector<sock_filter> filter(static_cast<std::size_t>(opts.so_filter_size()));
   for (std::size_t i = 0; i < filter.size(); ++i) {
     const uint64_t word = opts.so_filter(static_cast<int>(i));
@@ -106,7 +109,8 @@ void set_extra(int fd, const google::protobuf::RepeatedPtrField<img::crx_socket_
   for (const img::crx_socket_option& entry : extra) {
     const PlainSocketOption* option = known(entry.name());
     if (option == nullptr || entry.value().size() != option->bytes) {
-      throw Error(ErrorCode::corrupt_image, kStep, fmt::format("{}: option {} is none", object, entry.name()));
+      throw Error(ErrorCode::corrupt_image, kSocketOptionsStep,
+                  fmt::format("{}: option {} is none", object, entry.name()));
     }
     std::string now(option->bytes, '\0');
     auto size = static_cast<socklen_t>(now.size());

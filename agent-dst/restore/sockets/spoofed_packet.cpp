@@ -16,7 +16,7 @@
 namespace crx {
 namespace {
 
-constexpr char kStep[] = "putting a packet back";
+constexpr char kSpoofedPacketStep[] = "putting a packet back";
 constexpr std::size_t kLongestPacket = 65535;
 
 template <typename T>
@@ -70,20 +70,21 @@ std::string header(const InetAddress& from, const InetAddress& to, uint8_t proto
 void send_packet(const InetAddress& from, InetAddress to, uint8_t protocol, const std::string& segment, uint32_t tos,
                  const std::string& object) {
   if (from.family != to.family)
-    throw Error(ErrorCode::corrupt_image, kStep, fmt::format("{}: from {} to {}", object, from.text(), to.text()));
+    throw Error(ErrorCode::corrupt_image, kSpoofedPacketStep,
+                fmt::format("{}: from {} to {}", object, from.text(), to.text()));
   const std::string packet = header(from, to, protocol, segment.size(), tos) + segment;
   if (packet.size() > kLongestPacket) {
-    throw Error(ErrorCode::unsupported, kStep,
+    throw Error(ErrorCode::unsupported, kSpoofedPacketStep,
                 fmt::format("{}: {} bytes from {} are no single datagram", object, segment.size(), from.text()));
   }
   const Fd raw(::socket(from.family, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW));
-  if (!raw) throw_errno(kStep, object);
+  if (!raw) throw_errno(kSpoofedPacketStep, object);
   const int enough = 1 << 20;
   static_cast<void>(::setsockopt(raw.get(), SOL_SOCKET, SO_SNDBUFFORCE, &enough, sizeof enough));
   to.port = 0;
   const SocketAddress address = to_socket_address(to);
   if (::sendto(raw.get(), packet.data(), packet.size(), 0, address.get(), address.length) < 0)
-    throw_errno(kStep, object);
+    throw_errno(kSpoofedPacketStep, object);
 }
 
 }  // namespace

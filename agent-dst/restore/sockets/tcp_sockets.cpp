@@ -24,7 +24,7 @@
 namespace crx {
 namespace {
 
-constexpr char kStep[] = "restoring a socket";
+constexpr char kTcpSocketsStep[] = "restoring a socket";
 
 struct TcpSocket {
   enum class Kind { plain, listening, inside, outside, waiting, ended };
@@ -74,7 +74,7 @@ class TcpSockets final : public FdRestorer {
       const auto backlog = static_cast<int>(std::min<uint32_t>(socket.isk().backlog(), INT32_MAX));
       if (::listen(socket.fd.get(), backlog) == 0) return;
       if (errno == EADDRINUSE) throw_address_taken(socket.fd.get(), socket.local, socket.object);
-      throw_errno(kStep, socket.object + ": listening at " + socket.local.text());
+      throw_errno(kTcpSocketsStep, socket.object + ": listening at " + socket.local.text());
     });
     resume_inside(false);
     each(Kind::waiting, [](TcpSocket& socket) {
@@ -132,7 +132,7 @@ class TcpSockets final : public FdRestorer {
     if (state == tcp_state::kListen) return Kind::listening;
     if (state == tcp_state::kClose) return inet.ended() ? Kind::ended : Kind::plain;
     if (!tcp_state::is_connected(state) || !socket.peer) {
-      throw Error(ErrorCode::corrupt_image, kStep, fmt::format("{}: state {}", socket.object, state));
+      throw Error(ErrorCode::corrupt_image, kTcpSocketsStep, fmt::format("{}: state {}", socket.object, state));
     }
     if (inet.waiting()) return Kind::waiting;
     if (inet.peer_id() != 0 || inet.client_closed()) return Kind::inside;
@@ -199,7 +199,7 @@ class TcpSockets final : public FdRestorer {
     static_cast<void>(::setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof room));
     if (!socket.extra->inet().client_closed()) return;
     socket.stand_in.reset(::socket(socket.peer->family, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    if (!socket.stand_in) throw_errno(kStep, socket.object);
+    if (!socket.stand_in) throw_errno(kTcpSocketsStep, socket.object);
     enter_repair(socket.stand_in.get(), socket.object);
     bind_inet(socket.stand_in.get(), *socket.peer, socket.object);
     make_stream(socket.stand_in.get(), mirrored(socket.stream), socket.local, socket.object);

@@ -16,7 +16,7 @@
 namespace crx {
 namespace {
 
-constexpr char kStep[] = "restoring a TCP connection";
+constexpr char kTcpStreamsStep[] = "restoring a TCP connection";
 constexpr uint32_t kLongestQueue = 1u << 30;
 constexpr int kHandshakeMs = 5'000;
 
@@ -27,7 +27,7 @@ std::string text_of(std::span<const std::byte> bytes) {
 void await(int fd, short events, const char* what, const std::string& object) {
   pollfd poll{fd, events, 0};
   if (::poll(&poll, 1, kHandshakeMs) == 1) return;
-  throw Error(ErrorCode::kernel, kStep, fmt::format("{}: {}", object, what), ETIMEDOUT);
+  throw Error(ErrorCode::kernel, kTcpStreamsStep, fmt::format("{}: {}", object, what), ETIMEDOUT);
 }
 
 // Sets O_NONBLOCK while it exists.
@@ -85,10 +85,10 @@ void resume_sending(int fd, const TcpStream& stream, const std::string& object) 
   std::string_view left = std::string_view(stream.outq).substr(stream.outq.size() - stream.unsent);
   while (!left.empty()) {
     const ssize_t put = ::send(fd, left.data(), left.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (put <= 0) throw_errno(kStep, object + ": what was not sent yet");
+    if (put <= 0) throw_errno(kTcpStreamsStep, object + ": what was not sent yet");
     left.remove_prefix(static_cast<std::size_t>(put));
   }
-  if (tcp_state::sent_fin(stream.state) && ::shutdown(fd, SHUT_WR) != 0) throw_errno(kStep, object);
+  if (tcp_state::sent_fin(stream.state) && ::shutdown(fd, SHUT_WR) != 0) throw_errno(kTcpStreamsStep, object);
 }
 
 void replay_fin(const TcpStream& stream, const InetAddress& local, const InetAddress& peer, const std::string& object) {
@@ -117,12 +117,12 @@ void connect_here(int fd, const InetAddress& to, const std::string& object) {
   const NonBlocking guard(fd);
   const SocketAddress address = to_socket_address(to);
   if (::connect(fd, address.get(), address.length) == 0) return;
-  if (errno != EINPROGRESS) throw_errno(kStep, fmt::format("{}: connecting to {}", object, to.text()));
+  if (errno != EINPROGRESS) throw_errno(kTcpStreamsStep, fmt::format("{}: connecting to {}", object, to.text()));
   await(fd, POLLOUT, "its listening socket does not answer", object);
   int error = 0;
   socklen_t length = sizeof error;
   if (::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) != 0 || error != 0) {
-    throw_errno(kStep, fmt::format("{}: connecting to {}", object, to.text()), error);
+    throw_errno(kTcpStreamsStep, fmt::format("{}: connecting to {}", object, to.text()), error);
   }
 }
 
@@ -130,20 +130,20 @@ void make_ended(int fd, int family, const std::string& rest, const std::string& 
   const Fd listener(::socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0));
   const SocketAddress any = to_socket_address(loopback(family));
   if (!listener || ::bind(listener.get(), any.get(), any.length) != 0 || ::listen(listener.get(), 1) != 0)
-    throw_errno(kStep, object);
+    throw_errno(kTcpStreamsStep, object);
   connect_here(fd, local_address(listener.get(), object), object);
   Fd peer(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-  if (!peer) throw_errno(kStep, object);
+  if (!peer) throw_errno(kTcpStreamsStep, object);
   if (rest.size() > 0) {
     const int room = static_cast<int>(std::min<std::size_t>(rest.size() * 2 + 65536, 1u << 30));
     static_cast<void>(::setsockopt(peer.get(), SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof room));
     static_cast<void>(::setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof room));
     if (::send(peer.get(), rest.data(), rest.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(rest.size()))
-      throw_errno(kStep, object);
+      throw_errno(kTcpStreamsStep, object);
   }
   peer.reset();
   await(fd, POLLRDHUP, "its end does not come", object);
-  if (::shutdown(fd, SHUT_WR) != 0) throw_errno(kStep, object);
+  if (::shutdown(fd, SHUT_WR) != 0) throw_errno(kTcpStreamsStep, object);
 }
 
 }  // namespace crx

@@ -21,7 +21,7 @@
 namespace crx {
 namespace {
 
-constexpr char kStep[] = "restoring a socket";
+constexpr char kUdpSocketsStep[] = "restoring a socket";
 
 class UdpSockets final : public FdRestorer {
  public:
@@ -81,8 +81,8 @@ class UdpSockets final : public FdRestorer {
     if (!peer) return;
     const SocketAddress to = to_socket_address(*peer);
     if (::connect(fd, to.get(), to.length) != 0) {
-      throw Error(ErrorCode::refused, kStep, fmt::format("{}: {} cannot be reached from here", object, peer->text()),
-                  errno)
+      throw Error(ErrorCode::refused, kUdpSocketsStep,
+                  fmt::format("{}: {} cannot be reached from here", object, peer->text()), errno)
           .with_hint("see ip route at the destination");
     }
   }
@@ -100,7 +100,7 @@ class UdpSockets final : public FdRestorer {
       const int level = address.family == AF_INET ? IPPROTO_IP : IPPROTO_IPV6;
       const auto fail = [&] {
         throw Error(
-            ErrorCode::refused, kStep,
+            ErrorCode::refused, kUdpSocketsStep,
             fmt::format("{}: the group {} on {} cannot be joined here", object, address.host_text(), group.device()),
             errno)
             .with_hint("make a device of this name here");
@@ -152,7 +152,7 @@ class UdpSockets final : public FdRestorer {
                             object);
       if (queued(fd) == before) {
         throw Error(
-            ErrorCode::unsupported, kStep,
+            ErrorCode::unsupported, kUdpSocketsStep,
             fmt::format("{}: a datagram from {} that waited in it could not be put back", object, source.text()));
       }
       if (shared) unsteer(fd);

@@ -11,7 +11,7 @@
 namespace crx {
 namespace {
 
-constexpr char kStep[] = "restoring unix datagram sockets";
+constexpr char kUnixDatagramsStep[] = "restoring unix datagram sockets";
 
 // The state does not show this: a socket that others are connected to counts as established, too.
 bool is_connected(const UnixSocket& socket) {
@@ -19,7 +19,8 @@ bool is_connected(const UnixSocket& socket) {
 }
 
 void connect_checked(int fd, const UnixAddress& address, const std::string& object) {
-  if (::connect(fd, reinterpret_cast<const sockaddr*>(&address.address), address.size) != 0) throw_errno(kStep, object);
+  if (::connect(fd, reinterpret_cast<const sockaddr*>(&address.address), address.size) != 0)
+    throw_errno(kUnixDatagramsStep, object);
 }
 
 }  // namespace
@@ -36,7 +37,7 @@ void UnixBuilder::make_datagrams() {
                       (peer->name().empty() || peer->entry->peer() == socket.entry->ino());
     if (!pair && !gone) continue;
     if (pair && peer->fd >= 0) {
-      throw Error(ErrorCode::corrupt_image, kStep,
+      throw Error(ErrorCode::corrupt_image, kUnixDatagramsStep,
                   socket.object + ": its other end has no name and is connected to another socket");
     }
     auto [mine, theirs] = actor_.make_pair(SOCK_DGRAM, socket.peer_cred(), socket.object);
@@ -86,7 +87,7 @@ int UnixBuilder::temporary_sender(const std::string& source) {
   Fd& sender = senders_[source];
   if (sender) return sender.get();
   sender.reset(::socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  if (!sender) throw_errno(kStep, "a sender");
+  if (!sender) throw_errno(kUnixDatagramsStep, "a sender");
   if (source.empty()) return sender.get();
   if (!is_abstract(source)) {
     const BoundPath bound(sender.get(), source, std::string());
@@ -112,7 +113,8 @@ void UnixBuilder::fill_datagrams(UnixSocket& socket) {
     }
     if (fd < 0) fd = temporary_sender(more != nullptr ? more->source() : std::string());
     if (!connected && socket.address_here.size == 0) {
-      throw Error(ErrorCode::corrupt_image, kStep, socket.object + ": it has datagrams, but nobody can have sent them");
+      throw Error(ErrorCode::corrupt_image, kUnixDatagramsStep,
+                  socket.object + ": it has datagrams, but nobody can have sent them");
     }
     widen_send_buffer(fd, socket.object);
     const img::crx_ucred* who = more != nullptr && more->has_ucred() ? &more->ucred() : nullptr;
@@ -148,7 +150,7 @@ void UnixBuilder::connect_datagrams() {
     if (!socket.is_datagram() || socket.external || socket.wired == nullptr || is_connected(socket)) continue;
     sockaddr none{};
     none.sa_family = AF_UNSPEC;
-    if (::connect(socket.fd, &none, sizeof none) != 0) throw_errno(kStep, socket.object);
+    if (::connect(socket.fd, &none, sizeof none) != 0) throw_errno(kUnixDatagramsStep, socket.object);
     socket.wired = nullptr;
   }
 }
@@ -158,12 +160,12 @@ void UnixBuilder::connect_datagram(UnixSocket& socket) {
   if (peer == nullptr) {
     // the peer has a name, but its socket is gone
     Fd gone(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-    if (!gone) throw_errno(kStep, socket.object);
+    if (!gone) throw_errno(kUnixDatagramsStep, socket.object);
     const std::string& name = socket.unix().peer_name();
     if (is_abstract(name)) {
       const UnixAddress address = unix_address(name);
       if (::bind(gone.get(), reinterpret_cast<const sockaddr*>(&address.address), address.size) != 0)
-        throw_errno(kStep, socket.object);
+        throw_errno(kUnixDatagramsStep, socket.object);
       return connect_checked(socket.fd, address, socket.object);
     }
     const BoundPath place(gone.get(), name, std::string());
@@ -176,7 +178,7 @@ void UnixBuilder::connect_datagram(UnixSocket& socket) {
   }
   const UnixAddress address = unix_address(peer->name());
   if (::connect(socket.fd, reinterpret_cast<const sockaddr*>(&address.address), address.size) == 0) return;
-  throw Error(ErrorCode::refused, kStep,
+  throw Error(ErrorCode::refused, kUnixDatagramsStep,
               fmt::format("{}: nothing answers here under {}", socket.object, printable_socket_name(peer->name())),
               errno)
       .with_hint("start the program that receives there");

@@ -21,7 +21,7 @@
 namespace crx {
 namespace {
 
-constexpr char kStep[] = "filling a socket's queue";
+constexpr char kUnixFillerStep[] = "filling a socket's queue";
 constexpr std::size_t kMaxRights = 253;  // SCM_MAX_FD
 constexpr std::size_t kControlBytes = CMSG_SPACE(kMaxRights * sizeof(int)) + CMSG_SPACE(sizeof(ucred));
 
@@ -100,7 +100,8 @@ std::set<uint32_t> ids_in_flight(const ImageSource& images) {
 void widen_send_buffer(int fd, const std::string& object) {
   const int bytes = INT_MAX / 4;
   if (::setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof bytes) == 0) return;
-  if (errno != EPERM || ::setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes) != 0) throw_errno(kStep, object);
+  if (errno != EPERM || ::setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes) != 0)
+    throw_errno(kUnixFillerStep, object);
 }
 
 void send_packet(int fd, const UnixAddress* to, std::span<const std::byte> bytes, const std::vector<int>& rights,
@@ -123,10 +124,10 @@ void send_packet(int fd, const UnixAddress* to, std::span<const std::byte> bytes
       sent = send_once(fd, to, left, passed, nullptr);
     }
     if (sent < 0 && errno == EAGAIN) {
-      throw Error(ErrorCode::refused, kStep, object + ": what waits in it does not fit here", EAGAIN)
+      throw Error(ErrorCode::refused, kUnixFillerStep, object + ": what waits in it does not fit here", EAGAIN)
           .with_hint("raise net.unix.max_dgram_qlen and net.core.wmem_max here to what the source has");
     }
-    if (sent < 0) throw_errno(kStep, object);
+    if (sent < 0) throw_errno(kUnixFillerStep, object);
     done += static_cast<std::size_t>(sent);
   } while (done < bytes.size());
 }

@@ -16,7 +16,7 @@
 namespace crx {
 namespace {
 
-constexpr char kStep[] = "restoring unix sockets";
+constexpr char kUnixStreamsStep[] = "restoring unix sockets";
 
 bool is_in_state(const UnixSocket& socket, int state) {
   return static_cast<int>(socket.entry->state()) == state;
@@ -30,7 +30,7 @@ std::string final_path(const UnixSocket& socket) {
   if (!path.starts_with('/')) path = entry.has_name_dir() ? entry.name_dir() + "/" + path : std::string();
   if (socket.unix().has_path()) path = socket.unix().path();
   if (path.empty() || path.front() != '/' || path.back() == '/') {
-    throw Error(ErrorCode::corrupt_image, kStep, socket.object + ": where its file is to be is not known");
+    throw Error(ErrorCode::corrupt_image, kUnixStreamsStep, socket.object + ": where its file is to be is not known");
   }
   return path;
 }
@@ -39,7 +39,7 @@ std::string final_path(const UnixSocket& socket) {
 
 void UnixBuilder::make(UnixSocket& socket) {
   Fd fd(::socket(AF_UNIX, socket.type() | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  if (!fd) throw_errno(kStep, socket.object);
+  if (!fd) throw_errno(kUnixStreamsStep, socket.object);
   socket.hold(std::move(fd));
 }
 
@@ -49,7 +49,7 @@ void UnixBuilder::bind(UnixSocket& socket) {
   if (is_abstract(name)) {
     const UnixAddress address = unix_address(name);
     if (::bind(socket.fd, reinterpret_cast<const sockaddr*>(&address.address), address.size) != 0) {
-      throw Error(ErrorCode::refused, kStep, fmt::format("{}: the name is taken here", socket.object), errno)
+      throw Error(ErrorCode::refused, kUnixStreamsStep, fmt::format("{}: the name is taken here", socket.object), errno)
           .with_hint("end the program that uses it at the destination");
     }
     socket.address_here = address;
@@ -148,7 +148,7 @@ void UnixBuilder::join(UnixSocket& accepted, UnixSocket& client) {
   const int bound = is_abstract(accepted.name()) ? -1 : (listener != nullptr ? listener : &temporary)->place->file();
   actor_.connect(client.fd, bound, accepted.name(), accepted.peer_cred(), accepted.object);
   Fd fd(::accept4(listener_fd, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
-  if (!fd) throw_errno(kStep, accepted.object);
+  if (!fd) throw_errno(kUnixStreamsStep, accepted.object);
   accepted.hold(std::move(fd));
   if (listener != nullptr) listen(*listener);
 }
@@ -187,7 +187,7 @@ void UnixBuilder::connect_closed_client(UnixSocket& listener,
 void UnixBuilder::wait_for_accept(UnixSocket& listener) {
   const img::crx_unix_socket& more = listener.unix();
   if (more.unaccepted_size() != 0 && more.unaccepted_size() != more.waiting_size()) {
-    throw Error(ErrorCode::corrupt_image, kStep,
+    throw Error(ErrorCode::corrupt_image, kUnixStreamsStep,
                 fmt::format("{}: {} connections wait, {} are known", listener.object, more.waiting_size(),
                             more.unaccepted_size()));
   }
@@ -201,7 +201,7 @@ void UnixBuilder::wait_for_accept(UnixSocket& listener) {
     }
     UnixSocket* client = table_.find(ino);
     if (client == nullptr || client->wired != nullptr || table_.peer_of(*client) != &listener) {
-      throw Error(ErrorCode::corrupt_image, kStep,
+      throw Error(ErrorCode::corrupt_image, kUnixStreamsStep,
                   fmt::format("{}: inode {} does not wait to be accepted", listener.object, ino));
     }
     const img::crx_ucred* connector = client->unix().has_connector() ? &client->unix().connector() : nullptr;
@@ -214,7 +214,8 @@ void UnixBuilder::fill_stream(UnixSocket& socket) {
   if (socket.packets->empty()) return;
   const bool accepted = socket.wired != nullptr && !is_in_state(*socket.wired, kSocketListening);
   const int sender = socket.stand_in ? socket.stand_in.get() : accepted ? socket.wired->fd : -1;
-  if (sender < 0) throw Error(ErrorCode::corrupt_image, kStep, socket.object + ": it has data but no other end");
+  if (sender < 0)
+    throw Error(ErrorCode::corrupt_image, kUnixStreamsStep, socket.object + ": it has data but no other end");
   widen_send_buffer(sender, socket.object);
   for (std::size_t i = 0; i < socket.packets->size(); ++i) {
     const QueuedPacket& packet = (*socket.packets)[i];
@@ -229,7 +230,7 @@ void UnixBuilder::fill_stream(UnixSocket& socket) {
 void UnixBuilder::leave_unread(UnixSocket& socket) {
   if (!socket.unix().reset() || !socket.stand_in || socket.is_datagram()) return;
   const char unread = 0;
-  if (::send(socket.fd, &unread, 1, MSG_DONTWAIT | MSG_NOSIGNAL) != 1) throw_errno(kStep, socket.object);
+  if (::send(socket.fd, &unread, 1, MSG_DONTWAIT | MSG_NOSIGNAL) != 1) throw_errno(kUnixStreamsStep, socket.object);
 }
 
 std::vector<int> UnixBuilder::rights_of(const QueuedPacket& packet) const {
@@ -237,7 +238,7 @@ std::vector<int> UnixBuilder::rights_of(const QueuedPacket& packet) const {
   for (const uint32_t id : packet.rights) {
     const auto found = context_.own.find(id);
     if (found == context_.own.end()) {
-      throw Error(ErrorCode::corrupt_image, kStep,
+      throw Error(ErrorCode::corrupt_image, kUnixStreamsStep,
                   fmt::format("file {}, passed through a socket, is not in the images", id));
     }
     fds.push_back(found->second.get());
@@ -251,7 +252,7 @@ void UnixBuilder::set_state(UnixSocket& socket) {
   // In a connection with a placeholder, closing that shuts the direction down.
   if (mask != 0 && (!socket.stand_in || socket.is_datagram())) {
     const int how = mask == img::READ ? SHUT_RD : mask == img::WRITE ? SHUT_WR : SHUT_RDWR;
-    if (::shutdown(socket.fd, how) != 0) throw_errno(kStep, socket.object);
+    if (::shutdown(socket.fd, how) != 0) throw_errno(kUnixStreamsStep, socket.object);
   }
   const img::crx_unix_socket& more = socket.unix();
   int error = 0;

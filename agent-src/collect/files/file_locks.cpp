@@ -21,7 +21,7 @@
 namespace crx {
 namespace {
 
-constexpr char kStep[] = "handing over file locks";
+constexpr char kFileLocksStep[] = "handing over file locks";
 constexpr uint64_t kToTheEnd = UINT64_MAX;
 
 uint32_t kind_of(const proc::Lock& lock) {
@@ -158,7 +158,7 @@ void LockHandover::check_waiters() const {
   for (const proc::Lock& line : proc::parse_locks(read_file("/proc/locks"))) {
     if (!line.waiting || !held.contains({line.dev_major, line.dev_minor, line.inode})) continue;
     throw Error(
-        ErrorCode::refused, kStep,
+        ErrorCode::refused, kFileLocksStep,
         fmt::format("process {} waits for a lock that the program holds, and would get it while it is handed over",
                     line.pid))
         .with_pid(task_.pid())
@@ -181,7 +181,7 @@ bool LockHandover::lend() {
   for (std::size_t i = 0; i < locks_.size(); ++i) {
     if (!is_write_lease(locks_[i])) continue;
     if (const int result = set_description_lock(own_[i].get(), lock_kind::kLease, F_UNLCK, 0, 0); result != 0) {
-      throw_errno(kStep, describe(locks_[i], task_), -result);
+      throw_errno(kFileLocksStep, describe(locks_[i], task_), -result);
     }
   }
   return true;
@@ -191,10 +191,10 @@ void LockHandover::take_duplicates() {
   if (!own_.empty()) return;
   for (const img::file_lock_entry& lock : locks_) {
     own_.push_back(try_get_fd(task_.pidfd(), lock.fd()));
-    if (!own_.back()) throw_errno(kStep, describe(lock, task_));
+    if (!own_.back()) throw_errno(kFileLocksStep, describe(lock, task_));
     Notice& notice = notices_.emplace_back();
     if (lock.flag() != lock_kind::kLease) continue;
-    if (::fcntl(own_.back().get(), F_GETOWN_EX, &notice.owner) != 0) throw_errno(kStep, describe(lock, task_));
+    if (::fcntl(own_.back().get(), F_GETOWN_EX, &notice.owner) != 0) throw_errno(kFileLocksStep, describe(lock, task_));
     notice.signal = ::fcntl(own_.back().get(), F_GETSIG);
   }
 }
@@ -213,7 +213,7 @@ void LockHandover::take_back() {
   const Deadline deadline = Deadline::in_ms(kTakeBackMs);
   while (!set_description_locks(true) || !set_process_locks(true)) {
     if (deadline.passed()) {
-      throw Error(ErrorCode::refused, kStep, conflict_ + " was taken by somebody else meanwhile")
+      throw Error(ErrorCode::refused, kFileLocksStep, conflict_ + " was taken by somebody else meanwhile")
           .with_hint("end the process that has it (see /proc/locks)");
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
@@ -232,7 +232,7 @@ bool LockHandover::set_description_locks(bool hold) {
     if (result == 0) continue;
     conflict_ = describe(lock, task_);
     if (hold && is_conflict(result)) return false;
-    throw_errno(kStep, conflict_, -result);
+    throw_errno(kFileLocksStep, conflict_, -result);
   }
   return true;
 }
@@ -257,7 +257,7 @@ bool LockHandover::set_process_locks(bool hold) {
         const Notice& notice = notices_[locks[i]];
         const int own = own_[locks[i]].get();
         if (::fcntl(own, F_SETOWN_EX, &notice.owner) != 0 || ::fcntl(own, F_SETSIG, notice.signal) != 0)
-          throw_errno(kStep, describe(lock, task_));
+          throw_errno(kFileLocksStep, describe(lock, task_));
         batch.add_optional("taking a lease", SYS_fcntl, lock.fd(), F_SETLEASE, lock.type());
         continue;
       }
@@ -278,7 +278,7 @@ bool LockHandover::set_process_locks(bool hold) {
       }
       if (result == 0) continue;
       conflict_ = describe(lock, task_);
-      if (!hold || !is_conflict(result)) throw_errno(kStep, conflict_, static_cast<int>(-result));
+      if (!hold || !is_conflict(result)) throw_errno(kFileLocksStep, conflict_, static_cast<int>(-result));
       all = false;
     }
   }

@@ -16,15 +16,15 @@
 #include "agent-src/collect/kind/tree_members.hpp"
 #include "common/image/magic.hpp"
 #include "common/image/schema/regular.pb.h"
+#include "common/proc/text.hpp"
 
 namespace crx {
 namespace {
 
 constexpr std::string_view kProc = "/proc/";
 constexpr std::string_view kTask = "task/";
-constexpr std::string_view kDeleted = " (deleted)";
 
-struct Problem {
+struct ProcProblem {
   std::string reason, remedy;
 };
 
@@ -32,7 +32,7 @@ struct Problem {
 std::string_view path_of(const OpenFile& file) {
   std::string_view path = file.link;
   path.remove_prefix(kProc.size());
-  if (path.ends_with(kDeleted)) path.remove_suffix(kDeleted.size());
+  if (path.ends_with(proc::kDeleted)) path.remove_suffix(proc::kDeleted.size());
   return path;
 }
 
@@ -55,25 +55,25 @@ pid_t ended_owner(const OpenFile& file) {
   if (has_task) path.remove_prefix(kTask.size());
   const pid_t tid = has_task ? number_at(path) : 0;
   const pid_t owner = tid != 0 ? tid : pid;
-  if (file.link.ends_with(kDeleted)) return owner;
+  if (file.link.ends_with(proc::kDeleted)) return owner;
   // The kernel may not have marked the link as deleted yet.
   return ::access(fmt::format("/proc/{}", owner).c_str(), F_OK) == 0 ? 0 : owner;
 }
 
-std::optional<Problem> problem_of(const OpenFile& file, const std::vector<pid_t>& tree_members) {
+std::optional<ProcProblem> problem_of(const OpenFile& file, const std::vector<pid_t>& tree_members) {
   std::string_view path = path_of(file);
   const pid_t pid = number_at(path);
   if (pid == 0 || ended_owner(file) != 0) return std::nullopt;
   if (std::find(tree_members.begin(), tree_members.end(), pid) == tree_members.end()) {
-    return Problem{fmt::format("it is a file about process {}, which does not move along", pid),
-                   "close it before moving the program"};
+    return ProcProblem{fmt::format("it is a file about process {}, which does not move along", pid),
+                       "close it before moving the program"};
   }
   if (!path.starts_with(kTask)) return std::nullopt;
   path.remove_prefix(kTask.size());
   const pid_t tid = number_at(path);
   if (tid == 0 || tid == pid) return std::nullopt;
-  return Problem{fmt::format("it is a file about thread {}, which is not there yet when files are opened", tid),
-                 "close it before moving the program"};
+  return ProcProblem{fmt::format("it is a file about thread {}, which is not there yet when files are opened", tid),
+                     "close it before moving the program"};
 }
 
 class ProcFiles final : public FdKind {

@@ -13,7 +13,7 @@
 namespace crx {
 namespace {
 
-constexpr char kOutsideRemedy[] = "end the other process, or move the program when the FIFO is closed";
+constexpr char kFifoRemedy[] = "end the other process, or move the program when the FIFO is closed";
 
 class Fifos final : public FdKind {
  public:
@@ -30,7 +30,7 @@ class Fifos final : public FdKind {
     const auto holders = external_holders({file.st.st_dev, file.st.st_ino}, file.link, file, true);
     if (!holders.empty()) {
       context.refusals.push_back(
-          refusal_of(file, fmt::format("the FIFO is also held outside, by {}", describe(holders)), kOutsideRemedy));
+          refusal_of(file, fmt::format("the FIFO is also held outside, by {}", describe(holders)), kFifoRemedy));
     }
   }
 
@@ -57,7 +57,7 @@ class Fifos final : public FdKind {
       const auto holders = external_holders({file.st.st_dev, file.st.st_ino}, file.link, file, false);
       // No holder is seen. A reader that no writer has opened yet looks the same.
       if (!holders.empty()) {
-        refuse(file, fmt::format("the FIFO is also held outside, by {}", describe(holders)), kOutsideRemedy);
+        refuse(file, fmt::format("the FIFO is also held outside, by {}", describe(holders)), kFifoRemedy);
       }
     }
     if (reader == nullptr) return;

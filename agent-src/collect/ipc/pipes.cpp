@@ -14,7 +14,7 @@ namespace {
 std::string outside_reason(const std::vector<PipeHolder>& holders) {
   return fmt::format("the pipe is also held outside, by {}", describe(holders));
 }
-constexpr char kOutsideRemedy[] = "redirect it to a file, or end the other process";
+constexpr char kPipeRemedy[] = "redirect it to a file, or end the other process";
 
 class Pipes final : public FdKind {
  public:
@@ -36,8 +36,7 @@ class Pipes final : public FdKind {
     // The holder may be invisible to us, in another PID namespace; or the other end is in flight in a socket, which
     // collect() finds.
     const bool hidden = reader != writer && other_end_answers(file, reader) && !has_in_flight_fds(files);
-    if (!holders.empty() || hidden)
-      context.refusals.push_back(refusal_of(file, outside_reason(holders), kOutsideRemedy));
+    if (!holders.empty() || hidden) context.refusals.push_back(refusal_of(file, outside_reason(holders), kPipeRemedy));
   }
 
   void collect(OpenFile& file, FdContext& context, img::file_entry& entry) override {
@@ -59,7 +58,7 @@ class Pipes final : public FdKind {
     }
     if ((reader == nullptr || !writer) && other_end_is_open(file)) {
       refuse(file, outside_reason(external_holders({file.st.st_dev, file.st.st_ino}, file.link, file, false)),
-             kOutsideRemedy);
+             kPipeRemedy);
     }
     // Without a reader the content can never be read; only the capacity counts.
     PipeContent content;

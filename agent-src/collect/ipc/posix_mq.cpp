@@ -20,15 +20,15 @@
 #include "common/image/magic.hpp"
 #include "common/image/schema/crx_ipc.pb.h"
 #include "common/image/schema/regular.pb.h"
+#include "common/proc/text.hpp"
 
 namespace crx {
 namespace {
 
-constexpr char kStep[] = "copying a message queue";
+constexpr char kPosixMqStep[] = "copying a message queue";
 constexpr long kMqueueMagic = 0x19800202;
 constexpr off_t kStatusBytes = 80;  // FILENT_SIZE of ipc/mqueue.c: the size that stat(2) reports for every queue
 constexpr std::size_t kMostBytes = std::size_t{256} << 20;
-constexpr std::string_view kDeleted = " (deleted)";
 
 // The messages of one queue, in memory shared with the copying process.
 struct Copy {
@@ -79,7 +79,7 @@ void copy_messages(int fd, const mq_attr& limits, const OpenFile& file, img::crx
   Copy& copy = *new (memory.data()) Copy{fd, 0, slot_bytes, message_size, room, 0};
   run_uninterruptible_child(receive_and_send, &copy);
   if (copy.error != 0 || copy.count != room) {
-    throw_errno(kStep, file.label(), copy.error != 0 ? copy.error : EAGAIN);
+    throw_errno(kPosixMqStep, file.label(), copy.error != 0 ? copy.error : EAGAIN);
   }
   for (std::size_t i = 0; i < room; ++i) {
     img::crx_mqueue_message& message = *queue.add_messages();
@@ -91,19 +91,9 @@ void copy_messages(int fd, const mq_attr& limits, const OpenFile& file, img::crx
 // Parses "QSIZE:5 NOTIFY:0 SIGNO:0 NOTIFY_PID:0". Returns the process that the queue will notify, 0 for none.
 int notified_process(int fd, const std::string& object) {
   char text[kStatusBytes + 1] = {};
-  if (::pread(fd, text, sizeof text - 1, 0) < 0) throw_errno(kStep, object);
+  if (::pread(fd, text, sizeof text - 1, 0) < 0) throw_errno(kPosixMqStep, object);
   const char* at = std::strstr(text, "NOTIFY_PID:");
   return at == nullptr ? 0 : std::atoi(at + std::strlen("NOTIFY_PID:"));
-}
-
-// Returns the holders of a file that are not in the tree.
-template <typename File>
-std::vector<PipeHolder> external_holders_of(HeldFile held, std::string_view link, const File& inside, bool with_us) {
-  if constexpr (requires { external_holders(held, link, inside, with_us); }) {
-    return external_holders(held, link, inside, with_us);
-  } else {
-    return external_holders(held, link, inside.pid, with_us);
-  }
 }
 
 class PosixQueues final : public FdKind {
@@ -149,7 +139,7 @@ class PosixQueues final : public FdKind {
   };
 
   static std::optional<Problem> problem_of(const OpenFile& file, bool with_us) {
-    const auto holders = external_holders_of({file.st.st_dev, file.st.st_ino}, file.link, file, with_us);
+    const auto holders = external_holders({file.st.st_dev, file.st.st_ino}, file.link, file, with_us);
     if (!holders.empty()) {
       return Problem{fmt::format("the message queue is also open outside, by {}", crx::describe(holders)),
                      "end the other process, or move it along"};
@@ -167,9 +157,9 @@ class PosixQueues final : public FdKind {
     // A description of our own, so that O_NONBLOCK affects only us.
     const Fd own = open_checked(file.proc_link(), O_RDWR | O_NONBLOCK);
     mq_attr limits{};
-    if (::mq_getattr(own.get(), &limits) != 0) throw_errno(kStep, file.label());
+    if (::mq_getattr(own.get(), &limits) != 0) throw_errno(kPosixMqStep, file.label());
     std::string name = file.link;
-    if (file.st.st_nlink == 0 && name.ends_with(kDeleted)) name.resize(name.size() - kDeleted.size());
+    if (file.st.st_nlink == 0 && name.ends_with(proc::kDeleted)) name.resize(name.size() - proc::kDeleted.size());
     queue.set_name(name.substr(name.rfind('/')));
     queue.set_unlinked(file.st.st_nlink == 0);
     queue.set_mode(file.st.st_mode & 07777);

@@ -32,7 +32,7 @@
 namespace crx {
 namespace {
 
-constexpr char kStep[] = "collecting System V objects";
+constexpr char kSysvIpcStep[] = "collecting System V objects";
 constexpr uint32_t kDestroyed = 01000;  // SHM_DEST
 constexpr uint64_t kUnmappedLimit = uint64_t{64} << 20;
 constexpr std::size_t kMostUndoable = 8192;
@@ -53,7 +53,7 @@ img::ipc_desc_entry describe(const SysvPerm& perm) {
 class WithoutUndo {
  public:
   WithoutUndo() : child_(ChildProcess::try_fork_idle({.parent_death_signal = SIGKILL})) {
-    if (!child_) throw_errno(kStep, "fork");
+    if (!child_) throw_errno(kSysvIpcStep, "fork");
   }
 
   bool is_like(pid_t pid) const { return ::syscall(SYS_kcmp, pid, child_->pid(), KCMP_SYSVSEM, 0, 0) == 0; }
@@ -135,7 +135,7 @@ class SysvIpc final : public Collector {
   void collect_tree(CollectContext& context) override {
     const SysvUse use = find_sysv_use(tree_members_of(context), stopped_waiters(context.tree));
     for (const Refusal& refusal : use.refusals) {
-      throw Error(ErrorCode::refused, kStep, refusal.object + ": " + refusal.reason).with_hint(refusal.remedy);
+      throw Error(ErrorCode::refused, kSysvIpcStep, refusal.object + ": " + refusal.reason).with_hint(refusal.remedy);
     }
     const uint32_t ns = context.core().ids().ipc_ns_id();
     for (const SysvUse::Segment& segment : use.segments)
@@ -170,10 +170,10 @@ class SysvIpc final : public Collector {
     }
     if (status.size > kUnmappedLimit) {
       const Refusal refusal = unattached(status);
-      throw Error(ErrorCode::refused, kStep, refusal.object + " " + refusal.reason).with_hint(refusal.remedy);
+      throw Error(ErrorCode::refused, kSysvIpcStep, refusal.object + " " + refusal.reason).with_hint(refusal.remedy);
     }
     const void* at = ::shmat(status.perm.id, nullptr, SHM_RDONLY);
-    if (at == reinterpret_cast<void*>(-1)) throw_errno(kStep, fmt::format("segment {}", status.perm.id));
+    if (at == reinterpret_cast<void*>(-1)) throw_errno(kSysvIpcStep, fmt::format("segment {}", status.perm.id));
     const ScopeExit detach([&] { ::shmdt(at); });
     img::ipc_shm_entry entry = describe_segment(status, huge_page_bytes_at(at));
     entry.set_in_pagemaps(false);

@@ -27,11 +27,12 @@
 #include "common/image/magic.hpp"
 #include "common/image/schema/regular.pb.h"
 #include "common/kernel/ipc/pty.hpp"
+#include "common/proc/text.hpp"
 
 namespace crx {
 namespace {
 
-constexpr char kStep[] = "collecting terminals";
+constexpr char kTtyStep[] = "collecting terminals";
 
 // The input and output of the copying process, in shared memory.
 struct CopyJob {
@@ -66,18 +67,8 @@ void describe(const struct winsize& size, img::winsize_entry& window) {
 
 int ask(int fd, unsigned long request, const OpenFile& file) {
   int value = 0;
-  if (::ioctl(fd, request, &value) != 0) throw_errno(kStep, file.label());
+  if (::ioctl(fd, request, &value) != 0) throw_errno(kTtyStep, file.label());
   return value;
-}
-
-// Returns the holders of a file that are not in the tree.
-template <typename File>
-std::vector<PipeHolder> external_holders_of(HeldFile held, std::string_view link, const File& inside, bool with_us) {
-  if constexpr (requires { external_holders(held, link, inside, with_us); }) {
-    return external_holders(held, link, inside, with_us);
-  } else {
-    return external_holders(held, link, inside.pid, with_us);
-  }
 }
 
 class Terminals final : public FdKind {
@@ -177,7 +168,7 @@ class Terminals final : public FdKind {
   }
 
   static bool is_slave_of_pair(const Terminal& terminal, const OpenFile& file) {
-    return terminal.kind == TerminalKind::slave && !file.link.ends_with(" (deleted)");
+    return terminal.kind == TerminalKind::slave && !file.link.ends_with(proc::kDeleted);
   }
 
   static Problem outside_problem(const Terminal& terminal, const std::string& link) {
@@ -192,7 +183,7 @@ class Terminals final : public FdKind {
     const std::string path = fmt::format("/dev/pts/{}", terminal.index);
     struct stat st {};
     if (::stat(fmt::format("/proc/{}/root{}", master.pid, path).c_str(), &st) != 0) return std::nullopt;
-    const auto holders = external_holders_of({st.st_dev, st.st_ino}, path, master, with_us);
+    const auto holders = external_holders({st.st_dev, st.st_ino}, path, master, with_us);
     if (holders.empty()) return std::nullopt;
     return Problem{fmt::format("the terminal {}, whose master the program has, is also open outside, by {}", path,
                                crx::describe(holders)),
@@ -202,7 +193,7 @@ class Terminals final : public FdKind {
   // Whether the terminal's master has been closed: reads return end of file, and everything else fails. The number is
   // not reused until the slaves are closed, too. (An open of /dev/tty leads to no terminal then, and is not matched
   // here.)
-  static bool has_lost_master(const OpenFile& file) { return file.link.ends_with(" (deleted)"); }
+  static bool has_lost_master(const OpenFile& file) { return file.link.ends_with(proc::kDeleted); }
 
   static void describe_hung_up(const OpenFile& file, uint32_t index, FdContext& context) {
     img::tty_info_entry info;
@@ -218,8 +209,8 @@ class Terminals final : public FdKind {
   static void describe_outside(const OpenFile& file, uint32_t index, FdContext& context) {
     KernelTermios termios{};
     struct winsize size {};
-    if (const int failure = get_termios(file.own.get(), termios)) throw_errno(kStep, file.label(), failure);
-    if (::ioctl(file.own.get(), TIOCGWINSZ, &size) != 0) throw_errno(kStep, file.label());
+    if (const int failure = get_termios(file.own.get(), termios)) throw_errno(kTtyStep, file.label(), failure);
+    if (::ioctl(file.own.get(), TIOCGWINSZ, &size) != 0) throw_errno(kTtyStep, file.label());
     img::tty_info_entry info;
     fill_bare(info, index);
     info.set_id(slave_info(index));
@@ -237,9 +228,9 @@ class Terminals final : public FdKind {
       refuse(master, "it has a line discipline of its own", "let the program set the usual one");
     img::tty_info_entry ends[2];
     KernelTermios termios{};
-    if (const int failure = get_termios(fd, termios)) throw_errno(kStep, master.label(), failure);
+    if (const int failure = get_termios(fd, termios)) throw_errno(kTtyStep, master.label(), failure);
     struct winsize size {};
-    if (::ioctl(fd, TIOCGWINSZ, &size) != 0) throw_errno(kStep, master.label());
+    if (::ioctl(fd, TIOCGWINSZ, &size) != 0) throw_errno(kTtyStep, master.label());
     for (img::tty_info_entry& end : ends) {
       fill_bare(end, terminal.index);
       describe(termios, *end.mutable_termios());
@@ -271,11 +262,11 @@ class Terminals final : public FdKind {
     if (!is_slave_open(index, context.files) && !is_hung_up(master)) return;
     const Fd slave(::ioctl(master.own.get(), TIOCGPTPEER, O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC));
     if (!slave) {  // locked: it has never been opened
-      if (errno != EIO) throw_errno(kStep, master.label());
+      if (errno != EIO) throw_errno(kTtyStep, master.label());
       return;
     }
     struct stat st {};
-    if (::fstat(slave.get(), &st) != 0) throw_errno(kStep, master.label());
+    if (::fstat(slave.get(), &st) != 0) throw_errno(kTtyStep, master.label());
     info.set_uid(st.st_uid);
     info.set_gid(st.st_gid);
     info.set_dev(static_cast<uint32_t>(st.st_dev));
@@ -299,7 +290,7 @@ class Terminals final : public FdKind {
 
   static void copy_content(const OpenFile& master, int slave, uint32_t index, FdContext& context) {
     KernelTermios termios{};
-    if (const int failure = get_termios(slave, termios)) throw_errno(kStep, master.label(), failure);
+    if (const int failure = get_termios(slave, termios)) throw_errno(kTtyStep, master.label(), failure);
     // FIONREAD does not count an unfinished line; only reading shows it.
     const bool by_lines = (termios.c_lflag & ICANON) != 0;
     if (!by_lines && ask(slave, FIONREAD, master) == 0 && ask(master.own.get(), FIONREAD, master) == 0) return;
@@ -312,7 +303,7 @@ class Terminals final : public FdKind {
       refuse(master, fmt::format("output to the terminal /dev/pts/{} is stopped, or nobody reads it", index),
              "let it go on (^Q), and try again");
     }
-    if (job.failure != 0) throw_errno(kStep, master.label(), job.failure);
+    if (job.failure != 0) throw_errno(kTtyStep, master.label(), job.failure);
     const auto add = [&](uint32_t id, const PtyQueue& queue) {
       if (queue.size == 0) return;
       img::tty_data_entry data;

@@ -1,11 +1,10 @@
 #include "agent-src/collect/kind/file_name.hpp"
 
 #include "common/base/fd.hpp"
+#include "common/proc/text.hpp"
 
 namespace crx {
 namespace {
-
-constexpr std::string_view kDeleted = " (deleted)";
 
 // Returns the prefix for a path of the task: empty if it shares our root and mount namespace.
 std::string root_of(pid_t pid) {
@@ -28,8 +27,8 @@ FileName find_name(pid_t pid, const std::string& link, const struct stat& st) {
   const std::string root = root_of(pid);
   if (!root.empty() && leads_to(root + link, st)) return {link, NameState::good};
   const std::string_view text = link;
-  if (!text.ends_with(kDeleted)) return {link, NameState::hidden};
-  const std::string path(text.substr(0, text.size() - kDeleted.size()));
+  if (!text.ends_with(proc::kDeleted)) return {link, NameState::hidden};
+  const std::string path(text.substr(0, text.size() - proc::kDeleted.size()));
   return {path, st.st_nlink == 0 ? NameState::deleted : NameState::unlinked};
 }
 

@@ -3,6 +3,7 @@
 #include "agent-src/collect/kind/file_name.hpp"
 #include "agent-src/collect/kind/link_remaps.hpp"
 #include "common/base/error.hpp"
+#include "common/proc/text.hpp"
 
 namespace crx {
 
@@ -36,7 +37,7 @@ img::file_entry regular_file(uint32_t id, uint32_t open_flags) {
 uint32_t FileTable::add_path(const std::string& link, const std::string& shown, bool deleted, uint32_t open_flags) {
   struct stat st {};
   if (::stat(link.c_str(), &st) < 0) throw_errno("looking at a file", link);
-  const std::string whole = shown + " (deleted)";
+  const std::string whole = shown + std::string(proc::kDeleted);
   const bool is_name = deleted && st.st_nlink > 0 && leads_to(whole, st);
   return add_path(link, st, is_name ? whole : shown, deleted && !is_name, open_flags);
 }

@@ -18,7 +18,7 @@ namespace crx {
 namespace {
 
 constexpr int64_t kDiskRequestMs = 200;  // how long requests to disks may take
-constexpr char kStep[] = "collecting asynchronous I/O";
+constexpr char kAioRingsStep[] = "collecting asynchronous I/O";
 constexpr char kChanges[] = "its asynchronous I/O requests change while they are counted";
 
 // Why the requests cannot be counted, and what helps.
@@ -52,7 +52,7 @@ class AioRings final : public Collector {
     KernelView* const kernel = context.options.kernel;
     const AioRequests* const reader = reader_of(kernel);
     if (reader == nullptr)
-      throw Error(ErrorCode::refused, kStep, reason_of(kernel)).with_pid(pid).with_hint(remedy_of(kernel));
+      throw Error(ErrorCode::refused, kAioRingsStep, reason_of(kernel)).with_pid(pid).with_hint(remedy_of(kernel));
     await_requests(*reader, pid, rings);
   }
 
@@ -63,21 +63,21 @@ class AioRings final : public Collector {
     for (;;) {
       uint64_t count = 0;
       const auto in_flight = reader.in_flight(pid);
-      if (!in_flight) throw Error(ErrorCode::refused, kStep, kChanges).with_pid(pid).with_hint("try again");
+      if (!in_flight) throw Error(ErrorCode::refused, kAioRingsStep, kChanges).with_pid(pid).with_hint("try again");
       for (const auto& [ring, requests] : *in_flight) count += requests;
       // fork(2) copies the mapping but not the context.
       const auto lost = std::find_if(rings.begin(), rings.end(),
                                      [&](const PageRange& ring) { return !in_flight->contains(ring.start); });
       if (lost != rings.end()) {
         throw Error(
-            ErrorCode::refused, kStep,
+            ErrorCode::refused, kAioRingsStep,
             fmt::format("the asynchronous I/O ring at {:#x} is that of a process that it was forked by", lost->start))
             .with_pid(pid)
             .with_hint("let it unmap the ring, or move the program when this process has ended");
       }
       if (count == 0) return;
       if (deadline.passed()) {
-        throw Error(ErrorCode::refused, kStep,
+        throw Error(ErrorCode::refused, kAioRingsStep,
                     fmt::format("{} of its asynchronous I/O requests (io_submit) are under way", count))
             .with_pid(pid)
             .with_hint("try again when they are done; what waits for others (IOCB_CMD_POLL) cannot be moved");

@@ -12,11 +12,11 @@
 #include "agent-src/collect/kind/file_table.hpp"
 #include "common/base/error.hpp"
 #include "common/kernel/memory/uapi_memory.hpp"
+#include "common/proc/text.hpp"
 
 namespace crx {
 namespace {
 
-constexpr std::string_view kDeleted = " (deleted)";
 constexpr int kGetSeals = 1034;  // F_GET_SEALS
 
 }  // namespace
@@ -39,7 +39,8 @@ uint32_t MappedFiles::file(const proc::MapsEntry& map, const MemoryVma& vma, uin
   if (const auto known = file_ids_.find(key); known != file_ids_.end()) return known->second;
   // A \012 in maps is either a line feed or these four characters; the link tells which.
   std::string path = vma.name.find('\n') == std::string::npos ? vma.name : read_link(link_of(map));
-  if (path != vma.name && map.deleted) path = path.substr(0, path.size() - std::min(path.size(), kDeleted.size()));
+  if (path != vma.name && map.deleted)
+    path = path.substr(0, path.size() - std::min(path.size(), proc::kDeleted.size()));
   const uint32_t id = files_.add_path(link_of(map), path, map.deleted, access);
   file_ids_.emplace(key, id);
   return id;

@@ -12,6 +12,7 @@
 #include "common/base/error.hpp"
 #include "common/image/image_io.hpp"
 #include "common/image/magic.hpp"
+#include "common/proc/text.hpp"
 
 #ifndef F_GET_SEALS
 #define F_GET_SEALS 1034
@@ -21,7 +22,6 @@ namespace crx {
 namespace {
 
 constexpr std::string_view kPrefix = "/memfd:";
-constexpr std::string_view kSuffix = " (deleted)";
 constexpr std::string_view kAnonymousLink = "/dev/zero (deleted)";
 
 class Memfds final : public FdKind {
@@ -48,7 +48,7 @@ class Memfds final : public FdKind {
 
 bool is_memfd(std::string_view link, const struct stat& st) {
   if (!S_ISREG(st.st_mode) || st.st_nlink != 0) return false;
-  return (link.starts_with(kPrefix) && link.ends_with(kSuffix)) ||
+  return (link.starts_with(kPrefix) && link.ends_with(proc::kDeleted)) ||
          (link == kAnonymousLink && st.st_dev == shmem_device());
 }
 
@@ -61,7 +61,7 @@ img::memfd_inode_entry describe_memfd(int fd, std::string_view link) {
   img::memfd_inode_entry inode;
   inode.set_name(std::string(link == kAnonymousLink
                                  ? image_file::kAnonymousObjectName
-                                 : link.substr(kPrefix.size(), link.size() - kPrefix.size() - kSuffix.size())));
+                                 : link.substr(kPrefix.size(), link.size() - kPrefix.size() - proc::kDeleted.size())));
   inode.set_uid(st.st_uid);
   inode.set_gid(st.st_gid);
   inode.set_size(static_cast<uint64_t>(st.st_size));

@@ -18,10 +18,10 @@
 #include "common/kernel/memory/uapi_memory.hpp"
 #include "common/proc/stat.hpp"
 #include "common/proc/status.hpp"
+#include "common/proc/text.hpp"
 
 namespace crx {
 namespace {
-constexpr std::string_view kDeleted = " (deleted)";
 
 struct AdviceFlag {
   const char* vm_flag;
@@ -315,8 +315,8 @@ void MemoryMap::describe_fields(img::mm_entry& mm) {
     mm.add_mm_saved_auxv(word);
   }
   std::string exe = read_link(proc_ + "exe");
-  const bool deleted = exe.ends_with(kDeleted);
-  if (deleted) exe.resize(exe.size() - kDeleted.size());
+  const bool deleted = exe.ends_with(proc::kDeleted);
+  if (deleted) exe.resize(exe.size() - proc::kDeleted.size());
   const uint32_t memfd = memfd_that_runs(exe);
   mm.set_exe_file_id(memfd != 0 ? memfd : files_.add_path(proc_ + "exe", exe, deleted, O_RDONLY));
   file_ids_.push_back(mm.exe_file_id());

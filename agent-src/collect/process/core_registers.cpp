@@ -11,14 +11,14 @@
 #include "common/base/error.hpp"
 #include "common/kernel/process/pidfd.hpp"
 #include "common/kernel/process/prctl_uapi.hpp"
+#include "common/kernel/process/restart_codes.hpp"
 #include "common/kernel/process/time_namespace.hpp"
 #include "common/kernel/process/xstate.hpp"
 
 namespace crx {
 namespace {
 
-constexpr int64_t kInterrupted = -4;     // -EINTR
-constexpr int64_t kRestartBlock = -516;  // -ERESTART_RESTARTBLOCK
+constexpr int64_t kInterrupted = -4;  // -EINTR
 constexpr uint64_t kSyscallInstructionBytes = 2;
 
 void fill_general(const user_regs_struct& r, img::user_x86_regs_entry& regs) {

@@ -15,18 +15,6 @@ namespace {
 
 constexpr std::size_t kInodeColumn = 9;
 
-std::vector<std::string_view> words_of(std::string_view line) {
-  std::vector<std::string_view> words;
-  for (;;) {
-    const auto start = line.find_first_not_of(" \t");
-    if (start == std::string_view::npos) return words;
-    line.remove_prefix(start);
-    const auto end = std::min(line.find_first_of(" \t"), line.size());
-    words.push_back(line.substr(0, end));
-    line.remove_prefix(end);
-  }
-}
-
 uint64_t number(std::string_view text, int base) {
   uint64_t value = 0;
   std::from_chars(text.data(), text.data() + text.size(), value, base);
@@ -56,7 +44,7 @@ std::vector<NetRow> read_net_rows(pid_t pid, const char* name) {
   std::string_view left = text;
   proc::next_line(left);  // the heading
   while (const auto line = proc::next_line(left)) {
-    const auto words = words_of(*line);
+    const auto words = proc::words_of(*line);
     if (words.size() <= kInodeColumn) continue;
     NetRow row;
     row.local = address_of(words[1]);

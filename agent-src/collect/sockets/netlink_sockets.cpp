@@ -18,8 +18,8 @@ namespace crx {
 namespace {
 
 constexpr uint32_t kConnected = 1, kUnconnected = 7;
-constexpr char kAgain[] = "try again when the program has read them";
-constexpr char kClose[] = "close it before moving the program";
+constexpr char kNetlinkAgain[] = "try again when the program has read them";
+constexpr char kNetlinkRemedy[] = "close it before moving the program";
 
 struct Family {
   int protocol;
@@ -40,7 +40,7 @@ const Family* family_of(int protocol) {
   return nullptr;
 }
 
-bool is_readable(int fd) {
+bool has_message(int fd) {
   pollfd poll{fd, POLLIN, 0};
   return ::poll(&poll, 1, 0) == 1 && poll.revents != 0;
 }
@@ -67,18 +67,18 @@ class NetlinkSockets final : public FdKind {
     const auto identity = identify_socket(borrowed.get());
     if (!identity) return;
     const std::string problem = reason(borrowed.get(), *identity);
-    if (!problem.empty()) context.refusals.push_back(refusal_of(file, problem, kClose));
+    if (!problem.empty()) context.refusals.push_back(refusal_of(file, problem, kNetlinkRemedy));
   }
 
   void collect(OpenFile& file, FdContext& context, img::file_entry& entry) override {
     const int fd = file.own.get();
     const SocketIdentity identity = identify_socket(fd).value_or(SocketIdentity{});
     const std::string problem = reason(fd, identity);
-    if (!problem.empty()) refuse(file, problem, kClose);
-    if (is_readable(fd)) {
+    if (!problem.empty()) refuse(file, problem, kNetlinkRemedy);
+    if (has_message(fd)) {
       refuse(file,
              fmt::format("messages wait to be read from the netlink socket ({})", family_of(identity.protocol)->name),
-             kAgain);
+             kNetlinkAgain);
     }
     sockaddr_nl own{}, peer{};
     socklen_t length = sizeof own;

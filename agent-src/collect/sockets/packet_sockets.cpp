@@ -24,8 +24,8 @@
 namespace crx {
 namespace {
 
-constexpr char kStep[] = "collecting a packet socket";
-constexpr char kClose[] = "close it before moving the program";
+constexpr char kPacketSocketsStep[] = "collecting a packet socket";
+constexpr char kPacketRemedy[] = "close it before moving the program";
 constexpr char kRingReason[] =
     "it is a packet socket with a ring (PACKET_RX_RING) that is mapped, which cannot be moved";
 
@@ -58,7 +58,7 @@ PacketInfo ask_diag(ino_t inode) {
     });
   });
   if (err != 0)
-    throw Error(ErrorCode::unsupported, kStep, "the kernel does not tell of it", err)
+    throw Error(ErrorCode::unsupported, kPacketSocketsStep, "the kernel does not tell of it", err)
         .with_hint("load or build in packet_diag (CONFIG_PACKET_DIAG)");
   return info;
 }
@@ -100,7 +100,7 @@ class PacketSockets final : public FdKind {
     const BorrowedSocket borrowed(file);
     if (!identify_socket(borrowed.get())) return;
     if (ask_diag(file.st.st_ino).has_ring() && is_mapped(file))
-      context.refusals.push_back(refusal_of(file, kRingReason, kClose));
+      context.refusals.push_back(refusal_of(file, kRingReason, kPacketRemedy));
     const std::string problem = socket_option_problem(borrowed.get());
     if (!problem.empty()) context.refusals.push_back(refusal_of(file, problem, kFilterRemedy));
   }
@@ -108,7 +108,7 @@ class PacketSockets final : public FdKind {
   void collect(OpenFile& file, FdContext& context, img::file_entry& entry) override {
     const int fd = file.own.get();
     const PacketInfo info = ask_diag(file.st.st_ino);
-    if (info.has_ring() && is_mapped(file)) refuse(file, kRingReason, kClose);
+    if (info.has_ring() && is_mapped(file)) refuse(file, kRingReason, kPacketRemedy);
     entry.set_type(img::PACKETSK);
     img::packet_sock_entry& psk = *entry.mutable_psk();
     psk.set_id(file.id);

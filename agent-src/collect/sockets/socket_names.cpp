@@ -17,20 +17,8 @@
 namespace crx {
 namespace {
 
-std::vector<std::string_view> words_of(std::string_view line) {
-  std::vector<std::string_view> words;
-  while (true) {
-    const auto start = line.find_first_not_of(" \t");
-    if (start == std::string_view::npos) return words;
-    const auto end = line.find_first_of(" \t", start);
-    words.push_back(line.substr(start, end - start));
-    if (end == std::string_view::npos) return words;
-    line.remove_prefix(end);
-  }
-}
-
 // Formats "0100007F:1F90", or 32 digits for IPv6: the address as words in host order, then the port.
-std::string address_of(std::string_view text) {
+std::string printed_address(std::string_view text) {
   const auto colon = text.find(':');
   if (colon != 8 && colon != 32) return std::string(text);
   std::array<uint32_t, 4> words{};
@@ -44,8 +32,8 @@ std::string address_of(std::string_view text) {
 }
 
 std::string describe_inet(std::string_view kind, const std::vector<std::string_view>& words) {
-  const std::string local = address_of(words.at(1));
-  const std::string remote = address_of(words.at(2));
+  const std::string local = printed_address(words.at(1));
+  const std::string remote = printed_address(words.at(2));
   if (words.at(3) == "0A") return fmt::format("a {} socket listening on {}", kind, local);
   if (remote.ends_with(":0")) return fmt::format("a {} socket bound to {}", kind, local);
   return fmt::format("a {} connection from {} to {}", kind, local, remote);
@@ -78,7 +66,7 @@ std::string describe_socket(pid_t pid, ino_t inode) {
     const std::string text = read_fd(file.get(), path);
     std::string_view left = text;
     while (const auto line = proc::next_line(left)) {
-      const auto words = words_of(*line);
+      const auto words = proc::words_of(*line);
       if (words.size() <= table.inode_column || words[table.inode_column] != wanted) continue;
       if (table.inet) return describe_inet(table.kind, words);
       if (table.file == "unix") {

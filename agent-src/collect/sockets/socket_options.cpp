@@ -13,20 +13,20 @@
 namespace crx {
 namespace {
 
-constexpr char kStep[] = "collecting socket options";
+constexpr char kSocketOptionsStep[] = "collecting socket options";
 constexpr char kFilterReason[] = "it has an eBPF filter, which cannot be read";
 
 timeval timeout_of(int fd, int name, const std::string& object) {
   timeval value{};
   socklen_t size = sizeof value;
-  if (::getsockopt(fd, SOL_SOCKET, name, &value, &size) != 0) throw_errno(kStep, object);
+  if (::getsockopt(fd, SOL_SOCKET, name, &value, &size) != 0) throw_errno(kSocketOptionsStep, object);
   return value;
 }
 
 int checked_int(int fd, int name, const std::string& object) {
   int value = 0;
   socklen_t size = sizeof value;
-  if (::getsockopt(fd, SOL_SOCKET, name, &value, &size) != 0) throw_errno(kStep, object);
+  if (::getsockopt(fd, SOL_SOCKET, name, &value, &size) != 0) throw_errno(kSocketOptionsStep, object);
   return value;
 }
 
@@ -46,11 +46,12 @@ int filter_length(int fd) {
 
 void read_filter(int fd, const std::string& object, img::sk_opts_entry& opts) {
   const int length = filter_length(fd);
-  if (length < 0) throw Error(ErrorCode::refused, kStep, object + ": " + kFilterReason).with_hint(kFilterRemedy);
+  if (length < 0)
+    throw Error(ErrorCode::refused, kSocketOptionsStep, object + ": " + kFilterReason).with_hint(kFilterRemedy);
   if (length == 0) return;
   std::vector<sock_filter> filter(static_cast<std::size_t>(length));
   auto count = static_cast<socklen_t>(length);
-  if (::getsockopt(fd, SOL_SOCKET, SO_GET_FILTER, filter.data(), &count) != 0) throw_errno(kStep, object);
+  if (::getsockopt(fd, SOL_SOCKET, SO_GET_FILTER, filter.data(), &count) != 0) throw_errno(kSocketOptionsStep, object);
   filter.resize(count);
   for (const sock_filter& instruction : filter) {
     opts.add_so_filter(uint64_t{instruction.code} << 48 | uint64_t{instruction.jt} << 40 |

@@ -18,7 +18,7 @@ namespace crx {
 namespace {
 
 constexpr uint32_t kShutNone = 0, kShutRead = 1, kShutWrite = 2, kShutBoth = 3;
-constexpr char kAgain[] = "try again";
+constexpr char kTcpAgain[] = "try again";
 constexpr char kMptcpReason[] = "it is an MPTCP connection, which cannot be moved";
 constexpr char kMptcpRemedy[] = "let the program use plain TCP (GODEBUG=multipathtcp=0 for Go)";
 constexpr char kUlpReason[] = "the kernel does its TLS or the like (TCP_ULP), and its keys cannot be read";
@@ -147,13 +147,13 @@ void TcpCollector::collect(const OpenFile& file, const InetSocketInfo& look, FdC
       return collect_ended(file, context, isk);
     case tcp_state::kSynSent:
     case tcp_state::kSynRecv:
-      refuse(file, "it is a TCP connection that is being made", kAgain);
+      refuse(file, "it is a TCP connection that is being made", kTcpAgain);
     default:
       break;
   }
   if (look.is_mptcp()) refuse(file, kMptcpReason, kMptcpRemedy);
   if (!tcp_state::is_connected(look.state) || !look.peer) {
-    refuse(file, fmt::format("it is a TCP socket in state {}, which is not known", look.state), kAgain);
+    refuse(file, fmt::format("it is a TCP socket in state {}, which is not known", look.state), kTcpAgain);
   }
   collect_connection(file, look, context, isk);
 }
@@ -163,7 +163,7 @@ void TcpCollector::collect_connection(const OpenFile& file, const InetSocketInfo
   const int fd = file.own.get();
   if (has_ulp(fd)) refuse(file, kUlpReason, kUlpRemedy);
   const std::string error = pending_error(fd);
-  if (!error.empty()) refuse(file, error, kAgain);
+  if (!error.empty()) refuse(file, error, kTcpAgain);
   pollfd poll{fd, POLLPRI, 0};
   if (::poll(&poll, 1, 0) == 1 && (poll.revents & POLLPRI) != 0) {
     refuse(file, "urgent data waits to be read from it", "try again when the program has read it");
@@ -213,7 +213,7 @@ void TcpCollector::check_waiting(const OpenFile& file, const InetSocketInfo& loo
 void TcpCollector::collect_ended(const OpenFile& file, FdContext& context, img::inet_sk_entry& isk) {
   const int fd = file.own.get();
   const std::string error = pending_error(fd);
-  if (!error.empty()) refuse(file, error, kAgain);
+  if (!error.empty()) refuse(file, error, kTcpAgain);
   char first = 0;
   const ssize_t got = ::recv(fd, &first, 1, MSG_PEEK | MSG_DONTWAIT);
   if (got < 0) return;  // ENOTCONN: it was never connected

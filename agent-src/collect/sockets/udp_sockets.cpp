@@ -27,12 +27,12 @@
 namespace crx {
 namespace {
 
-constexpr char kAgain[] = "try again when the program has read it";
+constexpr char kUdpAgain[] = "try again when the program has read it";
 constexpr std::size_t kLongestDatagram = 128 * 1024;  // more than 64 KiB, since UDP_GRO may join several
 constexpr int64_t kSendMs = 10;
 constexpr std::size_t kMaxSources = 1024;
 
-bool is_readable(int fd) {
+bool has_datagram(int fd) {
   pollfd poll{fd, POLLIN, 0};
   return ::poll(&poll, 1, 0) == 1 && (poll.revents & POLLIN) != 0;
 }
@@ -225,7 +225,7 @@ void collect_datagrams(const OpenFile& file, const InetSocketInfo& look, FdConte
   const int fd = file.own.get();
   isk.set_shutdown(shutdown_of(fd, look));
   const std::string error = pending_error(fd);
-  if (!error.empty()) refuse(file, error, kAgain);
+  if (!error.empty()) refuse(file, error, kUdpAgain);
   img::crx_inet_entry& inet = *context.extra(file).mutable_inet();
   for (const int family : {AF_INET, AF_INET6}) {
     if (family == AF_INET6 && look.identity.family == AF_INET) continue;
@@ -233,14 +233,14 @@ void collect_datagrams(const OpenFile& file, const InetSocketInfo& look, FdConte
   }
   if (look.identity.type == SOCK_RAW || look.is_echo()) {
     // SO_PEEK_OFF, by which all queued datagrams can be peeked, exists for UDP only.
-    if (!receives_copies(look.identity) && has_packet(fd)) refuse(file, "packets wait to be read from it", kAgain);
+    if (!receives_copies(look.identity) && has_packet(fd)) refuse(file, "packets wait to be read from it", kUdpAgain);
     return;
   }
   if (is_putting_together(fd)) {
     refuse(file, "a datagram is being put together in it (UDP_CORK, MSG_MORE)",
            "try again when the program has sent it");
   }
-  if (is_readable(fd)) read_datagrams(file, inet);
+  if (has_datagram(fd)) read_datagrams(file, inet);
 }
 
 }  // namespace crx

@@ -19,7 +19,7 @@
 namespace crx {
 namespace {
 
-constexpr char kStep[] = "looking into a socket's queue";
+constexpr char kUnixQueueStep[] = "looking into a socket's queue";
 constexpr std::size_t kMaxRights = 253;  // SCM_MAX_FD
 constexpr std::size_t kControlBytes = 4096;
 constexpr std::size_t kFirstRoom = 4096;
@@ -30,7 +30,7 @@ class PeekOffset {
  public:
   PeekOffset(int fd, const std::string& object) : fd_(fd), object_(object) {
     socklen_t size = sizeof before_;
-    if (::getsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &before_, &size) != 0) throw_errno(kStep, object);
+    if (::getsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &before_, &size) != 0) throw_errno(kUnixQueueStep, object);
   }
   PeekOffset(const PeekOffset&) = delete;
   ~PeekOffset() {
@@ -40,7 +40,7 @@ class PeekOffset {
   void move_to(std::size_t bytes) {
     const int offset = static_cast<int>(bytes);
     moved_ = true;
-    if (::setsockopt(fd_, SOL_SOCKET, SO_PEEK_OFF, &offset, sizeof offset) != 0) throw_errno(kStep, object_);
+    if (::setsockopt(fd_, SOL_SOCKET, SO_PEEK_OFF, &offset, sizeof offset) != 0) throw_errno(kUnixQueueStep, object_);
   }
 
  private:
@@ -103,7 +103,7 @@ Look peek(int fd, void* buffer, std::size_t room) {
 
 int queued_bytes(int fd, const std::string& object) {
   int queued = 0;
-  if (::ioctl(fd, FIONREAD, &queued) != 0 && errno != EINVAL) throw_errno(kStep, object);
+  if (::ioctl(fd, FIONREAD, &queued) != 0 && errno != EINVAL) throw_errno(kUnixQueueStep, object);
   return queued;
 }
 
@@ -113,12 +113,12 @@ std::size_t start_of_last(int fd, PeekOffset& offset, std::size_t from, std::siz
   if (bytes == 1) return 0;
   const std::size_t room = (bytes + kPageSize - 1) / kPageSize * kPageSize;
   const Mapping pages = Mapping::map(room + kPageSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
-  if (::mprotect(pages.data() + room, kPageSize, PROT_NONE) != 0) throw_errno(kStep, object);
+  if (::mprotect(pages.data() + room, kPageSize, PROT_NONE) != 0) throw_errno(kUnixQueueStep, object);
   offset.move_to(from);
   const Look look = peek(fd, pages.data() + room - (bytes - 1), bytes);
-  if (look.bytes < 0 && errno != EFAULT) throw_errno(kStep, object);
+  if (look.bytes < 0 && errno != EFAULT) throw_errno(kUnixQueueStep, object);
   const std::size_t start = look.bytes < 0 ? 0 : static_cast<std::size_t>(look.bytes);
-  if (start >= bytes) throw Error(ErrorCode::bug, kStep, object + ": its packets cannot be told apart");
+  if (start >= bytes) throw Error(ErrorCode::bug, kUnixQueueStep, object + ": its packets cannot be told apart");
   return start;
 }
 
@@ -128,7 +128,7 @@ std::vector<UnixPacket> peek_stream(int fd, const std::string& object) {
   if (queued == 0) return packets;
   char urgent = 0;
   if (::recv(fd, &urgent, 1, MSG_OOB | MSG_PEEK | MSG_DONTWAIT) > 0) {
-    throw Error(ErrorCode::refused, kStep, object + ": urgent data (MSG_OOB) waits in it")
+    throw Error(ErrorCode::refused, kUnixQueueStep, object + ": urgent data (MSG_OOB) waits in it")
         .with_hint("try again when the program has received it");
   }
   PeekOffset offset(fd, object);
@@ -138,7 +138,7 @@ std::vector<UnixPacket> peek_stream(int fd, const std::string& object) {
     if (done > 0 || offset.is_on()) offset.move_to(done);
     Look look = peek(fd, buffer.data(), queued - done);
     if (look.bytes <= 0) {
-      throw Error(ErrorCode::refused, kStep,
+      throw Error(ErrorCode::refused, kUnixQueueStep,
                   fmt::format("{}: {} of {} bytes in it cannot be looked at", object, queued - done, queued),
                   look.bytes < 0 ? errno : 0)
           .with_hint("try again when the program has received them");
@@ -163,13 +163,13 @@ std::vector<UnixPacket> peek_stream(int fd, const std::string& object) {
 std::vector<UnixPacket> peek_packets(int fd, int type, const std::string& object) {
   std::vector<UnixPacket> packets;
   pollfd state{fd, POLLIN, 0};
-  if (::poll(&state, 1, 0) < 0) throw_errno(kStep, object);
+  if (::poll(&state, 1, 0) < 0) throw_errno(kUnixQueueStep, object);
   if ((state.revents & POLLIN) == 0) return packets;
   const auto queued = static_cast<std::size_t>(queued_bytes(fd, object));  // for datagrams: the size of the first one
   if ((state.revents & POLLERR) != 0) {
     // Reading would clear the error.
     if (queued == 0) return packets;
-    throw Error(ErrorCode::refused, kStep,
+    throw Error(ErrorCode::refused, kUnixQueueStep,
                 object + ": an error waits to be reported, before packets that cannot be looked at therefore")
         .with_hint("try again when the program has received them");
   }
@@ -180,7 +180,7 @@ std::vector<UnixPacket> peek_packets(int fd, int type, const std::string& object
   while (true) {
     Look look = peek(fd, buffer.data(), buffer.size());
     if (look.bytes < 0 && errno == EAGAIN) return packets;
-    if (look.bytes < 0) throw_errno(kStep, object);
+    if (look.bytes < 0) throw_errno(kUnixQueueStep, object);
     const auto got = static_cast<std::size_t>(look.bytes);
     if (got > buffer.size()) {
       buffer.resize(got);

@@ -30,7 +30,7 @@
 namespace crx {
 namespace {
 
-constexpr char kStep[] = "collecting unix sockets";
+constexpr char kUnixSocketsStep[] = "collecting unix sockets";
 constexpr uint32_t kExternal = 1;  // unix_sk_entry.uflags: an end outside the tree, found again by its name
 constexpr char kPeerRemedy[] = "end the other process, or use --ext-unix-sk where it is a datagram socket with a name";
 constexpr char kElsewhereReason[] = "it is a unix socket of another network namespace";
@@ -207,7 +207,7 @@ class UnixSockets final : public FdKind {
     file.pid = holder.pid;
     file.tree_members = holder.tree_members;
     file.link = read_link(fmt::format("/proc/self/fd/{}", fd));
-    if (::fstat(fd, &file.st) != 0) throw_errno(kStep, holder.label());
+    if (::fstat(fd, &file.st) != 0) throw_errno(kUnixSocketsStep, holder.label());
     file.info = proc::parse_fdinfo(read_file(fmt::format("/proc/self/fdinfo/{}", fd)));
     file.info.flags &= ~static_cast<uint32_t>(O_CLOEXEC);
     file.own = std::move(passed);
@@ -309,7 +309,7 @@ class UnixSockets final : public FdKind {
     ucred credentials{};
     socklen_t size = sizeof credentials;
     if (::getsockopt(file.own.get(), SOL_SOCKET, SO_PEERCRED, &credentials, &size) != 0)
-      throw_errno(kStep, file.label());
+      throw_errno(kUnixSocketsStep, file.label());
     if (credentials.pid != 0 || credentials.uid != UINT32_MAX) *extra.mutable_peer() = to_image(credentials);
     if (has_pending_error(file.own.get())) extra.set_reset(true);
     extra.set_mode(file.st.st_mode);

@@ -10,7 +10,7 @@ namespace {
 
 // The references that a context itself holds in its count of requests (ioctx_alloc()).
 constexpr uint64_t kOwnReferences = 2;
-constexpr int kAttempts = 3;
+constexpr int kAioAttempts = 3;
 
 }  // namespace
 
@@ -35,7 +35,7 @@ std::optional<std::map<uint64_t, uint64_t>> AioRequests::read_once(pid_t pid) co
 // Each attempt reads the counts twice and accepts equal results: a request that ends on one CPU while the counts of the
 // CPUs are added up may be missed or counted twice.
 std::optional<std::map<uint64_t, uint64_t>> AioRequests::in_flight(pid_t pid) const {
-  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+  for (int attempt = 0; attempt < kAioAttempts; ++attempt) {
     auto first = read_once(pid);
     if (first && first == read_once(pid)) return first;
   }

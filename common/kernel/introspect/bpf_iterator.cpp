@@ -12,7 +12,7 @@
 namespace crx {
 namespace {
 
-constexpr char kStep[] = "reading the kernel's structures";
+constexpr char kBpfIteratorStep[] = "reading the kernel's structures";
 
 Fd start(int program, const IteratorScope& scope) {
   bpf_iter_link_info where{};
@@ -24,9 +24,9 @@ Fd start(int program, const IteratorScope& scope) {
     options.iter_info_len = sizeof where;
   }
   const Fd link(::bpf_link_create(program, 0, BPF_TRACE_ITER, &options));
-  if (!link) throw_errno(kStep, "attaching the iterator");
+  if (!link) throw_errno(kBpfIteratorStep, "attaching the iterator");
   Fd iterator(::bpf_iter_create(link.get()));
-  if (!iterator) throw_errno(kStep, "creating the iterator");
+  if (!iterator) throw_errno(kBpfIteratorStep, "creating the iterator");
   return iterator;  // the iterator keeps the link alive
 }
 
@@ -40,7 +40,7 @@ std::string run_iterator(int program, const IteratorScope& scope) {
     const ssize_t bytes = ::read(iterator.get(), part.data(), part.size());
     if (bytes > 0) all.append(part.data(), static_cast<std::size_t>(bytes));
     if (bytes == 0) return all;
-    if (bytes < 0 && errno != EINTR && errno != EAGAIN) throw_errno(kStep, "reading the iterator");
+    if (bytes < 0 && errno != EINTR && errno != EAGAIN) throw_errno(kBpfIteratorStep, "reading the iterator");
   }
 }
 

@@ -6,7 +6,7 @@
 namespace crx {
 namespace {
 
-constexpr int kAttempts = 5;
+constexpr int kSleepAttempts = 5;
 constexpr int64_t kNsPerSecond = 1'000'000'000;
 
 RestartBlock from_record(const crx_restart_record& record) {
@@ -30,7 +30,7 @@ int SleepReader::open(std::optional<SleepReader>& reader) {
 }
 
 std::optional<ThreadSleep> SleepReader::timer_of(pid_t tid) const {
-  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+  for (int attempt = 0; attempt < kSleepAttempts; ++attempt) {
     const auto records = run_iterator_for<crx_timer_record>(programs_.timers, {.tid = tid});
     if (records.size() != 1 || records[0].runs != 0) return std::nullopt;
     if (records[0].changed != 0) continue;

@@ -27,7 +27,7 @@
 namespace crx {
 namespace {
 
-constexpr char kStep[] = "making System V objects";
+constexpr char kSysvIpcStep[] = "making System V objects";
 constexpr uint32_t kModeBits = 0777;
 constexpr std::size_t kLargestMessage = std::size_t{64} << 20;
 
@@ -71,10 +71,10 @@ class AsCreator {
   explicit AsCreator(const SysvPerm& perm) : uid_(::geteuid()), gid_(::getegid()) {
     constexpr auto kKeep = static_cast<uid_t>(-1);
     if (perm.cgid != gid_ && ::syscall(SYS_setresgid, kKeep, perm.cgid, kKeep) != 0) {
-      throw_errno(kStep, fmt::format("as group {}", perm.cgid));
+      throw_errno(kSysvIpcStep, fmt::format("as group {}", perm.cgid));
     }
     if (perm.cuid != uid_ && ::syscall(SYS_setresuid, kKeep, perm.cuid, kKeep) != 0) {
-      throw_errno(kStep, fmt::format("as user {}", perm.cuid));
+      throw_errno(kSysvIpcStep, fmt::format("as user {}", perm.cuid));
     }
   }
   ~AsCreator() {
@@ -120,11 +120,11 @@ void forget_next_id(SysvKind kind) {
 // make: performs the *get(2) call with IPC_CREAT | IPC_EXCL and returns the id or -1.
 template <typename Make>
 void create(SysvKind kind, const SysvPerm& perm, Make make) {
-  if (perm.id < 0) throw Error(ErrorCode::corrupt_image, kStep, fmt::format("{} {}", to_string(kind), perm.id));
+  if (perm.id < 0) throw Error(ErrorCode::corrupt_image, kSysvIpcStep, fmt::format("{} {}", to_string(kind), perm.id));
   try {
     write_file(next_id_file(kind), std::to_string(perm.id));
   } catch (const Error& error) {
-    throw Error(ErrorCode::refused, kStep, fmt::format("{} {} cannot get its number", to_string(kind), perm.id),
+    throw Error(ErrorCode::refused, kSysvIpcStep, fmt::format("{} {} cannot get its number", to_string(kind), perm.id),
                 error.err())
         .with_hint("the agent needs CAP_CHECKPOINT_RESTORE and a kernel with CONFIG_CHECKPOINT_RESTORE");
   }
@@ -138,16 +138,16 @@ void create(SysvKind kind, const SysvPerm& perm, Make make) {
   if (got == perm.id) return;
   if (got >= 0) {
     remove_sysv(kind, got);
-    throw Error(ErrorCode::refused, kStep, fmt::format("{} {} is taken here", to_string(kind), perm.id))
+    throw Error(ErrorCode::refused, kSysvIpcStep, fmt::format("{} {} is taken here", to_string(kind), perm.id))
         .with_hint("remove what has this number (ipcs, ipcrm), or move to another host");
   }
   forget_next_id(kind);
   if (failure == EEXIST) {
-    throw Error(ErrorCode::refused, kStep,
+    throw Error(ErrorCode::refused, kSysvIpcStep,
                 fmt::format("a {} with key {:#x} exists here already", to_string(kind), perm.key))
         .with_hint("remove it (ipcs, ipcrm), or move to another host");
   }
-  throw_errno(kStep, fmt::format("{} {}", to_string(kind), perm.id), failure);
+  throw_errno(kSysvIpcStep, fmt::format("{} {}", to_string(kind), perm.id), failure);
 }
 
 }  // namespace
@@ -276,11 +276,11 @@ void create_segment(const SysvPerm& perm, uint64_t size, uint64_t huge_page_byte
   const int huge = huge_page_bytes == 0 ? 0 : SHM_HUGETLB | std::countr_zero(huge_page_bytes) << SHM_HUGE_SHIFT;
   create(SysvKind::segment, perm, [&](key_t key, int flags) { return ::shmget(key, size, flags | huge); });
   shmid_ds status{};
-  if (::shmctl(perm.id, IPC_STAT, &status) < 0) throw_errno(kStep, fmt::format("segment {}", perm.id));
+  if (::shmctl(perm.id, IPC_STAT, &status) < 0) throw_errno(kSysvIpcStep, fmt::format("segment {}", perm.id));
   status.shm_perm.uid = perm.uid;
   status.shm_perm.gid = perm.gid;
   status.shm_perm.mode = static_cast<decltype(status.shm_perm.mode)>(perm.mode & kModeBits);
-  if (::shmctl(perm.id, IPC_SET, &status) < 0) throw_errno(kStep, fmt::format("segment {}", perm.id));
+  if (::shmctl(perm.id, IPC_SET, &status) < 0) throw_errno(kSysvIpcStep, fmt::format("segment {}", perm.id));
 }
 
 void create_set(const SysvPerm& perm, uint32_t count) {
@@ -288,23 +288,24 @@ void create_set(const SysvPerm& perm, uint32_t count) {
   semid_ds status{};
   SemArgument argument{};
   argument.status = &status;
-  if (::semctl(perm.id, 0, IPC_STAT, argument) < 0) throw_errno(kStep, fmt::format("semaphore set {}", perm.id));
+  if (::semctl(perm.id, 0, IPC_STAT, argument) < 0) throw_errno(kSysvIpcStep, fmt::format("semaphore set {}", perm.id));
   status.sem_perm.uid = perm.uid;
   status.sem_perm.gid = perm.gid;
   status.sem_perm.mode = static_cast<decltype(status.sem_perm.mode)>(perm.mode & kModeBits);
-  if (::semctl(perm.id, 0, IPC_SET, argument) < 0) throw_errno(kStep, fmt::format("semaphore set {}", perm.id));
+  if (::semctl(perm.id, 0, IPC_SET, argument) < 0) throw_errno(kSysvIpcStep, fmt::format("semaphore set {}", perm.id));
 }
 
 void create_queue(const SysvPerm& perm, uint32_t max_bytes) {
   create(SysvKind::queue, perm, [&](key_t key, int flags) { return ::msgget(key, flags); });
   msqid_ds status{};
-  if (::msgctl(perm.id, IPC_STAT, &status) < 0) throw_errno(kStep, fmt::format("message queue {}", perm.id));
+  if (::msgctl(perm.id, IPC_STAT, &status) < 0) throw_errno(kSysvIpcStep, fmt::format("message queue {}", perm.id));
   status.msg_perm.uid = perm.uid;
   status.msg_perm.gid = perm.gid;
   status.msg_perm.mode = static_cast<decltype(status.msg_perm.mode)>(perm.mode & kModeBits);
   status.msg_qbytes = max_bytes;
   if (::msgctl(perm.id, IPC_SET, &status) < 0) {
-    throw Error(ErrorCode::refused, kStep, fmt::format("message queue {} of {} bytes", perm.id, max_bytes), errno)
+    throw Error(ErrorCode::refused, kSysvIpcStep, fmt::format("message queue {} of {} bytes", perm.id, max_bytes),
+                errno)
         .with_hint("raise kernel.msgmnb");
   }
 }

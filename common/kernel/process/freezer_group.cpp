@@ -21,7 +21,7 @@
 namespace crx {
 namespace {
 
-constexpr const char* kStep = "preparing the freezer group";
+constexpr const char* kFreezerGroupStep = "preparing the freezer group";
 
 struct Hierarchy {
   std::string mount;
@@ -84,7 +84,7 @@ struct Place {
 std::optional<Place> try_place_of(pid_t pid) {
   const auto hierarchy = find_hierarchy();
   if (!hierarchy) {
-    throw Error(ErrorCode::unsupported, kStep, "no cgroup v2 and no v1 freezer hierarchy is mounted here")
+    throw Error(ErrorCode::unsupported, kFreezerGroupStep, "no cgroup v2 and no v1 freezer hierarchy is mounted here")
         .with_hint("mount one: mount -t cgroup2 none /sys/fs/cgroup/unified");
   }
   std::optional<std::string> found = try_group_of(pid, hierarchy->v2);
@@ -101,7 +101,7 @@ Place place_of(pid_t pid) {
   std::optional<Place> place = try_place_of(pid);
   if (place) return std::move(*place);
   static_cast<void>(read_file("/proc/" + std::to_string(pid) + "/cgroup"));  // throws where it has ended
-  throw Error(ErrorCode::unsupported, kStep, "the process is in no freezer hierarchy").with_pid(pid);
+  throw Error(ErrorCode::unsupported, kFreezerGroupStep, "the process is in no freezer hierarchy").with_pid(pid);
 }
 
 }  // namespace
@@ -116,7 +116,7 @@ void remove_empty_groups(pid_t pid) {
 FreezerGroup FreezerGroup::create_below(pid_t pid, const std::string& name) {
   const auto [parent, v2] = place_of(pid);
   std::string path = parent + "/crx-" + name;
-  if (::mkdir(path.c_str(), 0755) < 0 && errno != EEXIST) throw_errno(kStep, path);
+  if (::mkdir(path.c_str(), 0755) < 0 && errno != EEXIST) throw_errno(kFreezerGroupStep, path);
   return FreezerGroup(std::move(path), parent, v2);
 }
 
@@ -124,7 +124,7 @@ FreezerGroup FreezerGroup::open_existing(const std::string& path) {
   const auto slash = path.rfind('/');
   const bool v2 = ::access((path + "/cgroup.freeze").c_str(), F_OK) == 0;
   if (slash == std::string::npos || (!v2 && ::access((path + "/freezer.state").c_str(), F_OK) != 0)) {
-    throw Error(ErrorCode::refused, kStep, path + " is not a freezer group");
+    throw Error(ErrorCode::refused, kFreezerGroupStep, path + " is not a freezer group");
   }
   return FreezerGroup(path, path.substr(0, slash), v2);
 }

@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -39,6 +40,7 @@ std::vector<std::size_t> first_to_share(Shared what, const std::vector<pid_t>& p
 // The shared resources of two processes as a set of bits.
 namespace sharing {
 inline constexpr uint32_t kMemory = 1, kDescriptors = 2, kFilesystem = 4, kSignalHandlers = 8;
+inline constexpr std::array<uint32_t, 4> kEach = {kMemory, kDescriptors, kFilesystem, kSignalHandlers};
 inline constexpr uint32_t kAll = 15;
 }  // namespace sharing
 uint32_t shared_things(pid_t a, pid_t b);

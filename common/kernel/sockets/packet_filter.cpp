@@ -27,7 +27,7 @@
 namespace crx {
 namespace {
 
-constexpr char kStep[] = "holding packets back";
+constexpr char kPacketFilterStep[] = "holding packets back";
 constexpr int kAnswerMs = 10'000;
 constexpr std::size_t kBufferBytes = 1 << 18;
 constexpr std::size_t kElementsPerMessage = 500;  // a netlink attribute holds less than 64 KiB
@@ -71,7 +71,7 @@ using Rule = std::unique_ptr<nftnl_rule, Freed<nftnl_rule, ::nftnl_rule_free>>;
 
 nftnl_expr* add_expression(nftnl_rule* rule, const char* name) {
   nftnl_expr* expression = ::nftnl_expr_alloc(name);
-  if (expression == nullptr) throw Error(ErrorCode::kernel, kStep, "no memory for a packet filter", ENOMEM);
+  if (expression == nullptr) throw Error(ErrorCode::kernel, kPacketFilterStep, "no memory for a packet filter", ENOMEM);
   ::nftnl_rule_add_expr(rule, expression);
   return expression;
 }
@@ -242,7 +242,7 @@ class PacketFilter::Socket {
   }
 
   [[noreturn]] static void fail(int err) {
-    throw Error(ErrorCode::unsupported, kStep, "nftables refuses a table that drops packets", err)
+    throw Error(ErrorCode::unsupported, kPacketFilterStep, "nftables refuses a table that drops packets", err)
         .with_hint("moving TCP connections needs nftables in the kernel, and CAP_NET_ADMIN");
   }
 

@@ -32,7 +32,7 @@ InetAddress address_of(int family, const __be32 (&words)[4], __be16 port) {
   return address.plain();
 }
 
-TcpSocketInfo parse(DiagBytes answer) {
+TcpSocketInfo parse_tcp(DiagBytes answer) {
   const auto message = diag_cast<inet_diag_msg>(answer);
   TcpSocketInfo info;
   info.local = address_of(message.idiag_family, message.id.idiag_src, message.id.idiag_sport);
@@ -49,7 +49,8 @@ TcpSocketInfo parse(DiagBytes answer) {
 std::optional<std::vector<TcpSocketInfo>> TcpDiag::list(uint32_t states) {
   std::vector<TcpSocketInfo> all;
   for (const int family : {AF_INET, AF_INET6}) {
-    const int err = diag_.list(request_for(family, states), [&](DiagBytes answer) { all.push_back(parse(answer)); });
+    const int err =
+        diag_.list(request_for(family, states), [&](DiagBytes answer) { all.push_back(parse_tcp(answer)); });
     if (err == 0) continue;
     log::debug("sock_diag cannot list TCP sockets (error {}); load the module tcp_diag (CONFIG_INET_DIAG)", err);
     return std::nullopt;
@@ -66,7 +67,7 @@ std::optional<TcpSocketInfo> TcpDiag::find(const InetAddress& local, const InetA
   std::copy(to.words.begin(), to.words.end(), std::begin(request.id.idiag_dst));
   request.id.idiag_if = local.scope_id;
   std::optional<TcpSocketInfo> found;
-  if (diag_.find(request, [&](DiagBytes answer) { found = parse(answer); }) != 0) return std::nullopt;
+  if (diag_.find(request, [&](DiagBytes answer) { found = parse_tcp(answer); }) != 0) return std::nullopt;
   // When there is no such connection, the kernel returns a socket that listens on the address.
   if (found->local != from || found->peer != to) return std::nullopt;
   return found;

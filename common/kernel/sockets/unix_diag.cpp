@@ -13,7 +13,7 @@
 namespace crx {
 namespace {
 
-constexpr char kStep[] = "listing unix sockets";
+constexpr char kUnixDiagStep[] = "listing unix sockets";
 constexpr uint32_t kEverything =
     UDIAG_SHOW_NAME | UDIAG_SHOW_VFS | UDIAG_SHOW_PEER | UDIAG_SHOW_ICONS | UDIAG_SHOW_RQLEN;
 
@@ -57,7 +57,7 @@ void take_attribute(int type, DiagBytes content, UnixSocketInfo& info) {
   }
 }
 
-UnixSocketInfo parse(DiagBytes answer) {
+UnixSocketInfo parse_unix(DiagBytes answer) {
   UnixSocketInfo info;
   const auto message = diag_cast<unix_diag_msg>(answer);
   info.inode = message.udiag_ino;
@@ -71,10 +71,10 @@ UnixSocketInfo parse(DiagBytes answer) {
 
 [[noreturn]] void fail(int err) {
   if (err == EPROTONOSUPPORT || err == ENOENT || err == EINVAL) {
-    throw Error(ErrorCode::unsupported, kStep, "this kernel has no unix_diag", err)
+    throw Error(ErrorCode::unsupported, kUnixDiagStep, "this kernel has no unix_diag", err)
         .with_hint("load the module unix_diag (CONFIG_UNIX_DIAG)");
   }
-  throw_errno(kStep, "NETLINK_SOCK_DIAG", err);
+  throw_errno(kUnixDiagStep, "NETLINK_SOCK_DIAG", err);
 }
 
 std::vector<UnixSocketInfo> list_in(uint32_t states) {
@@ -83,7 +83,7 @@ std::vector<UnixSocketInfo> list_in(uint32_t states) {
   request.udiag_states = states;
   request.udiag_show = kEverything;
   std::vector<UnixSocketInfo> all;
-  if (const int err = SockDiag().list(request, [&](DiagBytes answer) { all.push_back(parse(answer)); }); err != 0)
+  if (const int err = SockDiag().list(request, [&](DiagBytes answer) { all.push_back(parse_unix(answer)); }); err != 0)
     fail(err);
   return all;
 }
@@ -106,7 +106,7 @@ std::optional<UnixSocketInfo> find_unix_socket(uint32_t inode) {
   request.udiag_show = kEverything;
   request.udiag_cookie[0] = request.udiag_cookie[1] = UINT32_MAX;  // INET_DIAG_NOCOOKIE
   std::optional<UnixSocketInfo> found;
-  const int err = SockDiag().find(request, [&](DiagBytes answer) { found = parse(answer); });
+  const int err = SockDiag().find(request, [&](DiagBytes answer) { found = parse_unix(answer); });
   if (err != 0 && err != ENOENT && err != ESTALE) fail(err);
   return found;
 }

@@ -15,15 +15,15 @@ using wire::SessionMessage;
 
 namespace {
 
-constexpr int64_t kLimitMs = 20'000;
+constexpr int64_t kSessionMs = 20'000;
 
 SessionMessage receive(wire::SourceLink& link) {
-  auto message = link.receive(Deadline::in_ms(kLimitMs));
+  auto message = link.receive(Deadline::in_ms(kSessionMs));
   REQUIRE(message.has_value());
   return *message;
 }
 
-std::unique_ptr<wire::SourceLink> open_session(const wire::ConnectOptions& options, bool wait = false) {
+std::unique_ptr<wire::SourceLink> greeted_session(const wire::ConnectOptions& options, bool wait = false) {
   auto link = wire::connect_source(options);
   SessionMessage hello;
   hello.mutable_hello()->set_wait(wait);
@@ -92,7 +92,7 @@ TEST_CASE("a session from Hello to Resumed, with pages over several streams") {
       auto options = agent.to();
       options.streams = streams;
       options.compress = compress;
-      auto link = open_session(options);
+      auto link = greeted_session(options);
       preflight(*link, "ok");
       CHECK(receive(*link).has_preflight_result());
       uint64_t sum = 0;
@@ -110,7 +110,7 @@ TEST_CASE("a session from Hello to Resumed, with pages over several streams") {
       CHECK(statistics.bytes_raw == 3 * 20 * wire::kBatchBytes);
       CHECK(statistics.rtt_us > 0);
       if (std::string(compress) == "zstd") CHECK(statistics.bytes_wire < statistics.bytes_raw / 4);
-      const auto state = wire::query_session(options, Deadline::in_ms(kLimitMs));
+      const auto state = wire::query_session(options, Deadline::in_ms(kSessionMs));
       CHECK(state.state() == "RESUMED");
     }
   }
@@ -118,7 +118,7 @@ TEST_CASE("a session from Hello to Resumed, with pages over several streams") {
 
 TEST_CASE("large messages arrive whole, in both directions") {
   TestAgent agent;
-  auto link = open_session(agent.to());
+  auto link = greeted_session(agent.to());
   SessionMessage images;
   auto* file = images.mutable_images()->add_files();
   file->set_name("mm-1.img");
@@ -132,10 +132,10 @@ TEST_CASE("large messages arrive whole, in both directions") {
 
 TEST_CASE("an Error of the engine is thrown at the source, with its parts") {
   TestAgent agent;
-  auto link = open_session(agent.to());
+  auto link = greeted_session(agent.to());
   preflight(*link, "fail");
   try {
-    link->receive(Deadline::in_ms(kLimitMs));
+    link->receive(Deadline::in_ms(kSessionMs));
     FAIL("no error");
   } catch (const Error& error) {
     CHECK(error.code() == ErrorCode::refused);
@@ -147,21 +147,21 @@ TEST_CASE("an Error of the engine is thrown at the source, with its parts") {
 
 TEST_CASE("an engine that dies is reported with its end, and the next session works") {
   TestAgent agent;
-  auto link = open_session(agent.to());
+  auto link = greeted_session(agent.to());
   preflight(*link, "crash");
   try {
-    link->receive(Deadline::in_ms(kLimitMs));
+    link->receive(Deadline::in_ms(kSessionMs));
     FAIL("no error");
   } catch (const Error& error) {
     CHECK(std::string(error.what()).find("signal 6") != std::string::npos);
   }
-  auto next = open_session(agent.to());
+  auto next = greeted_session(agent.to());
   commit(*next);
 }
 
 TEST_CASE("--wait: the root's exit reaches the source after the engine has ended") {
   TestAgent agent;
-  auto link = open_session(agent.to(), true);
+  auto link = greeted_session(agent.to(), true);
   commit(*link);
   const SessionMessage exited = receive(*link);
   REQUIRE(exited.has_exited());
@@ -173,14 +173,14 @@ TEST_CASE("--once: the agent exits with the outcome of its session") {
   options.once = true;
   SUBCASE("committed") {
     TestAgent agent(options);
-    auto link = open_session(agent.to());
+    auto link = greeted_session(agent.to());
     commit(*link);
     link.reset();
     CHECK(agent.wait() == 0);
   }
   SUBCASE("aborted") {
     TestAgent agent(options);
-    auto link = open_session(agent.to());
+    auto link = greeted_session(agent.to());
     SessionMessage abort;
     abort.mutable_abort()->set_reason("changed my mind");
     link->send(abort);

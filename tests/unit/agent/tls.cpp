@@ -18,7 +18,7 @@ std::string refusal(const wire::ConnectOptions& options) {
   return "connected";
 }
 
-bool has(const std::string& text, const std::string& part) {
+bool mentions(const std::string& text, const std::string& part) {
   return text.find(part) != std::string::npos;
 }
 
@@ -38,15 +38,15 @@ TEST_CASE("a client with a certificate of another CA") {
   SUBCASE("does not trust the agent") {
     const std::string text = refusal(agent.to(dir.path()));
     CAPTURE(text);
-    CHECK(has(text, "is from another CA than " + dir.path() + "/ca.pem"));
-    CHECK(has(text, "127.0.0.1:"));
-    CHECK(has(text, "crx-keys"));
+    CHECK(mentions(text, "is from another CA than " + dir.path() + "/ca.pem"));
+    CHECK(mentions(text, "127.0.0.1:"));
+    CHECK(mentions(text, "crx-keys"));
   }
   SUBCASE("is not trusted by the agent") {
     agent.ca().write_ca(dir.path());
     const std::string text = refusal(agent.to(dir.path()));
     CAPTURE(text);
-    CHECK(has(text, "does not accept " + dir.path() + "/cert.pem: it is from another CA"));
+    CHECK(mentions(text, "does not accept " + dir.path() + "/cert.pem: it is from another CA"));
   }
 }
 
@@ -61,8 +61,8 @@ TEST_CASE("an agent with an expired certificate does not start; its message name
     run_agent(options, test_engine);
     FAIL("it started");
   } catch (const Error& error) {
-    CHECK(has(error.what(), dir.path() + "/cert.pem expired on "));
-    CHECK(has(error.what(), "crx-keys"));
+    CHECK(mentions(error.what(), dir.path() + "/cert.pem expired on "));
+    CHECK(mentions(error.what(), "crx-keys"));
   }
 }
 
@@ -70,7 +70,7 @@ TEST_CASE("a client whose certificate has expired gets an error before it connec
   TestAgent agent;
   TempDir dir;
   agent.ca().issue(dir.path(), "client", "DNS:x", -7200, -3600);
-  CHECK(has(refusal(agent.to(dir.path())), dir.path() + "/cert.pem expired on "));
+  CHECK(mentions(refusal(agent.to(dir.path())), dir.path() + "/cert.pem expired on "));
 }
 
 TEST_CASE("a certificate that expires while the agent runs") {
@@ -85,8 +85,8 @@ TEST_CASE("a certificate that expires while the agent runs") {
     text = refusal(agent.to(dir.path() + "/client"));
   } while (text == "connected" && !deadline.passed());
   CAPTURE(text);
-  CHECK(has(text, "expired on "));
-  CHECK(has(text, "clocks"));
+  CHECK(mentions(text, "expired on "));
+  CHECK(mentions(text, "clocks"));
 }
 
 TEST_CASE("an agent with a certificate for another name") {
@@ -97,8 +97,8 @@ TEST_CASE("an agent with a certificate for another name") {
   TestAgent agent(with_keys(dir.path() + "/agent"));
   const std::string text = refusal(agent.to(dir.path() + "/client"));
   CAPTURE(text);
-  CHECK(has(text, "has a certificate for another name: host-b, host-b.example, 192.0.2.7"));
-  CHECK(has(text, "--to"));
+  CHECK(mentions(text, "has a certificate for another name: host-b, host-b.example, 192.0.2.7"));
+  CHECK(mentions(text, "--to"));
 }
 
 TEST_CASE("a client not in --allow") {
@@ -107,20 +107,20 @@ TEST_CASE("a client not in --allow") {
   TestAgent agent(options);
   const std::string text = refusal(agent.to());
   CAPTURE(text);
-  CHECK(has(text, "client is not allowed to move processes here"));
-  CHECK(has(text, "--allow"));
+  CHECK(mentions(text, "client is not allowed to move processes here"));
+  CHECK(mentions(text, "--allow"));
 }
 
 TEST_CASE("key files that are missing, or of another certificate") {
   TestAgent agent;
   TempDir dir;
-  CHECK(has(refusal(agent.to(dir.path())), dir.path() + "/ca.pem: No such file"));
+  CHECK(mentions(refusal(agent.to(dir.path())), dir.path() + "/ca.pem: No such file"));
   TestCa other;
   agent.ca().issue(dir.path(), "a", "DNS:a");
   std::filesystem::copy_file(dir.path() + "/key.pem", dir.path() + "/old.pem");
   agent.ca().issue(dir.path(), "a", "DNS:a");
   std::filesystem::rename(dir.path() + "/old.pem", dir.path() + "/key.pem");
-  CHECK(has(refusal(agent.to(dir.path())), dir.path() + "/key.pem is not the key of " + dir.path() + "/cert.pem"));
+  CHECK(mentions(refusal(agent.to(dir.path())), dir.path() + "/key.pem is not the key of " + dir.path() + "/cert.pem"));
 }
 
 TEST_CASE("no agent listens, or another program does") {
@@ -128,8 +128,8 @@ TEST_CASE("no agent listens, or another program does") {
   auto options = agent.to();
   const uint16_t port = agent.port();
   agent.stop();
-  CHECK(has(refusal(options), "127.0.0.1:" + std::to_string(port)));
-  CHECK(has(refusal(options), "is crx-agent running there"));
+  CHECK(mentions(refusal(options), "127.0.0.1:" + std::to_string(port)));
+  CHECK(mentions(refusal(options), "is crx-agent running there"));
   options.to.host = "no-such-host.invalid";
-  CHECK(has(refusal(options), "no-such-host.invalid"));
+  CHECK(mentions(refusal(options), "no-such-host.invalid"));
 }

@@ -13,14 +13,14 @@ using wire::SessionMessage;
 
 namespace {
 
-constexpr int64_t kLimitMs = 30'000;
+constexpr int64_t kTransferMs = 30'000;
 
-std::unique_ptr<wire::SourceLink> open_session(const wire::ConnectOptions& options) {
+std::unique_ptr<wire::SourceLink> open_transfer(const wire::ConnectOptions& options) {
   auto link = wire::connect_source(options);
   SessionMessage hello;
   hello.mutable_hello();
   link->send(hello);
-  auto answer = link->receive(Deadline::in_ms(kLimitMs));
+  auto answer = link->receive(Deadline::in_ms(kTransferMs));
   REQUIRE((answer && answer->has_welcome()));
   return link;
 }
@@ -40,7 +40,7 @@ int64_t transfer(wire::SourceLink& link, unsigned batches, std::size_t period) {
     link.send_pages({PageSpace::Kind::mm, 1}, {{addr, addr + wire::kBatchBytes}}, std::move(buffer));
   }
   link.end_round(1);
-  auto done = link.receive(Deadline::in_ms(kLimitMs));
+  auto done = link.receive(Deadline::in_ms(kTransferMs));
   REQUIRE((done && done->has_round_done()));
   CHECK(done->round_done().pages_applied() == batches * wire::kBatchPages);
   return monotonic_us() - start_us;
@@ -54,7 +54,7 @@ TEST_CASE("--max-bandwidth limits the rate of pages") {
   options.compress = "none";
   options.streams = 2;
   options.max_bandwidth = 40'000'000;
-  auto link = open_session(options);
+  auto link = open_transfer(options);
   // 20 batches of 1 MiB; the first is sent at once.
   CHECK(transfer(*link, 20, 8192) >= 19 * 1'048'576 / 40);
 }
@@ -66,19 +66,19 @@ TEST_CASE("auto compresses where the bandwidth is the limit and the pages shrink
   std::size_t period = 1024;
   SUBCASE("limited, and they shrink") {
     options.max_bandwidth = 60'000'000;
-    auto link = open_session(options);
+    auto link = open_transfer(options);
     transfer(*link, 40, period);
     CHECK(link->statistics().pages_compressed > 0);
     CHECK(link->statistics().bytes_wire < link->statistics().bytes_raw);
   }
   SUBCASE("limited, but they do not shrink") {
     options.max_bandwidth = 60'000'000;
-    auto link = open_session(options);
+    auto link = open_transfer(options);
     transfer(*link, 20, wire::kBatchBytes);
     CHECK(link->statistics().pages_compressed == 0);
   }
   SUBCASE("loopback as fast as it goes") {
-    auto link = open_session(options);
+    auto link = open_transfer(options);
     transfer(*link, 200, period);
     CHECK(link->statistics().pages_compressed == 0);
   }
@@ -95,6 +95,6 @@ TEST_CASE("over IPv6") {
   TestAgent agent(options);
   auto to = agent.to(dir.path() + "/client");
   to.to.host = "::1";
-  auto link = open_session(to);
+  auto link = open_transfer(to);
   CHECK(transfer(*link, 2, 4096) > 0);
 }

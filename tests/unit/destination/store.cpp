@@ -36,7 +36,7 @@ struct Folder {
 };
 
 // Plays back the messages that a source has sent.
-class Script final : public wire::DestinationLink {
+class StoreScript final : public wire::DestinationLink {
  public:
   void send(const wire::SessionMessage& message) override { sent.push_back(message); }
   std::optional<wire::LinkEvent> receive(Deadline) override {
@@ -95,7 +95,7 @@ class Source {
   }
 
   wire::Hello hello;
-  Script link;
+  StoreScript link;
   std::vector<std::byte> room = std::vector<std::byte>(wire::kBatchBytes, std::byte{7});
 };
 

@@ -17,7 +17,8 @@
 namespace crx::test {
 namespace {
 
-void place(int fd, int number) {
+// Moves a descriptor to a fixed number.
+void number_it(int fd, int number) {
   if (fd < 0 || ::dup2(fd, number) < 0) ::_exit(99);
   ::close(fd);
 }
@@ -29,15 +30,15 @@ struct Files {
   std::string ofd = dir.file("ofd", "content");
 
   void lock() const {
-    place(::open(flock.c_str(), O_RDWR), 10);
+    number_it(::open(flock.c_str(), O_RDWR), 10);
     ::dup2(10, 20);
     ::flock(10, LOCK_EX);
-    place(::open(posix.c_str(), O_RDWR), 11);
+    number_it(::open(posix.c_str(), O_RDWR), 11);
     struct flock range = lock_range(F_WRLCK, 2, 3);
     ::fcntl(11, F_SETLK, &range);
     range = lock_range(F_RDLCK, 100, 0);
     ::fcntl(11, F_SETLK, &range);
-    place(::open(ofd.c_str(), O_RDWR), 12);
+    number_it(::open(ofd.c_str(), O_RDWR), 12);
     range = lock_range(F_WRLCK, 0, 0);
     ::fcntl(12, F_OFD_SETLK, &range);
   }
@@ -119,7 +120,7 @@ TEST_CASE("a lock with a waiter is not released") {
   Victim victim([&] { files.lock(); });
   const std::string path = files.flock;
   Victim waiter([&] {
-    place(::open(path.c_str(), O_RDWR), 10);
+    number_it(::open(path.c_str(), O_RDWR), 10);
     if (::fork() != 0) return;
     ::close_range(20, ~0U, 0);
     ::flock(10, LOCK_EX);
@@ -151,7 +152,7 @@ TEST_CASE("a read lease that is taken back notifies the same process by the same
   TempDir dir;
   const std::string path = dir.file("leased", "x");
   Victim victim([&] {
-    place(::open(path.c_str(), O_RDONLY), 10);
+    number_it(::open(path.c_str(), O_RDONLY), 10);
     ::fcntl(10, F_SETSIG, SIGUSR2);
     ::fcntl(10, F_SETLEASE, F_RDLCK);
   });
@@ -176,7 +177,7 @@ TEST_CASE("a write lease is released before the other locks, and taken back") {
   TempDir dir;
   const std::string path = dir.file("leased", "x");
   Victim victim([&] {
-    place(::open(path.c_str(), O_RDWR), 10);
+    number_it(::open(path.c_str(), O_RDWR), 10);
     ::fcntl(10, F_SETSIG, SIGUSR2);
     ::fcntl(10, F_SETLEASE, F_WRLCK);
   });
@@ -202,7 +203,7 @@ TEST_CASE("a write lease on a mapped file is refused") {
   TempDir dir;
   const std::string path = dir.file("leased", "x");
   Victim victim([&] {
-    place(::open(path.c_str(), O_RDWR), 10);
+    number_it(::open(path.c_str(), O_RDWR), 10);
     ::mmap(nullptr, 1, PROT_READ, MAP_SHARED, 10, 0);
     ::fcntl(10, F_SETLEASE, F_WRLCK);
   });

@@ -14,7 +14,7 @@ namespace {
 
 using test::Victim;
 
-constexpr uint64_t kPages = 64;
+constexpr uint64_t kLayoutPages = 64;
 
 struct Layout {
   std::vector<MemoryVma> source;
@@ -36,9 +36,9 @@ std::vector<PageRange> lost(const Layout& before, const Layout& now) {
   return ranges;
 }
 
-// One random change within kPages pages from `base` on.
+// One random change within kLayoutPages pages from `base` on.
 void change(Victim& victim, std::mt19937_64& random, uint64_t base, long file, long memfd) {
-  const uint64_t first = random() % kPages, count = 1 + random() % (kPages - first);
+  const uint64_t first = random() % kLayoutPages, count = 1 + random() % (kLayoutPages - first);
   const uint64_t at = base + first * kPageSize, bytes = count * kPageSize;
   constexpr int kAnonymous = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
   const auto map = [&](int flags, long fd) {
@@ -63,7 +63,7 @@ void change(Victim& victim, std::mt19937_64& random, uint64_t base, long file, l
       victim.call(SYS_mprotect, at, bytes, random() % 2 == 0 ? PROT_READ | PROT_WRITE : PROT_NONE);
       return;
     default: {
-      const uint64_t to = base + random() % (kPages - count + 1) * kPageSize;
+      const uint64_t to = base + random() % (kLayoutPages - count + 1) * kPageSize;
       victim.call(SYS_mremap, at, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, to);
     }
   }
@@ -73,12 +73,12 @@ TEST_CASE("layouts: the source owes what the destination loses") {
   Victim victim;
   FileTable files;
   MemoryMap map(victim.pid(), files);
-  const uint64_t base = victim.map(kPages);
+  const uint64_t base = victim.map(kLayoutPages);
   const long file = victim.call(SYS_openat, AT_FDCWD, "/proc/self/exe", O_RDONLY);
   const long memfd = victim.call(SYS_memfd_create, "crx-layouts", 0);
   REQUIRE(file >= 0);
   REQUIRE(memfd >= 0);
-  victim.call(SYS_ftruncate, memfd, kPages * 2 * kPageSize);
+  victim.call(SYS_ftruncate, memfd, kLayoutPages * 2 * kPageSize);
   std::mt19937_64 random(7);
   Layout before = look(map);
   uint64_t owed_pages = 0;

@@ -11,7 +11,7 @@ namespace {
 
 // A row for each process: number, parent, and one letter each for its memory, descriptors, directories and signal
 // handlers. Processes with the same letter share the object; '.' stands for one of its own.
-struct Row {
+struct SharingRow {
   pid_t pid, ppid;
   std::string things;
 };
@@ -21,10 +21,10 @@ struct Planned {
   std::vector<SharingConflict> conflicts;
 };
 
-Planned plan(const std::vector<Row>& rows) {
+Planned plan(const std::vector<SharingRow>& rows) {
   std::vector<TaskNode> tasks;
   uint32_t own = 1000;
-  for (const Row& row : rows) {
+  for (const SharingRow& row : rows) {
     TaskNode& task = tasks.emplace_back();
     task.pid = row.pid;
     task.ppid = row.ppid;

@@ -1,4 +1,4 @@
-#include "agent-dst/image_store/image_show.hpp"
+#include "agent-dst/image_tool/image_show.hpp"
 
 #include <fmt/chrono.h>
 #include <fmt/format.h>

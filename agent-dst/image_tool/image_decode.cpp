@@ -1,4 +1,4 @@
-#include "agent-dst/image_store/image_decode.hpp"
+#include "agent-dst/image_tool/image_decode.hpp"
 
 #include <fmt/format.h>
 #include <google/protobuf/message.h>

@@ -1,4 +1,4 @@
-#include "agent-dst/image_store/stored_sets.hpp"
+#include "agent-dst/image_tool/stored_sets.hpp"
 
 #include <fcntl.h>
 #include <fmt/chrono.h>
