@@ -49,7 +49,7 @@ std::vector<int> tracked() {
   std::vector<int> pids;
   struct stat st {};
   if (::stat("/proc/self/ns/pid", &st) != 0) return pids;
-  const std::string prefix = "keeper-" + std::to_string(st.st_ino) + "-";
+  const std::string prefix = "tracking-" + std::to_string(st.st_ino) + "-";
   for (const std::string& name : list_directory("/run/crx").value_or(std::vector<std::string>())) {
     if (!name.starts_with(prefix)) continue;
     const int pid = std::atoi(name.c_str() + prefix.size());

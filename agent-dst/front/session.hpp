@@ -43,7 +43,7 @@ class Session : public std::enable_shared_from_this<Session> {
   const std::string& id() const { return id_; }
   SessionFigures figures() const;
   // `tell` is called once, when the engine reports to the source that preflight refuses the tree.
-  void on_refusal(std::function<void()> tell) { tell_refusal_ = std::move(tell); }
+  void on_refusal(std::function<void()> tell) { on_refusal_ = std::move(tell); }
   // Fingerprint of the control connection's certificate; data connections must have the same certificate.
   const std::string& fingerprint() const { return fingerprint_; }
 
@@ -83,7 +83,7 @@ class Session : public std::enable_shared_from_this<Session> {
   std::optional<ipc::SupervisorNotice> exit_;
   std::optional<int> root_status_;
   ipc::AgentCounters& counters_;
-  std::function<void()> tell_refusal_;
+  std::function<void()> on_refusal_;
   SessionFigures figures_;
   int64_t began_us_;         // CLOCK_MONOTONIC
   int64_t stopped_us_ = -1;  // time for which the tree had been stopped when Go came; -1: it has not come

@@ -59,7 +59,7 @@ void Session::note(const wire::SessionMessage& message) {
       const auto& findings = message.preflight_result().findings();
       const bool fatal =
           std::any_of(findings.begin(), findings.end(), [](const wire::Finding& f) { return f.fatal(); });
-      if (fatal && tell_refusal_) std::exchange(tell_refusal_, nullptr)();
+      if (fatal && on_refusal_) std::exchange(on_refusal_, nullptr)();
       break;
     }
     default:

@@ -116,7 +116,7 @@ void StoreSession::begin() {
   if (!request.prev_set().empty()) {
     const std::string path = set_path(options_.store, request.prev_set());
     parent_lock_ = lock_set(path);
-    tell_parent(ImageSet::open(path), told);
+    describe_parent(ImageSet::open(path), told);
   }
   parent_id_ = told.parent_id();
   wire::SessionMessage welcome;
@@ -126,7 +126,7 @@ void StoreSession::begin() {
   link_.send(ready);
 }
 
-void StoreSession::tell_parent(const ImageSet& parent, wire::StoreReady& ready) const {
+void StoreSession::describe_parent(const ImageSet& parent, wire::StoreReady& ready) const {
   if (parent.manifest() == nullptr) return;
   ready.set_parent_id(parent.manifest()->head().set_id());
   ready.set_parent_kind(static_cast<uint32_t>(parent.manifest()->head().kind()));

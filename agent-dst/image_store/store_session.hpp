@@ -33,7 +33,7 @@ class StoreSession {
     uint64_t end = 0;  // end of the pages received so far
   };
   void begin();
-  void tell_parent(const ImageSet& parent, wire::StoreReady& ready) const;
+  void describe_parent(const ImageSet& parent, wire::StoreReady& ready) const;
   void on_pages(const wire::PagesArrived& pages);
   void on_images(const wire::Images& images);
   void on_store_set(const wire::StoreSet& set);

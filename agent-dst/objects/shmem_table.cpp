@@ -136,7 +136,7 @@ void ShmemTable::write_huge(Object& object, PageRange range, std::span<const std
   const iovec remote{object.view.data() + range.start, bytes.size()};
   if (::process_vm_writev(::getpid(), &local, 1, &remote, 1, 0) == static_cast<ssize_t>(bytes.size())) return;
   throw Error(ErrorCode::kernel, "writing shared memory",
-              fmt::format("huge pages at {:#x} of an object cannot be had", range.start))
+              fmt::format("huge pages at {:#x} of an object cannot be allocated", range.start))
       .with_hint(kHugePagesHint);
 }
 

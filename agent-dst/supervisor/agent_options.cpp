@@ -24,7 +24,7 @@ constexpr char kFooter[] =
     "\n"
     "Exit status: 0 after SIGTERM, 1 failed, 2 wrong usage; with --once the session's outcome.";
 
-// Reads `key = value` lines. CLI11's own reader splits values at spaces and commas, and takes "[::1]:7000" for an
+// Reads `key = value` lines. CLI11's own reader splits values at spaces and commas, and takes "[::1]:7077" for an
 // array.
 class ConfigFile : public CLI::Config {
  public:

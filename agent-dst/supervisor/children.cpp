@@ -44,10 +44,10 @@ int live(const char* name, const AgentOptions& options, const sigset_t& mask, Bo
   return code;
 }
 
-// tell_init: a descriptor to which the root's PID is written as well; -1 for none.
+// init_pipe: a descriptor to which the root's PID is written as well; -1 for none.
 int engine_body(const AgentOptions& options, const EngineMain& main, const SessionRequest& request, pid_t front,
-                Fd notices, Fd link, Fd ring, int tell_init) {
-  front::close_all_but({notices.get(), link.get(), ring.get(), tell_init});
+                Fd notices, Fd link, Fd ring, int init_pipe) {
+  front::close_all_but({notices.get(), link.get(), ring.get(), init_pipe});
   EngineOptions engine;
   engine.session = request.session;
   engine.peer = request.peer;
@@ -57,8 +57,8 @@ int engine_body(const AgentOptions& options, const EngineMain& main, const Sessi
   engine.allow_uid = options.allow_uid;
   engine.max_memory = options.max_memory;
   const int to_supervisor = notices.get();
-  engine.root_resumed = [to_supervisor, tell_init](pid_t root) {
-    if (tell_init >= 0) (void)!::write(tell_init, &root, sizeof root);
+  engine.root_resumed = [to_supervisor, init_pipe](pid_t root) {
+    if (init_pipe >= 0) (void)!::write(init_pipe, &root, sizeof root);
     ipc::EngineNotice notice;
     notice.kind = ipc::EngineNotice::Kind::root_resumed;
     notice.pid = root;
@@ -99,11 +99,11 @@ EngineChild fork_engine(const AgentOptions& options, const EngineMain& main, con
   EngineChild child;
   child.ring = ipc::make_ring();
   const auto body = [&, &notices = notices_theirs, &link = link_engine] {
-    const auto engine = [&](int tell_init) {
+    const auto engine = [&](int init_pipe) {
       (void)::prctl(PR_SET_NAME, "crx-engine", 0, 0, 0);
       // Inside a PID namespace the front is not visible, so its pid is not passed on.
       return engine_body(options, main, request, request.new_pids ? 0 : front, std::move(notices), std::move(link),
-                         std::move(child.ring), tell_init);
+                         std::move(child.ring), init_pipe);
     };
     return live(request.new_pids ? "crx-init" : "crx-engine", options, mask,
                 [&] { return request.new_pids ? run_tree_init(notices.get(), engine) : engine(-1); });

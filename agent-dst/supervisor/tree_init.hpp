@@ -14,7 +14,7 @@ pid_t fork_init(const std::function<int()>& body);
 
 // The engine's main function; the argument is a descriptor to which it writes the root's PID once the tree runs, see
 // EngineOptions::root_resumed.
-using InitEngine = std::function<int(int tell_root)>;
+using InitEngine = std::function<int(int root_pipe)>;
 
 // The main function of that first process. It mounts a /proc of the PID namespace in a new mount namespace, runs
 // `engine` in a child, whose PID does not collide with the tree's, and stays until the namespace has no other process.

@@ -36,7 +36,7 @@ void restore_protection_keys(VesselCalls& calls, const std::vector<Vma>& vmas, c
   std::set<int64_t> spare = allocate_up_to(calls, highest);
   for (const uint32_t key : extra.pkeys()) {
     if (spare.erase(key) != 0) continue;
-    throw Error(ErrorCode::unsupported, kProtectionKeysStep, fmt::format("key {} cannot be had", key))
+    throw Error(ErrorCode::unsupported, kProtectionKeysStep, fmt::format("key {} cannot be allocated", key))
         .with_hint("move to a host whose CPU and kernel have memory protection keys (pku)");
   }
   const auto keyed =

@@ -46,7 +46,7 @@ constexpr int64_t kEndMs = 10'000;
 
 // Throws Error if crx-dump was asked to stop. To be called only while the dump can still be abandoned and the process
 // resumed.
-void check_told_to_stop() {
+void check_dump_stop() {
   if (!stop_requested()) return;
   throw Error(ErrorCode::kernel, "dumping", "crx-dump was told to stop")
       .with_hint("the process runs on, and there is no new set");
@@ -232,7 +232,7 @@ void Dump::run_pre() {
   memory_->prepare(tree);
   store_->begin_pages();
   describe_pre_dump(memory_->write_running(tree), store_->images());
-  check_told_to_stop();
+  check_dump_stop();
   publish();
   afterwards(kNextIsFull, [&] { memory_->keep(set_id); });
   report_.frozen_us = memory_->stop_us();
@@ -245,13 +245,13 @@ void Dump::run_whole() {
   const TreeSnapshot running = list_tree(options_.pid);
   memory_->prepare(running);
   if (!options_.check_only) store_->begin_pages();
-  check_told_to_stop();
+  check_dump_stop();
   reserve_fd_table(living(running.tasks));
   FrozenTree tree = freeze_quiescent(options_.pid, options_.freeze_timeout_ms, kernel_);
   collect(tree);
-  check_told_to_stop();
+  check_dump_stop();
   if (!options_.check_only) memory_->write_frozen(tree, images_);
-  check_told_to_stop();
+  check_dump_stop();
   if (leaves_running()) {
     memory_->arm(tree);
     // The remaining steps do not need the processes.

@@ -55,7 +55,7 @@ void relax_sizes(img::file_entry& file) {
 }
 
 // Records the build id of a mapped program or library in 32-bit words, as CRIU does.
-void tell_build(img::file_entry& file) {
+void add_build_id(img::file_entry& file) {
   if (!file.has_reg() || !S_ISREG(file.reg().mode()) || (file.reg().flags() & O_ACCMODE) != O_RDONLY) return;
   img::reg_file_entry& reg = *file.mutable_reg();
   try {
@@ -74,7 +74,7 @@ void tell_build(img::file_entry& file) {
 
 // A restore compares each task's objects with the root ids to find those that the task does not share. These ids make
 // all of them differ, except for namespaces.
-void tell_apart(img::inventory_entry& inventory) {
+void make_ids_differ(img::inventory_entry& inventory) {
   if (!inventory.has_root_ids()) return;
   img::task_kobj_ids_entry& ids = *inventory.mutable_root_ids();
   ids.set_vm_id(kOutside);
@@ -150,7 +150,7 @@ void trim_auxv(img::mm_entry& mm) {
 }
 
 // Records the flags with which each mapped file was opened: they limit the protection that the mapping can get.
-void tell_open_flags(img::mm_entry& mm, const std::map<uint32_t, uint32_t>& flags) {
+void add_open_flags(img::mm_entry& mm, const std::map<uint32_t, uint32_t>& flags) {
   for (img::vma_entry& vma : *mm.mutable_vmas()) {
     if ((vma.status() & (vma_status::kFileShared | vma_status::kFilePrivate)) == 0) continue;
     const auto found = flags.find(static_cast<uint32_t>(vma.shmid()));
@@ -159,7 +159,7 @@ void tell_open_flags(img::mm_entry& mm, const std::map<uint32_t, uint32_t>& flag
 }
 
 // Describes the vDSO and its data as CRIU expects them: as private anonymous memory, with all data in one mapping.
-void tell_vdso(img::mm_entry& mm) {
+void describe_vdso(img::mm_entry& mm) {
   google::protobuf::RepeatedPtrField<img::vma_entry> vmas;
   for (img::vma_entry& vma : *mm.mutable_vmas()) {
     if ((vma.status() & (vma_status::kVvar | vma_status::kVdso | vma_status::kVsyscall)) != 0) {
@@ -268,20 +268,20 @@ void write_images(ImageStore& images, ImageSink& set) {
       set.create(name);
       for (img::file_entry& file : ordered_files(images)) {
         relax_sizes(file);
-        if (mapped.contains(file.id())) tell_build(file);
+        if (mapped.contains(file.id())) add_build_id(file);
         set.append(name, file);
       }
       continue;
     }
     if (name == image_file::kInventory) {
-      copy_entries<img::inventory_entry>(images, name, set, tell_apart);
+      copy_entries<img::inventory_entry>(images, name, set, make_ids_differ);
       continue;
     }
     if (name.starts_with("mm-")) {
       copy_entries<img::mm_entry>(images, name, set, [&](img::mm_entry& mm) {
         trim_auxv(mm);
-        tell_vdso(mm);
-        tell_open_flags(mm, flags);
+        describe_vdso(mm);
+        add_open_flags(mm, flags);
       });
       continue;
     }

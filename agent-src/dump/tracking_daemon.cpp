@@ -47,7 +47,7 @@ struct Packet {
 std::string socket_path(const std::string& run_dir, pid_t pid) {
   struct stat st {};
   if (::stat("/proc/self/ns/pid", &st) != 0) throw_errno(kTrackingDaemonStep, "/proc/self/ns/pid");
-  return fmt::format("{}/keeper-{}-{}.sock", run_dir, st.st_ino, pid);
+  return fmt::format("{}/tracking-{}-{}.sock", run_dir, st.st_ino, pid);
 }
 
 sockaddr_un address_of(const std::string& path) {
@@ -152,7 +152,7 @@ void leave_all_but(int (&kept)[3]) {
 // Removes the sockets of daemons that were killed, on which nobody listens any more.
 void remove_stale(const std::string& run_dir) {
   for (const std::string& name : list_directory(run_dir).value_or(std::vector<std::string>())) {
-    if (!name.starts_with("keeper-") || !name.ends_with(".sock")) continue;
+    if (!name.starts_with("tracking-") || !name.ends_with(".sock")) continue;
     const std::string path = run_dir + "/" + name;
     if (!connect_to(path) && errno == ECONNREFUSED) ::unlink(path.c_str());
   }
@@ -204,7 +204,7 @@ void TrackingDaemon::start(const std::string& run_dir, const KeptTracking& track
   std::memcpy(answer.set_id, tracking.set_id.data(), std::min(kIdBytes, tracking.set_id.size()));
   ChildProcess daemon = ChildProcess::fork(kTrackingDaemonStep, [&]() -> int {
     ::setsid();
-    ::prctl(PR_SET_NAME, "crx-keeper");
+    ::prctl(PR_SET_NAME, "crx-tracking");
     ::prctl(PR_SET_PDEATHSIG, 0);
     for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGPIPE}) ::signal(signal, signal == SIGTERM ? SIG_DFL : SIG_IGN);
     if (::chdir("/") != 0) return 1;

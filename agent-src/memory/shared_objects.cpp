@@ -94,7 +94,7 @@ void SharedObjects::set_untracked_writers(ObjectId id, bool untracked_writers) {
   if (found != objects_.end()) found->second.untracked_writers = untracked_writers;
 }
 
-void SharedObjects::distrust_marks() {
+void SharedObjects::ignore_marks() {
   for (auto& [id, object] : objects_) object.marks_invalid = object.marks_invalid || !object.sent.empty();
 }
 

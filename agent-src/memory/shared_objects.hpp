@@ -40,15 +40,15 @@ struct FinalObject {
 // through a descriptor (pwrite, splice), through a path, or by a process outside that maps it. Such an object is
 // compared by content, which costs a pass over it in the stop. memfds and System V segments count as such until the
 // caller says otherwise; shared anonymous memory does not. The marks also miss a process that was forked and ended
-// between two rounds (ProcessChurn): see distrust_marks. Single-threaded.
+// between two rounds (ProcessChurn): see ignore_marks. Single-threaded.
 class SharedObjects {
  public:
   // Says whether this object can be written without a mark; holds also for an object that is found later.
   void set_untracked_writers(ObjectId id, bool untracked_writers);
   // Says that any object may have been written without a mark. From now on all content that has been sent is compared
   // by digest.
-  void distrust_marks();
-  // Whether the marks decide for at least one object, so that distrust_marks() would change something.
+  void ignore_marks();
+  // Whether the marks decide for at least one object, so that ignore_marks() would change something.
   bool trusts_marks() const;
   // Adds an object that no mapping leads to (a memfd that is only open). Takes ownership of fd, a description of our
   // own.

@@ -34,7 +34,7 @@ int Commit::run() && {
     outcome = decide();
   } catch (const std::exception& error) {
     // A write lease that was released can be taken again only when no process at the destination has its file open.
-    if (state_.stop->locks.has_lent()) context_.abort(error.what());
+    if (state_.stop->locks.has_released_leases()) context_.abort(error.what());
     state_.stop.reset();
     throw;
   }
@@ -62,7 +62,7 @@ int Commit::decide() {
     return leave_in_doubt(error);
   }
   if (verdict.resumed) {
-    locks.given_up();
+    locks.disown();
     return finish(*verdict.resumed);
   }
   return run_on_here(context_.peer.name + " has decided not to resume it" +
@@ -82,7 +82,7 @@ Commit::Verdict Commit::send_go() {
 // Leaves the original frozen, since it is unknown whether the destination has resumed the tree.
 int Commit::leave_in_doubt(const Error& error) {
   log::warn("after GO: {}", error.what());
-  state_.stop->locks.given_up();
+  state_.stop->locks.disown();
   context_.packets.leave_installed();
   const std::string whether = fmt::format("{} may or may not have resumed the process", context_.peer.name);
   std::string original = "the original has ended";
@@ -117,7 +117,7 @@ bool Commit::take_back() {
     locks.take_back();
     return true;
   } catch (const Error& error) {
-    locks.given_up();
+    locks.disown();
     group.freeze(Deadline::in_ms(context_.options.freeze_timeout_ms));
     const std::string message =
         fmt::format("committing: {} did not resume the process, and {}; the process is kept frozen here in cgroup {}",
@@ -145,7 +145,7 @@ std::optional<Commit::Verdict> Commit::receive_verdict(Deadline deadline) {
     if (message->has_resumed()) return Verdict{message->resumed(), {}};
     if (message->has_never() && state_.group) return Verdict{std::nullopt, message->never().reason()};
     if (message->has_decided()) {
-      state_.stop->locks.given_up();
+      state_.stop->locks.disown();
       end_original();
       context_.link->send(*message);
     }
@@ -237,14 +237,20 @@ void Commit::report_times(const wire::Resumed& resumed, int64_t now_us) {
 }
 
 int Commit::wait_for_exit() {
-  for (;;) {
-    check_stop();
-    const auto message = context_.link->receive(Deadline::in_ms(500));
-    if (message && message->has_exited()) {
-      context_.observer.exited(message->exited().wait_status());
-      return 0;
+  std::string why = "crx-migrate was told to stop waiting";
+  try {
+    while (!stop_requested()) {
+      const auto message = context_.link->receive(Deadline::in_ms(500));
+      if (message && message->has_exited()) {
+        context_.observer.exited(message->exited().wait_status());
+        return 0;
+      }
     }
+  } catch (const Error& error) {
+    why = fmt::format("waiting for the program's end failed ({})", error.what());
   }
+  context_.observer.wait_ended(why);
+  return 0;
 }
 
 }  // namespace crx

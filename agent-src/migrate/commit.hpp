@@ -20,9 +20,9 @@ class Commit {
   // Returns the exit code of crx-migrate, after the observer was notified of the outcome: the tree runs at the
   // destination; or it runs on here, after NEVER; or it is kept frozen in its cgroup, since the outcome is unknown or a
   // lock could not be taken back (Outcome::in_doubt). With --wait it returns 0 once the program has ended and the
-  // observer has its wait status. Throws Error if a step before GO is in the journal fails: the tree runs on here then,
-  // and the session is aborted first if a write lease was released. While --wait waits, it throws Error if the
-  // connection is lost or crx-migrate is asked to stop; the tree runs on at the destination then.
+  // observer has its wait status, or once the connection is lost or crx-migrate is asked to stop: the observer learns
+  // that the tree runs on at the destination. Throws Error if a step before GO is in the journal fails: the tree runs
+  // on here then, and the session is aborted first if a write lease was released.
   int run() &&;
 
  private:

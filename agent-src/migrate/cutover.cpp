@@ -47,7 +47,7 @@ Prepared Cutover::run() && {
     check_stop();
     if (context_.overall.passed()) throw Error(ErrorCode::refused, "committing", "--timeout is over");
   } catch (const std::exception& error) {
-    if (stop->locks.has_lent()) context_.abort(error.what());
+    if (stop->locks.has_released_leases()) context_.abort(error.what());
     throw;
   }
   return Prepared(std::move(from_), std::move(leftovers_), std::move(stop));
@@ -73,7 +73,7 @@ void Cutover::collect(FrozenTree& tree) {
   StepClock clock(context_.report.cutover.source_steps);
   tasks_.follow(tree);
   std::map<pid_t, PrecopyTask*> by_pid;
-  for (PrecopyTask& task : tasks_.tasks()) by_pid[task.place.pid] = &task;
+  for (PrecopyTask& task : tasks_.tasks()) by_pid[task.node.pid] = &task;
   const StateCollection what{tree, from_.tree->files, tasks_.call_sites(),
                              [&](pid_t pid) -> MemoryMap& { return *by_pid.at(pid)->map; },
                              [&](pid_t pid) { return by_pid.at(pid)->replaced; }};
@@ -89,7 +89,7 @@ void Cutover::collect(FrozenTree& tree) {
 void Cutover::last_round(Stop& stop) {
   collect(stop.tree);
   stop.locks.set(file_locks_);
-  stop.locks.lend();
+  stop.locks.release_leases();
   const int64_t began_us = monotonic_us();
   StepClock clock(context_.report.cutover.source_steps);
   const auto round = static_cast<uint32_t>(context_.report.rounds.size() + 1);
@@ -136,9 +136,9 @@ void Cutover::send_written_files() {
   if (context_.peer.same_kernel) return;
   wire::SessionMessage message;
   for (const PrecopyTask& task : tasks_.tasks()) {
-    if (task.place.dead) continue;
-    sync_written_files(task.place.pid);
-    for (const FileIdentity& file : used_files(task.place.pid, *task.map, UsedFiles::written)) {
+    if (task.node.dead) continue;
+    sync_written_files(task.node.pid);
+    for (const FileIdentity& file : used_files(task.node.pid, *task.map, UsedFiles::written)) {
       // The file is carried along with its present content.
       if (from_.tree->files.is_carried(file.path)) continue;
       *message.mutable_written_files()->add_files() = wire::to_message(file);

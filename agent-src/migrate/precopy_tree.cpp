@@ -55,13 +55,13 @@ PrecopyTree::PrecopyTree(pid_t root, FileTable& files, TrackerKind tracker, int6
 std::vector<pid_t> PrecopyTree::pids() const {
   std::vector<pid_t> living;
   for (const PrecopyTask& task : tasks_) {
-    if (!task.place.dead) living.push_back(task.place.pid);
+    if (!task.node.dead) living.push_back(task.node.pid);
   }
   return living;
 }
 
 void PrecopyTree::forget(PrecopyTask& task) {
-  if (task.tracked) rounds_.remove_space(task.place.pid);
+  if (task.tracked) rounds_.remove_space(task.node.pid);
   task.tracked = false;
   task.replaced = true;
   task.last_layout.clear();
@@ -69,7 +69,7 @@ void PrecopyTree::forget(PrecopyTask& task) {
 
 PrecopyTask& PrecopyTree::at(pid_t pid) {
   for (PrecopyTask& task : tasks_) {
-    if (task.place.pid == pid) return task;
+    if (task.node.pid == pid) return task;
   }
   throw Error(ErrorCode::bug, "following the tree", "a process is not in it").with_pid(pid);
 }
@@ -86,23 +86,23 @@ void PrecopyTree::take_over(std::vector<TaskNode> now, bool stopped) {
   std::set<pid_t> replaced;
   for (TaskNode& place : now) {
     const auto old =
-        std::find_if(tasks_.begin(), tasks_.end(), [&](const PrecopyTask& t) { return t.place.pid == place.pid; });
+        std::find_if(tasks_.begin(), tasks_.end(), [&](const PrecopyTask& t) { return t.node.pid == place.pid; });
     PrecopyTask& task = tasks.emplace_back();
     if (old != tasks_.end()) {
       // For a task without a vessel no memory has been sent, so a new place above it changes nothing.
-      const bool same = old->place.same_place(place) &&
+      const bool same = old->node.same_place(place) &&
                         (old->replaced || (!replaced.contains(place.ppid) && !replaced.contains(place.cloner)));
       if (!same) forget(*old);
       task = std::move(*old);
       old->tracked = false;
-      old->place.pid = 0;
+      old->node.pid = 0;
     }
-    task.place = std::move(place);
-    if (task.replaced) replaced.insert(task.place.pid);
-    if (task.place.dead) {
+    task.node = std::move(place);
+    if (task.replaced) replaced.insert(task.node.pid);
+    if (task.node.dead) {
       task.map.reset();
     } else if (task.map == nullptr) {
-      task.map = std::make_unique<MemoryMap>(task.place.pid, files_);
+      task.map = std::make_unique<MemoryMap>(task.node.pid, files_);
     }
   }
   for (PrecopyTask& gone : tasks_) forget(gone);
@@ -110,12 +110,12 @@ void PrecopyTree::take_over(std::vector<TaskNode> now, bool stopped) {
 }
 
 bool PrecopyTree::is_listed(pid_t pid) const {
-  return std::any_of(tasks_.begin(), tasks_.end(), [pid](const PrecopyTask& t) { return t.place.pid == pid; });
+  return std::any_of(tasks_.begin(), tasks_.end(), [pid](const PrecopyTask& t) { return t.node.pid == pid; });
 }
 
 void PrecopyTree::look(const TreeSnapshot& tree) {
   std::vector<TaskNode> now = tree.tasks;
-  if (churn_.look(tree)) rounds_.objects().distrust_marks();
+  if (churn_.look(tree)) rounds_.objects().ignore_marks();
   std::set<pid_t> passed, followed = {root_};
   std::erase_if(now, [&](const TaskNode& t) {
     if (t.pid == root_) return false;
@@ -136,17 +136,17 @@ void PrecopyTree::drop(pid_t pid) {
   if (pid == root_) throw_gone(root_, "following the tree");
   std::set<pid_t> dropped = {pid};
   std::erase_if(tasks_, [&](PrecopyTask& task) {
-    const TaskNode& place = task.place;
+    const TaskNode& place = task.node;
     if (!dropped.contains(place.pid) && !dropped.contains(place.ppid) && !dropped.contains(place.cloner)) return false;
-    dropped.insert(task.place.pid);
-    churn_.forget(task.place.pid);
+    dropped.insert(task.node.pid);
+    churn_.forget(task.node.pid);
     forget(task);
     return true;
   });
 }
 
 void PrecopyTree::track(PrecopyTask& task) {
-  const pid_t pid = task.place.pid;
+  const pid_t pid = task.node.pid;
   const auto make_userfaultfd = [&] {
     TrackingStart start = start_tracking(pid, call_sites_.of(pid), WriteProtectFd::create_flags(), has_seccomp(pid),
                                          Deadline::in_ms(freeze_timeout_ms_), kernel_);
@@ -165,22 +165,22 @@ void PrecopyTree::track(PrecopyTask& task) {
 void PrecopyTree::follow(const TreeSnapshot& tree) {
   look(tree);
   for (PrecopyTask& task : tasks_) {
-    if (task.tracked || task.place.dead) continue;
+    if (task.tracked || task.node.dead) continue;
     try {
       track(task);
     } catch (const Error& error) {
-      if (!is_gone(error) || task.place.pid == root_) throw;
+      if (!is_gone(error) || task.node.pid == root_) throw;
     }
   }
 }
 
 void PrecopyTree::follow(const FrozenTree& tree) {
-  if (churn_.look(tree.snapshot())) rounds_.objects().distrust_marks();
+  if (churn_.look(tree.snapshot())) rounds_.objects().ignore_marks();
   take_over(tree.members(), true);
   prune();
   for (PrecopyTask& task : tasks_) {
-    if (task.tracked || task.place.dead || task.place.shares_memory()) continue;
-    rounds_.add_space(task.place.pid, make_tracker(TrackerKind::hash, task.place.pid, [] { return Fd(); }));
+    if (task.tracked || task.node.dead || task.node.shares_memory()) continue;
+    rounds_.add_space(task.node.pid, make_tracker(TrackerKind::hash, task.node.pid, [] { return Fd(); }));
     task.tracked = true;
   }
 }
@@ -189,7 +189,7 @@ void PrecopyTree::learn(const ImageStore& images) {
   if (!churn_.births() || !rounds_.objects().trusts_marks()) return;
   for (const pid_t pid : pids()) {
     if (keeps_no_zombies(images.read_one<img::core_entry>(image_file::core(static_cast<uint32_t>(pid))))) {
-      rounds_.objects().distrust_marks();
+      rounds_.objects().ignore_marks();
       return;
     }
   }
@@ -215,19 +215,19 @@ void PrecopyTree::read_map(PrecopyTask& task) {
 void PrecopyTree::read_maps() {
   std::vector<pid_t> gone;
   for (PrecopyTask& task : tasks_) {
-    if (task.place.dead) continue;
+    if (task.node.dead) continue;
     try {
-      if (!task.tracked) throw_gone(task.place.pid, "tracking memory");
+      if (!task.tracked) throw_gone(task.node.pid, "tracking memory");
       read_map(task);
       task.open_memfds.clear();
-      for (OpenMemfd& memfd : open_memfds(task.place.pid)) {
+      for (OpenMemfd& memfd : open_memfds(task.node.pid)) {
         task.open_memfds.push_back(std::move(memfd.inode));
         rounds_.objects().offer(std::move(memfd.fd));
       }
     } catch (const Error& error) {
-      if (task.place.pid == root_) throw;
-      log::debug("process {} changes while it is described: {}", task.place.pid, error.what());
-      gone.push_back(task.place.pid);
+      if (task.node.pid == root_) throw;
+      log::debug("process {} changes while it is described: {}", task.node.pid, error.what());
+      gone.push_back(task.node.pid);
     }
   }
   for (const pid_t pid : gone) drop(pid);
@@ -238,12 +238,12 @@ bool PrecopyTree::prune() {
   bool found = false;
   std::set<pid_t> replaced;
   for (PrecopyTask& task : tasks_) {
-    const bool below = !task.replaced && replaced.contains(task.place.ppid);
-    if (task.tracked && (below || rounds_.space(task.place.pid).tracker().pagemap().ended())) {
+    const bool below = !task.replaced && replaced.contains(task.node.ppid);
+    if (task.tracked && (below || rounds_.space(task.node.pid).tracker().pagemap().ended())) {
       forget(task);
       found = true;
     }
-    if (task.replaced) replaced.insert(task.place.pid);
+    if (task.replaced) replaced.insert(task.node.pid);
   }
   return found;
 }
@@ -251,7 +251,7 @@ bool PrecopyTree::prune() {
 std::vector<SpaceVmas> PrecopyTree::spaces() const {
   std::vector<SpaceVmas> all;
   for (const PrecopyTask& task : tasks_) {
-    if (task.tracked) all.push_back({task.place.pid, task.map->vmas()});
+    if (task.tracked) all.push_back({task.node.pid, task.map->vmas()});
   }
   return all;
 }
@@ -269,7 +269,7 @@ MemoryStatistics PrecopyTree::begin_round() {
       log::debug("the tree changes in the middle of a round: {}", error.what());
       std::vector<pid_t> gone;
       for (const PrecopyTask& task : tasks_) {
-        if (task.tracked && rounds_.space(task.place.pid).tracker().pagemap().ended()) gone.push_back(task.place.pid);
+        if (task.tracked && rounds_.space(task.node.pid).tracker().pagemap().ended()) gone.push_back(task.node.pid);
       }
       if (gone.empty()) throw;
       if (gone.front() == root_) {

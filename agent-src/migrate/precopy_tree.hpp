@@ -22,7 +22,7 @@ namespace crx {
 
 // A process of the tree, as the rounds know it.
 struct PrecopyTask {
-  TaskNode place;
+  TaskNode node;
   std::unique_ptr<MemoryMap> map;                   // nullptr for a zombie
   std::vector<img::memfd_inode_entry> open_memfds;  // memfds that may have no mapping
   std::string last_layout;                          // the layout that the destination has

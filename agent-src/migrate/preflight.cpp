@@ -43,7 +43,7 @@ bool is_refused(const std::vector<PreflightFinding>& findings) {
 // Returns the memory and swap space that a process uses, in bytes: each page counts divided by the number of processes
 // that share it.
 uint64_t proportional_bytes(const PrecopyTask& task) {
-  const Fd file = try_open(fmt::format("/proc/{}/smaps_rollup", task.place.pid), O_RDONLY);
+  const Fd file = try_open(fmt::format("/proc/{}/smaps_rollup", task.node.pid), O_RDONLY);
   if (!file) return task.map->resident_bytes();
   const std::string text = read_fd(file.get(), "smaps_rollup");
   uint64_t kib = 0;
@@ -93,11 +93,11 @@ Preflight::Preflight(MigrationContext& context) : context_(context) {
 }
 
 void Preflight::summarise(const PrecopyTask& task, wire::Preflight& preflight) {
-  const pid_t pid = task.place.pid;
+  const pid_t pid = task.node.pid;
   wire::TaskSummary& summary = *preflight.add_tasks();
   summary.set_pid(static_cast<uint32_t>(pid));
-  summary.set_comm(task.place.comm);
-  if (task.place.dead) return;
+  summary.set_comm(task.node.comm);
+  if (task.node.dead) return;
   const proc::Status status = proc::parse_status(read_file(fmt::format("/proc/{}/status", pid)));
   summary.set_uid(status.uid.real);
   summary.set_gid(status.gid.real);
@@ -120,9 +120,9 @@ wire::SessionMessage Preflight::message() {
   for (const PrecopyTask& task : result_.tree->tasks.tasks()) {
     try {
       summarise(task, preflight);
-      if (!task.place.dead) huge.add(task.place.pid, *task.map);
+      if (!task.node.dead) huge.add(task.node.pid, *task.map);
     } catch (const Error& error) {
-      if (!may_be_skipped(task.place, context_.options.pid, error)) throw;
+      if (!may_be_skipped(task.node, context_.options.pid, error)) throw;
     }
   }
   preflight.set_memory_bytes(context_.report.memory_bytes);
@@ -147,7 +147,7 @@ std::vector<Refusal> Preflight::refusals_here() {
   PrecopyTree& tasks = result_.tree->tasks;
   tasks.look(tree);
   std::vector<TaskNode> listed;
-  for (const PrecopyTask& task : tasks.tasks()) listed.push_back(task.place);
+  for (const PrecopyTask& task : tasks.tasks()) listed.push_back(task.node);
   inspect_mappings(
       options.pid, listed, [&](pid_t pid) -> MemoryMap& { return *tasks.at(pid).map; }, refusals);
   return refusals;

@@ -21,7 +21,7 @@ bool fits_session(const TaskNode& task, const TaskNode& donor, const TaskNode& p
 }  // namespace
 
 SendOrder::SendOrder(PrecopyTree& tree) : tree_(tree) {
-  for (const PrecopyTask& task : tree_.tasks()) nodes_.push_back(&task.place);
+  for (const PrecopyTask& task : tree_.tasks()) nodes_.push_back(&task.node);
 }
 
 std::vector<PrecopyTask*> SendOrder::next() {
@@ -31,7 +31,7 @@ std::vector<PrecopyTask*> SendOrder::next() {
   } else {
     const std::set<pid_t> parents = scheduled_;
     for (const PrecopyTask& parent : tree_.tasks()) {
-      if (parents.contains(parent.place.pid) && !parent.place.dead) schedule_children(parent);
+      if (parents.contains(parent.node.pid) && !parent.node.dead) schedule_children(parent);
     }
   }
   std::vector<PrecopyTask*> in_order;
@@ -43,56 +43,55 @@ std::vector<PrecopyTask*> SendOrder::next() {
 
 void SendOrder::schedule_first() {
   for (PrecopyTask& task : tree_.tasks()) {
-    if (&task == &tree_.root() || (!task.replaced && !task.place.dead)) schedule(task, 0);
+    if (&task == &tree_.root() || (!task.replaced && !task.node.dead)) schedule(task, 0);
   }
 }
 
 void SendOrder::schedule(PrecopyTask& task, pid_t donor) {
-  if (!scheduled_.insert(task.place.pid).second) return;
+  if (!scheduled_.insert(task.node.pid).second) return;
   task.memory_donor = donor;
   wave_.push_back(&task);
-  if (!task.place.dead) schedule_below(task);
+  if (!task.node.dead) schedule_below(task);
 }
 
 // Schedules the tasks that this task clones for its parent, its zombies, and, if its own vessel does not exist yet, the
 // children that must be forked together with it.
 void SendOrder::schedule_below(const PrecopyTask& task) {
   for (PrecopyTask& child : tree_.tasks()) {
-    if (child.place.cloner == task.place.pid) schedule(child, 0);
-    if (child.place.ppid != task.place.pid || &child == &tree_.root()) continue;
-    if (child.place.dead || (task.replaced && is_forked_with_parent(child.place, task.place, nodes_)))
-      schedule(child, 0);
+    if (child.node.cloner == task.node.pid) schedule(child, 0);
+    if (child.node.ppid != task.node.pid || &child == &tree_.root()) continue;
+    if (child.node.dead || (task.replaced && is_forked_with_parent(child.node, task.node, nodes_))) schedule(child, 0);
   }
 }
 
 uint64_t SendOrder::shared(const PrecopyTask& task, const PrecopyTask& donor, const PrecopyTask& parent) {
-  if (!task.tracked || !donor.tracked || !fits_session(task.place, donor.place, parent.place)) return 0;
+  if (!task.tracked || !donor.tracked || !fits_session(task.node, donor.node, parent.node)) return 0;
   MemoryRounds& rounds = tree_.rounds();
-  return rounds.space(task.place.pid).shared_with(rounds.space(donor.place.pid));
+  return rounds.space(task.node.pid).shared_with(rounds.space(donor.node.pid));
 }
 
 SendOrder::Donor SendOrder::best_donor(const PrecopyTask& task, const PrecopyTask& parent) {
   Donor best;
   const auto ask = [&](const PrecopyTask& donor) {
     const uint64_t pages = shared(task, donor, parent);
-    if (pages > best.pages) best = {donor.place.pid, pages};
+    if (pages > best.pages) best = {donor.node.pid, pages};
   };
-  if (task.place.cloner == 0) ask(parent);
+  if (task.node.cloner == 0) ask(parent);
   std::size_t asked = 0;
   for (const PrecopyTask& sibling : tree_.tasks()) {
-    if (sibling.place.pid == task.place.cloner) ask(sibling);
+    if (sibling.node.pid == task.node.cloner) ask(sibling);
     // A resource that a task shares with its parent or a sibling (clone_flags) can only come from that process, so no
     // other sibling can be the donor. With CLONE_PARENT a process gets the exit signal of the sibling that clones it.
-    const bool usable = task.place.clone_flags == 0 && sibling.place.ppid == parent.place.pid && !sibling.place.dead &&
-                        scheduled_.contains(sibling.place.pid) && sibling.place.exit_signal == task.place.exit_signal &&
+    const bool usable = task.node.clone_flags == 0 && sibling.node.ppid == parent.node.pid && !sibling.node.dead &&
+                        scheduled_.contains(sibling.node.pid) && sibling.node.exit_signal == task.node.exit_signal &&
                         std::find(wave_.begin(), wave_.end(), &sibling) == wave_.end();
     if (!usable || asked == kSiblingsAsked) continue;
     ask(sibling);
     ++asked;
   }
-  log::debug("process {}: {} of its pages are about as many as process {} has, too", task.place.pid, best.pages,
+  log::debug("process {}: {} of its pages are about as many as process {} has, too", task.node.pid, best.pages,
              best.pid);
-  if (!task.tracked || best.pages * kWorthwhilePart < tree_.rounds().space(task.place.pid).pending_pages()) return {};
+  if (!task.tracked || best.pages * kWorthwhilePart < tree_.rounds().space(task.node.pid).pending_pages()) return {};
   return best;
 }
 
@@ -101,8 +100,7 @@ SendOrder::Donor SendOrder::best_donor(const PrecopyTask& task, const PrecopyTas
 void SendOrder::schedule_children(const PrecopyTask& parent) {
   const PrecopyTask* first = nullptr;
   for (PrecopyTask& child : tree_.tasks()) {
-    if (child.place.ppid != parent.place.pid || &child == &tree_.root() || scheduled_.contains(child.place.pid))
-      continue;
+    if (child.node.ppid != parent.node.pid || &child == &tree_.root() || scheduled_.contains(child.node.pid)) continue;
     const Donor donor = best_donor(child, parent);
     const bool waits = first != nullptr && shared(child, *first, parent) > donor.pages + donor.pages / 16 + 64;
     if (waits) continue;

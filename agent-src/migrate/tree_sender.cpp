@@ -24,7 +24,7 @@ FinalSpace& final_space_of(FinalMemory& memory, pid_t pid) {
 }
 
 ForkRequest fork_request(const PrecopyTask& task, bool is_root) {
-  ForkRequest request{.task = task.place, .replaced = task.replaced};
+  ForkRequest request{.task = task.node, .replaced = task.replaced};
   if (is_root) request.task.ppid = 0;
   if (task.replaced) request.memory_donor = task.memory_donor;
   return request;
@@ -51,7 +51,7 @@ TreeSender::TreeSender(MigrationContext& context, SourceTree& tree)
 unsigned TreeSender::send_round(uint32_t round, MemoryStatistics& statistics) {
   MemoryRounds& rounds = tree_.tasks.rounds();
   const unsigned marks = send_waves(round, [&](PrecopyTask& task) {
-    SpaceRounds& space = rounds.space(task.place.pid);
+    SpaceRounds& space = rounds.space(task.node.pid);
     if (task.memory_donor != 0) {
       const uint64_t pending = space.pending_pages();
       space.inherit(rounds.space(std::exchange(task.memory_donor, 0)));
@@ -68,7 +68,7 @@ unsigned TreeSender::send_round(uint32_t round, MemoryStatistics& statistics) {
 unsigned TreeSender::send_final(uint32_t round, FinalMemory& memory, MemoryStatistics& statistics) {
   MemoryRounds& rounds = tree_.tasks.rounds();
   const unsigned marks = send_waves(round, [&](PrecopyTask& task) {
-    const pid_t pid = task.place.pid;
+    const pid_t pid = task.node.pid;
     FinalSpace& found = final_space_of(memory, pid);
     SpaceRounds& space = rounds.space(pid);
     if (task.memory_donor != 0) space.inherit(rounds.space(std::exchange(task.memory_donor, 0)), found);
@@ -109,7 +109,7 @@ unsigned TreeSender::send_waves(uint32_t round, const std::function<void(Precopy
   for (auto wave = order.next(); !wave.empty();) {
     send_layout(round, order, described);
     for (PrecopyTask* task : wave) {
-      if (!task->place.dead && !task->place.shares_memory()) send_memory(*task);
+      if (!task->node.dead && !task->node.shares_memory()) send_memory(*task);
     }
     wave = order.next();
     if (wave.empty()) break;
@@ -123,14 +123,14 @@ unsigned TreeSender::send_waves(uint32_t round, const std::function<void(Precopy
 TreeSender::SpaceLayouts TreeSender::describe_spaces() {
   SpaceLayouts described;
   for (PrecopyTask& task : tree_.tasks.tasks()) {
-    if (!task.place.dead && !task.place.shares_memory()) described[task.place.pid] = describe_space(task);
+    if (!task.node.dead && !task.node.shares_memory()) described[task.node.pid] = describe_space(task);
   }
   return described;
 }
 
 wire::SpaceLayout TreeSender::describe_space(PrecopyTask& task) {
   wire::SpaceLayout space;
-  space.set_space(static_cast<uint64_t>(task.place.pid));
+  space.set_space(static_cast<uint64_t>(task.node.pid));
   space.set_mm(task.map->description().SerializeAsString());
   for (const uint32_t id : task.map->file_ids()) space.add_files(tree_.files.find(id)->SerializeAsString());
   for (const auto& memfd : task.map->memfds()) space.add_memfds(memfd.SerializeAsString());
@@ -145,15 +145,15 @@ void TreeSender::send_layout(uint32_t round, const SendOrder& order, SpaceLayout
   wire::Layout& layout = *message.mutable_layout();
   std::vector<ForkRequest> requests;
   for (PrecopyTask& task : tree_.tasks.tasks()) {
-    if (!order.is_scheduled(task.place.pid)) continue;
+    if (!order.is_scheduled(task.node.pid)) continue;
     requests.push_back(fork_request(task, &task == &tree_.tasks.root()));
     *layout.add_tasks() = wire::to_message(requests.back().task, &task == &tree_.tasks.root());
-    if (!task.place.dead) add_changed_space(task, described, layout);
+    if (!task.node.dead) add_changed_space(task, described, layout);
   }
   if (!is_news(layout)) return;
   for (const ForkStep& step : forks_.follow(std::move(requests))) *layout.add_forks() = wire::to_message(step);
   for (PrecopyTask& task : tree_.tasks.tasks()) {
-    if (order.is_scheduled(task.place.pid)) task.replaced = false;
+    if (order.is_scheduled(task.node.pid)) task.replaced = false;
   }
   send_ghosts();
   layout.set_round(round);
@@ -161,7 +161,7 @@ void TreeSender::send_layout(uint32_t round, const SendOrder& order, SpaceLayout
 }
 
 void TreeSender::add_changed_space(PrecopyTask& task, SpaceLayouts& described, wire::Layout& layout) const {
-  const auto space = described.find(task.place.pid);
+  const auto space = described.find(task.node.pid);
   if (space == described.end()) return;
   std::string fingerprint = space->second.SerializeAsString();
   if (fingerprint == task.last_layout) return;

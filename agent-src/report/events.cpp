@@ -52,6 +52,10 @@ void ObserverList::failed(const FailedEvent& event) {
   for (MigrationObserver* observer : observers_) observer->failed(event);
 }
 
+void ObserverList::wait_ended(const std::string& why) {
+  for (MigrationObserver* observer : observers_) observer->wait_ended(why);
+}
+
 void ObserverList::exited(int wait_status) {
   wait_status_ = wait_status;
   for (MigrationObserver* observer : observers_) observer->exited(wait_status);

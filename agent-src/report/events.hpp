@@ -75,6 +75,8 @@ class MigrationObserver {
   virtual void failed(const FailedEvent& /*event*/) {}
   // With --wait, after done(): the moved program has ended; the argument is a status of waitpid(2).
   virtual void exited(int /*wait_status*/) {}
+  // With --wait, after done(), in place of exited(): crx-migrate waits no longer, and the moved program runs on.
+  virtual void wait_ended(const std::string& /*why*/) {}
 };
 
 // Passes every event on to several observers, and remembers what main needs for the exit status.
@@ -96,6 +98,7 @@ class ObserverList final : public MigrationObserver {
   void done(const MigrationReport& report) override;
   void failed(const FailedEvent& event) override;
   void exited(int wait_status) override;
+  void wait_ended(const std::string& why) override;
 
   // Returns the outcome of a run_migration that threw `error`: refused if preflight was not passed and the error says
   // that the process or the hosts do not allow the move; failed otherwise. Calls failed() on the observers, unless it

@@ -220,6 +220,7 @@ void JsonEvents::done(const MigrationReport& report) {
   line.json["compress"] = report.compress;
   line.json["cutover"] = to_json(report.cutover);
   if (wait_status_) line.json["exit_status"] = shell_status(*wait_status_);
+  if (!wait_ended_.empty()) line.json["wait_ended"] = wait_ended_;
   put(line);
 }
 
@@ -238,6 +239,12 @@ void JsonEvents::failed(const FailedEvent& event) {
 
 void JsonEvents::exited(int wait_status) {
   wait_status_ = wait_status;
+  wait_ = false;
+  if (held_) done(*std::exchange(held_, std::nullopt));
+}
+
+void JsonEvents::wait_ended(const std::string& why) {
+  wait_ended_ = why;
   wait_ = false;
   if (held_) done(*std::exchange(held_, std::nullopt));
 }

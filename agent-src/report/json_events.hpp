@@ -29,6 +29,7 @@ class JsonEvents final : public MigrationObserver {
   void done(const MigrationReport& report) override;
   void failed(const FailedEvent& event) override;
   void exited(int wait_status) override;
+  void wait_ended(const std::string& why) override;
 
  private:
   class Line;
@@ -43,6 +44,7 @@ class JsonEvents final : public MigrationObserver {
   std::string pending_;
   std::optional<MigrationReport> held_;
   std::optional<int> wait_status_;
+  std::string wait_ended_;  // why --wait ended before the program did
 };
 
 // Converts a wait status to the form of a shell: the exit code, or 128 + the signal.

@@ -147,4 +147,9 @@ void HumanOutput::exited(int wait_status) {
   }
 }
 
+void HumanOutput::wait_ended(const std::string& why) {
+  clear_line();
+  print(fmt::format("{}; the program was moved and runs on, and its exit status will not be printed\n", why));
+}
+
 }  // namespace crx

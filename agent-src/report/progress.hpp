@@ -28,6 +28,7 @@ class HumanOutput final : public MigrationObserver {
   void done(const MigrationReport& report) override;
   void failed(const FailedEvent& event) override;
   void exited(int wait_status) override;
+  void wait_ended(const std::string& why) override;
 
  private:
   void print(const std::string& text) noexcept;

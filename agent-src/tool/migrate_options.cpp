@@ -30,7 +30,7 @@ constexpr char kFooter[] =
     "  3  refused by preflight; nothing was touched\n"
     "  4  in doubt: committed but not confirmed; the original is kept frozen\n"
     "\n"
-    "Example: crx-migrate --to host-b:7000 --verify $(pidof -s program)";
+    "Example: crx-migrate --to host-b:7077 --verify $(pidof -s program)";
 
 std::string check_compress(const std::string& text) {
   if (text == "auto" || text == "none" || text == "zstd") return {};

@@ -12,11 +12,11 @@ struct Endpoint {
   std::string host;  // a name or an address, IPv6 without brackets
   uint16_t port = 0;
   bool operator==(const Endpoint&) const = default;
-  // "host:7000", "[::1]:7000"
+  // "host:7077", "[::1]:7077"
   std::string text() const;
 };
 
-// Parses "host:7000", "10.0.0.1:7000" or "[::1]:7000"; an IPv6 address needs its brackets. An empty host (":7000") and
+// Parses "host:7077", "10.0.0.1:7077" or "[::1]:7077"; an IPv6 address needs its brackets. An empty host (":7077") and
 // port 0 are allowed. Returns nullopt for malformed text.
 std::optional<Endpoint> parse_endpoint(std::string_view text);
 

@@ -84,7 +84,7 @@ inline std::string check_size(const std::string& text) {
 inline std::string check_endpoint(const std::string& text) {
   const std::optional<Endpoint> endpoint = parse_endpoint(text);
   if (endpoint && !endpoint->host.empty()) return {};
-  return fmt::format("'{}' is not HOST:PORT (write an IPv6 address as [::1]:7000)", text);
+  return fmt::format("'{}' is not HOST:PORT (write an IPv6 address as [::1]:7077)", text);
 }
 
 // HOST:PORT with a port that can be connected to.

@@ -47,7 +47,7 @@ class Killed(test_dump.Heap):
             options += ["--prev-images-dir", f"../{parent}"] if parent else []
             began = time.monotonic()
             tool = self.host.spawn([f"{crxtest.BIN}/crx-dump", "-t", process.pid, "-D", images, *options], stdout=f"{self.dir}/log")
-            victim = dice.choice(("tool", "worker", "both", "keeper", "nobody"))
+            victim = dice.choice(("tool", "worker", "both", "daemon", "nobody"))
             context = f"turn {turn}: {victim} {options} {read_text(f'{self.dir}/log', '')}"
             if victim != "nobody":
                 self.after(tool, dice.uniform(0, whole * 1.1))
@@ -58,14 +58,15 @@ class Killed(test_dump.Heap):
                 for each in family[1:]:
                     each.kill()
             for each in family:
-                each.wait_end(20)
+                # A tracking daemon that was made just now lives on.
+                until(lambda: not each.alive() or read_text(each.proc("comm"), "") == "crx-tracking\n", context, 20)
             if victim == "nobody":
                 whole = time.monotonic() - began
-            if victim == "keeper":
+            if victim == "daemon":
                 for pid in self.host.pids():
-                    keeper = self.host.find(pid)
-                    if keeper and read_text(keeper.proc("comm"), "") == "crx-keeper\n":
-                        keeper.kill()
+                    daemon = self.host.find(pid)
+                    if daemon and read_text(daemon.proc("comm"), "") == "crx-tracking\n":
+                        daemon.kill()
             self.nothing_is_left(context)
             digest = self.change()
             if self.is_whole(images):

@@ -1,6 +1,7 @@
 """Features of crx-migrate and crx-agent beside the move itself: events, --wait, --once, --check-only, several moves
 at once."""
 import os
+import signal
 
 import crxtest
 from crxtest import lines_of, read_text, until
@@ -53,6 +54,19 @@ class Tool(crxtest.RingTest):
         result = self.ring[0].finish_migrate(tool)
         self.assertEqual(result.exit, 7, f"{result}")
         self.check_sequence(self.output)
+
+    def test_wait_is_interrupted(self):
+        process = self.start("interrupted")
+        tool = self.ring[0].start_migrate(process, self.ring[1], "--wait")
+        until(lambda: '"committed"' in read_text(tool.output) or not tool.alive(), "the move")
+        moved = self.ring[1].find(process.pid)
+        self.addCleanup(moved.kill)
+        tool.send_signal(signal.SIGTERM)
+        result = self.ring[0].finish_migrate(tool)
+        self.assertEqual(result.exit, 0, f"{result}")
+        self.assertIn("told to stop", result.last["wait_ended"])
+        self.assertNotIn("exit_status", result.last)
+        self.assertTrue(moved.alive())
 
     def test_report(self):
         process = self.start("report")

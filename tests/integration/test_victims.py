@@ -19,7 +19,7 @@ OPTIONS = {"lock_flock": ["--file-locks"], "lock_posix": ["--file-locks"], "lock
            "lock_write_lease": ["--file-locks"], "fd_deleted": ["--ghost-limit", "16M"], "fd_deleted_sparse": ["--ghost-limit", "2G"]}
 
 # Victims that are refused by name in the stop: the program runs on where it is, and passes there.
-REFUSED = {"blocked_io_getevents": "requests (io_submit) are under way", "blocked_connect": "that is being made"}
+REFUSED = {"blocked_io_getevents": "requests (io_submit) have not finished", "blocked_connect": "that is being made"}
 
 
 class VictimTest(crxtest.RingTest):

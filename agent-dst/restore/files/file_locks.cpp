@@ -90,8 +90,8 @@ class FileLocks final : public Restorer {
     return lock.flag() == lock_kind::kLease && lock.type() != F_RDLCK;
   }
 
-  // If the lease cannot be had, a process has opened the file since the original released it. The program then gets the
-  // signal that a broken lease would have sent.
+  // If the lease cannot be taken, a process has opened the file since the original released it. The program then gets
+  // the signal that a broken lease would have sent.
   static void take_when_free(const Held& held, bool own_table, const RestoreContext& context,
                              Deadline deadline) noexcept {
     const int own = held.own.get(), number = static_cast<int>(held.entry.fd());

@@ -22,7 +22,7 @@ struct CgroupWish {
 CgroupWish read_cgroup_wish(pid_t pid, const img::core_entry& core, const img::crx_task_entry& extra,
                             const ImageSource& images);
 
-// Moves the tasks, the root first; they may run. If a group cannot be had (no such hierarchy or controller here, a
+// Moves the tasks, the root first; they may run. If a group cannot be used (no such hierarchy or controller here, a
 // group that takes no processes), this is logged and the task stays where it is. `group` is the one that was made for
 // the tree (empty: none): processes forked in it meanwhile follow the root, and it is removed when it is empty.
 void join_cgroups(const std::vector<CgroupWish>& tasks, const std::string& group) noexcept;

@@ -174,7 +174,7 @@ void LockHandover::begin() {
   set_process_locks(false);
 }
 
-bool LockHandover::lend() {
+bool LockHandover::release_leases() {
   if (std::none_of(locks_.begin(), locks_.end(), is_write_lease)) return false;
   take_duplicates();
   released_ = true;
@@ -199,7 +199,7 @@ void LockHandover::take_duplicates() {
   }
 }
 
-void LockHandover::given_up() noexcept {
+void LockHandover::disown() noexcept {
   released_ = false;
   own_.clear();
 }
@@ -296,8 +296,8 @@ void TreeLocks::set(const std::vector<img::file_lock_entry>& locks) {
   }
 }
 
-void TreeLocks::lend() {
-  for (const auto& task : tasks_) has_lent_ = task->lend() || has_lent_;
+void TreeLocks::release_leases() {
+  for (const auto& task : tasks_) has_released_leases_ = task->release_leases() || has_released_leases_;
 }
 
 void TreeLocks::begin() {
@@ -312,8 +312,8 @@ void TreeLocks::take_back() {
   for (const auto& task : tasks_) task->take_back();
 }
 
-void TreeLocks::given_up() noexcept {
-  for (const auto& task : tasks_) task->given_up();
+void TreeLocks::disown() noexcept {
+  for (const auto& task : tasks_) task->disown();
 }
 
 }  // namespace crx

@@ -40,7 +40,7 @@ class LockHandover {
 
   // Releases the write leases; the task is stopped by ptrace. Afterwards the file may be opened elsewhere. Returns
   // false if the task has none.
-  bool lend();
+  bool release_leases();
   // Releases the POSIX locks; the task is stopped by ptrace, right before its cgroup is frozen. Only the task itself
   // can release these (an arena is injected and ejected for that). Throws Error(refused) that names a process that
   // waits for one of the locks, before any lock was released.
@@ -53,7 +53,7 @@ class LockHandover {
   static constexpr int64_t kTakeBackMs = 5000;
   void take_back();
   // To be called when the destination has, or may have, the locks: this object then does nothing more.
-  void given_up() noexcept;
+  void disown() noexcept;
 
  private:
   void take_duplicates();
@@ -85,18 +85,18 @@ class TreeLocks {
   TreeLocks(FrozenTree& tree, CallSites& sites) : tree_(tree), sites_(sites) {}
   // Sets the collected locks; to be called once, first.
   void set(const std::vector<img::file_lock_entry>& locks);
-  void lend();
-  bool has_lent() const noexcept { return has_lent_; }
+  void release_leases();
+  bool has_released_leases() const noexcept { return has_released_leases_; }
   void begin();
   void complete();
   void take_back();
-  void given_up() noexcept;
+  void disown() noexcept;
 
  private:
   FrozenTree& tree_;
   CallSites& sites_;
   std::vector<std::unique_ptr<LockHandover>> tasks_;
-  bool has_lent_ = false;
+  bool has_released_leases_ = false;
 };
 
 }  // namespace crx

@@ -78,7 +78,7 @@ class AioRings final : public Collector {
       if (count == 0) return;
       if (deadline.passed()) {
         throw Error(ErrorCode::refused, kAioRingsStep,
-                    fmt::format("{} of its asynchronous I/O requests (io_submit) are under way", count))
+                    fmt::format("{} of its asynchronous I/O requests (io_submit) have not finished", count))
             .with_pid(pid)
             .with_hint("try again when they are done; what waits for others (IOCB_CMD_POLL) cannot be moved");
       }

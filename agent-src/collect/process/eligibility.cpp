@@ -117,8 +117,7 @@ class Inspection {
     }
     if (!status.x86_thread_features.empty()) {
       refuse("uses " + status.x86_thread_features + " (control-flow enforcement)",
-             "start it with GLIBC_TUNABLES "
-             "glibc.cpu.x86_shstk=off");
+             "start it with GLIBC_TUNABLES=glibc.cpu.x86_shstk=off");
     }
   }
 

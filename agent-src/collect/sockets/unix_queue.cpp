@@ -118,7 +118,7 @@ std::size_t start_of_last(int fd, PeekOffset& offset, std::size_t from, std::siz
   const Look look = peek(fd, pages.data() + room - (bytes - 1), bytes);
   if (look.bytes < 0 && errno != EFAULT) throw_errno(kUnixQueueStep, object);
   const std::size_t start = look.bytes < 0 ? 0 : static_cast<std::size_t>(look.bytes);
-  if (start >= bytes) throw Error(ErrorCode::bug, kUnixQueueStep, object + ": its packets cannot be told apart");
+  if (start >= bytes) throw Error(ErrorCode::bug, kUnixQueueStep, object + ": its packets cannot be distinguished");
   return start;
 }
 

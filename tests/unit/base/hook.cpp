@@ -12,7 +12,7 @@
 namespace crx {
 namespace {
 
-const HookContext kContext{"0123456789abcdef0123456789abcdef", 4711, "host-b:7000", "source"};
+const HookContext kContext{"0123456789abcdef0123456789abcdef", 4711, "host-b:7077", "source"};
 
 TEST_CASE("hook: sees its stage and session in the environment") {
   std::string path = "/tmp/crx-hook-XXXXXX";
@@ -21,7 +21,7 @@ TEST_CASE("hook: sees its stage and session in the environment") {
   const ScopeExit remove([&] { ::unlink(path.c_str()); });
   const Hook hook("echo $CRX_STAGE $CRX_SESSION $CRX_PID $CRX_PEER $CRX_ROLE >" + path);
   hook.run(HookStage::pre_freeze, kContext);
-  CHECK(read_file(path) == "pre-freeze 0123456789abcdef0123456789abcdef 4711 host-b:7000 source\n");
+  CHECK(read_file(path) == "pre-freeze 0123456789abcdef0123456789abcdef 4711 host-b:7077 source\n");
   hook.run(HookStage::aborted, kContext);
   CHECK(read_file(path).starts_with("aborted "));
 }

@@ -23,7 +23,7 @@ MigrateOptions parsed(std::initializer_list<const char*> arguments) {
 }
 
 TEST_CASE("cli: endpoints") {
-  CHECK(parse_endpoint("host-b:7000") == Endpoint{"host-b", 7000});
+  CHECK(parse_endpoint("host-b:7077") == Endpoint{"host-b", 7077});
   CHECK(parse_endpoint("[fe80::1%eth0]:1") == Endpoint{"fe80::1%eth0", 1});
   CHECK(parse_endpoint(":0") == Endpoint{"", 0});
   CHECK(Endpoint{"::1", 7}.text() == "[::1]:7");
@@ -59,7 +59,7 @@ TEST_CASE("cli: crx-migrate's defaults are those of its contract") {
 TEST_CASE("cli: crx-migrate takes every option of its contract") {
   ::setenv("CRX_TLS_DIR", "/env/tls", 1);
   CHECK(parsed({"--to", "b:1", "1"}).tls_dir == "/env/tls");
-  const MigrateOptions options = parsed({"--to=[::1]:7000",
+  const MigrateOptions options = parsed({"--to=[::1]:7077",
                                          "--tls-dir",
                                          "/t",
                                          "--state",
@@ -109,7 +109,7 @@ TEST_CASE("cli: crx-migrate takes every option of its contract") {
                                          "debug",
                                          "77"});
   ::unsetenv("CRX_TLS_DIR");
-  CHECK(options.to == Endpoint{"::1", 7000});
+  CHECK(options.to == Endpoint{"::1", 7077});
   CHECK(options.tls_dir == "/t");
   CHECK(options.state_dir == "/s");
   CHECK(options.check_only);

@@ -81,12 +81,12 @@ TEST_CASE("cli: crx-agent's options, from the command line and from a file") {
   const TempDir dir;
   const std::string file = dir.path() + "/agent.conf";
   write_text(file,
-             "# a comment\n\nlisten = [::1]:7000\n  hook = /bin/move \"an address\", again\nallow = h1\nallow = h2\n"
+             "# a comment\n\nlisten = [::1]:7077\n  hook = /bin/move \"an address\", again\nallow = h1\nallow = h2\n"
              "allow-uid = 1000-1999\nallow-uid = 5\nmax-memory = 1.5G\nmax-sessions=3\nstore = \"/a b\"\n"
              "metrics = 127.0.0.1:9100\nlog-level = debug\n");
   const ParsedAgentOptions from_file = parse_agent({"--config", file});
   REQUIRE_MESSAGE(from_file.options, from_file.text);
-  CHECK(from_file.options->listen == Endpoint{"::1", 7000});
+  CHECK(from_file.options->listen == Endpoint{"::1", 7077});
   CHECK(from_file.options->hook == "/bin/move \"an address\", again");
   CHECK(from_file.options->allow == std::vector<std::string>{"h1", "h2"});
   CHECK(from_file.options->allow_uid == std::vector<std::pair<uint32_t, uint32_t>>{{1000, 1999}, {5, 5}});

@@ -189,7 +189,7 @@ TEST_CASE("a write lease is released before the other locks, and taken back") {
   REQUIRE(lease);
   CallSites sites;
   LockHandover locks(task, images.read_all<img::file_lock_entry>(image_file::kFileLocks), sites);
-  CHECK(locks.lend());
+  CHECK(locks.release_leases());
   CHECK(::fcntl(lease.get(), F_GETLEASE) == F_UNLCK);
   locks.begin();
   locks.complete();

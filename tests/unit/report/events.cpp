@@ -92,7 +92,7 @@ TEST_CASE("report: --json prints one object per line, the last one with what scr
   Pipe pipe;
   JsonEvents events(pipe.out.get());
   const MigrationReport report = sample();
-  events.hello({report.session, 4711, report.comm, "host-b:7000", report.source, report.destination, 120, "wp-async"});
+  events.hello({report.session, 4711, report.comm, "host-b:7077", report.source, report.destination, 120, "wp-async"});
   events.preflight({{false, "host-b", "file /x", "is newer", "look at it"}});
   for (const RoundReport& round : report.rounds) events.round(round);
   events.freeze();
