@@ -21,7 +21,7 @@ UNTESTED = {
     "memory: N MiB are needed": "takes more memory than the machine has",
     "thread TID, which is not there yet": "the kernel of a failure inside the restorer, see proc_files",
     "thread TID may not be traced": "takes a tracer that comes between two looks",
-    "key N cannot be had": "takes a CPU with protection keys at the source only",
+    "key N cannot be allocated": "takes a CPU with protection keys at the source only",
     "kernel feature NAME": "takes a kernel without a feature that crx needs",
     "userfaultfd without asynchronous write protection": "takes a kernel before 6.7",
     "this kernel keeps no soft-dirty bits": "takes a kernel without CONFIG_MEM_SOFT_DIRTY",
