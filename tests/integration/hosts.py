@@ -55,20 +55,29 @@ def lines_of(path):
 
 
 @contextlib.contextmanager
-def huge_pages(count, exactly=False):
-    """Reserves this number of huge pages of 2 MiB (at least, or exactly) while the block runs; for one test at a
-    time, since all hosts share them."""
-    path = "/proc/sys/vm/nr_hugepages"
-    with open(f"{tempfile.gettempdir()}/crx-huge-pages.lock", "w") as lock:
+def machine_setting(path, change):
+    """Sets a sysctl of the whole machine to `change(the number that it has)` while the block runs; for one test at a
+    time, since all hosts share it."""
+    with open(f"{tempfile.gettempdir()}/crx-{os.path.basename(path)}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         before = int(read_text(path))
         with open(path, "w") as file:
-            file.write(str(count if exactly else max(before, count)))
+            file.write(str(change(before)))
         try:
             yield
         finally:
             with open(path, "w") as file:
                 file.write(str(before))
+
+
+def huge_pages(count, exactly=False):
+    """Reserves this number of huge pages of 2 MiB (at least, or exactly) while the block runs."""
+    return machine_setting("/proc/sys/vm/nr_hugepages", lambda before: count if exactly else max(before, count))
+
+
+def without(*capabilities):
+    """Returns a command that runs the program in its arguments without these capabilities: "net_admin" for CAP_NET_ADMIN."""
+    return ["setpriv", "--bounding-set", ",".join(f"-{name}" for name in capabilities), "--inh-caps=-all"]
 
 
 class Process:
@@ -276,11 +285,12 @@ class Host:
 
     # -- the agent
 
-    def start_agent(self, *options, tls=None):
+    def start_agent(self, *options, tls=None, prefix=()):
+        """Starts an agent; `prefix` is a command that runs it, such as `without("net_admin")`."""
         read_end, write_end = os.pipe()
         try:
             self.agent = self.spawn(
-                [f"{BIN}/crx-agent", "--listen", f"{self.address}:0", "--tls-dir", tls or self.tls,
+                [*prefix, f"{BIN}/crx-agent", "--listen", f"{self.address}:0", "--tls-dir", tls or self.tls,
                  "--store", f"{self.dir}/state", "--ready-fd", "9", "--log-level", "debug", *options],
                 stdout=self.agent_log, fds={9: write_end})
         finally:
@@ -319,12 +329,12 @@ class Host:
 
     # -- moving
 
-    def start_migrate(self, process, to, *options, verify=True, tls=None, port=None, env=None):
-        """Starts crx-migrate here; returns the pending move, to be completed with finish_migrate."""
+    def start_migrate(self, process, to, *options, verify=True, tls=None, port=None, env=None, prefix=()):
+        """Starts crx-migrate here; returns the pending move, to be completed with finish_migrate. `prefix`: as for the agent."""
         pid = process.pid if isinstance(process, Process) else process
         out, err = self.new_file(".json"), self.new_file(".err")
         tool = self.spawn(
-            [f"{BIN}/crx-migrate", "--to", f"{to.address}:{port or to.agent_port}", "--tls-dir", tls or self.tls,
+            [*prefix, f"{BIN}/crx-migrate", "--to", f"{to.address}:{port or to.agent_port}", "--tls-dir", tls or self.tls,
              "--state", f"{self.dir}/state", "--json", "--log-level", "debug", *(["--verify"] if verify else []),
              *options, str(pid)], stdout=out, stderr=err, env=env)
         tool.output, tool.errors, tool.moved_pid, tool.target = out, err, pid, to

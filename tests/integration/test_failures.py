@@ -3,7 +3,7 @@ import os
 import subprocess
 
 import crxtest
-from crxtest import state_of, until
+from crxtest import lines_of, state_of, until
 from failing import FailureTest
 
 
@@ -182,6 +182,22 @@ class Failures(FailureTest):
 
     def test_timeout(self):
         self.fails("--timeout", "1", "--hook", 'test "$CRX_STAGE" != frozen || sleep 3', exits=(1,))
+
+    def test_the_process_writes_too_fast(self):
+        program, output, go = self.ring.compile("writer"), self.ring.path("fast.out"), self.ring.path("fast.go")
+        process = self.source.spawn([program, go, "16", "50"], stdout=output)
+        self.addCleanup(process.kill)
+        until(lambda: lines_of(output) == ["ready"], "the writer has filled its memory")
+        before = state_of(process)
+        result = self.source.migrate(process, self.target, "--on-no-converge", "fail", "--max-downtime", "1",
+                                     "--max-bandwidth", "20M")
+        self.assertEqual(result.exit, 1, f"{result}")
+        self.assertRegex(result.stderr, f"the process writes faster than {self.target.name} takes it: a stop would last about [0-9]+ ms; "
+                                        "raise --max-downtime, or use --on-no-converge throttle or accept")
+        self.assertEqual(state_of(process), before, f"{result}")
+        open(go, "w").close()
+        self.assertEqual(process.wait(), 0)
+        self.assertEqual(lines_of(output)[-1], "PASS")
 
     def test_failed_moves_leave_nothing_then_it_moves(self):
         process = self.start()

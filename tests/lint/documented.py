@@ -32,20 +32,9 @@ UNTESTED = {
 }
 # Refusals that a test could cause, and none does yet. Remove a row when there is one.
 NO_TEST_YET = (
-    "the offset N ns was refused",
-    "its capacity is over our own limit",
     "OBJECT needs CAP_SYS_ADMIN",
-    "another file has this name here",
-    "nothing can be made in DIRECTORY",
-    "repairing a TCP connection",
-    "nobody may have sockets for ICMP echoes here",
-    "it is bound to the network device NAME",
-    "the group A on NAME cannot be joined here",
-    "OPTION cannot be set to N here",
-    "A:P cannot be reached from here",
     "messages of up to M bytes are too many to copy",
     "this agent is being stopped",
-    "the process writes faster than HOST takes it",
 )
 # Messages that the code puts together from parts of a few words.
 COMPOSED = {
