@@ -16,7 +16,6 @@ UNTESTED = {
     "timer id N cannot be made": "takes a kernel before 6.15 at the destination",
     "holding packets back": "takes a kernel without nftables",
     "is above pid_max N here": "takes hosts with other limits of the whole machine",
-    "N bytes lie in it": "takes hosts with other limits of the whole machine",
     "cannot get its number": "takes a kernel without CONFIG_CHECKPOINT_RESTORE",
     "memory: N MiB are needed": "takes more memory than the machine has",
     "thread TID, which is not there yet": "the kernel of a failure inside the restorer, see proc_files",
@@ -32,7 +31,6 @@ UNTESTED = {
 }
 # Refusals that a test could cause, and none does yet. Remove a row when there is one.
 NO_TEST_YET = (
-    "OBJECT needs CAP_SYS_ADMIN",
     "messages of up to M bytes are too many to copy",
     "this agent is being stopped",
 )
