@@ -100,6 +100,9 @@ class RefusedThere(crxtest.RingTest):
                     "it is bound to the network device only0", "make a device of this name here")
 
     def test_multicast_group(self):
+        # A route there leads to the group, by another device.
+        self.there.run(["ip", "route", "add", "239.0.0.0/8", "dev", "eth0"])
+        self.addCleanup(self.there.run, ["ip", "route", "del", "239.0.0.0/8"])
         self.refuse("import socket, struct; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
                     "group = struct.pack('4s4si', socket.inet_aton('239.1.2.3'), b'', socket.if_nametoindex('only0'))\n"
                     "s.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, group)",

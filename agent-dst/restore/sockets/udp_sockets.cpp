@@ -105,6 +105,8 @@ class UdpSockets final : public FdRestorer {
             errno)
             .with_hint("make a device of this name here");
       };
+      // With index 0 the kernel would choose a device by its routes.
+      if (ifindex == 0 && !group.device().empty()) fail();
       if (group.excluding()) {
         group_req request{};
         request.gr_interface = ifindex;
