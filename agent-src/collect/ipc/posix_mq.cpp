@@ -12,6 +12,7 @@
 #include <map>
 #include <optional>
 
+#include "agent-src/collect/ipc/message_limit.hpp"
 #include "agent-src/collect/ipc/pipe_content.hpp"
 #include "agent-src/collect/kind/fd_kind.hpp"
 #include "agent-src/collect/kind/uninterruptible_child.hpp"
@@ -28,7 +29,6 @@ namespace {
 constexpr char kPosixMqStep[] = "copying a message queue";
 constexpr long kMqueueMagic = 0x19800202;
 constexpr off_t kStatusBytes = 80;  // FILENT_SIZE of ipc/mqueue.c: the size that stat(2) reports for every queue
-constexpr std::size_t kMostBytes = std::size_t{256} << 20;
 
 // The messages of one queue, in memory shared with the copying process.
 struct Copy {
@@ -70,10 +70,7 @@ void copy_messages(int fd, const mq_attr& limits, const OpenFile& file, img::crx
   const auto message_size = static_cast<std::size_t>(limits.mq_msgsize);
   const std::size_t slot_bytes = (sizeof(Copy::Slot) + message_size + 15) & ~std::size_t{15};
   const auto room = static_cast<std::size_t>(limits.mq_curmsgs);
-  if (room > kMostBytes / slot_bytes) {
-    refuse(file, fmt::format("{} messages of up to {} bytes are too many to copy", room, message_size),
-           "let the program receive some");
-  }
+  require_few_messages(file, room, message_size);
   const Mapping memory =
       Mapping::map(sizeof(Copy) + room * slot_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE);
   Copy& copy = *new (memory.data()) Copy{fd, 0, slot_bytes, message_size, room, 0};
