@@ -5,7 +5,9 @@
 
 #include "common/base/error.hpp"
 #include "common/base/fd.hpp"
+#include "common/base/scope_exit.hpp"
 #include "tests/unit/agent/process.hpp"
+#include "tests/unit/agent/raw_client.hpp"
 
 using namespace crx;
 using namespace crx::test;
@@ -65,6 +67,14 @@ std::string loss(wire::SourceLink& link) {
 
 bool has(const std::string& text, const std::string& part) {
   return text.find(part) != std::string::npos;
+}
+
+// Whether the process has not taken the signal yet.
+bool is_pending(pid_t pid, int signal) {
+  const std::string status = read_file("/proc/" + std::to_string(pid) + "/status");
+  const std::string word = "ShdPnd:\t";
+  const uint64_t pending = std::stoull(status.substr(status.find(word) + word.size(), 16), nullptr, 16);
+  return (pending >> (signal - 1) & 1) != 0;
 }
 
 std::string state(const wire::ConnectOptions& options) {
@@ -144,6 +154,31 @@ TEST_CASE("the agent stopped in the middle: the session is aborted and the sourc
   const auto records = read_journal(store, options.session);
   REQUIRE_FALSE(records.empty());
   CHECK(records.back().state == JournalState::never);
+}
+
+TEST_CASE("an agent that is being stopped opens no session on a connection that it has already") {
+  TestAgent agent;
+  auto link = open_session(agent.to());
+  const pid_t engine = child(agent, "crx-engine");
+  REQUIRE(engine > 0);
+  const ScopeExit end([engine] { ::kill(engine, SIGKILL); });
+  REQUIRE(::kill(engine, SIGSTOP) == 0);  // so that the agent waits for its end
+  RawClient client(agent.port(), agent.dir() + "/client");
+  REQUIRE(client.handshake());
+  REQUIRE(client.send(wire::frame(wire::FrameType::ping, std::string(8, 'x'))));
+  REQUIRE(client.receive()->first == wire::FrameType::pong);
+  REQUIRE(::kill(agent.pid(), SIGTERM) == 0);
+  const Deadline deadline = Deadline::in_ms(kLimitMs);
+  while (is_pending(agent.pid(), SIGTERM) && !deadline.passed()) {
+  }
+  SessionMessage hello;
+  hello.mutable_hello()->set_protocol(wire::kProtocolVersion);
+  hello.mutable_hello()->set_session(make_session_id());
+  hello.mutable_hello()->set_streams(1);
+  REQUIRE(client.send(hello));
+  const auto answer = client.receive_message();
+  REQUIRE((answer && answer->has_failure()));
+  CHECK(answer->failure().reason() == "this agent is being stopped");
 }
 
 TEST_CASE("the agent killed and started again: a prepared session ends with NEVER") {
