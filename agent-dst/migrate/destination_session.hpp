@@ -10,9 +10,11 @@
 // | pages, end of a round, Holes, Verify,            | Receiving            |
 // | WrittenFiles, Prepare                            |                      |
 // | Go                                               | Prepared             |
+// | Decided                                          | Resuming             |
 // | Abort                                            | any but Greeting     |
 //
-// Anything else is a protocol error. The states are in receiving.hpp and committing.hpp.
+// Anything else is a protocol error. The states are in receiving.hpp and committing.hpp; a state has an on() for each
+// message that it takes, except for Decided, which Resuming::run() receives by itself.
 #pragma once
 
 #include <optional>
