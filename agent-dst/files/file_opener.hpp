@@ -33,8 +33,8 @@ class FileOpener {
   // they were on. Called again with newer content it changes the same files. Must be called before open() of any of
   // them. Files that have a path (--with-files) are created beside it under a name of crx.
   virtual void add_ghosts(const ImageSource& images) = 0;
-  // Step 4 of the cutover: gives carried files their paths and keeps the previous files under names of crx. Reverted if
-  // the opener is destroyed before resumed(). Throws Error(refused), which names the file.
+  // Step 2 of the commit (docs/architecture.md): gives carried files their paths and keeps the previous files under
+  // names of crx. Reverted if the opener is destroyed before resumed(). Throws Error(refused), which names the file.
   virtual void commit() = 0;
   // The move is decided: removes the files that carried files have replaced, and the names that the source made
   // (link_remap).

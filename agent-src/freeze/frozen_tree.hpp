@@ -41,7 +41,7 @@ class FrozenTree {
   // The time at which the first thread was asked to stop (monotonic_us).
   int64_t stopped_since_us() const noexcept { return tasks_.front()->stopped_since_us(); }
 
-  // The same as FrozenTask's calls, for all tasks.
+  // The same as FrozenTask's calls, for all tasks. thaw() ends the stop by ptrace, not that of a frozen cgroup.
   void inject(CallSites& sites);
   void settle();
   void eject();

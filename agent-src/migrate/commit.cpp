@@ -172,7 +172,8 @@ Commit::Verdict Commit::ask_for_verdict(Deadline deadline) {
   }
 }
 
-// Kills the original, which is still frozen when SIGKILL reaches it, so it does not execute one more instruction.
+// Kills the original, which is still frozen when SIGKILL reaches it, so it does not execute one more instruction:
+// FrozenTree::thaw() only detaches the tasks from ptrace, and the cgroup holds them until its own thaw().
 void Commit::remove_original() noexcept {
   try {
     std::vector<Fd> pidfds;

@@ -23,8 +23,9 @@ class TreeSender {
  public:
   TreeSender(MigrationContext& context, SourceTree& tree);
 
-  // Sends layouts and pages of a round that PrecopyTree::begin_round() has begun, and the last mark. Returns the number
-  // of marks that the destination has to confirm (MigrationContext::await_round).
+  // Sends layouts and pages of a round that PrecopyTree::begin_round() has begun, and the last mark (the end of a round
+  // or of a part of it, see SourceLink::end_round and PROTOCOL.md, section 4). Returns the number of marks that the
+  // destination has to confirm (MigrationContext::await_round).
   unsigned send_round(uint32_t round, MemoryStatistics& statistics);
   // Does the same for the last round, with holes, pages and guards of `memory`, which PrecopyTree::final_scan()
   // returned. The tree must be stopped. Changes the entries of `memory` for tasks that inherit memory.

@@ -1,5 +1,5 @@
-// The implementation of the source's link: the engine's calls on one side, coroutines on threads of its own on the
-// other. Includes Asio: only .cpp files of wire include this header.
+// The implementation of the source's link: the engine's calls on one side (source_link.cpp), coroutines on threads of
+// its own on the other (source_streams.cpp). Includes Asio: only .cpp files of wire include this header.
 #pragma once
 
 #include <asio/executor_work_guard.hpp>

@@ -1,5 +1,6 @@
 // The resource kinds at the destination, each in the file of its name (the same as in agent-src/collect). To add a
-// kind: a pair of files, a line in this header and one in registry.cpp.
+// kind: a pair of files, a line in this header and one in registry.cpp. Descriptors are in fd_registry.cpp;
+// load_registers.hpp and cgroups.hpp are called by TaskRestore and TreeRestore at times of their own.
 #pragma once
 
 #include <memory>

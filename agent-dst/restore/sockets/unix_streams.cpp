@@ -212,6 +212,7 @@ void UnixBuilder::wait_for_accept(UnixSocket& listener) {
 
 void UnixBuilder::fill_stream(UnixSocket& socket) {
   if (socket.packets->empty()) return;
+  // Where the other end is a listening socket the connection is not accepted yet, and arrive() has filled it.
   const bool accepted = socket.wired != nullptr && !is_in_state(*socket.wired, kSocketListening);
   const int sender = socket.stand_in ? socket.stand_in.get() : accepted ? socket.wired->fd : -1;
   if (sender < 0)
