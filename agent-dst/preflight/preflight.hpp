@@ -8,7 +8,8 @@
 
 namespace crx {
 
-// Checks PIDs, memory, users and files against this host; one Finding for each problem. Changes nothing.
+// Checks PIDs, memory, huge pages, ports, addresses, users, control groups and files against this host; one Finding for
+// each problem. Changes nothing; each port is bound for a moment.
 std::vector<wire::Finding> check_preflight(const wire::Preflight& preflight, const wire::Hello& hello,
                                            const EngineOptions& options);
 // The part that compares files.

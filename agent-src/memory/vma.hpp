@@ -22,7 +22,7 @@ enum class VmaKind : uint8_t {
   aio_ring,  // ring of io_setup(2): the kernel writes it past all page tables, so all of it is sent in the last round
   special,   // [vdso], [vvar], [vvar_vclock], [vsyscall]: the kernel's own
   device,    // a mapped device, secret memory or kernel object: cannot be moved
-  hugetlb,   // files on a hugetlbfs mount: not supported
+  hugetlb,   // a file on a hugetlbfs mount: cannot be moved; other memory in huge pages has `huge` instead
 };
 
 struct MemoryVma {

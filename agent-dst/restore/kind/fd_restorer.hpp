@@ -45,8 +45,8 @@ class FdRestorer {
   // Makes a new description in our own process, with content, position and status flags (except O_ASYNC). Called once
   // for each id.
   virtual Fd open(const img::file_entry& entry, FdRestoreContext& context) = 0;
-  // Called after the last open() of all kinds, before the descriptors go to the tasks: drops what was only kept
-  // meanwhile.
+  // Called after the last open() of all kinds, before the descriptors go to the tasks: does what needs the descriptors
+  // of other kinds (`own`; unix sockets fill their queues), and drops what was only kept meanwhile.
   virtual void opened(FdRestoreContext&) {}
   // Makes remote calls that need the descriptor numbers in the tasks, in batches of its own; the arenas are free, reset
   // them as needed.
