@@ -1,3 +1,4 @@
+// All restorers but those of descriptors, registers and control groups (see kind/registry.hpp).
 #include "agent-dst/restore/kind/registry.hpp"
 
 namespace crx {

@@ -1,3 +1,4 @@
+// Runs all collectors over a tree: the functions at the end of kind/collector.hpp.
 #include "agent-src/collect/kind/collector.hpp"
 
 #include <sys/syscall.h>

@@ -1,3 +1,4 @@
+// All collectors, in the order in which they collect.
 #include "agent-src/collect/kind/registry.hpp"
 
 namespace crx {

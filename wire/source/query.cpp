@@ -1,3 +1,4 @@
+// query_session() of connect.hpp: asks an agent for the outcome of a session, over a connection of its own.
 #include <fmt/format.h>
 
 #include <asio/co_spawn.hpp>

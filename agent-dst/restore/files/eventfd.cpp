@@ -1,3 +1,4 @@
+// eventfd(2): the counter.
 #include <fcntl.h>
 #include <sys/eventfd.h>
 #include <unistd.h>

@@ -1,3 +1,4 @@
+// signalfd(2): the signal mask. Pending signals are restored with the task.
 #include <sys/syscall.h>
 #include <unistd.h>
 

@@ -1,3 +1,4 @@
+// load_registers(): general registers, extended state and signal masks, as the collector of this name has written them.
 #include <linux/elf.h>
 #include <linux/futex.h>
 #include <sys/syscall.h>

@@ -1,5 +1,5 @@
 // The resource kinds at the source, each in the file of its name. To add a kind: a pair of files (here and in
-// agent-dst/restore), a line in this header and one in registry.cpp.
+// agent-dst/restore), a line in this header and one in registry.cpp. Kinds of descriptors are in fd_registry.cpp.
 #pragma once
 
 #include <memory>
