@@ -11,6 +11,7 @@
 #include <optional>
 #include <utility>
 
+#include "agent-src/tree/process_tree.hpp"
 #include "common/base/directory.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
@@ -85,6 +86,11 @@ std::string OpenFile::proc_link() const {
   if (numbers.empty()) return fmt::format("/proc/self/fd/{}", own.get());
   return fmt::format("/proc/{}/fd/{}", pid, fd());
 }
+bool OpenFile::is_in_tree(pid_t process) const {
+  return descends_from(process,
+                       [this](pid_t each) { return each == pid || (tree_members && tree_members->contains(each)); });
+}
+
 std::string OpenFile::label() const {
   if (numbers.empty()) return fmt::format("a descriptor that waits in a socket ({})", link);
   return fmt::format("pid {} fd {} ({})", pid, fd(), link);

@@ -45,7 +45,8 @@ struct OpenFile {
   // name: "anon_inode:[eventfd]" and the like.
   bool is_anonymous(std::string_view name) const { return link == name; }
   bool path_only() const;  // O_PATH
-  bool is_in_tree(pid_t process) const { return process == pid || (tree_members && tree_members->contains(process)); }
+  // Also for a process that the tree has forked since it was listed.
+  bool is_in_tree(pid_t process) const;
 };
 
 // A process whose descriptors are to be duplicated; pidfd is its own and stays the caller's.

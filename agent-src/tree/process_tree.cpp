@@ -34,6 +34,17 @@ std::string last_born() {
   return text.substr(text.rfind(' ') + 1);
 }
 
+bool descends_from(pid_t pid, const std::function<bool(pid_t)>& is_member) {
+  constexpr int kMostGenerations = 64;
+  for (int generation = 0; pid > 1 && generation < kMostGenerations; ++generation) {
+    if (is_member(pid)) return true;
+    TaskNode task;
+    if (!try_read_task(pid, task)) return false;
+    pid = task.ppid;
+  }
+  return false;
+}
+
 bool try_read_task(pid_t pid, TaskNode& task, ChildTraces* traces) {
   const std::optional<ProcDir> process = ProcDir::open(pid);
   const std::optional<proc::Stat> found = process ? process->stat() : std::nullopt;

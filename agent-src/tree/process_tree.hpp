@@ -4,6 +4,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -29,6 +30,9 @@ struct TreeSnapshot {
 
 // Returns the process number that was assigned last in our PID namespace or below it (proc_loadavg(5)).
 std::string last_born();
+
+// Whether the process is a member of a tree, or descends from one: then it was forked after the members were listed.
+bool descends_from(pid_t pid, const std::function<bool(pid_t)>& is_member);
 
 // Reads all fields except those for sharing. Returns false if there is no such process (any more).
 bool try_read_task(pid_t pid, TaskNode& task, ChildTraces* traces = nullptr);

@@ -10,6 +10,7 @@
 #include <optional>
 
 #include "agent-src/memory/vma.hpp"
+#include "agent-src/tree/process_tree.hpp"
 #include "common/base/clock.hpp"
 #include "common/base/error.hpp"
 #include "common/proc/maps.hpp"
@@ -53,10 +54,11 @@ class Witnesses {
   }
 
   // when: seconds of CLOCK_REALTIME at which the process acted on the object.
-  bool is_ours(pid_t pid, int64_t when) const { return tree_.contains(process_of(pid)) && lived(pid, when); }
-  bool is_other(pid_t pid, int64_t when) const {
-    return pid > 0 && !tree_.contains(process_of(pid)) && lived(pid, when);
+  bool is_in_tree(pid_t pid) const {
+    return descends_from(pid, [this](pid_t each) { return tree_.contains(each); });
   }
+  bool is_ours(pid_t pid, int64_t when) const { return is_in_tree(process_of(pid)) && lived(pid, when); }
+  bool is_other(pid_t pid, int64_t when) const { return pid > 0 && lived(pid, when) && !is_in_tree(process_of(pid)); }
   // Whether a user of the tree made the object after the tree had begun.
   bool may_have_made(const SysvPerm& perm, int64_t when) const {
     return std::any_of(tree_.begin(), tree_.end(),
@@ -126,7 +128,7 @@ class Finder {
       const bool used = ours > 0 || witnesses_.is_ours(segment.creator, segment.changed) ||
                         witnesses_.is_ours(segment.last_user, segment.last_used);
       if (!used) continue;
-      if (segment.attached > ours) {
+      if (segment.attached > ours && is_attached_outside(segment, ours)) {
         refuse(SysvKind::segment, segment.perm, attacher(segment.perm.id));
       } else if (witnesses_.is_other(segment.creator, segment.changed)) {
         refuse(SysvKind::segment, segment.perm, segment.creator);
@@ -167,10 +169,27 @@ class Finder {
                        [&](const SysvWaiter& w) { return w.kind == kind && w.id == id; });
   }
 
+  // ours: the attachments of the listed processes. The tree may have forked since, and the child may have ended again.
+  bool is_attached_outside(const SysvSegment& segment, uint64_t ours) const {
+    uint64_t inside = ours;
+    for (const pid_t pid : list_processes()) {
+      const std::vector<proc::MapsEntry> maps = attached_segments(pid);
+      const auto count = std::count_if(maps.begin(), maps.end(),
+                                       [&](const auto& map) { return static_cast<int>(map.inode) == segment.perm.id; });
+      if (count == 0 || std::find(tree_.begin(), tree_.end(), pid) != tree_.end()) continue;
+      if (!witnesses_.is_in_tree(pid)) return true;
+      inside += static_cast<uint64_t>(count);
+    }
+    const std::vector<SysvSegment> now = list_segments();
+    const auto same =
+        std::find_if(now.begin(), now.end(), [&](const SysvSegment& each) { return each.perm.id == segment.perm.id; });
+    return same != now.end() && same->attached > inside;
+  }
+
   // Returns a process outside the tree that has the segment attached; 0 if none is visible from here.
   pid_t attacher(int id) const {
     for (const pid_t pid : list_processes()) {
-      if (std::find(tree_.begin(), tree_.end(), pid) != tree_.end()) continue;
+      if (witnesses_.is_in_tree(pid)) continue;
       const std::vector<proc::MapsEntry> maps = attached_segments(pid);
       if (std::any_of(maps.begin(), maps.end(), [id](const auto& map) { return static_cast<int>(map.inode) == id; }))
         return pid;

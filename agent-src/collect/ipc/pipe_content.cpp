@@ -11,7 +11,6 @@
 #include <optional>
 #include <vector>
 
-#include "agent-src/tree/process_tree.hpp"
 #include "common/base/error.hpp"
 #include "common/image/schema/pipes.pb.h"
 #include "common/proc/proc_dir.hpp"
@@ -75,25 +74,10 @@ bool other_end_answers(const OpenFile& end, bool we_read) {
   return (entry.revents & (we_read ? POLLHUP : POLLERR)) == 0;
 }
 
-namespace {
-
-// A process that was forked since the tree was listed descends from a listed one.
-bool is_in_tree(const OpenFile& inside, pid_t pid) {
-  for (int generation = 0; pid > 1 && generation < 64; ++generation) {
-    if (inside.is_in_tree(pid)) return true;
-    TaskNode task;
-    if (!try_read_task(pid, task)) return false;
-    pid = task.ppid;
-  }
-  return false;
-}
-
-}  // namespace
-
 std::vector<PipeHolder> external_holders(HeldFile file, std::string_view link, const OpenFile& inside, bool with_us) {
   std::vector<PipeHolder> holders;
   for (const pid_t pid : list_processes()) {
-    if (is_in_tree(inside, pid) || (!with_us && pid == ::getpid())) continue;
+    if (inside.is_in_tree(pid) || (!with_us && pid == ::getpid())) continue;
     const std::optional<ProcDir> process = ProcDir::open(pid);
     const std::optional<int> fd = process ? number_of(*process, file, link) : std::nullopt;
     if (fd) holders.push_back({pid, *fd, process->comm().value_or("?")});
