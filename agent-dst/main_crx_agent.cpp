@@ -3,14 +3,31 @@
 
 #include <cstdio>
 #include <exception>
+#include <optional>
+#include <string>
 #include <string_view>
 
 #include "agent-dst/engine/engine.hpp"
 #include "agent-dst/image_store/page_server.hpp"
 #include "agent-dst/supervisor/agent.hpp"
 #include "agent-dst/supervisor/agent_options.hpp"
+#include "agent-src/recover/resolve_session.hpp"
 #include "common/base/log.hpp"
 #include "common/tool/sanitize_startup_state.hpp"
+
+namespace {
+
+int finish_session(const std::string& state_dir, const std::string& session) {
+  const auto waits = [&session](const std::string& reason) { crx::log::warn("session {}: {}", session, reason); };
+  const crx::Resolution resolution = crx::resolve_session({state_dir, session, std::nullopt, {}, {}, waits});
+  crx::log::info("session {}: {}", session,
+                 resolution == crx::Resolution::moved   ? "the process runs at the destination; the original is gone"
+                 : resolution == crx::Resolution::stays ? "the process runs on here"
+                                                        : "the process has ended");
+  return 0;
+}
+
+}  // namespace
 
 int main(int argc, char** argv) {
   crx::sanitize_startup_state();
@@ -25,7 +42,7 @@ int main(int argc, char** argv) {
     }
     ::signal(SIGPIPE, SIG_IGN);
     crx::log::setup(parsed.options->log_level, "agent");
-    return crx::run_agent(*parsed.options, crx::run_engine);
+    return crx::run_agent(*parsed.options, crx::run_engine, {crx::is_left_unfinished, finish_session});
   } catch (const std::exception& error) {
     std::fprintf(stderr, "crx-agent: %s\n", error.what());
     return 1;

@@ -34,6 +34,15 @@ int migrate(const MigrateOptions& options, ObserverList& observers) {
   }
 }
 
+int resolve(const MigrateOptions& options) {
+  try {
+    return run_resolve(options);
+  } catch (const Error& error) {
+    std::fprintf(stderr, "crx-migrate: %s\n", error.what());
+    return static_cast<int>(Outcome::failed);
+  }
+}
+
 // A report that cannot be written does not change the outcome for the process.
 void write_report(const MigrateOptions& options, const ObserverList& observers) {
   if (options.report.empty() || !observers.report()) return;
@@ -47,7 +56,7 @@ void write_report(const MigrateOptions& options, const ObserverList& observers) 
 int run(const MigrateOptions& options) {
   ::signal(SIGPIPE, SIG_IGN);
   log::setup(options.log_level, "migrate");
-  if (!options.resolve.empty()) return run_resolve(options);
+  if (!options.resolve.empty()) return resolve(options);
   std::optional<JsonEvents> json;
   if (options.json) json.emplace(STDOUT_FILENO, options.wait);
   HumanOutput human(STDERR_FILENO, {.live = wants_live_line(options.progress, STDERR_FILENO),

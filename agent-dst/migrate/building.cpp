@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "common/base/clock.hpp"
+#include "common/tool/fault_point.hpp"
 
 namespace crx {
 
@@ -27,6 +28,7 @@ Prepared build_tree(std::unique_ptr<ReceivedTree>& tree, const ForkPlan& finish,
   const pid_t root = tree->vessels.root().pid();
   context.hook.run(HookStage::prepared, context.hook_context(root));
   context.journal->append(JournalState::prepared, fmt::format("pid {}", root));
+  reach(FaultPoint::destination_prepared);
   const Deadline go_deadline = Deadline::in_ms(context.hello.go_timeout_ms());
   steps.add("rebuild", monotonic_us() - began_us);
   wire::SessionMessage answer;

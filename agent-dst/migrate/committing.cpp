@@ -4,8 +4,11 @@
 
 #include <utility>
 
+#include "agent-dst/decided/decided_tree.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
+#include "common/base/scope_exit.hpp"
+#include "common/tool/fault_point.hpp"
 
 namespace crx {
 namespace {
@@ -28,51 +31,59 @@ void await_decided(wire::DestinationLink& link, Deadline deadline) {
 
 Resuming Prepared::on(const wire::Go&, DestinationContext& context) {
   const int64_t began_us = monotonic_us();
+  reach(FaultPoint::destination_go);
   tree->files->commit();
   restore_->commit();
+  context.hook.run_noting(HookStage::committed, context.hook_context(tree->vessels.root_pid()));
   tree->group->freeze(Deadline::in_ms(kFreezeMs));
-  context.journal->append(JournalState::resuming, fmt::format("pid {}", restore_->root_pid()));
-  return {std::move(tree), std::move(restore_), began_us};
+  const FreezerGroup& group = *tree->group;
+  DecidedTree decided{restore_->root_pid(), group.members().size(), group.path(), false};
+  reach(FaultPoint::destination_group_frozen);
+  context.journal->append(JournalState::resuming, to_detail(decided));
+  return {std::move(tree), std::move(restore_), std::move(decided), began_us};
 }
 
 void Resuming::run(DestinationContext& context) {
+  // Where a step fails, the group stays as it is, so that no part of the tree runs.
+  const ScopeExit leave([this] { tree->group->abandon(); });
+  reach(FaultPoint::destination_resuming);
+  release(context);
+  reach(FaultPoint::destination_released);
+  context.journal->append(JournalState::resumed, to_detail(decided_));
+  reach(FaultPoint::destination_resumed);
   let_run(context);
+  reach(FaultPoint::destination_thawed);
   const int64_t resumed_us = monotonic_us();
-  const std::string detail = fmt::format("pid {}", restore_->root_pid());
   wire::SessionMessage answer;
   wire::Resumed& resumed = *answer.mutable_resumed();
   resumed.set_go_to_resume_us(static_cast<uint64_t>(resumed_us - began_us_));
   resumed.set_pid(static_cast<uint32_t>(restore_->root_pid()));
   context.link.send(answer);
+  reach(FaultPoint::destination_answered);
   tree->realtime.clear();
-  context.journal->append(JournalState::resumed, detail);
+  decided_.runs = true;
+  context.journal->append(JournalState::resumed, to_detail(decided_));
   context.hook.run_noting(HookStage::resumed, context.hook_context(tree->vessels.root_pid()));
 }
 
-// Lets the tree run. The decision is on disk, so no failure here may leave only a part of the tree running: thawing the
-// cgroup lets all tasks run at once.
-void Resuming::let_run(DestinationContext& context) noexcept {
-  const std::string& session = context.options.session;
-  context.hook.run_noting(HookStage::committed, context.hook_context(tree->vessels.root_pid()));
+// Detaches all threads, whose processes stay frozen in the group, and lets the source end the original where the tree
+// has to wait for that. If the engine dies meanwhile, the kernel kills the processes that are still traced; the
+// supervisor then ends the others (finish_decided()).
+void Resuming::release(DestinationContext& context) {
   tree->files->resumed();
   restore_->resumed();
-  try {
-    restore_->stop_stopped();
-    tree->vessels.release();
-    if (restore_->awaits_end()) end_original(context);
-    if (context.options.root_resumed) context.options.root_resumed(restore_->root_pid());
-  } catch (const std::exception& error) {
-    log::error("session {}: releasing the process: {}", session, error.what());
-  }
+  restore_->stop_stopped();
+  tree->vessels.release();
+  if (restore_->awaits_end()) end_original(context);
+}
+
+// Lets the tree run: thawing the group lets all of its tasks run at once.
+void Resuming::let_run(DestinationContext& context) {
   FreezerGroup& group = *tree->group;
-  try {
-    group.thaw();
-  } catch (const std::exception& error) {
-    log::error("session {}: the process stays frozen in {}: {}", session, group.path(), error.what());
-  }
+  group.thaw();
+  if (context.options.root_resumed) context.options.root_resumed(restore_->root_pid());
   join_init(context);
   restore_->join_cgroups(group.path());
-  group.abandon();
 }
 
 // Lets the source end the original: the tasks here are frozen, and survive the engine's end.

@@ -6,6 +6,7 @@
 
 #include <memory>
 
+#include "agent-dst/decided/decided_tree.hpp"
 #include "agent-dst/migrate/destination_context.hpp"
 #include "agent-dst/migrate/received_tree.hpp"
 #include "agent-dst/restore/restore_tree.hpp"
@@ -19,21 +20,25 @@ class Resuming {
  public:
   static constexpr char kWhen[] = "after Go";
 
-  // Lets the tree run, answers with Resumed and writes RESUMED to the journal. Throws Error where the answer cannot be
-  // sent or the journal cannot be written; the tree runs in that case, too.
+  // Writes RESUMED to the journal, lets the tree run and answers with Resumed. Throws Error when a step fails. Before
+  // RESUMED the tree does not run then; after it the tree is whole, and runs unless the thaw has failed. The supervisor
+  // finishes the session in each of these cases, when this process has ended.
   void run(DestinationContext& context);
 
   std::unique_ptr<ReceivedTree> tree;
 
  private:
   friend class Prepared;
-  Resuming(std::unique_ptr<ReceivedTree> built, std::unique_ptr<TreeRestore> restore, int64_t began_us)
-      : tree(std::move(built)), restore_(std::move(restore)), began_us_(began_us) {}
-  void let_run(DestinationContext& context) noexcept;
+  Resuming(std::unique_ptr<ReceivedTree> built, std::unique_ptr<TreeRestore> restore, DecidedTree decided,
+           int64_t began_us)
+      : tree(std::move(built)), restore_(std::move(restore)), decided_(std::move(decided)), began_us_(began_us) {}
+  void release(DestinationContext& context);
+  void let_run(DestinationContext& context);
   void end_original(DestinationContext& context) noexcept;
   void join_init(const DestinationContext& context) noexcept;
 
   std::unique_ptr<TreeRestore> restore_;
+  DecidedTree decided_;
   int64_t began_us_;  // when Go arrived (monotonic_us())
 };
 

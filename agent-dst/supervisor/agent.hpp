@@ -20,6 +20,7 @@ struct AgentOptions {
   Endpoint listen;                     // port 0: the kernel chooses one
   std::string tls_dir;                 // ca.pem, cert.pem, key.pem; read again at each start of the front
   std::string store = "/var/lib/crx";  // journals and image sets; created if missing
+  std::string state = "/var/lib/crx";  // the journals of this host's crx-migrate
   bool once = false;                   // serve one session and return its outcome
   int ready_fd = -1;  // "ready PORT\n" is written to it once connections are accepted, then it is closed; -1: none
   std::optional<Endpoint> metrics;  // address of the metrics pages for Prometheus and browsers
@@ -34,11 +35,19 @@ struct AgentOptions {
   log::Level log_level = log::Level::info;
 };
 
+// Finishes sessions of which this host is the source, when their crx-migrate has ended (agent-src/recover).
+struct SourceRecovery {
+  // Whether the session is one of these; called in the supervisor, must not block.
+  std::function<bool(const std::string& state_dir, const std::string& session)> is_left;
+  // Called in a process of its own, which SIGTERM may end at any time; returns its exit code.
+  std::function<int(const std::string& state_dir, const std::string& session)> finish;
+};
+
 // Runs the agent in this process, which must be root and single-threaded; the process becomes the supervisor and forks
 // the others. Returns the exit code: with `once` that of the session's engine, else 0 after SIGTERM or SIGINT. Throws
 // Error when it cannot start: address in use, unreadable keys, store in use by another agent. engine: the function that
 // serves a session in a process of its own; run_engine (engine/engine.hpp), or a test's.
 using EngineMain = std::function<int(std::unique_ptr<wire::DestinationLink>, const EngineOptions&)>;
-int run_agent(const AgentOptions& options, const EngineMain& engine);
+int run_agent(const AgentOptions& options, const EngineMain& engine, const SourceRecovery& recovery = {});
 
 }  // namespace crx

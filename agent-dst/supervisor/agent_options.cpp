@@ -105,6 +105,9 @@ void add_service(CLI::App& app, AgentOptions& options, Raw& raw) {
   app.add_option("--tls-dir", raw.tls_dir,
                  "Directory of ca.pem, cert.pem and key.pem; default $CRX_TLS_DIR, then /etc/crx/tls")
       ->type_name("DIR");
+  app.add_option("--state", options.state,
+                 "Journals of this host's crx-migrate, whose unfinished sessions are finished; default /var/lib/crx")
+      ->type_name("DIR");
   app.add_option("--store", options.store, "Directory of journals and image sets; default /var/lib/crx")
       ->type_name("DIR");
   app.add_flag("--once", options.once, "Serve one session and exit with its outcome")->configurable(false);

@@ -114,4 +114,15 @@ EngineChild fork_engine(const AgentOptions& options, const EngineMain& main, con
   return child;
 }
 
+pid_t fork_recovery(const AgentOptions& options, const SourceRecovery& recovery, const std::string& session,
+                    const sigset_t& mask) {
+  const auto body = [&] {
+    return live("crx-recovery", options, mask, [&] {
+      front::close_all_but({});
+      return recovery.finish(options.state, session);
+    });
+  };
+  return ChildProcess::fork("finishing a session", body, {.parent_death_signal = SIGTERM}).release();
+}
+
 }  // namespace crx::supervisor

@@ -42,4 +42,8 @@ FrontChild fork_front(const AgentOptions& options, int listener, int metrics, ip
 EngineChild fork_engine(const AgentOptions& options, const EngineMain& main, const SessionRequest& request, pid_t front,
                         const sigset_t& mask);
 
+// Forks a process that finishes a session of which this host is the source. It gets SIGTERM when we end.
+pid_t fork_recovery(const AgentOptions& options, const SourceRecovery& recovery, const std::string& session,
+                    const sigset_t& mask);
+
 }  // namespace crx::supervisor

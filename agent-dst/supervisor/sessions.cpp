@@ -107,8 +107,7 @@ void Supervisor::answer_query(const ipc::FrontNotice& notice) {
   answer.kind = ipc::SupervisorNotice::Kind::state;
   answer.tag = notice.tag;
   answer.session = notice.session;
-  bool live = false;
-  for (const auto& [pid, engine] : engines_) live = live || (!engine.ended && engine.request.session == session);
+  const bool live = is_live(session);
   try {
     const Verdict verdict = live ? read_verdict(options_.store, session)
                                  : settle(options_.store, session, "no engine serves this session any more");
@@ -176,6 +175,7 @@ void Supervisor::on_exit(pid_t pid, int status) {
     if (ended.request.new_pids && ended.root != 0) init_exited(ended, status);
     return;
   }
+  if (unfinished_->reaped(pid, status)) return;
   if (const auto root = roots_.find(pid); root != roots_.end()) {
     const Root known = root->second;
     roots_.erase(root);
@@ -228,6 +228,8 @@ void Supervisor::engine_exited(Engine& engine, int status) {
     const Verdict verdict = settle(options_.store, session, "the engine ended, " + status_text(status));
     notice.state.set(verdict.state);
     notice.text.set(verdict.detail);
+    if (verdict.thawed_root != 0) thawed(engine.request, verdict.thawed_root);
+    if (is_unsettled(verdict)) unfinished_->add(session);
   } catch (const Error& error) {
     log::error("session {}: {}", session, error.what());
   }
@@ -240,6 +242,27 @@ void Supervisor::engine_exited(Engine& engine, int status) {
   outcome_ = exit_code(status);
   const bool waits = engine.request.wait && status == 0 && engine.root != 0;
   if (!waits) once_close_ = Deadline::in_ms(kOnceCloseMs);
+}
+
+// Registers a tree that runs since its session was finished without its engine.
+void Supervisor::thawed(const SessionRequest& request, pid_t root) {
+  events_.resumed(request.session, root);
+  if (!request.new_pids) roots_[root] = {request.session, request.wait};
+}
+
+bool Supervisor::is_live(const std::string& session) const {
+  return std::any_of(engines_.begin(), engines_.end(),
+                     [&](const auto& entry) { return !entry.second.ended && entry.second.request.session == session; });
+}
+
+void Supervisor::look_for_unfinished() {
+  next_look_ = Deadline::in_ms(Unfinished::kLookMs);
+  unfinished_->look([this](const std::string& session) { return is_live(session); },
+                    [this](const std::string& session, const Verdict& verdict) {
+                      SessionRequest request;
+                      request.session = session;
+                      if (verdict.thawed_root != 0) thawed(request, verdict.thawed_root);
+                    });
 }
 
 void Supervisor::root_exited(const Root& root, pid_t pid, int status) {

@@ -31,7 +31,7 @@ constexpr int64_t kCountMs = 15'000;      // time between two counts of the stor
 
 }  // namespace
 
-Supervisor::Supervisor(const AgentOptions& options, const EngineMain& main)
+Supervisor::Supervisor(const AgentOptions& options, const EngineMain& main, const SourceRecovery& recovery)
     : options_(options), main_(main), events_(options.json ? STDOUT_FILENO : -1) {
   if (::mkdir(options.store.c_str(), 0700) != 0 && errno != EEXIST) throw_errno("opening the store", options.store);
   listener_ = listen_on(options.listen, "--listen");
@@ -42,7 +42,7 @@ Supervisor::Supervisor(const AgentOptions& options, const EngineMain& main)
   if (::sigprocmask(SIG_BLOCK, &caught, &mask_) != 0) throw_errno("starting", "sigprocmask");
   signals_ = Fd(::signalfd(-1, &caught, SFD_CLOEXEC | SFD_NONBLOCK));
   if (!signals_) throw_errno("starting", "signalfd");
-  settle_all(options.store);
+  unfinished_.emplace(options, recovery, mask_);
   prune_journals(options.store, kJournalKeptNs);
   remove_staged(options.store);
   if (metrics_) next_count_ = Deadline::in_ms(0);
@@ -52,6 +52,7 @@ int Supervisor::run() {
   start_front();
   for (;;) {
     if (next_count_.passed()) count_now();
+    if (next_look_.passed() && !stopping_) look_for_unfinished();
     poll_once();
     if (!front_.link && !stopping_ && front_start_.passed()) start_front();
     if (once_close_.passed() && !stopping_) begin_stop("the session is over");
@@ -82,7 +83,7 @@ void Supervisor::poll_once() {
   }
   // -1 (for ever) becomes the largest value as an unsigned number.
   unsigned timeout = static_cast<unsigned>(next_count_.poll_ms());
-  for (const Deadline& other : {stop_by_, once_close_})
+  for (const Deadline& other : {stop_by_, once_close_, stopping_ ? Deadline::never() : next_look_})
     timeout = std::min(timeout, static_cast<unsigned>(other.poll_ms()));
   if (!front_.link && !stopping_) timeout = std::min(timeout, static_cast<unsigned>(front_start_.poll_ms()));
   if (::poll(fds.data(), fds.size(), static_cast<int>(timeout)) < 0 && errno != EINTR)
@@ -173,10 +174,10 @@ void Supervisor::reap() {
 
 }  // namespace supervisor
 
-int run_agent(const AgentOptions& options, const EngineMain& engine) {
+int run_agent(const AgentOptions& options, const EngineMain& engine, const SourceRecovery& recovery) {
   AgentOptions resolved = options;
   resolved.tls_dir = wire::tls_dir_or_default(options.tls_dir);
-  supervisor::Supervisor agent(resolved, engine);
+  supervisor::Supervisor agent(resolved, engine, recovery);
   return agent.run();
 }
 

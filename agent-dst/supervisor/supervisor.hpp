@@ -7,6 +7,7 @@
 
 #include <deque>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -15,6 +16,7 @@
 #include "agent-dst/supervisor/agent.hpp"
 #include "agent-dst/supervisor/agent_events.hpp"
 #include "agent-dst/supervisor/children.hpp"
+#include "agent-dst/supervisor/unfinished.hpp"
 #include "common/base/clock.hpp"
 #include "common/base/fd.hpp"
 
@@ -24,8 +26,8 @@ namespace crx::supervisor {
 // agent cannot start.
 class Supervisor {
  public:
-  // options and main must outlive the supervisor. run() returns the exit code of the agent, see run_agent().
-  Supervisor(const AgentOptions& options, const EngineMain& main);
+  // The arguments must outlive the supervisor. run() returns the exit code of the agent, see run_agent().
+  Supervisor(const AgentOptions& options, const EngineMain& main, const SourceRecovery& recovery);
   int run();
 
  private:
@@ -60,6 +62,9 @@ class Supervisor {
   void remove_groups(const std::string& session);
   std::size_t open_sessions() const;
   void root_exited(const Root& root, pid_t pid, int status);
+  void thawed(const SessionRequest& request, pid_t root);
+  void look_for_unfinished();
+  bool is_live(const std::string& session) const;
   void to_front(const ipc::SupervisorNotice& notice, std::span<const int> fds = {});
   void refused_by_preflight(const std::string& session);
   void count_now();
@@ -80,6 +85,8 @@ class Supervisor {
   Deadline front_start_ = Deadline::in_ms(0);  // earliest time of the next start
   std::map<pid_t, Engine> engines_;
   std::map<pid_t, Root> roots_;
+  std::optional<Unfinished> unfinished_;
+  Deadline next_look_ = Deadline::in_ms(0);         // for unfinished sessions
   std::deque<std::pair<pid_t, int>> recent_exits_;  // children that no engine has announced yet
   bool stopping_ = false;
   Deadline stop_by_ = Deadline::never();

@@ -3,20 +3,24 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <thread>
 #include <utility>
 
+#include "agent-src/recover/source_session.hpp"
 #include "agent-src/tool/worker.hpp"
 #include "common/base/log.hpp"
 #include "common/base/step_clock.hpp"
 #include "common/kernel/process/pidfd.hpp"
+#include "common/tool/fault_point.hpp"
 
 namespace crx {
 namespace {
 
 constexpr int64_t kVerdictMs = 60'000;
 constexpr int64_t kAskAgainMs = 500;
+constexpr int64_t kLongestPauseMs = 15'000;
 constexpr int64_t kQueryMs = 5'000;
 constexpr int64_t kEndMs = 10'000;
 
@@ -33,6 +37,10 @@ int Commit::run() && {
   try {
     outcome = decide();
   } catch (const std::exception& error) {
+    if (context_.decided) {
+      log::error("session {}: after GO: {}", context_.session, error.what());
+      return leave_in_doubt();
+    }
     // A write lease that was released can be taken again only when no process at the destination has its file open.
     if (state_.stop->locks.has_released_leases()) context_.abort(error.what());
     state_.stop.reset();
@@ -49,50 +57,68 @@ int Commit::decide() {
   StepClock clock(context_.report.cutover.source_steps);
   TreeLocks& locks = state_.stop->locks;
   locks.begin();
+  reach(FaultPoint::source_locks_released);
   state_.group->freeze(Deadline::in_ms(context_.options.freeze_timeout_ms));
   clock.lap("freeze group");
-  context_.journal.append(JournalState::go, context_.peer.name);
+  reach(FaultPoint::source_group_frozen);
+  check_link();
+  context_.journal.append(JournalState::go, locks.empty() ? "" : kReleasedLocks);
   clock.lap("journal GO");
   context_.decided = true;
-  Verdict verdict;
-  try {
-    verdict = send_go();
-    clock.lap("await resumed");
-  } catch (const Error& error) {
-    return leave_in_doubt(error);
-  }
-  if (verdict.resumed) {
+  const std::optional<Verdict> verdict = send_go();
+  clock.lap("await resumed");
+  if (!verdict) return leave_in_doubt();
+  reach(FaultPoint::source_verdict);
+  if (verdict->resumed) {
     locks.disown();
-    return finish(*verdict.resumed);
+    return finish(*verdict->resumed);
   }
   return run_on_here(context_.peer.name + " has decided not to resume it" +
-                     (verdict.reason.empty() ? "" : ": " + verdict.reason));
+                     (verdict->reason.empty() ? "" : ": " + verdict->reason));
 }
 
-Commit::Verdict Commit::send_go() {
-  state_.stop->locks.complete();
-  wire::SessionMessage go;
-  go_us_ = monotonic_us();
-  stopped_us_ = go_us_ - state_.stop->tree.stopped_since_us() + context_.link->statistics().rtt_us / 2;
-  go.mutable_go()->set_stopped_us(static_cast<uint64_t>(stopped_us_));
-  context_.link->send(go);
-  return await_verdict();
+// Throws Error if the destination is not there any more, or has given up: as long as GO is not in the journal, the tree
+// can run on here without asking it.
+void Commit::check_link() {
+  const auto message = context_.link->receive(Deadline::in_ms(0));
+  if (message) throw Error(ErrorCode::peer, "committing", context_.peer.name + " has given up");
 }
 
-// Leaves the original frozen, since it is unknown whether the destination has resumed the tree.
-int Commit::leave_in_doubt(const Error& error) {
-  log::warn("after GO: {}", error.what());
+// Sends Go and waits for the verdict on the session's connection. If that fails, asks for the verdict until there is
+// one. Returns nullopt if crx-migrate is asked to stop, or --timeout passes, before there is one.
+std::optional<Commit::Verdict> Commit::send_go() {
+  try {
+    reach(FaultPoint::source_go_journalled);
+    state_.stop->locks.complete();
+    wire::SessionMessage go;
+    go_us_ = monotonic_us();
+    stopped_us_ = go_us_ - state_.stop->tree.stopped_since_us() + context_.link->statistics().rtt_us / 2;
+    go.mutable_go()->set_stopped_us(static_cast<uint64_t>(stopped_us_));
+    context_.link->send(go);
+    reach(FaultPoint::source_go_sent);
+    if (auto verdict = receive_verdict(Deadline::in_ms(kVerdictMs))) return verdict;
+  } catch (const Error& error) {
+    log::warn("waiting for the verdict: {}", error.what());
+  }
+  return ask_for_verdict();
+}
+
+// Leaves the original frozen, since it is unknown whether the destination has resumed the tree. The agent of this host
+// goes on asking (agent-src/recover).
+int Commit::leave_in_doubt() {
   state_.stop->locks.disown();
   context_.packets.leave_installed();
   const std::string whether = fmt::format("{} may or may not have resumed the process", context_.peer.name);
   std::string original = "the original has ended";
   if (state_.group) {
-    original = fmt::format("the original is kept frozen in cgroup {}; settle it with crx-migrate --resolve {}",
-                           state_.group->path(), context_.session);
+    original = fmt::format(
+        "the original is kept frozen in cgroup {}; a crx-agent of this host settles the session when {} can be asked, "
+        "and so does crx-migrate --resolve {}",
+        state_.group->path(), context_.options.to.text(), context_.session);
     state_.group->abandon();
   }
   context_.observer.failed({Outcome::in_doubt, context_.session, context_.options.pid,
-                            fmt::format("committing: {}; {}", whether, original), error.code()});
+                            fmt::format("committing: {}; {}", whether, original), ErrorCode::peer});
   return static_cast<int>(Outcome::in_doubt);
 }
 
@@ -128,16 +154,6 @@ bool Commit::take_back() {
   }
 }
 
-Commit::Verdict Commit::await_verdict() {
-  const Deadline deadline = Deadline::in_ms(kVerdictMs);
-  try {
-    if (auto verdict = receive_verdict(deadline)) return *std::move(verdict);
-  } catch (const Error& error) {
-    log::warn("waiting for the verdict: {}", error.what());
-  }
-  return ask_for_verdict(deadline);
-}
-
 // Returns nullopt if the deadline passes. When the message Decided arrives, the original ends, and from then on NEVER
 // is not accepted as a verdict.
 std::optional<Commit::Verdict> Commit::receive_verdict(Deadline deadline) {
@@ -153,22 +169,23 @@ std::optional<Commit::Verdict> Commit::receive_verdict(Deadline deadline) {
   return std::nullopt;
 }
 
-// Asks for the verdict by session id, over new connections, since the session's connection is lost or silent. Asks at
-// least once. Throws Error(peer) if there is no verdict by the deadline.
-Commit::Verdict Commit::ask_for_verdict(Deadline deadline) {
-  for (std::string last = "no answer";;) {
+// Asks for the verdict by session id, over new connections, with growing pauses. Returns nullopt if crx-migrate is
+// asked to stop, or --timeout passes, before there is one.
+std::optional<Commit::Verdict> Commit::ask_for_verdict() {
+  for (int64_t pause_ms = kAskAgainMs;; pause_ms = std::min(pause_ms * 2, kLongestPauseMs)) {
     try {
       const wire::SessionState state = wire::query_session(context_.connect_options(), Deadline::in_ms(kQueryMs));
-      last = state.state();
-      if (last == "RESUMED") return {wire::Resumed(), {}};
-      if (last == "NEVER" && state_.group) return {std::nullopt, state.detail()};
+      if (state.state() == "RESUMED") return Verdict{wire::Resumed(), {}};
+      if ((state.state() == "NEVER" || state.state() == "LOST") && state_.group)
+        return Verdict{std::nullopt, state.detail()};
+      log::warn("session {}: {} says {}; it is asked again", context_.session, context_.peer.name, state.state());
     } catch (const Error& error) {
-      log::debug("asking {}: {}", context_.peer.name, error.what());
+      log::warn("session {}: {}; it is asked again", context_.session, error.what());
     }
-    if (deadline.passed()) {
-      throw Error(ErrorCode::peer, "committing", fmt::format("{} gives no verdict ({})", context_.peer.name, last));
+    for (const Deadline next = Deadline::in_ms(pause_ms); !next.passed();) {
+      if (stop_requested() || context_.overall.passed()) return std::nullopt;
+      std::this_thread::sleep_for(std::chrono::milliseconds(kAskAgainMs / 10));
     }
-    std::this_thread::sleep_for(std::chrono::milliseconds(kAskAgainMs));
   }
 }
 
@@ -214,6 +231,7 @@ int Commit::finish(const wire::Resumed& resumed) {
   end_original();
   state_.leftovers.remove();
   state_.tree->links.hand_over();
+  reach(FaultPoint::source_original_end);
   context_.journal.append(JournalState::done);
   report_times(resumed, now_us);
   context_.hook.run_noting(HookStage::resumed, context_.hook_context());

@@ -31,11 +31,11 @@ class Commit {
     std::string reason;                    // the reason for NEVER, if it is known
   };
   int decide();
-  Verdict send_go();
-  Verdict await_verdict();
+  void check_link();
+  std::optional<Verdict> send_go();
   std::optional<Verdict> receive_verdict(Deadline deadline);
-  Verdict ask_for_verdict(Deadline deadline);
-  int leave_in_doubt(const Error& error);
+  std::optional<Verdict> ask_for_verdict();
+  int leave_in_doubt();
   int run_on_here(const std::string& why);
   bool take_back();
   int finish(const wire::Resumed& resumed);

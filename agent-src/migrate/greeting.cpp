@@ -72,6 +72,7 @@ void refuse_unlike_hosts(MigrationContext& context, const wire::HostInfo& here, 
 void greet(MigrationContext& context) {
   const MigrateOptions& options = context.options;
   context.report.comm = proc::parse_stat(read_file(fmt::format("/proc/{}/stat", options.pid))).comm;
+  context.description = {options.pid, context.report.comm, options.to, options.tls_dir, {}, std::nullopt};
   context.link = wire::connect_source(context.connect_options());
   const wire::SessionMessage message = hello_message(options, context.link->statistics().rtt_us);
   context.link->send(message);
@@ -88,8 +89,7 @@ void greet(MigrationContext& context) {
   context.report.destination = summary_of(there);
   report_hello(context);
   refuse_unlike_hosts(context, here, there);
-  context.journal.append(JournalState::open,
-                         fmt::format("pid {} ({}) to {}", options.pid, context.report.comm, options.to.text()));
+  context.journal.append(JournalState::open, to_detail(context.description));
 }
 
 }  // namespace crx

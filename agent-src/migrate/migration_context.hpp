@@ -10,6 +10,7 @@
 #include "agent-src/freeze/guard.hpp"
 #include "agent-src/memory/space_rounds.hpp"
 #include "agent-src/migrate/round_progress.hpp"
+#include "agent-src/recover/source_session.hpp"
 #include "agent-src/report/events.hpp"
 #include "agent-src/tool/migrate_options.hpp"
 #include "common/base/clock.hpp"
@@ -48,6 +49,7 @@ class MigrationContext {
   const std::string session;
   Guard guard;  // precedes the journal, since its child must not inherit the journal's lock
   Journal journal;
+  SourceSession description;  // as it is in the journal
   MigrationReport report;
   Peer peer;
   std::unique_ptr<wire::SourceLink> link;  // empty until greet() has connected

@@ -43,6 +43,9 @@ Precopy::Precopy(MigrationContext& context, Cleared cleared)
 Precopied Precopy::run() && {
   group_.emplace(FreezerGroup::create_below(context_.options.pid, context_.session.substr(0, 16) + "-src"));
   context_.guard.guard(group_->path());
+  context_.description.group = group_->path();
+  if (context_.options.unit == UnitPolicy::stop) context_.description.unit = from_.unit;
+  context_.journal.append(JournalState::open, to_detail(context_.description));
   start_tracking(gather());
   send_rounds();
   return Precopied(std::move(from_), std::move(sender_), std::move(*group_));

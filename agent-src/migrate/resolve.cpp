@@ -7,7 +7,10 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "agent-src/recover/resolve_session.hpp"
 #include "agent-src/report/events.hpp"
+#include "agent-src/tool/worker.hpp"
+#include "common/base/clock.hpp"
 #include "common/base/journal.hpp"
 
 namespace crx {
@@ -22,21 +25,44 @@ std::string utc(int64_t realtime_ns) {
   return text.data();
 }
 
-std::string advice(JournalState last, bool rebooted) {
-  switch (last) {
-    case JournalState::done:
+std::string outcome_text(Resolution resolution, const std::string& session) {
+  switch (resolution) {
+    case Resolution::moved:
       return "settled: the process runs at the destination, the original is gone";
-    case JournalState::aborted:
-      return "settled: the process stayed on this host";
-    case JournalState::go:
-      return rebooted ? "in doubt: this host has restarted since, so the original is gone; ask the "
-                        "destination's journal"
-                      : "in doubt: the original is kept frozen; if the destination's journal of this session "
-                        "says RESUMED "
-                        "or RESUMING the process runs there, if it says NEVER the original may be thawed";
-    default:
-      return "not committed: the process stayed on this host";
+    case Resolution::stays:
+      return "settled: the process runs on this host";
+    case Resolution::ended:
+      return "settled: the process has ended: the destination does not run it, and the original has ended here";
+    case Resolution::unresolved:
+      break;
   }
+  return fmt::format(
+      "in doubt: the original stays frozen until the destination answers; a crx-agent of this host goes on asking, and "
+      "so does crx-migrate --resolve {}",
+      session);
+}
+
+void print(const JournalRecord& record, const MigrateOptions& options) {
+  const std::string line = options.json
+                               ? nlohmann::ordered_json({{"event", "journal"},
+                                                         {"session", options.resolve},
+                                                         {"time", utc(record.time_ns)},
+                                                         {"boot_id", record.boot_id},
+                                                         {"state", to_string(record.state)},
+                                                         {"detail", record.detail}})
+                                     .dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace)
+                               : fmt::format("{} {:8} {}", utc(record.time_ns), to_string(record.state), record.detail);
+  std::printf("%s\n", line.c_str());
+}
+
+ResolveRequest request_of(const MigrateOptions& options) {
+  const Deadline limit = options.timeout_ms > 0 ? Deadline::in_ms(options.timeout_ms) : Deadline::never();
+  ResolveRequest request{options.state_dir, options.resolve, std::nullopt, {}, {}, {}};
+  if (options.to.port != 0) request.to = options.to;
+  if (options.has_tls_dir) request.tls_dir = options.tls_dir;
+  request.stop = [limit] { return stop_requested() || limit.passed(); };
+  request.waits = [](const std::string& reason) { std::fprintf(stderr, "crx-migrate: asked: %s\n", reason.c_str()); };
+  return request;
 }
 
 }  // namespace
@@ -48,22 +74,12 @@ int run_resolve(const MigrateOptions& options) {
                  options.state_dir.c_str());
     return static_cast<int>(Outcome::failed);
   }
-  const JournalRecord& last = records.back();
-  const std::string text = advice(last.state, last.boot_id != read_boot_id());
-  for (const JournalRecord& record : records) {
-    const std::string line =
-        options.json ? nlohmann::ordered_json({{"event", "journal"},
-                                               {"session", options.resolve},
-                                               {"time", utc(record.time_ns)},
-                                               {"boot_id", record.boot_id},
-                                               {"state", to_string(record.state)},
-                                               {"detail", record.detail}})
-                           .dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace)
-                     : fmt::format("{} {:8} {}", utc(record.time_ns), to_string(record.state), record.detail);
-    std::printf("%s\n", line.c_str());
-  }
-  std::fprintf(stderr, "%s\n", text.c_str());
-  return static_cast<int>(last.state == JournalState::go ? Outcome::in_doubt : Outcome::moved);
+  for (const JournalRecord& record : records) print(record, options);
+  const Resolution resolution = resolve_session(request_of(options));
+  const std::vector<JournalRecord> after = read_journal(options.state_dir, options.resolve);
+  for (std::size_t i = records.size(); i < after.size(); ++i) print(after[i], options);
+  std::fprintf(stderr, "%s\n", outcome_text(resolution, options.resolve).c_str());
+  return static_cast<int>(resolution == Resolution::unresolved ? Outcome::in_doubt : Outcome::moved);
 }
 
 }  // namespace crx

@@ -65,7 +65,8 @@ void add_target(CLI::App& app, MigrateOptions& options, Raw& raw) {
   app.add_option("--state", options.state_dir, "Keeps the journal of this host's sessions; default /var/lib/crx")
       ->type_name("DIR");
   app.add_flag("--check-only", options.check_only, "Only say what would fail here and there; exit with 0 or 3");
-  app.add_option("--resolve", options.resolve, "Settle a session that ended in doubt, by its id")
+  app.add_option("--resolve", options.resolve,
+                 "Settle a session that ended in doubt, by its id: ask the destination, and end or resume the original")
       ->check(check_session)
       ->type_name("SESSION");
 }
@@ -198,6 +199,7 @@ void finish(MigrateOptions& options, const Raw& raw) {
   if (!raw.max_bandwidth.empty() && options.max_bandwidth < 4096) throw wrong("--max-bandwidth must be at least 4K");
   if (!raw.ghost_limit.empty()) options.ghost_limit = *parse_size(raw.ghost_limit);
   options.timeout_ms = static_cast<int64_t>(raw.timeout_s * 1000);
+  options.has_tls_dir = !raw.tls_dir.empty();
   options.tls_dir = wire::tls_dir_or_default(raw.tls_dir);
   options.log_level = log::parse_level(raw.log_level);
 }

@@ -26,8 +26,8 @@ namespace {
 
 constexpr std::size_t kPreallocate = 4096;
 constexpr std::size_t kBootIdChars = 36;
-constexpr std::array<std::string_view, 8> kStateNames = {"OPEN",     "GO",       "DONE",    "ABORTED",
-                                                         "PREPARED", "RESUMING", "RESUMED", "NEVER"};
+constexpr std::array<std::string_view, 9> kStateNames = {"OPEN",     "GO",      "DONE",  "ABORTED", "PREPARED",
+                                                         "RESUMING", "RESUMED", "NEVER", "LOST"};
 
 bool is_hex(std::string_view text) {
   return std::all_of(text.begin(), text.end(), [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
@@ -185,14 +185,20 @@ bool may_follow(JournalState last, JournalState next) {
     case JournalState::prepared:
       return next == JournalState::resuming || next == JournalState::never;
     case JournalState::resuming:
-      return next == JournalState::resumed;
+      return next == JournalState::resumed || next == JournalState::lost;
     case JournalState::done:
     case JournalState::aborted:
     case JournalState::resumed:
     case JournalState::never:
+    case JournalState::lost:
       return false;
   }
   return false;
+}
+
+bool is_final(JournalState state) {
+  return state == JournalState::done || state == JournalState::aborted || state == JournalState::resumed ||
+         state == JournalState::never || state == JournalState::lost;
 }
 
 std::string make_session_id() {
@@ -265,6 +271,11 @@ std::optional<Journal> Journal::open_existing(const std::string& dir, std::strin
   return Journal(std::move(fd), path, std::string(session));
 }
 
+bool Journal::is_in_use(const std::string& dir, std::string_view session) {
+  const Fd fd = try_open(checked_path(dir, session), O_RDONLY | O_NOFOLLOW);
+  return !fd || ::flock(fd.get(), LOCK_SH | LOCK_NB) != 0;
+}
+
 void Journal::append(JournalState state, std::string_view detail) {
   if (last_ ? !may_follow(last_->state, state) : state != JournalState::open) {
     throw Error(ErrorCode::bug, "writing the journal",
@@ -321,9 +332,7 @@ std::size_t prune_journals(const std::string& dir, int64_t age_ns) {
       const std::optional<Journal> journal = Journal::open_existing(dir, session);
       if (!journal || !journal->last()) continue;
       const JournalState state = journal->last()->state;
-      const bool is_final = state == JournalState::done || state == JournalState::aborted ||
-                            state == JournalState::resumed || state == JournalState::never;
-      if (!is_final || now_ns - journal->last()->time_ns < age_ns) continue;
+      if (!is_final(state) || now_ns - journal->last()->time_ns < age_ns) continue;
       remove_journal(dir, session);
       ++removed;
     } catch (const Error& error) {  // the journal is in use or damaged; an operator has to look at a damaged one

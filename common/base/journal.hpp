@@ -21,15 +21,15 @@
 namespace crx {
 
 // Both journals begin with open. The source continues with go, then done or aborted; the destination with prepared,
-// then resuming, resumed or never.
-enum class JournalState : uint8_t { open, go, done, aborted, prepared, resuming, resumed, never };
+// then resuming, and resumed or lost, or with never.
+enum class JournalState : uint8_t { open, go, done, aborted, prepared, resuming, resumed, never, lost };
 
 // "OPEN", "GO", ...
 std::string_view to_string(JournalState state);
 std::optional<JournalState> parse_journal_state(std::string_view text);
 // Whether `next` may be recorded after `last`: a decision is never reversed. The same state may be recorded again (this
-// adds a detail). Only done or aborted may follow go; resuming may follow only prepared; only resumed may follow
-// resuming; nothing may follow done, aborted, resumed and never.
+// adds a detail). Only done or aborted may follow go; resuming may follow only prepared; only resumed or lost may
+// follow resuming; nothing may follow done, aborted, resumed, never and lost.
 bool may_follow(JournalState last, JournalState next);
 
 struct JournalRecord {
@@ -45,6 +45,9 @@ bool is_session_id(std::string_view text);
 // Reads /proc/sys/kernel/random/boot_id and validates it. Throws Error.
 std::string read_boot_id();
 
+// Whether no record of another state may follow.
+bool is_final(JournalState state);
+
 // The journal of one session, open for writing and locked (flock(2)) against other writers; move-only. Not thread-safe.
 // The lock lives as long as any copy of the descriptor, so a vessel must close the copy that it inherited.
 class Journal {
@@ -55,6 +58,9 @@ class Journal {
   static Journal open(const std::string& dir, std::string_view session);
   // The same for a session that must exist already; nullopt when it does not.
   static std::optional<Journal> open_existing(const std::string& dir, std::string_view session);
+
+  // Whether a process has the journal open, or it does not exist.
+  static bool is_in_use(const std::string& dir, std::string_view session);
 
   Journal(Journal&&) noexcept = default;
   Journal& operator=(Journal&&) = delete;
@@ -95,8 +101,8 @@ std::vector<std::string> list_journals(const std::string& dir);
 void remove_journal(const std::string& dir, std::string_view session);
 // How long the outcome of a session stays available after the session ended, in nanoseconds.
 inline constexpr int64_t kJournalKeptNs = int64_t{30} * 24 * 3600 * 1'000'000'000;
-// Deletes the journals whose last record is final (DONE, ABORTED, RESUMED, NEVER) and older than age_ns nanoseconds,
-// and returns their number. Journals that are locked by a writer stay.
+// Deletes the journals whose last record is final (DONE, ABORTED, RESUMED, NEVER, LOST) and older than age_ns
+// nanoseconds, and returns their number. Journals that are locked by a writer stay.
 std::size_t prune_journals(const std::string& dir, int64_t age_ns);
 
 }  // namespace crx

@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -127,6 +128,17 @@ std::vector<MapsEntry> parse_maps(std::string_view text) {
   std::optional<std::string_view> out_of_order;
   std::vector<MapsEntry> entries = parse_entries(text, out_of_order);
   if (out_of_order) Scanner(kMapsFile, *out_of_order).fail("the entries do not ascend");
+  return entries;
+}
+
+std::vector<MapsEntry> parse_torn_maps(std::string_view text) {
+  std::vector<MapsEntry> entries;
+  while (const auto line = next_line(text)) {
+    MapsEntry entry = parse_maps_line(*line);
+    while (!entries.empty() && entries.back().start >= entry.start) entries.pop_back();
+    if (!entries.empty()) entries.back().end = std::min(entries.back().end, entry.start);
+    entries.push_back(std::move(entry));
+  }
   return entries;
 }
 

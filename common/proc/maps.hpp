@@ -61,6 +61,9 @@ std::vector<MapsEntry> parse_maps(std::string_view text);
 // The same; nothing where the entries do not ascend, as they may not where a process maps and unmaps while its file is
 // being read.
 std::optional<std::vector<MapsEntry>> try_parse_maps(std::string_view text);
+// For a running process that changes its mappings faster than they can be read: an entry replaces the earlier ones, or
+// the parts of them, that it overlaps. The result ascends, and is as old as any list of a running process.
+std::vector<MapsEntry> parse_torn_maps(std::string_view text);
 
 // One mapping of /proc/PID/smaps. Sizes are in KiB, as printed.
 struct SmapsEntry {

@@ -92,8 +92,8 @@ std::optional<std::vector<proc::MapsEntry>> ProcDir::maps() const {
   for (int turn = 0;; ++turn) {
     const std::optional<std::string> text = read("maps");
     if (!text) return std::nullopt;
-    if (turn == kReadAgain) return proc::parse_maps(*text);
     if (auto entries = proc::try_parse_maps(*text)) return entries;
+    if (turn == kReadAgain) return proc::parse_torn_maps(*text);
   }
 }
 

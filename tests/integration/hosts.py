@@ -1,5 +1,6 @@
 """One test host: its namespaces, its processes, its agent, and crx-migrate started there. See crxtest.py."""
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -44,8 +45,9 @@ def read_text(path, default=None):
     try:
         with open(path, errors="replace") as file:
             return file.read()
-    except (FileNotFoundError, ProcessLookupError, NotADirectoryError):
-        if default is None:
+    except OSError as error:
+        # ENODEV: the control group was removed while its file was open.
+        if default is None or error.errno not in (errno.ENOENT, errno.ESRCH, errno.ENOTDIR, errno.ENODEV):
             raise
         return default
 
@@ -285,14 +287,15 @@ class Host:
 
     # -- the agent
 
-    def start_agent(self, *options, tls=None, prefix=()):
-        """Starts an agent; `prefix` is a command that runs it, such as `without("net_admin")`."""
+    def start_agent(self, *options, tls=None, prefix=(), env=None):
+        """Starts an agent, at the port that it had before; `prefix` is a command that runs it, such as
+        `without("net_admin")`."""
         read_end, write_end = os.pipe()
         try:
             self.agent = self.spawn(
-                [*prefix, f"{BIN}/crx-agent", "--listen", f"{self.address}:0", "--tls-dir", tls or self.tls,
-                 "--store", f"{self.dir}/state", "--ready-fd", "9", "--log-level", "debug", *options],
-                stdout=self.agent_log, fds={9: write_end})
+                [*prefix, f"{BIN}/crx-agent", "--listen", f"{self.address}:{self.agent_port or 0}", "--tls-dir",
+                 tls or self.tls, "--store", f"{self.dir}/state", "--state", f"{self.dir}/state", "--ready-fd", "9", "--log-level", "debug", *options],
+                stdout=self.agent_log, fds={9: write_end}, env=env)
         finally:
             os.close(write_end)
         with os.fdopen(read_end) as ready:

@@ -85,6 +85,7 @@ class TreeLocks {
   TreeLocks(FrozenTree& tree, CallSites& sites) : tree_(tree), sites_(sites) {}
   // Sets the collected locks; to be called once, first.
   void set(const std::vector<img::file_lock_entry>& locks);
+  bool empty() const noexcept { return tasks_.empty(); }
   void release_leases();
   bool has_released_leases() const noexcept { return has_released_leases_; }
   void begin();

@@ -15,6 +15,7 @@
 #include "common/base/fd.hpp"
 #include "common/kernel/process/pidfd.hpp"
 #include "common/proc/maps.hpp"
+#include "common/proc/proc_dir.hpp"
 
 namespace crx {
 namespace {
@@ -52,7 +53,9 @@ void sync_written_files(pid_t pid) {
       syncer.sync(link, std::move(own));
     }
   }
-  for (const proc::MapsEntry& map : proc::parse_maps(read_file(fmt::format("/proc/{}/maps", pid)))) {
+  const std::optional<ProcDir> process = ProcDir::open(pid);
+  for (const proc::MapsEntry& map :
+       (process ? process->maps() : std::nullopt).value_or(std::vector<proc::MapsEntry>())) {
     if (map.kind != proc::MapKind::file || !map.shared || !map.writable) continue;
     syncer.sync(fmt::format("/proc/{}/map_files/{:x}-{:x}", pid, map.start, map.end));
   }

@@ -61,7 +61,7 @@ std::vector<proc::MapsEntry> read_maps(const std::string& proc) {
   for (int turn = 0; turn < 100; ++turn) {
     if (auto entries = proc::try_parse_maps(read_file(proc + "maps"))) return std::move(*entries);
   }
-  return proc::parse_maps(read_file(proc + "maps"));
+  return proc::parse_torn_maps(read_file(proc + "maps"));
 }
 
 std::vector<proc::SmapsEntry> read_smaps(const std::string& proc) {

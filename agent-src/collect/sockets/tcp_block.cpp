@@ -21,7 +21,7 @@ std::vector<ConnectionEnds> ends_of(const std::vector<BlockedConnection>& connec
 
 }  // namespace
 
-TcpBlock::TcpBlock(std::string session) : table_("crx-" + std::move(session)) {}
+TcpBlock::TcpBlock(std::string session) : session_(std::move(session)), table_("crx-" + session_) {}
 
 TcpBlock::~TcpBlock() {
   unblock();
@@ -88,7 +88,7 @@ void TcpBlock::leave_installed() noexcept {
   }
   if (outside.empty()) return unblock();
   try {
-    const std::string kept = table_ + "-kept";
+    const std::string kept = kept_table_name(session_);
     filter_->make_table(kept, PacketFilter::Lifetime::permanent);
     filter_->add(kept, ends_of(outside));
     log::warn("packets of its TCP connections stay blocked by the nftables table inet {}", kept);

@@ -59,7 +59,7 @@ class TcpBlock {
  private:
   void make_table();
 
-  std::string table_;
+  std::string session_, table_;
   std::vector<BlockedConnection> connections_;
   std::optional<PacketFilter> filter_;
   bool has_table_ = false;

@@ -164,6 +164,13 @@ void FreezerGroup::thaw() {
   write_file(path_ + (v2_ ? "/cgroup.freeze" : "/freezer.state"), v2_ ? "0" : "THAWED");
 }
 
+std::vector<pid_t> FreezerGroup::members() const {
+  std::istringstream lines(read_file(path_ + "/cgroup.procs"));
+  std::vector<pid_t> members;
+  for (pid_t pid = 0; lines >> pid;) members.push_back(pid);
+  return members;
+}
+
 void FreezerGroup::dissolve() {
   if (path_.empty()) return;
   thaw();

@@ -16,6 +16,11 @@ struct ConnectionEnds {
   InetAddress peer;
 };
 
+// The name of the table that keeps dropping packets of a session's connections when crx-migrate has ended.
+inline std::string kept_table_name(const std::string& session) {
+  return "crx-" + session + "-kept";
+}
+
 // A netlink socket to nftables in the network namespace of the thread that opens it. Needs CAP_NET_ADMIN there. All
 // calls return when the kernel has completed the operation, or throw Error(unsupported) with the kernel's reason; the
 // kernel has then changed nothing. Single-threaded. See nft(8), include/uapi/linux/netfilter/nf_tables.h.

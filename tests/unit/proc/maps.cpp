@@ -73,6 +73,18 @@ TEST_CASE("maps: malformed lines are named") {
                        doctest::Contains("do not ascend"), Error);
 }
 
+TEST_CASE("maps: in a torn list the later entries count") {
+  const auto entries = parse_torn_maps(
+      "1000-3000 r--p 00000000 00:00 0\n3000-9000 rw-p 00000000 00:00 0\n9000-a000 rw-p 00000000 00:00 0\n"
+      "5000-b000 rw-p 00000000 00:00 0\nb000-c000 r--p 00000000 00:00 0\n");
+  REQUIRE(entries.size() == 4);
+  CHECK(entries[1].start == 0x3000);
+  CHECK(entries[1].end == 0x5000);
+  CHECK(entries[2].start == 0x5000);
+  CHECK(entries[2].end == 0xb000);
+  CHECK(entries[3].end == 0xc000);
+}
+
 TEST_CASE("maps: our own") {
   const auto entries = parse_maps(read_file("/proc/self/maps"));
   CHECK(entries.size() > 10);

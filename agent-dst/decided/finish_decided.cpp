@@ -1,0 +1,103 @@
+#include "agent-dst/decided/finish_decided.hpp"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+#include <vector>
+
+#include "agent-dst/decided/decided_tree.hpp"
+#include "common/base/backoff.hpp"
+#include "common/base/error.hpp"
+#include "common/base/log.hpp"
+#include "common/base/scope_exit.hpp"
+#include "common/kernel/process/freezer_group.hpp"
+#include "common/kernel/process/pidfd.hpp"
+#include "common/proc/proc_dir.hpp"
+#include "common/proc/status.hpp"
+
+namespace crx {
+namespace {
+
+constexpr char kFinishStep[] = "finishing a decided session";
+constexpr int64_t kSettleMs = 2'000;
+
+// The kernel kills the processes that the engine traced, but some time after it has released the engine's locks. The
+// tracer is read before the signals: a process that is seen without a tracer has its SIGKILL already, if it gets one.
+bool is_about_to_die(pid_t pid) {
+  const auto is_set = [pid](auto test) {
+    const std::optional<ProcDir> process = ProcDir::open(pid);
+    const std::optional<proc::Status> status = process ? process->status() : std::nullopt;
+    return status && test(*status);
+  };
+  if (is_set([](const proc::Status& status) { return status.tracer_pid != 0; })) return true;
+  constexpr uint64_t kKill = uint64_t{1} << (SIGKILL - 1);
+  return is_set([](const proc::Status& status) { return ((status.pending | status.shared_pending) & kKill) != 0; });
+}
+
+// Returns the processes of the group once none of them is about to die.
+std::vector<pid_t> settled_members(const FreezerGroup& group) {
+  const Deadline deadline = Deadline::in_ms(kSettleMs);
+  for (Backoff backoff;; backoff.wait()) {
+    std::vector<pid_t> members = group.members();
+    const auto dying = std::find_if(members.begin(), members.end(), is_about_to_die);
+    if (dying == members.end()) return members;
+    if (deadline.passed()) {
+      throw Error(ErrorCode::kernel, kFinishStep, "it is traced by another process, or does not end").with_pid(*dying);
+    }
+  }
+}
+
+void end_all(FreezerGroup& group, const std::vector<pid_t>& members) {
+  const Deadline deadline = Deadline::in_ms(kSettleMs);
+  std::vector<Fd> pidfds;
+  for (const pid_t pid : members) {
+    pidfds.push_back(open_pidfd(pid));
+    send_signal(pidfds.back().get(), SIGKILL);
+  }
+  group.thaw();
+  for (const Fd& pidfd : pidfds) {
+    if (!wait_exit(pidfd.get(), deadline)) throw Error(ErrorCode::kernel, kFinishStep, "a process does not end");
+  }
+}
+
+void run(Journal& journal, FreezerGroup& group, const DecidedTree& tree) {
+  if (journal.last()->state == JournalState::resuming) journal.append(JournalState::resumed, to_detail(tree));
+  group.thaw();
+  journal.append(JournalState::resumed, to_detail({tree.root, tree.processes, tree.group, true}));
+  log::info("session {}: its engine had ended; the tree runs here now, root pid {}", journal.session(), tree.root);
+}
+
+void lose(Journal& journal, const std::string& why) {
+  journal.append(JournalState::lost, why);
+  log::warn("session {}: {}; the source may resume the original", journal.session(), why);
+}
+
+}  // namespace
+
+bool finish_decided(Journal& journal) {
+  const JournalRecord last = *journal.last();
+  const bool is_resumed = last.state == JournalState::resumed;
+  const std::optional<DecidedTree> tree = parse_decided_tree(last.detail);
+  if (!tree) throw Error(ErrorCode::corrupt_image, kFinishStep, fmt::format("{} is unknown", last.detail));
+  if (tree->runs) return false;
+  if (last.boot_id != read_boot_id() || ::access(tree->group.c_str(), F_OK) != 0) {
+    if (!is_resumed) lose(journal, "the tree has ended before it ran");
+    return false;
+  }
+  FreezerGroup group = FreezerGroup::open_existing(tree->group);
+  ScopeExit keep([&group] { group.abandon(); });
+  const std::vector<pid_t> members = settled_members(group);
+  if (is_resumed || members.size() == tree->processes) {
+    run(journal, group, *tree);
+    return true;
+  }
+  end_all(group, members);
+  lose(journal, fmt::format("{} of the {} processes had ended before the tree ran", tree->processes - members.size(),
+                            tree->processes));
+  if (::rmdir(tree->group.c_str()) != 0) log::debug("{} stays", tree->group);
+  return false;
+}
+
+}  // namespace crx

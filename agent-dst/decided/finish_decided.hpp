@@ -1,0 +1,22 @@
+// Finishes a session that is decided, but whose engine has ended before the tree ran.
+#pragma once
+
+#include <string>
+
+#include "common/base/journal.hpp"
+
+namespace crx {
+
+// To be called when the engine of the session has ended; `journal` is the session's, with the last record RESUMING or
+// RESUMED. RESUMED is on disk before the tree is thawed, so RESUMING as the last record means that nothing of the tree
+// has run.
+// - RESUMING, and all of its processes are in the group, released from ptrace: writes RESUMED and thaws them.
+// - RESUMING, and at least one is missing: kills the others, and writes LOST. The source may resume the original then.
+// - RESUMED, and the group is still frozen as the engine left it: thaws it.
+// Does nothing if the tree runs already. Waits up to 2 s for processes that the kernel is about to kill, since they
+// had been traced by the engine. Returns whether the tree was thawed by this call. Throws Error if processes are still
+// traced then, and for failures of the journal and the control group; the session is unfinished in that case, and the
+// call may be repeated.
+bool finish_decided(Journal& journal);
+
+}  // namespace crx

@@ -1,0 +1,34 @@
+// The description of a migration in the journal at its source: enough to finish it when crx-migrate has ended.
+#pragma once
+
+#include <sys/types.h>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "agent-src/tool/systemd_unit.hpp"
+#include "common/base/endpoint.hpp"
+#include "common/base/journal.hpp"
+
+namespace crx {
+
+struct SourceSession {
+  pid_t pid = 0;  // the root of the tree
+  std::string comm;
+  Endpoint to;
+  std::string tls_dir;
+  std::string group;                // FreezerGroup::path(); empty before the tree has been put into one
+  std::optional<SystemdUnit> unit;  // to be stopped before the original is ended
+};
+
+// The detail of the record GO of a tree that holds file locks: they are released once it is written.
+inline constexpr char kReleasedLocks[] = "its file locks are released";
+
+// One line of JSON, the detail of a record OPEN.
+std::string to_detail(const SourceSession& session);
+// Returns the description in the last OPEN record that has one; nothing if none has, as in the journal of a
+// destination.
+std::optional<SourceSession> find_source_session(const std::vector<JournalRecord>& records);
+
+}  // namespace crx
