@@ -6,7 +6,7 @@ import statistics
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(os.path.dirname(HERE), "tests", "integration"))
+sys.path.insert(0, os.path.join(os.path.dirname(HERE), "tests", "integration", "library"))
 import crxtest  # noqa: E402
 from crxtest import lines_of, until  # noqa: E402
 

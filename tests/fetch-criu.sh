@@ -2,7 +2,7 @@
 # fetch-criu.sh FOLDER: unpacks CRIU of Debian trixie, with all its libraries, below FOLDER; installs nothing. The
 # packages come from the sources in this machine's own apt configuration. Prints nothing if CRIU is there already.
 #
-# Run it with tests/integration/criutest.py, or by hand:
+# Run it with tests/integration/library/criutest.py, or by hand:
 #   FOLDER/root/usr/lib64/ld-linux-x86-64.so.2 --library-path FOLDER/root/usr/lib/x86_64-linux-gnu FOLDER/root/usr/sbin/criu
 set -eu
 [ $# -eq 1 ] || { echo "usage: fetch-criu.sh FOLDER" >&2; exit 2; }

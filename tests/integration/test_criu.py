@@ -50,7 +50,7 @@ class CriuTest(DumpTest):
     def compile(self, name):
         """Builds programs/NAME.c; returns the path of the program."""
         path = f"{self.base}/{name}"
-        subprocess.run(["cc", "-std=gnu17", "-O1", "-pthread", "-o", path, f"{hosts.HERE}/programs/{name}.c", "-lm"], check=True)
+        subprocess.run(["cc", "-std=gnu17", "-O1", "-pthread", "-o", path, f"{hosts.PROGRAMS}/{name}.c", "-lm"], check=True)
         return path
 
     def python(self, dump, revive):

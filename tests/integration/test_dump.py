@@ -30,7 +30,7 @@ class Heap(DumpTest):
     def setUpClass(cls):
         super().setUpClass()
         cls.program = f"{cls.base}/{cls.PROGRAM}"
-        subprocess.run(["cc", "-std=gnu17", "-O2", "-o", cls.program, f"{hosts.HERE}/programs/{cls.PROGRAM}.c"], check=True)
+        subprocess.run(["cc", "-std=gnu17", "-O2", "-o", cls.program, f"{hosts.PROGRAMS}/{cls.PROGRAM}.c"], check=True)
 
     def start(self, megabytes=64):
         self.control, self.output = f"{self.dir}/control", f"{self.dir}/out"

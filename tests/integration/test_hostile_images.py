@@ -26,7 +26,7 @@ class HostileImages(Heap):
 
     def compile(self, name):
         path = f"{self.base}/{name}"
-        subprocess.run(["cc", "-std=gnu17", "-O1", "-pthread", "-o", path, f"{hosts.HERE}/programs/{name}.c", "-lm"], check=True)
+        subprocess.run(["cc", "-std=gnu17", "-O1", "-pthread", "-o", path, f"{hosts.PROGRAMS}/{name}.c", "-lm"], check=True)
         return path
 
     def sets(self):

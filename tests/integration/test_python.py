@@ -6,7 +6,7 @@ import unittest
 import crxtest
 from crxtest import lines_of, read_text, until
 
-PROGRAM = os.path.join(crxtest.HERE, "programs", "sequence.py")
+PROGRAM = os.path.join(crxtest.PROGRAMS, "sequence.py")
 
 
 def expected(seed, count):

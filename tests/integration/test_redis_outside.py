@@ -5,8 +5,8 @@ import re
 import sys
 
 import crxtest
-from crxtest import FULL, MOVES, lines_of, read_text, until
-from test_tcp_established import ADDRESS, HOOK, PROGRAMS
+from crxtest import FULL, MOVES, PROGRAMS, lines_of, read_text, until
+from test_tcp_established import ADDRESS, HOOK
 
 PORT = "6391"
 KEYS = 2_500_000 if FULL else 250_000  # of 200 bytes each

@@ -3,7 +3,7 @@ import re
 import subprocess
 
 import crxtest
-from crxtest import HERE, lines_of, read_text, until
+from crxtest import PROGRAMS, lines_of, read_text, until
 from dumptest import DumpTest
 
 SIZE_MIB = 1024 if crxtest.FULL else 256
@@ -67,7 +67,7 @@ class SharedMemory(crxtest.RingTest):
 class Restored(DumpTest):
     def test_eight_workers(self):
         program, output, go = f"{self.base}/workers", f"{self.dir}/out", f"{self.dir}/go"
-        subprocess.run(["cc", "-std=gnu17", "-O2", "-o", program, f"{HERE}/programs/workers.c"], check=True)
+        subprocess.run(["cc", "-std=gnu17", "-O2", "-o", program, f"{PROGRAMS}/workers.c"], check=True)
         process = self.host.spawn([program, go, "32", str(WORKERS)], stdout=output)
         until(lambda: lines_of(output), "the workers are ready", 60)
         before = pss_mib(process)

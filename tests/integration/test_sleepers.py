@@ -21,7 +21,7 @@ class Sleepers(DumpTest):
     def setUpClass(cls):
         super().setUpClass()
         cls.program = f"{cls.base}/sleepers"
-        subprocess.run(["cc", "-std=gnu17", "-O2", "-pthread", "-o", cls.program, f"{hosts.HERE}/programs/sleepers.c"], check=True)
+        subprocess.run(["cc", "-std=gnu17", "-O2", "-pthread", "-o", cls.program, f"{hosts.PROGRAMS}/sleepers.c"], check=True)
 
     def start(self):
         process = self.host.spawn([self.program, f"{self.dir}/counts", THREADS], stdout=f"{self.dir}/out")

@@ -3,11 +3,10 @@ import os
 import sys
 
 import crxtest
-from crxtest import BIN, HERE, lines_of, read_text, until
+from crxtest import BIN, PROGRAMS, lines_of, read_text, until
 
 ADDRESS = "10.77.0.100"
 PORT = "4711"
-PROGRAMS = os.path.join(HERE, "programs")
 
 # The address leaves the source when the program is stopped, and comes to the destination when the program is built
 # there. While the file STAY exists the address stays where it is.

@@ -19,10 +19,10 @@ import tempfile
 import time
 import unittest
 
-from hosts import (BIN, CGROUP2, FULL, HERE, MOVES, ROOT, VICTIMS, Host, MigrateResult, Process, Timeout, lines_of,
+from hosts import (BIN, CGROUP2, FULL, MOVES, PROGRAMS, ROOT, VICTIMS, Host, MigrateResult, Process, Timeout, lines_of,
                    read_text, readlink_or_none, remove_cgroups, thaw_all, until)
 
-__all__ = ["BIN", "CGROUP2", "FULL", "HERE", "MOVES", "ROOT", "VICTIMS", "Host", "MigrateResult", "Process", "Ring",
+__all__ = ["BIN", "CGROUP2", "FULL", "MOVES", "PROGRAMS", "ROOT", "VICTIMS", "Host", "MigrateResult", "Process", "Ring",
            "RingTest", "Stages", "Timeout", "lines_of", "main", "read_text", "readlink_or_none", "remove_cgroups",
            "state_of", "sweep", "thaw_all", "time", "until"]
 
@@ -119,7 +119,7 @@ class Ring:
         """Builds programs/NAME.c; returns the path of the program (or `output`)."""
         target = self.path(output or name)
         subprocess.run(["cc", "-std=gnu17", "-O2", "-pthread", *options, "-o", target,
-                        os.path.join(HERE, "programs", f"{name}.c")], check=True)
+                        os.path.join(PROGRAMS, f"{name}.c")], check=True)
         return target
 
     def close(self):

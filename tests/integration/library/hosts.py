@@ -13,7 +13,8 @@ import threading
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-ROOT = os.path.dirname(os.path.dirname(HERE))
+PROGRAMS = os.path.join(os.path.dirname(HERE), "programs")
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(HERE)))
 BUILD = os.environ.get("CRX_BUILD", os.path.join(ROOT, "build", "dev"))
 BIN = os.path.join(BUILD, "bin")
 VICTIMS = os.path.join(BIN, "victims")
