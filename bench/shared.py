@@ -11,7 +11,7 @@ import sys
 
 from moves import crxtest, median, ms, table, verdict
 
-sys.path.insert(0, os.path.join(crxtest.ROOT, "tests", "integration"))
+sys.path.insert(0, os.path.join(crxtest.ROOT, "tests", "integration", "moves"))
 from test_shared_memory import pss_mib  # noqa: E402
 
 BAR = 1.15

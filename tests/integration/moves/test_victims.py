@@ -1,7 +1,7 @@
 """Every victim passes after moves around a ring of three hosts, one of which has another uptime.
 
-    test_victims.py                 all victims
-    test_victims.py Victims.test_fd_pipe
+    tests/one victims                 all victims
+    tests/one victims Victims.test_fd_pipe
 """
 import contextlib
 import os

@@ -1,7 +1,7 @@
 """Every victim passes after it was dumped, ended, and restored from the images; twice.
 
-    test_dump_victims.py                 all victims
-    test_dump_victims.py DumpVictims.test_fd_pipe
+    tests/one dump_victims                 all victims
+    tests/one dump_victims DumpVictims.test_fd_pipe
 """
 import contextlib
 import os

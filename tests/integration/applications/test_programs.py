@@ -1,7 +1,7 @@
 """Real programs as trees, moved under load around the ring with a client that checks every answer: the client is in
 the tree, so that both ends of each connection move.
 
-    test_programs.py Programs.test_nginx
+    tests/one programs Programs.test_nginx
 """
 import os
 import hashlib
