@@ -3,6 +3,7 @@
 
 usage: lint.py [ROOT]    prints one line for each fault; exit 1 if there is one
 """
+import collections
 import pathlib
 import re
 import sys
@@ -72,10 +73,23 @@ def check_rows(rows, files):
         for other in sorted(allowed - seen):
             yield f"{folder}: its row names {other}, whose row does not stand before it"
         seen.add(folder)
-    for folder in sorted(folders):
-        count = sum(1 for path in files if path.rpartition("/")[0] == folder)
+
+
+def check_folders(root, files):
+    """No folder is too full, and a README.md says of every folder of tests what it is for: its own, or one above it, by name."""
+    counts = collections.Counter(path.rpartition("/")[0] for path in files)
+    for folder, count in sorted(counts.items()):
         if count > MAX_FILES:
             yield f"{folder}: {count} files are more than {MAX_FILES}: split it by purpose"
+        if folder.startswith("tests/") and not is_explained(root, pathlib.PurePosixPath(folder)):
+            yield f"{folder}: add a README.md, or name the folder in one above it"
+
+
+def is_explained(root, folder):
+    if (root / folder / "README.md").exists():
+        return True
+    above = (root / parent / "README.md" for parent in folder.parents)
+    return any(f"`{folder.relative_to(page.parent.relative_to(root)).as_posix()}/`" in page.read_text() for page in above if page.exists())
 
 
 def check_include(path, header, rows):
@@ -153,6 +167,7 @@ def check_tree(root):
                 files[file.relative_to(root).as_posix()] = file
     rows = read_rows(root)
     yield from check_rows(rows, files)
+    yield from check_folders(root, files)
     for path, file in files.items():
         for number, fault in check_text(path, file.read_text(errors="replace"), files, rows):
             yield f"{path}:{number}: {fault}" if number else f"{path}: {fault}"

@@ -27,12 +27,12 @@ def include(path, header):
     """The faults of one include, under the project's own rows."""
     rows = {f"{top}/CMakeLists.txt": (ROOT / top / "CMakeLists.txt").read_text()
             for top in ("common", "wire", "agent-src", "agent-dst")}
-    return faults(**rows, **{path: f'#include "{header}"\n'})
+    return faults(**rows, **{"tests/README.md": "`unit/`", path: f'#include "{header}"\n'})
 
 
 def only(**files):
     """Returns the findings about the files themselves."""
-    return [fault for fault in faults(**files) if "crx_library row" not in fault]
+    return [fault for fault in faults(**files) if "crx_library row" not in fault and "README.md" not in fault]
 
 
 class Arrows(unittest.TestCase):
@@ -90,6 +90,22 @@ class Rows(unittest.TestCase):
     def test_full_folder(self):
         files = {f"wire/a{n}.cpp": "" for n in range(lint.MAX_FILES + 1)}
         self.assertIn("split it by purpose", faults(**{"wire/CMakeLists.txt": "crx_library(wire)\n"}, **files)[0])
+
+
+class Folders(unittest.TestCase):
+    def test_full_folder_of_tests(self):
+        for suffix in ("py", "c", "cpp"):
+            files = {f"tests/new/a{n}.{suffix}": "" for n in range(lint.MAX_FILES)}
+            self.assertEqual(only(**files, **{"tests/new/README.md": ""}), [])
+            self.assertIn("split it by purpose", only(**files, **{f"tests/new/b.{suffix}": ""})[0])
+
+    def test_folder_of_tests_has_a_purpose(self):
+        file = {"tests/new/deep/a.py": ""}
+        for page, text, explained in [("tests/new/deep/README.md", "", True), ("tests/new/README.md", "`deep/`: x", True),
+                                      ("tests/README.md", "`new/deep/`: x", True), ("tests/README.md", "`new/`: x", False),
+                                      ("tests/new/README.md", "the deep ones", False), ("wire/README.md", "`deep/`", False)]:
+            with self.subTest(page=page, text=text):
+                self.assertEqual(faults(**file, **{page: text}) == [], explained)
 
 
 class Files(unittest.TestCase):
