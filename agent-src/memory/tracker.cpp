@@ -1,22 +1,11 @@
 #include "agent-src/memory/tracker.hpp"
 
-#include <fmt/format.h>
-
 #include "agent-src/memory/comparing_trackers.hpp"
 #include "agent-src/memory/wp_async_tracker.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
 
 namespace crx {
-
-TrackerKind parse_tracker(std::string_view text) {
-  for (const TrackerKind kind :
-       {TrackerKind::automatic, TrackerKind::wp_async, TrackerKind::soft_dirty, TrackerKind::hash}) {
-    if (text == to_string(kind)) return kind;
-  }
-  throw Error(ErrorCode::refused, "choosing the tracker", fmt::format("there is none named '{}'", text))
-      .with_hint("one of auto, wp-async, soft-dirty, hash");
-}
 
 std::string_view to_string(TrackerKind kind) {
   switch (kind) {

@@ -16,9 +16,7 @@
 namespace crx {
 
 enum class TrackerKind { automatic, wp_async, soft_dirty, hash };
-// Parses auto|wp-async|soft-dirty|hash; throws Error(refused) otherwise.
-TrackerKind parse_tracker(std::string_view text);
-// Returns the word that parse_tracker() accepts for this kind.
+// "auto", "wp-async", "soft-dirty" or "hash", as in --tracker.
 std::string_view to_string(TrackerKind kind);
 
 // The pages of private mappings while the process is stopped; all lists are ascending.

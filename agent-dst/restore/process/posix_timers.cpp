@@ -60,8 +60,7 @@ class PosixTimers final : public Restorer {
       create_some(context, done, std::min(timers_.size(), done + kAtOnce), by_id);
     }
     if (!by_id) return;
-    context.vessel.call("asking for timer ids", SYS_prctl, uapi::kTimerCreateRestoreIds,
-                        context.extra.timers_restore_ids() ? 1 : 0, 0, 0, 0);
+    context.vessel.call("asking for timer ids", SYS_prctl, uapi::kTimerCreateRestoreIds, 0, 0, 0, 0);
   }
 
   void plan_last(RestoreContext& context, std::size_t thread, RemoteBatch& batch) override {

@@ -179,7 +179,6 @@ void TcpCollector::collect_connection(const OpenFile& file, const InetSocketInfo
              "try again when the program has accepted it");
     }
     extra.set_waiting(true);
-    extra.set_waiting_at(table_.listener_at(*look.peer)->file->id);
   } else if (table_.is_client_closed(look)) {
     extra.set_client_closed(true);
   } else if (const auto complaint = outside_complaint(look, context.task.options)) {
