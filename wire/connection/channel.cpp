@@ -84,9 +84,10 @@ Channel::Need Channel::handshake_step() {
 asio::awaitable<void> Channel::handshake() {
   for (;;) {
     const Need need = handshake_step();
-    if (need == Need::nothing) co_return;
+    if (need == Need::nothing) break;
     co_await wait(need, read_timer_);
   }
+  require_protocol(ssl_, *tls_, peer_);
 }
 
 Channel::Need Channel::read_step(std::span<std::byte> to, std::size_t& done, bool& closed) {

@@ -47,7 +47,8 @@ class Channel : public std::enable_shared_from_this<Channel> {
   // No wait for the peer may last longer than this without progress.
   void set_stall_ms(int64_t ms) { stall_ms_ = ms; }
 
-  // The TLS handshake, as client or server by the role of the context. Throws Error(peer) with the reason.
+  // The TLS handshake, as client or server by the role of the context; both sides must agree on kAlpn. Throws
+  // Error(peer) with the reason.
   asio::awaitable<void> handshake();
   // Fills `to` completely.
   asio::awaitable<void> read(std::span<std::byte> to);

@@ -10,6 +10,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <string_view>
 
 #include "common/base/error.hpp"
 #include "wire/connection/gcm_provider.hpp"
@@ -19,6 +20,8 @@ namespace crx::wire {
 namespace {
 
 constexpr char kTlsContextStep[] = "loading TLS keys";
+constexpr char kToolsOnly[] = "only the tools of crx may connect here";
+constexpr char kAgentThere[] = "is there a crx-agent on that port?";
 constexpr char kMakeKeys[] = "make keys with crx-keys and copy this host's three files there";
 
 std::string queue_text() {
@@ -287,6 +290,17 @@ PeerIdentity peer_identity(const ssl_st* ssl) {
   return identity;
 }
 
+void require_protocol(const ssl_st* ssl, const TlsContext& context, const std::string& peer) {
+  const unsigned char* name = nullptr;
+  unsigned length = 0;
+  SSL_get0_alpn_selected(ssl, &name, &length);
+  if (std::string_view(reinterpret_cast<const char*>(name), length) == kAlpn) return;
+  const bool server = context.role() == TlsRole::server;
+  throw Error(ErrorCode::peer, "starting TLS",
+              fmt::format("{} does not speak crx's protocol (it did not agree on {} by ALPN)", peer, kAlpn))
+      .with_hint(server ? kToolsOnly : kAgentThere);
+}
+
 void throw_tls_error(const ssl_st* ssl, const TlsContext& context, const std::string& peer) {
   throw_verify_error(ssl, context, peer);
   const unsigned long code = ERR_peek_error();
@@ -312,7 +326,7 @@ void throw_tls_error(const ssl_st* ssl, const TlsContext& context, const std::st
     case SSL_R_TLSV1_ALERT_PROTOCOL_VERSION:
       throw Error(ErrorCode::peer, "starting TLS",
                   fmt::format("{} does not speak crx's protocol ({})", peer, queue_text()))
-          .with_hint(server ? "only the tools of crx may connect here" : "is there a crx-agent on that port?");
+          .with_hint(server ? kToolsOnly : kAgentThere);
     default:
       throw Error(ErrorCode::peer, "talking TLS", fmt::format("{}: {}", peer, queue_text()));
   }

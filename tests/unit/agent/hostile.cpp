@@ -60,6 +60,12 @@ TEST_CASE("connections without our TLS are rejected") {
     RawClient client(agent.port(), keys(agent), "h2");
     CHECK_FALSE(client.handshake());
   }
+  SUBCASE("no application protocol") {
+    RawClient client(agent.port(), keys(agent), "");
+    REQUIRE(client.handshake());
+    CHECK(failure(client).find("did not agree on crx/1 by ALPN") != std::string::npos);
+    CHECK(client.ended());
+  }
   SUBCASE("TLS 1.2") {
     RawClient client(agent.port(), keys(agent), wire::kAlpn, TLS1_2_VERSION);
     CHECK_FALSE(client.handshake());

@@ -3,6 +3,7 @@
 
 #include "common/base/error.hpp"
 #include "tests/unit/agent/process.hpp"
+#include "tests/unit/agent/raw_server.hpp"
 
 using namespace crx;
 using namespace crx::test;
@@ -121,6 +122,17 @@ TEST_CASE("key files that are missing, or of another certificate") {
   agent.ca().issue(dir.path(), "a", "DNS:a");
   std::filesystem::rename(dir.path() + "/old.pem", dir.path() + "/key.pem");
   CHECK(mentions(refusal(agent.to(dir.path())), dir.path() + "/key.pem is not the key of " + dir.path() + "/cert.pem"));
+}
+
+TEST_CASE("a server that agrees on no application protocol") {
+  TestAgent agent;
+  RawServer server(agent.dir() + "/agent");
+  auto options = agent.to();
+  options.to.port = server.port();
+  const std::string text = refusal(options);
+  CAPTURE(text);
+  CHECK(mentions(text, "did not agree on crx/1 by ALPN"));
+  CHECK(mentions(text, "is there a crx-agent on that port?"));
 }
 
 TEST_CASE("no agent listens, or another program does") {
