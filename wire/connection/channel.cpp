@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "common/base/error.hpp"
+#include "wire/connection/tls_errors.hpp"
 #include "wire/connection/tls_transport.hpp"
 
 namespace crx::wire {

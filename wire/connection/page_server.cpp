@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "common/base/error.hpp"
+#include "wire/connection/tls_errors.hpp"
 
 namespace crx::wire {
 namespace {

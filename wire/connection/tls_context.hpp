@@ -9,6 +9,7 @@
 struct ossl_lib_ctx_st;
 struct ssl_ctx_st;
 struct ssl_st;
+struct x509_st;
 
 namespace crx::wire {
 
@@ -24,7 +25,7 @@ struct TlsFiles {
 class TlsContext {
  public:
   // Reads DIR/{ca,cert,key}.pem. Throws Error(refused), which names the file and the remedy, if one is missing,
-  // unreadable, not PEM, a key of another certificate, or an expired certificate.
+  // unreadable, not PEM, a key of another certificate, or a certificate that has expired or that no peer accepts.
   TlsContext(TlsRole role, const std::string& dir);
 
   TlsRole role() const { return role_; }
@@ -49,19 +50,14 @@ class TlsContext {
 
 // The identity of the peer, from its certificate.
 struct PeerIdentity {
-  std::string name;                // CN, else the first subjectAltName
-  std::vector<std::string> names;  // CN and all subjectAltNames, for --allow
+  std::string name;                // the first of `names`, for messages
+  std::vector<std::string> names;  // certificate_names() of certificate.hpp, for --allow
   std::string fingerprint;         // SHA-256 of the certificate, hex
 };
 PeerIdentity peer_identity(const ssl_st* ssl);
 
-// Throws Error(peer) unless both sides have agreed on crx's application protocol (ALPN, RFC 7301). To be called after
-// the handshake: OpenSSL accepts a peer that names no protocol. peer: "HOST:PORT".
-void require_protocol(const ssl_st* ssl, const TlsContext& context, const std::string& peer);
-
-// Throws Error(peer) with the reason why the handshake failed (or the first read after it, where TLS 1.3 reports a
-// refused client certificate), from the connection's verify result and OpenSSL's error queue, which is emptied. peer:
-// "HOST:PORT". Returns only if the cause lies outside TLS.
-void throw_tls_error(const ssl_st* ssl, const TlsContext& context, const std::string& peer);
+// The certificate of the peer that this side has refused in the handshake; nullptr if it has refused none. Owned by the
+// connection.
+const x509_st* refused_certificate(const ssl_st* ssl);
 
 }  // namespace crx::wire

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <arpa/inet.h>
+#include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -73,6 +74,15 @@ class RawClient {
       if (!message.ParseFromString(got->second)) return std::nullopt;
       return message;
     }
+  }
+  // Reads until the connection ends; returns the reason of the alert that ended it, else "none".
+  std::string alert() {
+    char byte = 0;
+    ERR_clear_error();
+    while (SSL_read(ssl_, &byte, 1) > 0) {
+    }
+    const char* reason = ERR_reason_error_string(ERR_peek_error());
+    return reason == nullptr ? "none" : reason;
   }
   // Whether the peer closes (or cuts) the connection within the time limit.
   bool ended() {

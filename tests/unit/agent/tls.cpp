@@ -3,6 +3,7 @@
 
 #include "common/base/error.hpp"
 #include "tests/unit/agent/process.hpp"
+#include "tests/unit/agent/raw_client.hpp"
 #include "tests/unit/agent/raw_server.hpp"
 
 using namespace crx;
@@ -21,6 +22,15 @@ std::string refusal(const wire::ConnectOptions& options) {
 
 bool mentions(const std::string& text, const std::string& part) {
   return text.find(part) != std::string::npos;
+}
+
+std::string refusal_to_start(const AgentOptions& options) {
+  try {
+    run_agent(options, test_engine);
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "it started";
 }
 
 AgentOptions with_keys(const std::string& dir) {
@@ -58,13 +68,9 @@ TEST_CASE("an agent with an expired certificate does not start; its message name
   AgentOptions options = with_keys(dir.path());
   options.store = dir.path() + "/store";
   options.listen = {"127.0.0.1", 0};
-  try {
-    run_agent(options, test_engine);
-    FAIL("it started");
-  } catch (const Error& error) {
-    CHECK(mentions(error.what(), dir.path() + "/cert.pem expired on "));
-    CHECK(mentions(error.what(), "crx-keys"));
-  }
+  const std::string text = refusal_to_start(options);
+  CHECK(mentions(text, dir.path() + "/cert.pem expired on "));
+  CHECK(mentions(text, "crx-keys"));
 }
 
 TEST_CASE("a client whose certificate has expired gets an error before it connects") {
@@ -98,8 +104,46 @@ TEST_CASE("an agent with a certificate for another name") {
   TestAgent agent(with_keys(dir.path() + "/agent"));
   const std::string text = refusal(agent.to(dir.path() + "/client"));
   CAPTURE(text);
-  CHECK(mentions(text, "has a certificate for another name: host-b, host-b.example, 192.0.2.7"));
+  CHECK(mentions(text, "has a certificate for another name: host-b.example, 192.0.2.7"));
   CHECK(mentions(text, "--to"));
+}
+
+TEST_CASE("a common name is no name: certificates need a subjectAltName") {
+  TempDir dir;
+  TestCa ca;
+  ca.issue(dir.path() + "/good", "agent", "IP:127.0.0.1,DNS:client");
+  ca.issue(dir.path() + "/unnamed", "127.0.0.1", "");
+  SUBCASE("the agent's own") {
+    AgentOptions options = with_keys(dir.path() + "/unnamed");
+    options.store = dir.path() + "/store";
+    options.listen = {"127.0.0.1", 0};
+    const std::string text = refusal_to_start(options);
+    CHECK(mentions(text, "no peer accepts " + dir.path() + "/unnamed/cert.pem: it has no subjectAltName"));
+    CHECK(mentions(text, "crx-keys"));
+  }
+  SUBCASE("the client's own") {
+    TestAgent agent(with_keys(dir.path() + "/good"));
+    CHECK(mentions(refusal(agent.to(dir.path() + "/unnamed")), "cert.pem: it has no subjectAltName"));
+  }
+  SUBCASE("the client's, at the agent") {
+    TestAgent agent(with_keys(dir.path() + "/good"));
+    RawClient client(agent.port(), dir.path() + "/unnamed");
+    if (client.handshake()) CHECK(client.alert() == "sslv3 alert bad certificate");
+  }
+  SUBCASE("the agent's, at the client") {
+    TestAgent agent(with_keys(dir.path() + "/good"));
+    RawServer server(dir.path() + "/unnamed");
+    auto options = agent.to(dir.path() + "/good");
+    options.to.port = server.port();
+    CHECK(mentions(refusal(options), "is refused: it has no subjectAltName"));
+  }
+  SUBCASE("--allow does not look at it") {
+    AgentOptions options = with_keys(dir.path() + "/good");
+    options.allow = {"somebody"};
+    ca.issue(dir.path() + "/client", "somebody", "DNS:else.example");
+    TestAgent agent(options);
+    CHECK(mentions(refusal(agent.to(dir.path() + "/client")), "else.example is not allowed"));
+  }
 }
 
 TEST_CASE("a client not in --allow") {
@@ -108,7 +152,7 @@ TEST_CASE("a client not in --allow") {
   TestAgent agent(options);
   const std::string text = refusal(agent.to());
   CAPTURE(text);
-  CHECK(mentions(text, "client is not allowed to move processes here"));
+  CHECK(mentions(text, "client.example is not allowed to move processes here"));
   CHECK(mentions(text, "--allow"));
 }
 

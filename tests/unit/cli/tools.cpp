@@ -183,6 +183,17 @@ TEST_CASE("cli: crx-keys makes certificates that verify, once") {
   CHECK(read_file(dir.path() + "/out/host-b/ca.pem") == authority);
   CHECK(run(keys + " host-a,other").status == 0);  // it lacks a name that is requested now
   CHECK(read_file(cert) != before);
+  // One that no peer accepts is issued again.
+  const std::string ca = dir.path() + "/out/ca/", old = dir.path() + "/out/host-b/";
+  const auto replace = [&](const std::string& extensions) {
+    write_text(dir.path() + "/extensions", extensions);
+    const Ran made = run("openssl req -new -key " + old + "key.pem -subj /CN=host-b | openssl x509 -req -days 9 -CA " +
+                         ca + "ca.pem -CAkey " + ca + "key.pem -set_serial 7 -extfile " + dir.path() +
+                         "/extensions -out " + old + "cert.pem");
+    CHECK_MESSAGE(made.status == 0, made.output);
+    return run(keys + " host-b").output;
+  };
+  CHECK(replace("extendedKeyUsage=serverAuth,clientAuth\n").find("issued") != std::string::npos);
   CHECK(run(keys + " --force host-b").output.find("issued") != std::string::npos);
   CHECK(run(keys + " --days -1 old").status == 0);
   CHECK(run("openssl verify -CAfile " + dir.path() + "/out/ca/ca.pem " + dir.path() + "/out/old/cert.pem")

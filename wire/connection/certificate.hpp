@@ -1,0 +1,27 @@
+// What crx reads in a certificate, and what it requires of one beyond OpenSSL's checks. RFC 5280.
+#pragma once
+
+#include <string>
+#include <vector>
+
+struct x509_st;
+struct asn1_string_st;
+
+namespace crx::wire {
+
+// The host names and IP addresses in the subjectAltName. The common name is not among them: only names that the
+// authority has put there as names of the host count (RFC 6125, 6.4.4). Entries with characters other than visible
+// ASCII are left out, so the names can be printed.
+std::vector<std::string> certificate_names(const x509_st* cert);
+
+// "a, b", or "no name".
+std::string joined_names(const std::vector<std::string>& names);
+
+// The time as "2030-01-31 12:00 UTC".
+std::string certificate_time(const asn1_string_st* time);
+
+// The reason why nobody accepts this certificate; nullptr where there is none. Dates, issuer and the name that is asked
+// for are not looked at, since OpenSSL checks them.
+const char* certificate_fault(const x509_st* cert);
+
+}  // namespace crx::wire
