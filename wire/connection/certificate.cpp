@@ -6,6 +6,8 @@
 
 #include <algorithm>
 
+#include "wire/connection/tls_context.hpp"
+
 namespace crx::wire {
 namespace {
 
@@ -25,6 +27,16 @@ std::string name_text(const GENERAL_NAME* name) {
   const int family = ASN1_STRING_length(ip) == 4 ? AF_INET : AF_INET6;
   if (family == AF_INET6 && ASN1_STRING_length(ip) != 16) return {};
   return ::inet_ntop(family, ASN1_STRING_get0_data(ip), text, sizeof text) == nullptr ? std::string() : text;
+}
+
+// OpenSSL takes a certificate without the extension for one that may be used for everything.
+bool may_be_used_for(const X509* cert, int purpose) {
+  auto* uses = static_cast<EXTENDED_KEY_USAGE*>(X509_get_ext_d2i(cert, NID_ext_key_usage, nullptr, nullptr));
+  bool found = false;
+  for (int i = 0; uses != nullptr && i < sk_ASN1_OBJECT_num(uses); ++i)
+    found = found || OBJ_obj2nid(sk_ASN1_OBJECT_value(uses, i)) == purpose;
+  EXTENDED_KEY_USAGE_free(uses);
+  return found;
 }
 
 }  // namespace
@@ -54,8 +66,12 @@ std::string certificate_time(const ASN1_TIME* time) {
                      parts.tm_hour, parts.tm_min);
 }
 
-const char* certificate_fault(const X509* cert) {
+const char* certificate_fault(const X509* cert, TlsRole holder) {
   if (certificate_names(cert).empty()) return "it has no subjectAltName";
+  if (holder == TlsRole::server && !may_be_used_for(cert, NID_server_auth))
+    return "its extendedKeyUsage does not contain serverAuth";
+  if (holder == TlsRole::client && !may_be_used_for(cert, NID_client_auth))
+    return "its extendedKeyUsage does not contain clientAuth";
   return nullptr;
 }
 

@@ -9,6 +9,8 @@ struct asn1_string_st;
 
 namespace crx::wire {
 
+enum class TlsRole;  // tls_context.hpp
+
 // The host names and IP addresses in the subjectAltName. The common name is not among them: only names that the
 // authority has put there as names of the host count (RFC 6125, 6.4.4). Entries with characters other than visible
 // ASCII are left out, so the names can be printed.
@@ -20,8 +22,8 @@ std::string joined_names(const std::vector<std::string>& names);
 // The time as "2030-01-31 12:00 UTC".
 std::string certificate_time(const asn1_string_st* time);
 
-// The reason why nobody accepts this certificate; nullptr where there is none. Dates, issuer and the name that is asked
-// for are not looked at, since OpenSSL checks them.
-const char* certificate_fault(const x509_st* cert);
+// The reason why no peer accepts this certificate from a host in this role; nullptr where there is none. Dates, issuer
+// and the name that is asked for are not looked at, since OpenSSL checks them.
+const char* certificate_fault(const x509_st* cert, TlsRole holder);
 
 }  // namespace crx::wire

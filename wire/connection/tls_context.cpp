@@ -53,7 +53,8 @@ int check_and_note(int accepted, X509_STORE_CTX* store) {
   auto* ssl = static_cast<SSL*>(X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()));
   X509* leaf = X509_STORE_CTX_get0_cert(store);
   const bool at_leaf = leaf != nullptr && X509_STORE_CTX_get_error_depth(store) == 0;
-  if (accepted == 1 && at_leaf && certificate_fault(leaf) != nullptr) {
+  if (accepted == 1 && at_leaf &&
+      certificate_fault(leaf, SSL_is_server(ssl) == 1 ? TlsRole::client : TlsRole::server) != nullptr) {
     X509_STORE_CTX_set_error(store, X509_V_ERR_CERT_REJECTED);
     accepted = 0;
   }
@@ -107,10 +108,10 @@ void load_files(SSL_CTX* ctx, const TlsFiles& files) {
 }
 
 // Refuses an own certificate that no peer accepts.
-void check_own(SSL_CTX* ctx, const TlsFiles& files) {
+void check_own(SSL_CTX* ctx, TlsRole role, const TlsFiles& files) {
   const X509* cert = SSL_CTX_get0_certificate(ctx);
   if (cert == nullptr) return;
-  if (const char* fault = certificate_fault(cert)) {
+  if (const char* fault = certificate_fault(cert, role)) {
     throw Error(ErrorCode::refused, kTlsContextStep, fmt::format("no peer accepts {}: {}", files.cert, fault))
         .with_hint("issue a new certificate for this host with crx-keys");
   }
@@ -148,7 +149,7 @@ TlsContext::TlsContext(TlsRole role, const std::string& dir) : role_(role), file
   if (!ctx_) throw Error(ErrorCode::bug, kTlsContextStep, tls_queue_text());
   set_rules(ctx_.get(), role);
   load_files(ctx_.get(), files_);
-  check_own(ctx_.get(), files_);
+  check_own(ctx_.get(), role, files_);
 }
 
 ssl_st* TlsContext::new_connection(const std::string& server_name) const {

@@ -17,6 +17,13 @@ namespace {
 constexpr char kToolsOnly[] = "only the tools of crx may connect here";
 constexpr char kAgentThere[] = "is there a crx-agent on that port?";
 
+// Whether a certificate with a fault (certificate_fault()) may have got this result. OpenSSL checks some of it by
+// itself.
+bool may_hide_a_fault(long result) {
+  return result == X509_V_ERR_CERT_REJECTED || result == X509_V_ERR_INVALID_PURPOSE ||
+         result == X509_V_ERR_HOSTNAME_MISMATCH || result == X509_V_ERR_IP_ADDRESS_MISMATCH;
+}
+
 // Reports the failure of our own check of the peer's certificate.
 void throw_verify_error(const SSL* ssl, const TlsContext& context, const std::string& peer) {
   const long result = SSL_get_verify_result(ssl);
@@ -25,9 +32,8 @@ void throw_verify_error(const SSL* ssl, const TlsContext& context, const std::st
   const std::string step = server ? "checking a client's certificate" : "checking the agent's certificate";
   const X509* cert = refused_certificate(ssl);
   const std::string who = cert == nullptr ? peer : fmt::format("{} ({})", peer, joined_names(certificate_names(cert)));
-  if (const char* fault = cert == nullptr ? nullptr : certificate_fault(cert);
-      fault != nullptr && (result == X509_V_ERR_CERT_REJECTED || result == X509_V_ERR_HOSTNAME_MISMATCH ||
-                           result == X509_V_ERR_IP_ADDRESS_MISMATCH)) {
+  const char* fault = cert == nullptr ? nullptr : certificate_fault(cert, server ? TlsRole::client : TlsRole::server);
+  if (fault != nullptr && may_hide_a_fault(result)) {
     throw Error(ErrorCode::peer, step, fmt::format("the certificate of {} is refused: {}", peer, fault))
         .with_hint("issue a new one for that host with crx-keys");
   }

@@ -146,6 +146,39 @@ TEST_CASE("a common name is no name: certificates need a subjectAltName") {
   }
 }
 
+TEST_CASE("certificates need the extended key usage of their side") {
+  TempDir dir;
+  TestCa ca;
+  ca.issue(dir.path() + "/good", "agent", "IP:127.0.0.1");
+  const auto issue = [&](const char* usage) {
+    ca.issue(dir.path() + "/bad", "agent", "IP:127.0.0.1", -60, 3600, usage);
+    return dir.path() + "/bad";
+  };
+  const auto own_fault = [&](const std::string& keys) {
+    AgentOptions options = with_keys(keys);
+    options.store = dir.path() + "/store";
+    options.listen = {"127.0.0.1", 0};
+    return refusal_to_start(options);
+  };
+  TestAgent agent(with_keys(dir.path() + "/good"));
+  for (const char* usage : {"", "serverAuth", "codeSigning"}) {  // a client's
+    CAPTURE(usage);
+    const std::string bad = issue(usage);
+    CHECK(mentions(refusal(agent.to(bad)), "cert.pem: its extendedKeyUsage does not contain clientAuth"));
+    RawClient client(agent.port(), bad);
+    if (client.handshake()) CHECK(client.alert().find("certificate") != std::string::npos);
+  }
+  for (const char* usage : {"", "clientAuth", "codeSigning"}) {  // an agent's
+    CAPTURE(usage);
+    const std::string bad = issue(usage);
+    CHECK(mentions(own_fault(bad), "cert.pem: its extendedKeyUsage does not contain serverAuth"));
+    RawServer server(bad);
+    auto options = agent.to(dir.path() + "/good");
+    options.to.port = server.port();
+    CHECK(mentions(refusal(options), "is refused: its extendedKeyUsage does not contain serverAuth"));
+  }
+}
+
 TEST_CASE("a client not in --allow") {
   AgentOptions options;
   options.allow = {"somebody.example"};

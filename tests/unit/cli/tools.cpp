@@ -194,6 +194,9 @@ TEST_CASE("cli: crx-keys makes certificates that verify, once") {
     return run(keys + " host-b").output;
   };
   CHECK(replace("extendedKeyUsage=serverAuth,clientAuth\n").find("issued") != std::string::npos);
+  for (const char* usage : {"", "extendedKeyUsage=serverAuth\n", "extendedKeyUsage=clientAuth\n"}) {
+    CHECK(replace(std::string("subjectAltName=DNS:host-b\n") + usage).find("issued") != std::string::npos);
+  }
   CHECK(run(keys + " --force host-b").output.find("issued") != std::string::npos);
   CHECK(run(keys + " --days -1 old").status == 0);
   CHECK(run("openssl verify -CAfile " + dir.path() + "/out/ca/ca.pem " + dir.path() + "/out/old/cert.pem")
