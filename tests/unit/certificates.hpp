@@ -59,6 +59,7 @@ class TestCa {
     File file(dir + "/cert.pem");
     PEM_write_X509(file.get(), cert.get());
     File secret(dir + "/key.pem");
+    ::fchmod(::fileno(secret.get()), 0600);
     PEM_write_PrivateKey(secret.get(), key.get(), nullptr, nullptr, 0, nullptr, nullptr);
   }
   void write_ca(const std::string& dir) const {

@@ -5,9 +5,7 @@
 #include <openssl/provider.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
-#include <unistd.h>
 
-#include <cerrno>
 #include <cstring>
 
 #include "common/base/error.hpp"
@@ -20,12 +18,6 @@ namespace crx::wire {
 namespace {
 
 constexpr char kTlsContextStep[] = "loading TLS keys";
-constexpr char kMakeKeys[] = "make keys with crx-keys and copy this host's three files there";
-
-void check_readable(const std::string& path) {
-  if (::access(path.c_str(), R_OK) == 0) return;
-  throw Error(ErrorCode::refused, kTlsContextStep, path, errno).with_hint(kMakeKeys);
-}
 
 int pass_alpn(SSL* /*ssl*/, const unsigned char** out, unsigned char* out_len, const unsigned char* in, unsigned in_len,
               void* /*arg*/) {
@@ -88,25 +80,6 @@ void set_rules(SSL_CTX* ctx, TlsRole role) {
   }
 }
 
-void load_files(SSL_CTX* ctx, const TlsFiles& files) {
-  for (const std::string* path : {&files.ca, &files.cert, &files.key}) check_readable(*path);
-  ERR_clear_error();
-  if (SSL_CTX_load_verify_locations(ctx, files.ca.c_str(), nullptr) != 1) {
-    throw Error(ErrorCode::refused, kTlsContextStep, files.ca + " contains no certificate: " + tls_queue_text())
-        .with_hint(kMakeKeys);
-  }
-  if (SSL_CTX_use_certificate_chain_file(ctx, files.cert.c_str()) != 1) {
-    throw Error(ErrorCode::refused, kTlsContextStep, files.cert + " contains no certificate: " + tls_queue_text())
-        .with_hint(kMakeKeys);
-  }
-  if (SSL_CTX_use_PrivateKey_file(ctx, files.key.c_str(), SSL_FILETYPE_PEM) != 1 ||
-      SSL_CTX_check_private_key(ctx) != 1) {
-    throw Error(ErrorCode::refused, kTlsContextStep,
-                files.key + " is not the key of " + files.cert + ": " + tls_queue_text())
-        .with_hint(kMakeKeys);
-  }
-}
-
 // Refuses an own certificate that no peer accepts.
 void check_own(SSL_CTX* ctx, TlsRole role, const TlsFiles& files) {
   const X509* cert = SSL_CTX_get0_certificate(ctx);
@@ -129,9 +102,6 @@ void check_own(SSL_CTX* ctx, TlsRole role, const TlsFiles& files) {
 
 }  // namespace
 
-TlsFiles::TlsFiles(std::string directory)
-    : dir(std::move(directory)), ca(dir + "/ca.pem"), cert(dir + "/cert.pem"), key(dir + "/key.pem") {}
-
 void TlsContext::Free::operator()(ossl_lib_ctx_st* library) const noexcept {
   OSSL_LIB_CTX_free(library);
 }
@@ -140,7 +110,10 @@ void TlsContext::Free::operator()(ssl_ctx_st* ctx) const noexcept {
   SSL_CTX_free(ctx);
 }
 
-TlsContext::TlsContext(TlsRole role, const std::string& dir) : role_(role), files_(dir), library_(OSSL_LIB_CTX_new()) {
+TlsContext::TlsContext(TlsRole role, const std::string& dir) : TlsContext(role, open_tls_files(TlsFiles(dir))) {}
+
+TlsContext::TlsContext(TlsRole role, const OpenTlsFiles& files)
+    : role_(role), files_(files.names), library_(OSSL_LIB_CTX_new()) {
   if (!library_ || OSSL_PROVIDER_load(library_.get(), "default") == nullptr)
     throw Error(ErrorCode::bug, kTlsContextStep, tls_queue_text());
   if (!add_gcm_provider(library_.get())) ERR_clear_error();
@@ -148,7 +121,7 @@ TlsContext::TlsContext(TlsRole role, const std::string& dir) : role_(role), file
       SSL_CTX_new_ex(library_.get(), kGcmFirst, role == TlsRole::client ? TLS_client_method() : TLS_server_method()));
   if (!ctx_) throw Error(ErrorCode::bug, kTlsContextStep, tls_queue_text());
   set_rules(ctx_.get(), role);
-  load_files(ctx_.get(), files_);
+  load_tls_files(files, ctx_.get(), library_.get());
   check_own(ctx_.get(), role, files_);
 }
 

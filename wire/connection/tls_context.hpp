@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "wire/connection/tls_files.hpp"
+
 struct ossl_lib_ctx_st;
 struct ssl_ctx_st;
 struct ssl_st;
@@ -15,18 +17,15 @@ namespace crx::wire {
 
 enum class TlsRole { client, server };
 
-// The paths of the files in a directory; see tls_dir.hpp for the default directory.
-struct TlsFiles {
-  explicit TlsFiles(std::string directory);
-  std::string dir, ca, cert, key;
-};
-
 // Loaded once and then immutable, so it may be shared between threads.
 class TlsContext {
  public:
   // Reads DIR/{ca,cert,key}.pem. Throws Error(refused), which names the file and the remedy, if one is missing,
-  // unreadable, not PEM, a key of another certificate, or a certificate that has expired or that no peer accepts.
+  // unreadable, not PEM, a key that others can read, a key of another certificate, or a certificate that has expired or
+  // that no peer accepts.
   TlsContext(TlsRole role, const std::string& dir);
+  // The same from files that are open; makes no system calls but pread(2) and fstat(2).
+  TlsContext(TlsRole role, const OpenTlsFiles& files);
 
   TlsRole role() const { return role_; }
   const TlsFiles& files() const { return files_; }

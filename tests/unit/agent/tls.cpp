@@ -201,6 +201,27 @@ TEST_CASE("key files that are missing, or of another certificate") {
   CHECK(mentions(refusal(agent.to(dir.path())), dir.path() + "/key.pem is not the key of " + dir.path() + "/cert.pem"));
 }
 
+TEST_CASE("a private key that others can read is refused, with the command that mends it") {
+  TestAgent agent;
+  TempDir dir;
+  agent.ca().issue(dir.path(), "a", "DNS:a,IP:127.0.0.1");
+  const std::string key = dir.path() + "/key.pem";
+  AgentOptions options = with_keys(dir.path());
+  options.store = dir.path() + "/store";
+  options.listen = {"127.0.0.1", 0};
+  for (const mode_t mode : {0640U, 0604U, 0620U, 0644U}) {
+    CAPTURE(mode);
+    REQUIRE(::chmod(key.c_str(), mode) == 0);
+    const std::string text = refusal(agent.to(dir.path()));
+    CAPTURE(text);
+    CHECK(mentions(text, key + " is accessible to its group or to all users (mode 06"));
+    CHECK(mentions(text, "chmod 600 " + key));
+    CHECK(mentions(refusal_to_start(options), "chmod 600 " + key));
+  }
+  REQUIRE(::chmod(key.c_str(), 0400) == 0);
+  CHECK(refusal(agent.to(dir.path())) == "connected");
+}
+
 TEST_CASE("a server that agrees on no application protocol") {
   TestAgent agent;
   RawServer server(agent.dir() + "/agent");
