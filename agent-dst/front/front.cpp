@@ -335,7 +335,7 @@ int run_front(FrontOptions options) {
   const int supervisor = options.supervisor.get();
   try {
     ::signal(SIGPIPE, SIG_IGN);
-    const auto tls = std::make_shared<wire::TlsContext>(wire::TlsRole::server, options.tls_dir);
+    const auto tls = std::make_shared<wire::TlsContext>(wire::TlsRole::server, options.tls_dir, options.tls_crl);
     close_all_but({options.listener.get(), options.metrics.get(), supervisor});
     asio::io_context io(1);
     enter_sandbox();

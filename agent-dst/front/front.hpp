@@ -15,7 +15,7 @@ struct FrontOptions {
   Fd supervisor;                           // exchanges packets of ipc/supervisor_packets.hpp
   Fd metrics;                              // listening socket of the metrics pages; may be empty
   ipc::AgentCounters* counters = nullptr;  // not owned
-  std::string tls_dir;
+  std::string tls_dir, tls_crl;
   std::vector<std::string> allow;        // certificate names; empty: every certificate of the CA
   int64_t greeting_timeout_ms = 10'000;  // time limit for the first frame of a connection
 };

@@ -33,13 +33,14 @@ namespace {
 
 constexpr char kUsage[] =
     "Usage: crx-agent --page-server --images-dir DIR --port N [--prev-images-dir REL]\n"
-    "                  [--tls-dir DIR | --insecure] [--ready-fd N]\n"
+    "                  [--tls-dir DIR] [--tls-cacrl FILE] [--insecure] [--ready-fd N]\n"
     "Receives the pages of one dump (crx-dump or criu dump with --page-server) into DIR, and ends.\n"
     "\n"
     "  --images-dir DIR  where pagemap-*.img and pages-*.img go\n"
     "  --prev-images-dir REL  the pages of the set that this one continues; relative to DIR\n"
     "  --port N          where to listen; 0 picks a free port\n"
     "  --tls-dir DIR     directory of ca.pem, cert.pem and key.pem; default $CRX_TLS_DIR, then /etc/crx/tls\n"
+    "  --tls-cacrl FILE  list of revoked certificates; default crl.pem in that directory, if it is there\n"
     "  --insecure        plain text; listens on 127.0.0.1 only\n"
     "  --ready-fd N      write \"ready PORT\" to this descriptor once listening\n"
     "  --json            print one JSON object when it ends\n"
@@ -47,7 +48,7 @@ constexpr char kUsage[] =
     "  -h,--help, --version\n";
 
 struct Options {
-  std::string images_dir, tls_dir, prev_images_dir;
+  std::string images_dir, tls_dir, tls_crl, prev_images_dir;
   int port = -1, ready_fd = -1;
   bool insecure = false, json = false, help = false, version = false;
   log::Level level = log::Level::info;
@@ -79,6 +80,8 @@ std::optional<Options> parse(int argc, const char* const* argv) {
       options.prev_images_dir = value;
     } else if (word == "--tls-dir") {
       options.tls_dir = value;
+    } else if (word == "--tls-cacrl") {
+      options.tls_crl = value;
     } else if (word == "--port") {
       options.port = number(value, 65535);
     } else if (word == "--ready-fd") {
@@ -258,7 +261,7 @@ void link_parent(const Options& options) {
 
 void serve_one(const Options& options) {
   std::optional<wire::TlsContext> tls;
-  if (!options.insecure) tls.emplace(wire::TlsRole::server, wire::tls_dir_or_default(options.tls_dir));
+  if (!options.insecure) tls.emplace(wire::TlsRole::server, wire::tls_dir_or_default(options.tls_dir), options.tls_crl);
   const Fd listener = listen_on(options);
   if (options.ready_fd >= 0) {
     const std::string text = fmt::format("ready {}\n", port_of(listener.get()));

@@ -18,7 +18,8 @@ namespace crx {
 
 struct AgentOptions {
   Endpoint listen;                     // port 0: the kernel chooses one
-  std::string tls_dir;                 // ca.pem, cert.pem, key.pem; read again at each start of the front
+  std::string tls_dir;                 // ca.pem, cert.pem, key.pem; read again at each start of the front and on SIGHUP
+  std::string tls_crl;                 // list of revoked certificates; empty: tls_dir/crl.pem, if that exists
   std::string store = "/var/lib/crx";  // journals and image sets; created if missing
   std::string state = "/var/lib/crx";  // the journals of this host's crx-migrate
   bool once = false;                   // serve one session and return its outcome

@@ -108,6 +108,9 @@ void add_service(CLI::App& app, AgentOptions& options, Raw& raw) {
   app.add_option("--state", options.state,
                  "Journals of this host's crx-migrate, whose unfinished sessions are finished; default /var/lib/crx")
       ->type_name("DIR");
+  app.add_option("--tls-cacrl", options.tls_crl,
+                 "The authority's list of revoked certificates; default crl.pem in that directory, if it is there")
+      ->type_name("FILE");
   app.add_option("--store", options.store, "Directory of journals and image sets; default /var/lib/crx")
       ->type_name("DIR");
   app.add_flag("--once", options.once, "Serve one session and exit with its outcome")->configurable(false);

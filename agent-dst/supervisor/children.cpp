@@ -82,6 +82,7 @@ FrontChild fork_front(const AgentOptions& options, int listener, int metrics, ip
       if (metrics >= 0) front.metrics = duplicate(metrics);
       front.counters = &counters;
       front.tls_dir = options.tls_dir;
+      front.tls_crl = options.tls_crl;
       front.allow = options.allow;
       front.greeting_timeout_ms = options.greeting_timeout_ms;
       return front::run_front(std::move(front));

@@ -45,6 +45,7 @@ AgentStore::AgentStore(const DumpOptions& options) : options_(options) {
   wire::ConnectOptions connect;
   connect.to = options.to;
   connect.tls_dir = options.tls_dir;
+  connect.tls_crl = options.tls_crl;
   connect.session = make_session_id();
   // A set's file holds its pages in their order, which a single stream preserves.
   connect.streams = 1;

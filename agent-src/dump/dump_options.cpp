@@ -79,6 +79,10 @@ void add_remote(CLI::App& app, DumpOptions& options, Raw& raw) {
                  "Holds ca.pem, cert.pem and key.pem; default $CRX_TLS_DIR, then /etc/crx/tls")
       ->type_name("DIR")
       ->group(group);
+  app.add_option("--tls-cacrl", options.tls_crl,
+                 "The authority's list of revoked certificates; default crl.pem in that directory, if it is there")
+      ->type_name("FILE")
+      ->group(group);
   app.add_flag("--insecure", options.insecure, "Plain text, to a page server on this host only")->group(group);
 }
 

@@ -39,7 +39,7 @@ struct DumpOptions {
 
   Endpoint to;                 // --to: an agent that stores the set
   std::string name, prev_set;  // --name, --prev-set
-  std::string tls_dir;
+  std::string tls_dir, tls_crl;
   Endpoint page_server;  // --page-server
   bool insecure = false;
 

@@ -38,6 +38,7 @@ wire::ConnectOptions MigrationContext::connect_options() const {
   wire::ConnectOptions connect;
   connect.to = options.to;
   connect.tls_dir = options.tls_dir;
+  connect.tls_crl = options.tls_crl;
   connect.session = session;
   connect.streams = options.streams;
   connect.compress = options.compress;

@@ -62,6 +62,9 @@ void add_target(CLI::App& app, MigrateOptions& options, Raw& raw) {
   app.add_option("--tls-dir", raw.tls_dir,
                  "Holds ca.pem, cert.pem and key.pem; default $CRX_TLS_DIR, then /etc/crx/tls")
       ->type_name("DIR");
+  app.add_option("--tls-cacrl", options.tls_crl,
+                 "The authority's list of revoked certificates; default crl.pem in that directory, if it is there")
+      ->type_name("FILE");
   app.add_option("--state", options.state_dir, "Keeps the journal of this host's sessions; default /var/lib/crx")
       ->type_name("DIR");
   app.add_flag("--check-only", options.check_only, "Only say what would fail here and there; exit with 0 or 3");

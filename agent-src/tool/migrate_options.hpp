@@ -27,6 +27,7 @@ struct MigrateOptions {
   Endpoint to;
   std::string tls_dir;                     // resolved: --tls-dir, $CRX_TLS_DIR, or /etc/crx/tls
   bool has_tls_dir = false;                // --tls-dir was given
+  std::string tls_crl;                     // --tls-cacrl; empty: tls_dir/crl.pem, if that exists
   std::string state_dir = "/var/lib/crx";  // holds journal/
   bool check_only = false;
 

@@ -12,6 +12,7 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 namespace crx::test {
 
@@ -61,6 +62,30 @@ class TestCa {
     File secret(dir + "/key.pem");
     ::fchmod(::fileno(secret.get()), 0600);
     PEM_write_PrivateKey(secret.get(), key.get(), nullptr, nullptr, 0, nullptr, nullptr);
+  }
+  // Writes a list of revoked certificates, which contains those of DIR for each of `revoked`.
+  void write_list(const std::string& path, const std::vector<std::string>& revoked, long from_s = -60,
+                  long to_s = 3600) const {
+    std::unique_ptr<X509_CRL, Freer<X509_CRL_free>> list(X509_CRL_new());
+    X509_CRL_set_version(list.get(), X509_CRL_VERSION_2);
+    X509_CRL_set_issuer_name(list.get(), X509_get_subject_name(cert_.get()));
+    std::unique_ptr<ASN1_TIME, Freer<ASN1_STRING_free>> from(X509_gmtime_adj(nullptr, from_s));
+    std::unique_ptr<ASN1_TIME, Freer<ASN1_STRING_free>> to(X509_gmtime_adj(nullptr, to_s));
+    X509_CRL_set1_lastUpdate(list.get(), from.get());
+    X509_CRL_set1_nextUpdate(list.get(), to.get());
+    for (const std::string& dir : revoked) {
+      FILE* file = std::fopen((dir + "/cert.pem").c_str(), "r");
+      if (file == nullptr) throw std::runtime_error(dir);
+      const Cert cert(PEM_read_X509(file, nullptr, nullptr, nullptr));
+      std::fclose(file);
+      X509_REVOKED* entry = X509_REVOKED_new();
+      X509_REVOKED_set_serialNumber(entry, X509_get_serialNumber(cert.get()));
+      X509_REVOKED_set_revocationDate(entry, from.get());
+      X509_CRL_add0_revoked(list.get(), entry);
+    }
+    X509_CRL_sign(list.get(), key_.get(), EVP_sha256());
+    File file(path);
+    PEM_write_X509_CRL(file.get(), list.get());
   }
   void write_ca(const std::string& dir) const {
     File file(dir + "/ca.pem");

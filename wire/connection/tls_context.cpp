@@ -110,7 +110,8 @@ void TlsContext::Free::operator()(ssl_ctx_st* ctx) const noexcept {
   SSL_CTX_free(ctx);
 }
 
-TlsContext::TlsContext(TlsRole role, const std::string& dir) : TlsContext(role, open_tls_files(TlsFiles(dir))) {}
+TlsContext::TlsContext(TlsRole role, const std::string& dir, const std::string& crl)
+    : TlsContext(role, open_tls_files(TlsFiles(dir, crl))) {}
 
 TlsContext::TlsContext(TlsRole role, const OpenTlsFiles& files)
     : role_(role), files_(files.names), library_(OSSL_LIB_CTX_new()) {

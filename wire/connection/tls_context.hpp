@@ -23,7 +23,8 @@ class TlsContext {
   // Reads DIR/{ca,cert,key}.pem. Throws Error(refused), which names the file and the remedy, if one is missing,
   // unreadable, not PEM, a key that others can read, a key of another certificate, or a certificate that has expired or
   // that no peer accepts.
-  TlsContext(TlsRole role, const std::string& dir);
+  // crl: see TlsFiles.
+  TlsContext(TlsRole role, const std::string& dir, const std::string& crl = {});
   // The same from files that are open; makes no system calls but pread(2) and fstat(2).
   TlsContext(TlsRole role, const OpenTlsFiles& files);
 

@@ -52,6 +52,18 @@ void throw_verify_error(const SSL* ssl, const TlsContext& context, const std::st
                   fmt::format("{} has a certificate for another name: {}", peer,
                               cert == nullptr ? "none" : joined_names(certificate_names(cert))))
           .with_hint("use one of these names with --to, or issue a certificate for the name you use with crx-keys");
+    case X509_V_ERR_CERT_REVOKED:
+      throw Error(ErrorCode::peer, step,
+                  fmt::format("the certificate of {} is revoked by {}", who, context.files().crl))
+          .with_hint("issue a new one for that host with crx-keys --force");
+    case X509_V_ERR_UNABLE_TO_GET_CRL:
+    case X509_V_ERR_CRL_HAS_EXPIRED:
+    case X509_V_ERR_CRL_NOT_YET_VALID:
+    case X509_V_ERR_CRL_SIGNATURE_FAILURE:
+      throw Error(ErrorCode::peer, step,
+                  fmt::format("{} does not tell whether the certificate of {} is revoked: {}", context.files().crl, who,
+                              X509_verify_cert_error_string(result)))
+          .with_hint("put a new list there, of the authority that issued the certificate");
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
     case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
@@ -84,9 +96,12 @@ void throw_alert(int reason, const TlsContext& context, const std::string& peer)
       break;
     case SSL_R_SSLV3_ALERT_BAD_CERTIFICATE:
     case SSL_R_SSLV3_ALERT_UNSUPPORTED_CERTIFICATE:
-    case SSL_R_SSLV3_ALERT_CERTIFICATE_REVOKED:
     case SSL_R_SSLV3_ALERT_CERTIFICATE_UNKNOWN:
       what = "it is not valid for this use or for the name asked for";
+      break;
+    case SSL_R_SSLV3_ALERT_CERTIFICATE_REVOKED:
+      what = "it is revoked there";
+      remedy = "issue a new certificate for this host with crx-keys --force";
       break;
     case SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED:
       what = "none was sent";

@@ -30,10 +30,26 @@ struct OpensslFree {
   }
 };
 using CertPtr = std::unique_ptr<X509, OpensslFree<X509_free>>;
+using CrlPtr = std::unique_ptr<X509_CRL, OpensslFree<X509_CRL_free>>;
 using KeyPtr = std::unique_ptr<EVP_PKEY, OpensslFree<EVP_PKEY_free>>;
 
 Error faulty(std::string reason) {
   return Error(ErrorCode::refused, kTlsFilesStep, std::move(reason)).with_hint(kCopyKeys);
+}
+
+Error faulty_list(std::string reason) {
+  return Error(ErrorCode::refused, kTlsFilesStep, std::move(reason))
+      .with_hint("make the list with crx-keys --revoke or openssl ca -gencrl");
+}
+
+// A list that was not named need not be there.
+Fd open_list(const TlsFiles& names) {
+  Fd fd = try_open(names.crl, O_RDONLY);
+  if (!fd && (names.crl_required || errno != ENOENT)) {
+    throw Error(ErrorCode::refused, kTlsFilesStep, names.crl, errno)
+        .with_hint("put the authority's list of revoked certificates there");
+  }
+  return fd;
 }
 
 Fd open_pem(const std::string& path) {
@@ -74,6 +90,15 @@ CertPtr next_certificate(const PemText& pem, ossl_lib_ctx_st* library) {
   return CertPtr(cert);
 }
 
+CrlPtr next_list(const PemText& pem, ossl_lib_ctx_st* library) {
+  X509_CRL* crl = X509_CRL_new_ex(library, kGcmFirst);
+  if (PEM_read_bio_X509_CRL(pem.bio(), &crl, nullptr, nullptr) == nullptr) {
+    X509_CRL_free(crl);
+    return {};
+  }
+  return CrlPtr(crl);
+}
+
 // Whether the text has been read to its end: what the error queue says then is not an error.
 bool at_end() {
   return ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
@@ -104,6 +129,20 @@ void load_key(const OpenTlsFiles& files, SSL_CTX* ctx, ossl_lib_ctx_st* library)
   throw faulty(files.names.key + " is not the key of " + files.names.cert + ": " + tls_queue_text());
 }
 
+void load_revocations(const OpenTlsFiles& files, SSL_CTX* ctx, ossl_lib_ctx_st* library) {
+  if (!files.crl) return;
+  X509_STORE* store = SSL_CTX_get_cert_store(ctx);
+  const PemText pem(files.crl, files.names.crl);
+  unsigned count = 0;
+  for (CrlPtr crl; (crl = next_list(pem, library)); ++count) {
+    if (X509_STORE_add_crl(store, crl.get()) != 1) throw faulty_list(files.names.crl);
+  }
+  if (!at_end() || count == 0) {
+    throw faulty_list(files.names.crl + " contains no list of revoked certificates: " + tls_queue_text());
+  }
+  X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
+}
+
 // A key that others can read is everybody's key. ssh(1) refuses such keys as well.
 void check_private(const Fd& fd, const std::string& path) {
   struct stat info {};
@@ -116,21 +155,28 @@ void check_private(const Fd& fd, const std::string& path) {
 
 }  // namespace
 
-TlsFiles::TlsFiles(std::string directory)
-    : dir(std::move(directory)), ca(dir + "/ca.pem"), cert(dir + "/cert.pem"), key(dir + "/key.pem") {}
+TlsFiles::TlsFiles(std::string directory, std::string revocations)
+    : dir(std::move(directory)),
+      ca(dir + "/ca.pem"),
+      cert(dir + "/cert.pem"),
+      key(dir + "/key.pem"),
+      crl(revocations.empty() ? dir + "/crl.pem" : std::move(revocations)),
+      crl_required(crl != dir + "/crl.pem") {}
 
 OpenTlsFiles open_tls_files(TlsFiles names) {
   Fd ca = open_pem(names.ca);
   Fd cert = open_pem(names.cert);
   Fd key = open_pem(names.key);
   check_private(key, names.key);
-  return {std::move(names), std::move(ca), std::move(cert), std::move(key)};
+  Fd crl = open_list(names);
+  return {std::move(names), std::move(ca), std::move(cert), std::move(key), std::move(crl)};
 }
 
 void load_tls_files(const OpenTlsFiles& files, SSL_CTX* ctx, OSSL_LIB_CTX* library) {
   load_authority(files, ctx, library);
   load_chain(files, ctx, library);
   load_key(files, ctx, library);
+  load_revocations(files, ctx, library);
 }
 
 }  // namespace crx::wire

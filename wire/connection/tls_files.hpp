@@ -12,23 +12,27 @@ namespace crx::wire {
 
 // The paths of the files in a directory; see tls_dir.hpp for the default directory.
 struct TlsFiles {
-  explicit TlsFiles(std::string directory);
-  std::string dir, ca, cert, key;
+  // revocations: the list of revoked certificates; empty: DIR/crl.pem, if that exists.
+  explicit TlsFiles(std::string directory, std::string revocations = {});
+  std::string dir, ca, cert, key, crl;
+  bool crl_required = false;  // the list was named, so it is an error if it is missing
 };
 
 // The same files, open for reading: a process that may open no files can load them.
 struct OpenTlsFiles {
   TlsFiles names;
   Fd ca, cert, key;
+  Fd crl;  // empty: no certificate is revoked
 };
 
 // Throws Error(refused), which names the file and the remedy, if one is missing or unreadable, or if the private key is
 // accessible to others than its owner.
 OpenTlsFiles open_tls_files(TlsFiles names);
 
-// Loads the authority's certificates, this host's chain and its key. ctx must belong to `library`. Makes no system
-// calls but pread(2). Throws Error(refused), which names the file and the remedy, if one is not PEM, or the key is that
-// of another certificate.
+// Loads the authority's certificates, this host's chain, its key, and the list of revoked certificates (CRL, RFC 5280);
+// with a list, each certificate of a peer's chain must have an issuer whose list is there and up to date. ctx must
+// belong to `library`. Makes no system calls but pread(2). Throws Error(refused), which names the file and the remedy,
+// if one is not PEM, or the key is that of another certificate.
 void load_tls_files(const OpenTlsFiles& files, ssl_ctx_st* ctx, ossl_lib_ctx_st* library);
 
 }  // namespace crx::wire

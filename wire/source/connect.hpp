@@ -16,6 +16,7 @@ using crx::Endpoint;  // common/base/endpoint.hpp; session ids: common/base/jour
 struct ConnectOptions {
   Endpoint to;
   std::string tls_dir;            // holds ca.pem, cert.pem, key.pem
+  std::string tls_crl;            // list of revoked certificates; empty: tls_dir/crl.pem, if that exists
   std::string session;            // make_session_id()
   unsigned streams = 0;           // data connections; 0: chosen by the number of cores of this host
   std::string compress = "auto";  // none | zstd[:LEVEL] | auto

@@ -41,7 +41,7 @@ asio::awaitable<SessionState> ask(Endpoint to, std::shared_ptr<const TlsContext>
 }  // namespace
 
 SessionState query_session(const ConnectOptions& options, Deadline deadline) {
-  auto tls = std::make_shared<TlsContext>(TlsRole::client, tls_dir_or_default(options.tls_dir));
+  auto tls = std::make_shared<TlsContext>(TlsRole::client, tls_dir_or_default(options.tls_dir), options.tls_crl);
   asio::io_context io;
   std::promise<SessionState> promise;
   asio::co_spawn(io, ask(options.to, std::move(tls), options.session, deadline),

@@ -40,7 +40,7 @@ SourceConnection::SourceConnection(const ConnectOptions& options)
     : options_(options),
       stream_count_(std::min(options.streams == 0 ? default_streams() : options.streams, kMaxStreams)),
       compression_(parse_compression(options.compress)),
-      tls_(std::make_shared<TlsContext>(TlsRole::client, tls_dir_or_default(options.tls_dir))),
+      tls_(std::make_shared<TlsContext>(TlsRole::client, tls_dir_or_default(options.tls_dir), options.tls_crl)),
       pool_(options.buffers == 0 ? default_buffers() : std::max(options.buffers, 2U)),
       pacer_(options.max_bandwidth) {
   if (!is_session_id(options_.session)) throw Error(ErrorCode::bug, "connecting", "no session id was given");

@@ -1,7 +1,9 @@
 // Certificates with every kind of fault, on either side, and the messages that the user at the source gets.
 #include <doctest/doctest.h>
+#include <fcntl.h>
 
 #include "common/base/error.hpp"
+#include "common/base/fd.hpp"
 #include "tests/unit/agent/process.hpp"
 #include "tests/unit/agent/raw_client.hpp"
 #include "tests/unit/agent/raw_server.hpp"
@@ -199,6 +201,49 @@ TEST_CASE("key files that are missing, or of another certificate") {
   agent.ca().issue(dir.path(), "a", "DNS:a");
   std::filesystem::rename(dir.path() + "/old.pem", dir.path() + "/key.pem");
   CHECK(mentions(refusal(agent.to(dir.path())), dir.path() + "/key.pem is not the key of " + dir.path() + "/cert.pem"));
+}
+
+TEST_CASE("revoked certificates are refused, on either side") {
+  TempDir dir;
+  TestCa ca, other("other CA");
+  const std::string agents = dir.path() + "/agent", clients = dir.path() + "/client";
+  ca.issue(agents, "agent", "IP:127.0.0.1");
+  ca.issue(clients, "client", "DNS:client");
+  SUBCASE("the client's: crl.pem in the directory of keys") {
+    ca.write_list(agents + "/crl.pem", {clients});
+    TestAgent agent(with_keys(agents));
+    CHECK(mentions(refusal(agent.to(clients)), "does not accept " + clients + "/cert.pem: it is revoked there"));
+  }
+  SUBCASE("the client's: a file that is named") {
+    AgentOptions options = with_keys(agents);
+    options.tls_crl = dir.path() + "/list";
+    options.store = dir.path() + "/store";
+    options.listen = {"127.0.0.1", 0};
+    CHECK(mentions(refusal_to_start(options), dir.path() + "/list: No such file"));
+    open_checked(options.tls_crl, O_CREAT | O_WRONLY, 0600);
+    write_file(options.tls_crl, "nothing");
+    CHECK(mentions(refusal_to_start(options), "/list contains no list of revoked certificates"));
+    ca.write_list(options.tls_crl, {clients});
+    TestAgent agent(options);
+    CHECK(mentions(refusal(agent.to(clients)), "it is revoked there"));
+  }
+  SUBCASE("the agent's") {
+    ca.write_list(clients + "/crl.pem", {agents});
+    TestAgent agent(with_keys(agents));
+    const std::string text = refusal(agent.to(clients));
+    CAPTURE(text);
+    CHECK(mentions(text, "(127.0.0.1) is revoked by " + clients + "/crl.pem"));
+    CHECK(mentions(text, "crx-keys"));
+  }
+  SUBCASE("a list that is out of date, or another authority's") {
+    TestAgent agent(with_keys(agents));
+    ca.write_list(clients + "/crl.pem", {}, -7200, -3600);
+    CHECK(mentions(refusal(agent.to(clients)), "/crl.pem does not tell whether the certificate of"));
+    other.write_list(clients + "/crl.pem", {});
+    CHECK(mentions(refusal(agent.to(clients)), "/crl.pem does not tell whether the certificate of"));
+    ca.write_list(clients + "/crl.pem", {});
+    CHECK(refusal(agent.to(clients)) == "connected");
+  }
 }
 
 TEST_CASE("a private key that others can read is refused, with the command that mends it") {

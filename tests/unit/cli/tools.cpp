@@ -80,10 +80,11 @@ TEST_CASE("cli: crx-agent's options, from the command line and from a file") {
 
   const TempDir dir;
   const std::string file = dir.path() + "/agent.conf";
-  write_text(file,
-             "# a comment\n\nlisten = [::1]:7077\n  hook = /bin/move \"an address\", again\nallow = h1\nallow = h2\n"
-             "allow-uid = 1000-1999\nallow-uid = 5\nmax-memory = 1.5G\nmax-sessions=3\nstore = \"/a b\"\n"
-             "metrics = 127.0.0.1:9100\nlog-level = debug\n");
+  write_text(
+      file,
+      "# a comment\n\nlisten = [::1]:7077\n  hook = /bin/move \"an address\", again\nallow = h1\nallow = h2\n"
+      "allow-uid = 1000-1999\nallow-uid = 5\nmax-memory = 1.5G\nmax-sessions=3\ntls-cacrl = /c\nstore = \"/a b\"\n"
+      "metrics = 127.0.0.1:9100\nlog-level = debug\n");
   const ParsedAgentOptions from_file = parse_agent({"--config", file});
   REQUIRE_MESSAGE(from_file.options, from_file.text);
   CHECK(from_file.options->listen == Endpoint{"::1", 7077});
@@ -92,6 +93,7 @@ TEST_CASE("cli: crx-agent's options, from the command line and from a file") {
   CHECK(from_file.options->allow_uid == std::vector<std::pair<uint32_t, uint32_t>>{{1000, 1999}, {5, 5}});
   CHECK(from_file.options->max_memory == 3ULL << 29);
   CHECK(from_file.options->max_sessions == 3);
+  CHECK(from_file.options->tls_crl == "/c");
   CHECK(from_file.options->store == "/a b");
   CHECK(from_file.options->metrics == Endpoint{"127.0.0.1", 9100});
   CHECK(from_file.options->log_level == log::Level::debug);
@@ -201,6 +203,29 @@ TEST_CASE("cli: crx-keys makes certificates that verify, once") {
   CHECK(run(keys + " --days -1 old").status == 0);
   CHECK(run("openssl verify -CAfile " + dir.path() + "/out/ca/ca.pem " + dir.path() + "/out/old/cert.pem")
             .output.find("expired") != std::string::npos);
+}
+
+TEST_CASE("cli: crx-keys revokes certificates, and issues them again") {
+  const TempDir dir;
+  const std::string out = dir.path() + "/out";
+  const std::string keys = kDeploy + "crx-keys ";
+  REQUIRE(run(keys + out + " host-a host-b").status == 0);
+  CHECK(run(keys + "--revoke " + out + " host-c").output.find("no certificate to revoke") != std::string::npos);
+  const auto verify = [&](const std::string& cert) {
+    return run("openssl verify -crl_check -CAfile " + out + "/ca/ca.pem -CRLfile " + out + "/host-a/crl.pem " + cert)
+        .output;
+  };
+  const std::string b = out + "/host-b/cert.pem";
+  for (int again = 0; again < 2; ++again) {
+    const Ran revoked = run(keys + "--revoke " + out + " host-b");
+    CHECK_MESSAGE(revoked.status == 0, revoked.output);
+    CHECK(revoked.output.find("revoked") != std::string::npos);
+    CHECK(verify(b).find("certificate revoked") != std::string::npos);
+    CHECK(verify(out + "/host-a/cert.pem").find("OK") != std::string::npos);
+  }
+  CHECK(run(keys + out + " host-a host-b host-c").output.find("host-b: issued") != std::string::npos);
+  CHECK(verify(b).find("OK") != std::string::npos);
+  CHECK(read_file(out + "/host-c/crl.pem") == read_file(out + "/host-a/crl.pem"));
 }
 
 TEST_CASE("cli: crx-keys refuses names that are no hosts") {
