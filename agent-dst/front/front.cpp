@@ -48,7 +48,8 @@ class Front {
   asio::awaitable<void> serve_data(std::shared_ptr<Channel> channel, std::string payload);
   void check_hello(const wire::Hello& hello) const;
   void check_allowed(const wire::PeerIdentity& who) const;
-  void on_news(const ipc::SupervisorNotice& notice);
+  void on_news(SupervisorPort::Answer news);
+  void take_keys(std::vector<Fd> fds) noexcept;
   void tell(ipc::FrontNotice::Kind kind, const std::string& session);
   void known(const std::shared_ptr<Channel>& channel);
   void stop_if_idle();
@@ -101,7 +102,7 @@ std::optional<HttpPage> Front::status_page(std::string_view path) const {
 }
 
 void Front::start() {
-  asio::co_spawn(io_, supervisor_.listen([this](const ipc::SupervisorNotice& notice) { on_news(notice); }),
+  asio::co_spawn(io_, supervisor_.listen([this](SupervisorPort::Answer news) { on_news(std::move(news)); }),
                  [this](std::exception_ptr) { io_.stop(); });  // the front cannot work without a supervisor
   asio::co_spawn(io_, accept_all(), [](std::exception_ptr thrown) {
     if (thrown) log::error("crx-agent no longer accepts connections");
@@ -308,8 +309,23 @@ asio::awaitable<void> Front::serve_data(std::shared_ptr<Channel> channel, std::s
   co_await session->run_data(channel, join.stream);
 }
 
-void Front::on_news(const ipc::SupervisorNotice& notice) {
+// Connections that are open keep the keys with which they began. fds: as with SupervisorNotice::Kind::keys.
+void Front::take_keys(std::vector<Fd> fds) noexcept {
+  try {
+    if (fds.size() < 3) throw Error(ErrorCode::bug, "taking keys", "the supervisor sent too few files");
+    wire::OpenTlsFiles files{tls_->files(), std::move(fds[0]), std::move(fds[1]), std::move(fds[2]), {}};
+    if (fds.size() > 3) files.crl = std::move(fds[3]);
+    tls_ = std::make_shared<wire::TlsContext>(wire::TlsRole::server, files);
+    log::info("new connections use the certificates and keys that are in {} now", tls_->files().dir);
+  } catch (const std::exception& error) {
+    log::error("certificates and keys stay as they were: {}", error.what());
+  }
+}
+
+void Front::on_news(SupervisorPort::Answer news) {
   using Kind = ipc::SupervisorNotice::Kind;
+  const ipc::SupervisorNotice& notice = news.notice;
+  if (notice.kind == Kind::keys) return take_keys(std::move(news.fds));
   if (notice.kind == Kind::stop) {
     stopping_ = true;
     asio::error_code ignored;

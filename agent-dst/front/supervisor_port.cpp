@@ -41,7 +41,7 @@ asio::awaitable<SupervisorPort::Answer> SupervisorPort::ask(ipc::FrontNotice not
   co_return std::move(*answer);
 }
 
-asio::awaitable<void> SupervisorPort::listen(std::function<void(const ipc::SupervisorNotice&)> news) {
+asio::awaitable<void> SupervisorPort::listen(std::function<void(Answer)> news) {
   using Kind = ipc::SupervisorNotice::Kind;
   for (;;) {
     Answer answer;
@@ -63,7 +63,7 @@ asio::awaitable<void> SupervisorPort::listen(std::function<void(const ipc::Super
       if (place != asked_.end()) place->second = std::move(answer);
       answered_.cancel();
     } else {
-      news(answer.notice);
+      news(std::move(answer));
     }
   }
 }

@@ -29,7 +29,7 @@ class SupervisorPort {
   // Sends a notice that has no answer.
   void tell(const ipc::FrontNotice& notice);
   // Passes packets that are not answers to `news`; returns when the supervisor has ended.
-  asio::awaitable<void> listen(std::function<void(const ipc::SupervisorNotice&)> news);
+  asio::awaitable<void> listen(std::function<void(Answer)> news);
 
  private:
   asio::posix::stream_descriptor link_;

@@ -59,6 +59,7 @@ struct SupervisorNotice {
     state,          // answer to query: state, text
     engine_exited,  // session, status (as from waitpid(2)), root, and state and text of the journal's last record
     root_exited,    // session, status
+    keys,           // certificates and keys for new connections: descriptors of ca, cert, key and, if there is one, crl
     stop,           // accept no connections, and end when the sessions have ended
   };
   Kind kind = Kind::stop;

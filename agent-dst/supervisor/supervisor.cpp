@@ -20,6 +20,7 @@
 #include "common/base/log.hpp"
 #include "common/kernel/process/child_process.hpp"
 #include "wire/connection/tls_dir.hpp"
+#include "wire/connection/tls_files.hpp"
 
 namespace crx {
 namespace supervisor {
@@ -38,7 +39,7 @@ Supervisor::Supervisor(const AgentOptions& options, const EngineMain& main, cons
   if (options.metrics) metrics_ = listen_on(*options.metrics, "--metrics");
   sigset_t caught;
   sigemptyset(&caught);
-  for (const int sig : {SIGTERM, SIGINT, SIGCHLD}) sigaddset(&caught, sig);
+  for (const int sig : {SIGTERM, SIGINT, SIGHUP, SIGCHLD}) sigaddset(&caught, sig);
   if (::sigprocmask(SIG_BLOCK, &caught, &mask_) != 0) throw_errno("starting", "sigprocmask");
   signals_ = Fd(::signalfd(-1, &caught, SFD_CLOEXEC | SFD_NONBLOCK));
   if (!signals_) throw_errno("starting", "signalfd");
@@ -100,9 +101,27 @@ void Supervisor::poll_once() {
 void Supervisor::on_signal() {
   signalfd_siginfo info{};
   while (::read(signals_.get(), &info, sizeof info) == sizeof info) {
-    if (info.ssi_signo != SIGCHLD) begin_stop("a signal arrived");
+    if (info.ssi_signo == SIGHUP)
+      reread_keys();
+    else if (info.ssi_signo != SIGCHLD)
+      begin_stop("a signal arrived");
   }
   reap();
+}
+
+// Opens the files for the front, which may open none, and looks into none of them. A front that is started later reads
+// them by itself.
+void Supervisor::reread_keys() noexcept {
+  try {
+    const wire::OpenTlsFiles files = wire::open_tls_files(wire::TlsFiles(options_.tls_dir, options_.tls_crl));
+    std::vector<int> fds = {files.ca.get(), files.cert.get(), files.key.get()};
+    if (files.crl) fds.push_back(files.crl.get());
+    ipc::SupervisorNotice notice;
+    notice.kind = ipc::SupervisorNotice::Kind::keys;
+    to_front(notice, fds);
+  } catch (const std::exception& error) {
+    log::error("certificates and keys stay as they were: {}", error.what());
+  }
 }
 
 void Supervisor::begin_stop(const char* why) {

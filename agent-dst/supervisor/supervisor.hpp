@@ -22,8 +22,8 @@
 
 namespace crx::supervisor {
 
-// Blocks SIGTERM, SIGINT and SIGCHLD permanently, so there is only one, made by run_agent(). Throws Error when the
-// agent cannot start.
+// Blocks SIGTERM, SIGINT, SIGHUP and SIGCHLD permanently, so there is only one, made by run_agent(). Throws Error when
+// the agent cannot start.
 class Supervisor {
  public:
   // The arguments must outlive the supervisor. run() returns the exit code of the agent, see run_agent().
@@ -69,6 +69,7 @@ class Supervisor {
   void refused_by_preflight(const std::string& session);
   void count_now();
   void begin_stop(const char* why);
+  void reread_keys() noexcept;
   void ready();
 
   const AgentOptions& options_;

@@ -35,6 +35,17 @@ std::string refusal_to_start(const AgentOptions& options) {
   return "it started";
 }
 
+// A session up to Welcome.
+std::unique_ptr<wire::SourceLink> greeted(const wire::ConnectOptions& options) {
+  auto link = wire::connect_source(options);
+  wire::SessionMessage hello;
+  hello.mutable_hello();
+  link->send(hello);
+  const auto answer = link->receive(Deadline::in_ms(20'000));
+  REQUIRE((answer && answer->has_welcome()));
+  return link;
+}
+
 AgentOptions with_keys(const std::string& dir) {
   AgentOptions options;
   options.tls_dir = dir;
@@ -244,6 +255,48 @@ TEST_CASE("revoked certificates are refused, on either side") {
     ca.write_list(clients + "/crl.pem", {});
     CHECK(refusal(agent.to(clients)) == "connected");
   }
+}
+
+TEST_CASE("SIGHUP: keys and revocations are read again, and sessions go on") {
+  TempDir dir;
+  TestCa ca;
+  const std::string agents = dir.path() + "/agent", clients = dir.path() + "/client", others = dir.path() + "/other";
+  ca.issue(agents, "agent", "IP:127.0.0.1");
+  ca.issue(clients, "client", "DNS:client");
+  ca.issue(others, "other", "DNS:other");
+  TestAgent agent(with_keys(agents));
+  const auto link = greeted(agent.to(clients));
+  const auto until = [&](const std::string& keys, const std::string& text) {
+    REQUIRE(::kill(agent.pid(), SIGHUP) == 0);
+    const Deadline deadline = Deadline::in_ms(20'000);
+    std::string last;
+    do {
+      last = refusal(agent.to(keys));
+    } while (!mentions(last, text) && !deadline.passed());
+    CAPTURE(last);
+    CHECK(mentions(last, text));
+  };
+  ca.write_list(agents + "/crl.pem", {clients});
+  until(clients, "it is revoked there");
+  ca.issue(agents, "agent", "IP:192.0.2.1");
+  until(others, "has a certificate for another name: 192.0.2.1");
+  ca.issue(agents, "agent", "IP:127.0.0.1");
+  until(others, "connected");
+
+  // Damaged files change nothing.
+  write_file(agents + "/cert.pem", "no certificate\n");
+  for (int i = 0; i < 3; ++i) {
+    REQUIRE(::kill(agent.pid(), SIGHUP) == 0);
+    CHECK(refusal(agent.to(others)) == "connected");
+  }
+  std::filesystem::remove(agents + "/key.pem");
+  REQUIRE(::kill(agent.pid(), SIGHUP) == 0);
+  CHECK(refusal(agent.to(others)) == "connected");
+  wire::SessionMessage prepare;
+  prepare.mutable_prepare();
+  link->send(prepare);
+  const auto answer = link->receive(Deadline::in_ms(20'000));
+  CHECK((answer && answer->has_prepared()));
 }
 
 TEST_CASE("a private key that others can read is refused, with the command that mends it") {
