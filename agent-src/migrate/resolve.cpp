@@ -12,6 +12,7 @@
 #include "agent-src/tool/worker.hpp"
 #include "common/base/clock.hpp"
 #include "common/base/journal.hpp"
+#include "common/base/log.hpp"
 
 namespace crx {
 namespace {
@@ -51,7 +52,7 @@ void print(const JournalRecord& record, const MigrateOptions& options) {
                                                          {"state", to_string(record.state)},
                                                          {"detail", record.detail}})
                                      .dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace)
-                               : fmt::format("{} {:8} {}", utc(record.time_ns), to_string(record.state), record.detail);
+                               : fmt::format("{} {:8} {}", utc(record.time_ns), to_string(record.state), printable(record.detail));
   std::printf("%s\n", line.c_str());
 }
 

@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "common/base/log.hpp"
 #include "common/base/size.hpp"
 
 namespace crx {
@@ -83,7 +84,8 @@ void HumanOutput::preflight(const std::vector<PreflightFinding>& findings) {
     print(fmt::format("{}{}: {}\n", line.fatal ? "" : "note: ", line.where, line.text));
   }
   if (settings_.check_only && refusals_ == 0) {
-    print(fmt::format("pid {} ({}) can move to {}: nothing stands in its way\n", hello_.pid, hello_.comm, hello_.to));
+    print(fmt::format("pid {} ({}) can move to {}: nothing stands in its way\n", hello_.pid, printable(hello_.comm),
+                      printable(hello_.to)));
   }
 }
 
@@ -111,7 +113,7 @@ void HumanOutput::done(const MigrationReport& report) {
 
 void HumanOutput::failed(const FailedEvent& event) {
   clear_line();
-  std::string text = "crx-migrate: " + event.message + "\n";
+  std::string text = "crx-migrate: " + printable(event.message) + "\n";
   // The findings have been shown, and the message would say the first of them again.
   if (event.outcome == Outcome::refused && refusals_ > 0)
     text = fmt::format("crx-migrate: process {} cannot be moved, for the {} above\n", event.pid,

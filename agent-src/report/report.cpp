@@ -6,6 +6,7 @@
 #include <iterator>
 
 #include "agent-src/report/progress.hpp"
+#include "common/base/log.hpp"
 #include "common/base/size.hpp"
 
 namespace crx {
@@ -53,8 +54,8 @@ std::string render_summary(const MigrationReport& report) {
       report.bytes_raw == 0 ? 0.0 : static_cast<double>(report.bytes_wire) / static_cast<double>(report.bytes_raw);
   std::string out = "\n" + rounds_table(report) + "\n" + cutover_table(report) + "\n";
   out += fmt::format("pid {} ({}) moved from {} to {} in {}: {} sent, {} on the wire ({:.2f}){}\n", report.pid,
-                     report.comm, report.source.name, report.destination.name, format_us(report.total_us),
-                     format_size(report.bytes_raw), format_size(report.bytes_wire), ratio,
+                     printable(report.comm), printable(report.source.name), printable(report.destination.name),
+                     format_us(report.total_us), format_size(report.bytes_raw), format_size(report.bytes_wire), ratio,
                      report.verify == VerifyResult::ok ? ", memory verified" : "");
   out += fmt::format("downtime {} (frozen here for {})\n", format_us(report.downtime_us), format_us(report.frozen_us));
   return out;

@@ -6,6 +6,8 @@
 #include <cstring>
 #include <utility>
 
+#include "common/base/log.hpp"
+
 namespace crx {
 
 namespace {
@@ -89,12 +91,7 @@ void Error::compose() {
   text_ += ": " + reason_;
   if (err_ != 0) text_ += fmt::format(": {}", std::strerror(err_));
   if (!hint_.empty()) text_ += "; " + hint_;
-  // Names come from images and peers, and a terminal interprets control characters: replace them. A NUL would end
-  // what().
-  for (char& c : text_) {
-    const auto byte = static_cast<unsigned char>(c);
-    if ((byte < ' ' && c != '\n' && c != '\t') || byte == 0x7f) c = '?';
-  }
+  text_ = printable(text_);  // names come from images and peers; and a NUL would end what()
 }
 
 void throw_gone(pid_t tid, const std::string& step) {

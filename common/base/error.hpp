@@ -22,9 +22,10 @@ enum class ErrorCode {
 // The name of the code ("victim_gone"), as in JSON output and on the wire.
 std::string_view to_string(ErrorCode code);
 
-// what() is one sentence: "step (pid 7): core-7.img: reason: errno text; hint", without the parts that are not set. The
-// parts remain accessible, so that the error can be sent to the peer and printed there, and so that code decides by
-// code(), err() and image(), never by the wording. Copyable; holds no references.
+// what() is one sentence on one line (printable() in log.hpp): "step (pid 7): core-7.img: reason: errno text; hint",
+// without the parts that are not set. The parts remain accessible, so that the error can be sent to the peer and
+// printed there, and so that code decides by code(), err() and image(), never by the wording. Copyable; holds no
+// references.
 class Error : public std::runtime_error {
  public:
   // step: the work in progress ("restoring timers"). reason: the object and the problem with it. err: an errno value,

@@ -3,7 +3,61 @@
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include <cstddef>
+#include <cstdint>
+
 #include "common/base/error.hpp"
+
+namespace crx {
+namespace {
+
+struct Character {
+  uint32_t code = 0;
+  std::size_t bytes = 1;
+  bool valid = false;
+};
+
+// Decodes the first character of a text that is not empty. RFC 3629: the shortest form only, no surrogates.
+Character first_character(std::string_view text) {
+  const auto byte = [&](std::size_t at) { return static_cast<unsigned char>(text[at]); };
+  const unsigned lead = byte(0);
+  if (lead < 0x80) return {lead, 1, true};
+  const std::size_t bytes = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : 2;
+  if (lead < 0xc2 || lead > 0xf4 || text.size() < bytes) return {};
+  uint32_t code = lead & (0x7fU >> bytes);
+  for (std::size_t at = 1; at < bytes; ++at) {
+    if ((byte(at) & 0xc0U) != 0x80U) return {};
+    code = code << 6 | (byte(at) & 0x3fU);
+  }
+  constexpr uint32_t kLeast[] = {0, 0, 0x80, 0x800, 0x10000};
+  if (code < kLeast[bytes] || code > 0x10ffff || (code >= 0xd800 && code < 0xe000)) return {};
+  return {code, bytes, true};
+}
+
+bool is_harmless(uint32_t code) {
+  if (code < 0x20 || (code >= 0x7f && code < 0xa0)) return false;
+  if (code == 0x2028 || code == 0x2029) return false;  // line separators
+  return !(code >= 0x202a && code <= 0x202e) && !(code >= 0x2066 && code <= 0x2069) && code != 0x61c &&
+         code != 0x200e && code != 0x200f && code != 0xfeff;
+}
+
+}  // namespace
+
+std::string printable(std::string_view text) {
+  std::string out;
+  out.reserve(text.size());
+  while (!text.empty()) {
+    const Character next = first_character(text);
+    if (next.valid && is_harmless(next.code))
+      out += text.substr(0, next.bytes);
+    else
+      out += '?';
+    text.remove_prefix(next.bytes);
+  }
+  return out;
+}
+
+}  // namespace crx
 
 namespace crx::log {
 namespace {
@@ -44,7 +98,7 @@ bool enabled(Level level) noexcept {
   return spdlog::should_log(spd(level));
 }
 void write(Level level, std::string_view line) {
-  spdlog::log(spd(level), line);
+  spdlog::log(spd(level), printable(line));
 }
 
 }  // namespace crx::log

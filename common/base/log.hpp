@@ -1,10 +1,21 @@
-// Logging to stderr. The level is set once in main; every line names the process that wrote it (role and PID).
+// Logging to stderr, and text that is safe to log and to show. The level is set once in main; every line names the
+// process that wrote it (role and PID).
 #pragma once
 
 #include <fmt/format.h>
 
 #include <string>
 #include <string_view>
+
+namespace crx {
+
+// The text with a '?' in place of everything that could end a line or is a command to a terminal: control characters
+// (also newline and tab, and those of U+0080 to U+009F), line separators, characters that change the direction of text,
+// and bytes that are not UTF-8. Names, command lines and reasons come from peers, images and moved programs. Unicode
+// TR36, 2.10.
+std::string printable(std::string_view text);
+
+}  // namespace crx
 
 namespace crx::log {
 
@@ -15,6 +26,7 @@ void setup(Level level, std::string_view role);
 // Parses "error", "warn", "info" or "debug"; throws Error(refused) for any other text.
 Level parse_level(std::string_view name);
 bool enabled(Level level) noexcept;
+// Writes one line, also where the text has newlines: lines contain texts of peers (printable()).
 void write(Level level, std::string_view line);
 
 // Formats the line only when the level is enabled.

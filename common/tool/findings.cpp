@@ -8,6 +8,8 @@
 #include <string_view>
 #include <tuple>
 
+#include "common/base/log.hpp"
+
 namespace crx {
 namespace {
 
@@ -70,7 +72,9 @@ std::vector<FindingLine> render_findings(const std::vector<Finding>& findings) {
   std::vector<FindingLine> lines;
   for (const Group& group : group(findings)) {
     const Finding& first = *group.front();
-    const auto add = [&](std::string text) { lines.push_back({first.fatal, first.where, std::move(text)}); };
+    const auto add = [&](const std::string& text) {
+      lines.push_back({first.fatal, printable(first.where), printable(text)});
+    };
     if (have_same_words(group)) {
       add(names_of(group) + ": " + words_of(first));
       continue;

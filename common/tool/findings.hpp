@@ -23,7 +23,7 @@ struct FindingLine {
 // One line for all findings with the same words, with the first three objects and the number of the others: "fd 3, fd
 // 4, fd 5 and 497 more: REASON; REMEDY". Findings whose words differ in numbers only (PIDs, inodes, ports) keep a line
 // each up to three of a kind; of more, the others follow in one line: "497 more of this kind: fd 6, fd 7, fd 8 and 494
-// more". Lines are in the order of their first finding.
+// more". Lines are in the order of their first finding, and printable (common/base/log.hpp).
 std::vector<FindingLine> render_findings(const std::vector<Finding>& findings);
 
 }  // namespace crx

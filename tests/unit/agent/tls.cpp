@@ -150,6 +150,13 @@ TEST_CASE("a common name is no name: certificates need a subjectAltName") {
     options.to.port = server.port();
     CHECK(mentions(refusal(options), "is refused: it has no subjectAltName"));
   }
+  SUBCASE("nor is a name with a command to the terminal") {
+    AgentOptions options = with_keys(dir.path() + "/good");
+    options.allow = {"x\x1b[2J"};
+    ca.issue(dir.path() + "/client", "client", "DNS:x\x1b[2J,DNS:good.example");
+    TestAgent agent(options);
+    CHECK(mentions(refusal(agent.to(dir.path() + "/client")), "good.example is not allowed"));
+  }
   SUBCASE("--allow does not look at it") {
     AgentOptions options = with_keys(dir.path() + "/good");
     options.allow = {"somebody"};
