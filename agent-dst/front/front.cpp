@@ -11,14 +11,15 @@
 #include <csignal>
 #include <map>
 
+#include "agent-dst/front/crowd.hpp"
 #include "agent-dst/front/http_server.hpp"
+#include "agent-dst/front/limits.hpp"
 #include "agent-dst/front/sandbox.hpp"
 #include "agent-dst/front/session.hpp"
 #include "agent-dst/front/status_pages.hpp"
 #include "agent-dst/front/supervisor_port.hpp"
 #include "common/base/journal.hpp"
 #include "common/base/log.hpp"
-#include "common/base/scope_exit.hpp"
 #include "wire/failure.hpp"
 #include "wire/limits.hpp"
 
@@ -31,7 +32,8 @@ using wire::FrameHeader;
 using wire::FrameType;
 using wire::SessionMessage;
 
-constexpr int kMaxStrangers = 64;  // limit of connections that have not sent their first frame yet
+constexpr unsigned kLogBurst = 20;  // lines about refused connections at once, and then one a second
+constexpr int64_t kLogRefillMs = 1'000;
 constexpr int64_t kRefusalMs = 2'000;
 
 class Front {
@@ -42,29 +44,32 @@ class Front {
  private:
   asio::awaitable<void> accept_all();
   asio::awaitable<void> serve(tcp::socket socket);
-  asio::awaitable<void> greet(std::shared_ptr<Channel> channel);
+  asio::awaitable<void> greet(std::shared_ptr<Channel> channel, Crowd::Place& place);
   asio::awaitable<void> answer_query(std::shared_ptr<Channel> channel, std::string session);
-  asio::awaitable<void> serve_session(std::shared_ptr<Channel> channel, SessionMessage hello, std::string payload);
-  asio::awaitable<void> serve_data(std::shared_ptr<Channel> channel, std::string payload);
+  asio::awaitable<void> serve_session(std::shared_ptr<Channel> channel, SessionMessage hello, std::string payload,
+                                      Crowd::Place& place);
+  asio::awaitable<void> serve_data(std::shared_ptr<Channel> channel, std::string payload, Crowd::Place& place);
   void check_hello(const wire::Hello& hello) const;
   void check_allowed(const wire::PeerIdentity& who) const;
   void on_news(SupervisorPort::Answer news);
   void take_keys(std::vector<Fd> fds) noexcept;
   void tell(ipc::FrontNotice::Kind kind, const std::string& session);
   void known(const std::shared_ptr<Channel>& channel);
+  void refused(const std::string& peer, const std::string& why);
   void stop_if_idle();
   std::optional<HttpPage> status_page(std::string_view path) const;
 
   asio::io_context& io_;
   std::shared_ptr<const wire::TlsContext> tls_;
   std::vector<std::string> allow_;
-  int64_t greeting_ms_;
+  int64_t greeting_ms_, idle_ms_;
   tcp::acceptor acceptor_;
   SupervisorPort supervisor_;
   ipc::AgentCounters& counters_;
   std::optional<HttpServer> http_;
-  asio::steady_timer fewer_strangers_;  // never expires: cancelled when a connection is identified or ends
-  int strangers_ = 0;
+  Crowd strangers_;  // connections that have not authenticated, by address
+  Crowd guests_;     // connections that have, and have no session yet, by certificate
+  log::Quota refusals_{kLogBurst, kLogRefillMs};
   bool stopping_ = false;
   std::map<std::string, std::shared_ptr<Session>> sessions_;
 };
@@ -83,10 +88,12 @@ Front::Front(asio::io_context& io, FrontOptions& options, std::shared_ptr<const 
       tls_(std::move(tls)),
       allow_(options.allow),
       greeting_ms_(options.greeting_timeout_ms),
+      idle_ms_(options.idle_timeout_ms),
       acceptor_(adopt_listener(io, std::move(options.listener))),
       supervisor_(io.get_executor(), std::move(options.supervisor)),
       counters_(*options.counters),
-      fewer_strangers_(io, asio::steady_timer::time_point::max()) {
+      strangers_(max_of_owner(options.max_sessions), 2 * max_of_owner(options.max_sessions)),
+      guests_(max_of_owner(options.max_sessions), 2 * max_of_owner(options.max_sessions)) {
   if (options.metrics) {
     http_.emplace(io, adopt_listener(io, std::move(options.metrics)),
                   [this](std::string_view path) { return status_page(path); });
@@ -116,21 +123,16 @@ void Front::start() {
 asio::awaitable<void> Front::accept_all() {
   while (!stopping_) {
     asio::error_code ec;
-    if (strangers_ >= kMaxStrangers) {
-      co_await fewer_strangers_.async_wait(asio::redirect_error(asio::use_awaitable, ec));
-      continue;
-    }
     tcp::socket socket(io_);
     co_await acceptor_.async_accept(socket, asio::redirect_error(asio::use_awaitable, ec));
     if (stopping_) co_return;
     if (ec) {
       // The process is out of descriptors, or the peer has gone away: give the other connections time to finish.
-      log::warn("cannot accept a connection: {}", ec.message());
+      refused("a connection that cannot be accepted", ec.message());
       asio::steady_timer pause(io_, std::chrono::milliseconds(100));
       co_await pause.async_wait(asio::redirect_error(asio::use_awaitable, ec));
       continue;
     }
-    ++strangers_;
     ++counters_.connections;
     asio::co_spawn(io_, serve(std::move(socket)), [](std::exception_ptr thrown) {
       if (thrown) log::error("serving a connection failed");
@@ -143,22 +145,28 @@ void Front::known(const std::shared_ptr<Channel>& channel) {
   channel->set_hard_deadline(Deadline::never());
 }
 
+// Strangers cause these lines, so their number is limited.
+void Front::refused(const std::string& peer, const std::string& why) {
+  if (const auto left_out = refusals_.take(monotonic_us())) log::warn("{}: {}{}", peer, why, *left_out);
+}
+
 asio::awaitable<void> Front::serve(tcp::socket socket) {
   asio::error_code ec;
   const auto remote = socket.remote_endpoint(ec);
   const std::string peer = ec ? "a peer" : fmt::format("{}:{}", remote.address().to_string(), remote.port());
   auto channel = std::make_shared<Channel>(std::move(socket), tls_, peer);
   channel->set_hard_deadline(Deadline::in_ms(greeting_ms_));
+  Crowd::Place place = strangers_.enter(owner_of(remote.address()), [channel] { channel->close(); });
   std::optional<Error> failed;
   try {
-    co_await greet(channel);
+    co_await greet(channel, place);
   } catch (const Error& error) {
     failed = error;
   } catch (const std::exception& error) {
     failed = Error(ErrorCode::bug, "serving a connection", error.what());
   }
   if (failed) {
-    log::warn("{}: {}", peer, failed->what());
+    refused(peer, failed->what());
     ++counters_.connections_refused;
     channel->set_hard_deadline(Deadline::in_ms(kRefusalMs));
     channel->try_write(wire::frame(FrameType::message, wire::failure_message(*failed).SerializeAsString()));
@@ -167,19 +175,12 @@ asio::awaitable<void> Front::serve(tcp::socket socket) {
   channel->close();
 }
 
-asio::awaitable<void> Front::greet(std::shared_ptr<Channel> channel) {
-  bool counted = true;
-  const auto uncount = [this, &counted] {
-    if (counted) {
-      --strangers_;
-      fewer_strangers_.cancel();
-    }
-    counted = false;
-  };
-  const ScopeExit leave(uncount);
+// place: that of a stranger, who becomes a guest, and leaves when a session has taken the connection.
+asio::awaitable<void> Front::greet(std::shared_ptr<Channel> channel, Crowd::Place& place) {
   co_await channel->handshake();
   const wire::PeerIdentity who = channel->identity();
   check_allowed(who);
+  place = guests_.enter(who.fingerprint, [channel] { channel->close(); });
   FrameHeader header{};
   bool there = co_await wire::read_frame_header(channel, header);
   for (; there && header.type == FrameType::ping; there = co_await wire::read_frame_header(channel, header)) {
@@ -192,10 +193,9 @@ asio::awaitable<void> Front::greet(std::shared_ptr<Channel> channel) {
     throw Error(ErrorCode::peer, "following the protocol", "the first message is too long");
   }
   std::string payload = co_await wire::read_payload(channel, header.length);
-  uncount();
   known(channel);
   if (header.type == FrameType::join) {
-    co_await serve_data(channel, std::move(payload));
+    co_await serve_data(channel, std::move(payload), place);
     co_return;
   }
   SessionMessage message;
@@ -208,7 +208,7 @@ asio::awaitable<void> Front::greet(std::shared_ptr<Channel> channel) {
     std::string session = message.query().session();
     co_await answer_query(channel, std::move(session));
   } else {
-    co_await serve_session(channel, std::move(message), std::move(payload));
+    co_await serve_session(channel, std::move(message), std::move(payload), place);
   }
 }
 
@@ -252,8 +252,8 @@ asio::awaitable<void> Front::answer_query(std::shared_ptr<Channel> channel, std:
   co_await channel->shutdown();
 }
 
-asio::awaitable<void> Front::serve_session(std::shared_ptr<Channel> channel, SessionMessage hello,
-                                           std::string payload) {
+asio::awaitable<void> Front::serve_session(std::shared_ptr<Channel> channel, SessionMessage hello, std::string payload,
+                                           Crowd::Place& place) {
   check_hello(hello.hello());
   const std::string id = hello.hello().session();
   if (sessions_.count(id) != 0) throw Error(ErrorCode::refused, "greeting", "this session is open already");
@@ -266,14 +266,17 @@ asio::awaitable<void> Front::serve_session(std::shared_ptr<Channel> channel, Ses
                    : hello.hello().check_only() ? ipc::Purpose::check
                                                 : ipc::Purpose::move;
   const wire::PeerIdentity who = channel->identity();
+  wanted.certificate.set(who.fingerprint);
   wanted.peer.set(fmt::format("{} ({})", who.name, channel->peer()));
   SupervisorPort::Answer answer = co_await supervisor_.ask(wanted);
   if (answer.notice.kind != ipc::SupervisorNotice::Kind::engine || answer.fds.size() != 2) {
     throw Error(ErrorCode::refused, "starting an engine", answer.notice.text.get()).with_hint(answer.notice.hint.get());
   }
+  place.leave();
   auto engine = std::make_unique<EnginePort>(io_.get_executor(), std::move(answer.fds[0]), std::move(answer.fds[1]));
   auto session = std::make_shared<Session>(id, hello.hello().streams(), hello.hello().wait(), channel,
                                            std::move(engine), counters_);
+  session->limit_idleness(idle_ms_);
   session->on_refusal([this, id] { tell(ipc::FrontNotice::Kind::session_refused, id); });
   sessions_[id] = session;
   log::info("session {} of {} ({})", id, who.name, channel->peer());
@@ -298,7 +301,7 @@ void Front::tell(ipc::FrontNotice::Kind kind, const std::string& session) {
   supervisor_.tell(notice);
 }
 
-asio::awaitable<void> Front::serve_data(std::shared_ptr<Channel> channel, std::string payload) {
+asio::awaitable<void> Front::serve_data(std::shared_ptr<Channel> channel, std::string payload, Crowd::Place& place) {
   const wire::Join join = wire::parse_join(payload);
   const auto found = sessions_.find(join.session);
   const wire::PeerIdentity who = channel->identity();
@@ -306,6 +309,7 @@ asio::awaitable<void> Front::serve_data(std::shared_ptr<Channel> channel, std::s
     throw Error(ErrorCode::peer, "joining a data connection", "there is no such session");
   }
   const std::shared_ptr<Session> session = found->second;
+  place.leave();
   co_await session->run_data(channel, join.stream);
 }
 
@@ -349,6 +353,7 @@ void Front::stop_if_idle() {
 
 int run_front(FrontOptions options) {
   const int supervisor = options.supervisor.get();
+  allow_descriptors(options.max_sessions);
   try {
     ::signal(SIGPIPE, SIG_IGN);
     const auto tls = std::make_shared<wire::TlsContext>(wire::TlsRole::server, options.tls_dir, options.tls_crl);

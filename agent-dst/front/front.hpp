@@ -18,6 +18,8 @@ struct FrontOptions {
   std::string tls_dir, tls_crl;
   std::vector<std::string> allow;        // certificate names; empty: every certificate of the CA
   int64_t greeting_timeout_ms = 10'000;  // time limit for the first frame of a connection
+  int64_t idle_timeout_ms = 600'000;     // time limit for a source that sends nothing but pings
+  unsigned max_sessions = 8;
 };
 
 // Reads the keys, drops all privileges, sends `ready` (or `failed`) to the supervisor and serves until the supervisor

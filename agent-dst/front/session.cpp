@@ -47,7 +47,9 @@ Session::Session(std::string id, unsigned data_streams, bool wait_for_exit, std:
       marks_(data_streams + 1),
       data_(data_streams + 1),
       counters_(counters),
-      began_us_(monotonic_us()) {
+      began_us_(monotonic_us()),
+      active_us_(began_us_),
+      idle_timer_(control->executor()) {
   figures_.id = id_;
   figures_.peer = control->identity().name + " (" + control->peer() + ")";
 }
@@ -85,8 +87,28 @@ asio::awaitable<void> Session::run(std::string hello) {
   } catch (const Error&) {  // the end of a session
     connection_ended(std::current_exception(), {});
   }
+  asio::co_spawn(changed_.get_executor(), watch_idleness(), [self](std::exception_ptr) {});
   while (!engine_gone_) co_await changed();
+  idle_timer_.cancel();
   co_await finish();
+}
+
+// A source that is alive sends pings, so it could hold its place for ever. After Go the engine is on its own.
+asio::awaitable<void> Session::watch_idleness() {
+  const auto self = shared_from_this();
+  for (;;) {
+    if (engine_gone_ || source_gone_ || go_) co_return;
+    const int64_t left_ms = idle_ms_ - (monotonic_us() - active_us_) / 1000;
+    if (left_ms <= 0) break;
+    asio::error_code ignored;
+    idle_timer_.expires_after(std::chrono::milliseconds(left_ms));
+    co_await idle_timer_.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+  }
+  const Error idle = Error(ErrorCode::refused, "serving a session",
+                           fmt::format("nothing has come from the source for {} s", idle_ms_ / 1000))
+                         .with_hint("start again, or start the agent with a longer --idle-timeout");
+  send(wire::failure_message(idle));
+  lose(idle.what());
 }
 
 // The engine has ended. Its last messages are queued already; add what it could not report, then close.
@@ -175,6 +197,7 @@ asio::awaitable<void> Session::read_engine() {
   EnginePort::Packet packet;
   std::string partial;
   while (co_await engine_->receive(packet)) {
+    be_active();
     if (packet.header.kind == ipc::SessionKind::release) {
       engine_->give_back_slot(packet.header.number);
       notify();
@@ -212,6 +235,7 @@ asio::awaitable<void> Session::on_message(std::string payload) {
   std::string canonical = message.SerializeAsString();
   co_await engine_->send_message(std::move(canonical));
   ++messages_;
+  be_active();
   notify();
 }
 
@@ -292,6 +316,7 @@ asio::awaitable<void> Session::read_batch(std::shared_ptr<wire::Channel> channel
   co_await channel->read(std::span<std::byte>(head).subspan(wire::kBatchHeaderBytes));
   wire::PageBatch batch = wire::parse_head(head, length);
   count_pages(batch);
+  be_active();
 
   const std::size_t content = batch.content_bytes();
   uint32_t slot = ipc::kNoSlot;
@@ -319,6 +344,7 @@ asio::awaitable<void> Session::read_batch(std::shared_ptr<wire::Channel> channel
 
 asio::awaitable<void> Session::reach_mark(uint32_t stream, uint32_t round) {
   const uint32_t mark = ++marks_[stream];
+  be_active();
   if (*std::min_element(marks_.begin(), marks_.end()) == mark) {
     // The last stream to arrive delivers the end of the round; nothing else can be delivered meanwhile.
     co_await engine_->send_round(round);

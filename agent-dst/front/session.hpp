@@ -15,6 +15,7 @@
 #include "agent-dst/front/session_figures.hpp"
 #include "agent-dst/ipc/agent_counters.hpp"
 #include "agent-dst/ipc/supervisor_packets.hpp"
+#include "common/base/clock.hpp"
 #include "common/base/error.hpp"
 #include "wire/connection/control_stream.hpp"
 #include "wire/page_codec.hpp"
@@ -29,6 +30,8 @@ class Session : public std::enable_shared_from_this<Session> {
   Session(std::string id, unsigned data_streams, bool wait_for_exit, std::shared_ptr<wire::Channel> control,
           std::unique_ptr<EnginePort> engine, ipc::AgentCounters& counters);
 
+  // To be called before run(): ends the session when the source sends nothing but pings for so long, until Go.
+  void limit_idleness(int64_t ms) { idle_ms_ = ms; }
   // Serves the session from Hello until everything has ended; never throws.
   asio::awaitable<void> run(std::string hello);
   // Serves a data connection that has sent Join, until it or the session ends. Throws Error(peer).
@@ -52,6 +55,7 @@ class Session : public std::enable_shared_from_this<Session> {
   asio::awaitable<void> on_message(std::string payload);
   asio::awaitable<void> read_engine();
   asio::awaitable<void> finish();
+  asio::awaitable<void> watch_idleness();
   asio::awaitable<void> read_batch(std::shared_ptr<wire::Channel> channel, uint32_t stream, std::size_t length,
                                    wire::Decompressor& decompressor, std::vector<std::byte>& scratch);
   asio::awaitable<uint32_t> take_slot();
@@ -59,6 +63,7 @@ class Session : public std::enable_shared_from_this<Session> {
   asio::awaitable<void> changed();
   void notify() { changed_.cancel(); }
   void send(const wire::SessionMessage& message);
+  void be_active() { active_us_ = monotonic_us(); }
   void note(const wire::SessionMessage& message);  // updates the counters by messages in both directions
   void note_resumed(const wire::Resumed& resumed);
   void count_bytes(const wire::FrameHeader& header);
@@ -85,7 +90,10 @@ class Session : public std::enable_shared_from_this<Session> {
   ipc::AgentCounters& counters_;
   std::function<void()> on_refusal_;
   SessionFigures figures_;
-  int64_t began_us_;         // CLOCK_MONOTONIC
+  int64_t began_us_;   // CLOCK_MONOTONIC
+  int64_t active_us_;  // when the source or the engine last did something
+  int64_t idle_ms_ = INT64_MAX / 1000;
+  asio::steady_timer idle_timer_;
   int64_t stopped_us_ = -1;  // time for which the tree had been stopped when Go came; -1: it has not come
 };
 

@@ -31,7 +31,8 @@ struct FrontNotice {
   enum class Kind : uint32_t {
     ready = 1,  // the front is listening
     failed,     // the front could not start: text
-    // an authenticated Hello has arrived: session, peer, wait, new_pids, purpose; the answer has the same tag
+    // an authenticated Hello has arrived: session, peer, certificate, wait, new_pids, purpose; the answer has the same
+    // tag
     want_engine,
     query,            // asks for the outcome of `session`; the answer has the same tag
     session_closed,   // everything of a session has been sent to the source: session and its figures
@@ -47,6 +48,7 @@ struct FrontNotice {
   uint64_t pages = 0;
   int64_t downtime_us = -1;  // -1: the tree was not resumed
   Text<40> session;
+  Text<72> certificate;  // SHA-256, hex
   Text<400> peer;
   Text<2048> text;
 };

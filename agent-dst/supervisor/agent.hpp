@@ -32,6 +32,8 @@ struct AgentOptions {
   std::vector<std::pair<uint32_t, uint32_t>> allow_uid;  // user ids that a moved task may have; empty: all
   uint64_t max_memory = 0;               // limit of the memory that one session may need, in bytes; 0: none
   unsigned max_sessions = 8;             // limit of engines at a time
+  unsigned max_peer_sessions = 0;        // limit of those of one certificate; 0: none
+  int64_t idle_timeout_ms = 600'000;     // time limit for a source that sends nothing but pings before Go
   int64_t greeting_timeout_ms = 10'000;  // time limit for the first frame of a connection
   log::Level log_level = log::Level::info;
 };

@@ -95,6 +95,7 @@ std::string check_open_fd(const std::string& text) {
 struct Raw {
   std::string listen, metrics, tls_dir, max_memory;
   std::vector<std::string> allow_uid;
+  int64_t idle_timeout_s = 600;
   std::string log_level = "info";
 };
 
@@ -156,6 +157,16 @@ void add_policy(CLI::App& app, AgentOptions& options, Raw& raw) {
       ->check(cli::between(1, 10'000))
       ->type_name("N")
       ->group(group);
+  app.add_option("--max-peer-sessions", options.max_peer_sessions,
+                 "Sessions of one certificate at a time; default no limit of its own")
+      ->check(cli::between(1, 10'000))
+      ->type_name("N")
+      ->group(group);
+  app.add_option("--idle-timeout", raw.idle_timeout_s,
+                 "End a session before its commit whose source sends nothing for so long; default 600")
+      ->check(cli::between(1, 1'000'000))
+      ->type_name("SEC")
+      ->group(group);
 }
 
 // Makes the checks that CLI11 cannot make; throws CLI::ParseError.
@@ -170,6 +181,7 @@ void finish(AgentOptions& options, const Raw& raw) {
   options.tls_dir = wire::tls_dir_or_default(raw.tls_dir);
   if (!raw.max_memory.empty()) options.max_memory = *parse_size(raw.max_memory);
   for (const std::string& text : raw.allow_uid) options.allow_uid.push_back(*parse_uid_range(text));
+  options.idle_timeout_ms = raw.idle_timeout_s * 1000;
   options.log_level = log::parse_level(raw.log_level);
 }
 

@@ -85,6 +85,8 @@ FrontChild fork_front(const AgentOptions& options, int listener, int metrics, ip
       front.tls_crl = options.tls_crl;
       front.allow = options.allow;
       front.greeting_timeout_ms = options.greeting_timeout_ms;
+      front.idle_timeout_ms = options.idle_timeout_ms;
+      front.max_sessions = options.max_sessions;
       return front::run_front(std::move(front));
     });
   };

@@ -18,6 +18,7 @@ namespace crx::supervisor {
 struct SessionRequest {
   std::string session;
   std::string peer;
+  std::string certificate;  // its SHA-256
   bool wait = false;
   bool new_pids = false;  // run the tree in a new PID namespace
   ipc::Purpose purpose = ipc::Purpose::move;

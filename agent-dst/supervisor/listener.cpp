@@ -15,7 +15,7 @@ namespace crx::supervisor {
 namespace {
 
 constexpr char kListenerStep[] = "listening";
-constexpr int kBacklog = 128;
+constexpr int kBacklog = 1024;
 
 Fd try_listen(const addrinfo& address) {
   Fd fd(::socket(address.ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0));

@@ -62,20 +62,25 @@ void Supervisor::refuse(const ipc::FrontNotice& to, const std::string& text, con
   notice.session = to.session;
   notice.text.set(text);
   notice.hint.set(hint);
-  log::warn("session {} is refused: {}", to.session.get(), text);
+  if (const auto left_out = refusals_.take(monotonic_us()))
+    log::warn("session {} is refused: {}{}", to.session.get(), text, *left_out);
   events_.turned_away(to, text, hint);
   to_front(notice);
 }
 
 void Supervisor::spawn_engine(const ipc::FrontNotice& notice) {
-  SessionRequest request{notice.session.get(), notice.peer.get(), notice.wait != 0, notice.new_pids != 0,
-                         notice.purpose};
+  SessionRequest request{notice.session.get(), notice.peer.get(),    notice.certificate.get(),
+                         notice.wait != 0,     notice.new_pids != 0, notice.purpose};
   if (!is_session_id(request.session)) return refuse(notice, "the session id is not valid", {});
   if (stopping_) return refuse(notice, "this agent is being stopped", {});
   if (options_.once && served_) return refuse(notice, "this agent serves one session only", {});
   if (open_sessions() >= options_.max_sessions) {
     return refuse(notice, fmt::format("{} sessions are open already", open_sessions()),
                   "try again later, or start the agent with a higher --max-sessions");
+  }
+  if (options_.max_peer_sessions > 0 && open_sessions(request.certificate) >= options_.max_peer_sessions) {
+    return refuse(notice, fmt::format("{} sessions of this peer are open already", options_.max_peer_sessions),
+                  "try again later, or start the agent with a higher --max-peer-sessions");
   }
   try {
     if (!read_journal(options_.store, request.session).empty()) {
@@ -197,6 +202,12 @@ void Supervisor::init_exited(const Engine& engine, int status) {
 std::size_t Supervisor::open_sessions() const {
   return static_cast<std::size_t>(
       std::count_if(engines_.begin(), engines_.end(), [](const auto& entry) { return !entry.second.ended; }));
+}
+
+std::size_t Supervisor::open_sessions(const std::string& certificate) const {
+  return static_cast<std::size_t>(std::count_if(engines_.begin(), engines_.end(), [&](const auto& entry) {
+    return !entry.second.ended && entry.second.request.certificate == certificate;
+  }));
 }
 
 void Supervisor::refused_by_preflight(const std::string& session) {

@@ -19,6 +19,7 @@
 #include "agent-dst/supervisor/unfinished.hpp"
 #include "common/base/clock.hpp"
 #include "common/base/fd.hpp"
+#include "common/base/log.hpp"
 
 namespace crx::supervisor {
 
@@ -61,6 +62,7 @@ class Supervisor {
   void init_exited(const Engine& engine, int status);
   void remove_groups(const std::string& session);
   std::size_t open_sessions() const;
+  std::size_t open_sessions(const std::string& certificate) const;
   void root_exited(const Root& root, pid_t pid, int status);
   void thawed(const SessionRequest& request, pid_t root);
   void look_for_unfinished();
@@ -94,6 +96,7 @@ class Supervisor {
   bool served_ = false;  // --once: the engine of the session has ended
   Deadline once_close_ = Deadline::never();
   int outcome_ = 0;
+  log::Quota refusals_{20, 1'000};  // lines about refused sessions
 };
 
 }  // namespace crx::supervisor

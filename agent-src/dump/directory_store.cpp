@@ -56,7 +56,8 @@ void read_sent(const DirectorySource& images, ParentSet& parent) {
 
 DirectoryStore::DirectoryStore(const DumpOptions& options) : options_(options), set_(options.images_dir) {
   if (options.page_server.host.empty()) return;
-  if (!options.insecure) tls_ = std::make_unique<wire::TlsContext>(wire::TlsRole::client, options.tls_dir, options.tls_crl);
+  if (!options.insecure)
+    tls_ = std::make_unique<wire::TlsContext>(wire::TlsRole::client, options.tls_dir, options.tls_crl);
   page_server_ = std::make_unique<wire::PageServerClient>(wire::PageStream::connect(options.page_server, tls_.get()));
 }
 

@@ -3,8 +3,10 @@
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 
 #include "common/base/error.hpp"
 
@@ -99,6 +101,22 @@ bool enabled(Level level) noexcept {
 }
 void write(Level level, std::string_view line) {
   spdlog::log(spd(level), printable(line));
+}
+
+std::optional<std::string> Quota::take(int64_t now_us) {
+  const int64_t refill_us = refill_ms_ * 1000;
+  const int64_t due = (now_us - last_us_) / refill_us;
+  if (due > 0) {
+    left_ = static_cast<unsigned>(std::min<int64_t>(burst_, left_ + std::min<int64_t>(due, burst_)));
+    last_us_ += due * refill_us;
+  }
+  if (left_ == 0) {
+    ++left_out_;
+    return std::nullopt;
+  }
+  --left_;
+  const uint64_t left_out = std::exchange(left_out_, 0);
+  return left_out == 0 ? std::string() : fmt::format(" ({} lines like this were left out)", left_out);
 }
 
 }  // namespace crx::log

@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -50,5 +52,22 @@ template <typename... Args>
 void debug(fmt::format_string<Args...> text, Args&&... args) {
   at(Level::debug, text, std::forward<Args>(args)...);
 }
+
+// Limits lines about events that anybody can cause, so that nobody can fill the disk with them: `burst` lines at once,
+// then one for each `refill_ms`. Not thread-safe.
+class Quota {
+ public:
+  Quota(unsigned burst, int64_t refill_ms) : burst_(burst), refill_ms_(refill_ms), left_(burst) {}
+  // nullopt: leave this line out. Otherwise a text to append to it, which says how many lines before it were left out;
+  // empty if none was. now_us: CLOCK_MONOTONIC.
+  std::optional<std::string> take(int64_t now_us);
+
+ private:
+  unsigned burst_;
+  int64_t refill_ms_;
+  unsigned left_;
+  int64_t last_us_ = 0;  // when left_ was last raised
+  uint64_t left_out_ = 0;
+};
 
 }  // namespace crx::log

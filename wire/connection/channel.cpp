@@ -89,6 +89,7 @@ asio::awaitable<void> Channel::handshake() {
     co_await wait(need, read_timer_);
   }
   require_protocol(ssl_, *tls_, peer_);
+  transport_->read_ahead = TlsTransport::kReadAhead;
 }
 
 Channel::Need Channel::read_step(std::span<std::byte> to, std::size_t& done, bool& closed) {

@@ -31,7 +31,7 @@ int TlsTransport::read(BIO* bio, char* bytes, int count) {
 
 // OpenSSL's own read-ahead copies everything that it holds once per record; this copies each byte once.
 bool TlsTransport::refill(BIO* bio) {
-  if (in.empty()) in.resize(kReadAhead);
+  if (in.size() < read_ahead) in.resize(read_ahead);
   for (;;) {
     const ssize_t n = ::recv(fd, in.data(), in.size(), MSG_DONTWAIT);
     if (n > 0) {

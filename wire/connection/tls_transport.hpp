@@ -13,6 +13,8 @@ struct TlsTransport {
   // encrypted bytes that are gathered before they must be passed to the kernel
   static constexpr std::size_t kGather = 256 << 10;
   static constexpr std::size_t kReadAhead = 256 << 10;  // bytes taken from the kernel at once
+  // the same until the peer has authenticated: connections of strangers may be many
+  static constexpr std::size_t kShyReadAhead = 8 << 10;
 
   int fd = -1;
   int error = 0;  // errno of the last failed send or recv
@@ -22,6 +24,7 @@ struct TlsTransport {
   std::vector<char> in;  // received, not decrypted yet: [in_at, in_end)
   std::size_t in_at = 0, in_end = 0;
   int low_water = 1;  // the current SO_RCVLOWAT
+  std::size_t read_ahead = kShyReadAhead;
 
   std::size_t pending() const { return out.size() - sent; }
   // `missing`: the number of bytes of the stream that are certain to come. The reader is not woken before most of them

@@ -1,9 +1,14 @@
 // Peers that violate the protocol: each loses its connection and affects no other session.
 #include <doctest/doctest.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/mman.h>
 
 #include <vector>
 
+#include "common/base/clock.hpp"
 #include "common/base/error.hpp"
+#include "common/base/fd.hpp"
 #include "common/base/journal.hpp"
 #include "tests/unit/agent/process.hpp"
 #include "tests/unit/agent/raw_client.hpp"
@@ -189,15 +194,94 @@ TEST_CASE("a session that breaks the protocol is ended, with the reason") {
 
 TEST_CASE("silent clients do not keep others out") {
   AgentOptions options;
-  options.greeting_timeout_ms = 1000;
+  options.max_sessions = 4;
+  options.greeting_timeout_ms = 60'000;
   TestAgent agent(options);
+  RawClient running(agent.port(), keys(agent));
+  REQUIRE(running.handshake());
+  running.send(hello(make_session_id()));
+  REQUIRE(running.receive_message()->has_welcome());
   std::vector<std::unique_ptr<RawClient>> silent;
-  for (int i = 0; i < 100; ++i) {
+  bool authenticated = false;
+  SUBCASE("that say nothing") {}
+  SUBCASE("that have a certificate and then say nothing") {
+    authenticated = true;
+  }
+  for (int i = 0; i < 300; ++i) {
     silent.push_back(std::make_unique<RawClient>(agent.port(), keys(agent)));
     CHECK(silent.back()->connected());
+    if (authenticated) CHECK(silent.back()->handshake());
   }
-  // The agent waits up to a second for 64 of them; then there is room for new clients.
+  const int64_t began_us = monotonic_us();
   CHECK(still_serves(agent));
+  CHECK(wire::query_session(agent.to(), Deadline::in_ms(20'000)).state() == "unknown");
+  CHECK(monotonic_us() - began_us <
+        10'000'000);  // a slow machine takes a part of it; before, it took the greeting's time
+  char byte = 0;
+  const ssize_t end = ::recv(silent.front()->fd(), &byte, 1, 0);  // the oldest has gone
+  CHECK((end == 0 || (end < 0 && errno == ECONNRESET)));
+  SessionMessage prepare;
+  prepare.mutable_prepare();
+  running.send(prepare);
+  CHECK(running.receive_message()->has_prepared());
+}
+
+TEST_CASE("strangers cannot fill the log") {
+  const Fd log_file(::memfd_create("log", MFD_CLOEXEC));
+  const Fd before(::fcntl(2, F_DUPFD_CLOEXEC, 3));
+  ::dup2(log_file.get(), 2);
+  ::setenv("CRX_TEST_LOG", "1", 0);
+  {
+    TestAgent agent;
+    for (int i = 0; i < 200; ++i) {
+      RawClient client(agent.port(), keys(agent));
+      ::send(client.fd(), "GET / HTTP/1.0\r\n\r\n", 18, MSG_NOSIGNAL);
+      char byte[256];
+      while (::recv(client.fd(), byte, sizeof byte, 0) > 0) {
+      }
+    }
+    ::dup2(before.get(), 2);
+  }
+  ::unsetenv("CRX_TEST_LOG");
+  const std::string text = read_fd(log_file.get(), "the log");
+  std::size_t lines = 0;
+  for (std::size_t at = 0; (at = text.find("does not speak crx's protocol", at)) != std::string::npos; ++at) ++lines;
+  CHECK(lines >= 1);
+  CHECK(lines < 100);
+}
+
+TEST_CASE("a source that only sends pings is sent away") {
+  AgentOptions options;
+  options.idle_timeout_ms = 1'000;
+  options.max_sessions = 1;
+  TestAgent agent(options);
+  RawClient client(agent.port(), keys(agent));
+  REQUIRE(client.handshake());
+  client.send(hello(make_session_id()));
+  REQUIRE(client.receive_message()->has_welcome());
+  const Deadline busy = Deadline::in_ms(2'500);  // a source that does something stays
+  SessionMessage images;
+  images.mutable_images();
+  while (!busy.passed()) {
+    client.send(images);
+    REQUIRE(client.receive_message()->has_images());
+  }
+  std::optional<SessionMessage> message;
+  for (int i = 0; i < 300 && !message; ++i) {
+    client.send(wire::frame_u64(FrameType::ping, 1));
+    const auto frame = client.receive();
+    REQUIRE(frame.has_value());
+    if (frame->first == FrameType::message) REQUIRE(message.emplace().ParseFromString(frame->second));
+    ::poll(nullptr, 0, 100);
+  }
+  REQUIRE((message && message->has_failure()));
+  CHECK(message->failure().reason() == "nothing has come from the source for 1 s");
+  CHECK(message->failure().hint().find("--idle-timeout") != std::string::npos);
+  const Deadline deadline = Deadline::in_ms(20'000);
+  bool served = false;
+  while (!(served = still_serves(agent)) && !deadline.passed()) {
+  }
+  CHECK(served);
 }
 
 TEST_CASE("more sessions than allowed") {
@@ -219,4 +303,24 @@ TEST_CASE("more sessions than allowed") {
     second.send(hello(session));
     CHECK(failure(second).find("open already") != std::string::npos);
   }
+}
+
+TEST_CASE("more sessions of one certificate than allowed") {
+  AgentOptions options;
+  options.max_sessions = 3;
+  options.max_peer_sessions = 1;
+  TestAgent agent(options);
+  agent.ca().issue(agent.dir() + "/other", "other", "DNS:other");
+  RawClient first(agent.port(), keys(agent)), second(agent.port(), keys(agent)),
+      other(agent.port(), agent.dir() + "/other");
+  REQUIRE((first.handshake() && second.handshake() && other.handshake()));
+  first.send(hello(make_session_id()));
+  REQUIRE(first.receive_message()->has_welcome());
+  second.send(hello(make_session_id()));
+  const auto answer = second.receive_message();
+  REQUIRE((answer && answer->has_failure()));
+  CHECK(answer->failure().reason() == "1 sessions of this peer are open already");
+  CHECK(answer->failure().hint().find("--max-peer-sessions") != std::string::npos);
+  other.send(hello(make_session_id()));
+  CHECK(other.receive_message()->has_welcome());
 }

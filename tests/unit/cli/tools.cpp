@@ -80,11 +80,11 @@ TEST_CASE("cli: crx-agent's options, from the command line and from a file") {
 
   const TempDir dir;
   const std::string file = dir.path() + "/agent.conf";
-  write_text(
-      file,
-      "# a comment\n\nlisten = [::1]:7077\n  hook = /bin/move \"an address\", again\nallow = h1\nallow = h2\n"
-      "allow-uid = 1000-1999\nallow-uid = 5\nmax-memory = 1.5G\nmax-sessions=3\ntls-cacrl = /c\nstore = \"/a b\"\n"
-      "metrics = 127.0.0.1:9100\nlog-level = debug\n");
+  write_text(file,
+             "# a comment\n\nlisten = [::1]:7077\n  hook = /bin/move \"an address\", again\nallow = h1\nallow = h2\n"
+             "allow-uid = 1000-1999\nallow-uid = 5\nmax-memory = 1.5G\nmax-sessions=3\nmax-peer-sessions = "
+             "2\nidle-timeout = 30\ntls-cacrl = /c\nstore = \"/a b\"\n"
+             "metrics = 127.0.0.1:9100\nlog-level = debug\n");
   const ParsedAgentOptions from_file = parse_agent({"--config", file});
   REQUIRE_MESSAGE(from_file.options, from_file.text);
   CHECK(from_file.options->listen == Endpoint{"::1", 7077});
@@ -94,6 +94,8 @@ TEST_CASE("cli: crx-agent's options, from the command line and from a file") {
   CHECK(from_file.options->max_memory == 3ULL << 29);
   CHECK(from_file.options->max_sessions == 3);
   CHECK(from_file.options->tls_crl == "/c");
+  CHECK(from_file.options->max_peer_sessions == 2);
+  CHECK(from_file.options->idle_timeout_ms == 30'000);
   CHECK(from_file.options->store == "/a b");
   CHECK(from_file.options->metrics == Endpoint{"127.0.0.1", 9100});
   CHECK(from_file.options->log_level == log::Level::debug);
@@ -124,6 +126,7 @@ TEST_CASE("cli: crx-agent reports wrong usage and exits with 2") {
                                                                  {"--listen", "a:1", "--allow-uid", "5-4"},
                                                                  {"--listen", "a:1", "--allow-uid", "root"},
                                                                  {"--listen", "a:1", "--max-sessions", "0"},
+                                                                 {"--listen", "a:1", "--idle-timeout", "0"},
                                                                  {"--listen", "a:1", "--max-memory", "much"},
                                                                  {"--listen", "a:1", "extra"}}) {
     const ParsedAgentOptions result = parse_agent(wrong);
