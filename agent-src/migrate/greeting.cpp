@@ -72,7 +72,8 @@ void refuse_unlike_hosts(MigrationContext& context, const wire::HostInfo& here, 
 void greet(MigrationContext& context) {
   const MigrateOptions& options = context.options;
   context.report.comm = proc::parse_stat(read_file(fmt::format("/proc/{}/stat", options.pid))).comm;
-  context.description = {options.pid, context.report.comm, options.to, options.tls_dir, {}, std::nullopt};
+  context.description = {options.pid, context.report.comm, options.to, options.tls_dir, options.tls_crl,
+                         {},          std::nullopt};
   context.link = wire::connect_source(context.connect_options());
   const wire::SessionMessage message = hello_message(options, context.link->statistics().rtt_us);
   context.link->send(message);

@@ -34,6 +34,7 @@ std::optional<wire::SessionState> ask(const ResolveRequest& request, const Sourc
   wire::ConnectOptions connect;
   connect.to = request.to.value_or(session.to);
   connect.tls_dir = request.tls_dir.empty() ? session.tls_dir : request.tls_dir;
+  connect.tls_crl = session.tls_crl;
   connect.session = request.session;
   for (int64_t pause_ms = kFirstPauseMs;; pause_ms = std::min(pause_ms * 2, kLongestPauseMs)) {
     std::string reason;

@@ -15,7 +15,8 @@ std::optional<SourceSession> parse_source_session(const std::string& detail) {
   const auto pid = json.find("pid");
   const std::optional<Endpoint> to = parse_endpoint(text("to"));
   if (!to || pid == json.end() || !pid->is_number_integer()) return std::nullopt;
-  SourceSession session{pid->get<pid_t>(), text("comm"), *to, text("tls_dir"), text("group"), std::nullopt};
+  SourceSession session{pid->get<pid_t>(), text("comm"),  *to,         text("tls_dir"),
+                        text("tls_crl"),   text("group"), std::nullopt};
   if (const std::string unit = text("unit"); !unit.empty()) {
     session.unit.emplace();
     session.unit->name = unit;
@@ -29,6 +30,7 @@ std::optional<SourceSession> parse_source_session(const std::string& detail) {
 std::string to_detail(const SourceSession& session) {
   nlohmann::ordered_json json = {{"pid", session.pid}, {"comm", session.comm}, {"to", session.to.text()}};
   json["tls_dir"] = session.tls_dir;
+  if (!session.tls_crl.empty()) json["tls_crl"] = session.tls_crl;
   if (!session.group.empty()) json["group"] = session.group;
   if (session.unit) json["unit"] = session.unit->name;
   if (session.unit && session.unit->user) json["user"] = true;

@@ -18,6 +18,7 @@ struct SourceSession {
   std::string comm;
   Endpoint to;
   std::string tls_dir;
+  std::string tls_crl;              // empty: the default one
   std::string group;                // FreezerGroup::path(); empty before the tree has been put into one
   std::optional<SystemdUnit> unit;  // to be stopped before the original is ended
 };

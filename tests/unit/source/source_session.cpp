@@ -10,7 +10,7 @@ JournalRecord record(JournalState state, const std::string& detail) {
 }
 
 TEST_CASE("source session: the last description in the journal counts") {
-  SourceSession session{4711, "a \"name\"", {"host-b", 7077}, "/etc/crx/tls", {}, std::nullopt};
+  SourceSession session{4711, "a \"name\"", {"host-b", 7077}, "/etc/crx/tls", "/etc/crx/list.pem", {}, std::nullopt};
   std::vector<JournalRecord> records = {record(JournalState::open, to_detail(session))};
   session.group = "/sys/fs/cgroup/crx-0123-src";
   session.unit.emplace();
@@ -24,6 +24,7 @@ TEST_CASE("source session: the last description in the journal counts") {
   CHECK(found->comm == "a \"name\"");
   CHECK(found->to == Endpoint{"host-b", 7077});
   CHECK(found->tls_dir == "/etc/crx/tls");
+  CHECK(found->tls_crl == "/etc/crx/list.pem");
   CHECK(found->group == "/sys/fs/cgroup/crx-0123-src");
   REQUIRE(found->unit);
   CHECK(found->unit->name == "redis.service");
