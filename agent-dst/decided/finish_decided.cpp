@@ -23,28 +23,35 @@ namespace {
 constexpr char kFinishStep[] = "finishing a decided session";
 constexpr int64_t kSettleMs = 2'000;
 
-// The kernel kills the processes that the engine traced, but some time after it has released the engine's locks. The
-// tracer is read before the signals: a process that is seen without a tracer has its SIGKILL already, if it gets one.
-bool is_about_to_die(pid_t pid) {
-  const auto is_set = [pid](auto test) {
-    const std::optional<ProcDir> process = ProcDir::open(pid);
-    const std::optional<proc::Status> status = process ? process->status() : std::nullopt;
-    return status && test(*status);
-  };
-  if (is_set([](const proc::Status& status) { return status.tracer_pid != 0; })) return true;
-  constexpr uint64_t kKill = uint64_t{1} << (SIGKILL - 1);
-  return is_set([](const proc::Status& status) { return ((status.pending | status.shared_pending) & kKill) != 0; });
+std::optional<proc::Status> status_of(pid_t pid) {
+  const std::optional<ProcDir> process = ProcDir::open(pid);
+  return process ? process->status() : std::nullopt;
 }
 
-// Returns the processes of the group once none of them is about to die.
+// The kernel kills the processes that the engine traced, but some time after it has released the engine's locks, and a
+// process that it kills stays in the group for a while (exit_ptrace() in kernel/ptrace.c, get_signal() in
+// kernel/signal.c). Such a process is traced; or it has SIGKILL pending; or it has taken the signal and runs towards
+// its end. The tracer is read first: a process that is seen without one has its SIGKILL already, if it gets one.
+bool rests(pid_t pid) {
+  const std::optional<proc::Status> before = status_of(pid);
+  if (!before || before->tracer_pid != 0) return false;
+  const std::optional<proc::Status> after = status_of(pid);
+  constexpr uint64_t kKill = uint64_t{1} << (SIGKILL - 1);
+  return after && ((after->pending | after->shared_pending) & kKill) == 0 && after->state != 'R' &&
+         after->state != 'Z' && after->state != 'X';
+}
+
+// Returns the processes of the group once each of them is frozen and none of them is about to die.
 std::vector<pid_t> settled_members(const FreezerGroup& group) {
   const Deadline deadline = Deadline::in_ms(kSettleMs);
   for (Backoff backoff;; backoff.wait()) {
     std::vector<pid_t> members = group.members();
-    const auto dying = std::find_if(members.begin(), members.end(), is_about_to_die);
-    if (dying == members.end()) return members;
+    const auto restless = std::find_if_not(members.begin(), members.end(), rests);
+    if (restless == members.end() && (members.empty() || group.is_frozen()) && group.members() == members)
+      return members;
     if (deadline.passed()) {
-      throw Error(ErrorCode::kernel, kFinishStep, "it is traced by another process, or does not end").with_pid(*dying);
+      throw Error(ErrorCode::kernel, kFinishStep, "a process is traced by another process, or does not end")
+          .with_pid(restless == members.end() ? 0 : *restless);
     }
   }
 }
@@ -88,7 +95,8 @@ bool finish_decided(Journal& journal) {
   }
   FreezerGroup group = FreezerGroup::open_existing(tree->group);
   ScopeExit keep([&group] { group.abandon(); });
-  const std::vector<pid_t> members = settled_members(group);
+  // All were released before RESUMED was written.
+  const std::vector<pid_t> members = is_resumed ? group.members() : settled_members(group);
   if (is_resumed || members.size() == tree->processes) {
     run(journal, group, *tree);
     return true;

@@ -44,15 +44,15 @@ std::string outcome_text(Resolution resolution, const std::string& session) {
 }
 
 void print(const JournalRecord& record, const MigrateOptions& options) {
-  const std::string line = options.json
-                               ? nlohmann::ordered_json({{"event", "journal"},
-                                                         {"session", options.resolve},
-                                                         {"time", utc(record.time_ns)},
-                                                         {"boot_id", record.boot_id},
-                                                         {"state", to_string(record.state)},
-                                                         {"detail", record.detail}})
-                                     .dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace)
-                               : fmt::format("{} {:8} {}", utc(record.time_ns), to_string(record.state), printable(record.detail));
+  const std::string line =
+      options.json ? nlohmann::ordered_json({{"event", "journal"},
+                                             {"session", options.resolve},
+                                             {"time", utc(record.time_ns)},
+                                             {"boot_id", record.boot_id},
+                                             {"state", to_string(record.state)},
+                                             {"detail", record.detail}})
+                         .dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace)
+                   : fmt::format("{} {:8} {}", utc(record.time_ns), to_string(record.state), printable(record.detail));
   std::printf("%s\n", line.c_str());
 }
 

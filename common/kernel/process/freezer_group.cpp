@@ -164,6 +164,11 @@ void FreezerGroup::thaw() {
   write_file(path_ + (v2_ ? "/cgroup.freeze" : "/freezer.state"), v2_ ? "0" : "THAWED");
 }
 
+bool FreezerGroup::is_frozen() const {
+  const std::string text = read_file(path_ + (v2_ ? "/cgroup.events" : "/freezer.state"));
+  return text.find(v2_ ? "frozen 1" : "FROZEN") != std::string::npos;
+}
+
 std::vector<pid_t> FreezerGroup::members() const {
   std::istringstream lines(read_file(path_ + "/cgroup.procs"));
   std::vector<pid_t> members;

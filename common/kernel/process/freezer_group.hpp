@@ -41,6 +41,8 @@ class FreezerGroup {
   void abandon() noexcept { path_.clear(); }
   // A descriptor of the group's directory for CLONE_INTO_CGROUP (clone3(2)); empty under v1.
   Fd directory() const;
+  // Whether the kernel reports that all tasks are frozen.
+  bool is_frozen() const;
   // The processes in the group, except zombies, as numbers of our PID namespace.
   std::vector<pid_t> members() const;
   const std::string& path() const noexcept { return path_; }

@@ -27,6 +27,7 @@ TEST_CASE("text of others becomes one line without commands to the terminal") {
 }
 
 TEST_CASE("a line of the log is one line, whatever a peer has sent") {
+  log::setup(log::Level::info, "unit");
   const Fd file(::memfd_create("log", MFD_CLOEXEC));
   const int before = ::dup(2);
   ::dup2(file.get(), 2);

@@ -192,9 +192,10 @@ TEST_CASE("cli: crx-keys makes certificates that verify, once") {
   const std::string ca = dir.path() + "/out/ca/", old = dir.path() + "/out/host-b/";
   const auto replace = [&](const std::string& extensions) {
     write_text(dir.path() + "/extensions", extensions);
-    const Ran made = run("openssl req -new -key " + old + "key.pem -subj /CN=host-b | openssl x509 -req -days 9 -CA " +
-                         ca + "ca.pem -CAkey " + ca + "key.pem -set_serial 7 -extfile " + dir.path() +
-                         "/extensions -out " + old + "cert.pem");
+    const Ran made =
+        run("openssl req -new -key " + old + "key.pem -subj /CN=host-b -out " + dir.path() +
+            "/request && openssl x509 -req -in " + dir.path() + "/request -days 9 -CA " + ca + "ca.pem -CAkey " + ca +
+            "key.pem -set_serial 7 -extfile " + dir.path() + "/extensions -out " + old + "cert.pem");
     CHECK_MESSAGE(made.status == 0, made.output);
     return run(keys + " host-b").output;
   };
