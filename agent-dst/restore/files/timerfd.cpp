@@ -78,8 +78,12 @@ class Timerfds final : public FdRestorer {
     const int64_t interval = static_cast<int64_t>(tfd.isec()) * kNsPerSecond + static_cast<int64_t>(tfd.insec());
     const int64_t left = static_cast<int64_t>(tfd.vsec()) * kNsPerSecond + static_cast<int64_t>(tfd.vnsec());
     setting.time.it_interval = to_timespec(interval);
+    // The mode in which it was armed last, also if it has fired (from fdinfo; a relative timer on the wall clock does
+    // not follow when that is set).
+    setting.flags = static_cast<int>(tfd.settime_flags() & (TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET));
     if (left == 0) return setting;
     if (!extra.has_deadline_ns()) {
+      setting.flags = 0;
       setting.time.it_value = to_timespec(left);
       return setting;
     }
@@ -90,9 +94,7 @@ class Timerfds final : public FdRestorer {
       setting.ticks += static_cast<uint64_t>(due);
       deadline += due * interval;
     }
-    // Arms the timer in the mode in which it was armed (from fdinfo; a relative timer on the wall clock does not follow
-    // when that is set). A deadline in the past fires at once.
-    setting.flags = static_cast<int>(tfd.settime_flags() & (TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET));
+    // A deadline in the past fires at once.
     const bool absolute = (setting.flags & TFD_TIMER_ABSTIME) != 0;
     setting.time.it_value = to_timespec(std::max<int64_t>(absolute ? deadline : deadline - now, 1));
     return setting;

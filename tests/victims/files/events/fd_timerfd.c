@@ -36,6 +36,7 @@ int main(int argc, char** argv) {
   int cancel = make(CLOCK_REALTIME, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, clock_ns(CLOCK_REALTIME) + 900 * s, 0);
   int far = make(CLOCK_MONOTONIC, 0, 1000 * s, 5 * s);
   int expired = make(CLOCK_MONOTONIC, 0, 1, 0);
+  int fired = make(CLOCK_MONOTONIC, TFD_TIMER_ABSTIME, start + 1, 0);
   int disarmed = MUST(timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC));
   while (clock_ns(CLOCK_MONOTONIC) < start + 5 * ms) sched_yield();
 
@@ -59,6 +60,7 @@ int main(int argc, char** argv) {
   CHECK(now.it_value.tv_sec > 800 && now.it_value.tv_sec < 900, "the real-time timer: %ld s", now.it_value.tv_sec);
   CHECK_EQ(armed_with(far), 0, "the flags of a relative timer");
   CHECK_EQ(armed_with(absolute), TFD_TIMER_ABSTIME, "the flags of an absolute one");
+  CHECK_EQ(armed_with(fired), TFD_TIMER_ABSTIME, "the flags of an absolute one that has fired");
   CHECK_EQ(armed_with(cancel), TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, "the flags of one that is called off");
   int shots[] = {absolute, relative, real};
   for (int i = 0; i < 3; i++) {
