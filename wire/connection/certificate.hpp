@@ -1,4 +1,4 @@
-// What crx reads in a certificate, and what it requires of one beyond OpenSSL's checks. RFC 5280.
+// Reads from a certificate, and checks of it beyond OpenSSL's own. RFC 5280.
 #pragma once
 
 #include <string>
