@@ -90,7 +90,11 @@ bool finish_decided(Journal& journal) {
   if (!tree) throw Error(ErrorCode::corrupt_image, kFinishStep, fmt::format("{} is unknown", last.detail));
   if (tree->runs) return false;
   if (last.boot_id != read_boot_id() || ::access(tree->group.c_str(), F_OK) != 0) {
-    if (!is_resumed) lose(journal, "the tree has ended before it ran");
+    if (is_resumed) {
+      journal.append(JournalState::resumed, to_detail({tree->root, tree->processes, tree->group, true}));
+    } else {
+      lose(journal, "the tree has ended before it ran");
+    }
     return false;
   }
   FreezerGroup group = FreezerGroup::open_existing(tree->group);

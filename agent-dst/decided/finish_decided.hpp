@@ -12,7 +12,7 @@ namespace crx {
 // has run.
 // - RESUMING, and all of its processes are in the group, released from ptrace: writes RESUMED and thaws them.
 // - RESUMING, and at least one is missing: kills the others, and writes LOST. The source may resume the original then.
-// - RESUMED, and the group is still frozen as the engine left it: thaws it.
+// - RESUMED: thaws the group, if it is still there, and records that the tree runs.
 // Does nothing if the tree runs already. Waits up to 2 s for processes that the kernel is about to kill, since they
 // had been traced by the engine. Returns whether the tree was thawed by this call. Throws Error if processes are still
 // traced then, and for failures of the journal and the control group; the session is unfinished in that case, and the

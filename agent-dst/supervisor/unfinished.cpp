@@ -19,9 +19,13 @@ void Unfinished::look(const std::function<bool(const std::string&)>& is_live,
                       const std::function<void(const std::string&, const Verdict&)>& settled) noexcept {
   std::erase_if(unsettled_, [&](const std::string& session) {
     if (is_live(session)) return true;
+    if (is_postponed(session)) return false;
     try {
       const Verdict verdict = settle(options_.store, session, "no engine serves this session any more");
-      if (is_unsettled(verdict)) return false;
+      if (is_unsettled(verdict)) {
+        failed_.insert_or_assign(session, Deadline::in_ms(kSettleAgainMs));
+        return false;
+      }
       settled(session, verdict);
       return true;
     } catch (const std::exception& error) {
@@ -38,7 +42,7 @@ void Unfinished::take_over() noexcept {
     for (const std::string& session : list_journals(options_.state)) {
       const auto has_child = [&](const auto& child) { return child.second == session; };
       if (std::any_of(children_.begin(), children_.end(), has_child)) continue;
-      if (const auto failed = failed_.find(session); failed != failed_.end() && !failed->second.passed()) continue;
+      if (is_postponed(session)) continue;
       const std::vector<JournalRecord> records =
           finished_.contains(session) ? std::vector<JournalRecord>() : read_journal(options_.state, session);
       if (records.empty() || is_final(records.back().state)) {
@@ -52,6 +56,11 @@ void Unfinished::take_over() noexcept {
   } catch (const std::exception& error) {
     log::warn("looking for unfinished sessions: {}", error.what());
   }
+}
+
+bool Unfinished::is_postponed(const std::string& session) const {
+  const auto failed = failed_.find(session);
+  return failed != failed_.end() && !failed->second.passed();
 }
 
 bool Unfinished::reaped(pid_t pid, int status) {

@@ -36,9 +36,11 @@ class Unfinished {
 
   static constexpr int64_t kLookMs = 1'000;
   static constexpr int64_t kRetryMs = 60'000;
+  static constexpr int64_t kSettleAgainMs = 5'000;  // the time between two attempts to settle a session here
 
  private:
   void take_over() noexcept;
+  bool is_postponed(const std::string& session) const;
 
   const AgentOptions& options_;
   const SourceRecovery& recovery_;

@@ -15,8 +15,8 @@ bool is_undecided(const JournalRecord& record) {
 
 // Whether RESUMING or RESUMED is in the journal, but not that the tree runs.
 bool is_unfinished(const JournalRecord& record) {
-  if (record.state == JournalState::resuming) return true;
-  const auto tree = record.state == JournalState::resumed ? parse_decided_tree(record.detail) : std::nullopt;
+  if (record.state != JournalState::resuming && record.state != JournalState::resumed) return false;
+  const auto tree = parse_decided_tree(record.detail);
   return tree && !tree->runs;
 }
 
@@ -46,7 +46,7 @@ pid_t settle_open(Journal& journal, const std::string& reason) {
 
 Verdict read_verdict(const std::string& store, const std::string& session) {
   const auto records = read_journal(store, session);
-  return records.empty() ? Verdict{"unknown", {}, 0} : to_verdict(records.back());
+  return is_of_destination(records) ? to_verdict(records.back()) : Verdict{"unknown", {}, 0};
 }
 
 bool is_unsettled(const Verdict& verdict) {
@@ -74,8 +74,7 @@ std::vector<std::string> settle_all(const std::string& store) {
   std::vector<std::string> unsettled;
   for (const std::string& session : list_journals(store)) {
     try {
-      if (is_of_destination(read_journal(store, session)) &&
-          is_unsettled(settle(store, session, "crx-agent was restarted before the tree was resumed")))
+      if (is_unsettled(settle(store, session, "crx-agent was restarted before the tree was resumed")))
         unsettled.push_back(session);
     } catch (const Error& error) {
       log::warn("session {}: {}", session, error.what());

@@ -15,7 +15,7 @@ struct Verdict {
   pid_t thawed_root = 0;  // the root of a tree that this call has let run
 };
 
-// Reads the last record of the journal.
+// Reads the last record of the journal; a journal of which this host is the source counts as none.
 Verdict read_verdict(const std::string& store, const std::string& session);
 // Called when the engine of this session has ended. If it had not journalled RESUMING, NEVER is journalled now with
 // `reason`: from then on no GO is obeyed. If it had, the session is finished (finish_decided()): afterwards the tree

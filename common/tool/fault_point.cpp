@@ -18,6 +18,8 @@ constexpr std::array<std::string_view, 14> kNames = {
     "destination_group_frozen", "destination_resuming", "destination_released", "destination_resumed",
     "destination_thawed",       "destination_answered"};
 
+static_assert(kNames.size() == static_cast<std::size_t>(FaultPoint::destination_answered) + 1);
+
 }  // namespace
 
 std::string_view to_string(FaultPoint point) {

@@ -108,7 +108,7 @@ class TestEngine {
   Journal& journal() {
     if (!journal_) {
       journal_.emplace(Journal::open(options_.store, options_.session));
-      journal_->append(JournalState::open);
+      journal_->append(JournalState::open, "from a test");
     }
     return *journal_;
   }
