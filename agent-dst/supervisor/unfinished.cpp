@@ -43,9 +43,13 @@ void Unfinished::take_over() noexcept {
       const auto has_child = [&](const auto& child) { return child.second == session; };
       if (std::any_of(children_.begin(), children_.end(), has_child)) continue;
       if (is_postponed(session)) continue;
-      const std::vector<JournalRecord> records =
-          finished_.contains(session) ? std::vector<JournalRecord>() : read_journal(options_.state, session);
-      if (records.empty() || is_final(records.back().state)) {
+      if (finished_.contains(session)) {
+        finished.insert(session);
+        continue;
+      }
+      const std::vector<JournalRecord> records = read_journal(options_.state, session);
+      if (records.empty()) continue;  // its first record is being written
+      if (is_final(records.back().state)) {
         finished.insert(session);
       } else if (recovery_.is_left(options_.state, session)) {
         log::info("session {}: its crx-migrate has ended; crx-agent finishes it", session);
