@@ -285,16 +285,25 @@ std::vector<Probe> introspection_probes() {
   using enum Need;
   constexpr std::string_view kReadable = "Linux 6.1, CONFIG_BPF_SYSCALL, CONFIG_DEBUG_INFO_BTF";
   const auto view = std::make_shared<KernelView>();
+  Feature aio{"aio-requests",
+              kReadable,
+              comfort,
+              "programs with asynchronous I/O (io_setup)",
+              "they cannot move",
+              "such a kernel, CAP_BPF and CAP_PERFMON"};
+  Feature sleeps{"sleep-timers",  kReadable,
+                 comfort,         "calls with a time limit",
+                 "some end late", "such a kernel, CAP_BPF and CAP_PERFMON"};
+  Feature arrivals{"unix-arrivals",
+                   kReadable,
+                   comfort,
+                   "data in unix connections that are not accepted yet",
+                   "such a stop is tried again, then refused",
+                   "such a kernel, CAP_BPF and CAP_PERFMON"};
   return {
-      {{"aio-requests", kReadable, comfort, "programs with asynchronous I/O (io_setup)", "they cannot move",
-        "such a kernel, CAP_BPF and CAP_PERFMON"},
-       [view] { return is_readable(view->aio_requests() != nullptr, *view); }},
-      {{"sleep-timers", kReadable, comfort, "calls with a time limit", "some end late",
-        "such a kernel, CAP_BPF and CAP_PERFMON"},
-       [view] { return is_readable(view->sleeps() != nullptr, *view); }},
-      {{"unix-arrivals", kReadable, comfort, "data in unix connections that are not accepted yet",
-        "such a stop is tried again, then refused", "such a kernel, CAP_BPF and CAP_PERFMON"},
-       [view] { return is_readable(view->unaccepted() != nullptr, *view); }},
+      {aio, [view] { return is_readable(view->aio_requests() != nullptr, *view); }},
+      {sleeps, [view] { return is_readable(view->sleeps() != nullptr, *view); }},
+      {arrivals, [view] { return is_readable(view->unaccepted() != nullptr, *view); }},
   };
 }
 
