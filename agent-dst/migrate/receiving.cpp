@@ -8,6 +8,7 @@
 #include "common/base/clock.hpp"
 #include "common/base/error.hpp"
 #include "common/kernel/memory/space_digest.hpp"
+#include "common/tool/fault_point.hpp"
 #include "wire/host_info.hpp"
 #include "wire/tree_message.hpp"
 #include "wire/verify.hpp"
@@ -43,6 +44,7 @@ Surveying Greeting::on(const wire::Hello& hello, DestinationContext& context) {
   answer.mutable_welcome()->set_protocol(hello.protocol());
   *answer.mutable_welcome()->mutable_host() = wire::local_host_info();
   context.link.send(answer);
+  reach(FaultPoint::destination_greeted);
   return {};
 }
 
@@ -51,6 +53,7 @@ void Surveying::on(const wire::Preflight& preflight, DestinationContext& context
   wire::PreflightResult& result = *answer.mutable_preflight_result();
   for (wire::Finding& finding : check_preflight(preflight, context.hello, context.options))
     *result.add_findings() = std::move(finding);
+  reach(FaultPoint::destination_surveyed);
   context.link.send(answer);
 }
 
@@ -64,6 +67,7 @@ void Surveying::on(const wire::Images& images, DestinationContext&) {
 
 Receiving Surveying::on(const wire::Layout& layout, DestinationContext& context) {
   tree->apply_layout(layout, context);
+  reach(FaultPoint::destination_layout);
   return Receiving(std::move(tree));
 }
 
@@ -106,6 +110,7 @@ void Receiving::on(const wire::Holes& holes, DestinationContext&) {
 }
 
 void Receiving::on(const wire::RoundEnded& ended, DestinationContext& context) {
+  reach(FaultPoint::destination_round);
   wire::SessionMessage answer;
   wire::RoundDone& done = *answer.mutable_round_done();
   done.set_round(ended.round);
@@ -148,6 +153,7 @@ void Receiving::on(const wire::WrittenFiles& written, DestinationContext& contex
 }
 
 Prepared Receiving::on(const wire::Prepare& prepare, DestinationContext& context) {
+  reach(FaultPoint::destination_building);
   return build_tree(tree, wire::fork_plan(prepare.forks()), std::move(steps_), context);
 }
 

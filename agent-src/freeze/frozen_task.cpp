@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <vector>
 
 #include "agent-src/freeze/interrupted_calls.hpp"
 #include "agent-src/tree/process_tree.hpp"
@@ -13,8 +14,14 @@
 #include "common/base/log.hpp"
 #include "common/proc/status.hpp"
 #include "common/remote/rseq_section.hpp"
+#include "common/remote/wait_status.hpp"
 
 namespace crx {
+namespace {
+
+constexpr int64_t kReapMs = 1'000;
+
+}  // namespace
 
 bool has_seccomp(pid_t pid) {
   return proc::parse_status(read_file(fmt::format("/proc/{}/status", pid))).seccomp != 0;
@@ -118,8 +125,28 @@ void FrozenTask::read_threads() {
 }
 
 void FrozenTask::thaw() {
-  eject();
-  for (FrozenThread& thread : threads_) thread.traced.detach();
+  try {
+    eject();
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::victim_gone) throw;
+    log::debug("process {} was killed while it was stopped", pid_);
+  }
+  std::vector<FrozenThread*> killed;
+  for (FrozenThread& thread : threads_) {
+    try {
+      thread.traced.detach();
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::victim_gone) throw;
+      killed.push_back(&thread);
+    }
+  }
+  // The parent of a process that is killed while it is traced sees its end only after the tracer, and the leader ends
+  // last (ptrace(2), "Death under ptrace").
+  for (auto thread = killed.rbegin(); thread != killed.rend(); ++thread) {
+    if (!reap_killed((*thread)->tid(), Deadline::in_ms(kReapMs)))
+      log::debug("thread {} was killed and does not end", (*thread)->tid());
+    (*thread)->traced.forget();
+  }
   threads_.clear();
 }
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <exception>
 
 #include "agent-src/freeze/interrupted_calls.hpp"
 #include "common/base/error.hpp"
@@ -105,8 +106,18 @@ void FrozenTree::eject() {
 }
 
 void FrozenTree::thaw() {
-  eject();
-  for (const auto& task : tasks_) task->thaw();
+  std::exception_ptr failed;
+  const auto attempt = [&failed](auto step) {
+    try {
+      step();
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::victim_gone && !failed) failed = std::current_exception();
+      log::debug("releasing the tree: {}", error.what());
+    }
+  };
+  attempt([this] { eject(); });
+  for (const auto& task : tasks_) attempt([&task] { task->thaw(); });
+  if (failed) std::rethrow_exception(failed);
 }
 
 }  // namespace crx

@@ -42,6 +42,7 @@ class FrozenTree {
   int64_t stopped_since_us() const noexcept { return tasks_.front()->stopped_since_us(); }
 
   // The same as FrozenTask's calls, for all tasks. thaw() ends the stop by ptrace, not that of a frozen cgroup.
+  // It releases all that can be released before it throws; a process that has been killed meanwhile is no error.
   void inject(CallSites& sites);
   void settle();
   void eject();

@@ -28,6 +28,16 @@ void append_steps(const google::protobuf::RepeatedPtrField<wire::Step>& from, st
   for (const wire::Step& step : from) to.push_back({step.name(), static_cast<int64_t>(step.us())});
 }
 
+// For steps without which the original must end all the same.
+template <typename Step>
+void attempt(Step step) {
+  try {
+    step();
+  } catch (const std::exception& error) {
+    log::warn("removing the original: {}", error.what());
+  }
+}
+
 }  // namespace
 
 Commit::Commit(MigrationContext& context, Prepared prepared) : context_(context), state_(std::move(prepared)) {}
@@ -190,36 +200,38 @@ std::optional<Commit::Verdict> Commit::ask_for_verdict() {
 }
 
 // Kills the original, which is still frozen when SIGKILL reaches it, so it does not execute one more instruction:
-// FrozenTree::thaw() only detaches the tasks from ptrace, and the cgroup holds them until its own thaw().
-void Commit::remove_original() noexcept {
-  try {
-    std::vector<Fd> pidfds;
-    for (const auto& task : state_.stop->tree.tasks()) pidfds.push_back(duplicate(task->pidfd()));
-    context_.packets.close_silently();
-    state_.stop->tree.thaw();
-    for (const Fd& pidfd : pidfds) send_signal(pidfd.get(), SIGKILL);
-    state_.group->thaw();
-    const Deadline deadline = Deadline::in_ms(kEndMs);
-    for (const Fd& pidfd : pidfds) {
-      if (!wait_exit(pidfd.get(), deadline)) log::warn("the original does not go away");
-    }
-    context_.packets.unblock();
-    const std::string group = state_.group->path();
-    state_.group.reset();
-    // If the tree was migrated to this host earlier, the parent is the cgroup that the agent created for it, and is now
-    // empty.
-    const std::string home = group.substr(0, group.rfind('/'));
-    if (home.substr(home.rfind('/') + 1).starts_with("crx-")) ::rmdir(home.c_str());
-  } catch (const std::exception& error) {
-    log::warn("removing the original: {}", error.what());
+// FrozenTree::thaw() only detaches the tasks from ptrace, and the cgroup holds them until its own thaw(). Processes
+// that cannot all be killed stay frozen.
+void Commit::remove_original() {
+  std::vector<Fd> pidfds;
+  for (const auto& task : state_.stop->tree.tasks()) pidfds.push_back(duplicate(task->pidfd()));
+  attempt([this] { context_.packets.close_silently(); });
+  attempt([this] { state_.stop->tree.thaw(); });
+  for (const Fd& pidfd : pidfds) send_signal(pidfd.get(), SIGKILL);
+  state_.group->thaw();
+  const Deadline deadline = Deadline::in_ms(kEndMs);
+  for (const Fd& pidfd : pidfds) {
+    if (!wait_exit(pidfd.get(), deadline)) log::warn("the original does not go away");
   }
+  attempt([this] { context_.packets.unblock(); });
+  const std::string group = state_.group->path();
+  state_.group.reset();
+  // If the tree was migrated to this host earlier, the parent is the cgroup that the agent created for it, and is now
+  // empty.
+  const std::string home = group.substr(0, group.rfind('/'));
+  if (home.substr(home.rfind('/') + 1).starts_with("crx-")) ::rmdir(home.c_str());
 }
 
 // Ends the original. A systemd unit is stopped first, since systemd would otherwise start the program again.
 void Commit::end_original() noexcept {
   if (!state_.group) return;
   if (state_.unit && context_.options.unit == UnitPolicy::stop) stop_unit(*state_.unit);
-  remove_original();
+  try {
+    remove_original();
+  } catch (const std::exception& error) {
+    log::error("session {}: the original is kept frozen until crx-agent ends it: {}", context_.session, error.what());
+    if (state_.group) state_.group->abandon();
+  }
 }
 
 int Commit::finish(const wire::Resumed& resumed) {
@@ -232,7 +244,7 @@ int Commit::finish(const wire::Resumed& resumed) {
   state_.leftovers.remove();
   state_.tree->links.hand_over();
   reach(FaultPoint::source_original_end);
-  context_.journal.append(JournalState::done);
+  if (!state_.group) context_.journal.append(JournalState::done);
   report_times(resumed, now_us);
   context_.hook.run_noting(HookStage::resumed, context_.hook_context());
   context_.observer.done(context_.report);

@@ -41,7 +41,7 @@ class Commit {
   int finish(const wire::Resumed& resumed);
   void report_times(const wire::Resumed& resumed, int64_t now_us);
   void end_original() noexcept;
-  void remove_original() noexcept;
+  void remove_original();
   int wait_for_exit();
 
   MigrationContext& context_;

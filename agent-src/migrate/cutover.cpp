@@ -12,6 +12,7 @@
 #include "common/base/error.hpp"
 #include "common/base/step_clock.hpp"
 #include "common/image/magic.hpp"
+#include "common/tool/fault_point.hpp"
 #include "wire/file_message.hpp"
 #include "wire/tree_message.hpp"
 #include "wire/verify.hpp"
@@ -39,10 +40,12 @@ Prepared Cutover::run() && {
   context_.report.cutover.freeze_us = monotonic_us() - stop_us;
   context_.observer.freeze();
   try {
+    reach(FaultPoint::source_frozen);
     context_.hook.run(HookStage::frozen, context_.hook_context());
     check_stop();
     last_round(*stop);
     await_prepared();
+    reach(FaultPoint::source_prepared);
     context_.hook.run(HookStage::prepared, context_.hook_context());
     check_stop();
     if (context_.overall.passed()) throw Error(ErrorCode::refused, "committing", "--timeout is over");
@@ -88,6 +91,7 @@ void Cutover::collect(FrozenTree& tree) {
 
 void Cutover::last_round(Stop& stop) {
   collect(stop.tree);
+  reach(FaultPoint::source_state_sent);
   stop.locks.set(file_locks_);
   stop.locks.release_leases();
   const int64_t began_us = monotonic_us();
@@ -99,6 +103,7 @@ void Cutover::last_round(Stop& stop) {
   const unsigned marks = from_.sender.send_final(round, memory, statistics);
   clock.lap("send pages");
   context_.report.cutover.last_pages_us = monotonic_us() - began_us;
+  reach(FaultPoint::source_memory_sent);
   if (context_.options.verify) send_digests(memory);
   send_written_files();
   wire::SessionMessage message;

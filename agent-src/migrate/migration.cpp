@@ -13,6 +13,7 @@
 #include "common/base/error.hpp"
 #include "common/base/journal.hpp"
 #include "common/base/log.hpp"
+#include "common/tool/fault_point.hpp"
 
 namespace crx {
 namespace {
@@ -36,9 +37,11 @@ int end_early(MigrationContext& context, const char* reason, Outcome outcome) {
 
 int run_phases(MigrationContext& context) {
   greet(context);
+  reach(FaultPoint::source_greeted);
   std::optional<Cleared> cleared = run_phase(context, Preflight(context));
   if (!cleared) return end_early(context, "refused by preflight", Outcome::refused);
   if (context.options.check_only) return end_early(context, "check only", Outcome::moved);
+  reach(FaultPoint::source_cleared);
   Precopied precopied = run_phase(context, Precopy(context, *std::move(cleared)));
   Prepared prepared = run_phase(context, Cutover(context, std::move(precopied)));
   return run_phase(context, Commit(context, std::move(prepared)));

@@ -11,6 +11,7 @@
 #include "agent-src/tool/worker.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
+#include "common/tool/fault_point.hpp"
 
 namespace crx {
 namespace {
@@ -46,7 +47,10 @@ Precopied Precopy::run() && {
   context_.description.group = group_->path();
   if (context_.options.unit == UnitPolicy::stop) context_.description.unit = from_.unit;
   context_.journal.append(JournalState::open, to_detail(context_.description));
-  start_tracking(gather());
+  const TreeSnapshot tree = gather();
+  reach(FaultPoint::source_gathered);
+  start_tracking(tree);
+  reach(FaultPoint::source_tracking);
   send_rounds();
   return Precopied(std::move(from_), std::move(sender_), std::move(*group_));
 }
@@ -92,6 +96,7 @@ void Precopy::send_round(uint32_t round) {
   context_.await_round(round, marks, Deadline::in_ms(kRoundMs));
   context_.progress.reset();
   context_.observer.round(context_.add_round(began_us, statistics));
+  reach(FaultPoint::source_round);
 }
 
 void Precopy::send_rounds() {

@@ -53,7 +53,12 @@ void KeptOriginal::end() && {
   if (description_.unit) stop_unit(*description_.unit);
   std::vector<Fd> pidfds;
   for (const pid_t pid : group_.members()) {
-    pidfds.push_back(open_pidfd(pid));
+    try {
+      pidfds.push_back(open_pidfd(pid));
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::victim_gone) throw;
+      continue;
+    }
     silence_connections(pid, pidfds.back().get());
   }
   for (const Fd& pidfd : pidfds) send_signal(pidfd.get(), SIGKILL);

@@ -2,10 +2,12 @@
 //
 // The environment variable CRX_FAULT_POINT arms one of them: STEP=ACTION, where STEP is a name of the enumeration and
 // ACTION is one of
-//     kill   the process gets SIGKILL
-//     stop   the process gets SIGSTOP
-//     error  the step throws Error(kernel)
-// Without the variable a step costs one comparison.
+//     kill      the process gets SIGKILL
+//     stop      the process gets SIGSTOP, so that a test can act meanwhile, and then kill or continue it
+//     error     the step throws Error(kernel)
+//     nospace   the step throws Error(kernel) with ENOSPC
+//     nomemory  the step throws std::bad_alloc
+// Each process does it once. Without the variable a step costs one comparison.
 #pragma once
 
 #include <cstdint>
@@ -15,12 +17,26 @@
 namespace crx {
 
 enum class FaultPoint : uint8_t {
+  source_greeted,         // the session is open, and nothing has been done to the tree
+  source_cleared,         // preflight has found nothing
+  source_gathered,        // the tree is in its cgroup, and is not tracked
+  source_tracking,        // changes of memory are tracked
+  source_round,           // a round before the stop has been sent
+  source_frozen,          // the tree is stopped
+  source_state_sent,      // the state has been sent, and the memory has not
+  source_memory_sent,     // everything has been sent; before Prepare
+  source_prepared,        // the destination has built the tree
   source_locks_released,  // before the original's group is frozen
   source_group_frozen,    // before GO is journalled
   source_go_journalled,
   source_go_sent,
   source_verdict,       // the verdict has come, and nothing has been done about it
   source_original_end,  // the original has ended, and DONE is not journalled
+  destination_greeted,
+  destination_surveyed,  // preflight's answers have been made, and are not sent
+  destination_layout,    // a layout has been applied
+  destination_round,     // the pages of a round have been stored
+  destination_building,  // before the tree is built
   destination_prepared,
   destination_go,            // Go has come; before the locks and names are taken
   destination_group_frozen,  // before RESUMING is journalled
@@ -35,7 +51,8 @@ enum class FaultPoint : uint8_t {
 std::string_view to_string(FaultPoint point);
 std::optional<FaultPoint> parse_fault_point(std::string_view text);
 
-// Does what CRX_FAULT_POINT says if it names this step. Throws Error(kernel) for the action "error".
+// Does what CRX_FAULT_POINT says if it names this step, and removes the variable. The caller must be
+// the only thread that uses the environment. Throws as the action says.
 void reach(FaultPoint point);
 
 }  // namespace crx

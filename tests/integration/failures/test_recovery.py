@@ -1,6 +1,5 @@
 """A process of crx dies, or a step fails, at each step of the commit: when the agents of both hosts run, the program runs
 in exactly one place without anybody's help, no number is missing or comes twice, and nothing is left behind."""
-import glob
 import os
 
 import crxtest
@@ -20,18 +19,6 @@ class Recovery(FailureTest):
 
     def reached(self, log, step, action):
         return until(lambda: f"CRX_FAULT_POINT: {action} at {step}" in read_text(log, ""), f"{step} is reached", 30)
-
-    def nothing_is_left(self, context):
-        for host in self.ring.hosts:
-            until(lambda h=host: not [t for t in h.run(["nft", "list", "tables"], check=False)[1].splitlines() if "crx" in t],
-                  f"{host.name}: no nftables table is left\n{context}", 10)
-        # The groups of originals; those of trees that were moved here go with the agent that made them.
-        until(lambda: not [d for d in glob.glob("/sys/fs/cgroup/**/crx-*-src", recursive=True) if not self.lives(d)],
-              f"no control group of an original is left\n{context}", 10)
-
-    def lives(self, group):
-        """Whether processes are in the group: another test's, since ours have ended."""
-        return bool(read_text(f"{group}/cgroup.procs", "").strip())
 
     def check_settled(self, process, context):
         where = self.check_once(process.pid, context)

@@ -1,8 +1,11 @@
 """The common part of the failure tests: a counting program, and checks of where it runs."""
+import glob
 import os
+import sys
 
 import crxtest
 from crxtest import lines_of, read_text, state_of, until
+from record import Record
 
 
 class FailureTest(crxtest.RingTest):
@@ -15,6 +18,8 @@ class FailureTest(crxtest.RingTest):
         cls.library = cls.ring.compile("library", "-shared", "-fPIC", "-Wl,--build-id", output="libvictim.so")
         cls.other = cls.ring.compile("library", "-shared", "-fPIC", "-Wl,--build-id", "-DOTHER", output="other.so")
         cls.number = 0
+        cls.record = Record(os.path.splitext(os.path.basename(sys.argv[0]))[0])
+        cls.addClassCleanup(cls.record.save)
 
     def setUp(self):
         self.source, self.target = self.ring[0], self.ring[1]
@@ -75,12 +80,44 @@ class FailureTest(crxtest.RingTest):
         """Checks the rule of all failures, once the agents of both hosts run: the program runs in exactly one place,
         without anybody's help. Returns the name of that host."""
         have = self.count()
-        # A moment of the cutover has frozen copies on both hosts; wait until one of them is gone.
-        until(lambda: self.count() >= have + 5 and len(self.copies(pid)) == 1,
-              lambda: f"{pid} runs: {self.describe(pid)}\n{context}", 30)
+        try:
+            # A moment of the cutover has frozen copies on both hosts; wait until one of them is gone.
+            until(lambda: self.count() >= have + 5 and len(self.copies(pid)) == 1,
+                  lambda: f"{pid} runs: {self.describe(pid)}\n{context}", 30)
+        except crxtest.Timeout:
+            running = [name for name, p in self.copies(pid).items() if not self.frozen(p)]
+            self.record.bad["lost" if not self.copies(pid) else "doubled" if len(running) > 1 else "unresolved"] += 1
+            raise
         running = [name for name, p in self.copies(pid).items() if not self.frozen(p)]
         self.assertEqual(len(running), 1, f"{pid} does not run in one place: {self.describe(pid)}\n{context}")
+        self.record.fault("runs at the source" if running[0] == self.source.name else "runs at the destination")
         return running[0]
+
+    def nothing_is_left(self, context):
+        try:
+            self.wait_clean(context)
+        except crxtest.Timeout:
+            self.record.bad["leaked"] += 1
+            raise
+
+    def wait_clean(self, context):
+        for host in self.ring.hosts:
+            until(lambda h=host: not [t for t in h.run(["nft", "list", "tables"], check=False)[1].splitlines() if "crx" in t],
+                  f"{host.name}: no nftables table is left\n{context}", 10)
+        until(lambda: not self.groups_of_originals(), lambda: f"groups of originals are left: {self.groups_of_originals()}\n{context}",
+              10)
+
+    def groups_of_originals(self):
+        """Returns the cgroups in which originals of this ring's sessions were stopped; those of trees that were moved here
+        go with the agent that made them."""
+        sessions = {name[:16] for host in self.ring.hosts for name in os.listdir(f"{host.dir}/state/journal")}
+        return [group for group in glob.glob("/sys/fs/cgroup/**/crx-*-src", recursive=True)
+                if os.path.basename(group)[4:20] in sessions]
+
+    def is_engine(self, pid):
+        """Whether it is an engine at the destination, and not a process that an engine is building."""
+        return (read_text(self.target.proc(pid, "comm"), "").strip() == "crx-engine" and
+                "TracerPid:\t0\n" in read_text(self.target.proc(pid, "status"), ""))
 
     def describe(self, pid):
         return {name: (p.state(), "frozen" if self.frozen(p) else "not frozen",
@@ -110,3 +147,4 @@ class FailureTest(crxtest.RingTest):
         self.assertEqual([f"- {line}" for line in before if line not in after] +
                          [f"+ {line}" for line in after if line not in before], [], f"what the failed move left: {result}")
         self.assertEqual(list(self.copies(process.pid)), [self.source.name], f"{result}")
+        self.record.fault("refused, unchanged at the source" if result.exit == 3 else "failed, unchanged at the source")
