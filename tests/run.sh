@@ -28,4 +28,4 @@ done
 deploy/install-deps.sh
 cmake --preset dev >/dev/null
 ninja -C build/dev -j"$(nproc)" --quiet all tests
-exec ctest --test-dir build/dev --output-on-failure "$@"
+exec ctest --test-dir build/dev --output-on-failure -j"$(nproc)" "$@"
