@@ -13,6 +13,7 @@
 #include "agent-dst/supervisor/agent_options.hpp"
 #include "agent-src/recover/resolve_session.hpp"
 #include "common/base/log.hpp"
+#include "common/session/session_table.hpp"
 #include "common/tool/sanitize_startup_state.hpp"
 
 namespace {
@@ -23,7 +24,8 @@ int finish_session(const std::string& state_dir, const std::string& session) {
   crx::log::info("session {}: {}", session,
                  resolution == crx::Resolution::moved   ? "the process runs at the destination; the original is gone"
                  : resolution == crx::Resolution::stays ? "the process runs on here"
-                                                        : "the process has ended");
+                 : resolution == crx::Resolution::discarded ? "the original was discarded"
+                                                            : "the process has ended");
   return 0;
 }
 
@@ -41,6 +43,9 @@ int main(int argc, char** argv) {
       return parsed.exit_code;
     }
     ::signal(SIGPIPE, SIG_IGN);
+    if (parsed.options->list)
+      return crx::print_sessions(
+          {{parsed.options->store, parsed.options->state}, parsed.options->all, parsed.options->json});
     crx::log::setup(parsed.options->log_level, "agent");
     return crx::run_agent(*parsed.options, crx::run_engine, {crx::is_left_unfinished, finish_session});
   } catch (const std::exception& error) {

@@ -8,12 +8,15 @@
 #include <optional>
 
 #include "agent-src/migrate/migration.hpp"
-#include "agent-src/migrate/resolve.hpp"
 #include "agent-src/report/json_events.hpp"
 #include "agent-src/report/progress.hpp"
+#include "agent-src/settle/killed_worker.hpp"
+#include "agent-src/settle/settle.hpp"
 #include "agent-src/tool/migrate_options.hpp"
 #include "agent-src/tool/worker.hpp"
+#include "common/base/journal.hpp"
 #include "common/base/log.hpp"
+#include "common/session/session_table.hpp"
 #include "common/tool/sanitize_startup_state.hpp"
 
 namespace crx {
@@ -34,9 +37,9 @@ int migrate(const MigrateOptions& options, ObserverList& observers) {
   }
 }
 
-int resolve(const MigrateOptions& options) {
+int settle(const MigrateOptions& options) {
   try {
-    return run_resolve(options);
+    return run_settle(options);
   } catch (const Error& error) {
     std::fprintf(stderr, "crx-migrate: %s\n", error.what());
     return static_cast<int>(Outcome::failed);
@@ -53,21 +56,46 @@ void write_report(const MigrateOptions& options, const ObserverList& observers) 
   }
 }
 
+// Who is told of the events, as the options say.
+struct Observers {
+  explicit Observers(const MigrateOptions& options)
+      : human(STDERR_FILENO, {.live = wants_live_line(options.progress, STDERR_FILENO),
+                              .summary = !options.json,
+                              .check_only = options.check_only}),
+        all(options.pid) {
+    if (options.json) all.add(json.emplace(STDOUT_FILENO, options.wait));
+    all.add(human);
+  }
+
+  std::optional<JsonEvents> json;
+  HumanOutput human;
+  ObserverList all;
+};
+
 int run(const MigrateOptions& options) {
   ::signal(SIGPIPE, SIG_IGN);
   log::setup(options.log_level, "migrate");
-  if (!options.resolve.empty()) return resolve(options);
-  std::optional<JsonEvents> json;
-  if (options.json) json.emplace(STDOUT_FILENO, options.wait);
-  HumanOutput human(STDERR_FILENO, {.live = wants_live_line(options.progress, STDERR_FILENO),
-                                    .summary = !options.json,
-                                    .check_only = options.check_only});
-  ObserverList observers(options.pid);
-  if (json) observers.add(*json);
-  observers.add(human);
+  if (!settled_session(options).empty()) return settle(options);
+  Observers output(options);
+  ObserverList& observers = output.all;
   const int outcome = migrate(options, observers);
   write_report(options, observers);
   return outcome == 0 && observers.wait_status() ? shell_status(*observers.wait_status()) : outcome;
+}
+
+// In the process that the user sees.
+int run_killed(const MigrateOptions& options, int signal) {
+  ::signal(SIGPIPE, SIG_IGN);
+  log::setup(options.log_level, "migrate");
+  if (!settled_session(options).empty()) return 128 + signal;
+  Observers output(options);
+  return static_cast<int>(conclude_killed(options, signal, output.all));
+}
+
+int start(MigrateOptions options) {
+  if (options.list) return print_sessions({{options.state_dir}, options.all, options.json});
+  options.session = make_session_id();
+  return run_in_worker([&] { return run(options); }, [&](int signal) { return run_killed(options, signal); });
 }
 
 }  // namespace
@@ -77,7 +105,7 @@ int main(int argc, char** argv) {
   crx::sanitize_startup_state();
   try {
     const crx::ParsedMigrateOptions parsed = crx::parse_migrate_options(argc, argv);
-    if (parsed.options) return crx::run_in_worker([&] { return crx::run(*parsed.options); });
+    if (parsed.options) return crx::start(*parsed.options);
     std::fputs(parsed.text.c_str(), parsed.exit_code == 0 ? stdout : stderr);
     return parsed.exit_code;
   } catch (const std::exception& error) {

@@ -7,7 +7,6 @@
 #include <csignal>
 #include <vector>
 
-#include "agent-dst/decided/decided_tree.hpp"
 #include "common/base/backoff.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
@@ -16,6 +15,7 @@
 #include "common/kernel/process/pidfd.hpp"
 #include "common/proc/proc_dir.hpp"
 #include "common/proc/status.hpp"
+#include "common/session/decided_tree.hpp"
 
 namespace crx {
 namespace {

@@ -4,10 +4,10 @@
 
 #include <utility>
 
-#include "agent-dst/decided/decided_tree.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
 #include "common/base/scope_exit.hpp"
+#include "common/session/decided_tree.hpp"
 #include "common/tool/fault_point.hpp"
 
 namespace crx {

@@ -6,10 +6,10 @@
 
 #include <memory>
 
-#include "agent-dst/decided/decided_tree.hpp"
 #include "agent-dst/migrate/destination_context.hpp"
 #include "agent-dst/migrate/received_tree.hpp"
 #include "agent-dst/restore/restore_tree.hpp"
+#include "common/session/decided_tree.hpp"
 
 namespace crx {
 

@@ -22,6 +22,8 @@ struct AgentOptions {
   std::string tls_crl;                 // list of revoked certificates; empty: tls_dir/crl.pem, if that exists
   std::string store = "/var/lib/crx";  // journals and image sets; created if missing
   std::string state = "/var/lib/crx";  // the journals of this host's crx-migrate
+  bool list = false;                   // print the sessions of this host instead of serving
+  bool all = false;                    // with list: those that are finished, too
   bool once = false;                   // serve one session and return its outcome
   int ready_fd = -1;  // "ready PORT\n" is written to it once connections are accepted, then it is closed; -1: none
   std::optional<Endpoint> metrics;  // address of the metrics pages for Prometheus and browsers

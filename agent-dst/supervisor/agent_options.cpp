@@ -114,6 +114,10 @@ void add_service(CLI::App& app, AgentOptions& options, Raw& raw) {
       ->type_name("FILE");
   app.add_option("--store", options.store, "Directory of journals and image sets; default /var/lib/crx")
       ->type_name("DIR");
+  app.add_flag("--list", options.list,
+               "Print the unfinished sessions of this host below --store and --state, and exit; with --json as JSON")
+      ->configurable(false);
+  app.add_flag("--all", options.all, "With --list: finished sessions, too")->configurable(false);
   app.add_flag("--once", options.once, "Serve one session and exit with its outcome")->configurable(false);
   app.add_option("--ready-fd", options.ready_fd, "Write `ready PORT` to this descriptor once listening, then close it")
       ->check(check_open_fd)
@@ -171,12 +175,10 @@ void add_policy(CLI::App& app, AgentOptions& options, Raw& raw) {
 
 // Makes the checks that CLI11 cannot make; throws CLI::ParseError.
 void finish(AgentOptions& options, const Raw& raw) {
-  if (raw.listen.empty()) {
-    throw CLI::ParseError("--listen is required: HOST:PORT to accept sessions at", CLI::ExitCodes::ValidationError);
-  }
-  const Endpoint listen = *parse_endpoint(raw.listen);
-  options.listen.host = listen.host;
-  options.listen.port = listen.port;
+  const auto wrong = [](const char* text) { return CLI::ParseError(text, CLI::ExitCodes::ValidationError); };
+  if (options.all && !options.list) throw wrong("--all goes with --list");
+  if (raw.listen.empty() && !options.list) throw wrong("--listen is required: HOST:PORT to accept sessions at");
+  if (!raw.listen.empty()) options.listen = *parse_endpoint(raw.listen);
   if (!raw.metrics.empty()) options.metrics = parse_endpoint(raw.metrics);
   options.tls_dir = wire::tls_dir_or_default(raw.tls_dir);
   if (!raw.max_memory.empty()) options.max_memory = *parse_size(raw.max_memory);

@@ -1,10 +1,10 @@
 #include "agent-dst/supervisor/verdicts.hpp"
 
-#include "agent-dst/decided/decided_tree.hpp"
 #include "agent-dst/decided/finish_decided.hpp"
 #include "common/base/error.hpp"
 #include "common/base/journal.hpp"
 #include "common/base/log.hpp"
+#include "common/session/decided_tree.hpp"
 
 namespace crx::supervisor {
 namespace {

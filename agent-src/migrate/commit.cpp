@@ -8,11 +8,12 @@
 #include <thread>
 #include <utility>
 
-#include "agent-src/recover/source_session.hpp"
+#include "agent-src/recover/in_doubt.hpp"
 #include "agent-src/tool/worker.hpp"
 #include "common/base/log.hpp"
 #include "common/base/step_clock.hpp"
 #include "common/kernel/process/pidfd.hpp"
+#include "common/session/source_session.hpp"
 #include "common/tool/fault_point.hpp"
 
 namespace crx {
@@ -121,10 +122,7 @@ int Commit::leave_in_doubt() {
   const std::string whether = fmt::format("{} may or may not have resumed the process", context_.peer.name);
   std::string original = "the original has ended";
   if (state_.group) {
-    original = fmt::format(
-        "the original is kept frozen in cgroup {}; a crx-agent of this host settles the session when {} can be asked, "
-        "and so does crx-migrate --resolve {}",
-        state_.group->path(), context_.options.to.text(), context_.session);
+    original = describe_kept(context_.description, context_.session);
     state_.group->abandon();
   }
   context_.observer.failed({Outcome::in_doubt, context_.session, context_.options.pid,

@@ -20,7 +20,7 @@ MigrationContext::MigrationContext(const MigrateOptions& chosen, MigrationObserv
       hook(chosen.hook, chosen.hook_timeout_ms),
       overall(chosen.timeout_ms > 0 ? Deadline::in_ms(chosen.timeout_ms) : Deadline::never()),
       began_us(monotonic_us()),
-      session(make_session_id()),
+      session(chosen.session.empty() ? make_session_id() : chosen.session),
       guard(chosen.state_dir, session),
       journal(Journal::open(chosen.state_dir, session)) {
   report.session = session;

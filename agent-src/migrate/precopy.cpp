@@ -45,7 +45,8 @@ Precopied Precopy::run() && {
   group_.emplace(FreezerGroup::create_below(context_.options.pid, context_.session.substr(0, 16) + "-src"));
   context_.guard.guard(group_->path());
   context_.description.group = group_->path();
-  if (context_.options.unit == UnitPolicy::stop) context_.description.unit = from_.unit;
+  if (context_.options.unit == UnitPolicy::stop && from_.unit)
+    context_.description.unit = SessionUnit{from_.unit->name, from_.unit->user};
   context_.journal.append(JournalState::open, to_detail(context_.description));
   const TreeSnapshot tree = gather();
   reach(FaultPoint::source_gathered);

@@ -6,6 +6,7 @@
 #include <csignal>
 #include <vector>
 
+#include "agent-src/tool/systemd_unit.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
 #include "common/kernel/process/pidfd.hpp"
@@ -50,7 +51,7 @@ KeptOriginal::~KeptOriginal() {
 }
 
 void KeptOriginal::end() && {
-  if (description_.unit) stop_unit(*description_.unit);
+  if (description_.unit) stop_unit({description_.unit->name, description_.unit->user, 0, {}});
   std::vector<Fd> pidfds;
   for (const pid_t pid : group_.members()) {
     try {

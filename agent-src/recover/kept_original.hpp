@@ -3,8 +3,8 @@
 
 #include <string>
 
-#include "agent-src/recover/source_session.hpp"
 #include "common/kernel/process/freezer_group.hpp"
+#include "common/session/source_session.hpp"
 
 namespace crx {
 

@@ -68,10 +68,19 @@ void add_target(CLI::App& app, MigrateOptions& options, Raw& raw) {
   app.add_option("--state", options.state_dir, "Keeps the journal of this host's sessions; default /var/lib/crx")
       ->type_name("DIR");
   app.add_flag("--check-only", options.check_only, "Only say what would fail here and there; exit with 0 or 3");
-  app.add_option("--resolve", options.resolve,
-                 "Settle a session that ended in doubt, by its id: ask the destination, and end or resume the original")
-      ->check(check_session)
-      ->type_name("SESSION");
+}
+
+void add_sessions(CLI::App& app, MigrateOptions& options) {
+  const std::string group = "Sessions";
+  const auto add = [&](const char* name, std::string& session, const char* help) {
+    app.add_option(name, session, help)->check(check_session)->type_name("SESSION")->group(group);
+  };
+  app.add_flag("--list", options.list, "Print this host's unfinished sessions")->group(group);
+  app.add_flag("--all", options.all, "With --list: finished sessions, too")->group(group);
+  add("--resolve", options.resolve,
+      "Settle a session that ended in doubt: ask the destination, and end or resume the original");
+  add("--adopt", options.adopt, "Let the original run on here, although the destination cannot be asked");
+  add("--discard", options.discard, "End the original, although the destination cannot be asked");
 }
 
 void add_memory(CLI::App& app, MigrateOptions& options, Raw& raw) {
@@ -186,8 +195,12 @@ void add_output(CLI::App& app, MigrateOptions& options, Raw& raw) {
 // Makes the checks and conversions that CLI11 does not; throws CLI::ParseError.
 void finish(MigrateOptions& options, const Raw& raw) {
   const auto wrong = [](const std::string& text) { return CLI::ParseError(text, CLI::ExitCodes::ValidationError); };
-  if (!options.resolve.empty()) {
-    if (options.pid != 0) throw wrong("--resolve takes a session, not a PID");
+  const int others = (options.list ? 1 : 0) + (options.resolve.empty() ? 0 : 1) + (options.adopt.empty() ? 0 : 1) +
+                     (options.discard.empty() ? 0 : 1);
+  if (others > 1) throw wrong("--list, --resolve, --adopt and --discard do not go together");
+  if (options.all && !options.list) throw wrong("--all goes with --list");
+  if (others > 0) {
+    if (options.pid != 0) throw wrong("--list, --resolve, --adopt and --discard take no PID");
   } else {
     if (options.pid == 0) throw wrong("PID is required: the root of the process tree to move");
     if (raw.to.empty()) throw wrong("--to is required: HOST:PORT of the destination's crx-agent");
@@ -233,6 +246,7 @@ ParsedMigrateOptions parse_migrate_options(int argc, const char* const* argv) {
   app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   app.set_version_flag("--version", version_text("crx-migrate"), "Print the version and exit");
   add_target(app, options, raw);
+  add_sessions(app, options);
   add_memory(app, options, raw);
   add_resources(app, options, raw);
   add_control(app, options, raw);

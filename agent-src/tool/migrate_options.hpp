@@ -63,7 +63,12 @@ struct MigrateOptions {
   ProgressMode progress = ProgressMode::automatic;
   log::Level log_level = log::Level::warn;
 
-  std::string resolve;  // --resolve SESSION instead of a PID
+  // Instead of a PID: a session to settle, of which one at most is set; or a list of sessions.
+  std::string resolve, adopt, discard;
+  bool list = false;
+  bool all = false;  // with list: finished sessions, too
+
+  std::string session;  // the id of the new session, which main makes; empty: the migration makes one itself
 };
 
 // The result of parsing: options, or a text to print and an exit code (help, version, a usage error).

@@ -1,9 +1,12 @@
 #include "agent-src/tool/worker.hpp"
 
 #include <signal.h>
+#include <sys/prctl.h>
 
 #include <cstdio>
 
+#include "common/base/backoff.hpp"
+#include "common/base/clock.hpp"
 #include "common/base/error.hpp"
 #include "common/kernel/process/child_process.hpp"
 
@@ -28,9 +31,21 @@ void handle(int signal, void (*handler)(int), int flags) {
   ::sigaction(signal, &action, nullptr);
 }
 
+// Waits until none of our children is left.
+void await_orphans(Deadline deadline) {
+  int status = 0;
+  for (Backoff backoff; !deadline.passed(); backoff.wait()) {
+    pid_t pid = 0;
+    while ((pid = try_reap_any(status)) > 0) continue;
+    if (pid < 0) return;
+  }
+}
+
 }  // namespace
 
-int run_in_worker(const std::function<int()>& body) {
+int run_in_worker(const std::function<int()>& body, const std::function<int(int signal)>& killed) {
+  // Orphans of the worker become our children.
+  if (killed) ::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
   // Blocked until the handlers are installed: a signal that comes earlier stays pending.
   sigset_t stops, mask;
   ::sigemptyset(&stops);
@@ -47,7 +62,11 @@ int run_in_worker(const std::function<int()>& body) {
   worker_pid = child.pid();
   for (const int signal : {SIGINT, SIGTERM}) handle(signal, pass_on, SA_RESTART);
   ::sigprocmask(SIG_SETMASK, &mask, nullptr);
-  return child.wait().shell_code();
+  const ChildStatus status = child.wait();
+  worker_pid = 0;
+  if (!killed || !status.killed()) return status.shell_code();
+  await_orphans(Deadline::in_ms(kLeftBehindMs));
+  return killed(status.signal());
 }
 
 bool stop_requested() noexcept {

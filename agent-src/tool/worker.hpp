@@ -2,14 +2,18 @@
 // tracer.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 
 namespace crx {
 
-// Runs `body` in a child process and returns its result (128 + signal if the child was killed). Passes SIGINT and
-// SIGTERM on to the child; if our process dies, even by SIGKILL, the child gets SIGTERM. The child then undoes its
-// changes to the victim at the next check_stop(), or finishes if it is past GO. Call it before any thread is made.
-int run_in_worker(const std::function<int()>& body);
+// Runs `body` in a child process and returns its result. Passes SIGINT and SIGTERM on to the child; if our process
+// dies, even by SIGKILL, the child gets SIGTERM. The child then undoes its changes to the victim at the next
+// check_stop(), or finishes if it is past GO. If a signal kills the child, `killed` is called with its number, once the
+// processes that the child has left behind (the guard) have ended or kLeftBehindMs have passed, and its result is
+// returned; without `killed` the result is 128 + signal. Call it before any thread is made. Throws Error(kernel).
+int run_in_worker(const std::function<int()>& body, const std::function<int(int signal)>& killed = {});
+inline constexpr int64_t kLeftBehindMs = 5'000;
 
 // In the child: returns whether it has got SIGINT or SIGTERM.
 [[nodiscard]] bool stop_requested() noexcept;

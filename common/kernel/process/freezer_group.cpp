@@ -17,6 +17,7 @@
 #include "common/base/directory.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
+#include "common/base/scope_exit.hpp"
 
 namespace crx {
 namespace {
@@ -191,6 +192,13 @@ void FreezerGroup::dissolve() {
   // Exiting tasks may keep the directory busy for a moment.
   for (int turn = 0; ::rmdir(path_.c_str()) < 0 && errno == EBUSY && turn < 1000; ++turn) ::usleep(1000);
   path_.clear();
+}
+
+std::optional<GroupView> look_at_group(const std::string& path) {
+  if (path.empty() || ::access(path.c_str(), F_OK) != 0) return std::nullopt;
+  FreezerGroup group = FreezerGroup::open_existing(path);
+  const ScopeExit keep([&group] { group.abandon(); });
+  return GroupView{group.members(), group.is_frozen()};
 }
 
 std::string group_name(const std::string& session) {

@@ -4,6 +4,7 @@
 #include <sys/types.h>
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -53,6 +54,14 @@ class FreezerGroup {
   bool v2_;
   std::map<pid_t, std::string> homes_;  // directory of the original group of each added process, unless that is parent_
 };
+
+// A group of create_below that another process uses.
+struct GroupView {
+  std::vector<pid_t> members;  // as FreezerGroup::members()
+  bool is_frozen = false;
+};
+// Looks at a group and changes nothing; nothing if it does not exist. Throws Error.
+std::optional<GroupView> look_at_group(const std::string& path);
 
 // Removes every empty group that create_below made below the group of `pid`.
 void remove_empty_groups(pid_t pid);

@@ -2,8 +2,8 @@
 
 #include <doctest/doctest.h>
 
-#include "agent-dst/decided/decided_tree.hpp"
 #include "common/base/journal.hpp"
+#include "common/session/decided_tree.hpp"
 #include "tests/unit/certificates.hpp"
 
 namespace crx::supervisor {

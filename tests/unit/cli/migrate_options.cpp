@@ -208,6 +208,10 @@ TEST_CASE("cli: --help and --version exit with 0, whatever else is missing") {
                              "--log-level",
                              "--version",
                              "--resolve",
+                             "--adopt",
+                             "--discard",
+                             "--list",
+                             "--all",
                              "--state"}) {
     CHECK_MESSAGE(help.text.find(option) != std::string::npos, option);
   }
@@ -215,6 +219,18 @@ TEST_CASE("cli: --help and --version exit with 0, whatever else is missing") {
   CHECK(asked.exit_code == 0);
   CHECK(asked.text.starts_with("crx-migrate (crx) "));
   CHECK_FALSE(parsed({"--resolve", "0123456789abcdef0123456789abcdef"}).resolve.empty());
+}
+
+TEST_CASE("migrate: options about sessions stand alone") {
+  constexpr char kSession[] = "0123456789abcdef0123456789abcdef";
+  CHECK(parsed({"--list", "--all"}).list);
+  CHECK(parsed({"--adopt", kSession}).adopt == kSession);
+  CHECK(parsed({"--discard", kSession}).discard == kSession);
+  CHECK(parse({"--adopt", kSession, "--discard", kSession}).exit_code == 2);
+  CHECK(parse({"--list", "--resolve", kSession}).exit_code == 2);
+  CHECK(parse({"--all", "--to", "h:1", "7"}).exit_code == 2);
+  CHECK(parse({"--list", "7"}).exit_code == 2);
+  CHECK(parse({"--adopt", "short"}).exit_code == 2);
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-#include "agent-dst/decided/decided_tree.hpp"
+#include "common/session/decided_tree.hpp"
 
 #include <doctest/doctest.h>
 

@@ -1,35 +1,30 @@
-#include "agent-src/migrate/resolve.hpp"
+#include "agent-src/settle/settle.hpp"
 
 #include <fmt/format.h>
-#include <time.h>
 
-#include <array>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "agent-src/recover/decide_session.hpp"
+#include "agent-src/recover/in_doubt.hpp"
 #include "agent-src/recover/resolve_session.hpp"
 #include "agent-src/report/events.hpp"
 #include "agent-src/tool/worker.hpp"
 #include "common/base/clock.hpp"
 #include "common/base/journal.hpp"
 #include "common/base/log.hpp"
+#include "common/session/session_table.hpp"
+#include "common/session/source_session.hpp"
 
 namespace crx {
 namespace {
 
-std::string utc(int64_t realtime_ns) {
-  const time_t seconds = realtime_ns / 1'000'000'000;
-  tm parts{};
-  ::gmtime_r(&seconds, &parts);
-  std::array<char, 32> text{};
-  ::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%SZ", &parts);
-  return text.data();
-}
-
-std::string outcome_text(Resolution resolution, const std::string& session) {
+std::string outcome_text(Resolution resolution, const MigrateOptions& options) {
   switch (resolution) {
     case Resolution::moved:
       return "settled: the process runs at the destination, the original is gone";
+    case Resolution::discarded:
+      return "settled: the original has been ended; the process runs at the destination or nowhere";
     case Resolution::stays:
       return "settled: the process runs on this host";
     case Resolution::ended:
@@ -37,16 +32,14 @@ std::string outcome_text(Resolution resolution, const std::string& session) {
     case Resolution::unresolved:
       break;
   }
-  return fmt::format(
-      "in doubt: the original stays frozen until the destination answers; a crx-agent of this host goes on asking, and "
-      "so does crx-migrate --resolve {}",
-      session);
+  const auto description = find_source_session(read_journal(options.state_dir, settled_session(options)));
+  return "in doubt: " + (description ? describe_kept(*description, settled_session(options)) : std::string());
 }
 
 void print(const JournalRecord& record, const MigrateOptions& options) {
   const std::string line =
       options.json ? nlohmann::ordered_json({{"event", "journal"},
-                                             {"session", options.resolve},
+                                             {"session", settled_session(options)},
                                              {"time", utc(record.time_ns)},
                                              {"boot_id", record.boot_id},
                                              {"state", to_string(record.state)},
@@ -58,7 +51,7 @@ void print(const JournalRecord& record, const MigrateOptions& options) {
 
 ResolveRequest request_of(const MigrateOptions& options) {
   const Deadline limit = options.timeout_ms > 0 ? Deadline::in_ms(options.timeout_ms) : Deadline::never();
-  ResolveRequest request{options.state_dir, options.resolve, std::nullopt, {}, {}, {}};
+  ResolveRequest request{options.state_dir, settled_session(options), std::nullopt, {}, {}, {}};
   if (options.to.port != 0) request.to = options.to;
   if (options.has_tls_dir) request.tls_dir = options.tls_dir;
   request.stop = [limit] { return stop_requested() || limit.passed(); };
@@ -66,20 +59,27 @@ ResolveRequest request_of(const MigrateOptions& options) {
   return request;
 }
 
+Resolution settle(const MigrateOptions& options) {
+  const ResolveRequest request = request_of(options);
+  if (!options.resolve.empty()) return resolve_session(request);
+  return decide_session(request, options.adopt.empty() ? Decision::discard : Decision::adopt);
+}
+
 }  // namespace
 
-int run_resolve(const MigrateOptions& options) {
-  const std::vector<JournalRecord> records = read_journal(options.state_dir, options.resolve);
-  if (records.empty()) {
-    std::fprintf(stderr, "crx-migrate: no session %s below %s; is --state right?\n", options.resolve.c_str(),
-                 options.state_dir.c_str());
-    return static_cast<int>(Outcome::failed);
-  }
+const std::string& settled_session(const MigrateOptions& options) {
+  if (!options.resolve.empty()) return options.resolve;
+  return options.adopt.empty() ? options.discard : options.adopt;
+}
+
+int run_settle(const MigrateOptions& options) {
+  const std::string& session = settled_session(options);
+  const std::vector<JournalRecord> records = read_journal(options.state_dir, session);
   for (const JournalRecord& record : records) print(record, options);
-  const Resolution resolution = resolve_session(request_of(options));
-  const std::vector<JournalRecord> after = read_journal(options.state_dir, options.resolve);
+  const Resolution resolution = settle(options);
+  const std::vector<JournalRecord> after = read_journal(options.state_dir, session);
   for (std::size_t i = records.size(); i < after.size(); ++i) print(after[i], options);
-  std::fprintf(stderr, "%s\n", outcome_text(resolution, options.resolve).c_str());
+  std::fprintf(stderr, "crx-migrate: %s\n", outcome_text(resolution, options).c_str());
   return static_cast<int>(resolution == Resolution::unresolved ? Outcome::in_doubt : Outcome::moved);
 }
 

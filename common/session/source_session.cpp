@@ -1,4 +1,4 @@
-#include "agent-src/recover/source_session.hpp"
+#include "common/session/source_session.hpp"
 
 #include <nlohmann/json.hpp>
 

@@ -7,20 +7,25 @@
 #include <string>
 #include <vector>
 
-#include "agent-src/tool/systemd_unit.hpp"
 #include "common/base/endpoint.hpp"
 #include "common/base/journal.hpp"
 
 namespace crx {
+
+// A systemd unit that is to be stopped before the original is ended.
+struct SessionUnit {
+  std::string name;   // "redis.service"
+  bool user = false;  // it belongs to a user's systemd
+};
 
 struct SourceSession {
   pid_t pid = 0;  // the root of the tree
   std::string comm;
   Endpoint to;
   std::string tls_dir;
-  std::string tls_crl;              // empty: the default one
-  std::string group;                // FreezerGroup::path(); empty before the tree has been put into one
-  std::optional<SystemdUnit> unit;  // to be stopped before the original is ended
+  std::string tls_crl;  // empty: the default one
+  std::string group;    // FreezerGroup::path(); empty before the tree has been put into one
+  std::optional<SessionUnit> unit;
 };
 
 // The detail of the record GO of a tree that holds file locks: they are released once it is written.

@@ -1,0 +1,86 @@
+#include "agent-src/recover/open_session.hpp"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "common/base/error.hpp"
+#include "common/session/session_list.hpp"
+
+namespace crx {
+namespace {
+
+constexpr char kSettleStep[] = "settling a session";
+
+// A process that has lost its locks may write what another process writes.
+[[noreturn]] void refuse_locks(const SourceSession& session) {
+  throw Error(ErrorCode::refused, kSettleStep,
+              "the process could run on here, but its file locks were released and only crx-migrate could have taken "
+              "them back")
+      .with_pid(session.pid)
+      .with_hint(fmt::format("make sure that no other process uses its locked files, then thaw {}", session.group));
+}
+
+// Returns nothing if another process has locked it.
+std::optional<Journal> lock_journal(const std::string& state_dir, const std::string& session) {
+  try {
+    return Journal::open_existing(state_dir, session);
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::refused) return std::nullopt;
+    throw;
+  }
+}
+
+std::optional<KeptOriginal> find_original(const Journal& journal, const SourceSession& description) {
+  const JournalRecord& last = *journal.last();
+  if (is_final(last.state) || last.boot_id != read_boot_id()) return std::nullopt;
+  return KeptOriginal::find(description, journal.session());
+}
+
+[[noreturn]] void refuse_use(const std::string& state_dir, const std::string& session) {
+  const std::optional<SessionHolder> holder = find_holder(state_dir, session);
+  throw Error(ErrorCode::refused, kSettleStep,
+              holder ? fmt::format("{} (pid {}) works on session {}", holder->comm, holder->pid, session)
+                     : fmt::format("another process works on session {}", session))
+      .with_hint("wait until it has ended, or end it with SIGTERM; the original stays as it is");
+}
+
+}  // namespace
+
+OpenSession::OpenSession(Journal journal, SourceSession description)
+    : journal_(std::move(journal)),
+      description_(std::move(description)),
+      original_(find_original(journal_, description_)) {}
+
+OpenSession OpenSession::open(const std::string& state_dir, const std::string& session) {
+  const std::vector<JournalRecord> records = read_journal(state_dir, session);
+  if (records.empty())
+    throw Error(ErrorCode::refused, kSettleStep, "there is no session " + session + " below " + state_dir)
+        .with_hint("crx-migrate --list --all shows the sessions; is --state right?");
+  if (!find_source_session(records))
+    throw Error(ErrorCode::refused, kSettleStep, "this host is not the source of session " + session)
+        .with_hint("a crx-agent of this host settles it by itself; at the source use crx-migrate --resolve");
+  std::optional<Journal> journal = lock_journal(state_dir, session);
+  if (!journal) refuse_use(state_dir, session);
+  SourceSession description = *find_source_session(journal->records());
+  return {std::move(*journal), std::move(description)};
+}
+
+std::optional<Resolution> OpenSession::settled() const {
+  if (last().state == JournalState::done) return Resolution::moved;
+  if (last().state == JournalState::aborted) return Resolution::stays;
+  return std::nullopt;
+}
+
+void OpenSession::stay(const std::string& why) && {
+  if (original_ && last().state == JournalState::go && last().detail == kReleasedLocks) refuse_locks(description_);
+  if (original_) std::move(*original_).resume();
+  journal_.append(JournalState::aborted, why);
+}
+
+void OpenSession::leave(const std::string& why) && {
+  if (original_) std::move(*original_).end();
+  journal_.append(JournalState::done, why);
+}
+
+}  // namespace crx

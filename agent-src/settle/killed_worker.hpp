@@ -1,0 +1,17 @@
+// What crx-migrate reports when its worker was killed.
+#pragma once
+
+#include "agent-src/report/events.hpp"
+#include "agent-src/tool/migrate_options.hpp"
+
+namespace crx {
+
+// To be called once the worker and its guard have ended; options.session is the session's id. Reads the journal:
+// - no GO: lets the original run on, if it is still in the frozen group, and returns failed.
+// - GO: leaves the original frozen and returns in_doubt; the message names its control group and the commands that
+//   settle the session.
+// - DONE or ABORTED: returns moved or failed; the process has moved, or runs on here.
+// Notifies the observers of a failure. Never throws.
+Outcome conclude_killed(const MigrateOptions& options, int signal, ObserverList& observers) noexcept;
+
+}  // namespace crx
