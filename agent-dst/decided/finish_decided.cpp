@@ -16,6 +16,7 @@
 #include "common/proc/proc_dir.hpp"
 #include "common/proc/status.hpp"
 #include "common/session/decided_tree.hpp"
+#include "common/tool/fault_point.hpp"
 
 namespace crx {
 namespace {
@@ -69,47 +70,53 @@ void end_all(FreezerGroup& group, const std::vector<pid_t>& members) {
   }
 }
 
-void run(Journal& journal, FreezerGroup& group, const DecidedTree& tree) {
+DecidedOutcome run(Journal& journal, FreezerGroup& group, const DecidedTree& tree) {
+  reach(FaultPoint::destination_settlement);
   if (journal.last()->state == JournalState::resuming) journal.append(JournalState::resumed, to_detail(tree));
   group.thaw();
   journal.append(JournalState::resumed, to_detail({tree.root, tree.processes, tree.group, true}));
   log::info("session {}: its engine had ended; the tree runs here now, root pid {}", journal.session(), tree.root);
+  return {DecidedEnd::thawed, {}, true};
 }
 
-void lose(Journal& journal, const std::string& why) {
-  journal.append(JournalState::lost, why);
+DecidedOutcome lose(Journal& journal, const std::string& why) {
+  DecidedOutcome outcome{DecidedEnd::lost, why, true};
+  try {
+    reach(FaultPoint::destination_settlement);
+    journal.append(JournalState::lost, why);
+  } catch (const Error& error) {
+    outcome.is_recorded = false;
+    log::error("session {}: LOST cannot be journalled: {}", journal.session(), error.what());
+  }
   log::warn("session {}: {}; the source may resume the original", journal.session(), why);
+  return outcome;
+}
+
+// Finishes a tree whose group is gone, as after a reboot.
+DecidedOutcome finish_gone(Journal& journal, const DecidedTree& tree) {
+  if (journal.last()->state != JournalState::resumed) return lose(journal, "the tree has ended before it ran");
+  journal.append(JournalState::resumed, to_detail({tree.root, tree.processes, tree.group, true}));
+  return {};
 }
 
 }  // namespace
 
-bool finish_decided(Journal& journal) {
+DecidedOutcome finish_decided(Journal& journal) {
   const JournalRecord last = *journal.last();
   const bool is_resumed = last.state == JournalState::resumed;
   const std::optional<DecidedTree> tree = parse_decided_tree(last.detail);
   if (!tree) throw Error(ErrorCode::corrupt_image, kFinishStep, fmt::format("{} is unknown", last.detail));
-  if (tree->runs) return false;
-  if (last.boot_id != read_boot_id() || ::access(tree->group.c_str(), F_OK) != 0) {
-    if (is_resumed) {
-      journal.append(JournalState::resumed, to_detail({tree->root, tree->processes, tree->group, true}));
-    } else {
-      lose(journal, "the tree has ended before it ran");
-    }
-    return false;
-  }
+  if (tree->runs) return {};
+  if (last.boot_id != read_boot_id() || ::access(tree->group.c_str(), F_OK) != 0) return finish_gone(journal, *tree);
   FreezerGroup group = FreezerGroup::open_existing(tree->group);
   ScopeExit keep([&group] { group.abandon(); });
   // All were released before RESUMED was written.
   const std::vector<pid_t> members = is_resumed ? group.members() : settled_members(group);
-  if (is_resumed || members.size() == tree->processes) {
-    run(journal, group, *tree);
-    return true;
-  }
+  if (is_resumed || members.size() == tree->processes) return run(journal, group, *tree);
   end_all(group, members);
-  lose(journal, fmt::format("{} of the {} processes had ended before the tree ran", tree->processes - members.size(),
-                            tree->processes));
   if (::rmdir(tree->group.c_str()) != 0) log::debug("{} stays", tree->group);
-  return false;
+  return lose(journal, fmt::format("{} of the {} processes had ended before the tree ran",
+                                   tree->processes - members.size(), tree->processes));
 }
 
 }  // namespace crx

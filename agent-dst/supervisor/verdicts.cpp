@@ -5,6 +5,7 @@
 #include "common/base/journal.hpp"
 #include "common/base/log.hpp"
 #include "common/session/decided_tree.hpp"
+#include "common/tool/fault_point.hpp"
 
 namespace crx::supervisor {
 namespace {
@@ -26,30 +27,44 @@ bool is_of_destination(const std::vector<JournalRecord>& records) {
 }
 
 Verdict to_verdict(const JournalRecord& record) {
-  return {std::string(to_string(record.state)), record.detail, 0};
+  return {std::string(to_string(record.state)), record.detail, 0, true};
 }
 
-// Returns the root of a tree that was let run; otherwise 0.
-pid_t settle_open(Journal& journal, const std::string& reason) {
-  if (!journal.last()) return 0;
-  if (is_undecided(*journal.last())) {
+Verdict refuse(Journal& journal, const std::string& reason) {
+  try {
+    reach(FaultPoint::destination_settlement);
     journal.append(JournalState::never, reason);
     log::info("session {}: journalled NEVER: {}", journal.session(), reason);
-  } else if (is_unfinished(*journal.last()) && finish_decided(journal)) {
-    const auto tree = parse_decided_tree(journal.last()->detail);
-    return tree ? tree->root : 0;
+    return to_verdict(*journal.last());
+  } catch (const Error& error) {
+    const std::optional<JournalRecord> last = journal.read_last();
+    if (!last || !is_undecided(*last)) throw;
+    log::error("session {}: NEVER cannot be journalled: {}", journal.session(), error.what());
+    return {std::string(to_string(JournalState::never)), reason, 0, false};
   }
-  return 0;
+}
+
+// The journal is locked, so no engine serves the session.
+Verdict settle_open(Journal& journal, const std::string& reason) {
+  if (is_undecided(*journal.last())) return refuse(journal, reason);
+  if (!is_unfinished(*journal.last())) return to_verdict(*journal.last());
+  const DecidedOutcome outcome = finish_decided(journal);
+  if (!outcome.is_recorded) return {std::string(to_string(JournalState::lost)), outcome.why, 0, false};
+  Verdict verdict = to_verdict(*journal.last());
+  const auto tree = parse_decided_tree(verdict.detail);
+  if (outcome.end == DecidedEnd::thawed && tree) verdict.thawed_root = tree->root;
+  return verdict;
 }
 
 }  // namespace
 
 Verdict read_verdict(const std::string& store, const std::string& session) {
   const auto records = read_journal(store, session);
-  return is_of_destination(records) ? to_verdict(records.back()) : Verdict{"unknown", {}, 0};
+  return is_of_destination(records) ? to_verdict(records.back()) : Verdict{"unknown", {}, 0, true};
 }
 
 bool is_unsettled(const Verdict& verdict) {
+  if (!verdict.is_recorded) return true;
   const auto state = parse_journal_state(verdict.state);
   if (!state) return false;
   const JournalRecord record{*state, 0, {}, verdict.detail};
@@ -57,17 +72,15 @@ bool is_unsettled(const Verdict& verdict) {
 }
 
 Verdict settle(const std::string& store, const std::string& session, const std::string& reason) {
-  Verdict verdict = read_verdict(store, session);
+  const Verdict verdict = read_verdict(store, session);
   if (!is_unsettled(verdict)) return verdict;
-  pid_t root = 0;
   try {
-    if (auto journal = Journal::open_existing(store, session)) root = settle_open(*journal, reason);
+    auto journal = Journal::open_existing(store, session);
+    if (journal && journal->last()) return settle_open(*journal, reason);
   } catch (const Error& error) {
     log::warn("session {}: {}", session, error.what());
   }
-  verdict = read_verdict(store, session);
-  verdict.thawed_root = root;
-  return verdict;
+  return read_verdict(store, session);
 }
 
 std::vector<std::string> settle_all(const std::string& store) {

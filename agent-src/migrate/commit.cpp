@@ -130,11 +130,22 @@ int Commit::leave_in_doubt() {
   return static_cast<int>(Outcome::in_doubt);
 }
 
+// Writes the final record, after the step that it reports. If that fails, the session has its outcome all the same, and
+// the agent of this host writes the record later.
+void Commit::record(JournalState state, const std::string& why) noexcept {
+  try {
+    reach(FaultPoint::source_final_record);
+    context_.journal.append(state, why);
+  } catch (const std::exception& error) {
+    log::error("session {}: {} is not in the journal yet: {}", context_.session, to_string(state), error.what());
+  }
+}
+
 // Resumes the original after the verdict NEVER.
 int Commit::run_on_here(const std::string& why) {
   if (!take_back()) return static_cast<int>(Outcome::in_doubt);
-  context_.journal.append(JournalState::aborted, why);
   state_.stop->tree.thaw();
+  record(JournalState::aborted, why);
   context_.hook.run_noting(HookStage::aborted, context_.hook_context());
   context_.observer.failed(
       {Outcome::failed, context_.session, context_.options.pid, "committing: " + why, ErrorCode::peer});
@@ -242,7 +253,7 @@ int Commit::finish(const wire::Resumed& resumed) {
   state_.leftovers.remove();
   state_.tree->links.hand_over();
   reach(FaultPoint::source_original_end);
-  if (!state_.group) context_.journal.append(JournalState::done);
+  if (!state_.group) record(JournalState::done, {});
   report_times(resumed, now_us);
   context_.hook.run_noting(HookStage::resumed, context_.hook_context());
   context_.observer.done(context_.report);

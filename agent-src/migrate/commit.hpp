@@ -37,6 +37,7 @@ class Commit {
   std::optional<Verdict> ask_for_verdict();
   int leave_in_doubt();
   int run_on_here(const std::string& why);
+  void record(JournalState state, const std::string& why) noexcept;
   bool take_back();
   int finish(const wire::Resumed& resumed);
   void report_times(const wire::Resumed& resumed, int64_t now_us);

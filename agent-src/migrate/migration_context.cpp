@@ -6,6 +6,7 @@
 
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
+#include "common/tool/fault_point.hpp"
 
 namespace crx {
 namespace {
@@ -93,7 +94,12 @@ RoundReport& MigrationContext::add_round(int64_t round_began_us, const MemorySta
 void MigrationContext::abort(const std::string& reason) noexcept {
   if (decided || std::exchange(aborted_, true)) return;
   try {
+    reach(FaultPoint::source_final_record);
     journal.append(JournalState::aborted, reason);
+  } catch (const std::exception& error) {
+    log::error("session {}: ABORTED is not in the journal: {}", session, error.what());
+  }
+  try {
     if (link != nullptr) {
       wire::SessionMessage message;
       message.mutable_abort()->set_reason(reason);

@@ -6,6 +6,7 @@
 
 #include "common/base/error.hpp"
 #include "common/session/session_list.hpp"
+#include "common/tool/fault_point.hpp"
 
 namespace crx {
 namespace {
@@ -75,11 +76,13 @@ std::optional<Resolution> OpenSession::settled() const {
 void OpenSession::stay(const std::string& why) && {
   if (original_ && last().state == JournalState::go && last().detail == kReleasedLocks) refuse_locks(description_);
   if (original_) std::move(*original_).resume();
+  reach(FaultPoint::source_final_record);
   journal_.append(JournalState::aborted, why);
 }
 
 void OpenSession::leave(const std::string& why) && {
   if (original_) std::move(*original_).end();
+  reach(FaultPoint::source_final_record);
   journal_.append(JournalState::done, why);
 }
 

@@ -25,6 +25,7 @@ namespace crx {
 namespace {
 
 constexpr std::size_t kPreallocate = 4096;
+constexpr std::size_t kBlock = 4096;
 constexpr std::size_t kBootIdChars = 36;
 constexpr std::array<std::string_view, 9> kStateNames = {"OPEN",     "GO",      "DONE",  "ABORTED", "PREPARED",
                                                          "RESUMING", "RESUMED", "NEVER", "LOST"};
@@ -32,6 +33,8 @@ constexpr std::array<std::string_view, 9> kStateNames = {"OPEN",     "GO",      
 bool is_hex(std::string_view text) {
   return std::all_of(text.begin(), text.end(), [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
 }
+
+constexpr std::size_t kSuffixChars = std::string_view("/journal/.log").size() + 32;
 
 std::string checked_path(const std::string& dir, std::string_view session) {
   if (!is_session_id(session)) {
@@ -131,13 +134,19 @@ Parsed parse(std::string_view session, std::string_view text, const std::string&
   return parsed;
 }
 
-void make_directory(const std::string& path) {
-  if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) throw_errno("creating the journal's directory", path);
-}
-
 void sync_directory(const std::string& path) {
   const Fd fd = open_checked(path, O_RDONLY | O_DIRECTORY);
   if (::fsync(fd.get()) != 0) throw_errno("syncing the journal's directory", path);
+}
+
+// A new directory is on disk when its parent has been synced.
+void make_directory(const std::string& path) {
+  if (::mkdir(path.c_str(), 0700) != 0) {
+    if (errno != EEXIST) throw_errno("creating the journal's directory", path);
+    return;
+  }
+  const std::size_t slash = path.rfind('/');
+  sync_directory(slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash));
 }
 
 void make_directories(const std::string& dir) {
@@ -146,7 +155,6 @@ void make_directories(const std::string& dir) {
   }
   make_directory(dir);
   make_directory(dir + "/journal");
-  sync_directory(dir);
 }
 
 // Writes all of text at an offset. durable: the data is on disk when this returns. Some filesystems do not support
@@ -194,6 +202,10 @@ bool may_follow(JournalState last, JournalState next) {
       return false;
   }
   return false;
+}
+
+bool needs_flush(JournalState state, std::size_t offset, std::size_t bytes) {
+  return state != JournalState::prepared || offset / kBlock != (offset + bytes) / kBlock;
 }
 
 bool is_final(JournalState state) {
@@ -247,17 +259,22 @@ void Journal::load() {
   records_ = std::move(parsed.records);
   end_ = parsed.end;
   if (!records_.empty()) last_ = records_.back();
-  // Also overwrites with zeros anything that a crash left behind the last valid record.
   const std::size_t size = std::max(kPreallocate, text.size());
-  if (text.size() < kPreallocate || text.find_first_not_of('\0', end_) != std::string::npos) {
-    write_record(fd_.get(), std::string(size - end_, '\0'), end_, path_, true);
-  }
+  if (text.size() < kPreallocate || text.find_first_not_of('\0', end_) != std::string::npos) unfilled_ = size - end_;
+}
+
+// Fills the file with zeros from the last valid record on, also over anything that a crash has left there.
+void Journal::fill() {
+  if (unfilled_ == 0) return;
+  write_record(fd_.get(), std::string(unfilled_, '\0'), end_, path_, true);
+  unfilled_ = 0;
 }
 
 Journal Journal::open(const std::string& dir, std::string_view session) {
   const std::string path = checked_path(dir, session);
   make_directories(dir);
   Journal journal(open_checked(path, O_RDWR | O_CREAT | O_NOFOLLOW, 0600), path, std::string(session));
+  journal.fill();
   if (::fsync(journal.fd_.get()) != 0) throw_errno("syncing the journal", path);
   sync_directory(dir + "/journal");
   return journal;
@@ -266,6 +283,7 @@ Journal Journal::open(const std::string& dir, std::string_view session) {
 std::optional<Journal> Journal::open_existing(const std::string& dir, std::string_view session) {
   const std::string path = checked_path(dir, session);
   Fd fd = try_open(path, O_RDWR | O_NOFOLLOW);
+  if (!fd && errno == EROFS) fd = try_open(path, O_RDONLY | O_NOFOLLOW);
   if (!fd && errno == ENOENT) return std::nullopt;
   if (!fd) throw_errno("opening a journal", path);
   return Journal(std::move(fd), path, std::string(session));
@@ -287,12 +305,17 @@ void Journal::append(JournalState state, std::string_view detail) {
   if (end_ + line.size() > kMaxFile) {
     throw Error(ErrorCode::bug, "writing the journal", "session " + session_ + " has too many records");
   }
-  // PREPARED decides nothing, and the vessel it describes does not outlive the host. So it needs no flush of its own:
-  // the next record's flush takes it along.
-  write_record(fd_.get(), line, end_, path_, state != JournalState::prepared);
+  fill();
+  write_record(fd_.get(), line, end_, path_, needs_flush(state, end_, line.size()));
   end_ += line.size();
   last_ = record;
   records_.push_back(std::move(record));
+}
+
+std::optional<JournalRecord> Journal::read_last() const {
+  std::vector<JournalRecord> records = read_journal(path_.substr(0, path_.size() - kSuffixChars), session_);
+  if (records.empty()) return std::nullopt;
+  return std::move(records.back());
 }
 
 std::vector<JournalRecord> read_journal(const std::string& dir, std::string_view session) {

@@ -1,13 +1,13 @@
 // Named steps of a migration at which a test makes it fail.
 //
-// The environment variable CRX_FAULT_POINT arms one of them: STEP=ACTION, where STEP is a name of the enumeration and
-// ACTION is one of
+// The environment variable CRX_FAULT_POINT arms some of them: STEP=ACTION, separated by commas, where STEP is a name of
+// the enumeration and ACTION is one of
 //     kill      the process gets SIGKILL
-//     stop      the process gets SIGSTOP, so that a test can act meanwhile, and then kill or continue it
+//     stop      the process gets SIGSTOP, once, so that a test can act meanwhile, and then kill or continue it
 //     error     the step throws Error(kernel)
 //     nospace   the step throws Error(kernel) with ENOSPC
 //     nomemory  the step throws std::bad_alloc
-// Each process does it once. Without the variable a step costs one comparison.
+// Without the variable a step costs one comparison.
 #pragma once
 
 #include <cstdint>
@@ -32,6 +32,7 @@ enum class FaultPoint : uint8_t {
   source_go_sent,
   source_verdict,       // the verdict has come, and nothing has been done about it
   source_original_end,  // the original has ended, and DONE is not journalled
+  source_final_record,  // before DONE or ABORTED is journalled, by whichever process
   destination_greeted,
   destination_surveyed,  // preflight's answers have been made, and are not sent
   destination_layout,    // a layout has been applied
@@ -45,13 +46,14 @@ enum class FaultPoint : uint8_t {
   destination_resumed,       // RESUMED is journalled; the tree is frozen
   destination_thawed,        // the tree runs; before the source learns of it
   destination_answered,      // Resumed has been sent
+  destination_settlement,    // before the supervisor journals NEVER, RESUMED or LOST
 };
 
 // The name in CRX_FAULT_POINT.
 std::string_view to_string(FaultPoint point);
 std::optional<FaultPoint> parse_fault_point(std::string_view text);
 
-// Does what CRX_FAULT_POINT says if it names this step, and removes the variable. The caller must be
+// Does what CRX_FAULT_POINT says if it names this step; "stop" removes the variable, so the caller must be
 // the only thread that uses the environment. Throws as the action says.
 void reach(FaultPoint point);
 

@@ -339,6 +339,11 @@ end_supervisor:
   :: atomic { supervisor_up && thaw -> run_copy() }
   :: atomic { supervisor_up && end_partial -> copy = Gone }
   :: atomic { supervisor_up && give_up -> append(destination, destination_disk, LOST) }
+
+  /* The record cannot be written. The answer is true all the same: no engine will serve the session again, and no task
+   * is left. (RESUMED is different: a complete tree waits for the record.) */
+  :: atomic { supervisor_up && query_sent && refuse -> take(query_sent); answer = NEVER }
+  :: atomic { supervisor_up && query_sent && give_up -> take(query_sent); answer = LOST }
   :: atomic {
        supervisor_up && query_sent && !(refuse || redo || thaw || end_partial || give_up) ->
        take(query_sent);

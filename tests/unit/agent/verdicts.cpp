@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+#include <cstdlib>
+
 #include "common/base/journal.hpp"
 #include "common/session/decided_tree.hpp"
 #include "tests/unit/certificates.hpp"
@@ -45,6 +47,29 @@ TEST_CASE("verdicts: a decided tree that has ended before it ran is lost, and on
   std::size_t lost = 0;
   for (const std::string& id : list_journals(dir.path())) lost += read_verdict(dir.path(), id).state == "LOST";
   CHECK(lost == 1);
+}
+
+TEST_CASE("verdicts: NEVER and LOST hold although they cannot be written, and are written later") {
+  const TempDir dir;
+  const DecidedTree tree{7, 2, dir.path() + "/no-such-group", false};
+  for (const bool decided : {false, true}) {
+    const std::string id = make_session_id();
+    {
+      Journal journal = Journal::open(dir.path(), id);
+      journal.append(JournalState::open, "from h1");
+      journal.append(JournalState::prepared);
+      if (decided) journal.append(JournalState::resuming, to_detail(tree));
+    }
+    const std::string wanted = decided ? "LOST" : "NEVER";
+    ::setenv("CRX_FAULT_POINT", "destination_settlement=error", 1);
+    const Verdict verdict = settle(dir.path(), id, "a test");
+    ::unsetenv("CRX_FAULT_POINT");
+    CHECK(verdict.state == wanted);
+    CHECK(is_unsettled(verdict));
+    CHECK(read_verdict(dir.path(), id).state == (decided ? "RESUMING" : "PREPARED"));
+    CHECK_FALSE(is_unsettled(settle(dir.path(), id, "a test")));
+    CHECK(read_verdict(dir.path(), id).state == wanted);
+  }
 }
 
 }  // namespace

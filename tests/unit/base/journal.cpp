@@ -155,6 +155,26 @@ TEST_CASE("journal: a final decision stays final") {
   CHECK(journal.last()->state == S::never);
 }
 
+TEST_CASE("journal: only PREPARED may wait for the flush of the next record, and only in the same block") {
+  CHECK_FALSE(needs_flush(JournalState::prepared, 0, 100));
+  CHECK_FALSE(needs_flush(JournalState::prepared, 3'000, 1'095));
+  CHECK(needs_flush(JournalState::prepared, 3'000, 1'096));  // the next record begins a block
+  CHECK(needs_flush(JournalState::prepared, 4'000, 200));    // it lies in two blocks
+  CHECK_FALSE(needs_flush(JournalState::prepared, 4'096, 200));
+  for (const JournalState state : {JournalState::open, JournalState::go, JournalState::resuming, JournalState::resumed,
+                                   JournalState::never, JournalState::lost, JournalState::done, JournalState::aborted})
+    CHECK(needs_flush(state, 0, 100));
+}
+
+TEST_CASE("journal: read_last shows what the file has") {
+  const TempDir dir;
+  Journal journal = Journal::open(dir.path(), make_session_id());
+  CHECK_FALSE(journal.read_last());
+  journal.append(JournalState::open, "a");
+  REQUIRE(journal.read_last());
+  CHECK(journal.read_last()->detail == "a");
+}
+
 TEST_CASE("journal: session ids cannot leave the directory") {
   CHECK(is_session_id(make_session_id()));
   CHECK(make_session_id() != make_session_id());
