@@ -268,6 +268,7 @@ asio::awaitable<void> Front::serve_session(std::shared_ptr<Channel> channel, Ses
   const wire::PeerIdentity who = channel->identity();
   wanted.certificate.set(who.fingerprint);
   wanted.peer.set(fmt::format("{} ({})", who.name, channel->peer()));
+  wanted.names.set_lines(who.names);
   SupervisorPort::Answer answer = co_await supervisor_.ask(wanted);
   if (answer.notice.kind != ipc::SupervisorNotice::Kind::engine || answer.fds.size() != 2) {
     throw Error(ErrorCode::refused, "starting an engine", answer.notice.text.get()).with_hint(answer.notice.hint.get());

@@ -155,9 +155,10 @@ void StoreSession::describe_parent(const ImageSet& parent, wire::StoreReady& rea
 
 void StoreSession::count(uint64_t bytes) {
   bytes_ += bytes;
-  if (options_.max_memory == 0 || bytes_ <= options_.max_memory) return;
+  const uint64_t limit = options_.policy.max_memory;
+  if (limit == 0 || bytes_ <= limit) return;
   throw Error(ErrorCode::refused, kStoreSessionStep,
-              fmt::format("{} is larger than {} MiB", hello_.store().name(), options_.max_memory >> 20))
+              fmt::format("{} is larger than {} MiB", hello_.store().name(), limit >> 20))
       .with_hint("start the agent with a higher --max-memory");
 }
 

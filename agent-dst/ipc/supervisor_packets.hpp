@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <vector>
 
 namespace crx::ipc {
 
@@ -21,6 +22,21 @@ struct Text {
     std::memset(bytes + n, 0, N - n);
   }
   std::string get() const { return {bytes, ::strnlen(bytes, N - 1)}; }
+  // For a list of texts, one a line. A text that does not fit, or holds a newline itself, is left out.
+  void set_lines(const std::vector<std::string>& lines) {
+    std::string all;
+    for (const std::string& line : lines) {
+      if (line.find('\n') == std::string::npos && all.size() + line.size() + 2 < N) all += line + "\n";
+    }
+    set(all);
+  }
+  std::vector<std::string> lines() const {
+    std::vector<std::string> all;
+    const std::string text = get();
+    for (std::size_t at = 0, end = 0; (end = text.find('\n', at)) != std::string::npos; at = end + 1)
+      all.push_back(text.substr(at, end - at));
+    return all;
+  }
 };
 
 // The purpose of a session.
@@ -31,8 +47,8 @@ struct FrontNotice {
   enum class Kind : uint32_t {
     ready = 1,  // the front is listening
     failed,     // the front could not start: text
-    // an authenticated Hello has arrived: session, peer, certificate, wait, new_pids, purpose; the answer has the same
-    // tag
+    // an authenticated Hello has arrived: session, peer, certificate, names, wait, new_pids, purpose; the answer has
+    // the same tag
     want_engine,
     query,            // asks for the outcome of `session`; the answer has the same tag
     session_closed,   // everything of a session has been sent to the source: session and its figures
@@ -50,6 +66,7 @@ struct FrontNotice {
   Text<40> session;
   Text<72> certificate;  // SHA-256, hex
   Text<400> peer;
+  Text<4096> names;  // of the peer's certificate, one a line
   Text<2048> text;
 };
 

@@ -18,7 +18,8 @@ void BuildSteps::add(const char* name, int64_t us) {
 Prepared build_tree(std::unique_ptr<ReceivedTree>& tree, const ForkPlan& finish, BuildSteps steps,
                     DestinationContext& context) {
   const int64_t began_us = monotonic_us();
-  auto restore = std::make_unique<TreeRestore>(tree->vessels, tree->images, *tree->files, tree->shmem);
+  auto restore =
+      std::make_unique<TreeRestore>(tree->vessels, tree->images, *tree->files, tree->shmem, context.options.policy);
   if (context.hello.host().boot_id() == read_boot_id()) restore->expect_original();
   int64_t lap_us = monotonic_us();
   restore->build(tree->commit_charged, finish, [&](const char* name) {

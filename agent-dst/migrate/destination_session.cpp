@@ -102,7 +102,13 @@ void DestinationSession::accept(const Event& event) {
           state.on(event, context_);
           return std::nullopt;
         } else {
-          return state.on(event, context_);
+          auto next_state = state.on(event, context_);
+          if constexpr (requires { next_state.has_value(); }) {
+            if (!next_state) return std::nullopt;
+            return State(std::move(*next_state));
+          } else {
+            return State(std::move(next_state));
+          }
         }
       },
       state_);

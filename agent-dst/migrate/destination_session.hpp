@@ -1,12 +1,13 @@
 // One migration at the destination: a state machine in which each state is a type.
 //
-//   Greeting --Hello--> Surveying --Layout--> Receiving --Prepare--> Prepared --Go--> Resuming --> Ended
+//   Greeting --Hello--> Surveying --Preflight--> Surveyed --Layout--> Receiving --Prepare--> Prepared --Go--> Resuming
+//   --> Ended. A Preflight with a fatal finding leaves the session in Surveying.
 //
 // | message                                          | may come in          |
 // | ------------------------------------------------ | -------------------- |
 // | Hello                                            | Greeting             |
 // | Preflight                                        | Surveying            |
-// | Freeze, Images, Layout                           | Surveying, Receiving |
+// | Freeze, Images, Layout                           | Surveyed, Receiving   |
 // | pages, end of a round, Holes, Verify,            | Receiving            |
 // | WrittenFiles, Prepare                            |                      |
 // | Go                                               | Prepared             |
@@ -48,7 +49,7 @@ class DestinationSession {
   int run(std::optional<wire::LinkEvent> first = std::nullopt);
 
  private:
-  using State = std::variant<Greeting, Surveying, Receiving, Prepared, Resuming, Ended>;
+  using State = std::variant<Greeting, Surveying, Surveyed, Receiving, Prepared, Resuming, Ended>;
 
   void handle(const wire::LinkEvent& event);
   void handle(const wire::SessionMessage& message);

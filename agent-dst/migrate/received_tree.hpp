@@ -11,9 +11,13 @@
 
 #include "agent-dst/files/file_opener.hpp"
 #include "agent-dst/migrate/destination_context.hpp"
+#include "agent-dst/migrate/present_pages.hpp"
 #include "agent-dst/objects/shmem_table.hpp"
+#include "agent-dst/policy/policy.hpp"
 #include "agent-dst/vessel/vessel_tree.hpp"
+#include "common/image/claimed_memory.hpp"
 #include "common/image/image_store.hpp"
+#include "common/image/schema/mm.pb.h"
 #include "common/kernel/process/freezer_group.hpp"
 #include "common/kernel/process/realtime.hpp"
 
@@ -24,7 +28,8 @@ namespace crx {
 // throw Error(peer) for a message that is malformed or refers to a task that no layout has named, and the errors of
 // Vessel.
 struct ReceivedTree {
-  ReceivedTree();
+  // policy: must outlive this object. Whatever breaks a rule of it is refused (Error(refused)) before it is done.
+  explicit ReceivedTree(const Policy& policy);
   ReceivedTree(const ReceivedTree&) = delete;
   ReceivedTree& operator=(const ReceivedTree&) = delete;
   ~ReceivedTree();
@@ -34,6 +39,10 @@ struct ReceivedTree {
   void apply_layout(const wire::Layout& layout, const DestinationContext& context);
   // Stores the image files; a later file replaces an earlier one of the same name.
   void add_images(const wire::Images& message);
+  // Writes pages that have arrived into their vessel or object.
+  void write_pages(const wire::PagesArrived& pages);
+  // Makes pages of a vessel or object absent.
+  void drop_pages(PageSpace space, const std::vector<PageRange>& ranges);
   // Gives this process, the front and the vessels real-time priority; to be called when the source stops the tree. The
   // vessels get the tree's own scheduling when they are finished. Throws Error(peer) when it is called again.
   void become_urgent(const EngineOptions& options);
@@ -47,8 +56,18 @@ struct ReceivedTree {
   std::vector<Realtime> realtime;  // of all processes that take part, while the tree is stopped
 
  private:
+  struct Mapped {
+    const wire::SpaceLayout& space;
+    img::mm_entry mm;
+    std::vector<uint64_t> charged;
+  };
+  void check_size(const wire::Layout& layout, const std::vector<Mapped>& spaces);
   void follow(const wire::Layout& layout, const DestinationContext& context);
-  void map_space(const wire::SpaceLayout& space);
+  void map_space(const Mapped& mapped);
+
+  const Policy& policy_;
+  ClaimedMemory claimed_;
+  PresentPages present_;
 };
 
 }  // namespace crx

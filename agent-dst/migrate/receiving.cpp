@@ -48,24 +48,29 @@ Surveying Greeting::on(const wire::Hello& hello, DestinationContext& context) {
   return {};
 }
 
-void Surveying::on(const wire::Preflight& preflight, DestinationContext& context) {
+std::optional<Surveyed> Surveying::on(const wire::Preflight& preflight, DestinationContext& context) {
   wire::SessionMessage answer;
   wire::PreflightResult& result = *answer.mutable_preflight_result();
-  for (wire::Finding& finding : check_preflight(preflight, context.hello, context.options))
+  bool refused = false;
+  for (wire::Finding& finding : check_preflight(preflight, context.hello, context.options)) {
+    refused = refused || finding.fatal();
     *result.add_findings() = std::move(finding);
+  }
   reach(FaultPoint::destination_surveyed);
   context.link.send(answer);
+  if (refused) return std::nullopt;
+  return Surveyed(context.options.policy);
 }
 
-void Surveying::on(const wire::Freeze&, DestinationContext& context) {
+void Surveyed::on(const wire::Freeze&, DestinationContext& context) {
   tree->become_urgent(context.options);
 }
 
-void Surveying::on(const wire::Images& images, DestinationContext&) {
+void Surveyed::on(const wire::Images& images, DestinationContext&) {
   tree->add_images(images);
 }
 
-Receiving Surveying::on(const wire::Layout& layout, DestinationContext& context) {
+Receiving Surveyed::on(const wire::Layout& layout, DestinationContext& context) {
   tree->apply_layout(layout, context);
   reach(FaultPoint::destination_layout);
   return Receiving(std::move(tree));
@@ -85,14 +90,7 @@ void Receiving::on(const wire::Images& images, DestinationContext&) {
 
 void Receiving::on(const wire::PagesArrived& pages, DestinationContext& context) {
   const int64_t began_us = monotonic_us();
-  if (pages.space.kind == PageSpace::Kind::shmem) {
-    tree->shmem.write_pages(pages.space.id, pages.ranges, pages.bytes);
-    tree->shmem.drop_pages(pages.space.id, pages.zero_ranges);
-  } else {
-    VesselMemory& memory = tree->vessels.at(static_cast<pid_t>(pages.space.id)).memory();
-    memory.write_pages(pages.ranges, pages.bytes);
-    memory.clear_pages(pages.zero_ranges);
-  }
+  tree->write_pages(pages);
   pages_applied_ += total_pages(pages.ranges) + total_pages(pages.zero_ranges);
   context.link.release(pages.slot);
   apply_us_ += monotonic_us() - began_us;
@@ -100,11 +98,10 @@ void Receiving::on(const wire::PagesArrived& pages, DestinationContext& context)
 
 void Receiving::on(const wire::Holes& holes, DestinationContext&) {
   const std::vector<PageRange> ranges = ranges_of(holes.ranges(), "dropping pages");
-  if (is_object(holes.space_kind())) {
-    tree->shmem.drop_pages(holes.space(), ranges);
-  } else {
+  const bool object = is_object(holes.space_kind());
+  tree->drop_pages({object ? PageSpace::Kind::shmem : PageSpace::Kind::mm, holes.space()}, ranges);
+  if (!object) {
     VesselMemory& memory = tree->vessels.at(static_cast<pid_t>(holes.space())).memory();
-    memory.drop_pages(ranges);
     memory.guard_pages(ranges_of(holes.guards(), "guarding pages"));
   }
 }

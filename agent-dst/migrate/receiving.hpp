@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "agent-dst/migrate/building.hpp"
@@ -41,17 +42,29 @@ class Receiving {
   BuildSteps steps_;  // of the last round
 };
 
-// The state from Hello to the first layout: it handles the preflight and receives the images that the first layout
-// needs.
-struct Surveying {
+// The state from a preflight without a fatal finding to the first layout: it receives the images that the first layout
+// needs. The tree may still break a rule of this host, since preflight is what the source says of it.
+class Surveyed {
+ public:
   static constexpr char kWhen[] = "before the first layout";
 
-  void on(const wire::Preflight& preflight, DestinationContext& context);
   void on(const wire::Freeze& freeze, DestinationContext& context);  // --max-rounds 0: the stop comes first
   void on(const wire::Images& images, DestinationContext& context);
   Receiving on(const wire::Layout& layout, DestinationContext& context);
 
-  std::unique_ptr<ReceivedTree> tree = std::make_unique<ReceivedTree>();
+  std::unique_ptr<ReceivedTree> tree;
+
+ private:
+  friend struct Surveying;
+  explicit Surveyed(const Policy& policy) : tree(std::make_unique<ReceivedTree>(policy)) {}
+};
+
+// The state from Hello on: nothing but a preflight may come, again where it was refused.
+struct Surveying {
+  static constexpr char kWhen[] = "before a preflight without refusals";
+
+  // Answers with the findings; returns the next state where none of them is fatal.
+  std::optional<Surveyed> on(const wire::Preflight& preflight, DestinationContext& context);
 };
 
 // The first state: no message has arrived yet.

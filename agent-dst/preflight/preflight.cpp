@@ -11,6 +11,7 @@
 #include <set>
 #include <utility>
 
+#include "agent-dst/policy/policy.hpp"
 #include "agent-dst/preflight/host_requirements.hpp"
 #include "agent-dst/preflight/preflight_addresses.hpp"
 #include "common/base/fd.hpp"
@@ -67,6 +68,11 @@ HostRequirements needs_of(const wire::Preflight& preflight, const wire::Hello& h
   for (const wire::TaskSummary& task : preflight.tasks()) {
     needs.uids.insert(task.uid());
     needs.gids.insert(task.gid());
+    for (const wire::TaskCredentials& each : task.credentials()) {
+      needs.uids.insert(each.uids().begin(), each.uids().end());
+      needs.gids.insert(each.gids().begin(), each.gids().end());
+      needs.gids.insert(each.groups().begin(), each.groups().end());
+    }
     needs.tasks += static_cast<uint64_t>(std::max(1, task.tids_size()));
   }
   // When source and destination use the same network namespace, the ports are in use by the tree itself.
@@ -89,6 +95,40 @@ HostRequirements needs_of(const wire::Preflight& preflight, const wire::Hello& h
   return needs;
 }
 
+TaskCredentials credentials_of(const wire::TaskCredentials& message) {
+  TaskCredentials credentials;
+  for (std::size_t i = 0; i < credentials.uids.size(); ++i) {
+    if (static_cast<int>(i) < message.uids_size()) credentials.uids[i] = message.uids(static_cast<int>(i));
+    if (static_cast<int>(i) < message.gids_size()) credentials.gids[i] = message.gids(static_cast<int>(i));
+  }
+  credentials.groups.assign(message.groups().begin(), message.groups().end());
+  credentials.inheritable = message.inheritable();
+  credentials.permitted = message.permitted();
+  credentials.effective = message.effective();
+  credentials.bounding = message.bounding();
+  credentials.ambient = message.ambient();
+  return credentials;
+}
+
+// Compares what the source says of the tree with the policy. The engine does it again with what arrives.
+void check_policy(const wire::Preflight& preflight, const Policy& policy, std::vector<wire::Finding>& findings) {
+  std::set<std::string> named;
+  const auto add = [&](const Breach& breach) {
+    if (named.insert(breach.object + breach.reason).second)
+      findings.push_back(finding(breach.object, breach.reason, breach.remedy));
+  };
+  uint64_t tasks = 0;
+  for (const wire::TaskSummary& task : preflight.tasks()) {
+    tasks += static_cast<uint64_t>(std::max(1, task.tids_size()));
+    for (const wire::TaskCredentials& each : task.credentials()) {
+      for (const Breach& breach : policy.breaches(credentials_of(each))) add(breach);
+    }
+  }
+  if (const auto breach = policy.tasks_breach(tasks)) add(*breach);
+  if (const auto breach = policy.memory_breach(std::max(preflight.memory_bytes(), preflight.claimed_bytes())))
+    add(*breach);
+}
+
 constexpr uint64_t kMaxCarriedBytes = uint64_t{128} << 20;  // limit, since they are sent in messages
 
 // True for a regular file, if the path is free on this host or has a regular file.
@@ -105,23 +145,14 @@ std::vector<wire::Finding> check_preflight(const wire::Preflight& preflight, con
   std::vector<wire::Finding> findings;
   for (const wire::TaskSummary& task : preflight.tasks()) {
     check_ids(task, findings);
-    const auto allowed = [&](const auto& range) { return range.first <= task.uid() && task.uid() <= range.second; };
-    if (!options.allow_uid.empty() && std::none_of(options.allow_uid.begin(), options.allow_uid.end(), allowed)) {
-      findings.push_back(
-          finding(fmt::format("uid {}", task.uid()), "is not allowed here", "see --allow-uid of crx-agent"));
-    }
   }
+  check_policy(preflight, options.policy, findings);
   const uint64_t available = available_memory();
   if (preflight.memory_bytes() > available) {
     findings.push_back(
         finding("memory",
                 fmt::format("{} MiB are needed, {} MiB are available", preflight.memory_bytes() >> 20, available >> 20),
                 "free memory at the destination"));
-  }
-  if (options.max_memory != 0 && preflight.memory_bytes() > options.max_memory) {
-    findings.push_back(
-        finding("memory", fmt::format("{} MiB are more than a session may have here", preflight.memory_bytes() >> 20),
-                "see --max-memory of crx-agent"));
   }
   for (Shortfall& lack : check_host_requirements(needs_of(preflight, hello))) {
     findings.push_back(finding(std::move(lack.object), std::move(lack.reason), std::move(lack.remedy)));

@@ -127,6 +127,8 @@ void TreeDescriptors::read_table(RestoreContext& task) {
       throw Error(ErrorCode::corrupt_image, "restoring descriptors", fmt::format("number {}", fd)).with_image(table);
     }
   }
+  descriptors_ += numbers.size();
+  task.policy.check_descriptors(descriptors_);
   for (const auto& [fd, info] : numbers) {
     fds_.places[info.id()].push_back({&task, static_cast<int>(fd), (info.flags() & FD_CLOEXEC) != 0});
   }

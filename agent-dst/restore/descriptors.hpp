@@ -40,6 +40,7 @@ class TreeDescriptors {
   std::vector<FdRestorerPtr> kinds_;
   FdRestoreContext fds_;
   std::set<uint32_t> tables_;  // tables that have been read (task_kobj_ids_entry.files_id)
+  uint64_t descriptors_ = 0;   // in these tables
 };
 
 }  // namespace crx

@@ -9,6 +9,7 @@
 #include "agent-dst/restore/process/cgroups.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
+#include "common/image/claimed_memory.hpp"
 #include "common/image/magic.hpp"
 #include "common/image/schema/inventory.pb.h"
 #include "common/image/schema/mm.pb.h"
@@ -93,22 +94,42 @@ std::vector<TaskNode> read_tasks(const ImageSource& images) {
   return tasks;
 }
 
-TreeRestore::TreeRestore(VesselTree& tree, const ImageSource& images, FileOpener& files, ShmemTable& shmem)
-    : tree_(tree), images_(images), files_(files), shmem_(shmem) {}
+TreeRestore::TreeRestore(VesselTree& tree, const ImageSource& images, FileOpener& files, ShmemTable& shmem,
+                         const Policy& policy)
+    : tree_(tree), images_(images), files_(files), shmem_(shmem), policy_(policy) {}
 
 void TreeRestore::apply_layouts(const std::map<pid_t, std::vector<uint64_t>>& commit_charged) {
   follow_image(image_file::kFiles);
   for (const img::file_entry& entry : images_.read_all<img::file_entry>(image_file::kFiles)) files_.add(entry);
+  struct Step {
+    Vessel* vessel;
+    img::mm_entry mm;
+    const std::vector<uint64_t>& charged;
+  };
+  static const std::vector<uint64_t> kNone;
+  std::vector<Step> steps;
+  ClaimedMemory claimed;
   for (Vessel* vessel : tree_.all()) {
-    follow_image(image_file::mm(static_cast<uint32_t>(vessel->pid())));
+    const std::string name = image_file::mm(static_cast<uint32_t>(vessel->pid()));
+    follow_image(name);
     if ((vessel->process().clone_flags() & sharing::kMemory) != 0) continue;
     const auto charged = commit_charged.find(vessel->pid());
-    const std::vector<uint64_t> none;
-    const std::vector<uint64_t>& starts = charged == commit_charged.end() ? none : charged->second;
-    vessel->memory().apply_layout(images_.read_one<img::mm_entry>(image_file::mm(static_cast<uint32_t>(vessel->pid()))),
-                                  starts, files_, shmem_);
-    vessel->memory().join_mappings(starts, files_, shmem_);
+    steps.push_back(
+        {vessel, images_.read_one<img::mm_entry>(name), charged == commit_charged.end() ? kNone : charged->second});
+    claimed.set(vessel->pid(), steps.back().mm, steps.back().charged);
   }
+  policy_.check_memory(claimed.bytes());
+  for (const Step& step : steps) {
+    follow_image(image_file::mm(static_cast<uint32_t>(step.vessel->pid())));
+    step.vessel->memory().apply_layout(step.mm, step.charged, files_, shmem_);
+    step.vessel->memory().join_mappings(step.charged, files_, shmem_);
+  }
+}
+
+void TreeRestore::check_tasks() const {
+  uint64_t tasks = tree_.tasks().size() - contexts_.size();  // zombies
+  for (const RestoreContext& context : contexts_) tasks += context.cores.size();
+  policy_.check_tasks(tasks);
 }
 
 void TreeRestore::build(const std::map<pid_t, std::vector<uint64_t>>& commit_charged, const ForkPlan& finish,
@@ -120,11 +141,12 @@ void TreeRestore::build(const std::map<pid_t, std::vector<uint64_t>>& commit_cha
   lap("tree");
   std::vector<RestoreContext*> contexts;
   for (Vessel* vessel : tree_.all()) {
-    contexts.push_back(&contexts_.emplace_back(
-        RestoreContext{tree_, *vessel, images_, files_, shmem_, vessel->pid(), {}, {}, original_is_here_, image_}));
+    contexts.push_back(&contexts_.emplace_back(RestoreContext{
+        tree_, *vessel, images_, files_, shmem_, vessel->pid(), {}, {}, original_is_here_, image_, policy_}));
     load_task_images(contexts_.back());
     tasks_.emplace_back(contexts_.back());
   }
+  check_tasks();
   descriptors_.emplace(std::move(contexts));
   descriptors_->install();
   lap("descriptors");

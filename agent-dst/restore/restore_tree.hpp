@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "agent-dst/policy/policy.hpp"
 #include "agent-dst/restore/descriptors.hpp"
 #include "agent-dst/restore/restore_task.hpp"
 
@@ -24,7 +25,7 @@ std::vector<TaskNode> read_tasks(const ImageSource& images);
 // only be destroyed. The arguments of the constructor must outlive this object.
 class TreeRestore {
  public:
-  TreeRestore(VesselTree& tree, const ImageSource& images, FileOpener& files, ShmemTable& shmem);
+  TreeRestore(VesselTree& tree, const ImageSource& images, FileOpener& files, ShmemTable& shmem, const Policy& policy);
 
   // To be called before build() if the original lives in this kernel until the move is decided.
   void expect_original() { original_is_here_ = true; }
@@ -33,7 +34,8 @@ class TreeRestore {
   void name_images(std::string& image) { image_ = &image; }
   // Restores everything but the pages: last layouts, zombies and groups, descriptors, threads, state, registers.
   // Afterwards the vessels are ready to run on. commit_charged: see VesselMemory::apply_layout, keyed by PID. finish:
-  // see VesselTree::finish(). lap: called after each step with its name.
+  // see VesselTree::finish(). lap: called after each step with its name. Throws Error(refused) where the images break a
+  // rule of the policy, before the vessels are given anything of that kind.
   void build(const std::map<pid_t, std::vector<uint64_t>>& commit_charged, const ForkPlan& finish,
              const std::function<void(const char*)>& lap);
   // The commit step of all kinds, before the vessels' group is frozen (in a migration between Go and RESUMING).
@@ -54,6 +56,7 @@ class TreeRestore {
   void follow_image(std::string_view name) const {
     if (image_ != nullptr) *image_ = name;
   }
+  void check_tasks() const;
   Fd open_executable(uint32_t id);
   void apply_layouts(const std::map<pid_t, std::vector<uint64_t>>& commit_charged);
 
@@ -61,6 +64,7 @@ class TreeRestore {
   const ImageSource& images_;
   FileOpener& files_;
   ShmemTable& shmem_;
+  const Policy& policy_;
   bool original_is_here_ = false;
   std::string* image_ = nullptr;
   std::deque<RestoreContext> contexts_;  // the root's first

@@ -15,6 +15,7 @@
 
 #include "agent-dst/files/file_opener.hpp"
 #include "agent-dst/objects/shmem_table.hpp"
+#include "agent-dst/policy/policy.hpp"
 #include "agent-dst/restore/restore_tree.hpp"
 #include "agent-dst/restore_set/held_packets.hpp"
 #include "agent-dst/restore_set/restore_check.hpp"
@@ -144,7 +145,8 @@ pid_t Restore::restore(const std::function<void(pid_t)>& about_to_run) {
   }
   continue_clocks();
   build_memory();
-  TreeRestore restore(tree_, images_, *files_, shmem_);
+  const Policy all;  // who runs crx-restore may do here what the images say
+  TreeRestore restore(tree_, images_, *files_, shmem_, all);
   restore.name_images(image_);
   restore.build(commit_charged_, finish_, [](const char*) {});
   image_.clear();

@@ -6,15 +6,21 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "agent-dst/ipc/engine_options.hpp"
+#include "agent-dst/policy/policy.hpp"
 #include "common/base/endpoint.hpp"
 #include "common/base/log.hpp"
 #include "wire/link.hpp"
 
 namespace crx {
+
+// The rules for the sources whose certificate has this name (common name or subjectAltName).
+struct PeerPolicy {
+  std::string name;
+  Policy policy;
+};
 
 struct AgentOptions {
   Endpoint listen;                     // port 0: the kernel chooses one
@@ -31,8 +37,8 @@ struct AgentOptions {
   std::string hook;                 // command that is run at the stages of a session
   // certificate names (CN or subjectAltName) that may connect; empty: every certificate of the CA
   std::vector<std::string> allow;
-  std::vector<std::pair<uint32_t, uint32_t>> allow_uid;  // user ids that a moved task may have; empty: all
-  uint64_t max_memory = 0;               // limit of the memory that one session may need, in bytes; 0: none
+  Policy policy;                         // the rules for all sources that have no section of their own
+  std::vector<PeerPolicy> peers;         // [peer NAME] sections; the first whose name a certificate has applies
   unsigned max_sessions = 8;             // limit of engines at a time
   unsigned max_peer_sessions = 0;        // limit of those of one certificate; 0: none
   int64_t idle_timeout_ms = 600'000;     // time limit for a source that sends nothing but pings before Go

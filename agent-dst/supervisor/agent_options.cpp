@@ -3,10 +3,10 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 
-#include <charconv>
 #include <memory>
 #include <sstream>
 
+#include "agent-dst/supervisor/policy_options.hpp"
 #include "common/base/endpoint.hpp"
 #include "common/base/version.hpp"
 #include "common/tool/command_line.hpp"
@@ -20,22 +20,31 @@ constexpr char kDescription[] =
     "Every connection is TLS 1.3 with certificates of one private authority on both sides (see crx-keys).";
 constexpr char kFooter[] =
     "SIZE takes the suffixes K, M, G, T (powers of 1024).\n"
-    "The configuration file holds the same options as `key = value` lines, such as `max-sessions = 4`.\n"
+    "The configuration file holds the same options as `key = value` lines, such as `max-sessions = 4`. Options of\n"
+    "policy that follow a line `[peer NAME]` hold for the sources whose certificate has that name.\n"
     "\n"
     "Exit status: 0 after SIGTERM, 1 failed, 2 wrong usage; with --once the session's outcome.";
 
-// Reads `key = value` lines. CLI11's own reader splits values at spaces and commas, and takes "[::1]:7077" for an
-// array.
+// Reads `key = value` lines; those of [peer NAME] sections go to `peers`. CLI11's own reader splits values at spaces
+// and commas, and takes "[::1]:7077" for an array.
 class ConfigFile : public CLI::Config {
  public:
+  // peers: receives the sections in the order of the file; it must outlive this object.
+  explicit ConfigFile(std::vector<PeerSection>& peers) : peers_(peers) {}
+
   std::string to_config(const CLI::App*, bool, bool, std::string) const override { return {}; }
 
   std::vector<CLI::ConfigItem> from_config(std::istream& input) const override {
     std::vector<CLI::ConfigItem> found;
     std::string line;
+    PeerSection* section = nullptr;
     for (int number = 1; std::getline(input, line); ++number) {
       CLI::detail::trim(line);
       if (line.empty() || line[0] == '#') continue;
+      if (line[0] == '[' && line.find('=') == std::string::npos) {
+        section = &peers_.emplace_back(PeerSection{section_name(line, number), {}});
+        continue;
+      }
       const std::size_t equals = line.find('=');
       std::string key = CLI::detail::trim_copy(line.substr(0, equals));
       std::string value = equals == std::string::npos ? "true" : CLI::detail::trim_copy(line.substr(equals + 1));
@@ -45,12 +54,25 @@ class ConfigFile : public CLI::Config {
       if (key.empty() || key.find_first_of(" \t[]") != std::string::npos || value.empty()) {
         throw CLI::ConversionError(fmt::format("line {} is not `key = value`: {}", number, line));
       }
-      add(found, std::move(key), std::move(value));
+      if (section == nullptr) {
+        add(found, std::move(key), std::move(value));
+      } else if (const std::string wrong = section->texts.add(key, value); !wrong.empty()) {
+        throw CLI::ConversionError(fmt::format("line {}, [peer {}]: {}", number, section->name, wrong));
+      }
     }
     return found;
   }
 
  private:
+  static std::string section_name(const std::string& line, int number) {
+    constexpr std::string_view kPeer = "[peer ";
+    std::string name;
+    if (line.starts_with(kPeer) && line.back() == ']')
+      name = CLI::detail::trim_copy(line.substr(kPeer.size(), line.size() - kPeer.size() - 1));
+    if (name.empty()) throw CLI::ConversionError(fmt::format("line {} is not `[peer NAME]`: {}", number, line));
+    return name;
+  }
+
   static void add(std::vector<CLI::ConfigItem>& found, std::string key, std::string value) {
     for (CLI::ConfigItem& item : found) {
       if (item.name == key) {
@@ -63,26 +85,9 @@ class ConfigFile : public CLI::Config {
     item.inputs.push_back(std::move(value));
     found.push_back(std::move(item));
   }
+
+  std::vector<PeerSection>& peers_;
 };
-
-// Parses "1000" or "1000-1999"; the range includes both ends.
-std::optional<std::pair<uint32_t, uint32_t>> parse_uid_range(std::string_view text) {
-  const auto number = [](std::string_view digits, uint32_t& value) {
-    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
-    return !digits.empty() && error == std::errc() && end == digits.data() + digits.size();
-  };
-  std::pair<uint32_t, uint32_t> range;
-  const std::size_t dash = text.find('-');
-  if (!number(text.substr(0, dash), range.first)) return std::nullopt;
-  if (dash == std::string_view::npos) return std::pair{range.first, range.first};
-  if (!number(text.substr(dash + 1), range.second) || range.second < range.first) return std::nullopt;
-  return range;
-}
-
-std::string check_uid_range(const std::string& text) {
-  return parse_uid_range(text) ? std::string()
-                               : fmt::format("'{}' is not a uid or a range of uids such as 1000-1999", text);
-}
 
 std::string check_open_fd(const std::string& text) {
   int fd = -1;
@@ -93,8 +98,9 @@ std::string check_open_fd(const std::string& text) {
 
 // Texts as the user wrote them, which are converted to other types after parsing.
 struct Raw {
-  std::string listen, metrics, tls_dir, max_memory;
-  std::vector<std::string> allow_uid;
+  std::string listen, metrics, tls_dir;
+  PolicyTexts policy;
+  std::vector<PeerSection> peers;
   int64_t idle_timeout_s = 600;
   std::string log_level = "info";
 };
@@ -145,18 +151,7 @@ void add_policy(CLI::App& app, AgentOptions& options, Raw& raw) {
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
       ->type_name("IDENTITY")
       ->group(group);
-  app.add_option("--allow-uid", raw.allow_uid,
-                 "Uids that moved tasks may have, such as 1000-1999; may be repeated; "
-                 "default all")
-      ->allow_extra_args(false)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
-      ->check(check_uid_range)
-      ->type_name("RANGE")
-      ->group(group);
-  app.add_option("--max-memory", raw.max_memory, "Memory that one session may need; default no limit")
-      ->check(cli::check_size)
-      ->type_name("SIZE")
-      ->group(group);
+  add_policy_options(app, raw.policy, group);
   app.add_option("--max-sessions", options.max_sessions, "Sessions at a time; default 8")
       ->check(cli::between(1, 10'000))
       ->type_name("N")
@@ -181,9 +176,12 @@ void finish(AgentOptions& options, const Raw& raw) {
   if (!raw.listen.empty()) options.listen = *parse_endpoint(raw.listen);
   if (!raw.metrics.empty()) options.metrics = parse_endpoint(raw.metrics);
   options.tls_dir = wire::tls_dir_or_default(raw.tls_dir);
-  if (!raw.max_memory.empty()) options.max_memory = *parse_size(raw.max_memory);
-  for (const std::string& text : raw.allow_uid) options.allow_uid.push_back(*parse_uid_range(text));
   options.idle_timeout_ms = raw.idle_timeout_s * 1000;
+  raw.policy.apply(options.policy);
+  for (const PeerSection& section : raw.peers) {
+    options.peers.push_back({section.name, options.policy});
+    section.texts.apply(options.peers.back().policy);
+  }
   options.log_level = log::parse_level(raw.log_level);
 }
 
@@ -198,7 +196,7 @@ ParsedAgentOptions parse_agent_options(int argc, const char* const* argv) {
   app.set_help_flag("-h,--help", "Print this help and exit");
   app.set_version_flag("--version", version_text("crx-agent"), "Print the version and exit");
   app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
-  app.config_formatter(std::make_shared<ConfigFile>());
+  app.config_formatter(std::make_shared<ConfigFile>(raw.peers));
   app.set_config("--config", "", "`key = value` lines with the options below as keys", false)
       ->type_name("FILE")
       ->configurable(false);

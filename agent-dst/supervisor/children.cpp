@@ -3,6 +3,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 
@@ -44,6 +45,13 @@ int live(const char* name, const AgentOptions& options, const sigset_t& mask, Bo
   return code;
 }
 
+const Policy& policy_for(const AgentOptions& options, const std::vector<std::string>& names) {
+  for (const PeerPolicy& peer : options.peers) {
+    if (std::find(names.begin(), names.end(), peer.name) != names.end()) return peer.policy;
+  }
+  return options.policy;
+}
+
 // init_pipe: a descriptor to which the root's PID is written as well; -1 for none.
 int engine_body(const AgentOptions& options, const EngineMain& main, const SessionRequest& request, pid_t front,
                 Fd notices, Fd link, Fd ring, int init_pipe) {
@@ -54,8 +62,7 @@ int engine_body(const AgentOptions& options, const EngineMain& main, const Sessi
   engine.store = options.store;
   engine.hook = options.hook;
   engine.front = front;
-  engine.allow_uid = options.allow_uid;
-  engine.max_memory = options.max_memory;
+  engine.policy = policy_for(options, request.names);
   const int to_supervisor = notices.get();
   engine.root_resumed = [to_supervisor, init_pipe](pid_t root) {
     if (init_pipe >= 0) (void)!::write(init_pipe, &root, sizeof root);

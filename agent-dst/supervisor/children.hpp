@@ -18,7 +18,8 @@ namespace crx::supervisor {
 struct SessionRequest {
   std::string session;
   std::string peer;
-  std::string certificate;  // its SHA-256
+  std::string certificate;              // its SHA-256
+  std::vector<std::string> names = {};  // of the source's certificate: common name and subjectAltNames
   bool wait = false;
   bool new_pids = false;  // run the tree in a new PID namespace
   ipc::Purpose purpose = ipc::Purpose::move;

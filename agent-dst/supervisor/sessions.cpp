@@ -69,8 +69,9 @@ void Supervisor::refuse(const ipc::FrontNotice& to, const std::string& text, con
 }
 
 void Supervisor::spawn_engine(const ipc::FrontNotice& notice) {
-  SessionRequest request{notice.session.get(), notice.peer.get(),    notice.certificate.get(),
-                         notice.wait != 0,     notice.new_pids != 0, notice.purpose};
+  SessionRequest request{notice.session.get(), notice.peer.get(), notice.certificate.get(),
+                         notice.names.lines(), notice.wait != 0,  notice.new_pids != 0,
+                         notice.purpose};
   if (!is_session_id(request.session)) return refuse(notice, "the session id is not valid", {});
   if (stopping_) return refuse(notice, "this agent is being stopped", {});
   if (options_.once && served_) return refuse(notice, "this agent serves one session only", {});

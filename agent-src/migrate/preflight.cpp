@@ -13,12 +13,15 @@
 #include <thread>
 
 #include "agent-src/collect/kind/collector.hpp"
+#include "agent-src/collect/kind/file_table.hpp"
 #include "agent-src/collect/memory/huge_pages.hpp"
+#include "agent-src/collect/memory/memory_map.hpp"
 #include "agent-src/preflight/used_addresses.hpp"
 #include "agent-src/preflight/used_files.hpp"
 #include "agent-src/preflight/used_ports.hpp"
 #include "agent-src/snapshot/inspection.hpp"
 #include "common/base/error.hpp"
+#include "common/base/log.hpp"
 #include "common/proc/status.hpp"
 #include "wire/file_message.hpp"
 
@@ -66,6 +69,43 @@ void add_port(const UsedPort& port, wire::Preflight& preflight) {
   added.set_used_by(port.used_by);
 }
 
+// Adds the credentials of a thread, unless another thread has the same. A thread that has ended meanwhile has none.
+void add_credentials(pid_t pid, pid_t tid, wire::TaskSummary& summary) {
+  const auto text = try_read_file(fmt::format("/proc/{}/task/{}/status", pid, tid));
+  if (!text) return;
+  const proc::Status status = proc::parse_status(*text);
+  wire::TaskCredentials credentials;
+  for (const uint32_t id : {status.uid.real, status.uid.effective, status.uid.saved, status.uid.filesystem})
+    credentials.add_uids(id);
+  for (const uint32_t id : {status.gid.real, status.gid.effective, status.gid.saved, status.gid.filesystem})
+    credentials.add_gids(id);
+  credentials.mutable_groups()->Add(status.groups.begin(), status.groups.end());
+  credentials.set_inheritable(status.cap_inheritable);
+  credentials.set_permitted(status.cap_permitted);
+  credentials.set_effective(status.cap_effective);
+  credentials.set_bounding(status.cap_bounding);
+  credentials.set_ambient(status.cap_ambient);
+  const std::string bytes = credentials.SerializeAsString();
+  const auto& known = summary.credentials();
+  if (std::any_of(known.begin(), known.end(), [&](const auto& other) { return other.SerializeAsString() == bytes; }))
+    return;
+  *summary.add_credentials() = std::move(credentials);
+}
+
+// Adds what the mappings of a running process may come to need. The engine there adds it up again from each layout, so
+// it does not matter if a process changes too much for it here.
+void add_claims(pid_t pid, ClaimedMemory& claimed) {
+  try {
+    FileTable files;  // what is found here is described again later
+    MemoryMap map(pid, files);
+    map.read();
+    map.read_flags();
+    claimed.set(pid, map.describe(), map.commit_charged());
+  } catch (const Error& error) {
+    log::debug("the mappings of process {} are not added up: {}", pid, error.what());
+  }
+}
+
 // Returns whether the error may be ignored: any task but the root may end or be gone while it is inspected.
 bool may_be_skipped(const TaskNode& task, pid_t root, const Error& error) {
   return task.pid != root && (error.code() == ErrorCode::victim_gone || has_ended(task));
@@ -101,10 +141,14 @@ void Preflight::summarise(const PrecopyTask& task, wire::Preflight& preflight) {
   const proc::Status status = proc::parse_status(read_file(fmt::format("/proc/{}/status", pid)));
   summary.set_uid(status.uid.real);
   summary.set_gid(status.gid.real);
+  if (!task.node.shares_memory()) add_claims(pid, claimed_);
   for (const UsedPort& port : used_ports(pid)) add_port(port, preflight);
   summary.set_resident_bytes(task.map->resident_bytes());
   context_.report.memory_bytes += proportional_bytes(task);
-  for (const pid_t tid : list_threads(pid)) summary.add_tids(static_cast<uint32_t>(tid));
+  for (const pid_t tid : list_threads(pid)) {
+    summary.add_tids(static_cast<uint32_t>(tid));
+    add_credentials(pid, tid, summary);
+  }
   for (const FileIdentity& file : used_files(pid, *task.map, UsedFiles::reading)) {
     *preflight.add_files() = wire::to_message(file);
   }
@@ -116,6 +160,7 @@ wire::SessionMessage Preflight::message() {
   wire::Preflight& preflight = *message.mutable_preflight();
   preflight.set_net_namespace(net_namespace());
   context_.report.memory_bytes = 0;
+  claimed_ = {};
   HugePageCount huge;
   for (const PrecopyTask& task : result_.tree->tasks.tasks()) {
     try {
@@ -126,6 +171,7 @@ wire::SessionMessage Preflight::message() {
     }
   }
   preflight.set_memory_bytes(context_.report.memory_bytes);
+  preflight.set_claimed_bytes(claimed_.bytes());
   for (const auto& [page_bytes, pages] : huge.pages()) {
     wire::HugePages& added = *preflight.add_huge_pages();
     added.set_page_bytes(page_bytes);

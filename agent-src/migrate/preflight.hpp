@@ -8,6 +8,7 @@
 #include "agent-src/migrate/migration_context.hpp"
 #include "agent-src/migrate/source_tree.hpp"
 #include "agent-src/tool/systemd_unit.hpp"
+#include "common/image/claimed_memory.hpp"
 
 namespace crx {
 
@@ -42,6 +43,7 @@ class Preflight {
   wire::SessionMessage message();
 
   MigrationContext& context_;
+  ClaimedMemory claimed_;  // of the tasks that the message in progress describes
   Cleared result_;
 };
 

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "agent-dst/files/file_opener.hpp"
+#include "agent-dst/policy/policy.hpp"
 #include "agent-dst/vessel/vessel_tree.hpp"
 #include "common/image/image_io.hpp"
 #include "common/image/magic.hpp"
@@ -34,6 +35,7 @@ struct RestoreContext {
   // For errors that name no image: receives the name of the image that the step in progress reads. nullptr if the
   // images are no files (in a migration).
   std::string* image = nullptr;
+  const Policy& policy;  // the rules of this host, which every kind keeps where it sets something
 
   // To be called before each step, and when a kind goes on to another image.
   void follow_image(std::string_view name) const {

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "agent-dst/policy/policy.hpp"
 #include "agent-dst/restore/kind/registry.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
@@ -42,6 +43,21 @@ Sets sets_of(const img::creds_entry& creds) {
           from_halves(creds.cap_bnd()), from_halves(creds.cap_amb())};
 }
 
+TaskCredentials credentials_of(const img::creds_entry& creds) {
+  const Sets sets = sets_of(creds);
+  TaskCredentials all;
+  all.uids = {creds.uid(), creds.euid(), creds.suid(), creds.fsuid()};
+  all.gids = {creds.gid(), creds.egid(), creds.sgid(), creds.fsgid()};
+  all.groups.assign(creds.groups().begin(), creds.groups().end());
+  all.inheritable = sets.inheritable;
+  all.permitted = sets.permitted;
+  all.effective = sets.effective;
+  all.bounding = sets.bounding;
+  all.ambient = sets.ambient;
+  all.securebits = creds.secbits();
+  return all;
+}
+
 class Credentials final : public Restorer {
  public:
   const char* name() const override { return "credentials"; }
@@ -50,21 +66,18 @@ class Credentials final : public Restorer {
     const auto status = proc::parse_status(read_file("/proc/" + std::to_string(context.pid) + "/status"));
     ours_ = {status.cap_inheritable, status.cap_permitted, status.cap_effective, status.cap_bounding,
              status.cap_ambient};
-    for (const img::core_entry& core : context.cores) check(core, context.pid);
+    for (const img::core_entry& core : context.cores) check(core, context.pid, context.policy);
   }
 
   // Capabilities that no thread keeps are dropped before threads exist: they inherit that, and each saves dozens of
   // calls.
   void plan_process(RestoreContext& context, RemoteBatch& leader) override {
     uint64_t inheritable = 0, bounding = 0;
-    bool known = true;
     for (const img::core_entry& core : context.cores) {
-      if (!core.thread_core().has_creds()) known = false;
       const Sets sets = sets_of(core.thread_core().creds());
       inheritable |= sets.inheritable;
       bounding |= sets.bounding;
     }
-    if (!known) return;
     Sets all = ours_;
     all.inheritable = inheritable & ours_.permitted;
     all.effective = ours_.permitted;
@@ -77,7 +90,7 @@ class Credentials final : public Restorer {
     const img::core_entry& core = context.cores[thread];
     const img::crx_thread_entry& extra = context.extra.threads(static_cast<int>(thread));
     RemoteArena& arena = context.vessel.arena();
-    if (core.thread_core().has_creds()) plan_creds(arena, batch, core.thread_core().creds());
+    plan_creds(arena, batch, core.thread_core().creds());
     if (core.thread_core().creds().no_new_privs() != 0 || extra.no_new_privs()) {
       batch.add("setting no_new_privs", SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     }
@@ -93,8 +106,11 @@ class Credentials final : public Restorer {
   }
 
  private:
-  void check(const img::core_entry& core, pid_t pid) const {
-    if (!core.thread_core().has_creds()) return;
+  // A thread without credentials would keep the agent's.
+  void check(const img::core_entry& core, pid_t pid, const Policy& policy) const {
+    if (!core.thread_core().has_creds())
+      throw Error(ErrorCode::corrupt_image, "restoring credentials", "a thread has none").with_pid(pid);
+    policy.check(credentials_of(core.thread_core().creds()), pid);
     const Sets sets = sets_of(core.thread_core().creds());
     const uint64_t missing = (sets.permitted & ~ours_.permitted) | (sets.bounding & ~ours_.bounding);
     if (missing == 0) return;

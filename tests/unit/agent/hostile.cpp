@@ -284,6 +284,30 @@ TEST_CASE("a source that only sends pings is sent away") {
   CHECK(served);
 }
 
+TEST_CASE("each certificate has its own policy, by any of its names") {
+  AgentOptions options;
+  options.policy.max_memory = 1;
+  options.peers = {{"other", {}}, {"second.example", {}}, {"other", {}}};
+  for (std::size_t i = 0; i < options.peers.size(); ++i) options.peers[i].policy.max_memory = 10 + i;
+  TestAgent agent(options);
+  agent.ca().issue(agent.dir() + "/other", "other", "DNS:other");
+  agent.ca().issue(agent.dir() + "/second", "second", "DNS:second,DNS:second.example");
+  agent.ca().issue(agent.dir() + "/third", "otherwise", "DNS:third");
+  for (const auto& [certificate, limit] : std::vector<std::pair<std::string, std::string>>{
+           {"/other", "10"}, {"/second", "11"}, {"/third", "1"}, {"/client", "1"}}) {
+    RawClient client(agent.port(), agent.dir() + certificate);
+    REQUIRE(client.handshake());
+    client.send(hello(make_session_id()));
+    REQUIRE(client.receive_message()->has_welcome());
+    SessionMessage message;
+    message.mutable_preflight()->add_tasks()->set_comm("policy");
+    client.send(message);
+    const auto answer = client.receive_message();
+    REQUIRE((answer && answer->has_preflight_result() && answer->preflight_result().findings_size() == 1));
+    CHECK(answer->preflight_result().findings(0).object() == limit);
+  }
+}
+
 TEST_CASE("more sessions than allowed") {
   AgentOptions options;
   options.max_sessions = 1;

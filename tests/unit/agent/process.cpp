@@ -90,6 +90,8 @@ class TestEngine {
     }
     SessionMessage reply;
     reply.mutable_preflight_result();
+    if (what == "policy")
+      reply.mutable_preflight_result()->add_findings()->set_object(std::to_string(options_.policy.max_memory));
     link_.send(reply);
     return false;
   }

@@ -17,7 +17,8 @@ namespace crx::test {
 // The engine's answers:
 // - Hello: Welcome.
 // - Preflight, by the name of the task: "fail": a Failure; "crash": the engine aborts; "hang": it waits without reading
-//   until it is killed; "killed by go": PreflightResult, and the next Go kills it; any other: PreflightResult.
+//   until it is killed; "killed by go": PreflightResult, and the next Go kills it; "policy": PreflightResult with
+//   Policy::max_memory as the object of a finding; any other: PreflightResult.
 // - Pages are added up; the end of a round: RoundDone with the number of pages and a sum over their bytes in apply_us.
 // - Images: the same back.
 // - Prepare: writes the journal, then Prepared.

@@ -90,8 +90,8 @@ TEST_CASE("cli: crx-agent's options, from the command line and from a file") {
   CHECK(from_file.options->listen == Endpoint{"::1", 7077});
   CHECK(from_file.options->hook == "/bin/move \"an address\", again");
   CHECK(from_file.options->allow == std::vector<std::string>{"h1", "h2"});
-  CHECK(from_file.options->allow_uid == std::vector<std::pair<uint32_t, uint32_t>>{{1000, 1999}, {5, 5}});
-  CHECK(from_file.options->max_memory == 3ULL << 29);
+  CHECK(from_file.options->policy.uids == std::vector<IdRange>{{1000, 1999}, {5, 5}});
+  CHECK(from_file.options->policy.max_memory == 3ULL << 29);
   CHECK(from_file.options->max_sessions == 3);
   CHECK(from_file.options->tls_crl == "/c");
   CHECK(from_file.options->max_peer_sessions == 2);
@@ -106,6 +106,41 @@ TEST_CASE("cli: crx-agent's options, from the command line and from a file") {
   CHECK(both.options->once);
 }
 
+TEST_CASE("cli: crx-agent's policy, for all sources and for one certificate") {
+  const ParsedAgentOptions line =
+      parse_agent({"--listen", "a:1", "--allow-gid", "1000-1999", "--allow-gid", "5", "--allow-capabilities",
+                   "kill,CAP_CHOWN", "--max-tasks", "100", "--max-image-memory", "256M"});
+  REQUIRE_MESSAGE(line.options, line.text);
+  CHECK(line.options->policy.gids == std::vector<IdRange>{{1000, 1999}, {5, 5}});
+  CHECK(line.options->policy.capabilities == 0x21U);
+  CHECK(line.options->policy.max_tasks == 100);
+  CHECK(line.options->policy.max_image_memory == 256 << 20);
+  CHECK(line.options->peers.empty());
+
+  const TempDir dir;
+  const std::string file = dir.path() + "/agent.conf";
+  write_text(file,
+             "listen = a:1\nmax-memory = 1G\nallow-uid = 1000-1999\n\n[peer trusted]\nallow-uid = 0\n"
+             "allow-uid = 7\nallow-capabilities = all\n# others\n[ peer ]\n");
+  CHECK(parse_agent({"--config", file}).text.find("line 10 is not `[peer NAME]`") != std::string::npos);
+  write_text(file,
+             "listen = a:1\nmax-memory = 1G\nallow-uid = 1000-1999\n\n[peer trusted]\nallow-uid = 0\n"
+             "allow-uid = 7\nallow-capabilities = all\n[peer small]\nmax-memory = 1M\nmax-tasks = 2\n");
+  const ParsedAgentOptions both = parse_agent({"--config", file, "--max-memory", "2G"});
+  REQUIRE_MESSAGE(both.options, both.text);
+  CHECK(both.options->policy.max_memory == 2ULL << 30);
+  REQUIRE(both.options->peers.size() == 2);
+  const PeerPolicy& trusted = both.options->peers[0];
+  CHECK(trusted.name == "trusted");
+  CHECK(trusted.policy.uids == std::vector<IdRange>{{0, 0}, {7, 7}});
+  CHECK(trusted.policy.capabilities == kAllCapabilities);
+  CHECK(trusted.policy.max_memory == 2ULL << 30);
+  const PeerPolicy& small = both.options->peers[1];
+  CHECK(small.policy.uids == std::vector<IdRange>{{1000, 1999}});
+  CHECK(small.policy.max_memory == 1 << 20);
+  CHECK(small.policy.max_tasks == 2);
+}
+
 TEST_CASE("cli: crx-agent reports wrong usage and exits with 2") {
   const TempDir dir;
   const std::string file = dir.path() + "/agent.conf";
@@ -117,6 +152,9 @@ TEST_CASE("cli: crx-agent reports wrong usage and exits with 2") {
   CHECK(with_file("hello world\n").text.find("line 1 is not") != std::string::npos);
   CHECK(with_file("max-sessions = many\n").exit_code == 2);
   CHECK(with_file("once = true\n").exit_code == 2);
+  CHECK(with_file("[peer h1]\nlisten = b:2\n").text.find("[peer h1]: listen is not an option of policy") !=
+        std::string::npos);
+  CHECK(with_file("[peer h1]\nmax-tasks = 0\n").text.find("max-tasks: '0' is not a number") != std::string::npos);
   CHECK(parse_agent({"--listen", "a:1", "--config", dir.path() + "/absent"}).exit_code == 2);
   CHECK(parse_agent({}).text.find("--listen is required") != std::string::npos);
   for (const auto& wrong :
@@ -125,6 +163,10 @@ TEST_CASE("cli: crx-agent reports wrong usage and exits with 2") {
                                                                  {"--listen", "a:1", "--ready-fd", "987"},
                                                                  {"--listen", "a:1", "--allow-uid", "5-4"},
                                                                  {"--listen", "a:1", "--allow-uid", "root"},
+                                                                 {"--listen", "a:1", "--allow-gid", "wheel"},
+                                                                 {"--listen", "a:1", "--allow-capabilities", "root"},
+                                                                 {"--listen", "a:1", "--max-tasks", "-1"},
+                                                                 {"--listen", "a:1", "--max-image-memory", "much"},
                                                                  {"--listen", "a:1", "--max-sessions", "0"},
                                                                  {"--listen", "a:1", "--idle-timeout", "0"},
                                                                  {"--listen", "a:1", "--max-memory", "much"},

@@ -33,9 +33,12 @@ constexpr bool takes_none = (!Takes<State, Messages> && ...);
 static_assert(takes_all<Greeting, wire::Hello>);
 static_assert(takes_none<Greeting, wire::Preflight, wire::Freeze, wire::Images, wire::Layout, wire::PagesArrived,
                          wire::RoundEnded, wire::Holes, wire::Verify, wire::WrittenFiles, wire::Prepare, wire::Go>);
-static_assert(takes_all<Surveying, wire::Preflight, wire::Freeze, wire::Images, wire::Layout>);
-static_assert(takes_none<Surveying, wire::Hello, wire::PagesArrived, wire::RoundEnded, wire::Holes, wire::Verify,
-                         wire::WrittenFiles, wire::Prepare, wire::Go>);
+static_assert(takes_all<Surveying, wire::Preflight>);
+static_assert(takes_none<Surveying, wire::Hello, wire::Freeze, wire::Images, wire::Layout, wire::PagesArrived,
+                         wire::RoundEnded, wire::Holes, wire::Verify, wire::WrittenFiles, wire::Prepare, wire::Go>);
+static_assert(takes_all<Surveyed, wire::Freeze, wire::Images, wire::Layout>);
+static_assert(takes_none<Surveyed, wire::Hello, wire::Preflight, wire::PagesArrived, wire::RoundEnded, wire::Holes,
+                         wire::Verify, wire::WrittenFiles, wire::Prepare, wire::Go>);
 static_assert(takes_all<Receiving, wire::Freeze, wire::Images, wire::Layout, wire::PagesArrived, wire::RoundEnded,
                         wire::Holes, wire::Verify, wire::WrittenFiles, wire::Prepare>);
 static_assert(takes_none<Receiving, wire::Hello, wire::Preflight, wire::Go>);
@@ -43,7 +46,8 @@ static_assert(takes_all<Prepared, wire::Go>);
 static_assert(
     takes_none<Prepared, wire::Hello, wire::Preflight, wire::Freeze, wire::Images, wire::Layout, wire::PagesArrived,
                wire::RoundEnded, wire::Holes, wire::Verify, wire::WrittenFiles, wire::Prepare>);
-static_assert(!std::is_default_constructible_v<Prepared> && !std::is_default_constructible_v<Resuming>);
+static_assert(!std::is_default_constructible_v<Surveyed> && !std::is_default_constructible_v<Prepared> &&
+              !std::is_default_constructible_v<Resuming>);
 
 // Gives what a source has sent, then the end of the connection.
 class Script final : public wire::DestinationLink {
@@ -75,6 +79,12 @@ struct Engine {
     *message.mutable_hello()->mutable_host() = wire::local_host_info();
     link.events.emplace_back(std::move(message));
   }
+  // A preflight of a tree that asks for nothing.
+  void preflight() {
+    wire::SessionMessage message;
+    message.mutable_preflight();
+    link.events.emplace_back(std::move(message));
+  }
   int run() { return DestinationSession(link, options).run(); }
   // The last answer of the engine, as the source reads it.
   std::string failure() const {
@@ -99,9 +109,34 @@ wire::SessionMessage message_with(Fill fill) {
 
 }  // namespace
 
+TEST_CASE("destination session: nothing but a preflight comes after Hello") {
+  const std::vector<std::pair<wire::LinkEvent, std::string>> cases = {
+      {message_with([](auto& message) { message.mutable_layout(); }), "Layout"},
+      {message_with([](auto& message) { message.mutable_images(); }), "Images"},
+      {message_with([](auto& message) { message.mutable_freeze(); }), "Freeze"},
+      {wire::PagesArrived(), "a batch of pages"},
+  };
+  for (const auto& [event, what] : cases) {
+    for (const bool refused : {false, true}) {
+      Engine engine;
+      engine.hello();
+      if (refused) {
+        engine.options.policy.max_memory = 1 << 20;
+        engine.link.events.emplace_back(
+            message_with([](auto& message) { message.mutable_preflight()->set_memory_bytes(2 << 20); }));
+      }
+      engine.link.events.push_back(event);
+      CHECK(engine.run() == 1);
+      CHECK(engine.failure() == what + " came before a preflight without refusals");
+      CHECK(engine.last_state() == JournalState::never);
+    }
+  }
+}
+
 TEST_CASE("destination session: Prepare before the first layout is a protocol error") {
   Engine engine;
   engine.hello();
+  engine.preflight();
   engine.link.events.emplace_back(message_with([](auto& message) { message.mutable_prepare(); }));
   CHECK(engine.run() == 1);
   CHECK(engine.link.sent.front().has_welcome());
@@ -123,6 +158,7 @@ TEST_CASE("destination session: messages that need vessels come after the first 
   for (const auto& [event, text] : cases) {
     Engine engine;
     engine.hello();
+    engine.preflight();
     engine.link.events.push_back(event);
     CHECK(engine.run() == 1);
     CHECK(engine.failure() == text);
@@ -146,6 +182,7 @@ TEST_CASE("destination session: nothing but Hello comes first") {
 TEST_CASE("destination session: a layout without memory makes no vessel") {
   Engine engine;
   engine.hello();
+  engine.preflight();
   engine.link.events.emplace_back(message_with([](auto& message) { message.mutable_layout(); }));
   engine.link.events.emplace_back(message_with([](auto& message) { message.mutable_prepare(); }));
   CHECK(engine.run() == 1);

@@ -90,7 +90,7 @@ class Source {
     EngineOptions options;
     options.session = "0123456789abcdef0123456789abcdef";
     options.store = folder.store();
-    options.max_memory = max_memory;
+    options.policy.max_memory = max_memory;
     return StoreSession(link, options, hello).run();
   }
 

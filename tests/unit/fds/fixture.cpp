@@ -106,7 +106,7 @@ Restored::Restored(pid_t pid, const ImageStore& images) : opener_(make_file_open
   task.pid = pid;
   tree_.follow({task}, {{.action = ForkAction::make_root, .vessel = pid}}, -1, shmem_.ptys());
   vessel_ = &tree_.root();
-  context_.emplace(RestoreContext{tree_, *vessel_, images, *opener_, shmem_, pid, {}, {}, false});
+  context_.emplace(RestoreContext{tree_, *vessel_, images, *opener_, shmem_, pid, {}, {}, false, nullptr, policy_});
   context_->cores.push_back(images.read_one<img::core_entry>(image_file::core(static_cast<uint32_t>(pid))));
   context_->extra = images.read_one<img::crx_task_entry>(image_file::crx_task(static_cast<uint32_t>(pid)));
   TreeDescriptors descriptors({&*context_});

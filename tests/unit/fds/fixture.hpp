@@ -66,6 +66,7 @@ class Restored {
  private:
   std::unique_ptr<FileOpener> opener_;
   ShmemTable shmem_;
+  const Policy policy_;
   VesselTree tree_;
   Vessel* vessel_ = nullptr;
   std::optional<RestoreContext> context_;
