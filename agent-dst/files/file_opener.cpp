@@ -25,8 +25,15 @@ constexpr uint32_t kNeverFlags = O_CREAT | O_EXCL | O_TRUNC | O_ASYNC;
 
 constexpr char kFileOpenerStep[] = "opening files";
 
+// Whether the path is one that the source makes with --link-remap, or CRIU with an option of the same name.
+bool is_link_remap(const std::string& path) {
+  return path.compare(path.rfind('/') + 1, 11, "link_remap.") == 0;
+}
+
 class Opener final : public FileOpener {
  public:
+  explicit Opener(FileRules rules) : rules_(std::move(rules)) {}
+
   void add(const img::file_entry& entry) override {
     // For the kernel the name would end at the NUL.
     if (entry.reg().name().find('\0') != std::string::npos) {
@@ -91,15 +98,27 @@ class Opener final : public FileOpener {
     for (auto& [ghost, file] : carried_) file.keep();
     for (const auto& [id, name] : linked_) {
       const auto found = entries_.find(name);
-      if (found == entries_.end() || ::unlink(found->second.reg().name().c_str()) == 0 || errno == ENOENT) continue;
+      if (found == entries_.end() || !is_link_remap(found->second.reg().name()) ||
+          ::unlink(found->second.reg().name().c_str()) == 0 || errno == ENOENT)
+        continue;
       log::warn("cannot remove the name {}", found->second.reg().name());
     }
   }
 
  private:
+  void make_ghosts_directory() const {
+    if (!rules_.ghosts.empty() && ::mkdir(rules_.ghosts.c_str(), 0700) != 0 && errno != EEXIST)
+      throw_errno(kFileOpenerStep, rules_.ghosts);
+  }
+
   void carry(uint32_t ghost, const std::string& path) {
     if (ghosts_.contains(ghost)) return;
-    const auto made = carried_.try_emplace(ghost, path, fmt::format("{}-{}", ::getpid(), ghost)).first;
+    const auto permit = rules_.carried.find(path);
+    if (permit == rules_.carried.end()) {
+      throw Error(ErrorCode::peer, kFileOpenerStep,
+                  fmt::format("the source sends the file {}, which this host has not asked for", path));
+    }
+    const auto made = carried_.try_emplace(ghost, path, permit->second, fmt::format("{}-{}", ::getpid(), ghost)).first;
     ghosts_[ghost] = made->second.take();
   }
 
@@ -109,7 +128,9 @@ class Opener final : public FileOpener {
     std::string digest(digest128(std::as_bytes(std::span(content))).view());
     if (filled_[ghost] == digest) return;
     Fd& file = ghosts_[ghost];
-    fill_ghost(images, ghost, path, file);
+    const auto carried = carried_.find(ghost);
+    make_ghosts_directory();
+    fill_ghost(images, ghost, path, rules_, carried == carried_.end() ? nullptr : &carried->second.ids(), file);
     // Closing a writable descriptor notifies inotify watchers, so an O_PATH descriptor is kept from here on.
     if ((::fcntl(file.get(), F_GETFL) & O_PATH) == 0)
       file = open_checked(fmt::format("/proc/self/fd/{}", file.get()), O_PATH);
@@ -169,6 +190,7 @@ class Opener final : public FileOpener {
         .with_hint("put the same file there, or use storage that both hosts share");
   }
 
+  FileRules rules_;
   std::map<uint32_t, img::file_entry> entries_;
   std::map<uint32_t, uint32_t> ghost_of_;  // file id -> ghost
   std::map<uint32_t, Fd> ghosts_;
@@ -180,8 +202,8 @@ class Opener final : public FileOpener {
 
 }  // namespace
 
-std::unique_ptr<FileOpener> make_file_opener() {
-  return std::make_unique<Opener>();
+std::unique_ptr<FileOpener> make_file_opener(FileRules rules) {
+  return std::make_unique<Opener>(std::move(rules));
 }
 
 }  // namespace crx

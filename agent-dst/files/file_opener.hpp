@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 
+#include "agent-dst/files/file_rules.hpp"
 #include "common/base/fd.hpp"
 #include "common/image/image_io.hpp"
 #include "common/image/schema/files.pb.h"
@@ -30,8 +31,9 @@ class FileOpener {
   // Only locates the file (O_PATH), for files that must not be opened with the flags of their entry.
   virtual Fd locate(uint32_t id) = 0;
   // Creates deleted files from carried content (remap-fpath.img, ghost-file-*.img), without a name, on the filesystem
-  // they were on. Called again with newer content it changes the same files. Must be called before open() of any of
-  // them. Files that have a path (--with-files) are created beside it under a name of crx.
+  // they were on, or in a directory of their own (FileRules::ghosts). Called again with newer content it changes the
+  // same files. Must be called before open() of any of them. Files that have a path (--with-files) are created beside
+  // it under a name of crx; throws Error(peer) for one that this host has not asked for.
   virtual void add_ghosts(const ImageSource& images) = 0;
   // Step 2 of the commit (docs/architecture.md): gives carried files their paths and keeps the previous files under
   // names of crx. Reverted if the opener is destroyed before resumed(). Throws Error(refused), which names the file.
@@ -41,7 +43,7 @@ class FileOpener {
   virtual void resumed() noexcept = 0;
 };
 
-// The implementation for this host.
-std::unique_ptr<FileOpener> make_file_opener();
+// The implementation for this host. rules: by default deleted files are made where they were, and none is carried.
+std::unique_ptr<FileOpener> make_file_opener(FileRules rules = {});
 
 }  // namespace crx

@@ -32,7 +32,12 @@ Fd make_in(const std::string& directory, uint32_t ghost) {
   return file;
 }
 
-Fd make_file(const std::string& path, uint32_t ghost) {
+Fd make_file(const std::string& path, uint32_t ghost, const std::string& ghosts) {
+  if (!ghosts.empty()) {
+    Fd file = make_in(ghosts, ghost);
+    if (!file) throw_errno(kGhostFileStep, path + " in " + ghosts);
+    return file;
+  }
   const auto slash = path.rfind('/');
   if (slash != std::string::npos) {
     Fd file = make_in(slash == 0 ? "/" : path.substr(0, slash), ghost);
@@ -62,18 +67,30 @@ void punch(int fd, uint64_t start, uint64_t end, const std::string& path) {
     throw_errno(kGhostFileStep, path);
 }
 
+void give_attributes(int fd, const img::ghost_file_entry& entry, const std::string& path, const Policy& policy) {
+  // A file that is carried for a task without privileges stays the task's own.
+  if (::fchown(fd, entry.uid(), entry.gid()) != 0 && errno != EPERM) throw_errno(kGhostFileStep, path);
+  struct stat st {};
+  if (::fstat(fd, &st) != 0) throw_errno(kGhostFileStep, path);
+  policy.check_file(path, entry.mode(), st.st_uid, st.st_gid);
+  if (::fchmod(fd, entry.mode() & 07777) != 0) throw_errno(kGhostFileStep, path);
+}
+
 }  // namespace
 
 // The descriptor for writing is not kept: a program that is open for writing cannot be executed.
-void fill_ghost(const ImageSource& images, uint32_t ghost, const std::string& path, Fd& file) {
+void fill_ghost(const ImageSource& images, uint32_t ghost, const std::string& path, const FileRules& rules,
+                const FsIds* carried_for, Fd& file) {
   ImageReader image = images.reader(image_file::ghost_file(ghost));
   const auto entry = image.expect<img::ghost_file_entry>();
   const bool is_new = !file;
   if (!S_ISREG(entry.mode())) {
-    if (is_new) file = make_ghost_node(entry, path, ghost);
+    if (carried_for != nullptr) image.fail("a file that is carried along is not a regular one");
+    rules.policy.check_file(path, entry.mode(), entry.uid(), entry.gid());
+    if (is_new) file = make_ghost_node(entry, path, ghost, rules.ghosts);
     return;
   }
-  file = is_new ? make_file(path, ghost) : open_checked(own_link(file), O_RDWR);
+  file = is_new ? make_file(path, ghost, rules.ghosts) : open_checked(own_link(file), O_RDWR);
   const int fd = file.get();
   if (entry.chunks()) {
     uint64_t filled = 0;
@@ -91,8 +108,12 @@ void fill_ghost(const ImageSource& images, uint32_t ghost, const std::string& pa
     write_at(fd, content, 0, path);
   }
   if (entry.has_size() && ::ftruncate(fd, static_cast<off_t>(entry.size())) != 0) throw_errno(kGhostFileStep, path);
-  if (::fchown(fd, entry.uid(), entry.gid()) != 0 || ::fchmod(fd, entry.mode() & 07777) != 0)
-    throw_errno(kGhostFileStep, path);
+  if (carried_for != nullptr) {
+    const FsCredentials as_task(*carried_for);
+    give_attributes(fd, entry, path, rules.policy);
+  } else {
+    give_attributes(fd, entry, path, rules.policy);
+  }
   file = open_checked(own_link(file), O_RDONLY);
   if (!entry.has_mtim() || !entry.has_atim()) return;
   const timespec times[2] = {

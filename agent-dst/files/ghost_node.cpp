@@ -5,8 +5,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <array>
 #include <cerrno>
+#include <vector>
 
 #include "common/base/error.hpp"
 
@@ -43,11 +43,14 @@ void set_attributes(int node, const img::ghost_file_entry& entry, const std::str
 
 }  // namespace
 
-Fd make_ghost_node(const img::ghost_file_entry& entry, const std::string& path, uint32_t ghost) {
+Fd make_ghost_node(const img::ghost_file_entry& entry, const std::string& path, uint32_t ghost,
+                   const std::string& ghosts) {
   if (!path.starts_with('/'))
     throw Error(ErrorCode::corrupt_image, kGhostNodeStep, "\"" + path + "\" is not the path of a deleted file");
   const std::string ours = fmt::format("/.crx-ghost-{}-{}", ::getpid(), ghost);
-  const std::array names = {path, path.substr(0, path.rfind('/')) + ours, "/tmp" + ours};
+  const std::vector<std::string> names = ghosts.empty()
+                                             ? std::vector{path, path.substr(0, path.rfind('/')) + ours, "/tmp" + ours}
+                                             : std::vector{ghosts + ours};
   for (const std::string& name : names) {
     if (!make(entry, name)) continue;
     Fd node = take(entry, name);

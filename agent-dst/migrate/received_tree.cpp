@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <string>
+#include <utility>
 
 #include "common/base/error.hpp"
 #include "common/image/magic.hpp"
@@ -28,8 +29,8 @@ PageSpace space_of(pid_t pid) {
 
 }  // namespace
 
-ReceivedTree::ReceivedTree(const Policy& policy)
-    : files(make_file_opener()), images(policy.image_limit()), policy_(policy) {}
+ReceivedTree::ReceivedTree(const Policy& policy, FileRules rules)
+    : files(make_file_opener(std::move(rules))), images(policy.image_limit()), policy_(policy) {}
 
 ReceivedTree::~ReceivedTree() = default;
 

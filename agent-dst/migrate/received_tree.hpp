@@ -29,7 +29,8 @@ namespace crx {
 // Vessel.
 struct ReceivedTree {
   // policy: must outlive this object. Whatever breaks a rule of it is refused (Error(refused)) before it is done.
-  explicit ReceivedTree(const Policy& policy);
+  // rules: for the files that are made for the tree.
+  ReceivedTree(const Policy& policy, FileRules rules);
   ReceivedTree(const ReceivedTree&) = delete;
   ReceivedTree& operator=(const ReceivedTree&) = delete;
   ~ReceivedTree();

@@ -52,14 +52,17 @@ std::optional<Surveyed> Surveying::on(const wire::Preflight& preflight, Destinat
   wire::SessionMessage answer;
   wire::PreflightResult& result = *answer.mutable_preflight_result();
   bool refused = false;
-  for (wire::Finding& finding : check_preflight(preflight, context.hello, context.options)) {
+  const EngineOptions& options = context.options;
+  const std::vector<wire::Finding> findings = check_preflight(preflight, context.hello, options);
+  for (const wire::Finding& finding : findings) {
     refused = refused || finding.fatal();
-    *result.add_findings() = std::move(finding);
+    *result.add_findings() = finding;
   }
+  FileRules rules{options.policy, options.store + "/.ghosts", carry_permits(preflight, findings, options.policy)};
   reach(FaultPoint::destination_surveyed);
   context.link.send(answer);
   if (refused) return std::nullopt;
-  return Surveyed(context.options.policy);
+  return Surveyed(options.policy, std::move(rules));
 }
 
 void Surveyed::on(const wire::Freeze&, DestinationContext& context) {
@@ -143,7 +146,7 @@ void Receiving::on(const wire::Verify& verify, DestinationContext&) {
 void Receiving::on(const wire::WrittenFiles& written, DestinationContext& context) {
   wire::Hello as_they_are = context.hello;  // the list no longer contains files that are carried along
   as_they_are.set_with_files(false);
-  for (const wire::Finding& finding : check_files(written.files(), as_they_are)) {
+  for (const wire::Finding& finding : check_files(written.files(), as_they_are, context.options.policy)) {
     throw Error(ErrorCode::refused, "comparing written files", finding.object() + " " + finding.reason())
         .with_hint(finding.remedy());
   }

@@ -56,7 +56,7 @@ class Surveyed {
 
  private:
   friend struct Surveying;
-  explicit Surveyed(const Policy& policy) : tree(std::make_unique<ReceivedTree>(policy)) {}
+  Surveyed(const Policy& policy, FileRules rules) : tree(std::make_unique<ReceivedTree>(policy, std::move(rules))) {}
 };
 
 // The state from Hello on: nothing but a preflight may come, again where it was refused.

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <linux/capability.h>
 #include <linux/securebits.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <set>
@@ -63,6 +64,29 @@ uint64_t Policy::allowed_capabilities() const noexcept {
 uint64_t Policy::image_limit() const noexcept {
   if (max_image_memory != 0) return max_image_memory;
   return max_memory == 0 ? kMostImageBytes : std::min(max_memory, kMostImageBytes);
+}
+
+const std::string* Policy::directory_of(const std::string& path) const noexcept {
+  const std::string text = path + "/";
+  for (const char* odd : {"//", "/./", "/../"}) {
+    if (text.find(odd) != std::string::npos) return nullptr;
+  }
+  const auto holds = [&](const std::string& directory) {
+    return path.size() > directory.size() + 1 && path.starts_with(directory) &&
+           (directory == "/" || path[directory.size()] == '/');
+  };
+  const auto found = std::find_if(files.begin(), files.end(), holds);
+  return path.starts_with('/') && found != files.end() ? &*found : nullptr;
+}
+
+void Policy::check_file(const std::string& path, uint32_t mode, uint32_t uid, uint32_t gid) const {
+  const bool as_user = (mode & S_ISUID) != 0, as_group = (mode & S_ISGID) != 0;
+  const bool all = allowed_capabilities() == kAllCapabilities;
+  if ((as_user && (!allows_uid(uid) || (uid == 0 && !all))) || (as_group && !allows_gid(gid)))
+    throw refusal({path, "has set-id bits that are not allowed here", "see --allow-uid and --allow-gid of crx-agent"});
+  if ((S_ISCHR(mode) || S_ISBLK(mode)) && (allowed_capabilities() >> CAP_MKNOD & 1) == 0)
+    throw refusal({path, "is a deleted device, which needs CAP_MKNOD, which is not allowed here",
+                   "see --allow-capabilities of crx-agent"});
 }
 
 std::vector<Breach> Policy::breaches(const TaskCredentials& credentials) const {

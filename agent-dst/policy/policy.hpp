@@ -44,6 +44,7 @@ struct Policy {
   uint64_t max_memory = 0;               // bytes; 0: no limit
   uint64_t max_image_memory = 0;         // bytes; 0: see image_limit()
   uint64_t max_tasks = 0;                // threads and zombies of the whole tree; 0: no limit
+  std::vector<std::string> files;        // absolute paths of the directories below which files may be made
 
   bool operator==(const Policy&) const = default;
 
@@ -53,6 +54,12 @@ struct Policy {
   uint64_t allowed_capabilities() const noexcept;
   // Where no rule says it: max_memory, but at most kMostImageBytes.
   uint64_t image_limit() const noexcept;
+
+  // Returns the directory of `files` below which the path lies; nullptr: none, or it is not a plain absolute path.
+  const std::string* directory_of(const std::string& path) const noexcept;
+  // mode: of a file that belongs to these ids, with its type (inode(7)). Set-id bits need ids that a task may have, and
+  // for root all capabilities; devices need CAP_MKNOD. Throws Error(refused) that names the path.
+  void check_file(const std::string& path, uint32_t mode, uint32_t uid, uint32_t gid) const;
 
   // Checks every id, every group, and the inheritable, permitted, effective and ambient set. The bounding set is
   // checked where an id is 0, since executing a program then makes it the permitted set; other tasks get from it only

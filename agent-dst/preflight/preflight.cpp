@@ -1,8 +1,11 @@
 #include "agent-dst/preflight/preflight.hpp"
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <linux/openat2.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -14,6 +17,7 @@
 #include "agent-dst/policy/policy.hpp"
 #include "agent-dst/preflight/host_requirements.hpp"
 #include "agent-dst/preflight/preflight_addresses.hpp"
+#include "common/base/error.hpp"
 #include "common/base/fd.hpp"
 #include "common/base/journal.hpp"
 #include "common/kernel/files/file_identity.hpp"
@@ -138,7 +142,41 @@ bool may_be_carried(const wire::FileIdentity& wanted) {
   return ::lstat(wanted.path().c_str(), &st) == 0 ? S_ISREG(st.st_mode) : errno == ENOENT;
 }
 
+// Whether no symbolic link is on the way to the directory of `path`, as far as it exists.
+bool is_reached(const std::string& directory, const std::string& path) {
+  const Fd top = try_open(directory, O_PATH | O_DIRECTORY);
+  const std::size_t first = directory.size() + (directory == "/" ? 0 : 1), last = path.rfind('/');
+  if (!top) return false;
+  if (last <= first) return true;
+  open_how how{};
+  how.flags = O_PATH | O_DIRECTORY | O_CLOEXEC;
+  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
+  const std::string way = path.substr(first, last - first);
+  const Fd found(static_cast<int>(::syscall(SYS_openat2, top.get(), way.c_str(), &how, sizeof how)));
+  return found || errno == ENOENT;
+}
+
 }  // namespace
+
+std::map<std::string, CarryPermit> carry_permits(const wire::Preflight& preflight,
+                                                 const std::vector<wire::Finding>& findings, const Policy& policy) {
+  std::map<std::string, CarryPermit> permits;
+  std::map<uint32_t, const wire::TaskCredentials*> tasks;
+  for (const wire::TaskSummary& task : preflight.tasks()) {
+    if (task.credentials_size() > 0) tasks[task.pid()] = &task.credentials(0);
+  }
+  std::map<std::string, uint32_t> users;
+  for (const wire::FileIdentity& file : preflight.files()) users.try_emplace(file.path(), file.task());
+  for (const wire::Finding& f : findings) {
+    const std::string* directory = policy.directory_of(f.carry());
+    if (f.carry().empty() || directory == nullptr) continue;
+    const auto task = tasks.find(users[f.carry()]);
+    if (task == tasks.end()) throw Error(ErrorCode::peer, "preflight", "the file " + f.carry() + " is no task's");
+    const TaskCredentials credentials = credentials_of(*task->second);
+    permits[f.carry()] = {*directory, {credentials.uids[3], credentials.gids[3], credentials.groups}};
+  }
+  return permits;
+}
 
 std::vector<wire::Finding> check_preflight(const wire::Preflight& preflight, const wire::Hello& hello,
                                            const EngineOptions& options) {
@@ -160,7 +198,7 @@ std::vector<wire::Finding> check_preflight(const wire::Preflight& preflight, con
   for (wire::Finding& f : check_addresses(preflight, preflight.hooked() || !options.hook.empty())) {
     findings.push_back(std::move(f));
   }
-  for (wire::Finding& f : check_files(preflight.files(), hello)) findings.push_back(std::move(f));
+  for (wire::Finding& f : check_files(preflight.files(), hello, options.policy)) findings.push_back(std::move(f));
   if (!hello.check_only()) return findings;
   for (Shortfall& lack : check_features())
     findings.push_back(finding(std::move(lack.object), std::move(lack.reason), std::move(lack.remedy)));
@@ -168,7 +206,7 @@ std::vector<wire::Finding> check_preflight(const wire::Preflight& preflight, con
 }
 
 std::vector<wire::Finding> check_files(const google::protobuf::RepeatedPtrField<wire::FileIdentity>& files,
-                                       const wire::Hello& hello) {
+                                       const wire::Hello& hello, const Policy& policy) {
   std::vector<wire::Finding> findings;
   const bool same_kernel = hello.host().boot_id() == read_boot_id();
   uint64_t bytes = 0;
@@ -177,9 +215,16 @@ std::vector<wire::Finding> check_files(const google::protobuf::RepeatedPtrField<
     const auto difference = file_difference(wire::from_message(wanted), same_kernel);
     if (!difference) continue;
     if (hello.with_files() && may_be_carried(wanted)) {
+      const std::string* directory = policy.directory_of(wanted.path());
       bytes += seen.insert(wanted.path()).second ? wanted.size() : 0;
       wire::Finding f = finding(fmt::format("{} ({})", wanted.path(), wanted.used_by()), *difference, "");
-      if (bytes > kMaxCarriedBytes) {
+      if (directory == nullptr) {
+        f.set_reason(fmt::format("{}, and files may not be made there", *difference));
+        f.set_remedy("start crx-agent with --allow-files and a directory above it");
+      } else if (!is_reached(*directory, wanted.path())) {
+        f.set_reason(fmt::format("{}, and a symbolic link is on the way to it below {}", *difference, *directory));
+        f.set_remedy("put the same file there, or use storage that both hosts share");
+      } else if (bytes > kMaxCarriedBytes) {
         f.set_reason(fmt::format("{}, and is over the {} MiB of files that can be carried along", *difference,
                                  kMaxCarriedBytes >> 20));
         f.set_remedy("put the same file there, or use storage that both hosts share");

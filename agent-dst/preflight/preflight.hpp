@@ -1,8 +1,11 @@
 // Checks what a tree needs at the destination.
 #pragma once
 
+#include <map>
+#include <string>
 #include <vector>
 
+#include "agent-dst/files/file_rules.hpp"
 #include "agent-dst/ipc/engine_options.hpp"
 #include "wire/messages.pb.h"
 
@@ -12,8 +15,12 @@ namespace crx {
 // each problem. Changes nothing; each port is bound for a moment.
 std::vector<wire::Finding> check_preflight(const wire::Preflight& preflight, const wire::Hello& hello,
                                            const EngineOptions& options);
-// The part that compares files.
+// The part that compares files. policy: says where files may be made.
 std::vector<wire::Finding> check_files(const google::protobuf::RepeatedPtrField<wire::FileIdentity>& files,
-                                       const wire::Hello& hello);
+                                       const wire::Hello& hello, const Policy& policy);
+// Returns the files that `findings`, the answer to `preflight`, asks the source to carry, each with the ids of the
+// first task that uses it.
+std::map<std::string, CarryPermit> carry_permits(const wire::Preflight& preflight,
+                                                 const std::vector<wire::Finding>& findings, const Policy& policy);
 
 }  // namespace crx

@@ -41,6 +41,22 @@ std::string check_capabilities(const std::string& text) {
              : fmt::format("'{}' is not all, none, or a list of capabilities such as net_bind_service,sys_nice", text);
 }
 
+std::string check_directory(const std::string& text) {
+  const std::string path = text + "/";
+  const bool plain = path.find("/./") == std::string::npos && path.find("/../") == std::string::npos;
+  return text.starts_with('/') && plain ? std::string() : fmt::format("'{}' is not the full path of a directory", text);
+}
+
+// The kernel's spelling: without a slash at the end, and with one between two names.
+std::string plain_path(const std::string& text) {
+  std::string path;
+  for (const char c : text) {
+    if (c != '/' || path.empty() || path.back() != '/') path += c;
+  }
+  if (path.size() > 1 && path.back() == '/') path.pop_back();
+  return path;
+}
+
 std::string check_count(const std::string& text) {
   uint32_t value = 0;
   return parse_number(text, value) && value > 0 ? std::string() : fmt::format("'{}' is not a number above 0", text);
@@ -56,7 +72,7 @@ struct PolicyOption {
   const char* help;
 };
 
-constexpr std::array<PolicyOption, 6> kPolicyOptions = {{
+constexpr std::array<PolicyOption, 7> kPolicyOptions = {{
     {"allow-uid", &PolicyTexts::allow_uid, nullptr, check_id_range, "RANGE",
      "Uids that moved tasks may have, such as 1000-1999; may be repeated; default all"},
     {"allow-gid", &PolicyTexts::allow_gid, nullptr, check_id_range, "RANGE",
@@ -64,6 +80,8 @@ constexpr std::array<PolicyOption, 6> kPolicyOptions = {{
     {"allow-capabilities", &PolicyTexts::allow_capabilities, nullptr, check_capabilities, "LIST",
      "Capabilities that moved tasks may have, such as net_bind_service,sys_nice; all; none; may be repeated; default "
      "all if uid 0 is allowed, else none"},
+    {"allow-files", &PolicyTexts::allow_files, nullptr, check_directory, "DIR",
+     "Directory below which crx-migrate --with-files may make files; may be repeated; default none"},
     {"max-memory", nullptr, &PolicyTexts::max_memory, cli::check_size, "SIZE",
      "Memory that one session may need; default no limit"},
     {"max-image-memory", nullptr, &PolicyTexts::max_image_memory, cli::check_size, "SIZE",
@@ -97,6 +115,8 @@ void PolicyTexts::apply(Policy& policy) const {
   ranges(allow_gid, policy.gids);
   if (!allow_capabilities.empty()) policy.capabilities = 0;
   for (const std::string& text : allow_capabilities) *policy.capabilities |= *parse_capabilities(text);
+  if (!allow_files.empty()) policy.files.clear();
+  for (const std::string& text : allow_files) policy.files.push_back(plain_path(text));
   if (!max_memory.empty()) policy.max_memory = *parse_size(max_memory);
   if (!max_image_memory.empty()) policy.max_image_memory = *parse_size(max_image_memory);
   if (max_tasks.empty()) return;

@@ -14,7 +14,7 @@ namespace crx {
 
 // Options as the user wrote them; empty: not given.
 struct PolicyTexts {
-  std::vector<std::string> allow_uid, allow_gid, allow_capabilities;
+  std::vector<std::string> allow_uid, allow_gid, allow_capabilities, allow_files;
   std::string max_memory, max_image_memory, max_tasks;
 
   // Takes a line of a section. Returns an empty string, or what is wrong with the key or the value.

@@ -150,7 +150,9 @@ void Preflight::summarise(const PrecopyTask& task, wire::Preflight& preflight) {
     add_credentials(pid, tid, summary);
   }
   for (const FileIdentity& file : used_files(pid, *task.map, UsedFiles::reading)) {
-    *preflight.add_files() = wire::to_message(file);
+    wire::FileIdentity& added = *preflight.add_files();
+    added = wire::to_message(file);
+    added.set_task(static_cast<uint32_t>(pid));
   }
   for (const UsedAddress& used : used_addresses(pid)) *preflight.add_addresses() = to_message(used);
 }

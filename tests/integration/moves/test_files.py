@@ -46,6 +46,11 @@ with open(f"{folder}/said", "w") as said:
 class Files(crxtest.RingTest):
     HOSTS = 2
 
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.ring[1].restart_agent("--allow-files", cls.ring.dir)
+
     def folder(self, name):
         path = self.ring.path(f"{self.id()}.{name}")
         os.makedirs(path, exist_ok=True)
@@ -64,12 +69,13 @@ class Files(crxtest.RingTest):
         process.wait_end(20)
         return read_text(f"{folder}/said").splitlines()
 
-    def holder(self):
+    def holder(self, program=HOLDER):
         """Starts the program on host 0; its folder `data` is a different one on each host."""
         top = self.ring.path(self.id())
         data = f"{top}/data"
         for path in (data, f"{top}/0", f"{top}/1"):
             os.makedirs(path)
+        os.chmod(top, 0o777)
         for number in (0, 1):
             self.ring[number].bind(f"{top}/{number}", data)
             self.addCleanup(self.ring[number].unbind, data)
@@ -79,7 +85,7 @@ class Files(crxtest.RingTest):
             file.write(b"\0" * 4096 + b"tail" + b"\0" * 4092)
         with open(f"{top}/1/mapping", "wb") as file:
             file.write(b"another file of the same name")
-        return top, data, self.start(HOLDER, data)
+        return top, data, self.start(program, data)
 
     def test_refused_without_the_option(self):
         top, data, process = self.holder()
@@ -88,6 +94,32 @@ class Files(crxtest.RingTest):
         self.assertIn(f"{data}/reading", result.stderr)
         self.assertIn("does not exist here", result.stderr)
         process.kill()
+
+    def test_refused_where_no_files_are_allowed(self):
+        top, data, process = self.holder()
+        for option in ((), ("--allow-files", f"{top}/dat")):
+            self.ring[1].restart_agent(*option)
+            self.addCleanup(self.ring[1].restart_agent, "--allow-files", self.ring.dir)
+            result = self.ring[0].migrate(process, self.ring[1], "--with-files")
+            self.assertEqual(result.exit, 3, f"{result}")
+            self.assertIn("and files may not be made there; start crx-agent with --allow-files and a directory above it",
+                          result.stderr, f"{result}")
+            self.assertEqual(os.listdir(f"{top}/1"), ["mapping"])
+        process.kill()
+
+    def test_carried_for_a_user(self):
+        """The files are the user's; where the user could not make them, the move is refused."""
+        program = HOLDER.replace("open(f\"{folder}/../ready", "os.setgroups([]); os.setresgid(1000, 1000, 1000); "
+                                 "os.setresuid(1000, 1000, 1000)\nopen(f\"{folder}/../ready")
+        top, data, process = self.holder(program)
+        result = self.ring[0].migrate(process, self.ring[1], "--with-files")
+        self.assertEqual(result.exit, 1, f"{result}")
+        self.assertIn("cannot be created here: Permission denied", result.stderr, f"{result}")
+        self.assertEqual(os.listdir(f"{top}/1"), ["mapping"])
+        os.chmod(f"{top}/1", 0o777)
+        process, _ = self.move(process, self.ring[1], "--with-files")
+        self.assertEqual(self.finish(process, top)[:3], ["True", "True", "True True"])
+        self.assertEqual(os.stat(f"{top}/1/reading").st_uid, 1000)
 
     def test_carried(self):
         top, data, process = self.holder()
