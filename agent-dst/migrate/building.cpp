@@ -2,9 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
-#include "common/base/clock.hpp"
 #include "common/tool/fault_point.hpp"
 
 namespace crx {
@@ -13,6 +13,10 @@ void BuildSteps::add(const char* name, int64_t us) {
   wire::Step& step = steps_.emplace_back();
   step.set_name(name);
   step.set_us(static_cast<uint64_t>(us));
+}
+
+Deadline go_deadline(const DestinationContext& context) {
+  return Deadline::in_ms(std::min<int64_t>(context.hello.go_timeout_ms(), context.options.max_go_timeout_ms));
 }
 
 Prepared build_tree(std::unique_ptr<ReceivedTree>& tree, const ForkPlan& finish, BuildSteps steps,
@@ -30,13 +34,13 @@ Prepared build_tree(std::unique_ptr<ReceivedTree>& tree, const ForkPlan& finish,
   context.hook.run(HookStage::prepared, context.hook_context(root));
   context.journal->append(JournalState::prepared, fmt::format("pid {}", root));
   reach(FaultPoint::destination_prepared);
-  const Deadline go_deadline = Deadline::in_ms(context.hello.go_timeout_ms());
+  const Deadline go_by = go_deadline(context);
   steps.add("rebuild", monotonic_us() - began_us);
   wire::SessionMessage answer;
   wire::Prepared& message = *answer.mutable_prepared();
   for (const wire::Step& step : steps.all()) *message.add_steps() = step;
   context.link.send(answer);
-  return Prepared(std::move(tree), std::move(restore), go_deadline);
+  return Prepared(std::move(tree), std::move(restore), go_by);
 }
 
 }  // namespace crx

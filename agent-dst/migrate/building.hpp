@@ -8,6 +8,7 @@
 #include "agent-dst/migrate/committing.hpp"
 #include "agent-dst/migrate/destination_context.hpp"
 #include "agent-dst/migrate/received_tree.hpp"
+#include "common/base/clock.hpp"
 
 namespace crx {
 
@@ -20,6 +21,9 @@ class BuildSteps {
  private:
   std::vector<wire::Step> steps_;
 };
+
+// When a tree that is prepared now stops waiting for GO: as the source asked in Hello, and within the agent's limit.
+Deadline go_deadline(const DestinationContext& context);
 
 // Finishes the vessels (VesselTree::finish), builds the tasks from the images in `tree`, runs the hook `prepared`,
 // writes PREPARED to the journal and answers with the message Prepared, which contains `steps`. All pages and images

@@ -60,7 +60,7 @@ void Resuming::run(DestinationContext& context) {
   resumed.set_pid(static_cast<uint32_t>(restore_->root_pid()));
   context.link.send(answer);
   reach(FaultPoint::destination_answered);
-  tree->realtime.clear();
+  tree->calm_down();
   decided_.runs = true;
   context.journal->append(JournalState::resumed, to_detail(decided_));
   context.hook.run_noting(HookStage::resumed, context.hook_context(tree->vessels.root_pid()));

@@ -32,9 +32,13 @@ int DestinationSession::run(std::optional<wire::LinkEvent> first) {
   while (!is<Ended>()) {
     try {
       const auto event = first ? std::exchange(first, std::nullopt) : context_.link.receive(deadline());
+      if (ReceivedTree* received = tree(); received != nullptr && received->urgent_until.passed()) {
+        log::info("session {}: the stop takes long: it goes on with the usual priority", context_.options.session);
+        received->calm_down();
+      }
       if (event) {
         handle(*event);
-      } else {
+      } else if (deadline().passed()) {
         fail(Error(ErrorCode::peer, "waiting for GO", "the source said nothing in time"));
       }
     } catch (const Error& error) {
@@ -48,7 +52,9 @@ int DestinationSession::run(std::optional<wire::LinkEvent> first) {
 
 Deadline DestinationSession::deadline() const {
   const auto* prepared = std::get_if<Prepared>(&state_);
-  return prepared != nullptr ? prepared->go_deadline : Deadline::never();
+  const Deadline go = prepared != nullptr ? prepared->go_deadline : Deadline::never();
+  const ReceivedTree* received = tree();
+  return received != nullptr ? Deadline::earlier(go, received->urgent_until) : go;
 }
 
 void DestinationSession::handle(const wire::LinkEvent& event) {
@@ -129,16 +135,20 @@ void DestinationSession::resume() {
   state_ = Ended();
 }
 
-// Returns 0 where there are no vessels.
-pid_t DestinationSession::root_pid() const {
+// Returns nullptr in states without a tree.
+ReceivedTree* DestinationSession::tree() const {
   return std::visit(
-      [](const auto& state) -> pid_t {
-        if constexpr (requires { state.tree->vessels; }) {
-          if (!state.tree->vessels.empty()) return state.tree->vessels.root_pid();
-        }
-        return 0;
+      [](const auto& state) -> ReceivedTree* {
+        if constexpr (requires { state.tree->vessels; }) return state.tree.get();
+        return nullptr;
       },
       state_);
+}
+
+// Returns 0 where there are no vessels.
+pid_t DestinationSession::root_pid() const {
+  const ReceivedTree* received = tree();
+  return received == nullptr || received->vessels.empty() ? 0 : received->vessels.root_pid();
 }
 
 void DestinationSession::refuse_to_resume(const std::string& reason) noexcept {

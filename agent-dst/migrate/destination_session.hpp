@@ -58,6 +58,7 @@ class DestinationSession {
   void on_abort(const wire::Abort& abort);
   void resume();
   Deadline deadline() const;
+  ReceivedTree* tree() const;
   pid_t root_pid() const;
   void refuse_to_resume(const std::string& reason) noexcept;
   void fail(const Error& error) noexcept;

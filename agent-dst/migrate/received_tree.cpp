@@ -140,10 +140,16 @@ void ReceivedTree::drop_pages(PageSpace space, const std::vector<PageRange>& ran
 }
 
 void ReceivedTree::become_urgent(const EngineOptions& options) {
-  if (!realtime.empty()) throw Error(ErrorCode::peer, "following the source", "Freeze came twice");
+  if (std::exchange(was_urgent_, true)) throw Error(ErrorCode::peer, "following the source", "Freeze came twice");
   realtime.emplace_back(::getpid());
   if (options.front > 0) realtime.emplace_back(options.front);
   for (const Vessel* vessel : vessels.all()) make_realtime(vessel->pid());
+  urgent_until = Deadline::in_ms(options.max_urgent_ms);
+}
+
+void ReceivedTree::calm_down() noexcept {
+  realtime.clear();
+  urgent_until = Deadline::never();
 }
 
 }  // namespace crx

@@ -15,6 +15,7 @@
 #include "agent-dst/objects/shmem_table.hpp"
 #include "agent-dst/policy/policy.hpp"
 #include "agent-dst/vessel/vessel_tree.hpp"
+#include "common/base/clock.hpp"
 #include "common/image/claimed_memory.hpp"
 #include "common/image/image_store.hpp"
 #include "common/image/schema/mm.pb.h"
@@ -45,8 +46,11 @@ struct ReceivedTree {
   // Makes pages of a vessel or object absent.
   void drop_pages(PageSpace space, const std::vector<PageRange>& ranges);
   // Gives this process, the front and the vessels real-time priority; to be called when the source stops the tree. The
-  // vessels get the tree's own scheduling when they are finished. Throws Error(peer) when it is called again.
+  // vessels get the tree's own scheduling when they are finished. Throws Error(peer) when it is called again, also
+  // after calm_down().
   void become_urgent(const EngineOptions& options);
+  // Gives this process and the front their usual priority back. The vessels are stopped, and run only for this process.
+  void calm_down() noexcept;
 
   std::optional<FreezerGroup> group;  // the vessels' cgroup; exists from the first layout on
   std::unique_ptr<FileOpener> files;
@@ -54,7 +58,8 @@ struct ReceivedTree {
   VesselTree vessels;
   std::map<pid_t, std::vector<uint64_t>> commit_charged;  // see VesselMemory::apply_layout
   ImageStore images;
-  std::vector<Realtime> realtime;  // of all processes that take part, while the tree is stopped
+  std::vector<Realtime> realtime;             // of all processes that take part, while the tree is stopped
+  Deadline urgent_until = Deadline::never();  // when calm_down() is due: a source may not keep the priority as it likes
 
  private:
   struct Mapped {
@@ -69,6 +74,7 @@ struct ReceivedTree {
   const Policy& policy_;
   ClaimedMemory claimed_;
   PresentPages present_;
+  bool was_urgent_ = false;
 };
 
 }  // namespace crx

@@ -27,6 +27,8 @@ class Deadline {
   static Deadline in_ms(int64_t ms) { return Deadline(monotonic_ns() + ms * 1'000'000); }
   static Deadline never() { return Deadline(INT64_MAX); }
   bool passed() const { return at_ns_ != INT64_MAX && monotonic_ns() >= at_ns_; }
+  // The earlier of the two.
+  static Deadline earlier(Deadline one, Deadline other) { return one.at_ns_ < other.at_ns_ ? one : other; }
   // The remaining time as a poll(2) timeout in milliseconds, rounded up: -1 for never(), else between 0 and one day.
   int poll_ms() const {
     if (at_ns_ == INT64_MAX) return -1;

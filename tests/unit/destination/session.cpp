@@ -1,5 +1,6 @@
 // Which message may come when: a source that breaks the order gets an error, and the engine ends in good order.
 #include <doctest/doctest.h>
+#include <poll.h>
 #include <stdlib.h>
 
 #include <deque>
@@ -12,6 +13,7 @@
 
 #include "agent-dst/migrate/destination_session.hpp"
 #include "common/base/journal.hpp"
+#include "common/kernel/process/sched.hpp"
 #include "wire/failure.hpp"
 #include "wire/host_info.hpp"
 
@@ -187,6 +189,54 @@ TEST_CASE("destination session: a layout without memory makes no vessel") {
   engine.link.events.emplace_back(message_with([](auto& message) { message.mutable_prepare(); }));
   CHECK(engine.run() == 1);
   CHECK(engine.failure() == "a layout without memory");
+}
+
+TEST_CASE("destination session: the agent limits how long a source lets a prepared tree wait for GO") {
+  Engine engine;
+  engine.options.max_go_timeout_ms = 60'000;
+  DestinationContext context{engine.link, engine.options, Hook(""), std::nullopt, {}};
+  const auto left_ms = [&](uint32_t asked_ms) {
+    context.hello.set_go_timeout_ms(asked_ms);
+    return go_deadline(context).left_ns() / 1'000'000;
+  };
+  CHECK(left_ms(UINT32_MAX) <= 60'000);
+  CHECK(left_ms(UINT32_MAX) > 30'000);
+  CHECK(left_ms(20'000) <= 20'000);
+  CHECK(left_ms(0) <= 0);
+}
+
+TEST_CASE("destination session: a source that stops its tree and stays silent does not keep real-time priority") {
+  // Waits as long as the engine wants to, and then looks at its priority.
+  class Silent final : public wire::DestinationLink {
+   public:
+    void send(const wire::SessionMessage&) override {}
+    std::optional<wire::LinkEvent> receive(Deadline deadline) override {
+      if (at_ < 3) {
+        wire::SessionMessage message;
+        if (at_ == 0) *message.mutable_hello()->mutable_host() = wire::local_host_info();
+        if (at_ == 1) message.mutable_preflight();
+        if (at_ == 2) message.mutable_freeze();
+        ++at_;
+        return message;
+      }
+      policies.push_back(sched_attr(0).policy);
+      if (policies.size() > 1 || deadline.left_ns() == INT64_MAX) return wire::LinkClosed{"enough"};
+      while (!deadline.passed()) ::poll(nullptr, 0, deadline.poll_ms());
+      return std::nullopt;
+    }
+    void release(uint32_t) override {}
+    std::vector<uint32_t> policies;
+
+   private:
+    int at_ = 0;
+  };
+  Engine engine;
+  engine.options.max_urgent_ms = 50;
+  Silent link;
+  CHECK(DestinationSession(link, engine.options).run() == 1);
+  REQUIRE(link.policies.size() == 2);
+  CHECK(link.policies[0] == kSchedRr);
+  CHECK(link.policies[1] == kSchedNormal);
 }
 
 TEST_CASE("destination session: Abort ends it well, and NEVER is on record") {
