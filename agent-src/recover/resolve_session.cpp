@@ -27,13 +27,16 @@ bool pause(int64_t pause_ms, const std::function<bool()>& stop) {
   return !(stop && stop());
 }
 
-// Returns the destination's last record once it is final; nothing if the caller is to stop.
-std::optional<wire::SessionState> ask(const ResolveRequest& request, const SourceSession& session) {
+// Returns the destination's last record once it is final; nothing if the caller is to stop. may_be_unknown: the session
+// may never have come so far that the destination would have to know it.
+std::optional<wire::SessionState> ask(const ResolveRequest& request, const SourceSession& session,
+                                      bool may_be_unknown) {
   for (int64_t pause_ms = kFirstPauseMs;; pause_ms = std::min(pause_ms * 2, kLongestPauseMs)) {
     std::string reason;
     try {
       wire::SessionState state = ask_destination(request, session, Deadline::in_ms(kQueryMs));
       if (state.state() == "RESUMED" || state.state() == "NEVER" || state.state() == "LOST") return state;
+      if (may_be_unknown && state.state() == "unknown") return state;
       reason = fmt::format("{} says {}", request.to.value_or(session.to).text(), state.state());
     } catch (const Error& error) {
       reason = error.what();
@@ -56,15 +59,16 @@ bool is_left_unfinished(const std::string& state_dir, const std::string& session
 Resolution resolve_session(const ResolveRequest& request) {
   std::optional<OpenSession> opened(OpenSession::open(request.state_dir, request.session));
   if (const auto settled = opened->settled()) return *settled;
-  if (opened->last().state == JournalState::open) {
-    const bool rebooted = opened->is_of_earlier_boot();
+  // A host that went down may have lost a GO that had not reached the disk (needs_flush()).
+  const bool may_lack_go = opened->last().state == JournalState::open && opened->is_of_earlier_boot();
+  if (opened->last().state == JournalState::open && !may_lack_go) {
     std::move(*opened).stay("crx-migrate ended before the process was moved");
-    return rebooted ? Resolution::ended : Resolution::stays;
+    return Resolution::stays;
   }
   // Nobody else is kept from acting while this waits for an answer: whoever has one takes the lock.
   const SourceSession description = opened->description();
   opened.reset();
-  const std::optional<wire::SessionState> state = ask(request, description);
+  const std::optional<wire::SessionState> state = ask(request, description, may_lack_go);
   if (!state) return Resolution::unresolved;
   opened.emplace(OpenSession::open(request.state_dir, request.session));
   if (const auto settled = opened->settled()) return *settled;

@@ -187,7 +187,7 @@ bool may_follow(JournalState last, JournalState next) {
   switch (last) {
     case JournalState::open:
       return next == JournalState::go || next == JournalState::aborted || next == JournalState::prepared ||
-             next == JournalState::never;
+             next == JournalState::never || next == JournalState::done;
     case JournalState::go:
       return next == JournalState::done || next == JournalState::aborted;
     case JournalState::prepared:
@@ -205,7 +205,8 @@ bool may_follow(JournalState last, JournalState next) {
 }
 
 bool needs_flush(JournalState state, std::size_t offset, std::size_t bytes) {
-  return state != JournalState::prepared || offset / kBlock != (offset + bytes) / kBlock;
+  const bool decides = state != JournalState::prepared && state != JournalState::go && state != JournalState::resuming;
+  return decides || offset / kBlock != (offset + bytes) / kBlock;
 }
 
 bool is_final(JournalState state) {

@@ -39,10 +39,13 @@ struct JournalRecord {
   std::string detail;
 };
 
-// Whether a record of `bytes` bytes at this offset of the file must be flushed by itself. PREPARED decides nothing, and
-// the vessel that it describes does not outlive the host. So the flush of the next record may take it along, which
-// saves some 80 us of the stop; but only if both share a block of 4 KiB: a crash could otherwise leave PREPARED damaged
-// before a record that is whole, and such a journal is refused.
+// Whether a record of `bytes` bytes at this offset of the file must be flushed by itself. A flush takes a large part of
+// the stop of a small process, and PREPARED, GO and RESUMING need none: every process that asks for them before the
+// host goes down sees them, and after that neither the original nor the vessel exists. A destination that has lost
+// RESUMING answers NEVER, which is true, since RESUMED is on disk before the tree runs. A source that has lost GO asks
+// all the same (resolve_session()). tests/model proves both. The flush of the next record takes them along; but only if
+// both share a block of 4 KiB: a crash could otherwise leave the first one damaged before a record that is whole, and
+// such a journal is refused.
 bool needs_flush(JournalState state, std::size_t offset, std::size_t bytes);
 
 // 32 lower-case hex digits from getrandom(2).

@@ -168,15 +168,15 @@ end_crx_migrate:
   :: atomic { worker == cutover && prepared_sent -> take(prepared_sent); original = Frozen; worker = decide }
   :: atomic { worker == cutover -> worker = roll_back }
 
-  /* GO is on disk before Go is sent. */
+  /* GO is in the journal before Go is sent. */
 #ifdef GO_SENT_FIRST
   :: atomic { worker == decide -> to_engine(go_sent); worker = send_go }
   :: atomic { worker == send_go -> append(source, source_disk, GO); worker = await_verdict }
 #else
-#ifdef GO_NOT_FLUSHED
-  :: atomic { worker == decide -> append_unflushed(source, GO); worker = send_go }
-#else
+#ifdef GO_FLUSHED
   :: atomic { worker == decide -> append(source, source_disk, GO); worker = send_go }
+#else
+  :: atomic { worker == decide -> append_unflushed(source, GO); worker = send_go }
 #endif
   :: atomic { worker == send_go -> to_engine(go_sent); worker = await_verdict }
 #endif
@@ -222,10 +222,10 @@ end_guard:
 #else
 #define takes_over (source_agent_up && source_unlocked)
 #endif
-#ifdef GO_NOT_FLUSHED
-#define asks (source == GO || (source == OPEN && original == Gone))  /* also about sessions of an earlier boot */
-#else
+#ifdef GO_FLUSHED
 #define asks (source == GO)
+#else
+#define asks (source == GO || (source == OPEN && original == Gone))  /* also about sessions of an earlier boot */
 #endif
 
 /* The crx-agent of the source's host takes over what the tools of its host have not finished: when a tool dies, and
@@ -267,10 +267,10 @@ end_engine_of_session:
   :: atomic {
        engine == Prepared && go_sent ->
        take(go_sent);
-#ifdef RESUMING_NOT_FLUSHED
-       append_unflushed(destination, RESUMING);
-#else
+#ifdef RESUMING_FLUSHED
        append(destination, destination_disk, RESUMING);
+#else
+       append_unflushed(destination, RESUMING);
 #endif
        engine = Resuming
      }

@@ -31,9 +31,9 @@ RULES = {
     "DYING_IS_THERE": (LIVENESS, "a task that is about to be killed is not there"),
     "ABORTED_BEFORE_THAW": (LIVENESS, "a final record is written after the step that it reports"),
 }
-# Flushes that nothing depends on: RESUMING and GO may be in the page cache only. (The source's agent then also asks
-# about sessions of an earlier boot that have no GO.)
-SPARED = ["RESUMING_NOT_FLUSHED", "GO_NOT_FLUSHED"]
+# Flushes that crx does not make, since nothing depends on them: RESUMING and GO may be in the page cache only. (So the
+# source's agent also asks about sessions of an earlier boot that have no GO.)
+SPARED = ["RESUMING_FLUSHED", "GO_FLUSHED"]
 
 
 class Result:

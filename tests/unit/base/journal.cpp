@@ -135,6 +135,7 @@ TEST_CASE("journal: a final decision stays final") {
   using S = JournalState;
   CHECK(may_follow(S::open, S::go));
   CHECK(may_follow(S::go, S::done));
+  CHECK(may_follow(S::open, S::done));   // GO was lost with the host
   CHECK(may_follow(S::go, S::aborted));  // after the destination's NEVER
   CHECK(may_follow(S::open, S::never));
   CHECK(may_follow(S::prepared, S::never));
@@ -161,8 +162,9 @@ TEST_CASE("journal: only PREPARED may wait for the flush of the next record, and
   CHECK(needs_flush(JournalState::prepared, 3'000, 1'096));  // the next record begins a block
   CHECK(needs_flush(JournalState::prepared, 4'000, 200));    // it lies in two blocks
   CHECK_FALSE(needs_flush(JournalState::prepared, 4'096, 200));
-  for (const JournalState state : {JournalState::open, JournalState::go, JournalState::resuming, JournalState::resumed,
-                                   JournalState::never, JournalState::lost, JournalState::done, JournalState::aborted})
+  for (const JournalState state : {JournalState::go, JournalState::resuming}) CHECK_FALSE(needs_flush(state, 0, 100));
+  for (const JournalState state : {JournalState::open, JournalState::resumed, JournalState::never, JournalState::lost,
+                                   JournalState::done, JournalState::aborted})
     CHECK(needs_flush(state, 0, 100));
 }
 
