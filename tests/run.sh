@@ -28,4 +28,7 @@ done
 deploy/install-deps.sh
 cmake --preset dev >/dev/null
 ninja -C build/dev -j"$(nproc)" --quiet all tests
-exec ctest --test-dir build/dev --output-on-failure -j"$(nproc)" "$@"
+status=0
+ctest --test-dir build/dev --output-on-failure -j"$(nproc)" "$@" || status=$?
+if [ "${CRX_FULL:-}" = 1 ]; then tests/reliability.py build/dev; fi
+exit $status

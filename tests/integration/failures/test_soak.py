@@ -90,8 +90,10 @@ class Soak(FailureTest):
                                    if os.path.basename(crxtest.readlink_or_none(host.proc(p, "exe")) or "") == "crx-agent"]
         return {f"{host.name} {read_text(host.proc(p, 'comm'), '').strip()}": p for p in pids}
 
-    def groups(self, host):
-        return sorted(d[len(host.cgroup):] for d, _, _ in os.walk(host.cgroup)) if host.cgroup else []
+    def empty_groups(self, host):
+        """Returns the control groups of crx that no process is in any more."""
+        return [d for d, _, _ in os.walk(host.cgroup or "/nowhere") if os.path.basename(d).startswith("crx-") and
+                "populated 0" in read_text(f"{d}/cgroup.events", "")]
 
     def sample(self, process):
         """Returns ({what: held}, {what: KiB}) of all hosts and of the program, once nothing is under way."""
@@ -100,12 +102,11 @@ class Soak(FailureTest):
                   f"{host.name}: no session is open", 20)
             until(lambda h=host: "crx" not in h.run(["nft", "list", "tables"], check=False)[1],
                   f"{host.name}: no nftables table is left", 10)
-        until(lambda: len(self.groups(self.ring[0])) <= 1, lambda: f"groups are left: {self.groups(self.ring[0])}", 10)
+            until(lambda h=host: not self.empty_groups(h), lambda h=host: f"groups are left: {self.empty_groups(h)}", 10)
         held, memory = {"program": self.held_by(process.host, process.pid)}, {}
         memory["program"] = self.memory_kib(process.host, process.pid)
         for host in self.ring.hosts:
             held[f"{host.name} processes"] = len(host.pids()) - (1 if host is process.host else 0)
-            held[f"{host.name} groups"] = len([g for g in self.groups(host) if "-src" in g])
             for name, pid in self.agent_processes(host).items():
                 held[name] = {k: v for k, v in self.held_by(host, pid).items() if k != "mappings"}
                 memory[name] = self.memory_kib(host, pid)

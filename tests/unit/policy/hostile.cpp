@@ -168,10 +168,10 @@ std::string serve(const CopiedProcess& process, const Policy& policy, const std:
 
 }  // namespace
 
-// Runs in a process of its own.
-TEST_CASE("the process that is copied" * doctest::skip()) {
+// The test starts this case in a process of its own, with the number of threads in the environment.
+TEST_CASE("the process that is copied") {
   const char* threads = ::getenv(kThreads);
-  REQUIRE(threads != nullptr);
+  if (threads == nullptr) return;
   live(std::strtoul(threads, nullptr, 10));
 }
 
