@@ -95,9 +95,9 @@ class Failures(FailureTest):
         self.fail_with(process, [self.output])
 
     def test_disk_full_for_deleted_file(self):
-        folder = self.ring.path("small")
-        os.makedirs(folder, exist_ok=True)
-        process = self.start(ghost_kib=800, ghost_dir=folder)
+        folder = f"{self.target.dir}/state/.ghosts"  # where the agent makes deleted files
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        process = self.start(ghost_kib=800)
         self.target.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", folder])
         self.addCleanup(self.target.unbind, folder)
         self.fail_with(process, ["space"])

@@ -84,6 +84,37 @@ class Recovery(FailureTest):
         where = self.check_settled(process, text)
         self.assertEqual(where, self.target.name)
 
+    def test_go_is_lost_with_the_host(self):
+        """GO need not be on disk: a source that restarts without it asks about the session all the same."""
+        process = self.start()
+        self.source.kill_agent()
+        self.addCleanup(self.source.restart_agent)
+        tool = self.source.start_migrate(process, self.target, env={"CRX_FAULT_POINT": "source_go_sent=stop"})
+        self.reached(tool.errors, "source_go_sent", "stop")
+        for each in reversed(self.family(tool)):
+            each.kill()
+        tool.wait_end(10)
+        # The source loses its power: the original and its group are gone, and the journal ends before GO.
+        process.kill()
+        crxtest.thaw_all(self.source.cgroup)
+        process.wait_end(10)
+        for group in self.groups_of_originals():
+            crxtest.remove_cgroups(group)
+        journals = f"{self.source.dir}/state/journal"
+        journal = max((f"{journals}/{name}" for name in os.listdir(journals)), key=os.path.getmtime)
+        with open(journal, "r+b") as file:
+            text = file.read()
+            file.seek(text.rindex(b"\n", 0, text.index(b" GO ")) + 1)
+            file.write(bytes(len(text) - file.tell()))
+        boot, real = self.ring.path("boot_id"), "/proc/sys/kernel/random/boot_id"
+        with open(boot, "w") as file:
+            file.write("00000000-1111-2222-3333-444444444444\n")
+        self.source.bind(boot, real)
+        self.addCleanup(self.source.unbind, real)
+        self.source.start_agent()
+        self.assertEqual(self.check_settled(process, self.source.agent_tail()), self.target.name)
+        self.assertIn(b" DONE ", open(journal, "rb").read())
+
 
 def add_tests():
     for step in SOURCE:

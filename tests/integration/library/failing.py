@@ -106,6 +106,12 @@ class FailureTest(crxtest.RingTest):
                   f"{host.name}: no nftables table is left\n{context}", 10)
         until(lambda: not self.groups_of_originals(), lambda: f"groups of originals are left: {self.groups_of_originals()}\n{context}",
               10)
+        until(lambda: not self.unfinished(), lambda: f"every session is finished: {self.unfinished()}\n{context}", 10)
+
+    def unfinished(self):
+        """Returns what `crx-agent --list` prints on all hosts."""
+        return "".join(host.run([f"{crxtest.BIN}/crx-agent", "--list", "--json", "--store", f"{host.dir}/state", "--state",
+                                 f"{host.dir}/state"])[1] for host in self.ring.hosts).strip()
 
     def groups_of_originals(self):
         """Returns the cgroups in which originals of this ring's sessions were stopped; those of trees that were moved here
