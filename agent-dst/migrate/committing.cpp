@@ -16,13 +16,14 @@ namespace {
 constexpr int64_t kFreezeMs = 10'000;
 constexpr int64_t kEndMs = 5'000;  // for the original to end, where the tree has to wait for that
 
-// Waits for the message Decided, which the source sends back when the original has ended.
+// Waits for the message Decided, which the source sends back when the original has ended. Throws Error(peer) if
+// anything else comes, or nothing in time.
 void await_decided(wire::DestinationLink& link, Deadline deadline) {
-  while (const auto event = link.receive(deadline)) {
+  if (const auto event = link.receive(deadline)) {
     const auto* message = std::get_if<wire::SessionMessage>(&*event);
     if (message != nullptr && message->has_decided()) return;
-    if (const auto* closed = std::get_if<wire::LinkClosed>(&*event))
-      throw Error(ErrorCode::peer, "resuming", closed->reason);
+    const auto* closed = std::get_if<wire::LinkClosed>(&*event);
+    throw Error(ErrorCode::peer, "resuming", closed != nullptr ? closed->reason : "the source broke the protocol");
   }
   throw Error(ErrorCode::peer, "resuming", "the source does not say that the original has ended");
 }

@@ -174,16 +174,15 @@ bool Commit::take_back() {
 }
 
 // Returns nullopt if the deadline passes. When the message Decided arrives, the original ends, and from then on NEVER
-// is not accepted as a verdict.
+// is not accepted as a verdict. Throws Error(peer) for a message that is none of these.
 std::optional<Commit::Verdict> Commit::receive_verdict(Deadline deadline) {
   while (const auto message = context_.link->receive(deadline)) {
     if (message->has_resumed()) return Verdict{message->resumed(), {}};
     if (message->has_never() && state_.group) return Verdict{std::nullopt, message->never().reason()};
-    if (message->has_decided()) {
-      state_.stop->locks.disown();
-      end_original();
-      context_.link->send(*message);
-    }
+    if (!message->has_decided()) throw Error(ErrorCode::peer, "committing", context_.peer.name + " broke the protocol");
+    state_.stop->locks.disown();
+    end_original();
+    context_.link->send(*message);
   }
   return std::nullopt;
 }
@@ -281,10 +280,10 @@ int Commit::wait_for_exit() {
   try {
     while (!stop_requested()) {
       const auto message = context_.link->receive(Deadline::in_ms(500));
-      if (message && message->has_exited()) {
-        context_.observer.exited(message->exited().wait_status());
-        return 0;
-      }
+      if (!message) continue;
+      if (!message->has_exited()) throw Error(ErrorCode::peer, "waiting", context_.peer.name + " broke the protocol");
+      context_.observer.exited(message->exited().wait_status());
+      return 0;
     }
   } catch (const Error& error) {
     why = fmt::format("waiting for the program's end failed ({})", error.what());

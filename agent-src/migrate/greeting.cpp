@@ -8,6 +8,7 @@
 #include "common/base/error.hpp"
 #include "common/proc/stat.hpp"
 #include "wire/host_info.hpp"
+#include "wire/limits.hpp"
 
 namespace crx {
 namespace {
@@ -78,8 +79,14 @@ void greet(MigrationContext& context) {
   const wire::SessionMessage message = hello_message(options, context.link->statistics().rtt_us);
   context.link->send(message);
   const auto answer = context.link->receive(Deadline::in_ms(kGreetingMs));
-  if (!answer || !answer->has_welcome())
-    throw Error(ErrorCode::peer, "greeting", options.to.text() + " did not answer");
+  if (!answer) throw Error(ErrorCode::peer, "greeting", options.to.text() + " did not answer");
+  if (!answer->has_welcome()) throw Error(ErrorCode::peer, "greeting", options.to.text() + " broke the protocol");
+  if (const uint32_t theirs = answer->welcome().protocol(); theirs != wire::kProtocolVersion) {
+    throw Error(
+        ErrorCode::unsupported, "greeting",
+        fmt::format("{} speaks protocol {}, this crx-migrate {}", options.to.text(), theirs, wire::kProtocolVersion))
+        .with_hint("install the same version of crx on both hosts");
+  }
   const wire::HostInfo& here = message.hello().host();
   const wire::HostInfo& there = answer->welcome().host();
   Peer& peer = context.peer;

@@ -136,7 +136,7 @@ int test_engine(std::unique_ptr<wire::DestinationLink> link, const EngineOptions
   return TestEngine(*link, options).run();
 }
 
-TestAgent::TestAgent(AgentOptions options) {
+TestAgent::TestAgent(AgentOptions options, const EngineMain& engine) {
   if (options.listen.host.empty()) options.listen.host = "127.0.0.1";
   if (options.tls_dir.empty()) {
     options.tls_dir = dir_.path() + "/agent";
@@ -154,7 +154,7 @@ TestAgent::TestAgent(AgentOptions options) {
     int code = 1;
     try {
       log::setup(options.log_level, "agent");
-      code = run_agent(options, test_engine);
+      code = run_agent(options, engine);
     } catch (const std::exception& error) {
       std::fprintf(stderr, "%s\n", error.what());
     }

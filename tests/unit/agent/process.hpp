@@ -30,7 +30,7 @@ uint64_t page_sum(uint64_t addr, const std::byte* page);
 class TestAgent {
  public:
   // Forks; the agent is ready when this returns. Fills listen, tls_dir and store if they are empty.
-  explicit TestAgent(AgentOptions options = {});
+  explicit TestAgent(AgentOptions options = {}, const EngineMain& engine = test_engine);
   ~TestAgent();
   TestAgent(const TestAgent&) = delete;
   TestAgent& operator=(const TestAgent&) = delete;
