@@ -249,8 +249,8 @@ int start(const OSSL_CORE_HANDLE* /*core*/, const OSSL_DISPATCH* /*from_core*/, 
 
 }  // namespace
 
-bool add_gcm_provider(ossl_lib_ctx_st* library) {
-  return OSSL_PROVIDER_add_builtin(library, "crx-gcm", start) == 1 && OSSL_PROVIDER_load(library, "crx-gcm") != nullptr;
+ossl_provider_st* add_gcm_provider(ossl_lib_ctx_st* library) {
+  return OSSL_PROVIDER_add_builtin(library, "crx-gcm", start) == 1 ? OSSL_PROVIDER_load(library, "crx-gcm") : nullptr;
 }
 
 }  // namespace crx::wire

@@ -5,6 +5,7 @@
 #pragma once
 
 struct ossl_lib_ctx_st;
+struct ossl_provider_st;
 
 namespace crx::wire {
 
@@ -12,9 +13,10 @@ namespace crx::wire {
 // else.
 inline constexpr char kGcmFirst[] = "?provider=crx-gcm";
 
-// Adds the provider to a separate library context, beside "default". Returns false and changes nothing when this CPU
-// lacks VAES, VPCLMULQDQ or AVX-512, since OpenSSL's own code is equally good there. Interface: provider-cipher(7),
+// Adds the provider to a separate library context, beside "default", and returns it: the caller has to unload it before
+// it frees the context (OSSL_PROVIDER_unload(3)). Returns nullptr and changes nothing when this CPU lacks VAES,
+// VPCLMULQDQ or AVX-512, since OpenSSL's own code is equally good there. Interface: provider-cipher(7),
 // OSSL_PROVIDER_add_builtin(3).
-bool add_gcm_provider(ossl_lib_ctx_st* library);
+ossl_provider_st* add_gcm_provider(ossl_lib_ctx_st* library);
 
 }  // namespace crx::wire

@@ -106,6 +106,10 @@ void TlsContext::Free::operator()(ossl_lib_ctx_st* library) const noexcept {
   OSSL_LIB_CTX_free(library);
 }
 
+void TlsContext::Free::operator()(ossl_provider_st* provider) const noexcept {
+  OSSL_PROVIDER_unload(provider);
+}
+
 void TlsContext::Free::operator()(ssl_ctx_st* ctx) const noexcept {
   SSL_CTX_free(ctx);
 }
@@ -115,9 +119,10 @@ TlsContext::TlsContext(TlsRole role, const std::string& dir, const std::string& 
 
 TlsContext::TlsContext(TlsRole role, const OpenTlsFiles& files)
     : role_(role), files_(files.names), library_(OSSL_LIB_CTX_new()) {
-  if (!library_ || OSSL_PROVIDER_load(library_.get(), "default") == nullptr)
-    throw Error(ErrorCode::bug, kTlsContextStep, tls_queue_text());
-  if (!add_gcm_provider(library_.get())) ERR_clear_error();
+  if (library_) default_provider_.reset(OSSL_PROVIDER_load(library_.get(), "default"));
+  if (!default_provider_) throw Error(ErrorCode::bug, kTlsContextStep, tls_queue_text());
+  gcm_provider_.reset(add_gcm_provider(library_.get()));
+  if (!gcm_provider_) ERR_clear_error();
   ctx_.reset(
       SSL_CTX_new_ex(library_.get(), kGcmFirst, role == TlsRole::client ? TLS_client_method() : TLS_server_method()));
   if (!ctx_) throw Error(ErrorCode::bug, kTlsContextStep, tls_queue_text());

@@ -9,6 +9,7 @@
 #include "wire/connection/tls_files.hpp"
 
 struct ossl_lib_ctx_st;
+struct ossl_provider_st;
 struct ssl_ctx_st;
 struct ssl_st;
 struct x509_st;
@@ -39,12 +40,14 @@ class TlsContext {
  private:
   struct Free {
     void operator()(ossl_lib_ctx_st* library) const noexcept;
+    void operator()(ossl_provider_st* provider) const noexcept;
     void operator()(ssl_ctx_st* ctx) const noexcept;
   };
 
   TlsRole role_;
   TlsFiles files_;
-  std::unique_ptr<ossl_lib_ctx_st, Free> library_;  // the algorithms and their providers; outlives ctx_
+  std::unique_ptr<ossl_lib_ctx_st, Free> library_;  // the algorithms; outlives their providers, and these ctx_
+  std::unique_ptr<ossl_provider_st, Free> default_provider_, gcm_provider_;
   std::unique_ptr<ssl_ctx_st, Free> ctx_;
 };
 

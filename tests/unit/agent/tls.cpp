@@ -1,12 +1,14 @@
 // Certificates with every kind of fault, on either side, and the messages that the user at the source gets.
 #include <doctest/doctest.h>
 #include <fcntl.h>
+#include <malloc.h>
 
 #include "common/base/error.hpp"
 #include "common/base/fd.hpp"
 #include "tests/unit/agent/process.hpp"
 #include "tests/unit/agent/raw_client.hpp"
 #include "tests/unit/agent/raw_server.hpp"
+#include "wire/connection/tls_context.hpp"
 
 using namespace crx;
 using namespace crx::test;
@@ -347,4 +349,18 @@ TEST_CASE("no agent listens, or another program does") {
   CHECK(mentions(refusal(options), "is crx-agent running there"));
   options.to.host = "no-such-host.invalid";
   CHECK(mentions(refusal(options), "no-such-host.invalid"));
+}
+
+TEST_CASE("keys that are read again and again take no more memory") {
+  TempDir dir;
+  TestCa().issue(dir.path(), "host", "DNS:localhost");
+  const auto in_use = [] {
+    const auto info = ::mallinfo2();
+    return info.uordblks + info.hblkhd;
+  };
+  const auto read = [&] { const wire::TlsContext context(wire::TlsRole::client, dir.path()); };
+  read();  // OpenSSL keeps something of the first time
+  const std::size_t before = in_use();
+  for (int i = 0; i < 20; ++i) read();
+  CHECK(in_use() < before + (std::size_t{256} << 10));
 }
