@@ -23,6 +23,7 @@ using wire::SessionMessage;
 constexpr int64_t kSilenceMs = 15'000;
 constexpr int64_t kExitNewsMs = 5'000;
 constexpr int64_t kGoodbyeMs = 5'000;
+constexpr int64_t kLongestWaitMs = 3'600'000;  // a timer counts in nanoseconds, so it has no room for any limit
 
 [[noreturn]] void broke(std::string what) {
   throw Error(ErrorCode::peer, "following the protocol", std::move(what))
@@ -101,7 +102,7 @@ asio::awaitable<void> Session::watch_idleness() {
     const int64_t left_ms = idle_ms_ - (monotonic_us() - active_us_) / 1000;
     if (left_ms <= 0) break;
     asio::error_code ignored;
-    idle_timer_.expires_after(std::chrono::milliseconds(left_ms));
+    idle_timer_.expires_after(std::chrono::milliseconds(std::min(left_ms, kLongestWaitMs)));
     co_await idle_timer_.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
   }
   const Error idle = Error(ErrorCode::refused, "serving a session",
