@@ -25,7 +25,6 @@
 #include "common/image/magic.hpp"
 #include "common/image/page_images.hpp"
 #include "common/tool/error_json.hpp"
-#include "wire/connection/page_server.hpp"
 #include "wire/connection/tls_dir.hpp"
 
 namespace crx {
@@ -278,6 +277,10 @@ void serve_one(const Options& options) {
 }
 
 }  // namespace
+
+void receive_pages(const std::string& directory, wire::PageStream& stream) {
+  Store(directory, stream).serve();
+}
 
 int run_page_server(int argc, const char* const* argv) {
   const std::optional<Options> options = parse(argc, argv);
