@@ -1,20 +1,27 @@
 #!/bin/sh
 # Installs what is missing, builds, and runs all tests.
 #   tests/run.sh            every move twice
-#   tests/run.sh --full     every move ten times, and the slow tests
+#   tests/run.sh --full     every move ten times, the slow tests, and each fuzzer for 20 s
+#   tests/run.sh --sanitize the same tests of a build with AddressSanitizer and UndefinedBehaviorSanitizer (build/asan); then
+#                           the unit tests of wire and front with ThreadSanitizer (build/tsan)
+#   tests/run.sh --coverage the tests of a build that counts (build/coverage); the last line says how much of the product's
+#                           code they have executed
 #   tests/run.sh ... -- ARGS  passes ARGS to ctest (such as: -R test_victims)
 set -eu
 cd "$(dirname "$0")/.."
 
+mode=plain
 while [ $# -gt 0 ]; do
   case $1 in
     --full) export CRX_FULL=1 ;;
+    --sanitize) mode=sanitize ;;
+    --coverage) mode=coverage ;;
     --)
       shift
       break
       ;;
     -h | --help)
-      sed -n '2,5s/^# *//p' "$0"
+      sed -n '2,9s/^# *//p' "$0"
       exit 0
       ;;
     *)
@@ -25,10 +32,37 @@ while [ $# -gt 0 ]; do
   shift
 done
 
+# build PRESET TARGETS
+build() {
+  cmake --preset "$1" >/dev/null
+  preset=$1
+  shift
+  ninja -C "build/$preset" -j"$(nproc)" --quiet "$@"
+}
+
+case $mode in
+  sanitize)
+    deploy/install-deps.sh --sanitizers
+    build asan all tests
+    build tsan crx-unit-wire crx-unit-agent
+    exec tests/sanitized.sh "$@"
+    ;;
+  coverage)
+    deploy/install-deps.sh --sanitizers
+    build coverage all tests
+    exec tests/coverage.sh "$@"
+    ;;
+esac
+
 deploy/install-deps.sh
-cmake --preset dev >/dev/null
-ninja -C build/dev -j"$(nproc)" --quiet all tests
-status=0
-ctest --test-dir build/dev --output-on-failure -j"$(nproc)" "$@" || status=$?
-if [ "${CRX_FULL:-}" = 1 ]; then tests/reliability.py build/dev; fi
-exit $status
+build dev all tests
+[ "${CRX_FULL-}" = 1 ] || exec ctest --test-dir build/dev --output-on-failure -j"$(nproc)" "$@"
+failed=0
+ctest --test-dir build/dev --output-on-failure -j"$(nproc)" "$@" || failed=1
+if [ $# -eq 0 ]; then
+  deploy/install-deps.sh --sanitizers
+  build asan fuzzers
+  tests/fuzz/run.sh 20 || failed=1
+fi
+tests/reliability.py build/dev
+exit $failed
