@@ -9,7 +9,7 @@
 
 namespace crx::wire {
 
-inline constexpr uint32_t kProtocolVersion = 4;
+inline constexpr uint32_t kProtocolVersion = 5;
 inline constexpr char kAlpn[] = "crx/1";
 
 // Hello and Query, which come before anything is known of the peer

@@ -1,131 +1,159 @@
 #include "agent-dst/front/front.hpp"
 
 #include <fmt/format.h>
-#include <sys/prctl.h>
 
-#include <algorithm>
+#include <array>
 #include <asio/co_spawn.hpp>
 #include <asio/io_context.hpp>
+#include <asio/ip/tcp.hpp>
+#include <asio/posix/stream_descriptor.hpp>
 #include <asio/redirect_error.hpp>
+#include <asio/steady_timer.hpp>
 #include <asio/use_awaitable.hpp>
 #include <csignal>
 #include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
 
 #include "agent-dst/front/crowd.hpp"
 #include "agent-dst/front/http_server.hpp"
 #include "agent-dst/front/limits.hpp"
-#include "agent-dst/front/sandbox.hpp"
-#include "agent-dst/front/session.hpp"
 #include "agent-dst/front/status_pages.hpp"
-#include "agent-dst/front/supervisor_port.hpp"
-#include "common/base/journal.hpp"
+#include "agent-dst/ipc/packet.hpp"
+#include "agent-dst/ipc/session_figures.hpp"
+#include "agent-dst/ipc/supervisor_packets.hpp"
+#include "agent-dst/sandbox/sandbox.hpp"
+#include "common/base/clock.hpp"
+#include "common/base/error.hpp"
 #include "common/base/log.hpp"
-#include "wire/failure.hpp"
-#include "wire/limits.hpp"
+#include "wire/connection/data_key.hpp"
+
+#if defined(__GNUC__) && !defined(__clang__)
+// g++ 12 reports Asio's coroutine frames (aligned_alloc behind operator new) as a mismatch.
+#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
+#endif
 
 namespace crx::front {
 namespace {
 
 using asio::ip::tcp;
-using wire::Channel;
-using wire::FrameHeader;
-using wire::FrameType;
-using wire::SessionMessage;
+using asio::posix::stream_descriptor;
+using SocketPtr = std::shared_ptr<tcp::socket>;
 
 constexpr unsigned kLogBurst = 20;  // lines about refused connections at once, and then one a second
 constexpr int64_t kLogRefillMs = 1'000;
-constexpr int64_t kRefusalMs = 2'000;
+constexpr int kPageAttempts = 8;
 
 class Front {
  public:
-  Front(asio::io_context& io, FrontOptions& options, std::shared_ptr<const wire::TlsContext> tls);
+  Front(asio::io_context& io, FrontOptions& options);
   void start();
 
  private:
+  struct OpenSession {
+    std::string peer;
+    int64_t began_us;
+    ipc::FiguresMemory figures;
+  };
+
   asio::awaitable<void> accept_all();
-  asio::awaitable<void> serve(tcp::socket socket);
-  asio::awaitable<void> greet(std::shared_ptr<Channel> channel, Crowd::Place& place);
-  asio::awaitable<void> answer_query(std::shared_ptr<Channel> channel, std::string session);
-  asio::awaitable<void> serve_session(std::shared_ptr<Channel> channel, SessionMessage hello, std::string payload,
-                                      Crowd::Place& place);
-  asio::awaitable<void> serve_data(std::shared_ptr<Channel> channel, std::string payload, Crowd::Place& place);
-  void check_hello(const wire::Hello& hello) const;
-  void check_allowed(const wire::PeerIdentity& who) const;
-  void on_news(SupervisorPort::Answer news);
-  void take_keys(std::vector<Fd> fds) noexcept;
-  void tell(ipc::FrontNotice::Kind kind, const std::string& session);
-  void known(const std::shared_ptr<Channel>& channel);
+  asio::awaitable<void> serve(SocketPtr socket);
+  asio::awaitable<std::string> look(SocketPtr socket, ipc::FrontNotice& notice);
+  asio::awaitable<void> hand_over(SocketPtr socket, ipc::FrontNotice notice);
+  asio::awaitable<void> listen();
+  void on_notice(const ipc::SupervisorNotice& notice, std::vector<Fd> fds);
   void refused(const std::string& peer, const std::string& why);
-  void stop_if_idle();
+  std::vector<ipc::SessionFigures> open_sessions() const;
   std::optional<HttpPage> status_page(std::string_view path) const;
 
   asio::io_context& io_;
-  std::shared_ptr<const wire::TlsContext> tls_;
-  std::vector<std::string> allow_;
-  int64_t greeting_ms_, idle_ms_;
+  int64_t greeting_ms_;
   tcp::acceptor acceptor_;
-  SupervisorPort supervisor_;
+  stream_descriptor supervisor_;
   ipc::AgentCounters& counters_;
   std::optional<HttpServer> http_;
-  Crowd strangers_;  // connections that have not authenticated, by address
-  Crowd guests_;     // connections that have, and have no session yet, by certificate
+  Crowd strangers_;  // connections whose first bytes have not come, by address
   log::Quota refusals_{kLogBurst, kLogRefillMs};
-  bool stopping_ = false;
-  std::map<std::string, std::shared_ptr<Session>> sessions_;
+  std::map<std::string, OpenSession> sessions_;
 };
 
-tcp::acceptor adopt_listener(asio::io_context& io, Fd fd) {
+sockaddr_storage address_of(int fd, decltype(&::getpeername) get) {
   sockaddr_storage address{};
   socklen_t length = sizeof address;
-  if (::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&address), &length) != 0) {
-    throw_errno("starting the front", "the listening socket");
-  }
+  if (get(fd, reinterpret_cast<sockaddr*>(&address), &length) != 0) address = {};
+  return address;
+}
+
+tcp::acceptor adopt_listener(asio::io_context& io, Fd fd) {
+  const sockaddr_storage address = address_of(fd.get(), ::getsockname);
   return {io, address.ss_family == AF_INET6 ? tcp::v6() : tcp::v4(), fd.release()};
 }
 
-Front::Front(asio::io_context& io, FrontOptions& options, std::shared_ptr<const wire::TlsContext> tls)
+void close(const SocketPtr& socket) {
+  asio::error_code ignored;
+  socket->close(ignored);
+}
+
+Front::Front(asio::io_context& io, FrontOptions& options)
     : io_(io),
-      tls_(std::move(tls)),
-      allow_(options.allow),
       greeting_ms_(options.greeting_timeout_ms),
-      idle_ms_(options.idle_timeout_ms),
       acceptor_(adopt_listener(io, std::move(options.listener))),
-      supervisor_(io.get_executor(), std::move(options.supervisor)),
+      supervisor_(io, options.supervisor.release()),
       counters_(*options.counters),
-      strangers_(max_of_owner(options.max_sessions), 2 * max_of_owner(options.max_sessions)),
-      guests_(max_of_owner(options.max_sessions), 2 * max_of_owner(options.max_sessions)) {
+      strangers_(max_of_owner(options.max_sessions), 2 * max_of_owner(options.max_sessions)) {
   if (options.metrics) {
     http_.emplace(io, adopt_listener(io, std::move(options.metrics)),
                   [this](std::string_view path) { return status_page(path); });
   }
 }
 
+std::vector<ipc::SessionFigures> Front::open_sessions() const {
+  std::vector<ipc::SessionFigures> open;
+  for (const auto& [id, session] : sessions_) {
+    if (session.figures->counted) continue;
+    ipc::SessionFigures figures = session.figures.read();
+    figures.id = id;
+    figures.peer = session.peer;
+    figures.age_us = monotonic_us() - session.began_us;
+    open.push_back(std::move(figures));
+  }
+  return open;
+}
+
+// A session that ends meanwhile would be counted twice, or not at all: then the page is made again.
 std::optional<HttpPage> Front::status_page(std::string_view path) const {
-  std::vector<SessionFigures> open;
-  for (const auto& [id, session] : sessions_) open.push_back(session->figures());
-  if (path == "/metrics") return HttpPage{"text/plain; version=0.0.4; charset=utf-8", metrics_text(counters_, open)};
-  if (path == "/") return HttpPage{"text/html; charset=utf-8", status_html(counters_, open)};
-  return std::nullopt;
+  if (path != "/metrics" && path != "/") return std::nullopt;
+  HttpPage page;
+  for (int i = 0; i < kPageAttempts; ++i) {
+    const uint64_t changes = counters_.changes;
+    const auto open = open_sessions();
+    if (path == "/")
+      page = {"text/html; charset=utf-8", status_html(counters_, open)};
+    else
+      page = {"text/plain; version=0.0.4; charset=utf-8", metrics_text(counters_, open)};
+    if (changes % 2 == 0 && changes == counters_.changes) break;
+  }
+  return page;
 }
 
 void Front::start() {
-  asio::co_spawn(io_, supervisor_.listen([this](SupervisorPort::Answer news) { on_news(std::move(news)); }),
-                 [this](std::exception_ptr) { io_.stop(); });  // the front cannot work without a supervisor
+  asio::co_spawn(io_, listen(), [this](std::exception_ptr) { io_.stop(); });  // there is no use without a supervisor
   asio::co_spawn(io_, accept_all(), [](std::exception_ptr thrown) {
     if (thrown) log::error("crx-agent no longer accepts connections");
   });
   if (http_) http_->start();
   ipc::FrontNotice ready;
-  ready.kind = ipc::FrontNotice::Kind::ready;
-  supervisor_.tell(ready);
+  (void)ipc::send_packet(supervisor_.native_handle(), std::as_bytes(std::span(&ready, 1)));
 }
 
 asio::awaitable<void> Front::accept_all() {
-  while (!stopping_) {
+  for (;;) {
     asio::error_code ec;
-    tcp::socket socket(io_);
-    co_await acceptor_.async_accept(socket, asio::redirect_error(asio::use_awaitable, ec));
-    if (stopping_) co_return;
+    const auto socket = std::make_shared<tcp::socket>(io_);
+    co_await acceptor_.async_accept(*socket, asio::redirect_error(asio::use_awaitable, ec));
     if (ec) {
       // The process is out of descriptors, or the peer has gone away: give the other connections time to finish.
       refused("a connection that cannot be accepted", ec.message());
@@ -134,220 +162,103 @@ asio::awaitable<void> Front::accept_all() {
       continue;
     }
     ++counters_.connections;
-    asio::co_spawn(io_, serve(std::move(socket)), [](std::exception_ptr thrown) {
+    asio::co_spawn(io_, serve(socket), [](std::exception_ptr thrown) {
       if (thrown) log::error("serving a connection failed");
     });
   }
 }
 
-// Called when the peer has identified itself: the deadline for unknown connections does not apply any more.
-void Front::known(const std::shared_ptr<Channel>& channel) {
-  channel->set_hard_deadline(Deadline::never());
-}
-
 // Strangers cause these lines, so their number is limited.
 void Front::refused(const std::string& peer, const std::string& why) {
+  ++counters_.connections_refused;
   if (const auto left_out = refusals_.take(monotonic_us())) log::warn("{}: {}{}", peer, why, *left_out);
 }
 
-asio::awaitable<void> Front::serve(tcp::socket socket) {
-  asio::error_code ec;
-  const auto remote = socket.remote_endpoint(ec);
-  const std::string peer = ec ? "a peer" : fmt::format("{}:{}", remote.address().to_string(), remote.port());
-  auto channel = std::make_shared<Channel>(std::move(socket), tls_, peer);
-  channel->set_hard_deadline(Deadline::in_ms(greeting_ms_));
-  Crowd::Place place = strangers_.enter(owner_of(remote.address()), [channel] { channel->close(); });
-  std::optional<Error> failed;
-  try {
-    co_await greet(channel, place);
-  } catch (const Error& error) {
-    failed = error;
-  } catch (const std::exception& error) {
-    failed = Error(ErrorCode::bug, "serving a connection", error.what());
-  }
-  if (failed) {
-    refused(peer, failed->what());
-    ++counters_.connections_refused;
-    channel->set_hard_deadline(Deadline::in_ms(kRefusalMs));
-    channel->try_write(wire::frame(FrameType::message, wire::failure_message(*failed).SerializeAsString()));
-    co_await channel->shutdown();
-  }
-  channel->close();
-}
-
-// place: that of a stranger, who becomes a guest, and leaves when a session has taken the connection.
-asio::awaitable<void> Front::greet(std::shared_ptr<Channel> channel, Crowd::Place& place) {
-  co_await channel->handshake();
-  const wire::PeerIdentity who = channel->identity();
-  check_allowed(who);
-  place = guests_.enter(who.fingerprint, [channel] { channel->close(); });
-  FrameHeader header{};
-  bool there = co_await wire::read_frame_header(channel, header);
-  for (; there && header.type == FrameType::ping; there = co_await wire::read_frame_header(channel, header)) {
-    std::string token = co_await wire::read_payload(channel, header.length);
-    std::string pong = wire::frame(FrameType::pong, token);
-    co_await wire::write_text(channel, std::move(pong));
-  }
-  if (!there) co_return;
-  if (header.length > wire::kMaxFirstMessageBytes) {
-    throw Error(ErrorCode::peer, "following the protocol", "the first message is too long");
-  }
-  std::string payload = co_await wire::read_payload(channel, header.length);
-  known(channel);
-  if (header.type == FrameType::join) {
-    co_await serve_data(channel, std::move(payload), place);
-    co_return;
-  }
-  SessionMessage message;
-  if (header.type != FrameType::message || !message.ParseFromString(payload) ||
-      !(message.has_hello() || message.has_query())) {
-    throw Error(ErrorCode::peer, "following the protocol", "a connection starts with Hello, Query or Join");
-  }
-  check_limits(message);
-  if (message.has_query()) {
-    std::string session = message.query().session();
-    co_await answer_query(channel, std::move(session));
-  } else {
-    co_await serve_session(channel, std::move(message), std::move(payload), place);
-  }
-}
-
-void Front::check_allowed(const wire::PeerIdentity& who) const {
-  if (allow_.empty()) return;
-  for (const std::string& name : who.names) {
-    if (std::find(allow_.begin(), allow_.end(), name) != allow_.end()) return;
-  }
-  throw Error(ErrorCode::refused, "authenticating", fmt::format("{} is not allowed to move processes here", who.name))
-      .with_hint("add it to the agent's --allow");
-}
-
-void Front::check_hello(const wire::Hello& hello) const {
-  if (hello.protocol() != wire::kProtocolVersion) {
-    throw Error(ErrorCode::unsupported, "greeting",
-                fmt::format("the source speaks protocol {}, this agent {}", hello.protocol(), wire::kProtocolVersion))
-        .with_hint("install the same version of crx on both hosts");
-  }
-  if (!is_session_id(hello.session()) || hello.streams() < 1 || hello.streams() > wire::kMaxStreams) {
-    throw Error(ErrorCode::peer, "greeting", "the session id or the number of streams is not valid");
-  }
-  if (stopping_) throw Error(ErrorCode::refused, "greeting", "this agent is being stopped");
-}
-
-asio::awaitable<void> Front::answer_query(std::shared_ptr<Channel> channel, std::string session) {
-  if (!is_session_id(session)) throw Error(ErrorCode::peer, "answering a query", "the session id is not valid");
-  ipc::FrontNotice question;
-  question.kind = ipc::FrontNotice::Kind::query;
-  question.session.set(session);
-  const SupervisorPort::Answer answer = co_await supervisor_.ask(question);
-  if (answer.notice.kind != ipc::SupervisorNotice::Kind::state) {
-    throw Error(ErrorCode::kernel, "answering a query", answer.notice.text.get());
-  }
-  SessionMessage reply;
-  reply.mutable_session_state()->set_session(session);
-  reply.mutable_session_state()->set_state(answer.notice.state.get());
-  reply.mutable_session_state()->set_detail(answer.notice.text.get());
-  channel->set_hard_deadline(Deadline::in_ms(greeting_ms_));
-  std::string text = wire::frame(FrameType::message, reply.SerializeAsString());
-  co_await wire::write_text(channel, std::move(text));
-  co_await channel->shutdown();
-}
-
-asio::awaitable<void> Front::serve_session(std::shared_ptr<Channel> channel, SessionMessage hello, std::string payload,
-                                           Crowd::Place& place) {
-  check_hello(hello.hello());
-  const std::string id = hello.hello().session();
-  if (sessions_.count(id) != 0) throw Error(ErrorCode::refused, "greeting", "this session is open already");
-  ipc::FrontNotice wanted;
-  wanted.kind = ipc::FrontNotice::Kind::want_engine;
-  wanted.session.set(id);
-  wanted.wait = hello.hello().wait() ? 1 : 0;
-  wanted.new_pids = hello.hello().new_pids() ? 1 : 0;
-  wanted.purpose = hello.hello().has_store()    ? ipc::Purpose::store
-                   : hello.hello().check_only() ? ipc::Purpose::check
-                                                : ipc::Purpose::move;
-  const wire::PeerIdentity who = channel->identity();
-  wanted.certificate.set(who.fingerprint);
-  wanted.peer.set(fmt::format("{} ({})", who.name, channel->peer()));
-  wanted.names.set_lines(who.names);
-  SupervisorPort::Answer answer = co_await supervisor_.ask(wanted);
-  if (answer.notice.kind != ipc::SupervisorNotice::Kind::engine || answer.fds.size() != 2) {
-    throw Error(ErrorCode::refused, "starting an engine", answer.notice.text.get()).with_hint(answer.notice.hint.get());
-  }
-  place.leave();
-  auto engine = std::make_unique<EnginePort>(io_.get_executor(), std::move(answer.fds[0]), std::move(answer.fds[1]));
-  auto session = std::make_shared<Session>(id, hello.hello().streams(), hello.hello().wait(), channel,
-                                           std::move(engine), counters_);
-  session->limit_idleness(idle_ms_);
-  session->on_refusal([this, id] { tell(ipc::FrontNotice::Kind::session_refused, id); });
-  sessions_[id] = session;
-  log::info("session {} of {} ({})", id, who.name, channel->peer());
-  co_await session->run(std::move(payload));
-  sessions_.erase(id);
-  const SessionFigures seen = session->figures();
-  ipc::FrontNotice closed;
-  closed.kind = ipc::FrontNotice::Kind::session_closed;
-  closed.session.set(id);
-  closed.processes = seen.processes;
-  closed.wire_bytes = seen.wire_bytes;
-  closed.pages = seen.content_pages + seen.zero_pages;
-  closed.downtime_us = seen.downtime_us;
-  supervisor_.tell(closed);
-  stop_if_idle();
-}
-
-void Front::tell(ipc::FrontNotice::Kind kind, const std::string& session) {
+asio::awaitable<void> Front::serve(SocketPtr socket) {
+  const sockaddr_storage address = address_of(socket->native_handle(), ::getpeername);
+  const Crowd::Place place = strangers_.enter(owner_of(address), [socket] { close(socket); });
+  asio::steady_timer limit(io_, std::chrono::milliseconds(greeting_ms_));
+  limit.async_wait([socket](const asio::error_code& cancelled) {
+    if (!cancelled) close(socket);
+  });
   ipc::FrontNotice notice;
-  notice.kind = kind;
-  notice.session.set(session);
-  supervisor_.tell(notice);
+  const std::string fault = co_await look(socket, notice);
+  limit.cancel();
+  if (fault.empty())
+    co_await hand_over(socket, notice);
+  else
+    refused(address_text(address), fault);
+  close(socket);
 }
 
-asio::awaitable<void> Front::serve_data(std::shared_ptr<Channel> channel, std::string payload, Crowd::Place& place) {
-  const wire::Join join = wire::parse_join(payload);
-  const auto found = sessions_.find(join.session);
-  const wire::PeerIdentity who = channel->identity();
-  if (found == sessions_.end() || found->second->fingerprint() != who.fingerprint) {
-    throw Error(ErrorCode::peer, "joining a data connection", "there is no such session");
+// Finds out which kind of connection it is; returns the reason if it is none. Of a control connection no byte is taken,
+// of a data connection the preamble.
+asio::awaitable<std::string> Front::look(SocketPtr socket, ipc::FrontNotice& notice) {
+  std::array<std::byte, wire::kPreambleBytes> bytes{};
+  std::size_t have = 0;
+  bool peeked = false;
+  while (have < bytes.size()) {
+    asio::error_code ec;
+    co_await socket->async_wait(tcp::socket::wait_read, asio::redirect_error(asio::use_awaitable, ec));
+    if (ec || !socket->is_open()) co_return "it said nothing";
+    const ssize_t n = peeked ? ::recv(socket->native_handle(), bytes.data() + have, bytes.size() - have, MSG_DONTWAIT)
+                             : ::recv(socket->native_handle(), bytes.data(), 1, MSG_DONTWAIT | MSG_PEEK);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR)) continue;
+    if (n <= 0) co_return "it closed the connection";
+    if (peeked) {
+      have += static_cast<std::size_t>(n);
+      continue;
+    }
+    peeked = true;
+    notice.kind = ipc::FrontNotice::Kind::control;
+    if (wire::may_be_tls(bytes[0])) co_return std::string();
+    if (!wire::may_be_preamble(bytes[0])) co_return "it does not speak crx's protocol";
   }
-  const std::shared_ptr<Session> session = found->second;
-  place.leave();
-  co_await session->run_data(channel, join.stream);
+  const auto token = wire::parse_preamble(bytes);
+  if (!token) co_return "it does not speak crx's protocol";
+  notice.kind = ipc::FrontNotice::Kind::data;
+  notice.token = *token;
+  co_return std::string();
 }
 
-// Connections that are open keep the keys with which they began. fds: as with SupervisorNotice::Kind::keys.
-void Front::take_keys(std::vector<Fd> fds) noexcept {
-  try {
-    if (fds.size() < 3) throw Error(ErrorCode::bug, "taking keys", "the supervisor sent too few files");
-    wire::OpenTlsFiles files{tls_->files(), std::move(fds[0]), std::move(fds[1]), std::move(fds[2]), {}};
-    if (fds.size() > 3) files.crl = std::move(fds[3]);
-    tls_ = std::make_shared<wire::TlsContext>(wire::TlsRole::server, files);
-    log::info("new connections use the certificates and keys that are in {} now", tls_->files().dir);
-  } catch (const std::exception& error) {
-    log::error("certificates and keys stay as they were: {}", error.what());
+asio::awaitable<void> Front::hand_over(SocketPtr socket, ipc::FrontNotice notice) {
+  for (;;) {
+    const int fd = socket->native_handle();
+    const auto sent =
+        ipc::send_packet(supervisor_.native_handle(), std::as_bytes(std::span(&notice, 1)), {}, std::span(&fd, 1));
+    if (sent != ipc::SendResult::would_block) co_return;
+    asio::error_code ec;
+    co_await supervisor_.async_wait(stream_descriptor::wait_write, asio::redirect_error(asio::use_awaitable, ec));
+    if (ec || !socket->is_open()) co_return;
   }
 }
 
-void Front::on_news(SupervisorPort::Answer news) {
+// Returns when the supervisor has ended, or asks for the end.
+asio::awaitable<void> Front::listen() {
+  for (;;) {
+    ipc::SupervisorNotice notice;
+    std::vector<Fd> fds;
+    std::size_t bytes = 0;
+    const auto result =
+        ipc::receive_packet(supervisor_.native_handle(), std::as_writable_bytes(std::span(&notice, 1)), bytes, fds);
+    if (result == ipc::ReceiveResult::would_block) {
+      asio::error_code ec;
+      co_await supervisor_.async_wait(stream_descriptor::wait_read, asio::redirect_error(asio::use_awaitable, ec));
+      if (ec) co_return;
+      continue;
+    }
+    if (result == ipc::ReceiveResult::closed || bytes != sizeof notice) co_return;
+    if (notice.kind == ipc::SupervisorNotice::Kind::stop) co_return;
+    on_notice(notice, std::move(fds));
+  }
+}
+
+void Front::on_notice(const ipc::SupervisorNotice& notice, std::vector<Fd> fds) {
   using Kind = ipc::SupervisorNotice::Kind;
-  const ipc::SupervisorNotice& notice = news.notice;
-  if (notice.kind == Kind::keys) return take_keys(std::move(news.fds));
-  if (notice.kind == Kind::stop) {
-    stopping_ = true;
-    asio::error_code ignored;
-    acceptor_.close(ignored);
-    if (http_) http_->stop();
-    for (const auto& [id, session] : sessions_) session->stop();
-    stop_if_idle();
-    return;
-  }
-  const auto found = sessions_.find(notice.session.get());
-  if (found == sessions_.end()) return;
-  if (notice.kind == Kind::engine_exited) found->second->engine_exited(notice);
-  if (notice.kind == Kind::root_exited) found->second->root_exited(notice.status);
-}
-
-void Front::stop_if_idle() {
-  if (stopping_ && sessions_.empty()) io_.stop();
+  const std::string id = notice.session.get();
+  if (notice.kind == Kind::closed) sessions_.erase(id);
+  if (notice.kind == Kind::opened && fds.size() == 1)
+    sessions_.insert_or_assign(id, OpenSession{notice.text.get(), monotonic_us(), ipc::FiguresMemory(fds[0], false)});
 }
 
 }  // namespace
@@ -357,11 +268,10 @@ int run_front(FrontOptions options) {
   allow_descriptors(options.max_sessions);
   try {
     ::signal(SIGPIPE, SIG_IGN);
-    const auto tls = std::make_shared<wire::TlsContext>(wire::TlsRole::server, options.tls_dir, options.tls_crl);
     close_all_but({options.listener.get(), options.metrics.get(), supervisor});
     asio::io_context io(1);
     enter_sandbox();
-    Front front(io, options, tls);
+    Front front(io, options);
     front.start();
     io.run();
     return 0;

@@ -95,11 +95,6 @@ void HttpServer::start() {
   });
 }
 
-void HttpServer::stop() noexcept {
-  asio::error_code ignored;
-  acceptor_.close(ignored);
-}
-
 asio::awaitable<void> HttpServer::accept_all() {
   while (acceptor_.is_open()) {
     asio::error_code ec;

@@ -30,8 +30,6 @@ class HttpServer {
 
   // Starts to accept connections; returns at once.
   void start();
-  // Accepts no more connections.
-  void stop() noexcept;
 
  private:
   struct Connection;

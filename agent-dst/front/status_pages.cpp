@@ -23,11 +23,37 @@ double seconds(uint64_t us) {
 }
 
 // The number of vessels of sessions that have not been resumed yet.
-unsigned warm_vessels(const std::vector<SessionFigures>& open) {
+unsigned warm_vessels(const std::vector<ipc::SessionFigures>& open) {
   unsigned count = 0;
-  for (const SessionFigures& session : open) count += session.downtime_us < 0 ? session.processes : 0;
+  for (const ipc::SessionFigures& session : open) count += session.downtime_us < 0 ? session.processes : 0;
   return count;
 }
+
+// What sessions have moved that have ended, and that are open.
+struct Totals {
+  Totals(const ipc::AgentCounters& counters, const std::vector<ipc::SessionFigures>& open)
+      : wire_bytes(of(counters.wire_bytes)),
+        content_pages(of(counters.content_pages)),
+        zero_pages(of(counters.zero_pages)),
+        moved_processes(of(counters.moved_processes)),
+        downtimes(of(counters.downtimes)),
+        downtime_us(of(counters.downtime_us)),
+        last_downtime_us(of(counters.last_downtime_us)) {
+    for (const ipc::SessionFigures& session : open) {
+      wire_bytes += session.wire_bytes;
+      content_pages += session.content_pages;
+      zero_pages += session.zero_pages;
+      if (session.downtime_us < 0) continue;
+      moved_processes += session.processes;
+      ++downtimes;
+      last_downtime_us = static_cast<uint64_t>(session.downtime_us);
+      downtime_us += last_downtime_us;
+    }
+  }
+  uint64_t pages() const { return content_pages + zero_pages; }
+
+  uint64_t wire_bytes, content_pages, zero_pages, moved_processes, downtimes, downtime_us, last_downtime_us;
+};
 
 class MetricsText {
  public:
@@ -85,7 +111,8 @@ constexpr char kHead[] =
 
 }  // namespace
 
-std::string metrics_text(const ipc::AgentCounters& counters, const std::vector<SessionFigures>& open) {
+std::string metrics_text(const ipc::AgentCounters& counters, const std::vector<ipc::SessionFigures>& open) {
+  const Totals totals(counters, open);
   MetricsText out;
   out.family("crx_build_info", "gauge", "The version of crx-agent.");
   out.sample(1, {}, fmt::format("{{version=\"{}\"}}", version()));
@@ -99,21 +126,21 @@ std::string metrics_text(const ipc::AgentCounters& counters, const std::vector<S
   out.sample(of(counters.stored), {}, "{outcome=\"stored\"}");
   out.single("crx_sessions_open", "gauge", "Sessions whose engine is running.", of(counters.open_sessions));
   out.single("crx_vessels_warm", "gauge", "Processes that are being received.", warm_vessels(open));
-  out.single("crx_processes_moved_total", "counter", "Processes that were moved here.", of(counters.moved_processes));
+  out.single("crx_processes_moved_total", "counter", "Processes that were moved here.", totals.moved_processes);
   out.single("crx_trees_running", "gauge", "Trees that were moved here whose root has not ended.",
              of(counters.running_roots));
   out.single("crx_received_wire_bytes_total", "counter", "Bytes received from sources, without TLS.",
-             of(counters.wire_bytes));
+             totals.wire_bytes);
   out.single("crx_received_raw_bytes_total", "counter", "Bytes of memory that the received pages represent.",
-             (of(counters.content_pages) + of(counters.zero_pages)) * kPageSize);
+             totals.pages() * kPageSize);
   out.family("crx_received_pages_total", "counter", "Pages received.");
-  out.sample(of(counters.content_pages), {}, "{content=\"data\"}");
-  out.sample(of(counters.zero_pages), {}, "{content=\"zero\"}");
+  out.sample(totals.content_pages, {}, "{content=\"data\"}");
+  out.sample(totals.zero_pages, {}, "{content=\"zero\"}");
   out.family("crx_downtime_seconds", "summary", "Downtime of the trees that were moved here, as measured here.");
-  out.sample(seconds(of(counters.downtime_us)), "_sum");
-  out.sample(of(counters.downtimes), "_count");
+  out.sample(seconds(totals.downtime_us), "_sum");
+  out.sample(totals.downtimes, "_count");
   out.single("crx_last_downtime_seconds", "gauge", "Downtime of the last tree that was moved here.",
-             seconds(of(counters.last_downtime_us)));
+             seconds(totals.last_downtime_us));
   out.single("crx_stored_sets", "gauge", "Image sets in the store.", of(counters.stored_sets));
   out.single("crx_connections_total", "counter", "Connections accepted.", of(counters.connections));
   out.single("crx_connections_refused_total", "counter", "Connections that did not get a session.",
@@ -123,23 +150,22 @@ std::string metrics_text(const ipc::AgentCounters& counters, const std::vector<S
   return out.take();
 }
 
-std::string status_html(const ipc::AgentCounters& counters, const std::vector<SessionFigures>& open) {
+std::string status_html(const ipc::AgentCounters& counters, const std::vector<ipc::SessionFigures>& open) {
   const uint64_t now = static_cast<uint64_t>(::time(nullptr));
-  const uint64_t pages = of(counters.content_pages) + of(counters.zero_pages);
+  const Totals totals(counters, open);
   std::string out = kHead;
   out += fmt::format("<h1>crx-agent {}</h1>\n<table>\n", version());
   out += row("up", fmt::format("{} s", now - std::min(now, of(counters.started_s))));
   out += row("sessions", fmt::format("{} committed, {} failed, {} refused, {} in doubt, {} checked, {} stored",
                                      of(counters.committed), of(counters.failed), of(counters.refused),
                                      of(counters.in_doubt), of(counters.checked), of(counters.stored)));
-  out += row("processes moved here", fmt::format("{}", of(counters.moved_processes)));
+  out += row("processes moved here", fmt::format("{}", totals.moved_processes));
   out += row("trees running", fmt::format("{}", of(counters.running_roots)));
-  out += row("received", fmt::format("{} for {} of memory ({} pages)", format_size(of(counters.wire_bytes)),
-                                     format_size(pages * kPageSize), pages));
-  if (of(counters.downtimes) > 0) {
-    out += row("downtime",
-               fmt::format("{:.1f} ms last, {:.1f} ms on average", seconds(of(counters.last_downtime_us)) * 1e3,
-                           seconds(of(counters.downtime_us) / of(counters.downtimes)) * 1e3));
+  out += row("received", fmt::format("{} for {} of memory ({} pages)", format_size(totals.wire_bytes),
+                                     format_size(totals.pages() * kPageSize), totals.pages()));
+  if (totals.downtimes > 0) {
+    out += row("downtime", fmt::format("{:.1f} ms last, {:.1f} ms on average", seconds(totals.last_downtime_us) * 1e3,
+                                       seconds(totals.downtime_us / totals.downtimes) * 1e3));
   }
   out += row("image sets", fmt::format("{}", of(counters.stored_sets)));
   out += "</table>\n<h2>Open sessions</h2>\n";
@@ -149,7 +175,7 @@ std::string status_html(const ipc::AgentCounters& counters, const std::vector<Se
         "<table>\n<tr><th>session</th><th>from</th><th>state</th><th>for</th><th>processes</th><th>received</th></"
         "tr>\n";
   }
-  for (const SessionFigures& session : open) {
+  for (const ipc::SessionFigures& session : open) {
     out += fmt::format("<tr><td>{}</td><td>{}</td><td>{}</td><td>{:.1f} s</td><td>{}</td><td>{}</td></tr>\n",
                        escaped(session.id), escaped(session.peer), session.state,
                        static_cast<double>(session.age_us) / 1e6, session.processes, format_size(session.wire_bytes));

@@ -11,7 +11,8 @@
 
 namespace crx::ipc {
 
-// Each counter has one writer. No decision depends on them: the front can write all of them and is not trusted.
+// No decision depends on them: the front can write all of them and is not trusted. The figures of sessions that are
+// open are not among them (session_figures.hpp).
 struct AgentCounters {
   using Count = std::atomic<uint64_t>;
   static_assert(Count::is_always_lock_free);
@@ -24,12 +25,15 @@ struct AgentCounters {
   Count front_starts;
   Count started_s;  // CLOCK_REALTIME
 
-  // Written by the front.
-  Count connections, connections_refused;
+  // Odd while the supervisor adds the figures of a session that has ended; each change of them has another number.
+  Count changes;
   Count wire_bytes;                 // frame payloads, before TLS
   Count content_pages, zero_pages;  // received pages
   Count moved_processes;
   Count downtimes, downtime_us, last_downtime_us;
+
+  Count connections;          // written by the front
+  Count connections_refused;  // by both
 };
 
 // Anonymous shared memory, which forked children inherit.

@@ -1,8 +1,10 @@
-// The packets that the supervisor exchanges with the front and the engines: fixed structures over SOCK_SEQPACKET pairs,
-// between copies of the same binary.
+// The packets that the supervisor exchanges with the front, the processes of connections and the engines: fixed
+// structures over SOCK_SEQPACKET pairs, between copies of the same binary.
 #pragma once
 
 #include <algorithm>
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <string>
@@ -39,6 +41,9 @@ struct Text {
   }
 };
 
+// The name of a session for its data connections (wire/connection/data_key.hpp).
+using Token = std::array<std::byte, 16>;
+
 // The purpose of a session.
 enum class Purpose : uint32_t { move = 0, check, store };
 
@@ -47,14 +52,27 @@ struct FrontNotice {
   enum class Kind : uint32_t {
     ready = 1,  // the front is listening
     failed,     // the front could not start: text
-    // an authenticated Hello has arrived: session, peer, certificate, names, wait, new_pids, purpose; the answer has
-    // the same tag
+    control,    // a connection that begins with TLS; its socket is passed along
+    data,       // a connection that began with the preamble of a data connection: token; its socket is passed along
+  };
+  Kind kind = Kind::ready;
+  Token token{};  // data only
+  Text<1024> text;
+};
+
+// From the process of a connection to the supervisor.
+struct SessionNotice {
+  enum class Kind : uint32_t {
+    // the peer has authenticated: certificate, peer, names; the answer (greeted or refused) has the same tag
+    authenticated = 1,
+    // Hello has arrived: session, token, wait, new_pids, purpose; the answer (engine or refused) has the same tag
     want_engine,
     query,            // asks for the outcome of `session`; the answer has the same tag
     session_closed,   // everything of a session has been sent to the source: session and its figures
     session_refused,  // preflight refused the tree of `session`
+    turned_away,      // the peer did not get what it came for: text
   };
-  Kind kind = Kind::ready;
+  Kind kind = Kind::query;
   uint32_t tag = 0;
   uint32_t wait = 0;
   uint32_t new_pids = 0;
@@ -63,6 +81,7 @@ struct FrontNotice {
   uint64_t wire_bytes = 0;
   uint64_t pages = 0;
   int64_t downtime_us = -1;  // -1: the tree was not resumed
+  Token token{};             // by which data connections name the session
   Text<40> session;
   Text<72> certificate;  // SHA-256, hex
   Text<400> peer;
@@ -70,16 +89,19 @@ struct FrontNotice {
   Text<2048> text;
 };
 
-// From the supervisor to the front.
+// From the supervisor to the front and to the processes of connections.
 struct SupervisorNotice {
   enum class Kind : uint32_t {
-    engine = 1,     // answer to want_engine, with two descriptors: the session's socket and the page ring
-    refused,        // answer to want_engine: text, hint
+    greeted = 1,    // answer to authenticated: the peer may go on
+    engine,         // answer to want_engine, with two descriptors: the session's socket and the page ring
+    refused,        // answer to authenticated and to want_engine: text, hint
     state,          // answer to query: state, text
+    data,           // a data connection of the session: its socket as a descriptor; text: the peer
     engine_exited,  // session, status (as from waitpid(2)), root, and state and text of the journal's last record
     root_exited,    // session, status
-    keys,           // certificates and keys for new connections: descriptors of ca, cert, key and, if there is one, crl
-    stop,           // accept no connections, and end when the sessions have ended
+    opened,         // to the front, a session: session, text: the peer; its figures as a descriptor
+    closed,         // to the front: its figures are among the counters now; session
+    stop,           // accept no connections, and end when the session has ended
   };
   Kind kind = Kind::stop;
   uint32_t tag = 0;
@@ -104,7 +126,7 @@ struct EngineNotice {
   int32_t status = 0;
 };
 
-static_assert(std::is_trivially_copyable_v<FrontNotice> && std::is_trivially_copyable_v<SupervisorNotice> &&
-              std::is_trivially_copyable_v<EngineNotice>);
+static_assert(std::is_trivially_copyable_v<FrontNotice> && std::is_trivially_copyable_v<SessionNotice> &&
+              std::is_trivially_copyable_v<SupervisorNotice> && std::is_trivially_copyable_v<EngineNotice>);
 
 }  // namespace crx::ipc

@@ -98,10 +98,11 @@ void AgentEvents::opened(const SessionRequest& request) {
   put(line);
 }
 
-void AgentEvents::turned_away(const ipc::FrontNotice& asked, const std::string& message, const std::string& hint) {
+void AgentEvents::turned_away(const std::string& session, const std::string& peer, const std::string& message,
+                              const std::string& hint) {
   ++counters_->refused;
-  Line line("turned_away", asked.session.get());
-  line.json["peer"] = cut(asked.peer.get());
+  Line line("turned_away", session);
+  line.json["peer"] = cut(peer);
   line.json["message"] = cut(message);
   line.json["hint"] = cut(hint);
   put(line);
@@ -145,7 +146,7 @@ void AgentEvents::ended(const SessionRequest& request, SessionEnd end, const std
   put(line);
 }
 
-void AgentEvents::closed(const ipc::FrontNotice& figures) {
+void AgentEvents::closed(const ipc::SessionNotice& figures) {
   Line line("closed", figures.session.get());
   line.json["processes"] = figures.processes;
   line.json["pages"] = figures.pages;

@@ -24,12 +24,13 @@ class AgentEvents {
   // closed() and root_exited() report the steps of a session.
   void listening(const Endpoint& where);
   void opened(const SessionRequest& request);
-  void turned_away(const ipc::FrontNotice& asked, const std::string& message, const std::string& hint);
+  void turned_away(const std::string& session, const std::string& peer, const std::string& message,
+                   const std::string& hint);
   void resumed(const std::string& session, pid_t root);
   // state, detail: the last record of the journal. status: the engine's, as from waitpid(2).
   void ended(const SessionRequest& request, SessionEnd end, const std::string& state, const std::string& detail,
              int status);
-  void closed(const ipc::FrontNotice& figures);
+  void closed(const ipc::SessionNotice& figures);
   void root_exited(const std::string& session, pid_t root, int status);
   void stopping(const std::string& why);
 

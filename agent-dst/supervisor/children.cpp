@@ -8,12 +8,14 @@
 #include <csignal>
 
 #include "agent-dst/front/front.hpp"
-#include "agent-dst/front/sandbox.hpp"
 #include "agent-dst/ipc/engine_link.hpp"
 #include "agent-dst/ipc/engine_options.hpp"
 #include "agent-dst/ipc/packet.hpp"
 #include "agent-dst/ipc/page_ring.hpp"
+#include "agent-dst/ipc/session_figures.hpp"
 #include "agent-dst/ipc/supervisor_packets.hpp"
+#include "agent-dst/sandbox/sandbox.hpp"
+#include "agent-dst/session/session_process.hpp"
 #include "agent-dst/supervisor/tree_init.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
@@ -55,7 +57,7 @@ const Policy& policy_for(const AgentOptions& options, const std::vector<std::str
 // init_pipe: a descriptor to which the root's PID is written as well; -1 for none.
 int engine_body(const AgentOptions& options, const EngineMain& main, const SessionRequest& request, pid_t front,
                 Fd notices, Fd link, Fd ring, int init_pipe) {
-  front::close_all_but({notices.get(), link.get(), ring.get(), init_pipe});
+  close_all_but({notices.get(), link.get(), ring.get(), init_pipe});
   EngineOptions engine;
   engine.session = request.session;
   engine.peer = request.peer;
@@ -88,11 +90,7 @@ FrontChild fork_front(const AgentOptions& options, int listener, int metrics, ip
       front.supervisor = std::move(front_link);
       if (metrics >= 0) front.metrics = duplicate(metrics);
       front.counters = &counters;
-      front.tls_dir = options.tls_dir;
-      front.tls_crl = options.tls_crl;
-      front.allow = options.allow;
       front.greeting_timeout_ms = options.greeting_timeout_ms;
-      front.idle_timeout_ms = options.idle_timeout_ms;
       front.max_sessions = options.max_sessions;
       return front::run_front(std::move(front));
     });
@@ -102,16 +100,39 @@ FrontChild fork_front(const AgentOptions& options, int listener, int metrics, ip
   return child;
 }
 
+SessionChild fork_session(const AgentOptions& options, std::shared_ptr<const wire::TlsContext> tls, Fd socket,
+                          const std::string& peer, const sigset_t& mask) {
+  auto [ours, theirs] = ipc::make_pair();
+  SessionChild child;
+  child.figures = ipc::FiguresMemory::make();
+  const auto body = [&, &session_link = theirs] {
+    return live("crx-session", options, mask, [&] {
+      session::SessionOptions session;
+      session.socket = std::move(socket);
+      session.peer = peer;
+      session.supervisor = std::move(session_link);
+      session.figures = std::move(child.figures);
+      session.tls = std::move(tls);
+      session.greeting_timeout_ms = options.greeting_timeout_ms;
+      session.idle_timeout_ms = options.idle_timeout_ms;
+      return session::run_session(std::move(session));
+    });
+  };
+  child.pid = ChildProcess::fork("serving a connection", body).release();
+  child.link = std::move(ours);
+  return child;
+}
+
 EngineChild fork_engine(const AgentOptions& options, const EngineMain& main, const SessionRequest& request, pid_t front,
                         const sigset_t& mask) {
   auto [notices_ours, notices_theirs] = ipc::make_pair();
-  auto [link_front, link_engine] = ipc::make_pair();
+  auto [link_session, link_engine] = ipc::make_pair();
   EngineChild child;
   child.ring = ipc::make_ring();
   const auto body = [&, &notices = notices_theirs, &link = link_engine] {
     const auto engine = [&](int init_pipe) {
       (void)::prctl(PR_SET_NAME, "crx-engine", 0, 0, 0);
-      // Inside a PID namespace the front is not visible, so its pid is not passed on.
+      // Inside a PID namespace the session's process is not visible, so its pid is not passed on.
       return engine_body(options, main, request, request.new_pids ? 0 : front, std::move(notices), std::move(link),
                          std::move(child.ring), init_pipe);
     };
@@ -120,7 +141,7 @@ EngineChild fork_engine(const AgentOptions& options, const EngineMain& main, con
   };
   child.pid = request.new_pids ? fork_init(body) : ChildProcess::fork("starting an engine", body).release();
   child.notices = std::move(notices_ours);
-  child.front_link = std::move(link_front);
+  child.session_link = std::move(link_session);
   return child;
 }
 
@@ -128,7 +149,7 @@ pid_t fork_recovery(const AgentOptions& options, const SourceRecovery& recovery,
                     const sigset_t& mask) {
   const auto body = [&] {
     return live("crx-recovery", options, mask, [&] {
-      front::close_all_but({});
+      close_all_but({});
       return recovery.finish(options.state, session);
     });
   };

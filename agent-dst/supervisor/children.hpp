@@ -1,9 +1,10 @@
-// Forks the front and the engines.
+// Forks the front, the processes of connections and the engines.
 #pragma once
 
 #include <signal.h>
 #include <sys/types.h>
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -12,6 +13,10 @@
 #include "agent-dst/supervisor/agent.hpp"
 #include "common/base/fd.hpp"
 
+namespace crx::wire {
+class TlsContext;
+}
+
 namespace crx::supervisor {
 
 // The properties with which a session was opened.
@@ -19,7 +24,7 @@ struct SessionRequest {
   std::string session;
   std::string peer;
   std::string certificate;              // its SHA-256
-  std::vector<std::string> names = {};  // of the source's certificate: common name and subjectAltNames
+  std::vector<std::string> names = {};  // of the source's certificate
   bool wait = false;
   bool new_pids = false;  // run the tree in a new PID namespace
   ipc::Purpose purpose = ipc::Purpose::move;
@@ -30,17 +35,27 @@ struct FrontChild {
   Fd link;  // exchanges packets of ipc/supervisor_packets.hpp
 };
 
-struct EngineChild {
-  pid_t pid = -1;       // with new_pids: the first process of the namespace (tree_init.hpp), which outlives the engine
-  Fd notices;           // exchanges EngineNotice packets
-  Fd front_link, ring;  // to be passed to the front
+// The process of a connection.
+struct SessionChild {
+  pid_t pid = -1;
+  Fd link;     // exchanges packets of ipc/supervisor_packets.hpp
+  Fd figures;  // ipc::FiguresMemory
 };
 
-// Fork the front, or the engine of a session. The children never return from these calls. listener, metrics: listening
-// sockets for the front (metrics: -1 for none). front: the pid of the process that will serve the session. mask: the
-// signal mask that the child gets. Throw Error.
+struct EngineChild {
+  pid_t pid = -1;  // with new_pids: the first process of the namespace (tree_init.hpp), which outlives the engine
+  Fd notices;      // exchanges EngineNotice packets
+  Fd session_link, ring;  // to be passed to the session's process
+};
+
+// Fork the front, the process of a connection, or the engine of a session. The children never return from these calls.
+// listener, metrics: listening sockets for the front (metrics: -1 for none). socket, peer: the connection, and its
+// address for messages. front: the pid of the process that serves the session. mask: the signal mask that the child
+// gets. Throw Error.
 FrontChild fork_front(const AgentOptions& options, int listener, int metrics, ipc::AgentCounters& counters,
                       const sigset_t& mask);
+SessionChild fork_session(const AgentOptions& options, std::shared_ptr<const wire::TlsContext> tls, Fd socket,
+                          const std::string& peer, const sigset_t& mask);
 EngineChild fork_engine(const AgentOptions& options, const EngineMain& main, const SessionRequest& request, pid_t front,
                         const sigset_t& mask);
 

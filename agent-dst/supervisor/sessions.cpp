@@ -18,7 +18,7 @@
 namespace crx::supervisor {
 namespace {
 
-constexpr int64_t kOnceCloseMs = 5'000;  // --once: time for the front to send its last messages to the source
+constexpr int64_t kOnceCloseMs = 5'000;  // --once: time for the last messages to the source
 constexpr std::size_t kRecentExits = 64;
 
 int exit_code(int status) {
@@ -27,103 +27,78 @@ int exit_code(int status) {
 
 }  // namespace
 
-void Supervisor::on_front_notice(const ipc::FrontNotice& notice) {
-  using Kind = ipc::FrontNotice::Kind;
-  switch (notice.kind) {
-    case Kind::ready:
-      ready();
-      break;
-    case Kind::failed:
-      if (!announced_) throw Error(ErrorCode::refused, "starting the front", notice.text.get());
-      log::error("the front cannot start: {}", notice.text.get());
-      break;
-    case Kind::want_engine:
-      spawn_engine(notice);
-      break;
-    case Kind::query:
-      answer_query(notice);
-      break;
-    case Kind::session_closed:
-      events_.closed(notice);
-      if (served_ && !stopping_) begin_stop("the session is over");
-      break;
-    case Kind::session_refused:
-      refused_by_preflight(notice.session.get());
-      break;
-    default:
-      log::warn("the front sent an unknown packet");
-  }
-}
-
-void Supervisor::refuse(const ipc::FrontNotice& to, const std::string& text, const std::string& hint) {
-  ipc::SupervisorNotice notice;
-  notice.kind = ipc::SupervisorNotice::Kind::refused;
-  notice.tag = to.tag;
-  notice.session = to.session;
-  notice.text.set(text);
-  notice.hint.set(hint);
+void Supervisor::refuse_session(const Connection& connection, const ipc::SessionNotice& asked, const std::string& text,
+                                const std::string& hint) {
   if (const auto left_out = refusals_.take(monotonic_us()))
-    log::warn("session {} is refused: {}{}", to.session.get(), text, *left_out);
-  events_.turned_away(to, text, hint);
-  to_front(notice);
+    log::warn("session {} is refused: {}{}", asked.session.get(), text, *left_out);
+  events_.turned_away(asked.session.get(), connection.peer(), text, hint);
+  refuse(connection, asked.tag, text, hint);
 }
 
-void Supervisor::spawn_engine(const ipc::FrontNotice& notice) {
-  SessionRequest request{notice.session.get(), notice.peer.get(), notice.certificate.get(),
-                         notice.names.lines(), notice.wait != 0,  notice.new_pids != 0,
-                         notice.purpose};
-  if (!is_session_id(request.session)) return refuse(notice, "the session id is not valid", {});
-  if (stopping_) return refuse(notice, "this agent is being stopped", {});
-  if (options_.once && served_) return refuse(notice, "this agent serves one session only", {});
+void Supervisor::spawn_engine(Connection& connection, const ipc::SessionNotice& notice) {
+  SessionRequest request{notice.session.get(), connection.peer(),    connection.certificate, connection.names,
+                         notice.wait != 0,     notice.new_pids != 0, notice.purpose};
+  const auto refuse = [&](const std::string& text, const std::string& hint) {
+    refuse_session(connection, notice, text, hint);
+  };
+  if (!is_session_id(request.session)) return refuse("the session id is not valid", {});
+  if (serving(request.session) != nullptr || !connection.session.empty())
+    return refuse("this session is open already", {});
+  if (stopping_) return refuse("this agent is being stopped", {});
+  if (options_.once && served_) return refuse("this agent serves one session only", {});
   if (open_sessions() >= options_.max_sessions) {
-    return refuse(notice, fmt::format("{} sessions are open already", open_sessions()),
+    return refuse(fmt::format("{} sessions are open already", open_sessions()),
                   "try again later, or start the agent with a higher --max-sessions");
   }
   if (options_.max_peer_sessions > 0 && open_sessions(request.certificate) >= options_.max_peer_sessions) {
-    return refuse(notice, fmt::format("{} sessions of this peer are open already", options_.max_peer_sessions),
+    return refuse(fmt::format("{} sessions of this peer are open already", options_.max_peer_sessions),
                   "try again later, or start the agent with a higher --max-peer-sessions");
   }
   try {
     if (!read_journal(options_.store, request.session).empty()) {
-      return refuse(notice, "this session has been here before", "start a new migration");
+      return refuse("this session has been here before", "start a new migration");
     }
     Engine engine;
     engine.request = std::move(request);
-    engine.child = fork_engine(options_, main_, engine.request, front_.pid, mask_);
+    engine.child = fork_engine(options_, main_, engine.request, connection.child.pid, mask_);
     ipc::SupervisorNotice granted;
     granted.kind = ipc::SupervisorNotice::Kind::engine;
     granted.tag = notice.tag;
     granted.session = notice.session;
-    const int fds[] = {engine.child.front_link.get(), engine.child.ring.get()};
-    to_front(granted, fds);
-    engine.child.front_link.reset();
+    const int fds[] = {engine.child.session_link.get(), engine.child.ring.get()};
+    answer(connection, granted, fds);
+    engine.child.session_link.reset();
     engine.child.ring.reset();
     const pid_t pid = engine.child.pid;
     log::debug("the engine of session {} started (pid {})", engine.request.session, pid);
     events_.opened(engine.request);
+    connection.session = engine.request.session;
+    connection.token = notice.token;
+    connection.place.leave();
+    announce(connection);
     engines_.emplace(pid, std::move(engine));
   } catch (const Error& error) {
-    refuse(notice, error.what(), error.hint());
+    refuse(error.what(), error.hint());
   }
 }
 
-void Supervisor::answer_query(const ipc::FrontNotice& notice) {
+void Supervisor::answer_query(const Connection& connection, const ipc::SessionNotice& notice) {
   const std::string session = notice.session.get();
-  ipc::SupervisorNotice answer;
-  answer.kind = ipc::SupervisorNotice::Kind::state;
-  answer.tag = notice.tag;
-  answer.session = notice.session;
+  ipc::SupervisorNotice state;
+  state.kind = ipc::SupervisorNotice::Kind::state;
+  state.tag = notice.tag;
+  state.session = notice.session;
   const bool live = is_live(session);
   try {
     const Verdict verdict = live ? read_verdict(options_.store, session)
                                  : settle(options_.store, session, "no engine serves this session any more");
-    answer.state.set(live && verdict.state == "unknown" ? "open" : verdict.state);
-    answer.text.set(verdict.detail);
+    state.state.set(live && verdict.state == "unknown" ? "open" : verdict.state);
+    state.text.set(verdict.detail);
   } catch (const Error& error) {
-    answer.kind = ipc::SupervisorNotice::Kind::refused;
-    answer.text.set(error.what());
+    state.kind = ipc::SupervisorNotice::Kind::refused;
+    state.text.set(error.what());
   }
-  to_front(answer);
+  answer(connection, state);
 }
 
 void Supervisor::on_engine(Engine& engine) {
@@ -171,6 +146,11 @@ void Supervisor::on_exit(pid_t pid, int status) {
     if (!stopping_ || status != 0) log::error("the front ended ({}); it is started again", status_text(status));
     front_.link.reset();
     front_.pid = -1;
+    return;
+  }
+  if (const auto connection = connections_.find(pid); connection != connections_.end()) {
+    connection_ended(connection->second, status);
+    connections_.erase(connection);
     return;
   }
   if (const auto engine = engines_.find(pid); engine != engines_.end()) {
@@ -230,7 +210,9 @@ void Supervisor::engine_exited(Engine& engine, int status) {
   const std::string& session = engine.request.session;
   log::at(status == 0 ? log::Level::info : log::Level::warn, "session {}: its engine ended ({})", session,
           status_text(status));
-  if (WIFSIGNALED(status)) make_usual(front_.pid);  // the engine may have made it real-time for the stop
+  const Connection* connection = serving(session);
+  // the engine may have made it real-time for the stop
+  if (WIFSIGNALED(status) && connection != nullptr) make_usual(connection->child.pid);
   ipc::SupervisorNotice notice;
   notice.kind = ipc::SupervisorNotice::Kind::engine_exited;
   notice.session.set(session);
@@ -245,7 +227,7 @@ void Supervisor::engine_exited(Engine& engine, int status) {
   } catch (const Error& error) {
     log::error("session {}: {}", session, error.what());
   }
-  to_front(notice);
+  to_session(notice);
   events_.ended(engine.request, end_of(engine, notice.state.get(), status), notice.state.get(), notice.text.get(),
                 status);
   if (metrics_ && engine.request.purpose == ipc::Purpose::store) count_now();
@@ -284,7 +266,7 @@ void Supervisor::root_exited(const Root& root, pid_t pid, int status) {
   notice.kind = ipc::SupervisorNotice::Kind::root_exited;
   notice.session.set(root.session);
   notice.status = status;
-  to_front(notice);
+  to_session(notice);
   remove_groups(root.session);
   if (served_) once_close_ = Deadline::in_ms(kOnceCloseMs);
 }

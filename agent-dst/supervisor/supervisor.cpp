@@ -11,6 +11,7 @@
 #include <cstring>
 #include <vector>
 
+#include "agent-dst/front/limits.hpp"
 #include "agent-dst/image_store/set_store.hpp"
 #include "agent-dst/ipc/packet.hpp"
 #include "agent-dst/supervisor/listener.hpp"
@@ -19,8 +20,8 @@
 #include "common/base/journal.hpp"
 #include "common/base/log.hpp"
 #include "common/kernel/process/child_process.hpp"
+#include "wire/connection/tls_context.hpp"
 #include "wire/connection/tls_dir.hpp"
-#include "wire/connection/tls_files.hpp"
 
 namespace crx {
 namespace supervisor {
@@ -29,11 +30,20 @@ namespace {
 constexpr int64_t kStopMs = 20'000;       // time limit for the engines and the front to end
 constexpr int64_t kFrontRestartMs = 500;  // minimum time between two starts
 constexpr int64_t kCountMs = 15'000;      // time between two counts of the store
+constexpr int kPacketsAtOnce = 16;        // from one process before others have their turn
 
 }  // namespace
 
 Supervisor::Supervisor(const AgentOptions& options, const EngineMain& main, const SourceRecovery& recovery)
-    : options_(options), main_(main), events_(options.json ? STDOUT_FILENO : -1) {
+    : options_(options),
+      main_(main),
+      events_(options.json ? STDOUT_FILENO : -1),
+      tls_(std::make_shared<wire::TlsContext>(wire::TlsRole::server, options.tls_dir, options.tls_crl)),
+      strangers_(front::max_processes_of_owner(options.max_sessions),
+                 2 * front::max_processes_of_owner(options.max_sessions)),
+      guests_(front::max_processes_of_owner(options.max_sessions),
+              2 * front::max_processes_of_owner(options.max_sessions)) {
+  front::allow_descriptors(options.max_sessions);
   if (::mkdir(options.store.c_str(), 0700) != 0 && errno != EEXIST) throw_errno("opening the store", options.store);
   listener_ = listen_on(options.listen, "--listen");
   if (options.metrics) metrics_ = listen_on(*options.metrics, "--metrics");
@@ -58,7 +68,8 @@ int Supervisor::run() {
     if (!front_.link && !stopping_ && front_start_.passed()) start_front();
     if (once_close_.passed() && !stopping_) begin_stop("the session is over");
     if (!stopping_) continue;
-    if (open_sessions() == 0 && !front_.link) return outcome_;
+    if (open_sessions() == 0) end_idle_connections();
+    if (open_sessions() == 0 && !front_.link && connections_.empty()) return outcome_;
     if (stop_by_.passed()) {
       // An engine that has journalled RESUMING completes without the supervisor; its journal records that.
       log::warn("crx-agent ends while {} sessions are still open", open_sessions());
@@ -82,6 +93,11 @@ void Supervisor::poll_once() {
     pids.push_back(pid);
     fds.push_back({engine.child.notices.get(), POLLIN, 0});
   }
+  const std::size_t engines = pids.size();
+  for (const auto& [pid, connection] : connections_) {
+    pids.push_back(pid);
+    fds.push_back({connection.child.link.get(), POLLIN, 0});
+  }
   // -1 (for ever) becomes the largest value as an unsigned number.
   unsigned timeout = static_cast<unsigned>(next_count_.poll_ms());
   for (const Deadline& other : {stop_by_, once_close_, stopping_ ? Deadline::never() : next_look_})
@@ -91,7 +107,11 @@ void Supervisor::poll_once() {
     throw_errno("supervising", "poll");
   // Engines first: their announcements must be read before they are reaped.
   for (std::size_t i = 0; i < pids.size(); ++i) {
-    if (fds[i + 2].revents != 0) on_engine(engines_.at(pids[i]));
+    if (fds[i + 2].revents == 0) continue;
+    if (i < engines)
+      on_engine(engines_.at(pids[i]));
+    else
+      on_connection(connections_.at(pids[i]), kPacketsAtOnce);
   }
   if (fds[1].revents != 0) on_front();
   if (fds[0].revents != 0) on_signal();
@@ -109,16 +129,11 @@ void Supervisor::on_signal() {
   reap();
 }
 
-// Opens the files for the front, which may open none, and looks into none of them. A front that is started later reads
-// them by itself.
+// Connections that are open keep the keys with which they began.
 void Supervisor::reread_keys() noexcept {
   try {
-    const wire::OpenTlsFiles files = wire::open_tls_files(wire::TlsFiles(options_.tls_dir, options_.tls_crl));
-    std::vector<int> fds = {files.ca.get(), files.cert.get(), files.key.get()};
-    if (files.crl) fds.push_back(files.crl.get());
-    ipc::SupervisorNotice notice;
-    notice.kind = ipc::SupervisorNotice::Kind::keys;
-    to_front(notice, fds);
+    tls_ = std::make_shared<wire::TlsContext>(wire::TlsRole::server, options_.tls_dir, options_.tls_crl);
+    log::info("new connections use the certificates and keys that are in {} now", options_.tls_dir);
   } catch (const std::exception& error) {
     log::error("certificates and keys stay as they were: {}", error.what());
   }
@@ -135,6 +150,7 @@ void Supervisor::begin_stop(const char* why) {
     (void)ipc::send_packet(engine.child.notices.get(), std::as_bytes(std::span(&notice, 1)));
   }
   to_front(ipc::SupervisorNotice{});
+  for (const auto& [pid, connection] : connections_) answer(connection, ipc::SupervisorNotice{});
 }
 
 // Sets are removed by other processes as well, so the store is counted anew.
@@ -157,16 +173,17 @@ void Supervisor::on_front() {
     if (result == ipc::ReceiveResult::would_block) return;
     if (result == ipc::ReceiveResult::closed || bytes != sizeof notice) {
       // The front has ended or sent something invalid; in both cases it is replaced once it has been reaped.
-      (void)::kill(front_.pid, SIGKILL);
+      if (!stopping_) (void)::kill(front_.pid, SIGKILL);
       front_.link.reset();
       return;
     }
-    on_front_notice(notice);
+    on_front_notice(notice, std::move(fds));
   }
 }
 
 void Supervisor::ready() {
   front_ready_ = true;
+  for (const auto& [pid, connection] : connections_) announce(connection);
   if (announced_) return;
   announced_ = true;
   const uint16_t port = bound_port(listener_.get());

@@ -1,5 +1,5 @@
-// The supervisor of crx-agent: one thread with a poll loop; the parent of the front, the engines and the restored
-// roots.
+// The supervisor of crx-agent: one thread with a poll loop; the parent of the front, the processes of connections, the
+// engines and the restored roots.
 #pragma once
 
 #include <signal.h>
@@ -7,11 +7,14 @@
 
 #include <deque>
 #include <map>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
 #include <utility>
+#include <vector>
 
+#include "agent-dst/front/crowd.hpp"
 #include "agent-dst/ipc/supervisor_packets.hpp"
 #include "agent-dst/supervisor/agent.hpp"
 #include "agent-dst/supervisor/agent_events.hpp"
@@ -41,6 +44,18 @@ class Supervisor {
     bool ended = false, root_ended = false;
     bool refused = false;  // preflight refused the tree
   };
+  // A connection that is served by a process of its own.
+  struct Connection {
+    std::string address;  // the peer's, for messages
+    SessionChild child;
+    front::Crowd::Place place;       // among strangers, then among guests; empty once a session was opened
+    std::string certificate;         // SHA-256; empty: the peer has not authenticated
+    std::string name;                // the first of `names`, for messages
+    std::vector<std::string> names;  // of the peer's certificate
+    std::string session;             // empty: none was opened
+    ipc::Token token{};              // of the session's data connections
+    std::string peer() const { return name + " (" + address + ")"; }
+  };
   struct Root {
     std::string session;
     bool wait = false;
@@ -50,10 +65,25 @@ class Supervisor {
   void poll_once();
   void on_signal();
   void on_front();
-  void on_front_notice(const ipc::FrontNotice& notice);
-  void spawn_engine(const ipc::FrontNotice& notice);
-  void answer_query(const ipc::FrontNotice& notice);
-  void refuse(const ipc::FrontNotice& to, const std::string& text, const std::string& hint);
+  void on_front_notice(const ipc::FrontNotice& notice, std::vector<Fd> fds);
+  // connections.cpp
+  void begin_connection(Fd socket);
+  void hand_on(Fd socket, const ipc::Token& token);
+  void on_connection(Connection& connection, int most_packets);
+  void on_session_notice(Connection& connection, const ipc::SessionNotice& notice);
+  void authenticated(Connection& connection, const ipc::SessionNotice& notice);
+  void turned_away(const Connection& connection, const std::string& why);
+  void connection_ended(Connection& connection, int status);
+  void end_idle_connections();
+  void announce(const Connection& connection);
+  Connection* serving(const std::string& session);
+  static void answer(const Connection& connection, const ipc::SupervisorNotice& notice, std::span<const int> fds = {});
+  static void refuse(const Connection& connection, uint32_t tag, const std::string& text, const std::string& hint);
+  // sessions.cpp
+  void spawn_engine(Connection& connection, const ipc::SessionNotice& notice);
+  void answer_query(const Connection& connection, const ipc::SessionNotice& notice);
+  void refuse_session(const Connection& connection, const ipc::SessionNotice& asked, const std::string& text,
+                      const std::string& hint);
   void on_engine(Engine& engine);
   void reap();
   void on_exit(pid_t pid, int status);
@@ -72,6 +102,7 @@ class Supervisor {
   void count_now();
   void begin_stop(const char* why);
   void reread_keys() noexcept;
+  void to_session(const ipc::SupervisorNotice& notice);
   void ready();
 
   const AgentOptions& options_;
@@ -85,7 +116,11 @@ class Supervisor {
   FrontChild front_;
   bool front_ready_ = false;
   bool announced_ = false;
-  Deadline front_start_ = Deadline::in_ms(0);  // earliest time of the next start
+  Deadline front_start_ = Deadline::in_ms(0);    // earliest time of the next start
+  std::shared_ptr<const wire::TlsContext> tls_;  // of new connections
+  front::Crowd strangers_;                       // connections that have not authenticated, by address
+  front::Crowd guests_;                          // those that have, and have no session, by certificate
+  std::map<pid_t, Connection> connections_;
   std::map<pid_t, Engine> engines_;
   std::map<pid_t, Root> roots_;
   std::optional<Unfinished> unfinished_;
@@ -96,7 +131,7 @@ class Supervisor {
   bool served_ = false;  // --once: the engine of the session has ended
   Deadline once_close_ = Deadline::never();
   int outcome_ = 0;
-  log::Quota refusals_{20, 1'000};  // lines about refused sessions
+  log::Quota refusals_{20, 1'000};  // lines about refused sessions and connections
 };
 
 }  // namespace crx::supervisor

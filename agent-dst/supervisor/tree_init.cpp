@@ -14,9 +14,9 @@
 #include <string>
 #include <utility>
 
-#include "agent-dst/front/sandbox.hpp"
 #include "agent-dst/ipc/packet.hpp"
 #include "agent-dst/ipc/supervisor_packets.hpp"
+#include "agent-dst/sandbox/sandbox.hpp"
 #include "common/base/error.hpp"
 #include "common/base/fd.hpp"
 #include "common/kernel/process/child_process.hpp"
@@ -143,7 +143,7 @@ int run_tree_init(int notices, const InitEngine& engine) {
     from.reset();
     return engine(to.get());
   });
-  front::close_all_but({notices, from.get()});
+  close_all_but({notices, from.get()});
   (void)to.release();
   return Init(notices, child.release(), std::move(from)).run();
 }

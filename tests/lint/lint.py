@@ -19,7 +19,7 @@ ASIO = re.compile(r"^(boost/)?asio([/.]|$)")
 # Folders that may use neither protobuf nor the network, and folders that may not use the network.
 FORBIDDEN = [
     (re.compile(r"^common/(base|proc|kernel|remote|plan|tool)/"), PROTOBUF),
-    (re.compile(r"^common/|^agent-src/|^agent-dst/(?!front/)"), ASIO),
+    (re.compile(r"^common/|^agent-src/|^agent-dst/(?!(front|session)/)"), ASIO),
 ]
 ROW = re.compile(r"^(crx_library|crx_tool)\(([^)]*)\)", re.M)
 PRODUCT = ("common/", "wire/", "agent-src/", "agent-dst/")

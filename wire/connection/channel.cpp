@@ -46,6 +46,19 @@ Channel::~Channel() {
   SSL_free(ssl_);
 }
 
+void Channel::join(DataKey key) {
+  data_key_ = key;
+  use_data_key(ssl_, *data_key_);
+  if (tls_->role() == TlsRole::server) return;
+  const std::string preamble = data_preamble(key.token);
+  transport_->out.insert(transport_->out.end(), preamble.begin(), preamble.end());
+}
+
+DataKey Channel::data_key() {
+  const std::lock_guard lock(mutex_);
+  return derive_data_key(ssl_);
+}
+
 void Channel::close() noexcept {
   const std::lock_guard lock(mutex_);
   transport_->fd = -1;
@@ -89,6 +102,8 @@ asio::awaitable<void> Channel::handshake() {
     co_await wait(need, read_timer_);
   }
   require_protocol(ssl_, *tls_, peer_);
+  if (data_key_ && !uses_data_key(ssl_))
+    throw Error(ErrorCode::peer, "starting TLS", peer_ + " does not have the key of the session");
   transport_->read_ahead = TlsTransport::kReadAhead;
 }
 

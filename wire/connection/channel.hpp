@@ -11,11 +11,13 @@
 #include <cstddef>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 
 #include "common/base/clock.hpp"
+#include "wire/connection/data_key.hpp"
 #include "wire/connection/network_time.hpp"
 #include "wire/connection/tls_context.hpp"
 #include "wire/frame.hpp"
@@ -42,6 +44,11 @@ class Channel : public std::enable_shared_from_this<Channel> {
   Channel(const Channel&) = delete;
   Channel& operator=(const Channel&) = delete;
 
+  // To be called before the handshake: makes this a data connection of the session with this key. A client sends the
+  // preamble first; a server's socket is past it. The handshake then fails unless the peer has the key.
+  void join(DataKey key);
+  // The key of the data connections of a session whose control connection this is; after the handshake. Throws Error.
+  DataKey data_key();
   // No wait ends later than this deadline; for peers that have not identified themselves, and for shutdown.
   void set_hard_deadline(Deadline deadline) { hard_ = deadline; }
   // No wait for the peer may last longer than this without progress.
@@ -96,6 +103,7 @@ class Channel : public std::enable_shared_from_this<Channel> {
   std::mutex mutex_;  // guards ssl_ and transport_, since try_write() comes from other threads
   std::unique_ptr<TlsTransport> transport_;
   ssl_st* ssl_ = nullptr;
+  std::optional<DataKey> data_key_;  // of a data connection
   bool established_ = false;
   bool writing_ = false;
   std::atomic<uint64_t> bytes_written_ = 0;

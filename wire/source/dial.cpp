@@ -64,7 +64,7 @@ asio::awaitable<void> connect_one(tcp::socket& socket, tcp::endpoint endpoint, D
 }  // namespace
 
 asio::awaitable<std::shared_ptr<Channel>> dial(Endpoint to, std::shared_ptr<const TlsContext> tls, Deadline deadline,
-                                               std::string congestion_control) {
+                                               std::string congestion_control, std::optional<DataKey> key) {
   const std::vector<tcp::endpoint> addresses = co_await resolve(to);
   tcp::socket socket(co_await asio::this_coro::executor);
   asio::error_code ec = asio::error::host_not_found;
@@ -80,6 +80,7 @@ asio::awaitable<std::shared_ptr<Channel>> dial(Endpoint to, std::shared_ptr<cons
   }
   auto channel = std::make_shared<Channel>(std::move(socket), std::move(tls), to.text(), to.host);
   channel->set_hard_deadline(deadline);
+  if (key) channel->join(*key);
   co_await channel->handshake();
   channel->set_hard_deadline(Deadline::never());
   co_return channel;

@@ -54,7 +54,7 @@ class SourceConnection final : public SourceLink {
   void on_message(SessionMessage message);
   void start_streams();
   std::string data_congestion_control();
-  asio::awaitable<void> run_stream(unsigned index);
+  asio::awaitable<void> run_stream(unsigned index, DataKey key);
   asio::awaitable<void> watch_stream(std::shared_ptr<Channel> channel);
   asio::awaitable<void> send_batch(DataStream& stream, std::shared_ptr<OutgoingBatch> batch);
   void wake_streams();

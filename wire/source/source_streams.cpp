@@ -80,8 +80,10 @@ void SourceConnection::on_message(SessionMessage message) {
 }
 
 void SourceConnection::start_streams() {
+  const DataKey key = control_->channel()->data_key();
   for (unsigned i = 0; i < stream_count_; ++i) {
-    asio::co_spawn(streams_[i]->strand, run_stream(i), [this](std::exception_ptr thrown) { stream_ended(thrown); });
+    asio::co_spawn(streams_[i]->strand, run_stream(i, key),
+                   [this](std::exception_ptr thrown) { stream_ended(thrown); });
   }
 }
 
@@ -96,10 +98,10 @@ std::string SourceConnection::data_congestion_control() {
   return std::string(name);
 }
 
-asio::awaitable<void> SourceConnection::run_stream(unsigned index) {
+asio::awaitable<void> SourceConnection::run_stream(unsigned index, DataKey key) {
   DataStream& stream = *streams_[index];
   const Deadline deadline = Deadline::in_ms(options_.connect_timeout_ms);
-  auto channel = co_await dial(options_.to, tls_, deadline, data_congestion_control());
+  auto channel = co_await dial(options_.to, tls_, deadline, data_congestion_control(), key);
   channel->set_hard_deadline(deadline);
   Join join;
   join.session = options_.session;

@@ -110,22 +110,52 @@ TEST_CASE("an engine killed after GO and before it resumed: the source receives 
   CHECK(state(options) == "NEVER");
 }
 
-TEST_CASE("the front killed: its session is lost, the next one works, on the same port") {
+TEST_CASE("the front killed: its sessions go on, and the next one works, on the same port") {
   TestAgent agent;
   const auto options = agent.to();
   auto link = open_session(options);
-  prepare(*link);
   const pid_t front = child(agent, "crx-front");
   REQUIRE(::kill(front, SIGKILL) == 0);
-  CHECK(has(loss(*link), "127.0.0.1:"));
+  prepare(*link);
   auto next = open_session(agent.to());
   prepare(*next);
-  CHECK(state(options) == "NEVER");
+  CHECK(child(agent, "crx-front") != front);
+  CHECK(state(options) == "PREPARED");
 }
 
-TEST_CASE("the front has dropped all privileges") {
+TEST_CASE("the process of a session killed: that session is lost, and no other") {
   TestAgent agent;
-  const std::string status = read_file("/proc/" + std::to_string(child(agent, "crx-front")) + "/status");
+  const auto options = agent.to(), other = agent.to();
+  auto link = open_session(options);
+  const pid_t killed = child(agent, "crx-session");
+  auto second = open_session(other);
+  prepare(*link);
+  prepare(*second);
+  REQUIRE(::kill(killed, SIGKILL) == 0);
+  CHECK(has(loss(*link), "127.0.0.1:"));
+  const Deadline deadline = Deadline::in_ms(kLimitMs);
+  while (state(options) != "NEVER" && !deadline.passed()) {
+  }
+  CHECK(state(options) == "NEVER");
+  CHECK(state(other) == "PREPARED");
+  SessionMessage go;
+  go.mutable_go();
+  second->send(go);
+  const auto answer = second->receive(Deadline::in_ms(kLimitMs));
+  CHECK((answer && answer->has_resumed()));
+  CHECK(state(other) == "RESUMED");
+}
+
+TEST_CASE("the front and the processes of connections have dropped all privileges") {
+  TestAgent agent;
+  auto link = open_session(agent.to());
+  std::string status;
+  SUBCASE("the front") {
+    status = read_file("/proc/" + std::to_string(child(agent, "crx-front")) + "/status");
+  }
+  SUBCASE("of a session") {
+    status = read_file("/proc/" + std::to_string(child(agent, "crx-session")) + "/status");
+  }
   CHECK(has(status, "Uid:\t65534\t65534\t65534\t65534"));
   CHECK(has(status, "CapEff:\t0000000000000000"));
   CHECK(has(status, "CapPrm:\t0000000000000000"));
@@ -134,7 +164,6 @@ TEST_CASE("the front has dropped all privileges") {
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
   CHECK(has(status, "Seccomp:\t2"));
 #endif
-  auto link = open_session(agent.to());
   const std::string engine = read_file("/proc/" + std::to_string(child(agent, "crx-engine")) + "/status");
   CHECK(has(engine, "Uid:\t0\t0\t0\t0"));
   CHECK(has(engine, "NoNewPrivs:\t0"));

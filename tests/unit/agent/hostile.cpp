@@ -86,7 +86,7 @@ TEST_CASE("a connection that starts with a message not allowed there") {
   SUBCASE("Go") {
     message.mutable_go();
     client.send(message);
-    CHECK(failure(client).find("starts with Hello, Query or Join") != std::string::npos);
+    CHECK(failure(client).find("starts with Hello or Query") != std::string::npos);
   }
   SUBCASE("a long message") {
     client.send(wire::frame_head(FrameType::message, wire::kMaxFirstMessageBytes + 1));
@@ -111,14 +111,33 @@ TEST_CASE("a connection that starts with a message not allowed there") {
     client.send(message);
     CHECK(failure(client).find("protocol 99") != std::string::npos);
   }
-  SUBCASE("a data connection of no session") {
+  SUBCASE("Join on a control connection") {
     wire::Join join;
     join.session = make_session_id();
     join.stream = 1;
     client.send(wire::frame_join(join));
-    CHECK(failure(client).find("no such session") != std::string::npos);
+    CHECK(failure(client).find("starts with Hello or Query") != std::string::npos);
   }
   CHECK(client.ended());
+  CHECK(still_serves(agent));
+}
+
+TEST_CASE("a data connection of no session is closed, and costs no process") {
+  TestAgent agent;
+  RawClient stranger(agent.port(), keys(agent));
+  SUBCASE("with an unknown token") {
+    stranger.begin_data({});
+    CHECK_FALSE(stranger.handshake());
+  }
+  SUBCASE("with a part of the preamble") {
+    REQUIRE(::send(stranger.fd(), "crx-data", 8, MSG_NOSIGNAL) == 8);
+    REQUIRE(::shutdown(stranger.fd(), SHUT_WR) == 0);
+  }
+  SUBCASE("with another word") {
+    REQUIRE(::send(stranger.fd(), "crx-dada0123456789abcdef", 24, MSG_NOSIGNAL) == 24);
+  }
+  char byte = 0;
+  CHECK(::recv(stranger.fd(), &byte, 1, 0) <= 0);
   CHECK(still_serves(agent));
 }
 
@@ -154,6 +173,7 @@ TEST_CASE("a session that breaks the protocol is ended, with the reason") {
   }
   SUBCASE("bad pages on a data connection") {
     RawClient data(agent.port(), keys(agent));
+    data.begin_data(control.data_key());
     REQUIRE(data.handshake());
     wire::Join join;
     join.session = session;
@@ -169,6 +189,8 @@ TEST_CASE("a session that breaks the protocol is ended, with the reason") {
     join.session = session;
     join.stream = 1;
     RawClient first(agent.port(), keys(agent)), second(agent.port(), keys(agent));
+    first.begin_data(control.data_key());
+    second.begin_data(control.data_key());
     REQUIRE((first.handshake() && second.handshake()));
     first.send(wire::frame_join(join));
     REQUIRE(first.receive()->first == FrameType::joined);
@@ -177,12 +199,27 @@ TEST_CASE("a session that breaks the protocol is ended, with the reason") {
     CHECK(second.ended());
     return;  // the session itself goes on
   }
-  SUBCASE("another host's certificate joins") {
-    agent.ca().issue(agent.dir() + "/other", "other", "DNS:other");
-    RawClient data(agent.port(), agent.dir() + "/other");
+  SUBCASE("a data connection that has seen the token and does not have the key") {
+    RawClient data(agent.port(), keys(agent));
+    data.begin_data(control.data_key(), false);
+    REQUIRE(data.handshake());
+    CHECK(failure(data).find("does not have the key of the session") != std::string::npos);
+    return;
+  }
+  SUBCASE("a data connection with the wrong key") {
+    wire::DataKey wrong = control.data_key();
+    wrong.secret[0] ^= std::byte{1};
+    RawClient data(agent.port(), keys(agent));
+    data.begin_data(wrong);
+    CHECK_FALSE(data.handshake());
+    return;
+  }
+  SUBCASE("a data connection that joins another session") {
+    RawClient data(agent.port(), keys(agent));
+    data.begin_data(control.data_key());
     REQUIRE(data.handshake());
     wire::Join join;
-    join.session = session;
+    join.session = make_session_id();
     join.stream = 1;
     data.send(wire::frame_join(join));
     CHECK(failure(data).find("no such session") != std::string::npos);
@@ -211,6 +248,7 @@ TEST_CASE("silent clients do not keep others out") {
     silent.push_back(std::make_unique<RawClient>(agent.port(), keys(agent)));
     CHECK(silent.back()->connected());
     if (authenticated) CHECK(silent.back()->handshake());
+    if (i % 50 == 0) running.send(wire::frame_u64(FrameType::ping, 1));  // as a source does
   }
   const int64_t began_us = monotonic_us();
   CHECK(still_serves(agent));

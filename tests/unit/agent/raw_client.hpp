@@ -1,4 +1,4 @@
-// A client that can send any bytes, without the code of wire/: blocking OpenSSL on a socket.
+// A client that can send any bytes, without the connections of wire/: blocking OpenSSL on a socket.
 #pragma once
 
 #include <arpa/inet.h>
@@ -8,9 +8,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <optional>
 #include <string>
 
+#include "wire/connection/data_key.hpp"
 #include "wire/frame.hpp"
 #include "wire/limits.hpp"
 
@@ -20,6 +22,7 @@ class RawClient {
  public:
   // dir: holds cert.pem and key.pem; empty: no certificate.
   RawClient(uint16_t port, const std::string& dir, const char* alpn = wire::kAlpn, int version = TLS1_3_VERSION) {
+    ::signal(SIGPIPE, SIG_IGN);  // the agent may close the connection at any time
     fd_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     sockaddr_in to{};
     to.sin_family = AF_INET;
@@ -52,6 +55,15 @@ class RawClient {
   int fd() const { return fd_; }
   bool connected() const { return connected_; }
   bool handshake() { return SSL_connect(ssl_) == 1; }
+  // The key of data connections, after the handshake.
+  wire::DataKey data_key() { return wire::derive_data_key(ssl_); }
+  // Before the handshake: makes this a data connection, with the preamble only, or with the key as well.
+  void begin_data(const wire::DataKey& key, bool with_key = true) {
+    const std::string preamble = wire::data_preamble(key.token);
+    (void)!::send(fd_, preamble.data(), preamble.size(), MSG_NOSIGNAL);
+    data_key_ = key;
+    if (with_key) wire::use_data_key(ssl_, data_key_);
+  }
   bool send(const std::string& bytes) { return SSL_write(ssl_, bytes.data(), static_cast<int>(bytes.size())) > 0; }
   bool send(const wire::SessionMessage& message) {
     return send(wire::frame(wire::FrameType::message, message.SerializeAsString()));
@@ -109,6 +121,7 @@ class RawClient {
 
   int fd_ = -1;
   bool connected_ = false;
+  wire::DataKey data_key_;
   SSL_CTX* ctx_ = nullptr;
   SSL* ssl_ = nullptr;
 };

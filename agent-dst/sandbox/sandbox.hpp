@@ -3,7 +3,7 @@
 
 #include <string_view>
 
-namespace crx::front {
+namespace crx {
 
 // Closes every descriptor above 2 that is not in `keep`.
 void close_all_but(std::initializer_list<int> keep);
@@ -13,4 +13,4 @@ void close_all_but(std::initializer_list<int> keep);
 // The process must be single-threaded. Throws Error.
 void enter_sandbox();
 
-}  // namespace crx::front
+}  // namespace crx

@@ -2,11 +2,11 @@
 #include <algorithm>
 #include <utility>
 
-#include "agent-dst/front/session.hpp"
+#include "agent-dst/session/session.hpp"
 #include "common/base/clock.hpp"
 #include "wire/limits.hpp"
 
-namespace crx::front {
+namespace crx::session {
 namespace {
 
 // Bound for values that a peer reports, so that sums do not overflow.
@@ -14,40 +14,28 @@ constexpr uint64_t kMaxUs = uint64_t{1} << 50;
 
 }  // namespace
 
-SessionFigures Session::figures() const {
-  SessionFigures out = figures_;
-  out.age_us = monotonic_us() - began_us_;
-  if (engine_gone_) out.state = "over";
-  return out;
-}
-
 void Session::count_bytes(const wire::FrameHeader& header) {
-  const uint64_t bytes = wire::kFrameHeaderBytes + header.length;
-  figures_.wire_bytes += bytes;
-  counters_.wire_bytes += bytes;
+  figures_.wire_bytes += wire::kFrameHeaderBytes + header.length;
 }
 
 void Session::count_pages(const wire::PageBatch& batch) {
-  const uint64_t content = total_pages(batch.ranges), zero = total_pages(batch.zero_ranges);
-  figures_.content_pages += content;
-  figures_.zero_pages += zero;
-  counters_.content_pages += content;
-  counters_.zero_pages += zero;
+  figures_.content_pages += total_pages(batch.ranges);
+  figures_.zero_pages += total_pages(batch.zero_ranges);
 }
 
 void Session::note(const wire::SessionMessage& message) {
   switch (message.body_case()) {
     case wire::SessionMessage::kLayout: {
       const auto& tasks = message.layout().tasks();
-      figures_.processes = static_cast<unsigned>(
+      figures_.processes = static_cast<uint32_t>(
           std::count_if(tasks.begin(), tasks.end(), [](const wire::TaskNode& task) { return !task.dead(); }));
       break;
     }
     case wire::SessionMessage::kFreeze:
-      figures_.state = "frozen";
+      figures_.stage = ipc::SessionStage::frozen;
       break;
     case wire::SessionMessage::kPrepared:
-      figures_.state = "prepared";
+      figures_.stage = ipc::SessionStage::prepared;
       break;
     case wire::SessionMessage::kGo:
       stopped_us_ = static_cast<int64_t>(std::min(message.go().stopped_us(), kMaxUs));
@@ -68,15 +56,10 @@ void Session::note(const wire::SessionMessage& message) {
 }
 
 void Session::note_resumed(const wire::Resumed& resumed) {
-  if (stopped_us_ < 0 || figures_.downtime_us >= 0) return;
+  if (stopped_us_ < 0 || figures_.downtime_us > 0) return;
   const auto resume_us = static_cast<int64_t>(std::min(resumed.go_to_resume_us(), kMaxUs));
-  figures_.downtime_us = stopped_us_ + resume_us;
-  figures_.state = "resumed";
-  const auto downtime = static_cast<uint64_t>(figures_.downtime_us);
-  counters_.moved_processes += figures_.processes;
-  ++counters_.downtimes;
-  counters_.downtime_us += downtime;
-  counters_.last_downtime_us = downtime;
+  figures_.downtime_us = stopped_us_ + resume_us + 1;
+  figures_.stage = ipc::SessionStage::resumed;
 }
 
-}  // namespace crx::front
+}  // namespace crx::session

@@ -1,4 +1,5 @@
-// The front's end of the connection to one engine. Includes Asio: only .cpp files of the front include this header.
+// A session process's end of the connection to its engine. Includes Asio: only .cpp files of this folder include this
+// header.
 #pragma once
 
 #include <asio/awaitable.hpp>
@@ -10,9 +11,9 @@
 #include "agent-dst/ipc/session_packets.hpp"
 #include "common/base/fd.hpp"
 
-namespace crx::front {
+namespace crx::session {
 
-// All calls must come from the front's only thread.
+// All calls must come from the process's only thread.
 class EnginePort {
  public:
   // link: the socket to the engine. ring: the shared memory of page slots (page_ring.hpp).
@@ -56,4 +57,4 @@ class EnginePort {
   std::vector<std::byte> received_;
 };
 
-}  // namespace crx::front
+}  // namespace crx::session

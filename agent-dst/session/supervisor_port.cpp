@@ -1,4 +1,4 @@
-#include "agent-dst/front/supervisor_port.hpp"
+#include "agent-dst/session/supervisor_port.hpp"
 
 #include <asio/redirect_error.hpp>
 #include <asio/use_awaitable.hpp>
@@ -6,7 +6,7 @@
 
 #include "common/base/error.hpp"
 
-namespace crx::front {
+namespace crx::session {
 namespace {
 
 constexpr int64_t kAnswerMs = 10'000;
@@ -16,12 +16,12 @@ constexpr int64_t kAnswerMs = 10'000;
 SupervisorPort::SupervisorPort(asio::any_io_executor executor, Fd link)
     : link_(executor, link.release()), answered_(executor, asio::steady_timer::time_point::max()) {}
 
-void SupervisorPort::tell(const ipc::FrontNotice& notice) {
+void SupervisorPort::tell(const ipc::SessionNotice& notice) {
   // The queue has room for far more packets than requests can be pending at a time.
   (void)ipc::send_packet(link_.native_handle(), std::as_bytes(std::span(&notice, 1)));
 }
 
-asio::awaitable<SupervisorPort::Answer> SupervisorPort::ask(ipc::FrontNotice notice) {
+asio::awaitable<SupervisorPort::Answer> SupervisorPort::ask(ipc::SessionNotice notice) {
   const uint32_t tag = ++last_tag_;
   notice.tag = tag;
   asked_.emplace(tag, std::nullopt);
@@ -58,7 +58,7 @@ asio::awaitable<void> SupervisorPort::listen(std::function<void(Answer)> news) {
     }
     if (bytes != sizeof answer.notice) co_return;
     const Kind kind = answer.notice.kind;
-    if (kind == Kind::engine || kind == Kind::refused || kind == Kind::state) {
+    if (kind == Kind::greeted || kind == Kind::engine || kind == Kind::refused || kind == Kind::state) {
       const auto place = asked_.find(answer.notice.tag);
       if (place != asked_.end()) place->second = std::move(answer);
       answered_.cancel();
@@ -68,4 +68,4 @@ asio::awaitable<void> SupervisorPort::listen(std::function<void(Answer)> news) {
   }
 }
 
-}  // namespace crx::front
+}  // namespace crx::session

@@ -1,4 +1,4 @@
-#include "agent-dst/front/sandbox.hpp"
+#include "agent-dst/sandbox/sandbox.hpp"
 
 #include <grp.h>
 #include <linux/capability.h>
@@ -18,7 +18,7 @@
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
 
-namespace crx::front {
+namespace crx {
 namespace {
 
 constexpr char kSandboxStep[] = "dropping the front's privileges";
@@ -117,4 +117,4 @@ void enter_sandbox() {
     load_filter();
 }
 
-}  // namespace crx::front
+}  // namespace crx

@@ -1,4 +1,5 @@
-// The front's connection to the supervisor. Includes Asio: only .cpp files of the front include this header.
+// The connection of a session process to the supervisor. Includes Asio: only .cpp files of this folder include this
+// header.
 #pragma once
 
 #include <asio/awaitable.hpp>
@@ -13,9 +14,9 @@
 #include "agent-dst/ipc/supervisor_packets.hpp"
 #include "common/base/clock.hpp"
 
-namespace crx::front {
+namespace crx::session {
 
-// All calls must come from the front's only thread.
+// All calls must come from the process's only thread.
 class SupervisorPort {
  public:
   SupervisorPort(asio::any_io_executor executor, Fd link);
@@ -25,9 +26,9 @@ class SupervisorPort {
     std::vector<Fd> fds;
   };
   // Sends a request with a new tag and waits for the answer; throws Error(peer) when none comes in time.
-  asio::awaitable<Answer> ask(ipc::FrontNotice notice);
+  asio::awaitable<Answer> ask(ipc::SessionNotice notice);
   // Sends a notice that has no answer.
-  void tell(const ipc::FrontNotice& notice);
+  void tell(const ipc::SessionNotice& notice);
   // Passes packets that are not answers to `news`; returns when the supervisor has ended.
   asio::awaitable<void> listen(std::function<void(Answer)> news);
 
@@ -38,4 +39,4 @@ class SupervisorPort {
   uint32_t last_tag_ = 0;
 };
 
-}  // namespace crx::front
+}  // namespace crx::session

@@ -1,4 +1,4 @@
-#include "agent-dst/front/session.hpp"
+#include "agent-dst/session/session.hpp"
 
 #include <fmt/format.h>
 #include <sys/wait.h>
@@ -13,7 +13,7 @@
 #include "wire/failure.hpp"
 #include "wire/limits.hpp"
 
-namespace crx::front {
+namespace crx::session {
 namespace {
 
 using wire::FrameHeader;
@@ -38,22 +38,17 @@ std::string status_text(int status) {
 }  // namespace
 
 Session::Session(std::string id, unsigned data_streams, bool wait_for_exit, std::shared_ptr<wire::Channel> control,
-                 std::unique_ptr<EnginePort> engine, ipc::AgentCounters& counters)
+                 std::unique_ptr<EnginePort> engine, ipc::SharedFigures& figures)
     : id_(std::move(id)),
-      fingerprint_(control->identity().fingerprint),
       wait_for_exit_(wait_for_exit),
       control_(std::make_shared<wire::ControlStream>(control, kSilenceMs)),
       engine_(std::move(engine)),
       changed_(control->executor(), asio::steady_timer::time_point::max()),
       marks_(data_streams + 1),
       data_(data_streams + 1),
-      counters_(counters),
-      began_us_(monotonic_us()),
-      active_us_(began_us_),
-      idle_timer_(control->executor()) {
-  figures_.id = id_;
-  figures_.peer = control->identity().name + " (" + control->peer() + ")";
-}
+      figures_(figures),
+      active_us_(monotonic_us()),
+      idle_timer_(control->executor()) {}
 
 void Session::check_open() const {
   if (source_gone_) throw Error(ErrorCode::peer, "serving a session", "the session is over");
@@ -90,6 +85,7 @@ asio::awaitable<void> Session::run(std::string hello) {
   }
   asio::co_spawn(changed_.get_executor(), watch_idleness(), [self](std::exception_ptr) {});
   while (!engine_gone_) co_await changed();
+  figures_.stage = ipc::SessionStage::over;
   idle_timer_.cancel();
   co_await finish();
 }
@@ -358,4 +354,4 @@ asio::awaitable<void> Session::reach_mark(uint32_t stream, uint32_t round) {
   }
 }
 
-}  // namespace crx::front
+}  // namespace crx::session

@@ -1,5 +1,5 @@
-// One migration as the front handles it: it reads the connections and passes checked messages and decoded pages to the
-// engine, in order. Includes Asio: only .cpp files of the front include this header.
+// One migration: reads its connections and passes checked messages and decoded pages to the engine, in order. Includes
+// Asio: only .cpp files of this folder include this header.
 #pragma once
 
 #include <asio/awaitable.hpp>
@@ -11,24 +11,23 @@
 #include <string>
 #include <vector>
 
-#include "agent-dst/front/engine_port.hpp"
-#include "agent-dst/front/session_figures.hpp"
-#include "agent-dst/ipc/agent_counters.hpp"
+#include "agent-dst/ipc/session_figures.hpp"
 #include "agent-dst/ipc/supervisor_packets.hpp"
+#include "agent-dst/session/engine_port.hpp"
 #include "common/base/clock.hpp"
 #include "common/base/error.hpp"
 #include "wire/connection/control_stream.hpp"
 #include "wire/page_codec.hpp"
 
-namespace crx::front {
+namespace crx::session {
 
-// All calls must come from the front's only thread. Order: each connection is read in its own order. Data that follows
-// the n-th end mark on any connection is held back until all connections have brought their n-th mark, and a batch
-// until the messages that were sent before it have been delivered.
+// All calls must come from the process's only thread. Order: each connection is read in its own order. Data that
+// follows the n-th end mark on any connection is held back until all connections have brought their n-th mark, and a
+// batch until the messages that were sent before it have been delivered.
 class Session : public std::enable_shared_from_this<Session> {
  public:
   Session(std::string id, unsigned data_streams, bool wait_for_exit, std::shared_ptr<wire::Channel> control,
-          std::unique_ptr<EnginePort> engine, ipc::AgentCounters& counters);
+          std::unique_ptr<EnginePort> engine, ipc::SharedFigures& figures);
 
   // To be called before run(): ends the session when the source sends nothing but pings for so long, until Go.
   void limit_idleness(int64_t ms) { idle_ms_ = ms; }
@@ -44,11 +43,8 @@ class Session : public std::enable_shared_from_this<Session> {
   void stop();
 
   const std::string& id() const { return id_; }
-  SessionFigures figures() const;
   // `tell` is called once, when the engine reports to the source that preflight refuses the tree.
   void on_refusal(std::function<void()> tell) { on_refusal_ = std::move(tell); }
-  // Fingerprint of the control connection's certificate; data connections must have the same certificate.
-  const std::string& fingerprint() const { return fingerprint_; }
 
  private:
   asio::awaitable<void> read_control();
@@ -73,7 +69,7 @@ class Session : public std::enable_shared_from_this<Session> {
   void lose(const std::string& reason);
   void check_open() const;
 
-  std::string id_, fingerprint_;
+  std::string id_;
   bool wait_for_exit_;
   std::shared_ptr<wire::ControlStream> control_;
   std::unique_ptr<EnginePort> engine_;
@@ -87,14 +83,12 @@ class Session : public std::enable_shared_from_this<Session> {
   wire::SessionMessage::BodyCase last_sent_ = wire::SessionMessage::BODY_NOT_SET;
   std::optional<ipc::SupervisorNotice> exit_;
   std::optional<int> root_status_;
-  ipc::AgentCounters& counters_;
   std::function<void()> on_refusal_;
-  SessionFigures figures_;
-  int64_t began_us_;   // CLOCK_MONOTONIC
+  ipc::SharedFigures& figures_;
   int64_t active_us_;  // when the source or the engine last did something
   int64_t idle_ms_ = INT64_MAX / 1000;
   asio::steady_timer idle_timer_;
   int64_t stopped_us_ = -1;  // time for which the tree had been stopped when Go came; -1: it has not come
 };
 
-}  // namespace crx::front
+}  // namespace crx::session

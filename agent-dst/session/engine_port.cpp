@@ -1,4 +1,4 @@
-#include "agent-dst/front/engine_port.hpp"
+#include "agent-dst/session/engine_port.hpp"
 
 #include <algorithm>
 #include <asio/redirect_error.hpp>
@@ -7,7 +7,7 @@
 
 #include "common/base/error.hpp"
 
-namespace crx::front {
+namespace crx::session {
 namespace {
 
 using asio::posix::stream_descriptor;
@@ -110,4 +110,4 @@ void EnginePort::close() noexcept {
   link_.close(ignored);
 }
 
-}  // namespace crx::front
+}  // namespace crx::session
