@@ -26,6 +26,7 @@
 #include "common/image/page_images.hpp"
 #include "common/tool/error_json.hpp"
 #include "wire/connection/tls_dir.hpp"
+#include "wire/page_server/page_server.hpp"
 
 namespace crx {
 namespace {

@@ -63,7 +63,7 @@ struct FrontNotice {
 // From the process of a connection to the supervisor.
 struct SessionNotice {
   enum class Kind : uint32_t {
-    // the peer has authenticated: certificate, peer, names; the answer (greeted or refused) has the same tag
+    // the signer has said who the peer is; the answer (greeted or refused) has the same tag
     authenticated = 1,
     // Hello has arrived: session, token, wait, new_pids, purpose; the answer (engine or refused) has the same tag
     want_engine,
@@ -83,9 +83,6 @@ struct SessionNotice {
   int64_t downtime_us = -1;  // -1: the tree was not resumed
   Token token{};             // by which data connections name the session
   Text<40> session;
-  Text<72> certificate;  // SHA-256, hex
-  Text<400> peer;
-  Text<4096> names;  // of the peer's certificate, one a line
   Text<2048> text;
 };
 

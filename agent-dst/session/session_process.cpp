@@ -13,9 +13,11 @@
 #include "agent-dst/ipc/session_figures.hpp"
 #include "agent-dst/sandbox/sandbox.hpp"
 #include "agent-dst/session/session.hpp"
+#include "agent-dst/session/signer_port.hpp"
 #include "agent-dst/session/supervisor_port.hpp"
 #include "common/base/journal.hpp"
 #include "common/base/log.hpp"
+#include "wire/connection/remote_key.hpp"
 #include "wire/failure.hpp"
 #include "wire/limits.hpp"
 
@@ -59,9 +61,13 @@ class SessionProcess {
   void tell(ipc::SessionNotice::Kind kind, const std::string& session);
 
   asio::io_context& io_;
+  std::shared_ptr<wire::RemoteKey> key_;
   std::shared_ptr<const wire::TlsContext> tls_;
   int64_t greeting_ms_, idle_ms_;
   SupervisorPort supervisor_;
+  std::optional<SignerPort> signer_;  // until the peer has authenticated
+  std::string handshake_;             // the messages of the control connection's
+  std::size_t signed_ = 0;            // bytes of it that the signer has seen
   ipc::FiguresMemory figures_;
   std::shared_ptr<Channel> control_;
   std::shared_ptr<Session> session_;  // once its engine runs
@@ -72,13 +78,21 @@ class SessionProcess {
 
 SessionProcess::SessionProcess(asio::io_context& io, SessionOptions& options)
     : io_(io),
+      key_(std::move(options.key)),
       tls_(std::move(options.tls)),
       greeting_ms_(options.greeting_timeout_ms),
       idle_ms_(options.idle_timeout_ms),
       supervisor_(io.get_executor(), std::move(options.supervisor)),
+      signer_(std::move(options.signer)),
       figures_(options.figures, true),
       control_(std::make_shared<Channel>(adopt_socket(io, std::move(options.socket)), tls_, options.peer)) {
   options.figures.reset();
+  control_->record_handshake(handshake_);
+  key_->sign = [this](std::string_view digest) {
+    if (!signer_) return std::string();
+    signed_ = handshake_.size();
+    return signer_->sign(handshake_, control_->chosen_suite(), digest);
+  };
 }
 
 void SessionProcess::start() {
@@ -145,14 +159,13 @@ asio::awaitable<void> SessionProcess::greet() {
   }
 }
 
-// Whether the peer may come here is the supervisor's decision.
+// Who the peer is, is for the signer to say, to the supervisor; whether it may come here is the supervisor's decision.
 asio::awaitable<void> SessionProcess::authenticate() {
-  const wire::PeerIdentity who = control_->identity();
+  signer_->vouch(std::string_view(handshake_).substr(signed_));
+  signer_.reset();
+  handshake_.clear();
   ipc::SessionNotice notice;
   notice.kind = ipc::SessionNotice::Kind::authenticated;
-  notice.certificate.set(who.fingerprint);
-  notice.peer.set(who.name);
-  notice.names.set_lines(who.names);
   const SupervisorPort::Answer answer = co_await supervisor_.ask(notice);
   if (answer.notice.kind != ipc::SupervisorNotice::Kind::greeted)
     throw Error(ErrorCode::refused, "authenticating", answer.notice.text.get()).with_hint(answer.notice.hint.get());
@@ -286,7 +299,7 @@ void SessionProcess::on_news(SupervisorPort::Answer news) {
 
 int run_session(SessionOptions options) {
   ::signal(SIGPIPE, SIG_IGN);
-  close_all_but({options.socket.get(), options.supervisor.get(), options.figures.get()});
+  close_all_but({options.socket.get(), options.supervisor.get(), options.signer.get(), options.figures.get()});
   asio::io_context io(1);
   enter_sandbox();
   SessionProcess process(io, options);

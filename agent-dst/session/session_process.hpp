@@ -9,16 +9,19 @@
 #include "common/base/fd.hpp"
 
 namespace crx::wire {
+struct RemoteKey;
 class TlsContext;
-}
+}  // namespace crx::wire
 
 namespace crx::session {
 
 struct SessionOptions {
-  Fd socket;         // the connection; nothing has been read from it
-  std::string peer;  // its address, for messages
-  Fd supervisor;     // exchanges packets of ipc/supervisor_packets.hpp
-  Fd figures;        // ipc::FiguresMemory
+  Fd socket;                             // the connection; nothing has been read from it
+  std::string peer;                      // its address, for messages
+  Fd supervisor;                         // exchanges packets of ipc/supervisor_packets.hpp
+  Fd signer;                             // exchanges packets of ipc/signer_packets.hpp
+  Fd figures;                            // ipc::FiguresMemory
+  std::shared_ptr<wire::RemoteKey> key;  // what tls signs by; set here
   std::shared_ptr<const wire::TlsContext> tls;
   int64_t greeting_timeout_ms = 10'000;  // time limit for the first message of a connection
   int64_t idle_timeout_ms = 600'000;     // time limit for a source that sends nothing but pings

@@ -16,6 +16,7 @@
 #include "agent-dst/ipc/supervisor_packets.hpp"
 #include "agent-dst/sandbox/sandbox.hpp"
 #include "agent-dst/session/session_process.hpp"
+#include "agent-dst/signer/signer.hpp"
 #include "agent-dst/supervisor/tree_init.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
@@ -78,10 +79,23 @@ int engine_body(const AgentOptions& options, const EngineMain& main, const Sessi
 
 }  // namespace
 
-FrontChild fork_front(const AgentOptions& options, int listener, int metrics, ipc::AgentCounters& counters,
-                      const sigset_t& mask) {
+ServiceChild fork_signer(const AgentOptions& options, wire::OpenTlsFiles files, uint32_t keys, const sigset_t& mask) {
   auto [ours, theirs] = ipc::make_pair();
-  FrontChild child;
+  ServiceChild child;
+  const auto body = [&, &signer_link = theirs] {
+    return live("crx-signer", options, mask, [&] {
+      return signer::run_signer({std::move(files), keys, std::move(signer_link)});
+    });
+  };
+  child.pid = ChildProcess::fork("starting the signer", body).release();
+  child.link = std::move(ours);
+  return child;
+}
+
+ServiceChild fork_front(const AgentOptions& options, int listener, int metrics, ipc::AgentCounters& counters,
+                        const sigset_t& mask) {
+  auto [ours, theirs] = ipc::make_pair();
+  ServiceChild child;
   const auto body = [&, &front_link = theirs] {
     return live("crx-front", options, mask, [&] {
       (void)::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
@@ -100,8 +114,8 @@ FrontChild fork_front(const AgentOptions& options, int listener, int metrics, ip
   return child;
 }
 
-SessionChild fork_session(const AgentOptions& options, std::shared_ptr<const wire::TlsContext> tls, Fd socket,
-                          const std::string& peer, const sigset_t& mask) {
+SessionChild fork_session(const AgentOptions& options, ConnectionTls tls, Fd socket, Fd signer, const std::string& peer,
+                          const sigset_t& mask) {
   auto [ours, theirs] = ipc::make_pair();
   SessionChild child;
   child.figures = ipc::FiguresMemory::make();
@@ -112,7 +126,9 @@ SessionChild fork_session(const AgentOptions& options, std::shared_ptr<const wir
       session.peer = peer;
       session.supervisor = std::move(session_link);
       session.figures = std::move(child.figures);
-      session.tls = std::move(tls);
+      session.signer = std::move(signer);
+      session.key = std::move(tls.key);
+      session.tls = std::move(tls.context);
       session.greeting_timeout_ms = options.greeting_timeout_ms;
       session.idle_timeout_ms = options.idle_timeout_ms;
       return session::run_session(std::move(session));

@@ -1,4 +1,4 @@
-// Forks the front, the processes of connections and the engines.
+// Forks the front, the signer, the processes of connections and the engines.
 #pragma once
 
 #include <signal.h>
@@ -12,10 +12,12 @@
 #include "agent-dst/ipc/supervisor_packets.hpp"
 #include "agent-dst/supervisor/agent.hpp"
 #include "common/base/fd.hpp"
+#include "wire/connection/tls_files.hpp"
 
 namespace crx::wire {
+struct RemoteKey;
 class TlsContext;
-}
+}  // namespace crx::wire
 
 namespace crx::supervisor {
 
@@ -30,9 +32,16 @@ struct SessionRequest {
   ipc::Purpose purpose = ipc::Purpose::move;
 };
 
-struct FrontChild {
+// The front or the signer.
+struct ServiceChild {
   pid_t pid = -1;
-  Fd link;  // exchanges packets of ipc/supervisor_packets.hpp
+  Fd link;  // exchanges packets of ipc/supervisor_packets.hpp or ipc/signer_packets.hpp
+};
+
+// The TLS of a new connection: without the private key, which the signer has.
+struct ConnectionTls {
+  std::shared_ptr<wire::RemoteKey> key;  // what the context signs by
+  std::shared_ptr<const wire::TlsContext> context;
 };
 
 // The process of a connection.
@@ -48,14 +57,15 @@ struct EngineChild {
   Fd session_link, ring;  // to be passed to the session's process
 };
 
-// Fork the front, the process of a connection, or the engine of a session. The children never return from these calls.
-// listener, metrics: listening sockets for the front (metrics: -1 for none). socket, peer: the connection, and its
-// address for messages. front: the pid of the process that serves the session. mask: the signal mask that the child
-// gets. Throw Error.
-FrontChild fork_front(const AgentOptions& options, int listener, int metrics, ipc::AgentCounters& counters,
-                      const sigset_t& mask);
-SessionChild fork_session(const AgentOptions& options, std::shared_ptr<const wire::TlsContext> tls, Fd socket,
-                          const std::string& peer, const sigset_t& mask);
+// Fork the front, the signer, the process of a connection, or the engine of a session. The children never return from
+// these calls. listener, metrics: listening sockets for the front (metrics: -1 for none). files, keys: the keys and
+// their number. signer: the process's link to the signer. socket, peer: the connection, and its address for messages.
+// front: the pid of the process that serves the session. mask: the signal mask that the child gets. Throw Error.
+ServiceChild fork_signer(const AgentOptions& options, wire::OpenTlsFiles files, uint32_t keys, const sigset_t& mask);
+ServiceChild fork_front(const AgentOptions& options, int listener, int metrics, ipc::AgentCounters& counters,
+                        const sigset_t& mask);
+SessionChild fork_session(const AgentOptions& options, ConnectionTls tls, Fd socket, Fd signer, const std::string& peer,
+                          const sigset_t& mask);
 EngineChild fork_engine(const AgentOptions& options, const EngineMain& main, const SessionRequest& request, pid_t front,
                         const sigset_t& mask);
 

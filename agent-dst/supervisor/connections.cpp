@@ -33,6 +33,8 @@ void Supervisor::on_front_notice(const ipc::FrontNotice& notice, std::vector<Fd>
   using Kind = ipc::FrontNotice::Kind;
   switch (notice.kind) {
     case Kind::ready:
+      front_ready_ = true;
+      for (const auto& [pid, connection] : connections_) announce(connection);
       ready();
       break;
     case Kind::failed:
@@ -56,7 +58,9 @@ void Supervisor::begin_connection(Fd socket) {
   try {
     Connection connection;
     connection.address = front::address_text(address);
-    connection.child = fork_session(options_, tls_, std::move(socket), connection.address, mask_);
+    connection.number = ++connections_begun_;
+    Fd signer = link_to_signer(connection.number);
+    connection.child = fork_session(options_, tls_, std::move(socket), std::move(signer), connection.address, mask_);
     const pid_t pid = connection.child.pid;
     // A child's number is not another's before it is reaped, and then it has left its place.
     connection.place = strangers_.enter(front::owner_of(address), [pid] { (void)::kill(pid, SIGKILL); });
@@ -151,10 +155,10 @@ void Supervisor::on_session_notice(Connection& connection, const ipc::SessionNot
   }
 }
 
+// The signer has told us who the peer is before it answered the process.
 void Supervisor::authenticated(Connection& connection, const ipc::SessionNotice& notice) {
-  connection.certificate = notice.certificate.get();
-  connection.name = notice.peer.get();
-  connection.names = notice.names.lines();
+  on_signer();
+  if (connection.certificate.empty()) return refuse(connection, notice.tag, "the peer has not authenticated", {});
   const auto is_allowed = [this](const std::string& name) {
     return std::find(options_.allow.begin(), options_.allow.end(), name) != options_.allow.end();
   };

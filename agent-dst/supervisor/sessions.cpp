@@ -148,6 +148,12 @@ void Supervisor::on_exit(pid_t pid, int status) {
     front_.pid = -1;
     return;
   }
+  if (pid == signer_.pid) {
+    if (!stopping_) log::error("the signer ended ({}); it is started again", status_text(status));
+    signer_.link.reset();
+    signer_.pid = -1;
+    return;
+  }
   if (const auto connection = connections_.find(pid); connection != connections_.end()) {
     connection_ended(connection->second, status);
     connections_.erase(connection);

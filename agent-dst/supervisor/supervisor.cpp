@@ -20,7 +20,6 @@
 #include "common/base/journal.hpp"
 #include "common/base/log.hpp"
 #include "common/kernel/process/child_process.hpp"
-#include "wire/connection/tls_context.hpp"
 #include "wire/connection/tls_dir.hpp"
 
 namespace crx {
@@ -38,7 +37,6 @@ Supervisor::Supervisor(const AgentOptions& options, const EngineMain& main, cons
     : options_(options),
       main_(main),
       events_(options.json ? STDOUT_FILENO : -1),
-      tls_(std::make_shared<wire::TlsContext>(wire::TlsRole::server, options.tls_dir, options.tls_crl)),
       strangers_(front::max_processes_of_owner(options.max_sessions),
                  2 * front::max_processes_of_owner(options.max_sessions)),
       guests_(front::max_processes_of_owner(options.max_sessions),
@@ -60,12 +58,14 @@ Supervisor::Supervisor(const AgentOptions& options, const EngineMain& main, cons
 }
 
 int Supervisor::run() {
+  start_signer();
   start_front();
   for (;;) {
     if (next_count_.passed()) count_now();
     if (next_look_.passed() && !stopping_) look_for_unfinished();
     poll_once();
     if (!front_.link && !stopping_ && front_start_.passed()) start_front();
+    if (!signer_.link && !stopping_ && signer_start_.passed()) start_signer();
     if (once_close_.passed() && !stopping_) begin_stop("the session is over");
     if (!stopping_) continue;
     if (open_sessions() == 0) end_idle_connections();
@@ -87,7 +87,9 @@ void Supervisor::start_front() {
 }
 
 void Supervisor::poll_once() {
-  std::vector<pollfd> fds = {{signals_.get(), POLLIN, 0}, {front_.link.get(), POLLIN, 0}};
+  std::vector<pollfd> fds = {
+      {signals_.get(), POLLIN, 0}, {front_.link.get(), POLLIN, 0}, {signer_.link.get(), POLLIN, 0}};
+  const std::size_t services = fds.size();
   std::vector<pid_t> pids;
   for (const auto& [pid, engine] : engines_) {
     pids.push_back(pid);
@@ -103,16 +105,18 @@ void Supervisor::poll_once() {
   for (const Deadline& other : {stop_by_, once_close_, stopping_ ? Deadline::never() : next_look_})
     timeout = std::min(timeout, static_cast<unsigned>(other.poll_ms()));
   if (!front_.link && !stopping_) timeout = std::min(timeout, static_cast<unsigned>(front_start_.poll_ms()));
+  if (!signer_.link && !stopping_) timeout = std::min(timeout, static_cast<unsigned>(signer_start_.poll_ms()));
   if (::poll(fds.data(), fds.size(), static_cast<int>(timeout)) < 0 && errno != EINTR)
     throw_errno("supervising", "poll");
   // Engines first: their announcements must be read before they are reaped.
   for (std::size_t i = 0; i < pids.size(); ++i) {
-    if (fds[i + 2].revents == 0) continue;
+    if (fds[i + services].revents == 0) continue;
     if (i < engines)
       on_engine(engines_.at(pids[i]));
     else
       on_connection(connections_.at(pids[i]), kPacketsAtOnce);
   }
+  if (fds[2].revents != 0) on_signer();
   if (fds[1].revents != 0) on_front();
   if (fds[0].revents != 0) on_signal();
   events_.counters().open_sessions = open_sessions();
@@ -127,16 +131,6 @@ void Supervisor::on_signal() {
       begin_stop("a signal arrived");
   }
   reap();
-}
-
-// Connections that are open keep the keys with which they began.
-void Supervisor::reread_keys() noexcept {
-  try {
-    tls_ = std::make_shared<wire::TlsContext>(wire::TlsRole::server, options_.tls_dir, options_.tls_crl);
-    log::info("new connections use the certificates and keys that are in {} now", options_.tls_dir);
-  } catch (const std::exception& error) {
-    log::error("certificates and keys stay as they were: {}", error.what());
-  }
 }
 
 void Supervisor::begin_stop(const char* why) {
@@ -181,10 +175,9 @@ void Supervisor::on_front() {
   }
 }
 
+// The front or the signer is ready.
 void Supervisor::ready() {
-  front_ready_ = true;
-  for (const auto& [pid, connection] : connections_) announce(connection);
-  if (announced_) return;
+  if (announced_ || !front_ready_ || !signer_ready_) return;
   announced_ = true;
   const uint16_t port = bound_port(listener_.get());
   log::info("crx-agent listens on {}", Endpoint{options_.listen.host, port}.text());

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "agent-dst/front/crowd.hpp"
+#include "agent-dst/ipc/signer_packets.hpp"
 #include "agent-dst/ipc/supervisor_packets.hpp"
 #include "agent-dst/supervisor/agent.hpp"
 #include "agent-dst/supervisor/agent_events.hpp"
@@ -47,9 +48,11 @@ class Supervisor {
   // A connection that is served by a process of its own.
   struct Connection {
     std::string address;  // the peer's, for messages
+    uint64_t number = 0;  // by which the signer names it
     SessionChild child;
-    front::Crowd::Place place;       // among strangers, then among guests; empty once a session was opened
-    std::string certificate;         // SHA-256; empty: the peer has not authenticated
+    front::Crowd::Place place;  // among strangers, then among guests; empty once a session was opened
+    // What the signer has said of the peer. certificate: its SHA-256; empty: the peer has not authenticated.
+    std::string certificate;
     std::string name;                // the first of `names`, for messages
     std::vector<std::string> names;  // of the peer's certificate
     std::string session;             // empty: none was opened
@@ -62,6 +65,12 @@ class Supervisor {
   };
 
   void start_front();
+  // signing.cpp
+  void start_signer();
+  void on_signer();
+  void on_signer_notice(const ipc::SignerNotice& notice);
+  Fd link_to_signer(uint64_t connection);
+  void reread_keys() noexcept;
   void poll_once();
   void on_signal();
   void on_front();
@@ -101,7 +110,6 @@ class Supervisor {
   void refused_by_preflight(const std::string& session);
   void count_now();
   void begin_stop(const char* why);
-  void reread_keys() noexcept;
   void to_session(const ipc::SupervisorNotice& notice);
   void ready();
 
@@ -113,13 +121,17 @@ class Supervisor {
   Fd metrics_;  // listening socket of the metrics pages, for the front
   AgentEvents events_;
   Deadline next_count_ = Deadline::never();  // with metrics: when the store is counted again
-  FrontChild front_;
-  bool front_ready_ = false;
+  ServiceChild front_, signer_;
+  bool front_ready_ = false, signer_ready_ = false;
   bool announced_ = false;
-  Deadline front_start_ = Deadline::in_ms(0);    // earliest time of the next start
-  std::shared_ptr<const wire::TlsContext> tls_;  // of new connections
-  front::Crowd strangers_;                       // connections that have not authenticated, by address
-  front::Crowd guests_;                          // those that have, and have no session, by certificate
+  // The earliest times of the next start.
+  Deadline front_start_ = Deadline::in_ms(0), signer_start_ = Deadline::in_ms(0);
+  // The TLS of new connections, with the number of its keys; and those that the signer has not answered yet.
+  ConnectionTls tls_, next_tls_;
+  uint32_t keys_ = 0, last_keys_ = 0;
+  uint64_t connections_begun_ = 0;
+  front::Crowd strangers_;  // connections that have not authenticated, by address
+  front::Crowd guests_;     // those that have, and have no session, by certificate
   std::map<pid_t, Connection> connections_;
   std::map<pid_t, Engine> engines_;
   std::map<pid_t, Root> roots_;

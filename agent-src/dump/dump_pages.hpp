@@ -12,7 +12,7 @@
 #include "agent-src/memory/page_sink.hpp"
 #include "common/base/mapping.hpp"
 #include "common/image/page_images.hpp"
-#include "wire/connection/page_server.hpp"
+#include "wire/page_server/page_server.hpp"
 
 namespace crx {
 

@@ -54,6 +54,18 @@ void Channel::join(DataKey key) {
   transport_->out.insert(transport_->out.end(), preamble.begin(), preamble.end());
 }
 
+void Channel::record_handshake(std::string& to) {
+  SSL_set_msg_callback(ssl_, [](int, int, int type, const void* bytes, std::size_t count, SSL*, void* record) {
+    if (type == SSL3_RT_HANDSHAKE) static_cast<std::string*>(record)->append(static_cast<const char*>(bytes), count);
+  });
+  SSL_set_msg_callback_arg(ssl_, &to);
+}
+
+uint16_t Channel::chosen_suite() const {
+  const SSL_CIPHER* suite = SSL_get_pending_cipher(ssl_);
+  return suite == nullptr ? uint16_t{0} : SSL_CIPHER_get_protocol_id(suite);
+}
+
 DataKey Channel::data_key() {
   const std::lock_guard lock(mutex_);
   return derive_data_key(ssl_);
@@ -101,6 +113,7 @@ asio::awaitable<void> Channel::handshake() {
     if (need == Need::nothing) break;
     co_await wait(need, read_timer_);
   }
+  SSL_set_msg_callback(ssl_, nullptr);
   require_protocol(ssl_, *tls_, peer_);
   if (data_key_ && !uses_data_key(ssl_))
     throw Error(ErrorCode::peer, "starting TLS", peer_ + " does not have the key of the session");

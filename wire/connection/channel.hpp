@@ -49,6 +49,11 @@ class Channel : public std::enable_shared_from_this<Channel> {
   void join(DataKey key);
   // The key of the data connections of a session whose control connection this is; after the handshake. Throws Error.
   DataKey data_key();
+  // To be called before the handshake: appends the handshake messages of both sides to `to`, which must outlive the
+  // handshake (RFC 8446, 4).
+  void record_handshake(std::string& to);
+  // The cipher suite that was chosen; to be called from within the handshake (by RemoteKey::sign).
+  uint16_t chosen_suite() const;
   // No wait ends later than this deadline; for peers that have not identified themselves, and for shutdown.
   void set_hard_deadline(Deadline deadline) { hard_ = deadline; }
   // No wait for the peer may last longer than this without progress.

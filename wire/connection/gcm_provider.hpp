@@ -10,8 +10,8 @@ struct ossl_provider_st;
 namespace crx::wire {
 
 // A property query with which OpenSSL uses this provider where it has an algorithm, and its own code for everything
-// else.
-inline constexpr char kGcmFirst[] = "?provider=crx-gcm";
+// else; keys of remote_key.hpp must be asked for.
+inline constexpr char kGcmFirst[] = "?provider=crx-gcm,?crx.remote!=yes";
 
 // Adds the provider to a separate library context, beside "default", and returns it: the caller has to unload it before
 // it frees the context (OSSL_PROVIDER_unload(3)). Returns nullptr and changes nothing when this CPU lacks VAES,

@@ -11,6 +11,7 @@
 #include "common/base/error.hpp"
 #include "wire/connection/certificate.hpp"
 #include "wire/connection/gcm_provider.hpp"
+#include "wire/connection/remote_key.hpp"
 #include "wire/connection/tls_errors.hpp"
 #include "wire/limits.hpp"
 
@@ -117,17 +118,25 @@ void TlsContext::Free::operator()(ssl_ctx_st* ctx) const noexcept {
 TlsContext::TlsContext(TlsRole role, const std::string& dir, const std::string& crl)
     : TlsContext(role, open_tls_files(TlsFiles(dir, crl))) {}
 
-TlsContext::TlsContext(TlsRole role, const OpenTlsFiles& files)
+TlsContext::TlsContext(TlsRole role, const OpenTlsFiles& files) : TlsContext(role, files, nullptr) {}
+
+TlsContext::TlsContext(TlsRole role, const OpenTlsFiles& files, RemoteKey& remote) : TlsContext(role, files, &remote) {}
+
+TlsContext::TlsContext(TlsRole role, const OpenTlsFiles& files, RemoteKey* remote)
     : role_(role), files_(files.names), library_(OSSL_LIB_CTX_new()) {
   if (library_) default_provider_.reset(OSSL_PROVIDER_load(library_.get(), "default"));
   if (!default_provider_) throw Error(ErrorCode::bug, kTlsContextStep, tls_queue_text());
   gcm_provider_.reset(add_gcm_provider(library_.get()));
   if (!gcm_provider_) ERR_clear_error();
+  if (remote != nullptr) {
+    key_provider_.reset(add_remote_key_provider(library_.get()));
+    if (!key_provider_) throw Error(ErrorCode::bug, kTlsContextStep, tls_queue_text());
+  }
   ctx_.reset(
       SSL_CTX_new_ex(library_.get(), kGcmFirst, role == TlsRole::client ? TLS_client_method() : TLS_server_method()));
   if (!ctx_) throw Error(ErrorCode::bug, kTlsContextStep, tls_queue_text());
   set_rules(ctx_.get(), role);
-  load_tls_files(files, ctx_.get(), library_.get());
+  load_tls_files(files, ctx_.get(), library_.get(), remote);
   check_own(ctx_.get(), role, files_);
 }
 
@@ -154,9 +163,12 @@ const X509* refused_certificate(const SSL* ssl) {
 }
 
 PeerIdentity peer_identity(const ssl_st* ssl) {
+  const X509* cert = SSL_get0_peer_certificate(ssl);
+  return cert == nullptr ? PeerIdentity() : identity_of(cert);
+}
+
+PeerIdentity identity_of(const x509_st* cert) {
   PeerIdentity identity;
-  X509* cert = SSL_get0_peer_certificate(ssl);
-  if (cert == nullptr) return identity;
   identity.names = certificate_names(cert);
   identity.name = joined_names({identity.names.begin(), identity.names.begin() + !identity.names.empty()});
   unsigned char digest[EVP_MAX_MD_SIZE];

@@ -16,6 +16,8 @@ struct x509_st;
 
 namespace crx::wire {
 
+struct RemoteKey;
+
 enum class TlsRole { client, server };
 
 // Loaded once and then immutable, so it may be shared between threads.
@@ -28,16 +30,21 @@ class TlsContext {
   TlsContext(TlsRole role, const std::string& dir, const std::string& crl = {});
   // The same from files that are open; makes no system calls but pread(2) and fstat(2).
   TlsContext(TlsRole role, const OpenTlsFiles& files);
+  // The same, but the private key is not read: handshakes are signed by `remote`, which must outlive the context.
+  TlsContext(TlsRole role, const OpenTlsFiles& files, RemoteKey& remote);
 
   TlsRole role() const { return role_; }
   const TlsFiles& files() const { return files_; }
   ssl_ctx_st* get() const { return ctx_.get(); }
+  ossl_lib_ctx_st* library() const { return library_.get(); }
 
   // A new connection object, owned by the caller. server_name: for a client, the name or IP address that the server's
   // certificate must have.
   ssl_st* new_connection(const std::string& server_name) const;
 
  private:
+  TlsContext(TlsRole role, const OpenTlsFiles& files, RemoteKey* remote);
+
   struct Free {
     void operator()(ossl_lib_ctx_st* library) const noexcept;
     void operator()(ossl_provider_st* provider) const noexcept;
@@ -47,7 +54,7 @@ class TlsContext {
   TlsRole role_;
   TlsFiles files_;
   std::unique_ptr<ossl_lib_ctx_st, Free> library_;  // the algorithms; outlives their providers, and these ctx_
-  std::unique_ptr<ossl_provider_st, Free> default_provider_, gcm_provider_;
+  std::unique_ptr<ossl_provider_st, Free> default_provider_, gcm_provider_, key_provider_;
   std::unique_ptr<ssl_ctx_st, Free> ctx_;
 };
 
@@ -58,6 +65,7 @@ struct PeerIdentity {
   std::string fingerprint;         // SHA-256 of the certificate, hex
 };
 PeerIdentity peer_identity(const ssl_st* ssl);
+PeerIdentity identity_of(const x509_st* cert);
 
 // The certificate of the peer that this side has refused in the handshake; nullptr if it has refused none. Owned by the
 // connection.

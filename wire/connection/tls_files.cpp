@@ -13,6 +13,7 @@
 
 #include "common/base/error.hpp"
 #include "wire/connection/gcm_provider.hpp"
+#include "wire/connection/remote_key.hpp"
 #include "wire/connection/tls_errors.hpp"
 
 namespace crx::wire {
@@ -129,6 +130,16 @@ void load_key(const OpenTlsFiles& files, SSL_CTX* ctx, ossl_lib_ctx_st* library)
   throw faulty(files.names.key + " is not the key of " + files.names.cert + ": " + tls_queue_text());
 }
 
+// A key that signs the same text in the same way twice (EdDSA) is not taken: the signer's word would not be fresh
+// (agent-dst/signer).
+void use_remote_key(const OpenTlsFiles& files, SSL_CTX* ctx, ossl_lib_ctx_st* library, RemoteKey& remote) {
+  const KeyPtr key(make_remote_key(library, SSL_CTX_get0_certificate(ctx), remote));
+  if (key && SSL_CTX_use_PrivateKey(ctx, key.get()) == 1) return;
+  ERR_clear_error();
+  throw Error(ErrorCode::refused, kTlsFilesStep, "the key of " + files.names.cert + " is neither an EC nor an RSA key")
+      .with_hint("issue a new certificate for this host with crx-keys");
+}
+
 void load_revocations(const OpenTlsFiles& files, SSL_CTX* ctx, ossl_lib_ctx_st* library) {
   if (!files.crl) return;
   X509_STORE* store = SSL_CTX_get_cert_store(ctx);
@@ -172,10 +183,13 @@ OpenTlsFiles open_tls_files(TlsFiles names) {
   return {std::move(names), std::move(ca), std::move(cert), std::move(key), std::move(crl)};
 }
 
-void load_tls_files(const OpenTlsFiles& files, SSL_CTX* ctx, OSSL_LIB_CTX* library) {
+void load_tls_files(const OpenTlsFiles& files, SSL_CTX* ctx, OSSL_LIB_CTX* library, RemoteKey* remote) {
   load_authority(files, ctx, library);
   load_chain(files, ctx, library);
-  load_key(files, ctx, library);
+  if (remote == nullptr)
+    load_key(files, ctx, library);
+  else
+    use_remote_key(files, ctx, library, *remote);
   load_revocations(files, ctx, library);
 }
 

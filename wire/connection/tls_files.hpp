@@ -10,6 +10,8 @@ struct ssl_ctx_st;
 
 namespace crx::wire {
 
+struct RemoteKey;
+
 // The paths of the files in a directory; see tls_dir.hpp for the default directory.
 struct TlsFiles {
   // revocations: the list of revoked certificates; empty: DIR/crl.pem, if that exists.
@@ -32,7 +34,8 @@ OpenTlsFiles open_tls_files(TlsFiles names);
 // Loads the authority's certificates, this host's chain, its key, and the list of revoked certificates (CRL, RFC 5280);
 // with a list, each certificate of a peer's chain must have an issuer whose list is there and up to date. ctx must
 // belong to `library`. Makes no system calls but pread(2). Throws Error(refused), which names the file and the remedy,
-// if one is not PEM, or the key is that of another certificate.
-void load_tls_files(const OpenTlsFiles& files, ssl_ctx_st* ctx, ossl_lib_ctx_st* library);
+// if one is not PEM, or the key is that of another certificate. remote: signs in place of the key, which is not read
+// then; nullptr: none. It must outlive ctx, and its provider must be loaded.
+void load_tls_files(const OpenTlsFiles& files, ssl_ctx_st* ctx, ossl_lib_ctx_st* library, RemoteKey* remote);
 
 }  // namespace crx::wire

@@ -113,7 +113,7 @@ class Tool(crxtest.RingTest):
 
         def descriptors():
             return [len(os.listdir(host.proc(host.agent.pid, "fd"))) for host in self.ring.hosts]
-        before = [["crx-agent", "crx-front", "python3"]] * 2  # the last one is init
+        before = [["crx-agent", "crx-front", "crx-signer", "python3"]] * 2  # the last one is init
         until(lambda: residents() == before, lambda: f"only {before} to begin with: {residents()}", 10)
         open_before = descriptors()
         for turn in range(3):

@@ -1,4 +1,4 @@
-#include "wire/connection/page_server.hpp"
+#include "wire/page_server/page_server.hpp"
 
 #include <fmt/format.h>
 #include <netdb.h>
