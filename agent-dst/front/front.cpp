@@ -270,7 +270,7 @@ int run_front(FrontOptions options) {
     ::signal(SIGPIPE, SIG_IGN);
     close_all_but({options.listener.get(), options.metrics.get(), supervisor});
     asio::io_context io(1);
-    enter_sandbox();
+    enter_sandbox(Sandbox::front);
     Front front(io, options);
     front.start();
     io.run();

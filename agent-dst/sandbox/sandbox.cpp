@@ -1,8 +1,11 @@
 #include "agent-dst/sandbox/sandbox.hpp"
 
+#include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
 #include <seccomp.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -11,18 +14,24 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <initializer_list>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "common/base/error.hpp"
+#include "common/base/fd.hpp"
 #include "common/base/log.hpp"
 
 namespace crx {
 namespace {
 
-constexpr char kSandboxStep[] = "dropping the front's privileges";
+constexpr char kSandboxStep[] = "dropping privileges";
 constexpr uid_t kNobody = 65534;
+// What a session's process may map more than it has at its start: the ring of pages, and the largest message as it
+// comes, as it is parsed and as it is passed on, with its images.
+constexpr rlim_t kSessionMemory = rlim_t{2} << 30;
 
 // Sanitizers make system calls of their own at any time.
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -33,26 +42,26 @@ constexpr bool kSanitized = __has_feature(address_sanitizer) || __has_feature(th
 constexpr bool kSanitized = false;
 #endif
 
-// Sorted by use: reading and writing open descriptors; Asio; memory; time; ending.
-constexpr int kAllowed[] = {SCMP_SYS(read),         SCMP_SYS(write),           SCMP_SYS(pread64),
-                            SCMP_SYS(readv),        SCMP_SYS(writev),          SCMP_SYS(recvfrom),
-                            SCMP_SYS(sendto),       SCMP_SYS(recvmsg),         SCMP_SYS(sendmsg),
-                            SCMP_SYS(accept),       SCMP_SYS(accept4),         SCMP_SYS(shutdown),
-                            SCMP_SYS(close),        SCMP_SYS(getsockopt),      SCMP_SYS(setsockopt),
-                            SCMP_SYS(getsockname),  SCMP_SYS(getpeername),     SCMP_SYS(ioctl),
-                            SCMP_SYS(fcntl),        SCMP_SYS(fstat),           SCMP_SYS(newfstatat),
-                            SCMP_SYS(lseek),        SCMP_SYS(epoll_create),    SCMP_SYS(epoll_create1),
-                            SCMP_SYS(epoll_ctl),    SCMP_SYS(epoll_wait),      SCMP_SYS(epoll_pwait),
-                            SCMP_SYS(eventfd2),     SCMP_SYS(timerfd_create),  SCMP_SYS(timerfd_settime),
-                            SCMP_SYS(poll),         SCMP_SYS(ppoll),           SCMP_SYS(futex),
-                            SCMP_SYS(mmap),         SCMP_SYS(munmap),          SCMP_SYS(mprotect),
-                            SCMP_SYS(mremap),       SCMP_SYS(madvise),         SCMP_SYS(brk),
-                            SCMP_SYS(getrandom),    SCMP_SYS(clock_gettime),   SCMP_SYS(clock_nanosleep),
-                            SCMP_SYS(gettimeofday), SCMP_SYS(nanosleep),       SCMP_SYS(getpid),
-                            SCMP_SYS(gettid),       SCMP_SYS(sched_yield),     SCMP_SYS(sched_getaffinity),
-                            SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigprocmask),  SCMP_SYS(rt_sigreturn),
-                            SCMP_SYS(sigaltstack),  SCMP_SYS(restart_syscall), SCMP_SYS(tgkill),
-                            SCMP_SYS(exit),         SCMP_SYS(exit_group)};
+// What every kind needs. Sorted by use: exchanging packets and log lines; waiting; memory; time; ending.
+constexpr int kAllowed[] = {SCMP_SYS(read),           SCMP_SYS(write),          SCMP_SYS(writev),
+                            SCMP_SYS(recvmsg),        SCMP_SYS(sendmsg),        SCMP_SYS(close),
+                            SCMP_SYS(fstat),          SCMP_SYS(newfstatat),     SCMP_SYS(poll),
+                            SCMP_SYS(ppoll),          SCMP_SYS(futex),          SCMP_SYS(munmap),
+                            SCMP_SYS(mremap),         SCMP_SYS(madvise),        SCMP_SYS(brk),
+                            SCMP_SYS(getrandom),      SCMP_SYS(clock_gettime),  SCMP_SYS(clock_nanosleep),
+                            SCMP_SYS(gettimeofday),   SCMP_SYS(nanosleep),      SCMP_SYS(getpid),
+                            SCMP_SYS(gettid),         SCMP_SYS(sched_yield),    SCMP_SYS(sched_getaffinity),
+                            SCMP_SYS(rt_sigaction),   SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn),
+                            SCMP_SYS(sigaltstack),    SCMP_SYS(exit),           SCMP_SYS(exit_group),
+                            SCMP_SYS(restart_syscall)};
+// Sockets that are open, and Asio.
+constexpr int kForConnections[] = {
+    SCMP_SYS(readv),        SCMP_SYS(recvfrom),      SCMP_SYS(sendto),         SCMP_SYS(shutdown),
+    SCMP_SYS(getsockopt),   SCMP_SYS(setsockopt),    SCMP_SYS(getsockname),    SCMP_SYS(getpeername),
+    SCMP_SYS(epoll_create), SCMP_SYS(epoll_create1), SCMP_SYS(epoll_ctl),      SCMP_SYS(epoll_wait),
+    SCMP_SYS(epoll_pwait),  SCMP_SYS(eventfd2),      SCMP_SYS(timerfd_create), SCMP_SYS(timerfd_settime)};
+constexpr int kForFront[] = {SCMP_SYS(accept), SCMP_SYS(accept4)};
+constexpr int kForSigner[] = {SCMP_SYS(pread64), SCMP_SYS(lseek)};
 // Libraries try these calls and work without them: they fail with EACCES, while any other call kills the process.
 constexpr int kDenied[] = {SCMP_SYS(open),       SCMP_SYS(openat),   SCMP_SYS(stat),    SCMP_SYS(access),
                            SCMP_SYS(faccessat2), SCMP_SYS(readlink), SCMP_SYS(uname),   SCMP_SYS(sysinfo),
@@ -79,15 +88,56 @@ void become_nobody() {
   drop_capabilities();
 }
 
-void load_filter() {
-  const std::unique_ptr<void, void (*)(scmp_filter_ctx)> filter(::seccomp_init(SCMP_ACT_KILL_PROCESS),
-                                                                ::seccomp_release);
-  if (!filter) throw Error(ErrorCode::kernel, kSandboxStep, "libseccomp cannot create a filter");
-  int rc = 0;
-  for (const int call : kAllowed) rc = rc != 0 ? rc : ::seccomp_rule_add(filter.get(), SCMP_ACT_ALLOW, call, 0);
-  for (const int call : kDenied) rc = rc != 0 ? rc : ::seccomp_rule_add(filter.get(), SCMP_ACT_ERRNO(EACCES), call, 0);
-  if (rc == 0) rc = ::seccomp_load(filter.get());
-  if (rc != 0) throw_errno(kSandboxStep, "the seccomp filter", -rc);
+scmp_arg_cmp argument(unsigned index, scmp_compare compare, scmp_datum_t one, scmp_datum_t other = 0) {
+  return {index, compare, one, other};
+}
+
+// A filter that kills the process at the first call that no rule allows.
+class Filter {
+ public:
+  Filter() : filter_(::seccomp_init(SCMP_ACT_KILL_PROCESS)) {
+    if (!filter_) throw Error(ErrorCode::kernel, kSandboxStep, "libseccomp cannot create a filter");
+  }
+  template <std::size_t N>
+  void allow(const int (&calls)[N]) {
+    for (const int call : calls) checked_rule(::seccomp_rule_add(filter_.get(), SCMP_ACT_ALLOW, call, 0));
+  }
+  void allow_if(int call, scmp_arg_cmp condition) {
+    checked_rule(::seccomp_rule_add_array(filter_.get(), SCMP_ACT_ALLOW, call, 1, &condition));
+  }
+  template <std::size_t N>
+  void deny(const int (&calls)[N]) {
+    for (const int call : calls) checked_rule(::seccomp_rule_add(filter_.get(), SCMP_ACT_ERRNO(EACCES), call, 0));
+  }
+  void load() { checked_rule(::seccomp_load(filter_.get())); }
+
+ private:
+  static void checked_rule(int error) {
+    if (error != 0) throw_errno(kSandboxStep, "the seccomp filter", -error);
+  }
+  struct Release {
+    void operator()(scmp_filter_ctx filter) const noexcept { ::seccomp_release(filter); }
+  };
+  std::unique_ptr<void, Release> filter_;
+};
+
+void load_filter(Sandbox kind) {
+  Filter filter;
+  filter.allow(kAllowed);
+  for (const int call : {SCMP_SYS(mmap), SCMP_SYS(mprotect)})
+    filter.allow_if(call, argument(2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+  filter.allow_if(SCMP_SYS(tgkill), argument(0, SCMP_CMP_EQ, static_cast<scmp_datum_t>(::getpid())));  // abort(3)
+  for (const int command : {F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_DUPFD_CLOEXEC, F_GET_SEALS})
+    filter.allow_if(SCMP_SYS(fcntl), argument(1, SCMP_CMP_EQ, static_cast<scmp_datum_t>(command)));
+  if (kind != Sandbox::signer) {
+    filter.allow(kForConnections);
+    for (const unsigned long request : {static_cast<unsigned long>(FIONBIO), static_cast<unsigned long>(FIONREAD)})
+      filter.allow_if(SCMP_SYS(ioctl), argument(1, SCMP_CMP_EQ, request));
+  }
+  if (kind == Sandbox::front) filter.allow(kForFront);
+  if (kind == Sandbox::signer) filter.allow(kForSigner);
+  filter.deny(kDenied);
+  filter.load();
 }
 
 }  // namespace
@@ -104,17 +154,29 @@ void close_all_but(std::initializer_list<int> keep) {
   (void)::close_range(from, ~0U, 0);
 }
 
-void enter_sandbox() {
-  ::tzset();                   // reads /etc/localtime while this is still allowed: log lines contain local time
-  const rlimit no_core{0, 0};  // a core dump would contain the private key
+// Log lines may go to a file, so RLIMIT_FSIZE is left alone.
+void prepare_sandbox(Sandbox kind) {
+  ::tzset();  // reads /etc/localtime
+  if (kind != Sandbox::session || kSanitized) return;
+  const std::string sizes = read_file("/proc/self/statm");  // proc(5): the first number is the size in pages
+  const rlim_t pages = std::strtoull(sizes.c_str(), nullptr, 10);
+  const rlim_t bytes = pages * static_cast<rlim_t>(::sysconf(_SC_PAGESIZE)) + kSessionMemory;
+  const rlimit memory{bytes, bytes};
+  checked(::setrlimit(RLIMIT_AS, &memory), "RLIMIT_AS");
+}
+
+void enter_sandbox(Sandbox kind) {
+  const rlimit no_core{0, 0};  // a core dump would contain keys and memory of others
   (void)::setrlimit(RLIMIT_CORE, &no_core);
+  const rlimit no_processes{0, 0};
+  (void)::setrlimit(RLIMIT_NPROC, &no_processes);
   become_nobody();
   checked(::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs");
   checked(::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0), "dumpable");
-  if (kSanitized)
-    log::warn("this build has a sanitizer, so the front runs without its seccomp filter");
-  else
-    load_filter();
+  if (!kSanitized)
+    load_filter(kind);
+  else if (kind == Sandbox::front)
+    log::warn("this build has a sanitizer, so processes run without their seccomp filters");
 }
 
 }  // namespace crx

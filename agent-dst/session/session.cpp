@@ -8,6 +8,7 @@
 #include <asio/redirect_error.hpp>
 #include <asio/use_awaitable.hpp>
 
+#include "agent-dst/session/nested_messages.hpp"
 #include "common/base/clock.hpp"
 #include "common/base/log.hpp"
 #include "wire/failure.hpp"
@@ -229,6 +230,7 @@ asio::awaitable<void> Session::on_message(std::string payload) {
   note(message);
   // Serialised again, so that the engine parses bytes that protobuf wrote here and not bytes that the peer wrote.
   message.DiscardUnknownFields();
+  if (rewrites_images_) rewrite_nested(message);
   std::string canonical = message.SerializeAsString();
   co_await engine_->send_message(std::move(canonical));
   ++messages_;

@@ -31,6 +31,9 @@ class Session : public std::enable_shared_from_this<Session> {
 
   // To be called before run(): ends the session when the source sends nothing but pings for so long, until Go.
   void limit_idleness(int64_t ms) { idle_ms_ = ms; }
+  // To be called before run(): images are parsed and written again before the engine gets them. Not for sets that are
+  // stored, byte for byte.
+  void rewrite_images() { rewrites_images_ = true; }
   // Serves the session from Hello until everything has ended; never throws.
   asio::awaitable<void> run(std::string hello);
   // Serves a data connection that has sent Join, until it or the session ends. Throws Error(peer).
@@ -70,7 +73,7 @@ class Session : public std::enable_shared_from_this<Session> {
   void check_open() const;
 
   std::string id_;
-  bool wait_for_exit_;
+  bool wait_for_exit_, rewrites_images_ = false;
   std::shared_ptr<wire::ControlStream> control_;
   std::unique_ptr<EnginePort> engine_;
   asio::steady_timer changed_;   // never expires: cancelled when anything below changes

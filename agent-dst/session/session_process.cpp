@@ -222,6 +222,7 @@ asio::awaitable<void> SessionProcess::serve_session(SessionMessage hello, std::s
   session_ = std::make_shared<Session>(id, hello.hello().streams(), hello.hello().wait(), control_, std::move(engine),
                                        *figures_);
   session_->limit_idleness(idle_ms_);
+  if (wanted.purpose != ipc::Purpose::store) session_->rewrite_images();
   session_->on_refusal([this, id] { tell(ipc::SessionNotice::Kind::session_refused, id); });
   for (SupervisorPort::Answer& news : std::exchange(early_, {})) on_news(std::move(news));
   log::info("session {} of {} ({})", id, control_->identity().name, control_->peer());
@@ -301,7 +302,7 @@ int run_session(SessionOptions options) {
   ::signal(SIGPIPE, SIG_IGN);
   close_all_but({options.socket.get(), options.supervisor.get(), options.signer.get(), options.figures.get()});
   asio::io_context io(1);
-  enter_sandbox();
+  enter_sandbox(Sandbox::session);
   SessionProcess process(io, options);
   process.start();
   io.run();

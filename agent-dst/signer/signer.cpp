@@ -161,7 +161,7 @@ int run_signer(SignerOptions options) {
                    options.files.crl.get()});
     Signer signer(options);
     options.files = wire::OpenTlsFiles{options.files.names, {}, {}, {}, {}};
-    enter_sandbox();
+    enter_sandbox(Sandbox::signer);
     signer.run();
     return 0;
   } catch (const Error& error) {

@@ -55,6 +55,17 @@ const Policy& policy_for(const AgentOptions& options, const std::vector<std::str
   return options.policy;
 }
 
+// Runs the life of a child without privileges.
+template <typename Body>
+int live_apart(const char* name, Sandbox kind, const AgentOptions& options, const Isolation& isolation,
+               const sigset_t& mask, Body body) {
+  return live(name, options, mask, [&] {
+    prepare_sandbox(kind);
+    if (isolation) isolation->enter();
+    return body();
+  });
+}
+
 // init_pipe: a descriptor to which the root's PID is written as well; -1 for none.
 int engine_body(const AgentOptions& options, const EngineMain& main, const SessionRequest& request, pid_t front,
                 Fd notices, Fd link, Fd ring, int init_pipe) {
@@ -79,11 +90,12 @@ int engine_body(const AgentOptions& options, const EngineMain& main, const Sessi
 
 }  // namespace
 
-ServiceChild fork_signer(const AgentOptions& options, wire::OpenTlsFiles files, uint32_t keys, const sigset_t& mask) {
+ServiceChild fork_signer(const AgentOptions& options, const Isolation& isolation, wire::OpenTlsFiles files,
+                         uint32_t keys, const sigset_t& mask) {
   auto [ours, theirs] = ipc::make_pair();
   ServiceChild child;
   const auto body = [&, &signer_link = theirs] {
-    return live("crx-signer", options, mask, [&] {
+    return live_apart("crx-signer", Sandbox::signer, options, isolation, mask, [&] {
       return signer::run_signer({std::move(files), keys, std::move(signer_link)});
     });
   };
@@ -92,12 +104,12 @@ ServiceChild fork_signer(const AgentOptions& options, wire::OpenTlsFiles files, 
   return child;
 }
 
-ServiceChild fork_front(const AgentOptions& options, int listener, int metrics, ipc::AgentCounters& counters,
-                        const sigset_t& mask) {
+ServiceChild fork_front(const AgentOptions& options, const Isolation& isolation, int listener, int metrics,
+                        ipc::AgentCounters& counters, const sigset_t& mask) {
   auto [ours, theirs] = ipc::make_pair();
   ServiceChild child;
   const auto body = [&, &front_link = theirs] {
-    return live("crx-front", options, mask, [&] {
+    return live_apart("crx-front", Sandbox::front, options, isolation, mask, [&] {
       (void)::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
       front::FrontOptions front;
       front.listener = duplicate(listener);
@@ -114,13 +126,13 @@ ServiceChild fork_front(const AgentOptions& options, int listener, int metrics, 
   return child;
 }
 
-SessionChild fork_session(const AgentOptions& options, ConnectionTls tls, Fd socket, Fd signer, const std::string& peer,
-                          const sigset_t& mask) {
+SessionChild fork_session(const AgentOptions& options, const Isolation& isolation, ConnectionTls tls, Fd socket,
+                          Fd signer, const std::string& peer, const sigset_t& mask) {
   auto [ours, theirs] = ipc::make_pair();
   SessionChild child;
   child.figures = ipc::FiguresMemory::make();
   const auto body = [&, &session_link = theirs] {
-    return live("crx-session", options, mask, [&] {
+    return live_apart("crx-session", Sandbox::session, options, isolation, mask, [&] {
       session::SessionOptions session;
       session.socket = std::move(socket);
       session.peer = peer;

@@ -5,11 +5,13 @@
 #include <sys/types.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "agent-dst/ipc/agent_counters.hpp"
 #include "agent-dst/ipc/supervisor_packets.hpp"
+#include "agent-dst/sandbox/empty_namespaces.hpp"
 #include "agent-dst/supervisor/agent.hpp"
 #include "common/base/fd.hpp"
 #include "wire/connection/tls_files.hpp"
@@ -31,6 +33,9 @@ struct SessionRequest {
   bool new_pids = false;  // run the tree in a new PID namespace
   ipc::Purpose purpose = ipc::Purpose::move;
 };
+
+// For children without privileges: nullopt where they stay in those of the agent.
+using Isolation = std::optional<EmptyNamespaces>;
 
 // The front or the signer.
 struct ServiceChild {
@@ -61,11 +66,12 @@ struct EngineChild {
 // these calls. listener, metrics: listening sockets for the front (metrics: -1 for none). files, keys: the keys and
 // their number. signer: the process's link to the signer. socket, peer: the connection, and its address for messages.
 // front: the pid of the process that serves the session. mask: the signal mask that the child gets. Throw Error.
-ServiceChild fork_signer(const AgentOptions& options, wire::OpenTlsFiles files, uint32_t keys, const sigset_t& mask);
-ServiceChild fork_front(const AgentOptions& options, int listener, int metrics, ipc::AgentCounters& counters,
-                        const sigset_t& mask);
-SessionChild fork_session(const AgentOptions& options, ConnectionTls tls, Fd socket, Fd signer, const std::string& peer,
-                          const sigset_t& mask);
+ServiceChild fork_signer(const AgentOptions& options, const Isolation& isolation, wire::OpenTlsFiles files,
+                         uint32_t keys, const sigset_t& mask);
+ServiceChild fork_front(const AgentOptions& options, const Isolation& isolation, int listener, int metrics,
+                        ipc::AgentCounters& counters, const sigset_t& mask);
+SessionChild fork_session(const AgentOptions& options, const Isolation& isolation, ConnectionTls tls, Fd socket,
+                          Fd signer, const std::string& peer, const sigset_t& mask);
 EngineChild fork_engine(const AgentOptions& options, const EngineMain& main, const SessionRequest& request, pid_t front,
                         const sigset_t& mask);
 

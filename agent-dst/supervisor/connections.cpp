@@ -60,7 +60,8 @@ void Supervisor::begin_connection(Fd socket) {
     connection.address = front::address_text(address);
     connection.number = ++connections_begun_;
     Fd signer = link_to_signer(connection.number);
-    connection.child = fork_session(options_, tls_, std::move(socket), std::move(signer), connection.address, mask_);
+    connection.child =
+        fork_session(options_, isolation_, tls_, std::move(socket), std::move(signer), connection.address, mask_);
     const pid_t pid = connection.child.pid;
     // A child's number is not another's before it is reaped, and then it has left its place.
     connection.place = strangers_.enter(front::owner_of(address), [pid] { (void)::kill(pid, SIGKILL); });

@@ -33,7 +33,7 @@ void Supervisor::start_signer() {
   try {
     wire::OpenTlsFiles files = wire::open_tls_files(wire::TlsFiles(options_.tls_dir, options_.tls_crl));
     ConnectionTls tls = load_without_key(files);
-    signer_ = fork_signer(options_, std::move(files), ++last_keys_, mask_);
+    signer_ = fork_signer(options_, isolation_, std::move(files), ++last_keys_, mask_);
     tls_ = std::move(tls);
     keys_ = last_keys_;
     log::debug("the signer started (pid {})", signer_.pid);

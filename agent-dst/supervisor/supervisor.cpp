@@ -42,6 +42,7 @@ Supervisor::Supervisor(const AgentOptions& options, const EngineMain& main, cons
       guests_(front::max_processes_of_owner(options.max_sessions),
               2 * front::max_processes_of_owner(options.max_sessions)) {
   front::allow_descriptors(options.max_sessions);
+  isolate();
   if (::mkdir(options.store.c_str(), 0700) != 0 && errno != EEXIST) throw_errno("opening the store", options.store);
   listener_ = listen_on(options.listen, "--listen");
   if (options.metrics) metrics_ = listen_on(*options.metrics, "--metrics");
@@ -55,6 +56,15 @@ Supervisor::Supervisor(const AgentOptions& options, const EngineMain& main, cons
   prune_journals(options.store, kJournalKeptNs);
   remove_staged(options.store);
   if (metrics_) next_count_ = Deadline::in_ms(0);
+}
+
+// An agent in a container may not be allowed to make namespaces.
+void Supervisor::isolate() noexcept {
+  try {
+    isolation_ = EmptyNamespaces::make();
+  } catch (const std::exception& error) {
+    log::warn("the processes that serve connections stay in the agent's namespaces: {}", error.what());
+  }
 }
 
 int Supervisor::run() {
@@ -79,7 +89,7 @@ int Supervisor::run() {
 }
 
 void Supervisor::start_front() {
-  front_ = fork_front(options_, listener_.get(), metrics_.get(), events_.counters(), mask_);
+  front_ = fork_front(options_, isolation_, listener_.get(), metrics_.get(), events_.counters(), mask_);
   ++events_.counters().front_starts;
   front_ready_ = false;
   front_start_ = Deadline::in_ms(kFrontRestartMs);

@@ -64,6 +64,7 @@ class Supervisor {
     bool wait = false;
   };
 
+  void isolate() noexcept;
   void start_front();
   // signing.cpp
   void start_signer();
@@ -121,6 +122,7 @@ class Supervisor {
   Fd metrics_;  // listening socket of the metrics pages, for the front
   AgentEvents events_;
   Deadline next_count_ = Deadline::never();  // with metrics: when the store is counted again
+  Isolation isolation_;
   ServiceChild front_, signer_;
   bool front_ready_ = false, signer_ready_ = false;
   bool announced_ = false;

@@ -1,6 +1,7 @@
 // Processes that die and connections that break: which errors the source gets, and what the journal says afterwards.
 #include <doctest/doctest.h>
 
+#include <filesystem>
 #include <fstream>
 
 #include "common/base/error.hpp"
@@ -149,13 +150,28 @@ TEST_CASE("the process of a session killed: that session is lost, and no other")
 TEST_CASE("the front and the processes of connections have dropped all privileges") {
   TestAgent agent;
   auto link = open_session(agent.to());
-  std::string status;
+  std::string name;
   SUBCASE("the front") {
-    status = read_file("/proc/" + std::to_string(child(agent, "crx-front")) + "/status");
+    name = "crx-front";
+  }
+  SUBCASE("the signer") {
+    name = "crx-signer";
   }
   SUBCASE("of a session") {
-    status = read_file("/proc/" + std::to_string(child(agent, "crx-session")) + "/status");
+    name = "crx-session";
   }
+  const std::string process = "/proc/" + std::to_string(child(agent, name));
+  const std::string status = read_file(process + "/status");
+  for (const char* kind : {"mnt", "net", "ipc", "uts"}) {
+    CAPTURE(kind);
+    const std::string file = std::string("/ns/") + kind;
+    CHECK(std::filesystem::read_symlink(process + file) != std::filesystem::read_symlink("/proc/self" + file));
+  }
+  CHECK(std::filesystem::is_empty(process + "/root"));
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+  const bool is_limited = !has(read_file(process + "/limits"), "Max address space         unlimited");
+  CHECK(is_limited == (name == "crx-session"));
+#endif
   CHECK(has(status, "Uid:\t65534\t65534\t65534\t65534"));
   CHECK(has(status, "CapEff:\t0000000000000000"));
   CHECK(has(status, "CapPrm:\t0000000000000000"));

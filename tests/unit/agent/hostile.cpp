@@ -167,6 +167,23 @@ TEST_CASE("a session that breaks the protocol is ended, with the reason") {
     control.send(wire::frame(FrameType::message, "\xff\xff\xff\xff"));
     CHECK(failure(control).find("a message that is none") != std::string::npos);
   }
+  SUBCASE("an image that is none") {
+    auto* file = message.mutable_images()->add_files();
+    file->set_name("mm-1.img");
+    file->set_content("\x19\x43\x56\x54 this is no image");
+    control.send(message);
+    CHECK(failure(control).starts_with("entry "));
+  }
+  SUBCASE("an image that nobody knows") {
+    message.mutable_images()->add_files()->set_name("../../etc/shadow");
+    control.send(message);
+    CHECK(failure(control) == "there is no image of that name");
+  }
+  SUBCASE("a layout whose memory is no message") {
+    message.mutable_layout()->add_spaces()->set_mm("\xff\xff\xff\xff");
+    control.send(message);
+    CHECK(failure(control) == "the memory description does not parse");
+  }
   SUBCASE("pages on the control connection") {
     control.send(wire::frame(FrameType::pages, std::string(64, '\0')));
     CHECK(failure(control).find("control connection") != std::string::npos);

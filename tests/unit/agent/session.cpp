@@ -7,6 +7,8 @@
 #include <random>
 
 #include "common/base/error.hpp"
+#include "common/image/image_store.hpp"
+#include "common/image/schema/regular.pb.h"
 #include "tests/unit/agent/process.hpp"
 
 using namespace crx;
@@ -119,11 +121,19 @@ TEST_CASE("a session from Hello to Resumed, with pages over several streams") {
 TEST_CASE("large messages arrive whole, in both directions") {
   TestAgent agent;
   auto link = greeted_session(agent.to());
+  img::ghost_file_entry ghost;
+  ghost.set_uid(1);
+  ghost.set_gid(2);
+  ghost.set_mode(0100644);
+  std::string content(9'000'001, 'x');
+  content[4'444'444] = 'y';
+  ImageStore store;
+  store.append("ghost-file-1.img", ghost);
+  store.append_raw("ghost-file-1.img", std::as_bytes(std::span(content)));
   SessionMessage images;
   auto* file = images.mutable_images()->add_files();
-  file->set_name("mm-1.img");
-  file->mutable_content()->resize(9'000'001, 'x');
-  (*file->mutable_content())[4'444'444] = 'y';
+  file->set_name("ghost-file-1.img");
+  file->set_content(std::string(store.load("ghost-file-1.img")));
   link->send(images);
   const SessionMessage back = receive(*link);
   REQUIRE(back.has_images());
