@@ -20,13 +20,13 @@ namespace {
 constexpr int64_t kSendLimitMs = 60'000;
 
 [[noreturn]] void broken(std::string what) {
-  throw Error(ErrorCode::peer, "receiving from the front", std::move(what));
+  throw Error(ErrorCode::peer, "receiving from the session's process", std::move(what));
 }
 
 }  // namespace
 
-EngineLink::EngineLink(Fd front, Fd ring, int supervisor_fd)
-    : front_(std::move(front)),
+EngineLink::EngineLink(Fd session, Fd ring, int supervisor_fd)
+    : session_(std::move(session)),
       ring_(std::move(ring), false),
       supervisor_fd_(supervisor_fd),
       packet_(kMaxPacketBytes) {}
@@ -40,10 +40,10 @@ void EngineLink::close(std::string reason) {
 bool EngineLink::send_piece(SessionHeader header, std::span<const std::byte> body) {
   const Deadline deadline = Deadline::in_ms(kSendLimitMs);
   for (;;) {
-    const SendResult result = send_packet(front_.get(), std::as_bytes(std::span(&header, 1)), body);
+    const SendResult result = send_packet(session_.get(), std::as_bytes(std::span(&header, 1)), body);
     if (result == SendResult::sent) return true;
     if (result == SendResult::closed) return false;
-    pollfd waiting{front_.get(), POLLOUT, 0};
+    pollfd waiting{session_.get(), POLLOUT, 0};
     if (::poll(&waiting, 1, deadline.poll_ms()) == 0) return false;
   }
 }
@@ -73,11 +73,11 @@ void EngineLink::release(uint32_t slot) {
 }
 
 EngineLink::Next EngineLink::wait(Deadline deadline) const {
-  std::array<pollfd, 2> fds = {pollfd{front_.get(), POLLIN, 0}, pollfd{supervisor_fd_, POLLIN, 0}};
+  std::array<pollfd, 2> fds = {pollfd{session_.get(), POLLIN, 0}, pollfd{supervisor_fd_, POLLIN, 0}};
   for (;;) {
     const int ready = ::poll(fds.data(), fds.size(), deadline.poll_ms());
     if (ready < 0 && errno != EINTR) throw_errno("waiting for the source", "poll");
-    if (ready > 0) return fds[1].revents != 0 ? Next::supervisor : Next::front;
+    if (ready > 0) return fds[1].revents != 0 ? Next::supervisor : Next::session;
     if (ready == 0 && deadline.passed()) return Next::timeout;
   }
 }
@@ -88,9 +88,9 @@ std::optional<wire::LinkEvent> EngineLink::receive(Deadline deadline) {
     // Under load the next packet has arrived already; receiving it without poll(2) saves a system call.
     std::size_t bytes = 0;
     std::vector<Fd> fds;
-    const ReceiveResult result = receive_packet(front_.get(), packet_, bytes, fds);
+    const ReceiveResult result = receive_packet(session_.get(), packet_, bytes, fds);
     if (result == ReceiveResult::closed) {
-      close("the front of crx-agent ended");
+      close("the process that serves the connections ended");
       continue;
     }
     if (result == ReceiveResult::received) {

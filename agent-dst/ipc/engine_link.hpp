@@ -12,27 +12,27 @@
 
 namespace crx::ipc {
 
-// Everything from the front is checked again: the front parses hostile bytes and may have been taken over, so its
+// Everything from the session's process is checked again: it parses hostile bytes and may have been taken over, so its
 // packets are treated as if they came from the peer.
 class EngineLink final : public wire::DestinationLink {
  public:
-  // front: the socket to the front. ring: the memfd of the page ring. supervisor_fd: the socket on which the supervisor
-  // asks this engine to stop; not owned, it must outlive the link.
-  EngineLink(Fd front, Fd ring, int supervisor_fd);
+  // session: the socket to the session's process. ring: the memfd of the page ring. supervisor_fd: the socket on which
+  // the supervisor asks this engine to stop; not owned, it must outlive the link.
+  EngineLink(Fd session, Fd ring, int supervisor_fd);
 
   void send(const wire::SessionMessage& message) override;
   std::optional<wire::LinkEvent> receive(Deadline deadline) override;
   void release(uint32_t slot) override;
 
  private:
-  enum class Next { front, supervisor, timeout };
+  enum class Next { session, supervisor, timeout };
   Next wait(Deadline deadline) const;
   std::optional<wire::LinkEvent> on_packet(std::span<const std::byte> packet);
   wire::LinkEvent on_pages(uint32_t slot, std::span<const std::byte> head) const;
   bool send_piece(SessionHeader header, std::span<const std::byte> body);
   void close(std::string reason);
 
-  Fd front_;
+  Fd session_;
   PageRing ring_;
   int supervisor_fd_;
   std::vector<std::byte> packet_;

@@ -15,10 +15,10 @@ struct EngineOptions {
   std::string peer;     // the source, for messages: "name (address)"
   std::string store;    // the journals are in store/journal
   std::string hook;
-  pid_t front = 0;                     // pid of the front that serves this session; 0: unknown here
+  pid_t session_process = 0;           // the process of the session's connections; 0: unknown here
   Policy policy;                       // the rules for this source
   int64_t max_go_timeout_ms = 60'000;  // limit of the time that a source may ask a prepared tree to wait for GO
-  int64_t max_urgent_ms = 5'000;       // how long the engine and the front keep real-time priority for a source
+  int64_t max_urgent_ms = 5'000;       // how long it and the engine keep real-time priority for a source
   // The engine calls this once the tree runs, with the session's root task (pid as this process sees it). The
   // supervisor then logs the exit of this child and, if Hello.wait was set, reports Exited to the source, even after
   // this engine has ended.

@@ -1,4 +1,4 @@
-// The shared memory in which the front passes decoded pages to the engine.
+// The shared memory in which a session's process passes decoded pages to the engine.
 #pragma once
 
 #include <cstddef>

@@ -1,4 +1,4 @@
-// The packets that the front and the engine of a session exchange over their socket pair. Page contents are in the
+// The packets that the process and the engine of a session exchange over their socket pair. Page contents are in the
 // slots of the page ring.
 #pragma once
 
@@ -11,10 +11,10 @@ namespace crx::ipc {
 
 enum class SessionKind : uint8_t {
   message = 1,  // both directions: a piece of a serialised SessionMessage
-  pages = 2,    // front -> engine: number = slot or kNoSlot; body = head of a raw batch (wire/page_codec.hpp)
-  round = 3,    // front -> engine: number = the round that has ended
-  closed = 4,   // front -> engine: the source is disconnected; body = reason
-  release = 5,  // engine -> front: the engine has finished with slot `number`
+  pages = 2,    // process -> engine: number = slot or kNoSlot; body = head of a raw batch (wire/page_codec.hpp)
+  round = 3,    // process -> engine: number = the round that has ended
+  closed = 4,   // process -> engine: the source is disconnected; body = reason
+  release = 5,  // engine -> process: the engine has finished with slot `number`
 };
 
 struct SessionHeader {

@@ -142,7 +142,7 @@ void ReceivedTree::drop_pages(PageSpace space, const std::vector<PageRange>& ran
 void ReceivedTree::become_urgent(const EngineOptions& options) {
   if (std::exchange(was_urgent_, true)) throw Error(ErrorCode::peer, "following the source", "Freeze came twice");
   realtime.emplace_back(::getpid());
-  if (options.front > 0) realtime.emplace_back(options.front);
+  if (options.session_process > 0) realtime.emplace_back(options.session_process);
   for (const Vessel* vessel : vessels.all()) make_realtime(vessel->pid());
   urgent_until = Deadline::in_ms(options.max_urgent_ms);
 }

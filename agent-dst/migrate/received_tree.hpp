@@ -45,11 +45,12 @@ struct ReceivedTree {
   void write_pages(const wire::PagesArrived& pages);
   // Makes pages of a vessel or object absent.
   void drop_pages(PageSpace space, const std::vector<PageRange>& ranges);
-  // Gives this process, the front and the vessels real-time priority; to be called when the source stops the tree. The
-  // vessels get the tree's own scheduling when they are finished. Throws Error(peer) when it is called again, also
+  // Gives this process, the session's and the vessels real-time priority; to be called when the source stops the tree.
+  // The vessels get the tree's own scheduling when they are finished. Throws Error(peer) when it is called again, also
   // after calm_down().
   void become_urgent(const EngineOptions& options);
-  // Gives this process and the front their usual priority back. The vessels are stopped, and run only for this process.
+  // Gives this process and the session's their usual priority back. The vessels are stopped, and run only for this
+  // process.
   void calm_down() noexcept;
 
   std::optional<FreezerGroup> group;  // the vessels' cgroup; exists from the first layout on

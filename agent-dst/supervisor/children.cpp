@@ -67,15 +67,15 @@ int live_apart(const char* name, Sandbox kind, const AgentOptions& options, cons
 }
 
 // init_pipe: a descriptor to which the root's PID is written as well; -1 for none.
-int engine_body(const AgentOptions& options, const EngineMain& main, const SessionRequest& request, pid_t front,
-                Fd notices, Fd link, Fd ring, int init_pipe) {
+int engine_body(const AgentOptions& options, const EngineMain& main, const SessionRequest& request,
+                pid_t session_process, Fd notices, Fd link, Fd ring, int init_pipe) {
   close_all_but({notices.get(), link.get(), ring.get(), init_pipe});
   EngineOptions engine;
   engine.session = request.session;
   engine.peer = request.peer;
   engine.store = options.store;
   engine.hook = options.hook;
-  engine.front = front;
+  engine.session_process = session_process;
   engine.policy = policy_for(options, request.names);
   const int to_supervisor = notices.get();
   engine.root_resumed = [to_supervisor, init_pipe](pid_t root) {
@@ -151,8 +151,8 @@ SessionChild fork_session(const AgentOptions& options, const Isolation& isolatio
   return child;
 }
 
-EngineChild fork_engine(const AgentOptions& options, const EngineMain& main, const SessionRequest& request, pid_t front,
-                        const sigset_t& mask) {
+EngineChild fork_engine(const AgentOptions& options, const EngineMain& main, const SessionRequest& request,
+                        pid_t session_process, const sigset_t& mask) {
   auto [notices_ours, notices_theirs] = ipc::make_pair();
   auto [link_session, link_engine] = ipc::make_pair();
   EngineChild child;
@@ -161,8 +161,8 @@ EngineChild fork_engine(const AgentOptions& options, const EngineMain& main, con
     const auto engine = [&](int init_pipe) {
       (void)::prctl(PR_SET_NAME, "crx-engine", 0, 0, 0);
       // Inside a PID namespace the session's process is not visible, so its pid is not passed on.
-      return engine_body(options, main, request, request.new_pids ? 0 : front, std::move(notices), std::move(link),
-                         std::move(child.ring), init_pipe);
+      return engine_body(options, main, request, request.new_pids ? 0 : session_process, std::move(notices),
+                         std::move(link), std::move(child.ring), init_pipe);
     };
     return live(request.new_pids ? "crx-init" : "crx-engine", options, mask,
                 [&] { return request.new_pids ? run_tree_init(notices.get(), engine) : engine(-1); });
