@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "wire/connection/page_server.hpp"
+#include "wire/page_server/page_server.hpp"
 
 namespace crx {
 

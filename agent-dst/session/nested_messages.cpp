@@ -4,6 +4,7 @@
 
 #include "common/base/error.hpp"
 #include "common/image/kinds/image_walk.hpp"
+#include "common/image/schema/files.pb.h"
 #include "common/image/schema/ipc.pb.h"
 #include "common/image/schema/mm.pb.h"
 #include "common/image/schema/regular.pb.h"
