@@ -1,6 +1,7 @@
 // The connection of a session process to the signer, which has the private key.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <utility>

@@ -27,9 +27,10 @@ using Keys = std::shared_ptr<const wire::TlsContext>;
 
 class Signer {
  public:
-  explicit Signer(SignerOptions& options)
+  // keys: with the number options.keys.
+  Signer(SignerOptions& options, Keys keys)
       : supervisor_(std::move(options.supervisor)), packet_(ipc::kMaxPacketBytes), names_(options.files.names) {
-    keys_[options.keys] = std::make_shared<wire::TlsContext>(wire::TlsRole::server, options.files);
+    keys_[options.keys] = std::move(keys);
   }
 
   // Returns when the supervisor has ended.
@@ -159,7 +160,7 @@ int run_signer(SignerOptions options) {
   try {
     close_all_but({supervisor, options.files.ca.get(), options.files.cert.get(), options.files.key.get(),
                    options.files.crl.get()});
-    Signer signer(options);
+    Signer signer(options, std::make_shared<wire::TlsContext>(wire::TlsRole::server, options.files));
     options.files = wire::OpenTlsFiles{options.files.names, {}, {}, {}, {}};
     enter_sandbox(Sandbox::signer);
     signer.run();

@@ -1,6 +1,8 @@
 // The signer: the process of crx-agent that has the private key. Unprivileged; see agent-dst/sandbox.
 #pragma once
 
+#include <cstdint>
+
 #include "common/base/fd.hpp"
 #include "wire/connection/tls_files.hpp"
 
