@@ -1,4 +1,4 @@
-// A source's connections as the front of an agent serves them: TLS, frames, messages and page batches, up to the
+// A source's connections as the process of a session serves them: TLS, frames, messages and page batches, up to the
 // packets that its engine receives. Each piece of the input is written to the control or the data connection.
 #include <sys/socket.h>
 
@@ -11,8 +11,8 @@
 #include <string>
 #include <vector>
 
-#include "agent-dst/front/session.hpp"
 #include "agent-dst/ipc/engine_link.hpp"
+#include "agent-dst/session/session.hpp"
 #include "common/base/error.hpp"
 #include "tests/fuzz/input.hpp"
 #include "tests/fuzz/sandbox.hpp"
@@ -65,7 +65,7 @@ class Rig {
     auto [engine, front] = ipc::make_pair();
     auto [mine, supervisor] = ipc::make_pair();
     Fd ring = ipc::make_ring();
-    port_ = std::make_unique<front::EnginePort>(io.get_executor(), std::move(front), duplicate(ring.get()));
+    port_ = std::make_unique<session::EnginePort>(io.get_executor(), std::move(front), duplicate(ring.get()));
     readable_.emplace(io, duplicate(engine.get()).release());
     supervisor_ = std::move(supervisor);
     mine_ = std::move(mine);
@@ -88,7 +88,8 @@ class Rig {
   void serve() {
     wire::SessionMessage hello;
     hello.mutable_hello()->set_session(kSession);
-    session_ = std::make_shared<front::Session>(kSession, 1, false, control_.server, std::move(port_), counters_);
+    session_ = std::make_shared<session::Session>(kSession, 1, false, control_.server, std::move(port_), *figures_);
+    session_->rewrite_images();
     asio::co_spawn(io_, session_->run(hello.SerializeAsString()), [](std::exception_ptr) {});
     asio::co_spawn(io_, session_->run_data(data_.server, 1), [](std::exception_ptr) {});
     asio::co_spawn(io_, write(), [](std::exception_ptr) {});
@@ -148,9 +149,9 @@ class Rig {
   asio::io_context& io_;
   std::vector<Piece> pieces_;
   Connection control_, data_;
-  ipc::AgentCounters counters_;
-  std::unique_ptr<front::EnginePort> port_;
-  std::shared_ptr<front::Session> session_;
+  ipc::FiguresMemory figures_{ipc::FiguresMemory::make(), true};
+  std::unique_ptr<session::EnginePort> port_;
+  std::shared_ptr<session::Session> session_;
   Fd mine_, supervisor_;
   std::unique_ptr<ipc::EngineLink> engine_;
   std::optional<asio::posix::stream_descriptor> readable_;
