@@ -219,9 +219,8 @@ int start_key_provider(const OSSL_CORE_HANDLE* core, const OSSL_DISPATCH* from_c
 }  // namespace
 
 ossl_provider_st* add_remote_key_provider(ossl_lib_ctx_st* library) {
-  return OSSL_PROVIDER_add_builtin(library, "crx-key", start_key_provider) == 1
-             ? OSSL_PROVIDER_load(library, "crx-key")
-             : nullptr;
+  return OSSL_PROVIDER_add_builtin(library, "crx-key", start_key_provider) == 1 ? OSSL_PROVIDER_load(library, "crx-key")
+                                                                                : nullptr;
 }
 
 evp_pkey_st* make_remote_key(ossl_lib_ctx_st* library, const x509_st* cert, RemoteKey& remote) {
