@@ -207,7 +207,8 @@ EngineEnd EngineTable::run(std::vector<RecordedEvent> events) {
   *end_ = {};
   options_.session = make_session_id();
   options_.peer = "a test";
-  options_.store = dir_.path() + "/store";
+  options_.store = dir_.path() + "/" + options_.session;
+  std::filesystem::create_directory(options_.store);
   options_.root_resumed = [](pid_t) {};
   const int64_t began_us = monotonic_us();
   const pid_t child = ::fork();
