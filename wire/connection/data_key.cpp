@@ -16,7 +16,8 @@ namespace {
 constexpr char kDataKeyStep[] = "making the key of the data connections";
 constexpr std::string_view kLabel = "EXPORTER-crx-data";
 constexpr std::string_view kWord = "crx-data";
-constexpr unsigned char kSuite[] = {0x13, 0x01};  // TLS_AES_128_GCM_SHA256, the first choice of both sides
+constexpr unsigned char kSuite[] = {0x13, 0x01};  // the same as kSuiteName
+constexpr char kSuiteName[] = "TLS_AES_128_GCM_SHA256";
 constexpr unsigned char kContext[] = {'c', 'r', 'x'};
 constexpr std::byte kHandshakeRecord{0x16};  // RFC 8446, 5.1
 
@@ -99,6 +100,7 @@ std::optional<DataKey::Token> parse_preamble(std::span<const std::byte, kPreambl
 void use_data_key(SSL* ssl, const DataKey& key) {
   const bool is_server = SSL_is_server(ssl) == 1;
   const bool set = SSL_set_ex_data(ssl, key_index(), const_cast<DataKey*>(&key)) == 1 &&
+                   SSL_set_ciphersuites(ssl, kSuiteName) == 1 &&
                    (!is_server || SSL_set_session_id_context(ssl, kContext, sizeof kContext) == 1);
   if (!set) throw Error(ErrorCode::bug, kDataKeyStep, tls_queue_text());
   if (is_server)
