@@ -1,6 +1,5 @@
 """Records of the journal that cannot be written, or may be lost, stop no process for good."""
 import os
-import shutil
 import unittest
 
 import crxtest
@@ -53,9 +52,11 @@ class Records(RecoveryTest):
         context = f"{result}\n{self.target.agent_tail()}"
         self.assertEqual(result.exit, 1, context)
         self.assertIn(f"{state} cannot be journalled", read_text(self.target.agent_log))
-        self.assertEqual(self.check_settled(process, context), self.source.name)
+        self.assertEqual(self.check_once(process.pid, context), self.source.name)
+        self.check_finish(context)
         self.target.restart_agent()
         until(lambda: self.last_record(self.target, session) == state, f"{state} is written later")
+        self.nothing_is_left(context)
 
     def test_never(self):
         self.settlement_fails("destination_go", "NEVER")
@@ -75,7 +76,6 @@ class Records(RecoveryTest):
         self.assertEqual(result.exit, 0, f"{result}")
         self.assertEqual(self.check_settled(process, f"{result}"), self.target.name)
 
-    @unittest.skipUnless(shutil.which("strace"), "strace is not here")
     def test_new_store_is_synced(self):
         """The directories of a new store are on disk when the journal is: each parent is synced."""
         top = os.path.realpath(self.ring.path("new"))
