@@ -1,6 +1,5 @@
 """Records of the journal that cannot be written, or may be lost, stop no process for good."""
 import os
-import unittest
 
 import crxtest
 from crxtest import read_text, until
