@@ -280,9 +280,18 @@ void Supervisor::root_exited(const Root& root, pid_t pid, int status) {
 // Removes the cgroup that the engine made for the tree, unless processes of the tree are still in it.
 void Supervisor::remove_groups(const std::string& session) {
   try {
-    remove_empty_groups(::getpid());
+    remove_empty_group(::getpid(), group_name(session));
   } catch (const Error& error) {
     log::debug("session {}: cannot remove its cgroup: {}", session, error.what());
+  }
+}
+
+// Removes what the trees of an earlier agent have left, before there are sessions.
+void Supervisor::remove_old_groups() noexcept {
+  try {
+    remove_empty_groups(::getpid());
+  } catch (const std::exception& error) {
+    log::debug("cannot remove the cgroups of an earlier agent: {}", error.what());
   }
 }
 

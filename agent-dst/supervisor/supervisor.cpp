@@ -53,6 +53,7 @@ Supervisor::Supervisor(const AgentOptions& options, const EngineMain& main, cons
   signals_ = Fd(::signalfd(-1, &caught, SFD_CLOEXEC | SFD_NONBLOCK));
   if (!signals_) throw_errno("starting", "signalfd");
   unfinished_.emplace(options, recovery, mask_);
+  remove_old_groups();
   prune_journals(options.store, kJournalKeptNs);
   remove_staged(options.store);
   if (metrics_) next_count_ = Deadline::in_ms(0);

@@ -101,6 +101,7 @@ class Supervisor {
   void engine_exited(Engine& engine, int status);
   void init_exited(const Engine& engine, int status);
   void remove_groups(const std::string& session);
+  void remove_old_groups() noexcept;
   std::size_t open_sessions() const;
   std::size_t open_sessions(const std::string& certificate) const;
   void root_exited(const Root& root, pid_t pid, int status);

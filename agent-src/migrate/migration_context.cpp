@@ -95,7 +95,7 @@ void MigrationContext::abort(const std::string& reason) noexcept {
   if (decided || std::exchange(aborted_, true)) return;
   try {
     reach(FaultPoint::source_final_record);
-    journal.append(JournalState::aborted, reason);
+    if (journal.last()) journal.append(JournalState::aborted, reason);  // else the session never began
   } catch (const std::exception& error) {
     log::error("session {}: ABORTED is not in the journal: {}", session, error.what());
   }

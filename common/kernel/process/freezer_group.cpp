@@ -107,10 +107,14 @@ Place place_of(pid_t pid) {
 
 }  // namespace
 
+void remove_empty_group(pid_t pid, const std::string& name) {
+  ::rmdir((place_of(pid).path + "/crx-" + name).c_str());
+}
+
 void remove_empty_groups(pid_t pid) {
   const std::string parent = place_of(pid).path;
   for (const std::string& name : list_directory(parent).value_or(std::vector<std::string>())) {
-    if (name.starts_with("crx-")) ::rmdir((parent + "/" + name).c_str());
+    if (name.starts_with("crx-") && !name.ends_with("-src")) ::rmdir((parent + "/" + name).c_str());
   }
 }
 

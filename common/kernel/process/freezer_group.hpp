@@ -63,7 +63,11 @@ struct GroupView {
 // Looks at a group and changes nothing; nothing if it does not exist. Throws Error.
 std::optional<GroupView> look_at_group(const std::string& path);
 
-// Removes every empty group that create_below made below the group of `pid`.
+// Removes the group that create_below(pid, name) made if no process is in it. Throws Error if the group of `pid` cannot
+// be found.
+void remove_empty_group(pid_t pid, const std::string& name);
+// The same for the groups of all trees that came to this host, whatever their names; to be called when no such group is
+// being made.
 void remove_empty_groups(pid_t pid);
 
 // The name of the group that holds the tree of a session at the destination.
