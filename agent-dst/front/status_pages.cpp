@@ -29,7 +29,7 @@ unsigned warm_vessels(const std::vector<ipc::SessionFigures>& open) {
   return count;
 }
 
-// What sessions have moved that have ended, and that are open.
+// The sums over the sessions that have ended and those that are open.
 struct Totals {
   Totals(const ipc::AgentCounters& counters, const std::vector<ipc::SessionFigures>& open)
       : wire_bytes(of(counters.wire_bytes)),

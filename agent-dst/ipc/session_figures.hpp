@@ -13,7 +13,7 @@ namespace crx::ipc {
 // How far a session is, as its process can observe it.
 enum class SessionStage : uint32_t { receiving = 0, frozen, prepared, resumed, over };
 
-// What the process of a session counts, in memory that it shares with the supervisor and the front. No decision depends
+// The counts of a session's process, in memory that it shares with the supervisor and the front. No decision depends
 // on it: the process parses hostile bytes and may have been taken over, so a reader takes no value for possible.
 struct SharedFigures {
   std::atomic<SessionStage> stage;

@@ -29,8 +29,8 @@ namespace {
 
 constexpr char kSandboxStep[] = "dropping privileges";
 constexpr uid_t kNobody = 65534;
-// What a session's process may map more than it has at its start: the ring of pages, and the largest message as it
-// comes, as it is parsed and as it is passed on, with its images.
+// The memory that a session's process may map in addition to that at its start: the ring of pages, and the largest
+// message as it comes, as it is parsed and as it is passed on, with its images.
 constexpr rlim_t kSessionMemory = rlim_t{2} << 30;
 
 // Sanitizers make system calls of their own at any time.
@@ -42,7 +42,7 @@ constexpr bool kSanitized = __has_feature(address_sanitizer) || __has_feature(th
 constexpr bool kSanitized = false;
 #endif
 
-// What every kind needs. Sorted by use: exchanging packets and log lines; waiting; memory; time; ending.
+// Each kind of process needs these. Sorted by use: exchanging packets and log lines; waiting; memory; time; ending.
 constexpr int kAllowed[] = {SCMP_SYS(read),           SCMP_SYS(write),          SCMP_SYS(writev),
                             SCMP_SYS(recvmsg),        SCMP_SYS(sendmsg),        SCMP_SYS(close),
                             SCMP_SYS(fstat),          SCMP_SYS(newfstatat),     SCMP_SYS(poll),

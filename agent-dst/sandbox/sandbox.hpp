@@ -5,7 +5,7 @@
 
 namespace crx {
 
-// What the process is going to do on its open descriptors; everything else is forbidden.
+// The work of the process on its open descriptors; everything else is forbidden.
 enum class Sandbox {
   front,    // accept and read from connections
   signer,   // read key files, exchange packets

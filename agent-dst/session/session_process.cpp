@@ -159,7 +159,7 @@ asio::awaitable<void> SessionProcess::greet() {
   }
 }
 
-// Who the peer is, is for the signer to say, to the supervisor; whether it may come here is the supervisor's decision.
+// The signer tells the supervisor who the peer is; the supervisor decides whether it may come here.
 asio::awaitable<void> SessionProcess::authenticate() {
   signer_->vouch(std::string_view(handshake_).substr(signed_));
   signer_.reset();

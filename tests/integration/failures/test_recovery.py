@@ -67,7 +67,8 @@ class Recovery(FailureTest):
         self.source.start_agent()
         self.assertEqual(self.check_settled(process, self.source.agent_tail()), self.source.name)
 
-    def test_resolve_by_hand(self):
+    def leave_after_go(self):
+        """Starts a move whose crx-migrate dies after GO, with no agent at the source. Returns the program."""
         process = self.start()
         self.source.kill_agent()
         self.addCleanup(self.source.restart_agent)
@@ -76,6 +77,10 @@ class Recovery(FailureTest):
         for each in reversed(self.family(tool)):
             each.kill()
         tool.wait_end(10)
+        return process
+
+    def test_resolve_by_hand(self):
+        process = self.leave_after_go()
         session = os.path.basename(sorted(os.listdir(f"{self.source.dir}/state/journal"),
                                           key=lambda n: os.stat(f"{self.source.dir}/state/journal/{n}").st_mtime)[-1])[:-4]
         code, text = self.source.run([f"{crxtest.BIN}/crx-migrate", "--resolve", session, "--state",
@@ -86,14 +91,7 @@ class Recovery(FailureTest):
 
     def test_go_is_lost_with_the_host(self):
         """GO need not be on disk: a source that restarts without it asks about the session all the same."""
-        process = self.start()
-        self.source.kill_agent()
-        self.addCleanup(self.source.restart_agent)
-        tool = self.source.start_migrate(process, self.target, env={"CRX_FAULT_POINT": "source_go_sent=stop"})
-        self.reached(tool.errors, "source_go_sent", "stop")
-        for each in reversed(self.family(tool)):
-            each.kill()
-        tool.wait_end(10)
+        process = self.leave_after_go()
         # The source loses its power: the original and its group are gone, and the journal ends before GO.
         process.kill()
         crxtest.thaw_all(self.source.cgroup)

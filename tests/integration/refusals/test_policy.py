@@ -76,10 +76,7 @@ class PolicyTest(crxtest.RingTest):
         self.moves(self.start(USER))
 
     def test_capabilities(self):
-        setpriv = shutil.which("setpriv")
-        if not setpriv:
-            self.skipTest("there is no setpriv")
-        user = (setpriv, "--reuid", "1000", "--regid", "1000", "--clear-groups", "--inh-caps", "+net_raw",
+        user = (shutil.which("setpriv"), "--reuid", "1000", "--regid", "1000", "--clear-groups", "--inh-caps", "+net_raw",
                 "--ambient-caps", "+net_raw")
         self.allow("--allow-uid", "1000-1999")
         self.refused(self.start("", prefix=user),
