@@ -56,7 +56,7 @@ void write_report(const MigrateOptions& options, const ObserverList& observers) 
   }
 }
 
-// Who is told of the events, as the options say.
+// The receivers of the events, as the options say.
 struct Observers {
   explicit Observers(const MigrateOptions& options)
       : human(STDERR_FILENO, {.live = wants_live_line(options.progress, STDERR_FILENO),

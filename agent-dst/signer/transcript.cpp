@@ -9,6 +9,7 @@
 #include <optional>
 #include <vector>
 
+#include "common/base/c_ptr.hpp"
 #include "common/base/error.hpp"
 #include "wire/connection/certificate.hpp"
 
@@ -26,22 +27,15 @@ enum Type : uint8_t {
   kFinished = 20,
 };
 
-template <auto FreeFunction>
-struct FreeWith {
-  template <typename T>
-  void operator()(T* object) const noexcept {
-    FreeFunction(object);
-  }
-};
-using Digest = std::unique_ptr<EVP_MD_CTX, FreeWith<EVP_MD_CTX_free>>;
-using Algorithm = std::unique_ptr<EVP_MD, FreeWith<EVP_MD_free>>;
-using Certificate = std::unique_ptr<X509, FreeWith<X509_free>>;
-using Store = std::unique_ptr<X509_STORE_CTX, FreeWith<X509_STORE_CTX_free>>;
+using Digest = CPtr<EVP_MD_CTX, EVP_MD_CTX_free>;
+using Algorithm = CPtr<EVP_MD, EVP_MD_free>;
+using Certificate = CPtr<X509, X509_free>;
+using Store = CPtr<X509_STORE_CTX, X509_STORE_CTX_free>;
 
 void free_chain(STACK_OF(X509) * chain) {
   sk_X509_pop_free(chain, X509_free);
 }
-using Chain = std::unique_ptr<STACK_OF(X509), FreeWith<free_chain>>;
+using Chain = CPtr<STACK_OF(X509), free_chain>;
 
 [[noreturn]] void refuse(std::string why) {
   ERR_clear_error();

@@ -65,8 +65,8 @@ struct EngineChild {
 // Fork the front, the signer, the process of a connection, or the engine of a session. The children never return from
 // these calls. listener, metrics: listening sockets for the front (metrics: -1 for none). files, keys: the keys and
 // their number. signer: the process's link to the signer. socket, peer: the connection, and its address for messages.
-// session_process: the pid of the process that serves
-// the session. mask: the signal mask that the child gets. Throw Error.
+// session_process: the pid of the process that serves the session. mask: the signal mask that the child gets. Throw
+// Error.
 ServiceChild fork_signer(const AgentOptions& options, const Isolation& isolation, wire::OpenTlsFiles files,
                          uint32_t keys, const sigset_t& mask);
 ServiceChild fork_front(const AgentOptions& options, const Isolation& isolation, int listener, int metrics,

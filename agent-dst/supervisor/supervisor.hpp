@@ -51,7 +51,7 @@ class Supervisor {
     uint64_t number = 0;  // by which the signer names it
     SessionChild child;
     front::Crowd::Place place;  // among strangers, then among guests; empty once a session was opened
-    // What the signer has said of the peer. certificate: its SHA-256; empty: the peer has not authenticated.
+    // These come from the signer. certificate: the peer's SHA-256; empty: the peer has not authenticated.
     std::string certificate;
     std::string name;                // the first of `names`, for messages
     std::vector<std::string> names;  // of the peer's certificate

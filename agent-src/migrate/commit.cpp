@@ -29,13 +29,15 @@ void append_steps(const google::protobuf::RepeatedPtrField<wire::Step>& from, st
   for (const wire::Step& step : from) to.push_back({step.name(), static_cast<int64_t>(step.us())});
 }
 
-// For steps without which the original must end all the same.
+constexpr char kRemoving[] = "removing the original";
+
+// For steps whose failure must not keep the next one from being made.
 template <typename Step>
-void attempt(Step step) {
+void attempt(const char* what, Step step) {
   try {
     step();
   } catch (const std::exception& error) {
-    log::warn("removing the original: {}", error.what());
+    log::warn("{}: {}", what, error.what());
   }
 }
 
@@ -52,6 +54,9 @@ int Commit::run() && {
       log::error("session {}: after GO: {}", context_.session, error.what());
       return leave_in_doubt();
     }
+    // ABORTED must not be in the journal while the group is frozen: if all processes of crx-migrate died, nobody would
+    // thaw it. The tree is still stopped by ptrace.
+    attempt("rolling back", [this] { state_.group->thaw(); });
     // A write lease that was released can be taken again only when no process at the destination has its file open.
     if (state_.stop->locks.has_released_leases()) context_.abort(error.what());
     state_.stop.reset();
@@ -178,11 +183,10 @@ bool Commit::take_back() {
 std::optional<Commit::Verdict> Commit::receive_verdict(Deadline deadline) {
   while (const auto message = context_.link->receive(deadline)) {
     if (message->has_resumed()) return Verdict{message->resumed(), {}};
-    if (message->has_never() && state_.group) return Verdict{std::nullopt, message->never().reason()};
+    if (message->has_never() && !ends_) return Verdict{std::nullopt, message->never().reason()};
     if (!message->has_decided()) throw Error(ErrorCode::peer, "committing", context_.peer.name + " broke the protocol");
     state_.stop->locks.disown();
-    end_original();
-    context_.link->send(*message);
+    if (end_original()) context_.link->send(*message);  // else the destination goes on when it has waited long enough
   }
   return std::nullopt;
 }
@@ -194,8 +198,7 @@ std::optional<Commit::Verdict> Commit::ask_for_verdict() {
     try {
       const wire::SessionState state = wire::query_session(context_.connect_options(), Deadline::in_ms(kQueryMs));
       if (state.state() == "RESUMED") return Verdict{wire::Resumed(), {}};
-      if ((state.state() == "NEVER" || state.state() == "LOST") && state_.group)
-        return Verdict{std::nullopt, state.detail()};
+      if ((state.state() == "NEVER" || state.state() == "LOST") && !ends_) return Verdict{std::nullopt, state.detail()};
       log::warn("session {}: {} says {}; it is asked again", context_.session, context_.peer.name, state.state());
     } catch (const Error& error) {
       log::warn("session {}: {}; it is asked again", context_.session, error.what());
@@ -213,15 +216,15 @@ std::optional<Commit::Verdict> Commit::ask_for_verdict() {
 void Commit::remove_original() {
   std::vector<Fd> pidfds;
   for (const auto& task : state_.stop->tree.tasks()) pidfds.push_back(duplicate(task->pidfd()));
-  attempt([this] { context_.packets.close_silently(); });
-  attempt([this] { state_.stop->tree.thaw(); });
+  attempt(kRemoving, [this] { context_.packets.close_silently(); });
+  attempt(kRemoving, [this] { state_.stop->tree.thaw(); });
   for (const Fd& pidfd : pidfds) send_signal(pidfd.get(), SIGKILL);
   state_.group->thaw();
   const Deadline deadline = Deadline::in_ms(kEndMs);
   for (const Fd& pidfd : pidfds) {
     if (!wait_exit(pidfd.get(), deadline)) log::warn("the original does not go away");
   }
-  attempt([this] { context_.packets.unblock(); });
+  attempt(kRemoving, [this] { context_.packets.unblock(); });
   const std::string group = state_.group->path();
   state_.group.reset();
   // If the tree was migrated to this host earlier, the parent is the cgroup that the agent created for it, and is now
@@ -230,15 +233,20 @@ void Commit::remove_original() {
   if (home.substr(home.rfind('/') + 1).starts_with("crx-")) ::rmdir(home.c_str());
 }
 
-// Ends the original. A systemd unit is stopped first, since systemd would otherwise start the program again.
-void Commit::end_original() noexcept {
-  if (!state_.group) return;
+// Ends the original. A systemd unit is stopped first, since systemd would otherwise start the program again. Returns
+// whether it has ended: if not, what is left of it stays frozen, and must not run again.
+bool Commit::end_original() noexcept {
+  if (!state_.group) return true;
+  if (std::exchange(ends_, true)) return false;
   if (state_.unit && context_.options.unit == UnitPolicy::stop) stop_unit(*state_.unit);
   try {
     remove_original();
+    return true;
   } catch (const std::exception& error) {
-    log::error("session {}: the original is kept frozen until crx-agent ends it: {}", context_.session, error.what());
+    log::error("session {}: the original does not end: {}; {}", context_.session, error.what(),
+               describe_kept(context_.description, context_.session));
     if (state_.group) state_.group->abandon();
+    return false;
   }
 }
 
@@ -248,11 +256,11 @@ int Commit::finish(const wire::Resumed& resumed) {
   append_steps(resumed.steps(), context_.report.cutover.destination_steps);
   context_.observer.committed();
   context_.hook.run_noting(HookStage::committed, context_.hook_context());
-  end_original();
+  const bool ended = end_original();
   state_.leftovers.remove();
   state_.tree->links.hand_over();
   reach(FaultPoint::source_original_end);
-  if (!state_.group) record(JournalState::done, {});
+  if (ended) record(JournalState::done, {});
   report_times(resumed, now_us);
   context_.hook.run_noting(HookStage::resumed, context_.hook_context());
   context_.observer.done(context_.report);

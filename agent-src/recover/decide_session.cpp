@@ -69,7 +69,7 @@ std::optional<DecisionProblem> find_problem(Decision decision, JournalState here
 
 Resolution decide_session(const ResolveRequest& request, Decision decision) {
   OpenSession session = OpenSession::open(request.state_dir, request.session);
-  const JournalState here = session.last().state;
+  const JournalState here = session.may_have_sent_go() ? JournalState::go : session.last().state;
   const Answer answer = here == JournalState::go ? ask_once(request, session.description()) : Answer{};
   if (const auto problem = find_problem(decision, here, session.has_original(), answer.state, request.session))
     throw Error(ErrorCode::refused, decision == Decision::adopt ? "adopting the original" : "discarding the original",

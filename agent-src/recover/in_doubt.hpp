@@ -1,4 +1,4 @@
-// What an operator is told of an original that is kept frozen.
+// The words for an original that is kept frozen.
 #pragma once
 
 #include <string>

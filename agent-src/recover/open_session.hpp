@@ -20,8 +20,13 @@ class OpenSession {
 
   const JournalRecord& last() const { return *journal_.last(); }
   const SourceSession& description() const noexcept { return description_; }
-  // What became of the session if the last record is final: moved or stays.
+  // The outcome of the session if its last record is final: moved or stays.
   std::optional<Resolution> settled() const;
+  // Whether Go may have been sent: GO is in the journal, or it may have been lost with the host (needs_flush() of the
+  // journal). Only the destination knows then what becomes of the session.
+  bool may_have_sent_go() const {
+    return last().state == JournalState::go || (last().state == JournalState::open && is_of_earlier_boot());
+  }
   bool is_of_earlier_boot() const { return last().boot_id != read_boot_id(); }
   bool has_original() const noexcept { return original_.has_value(); }
 

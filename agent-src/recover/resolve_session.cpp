@@ -59,16 +59,15 @@ bool is_left_unfinished(const std::string& state_dir, const std::string& session
 Resolution resolve_session(const ResolveRequest& request) {
   std::optional<OpenSession> opened(OpenSession::open(request.state_dir, request.session));
   if (const auto settled = opened->settled()) return *settled;
-  // A host that went down may have lost a GO that had not reached the disk (needs_flush()).
-  const bool may_lack_go = opened->last().state == JournalState::open && opened->is_of_earlier_boot();
-  if (opened->last().state == JournalState::open && !may_lack_go) {
+  if (!opened->may_have_sent_go()) {
     std::move(*opened).stay("crx-migrate ended before the process was moved");
     return Resolution::stays;
   }
   // Nobody else is kept from acting while this waits for an answer: whoever has one takes the lock.
   const SourceSession description = opened->description();
+  const bool may_be_unknown = opened->last().state == JournalState::open;
   opened.reset();
-  const std::optional<wire::SessionState> state = ask(request, description, may_lack_go);
+  const std::optional<wire::SessionState> state = ask(request, description, may_be_unknown);
   if (!state) return Resolution::unresolved;
   opened.emplace(OpenSession::open(request.state_dir, request.session));
   if (const auto settled = opened->settled()) return *settled;

@@ -1,4 +1,4 @@
-// What crx-migrate reports when its worker was killed.
+// The report of crx-migrate when its worker was killed.
 #pragma once
 
 #include "agent-src/report/events.hpp"

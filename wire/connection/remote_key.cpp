@@ -11,6 +11,8 @@
 #include <memory>
 #include <new>
 
+#include "common/base/c_ptr.hpp"
+
 namespace crx::wire {
 namespace {
 
@@ -20,15 +22,8 @@ constexpr char kSignatureName[] = "CRX-REMOTE";
 constexpr char kKeyProperties[] = "provider=crx-key,crx.remote=yes";
 constexpr char kDefaultOnly[] = "provider=default";
 
-template <auto Free>
-struct FreeEvp {
-  template <typename T>
-  void operator()(T* object) const noexcept {
-    Free(object);
-  }
-};
-using HalfPtr = std::unique_ptr<EVP_PKEY, FreeEvp<EVP_PKEY_free>>;
-using HalfContextPtr = std::unique_ptr<EVP_PKEY_CTX, FreeEvp<EVP_PKEY_CTX_free>>;
+using HalfPtr = CPtr<EVP_PKEY, EVP_PKEY_free>;
+using HalfContextPtr = CPtr<EVP_PKEY_CTX, EVP_PKEY_CTX_free>;
 
 // The public half, which answers all questions about the key, and where signatures come from.
 struct Key {

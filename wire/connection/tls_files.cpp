@@ -11,6 +11,7 @@
 #include <memory>
 #include <utility>
 
+#include "common/base/c_ptr.hpp"
 #include "common/base/error.hpp"
 #include "wire/connection/gcm_provider.hpp"
 #include "wire/connection/remote_key.hpp"
@@ -23,16 +24,9 @@ constexpr char kTlsFilesStep[] = "loading TLS keys";
 constexpr char kCopyKeys[] = "make keys with crx-keys and copy this host's files there";
 constexpr std::size_t kMaxPemBytes = 16 << 20;
 
-template <auto Free>
-struct OpensslFree {
-  template <typename T>
-  void operator()(T* object) const noexcept {
-    Free(object);
-  }
-};
-using CertPtr = std::unique_ptr<X509, OpensslFree<X509_free>>;
-using CrlPtr = std::unique_ptr<X509_CRL, OpensslFree<X509_CRL_free>>;
-using KeyPtr = std::unique_ptr<EVP_PKEY, OpensslFree<EVP_PKEY_free>>;
+using CertPtr = CPtr<X509, X509_free>;
+using CrlPtr = CPtr<X509_CRL, X509_CRL_free>;
+using KeyPtr = CPtr<EVP_PKEY, EVP_PKEY_free>;
 
 Error faulty(std::string reason) {
   return Error(ErrorCode::refused, kTlsFilesStep, std::move(reason)).with_hint(kCopyKeys);

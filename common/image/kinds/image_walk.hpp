@@ -1,4 +1,4 @@
-// What an image of each kind is made of: its entries, and the data that follow some of them.
+// The make-up of the images of each kind: the entries, and the data that follow some of them.
 #pragma once
 
 #include <cstddef>

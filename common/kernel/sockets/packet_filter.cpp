@@ -22,6 +22,7 @@
 #include <functional>
 #include <vector>
 
+#include "common/base/c_ptr.hpp"
 #include "common/base/error.hpp"
 
 namespace crx {
@@ -58,14 +59,10 @@ constexpr std::array<Family, 2> kFamilies = {{
     {AF_INET6, "c6", 2, NFPROTO_IPV6, 16, 8, 24, key_type(kIpv6Type)},
 }};
 
-template <typename T, void (*Free)(const T*)>
-struct Freed {
-  void operator()(T* object) const { Free(object); }
-};
-using Table = std::unique_ptr<nftnl_table, Freed<nftnl_table, ::nftnl_table_free>>;
-using Chain = std::unique_ptr<nftnl_chain, Freed<nftnl_chain, ::nftnl_chain_free>>;
-using Set = std::unique_ptr<nftnl_set, Freed<nftnl_set, ::nftnl_set_free>>;
-using Rule = std::unique_ptr<nftnl_rule, Freed<nftnl_rule, ::nftnl_rule_free>>;
+using Table = CPtr<nftnl_table, ::nftnl_table_free>;
+using Chain = CPtr<nftnl_chain, ::nftnl_chain_free>;
+using Set = CPtr<nftnl_set, ::nftnl_set_free>;
+using Rule = CPtr<nftnl_rule, ::nftnl_rule_free>;
 
 // --- the rule "META nfproto FAMILY, META l4proto tcp, SADDR . SPORT . DADDR . DPORT @SET drop" ---
 

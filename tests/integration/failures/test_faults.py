@@ -11,7 +11,8 @@ from failing import FailureTest
 
 SOURCE = ("source_greeted", "source_cleared", "source_gathered", "source_tracking", "source_round", "source_frozen",
           "source_state_sent", "source_memory_sent", "source_prepared", "source_locks_released", "source_group_frozen",
-          "source_go_journalled", "source_go_sent", "source_verdict", "source_original_end")
+          "source_go_journalled", "source_go_sent", "source_verdict", "source_original_end",
+          "source_final_record")
 DESTINATION = ("destination_greeted", "destination_surveyed", "destination_layout", "destination_round",
                "destination_building", "destination_prepared", "destination_go", "destination_group_frozen",
                "destination_resuming", "destination_released", "destination_resumed", "destination_thawed",

@@ -67,6 +67,18 @@ class Recovery(FailureTest):
         self.source.start_agent()
         self.assertEqual(self.check_settled(process, self.source.agent_tail()), self.source.name)
 
+    def test_killed_while_rolling_back(self):
+        """The original does not wait for a thaw that nobody makes once ABORTED is in the journal."""
+        process = self.start()
+        tool = self.source.start_migrate(process, self.target, env={
+            "CRX_FAULT_POINT": "source_group_frozen=error,source_final_record=stop"})
+        self.reached(tool.errors, "source_final_record", "stop")
+        self.assertFalse(self.frozen(process))
+        for each in reversed(self.family(tool)):
+            each.kill()
+        tool.wait_end(10)
+        self.assertEqual(self.check_settled(process, self.source.agent_tail()), self.source.name)
+
     def leave_after_go(self):
         """Starts a move whose crx-migrate dies after GO, with no agent at the source. Returns the program."""
         process = self.start()
