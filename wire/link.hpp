@@ -107,6 +107,9 @@ class DestinationLink {
   virtual std::optional<LinkEvent> receive(Deadline deadline) = 0;
   // Returns the buffer of a PagesArrived to the link.
   virtual void release(uint32_t slot) = 0;
+  // Whether receive() will return LinkClosed after what has arrived so far, as far as that is known now; never waits.
+  // For work that takes long and is for the source alone.
+  virtual bool has_ended() { return false; }
 };
 
 }  // namespace crx::wire

@@ -1,10 +1,8 @@
 #include "agent-dst/files/carried_file.hpp"
 
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <stdio.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -18,14 +16,6 @@ namespace crx {
 namespace {
 
 constexpr char kCarriedFileStep[] = "carrying files";
-
-// Opens one component below `at`, which must be a directory and no symbolic link.
-Fd open_directory_in(int at, const std::string& name) {
-  open_how how{};
-  how.flags = O_PATH | O_DIRECTORY | O_CLOEXEC;
-  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
-  return Fd(static_cast<int>(::syscall(SYS_openat2, at, name.c_str(), &how, sizeof how)));
-}
 
 Error refusal(const std::string& path, int err) {
   return Error(ErrorCode::refused, kCarriedFileStep, path + " cannot be created here", err);
@@ -65,12 +55,12 @@ Fd MadeDirectories::lead_to(const std::string& top, const std::string& path) {
   if (!at || names.empty()) throw refusal(path, errno);
   names.pop_back();
   for (const std::string& name : names) {
-    Fd next = open_directory_in(at.get(), name);
+    Fd next = try_find(at.get(), name, O_DIRECTORY);
     if (!next && errno == ENOENT) {
       const bool made = ::mkdirat(at.get(), name.c_str(), 0755) == 0;
       if (!made && errno != EEXIST) throw refusal(path, errno);
       if (made) made_.push_back({duplicate(at.get()), name});
-      next = open_directory_in(at.get(), name);
+      next = try_find(at.get(), name, O_DIRECTORY);
     }
     if (!next) throw refusal(path, errno);
     at = std::move(next);

@@ -8,6 +8,7 @@
 #include <map>
 #include <span>
 #include <utility>
+#include <vector>
 
 #include "agent-dst/files/carried_file.hpp"
 #include "agent-dst/files/ghost_file.hpp"
@@ -54,17 +55,22 @@ class Opener final : public FileOpener {
     return found->second;
   }
 
-  Fd open(uint32_t id) override { return open_file(id, false); }
-  Fd open_description(uint32_t id) override { return open_file(id, true); }
+  Fd open(uint32_t id, pid_t task) override { return open_file(id, task, false); }
+  Fd open_description(uint32_t id, pid_t task) override { return open_file(id, task, true); }
 
-  Fd locate(uint32_t id) override {
+  Fd locate(uint32_t id, pid_t task) override {
     const auto ghost = ghost_of_.find(id);
     if (ghost != ghost_of_.end()) return open_checked(ghost_link(ghost->second, entry(id).reg()), O_PATH);
     const img::reg_file_entry& reg = entry(id).reg();
-    Fd fd = try_open(reg.name(), O_PATH | O_NOFOLLOW);
-    if (!fd) explain_failure(reg, errno);
-    return fd;
+    Fd found = rules_.tasks.find(task, reg.name(), O_NOFOLLOW);
+    if (!found) explain_failure(reg, task, errno);
+    compare(reg, task, found.get(), false);
+    return found;
   }
+
+  bool is_carried(uint32_t id) const override { return ghost_of_.contains(id); }
+
+  TaskFiles& tasks() noexcept override { return rules_.tasks; }
 
   void add_ghosts(const ImageSource& images) override {
     std::map<uint32_t, std::string> paths;  // path of every ghost file
@@ -96,16 +102,35 @@ class Opener final : public FileOpener {
 
   void resumed() noexcept override {
     for (auto& [ghost, file] : carried_) file.keep();
-    for (const auto& [id, name] : linked_) {
-      const auto found = entries_.find(name);
-      if (found == entries_.end() || !is_link_remap(found->second.reg().name()) ||
-          ::unlink(found->second.reg().name().c_str()) == 0 || errno == ENOENT)
-        continue;
-      log::warn("cannot remove the name {}", found->second.reg().name());
-    }
+    for (const LinkRemap& remap : opened_remaps_) remove(remap);
   }
 
  private:
+  // Another name of a file, which the source made, and which is not needed any more once the file is open.
+  struct LinkRemap {
+    std::string path;
+    FileStamp file;
+    pid_t task = 0;
+  };
+
+  // Removes the name if it is still that file's, in the directory in which it was found.
+  void remove(const LinkRemap& remap) noexcept {
+    try {
+      const std::size_t slash = remap.path.rfind('/');
+      const std::string name = remap.path.substr(slash + 1);
+      const Fd directory = rules_.tasks.find(remap.task, slash == 0 ? "/" : remap.path.substr(0, slash), O_DIRECTORY);
+      const Fd file = directory ? try_find(directory.get(), name) : Fd();
+      if (!file) return;
+      const FileStamp now = stamp_of(file.get(), remap.path);
+      if (now.dev != remap.file.dev || now.ino != remap.file.ino) return;
+      const bool removed =
+          rules_.tasks.act_as(remap.task, [&] { return ::unlinkat(directory.get(), name.c_str(), 0) == 0; });
+      if (!removed && errno != ENOENT) log::warn("cannot remove the name {}", remap.path);
+    } catch (const Error& error) {
+      log::warn("cannot remove the name {}: {}", remap.path, error.what());
+    }
+  }
+
   void make_ghosts_directory() const {
     if (!rules_.ghosts.empty() && ::mkdir(rules_.ghosts.c_str(), 0700) != 0 && errno != EEXIST)
       throw_errno(kFileOpenerStep, rules_.ghosts);
@@ -137,7 +162,7 @@ class Opener final : public FileOpener {
     filled_[ghost] = std::move(digest);
   }
 
-  Fd open_file(uint32_t id, bool exact) const {
+  Fd open_file(uint32_t id, pid_t task, bool exact) {
     const img::file_entry& file = entry(id);
     if (file.type() != img::REG || !file.has_reg()) {
       throw Error(ErrorCode::corrupt_image, kFileOpenerStep, fmt::format("file {} is not opened by name", id))
@@ -157,10 +182,16 @@ class Opener final : public FileOpener {
       return open_proc_of_ended(reg.name(), flags, reg.pos(), ended->second);
     const auto link = linked_.find(id);
     const img::reg_file_entry& named = link == linked_.end() ? reg : entry(link->second).reg();
-    Fd fd = try_open(named.name(), is_link ? flags | O_NOFOLLOW : flags);
-    if (!fd) explain_failure(named, errno);
-    compare(reg, fd.get(), exact || (reg.flags() & O_ACCMODE) == O_RDONLY);
-    return fd;
+    const int found_as = (is_link ? O_NOFOLLOW : 0) | ((flags & O_PATH) != 0 ? flags & (O_NOFOLLOW | O_DIRECTORY) : 0);
+    Fd found = rules_.tasks.find(task, named.name(), found_as);
+    if (!found) explain_failure(named, task, errno);
+    compare(reg, task, found.get(), exact || (reg.flags() & O_ACCMODE) == O_RDONLY);
+    if (link != linked_.end() && is_link_remap(named.name()))
+      opened_remaps_.push_back({named.name(), stamp_of(found.get(), named.name()), task});
+    if ((flags & O_PATH) != 0 || is_link) return found;
+    Fd opened = rules_.tasks.open(task, found.get(), named.name(), flags);
+    if (!opened) explain_failure(named, task, errno);
+    return opened;
   }
 
   std::string ghost_link(uint32_t ghost, const img::reg_file_entry& reg) const {
@@ -169,25 +200,41 @@ class Opener final : public FileOpener {
     throw Error(ErrorCode::corrupt_image, kFileOpenerStep, reg.name() + ": its content was not carried along");
   }
 
-  [[noreturn]] static void explain_failure(const img::reg_file_entry& reg, int err) {
-    if (err == ENOENT || err == ENOTDIR) {
-      throw Error(ErrorCode::refused, kFileOpenerStep, reg.name() + " does not exist here", err)
-          .with_hint("put the same file there, or use storage that both hosts share");
+  [[noreturn]] void explain_failure(const img::reg_file_entry& reg, pid_t task, int err) const {
+    constexpr char kSameFile[] = "put the same file there, or use storage that both hosts share";
+    if (err == ENOENT || err == ENOTDIR)
+      throw Error(ErrorCode::refused, kFileOpenerStep, reg.name() + " does not exist here", err).with_hint(kSameFile);
+    if (err == ELOOP)
+      throw Error(ErrorCode::refused, kFileOpenerStep, reg.name() + " is reached by a symbolic link here")
+          .with_hint("put it there under its own path, for example by mount --bind");
+    if (err == ESTALE)
+      throw Error(ErrorCode::refused, kFileOpenerStep, reg.name() + " was replaced here while it was opened")
+          .with_hint("try again");
+    if (err == EACCES || err == EPERM) {
+      throw Error(ErrorCode::refused, kFileOpenerStep,
+                  fmt::format("{} cannot be opened here as {}", reg.name(), rules_.tasks.user_of(task)), err)
+          .with_hint("let that user open it, or allow root tasks on crx-agent");
     }
     throw Error(ErrorCode::refused, kFileOpenerStep, reg.name() + " cannot be opened here", err);
   }
 
-  static void compare(const img::reg_file_entry& reg, int fd, bool with_size) {
+  // Compares what was found with the entry, and with what is known of the file at this path since preflight.
+  void compare(const img::reg_file_entry& reg, pid_t task, int found, bool with_size) const {
     struct stat st {};
-    if (::fstat(fd, &st) != 0) throw_errno(kFileOpenerStep, reg.name());
+    if (::fstat(found, &st) != 0) throw_errno(kFileOpenerStep, reg.name());
     if (reg.has_mode() && (reg.mode() & S_IFMT) != (st.st_mode & S_IFMT)) {
       throw Error(ErrorCode::refused, kFileOpenerStep, reg.name() + " is another kind of file here");
     }
-    if (!with_size || !reg.has_size() || !S_ISREG(st.st_mode) || static_cast<uint64_t>(st.st_size) == reg.size())
-      return;
-    throw Error(ErrorCode::refused, kFileOpenerStep,
-                fmt::format("{} is another file here: {} bytes instead of {}", reg.name(), st.st_size, reg.size()))
-        .with_hint("put the same file there, or use storage that both hosts share");
+    if (with_size && reg.has_size() && S_ISREG(st.st_mode) && static_cast<uint64_t>(st.st_size) != reg.size()) {
+      throw Error(ErrorCode::refused, kFileOpenerStep,
+                  fmt::format("{} is another file here: {} bytes instead of {}", reg.name(), st.st_size, reg.size()))
+          .with_hint("put the same file there, or use storage that both hosts share");
+    }
+    if (const auto difference = rules_.tasks.difference_since(task, reg.name(), found)) {
+      throw Error(ErrorCode::refused, kFileOpenerStep,
+                  fmt::format("{} was replaced here after it had been compared: it {}", reg.name(), *difference))
+          .with_hint("put the same file there, or use storage that both hosts share");
+    }
   }
 
   FileRules rules_;
@@ -198,6 +245,7 @@ class Opener final : public FileOpener {
   std::map<uint32_t, CarriedFile> carried_;  // ghosts that get a path
   std::map<uint32_t, pid_t> ended_;          // file id -> id of the ended task that this file of /proc describes
   std::map<uint32_t, uint32_t> linked_;      // file id -> id of the entry with another name of the file
+  std::vector<LinkRemap> opened_remaps_;
 };
 
 }  // namespace

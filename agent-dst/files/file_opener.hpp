@@ -23,13 +23,20 @@ class FileOpener {
   // A later entry replaces an earlier one with the same id.
   virtual void add(const img::file_entry& entry) = 0;
   virtual const img::file_entry& entry(uint32_t id) const = 0;
-  // Opens regular file (or directory) `id` for a mapping, an exe link, cwd or root: a new open file description with
-  // the flags of the entry, but never O_CREAT or O_TRUNC. The size is compared if the file is only read.
-  virtual Fd open(uint32_t id) = 0;
-  // The same for an open file description as it was when the task was stopped: the size is compared in any case.
-  virtual Fd open_description(uint32_t id) = 0;
-  // Only locates the file (O_PATH), for files that must not be opened with the flags of their entry.
-  virtual Fd locate(uint32_t id) = 0;
+  // Opens regular file (or directory) `id` for a mapping or an exe link of `task`: a new open file description with the
+  // flags of the entry, but never O_CREAT or O_TRUNC. The size is compared if the file is only read. The file is found
+  // once, with the credentials of the task and without symbolic links; all comparing and opening is done with that.
+  virtual Fd open(uint32_t id, pid_t task) = 0;
+  // The same for an open file description as it was when its tasks were stopped: the size is compared in any case.
+  // task: the first one that has it.
+  virtual Fd open_description(uint32_t id, pid_t task) = 0;
+  // Only locates the file (O_PATH), for files that must not be opened with the flags of their entry, and for the
+  // directories of tasks.
+  virtual Fd locate(uint32_t id, pid_t task) = 0;
+  // Whether the file was made here from carried content.
+  virtual bool is_carried(uint32_t id) const = 0;
+  // The files of this host as the tasks can use them, for kinds that know paths of their own.
+  virtual TaskFiles& tasks() noexcept = 0;
   // Creates deleted files from carried content (remap-fpath.img, ghost-file-*.img), without a name, on the filesystem
   // they were on, or in a directory of their own (FileRules::ghosts). Called again with newer content it changes the
   // same files. Must be called before open() of any of them. Files that have a path (--with-files) are created beside

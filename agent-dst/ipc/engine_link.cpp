@@ -18,6 +18,7 @@ namespace crx::ipc {
 namespace {
 
 constexpr int64_t kSendLimitMs = 60'000;
+constexpr std::size_t kMostAhead = 64;  // a source that waits for an answer sends no more than Abort
 
 [[noreturn]] void broken(std::string what) {
   throw Error(ErrorCode::peer, "receiving from the session's process", std::move(what));
@@ -82,26 +83,40 @@ EngineLink::Next EngineLink::wait(Deadline deadline) const {
   }
 }
 
+// Takes the next packet, if one has arrived; the event that it completes is in ahead_.
+EngineLink::Arrival EngineLink::take_packet() {
+  std::size_t bytes = 0;
+  std::vector<Fd> fds;
+  const ReceiveResult result = receive_packet(session_.get(), packet_, bytes, fds);
+  if (result == ReceiveResult::closed) close("the process that serves the connections ended");
+  if (result != ReceiveResult::received) return Arrival::none;
+  auto event = on_packet(std::span<const std::byte>(packet_).first(bytes));
+  if (!event) return Arrival::nothing_whole;
+  ahead_.push_back(std::move(*event));
+  return Arrival::event;
+}
+
 std::optional<wire::LinkEvent> EngineLink::receive(Deadline deadline) {
   for (;;) {
+    if (!ahead_.empty()) {
+      wire::LinkEvent event = std::move(ahead_.front());
+      ahead_.pop_front();
+      return event;
+    }
     if (closed_) return wire::LinkClosed{reason_};
     // Under load the next packet has arrived already; receiving it without poll(2) saves a system call.
-    std::size_t bytes = 0;
-    std::vector<Fd> fds;
-    const ReceiveResult result = receive_packet(session_.get(), packet_, bytes, fds);
-    if (result == ReceiveResult::closed) {
-      close("the process that serves the connections ended");
-      continue;
-    }
-    if (result == ReceiveResult::received) {
-      auto event = on_packet(std::span<const std::byte>(packet_).first(bytes));
-      if (event) return event;
-      continue;
-    }
+    if (take_packet() != Arrival::none || closed_) continue;
     const Next next = wait(deadline);
     if (next == Next::timeout) return std::nullopt;
     if (next == Next::supervisor) close("crx-agent is being stopped");
   }
+}
+
+bool EngineLink::has_ended() {
+  while (!closed_ && ahead_.size() < kMostAhead && take_packet() != Arrival::none) {
+  }
+  pollfd supervisor{supervisor_fd_, POLLIN, 0};
+  return closed_ || ::poll(&supervisor, 1, 0) > 0;
 }
 
 std::optional<wire::LinkEvent> EngineLink::on_packet(std::span<const std::byte> packet) {

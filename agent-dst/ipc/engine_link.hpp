@@ -23,10 +23,13 @@ class EngineLink final : public wire::DestinationLink {
   void send(const wire::SessionMessage& message) override;
   std::optional<wire::LinkEvent> receive(Deadline deadline) override;
   void release(uint32_t slot) override;
+  bool has_ended() override;
 
  private:
   enum class Next { session, supervisor, timeout };
   Next wait(Deadline deadline) const;
+  enum class Arrival { none, nothing_whole, event };
+  Arrival take_packet();
   std::optional<wire::LinkEvent> on_packet(std::span<const std::byte> packet);
   wire::LinkEvent on_pages(uint32_t slot, std::span<const std::byte> head) const;
   bool send_piece(SessionHeader header, std::span<const std::byte> body);
@@ -36,7 +39,8 @@ class EngineLink final : public wire::DestinationLink {
   PageRing ring_;
   int supervisor_fd_;
   std::vector<std::byte> packet_;
-  std::string partial_;  // the pieces of a message received so far
+  std::string partial_;                // the pieces of a message received so far
+  std::deque<wire::LinkEvent> ahead_;  // received by has_ended(), not yet by receive()
   bool closed_ = false;
   std::string reason_;
 };

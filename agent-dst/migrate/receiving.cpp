@@ -7,6 +7,7 @@
 #include "agent-dst/preflight/preflight.hpp"
 #include "common/base/clock.hpp"
 #include "common/base/error.hpp"
+#include "common/base/journal.hpp"
 #include "common/kernel/memory/space_digest.hpp"
 #include "common/tool/fault_point.hpp"
 #include "wire/host_info.hpp"
@@ -34,6 +35,19 @@ bool is_object(uint32_t space_kind) {
   return space_kind == static_cast<uint32_t>(PageSpace::Kind::shmem);
 }
 
+constexpr int64_t kWrittenFilesMs = 120'000;  // as long as a source waits for Prepared
+
+bool is_same_kernel(const DestinationContext& context) {
+  return context.hello.host().boot_id() == read_boot_id();
+}
+
+ReadLimit read_limit(DestinationContext& context, int64_t ms) {
+  ReadLimit limit;
+  limit.ms = ms;
+  limit.session_has_ended = [&link = context.link] { return link.has_ended(); };
+  return limit;
+}
+
 }  // namespace
 
 Surveying Greeting::on(const wire::Hello& hello, DestinationContext& context) {
@@ -53,12 +67,15 @@ std::optional<Surveyed> Surveying::on(const wire::Preflight& preflight, Destinat
   wire::PreflightResult& result = *answer.mutable_preflight_result();
   bool refused = false;
   const EngineOptions& options = context.options;
-  const std::vector<wire::Finding> findings = check_preflight(preflight, context.hello, options);
+  TaskFiles files = task_files_of(preflight, options.policy);
+  FileComparison comparison(files, is_same_kernel(context), read_limit(context, ReadLimit().ms));
+  const std::vector<wire::Finding> findings = check_preflight(preflight, context.hello, options, comparison);
   for (const wire::Finding& finding : findings) {
     refused = refused || finding.fatal();
     *result.add_findings() = finding;
   }
-  FileRules rules{options.policy, options.store + "/.ghosts", carry_permits(preflight, findings, options.policy)};
+  FileRules rules{options.policy, options.store + "/.ghosts", carry_permits(preflight, findings, options.policy),
+                  std::move(files)};
   reach(FaultPoint::destination_surveyed);
   context.link.send(answer);
   if (refused) return std::nullopt;
@@ -144,9 +161,9 @@ void Receiving::on(const wire::Verify& verify, DestinationContext&) {
 }
 
 void Receiving::on(const wire::WrittenFiles& written, DestinationContext& context) {
-  wire::Hello as_they_are = context.hello;  // the list no longer contains files that are carried along
-  as_they_are.set_with_files(false);
-  for (const wire::Finding& finding : check_files(written.files(), as_they_are, context.options.policy)) {
+  // The list does not contain files that are carried along.
+  FileComparison comparison(tree->files->tasks(), is_same_kernel(context), read_limit(context, kWrittenFilesMs));
+  for (const wire::Finding& finding : check_files(written.files(), false, context.options.policy, comparison)) {
     throw Error(ErrorCode::refused, "comparing written files", finding.object() + " " + finding.reason())
         .with_hint(finding.remedy());
   }

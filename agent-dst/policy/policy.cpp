@@ -112,6 +112,13 @@ void Policy::check(const TaskCredentials& credentials, pid_t pid) const {
   if (!found.empty()) throw refusal(found.front()).with_pid(pid);
 }
 
+void Policy::check_capability(unsigned capability, const std::string& object) const {
+  const uint64_t needed = uint64_t{1} << capability;
+  if ((allowed_capabilities() & needed) == 0)
+    throw refusal({object, fmt::format("needs {}, which is not allowed here", capability_names(needed)),
+                   "see --allow-capabilities of crx-agent"});
+}
+
 std::optional<Breach> Policy::memory_breach(uint64_t bytes) const {
   if (max_memory == 0 || bytes <= max_memory) return std::nullopt;
   return Breach{"memory", fmt::format("{} MiB are more than a session may have here", to_mib(bytes)),

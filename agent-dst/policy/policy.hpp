@@ -67,6 +67,8 @@ struct Policy {
   // privileged task can set (security/commoncap.c) need CAP_SETPCAP.
   std::vector<Breach> breaches(const TaskCredentials& credentials) const;
   void check(const TaskCredentials& credentials, pid_t pid) const;
+  // For what root opens for a task that needs a capability to do it itself. object: begins the message.
+  void check_capability(unsigned capability, const std::string& object) const;
   // bytes: what the tree's mappings may come to need (ClaimedMemory), or what its pages take up.
   std::optional<Breach> memory_breach(uint64_t bytes) const;
   void check_memory(uint64_t bytes) const;

@@ -1,11 +1,8 @@
 #include "agent-dst/preflight/preflight.hpp"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <linux/openat2.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -20,7 +17,6 @@
 #include "common/base/error.hpp"
 #include "common/base/fd.hpp"
 #include "common/base/journal.hpp"
-#include "common/kernel/files/file_identity.hpp"
 #include "common/proc/proc_dir.hpp"
 #include "wire/file_message.hpp"
 
@@ -99,21 +95,6 @@ HostRequirements needs_of(const wire::Preflight& preflight, const wire::Hello& h
   return needs;
 }
 
-TaskCredentials credentials_of(const wire::TaskCredentials& message) {
-  TaskCredentials credentials;
-  for (std::size_t i = 0; i < credentials.uids.size(); ++i) {
-    if (static_cast<int>(i) < message.uids_size()) credentials.uids[i] = message.uids(static_cast<int>(i));
-    if (static_cast<int>(i) < message.gids_size()) credentials.gids[i] = message.gids(static_cast<int>(i));
-  }
-  credentials.groups.assign(message.groups().begin(), message.groups().end());
-  credentials.inheritable = message.inheritable();
-  credentials.permitted = message.permitted();
-  credentials.effective = message.effective();
-  credentials.bounding = message.bounding();
-  credentials.ambient = message.ambient();
-  return credentials;
-}
-
 // Compares what the source says of the tree with the policy. The engine does it again with what arrives.
 void check_policy(const wire::Preflight& preflight, const Policy& policy, std::vector<wire::Finding>& findings) {
   std::set<std::string> named;
@@ -135,25 +116,14 @@ void check_policy(const wire::Preflight& preflight, const Policy& policy, std::v
 
 constexpr uint64_t kMaxCarriedBytes = uint64_t{128} << 20;  // limit, since they are sent in messages
 
-// True for a regular file, if the path is free on this host or has a regular file.
-bool may_be_carried(const wire::FileIdentity& wanted) {
-  struct stat st {};
-  if (!S_ISREG(wanted.mode()) || !wanted.path().starts_with('/')) return false;
-  return ::lstat(wanted.path().c_str(), &st) == 0 ? S_ISREG(st.st_mode) : errno == ENOENT;
-}
+constexpr char kSameFile[] = "put the same file there, or use storage that both hosts share";
 
-// Whether no symbolic link is on the way to the directory of `path`, as far as it exists.
-bool is_reached(const std::string& directory, const std::string& path) {
-  const Fd top = try_open(directory, O_PATH | O_DIRECTORY);
-  const std::size_t first = directory.size() + (directory == "/" ? 0 : 1), last = path.rfind('/');
-  if (!top) return false;
-  if (last <= first) return true;
-  open_how how{};
-  how.flags = O_PATH | O_DIRECTORY | O_CLOEXEC;
-  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
-  const std::string way = path.substr(first, last - first);
-  const Fd found(static_cast<int>(::syscall(SYS_openat2, top.get(), way.c_str(), &how, sizeof how)));
-  return found || errno == ENOENT;
+std::string remedy_for(const std::string& difference) {
+  if (difference.starts_with("cannot be read"))
+    return "let the program's user read it there, or allow root tasks on crx-agent";
+  if (difference.find("symbolic link") != std::string::npos)
+    return "put it there under its own path, for example by mount --bind";
+  return kSameFile;
 }
 
 }  // namespace
@@ -173,18 +143,20 @@ std::map<std::string, CarryPermit> carry_permits(const wire::Preflight& prefligh
     const auto task = tasks.find(users[f.carry()]);
     if (task == tasks.end()) throw Error(ErrorCode::peer, "preflight", "the file " + f.carry() + " is no task's");
     const TaskCredentials credentials = credentials_of(*task->second);
-    permits[f.carry()] = {*directory, {credentials.uids[3], credentials.gids[3], credentials.groups}};
+    permits[f.carry()] = {*directory, fs_ids_of(credentials)};
   }
   return permits;
 }
 
 std::vector<wire::Finding> check_preflight(const wire::Preflight& preflight, const wire::Hello& hello,
-                                           const EngineOptions& options) {
+                                           const EngineOptions& options, FileComparison& comparison) {
   std::vector<wire::Finding> findings;
   for (const wire::TaskSummary& task : preflight.tasks()) {
     check_ids(task, findings);
   }
+  const std::size_t before = findings.size();
   check_policy(preflight, options.policy, findings);
+  const bool kept = findings.size() == before;
   const uint64_t available = available_memory();
   if (preflight.memory_bytes() > available) {
     findings.push_back(
@@ -198,7 +170,11 @@ std::vector<wire::Finding> check_preflight(const wire::Preflight& preflight, con
   for (wire::Finding& f : check_addresses(preflight, preflight.hooked() || !options.hook.empty())) {
     findings.push_back(std::move(f));
   }
-  for (wire::Finding& f : check_files(preflight.files(), hello, options.policy)) findings.push_back(std::move(f));
+  // Files are looked at with the credentials of the tasks, so only with those that tasks may have here.
+  if (kept) {
+    for (wire::Finding& f : check_files(preflight.files(), hello.with_files(), options.policy, comparison))
+      findings.push_back(std::move(f));
+  }
   if (!hello.check_only()) return findings;
   for (Shortfall& lack : check_features())
     findings.push_back(finding(std::move(lack.object), std::move(lack.reason), std::move(lack.remedy)));
@@ -206,28 +182,26 @@ std::vector<wire::Finding> check_preflight(const wire::Preflight& preflight, con
 }
 
 std::vector<wire::Finding> check_files(const google::protobuf::RepeatedPtrField<wire::FileIdentity>& files,
-                                       const wire::Hello& hello, const Policy& policy) {
+                                       bool with_files, const Policy& policy, FileComparison& comparison) {
   std::vector<wire::Finding> findings;
-  const bool same_kernel = hello.host().boot_id() == read_boot_id();
   uint64_t bytes = 0;
   std::set<std::string> seen;
   for (const wire::FileIdentity& wanted : files) {
-    const auto difference = file_difference(wire::from_message(wanted), same_kernel);
+    const FileIdentity identity = wire::from_message(wanted);
+    const auto task = static_cast<pid_t>(wanted.task());
+    const auto difference = comparison.difference(task, identity);
     if (!difference) continue;
-    if (hello.with_files() && may_be_carried(wanted)) {
+    if (with_files && comparison.may_be_carried(task, identity)) {
       const std::string* directory = policy.directory_of(wanted.path());
       bytes += seen.insert(wanted.path()).second ? wanted.size() : 0;
       wire::Finding f = finding(fmt::format("{} ({})", wanted.path(), wanted.used_by()), *difference, "");
       if (directory == nullptr) {
         f.set_reason(fmt::format("{}, and files may not be made there", *difference));
         f.set_remedy("start crx-agent with --allow-files and a directory above it");
-      } else if (!is_reached(*directory, wanted.path())) {
-        f.set_reason(fmt::format("{}, and a symbolic link is on the way to it below {}", *difference, *directory));
-        f.set_remedy("put the same file there, or use storage that both hosts share");
       } else if (bytes > kMaxCarriedBytes) {
         f.set_reason(fmt::format("{}, and is over the {} MiB of files that can be carried along", *difference,
                                  kMaxCarriedBytes >> 20));
-        f.set_remedy("put the same file there, or use storage that both hosts share");
+        f.set_remedy(kSameFile);
       } else {
         f.set_fatal(false);
         f.set_remedy("it is carried along");
@@ -236,8 +210,8 @@ std::vector<wire::Finding> check_files(const google::protobuf::RepeatedPtrField<
       findings.push_back(std::move(f));
       continue;
     }
-    findings.push_back(finding(fmt::format("{} ({})", wanted.path(), wanted.used_by()), *difference,
-                               "put the same file there, or use storage that both hosts share"));
+    findings.push_back(
+        finding(fmt::format("{} ({})", wanted.path(), wanted.used_by()), *difference, remedy_for(*difference)));
   }
   return findings;
 }

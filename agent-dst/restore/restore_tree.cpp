@@ -7,6 +7,7 @@
 #include <csignal>
 
 #include "agent-dst/restore/process/cgroups.hpp"
+#include "agent-dst/restore/process/task_credentials.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
 #include "common/image/claimed_memory.hpp"
@@ -94,6 +95,13 @@ std::vector<TaskNode> read_tasks(const ImageSource& images) {
   return tasks;
 }
 
+void add_users(const ImageSource& images, const std::vector<TaskNode>& tasks, TaskFiles& files) {
+  for (const TaskNode& task : tasks) {
+    const auto core = images.read_one<img::core_entry>(image_file::core(static_cast<uint32_t>(task.pid)));
+    if (!task.dead && core.thread_core().has_creds()) files.set(task.pid, fs_ids_of(task_credentials(core, task.pid)));
+  }
+}
+
 TreeRestore::TreeRestore(VesselTree& tree, const ImageSource& images, FileOpener& files, ShmemTable& shmem,
                          const Policy& policy)
     : tree_(tree), images_(images), files_(files), shmem_(shmem), policy_(policy) {}
@@ -126,9 +134,15 @@ void TreeRestore::apply_layouts(const std::map<pid_t, std::vector<uint64_t>>& co
   }
 }
 
-void TreeRestore::check_tasks() const {
+// Checks what the tasks are before anything is made or opened for them, and says whose files theirs are.
+void TreeRestore::admit_tasks() {
   uint64_t tasks = tree_.tasks().size() - contexts_.size();  // zombies
-  for (const RestoreContext& context : contexts_) tasks += context.cores.size();
+  for (const RestoreContext& context : contexts_) {
+    tasks += context.cores.size();
+    for (const img::core_entry& core : context.cores) policy_.check(task_credentials(core, context.pid), context.pid);
+    files_.tasks().set(context.pid, fs_ids_of(task_credentials(context.cores.front(), context.pid)));
+    files_.tasks().set_made(context.pid);
+  }
   policy_.check_tasks(tasks);
 }
 
@@ -146,7 +160,7 @@ void TreeRestore::build(const std::map<pid_t, std::vector<uint64_t>>& commit_cha
     load_task_images(contexts_.back());
     tasks_.emplace_back(contexts_.back());
   }
-  check_tasks();
+  admit_tasks();
   descriptors_.emplace(std::move(contexts));
   descriptors_->install();
   lap("descriptors");
@@ -162,7 +176,7 @@ void TreeRestore::build(const std::map<pid_t, std::vector<uint64_t>>& commit_cha
   for (RestoreContext& context : contexts_) {
     if ((context.vessel.process().clone_flags() & sharing::kMemory) != 0) continue;
     context.follow_image(image_file::mm(static_cast<uint32_t>(context.pid)));
-    const Fd exe = open_executable(context.vessel.memory().layout().exe_file_id());
+    const Fd exe = open_executable(context.vessel.memory().layout().exe_file_id(), context.pid);
     context.vessel.memory().set_mm_fields(exe.get());
     context.vessel.memory().apply_vma_attributes(context.extra);
   }
@@ -176,9 +190,9 @@ void TreeRestore::build(const std::map<pid_t, std::vector<uint64_t>>& commit_cha
   lap("registers");
 }
 
-Fd TreeRestore::open_executable(uint32_t id) {
+Fd TreeRestore::open_executable(uint32_t id, pid_t task) {
   const img::file_entry& entry = files_.entry(id);
-  if (!entry.has_memfd()) return files_.open(id);
+  if (!entry.has_memfd()) return files_.open(id, task);
   return open_checked(fmt::format("/proc/self/fd/{}", shmem_.descriptor(entry.memfd().inode_id())), O_RDONLY);
 }
 

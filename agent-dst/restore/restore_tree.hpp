@@ -21,6 +21,9 @@ namespace crx {
 // share.
 std::vector<TaskNode> read_tasks(const ImageSource& images);
 
+// Tells `files` the credentials that the tasks of a set have, those of their leaders.
+void add_users(const ImageSource& images, const std::vector<TaskNode>& tasks, TaskFiles& files);
+
 // Owns the context of each task while the tree is built. Every step throws what the kinds throw; the vessels can then
 // only be destroyed. The arguments of the constructor must outlive this object.
 class TreeRestore {
@@ -56,8 +59,8 @@ class TreeRestore {
   void follow_image(std::string_view name) const {
     if (image_ != nullptr) *image_ = name;
   }
-  void check_tasks() const;
-  Fd open_executable(uint32_t id);
+  void admit_tasks();
+  Fd open_executable(uint32_t id, pid_t task);
   void apply_layouts(const std::map<pid_t, std::vector<uint64_t>>& commit_charged);
 
   VesselTree& tree_;

@@ -82,6 +82,7 @@ void Restore::check_kind() const {
 
 void Restore::read_tree() {
   tasks_ = read_tasks(images_);
+  add_users(images_, tasks_, files_->tasks());
   for (const TaskNode& task : tasks_) {
     if (task.pid <= 0 || task.pid > kMaxPid) {
       throw Error(ErrorCode::corrupt_image, "reading images", fmt::format("PID {} is impossible", task.pid))

@@ -123,7 +123,7 @@ int LayoutCalls::backing(const Vma& vma) {
     return fd.get();
   }
   auto& fd = opened_[vma.backing];
-  if (!fd) fd = files_.open(static_cast<uint32_t>(vma.backing));
+  if (!fd) fd = files_.open(static_cast<uint32_t>(vma.backing), task_);
   return fd.get();
 }
 

@@ -1,6 +1,8 @@
 // The system calls that make one change of a layout.
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -20,8 +22,9 @@ class LayoutCalls {
  public:
   static constexpr std::size_t kMostPerChange = 12;
 
-  LayoutCalls(VesselDescriptors& descriptors, FileOpener& files, ShmemTable& shmem)
-      : descriptors_(descriptors), files_(files), shmem_(shmem) {}
+  // task: the vessel's, as whom files are opened.
+  LayoutCalls(pid_t task, VesselDescriptors& descriptors, FileOpener& files, ShmemTable& shmem)
+      : task_(task), descriptors_(descriptors), files_(files), shmem_(shmem) {}
 
   // Adds at most kMostPerChange calls to the batch and runs nothing. `change` must not map the vDSO
   // (Vma::is_special()). Throws Error(refused) for a file that cannot be opened, Error(peer) for a shared-memory object
@@ -33,6 +36,7 @@ class LayoutCalls {
   void attach(RemoteBatch& batch, const Vma& vma);
   int backing(const Vma& vma);
 
+  pid_t task_;
   VesselDescriptors& descriptors_;
   FileOpener& files_;
   ShmemTable& shmem_;

@@ -220,7 +220,7 @@ std::vector<PageRange> VesselMemory::apply_layout(const img::mm_entry& mm, const
   const std::vector<LayoutChange> todo = changes(vmas_, wanted);
   for (std::size_t done = 0; done < todo.size();) {
     const ArenaScope scratch(calls_.arena());
-    LayoutCalls layout_calls(descriptors_, files, shmem);
+    LayoutCalls layout_calls(calls_.pid(), descriptors_, files, shmem);
     RemoteBatch batch = calls_.batch(kChangesPerBatch * LayoutCalls::kMostPerChange);
     bool maps_huge = false;
     for (std::size_t i = 0; i < kChangesPerBatch && done < todo.size(); ++i, ++done) {

@@ -146,7 +146,9 @@ void Cutover::send_written_files() {
     for (const FileIdentity& file : used_files(task.node.pid, *task.map, UsedFiles::written)) {
       // The file is carried along with its present content.
       if (from_.tree->files.is_carried(file.path)) continue;
-      *message.mutable_written_files()->add_files() = wire::to_message(file);
+      wire::FileIdentity& added = *message.mutable_written_files()->add_files();
+      added = wire::to_message(file);
+      added.set_task(static_cast<uint32_t>(task.node.pid));
     }
   }
   if (message.has_written_files()) context_.link->send(message);

@@ -73,10 +73,11 @@ Digest128 Digester::finish128() const noexcept {
   return canonical(::XXH3_128bits_digest(state_->xxh));
 }
 
-Digest128 digest_file(int fd, const std::string& name) {
+Digest128 digest_file(int fd, const std::string& name, const std::function<void(uint64_t bytes)>& before_piece) {
   Digester digester;
   std::vector<std::byte> buffer(std::size_t{1} << 18);
   for (off_t at = 0;;) {
+    if (before_piece) before_piece(buffer.size());
     const ssize_t n = ::pread(fd, buffer.data(), buffer.size(), at);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) throw_errno("reading a file for its digest", name);

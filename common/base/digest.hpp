@@ -5,6 +5,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -44,7 +45,7 @@ class Digester {
 };
 
 // The digest of a whole regular file, read from its start with pread(2), so that the file position does not change.
-// Throws Error naming `name`.
-Digest128 digest_file(int fd, const std::string& name);
+// before_piece: called before each piece of at most 256 KiB is read, to stop by throwing. Throws Error naming `name`.
+Digest128 digest_file(int fd, const std::string& name, const std::function<void(uint64_t bytes)>& before_piece = {});
 
 }  // namespace crx

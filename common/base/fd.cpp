@@ -1,6 +1,8 @@
 #include "common/base/fd.hpp"
 
 #include <fcntl.h>
+#include <linux/openat2.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -37,6 +39,20 @@ Fd try_open(const std::string& path, int flags, unsigned mode) noexcept {
 
 Fd try_open_at(int directory, const std::string& name, int flags, unsigned mode) noexcept {
   return Fd(::openat(directory, name.c_str(), flags | O_CLOEXEC, mode));
+}
+
+Fd try_find(int directory, const std::string& path, int flags) noexcept {
+  constexpr int kTries = 100;  // EAGAIN: something was renamed meanwhile
+  open_how how{};
+  how.flags = static_cast<unsigned>(flags) | O_PATH | O_CLOEXEC;
+  how.resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
+  if (directory != AT_FDCWD) how.resolve |= RESOLVE_BENEATH;
+  long fd = -1;
+  for (int i = 0; i < kTries; ++i) {
+    fd = ::syscall(SYS_openat2, directory, path.c_str(), &how, sizeof how);
+    if (fd >= 0 || errno != EAGAIN) break;
+  }
+  return Fd(static_cast<int>(fd));
 }
 
 Fd open_checked(const std::string& path, int flags, unsigned mode) {

@@ -37,6 +37,11 @@ Fd open_checked(const std::string& path, int flags, unsigned mode = 0);
 Fd try_open(const std::string& path, int flags, unsigned mode = 0) noexcept;
 // The same below the directory that the descriptor `directory` refers to (openat(2)).
 Fd try_open_at(int directory, const std::string& name, int flags, unsigned mode = 0) noexcept;
+// Finds the file without opening its content (O_PATH), on a way without symbolic links and without the links of /proc
+// that lead anywhere (openat2(2)): for paths that somebody else named. flags: O_NOFOLLOW, to find a symbolic link
+// itself; O_DIRECTORY. directory: where a relative path begins, which may not leave it; AT_FDCWD: `path` is absolute.
+// Returns an empty Fd and leaves errno set, ELOOP where there is a link.
+Fd try_find(int directory, const std::string& path, int flags = 0) noexcept;
 // A new CLOEXEC descriptor for the same open file description (F_DUPFD_CLOEXEC). Throws Error.
 Fd duplicate(int fd);
 

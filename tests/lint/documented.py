@@ -27,6 +27,7 @@ UNTESTED = {
     "this kernel has no unix_diag": "takes a kernel without CONFIG_UNIX_DIAG",
     "its controlling terminal is device": "takes a console or a serial line",
     "there are too many rings here": "takes hosts with other limits of the whole machine",
+    "was replaced here while it was opened": "takes a rename between two system calls",
     "the source speaks protocol N": "takes two versions of crx",
 }
 # Messages that the code puts together from parts of a few words.

@@ -1,6 +1,7 @@
 // fanotify: groups with their marks, set by path.
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <linux/capability.h>
 #include <sys/fanotify.h>
 #include <unistd.h>
 
@@ -24,6 +25,8 @@ class Fanotifies final : public FdRestorer {
   Fd open(const img::file_entry& entry, FdRestoreContext& context) override {
     const std::string object = describe("fanotify", entry.id(), context);
     const img::fanotify_file_entry& ffy = entry.ffy();
+    // What we make sees more than what the kernel lets an unprivileged task make.
+    context.task.policy.check_capability(CAP_SYS_ADMIN, object);
     Fd fd(::fanotify_init(ffy.faflags() | FAN_CLOEXEC, ffy.evflags()));
     if (!fd && errno == EPERM) {
       throw Error(ErrorCode::refused, kFanotifyStep, object + " needs CAP_SYS_ADMIN", EPERM)
@@ -40,7 +43,8 @@ class Fanotifies final : public FdRestorer {
       const img::file_entry& entry = context.entries.at(id);
       if (!matches(entry)) continue;
       const std::string object = describe("fanotify", id, context);
-      for (const img::fanotify_mark_entry& mark : entry.ffy().mark()) add(fd.get(), mark, object);
+      for (const img::fanotify_mark_entry& mark : entry.ffy().mark())
+        add(fd.get(), mark, object, context.opener_of(id), context.task.files.tasks());
       if (entry.ffy().mark_size() > 0) queues_.add(fd.get(), EventQueues::Kind::fanotify);
     }
   }
@@ -49,7 +53,8 @@ class Fanotifies final : public FdRestorer {
   void original_ended() noexcept override { queues_.empty(); }
 
  private:
-  static void add(int fd, const img::fanotify_mark_entry& mark, const std::string& object) {
+  static void add(int fd, const img::fanotify_mark_entry& mark, const std::string& object, pid_t task,
+                  const TaskFiles& files) {
     const bool on_inode = mark.type() == img::fanotify_mark_entry::INODE;
     const std::string& path = on_inode ? mark.ie().f_handle().path() : mark.me().path();
     if (path.empty())
@@ -58,20 +63,22 @@ class Fanotifies final : public FdRestorer {
     const uint32_t where = on_inode ? 0 : on_filesystem ? kFilesystem : uint32_t{FAN_MARK_MOUNT};
     const uint32_t evictable = mark.mflags() & kEvictable;
     const uint32_t mask = on_inode ? mark.mask() : mark.mask() & ~kOnChild;
-    if (mask != 0) mark_path(fd, FAN_MARK_ADD | where | evictable, mask, path);
-    if (mark.ignored_mask() == 0) return;
-    const uint32_t ignore = (mark.mflags() & kIgnore) != 0 ? kIgnore : uint32_t{FAN_MARK_IGNORED_MASK};
-    mark_path(fd, FAN_MARK_ADD | where | evictable | ignore | (mark.mflags() & kSurvives), mark.ignored_mask(), path);
-  }
-
-  // Sets a mark on the object at this path. If it is a symbolic link, the link itself was marked.
-  static void mark_path(int fd, uint32_t flags, uint64_t mask, const std::string& path) {
-    if (::fanotify_mark(fd, flags | FAN_MARK_DONT_FOLLOW, mask, AT_FDCWD, path.c_str()) == 0) return;
-    if (errno == ENOENT) {
+    // If the path leads to a symbolic link, the link itself was marked.
+    const Fd marked = files.find(task, path, O_NOFOLLOW);
+    if (!marked && errno == ENOENT) {
       throw Error(ErrorCode::refused, kFanotifyStep, path + ", which the program watches, does not exist here", ENOENT)
           .with_hint("make it, or use storage that both hosts share");
     }
-    throw_errno(kFanotifyStep, path);
+    if (!marked) throw_errno(kFanotifyStep, path);
+    const auto mark_it = [&](uint32_t flags, uint64_t which) {
+      const std::string link = fmt::format("/proc/self/fd/{}", marked.get());
+      const auto act = [&] { return ::fanotify_mark(fd, flags, which, AT_FDCWD, link.c_str()) == 0; };
+      if (!files.act_on(task, marked.get(), act)) throw_errno(kFanotifyStep, path);
+    };
+    if (mask != 0) mark_it(FAN_MARK_ADD | where | evictable, mask);
+    if (mark.ignored_mask() == 0) return;
+    const uint32_t ignore = (mark.mflags() & kIgnore) != 0 ? kIgnore : uint32_t{FAN_MARK_IGNORED_MASK};
+    mark_it(FAN_MARK_ADD | where | evictable | ignore | (mark.mflags() & kSurvives), mark.ignored_mask());
   }
 
   EventQueues queues_;

@@ -39,14 +39,14 @@ class Fs final : public Restorer {
       if (wanted.contains(file.id())) context.files.add(file);
     }
     if (entry) {
-      places_[0] = {context.files.open(entry->cwd_id()), context.files.open(entry->root_id()), std::nullopt};
+      places_[0] = {locate(entry->cwd_id(), context), locate(entry->root_id(), context), std::nullopt};
       if (entry->has_umask()) places_[0].umask = entry->umask();
     }
     for (int i = 1; i < context.extra.threads_size(); ++i) {
       const img::crx_thread_entry& thread = context.extra.threads(i);
       if (!thread.has_fs()) continue;
-      places_[static_cast<std::size_t>(i)] = {context.files.open(thread.fs().cwd_id()),
-                                              context.files.open(thread.fs().root_id()), thread.fs().umask()};
+      places_[static_cast<std::size_t>(i)] = {locate(thread.fs().cwd_id(), context),
+                                              locate(thread.fs().root_id(), context), thread.fs().umask()};
     }
   }
 
@@ -73,6 +73,9 @@ class Fs final : public Restorer {
   void plan_last(RestoreContext&, std::size_t, RemoteBatch&) override { places_.clear(); }
 
  private:
+  // A task need not be able to read its directories.
+  static Fd locate(uint32_t id, RestoreContext& context) { return context.files.locate(id, context.pid); }
+
   static bool is_same(int fd, const char* path) {
     struct stat its {};
     struct stat ours {};

@@ -52,19 +52,24 @@ class Inotifies final : public FdRestorer {
     const std::string object = describe("inotify", entry.id(), context);
     std::vector<img::inotify_wd_entry> watches(entry.ify().wd().begin(), entry.ify().wd().end());
     std::sort(watches.begin(), watches.end(), [](const auto& a, const auto& b) { return a.wd() < b.wd(); });
+    const pid_t task = context.opener_of(entry.id());
     for (const img::inotify_wd_entry& watch : watches) {
-      Fd deleted;
-      std::string path = watch.f_handle().path();
-      if (path.empty() && (deleted = find_deleted(watch, context)))
-        path = fmt::format("/proc/self/fd/{}", deleted.get());
-      add(fd, watch, path, object);
+      const std::string& path = watch.f_handle().path();
+      const Fd watched = path.empty() ? find_deleted(watch, context, task) : find(path, context, task);
+      if (!watched || watch.wd() == 0 || watch.wd() > kMaxWatch) {
+        throw Error(ErrorCode::unsupported, kInotifyStep,
+                    fmt::format("{}: watch {} cannot be made again", object, watch.wd()));
+      }
+      const auto act = [&] { return add(fd, watch, watched.get(), object); };
+      const bool added = path.empty() ? act() : context.task.files.tasks().act_on(task, watched.get(), act);
+      if (!added) throw_errno(kInotifyStep, path.empty() ? object : path);
     }
     drain(fd);
     set_status_flags(fd, entry.ify().flags(), object);
   }
 
   // Finds a carried file without a name by the inode number it had at the source.
-  static Fd find_deleted(const img::inotify_wd_entry& watch, FdRestoreContext& context) {
+  static Fd find_deleted(const img::inotify_wd_entry& watch, FdRestoreContext& context, pid_t task) {
     const ImageSource& images = context.task.images;
     for (const auto& remap : images.read_all<img::remap_file_path_entry>(image_file::kRemapFpath)) {
       if (remap.remap_type() != img::GHOST) continue;
@@ -72,32 +77,36 @@ class Inotifies final : public FdRestorer {
       if (ghost.ino() != watch.i_ino() ||
           (gnu_dev_major(ghost.dev()) << 20 | gnu_dev_minor(ghost.dev())) != watch.s_dev())
         continue;
-      return context.task.files.locate(remap.orig_id());
+      return context.task.files.locate(remap.orig_id(), task);
     }
     return {};
   }
 
-  // The kernel assigns watch numbers in ascending order, so the numbers before are taken and released again.
-  static void add(int fd, const img::inotify_wd_entry& watch, const std::string& path, const std::string& object) {
-    // The path leads to the watched file itself. If it is a symbolic link, the link itself was watched.
-    const uint32_t mask = watch.mask() | (watch.f_handle().path().empty() ? 0 : uint32_t{IN_DONT_FOLLOW});
-    if (path.empty() || watch.wd() == 0 || watch.wd() > kMaxWatch) {
-      throw Error(ErrorCode::unsupported, kInotifyStep,
-                  fmt::format("{}: watch {} cannot be made again", object, watch.wd()));
+  // If the path leads to a symbolic link, the link itself was watched.
+  static Fd find(const std::string& path, FdRestoreContext& context, pid_t task) {
+    Fd found = context.task.files.tasks().find(task, path, O_NOFOLLOW);
+    if (found) return found;
+    if (errno == ENOENT) {
+      throw Error(ErrorCode::refused, kInotifyStep, path + ", which the program watches, does not exist here", ENOENT)
+          .with_hint("make it, or use storage that both hosts share");
     }
+    throw_errno(kInotifyStep, path);
+  }
+
+  // Returns false and leaves errno set where the kernel does not let the file be watched. The kernel assigns watch
+  // numbers in ascending order, so the numbers before are taken and released again.
+  static bool add(int fd, const img::inotify_wd_entry& watch, int watched, const std::string& object) {
+    const std::string path = fmt::format("/proc/self/fd/{}", watched);
     for (uint32_t tries = 0;; ++tries) {
-      const int got = ::inotify_add_watch(fd, path.c_str(), mask);
-      if (got < 0 && errno == ENOENT) {
-        throw Error(ErrorCode::refused, kInotifyStep, path + ", which the program watches, does not exist here", ENOENT)
-            .with_hint("make it, or use storage that both hosts share");
-      }
-      if (got < 0) throw_errno(kInotifyStep, path);
-      if (static_cast<uint32_t>(got) == watch.wd()) return;
+      const int got = ::inotify_add_watch(fd, path.c_str(), watch.mask() & ~uint32_t{IN_DONT_FOLLOW});
+      if (got < 0) return false;
+      if (static_cast<uint32_t>(got) == watch.wd()) return true;
       if (static_cast<uint32_t>(got) > watch.wd() || tries > kMaxWatch) {
-        throw Error(ErrorCode::unsupported, kInotifyStep,
-                    fmt::format("{}: {} gets watch number {} instead of {}", object, path, got, watch.wd()));
+        throw Error(
+            ErrorCode::unsupported, kInotifyStep,
+            fmt::format("{}: {} gets watch number {} instead of {}", object, watch.f_handle().path(), got, watch.wd()));
       }
-      if (::inotify_rm_watch(fd, got) != 0) throw_errno(kInotifyStep, path);
+      if (::inotify_rm_watch(fd, got) != 0) return false;
       if (tries % kDrainEvery == 0) drain(fd);
     }
   }

@@ -27,11 +27,11 @@ class Fifos final : public FdRestorer {
   Fd open(const img::file_entry& entry, FdRestoreContext& context) override {
     const img::reg_file_entry& reg = context.task.files.entry(entry.fifo().regf_id()).reg();
     if (context.extra(entry.id()).unmet()) {
-      Fd fd = open_unmet(context.task.files.locate(entry.fifo().regf_id()).get(), reg);
+      Fd fd = open_unmet(find(entry, context).get(), reg);
       unmet_[entry.id()] = entry.fifo();
       return fd;
     }
-    const int kept_open = held(entry.fifo(), reg.name(), context);
+    const int kept_open = held(entry, reg.name(), context);
     const uint32_t mode = reg.flags() & O_ACCMODE;
     Fd fd = open_checked(fmt::format("/proc/self/fd/{}", kept_open), static_cast<int>(mode | O_NONBLOCK));
     set_status_flags(fd.get(), reg.flags(), reg.name());
@@ -53,6 +53,19 @@ class Fifos final : public FdRestorer {
   }
 
  private:
+  // Finds a FIFO that the task may open as it has it open; what follows is done by the agent.
+  static Fd find(const img::file_entry& entry, FdRestoreContext& context) {
+    FileOpener& files = context.task.files;
+    const pid_t task = context.opener_of(entry.id());
+    const img::reg_file_entry& reg = files.entry(entry.fifo().regf_id()).reg();
+    Fd found = files.locate(entry.fifo().regf_id(), task);
+    if (files.is_carried(entry.fifo().regf_id()) || files.tasks().may_open(task, found.get(), reg.flags() & O_ACCMODE))
+      return found;
+    throw Error(ErrorCode::refused, kFifosStep,
+                fmt::format("{} cannot be opened here as {}", reg.name(), files.tasks().user_of(task)), errno)
+        .with_hint("let that user open it, or allow root tasks on crx-agent");
+  }
+
   static Fd open_unmet(int fifo, const img::reg_file_entry& reg) {
     Fd fd = open_checked(fmt::format("/proc/self/fd/{}", fifo), O_RDONLY | O_NONBLOCK);
     set_status_flags(fd.get(), reg.flags(), reg.name());
@@ -60,11 +73,12 @@ class Fifos final : public FdRestorer {
   }
 
   // Keeps the FIFO open for reading and writing meanwhile, so that other opens need no partner and the content stays.
-  int held(const img::fifo_entry& fifo, const std::string& path, FdRestoreContext& context) {
+  int held(const img::file_entry& entry, const std::string& path, FdRestoreContext& context) {
+    const img::fifo_entry& fifo = entry.fifo();
     Fd& kept_open = kept_open_[fifo.pipe_id()];
     if (kept_open) return kept_open.get();
     if (!data_) data_ = read_pipe_data(context.task.images, image_file::kFifoData);
-    const Fd found = context.task.files.locate(fifo.regf_id());
+    const Fd found = find(entry, context);
     struct stat st {};
     int queued = 0;
     if (::fstat(found.get(), &st) != 0) throw_errno(kFifosStep, path);

@@ -23,6 +23,11 @@ const FdPlace& FdRestoreContext::place_of(uint32_t id) const {
   return found->second.front();
 }
 
+pid_t FdRestoreContext::opener_of(uint32_t id) const {
+  const auto found = places.find(id);
+  return found == places.end() || found->second.empty() ? task.pid : found->second.front().task->pid;
+}
+
 void set_status_flags(int fd, uint32_t flags, const std::string& object) {
   constexpr uint32_t kSettable = O_APPEND | O_DIRECT | O_NOATIME | O_NONBLOCK;
   const int now = ::fcntl(fd, F_GETFL);

@@ -32,6 +32,9 @@ struct FdRestoreContext {
   // Returns the first task and number that have the description; throws Error(corrupt_image) if no task has it.
   const FdPlace& place_of(uint32_t id) const;
   int number_of(uint32_t id) const { return place_of(id).fd; }
+  // Returns the task as whom the file of a description is opened: the first that has it, else (it is under way in a
+  // socket) the root.
+  pid_t opener_of(uint32_t id) const;
 };
 
 // One kind of descriptor; it has a line in fd_registry.cpp.

@@ -11,6 +11,7 @@
 
 #include "agent-dst/policy/policy.hpp"
 #include "agent-dst/restore/kind/registry.hpp"
+#include "agent-dst/restore/process/task_credentials.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
 #include "common/proc/status.hpp"
@@ -27,35 +28,12 @@ struct CapSets {
   uint32_t effective_high, permitted_high, inheritable_high;
 };
 
-template <typename Field>
-uint64_t from_halves(const Field& words) {
-  uint64_t set = 0;
-  for (int i = 0; i < words.size() && i < 2; ++i) set |= uint64_t{words[i]} << (32 * i);
-  return set;
-}
-
 struct Sets {
   uint64_t inheritable = 0, permitted = 0, effective = 0, bounding = 0, ambient = 0;
 };
 
-Sets sets_of(const img::creds_entry& creds) {
-  return {from_halves(creds.cap_inh()), from_halves(creds.cap_prm()), from_halves(creds.cap_eff()),
-          from_halves(creds.cap_bnd()), from_halves(creds.cap_amb())};
-}
-
-TaskCredentials credentials_of(const img::creds_entry& creds) {
-  const Sets sets = sets_of(creds);
-  TaskCredentials all;
-  all.uids = {creds.uid(), creds.euid(), creds.suid(), creds.fsuid()};
-  all.gids = {creds.gid(), creds.egid(), creds.sgid(), creds.fsgid()};
-  all.groups.assign(creds.groups().begin(), creds.groups().end());
-  all.inheritable = sets.inheritable;
-  all.permitted = sets.permitted;
-  all.effective = sets.effective;
-  all.bounding = sets.bounding;
-  all.ambient = sets.ambient;
-  all.securebits = creds.secbits();
-  return all;
+Sets sets_of(const TaskCredentials& all) {
+  return {all.inheritable, all.permitted, all.effective, all.bounding, all.ambient};
 }
 
 class Credentials final : public Restorer {
@@ -74,7 +52,7 @@ class Credentials final : public Restorer {
   void plan_process(RestoreContext& context, RemoteBatch& leader) override {
     uint64_t inheritable = 0, bounding = 0;
     for (const img::core_entry& core : context.cores) {
-      const Sets sets = sets_of(core.thread_core().creds());
+      const Sets sets = sets_of(task_credentials(core, context.pid));
       inheritable |= sets.inheritable;
       bounding |= sets.bounding;
     }
@@ -90,7 +68,7 @@ class Credentials final : public Restorer {
     const img::core_entry& core = context.cores[thread];
     const img::crx_thread_entry& extra = context.extra.threads(static_cast<int>(thread));
     RemoteArena& arena = context.vessel.arena();
-    plan_creds(arena, batch, core.thread_core().creds());
+    plan_creds(arena, batch, core.thread_core().creds(), sets_of(task_credentials(core, context.pid)));
     if (core.thread_core().creds().no_new_privs() != 0 || extra.no_new_privs()) {
       batch.add("setting no_new_privs", SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     }
@@ -106,12 +84,10 @@ class Credentials final : public Restorer {
   }
 
  private:
-  // A thread without credentials would keep the agent's.
   void check(const img::core_entry& core, pid_t pid, const Policy& policy) const {
-    if (!core.thread_core().has_creds())
-      throw Error(ErrorCode::corrupt_image, "restoring credentials", "a thread has none").with_pid(pid);
-    policy.check(credentials_of(core.thread_core().creds()), pid);
-    const Sets sets = sets_of(core.thread_core().creds());
+    const TaskCredentials credentials = task_credentials(core, pid);
+    policy.check(credentials, pid);
+    const Sets sets = sets_of(credentials);
     const uint64_t missing = (sets.permitted & ~ours_.permitted) | (sets.bounding & ~ours_.bounding);
     if (missing == 0) return;
     throw Error(ErrorCode::refused, "restoring credentials",
@@ -134,8 +110,7 @@ class Credentials final : public Restorer {
     }
   }
 
-  void plan_creds(RemoteArena& arena, RemoteBatch& batch, const img::creds_entry& creds) const {
-    const Sets want = sets_of(creds);
+  void plan_creds(RemoteArena& arena, RemoteBatch& batch, const img::creds_entry& creds, const Sets& want) const {
     std::vector<uint32_t> groups(creds.groups().begin(), creds.groups().end());
     const RemotePtr<> list = groups.empty() ? RemotePtr<>() : arena.put(std::as_bytes(std::span(groups)));
     batch.add("setting groups", SYS_setgroups, groups.size(), list);

@@ -5,6 +5,7 @@
 #include <linux/sockios.h>
 #include <sched.h>
 #include <sys/file.h>
+#include <sys/fsuid.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -51,17 +52,22 @@ std::vector<std::string> components(const std::string& path) {
   return parts;
 }
 
+// setfsuid(2) tells the present id when it cannot succeed.
+uid_t fs_uid() {
+  return static_cast<uid_t>(::setfsuid(static_cast<uid_t>(-1)));
+}
+
 constexpr std::string_view kFolderPrefix = ".crx-socket-";
 constexpr int64_t kStaleAfterS = 60;
 
-// Removes folders whose owners were killed: their locks are free.
+// Removes folders of the calling thread's user whose owners were killed: their locks are free.
 void remove_stale(const std::string& directory) {
   std::error_code ignored;
   for (const std::string& name : list_directory(directory).value_or(std::vector<std::string>())) {
     const std::string path = directory + "/" + name;
     struct stat st {};
     if (!name.starts_with(kFolderPrefix) || ::lstat(path.c_str(), &st) != 0) continue;
-    if (!S_ISDIR(st.st_mode) || st.st_uid != ::geteuid() || ::time(nullptr) - st.st_mtime < kStaleAfterS) continue;
+    if (!S_ISDIR(st.st_mode) || st.st_uid != fs_uid() || ::time(nullptr) - st.st_mtime < kStaleAfterS) continue;
     const Fd folder = try_open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
     if (!folder || ::flock(folder.get(), LOCK_EX | LOCK_NB) != 0) continue;
     log::info("removing {}, which an agent that was killed has left behind", path);
@@ -69,10 +75,10 @@ void remove_stale(const std::string& directory) {
   }
 }
 
-// Throws if the name is occupied: by a file that is no socket, or by a socket in use.
-void check_occupant(const std::string& path) {
+// Throws if the name is occupied: by a file that is no socket, or by a socket in use. path: for the message.
+void check_occupant(const std::string& place, const std::string& path) {
   struct stat st {};
-  if (::lstat(path.c_str(), &st) != 0) return;
+  if (::lstat(place.c_str(), &st) != 0) return;
   if (!S_ISSOCK(st.st_mode)) {
     throw Error(ErrorCode::refused, kBoundPathStep, path + ": another file has this name here").with_hint("remove it");
   }
@@ -113,11 +119,16 @@ UnixAddress address_of_fd(int bound) {
   return unix_address(fmt::format("/proc/self/fd/{}", bound));
 }
 
-BoundPath::BoundPath(int fd, const std::string& sun_path, const std::string& final_path) : final_(final_path) {
-  if (!final_.empty()) check_occupant(final_);
+BoundPath::BoundPath(int fd, const std::string& sun_path, const std::string& final_path, User user)
+    : user_(user), final_(final_path) {
   ScopeExit undo([this] { remove_folder(); });
   make_folder(sun_path);
-  bind_inside(fd, sun_path);
+  {
+    const auto credentials = as_user();
+    if (!final_.empty()) check_occupant(place_, final_);
+    enter_folder(sun_path);
+    bind_inside(fd, sun_path);
+  }
   file_.reset(::ioctl(fd, SIOCUNIXFILE));
   if (!file_) throw_errno(kBoundPathStep, printable_socket_name(sun_path));
   if (!final_.empty()) undo.release();
@@ -127,16 +138,40 @@ BoundPath::~BoundPath() {
   remove_folder();
 }
 
-void BoundPath::make_folder(const std::string& sun_path) {
-  const std::string directory = final_.empty() ? kTemporary : directory_of(final_);
+std::unique_ptr<FsCredentials> BoundPath::as_user() const {
+  return by_agent_ ? nullptr : user_.files.as(user_.task);
+}
+
+bool BoundPath::try_make_folder() {
+  const std::string directory = fmt::format("/proc/self/fd/{}", directory_.get());
   remove_stale(directory);
-  std::string folder = fmt::format("{}/{}XXXXXX", directory == "/" ? "" : directory, kFolderPrefix);
-  if (::mkdtemp(folder.data()) == nullptr) {
-    throw Error(ErrorCode::refused, kBoundPathStep,
-                fmt::format("{}: nothing can be made in {}", printable_socket_name(sun_path), directory), errno)
-        .with_hint("make this directory, and let the agent write there");
-  }
+  std::string folder = fmt::format("{}/{}XXXXXX", directory, kFolderPrefix);
+  if (::mkdtemp(folder.data()) == nullptr) return false;
   folder_ = folder;
+  if (!final_.empty()) place_ = directory + final_.substr(final_.rfind('/'));
+  return true;
+}
+
+void BoundPath::make_folder(const std::string& sun_path) {
+  by_agent_ = final_.empty();
+  const std::string directory = final_.empty() ? kTemporary : directory_of(final_);
+  const auto make = [&] {
+    directory_ = try_open(directory, O_PATH | O_DIRECTORY);
+    return directory_ && try_make_folder();
+  };
+  const auto make_by_agent = [&] {
+    by_agent_ = true;
+    directory_ = try_find(AT_FDCWD, directory, O_DIRECTORY);
+    return directory_ && try_make_folder();
+  };
+  if (by_agent_ ? make() : user_.files.act_as(user_.task, make, make_by_agent)) return;
+  throw Error(ErrorCode::refused, kBoundPathStep,
+              fmt::format("{}: nothing can be made in {}", printable_socket_name(sun_path), directory), errno)
+      .with_hint("make this directory, and let the agent write there");
+}
+
+// Makes the directories of the path in the folder.
+void BoundPath::enter_folder(const std::string& sun_path) {
   lock_ = open_checked(folder_, O_RDONLY | O_DIRECTORY);
   static_cast<void>(::flock(lock_.get(), LOCK_EX | LOCK_NB));
   const std::string path = path_of(sun_path);
@@ -197,21 +232,26 @@ bool BoundPath::is_for(const std::string& path) const {
 }
 
 Fd BoundPath::open_path(int flags) const {
+  const auto credentials = as_user();
   return open_checked(inner_, flags | O_PATH);
 }
 
 void BoundPath::set_owner(uint32_t mode, uint32_t uid, uint32_t gid) {
   const std::string link = fmt::format("/proc/self/fd/{}", file_.get());
-  if (::chown(link.c_str(), uid, gid) != 0 || ::chmod(link.c_str(), mode & 07777) != 0)
-    throw_errno(kBoundPathStep, final_);
+  const auto change = [&] {
+    const bool owned = ::chown(link.c_str(), uid, gid) == 0 || (errno == EPERM && !user_.files.agent_helps());
+    return owned && ::chmod(link.c_str(), mode & 07777) == 0;
+  };
+  if (!(by_agent_ ? change() : user_.files.act_as(user_.task, change))) throw_errno(kBoundPathStep, final_);
 }
 
 void BoundPath::publish() {
   if (final_.empty() || placed_) return;
-  check_occupant(final_);
-  if (::renameat2(AT_FDCWD, inner_.c_str(), AT_FDCWD, final_.c_str(), RENAME_NOREPLACE) != 0) {
+  const auto credentials = as_user();
+  check_occupant(place_, final_);
+  if (::renameat2(AT_FDCWD, inner_.c_str(), AT_FDCWD, place_.c_str(), RENAME_NOREPLACE) != 0) {
     if (errno != EEXIST) throw_errno("putting a socket into its place", final_);
-    if (::renameat2(AT_FDCWD, inner_.c_str(), AT_FDCWD, final_.c_str(), RENAME_EXCHANGE) != 0) {
+    if (::renameat2(AT_FDCWD, inner_.c_str(), AT_FDCWD, place_.c_str(), RENAME_EXCHANGE) != 0) {
       throw_errno("putting a socket into its place", final_);
     }
     replaced_ = true;
@@ -221,17 +261,27 @@ void BoundPath::publish() {
 
 void BoundPath::rollback() noexcept {
   if (!placed_) return;
-  const int failed = replaced_ ? ::renameat2(AT_FDCWD, inner_.c_str(), AT_FDCWD, final_.c_str(), RENAME_EXCHANGE)
-                               : ::unlink(final_.c_str());
-  if (failed != 0) log::error("{}: cannot put the previous socket back: {}", final_, ::strerror(errno));
   placed_ = false;
+  try {
+    const auto credentials = as_user();
+    const int failed = replaced_ ? ::renameat2(AT_FDCWD, inner_.c_str(), AT_FDCWD, place_.c_str(), RENAME_EXCHANGE)
+                                 : ::unlink(place_.c_str());
+    if (failed != 0) log::error("{}: cannot put the previous socket back: {}", final_, ::strerror(errno));
+  } catch (const Error& error) {
+    log::error("{}: cannot put the previous socket back: {}", final_, error.what());
+  }
 }
 
 void BoundPath::remove_folder() noexcept {
   if (folder_.empty()) return;
-  if (!inner_.empty()) ::unlink(inner_.c_str());
-  for (auto made = made_.rbegin(); made != made_.rend(); ++made) ::rmdir(made->c_str());
-  if (::rmdir(folder_.c_str()) != 0) log::warn("cannot remove {}: {}", folder_, ::strerror(errno));
+  try {
+    const auto credentials = as_user();
+    if (!inner_.empty()) ::unlink(inner_.c_str());
+    for (auto made = made_.rbegin(); made != made_.rend(); ++made) ::rmdir(made->c_str());
+    if (::rmdir(folder_.c_str()) != 0) log::warn("cannot remove {}: {}", folder_, ::strerror(errno));
+  } catch (const Error& error) {
+    log::warn("cannot remove {}: {}", folder_, error.what());
+  }
   folder_.clear();
 }
 

@@ -1,5 +1,6 @@
 // Packet sockets: made anew, receiving nothing until the commit.
 #include <fmt/format.h>
+#include <linux/capability.h>
 #include <linux/if_packet.h>
 #include <net/if.h>
 #include <sys/socket.h>
@@ -31,6 +32,7 @@ class PacketSockets final : public FdRestorer {
     const img::crx_file_entry& extra = context.extra(entry.id());
     const std::string object = describe("packet socket", entry.id(), context);
     const bool old = psk.type() == SOCK_PACKET;
+    context.task.policy.check_capability(CAP_NET_RAW, object);
     if ((psk.type() != SOCK_RAW && psk.type() != SOCK_DGRAM && !old) || psk.protocol() > UINT16_MAX) {
       throw Error(ErrorCode::corrupt_image, kPacketSocketsStep,
                   fmt::format("{}: type {}, protocol {}", object, psk.type(), psk.protocol()));

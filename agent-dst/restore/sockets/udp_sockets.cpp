@@ -1,5 +1,6 @@
 // Datagram and raw sockets: bound, connected, members of their groups, with the queued datagrams.
 #include <fmt/format.h>
+#include <linux/capability.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -34,6 +35,7 @@ class UdpSockets final : public FdRestorer {
     const img::inet_sk_entry& isk = entry.isk();
     const img::crx_file_entry& extra = context.extra(entry.id());
     const std::string object = describe_inet(entry, context);
+    if (isk.type() == SOCK_RAW) context.task.policy.check_capability(CAP_NET_RAW, object);
     Fd fd = make_inet_socket(isk, extra, object);
     close_gate(fd.get(), Gate::loopback, object);
     const InetAddress local = local_of(isk, extra.inet());

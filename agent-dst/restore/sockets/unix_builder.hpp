@@ -27,6 +27,7 @@ class UnixBuilder {
 
  private:
   // unix_streams.cpp
+  BoundPath::User user_of(const UnixSocket& socket) const;
   void make(UnixSocket& socket);
   void bind(UnixSocket& socket);
   void listen(UnixSocket& socket);
@@ -45,6 +46,7 @@ class UnixBuilder {
   void fill_datagrams(UnixSocket& socket);
   void connect_datagrams();
   void connect_datagram(UnixSocket& socket);
+  bool connect_outside(const UnixSocket& socket, const std::string& name);
   bool is_foreign(const UnixSocket& socket, std::size_t index);
   UnixSocket* sender_of(const UnixSocket& socket, std::size_t index);
   int temporary_sender(const std::string& source);

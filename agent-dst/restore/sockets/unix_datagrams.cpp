@@ -1,4 +1,5 @@
 // Datagram sockets: pairs, queued datagrams with their senders, and connections.
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/socket.h>
 
@@ -90,7 +91,7 @@ int UnixBuilder::temporary_sender(const std::string& source) {
   if (!sender) throw_errno(kUnixDatagramsStep, "a sender");
   if (source.empty()) return sender.get();
   if (!is_abstract(source)) {
-    const BoundPath bound(sender.get(), source, std::string());
+    const BoundPath bound(sender.get(), source, std::string(), {context_.task.files.tasks(), context_.task.pid});
     return sender.get();
   }
   const UnixAddress address = unix_address(source);
@@ -155,6 +156,22 @@ void UnixBuilder::connect_datagrams() {
   }
 }
 
+// Connects to a socket of another program as the task could. Returns false and leaves errno set.
+bool UnixBuilder::connect_outside(const UnixSocket& socket, const std::string& name) {
+  const auto connect_to = [&](const UnixAddress& to) {
+    return ::connect(socket.fd, reinterpret_cast<const sockaddr*>(&to.address), to.size) == 0;
+  };
+  const UnixAddress address = unix_address(name);
+  if (is_abstract(name)) return connect_to(address);
+  const auto as_agent = [&] {
+    const Fd found = try_find(AT_FDCWD, name.substr(0, name.find('\0')));
+    return found && connect_to(address_of_fd(found.get()));
+  };
+  const BoundPath::User user = user_of(socket);
+  return user.files.act_as(
+      user.task, [&] { return connect_to(address); }, as_agent);
+}
+
 void UnixBuilder::connect_datagram(UnixSocket& socket) {
   UnixSocket* peer = table_.peer_of(socket);
   if (peer == nullptr) {
@@ -168,7 +185,7 @@ void UnixBuilder::connect_datagram(UnixSocket& socket) {
         throw_errno(kUnixDatagramsStep, socket.object);
       return connect_checked(socket.fd, address, socket.object);
     }
-    const BoundPath place(gone.get(), name, std::string());
+    const BoundPath place(gone.get(), name, std::string(), user_of(socket));
     return connect_checked(socket.fd, address_of_fd(place.file()), socket.object);
   }
   if (!peer->external) {
@@ -176,8 +193,7 @@ void UnixBuilder::connect_datagram(UnixSocket& socket) {
     socket.wired = peer;
     return;
   }
-  const UnixAddress address = unix_address(peer->name());
-  if (::connect(socket.fd, reinterpret_cast<const sockaddr*>(&address.address), address.size) == 0) return;
+  if (connect_outside(socket, peer->name())) return;
   throw Error(ErrorCode::refused, kUnixDatagramsStep,
               fmt::format("{}: nothing answers here under {}", socket.object, printable_socket_name(peer->name())),
               errno)

@@ -67,7 +67,7 @@ class UnixSockets final : public FdRestorer {
       if (socket.place && socket.place->is_for(entry.reg().name()))
         return socket.place->open_path(static_cast<int>(entry.reg().flags()) & ~O_CREAT);
     }
-    return context.task.files.open_description(entry.id());
+    return context.task.files.open_description(entry.id(), context.opener_of(entry.id()));
   }
 
   void rollback() noexcept {

@@ -43,6 +43,10 @@ void UnixBuilder::make(UnixSocket& socket) {
   socket.hold(std::move(fd));
 }
 
+BoundPath::User UnixBuilder::user_of(const UnixSocket& socket) const {
+  return {context_.task.files.tasks(), context_.opener_of(socket.id)};
+}
+
 void UnixBuilder::bind(UnixSocket& socket) {
   const std::string& name = socket.name();
   if (name.empty()) return;
@@ -55,7 +59,7 @@ void UnixBuilder::bind(UnixSocket& socket) {
     socket.address_here = address;
     return;
   }
-  socket.place = std::make_unique<BoundPath>(socket.fd, name, final_path(socket));
+  socket.place = std::make_unique<BoundPath>(socket.fd, name, final_path(socket), user_of(socket));
   socket.address_here = address_of_fd(socket.place->file());
 }
 
@@ -125,7 +129,7 @@ int UnixBuilder::listening_place(UnixSocket& accepted, UnixSocket& client, UnixS
     if (is_abstract(accepted.name())) {
       bind(temporary);
     } else {
-      temporary.place = std::make_unique<BoundPath>(temporary.fd, accepted.name(), std::string());
+      temporary.place = std::make_unique<BoundPath>(temporary.fd, accepted.name(), std::string(), user_of(accepted));
       temporary.address_here = address_of_fd(temporary.place->file());
     }
     listener = &temporary;

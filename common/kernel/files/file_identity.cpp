@@ -22,6 +22,7 @@ namespace crx {
 namespace {
 
 constexpr uint64_t kSmallFile = uint64_t{64} << 20;
+constexpr uint64_t kMostPiece = uint64_t{1} << 20;  // more than what digest_file() reads at once
 constexpr std::size_t kMaxHeaders = 64;
 constexpr std::size_t kMaxNotes = 64 * 1024;
 constexpr uint32_t kNoteBuildId = 3;  // NT_GNU_BUILD_ID
@@ -100,14 +101,26 @@ std::string kind_of(uint32_t mode) {
   }
 }
 
-std::optional<std::string> content_difference(const FileIdentity& wanted, const FileIdentity& here) {
-  if (!wanted.storage.empty() && wanted.storage == here.storage && wanted.ino == here.ino) return std::nullopt;
+// The file is a regular one.
+std::optional<std::string> content_difference(int found, const struct stat& here, const FileIdentity& wanted,
+                                              const FileAccess& reader) {
+  if (!wanted.storage.empty() && wanted.ino == here.st_ino && wanted.storage == storage_of(found)) return std::nullopt;
   const bool told = !wanted.build_id.empty() || !wanted.digest.empty();
-  if (wanted.size != here.size && (told || !wanted.writable)) {
-    return fmt::format("has {} bytes here and {} there", here.size, wanted.size);
-  }
-  if (!wanted.build_id.empty() && wanted.build_id != here.build_id) return "is another build";
-  if (!wanted.digest.empty() && wanted.digest != here.digest) return "has other content";
+  const auto size = static_cast<uint64_t>(here.st_size);
+  if (wanted.size != size && (told || !wanted.writable))
+    return fmt::format("has {} bytes here and {} there", size, wanted.size);
+  if (!told) return std::nullopt;
+  const Fd file = reader.read(found);
+  if (!file) return fmt::format("cannot be read here: {}", std::strerror(errno));
+  if (!wanted.build_id.empty() && wanted.build_id != build_id_of(file.get())) return "is another build";
+  if (wanted.digest.empty()) return std::nullopt;
+  uint64_t left = size + kMostPiece;  // the last piece finds the end
+  const auto before_piece = [&](uint64_t bytes) {
+    if (bytes > left) throw Error(ErrorCode::refused, "comparing files", wanted.path + " grows while it is compared");
+    left -= bytes;
+    reader.before_piece(bytes);
+  };
+  if (wanted.digest != digest_file(file.get(), wanted.path, before_piece).view()) return "has other content";
   return std::nullopt;
 }
 
@@ -137,13 +150,24 @@ FileIdentity identify_file(const std::string& link, std::string path, ContentChe
   return file;
 }
 
-std::optional<std::string> file_difference(const FileIdentity& wanted, bool same_kernel) {
+FileStamp stamp_of(int file, const std::string& path) {
   struct stat st {};
-  // A path of the kernel (/proc) names a symbolic link only if the program opened the link itself.
-  const int follow = S_ISLNK(wanted.mode) ? AT_SYMLINK_NOFOLLOW : 0;
-  if (::fstatat(AT_FDCWD, wanted.path.c_str(), &st, follow) < 0) {
-    return errno == ENOENT ? "does not exist here" : fmt::format("cannot be accessed here: {}", std::strerror(errno));
-  }
+  if (::fstat(file, &st) != 0) throw_errno("looking at a file", path);
+  return {st.st_dev, st.st_ino, st.st_ctim.tv_sec * 1'000'000'000 + st.st_ctim.tv_nsec};
+}
+
+Fd FileAccess::find(const std::string& path, int flags) const {
+  return try_find(AT_FDCWD, path, flags);
+}
+
+Fd FileAccess::read(int found) const {
+  return try_open(fmt::format("/proc/self/fd/{}", found), O_RDONLY | O_NONBLOCK);
+}
+
+std::optional<std::string> file_difference(int found, const FileIdentity& wanted, bool same_kernel,
+                                           const FileAccess& reader) {
+  struct stat st {};
+  if (::fstat(found, &st) != 0) throw_errno("looking at a file", wanted.path);
   if ((wanted.mode & S_IFMT) != (st.st_mode & S_IFMT)) {
     return fmt::format("is {} here and {} there", kind_of(st.st_mode), kind_of(wanted.mode));
   }
@@ -155,12 +179,20 @@ std::optional<std::string> file_difference(const FileIdentity& wanted, bool same
   }
   if (same_kernel && wanted.dev == st.st_dev && wanted.ino == st.st_ino) return std::nullopt;
   if (!S_ISREG(st.st_mode)) return std::nullopt;
-  const ContentCheck check = !wanted.digest.empty()     ? ContentCheck::full
-                             : !wanted.build_id.empty() ? ContentCheck::none
-                                                        : ContentCheck::metadata;
-  if (auto difference = content_difference(wanted, identify_file(wanted.path, wanted.path, check))) return difference;
+  if (auto difference = content_difference(found, st, wanted, reader)) return difference;
   if (same_kernel && wanted.writable && wanted.digest.empty()) return "is another file here, and it is being written";
   return std::nullopt;
+}
+
+std::optional<std::string> file_difference(const FileIdentity& wanted, bool same_kernel, const FileAccess& reader,
+                                           FileStamp* here) {
+  // A path of the kernel (/proc) names a symbolic link only if the program opened the link itself.
+  const Fd found = reader.find(wanted.path, S_ISLNK(wanted.mode) ? O_NOFOLLOW : 0);
+  if (!found && errno == ELOOP) return "is reached by a symbolic link here";
+  if (!found)
+    return errno == ENOENT ? "does not exist here" : fmt::format("cannot be accessed here: {}", std::strerror(errno));
+  if (here != nullptr) *here = stamp_of(found.get(), wanted.path);
+  return file_difference(found.get(), wanted, same_kernel, reader);
 }
 
 }  // namespace crx

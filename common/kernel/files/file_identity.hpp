@@ -7,6 +7,8 @@
 #include <optional>
 #include <string>
 
+#include "common/base/fd.hpp"
+
 namespace crx {
 
 // A file as one host sees it.
@@ -37,11 +39,37 @@ enum class ContentCheck {
 // Inspects the file behind `link` (a /proc link or a path); `path` is stored in the result. Throws Error naming it.
 FileIdentity identify_file(const std::string& link, std::string path, ContentCheck check);
 
-// Why the file at wanted.path on this host is not the wanted one; nullopt if it is. same_kernel: both hosts run on one
-// kernel, so device and inode numbers decide. Otherwise the file must be on shared storage with the same source and
+// Tells whether a file is still the one that was seen, with the content that it had: any change of it changes ctime_ns.
+struct FileStamp {
+  uint64_t dev = 0, ino = 0;
+  int64_t ctime_ns = 0;
+  bool operator==(const FileStamp&) const = default;
+};
+// file: any descriptor of it, O_PATH too. Throws Error naming `path`.
+FileStamp stamp_of(int file, const std::string& path);
+
+// How the files of this host are looked at: by default with the rights of this process.
+class FileAccess {
+ public:
+  virtual ~FileAccess() = default;
+  // As try_find() for an absolute path.
+  virtual Fd find(const std::string& path, int flags) const;
+  // Opens the regular file that `found` (O_PATH) refers to for reading. Returns an empty Fd and leaves errno set.
+  virtual Fd read(int found) const;
+  // Called before each piece of content is read; throws Error to stop.
+  virtual void before_piece(uint64_t /*bytes*/) const {}
+};
+
+// Why the file that `found` (O_PATH) refers to is not the wanted one; nullopt if it is. same_kernel: both hosts run on
+// one kernel, so device and inode numbers decide. Otherwise the file must be on shared storage with the same source and
 // inode number, or have the same content by build id or digest, as far as `wanted` has them; a written file without any
 // information on its content is only checked for existence. Device files must have the same device number; block
-// devices must also be the same disk.
-std::optional<std::string> file_difference(const FileIdentity& wanted, bool same_kernel);
+// devices must also be the same disk. Content is read only where the sizes are equal.
+std::optional<std::string> file_difference(int found, const FileIdentity& wanted, bool same_kernel,
+                                           const FileAccess& reader = {});
+// The same for the file at wanted.path, which is also different if there is none, or a symbolic link on the way to it.
+// here: receives the stamp of the file that was found, from before its content was read.
+std::optional<std::string> file_difference(const FileIdentity& wanted, bool same_kernel, const FileAccess& reader = {},
+                                           FileStamp* here = nullptr);
 
 }  // namespace crx

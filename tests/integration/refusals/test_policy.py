@@ -36,6 +36,8 @@ class PolicyTest(crxtest.RingTest):
         os.makedirs(top)
         os.chmod(top, 0o777)
         text = PROGRAM.replace("BECOME", become).replace("CHANGE", change).replace("TOP", top)
+        open(f"{top}/err", "w").close()
+        os.chmod(f"{top}/err", 0o666)  # the program's user must be able to open it, too
         process = self.ring[0].spawn([*prefix, "/usr/bin/python3", "-c", text], stderr=f"{top}/err")
         self.addCleanup(process.kill)
         until(lambda: os.path.exists(f"{top}/ready") or not process.alive(), "the program")

@@ -84,6 +84,30 @@ std::string state(const wire::ConnectOptions& options) {
 
 }  // namespace
 
+TEST_CASE("an engine that works for its source learns when that leaves, and loses nothing that it had sent") {
+  TestAgent agent;
+  const std::string ended = agent.store() + "/ended";
+  {
+    RawClient client(agent.port(), agent.dir() + "/client");
+    REQUIRE(client.handshake());
+    SessionMessage message;
+    message.mutable_hello()->set_protocol(wire::kProtocolVersion);
+    message.mutable_hello()->set_session(make_session_id());
+    message.mutable_hello()->set_streams(1);
+    client.send(message);
+    REQUIRE(client.receive_message()->has_welcome());
+    message.mutable_preflight()->add_tasks()->set_comm("work until the end");
+    client.send(message);
+    REQUIRE(client.receive_message()->has_preflight_result());
+    message.mutable_freeze();
+    client.send(message);
+  }
+  const Deadline deadline = Deadline::in_ms(kLimitMs);
+  std::string said;
+  while (!std::getline(std::ifstream(ended), said) && !deadline.passed()) ::usleep(1000);
+  CHECK(said == "in time");
+}
+
 TEST_CASE("an engine killed while prepared: NEVER is journalled, and the source is notified of the end") {
   TestAgent agent;
   const auto options = agent.to();

@@ -5,6 +5,7 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <stdexcept>
 
 #include "common/base/error.hpp"
@@ -81,6 +82,7 @@ class TestEngine {
       std::abort();
     }
     if (what == "hang") ::pause();
+    if (what == "work until the end") return work_until_the_end();
     killed_by_go_ = what == "killed by go";
     if (what == "fail") {
       link_.send(wire::failure_message(
@@ -94,6 +96,24 @@ class TestEngine {
       reply.mutable_preflight_result()->add_findings()->set_object(std::to_string(options_.policy.max_memory));
     link_.send(reply);
     return false;
+  }
+
+  // Work for the source alone, which sends something else meanwhile.
+  bool work_until_the_end() {
+    SessionMessage begun;
+    begun.mutable_preflight_result();
+    link_.send(begun);
+    const Deadline deadline = Deadline::in_ms(20'000);
+    while (!link_.has_ended() && !deadline.passed()) ::usleep(1000);
+    const auto next = link_.receive(Deadline::in_ms(0));
+    const auto* message = next ? std::get_if<SessionMessage>(&*next) : nullptr;
+    const bool kept = message != nullptr && message->has_freeze() && link_.receive(Deadline::in_ms(0)).has_value();
+    std::ofstream(options_.store + "/ended") << (deadline.passed() ? "late"
+                                                 : kept            ? "in time"
+                                                                   : "a message is lost")
+                                             << std::endl;
+    code_ = 1;
+    return true;
   }
 
   void on_pages(const wire::PagesArrived& pages) {

@@ -26,6 +26,11 @@
 namespace crx::test {
 namespace {
 
+BoundPath::User by_agent() {
+  static const TaskFiles files;
+  return {files};
+}
+
 struct Pair {
   Fd a, b;
 };
@@ -191,12 +196,52 @@ TEST_CASE("sock_diag reports peers, names, backlogs and shut down ends") {
   CHECK_FALSE(find_unix_socket(1).has_value());
 }
 
+TEST_CASE("a name is given as the task can, in the directory that was found") {
+  const TempDir dir;
+  const auto make = [&](const std::string& name, uid_t owner) {
+    std::string path = dir.path() + "/" + name;
+    REQUIRE(::mkdir(path.c_str(), 0755) == 0);
+    REQUIRE(::chown(path.c_str(), owner, owner) == 0);
+    return path;
+  };
+  REQUIRE(::chmod(dir.path().c_str(), 0755) == 0);
+  const std::string own = make("own", 1000), roots = make("roots", 0);
+  TaskFiles strict(TaskFiles::Agent::nothing), helped(TaskFiles::Agent::compared_files);
+  for (TaskFiles* files : {&strict, &helped}) files->set(5, {1000, 1000});
+  const Fd fd = new_socket();
+  const std::string refused = roots + "/a";
+  CHECK_THROWS_WITH_AS(BoundPath(fd.get(), refused, refused, {strict, 5}), doctest::Contains("nothing can be made in"),
+                       Error);
+  {
+    BoundPath place(new_socket().get(), refused, refused, {helped, 5});
+    place.publish();
+    CHECK(::access(refused.c_str(), F_OK) == 0);
+    place.rollback();
+  }
+  // A link in a directory of the user does not get the agent's help, and one that comes later leads nowhere.
+  REQUIRE(::symlink(roots.c_str(), (own + "/link").c_str()) == 0);
+  const std::string by_link = own + "/link/b";
+  CHECK_THROWS_AS(BoundPath(fd.get(), by_link, by_link, {helped, 5}), Error);
+  BoundPath place(fd.get(), own + "/c", own + "/c", {helped, 5});
+  place.set_owner(0600, 1000, 1000);
+  const std::string moved = dir.path() + "/moved";
+  REQUIRE(::rename(own.c_str(), moved.c_str()) == 0);
+  REQUIRE(::symlink(roots.c_str(), own.c_str()) == 0);
+  place.publish();
+  CHECK(::access((roots + "/c").c_str(), F_OK) != 0);
+  struct stat st {};
+  REQUIRE(::stat((moved + "/c").c_str(), &st) == 0);
+  CHECK(st.st_uid == 1000);
+  place.rollback();
+  CHECK(::access((moved + "/c").c_str(), F_OK) != 0);
+}
+
 TEST_CASE("a name is published late, and rollback restores the previous file") {
   const TempDir dir;
   const std::string path = dir.path() + "/a.sock";
   const Fd fd = new_socket();
   {
-    BoundPath place(fd.get(), path, path);
+    BoundPath place(fd.get(), path, path, by_agent());
     REQUIRE(::listen(fd.get(), 5) == 0);
     CHECK_FALSE(can_connect(path));
     place.set_owner(0600, 12, 34);
@@ -224,9 +269,9 @@ TEST_CASE("a stale socket is replaced, one in use and other files are not") {
   const UnixAddress address = unix_address(path);
   REQUIRE(::bind(stale.get(), reinterpret_cast<const sockaddr*>(&address.address), address.size) == 0);
   const Fd fd = new_socket();
-  CHECK_THROWS_AS(BoundPath(fd.get(), path, path), Error);
+  CHECK_THROWS_AS(BoundPath(fd.get(), path, path, by_agent()), Error);
   stale.reset();
-  BoundPath place(fd.get(), path, path);
+  BoundPath place(fd.get(), path, path, by_agent());
   place.publish();
   REQUIRE(::listen(fd.get(), 5) == 0);
   CHECK(can_connect(path));
@@ -235,15 +280,15 @@ TEST_CASE("a stale socket is replaced, one in use and other files are not") {
   CHECK_FALSE(can_connect(path));
   const std::string file = dir.file("b.sock", "text");
   const Fd other = new_socket();
-  CHECK_THROWS_AS(BoundPath(other.get(), file, file), Error);
-  CHECK_THROWS_AS(BoundPath(other.get(), dir.path() + "/none/c", dir.path() + "/none/c"), Error);
+  CHECK_THROWS_AS(BoundPath(other.get(), file, file, by_agent()), Error);
+  CHECK_THROWS_AS(BoundPath(other.get(), dir.path() + "/none/c", dir.path() + "/none/c", by_agent()), Error);
   ::unlink(path.c_str());
 }
 
 TEST_CASE("folders of agents that were killed are removed, of living ones not") {
   const TempDir dir;
   const Fd alive_socket = new_socket();
-  const BoundPath alive(alive_socket.get(), "a", dir.path() + "/a");
+  const BoundPath alive(alive_socket.get(), "a", dir.path() + "/a", by_agent());
   const std::string left = dir.path() + "/.crx-socket-left";
   REQUIRE(::mkdir(left.c_str(), 0700) == 0);
   const Fd stale = new_socket();
@@ -258,7 +303,7 @@ TEST_CASE("folders of agents that were killed are removed, of living ones not") 
   for (const std::string& folder : folders()) REQUIRE(::utimensat(AT_FDCWD, folder.c_str(), old, 0) == 0);
   CHECK(folders().size() == 2);
   const Fd fd = new_socket();
-  const BoundPath place(fd.get(), "b", dir.path() + "/b");
+  const BoundPath place(fd.get(), "b", dir.path() + "/b", by_agent());
   CHECK(folders().size() == 2);
   CHECK(::access(left.c_str(), F_OK) != 0);
 }
@@ -268,7 +313,7 @@ TEST_CASE("relative names are bound as they were given") {
   for (const std::string name : {"plain", "x/y", "../up", "../../a/../b/./c", "./dot", "a//b"}) {
     CAPTURE(name);
     const Fd fd = new_socket();
-    BoundPath place(fd.get(), name, dir.path() + "/final");
+    BoundPath place(fd.get(), name, dir.path() + "/final", by_agent());
     REQUIRE(::listen(fd.get(), 5) == 0);
     place.publish();
     CHECK(can_connect(dir.path() + "/final"));
@@ -281,7 +326,7 @@ TEST_CASE("relative names are bound as they were given") {
   for (const std::string name : {"", "a/", "..", "a/.."}) {
     CAPTURE(name);
     const Fd fd = new_socket();
-    CHECK_THROWS_AS(BoundPath(fd.get(), name, dir.path() + "/final"), Error);
+    CHECK_THROWS_AS(BoundPath(fd.get(), name, dir.path() + "/final", by_agent()), Error);
   }
 }
 

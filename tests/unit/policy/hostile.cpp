@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -42,6 +43,7 @@ constexpr char kThreads[] = "CRX_COPIED_THREADS";
 [[noreturn]] void live(unsigned long threads) {
   ::close_range(3, kReadyFd - 1, 0);
   ::close_range(kReadyFd + 1, ~0U, 0);
+  if (::chdir("/") != 0) ::_exit(127);
   const int null = ::open("/dev/null", O_RDWR);
   for (int fd = 0; fd < 3; ++fd) ::dup2(null, fd);
   ::close(null);
@@ -61,6 +63,8 @@ class OtherExecutable {
     std::string name = fs::temp_directory_path() / "crx-policy-exe-XXXXXX";
     folder_ = ::mkdtemp(name.data());
     fs::copy_file("/proc/self/exe", path());
+    REQUIRE(::chmod(folder_.c_str(), 0755) == 0);
+    REQUIRE(::chmod(path().c_str(), 0755) == 0);
   }
   OtherExecutable(const OtherExecutable&) = delete;
   OtherExecutable& operator=(const OtherExecutable&) = delete;
@@ -134,6 +138,19 @@ wire::Layout layout_of(const CopiedProcess& process) {
   return layout;
 }
 
+// Says that it is a process of uid 1000 without capabilities or memory.
+wire::Preflight lie_about(const CopiedProcess& process) {
+  wire::Preflight preflight;
+  wire::TaskSummary& task = *preflight.add_tasks();
+  task.set_pid(static_cast<uint32_t>(process.pid));
+  wire::TaskCredentials& credentials = *task.add_credentials();
+  for (int i = 0; i < 4; ++i) {
+    credentials.add_uids(1000);
+    credentials.add_gids(1000);
+  }
+  return preflight;
+}
+
 std::string serve(const CopiedProcess& process, const Policy& policy, const std::optional<wire::PagesArrived>& pages) {
   std::string store = fs::temp_directory_path() / "crx-policy-XXXXXX";
   REQUIRE(::mkdtemp(store.data()) != nullptr);
@@ -145,7 +162,7 @@ std::string serve(const CopiedProcess& process, const Policy& policy, const std:
   Sent link;
   link.events.emplace_back(
       message_with([](auto& message) { *message.mutable_hello()->mutable_host() = wire::local_host_info(); }));
-  link.events.emplace_back(message_with([](auto& message) { message.mutable_preflight(); }));
+  link.events.emplace_back(message_with([&](auto& message) { *message.mutable_preflight() = lie_about(process); }));
   link.events.emplace_back(message_with([&](auto& message) { *message.mutable_layout() = layout_of(process); }));
   if (pages) link.events.emplace_back(*pages);
   link.events.emplace_back(message_with([&](auto& message) {

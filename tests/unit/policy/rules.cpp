@@ -1,5 +1,6 @@
 // Policy as a value: what each rule allows, and the accounts that memory is compared with.
 #include <doctest/doctest.h>
+#include <linux/capability.h>
 #include <sys/mman.h>
 
 #include "agent-dst/migrate/present_pages.hpp"
@@ -188,6 +189,17 @@ TEST_CASE("present pages: each counts once, until it is dropped") {
   present.add(one, pages(0, 1 << 20));
   present.keep_only(one, {});
   CHECK(present.bytes() == 0);
+}
+
+TEST_CASE("policy: what root would open for a task needs the task's capability") {
+  Policy policy = users_from_1000();
+  CHECK_THROWS_WITH_AS(policy.check_capability(CAP_NET_RAW, "packet socket (pid 5 fd 3)"),
+                       doctest::Contains("packet socket (pid 5 fd 3) needs CAP_NET_RAW, which is not allowed here"),
+                       Error);
+  policy.capabilities = uint64_t{1} << CAP_NET_RAW;
+  CHECK_NOTHROW(policy.check_capability(CAP_NET_RAW, ""));
+  CHECK_THROWS_AS(policy.check_capability(CAP_SYS_ADMIN, ""), Error);
+  CHECK_NOTHROW(Policy().check_capability(CAP_SYS_ADMIN, ""));
 }
 
 }  // namespace crx
