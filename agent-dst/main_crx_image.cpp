@@ -3,6 +3,9 @@
 #include <cstdio>
 #include <exception>
 #include <iterator>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -16,10 +19,14 @@
 #include "common/base/size.hpp"
 #include "common/base/version.hpp"
 #include "common/image/dedup.hpp"
+#include "common/image/magic.hpp"
 #include "common/image/page_images.hpp"
+#include "common/image/set_check.hpp"
 #include "common/image/set_name.hpp"
 #include "common/tool/error_json.hpp"
 #include "common/tool/sanitize_startup_state.hpp"
+#include "wire/connection/tls_dir.hpp"
+#include "wire/signature/trusted_signers.hpp"
 
 namespace crx {
 namespace {
@@ -40,33 +47,63 @@ constexpr char kUsage[] =
     "\n"
     "  --store DIR  the store of an agent; default /var/lib/crx\n"
     "  --name SET   a set in the store; for the other verbs, in place of DIR\n"
+    "  --require-signature  verify: the set and its parents must be signed by hosts of the authority; prints their "
+    "names\n"
+    "  --tls-dir DIR        for that: holds ca.pem; default $CRX_TLS_DIR, then /etc/crx/tls\n"
+    "  --tls-cacrl FILE     for that: the list of revoked certificates; default crl.pem in that directory, if it is "
+    "there\n"
     "  --json       print one JSON object (decode: always one for each image)\n"
     "  --log-level error|warn|info|debug  default warn\n"
     "  -h,--help, --version\n"
     "\n"
     "Exit status: 0 done; 1 the set is damaged, or the work failed; 2 wrong usage\n";
 
-void verify(const std::string& path, bool json) {
-  std::string at = path;
-  const std::size_t levels = ImageSet::open(path).levels();
-  for (std::size_t level = 0; level < levels; ++level, at += "/parent") {
-    const ImageSet set = ImageSet::open(at);
-    set.verify_pages();
-    for (const std::string& name : set.images().names()) {
-      // Checks that every page of a pagemap can be found.
-      if (level > 0 || !name.starts_with("pagemap-")) continue;
-      const bool object = name.starts_with("pagemap-shmem-");
-      const uint64_t id = std::strtoull(name.c_str() + (object ? 14 : 8), nullptr, 10);
-      static_cast<void>(set.pages({object ? PageSpace::Kind::shmem : PageSpace::Kind::mm, id}));
-    }
-    if (set.manifest() == nullptr)
-      std::fprintf(stderr, "crx-image: %s was made by CRIU and has no digests\n", at.c_str());
-  }
-  if (json) {
-    std::printf("{\"event\":\"verified\",\"sets\":%zu}\n", levels);
+// The command line.
+struct Arguments {
+  bool json = false, require_signature = false;
+  std::string level = "warn", store, name, tls_dir, tls_crl;
+  std::vector<std::string> words;
+};
+
+// signers: of the set and its parents; empty if signatures are not asked for.
+void print_verified(const Arguments& arguments, const std::string& path, std::size_t levels,
+                    const std::vector<std::string>& signers) {
+  if (arguments.json) {
+    nlohmann::ordered_json line = {{"event", "verified"}, {"sets", levels}};
+    if (arguments.require_signature) line["signers"] = signers;
+    std::printf("%s\n", line.dump().c_str());
     return;
   }
   std::printf("%s: %zu set%s, all files are as written\n", path.c_str(), levels, levels == 1 ? "" : "s");
+  std::string at = path;
+  for (const std::string& signer : signers) {
+    std::printf("%s is signed by %s\n", at.c_str(), signer.c_str());
+    at += "/parent";
+  }
+}
+
+void verify(const std::string& path, const Arguments& arguments) {
+  std::optional<wire::TrustedSigners> trusted;
+  if (arguments.require_signature) trusted.emplace(wire::tls_dir_or_default(arguments.tls_dir), arguments.tls_crl);
+  const SignatureCheck* check = trusted ? &*trusted : nullptr;
+  std::string at = path;
+  const std::size_t levels = ImageSet::open(path, check).levels();
+  std::vector<std::string> signers;
+  for (std::size_t level = 0; level < levels; ++level, at += "/parent") {
+    const ImageSet set = ImageSet::open(at, check);
+    set.verify_pages();
+    // Checks that every page of a pagemap can be found.
+    for (const PageSpace space : level == 0 ? set.spaces() : std::vector<PageSpace>())
+      static_cast<void>(set.pages(space));
+    if (set.manifest() == nullptr)
+      std::fprintf(stderr, "crx-image: %s was made by CRIU and has no digests\n", at.c_str());
+    if (check != nullptr) {
+      signers.push_back(set.signer(0));
+    } else if (set.images().contains(image_file::kCrxSignature)) {
+      std::fprintf(stderr, "crx-image: %s has a signature, which --require-signature checks\n", at.c_str());
+    }
+  }
+  print_verified(arguments, path, levels, signers);
 }
 
 void dedup(const std::string& path, bool json) {
@@ -82,7 +119,7 @@ void decode(const std::string& path, std::vector<std::string> names) {
   const DirectorySource images(path);
   if (names.empty()) {
     for (const std::string& name : images.names()) {
-      if (!name.starts_with("pages-")) names.push_back(name);
+      if (!name.starts_with("pages-") && name != image_file::kCrxSignature) names.push_back(name);
     }
   }
   for (std::string& name : names) {
@@ -116,51 +153,75 @@ bool is_verb(std::string_view word) {
   return std::find(std::begin(kVerbs), std::end(kVerbs), word) != std::end(kVerbs);
 }
 
-int run(const std::vector<std::string>& arguments) {
-  bool json = false;
-  std::string level = "warn", store, name;
-  std::vector<std::string> words;
-  for (std::size_t i = 0; i < arguments.size(); ++i) {
-    const std::string& word = arguments[i];
-    if (word == "-h" || word == "--help") return std::fputs(kUsage, stdout) < 0 ? 1 : 0;
-    if (word == "--version") return std::printf("%s\n", version_text("crx-image").c_str()) < 0 ? 1 : 0;
-    if (word == "--json") {
-      json = true;
-    } else if (word == "--log-level" && i + 1 < arguments.size()) {
-      level = arguments[++i];
-    } else if (word == "--store" && i + 1 < arguments.size()) {
-      store = arguments[++i];
-    } else if (word == "--name" && i + 1 < arguments.size()) {
-      name = arguments[++i];
+// Reads the options; returns what is wrong with them.
+std::optional<std::string> read_options(const std::vector<std::string>& all, Arguments& arguments) {
+  const std::map<std::string_view, std::string*> values = {{"--log-level", &arguments.level},
+                                                           {"--store", &arguments.store},
+                                                           {"--name", &arguments.name},
+                                                           {"--tls-dir", &arguments.tls_dir},
+                                                           {"--tls-cacrl", &arguments.tls_crl}};
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    const std::string& word = all[i];
+    const auto value = values.find(word);
+    if (value != values.end() && i + 1 < all.size()) {
+      *value->second = all[++i];
+    } else if (word == "--json") {
+      arguments.json = true;
+    } else if (word == "--require-signature") {
+      arguments.require_signature = true;
     } else if (word.starts_with("-")) {
-      return wrong("'" + word + "' is not an option, or its value is missing");
+      return "'" + word + "' is not an option, or its value is missing";
     } else {
-      words.push_back(word);
+      arguments.words.push_back(word);
     }
   }
+  const std::string& level = arguments.level;
   if (level != "error" && level != "warn" && level != "info" && level != "debug")
-    return wrong("'" + level + "' is not a log level");
-  log::setup(log::parse_level(level), "image");
-  if (words.empty()) return wrong("a verb is required: show, verify, dedup, decode, list or remove");
+    return "'" + level + "' is not a log level";
+  return std::nullopt;
+}
+
+// Checks the verb and what it takes, and puts the folder of a set of the store where DIR stands; returns what is wrong.
+std::optional<std::string> read_words(Arguments& arguments) {
+  std::vector<std::string>& words = arguments.words;
+  if (words.empty()) return "a verb is required: show, verify, dedup, decode, list or remove";
   const std::string verb = words[0];
-  if (!is_verb(verb)) return wrong("'" + verb + "' is not a verb");
+  if (!is_verb(verb)) return "'" + verb + "' is not a verb";
   const bool keeps = verb == "list" || verb == "remove";
-  if (!store.empty() && name.empty() && verb != "list") return wrong("--store needs --name");
-  if (store.empty()) store = kDefaultStore;
-  if (!name.empty() && !valid_set_name(name)) return wrong("'" + name + "' is not the name of a set");
-  if (verb == "list" && !name.empty()) return wrong("list shows all sets, so it does not take --name");
-  if (verb == "remove" && name.empty()) return wrong("--name is required: the set");
-  if (!keeps && !name.empty()) words.insert(words.begin() + 1, store + "/" + name);
-  if (!keeps && words.size() < 2) return wrong("DIR is required: the image set");
-  if (words.size() > (keeps ? 1 : 2) && verb != "decode")
-    return wrong("'" + words.back() + "' is an unexpected argument");
+  const std::string& name = arguments.name;
+  if (arguments.require_signature && verb != "verify") return "--require-signature is for verify";
+  if (!arguments.require_signature && !(arguments.tls_dir + arguments.tls_crl).empty())
+    return "--tls-dir and --tls-cacrl are for --require-signature";
+  if (!arguments.store.empty() && name.empty() && verb != "list") return "--store needs --name";
+  if (arguments.store.empty()) arguments.store = kDefaultStore;
+  if (!name.empty() && !valid_set_name(name)) return "'" + name + "' is not the name of a set";
+  if (verb == "list" && !name.empty()) return "list shows all sets, so it does not take --name";
+  if (verb == "remove" && name.empty()) return "--name is required: the set";
+  if (!keeps && !name.empty()) words.insert(words.begin() + 1, arguments.store + "/" + name);
+  if (!keeps && words.size() < 2) return "DIR is required: the image set";
+  if (words.size() > (keeps ? 1 : 2) && verb != "decode") return "'" + words.back() + "' is an unexpected argument";
+  return std::nullopt;
+}
+
+int run(const std::vector<std::string>& all) {
+  for (const std::string& word : all) {
+    if (word == "-h" || word == "--help") return std::fputs(kUsage, stdout) < 0 ? 1 : 0;
+    if (word == "--version") return std::printf("%s\n", version_text("crx-image").c_str()) < 0 ? 1 : 0;
+  }
+  Arguments arguments;
+  if (const auto fault = read_options(all, arguments)) return wrong(*fault);
+  log::setup(log::parse_level(arguments.level), "image");
+  if (const auto fault = read_words(arguments)) return wrong(*fault);
+  const bool json = arguments.json;
+  const std::vector<std::string>& words = arguments.words;
+  const std::string& verb = words[0];
   try {
     if (verb == "show") std::fputs((json ? show_set_json : show_set)(ImageSet::open(words[1])).c_str(), stdout);
-    if (verb == "verify") verify(words[1], json);
+    if (verb == "verify") verify(words[1], arguments);
     if (verb == "dedup") dedup(words[1], json);
     if (verb == "decode") decode(words[1], {words.begin() + 2, words.end()});
-    if (verb == "list") list(store, json);
-    if (verb == "remove") remove(store, name, json);
+    if (verb == "list") list(arguments.store, json);
+    if (verb == "remove") remove(arguments.store, arguments.name, json);
   } catch (const std::exception& error) {
     if (json) std::printf("%s\n", error_json(error).c_str());
     throw;

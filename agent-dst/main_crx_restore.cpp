@@ -16,6 +16,7 @@
 #include "agent-dst/restore_set/foreground_job.hpp"
 #include "agent-dst/restore_set/restore_options.hpp"
 #include "agent-dst/restore_set/restore_run.hpp"
+#include "agent-dst/restore_set/set_origin.hpp"
 #include "common/base/error.hpp"
 #include "common/base/fd.hpp"
 #include "common/base/log.hpp"
@@ -214,6 +215,7 @@ int run(const RestoreOptions& options, int notify) {
 
 int start(const RestoreOptions& options) {
   log::setup(options.log_level, "restore");
+  if (!options.require_signature) warn_of_others(options.images_dir);
   try {
     if (options.check_only || is_check_only(options.images_dir)) return run_restore_check(options) ? 0 : kRefused;
     return options.new_pids ? run_in_namespace(options, run) : run(options, -1);

@@ -14,6 +14,7 @@
 #include "common/image/magic.hpp"
 #include "wire/failure.hpp"
 #include "wire/host_info.hpp"
+#include "wire/signature/trusted_signers.hpp"
 
 namespace crx {
 namespace {
@@ -53,6 +54,18 @@ PageSpace space_of(uint32_t kind, uint64_t id) {
     broke("pages of an unknown kind");
   }
   return {static_cast<PageSpace::Kind>(kind), id};
+}
+
+// Throws unless the two manifests describe the same files.
+void require_same_files(const Manifest& written, const Manifest& signed_one) {
+  for (const auto& [name, entry] : written.files()) {
+    const img::crx_digest_entry* wanted = signed_one.find(name);
+    if (wanted == nullptr || wanted->size() != entry.size() || wanted->chunks() != entry.chunks() ||
+        wanted->sha256() != entry.sha256() || wanted->punched_size() != 0) {
+      broke("a signature that is not for " + name + " as it came");
+    }
+  }
+  if (written.files().size() != signed_one.files().size()) broke("a signature for files that did not come");
 }
 
 // Locks the set that the new one continues, so that it is not removed before the new set is stored.
@@ -107,16 +120,35 @@ int StoreSession::run() {
   return 1;
 }
 
+// Loads whose signatures count, if the set has one; refuses a set without, if the policy demands one.
+void StoreSession::begin_signed() {
+  if (hello_.store().with_signature()) {
+    signers_ = std::make_unique<wire::TrustedSigners>(options_.tls_dir, options_.tls_crl);
+  } else if (options_.require_signature) {
+    throw Error(ErrorCode::refused, kStoreSessionStep, "the agent stores signed sets only (--require-signature)")
+        .with_hint("use crx-dump --sign");
+  }
+}
+
 void StoreSession::begin() {
   const wire::StoreRequest& request = hello_.store();
+  begin_signed();
   wire::SessionMessage ready;
   wire::StoreReady& told = *ready.mutable_store_ready();
   staged_.emplace(options_.store, request.name(), options_.session);
   set_.emplace(staged_->path());
+  if (signers_) {
+    // The agent writes what was signed, byte for byte; its own digests of the files must be the same.
+    set_->set_seal([this](const Manifest& written) {
+      require_same_files(written, *signed_manifest_);
+      return sealed_;
+    });
+  }
+  told.set_with_signature(signers_ != nullptr);
   if (!request.prev_set().empty()) {
     const std::string path = set_path(options_.store, request.prev_set());
     parent_lock_ = lock_set(path);
-    describe_parent(ImageSet::open(path), told);
+    describe_parent(ImageSet::open(path, signers_.get()), told);
   }
   parent_id_ = told.parent_id();
   wire::SessionMessage welcome;
@@ -208,6 +240,14 @@ void StoreSession::on_images(const wire::Images& images) {
 Manifest StoreSession::manifest_of(const wire::StoreSet& set) {
   Manifest manifest = Manifest::begin(img::crx_manifest_entry::DUMP);
   const std::size_t id_bytes = manifest.head().set_id().size();
+  if (signers_) {
+    const std::string shown = hello_.store().name() + "/" + std::string(image_file::kCrxSignature);
+    sealed_ = {set.signed_manifest(), set.signature()};
+    const std::string who = signers_->signer(sealed_.manifest, sealed_.signature, shown);
+    signed_manifest_ = Manifest::read(sealed_.manifest, shown);
+    if (signed_manifest_->head().SerializeAsString() != set.manifest()) broke("a signature of another manifest");
+    log::info("session {}: the set {} is signed by {}", options_.session, hello_.store().name(), who);
+  }
   if (!manifest.head().ParseFromString(set.manifest()) || manifest.head().version() != kManifestVersion ||
       manifest.head().set_id().size() != id_bytes) {
     broke("a malformed manifest");
@@ -231,7 +271,7 @@ void StoreSession::finish_pages(const wire::StoreSet& set) {
 
 // Checks that the written set can be read, and that its parents have the pages that it refers to.
 void StoreSession::check() const {
-  const ImageSet set = ImageSet::open(staged_->path());
+  const ImageSet set = ImageSet::open(staged_->path(), signers_.get());
   for (const PageSpace space : set.spaces()) static_cast<void>(set.pages(space));
 }
 

@@ -13,6 +13,7 @@
 #include "common/base/fd.hpp"
 #include "common/image/image_directory.hpp"
 #include "common/image/page_images.hpp"
+#include "common/image/set_check.hpp"
 #include "wire/link.hpp"
 
 namespace crx {
@@ -37,6 +38,7 @@ class StoreSession {
   void on_pages(const wire::PagesArrived& pages);
   void on_images(const wire::Images& images);
   void on_store_set(const wire::StoreSet& set);
+  void begin_signed();
   Manifest manifest_of(const wire::StoreSet& set);
   void finish_pages(const wire::StoreSet& set);
   void check() const;
@@ -46,6 +48,9 @@ class StoreSession {
   wire::DestinationLink& link_;
   const EngineOptions& options_;
   wire::Hello hello_;
+  std::unique_ptr<SignatureCheck> signers_;  // of a set that comes with a signature
+  DirectorySink::Sealed sealed_;             // the manifest and the signature that came with it
+  std::optional<Manifest> signed_manifest_;  // the former
   std::optional<StagedSet> staged_;
   std::optional<DirectorySink> set_;
   std::string parent_id_;

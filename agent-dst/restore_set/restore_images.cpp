@@ -207,7 +207,7 @@ ImageStore load_images(const ImageSet& set) {
   for (const std::string& name : source.names()) {
     const bool skipped = name.starts_with("pages-") || name.starts_with("pagemap-") || name.starts_with("stats-") ||
                          name.starts_with("crx-shmem-") || name.starts_with("crx-pagemap-") ||
-                         name == image_file::kCrxIntegrity;
+                         name == image_file::kCrxIntegrity || name == image_file::kCrxSignature;
     if (!skipped) images.insert(name, std::string(source.load(name)));
   }
   const auto inventory = images.read_one<img::inventory_entry>(image_file::kInventory);

@@ -9,12 +9,14 @@
 #include "common/base/version.hpp"
 #include "common/image/set_name.hpp"
 #include "common/tool/command_line.hpp"
+#include "wire/connection/tls_dir.hpp"
 
 namespace crx {
 namespace {
 
 constexpr char kDescription[] =
     "Restores the process tree in an image set. The images stay, so that it can be restored again.\n"
+    "The author of the set can do anything that root can: restore only sets of people you trust as root.\n"
     "Without -d it waits, passes signals on to the tree's root, and exits with the root's status.";
 constexpr char kFooter[] =
     "Exit status:\n"
@@ -27,7 +29,7 @@ constexpr char kFooter[] =
 
 // Texts as the user wrote them.
 struct Raw {
-  std::string store, name;
+  std::string store, name, tls_dir;
   std::string log_level = "warn";
 };
 
@@ -44,6 +46,13 @@ void add_options(CLI::App& app, RestoreOptions& options, Raw& raw) {
          "Whether to create the tree's cgroups where possible (soft) or not (none); default soft")
       ->check(cli::one_of(std::vector<std::string>{"none", "soft"}))
       ->type_name("none|soft");
+  app.add_flag("--require-signature", options.require_signature,
+               "Take only a set that crx-dump --sign made on a host of this authority; prints the host's name");
+  app.add_option("--tls-dir", raw.tls_dir, "Holds the authority's ca.pem; default $CRX_TLS_DIR, then /etc/crx/tls")
+      ->type_name("DIR");
+  app.add_option("--tls-cacrl", options.tls_crl,
+                 "The authority's list of revoked certificates; default crl.pem in that directory, if it is there")
+      ->type_name("FILE");
   app.add_flag("--check-only", options.check_only, "Only report what would fail here; exit with 0 or 3");
   app.add_flag("--json", options.json, "Print JSON objects on stdout");
   app.add_option("--log-level", raw.log_level, "Default warn")
@@ -66,6 +75,9 @@ void finish(RestoreOptions& options, const Raw& raw) {
   } else if (!raw.store.empty()) {
     throw wrong("--store needs --name");
   }
+  if (!options.require_signature && !(raw.tls_dir + options.tls_crl).empty())
+    throw wrong("--tls-dir and --tls-cacrl are for --require-signature");
+  options.tls_dir = wire::tls_dir_or_default(raw.tls_dir);
   options.log_level = log::parse_level(raw.log_level);
 }
 

@@ -17,6 +17,8 @@ struct RestoreOptions {
   bool check_only = false;
   bool new_pids = false;  // -n: in a new PID namespace
   bool cgroups = true;    // --manage-cgroups soft
+  bool require_signature = false;
+  std::string tls_dir, tls_crl;  // the authority and its list of revoked certificates, for require_signature
   std::string pidfile;
   bool json = false;
   log::Level log_level = log::Level::warn;

@@ -17,10 +17,12 @@
 #include "agent-dst/objects/shmem_table.hpp"
 #include "agent-dst/policy/policy.hpp"
 #include "agent-dst/restore/restore_tree.hpp"
+#include "agent-dst/restore_set/complete_set.hpp"
 #include "agent-dst/restore_set/held_packets.hpp"
 #include "agent-dst/restore_set/restore_check.hpp"
 #include "agent-dst/restore_set/restore_images.hpp"
 #include "agent-dst/restore_set/restore_memory.hpp"
+#include "agent-dst/restore_set/set_origin.hpp"
 #include "agent-dst/vessel/vessel.hpp"
 #include "common/base/clock.hpp"
 #include "common/base/error.hpp"
@@ -32,17 +34,26 @@
 #include "common/proc/proc_dir.hpp"
 #include "common/tool/error_json.hpp"
 #include "common/tool/findings.hpp"
+#include "wire/signature/trusted_signers.hpp"
 
 namespace crx {
 namespace {
 
 constexpr pid_t kMaxPid = 1 << 22;
 
+// Opens the set; with --require-signature it must be signed, and so must its parents.
+ImageSet open_set(const RestoreOptions& options) {
+  if (!options.require_signature) return ImageSet::open(options.images_dir);
+  const wire::TrustedSigners signers(options.tls_dir, options.tls_crl);
+  return ImageSet::open(options.images_dir, &signers);
+}
+
 class Restore {
  public:
   explicit Restore(const RestoreOptions& options)
       : cgroups_(options.cgroups),
-        set_(ImageSet::open(options.images_dir)),
+        json_(options.json),
+        set_(open_set(options)),
         images_(load_images(set_)),
         files_(make_file_opener()) {
     if (options.shell_job) shmem_.ptys().use_callers();
@@ -59,7 +70,7 @@ class Restore {
   void continue_clocks() const;
   void build_memory();
 
-  bool cgroups_;
+  bool cgroups_, json_;
   std::string image_{image_file::kPstree};  // the one that the step in progress takes its orders from, if any
   ImageSet set_;
   ImageStore images_;
@@ -139,8 +150,10 @@ pid_t Restore::run(const std::function<void(pid_t)>& about_to_run) {
 
 pid_t Restore::restore(const std::function<void(pid_t)>& about_to_run) {
   check_kind();
+  require_task_images(set_, images_);
   read_tree();
   give_way();
+  print_signers(set_, json_);
   for (const Shortfall& found : check_restore(set_, images_, false)) {
     throw Error(ErrorCode::refused, "restoring", found.object + " " + found.reason).with_hint(found.remedy);
   }
@@ -173,8 +186,10 @@ pid_t run_restore(const RestoreOptions& options, const std::function<void(pid_t)
 }
 
 bool run_restore_check(const RestoreOptions& options) {
-  const ImageSet set = ImageSet::open(options.images_dir);
+  const ImageSet set = open_set(options);
   const ImageStore images = load_images(set);
+  require_task_images(set, images);
+  print_signers(set, options.json);
   std::vector<Finding> findings;
   for (Shortfall& found : check_restore(set, images, true))
     findings.push_back({true, {}, std::move(found.object), std::move(found.reason), std::move(found.remedy)});

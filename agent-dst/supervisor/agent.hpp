@@ -39,6 +39,7 @@ struct AgentOptions {
   std::vector<std::string> allow;
   Policy policy;                         // the rules for all sources that have no section of their own
   std::vector<PeerPolicy> peers;         // [peer NAME] sections; the first whose name a certificate has applies
+  bool require_signature = false;        // store only sets that are signed
   unsigned max_sessions = 8;             // limit of engines at a time
   unsigned max_peer_sessions = 0;        // limit of those of one certificate; 0: none
   int64_t idle_timeout_ms = 600'000;     // time limit for a source that sends nothing but pings before Go

@@ -152,6 +152,9 @@ void add_policy(CLI::App& app, AgentOptions& options, Raw& raw) {
       ->type_name("IDENTITY")
       ->group(group);
   add_policy_options(app, raw.policy, group);
+  app.add_flag("--require-signature", options.require_signature,
+               "Store only sets that crx-dump --sign made with a certificate of this authority")
+      ->group(group);
   app.add_option("--max-sessions", options.max_sessions, "Sessions at a time; default 8")
       ->check(cli::between(1, 10'000))
       ->type_name("N")

@@ -77,6 +77,9 @@ int engine_body(const AgentOptions& options, const EngineMain& main, const Sessi
   engine.hook = options.hook;
   engine.session_process = session_process;
   engine.policy = policy_for(options, request.names);
+  engine.require_signature = options.require_signature;
+  engine.tls_dir = options.tls_dir;
+  engine.tls_crl = options.tls_crl;
   const int to_supervisor = notices.get();
   engine.root_resumed = [to_supervisor, init_pipe](pid_t root) {
     if (init_pipe >= 0) (void)!::write(init_pipe, &root, sizeof root);

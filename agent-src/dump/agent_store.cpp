@@ -38,10 +38,15 @@ std::span<std::byte> AgentStore::CountedPages::acquire() {
 
 void AgentStore::CountedPages::put(PageSpace space, std::vector<PageRange> ranges) {
   count += total_pages(ranges);
+  if (stored != nullptr) stored->add_pages(space, ranges, acquire());
   sink->put(space, std::move(ranges));
 }
 
 AgentStore::AgentStore(const DumpOptions& options) : options_(options) {
+  if (options.sign) {
+    signer_.emplace(options.tls_dir, options.tls_crl);
+    pages_.stored = &stored_;
+  }
   wire::ConnectOptions connect;
   connect.to = options.to;
   connect.tls_dir = options.tls_dir;
@@ -63,6 +68,7 @@ void AgentStore::greet() {
   *hello.mutable_host() = wire::local_host_info();
   hello.mutable_store()->set_name(options_.name);
   hello.mutable_store()->set_prev_set(options_.prev_set);
+  hello.mutable_store()->set_with_signature(options_.sign);
   link_->send(message);
   const auto welcome = link_->receive(Deadline::in_ms(kAnswerMs));
   if (!welcome || !welcome->has_welcome())
@@ -70,6 +76,10 @@ void AgentStore::greet() {
   const auto ready = link_->receive(Deadline::in_ms(kAnswerMs));
   if (!ready || !ready->has_store_ready()) {
     throw Error(ErrorCode::peer, "beginning the set", options_.to.text() + " does not say that it stores sets");
+  }
+  if (options_.sign && !ready->store_ready().with_signature()) {
+    throw Error(ErrorCode::peer, "beginning the set", options_.to.text() + " does not store signatures")
+        .with_hint("install a newer crx there, or leave out --sign");
   }
   if (!options_.prev_set.empty()) take_parent(ready->store_ready());
 }
@@ -114,6 +124,7 @@ void AgentStore::send_images() {
   };
   for (auto& [name, bytes] : images_.take()) {
     if (message.ByteSizeLong() + bytes.size() > kMessageBytes) flush();
+    if (signer_) stored_.add_image(name, bytes);
     wire::ImageFile& file = *message.mutable_images()->add_files();
     file.set_name(name);
     file.set_content(std::move(bytes));
@@ -148,6 +159,11 @@ void AgentStore::publish(Manifest manifest) {
       added.set_start(range.start);
       added.set_end(range.end);
     }
+  }
+  if (signer_) {
+    const std::string bytes = stored_.finish(std::move(manifest), spaces_, in_parent_).bytes();
+    set.set_signature(signer_->sign(bytes));
+    set.set_signed_manifest(bytes);
   }
   link_->send(message);
   try {

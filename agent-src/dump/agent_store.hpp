@@ -7,9 +7,11 @@
 #include <vector>
 
 #include "agent-src/dump/dump_store.hpp"
+#include "agent-src/dump/stored_manifest.hpp"
 #include "agent-src/tool/link_page_sink.hpp"
 #include "common/image/image_store.hpp"
 #include "wire/link.hpp"
+#include "wire/signature/set_signer.hpp"
 
 namespace crx {
 
@@ -39,6 +41,7 @@ class AgentStore final : public DumpStore {
     void put(PageSpace space, std::vector<PageRange> ranges) override;
     std::unique_ptr<wire::SourceLink>& link;
     std::optional<LinkPageSink> sink;
+    StoredManifest* stored = nullptr;  // of a set that is to be signed
     uint64_t count = 0;
   };
   void greet();
@@ -47,6 +50,8 @@ class AgentStore final : public DumpStore {
   void await_stored();
 
   const DumpOptions& options_;
+  std::optional<wire::SetSigner> signer_;
+  StoredManifest stored_;
   std::unique_ptr<wire::SourceLink> link_;
   CountedPages pages_{link_};
   ImageStore images_;

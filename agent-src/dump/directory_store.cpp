@@ -10,6 +10,7 @@
 #include "common/image/magic.hpp"
 #include "common/image/page_images.hpp"
 #include "common/image/schema/memory.pb.h"
+#include "wire/signature/trusted_signers.hpp"
 
 namespace crx {
 namespace {
@@ -54,7 +55,17 @@ void read_sent(const DirectorySource& images, ParentSet& parent) {
 
 }  // namespace
 
-DirectoryStore::DirectoryStore(const DumpOptions& options) : options_(options), set_(options.images_dir) {
+DirectoryStore::DirectoryStore(const DumpOptions& options)
+    : options_(options),
+      signer_(options.sign ? std::optional<wire::SetSigner>(std::in_place, options.tls_dir, options.tls_crl)
+                           : std::nullopt),
+      set_(options.images_dir) {
+  if (signer_) {
+    set_.set_seal([this](const Manifest& manifest) {
+      const std::string bytes = manifest.bytes();
+      return DirectorySink::Sealed{bytes, signer_->sign(bytes)};
+    });
+  }
   if (options.page_server.host.empty()) return;
   if (!options.insecure)
     tls_ = std::make_unique<wire::TlsContext>(wire::TlsRole::client, options.tls_dir, options.tls_crl);
@@ -72,7 +83,9 @@ std::optional<ParentSet> DirectoryStore::parent() {
   };
   struct stat its {};
   if (::stat(path.c_str(), &its) == 0) refuse_own(its);
-  const ImageSet set = ImageSet::open(path);
+  std::optional<wire::TrustedSigners> signers;
+  if (options_.sign) signers.emplace(options_.tls_dir, options_.tls_crl);
+  const ImageSet set = ImageSet::open(path, signers ? &*signers : nullptr);
   for (std::size_t level = 0; level < set.levels(); ++level) {
     if (::fstat(set.level(level).directory(), &its) == 0) refuse_own(its);
     // The duplicate shares the level's lock.

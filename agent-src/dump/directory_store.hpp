@@ -9,6 +9,7 @@
 #include "agent-src/dump/dump_pages.hpp"
 #include "agent-src/dump/dump_store.hpp"
 #include "common/image/image_directory.hpp"
+#include "wire/signature/set_signer.hpp"
 
 namespace crx {
 
@@ -31,6 +32,7 @@ class DirectoryStore final : public DumpStore {
   void check_parent(const std::string& wanted_id) const;
 
   const DumpOptions& options_;
+  std::optional<wire::SetSigner> signer_;
   DirectorySink set_;
   // They are locked, so that nobody removes or replaces a parent set during the dump.
   std::vector<Fd> parents_;

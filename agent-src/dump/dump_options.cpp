@@ -59,6 +59,21 @@ void add_memory(CLI::App& app, DumpOptions& options) {
       ->group(group);
 }
 
+void add_keys(CLI::App& app, DumpOptions& options, Raw& raw) {
+  const std::string group = "Keys";
+  app.add_flag("--sign", options.sign,
+               "Sign the set with this host's certificate; crx-restore --require-signature takes no other sets")
+      ->group(group);
+  app.add_option("--tls-dir", raw.tls_dir,
+                 "Holds ca.pem, cert.pem and key.pem; default $CRX_TLS_DIR, then /etc/crx/tls")
+      ->type_name("DIR")
+      ->group(group);
+  app.add_option("--tls-cacrl", options.tls_crl,
+                 "The authority's list of revoked certificates; default crl.pem in that directory, if it is there")
+      ->type_name("FILE")
+      ->group(group);
+}
+
 void add_remote(CLI::App& app, DumpOptions& options, Raw& raw) {
   const std::string group = "To another host";
   app.add_option("--to", raw.to, "A crx-agent that keeps the set in its store; nothing is written here")
@@ -74,14 +89,6 @@ void add_remote(CLI::App& app, DumpOptions& options, Raw& raw) {
   app.add_option("--page-server", raw.page_server, "Send the pages to a page server: crx-agent's or CRIU's")
       ->check(cli::check_peer_endpoint)
       ->type_name("HOST:PORT")
-      ->group(group);
-  app.add_option("--tls-dir", raw.tls_dir,
-                 "Holds ca.pem, cert.pem and key.pem; default $CRX_TLS_DIR, then /etc/crx/tls")
-      ->type_name("DIR")
-      ->group(group);
-  app.add_option("--tls-cacrl", options.tls_crl,
-                 "The authority's list of revoked certificates; default crl.pem in that directory, if it is there")
-      ->type_name("FILE")
       ->group(group);
   app.add_flag("--insecure", options.insecure, "Plain text, to a page server on this host only")->group(group);
 }
@@ -162,6 +169,8 @@ void finish(DumpOptions& options, const Raw& raw) {
     throw wrong("--prev-images-dir is relative to the images' directory, such as ../1");
   }
   if (options.auto_dedup && options.prev_images_dir.empty()) throw wrong("--auto-dedup needs --prev-images-dir");
+  if (options.auto_dedup && options.sign)
+    throw wrong("--auto-dedup would void the signatures of the parents: it does not go with --sign");
   if (options.check_only && (options.track_mem || !options.prev_images_dir.empty() || !options.prev_set.empty())) {
     throw wrong("--check-only writes no memory: it takes no --track-mem, no --prev-images-dir and no --prev-set");
   }
@@ -170,6 +179,7 @@ void finish(DumpOptions& options, const Raw& raw) {
     if (options.check_only || options.auto_dedup) {
       throw wrong("--page-server goes with neither --check-only nor --auto-dedup");
     }
+    if (options.sign) throw wrong("--sign covers no pages that go elsewhere: it does not go with --page-server");
     const std::string& host = options.page_server.host;
     if (options.insecure && host != "localhost" && host != "::1" && !host.starts_with("127.")) {
       throw wrong("--insecure is for a page server on this host; use TLS");
@@ -194,6 +204,7 @@ ParsedDumpOptions parse_dump_options(int argc, const char* const* argv) {
   app.set_version_flag("--version", version_text("crx-dump"), "Print the version and exit");
   add_target(app, options);
   add_memory(app, options);
+  add_keys(app, options, raw);
   add_remote(app, options, raw);
   add_resources(app, options, raw);
   add_control(app, options, raw);

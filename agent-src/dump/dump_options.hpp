@@ -25,6 +25,7 @@ struct DumpOptions {
   std::string prev_images_dir;  // a path relative to images_dir
   bool auto_dedup = false;
   bool check_only = false;
+  bool sign = false;  // with the certificate and key of tls_dir
 
   bool shell_job = false;
   bool tcp_established = false;

@@ -70,6 +70,13 @@ void replace_manifest(const DirectorySource& level, const Manifest& manifest) {
   }
 }
 
+// Freeing pages changes the manifest, which the signature vouches for.
+void refuse_signed(const DirectorySource& level) {
+  if (!level.contains(image_file::kCrxSignature)) return;
+  throw Error(ErrorCode::refused, kDedupStep, level.path() + " is signed, and freeing pages would void its signature")
+      .with_hint("keep it whole, or remove its crx-signature.img first");
+}
+
 uint64_t allocated(int fd) {
   struct stat st {};
   return ::fstat(fd, &st) == 0 ? static_cast<uint64_t>(st.st_blocks) * 512 : 0;
@@ -84,6 +91,7 @@ uint64_t deduplicate(const std::string& path) {
     Extents& extents = todo[{pages.level, pages.pages_id}];
     extents = unite(extents, {{pages.offset, pages.offset + pages.bytes}});
   }
+  for (const auto& [where, extents] : todo) refuse_signed(set.level(where.first));
   uint64_t freed = 0;
   for (const auto& [where, extents] : todo) {
     const DirectorySource& level = set.level(where.first);

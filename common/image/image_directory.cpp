@@ -41,6 +41,8 @@ std::vector<std::string> list_images(int directory, const std::string& path) {
 struct RawImage::Chunks {
   std::mutex mutex, writing;
   std::map<uint64_t, Digest128> digests;  // by chunk number
+  bool secure = false;
+  std::map<uint64_t, std::string> sha256;  // the same
   uint64_t size = 0;
   bool regular = true;
   std::optional<TmpfsPages> second_way;  // set before the second chunk is announced
@@ -83,7 +85,16 @@ void RawImage::grow(uint64_t offset, std::size_t bytes) {
   static_cast<void>(::ftruncate(file_.get(), static_cast<off_t>(chunks_->grown)));
 }
 
+void RawImage::use_digests(Digests digests) {
+  chunks_->secure = digests == Digests::secure;
+}
+
 void RawImage::write_at(uint64_t offset, std::span<const std::byte> bytes) const {
+  if (chunks_->secure && offset % kChunkBytes == 0 && bytes.size() <= kChunkBytes) {
+    std::string digest = sha256(bytes);
+    const std::lock_guard lock(chunks_->mutex);
+    chunks_->sha256.insert_or_assign(offset / kChunkBytes, std::move(digest));
+  }
   // The kernel admits one writer per file and lets the others wait actively.
   std::unique_lock lock(chunks_->writing, std::try_to_lock);
   if (!lock) {
@@ -106,12 +117,13 @@ void RawImage::trim() const {
 
 img::crx_digest_entry RawImage::digest(const std::string& name) {
   const uint64_t count = (chunks_->size + kChunkBytes - 1) / kChunkBytes;
-  if (chunks_->regular && chunks_->digests.size() == count) {
-    std::string digests;
+  if (chunks_->regular && chunks_->digests.size() == count && (!chunks_->secure || chunks_->sha256.size() == count)) {
+    std::string digests, secure;
     for (const auto& [number, each] : chunks_->digests) digests += each.view();
-    return pages_entry(name, chunks_->size, std::move(digests));
+    for (const auto& [number, each] : chunks_->sha256) secure += each;
+    return pages_entry(name, chunks_->size, std::move(digests), std::move(secure));
   }
-  FileDigester digester(true);
+  FileDigester digester(true, chunks_->secure ? Digests::secure : Digests::fast);
   std::vector<std::byte> chunk(kChunkBytes);
   for (uint64_t at = 0; at < chunks_->size;) {
     const ssize_t n = ::pread(file_.get(), chunk.data(), std::min<uint64_t>(chunk.size(), chunks_->size - at),
@@ -161,7 +173,9 @@ RawImage DirectorySink::make_file(const std::string& name) const {
         ::openat(directory_.get(), temporary.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600));
   }
   if (!file) throw_writing("writing an image", shown);
-  return RawImage(std::move(file), std::move(temporary), shown);
+  RawImage made(std::move(file), std::move(temporary), shown);
+  made.use_digests(seal_ ? Digests::secure : Digests::fast);
+  return made;
 }
 
 RawImage& DirectorySink::raw(const std::string& name) {
@@ -170,19 +184,20 @@ RawImage& DirectorySink::raw(const std::string& name) {
   return it->second;
 }
 
+void DirectorySink::finish_manifest() {
+  for (const auto& [name, bytes] : files_)
+    manifest_->add(digest_of(name, bytes, seal_ ? Digests::secure : Digests::fast));
+  for (auto& [name, file] : raws_) {
+    if (!files_.contains(name)) manifest_->add(file.digest(name));
+  }
+  const Sealed sealed = seal_ ? seal_(*manifest_) : Sealed{manifest_->bytes(), {}};
+  raw(std::string(image_file::kCrxIntegrity)).append(std::as_bytes(std::span(sealed.manifest)));
+  if (seal_) raw(std::string(image_file::kCrxSignature)).append(std::as_bytes(std::span(sealed.signature)));
+}
+
 void DirectorySink::prepare() {
-  for (auto& [name, bytes] : files_) {
-    RawImage& file = raw(name);
-    file.append(std::as_bytes(std::span(bytes)));
-    if (manifest_) manifest_->add(digest_of(name, bytes));
-  }
-  if (manifest_) {
-    for (auto& [name, file] : raws_) {
-      if (!files_.contains(name)) manifest_->add(file.digest(name));
-    }
-    const std::string bytes = manifest_->bytes();
-    raw(std::string(image_file::kCrxIntegrity)).append(std::as_bytes(std::span(bytes)));
-  }
+  for (auto& [name, bytes] : files_) raw(name).append(std::as_bytes(std::span(bytes)));
+  if (manifest_) finish_manifest();
   files_.clear();
   for (const auto& [name, file] : raws_) {
     file.trim();
@@ -265,12 +280,13 @@ DirectorySource::DirectorySource(std::string path, std::size_t file_limit)
 }
 
 std::vector<std::string> DirectorySource::names() const {
-  return list_images(directory_.get(), path_);
+  return known_ ? *known_ : list_images(directory_.get(), path_);
 }
 
 bool DirectorySource::contains(std::string_view name) const {
   if (files_.contains(name)) return true;
   if (!image_file::valid_name(name)) return false;
+  if (known_) return std::binary_search(known_->begin(), known_->end(), name);
   struct stat info {};
   return ::fstatat(directory_.get(), std::string(name).c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0 &&
          S_ISREG(info.st_mode);
@@ -280,7 +296,10 @@ Fd DirectorySource::open_file(std::string_view name, int flags) const {
   const std::string shown = path_ + "/" + std::string(name);
   if (!contains(name)) throw Error(ErrorCode::corrupt_image, "reading an image", "it is missing").with_image(shown);
   Fd file(::openat(directory_.get(), std::string(name).c_str(), flags | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
-  if (!file) throw_errno("reading an image", shown);
+  struct stat info {};
+  if (!file || ::fstat(file.get(), &info) != 0) throw_errno("reading an image", shown);
+  if (!S_ISREG(info.st_mode))
+    throw Error(ErrorCode::corrupt_image, "reading an image", "it is not a regular file").with_image(shown);
   return file;
 }
 

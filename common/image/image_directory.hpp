@@ -1,8 +1,10 @@
 // A set of images in a directory, in CRIU's layout.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -34,6 +36,8 @@ class RawImage {
  private:
   friend class DirectorySink;
   struct Chunks;
+  // secure: with SHA-256; to be said before the first write.
+  void use_digests(Digests digests);
   img::crx_digest_entry digest(const std::string& name);
   void grow(uint64_t offset, std::size_t bytes);
   void trim() const;
@@ -61,6 +65,14 @@ class DirectorySink final : public ImageSink {
   // If there is a manifest, commit() completes it and writes it, too.
   void set_manifest(Manifest manifest) { manifest_ = std::make_unique<Manifest>(std::move(manifest)); }
 
+  // Signs the set: called by commit() with the complete manifest, whose files then have SHA-256 as well; returns the
+  // bytes of crx-integrity.img (the manifest's) and of crx-signature.img. To be set before the first image.
+  struct Sealed {
+    std::string manifest, signature;
+  };
+  using Seal = std::function<Sealed(const Manifest&)>;
+  void set_seal(Seal seal) { seal_ = std::move(seal); }
+
   // The two halves of commit(). prepare(): everything is on the disk, without names; an older set in the directory is
   // still complete. publish(): gives the files their names; the inventory comes last, so that an interrupted set has
   // none and is not mistaken for a set. Images that were in the directory before are removed. If another process reads
@@ -77,6 +89,7 @@ class DirectorySink final : public ImageSink {
 
  private:
   RawImage make_file(const std::string& name) const;
+  void finish_manifest();
   void give_name(const std::string& name, RawImage& file) const;
   void remove_old() const;
   void lock() const;
@@ -85,6 +98,7 @@ class DirectorySink final : public ImageSink {
   Fd directory_;
   std::string parent_;
   std::unique_ptr<Manifest> manifest_;
+  Seal seal_;
   std::map<std::string, std::string, std::less<>> files_;
   std::map<std::string, RawImage, std::less<>> raws_;  // page files, and from prepare() on all files
 };
@@ -97,6 +111,9 @@ class DirectorySource final : public ImageSource {
   // refused.
   explicit DirectorySource(std::string path, std::size_t file_limit = std::size_t{1} << 30);
 
+  // From now on the set has these files only (sorted), whatever is in the directory: files that come later are not
+  // seen.
+  void keep_to(std::vector<std::string> names) { known_ = std::move(names); }
   // All files in the directory that have the name of an image, including pages-*.img.
   std::vector<std::string> names() const override;
   bool contains(std::string_view name) const override;
@@ -113,6 +130,7 @@ class DirectorySource final : public ImageSource {
   std::string path_;
   Fd directory_;
   std::size_t file_limit_;
+  std::optional<std::vector<std::string>> known_;
   mutable std::map<std::string, std::string, std::less<>> files_;
 };
 

@@ -1,6 +1,7 @@
 #include "common/image/integrity.hpp"
 
 #include <fmt/format.h>
+#include <openssl/evp.h>
 #include <sys/random.h>
 #include <sys/utsname.h>
 #include <time.h>
@@ -34,33 +35,54 @@ std::span<const std::byte> bytes_of(std::string_view text) {
 
 }  // namespace
 
+std::string sha256(std::span<const std::byte> bytes) {
+  std::string digest(kSha256Bytes, '\0');
+  unsigned length = 0;
+  if (::EVP_Digest(bytes.data(), bytes.size(), reinterpret_cast<unsigned char*>(digest.data()), &length, EVP_sha256(),
+                   nullptr) != 1 ||
+      length != digest.size()) {
+    throw Error(ErrorCode::bug, "computing digests", "libcrypto has no SHA-256");
+  }
+  return digest;
+}
+
+bool holds_pages(std::string_view name) {
+  return name.starts_with("pages-");
+}
+
 void FileDigester::add(std::span<const std::byte> bytes) {
   size_ += bytes.size();
   if (!pages_) whole_.add(bytes);
   while (!bytes.empty()) {
     const std::size_t part = std::min<std::size_t>(bytes.size(), kChunkBytes - in_chunk_);
     chunk_.add(bytes.first(part));
+    if (secure_) kept_.insert(kept_.end(), bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(part));
     in_chunk_ += part;
     bytes = bytes.subspan(part);
     if (in_chunk_ < kChunkBytes) continue;
     chunks_ += chunk_.finish128().view();
     chunk_ = Digester();
     in_chunk_ = 0;
+    if (!secure_) continue;
+    sha256_ += sha256(kept_);
+    kept_.clear();
   }
 }
 
-img::crx_digest_entry pages_entry(std::string name, uint64_t size, std::string chunks) {
+img::crx_digest_entry pages_entry(std::string name, uint64_t size, std::string chunks, std::string sha256) {
   img::crx_digest_entry entry;
   entry.set_name(std::move(name));
   entry.set_size(size);
   entry.set_digest(std::string(digest128(bytes_of(chunks)).view()));
   entry.set_chunks(std::move(chunks));
+  if (!sha256.empty()) entry.set_sha256(std::move(sha256));
   return entry;
 }
 
 img::crx_digest_entry FileDigester::finish(std::string name) {
   if (in_chunk_ > 0) chunks_ += chunk_.finish128().view();
-  if (pages_) return pages_entry(std::move(name), size_, chunks_);
+  if (secure_ && in_chunk_ > 0) sha256_ += sha256(kept_);
+  if (pages_) return pages_entry(std::move(name), size_, chunks_, sha256_);
   img::crx_digest_entry entry;
   entry.set_name(std::move(name));
   entry.set_size(size_);
@@ -69,10 +91,12 @@ img::crx_digest_entry FileDigester::finish(std::string name) {
   return entry;
 }
 
-img::crx_digest_entry digest_of(std::string name, std::string_view bytes) {
+img::crx_digest_entry digest_of(std::string name, std::string_view bytes, Digests digests) {
   FileDigester digester(false);
   digester.add(bytes_of(bytes));
-  return digester.finish(std::move(name));
+  img::crx_digest_entry entry = digester.finish(std::move(name));
+  if (digests == Digests::secure) entry.set_sha256(sha256(bytes_of(bytes)));
+  return entry;
 }
 
 Manifest Manifest::begin(img::crx_manifest_entry::Kind kind) {
@@ -120,6 +144,8 @@ Manifest Manifest::read(std::string_view bytes, const std::string& shown) {
         entry.chunks().size() % kChunkDigestBytes != 0) {
       throw damaged("the digests of " + entry.name() + " are malformed");
     }
+    if (entry.has_sha256() && entry.sha256().size() != kSha256Bytes * (holds_pages(entry.name()) ? chunks : 1))
+      throw damaged("the SHA-256 of " + entry.name() + " is malformed");
     if (manifest.files_.contains(entry.name())) throw damaged(entry.name() + " is listed twice");
     if (entry.name() != image_file::kCrxIntegrity) {
       manifest.add(entry);
@@ -160,7 +186,11 @@ const img::crx_digest_entry* Manifest::find(std::string_view name) const {
 bool chunk_matches(const img::crx_digest_entry& entry, std::size_t index, std::span<const std::byte> bytes) {
   const std::size_t at = index * kChunkDigestBytes;
   if (at + kChunkDigestBytes > entry.chunks().size()) return false;
-  return digest128(bytes).view() == std::string_view(entry.chunks()).substr(at, kChunkDigestBytes);
+  if (digest128(bytes).view() != std::string_view(entry.chunks()).substr(at, kChunkDigestBytes)) return false;
+  if (!entry.has_sha256() || !holds_pages(entry.name())) return true;
+  const std::string_view all = entry.sha256();
+  const std::size_t from = index * kSha256Bytes;
+  return from + kSha256Bytes <= all.size() && sha256(bytes) == all.substr(from, kSha256Bytes);
 }
 
 uint64_t first_difference(const img::crx_digest_entry& entry, std::string_view bytes) {
@@ -169,6 +199,10 @@ uint64_t first_difference(const img::crx_digest_entry& entry, std::string_view b
     if (!chunk_matches(entry, index, chunk)) return index * kChunkBytes;
   }
   return bytes.size();
+}
+
+bool sha256_matches(const img::crx_digest_entry& entry, std::string_view bytes) {
+  return !entry.has_sha256() || entry.sha256() == sha256(bytes_of(bytes));
 }
 
 }  // namespace crx

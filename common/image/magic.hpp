@@ -73,6 +73,8 @@ inline constexpr std::string_view kCpuinfo = "cpuinfo.img";
 inline constexpr std::string_view kStatsDump = "stats-dump.img";
 inline constexpr std::string_view kStatsRestore = "stats-restore.img";
 inline constexpr std::string_view kCrxIntegrity = "crx-integrity.img";
+// The signature of the file crx-integrity.img: CMS in DER, without magic numbers.
+inline constexpr std::string_view kCrxSignature = "crx-signature.img";
 inline constexpr std::string_view kCrxIpc = "crx-ipc.img";
 std::string core(uint32_t tid);
 std::string ids(uint32_t pid);
@@ -94,7 +96,7 @@ std::string ipc_segments(uint32_t ns_id);
 std::string ipc_sets(uint32_t ns_id);
 std::string ipc_queues(uint32_t ns_id);
 
-// The magic number of an image with this name; nullopt for raw files (pages-*.img) and unknown names.
+// The magic number of an image with this name; nullopt for raw files (pages-*.img, the signature) and unknown names.
 std::optional<uint32_t> magic_of(std::string_view name);
 // Whether crx stores or sends a file of this name: letters, digits, '-', '_' and '.', at most 64 characters, no leading
 // dot, and ".img" at the end. Names that a peer sends are checked with this before they are used in a directory.

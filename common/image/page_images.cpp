@@ -14,6 +14,7 @@
 #include "common/image/image_reader.hpp"
 #include "common/image/magic.hpp"
 #include "common/image/schema/memory.pb.h"
+#include "common/image/set_check.hpp"
 
 namespace crx {
 
@@ -37,6 +38,7 @@ struct PageTable {
 namespace {
 
 constexpr std::size_t kMaxLevels = 256;
+constexpr char kPutParentBack[] = "put that set back where the link leads, or let the link lead to it";
 constexpr char kPageImagesStep[] = "reading memory images";
 
 PageTable read_table(ImageReader image) {
@@ -98,7 +100,6 @@ struct ImageSet::Level {
     Fd file;
     uint64_t size = 0;
     const img::crx_digest_entry* digests = nullptr;
-    std::vector<bool> checked;
   };
 
   std::string shown(const std::string& name) const { return source.path() + "/" + name; }
@@ -113,7 +114,6 @@ struct ImageSet::Level {
     if (::fstat(pages.file.get(), &st) != 0) throw_errno(kPageImagesStep, shown(name));
     pages.size = static_cast<uint64_t>(st.st_size);
     if (manifest) pages.digests = manifest->find(name);
-    pages.checked.resize(pages.size / kChunkBytes + 1);
     return pages;
   }
 
@@ -136,26 +136,27 @@ struct ImageSet::Level {
     }
   }
 
-  // If the chunk had to be read, its content stays in `buffer`.
+  // Makes sure that `buffer` has the chunk and that it is as written. Nothing is used but what was compared: a file may
+  // change between two reads.
   void check_chunk(Pages& file, std::size_t index, uint32_t id) {
-    if (file.digests == nullptr || file.checked[index]) return;
     const uint64_t start = index * kChunkBytes;
+    if (file.digests == nullptr || (buffered.id == id && buffered.start == start && buffered.end > start)) return;
     buffered = {0, 0, 0};
     buffer.resize(std::min(kChunkBytes, file.size - start));
     const std::string name = shown(image_file::pages(id));
     read_exactly(file.file.get(), buffer, start, name);
-    buffered = {id, start, start + buffer.size()};
     mask_punched(*file.digests, start, buffer);
     if (!chunk_matches(*file.digests, index, buffer)) {
       throw Error(ErrorCode::corrupt_image, kPageImagesStep,
                   fmt::format("it was altered: the MiB at offset {} is not as written", start))
           .with_image(name);
     }
-    file.checked[index] = true;
+    buffered = {id, start, start + buffer.size()};
   }
 
   DirectorySource source;
   std::optional<Manifest> manifest;
+  std::string signer;
   std::map<uint32_t, Pages> files;
   std::map<std::string, PageTable> tables;
   struct Buffered {
@@ -185,67 +186,7 @@ const Manifest* ImageSet::manifest(std::size_t level) const {
   return found ? &*found : nullptr;
 }
 
-namespace {
-
-constexpr char kUseAnother[] = "use another copy of the set";
-
-[[noreturn]] void throw_damaged(const std::string& what, const char* remedy = kUseAnother) {
-  throw Error(ErrorCode::corrupt_image, "checking the image set", what).with_hint(remedy);
-}
-
-[[noreturn]] void throw_damaged_image(std::string image, const std::string& what, const char* remedy = kUseAnother) {
-  throw Error(ErrorCode::corrupt_image, "checking the image set", what).with_image(std::move(image)).with_hint(remedy);
-}
-
-constexpr char kPutParentBack[] = "put that set back where the link leads, or let the link lead to it";
-
-// Checks that every file of the manifest exists with its size and, except for page files, its content; and that there
-// is no other file.
-void check_files(const DirectorySource& source, const Manifest& manifest) {
-  const std::string& path = source.path();
-  for (const auto& [name, entry] : manifest.files()) {
-    const bool pages = name.starts_with("pages-");
-    if (!source.contains(name)) throw_damaged_image(path + "/" + name, "it is missing");
-    if (pages) {
-      struct stat st {};
-      const Fd file = source.open_file(name);
-      if (::fstat(file.get(), &st) != 0) throw_errno("checking the image set", path + "/" + name);
-      const auto size = static_cast<uint64_t>(st.st_size);
-      if (size != entry.size()) {
-        throw_damaged_image(path + "/" + name, fmt::format("it {} at offset {}: it has {} bytes instead of {}",
-                                                           size < entry.size() ? "ends" : "goes on",
-                                                           std::min(size, entry.size()), size, entry.size()));
-      }
-      continue;
-    }
-    const std::string_view bytes = source.load(name);
-    const uint64_t at = first_difference(entry, bytes);
-    if (at < bytes.size())
-      throw_damaged_image(
-          path + "/" + name,
-          fmt::format("it was altered, or belongs to another set: the MiB at offset {} is not as written", at));
-    if (bytes.size() != entry.size()) {
-      throw_damaged_image(path + "/" + name,
-                          fmt::format("it ends at offset {}, and should have {} bytes", bytes.size(), entry.size()));
-    }
-  }
-  for (const std::string& name : source.names()) {
-    if (name == image_file::kCrxIntegrity || name.starts_with("stats-") || manifest.find(name) != nullptr) continue;
-    if (manifest.head().pages_elsewhere() && (name.starts_with("pagemap-") || name.starts_with("pages-"))) continue;
-    throw_damaged_image(path + "/" + name, "it does not belong to the set");
-  }
-}
-
-// The first file that only crx writes; a set with such a file must have a manifest. nullptr if there is none.
-const std::string* file_of_crx(const std::vector<std::string>& names) {
-  const auto found =
-      std::find_if(names.begin(), names.end(), [](const std::string& name) { return name.starts_with("crx-"); });
-  return found == names.end() ? nullptr : &*found;
-}
-
-}  // namespace
-
-ImageSet ImageSet::open(const std::string& path) {
+ImageSet ImageSet::open(const std::string& path, const SignatureCheck* signature) {
   ImageSet set;
   std::vector<std::pair<dev_t, ino_t>> seen;
   std::string at = path;
@@ -261,15 +202,9 @@ ImageSet ImageSet::open(const std::string& path) {
       throw_damaged_image(at + "/" + std::string(image_file::kInventory),
                           "it is missing: the set is incomplete, or none was written there",
                           "use a directory that holds a whole set");
-    const std::vector<std::string> names = level->source.names();
-    if (level->source.contains(image_file::kCrxIntegrity)) {
-      const std::string shown = at + "/" + std::string(image_file::kCrxIntegrity);
-      level->manifest = Manifest::read(level->source.load(image_file::kCrxIntegrity), shown);
-      check_files(level->source, *level->manifest);
-    } else if (const std::string* ours = file_of_crx(names)) {
-      throw_damaged_image(at + "/" + std::string(image_file::kCrxIntegrity),
-                          "it is missing, and " + *ours + " is of crx");
-    }
+    if (signature != nullptr) level->signer = check_signature(level->source, *signature);
+    level->manifest = check_set(level->source);
+    if (signature != nullptr) require_signed_files(level->source, *level->manifest);
     if (!set.levels_.empty() && set.levels_.back()->manifest && set.levels_.back()->manifest->head().has_parent_id()) {
       const std::string& wanted = set.levels_.back()->manifest->head().parent_id();
       if (!level->manifest || level->manifest->head().set_id() != wanted) {
@@ -286,6 +221,10 @@ ImageSet ImageSet::open(const std::string& path) {
     if (!more) return set;
     at += "/parent";
   }
+}
+
+const std::string& ImageSet::signer(std::size_t level) const {
+  return levels_.at(level)->signer;
 }
 
 std::vector<PageSpace> ImageSet::spaces() const {
@@ -373,7 +312,10 @@ void ImageSet::read(const PagePiece& piece, PageRange part, std::span<std::byte>
     level.check_chunk(file, index, piece.pages_id);
     const std::size_t size = std::min(end, (index + 1) * kChunkBytes) - offset;
     const Level::Buffered& have = level.buffered;
-    if (have.id == piece.pages_id && have.start <= offset && offset + size <= have.end) {
+    if (file.digests != nullptr) {
+      if (offset + size > have.end)
+        throw_damaged_image(level.shown(image_file::pages(piece.pages_id)),
+                            fmt::format("it ends at offset {}", have.end));
       std::copy_n(level.buffer.begin() + static_cast<std::ptrdiff_t>(offset - have.start), size, bytes.begin());
     } else {
       read_exactly(file.file.get(), bytes.first(size), offset, level.shown(image_file::pages(piece.pages_id)));

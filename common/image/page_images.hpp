@@ -15,6 +15,8 @@
 
 namespace crx {
 
+class SignatureCheck;  // set_check.hpp
+
 // A run of pages and the place of its content.
 struct PagePiece {
   PageRange range;
@@ -38,8 +40,9 @@ class ImageSet {
  public:
   // Opens the set at `path` and follows the `parent` links. Throws Error(corrupt_image) for an incomplete set (without
   // inventory), a set whose files are not those of its manifest, a parent other than the one it was based on, and a
-  // cycle.
-  static ImageSet open(const std::string& path);
+  // cycle. signature: the set and all its parents must be signed as this demands, else Error(refused), and every byte
+  // that this object hands out is covered by the signature; nullptr: signatures are not looked at.
+  static ImageSet open(const std::string& path, const SignatureCheck* signature = nullptr);
   ImageSet(ImageSet&&) noexcept;
   ImageSet& operator=(ImageSet&&) noexcept;
   ~ImageSet();
@@ -50,6 +53,8 @@ class ImageSet {
   const DirectorySource& level(std::size_t index) const;
   // nullptr for a set that CRIU made.
   const Manifest* manifest(std::size_t level = 0) const;
+  // The name of the host that signed this level; empty if signatures were not looked at.
+  const std::string& signer(std::size_t level) const;
 
   // The address spaces and objects for which this set has a pagemap.
   std::vector<PageSpace> spaces() const;

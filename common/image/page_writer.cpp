@@ -50,9 +50,14 @@ uint64_t PageWriter::claim(const std::vector<PageRange>& ranges, std::span<const
 }
 
 void PageWriter::finish(DirectorySink& set, const std::vector<PageRange>& in_parent) const {
-  const std::string name = pagemap_name(space_);
+  write_pagemap(set, space_, pages_id_, present_, in_parent);
+}
+
+void write_pagemap(ImageSink& set, PageSpace space, uint32_t pages_id, const std::vector<PageRange>& present,
+                   const std::vector<PageRange>& in_parent) {
+  const std::string name = pagemap_name(space);
   img::pagemap_head head;
-  head.set_pages_id(pages_id_);
+  head.set_pages_id(pages_id);
   set.append(name, head);
   const auto append = [&](PageRange range, uint32_t flags) {
     while (!range.empty()) {
@@ -67,7 +72,7 @@ void PageWriter::finish(DirectorySink& set, const std::vector<PageRange>& in_par
     }
   };
   auto parent = in_parent.begin();
-  for (const PageRange& range : present_) {
+  for (const PageRange& range : present) {
     for (; parent != in_parent.end() && parent->start < range.start; ++parent) append(*parent, pagemap_flag::kParent);
     append(range, pagemap_flag::kPresent);
   }

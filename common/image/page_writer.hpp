@@ -18,6 +18,11 @@ std::string pagemap_name(PageSpace space);
 // The space of a pagemap file with this name; nullopt for all other names.
 std::optional<PageSpace> space_of_pagemap(std::string_view name);
 
+// Writes the pagemap of a space to `set`: `present` is in pages-PAGES_ID.img, `in_parent` in the parent set (ascending,
+// disjoint from `present`).
+void write_pagemap(ImageSink& set, PageSpace space, uint32_t pages_id, const std::vector<PageRange>& present,
+                   const std::vector<PageRange>& in_parent);
+
 // Writes the pages of one address space or object. Pages must come in ascending order.
 class PageWriter {
  public:

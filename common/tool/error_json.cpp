@@ -26,4 +26,10 @@ std::string finding_line(std::string_view object, std::string_view reason, std::
   return line.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
 }
 
+std::string signed_line(std::string_view set, std::string_view signer) {
+  using nlohmann::ordered_json;
+  const ordered_json line = {{"event", "signed"}, {"set", set}, {"signer", signer}};
+  return line.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
+}
+
 }  // namespace crx

@@ -15,4 +15,7 @@ std::string error_json(const std::exception& error);
 // above.
 std::string finding_line(std::string_view object, std::string_view reason, std::string_view remedy);
 
+// {"event":"signed","set":...,"signer":...}: whose signature a set of images has. No newline, as above.
+std::string signed_line(std::string_view set, std::string_view signer);
+
 }  // namespace crx

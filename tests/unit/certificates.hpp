@@ -45,15 +45,17 @@ class TestCa {
   }
 
   // Writes DIR/{ca,cert,key}.pem. alt: in OpenSSL's form of subjectAltName ("DNS:a,IP:127.0.0.1"); empty: none. Times
-  // are in seconds from now. usage: the extended key usage; empty: none.
+  // are in seconds from now. usage: the extended key usage; empty: none. key_usage: the same.
   void issue(const std::string& dir, const std::string& name, const std::string& alt, long from_s = -60,
-             long to_s = 3600, const std::string& usage = "serverAuth,clientAuth") const {
+             long to_s = 3600, const std::string& usage = "serverAuth,clientAuth",
+             const std::string& key_usage = "critical,digitalSignature") const {
     std::filesystem::create_directories(dir);
     Key key(EVP_EC_gen("P-256"));
     Cert cert(X509_new());
     fill(cert.get(), name, key.get(), from_s, to_s);
     if (!alt.empty()) extend(cert.get(), NID_subject_alt_name, alt);
     if (!usage.empty()) extend(cert.get(), NID_ext_key_usage, usage);
+    if (!key_usage.empty()) extend(cert.get(), NID_key_usage, key_usage);
     X509_set_issuer_name(cert.get(), X509_get_subject_name(cert_.get()));
     X509_sign(cert.get(), key_.get(), EVP_sha256());
     write_ca(dir);

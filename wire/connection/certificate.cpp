@@ -75,4 +75,13 @@ const char* certificate_fault(const X509* cert, TlsRole holder) {
   return nullptr;
 }
 
+// OpenSSL says of a certificate without the extension that it has all bits.
+const char* signer_fault(X509* cert) {
+  if (const char* fault = certificate_fault(cert, TlsRole::client)) return fault;
+  const bool says = X509_get_ext_by_NID(cert, NID_key_usage, -1) >= 0;
+  if (!says || (X509_get_key_usage(cert) & KU_DIGITAL_SIGNATURE) == 0)
+    return "its keyUsage does not contain digitalSignature";
+  return nullptr;
+}
+
 }  // namespace crx::wire

@@ -26,4 +26,8 @@ std::string certificate_time(const asn1_string_st* time);
 // and the name that is asked for are not looked at, since OpenSSL checks them.
 const char* certificate_fault(const x509_st* cert, TlsRole holder);
 
+// The reason why no signature of this certificate's key counts; nullptr where there is none. The rules are those for a
+// client, and the certificate must have keyUsage digitalSignature.
+const char* signer_fault(x509_st* cert);
+
 }  // namespace crx::wire

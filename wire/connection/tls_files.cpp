@@ -99,11 +99,11 @@ bool at_end() {
   return ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
 }
 
-void load_authority(const OpenTlsFiles& files, SSL_CTX* ctx, ossl_lib_ctx_st* library) {
+void load_authority(const OpenTlsFiles& files, X509_STORE* store, ossl_lib_ctx_st* library) {
   const PemText pem(files.ca, files.names.ca);
   unsigned count = 0;
   for (CertPtr cert; (cert = next_certificate(pem, library)); ++count) {
-    if (X509_STORE_add_cert(SSL_CTX_get_cert_store(ctx), cert.get()) != 1) throw faulty(files.names.ca);
+    if (X509_STORE_add_cert(store, cert.get()) != 1) throw faulty(files.names.ca);
   }
   if (!at_end() || count == 0) throw faulty(files.names.ca + " contains no certificate: " + tls_queue_text());
 }
@@ -134,9 +134,8 @@ void use_remote_key(const OpenTlsFiles& files, SSL_CTX* ctx, ossl_lib_ctx_st* li
       .with_hint("issue a new certificate for this host with crx-keys");
 }
 
-void load_revocations(const OpenTlsFiles& files, SSL_CTX* ctx, ossl_lib_ctx_st* library) {
+void load_revocations(const OpenTlsFiles& files, X509_STORE* store, ossl_lib_ctx_st* library) {
   if (!files.crl) return;
-  X509_STORE* store = SSL_CTX_get_cert_store(ctx);
   const PemText pem(files.crl, files.names.crl);
   unsigned count = 0;
   for (CrlPtr crl; (crl = next_list(pem, library)); ++count) {
@@ -177,14 +176,26 @@ OpenTlsFiles open_tls_files(TlsFiles names) {
   return {std::move(names), std::move(ca), std::move(cert), std::move(key), std::move(crl)};
 }
 
+OpenTlsFiles open_trust_files(TlsFiles names) {
+  Fd ca = open_pem(names.ca);
+  Fd crl = open_list(names);
+  return {std::move(names), std::move(ca), {}, {}, std::move(crl)};
+}
+
+void load_trust(const OpenTlsFiles& files, X509_STORE* store, OSSL_LIB_CTX* library) {
+  load_authority(files, store, library);
+  load_revocations(files, store, library);
+}
+
 void load_tls_files(const OpenTlsFiles& files, SSL_CTX* ctx, OSSL_LIB_CTX* library, RemoteKey* remote) {
-  load_authority(files, ctx, library);
+  X509_STORE* store = SSL_CTX_get_cert_store(ctx);
+  load_authority(files, store, library);
   load_chain(files, ctx, library);
   if (remote == nullptr)
     load_key(files, ctx, library);
   else
     use_remote_key(files, ctx, library, *remote);
-  load_revocations(files, ctx, library);
+  load_revocations(files, store, library);
 }
 
 }  // namespace crx::wire

@@ -7,6 +7,7 @@
 
 struct ossl_lib_ctx_st;
 struct ssl_ctx_st;
+struct x509_store_st;
 
 namespace crx::wire {
 
@@ -30,6 +31,13 @@ struct OpenTlsFiles {
 // Throws Error(refused), which names the file and the remedy, if one is missing or unreadable, or if the private key is
 // accessible to others than its owner.
 OpenTlsFiles open_tls_files(TlsFiles names);
+
+// The same for the authority and the list only; `cert` and `key` stay empty.
+OpenTlsFiles open_trust_files(TlsFiles names);
+
+// Loads the authority's certificates and the list of revoked certificates into `store`, with the rules of
+// load_tls_files() for them.
+void load_trust(const OpenTlsFiles& files, x509_store_st* store, ossl_lib_ctx_st* library);
 
 // Loads the authority's certificates, this host's chain, its key, and the list of revoked certificates (CRL, RFC 5280);
 // with a list, each certificate of a peer's chain must have an issuer whose list is there and up to date. ctx must

@@ -13,6 +13,9 @@
 #include "common/image/image_store.hpp"
 #include "common/image/magic.hpp"
 #include "common/image/schema/inventory.pb.h"
+#include "tests/unit/certificates.hpp"
+#include "wire/signature/set_signer.hpp"
+#include "wire/signature/trusted_signers.hpp"
 
 namespace crx {
 namespace {
@@ -91,11 +94,15 @@ class Source {
     options.session = "0123456789abcdef0123456789abcdef";
     options.store = folder.store();
     options.policy.max_memory = max_memory;
+    options.tls_dir = tls_dir;
+    options.require_signature = require_signature;
     return StoreSession(link, options, hello).run();
   }
 
   wire::Hello hello;
   StoreScript link;
+  std::string tls_dir;
+  bool require_signature = false;
   std::vector<std::byte> room = std::vector<std::byte>(wire::kBatchBytes, std::byte{7});
 };
 
@@ -244,6 +251,135 @@ TEST_CASE("unfinished sets of an agent are removed by the next one") {
   remove_staged(folder.store());
   CHECK(folder.names() == std::set<std::string>{"set"});
   CHECK(fs::exists("/tmp"));
+}
+
+// A set of one page and an inventory, which the agent should store as it is: with the manifest and signature of a host.
+class SignedSource : public Source {
+ public:
+  SignedSource(const test::TempDir& keys, const std::string& signing) : Source("set") {
+    tls_dir = keys.path() + "/agent";
+    hello.mutable_store()->set_with_signature(true);
+    const Folder own;
+    const wire::SetSigner signer(keys.path() + "/" + signing);
+    DirectorySink sink(own.path + "/own");
+    sink.set_seal([&](const Manifest& manifest) {
+      bytes = manifest.bytes();
+      return DirectorySink::Sealed{bytes, signature = signer.sign(bytes)};
+    });
+    Manifest manifest = Manifest::begin(img::crx_manifest_entry::DUMP);
+    head = manifest.head().SerializeAsString();
+    img::inventory_entry entry;
+    entry.set_img_version(kImageVersion);
+    sink.append(image_file::kInventory, entry);
+    PageWriter writer(sink, {PageSpace::Kind::mm, 12}, 1);
+    writer.add({{0x1000, 0x2000}}, std::span(room).first(kPageSize));
+    writer.finish(sink, {});
+    sink.set_manifest(std::move(manifest));
+    sink.commit();
+  }
+  void send() {
+    pages({{0x1000, 0x2000}});
+    inventory();
+    end();
+  }
+  void end() {
+    wire::StoreSet& set = Source::end();
+    set.set_manifest(head);
+    set.set_signed_manifest(bytes);
+    set.set_signature(signature);
+  }
+  std::string head, bytes, signature;
+};
+
+struct Keys {
+  Keys() {
+    for (const char* name : {"agent", "source"}) ca.issue(dir.path() + "/" + name, name, std::string("DNS:") + name);
+    test::TestCa("another CA").issue(dir.path() + "/stranger", "stranger", "DNS:stranger");
+  }
+  test::TempDir dir;
+  test::TestCa ca;
+};
+
+void refused_for(Source& source, const std::string& why) {
+  refused(source);
+  CHECK_MESSAGE(source.link.sent.back().failure().DebugString().find(why) != std::string::npos,
+                source.link.sent.back().failure().DebugString());
+}
+
+TEST_CASE("a signed set is stored as it was signed") {
+  const Keys keys;
+  const Folder folder;
+  SignedSource source(keys.dir, "source");
+  source.send();
+  CHECK(source.run(folder) == 0);
+  CHECK(source.link.sent.at(1).store_ready().with_signature());
+  const wire::TrustedSigners trusted(keys.dir.path() + "/agent");
+  const ImageSet set = ImageSet::open(folder.store() + "/set", &trusted);
+  CHECK(set.signer(0) == "source");
+  CHECK(set.images().load(image_file::kCrxIntegrity) == source.bytes);
+  set.verify_pages();
+}
+
+TEST_CASE("a signature of something else is refused, and nothing is stored") {
+  const Keys keys;
+  {
+    SignedSource source(keys.dir, "stranger");
+    source.send();
+    refused_for(source, "stranger signed it, whose certificate is not from");
+  }
+  {
+    SignedSource source(keys.dir, "source");
+    std::fill(source.room.begin(), source.room.end(), std::byte{8});
+    source.send();
+    refused_for(source, "not for pages-1.img as it came");
+  }
+  {
+    SignedSource source(keys.dir, "source");
+    source.pages({{0x1000, 0x2000}});
+    source.end();
+    refused_for(source, "for files that did not come");
+  }
+  {
+    SignedSource source(keys.dir, "source");
+    source.image("crx-ipc.img", std::string(8, 'x'));
+    source.send();
+    refused_for(source, "not for crx-ipc.img as it came");
+  }
+  {
+    SignedSource source(keys.dir, "source");
+    source.head = Manifest::begin(img::crx_manifest_entry::DUMP).head().SerializeAsString();
+    source.send();
+    refused_for(source, "a signature of another manifest");
+  }
+  {
+    SignedSource source(keys.dir, "source");
+    source.signature = SignedSource(keys.dir, "source").signature;
+    source.send();
+    refused_for(source, "it is not a signature of this set");
+  }
+}
+
+TEST_CASE("an agent may demand signatures") {
+  Source source;
+  source.require_signature = true;
+  source.inventory();
+  source.end();
+  refused_for(source, "the agent stores signed sets only (--require-signature)");
+}
+
+TEST_CASE("a signed set continues only signed sets") {
+  const Keys keys;
+  const Folder folder;
+  Source first("first");
+  first.inventory();
+  first.end();
+  CHECK(first.run(folder) == 0);
+  SignedSource second(keys.dir, "source");
+  second.hello.mutable_store()->set_prev_set("first");
+  second.send();
+  CHECK(second.run(folder) == 1);
+  CHECK(second.link.sent.back().failure().DebugString().find("the set is not signed") != std::string::npos);
+  CHECK(folder.names() == std::set<std::string>{"first"});
 }
 
 }  // namespace

@@ -1,0 +1,26 @@
+// Signs image sets with the certificate of this host.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "wire/connection/tls_context.hpp"
+
+namespace crx::wire {
+
+// Loaded once and then immutable.
+class SetSigner {
+ public:
+  // Reads DIR/{ca,cert,key}.pem as for a connection; crl: see TlsFiles. Throws Error(refused), which names the file and
+  // the remedy, if one is faulty, or if nobody would accept a signature of this certificate.
+  explicit SetSigner(const std::string& dir, const std::string& crl = {});
+
+  // The signature of the bytes: CMS (RFC 5652) in DER, detached, with the host's chain of certificates.
+  // Throws Error(bug) if the key cannot be used.
+  std::string sign(std::string_view bytes) const;
+
+ private:
+  TlsContext keys_;
+};
+
+}  // namespace crx::wire
