@@ -1,4 +1,5 @@
 // crx-dump: writes a running process tree to image files.
+#include <fmt/format.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -63,6 +64,26 @@ int run(const DumpOptions& options) {
   }
 }
 
+// In the process that the user sees.
+int run_killed(const DumpOptions& options, const KilledWorker& worker) {
+  const Error error =
+      Error(ErrorCode::kernel, "dumping the process",
+            worker.gave_up
+                ? "crx-dump was to stop and did not, perhaps since a file lies on storage that does not answer"
+                : fmt::format("the worker of crx-dump was killed by signal {}", worker.signal))
+          .with_pid(options.pid)
+          .with_hint("the process runs on");
+  if (options.json) std::printf("%s\n", error_json(error).c_str());
+  std::fprintf(stderr, "crx-dump: %s\n", error.what());
+  return kFailed;
+}
+
+int start(const DumpOptions& options) {
+  WorkerOptions worker;
+  worker.killed = [&](const KilledWorker& end) { return run_killed(options, end); };
+  return run_in_worker([&] { return run(options); }, worker);
+}
+
 }  // namespace
 }  // namespace crx
 
@@ -70,7 +91,7 @@ int main(int argc, char** argv) {
   crx::sanitize_startup_state();
   try {
     const crx::ParsedDumpOptions parsed = crx::parse_dump_options(argc, argv);
-    if (parsed.options) return crx::run_in_worker([&] { return crx::run(*parsed.options); });
+    if (parsed.options) return crx::start(*parsed.options);
     std::fputs(parsed.text.c_str(), parsed.exit_code == 0 ? stdout : stderr);
     return parsed.exit_code;
   } catch (const std::exception& error) {

@@ -84,18 +84,23 @@ int run(const MigrateOptions& options) {
 }
 
 // In the process that the user sees.
-int run_killed(const MigrateOptions& options, int signal) {
+int run_killed(const MigrateOptions& options, const KilledWorker& worker) {
   ::signal(SIGPIPE, SIG_IGN);
   log::setup(options.log_level, "migrate");
-  if (!settled_session(options).empty()) return 128 + signal;
+  if (!settled_session(options).empty()) return 128 + worker.signal;
   Observers output(options);
-  return static_cast<int>(conclude_killed(options, signal, output.all));
+  return static_cast<int>(conclude_killed(options, worker, output.all));
 }
 
 int start(MigrateOptions options) {
   if (options.list) return print_sessions({{options.state_dir}, options.all, options.json});
   options.session = make_session_id();
-  return run_in_worker([&] { return run(options); }, [&](int signal) { return run_killed(options, signal); });
+  WorkerOptions worker;
+  worker.killed = [&](const KilledWorker& end) { return run_killed(options, end); };
+  worker.is_committed = [&] { return is_concluded(options); };
+  worker.timeout_ms = options.timeout_ms;
+  if (!options.hook.empty()) worker.grace_ms += options.hook_timeout_ms;  // of the stage "aborted"
+  return run_in_worker([&] { return run(options); }, worker);
 }
 
 }  // namespace

@@ -78,12 +78,18 @@ void Resuming::release(DestinationContext& context) {
   if (restore_->awaits_end()) end_original(context);
 }
 
-// Lets the tree run: thawing the group lets all of its tasks run at once.
+// Lets the tree run: thawing the group lets all of its tasks run at once. A tree that was frozen at the source stays in
+// the group, since its own control groups are not frozen.
 void Resuming::let_run(DestinationContext& context) {
   FreezerGroup& group = *tree->group;
-  group.thaw();
+  if (!context.hello.stay_frozen()) group.thaw();
   if (context.options.root_resumed) context.options.root_resumed(restore_->root_pid());
   join_init(context);
+  if (context.hello.stay_frozen()) {
+    log::info("session {}: the tree was frozen at the source, and stays so in the control group {}",
+              context.options.session, group.path());
+    return;
+  }
   restore_->join_cgroups(group.path());
 }
 

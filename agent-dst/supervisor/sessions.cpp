@@ -183,7 +183,7 @@ void Supervisor::on_exit(pid_t pid, int status) {
 // The init of a PID namespace has ended, and with it all processes of the namespace.
 void Supervisor::init_exited(const Engine& engine, int status) {
   if (!engine.root_ended) return root_exited({engine.request.session, engine.request.wait}, engine.root, status);
-  remove_groups(engine.request.session);
+  remove_groups();
 }
 
 std::size_t Supervisor::open_sessions() const {
@@ -257,6 +257,7 @@ bool Supervisor::is_live(const std::string& session) const {
 
 void Supervisor::look_for_unfinished() {
   next_look_ = Deadline::in_ms(Unfinished::kLookMs);
+  remove_groups();
   unfinished_->look([this](const std::string& session) { return is_live(session); },
                     [this](const std::string& session, const Verdict& verdict) {
                       SessionRequest request;
@@ -273,25 +274,17 @@ void Supervisor::root_exited(const Root& root, pid_t pid, int status) {
   notice.session.set(root.session);
   notice.status = status;
   to_session(notice);
-  remove_groups(root.session);
+  remove_groups();
   if (served_) once_close_ = Deadline::in_ms(kOnceCloseMs);
 }
 
-// Removes the cgroup that the engine made for the tree, unless processes of the tree are still in it.
-void Supervisor::remove_groups(const std::string& session) {
-  try {
-    remove_empty_group(::getpid(), group_name(session));
-  } catch (const Error& error) {
-    log::debug("session {}: cannot remove its cgroup: {}", session, error.what());
-  }
-}
-
-// Removes what the trees of an earlier agent have left, before there are sessions.
-void Supervisor::remove_old_groups() noexcept {
+// Removes the cgroups that engines have made for trees, once these have ended: also the groups of an engine that was
+// killed, and those that an earlier agent has left.
+void Supervisor::remove_groups() {
   try {
     remove_empty_groups(::getpid());
-  } catch (const std::exception& error) {
-    log::debug("cannot remove the cgroups of an earlier agent: {}", error.what());
+  } catch (const Error& error) {
+    log::debug("cannot remove empty cgroups: {}", error.what());
   }
 }
 

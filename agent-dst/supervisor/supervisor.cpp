@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 #include <poll.h>
 #include <sys/signalfd.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -16,6 +15,7 @@
 #include "agent-dst/ipc/packet.hpp"
 #include "agent-dst/supervisor/listener.hpp"
 #include "agent-dst/supervisor/verdicts.hpp"
+#include "common/base/directory.hpp"
 #include "common/base/error.hpp"
 #include "common/base/journal.hpp"
 #include "common/base/log.hpp"
@@ -43,7 +43,7 @@ Supervisor::Supervisor(const AgentOptions& options, const EngineMain& main, cons
               2 * front::max_processes_of_owner(options.max_sessions)) {
   front::allow_descriptors(options.max_sessions);
   isolate();
-  if (::mkdir(options.store.c_str(), 0700) != 0 && errno != EEXIST) throw_errno("opening the store", options.store);
+  make_directory(options.store, "opening the store");
   listener_ = listen_on(options.listen, "--listen");
   if (options.metrics) metrics_ = listen_on(*options.metrics, "--metrics");
   sigset_t caught;
@@ -53,7 +53,7 @@ Supervisor::Supervisor(const AgentOptions& options, const EngineMain& main, cons
   signals_ = Fd(::signalfd(-1, &caught, SFD_CLOEXEC | SFD_NONBLOCK));
   if (!signals_) throw_errno("starting", "signalfd");
   unfinished_.emplace(options, recovery, mask_);
-  remove_old_groups();
+  remove_groups();
   prune_journals(options.store, kJournalKeptNs);
   remove_staged(options.store);
   if (metrics_) next_count_ = Deadline::in_ms(0);

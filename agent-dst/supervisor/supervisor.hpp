@@ -100,8 +100,7 @@ class Supervisor {
   static SessionEnd end_of(const Engine& engine, const std::string& state, int status);
   void engine_exited(Engine& engine, int status);
   void init_exited(const Engine& engine, int status);
-  void remove_groups(const std::string& session);
-  void remove_old_groups() noexcept;
+  static void remove_groups();
   std::size_t open_sessions() const;
   std::size_t open_sessions(const std::string& certificate) const;
   void root_exited(const Root& root, pid_t pid, int status);

@@ -1,6 +1,7 @@
 // Runs all collectors over a tree: the functions at the end of kind/collector.hpp.
 #include "agent-src/collect/kind/collector.hpp"
 
+#include <fmt/format.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -15,6 +16,7 @@
 #include "common/base/step_clock.hpp"
 #include "common/image/magic.hpp"
 #include "common/image/schema/inventory.pb.h"
+#include "common/kernel/process/freezer_group.hpp"
 #include "common/kernel/process/kcmp.hpp"
 #include "common/kernel/process/time_namespace.hpp"
 #include "common/proc/stat.hpp"
@@ -237,6 +239,19 @@ void collect_tree(FrozenTree& tree, FileTable& files, const CollectOptions& opti
 
 namespace {
 
+// A process in a frozen group makes no system call for us, so this must be known before any other look.
+std::vector<Refusal> inspect_freezers(const std::vector<TaskNode>& tree) {
+  for (const TaskNode& task : tree) {
+    const std::optional<std::string> group = task.dead ? std::nullopt : find_frozen_group(task.pid);
+    if (!group) continue;
+    const bool is_ours = group->ends_with("-src") && group->find("/crx-") != std::string::npos;
+    return {{fmt::format("pid {}", task.pid), fmt::format("is in the frozen control group {}", *group),
+             is_ours ? "it is the original of an unfinished session, see crx-migrate --list"
+                     : "thaw that first (unpause the container), or use --thaw"}};
+  }
+  return {};
+}
+
 // Reports a fault of the tree as a whole; if there is one, inspecting single tasks adds nothing. Empty if there is
 // none.
 std::vector<Refusal> inspect_root(const std::vector<TaskNode>& tree) {
@@ -248,7 +263,7 @@ std::vector<Refusal> inspect_root(const std::vector<TaskNode>& tree) {
   if (proc::parse_status(read_file("/proc/" + std::to_string(tree.front().pid) + "/status")).kernel_thread) {
     return {{object, "is a kernel thread", "choose a process"}};
   }
-  return {};
+  return inspect_freezers(tree);
 }
 
 std::vector<Refusal> inspect_once(const std::vector<TaskNode>& tree, const CollectOptions& options) {

@@ -33,6 +33,7 @@
 #include "common/image/magic.hpp"
 #include "common/kernel/introspect/kernel_view.hpp"
 #include "common/kernel/process/pidfd.hpp"
+#include "common/kernel/process/thawed_groups.hpp"
 #include "common/proc/stat.hpp"
 #include "common/remote/wait_status.hpp"
 #include "common/tool/error_json.hpp"
@@ -87,6 +88,7 @@ class Dump {
   void run_whole();
 
   const DumpOptions& options_;
+  ThawedGroups thawed_;  // destroyed last
   int64_t began_us_;
   DumpReport report_;
   CallSites call_sites_;
@@ -129,6 +131,7 @@ MemoryMap& Dump::map_of(pid_t pid) {
 }
 
 void Dump::inspect() {
+  if (options_.thaw) thawed_.thaw_for(options_.pid);
   const TreeSnapshot snapshot = list_tree(options_.pid);
   const std::vector<TaskNode>& tree = snapshot.tasks;
   std::vector<Refusal> refusals = inspect_tree(snapshot, collect_options());

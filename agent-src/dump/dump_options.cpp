@@ -125,6 +125,9 @@ void add_control(CLI::App& app, DumpOptions& options, Raw& raw) {
                "Do not read the kernel's own structures: calls with a time limit may end late, asynchronous I/O and "
                "unread data of unaccepted connections are refused")
       ->group(group);
+  app.add_flag("--thaw", options.thaw,
+               "Thaw the frozen control group of the program (a paused container) for the dump, and freeze it again")
+      ->group(group);
   app.add_flag("--json", options.json, "One JSON object on stdout")->group(group);
   app.add_option("--log-level", raw.log_level, "Default warn")
       ->check(cli::one_of(std::vector<std::string>{"error", "warn", "info", "debug"}))

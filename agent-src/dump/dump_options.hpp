@@ -37,6 +37,7 @@ struct DumpOptions {
   std::set<uint64_t> external_unix;  // --external unix[INODE]
   int64_t freeze_timeout_ms = 2000;
   bool no_kernel_introspection = false;
+  bool thaw = false;  // thaw the control group that keeps the tree from running meanwhile
 
   Endpoint to;                 // --to: an agent that stores the set
   std::string name, prev_set;  // --name, --prev-set

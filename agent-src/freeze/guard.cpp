@@ -13,6 +13,8 @@
 #include "common/base/journal.hpp"
 #include "common/base/log.hpp"
 #include "common/kernel/process/freezer_group.hpp"
+#include "common/kernel/sockets/packet_filter.hpp"
+#include "common/session/source_session.hpp"
 
 namespace crx {
 namespace {
@@ -30,6 +32,15 @@ std::string listen(int fd) {
   }
 }
 
+// The table that is to keep packets blocked after GO.
+void remove_kept_table(const std::string& session) noexcept {
+  try {
+    PacketFilter().remove_table(kept_table_name(session));
+  } catch (const std::exception& error) {
+    log::debug("cannot remove the packet filter's table {}: {}", kept_table_name(session), error.what());
+  }
+}
+
 int watch(int fd, const std::string& state_dir, const std::string& session) {
   ::setsid();
   for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGPIPE}) ::signal(signal, SIG_IGN);
@@ -40,7 +51,9 @@ int watch(int fd, const std::string& state_dir, const std::string& session) {
   try {
     const auto records = read_journal(state_dir, session);
     if (!records.empty() && records.back().state == JournalState::go) return 0;
-    FreezerGroup::open_existing(path).dissolve();
+    remove_kept_table(session);
+    const auto description = find_source_session(records);
+    FreezerGroup::open_existing(path, description ? description->homes : std::map<pid_t, std::string>()).dissolve();
     std::fprintf(stderr, "crx-migrate: session %s was killed before it was decided; the process runs on here\n",
                  session.c_str());
   } catch (const std::exception& error) {

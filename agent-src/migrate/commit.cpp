@@ -78,6 +78,7 @@ int Commit::decide() {
   clock.lap("freeze group");
   reach(FaultPoint::source_group_frozen);
   check_link();
+  context_.packets.keep();
   context_.journal.append(JournalState::go, locks.empty() ? "" : kReleasedLocks);
   clock.lap("journal GO");
   context_.decided = true;
@@ -124,6 +125,7 @@ std::optional<Commit::Verdict> Commit::send_go() {
 int Commit::leave_in_doubt() {
   state_.stop->locks.disown();
   context_.packets.leave_installed();
+  context_.thawed.abandon();  // whoever settles the session freezes them again
   const std::string whether = fmt::format("{} may or may not have resumed the process", context_.peer.name);
   std::string original = "the original has ended";
   if (state_.group) {
@@ -178,10 +180,13 @@ bool Commit::take_back() {
   }
 }
 
-// Returns nullopt if the deadline passes. When the message Decided arrives, the original ends, and from then on NEVER
-// is not accepted as a verdict. Throws Error(peer) for a message that is none of these.
+// Returns nullopt if the deadline or --timeout passes, or crx-migrate is told to stop. When the message Decided
+// arrives, the original ends, and from then on NEVER is not accepted as a verdict. Throws Error(peer) for a message
+// that is none of these.
 std::optional<Commit::Verdict> Commit::receive_verdict(Deadline deadline) {
-  while (const auto message = context_.link->receive(deadline)) {
+  while (!deadline.passed() && !stop_requested() && !context_.overall.passed()) {
+    const auto message = context_.link->receive(Deadline::in_ms(kAskAgainMs));
+    if (!message) continue;
     if (message->has_resumed()) return Verdict{message->resumed(), {}};
     if (message->has_never() && !ends_) return Verdict{std::nullopt, message->never().reason()};
     if (!message->has_decided()) throw Error(ErrorCode::peer, "committing", context_.peer.name + " broke the protocol");

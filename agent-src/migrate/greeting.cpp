@@ -6,6 +6,7 @@
 
 #include "agent-src/migrate/source_tree.hpp"
 #include "common/base/error.hpp"
+#include "common/kernel/process/freezer_group.hpp"
 #include "common/proc/stat.hpp"
 #include "wire/host_info.hpp"
 #include "wire/limits.hpp"
@@ -40,6 +41,7 @@ wire::SessionMessage hello_message(const MigrateOptions& options, int64_t rtt_us
   hello.set_with_files(options.with_files);
   hello.set_new_pids(options.new_pids);
   hello.set_go_timeout_ms(kGoTimeoutMs);
+  hello.set_stay_frozen(options.thaw && find_frozen_group(options.pid).has_value());
   hello.set_rtt_us(rtt_us);
   return message;
 }
@@ -73,8 +75,12 @@ void refuse_unlike_hosts(MigrationContext& context, const wire::HostInfo& here, 
 void greet(MigrationContext& context) {
   const MigrateOptions& options = context.options;
   context.report.comm = proc::parse_stat(read_file(fmt::format("/proc/{}/stat", options.pid))).comm;
-  context.description = {options.pid, context.report.comm, options.to, options.tls_dir, options.tls_crl,
-                         {},          std::nullopt};
+  SourceSession& description = context.description;
+  description.pid = options.pid;
+  description.comm = context.report.comm;
+  description.to = options.to;
+  description.tls_dir = options.tls_dir;
+  description.tls_crl = options.tls_crl;
   context.link = wire::connect_source(context.connect_options());
   const wire::SessionMessage message = hello_message(options, context.link->statistics().rtt_us);
   context.link->send(message);

@@ -4,6 +4,7 @@
 #include <exception>
 #include <utility>
 
+#include "agent-src/tool/worker.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
 #include "common/tool/fault_point.hpp"
@@ -51,11 +52,12 @@ wire::SessionMessage MigrationContext::expect(wire::SessionMessage::BodyCase kin
                                               const char* step) {
   if (overall.left_ns() < deadline.left_ns()) deadline = overall;
   std::optional<wire::SessionMessage> message;
-  while (progress && !message && !deadline.passed()) {
-    message = link->receive(Deadline::in_ms(RoundProgress::kEveryMs));
-    progress->look();
+  while (!message && !deadline.passed()) {
+    message = link->receive(Deadline::in_ms(std::min(RoundProgress::kEveryMs, deadline.left_ns() / 1'000'000 + 1)));
+    if (message) break;
+    if (progress) progress->look();
+    check_stop();
   }
-  if (!message) message = link->receive(deadline);
   if (!message) {
     throw Error(ErrorCode::peer, step, peer.name + " did not answer in time")
         .with_hint(overall.passed() ? "--timeout is over" : "look at the agent's log there");

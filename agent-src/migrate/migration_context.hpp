@@ -14,6 +14,7 @@
 #include "agent-src/tool/migrate_options.hpp"
 #include "common/base/clock.hpp"
 #include "common/base/journal.hpp"
+#include "common/kernel/process/thawed_groups.hpp"
 #include "common/kernel/process/time_namespace.hpp"
 #include "common/session/source_session.hpp"
 #include "common/tool/hook.hpp"
@@ -49,6 +50,7 @@ class MigrationContext {
   const std::string session;
   Guard guard;  // precedes the journal, since its child must not inherit the journal's lock
   Journal journal;
+  ThawedGroups thawed;        // with --thaw; frozen again when the move is over, whatever came of it
   SourceSession description;  // as it is in the journal
   MigrationReport report;
   Peer peer;
@@ -58,7 +60,8 @@ class MigrationContext {
   bool decided = false;                    // GO is in the journal: abort() has no effect any more
 
   // Waits for the next message, which must be of this kind, until `deadline` or --timeout expires. Reports `progress`
-  // while it waits. Throws Error(peer) that names `step` if no message or another one arrives.
+  // while it waits. Throws Error(peer) that names `step` if no message or another one arrives, and Error(refused) if
+  // crx-migrate is told to stop meanwhile. To be called before the decision.
   wire::SessionMessage expect(wire::SessionMessage::BodyCase kind, Deadline deadline, const char* step);
   // Waits until the destination has confirmed `marks` ends of this round (SourceLink::end_round). Throws Error(peer).
   void await_round(uint32_t round, unsigned marks, Deadline deadline);

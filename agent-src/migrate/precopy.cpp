@@ -49,6 +49,7 @@ Precopied Precopy::run() && {
     context_.description.unit = SessionUnit{from_.unit->name, from_.unit->user};
   context_.journal.append(JournalState::open, to_detail(context_.description));
   const TreeSnapshot tree = gather();
+  for (const std::string& detail : to_details(group_->homes())) context_.journal.add_detail(detail);
   reach(FaultPoint::source_gathered);
   start_tracking(tree);
   reach(FaultPoint::source_tracking);

@@ -186,6 +186,9 @@ wire::SessionMessage Preflight::message() {
 
 std::vector<Refusal> Preflight::refusals_here() {
   const MigrateOptions& options = context_.options;
+  if (options.thaw)
+    context_.thawed.thaw_for(options.pid,
+                             [this](const std::string& group) { context_.journal.add_detail(thawed_detail(group)); });
   const TreeSnapshot tree = list_tree(options.pid);
   std::vector<Refusal> refusals = inspect_tree(tree, collect_options(context_, *result_.tree));
   if (holds_caller(tree.tasks)) return refusals;

@@ -6,11 +6,11 @@
 #include <csignal>
 #include <vector>
 
+#include "agent-src/recover/lock_recovery.hpp"
 #include "agent-src/tool/systemd_unit.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
 #include "common/kernel/process/pidfd.hpp"
-#include "common/kernel/sockets/packet_filter.hpp"
 #include "common/kernel/sockets/tcp_repair.hpp"
 #include "common/proc/proc_dir.hpp"
 
@@ -36,14 +36,14 @@ void silence_connections(pid_t pid, int pidfd) try {
 
 }  // namespace
 
-std::optional<KeptOriginal> KeptOriginal::find(const SourceSession& description, const std::string& session) {
+std::optional<KeptOriginal> KeptOriginal::find(const SourceSession& description) {
   if (description.group.empty() || ::access(description.group.c_str(), F_OK) != 0) return std::nullopt;
-  FreezerGroup group = FreezerGroup::open_existing(description.group);
+  FreezerGroup group = FreezerGroup::open_existing(description.group, description.homes);
   if (group.members().empty()) {
     group.dissolve();
     return std::nullopt;
   }
-  return KeptOriginal(std::move(group), description, kept_table_name(session));
+  return KeptOriginal(std::move(group), description);
 }
 
 KeptOriginal::~KeptOriginal() {
@@ -69,20 +69,11 @@ void KeptOriginal::end() && {
     if (!wait_exit(pidfd.get(), deadline)) throw Error(ErrorCode::kernel, kEndStep, "a process does not end");
   }
   group_.dissolve();
-  release_packets();
 }
 
-void KeptOriginal::resume() && {
-  release_packets();
+void KeptOriginal::resume(const std::vector<HeldLock>& locks) && {
+  if (!locks.empty()) take_locks_back(group_, description_.pid, locks);
   group_.dissolve();
-}
-
-void KeptOriginal::release_packets() noexcept {
-  try {
-    PacketFilter().remove_table(table_);
-  } catch (const std::exception& error) {
-    log::debug("cannot remove the packet filter's table {}: {}", table_, error.what());
-  }
 }
 
 }  // namespace crx

@@ -3,8 +3,15 @@
 #include <fmt/format.h>
 
 #include <utility>
+#include <vector>
 
+#include "common/base/backoff.hpp"
+#include "common/base/clock.hpp"
 #include "common/base/error.hpp"
+#include "common/base/log.hpp"
+#include "common/kernel/process/thawed_groups.hpp"
+#include "common/kernel/sockets/packet_filter.hpp"
+#include "common/session/held_locks.hpp"
 #include "common/session/session_list.hpp"
 #include "common/tool/fault_point.hpp"
 
@@ -12,30 +19,54 @@ namespace crx {
 namespace {
 
 constexpr char kSettleStep[] = "settling a session";
+constexpr int64_t kLockMs = 500;
 
 // A process that has lost its locks may write what another process writes.
-[[noreturn]] void refuse_locks(const SourceSession& session) {
+[[noreturn]] void refuse_locks(const SourceSession& session, const std::string& why) {
   throw Error(ErrorCode::refused, kSettleStep,
-              "the process could run on here, but its file locks were released and only crx-migrate could have taken "
-              "them back")
+              "the process could run on here, but its file locks were released, and " + why)
       .with_pid(session.pid)
       .with_hint(fmt::format("make sure that no other process uses its locked files, then thaw {}", session.group));
 }
 
-// Returns nothing if another process has locked it.
+// Returns nothing if another process works on the session. An agent that only looks at it locks it for a moment, too.
 std::optional<Journal> lock_journal(const std::string& state_dir, const std::string& session) {
-  try {
-    return Journal::open_existing(state_dir, session);
-  } catch (const Error& error) {
-    if (error.code() == ErrorCode::refused) return std::nullopt;
-    throw;
+  const Deadline deadline = Deadline::in_ms(kLockMs);
+  for (Backoff backoff;; backoff.wait()) {
+    try {
+      return Journal::open_existing(state_dir, session);
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::refused) throw;
+      if (deadline.passed()) return std::nullopt;
+    }
   }
 }
 
 std::optional<KeptOriginal> find_original(const Journal& journal, const SourceSession& description) {
   const JournalRecord& last = *journal.last();
   if (is_final(last.state) || last.boot_id != read_boot_id()) return std::nullopt;
-  return KeptOriginal::find(description, journal.session());
+  return KeptOriginal::find(description);
+}
+
+// Removes the nftables table that keeps packets of the original's connections blocked, if there is one.
+void release_packets(const std::string& session) noexcept {
+  const std::string table = kept_table_name(session);
+  try {
+    PacketFilter().remove_table(table);
+  } catch (const std::exception& error) {
+    log::debug("cannot remove the packet filter's table {}: {}", table, error.what());
+  }
+}
+
+// The groups that crx-migrate had thawed for the move.
+void freeze_again(const SourceSession& session) noexcept {
+  for (const std::string& group : session.thawed) {
+    try {
+      set_frozen(group, true);
+    } catch (const std::exception& error) {
+      log::warn("the control group {} is not frozen again: {}", group, error.what());
+    }
+  }
 }
 
 [[noreturn]] void refuse_use(const std::string& state_dir, const std::string& session) {
@@ -74,14 +105,25 @@ std::optional<Resolution> OpenSession::settled() const {
 }
 
 void OpenSession::stay(const std::string& why) && {
-  if (original_ && last().state == JournalState::go && last().detail == kReleasedLocks) refuse_locks(description_);
-  if (original_) std::move(*original_).resume();
+  const std::vector<HeldLock> locks = find_held_locks(journal_.records());
+  if (original_ && locks.empty() && last().state == JournalState::go && last().detail == kReleasedLocks)
+    refuse_locks(description_, "only crx-migrate could have taken them back");
+  try {
+    if (original_) std::move(*original_).resume(locks);
+  } catch (const Error& error) {
+    if (locks.empty()) throw;
+    refuse_locks(description_, error.what());
+  }
+  release_packets(journal_.session());
+  freeze_again(description_);
   reach(FaultPoint::source_final_record);
   journal_.append(JournalState::aborted, why);
 }
 
 void OpenSession::leave(const std::string& why) && {
   if (original_) std::move(*original_).end();
+  release_packets(journal_.session());
+  freeze_again(description_);
   reach(FaultPoint::source_final_record);
   journal_.append(JournalState::done, why);
 }

@@ -17,7 +17,7 @@ namespace {
 
 constexpr int64_t kFirstPauseMs = 500;
 constexpr int64_t kLongestPauseMs = 15'000;
-constexpr int64_t kQueryMs = 10'000;
+constexpr int64_t kQueryMs = 5'000;
 
 // Sleeps in short steps. Returns false if the caller is to stop.
 bool pause(int64_t pause_ms, const std::function<bool()>& stop) {

@@ -7,6 +7,8 @@
 
 #include "agent-src/recover/in_doubt.hpp"
 #include "agent-src/recover/resolve_session.hpp"
+#include "common/base/backoff.hpp"
+#include "common/base/clock.hpp"
 #include "common/base/journal.hpp"
 #include "common/base/log.hpp"
 #include "common/session/source_session.hpp"
@@ -14,6 +16,7 @@
 namespace crx {
 namespace {
 
+constexpr int64_t kSettleMs = 5'000;
 constexpr char kUnharmed[] = "the process runs on here";
 
 Outcome fail(const MigrateOptions& options, Outcome outcome, const std::string& message, ObserverList& observers) {
@@ -21,21 +24,26 @@ Outcome fail(const MigrateOptions& options, Outcome outcome, const std::string& 
   return outcome;
 }
 
-// The guard and an agent of this host may have settled the session meanwhile, or settle it right now.
-void settle_undecided(const MigrateOptions& options) {
-  try {
-    resolve_session({options.state_dir, options.session, std::nullopt, {}, {}, {}});
-  } catch (const Error& error) {
-    log::debug("session {}: {}", options.session, error.what());
+bool is_open(const std::vector<JournalRecord>& records) {
+  return !records.empty() && records.back().state == JournalState::open;
+}
+
+// Settles a session without GO. An agent of this host may be doing the same. Returns the records after that.
+std::vector<JournalRecord> settle_undecided(const MigrateOptions& options) {
+  const Deadline deadline = Deadline::in_ms(kSettleMs);
+  for (Backoff backoff;; backoff.wait()) {
+    std::vector<JournalRecord> records = read_journal(options.state_dir, options.session);
+    if (!is_open(records) || deadline.passed()) return records;
+    try {
+      resolve_session({options.state_dir, options.session, std::nullopt, {}, {}, {}});
+    } catch (const Error& error) {
+      log::debug("session {}: {}", options.session, error.what());
+    }
   }
 }
 
 Outcome conclude(const MigrateOptions& options, const std::string& how, ObserverList& observers) {
-  std::vector<JournalRecord> records = read_journal(options.state_dir, options.session);
-  if (!records.empty() && records.back().state == JournalState::open) {
-    settle_undecided(options);
-    records = read_journal(options.state_dir, options.session);
-  }
+  const std::vector<JournalRecord> records = settle_undecided(options);
   if (records.empty() || records.back().state == JournalState::aborted)
     return fail(options, Outcome::failed, fmt::format("{}; {}", how, kUnharmed), observers);
   if (records.back().state == JournalState::done) {
@@ -55,8 +63,23 @@ Outcome conclude(const MigrateOptions& options, const std::string& how, Observer
 
 }  // namespace
 
-Outcome conclude_killed(const MigrateOptions& options, int signal, ObserverList& observers) noexcept {
-  const std::string how = fmt::format("moving the process: the worker of crx-migrate was killed by signal {}", signal);
+bool is_concluded(const MigrateOptions& options) noexcept {
+  try {
+    const std::vector<JournalRecord> records = read_journal(options.state_dir, options.session);
+    return !records.empty() && is_final(records.back().state);
+  } catch (const std::exception& error) {
+    log::warn("session {}: {}", options.session, error.what());
+    return false;
+  }
+}
+
+Outcome conclude_killed(const MigrateOptions& options, const KilledWorker& worker, ObserverList& observers) noexcept {
+  const std::string how =
+      worker.gave_up
+          ? std::string(
+                "moving the process: crx-migrate was to stop and did not, perhaps since a file of the process lies on "
+                "storage that does not answer; its worker was killed")
+          : fmt::format("moving the process: the worker of crx-migrate was killed by signal {}", worker.signal);
   try {
     return conclude(options, how, observers);
   } catch (const std::exception& error) {

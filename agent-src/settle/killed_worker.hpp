@@ -3,6 +3,7 @@
 
 #include "agent-src/report/events.hpp"
 #include "agent-src/tool/migrate_options.hpp"
+#include "agent-src/tool/worker.hpp"
 
 namespace crx {
 
@@ -12,6 +13,10 @@ namespace crx {
 //   settle the session.
 // - DONE or ABORTED: returns moved or failed; the process has moved, or runs on here.
 // Notifies the observers of a failure. Never throws.
-Outcome conclude_killed(const MigrateOptions& options, int signal, ObserverList& observers) noexcept;
+Outcome conclude_killed(const MigrateOptions& options, const KilledWorker& worker, ObserverList& observers) noexcept;
+
+// Whether the session is over, as far as --timeout is concerned: it is journalled that the tree runs at one of the
+// hosts.
+bool is_concluded(const MigrateOptions& options) noexcept;
 
 }  // namespace crx

@@ -166,6 +166,10 @@ void add_control(CLI::App& app, MigrateOptions& options, Raw& raw) {
                "Do not read the kernel's own structures: calls with a time limit may end late, asynchronous I/O and "
                "unread data of unaccepted connections are refused")
       ->group(group);
+  app.add_flag(
+         "--thaw", options.thaw,
+         "Thaw the frozen control group of the program (a paused container) for the move, and keep it frozen there")
+      ->group(group);
   app.add_option("--timeout", raw.timeout_s, "Roll back when not committed by then; default none")
       ->check(cli::between(0.0, 1e7))
       ->type_name("SEC")

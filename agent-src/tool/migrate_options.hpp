@@ -42,6 +42,7 @@ struct MigrateOptions {
   bool with_files = false;
   int64_t freeze_timeout_ms = 2000;
   bool no_kernel_introspection = false;
+  bool thaw = false;       // thaw the control group that keeps the tree from running, and freeze it at the destination
   int64_t timeout_ms = 0;  // time limit until the commit; 0: none
   bool wait = false;
   bool new_pids = false;  // restore into a PID namespace of its own at the destination

@@ -2,11 +2,15 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <charconv>
 #include <memory>
 #include <string_view>
 
+#include "common/base/error.hpp"
 #include "common/base/fd.hpp"
 
 namespace crx {
@@ -45,6 +49,20 @@ std::optional<std::vector<std::string>> list_directory(const std::string& path) 
 
 std::optional<std::vector<int>> list_numeric(int directory, const std::string& name) {
   return numbers_in(list_directory(directory, name));
+}
+
+void make_directory(const std::string& path, const char* step) {
+  if (::mkdir(path.c_str(), 0700) != 0) {
+    if (errno != EEXIST) throw_errno(step, path);
+    return;
+  }
+  const std::size_t slash = path.rfind('/');
+  sync_directory(slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash), step);
+}
+
+void sync_directory(const std::string& path, const char* step) {
+  const Fd fd = open_checked(path, O_RDONLY | O_DIRECTORY);
+  if (::fsync(fd.get()) != 0) throw_errno(step, path);
 }
 
 std::optional<std::vector<int>> list_numeric(const std::string& path) {

@@ -1,4 +1,4 @@
-// The names in a directory. The only code that opens a directory stream (opendir(3)).
+// The names in a directory; making one. The only code that opens a directory stream (opendir(3)).
 #pragma once
 
 #include <optional>
@@ -17,5 +17,11 @@ std::optional<std::vector<std::string>> list_directory(int directory, const std:
 // The names that are decimal numbers (PIDs, TIDs, descriptors), in the kernel's order.
 std::optional<std::vector<int>> list_numeric(int directory, const std::string& name);
 std::optional<std::vector<int>> list_numeric(const std::string& path);
+
+// Makes a directory, mode 0700, unless it is there. Its name is on disk when this returns: the directory above is
+// synced (fsync(2)). Throws Error(kernel); `step` says for what.
+void make_directory(const std::string& path, const char* step);
+// Returns when the names in the directory are on disk. Throws as make_directory().
+void sync_directory(const std::string& path, const char* step);
 
 }  // namespace crx

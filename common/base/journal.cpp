@@ -26,6 +26,7 @@ namespace {
 
 constexpr std::size_t kPreallocate = 4096;
 constexpr std::size_t kBlock = 4096;
+constexpr char kDirectoryStep[] = "creating the journal's directory";
 constexpr std::size_t kBootIdChars = 36;
 constexpr std::array<std::string_view, 9> kStateNames = {"OPEN",     "GO",      "DONE",  "ABORTED", "PREPARED",
                                                          "RESUMING", "RESUMED", "NEVER", "LOST"};
@@ -134,27 +135,12 @@ Parsed parse(std::string_view session, std::string_view text, const std::string&
   return parsed;
 }
 
-void sync_directory(const std::string& path) {
-  const Fd fd = open_checked(path, O_RDONLY | O_DIRECTORY);
-  if (::fsync(fd.get()) != 0) throw_errno("syncing the journal's directory", path);
-}
-
-// A new directory is on disk when its parent has been synced.
-void make_directory(const std::string& path) {
-  if (::mkdir(path.c_str(), 0700) != 0) {
-    if (errno != EEXIST) throw_errno("creating the journal's directory", path);
-    return;
-  }
-  const std::size_t slash = path.rfind('/');
-  sync_directory(slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash));
-}
-
 void make_directories(const std::string& dir) {
   for (std::size_t slash = dir.find('/', 1); slash != std::string::npos; slash = dir.find('/', slash + 1)) {
-    make_directory(dir.substr(0, slash));
+    make_directory(dir.substr(0, slash), kDirectoryStep);
   }
-  make_directory(dir);
-  make_directory(dir + "/journal");
+  make_directory(dir, kDirectoryStep);
+  make_directory(dir + "/journal", kDirectoryStep);
 }
 
 // Writes all of text at an offset. durable: the data is on disk when this returns. Some filesystems do not support
@@ -277,7 +263,7 @@ Journal Journal::open(const std::string& dir, std::string_view session) {
   Journal journal(open_checked(path, O_RDWR | O_CREAT | O_NOFOLLOW, 0600), path, std::string(session));
   journal.fill();
   if (::fsync(journal.fd_.get()) != 0) throw_errno("syncing the journal", path);
-  sync_directory(dir + "/journal");
+  sync_directory(dir + "/journal", kDirectoryStep);
   return journal;
 }
 
@@ -301,13 +287,23 @@ void Journal::append(JournalState state, std::string_view detail) {
                 fmt::format("session {}: {} after {}", session_, to_string(state),
                             last_ ? to_string(last_->state) : "nothing"));
   }
+  write(state, detail, state);
+}
+
+void Journal::add_detail(std::string_view detail) {
+  if (!last_) throw Error(ErrorCode::bug, "writing the journal", "session " + session_ + " has no record yet");
+  write(last_->state, detail, JournalState::prepared);
+}
+
+// flushed_as: the state by which needs_flush() judges.
+void Journal::write(JournalState state, std::string_view detail, JournalState flushed_as) {
   JournalRecord record{state, clock_ns(CLOCK_REALTIME), boot_id_, std::string(detail.substr(0, kMaxDetail))};
   const std::string line = compose(session_, record);
   if (end_ + line.size() > kMaxFile) {
     throw Error(ErrorCode::bug, "writing the journal", "session " + session_ + " has too many records");
   }
   fill();
-  write_record(fd_.get(), line, end_, path_, needs_flush(state, end_, line.size()));
+  write_record(fd_.get(), line, end_, path_, needs_flush(flushed_as, end_, line.size()));
   end_ += line.size();
   last_ = record;
   records_.push_back(std::move(record));
@@ -345,7 +341,7 @@ std::vector<std::string> list_journals(const std::string& dir) {
 void remove_journal(const std::string& dir, std::string_view session) {
   const std::string path = checked_path(dir, session);
   if (::unlink(path.c_str()) != 0 && errno != ENOENT) throw_errno("removing a journal", path);
-  sync_directory(dir + "/journal");
+  sync_directory(dir + "/journal", kDirectoryStep);
 }
 
 std::size_t prune_journals(const std::string& dir, int64_t age_ns) {

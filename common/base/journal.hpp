@@ -83,6 +83,9 @@ class Journal {
   // until the file is read again, and last() remains the previous record.
   void append(JournalState state, std::string_view detail = {});
 
+  // The same for a detail that means nothing after a crash of the host, and so need not be on disk: the state stays the
+  // last one. The next record's flush takes it along.
+  void add_detail(std::string_view detail);
   // The last record as the file has it now; after a write that failed, this says whether the record exists.
   std::optional<JournalRecord> read_last() const;
 
@@ -97,6 +100,7 @@ class Journal {
  private:
   Journal(Fd fd, std::string path, std::string session);
   void load();
+  void write(JournalState state, std::string_view detail, JournalState flushed_as);
   void fill();
 
   Fd fd_;

@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -26,15 +27,21 @@ struct SourceSession {
   std::string tls_crl;  // empty: the default one
   std::string group;    // FreezerGroup::path(); empty before the tree has been put into one
   std::optional<SessionUnit> unit;
+  std::vector<std::string> thawed;     // groups to be frozen again, ThawedGroups; in records of their own
+  std::map<pid_t, std::string> homes;  // FreezerGroup::homes(); in records of their own
 };
 
 // The detail of the record GO of a tree that holds file locks: they are released once it is written.
 inline constexpr char kReleasedLocks[] = "its file locks are released";
 
-// One line of JSON, the detail of a record OPEN.
+// One line of JSON, the detail of a record OPEN, without the homes.
 std::string to_detail(const SourceSession& session);
-// Returns the description in the last OPEN record that has one; nothing if none has, as in the journal of a
-// destination.
+// The homes as details of further records OPEN, none if there are no homes.
+std::vector<std::string> to_details(const std::map<pid_t, std::string>& homes);
+// A group that is about to be thawed, as the detail of a further record.
+std::string thawed_detail(const std::string& group);
+// Returns the description in the last OPEN record that has one, with the homes of all records; nothing if none has, as
+// in the journal of a destination.
 std::optional<SourceSession> find_source_session(const std::vector<JournalRecord>& records);
 
 }  // namespace crx

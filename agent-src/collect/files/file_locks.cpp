@@ -204,6 +204,12 @@ void LockHandover::disown() noexcept {
   own_.clear();
 }
 
+void LockHandover::inherit() {
+  if (locks_.empty()) return;
+  take_duplicates();
+  released_ = true;
+}
+
 void LockHandover::complete() {
   set_description_locks(false);
 }
@@ -306,6 +312,10 @@ void TreeLocks::begin() {
 
 void TreeLocks::complete() {
   for (const auto& task : tasks_) task->complete();
+}
+
+void TreeLocks::inherit() {
+  for (const auto& task : tasks_) task->inherit();
 }
 
 void TreeLocks::take_back() {

@@ -47,6 +47,8 @@ class LockHandover {
   void begin();
   // Releases all other locks, through our duplicates. To be called right before GO is sent; the cgroup may be frozen.
   void complete();
+  // To be called in place of begin() and complete() if another process has released the locks.
+  void inherit();
   // Takes all locks back; the task is stopped by ptrace and its cgroup is thawed. Retries for kTakeBackMs, since a
   // dying vessel may still hold them; then throws Error(refused) that names the lock another process holds: the task
   // must not run on.
@@ -90,6 +92,7 @@ class TreeLocks {
   bool has_released_leases() const noexcept { return has_released_leases_; }
   void begin();
   void complete();
+  void inherit();
   void take_back();
   void disown() noexcept;
 

@@ -34,9 +34,17 @@ void TcpBlock::make_table() {
   has_table_ = true;
 }
 
+void TcpBlock::make_kept_table() {
+  if (has_kept_table_) return;
+  if (!filter_) filter_.emplace();
+  filter_->make_table(kept_table_name(session_), PacketFilter::Lifetime::permanent);
+  has_kept_table_ = true;
+}
+
 void TcpBlock::prepare() noexcept {
   try {
     make_table();
+    make_kept_table();
   } catch (const std::exception& error) {
     log::debug("cannot prepare the packet filter: {}", error.what());
   }
@@ -63,6 +71,7 @@ void TcpBlock::close_silently() noexcept {
 
 void TcpBlock::unblock() noexcept {
   connections_.clear();
+  remove_kept_table();
   if (!has_table_) return;
   has_table_ = false;
   try {
@@ -80,18 +89,35 @@ bool TcpBlock::reaches_outside() const {
                      [](const BlockedConnection& each) { return each.outside; });
 }
 
-void TcpBlock::leave_installed() noexcept {
-  if (!has_table_) return;
+void TcpBlock::keep() {
+  if (is_kept_ || !reaches_outside()) return;
   std::vector<BlockedConnection> outside;
   for (const BlockedConnection& connection : connections_) {
     if (connection.outside) outside.push_back({Fd(), connection.local, connection.peer});
   }
-  if (outside.empty()) return unblock();
+  make_kept_table();
+  filter_->add(kept_table_name(session_), ends_of(outside));
+  is_kept_ = true;
+}
+
+void TcpBlock::remove_kept_table() noexcept {
+  if (!has_kept_table_) return;
+  has_kept_table_ = is_kept_ = false;
   try {
-    const std::string kept = kept_table_name(session_);
-    filter_->make_table(kept, PacketFilter::Lifetime::permanent);
-    filter_->add(kept, ends_of(outside));
-    log::warn("packets of its TCP connections stay blocked by the nftables table inet {}", kept);
+    filter_->remove_table(kept_table_name(session_));
+  } catch (const std::exception& error) {
+    log::warn("cannot delete the packet filter's table {}: {}", kept_table_name(session_), error.what());
+  }
+}
+
+void TcpBlock::leave_installed() noexcept {
+  if (!has_table_) return;
+  try {
+    keep();
+    if (is_kept_) {
+      log::warn("packets of its TCP connections stay blocked by the nftables table inet {}", kept_table_name(session_));
+      has_kept_table_ = false;
+    }
   } catch (const std::exception& error) {
     log::warn("cannot keep the packets of its TCP connections blocked: {}", error.what());
   }

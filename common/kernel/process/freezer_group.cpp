@@ -1,12 +1,14 @@
 #include "common/kernel/process/freezer_group.hpp"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <poll.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <optional>
 #include <sstream>
@@ -23,6 +25,7 @@ namespace crx {
 namespace {
 
 constexpr const char* kFreezerGroupStep = "preparing the freezer group";
+constexpr int64_t kDissolveMs = 1'000;
 
 struct Hierarchy {
   std::string mount;
@@ -30,11 +33,11 @@ struct Hierarchy {
   bool v2;
 };
 
-// Parses /proc/self/mountinfo: field 4 is the root, field 5 the mount point; type, source and super options follow " -
-// ".
-std::optional<Hierarchy> find_hierarchy() {
+// Returns the hierarchies that can freeze, version 2 first. Parses /proc/self/mountinfo: field 4 is the root, field 5
+// the mount point; type, source and super options follow " - ".
+std::vector<Hierarchy> find_hierarchies() {
   std::istringstream lines(read_file("/proc/self/mountinfo"));
-  std::optional<Hierarchy> v1;
+  std::vector<Hierarchy> found;
   for (std::string line; std::getline(lines, line);) {
     const auto dash = line.find(" - ");
     if (dash == std::string::npos) continue;
@@ -42,12 +45,11 @@ std::optional<Hierarchy> find_hierarchy() {
     std::string id, parent, dev, root, mount, type, source, options;
     left >> id >> parent >> dev >> root >> mount;
     right >> type >> source >> options;
-    if (type == "cgroup2" && ::access(mount.c_str(), W_OK) == 0) return Hierarchy{mount, root, true};
-    if (type == "cgroup" && ("," + options + ",").find(",freezer,") != std::string::npos) {
-      v1 = Hierarchy{mount, root, false};
-    }
+    if (type == "cgroup2" && ::access(mount.c_str(), W_OK) == 0) found.insert(found.begin(), {mount, root, true});
+    if (type == "cgroup" && ("," + options + ",").find(",freezer,") != std::string::npos)
+      found.push_back({mount, root, false});
   }
-  return v1;
+  return found;
 }
 
 // Finds the line "0::PATH" (v2) or "N:freezer:PATH" in /proc/PID/cgroup. Returns nullopt where the file has no such
@@ -72,7 +74,11 @@ FreezerGroup::FreezerGroup(std::string path, std::string parent, bool v2) noexce
     : path_(std::move(path)), parent_(std::move(parent)), v2_(v2) {}
 
 FreezerGroup::FreezerGroup(FreezerGroup&& other) noexcept
-    : path_(std::exchange(other.path_, {})), parent_(other.parent_), v2_(other.v2_), homes_(std::move(other.homes_)) {}
+    : path_(std::exchange(other.path_, {})),
+      parent_(other.parent_),
+      v2_(other.v2_),
+      owned_(std::move(other.owned_)),
+      homes_(std::move(other.homes_)) {}
 
 namespace {
 
@@ -81,21 +87,28 @@ struct Place {
   bool v2;
 };
 
-// The directory of the group in which a process is; nothing where it has ended, or is in none.
+// The directory of the group of this hierarchy in which a process is; nothing where it has ended, or is in none.
+std::optional<std::string> try_group_in(const Hierarchy& hierarchy, pid_t pid) {
+  std::optional<std::string> found = try_group_of(pid, hierarchy.v2);
+  if (!found) return std::nullopt;
+  std::string group = std::move(*found);
+  if (hierarchy.root != "/" && group.rfind(hierarchy.root, 0) == 0) group.erase(0, hierarchy.root.size());
+  if (group.rfind("/..", 0) == 0) group = "/";  // outside our cgroup namespace
+  std::string path = hierarchy.mount + group;
+  while (path.size() > 1 && path.back() == '/') path.pop_back();
+  return path;
+}
+
+// The same in the hierarchy that crx uses.
 std::optional<Place> try_place_of(pid_t pid) {
-  const auto hierarchy = find_hierarchy();
-  if (!hierarchy) {
+  const std::vector<Hierarchy> hierarchies = find_hierarchies();
+  if (hierarchies.empty()) {
     throw Error(ErrorCode::unsupported, kFreezerGroupStep, "no cgroup v2 and no v1 freezer hierarchy is mounted here")
         .with_hint("mount one: mount -t cgroup2 none /sys/fs/cgroup/unified");
   }
-  std::optional<std::string> found = try_group_of(pid, hierarchy->v2);
-  if (!found) return std::nullopt;
-  std::string group = std::move(*found);
-  if (hierarchy->root != "/" && group.rfind(hierarchy->root, 0) == 0) group.erase(0, hierarchy->root.size());
-  if (group.rfind("/..", 0) == 0) group = "/";  // outside our cgroup namespace
-  std::string parent = hierarchy->mount + group;
-  while (parent.size() > 1 && parent.back() == '/') parent.pop_back();
-  return Place{parent, hierarchy->v2};
+  std::optional<std::string> path = try_group_in(hierarchies.front(), pid);
+  if (!path) return std::nullopt;
+  return Place{std::move(*path), hierarchies.front().v2};
 }
 
 Place place_of(pid_t pid) {
@@ -105,33 +118,56 @@ Place place_of(pid_t pid) {
   throw Error(ErrorCode::unsupported, kFreezerGroupStep, "the process is in no freezer hierarchy").with_pid(pid);
 }
 
-}  // namespace
-
-void remove_empty_group(pid_t pid, const std::string& name) {
-  ::rmdir((place_of(pid).path + "/crx-" + name).c_str());
+// Whether `path` is still this directory.
+bool is_same_directory(const Fd& directory, const std::string& path) {
+  struct stat ours {
+  }, there{};
+  return ::fstat(directory.get(), &ours) == 0 && ::stat(path.c_str(), &there) == 0 && ours.st_ino == there.st_ino &&
+         ours.st_dev == there.st_dev;
 }
+
+// Makes the directory and locks it. remove_empty_groups() of another process may remove it in between.
+Fd make_owned(const std::string& path) {
+  for (;;) {
+    if (::mkdir(path.c_str(), 0755) < 0 && errno != EEXIST) throw_errno(kFreezerGroupStep, path);
+    Fd directory = try_open(path, O_RDONLY | O_DIRECTORY);
+    if (!directory && errno == ENOENT) continue;
+    if (!directory) throw_errno(kFreezerGroupStep, path);
+    if (::flock(directory.get(), LOCK_SH) != 0) throw_errno(kFreezerGroupStep, path);
+    if (is_same_directory(directory, path)) return directory;
+  }
+}
+
+}  // namespace
 
 void remove_empty_groups(pid_t pid) {
   const std::string parent = place_of(pid).path;
   for (const std::string& name : list_directory(parent).value_or(std::vector<std::string>())) {
-    if (name.starts_with("crx-") && !name.ends_with("-src")) ::rmdir((parent + "/" + name).c_str());
+    if (!name.starts_with("crx-")) continue;
+    const std::string path = parent + "/" + name;
+    const Fd directory = try_open(path, O_RDONLY | O_DIRECTORY);
+    if (directory && ::flock(directory.get(), LOCK_EX | LOCK_NB) == 0) ::rmdir(path.c_str());
   }
 }
 
 FreezerGroup FreezerGroup::create_below(pid_t pid, const std::string& name) {
   const auto [parent, v2] = place_of(pid);
   std::string path = parent + "/crx-" + name;
-  if (::mkdir(path.c_str(), 0755) < 0 && errno != EEXIST) throw_errno(kFreezerGroupStep, path);
-  return FreezerGroup(std::move(path), parent, v2);
+  Fd owned = make_owned(path);
+  FreezerGroup group(std::move(path), parent, v2);
+  group.owned_ = std::move(owned);
+  return group;
 }
 
-FreezerGroup FreezerGroup::open_existing(const std::string& path) {
+FreezerGroup FreezerGroup::open_existing(const std::string& path, std::map<pid_t, std::string> homes) {
   const auto slash = path.rfind('/');
   const bool v2 = ::access((path + "/cgroup.freeze").c_str(), F_OK) == 0;
   if (slash == std::string::npos || (!v2 && ::access((path + "/freezer.state").c_str(), F_OK) != 0)) {
     throw Error(ErrorCode::refused, kFreezerGroupStep, path + " is not a freezer group");
   }
-  return FreezerGroup(path, path.substr(0, slash), v2);
+  FreezerGroup group(path, path.substr(0, slash), v2);
+  group.homes_ = std::move(homes);
+  return group;
 }
 
 FreezerGroup::~FreezerGroup() {
@@ -184,18 +220,49 @@ std::vector<pid_t> FreezerGroup::members() const {
 void FreezerGroup::dissolve() {
   if (path_.empty()) return;
   thaw();
-  std::istringstream pids(read_file(path_ + "/cgroup.procs"));
-  for (std::string pid; std::getline(pids, pid);) {
-    const auto home = homes_.find(std::atoi(pid.c_str()));
-    Fd procs = try_open((home == homes_.end() ? parent_ : home->second) + "/cgroup.procs", O_WRONLY);
-    if (!procs) procs = try_open(parent_ + "/cgroup.procs", O_WRONLY);
-    if (::write(procs.get(), pid.data(), pid.size()) < 0 && errno != ESRCH) {
-      throw_errno("leaving the freezer group", "process " + pid + " back to " + parent_);
+  const Deadline deadline = Deadline::in_ms(kDissolveMs);
+  for (Backoff backoff;; backoff.wait()) {
+    const std::string stays = move_members();
+    if (::rmdir(path_.c_str()) == 0 || errno == ENOENT) break;
+    if (!deadline.passed()) continue;
+    if (!stays.empty()) throw Error(ErrorCode::kernel, "leaving the freezer group", stays);
+    log::warn("the cgroup {} stays: {}", path_, std::strerror(errno));
+    break;
+  }
+  abandon();
+}
+
+// Moves each member to its home, or else to the group above. A member may fork meanwhile, and an exiting one keeps the
+// group busy for a moment. Returns which process could not be moved, and why; empty if all could.
+std::string FreezerGroup::move_members() const {
+  std::string stays;
+  for (const pid_t pid : members()) {
+    const auto home = homes_.find(pid);
+    const std::string text = std::to_string(pid);
+    const auto move_to = [&text](const std::string& group) {
+      const Fd procs = try_open(group + "/cgroup.procs", O_WRONLY);
+      return procs && (::write(procs.get(), text.data(), text.size()) >= 0 || errno == ESRCH);
+    };
+    if (home != homes_.end() && move_to(home->second)) continue;
+    if (!move_to(parent_)) stays = fmt::format("process {} back to {}: {}", pid, parent_, std::strerror(errno));
+  }
+  return stays;
+}
+
+void FreezerGroup::abandon() noexcept {
+  path_.clear();
+  owned_.reset();
+}
+
+std::optional<std::string> find_frozen_group(pid_t pid) {
+  for (const Hierarchy& hierarchy : find_hierarchies()) {
+    const char* const file = hierarchy.v2 ? "/cgroup.freeze" : "/freezer.self_freezing";
+    std::string path = try_group_in(hierarchy, pid).value_or("");
+    for (; path.size() > hierarchy.mount.size(); path.erase(path.rfind('/'))) {
+      if (try_read_file(path + file).value_or("0").starts_with("1")) return path;
     }
   }
-  // Exiting tasks may keep the directory busy for a moment.
-  for (int turn = 0; ::rmdir(path_.c_str()) < 0 && errno == EBUSY && turn < 1000; ++turn) ::usleep(1000);
-  path_.clear();
+  return std::nullopt;
 }
 
 std::optional<GroupView> look_at_group(const std::string& path) {

@@ -15,9 +15,9 @@ class OperatorTest(FailureTest):
         self.source.kill_agent()
         self.addCleanup(self.source.restart_agent)
 
-    def stop_at(self, step, *options):
+    def stop_at(self, step, *options, process=None):
         """Starts a move whose crx-migrate stops at a step; returns the process, the tool, its worker and its guard."""
-        process = self.start()
+        process = process or self.start()
         tool = self.source.start_migrate(process, self.target, *options, env={"CRX_FAULT_POINT": f"{step}=stop"})
         self.addCleanup(self.kill_family, tool)
         until(lambda: f"CRX_FAULT_POINT: stop at {step}" in read_text(tool.errors, ""), f"{step} is reached", 30)

@@ -99,6 +99,35 @@ class TcpEstablished(crxtest.RingTest):
             server.kill()
             client.kill()
 
+    def test_killed_after_go(self):
+        """Packets stay blocked when crx-migrate dies as a whole, until the agent has settled the session."""
+        server, client, *files = self.start("killed")
+        here = self.ring[0]
+        here.kill_agent()
+        try:
+            tool = here.start_migrate(server, self.ring[1], "--tcp-established", "--hook", self.hook,
+                                      env={"CRX_FAULT_POINT": "source_go_journalled=stop"})
+            until(lambda: "stop at source_go_journalled" in read_text(tool.errors, ""), "GO is journalled", 30)
+            for pid in reversed([tool.pid] + here.children(tool.pid)):
+                here.find(pid).kill()
+            tool.wait_end(10)
+            tables = here.run(["nft", "list", "tables"])[1]
+            self.assertEqual([line for line in tables.splitlines() if "crx-" in line and "-kept" not in line], [])
+            self.assertIn("-kept", tables)
+            until(lambda: ADDRESS not in self.ring[1].run(["ip", "addr"])[1], "the destination gives up")
+            here.run(["ip", "addr", "add", f"{ADDRESS}/24", "dev", "eth0"])
+            here.start_agent("--hook", self.hook)
+            until(lambda: "-kept" not in here.run(["nft", "list", "tables"])[1], "the agent removes the table")
+            here.run([sys.executable, f"{PROGRAMS}/announce.py", "eth0", ADDRESS])
+            before = self.received(files[1])
+            until(lambda: self.received(files[1]) > before + (1 << 20), "bytes flow again")
+            self.finish(server, client, *files)
+        finally:
+            server.kill()
+            client.kill()
+            if here.agent is None:
+                here.start_agent("--hook", self.hook)
+
     def test_on_ice(self):
         """Dumped and restored: the client gets no answer meanwhile and waits."""
         server, client, *files = self.start("ice")

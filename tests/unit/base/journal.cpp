@@ -168,6 +168,23 @@ TEST_CASE("journal: only PREPARED may wait for the flush of the next record, and
     CHECK(needs_flush(state, 0, 100));
 }
 
+TEST_CASE("journal: a detail is added to the last state, across blocks, too") {
+  const TempDir dir;
+  const std::string id = make_session_id();
+  {
+    Journal journal = Journal::open(dir.path(), id);
+    CHECK_THROWS_AS(journal.add_detail("too early"), Error);
+    journal.append(JournalState::open, "first");
+    for (int i = 0; i < 20; ++i) journal.add_detail(std::string(900, 'x'));
+    journal.append(JournalState::go);
+  }
+  const std::vector<JournalRecord> records = read_journal(dir.path(), id);
+  REQUIRE(records.size() == 22);
+  CHECK(records[1].state == JournalState::open);
+  CHECK(records[20].detail == std::string(900, 'x'));
+  CHECK(records[21].state == JournalState::go);
+}
+
 TEST_CASE("journal: read_last shows what the file has") {
   const TempDir dir;
   Journal journal = Journal::open(dir.path(), make_session_id());

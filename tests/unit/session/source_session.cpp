@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+#include "common/session/held_locks.hpp"
+
 namespace crx {
 namespace {
 
@@ -10,7 +12,12 @@ JournalRecord record(JournalState state, const std::string& detail) {
 }
 
 TEST_CASE("source session: the last description in the journal counts") {
-  SourceSession session{4711, "a \"name\"", {"host-b", 7077}, "/etc/crx/tls", "/etc/crx/list.pem", {}, std::nullopt};
+  SourceSession session;
+  session.pid = 4711;
+  session.comm = "a \"name\"";
+  session.to = {"host-b", 7077};
+  session.tls_dir = "/etc/crx/tls";
+  session.tls_crl = "/etc/crx/list.pem";
   std::vector<JournalRecord> records = {record(JournalState::open, to_detail(session))};
   session.group = "/sys/fs/cgroup/crx-0123-src";
   session.unit.emplace();
@@ -29,6 +36,36 @@ TEST_CASE("source session: the last description in the journal counts") {
   REQUIRE(found->unit);
   CHECK(found->unit->name == "redis.service");
   CHECK(found->unit->user);
+}
+
+TEST_CASE("source session: the homes of its processes lie in as many records as they need") {
+  std::map<pid_t, std::string> homes;
+  for (pid_t pid = 100; pid < 150; ++pid) homes[pid] = "/sys/fs/cgroup/" + std::string(100, 'x') + std::to_string(pid);
+  std::vector<JournalRecord> records = {record(JournalState::open, R"({"pid":7,"to":"h2:7077"})")};
+  for (const std::string& detail : to_details(homes)) {
+    CHECK(detail.size() <= Journal::kMaxDetail);
+    records.push_back(record(JournalState::open, detail));
+  }
+  CHECK(records.size() > 5);
+  const std::optional<SourceSession> found = find_source_session(records);
+  REQUIRE(found);
+  CHECK(found->homes == homes);
+  CHECK(to_details(std::map<pid_t, std::string>()).empty());
+}
+
+TEST_CASE("held locks: they are found again, and too many of them are left out") {
+  std::vector<HeldLock> locks;
+  for (uint32_t i = 0; i < 200; ++i) locks.push_back({4711, i, 1, 1, int64_t{1} << 40, i});
+  std::vector<JournalRecord> records;
+  for (const std::string& detail : to_details(locks)) {
+    CHECK(detail.size() <= Journal::kMaxDetail);
+    records.push_back(record(JournalState::open, detail));
+  }
+  CHECK(find_held_locks(records) == locks);
+  CHECK_FALSE(find_source_session(records));
+  locks.resize(5'000);
+  CHECK(to_details(locks).empty());
+  CHECK(to_details(std::vector<HeldLock>()).empty());
 }
 
 TEST_CASE("source session: the journal of a destination has none") {
