@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <optional>
 #include <span>
 
 #include "agent-dst/files/ghost_node.hpp"
@@ -108,10 +109,9 @@ void fill_ghost(const ImageSource& images, uint32_t ghost, const std::string& pa
     write_at(fd, content, 0, path);
   }
   if (entry.has_size() && ::ftruncate(fd, static_cast<off_t>(entry.size())) != 0) throw_errno(kGhostFileStep, path);
-  if (carried_for != nullptr) {
-    const FsCredentials as_task(*carried_for);
-    give_attributes(fd, entry, path, rules.policy);
-  } else {
+  {
+    std::optional<FsCredentials> as_task;
+    if (carried_for != nullptr) as_task.emplace(*carried_for);
     give_attributes(fd, entry, path, rules.policy);
   }
   file = open_checked(own_link(file), O_RDONLY);

@@ -206,6 +206,7 @@ TEST_CASE("files: a name that is to be removed is one of link-remap") {
     linked.set_remap_type(img::LINKED);
     images.append(image_file::kRemapFpath, linked);
     opener->add_ghosts(images);
+    CHECK(opener->open(kFile, 0));
     opener->resumed();
   }
   CHECK(fs::exists(victim));
