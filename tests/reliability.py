@@ -52,8 +52,8 @@ def fuzzing(results):
             runs.append(json.load(file))
     if not runs:
         return ""
-    lines = ["\n## Fuzzing\n", "| fuzzer | executions | found |", "| --- | ---: | ---: |"]
-    lines += [f"| {run['name']} | {run['executions']:,} | {run['found']} |" for run in runs]
+    lines = ["\n## Fuzzing\n", "| fuzzer | seconds | executions | found |", "| --- | ---: | ---: | ---: |"]
+    lines += [f"| {run['name']} | {run['seconds']:,} | {run['executions']:,} | {run['found']} |" for run in runs]
     return "\n".join(lines) + "\n"
 
 

@@ -57,12 +57,15 @@ esac
 deploy/install-deps.sh
 build dev all tests
 [ "${CRX_FULL-}" = 1 ] || exec ctest --test-dir build/dev --output-on-failure -j"$(nproc)" "$@"
+results=$PWD/build/dev/results
+rm -rf "$results"
 failed=0
-ctest --test-dir build/dev --output-on-failure -j"$(nproc)" "$@" || failed=1
+ctest --test-dir build/dev --output-on-failure --output-junit "$results/ctest.xml" -j"$(nproc)" "$@" || failed=1
 if [ $# -eq 0 ]; then
   deploy/install-deps.sh --sanitizers
   build asan fuzzers
-  tests/fuzz/run.sh 20 || failed=1
+  FUZZ_RESULTS="$results/fuzz" tests/fuzz/run.sh 20 || failed=1
+  tests/reliability.py build/dev
 fi
-tests/reliability.py build/dev
+tests/summary.py build/dev
 exit $failed

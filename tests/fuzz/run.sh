@@ -2,6 +2,7 @@
 # Runs the fuzzers of build/asan, one after another, as root; prints for each how many inputs it has tried.
 #   tests/fuzz/run.sh [SECONDS [NAME...]]   20 s for each fuzzer, unless SECONDS says otherwise
 # An input that makes a fuzzer fail is kept in build/asan/fuzz. FUZZ_KEEP=1 adds inputs that reach new code to the corpus.
+# FUZZ_RESULTS=DIR: writes DIR/NAME.json for each fuzzer, which tests/reliability.py and tests/summary.py read.
 set -eu
 cd "$(dirname "$0")/../.."
 seconds=${1-20}
@@ -26,6 +27,11 @@ fuzz() {
     -print_final_stats=1 -artifact_prefix="$work/found/" "$work/new" "$work/seeds" >"$work/log" 2>&1 || rc=1
   executed=$(sed -n 's/^stat::number_of_executed_units: *//p' "$work/log")
   echo "$1: ${executed:-?} inputs$([ $rc = 0 ] || echo ", FAILED")"
+  if [ -n "${FUZZ_RESULTS-}" ]; then
+    mkdir -p "$FUZZ_RESULTS"
+    printf '{"name": "%s", "seconds": %s, "executions": %s, "found": %s}\n' "$1" "$seconds" "${executed:-0}" "$rc" \
+      >"$FUZZ_RESULTS/$1.json"
+  fi
   if [ $rc != 0 ]; then
     grep -v '^#[0-9]' "$work/log" | tail -n 60
     for input in "$work"/found/*; do
