@@ -6,7 +6,9 @@
 #include <cerrno>
 #include <cstdio>
 #include <exception>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "agent-src/dump/dump.hpp"
 #include "agent-src/dump/dump_options.hpp"
@@ -14,6 +16,8 @@
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
 #include "common/base/size.hpp"
+#include "common/kernel/process/freezer_group.hpp"
+#include "common/kernel/process/thawed_groups.hpp"
 #include "common/tool/error_json.hpp"
 #include "common/tool/sanitize_startup_state.hpp"
 
@@ -79,8 +83,13 @@ int run_killed(const DumpOptions& options, const KilledWorker& worker) {
 }
 
 int start(const DumpOptions& options) {
+  // A worker that is killed does not freeze again what it has thawed.
+  const std::vector<std::string> frozen = options.thaw ? find_frozen_groups(options.pid) : std::vector<std::string>();
   WorkerOptions worker;
-  worker.killed = [&](const KilledWorker& end) { return run_killed(options, end); };
+  worker.killed = [&](const KilledWorker& end) {
+    for (const std::string& group : frozen) set_frozen(group, true);
+    return run_killed(options, end);
+  };
   return run_in_worker([&] { return run(options); }, worker);
 }
 

@@ -73,9 +73,10 @@ void end_all(FreezerGroup& group, const std::vector<pid_t>& members) {
 DecidedOutcome run(Journal& journal, FreezerGroup& group, const DecidedTree& tree) {
   reach(FaultPoint::destination_settlement);
   if (journal.last()->state == JournalState::resuming) journal.append(JournalState::resumed, to_detail(tree));
-  group.thaw();
-  journal.append(JournalState::resumed, to_detail({tree.root, tree.processes, tree.group, true}));
-  log::info("session {}: its engine had ended; the tree runs here now, root pid {}", journal.session(), tree.root);
+  if (!tree.stay_frozen) group.thaw();
+  journal.append(JournalState::resumed, to_detail({tree.root, tree.processes, tree.group, true, tree.stay_frozen}));
+  log::info("session {}: its engine had ended; the tree is here now{}, root pid {}", journal.session(),
+            tree.stay_frozen ? ", and stays frozen in the control group " + group.path() : "", tree.root);
   return {DecidedEnd::thawed, {}, true};
 }
 
@@ -95,7 +96,7 @@ DecidedOutcome lose(Journal& journal, const std::string& why) {
 // Finishes a tree whose group is gone, as after a reboot.
 DecidedOutcome finish_gone(Journal& journal, const DecidedTree& tree) {
   if (journal.last()->state != JournalState::resumed) return lose(journal, "the tree has ended before it ran");
-  journal.append(JournalState::resumed, to_detail({tree.root, tree.processes, tree.group, true}));
+  journal.append(JournalState::resumed, to_detail({tree.root, tree.processes, tree.group, true, tree.stay_frozen}));
   return {};
 }
 

@@ -38,7 +38,7 @@ Resuming Prepared::on(const wire::Go&, DestinationContext& context) {
   context.hook.run_noting(HookStage::committed, context.hook_context(tree->vessels.root_pid()));
   tree->group->freeze(Deadline::in_ms(kFreezeMs));
   const FreezerGroup& group = *tree->group;
-  DecidedTree decided{restore_->root_pid(), group.members().size(), group.path(), false};
+  DecidedTree decided{restore_->root_pid(), group.members().size(), group.path(), false, context.hello.stay_frozen()};
   reach(FaultPoint::destination_group_frozen);
   context.journal->append(JournalState::resuming, to_detail(decided));
   return {std::move(tree), std::move(restore_), std::move(decided), began_us};
@@ -82,10 +82,10 @@ void Resuming::release(DestinationContext& context) {
 // the group, since its own control groups are not frozen.
 void Resuming::let_run(DestinationContext& context) {
   FreezerGroup& group = *tree->group;
-  if (!context.hello.stay_frozen()) group.thaw();
+  if (!decided_.stay_frozen) group.thaw();
   if (context.options.root_resumed) context.options.root_resumed(restore_->root_pid());
   join_init(context);
-  if (context.hello.stay_frozen()) {
+  if (decided_.stay_frozen) {
     log::info("session {}: the tree was frozen at the source, and stays so in the control group {}",
               context.options.session, group.path());
     return;

@@ -242,10 +242,11 @@ namespace {
 // A process in a frozen group makes no system call for us, so this must be known before any other look.
 std::vector<Refusal> inspect_freezers(const std::vector<TaskNode>& tree) {
   for (const TaskNode& task : tree) {
-    const std::optional<std::string> group = task.dead ? std::nullopt : find_frozen_group(task.pid);
-    if (!group) continue;
-    const bool is_ours = group->ends_with("-src") && group->find("/crx-") != std::string::npos;
-    return {{fmt::format("pid {}", task.pid), fmt::format("is in the frozen control group {}", *group),
+    const std::vector<std::string> groups = task.dead ? std::vector<std::string>() : find_frozen_groups(task.pid);
+    if (groups.empty()) continue;
+    const std::string& group = groups.front();
+    const bool is_ours = group.ends_with("-src") && group.find("/crx-") != std::string::npos;
+    return {{fmt::format("pid {}", task.pid), fmt::format("is in the frozen control group {}", group),
              is_ours ? "it is the original of an unfinished session, see crx-migrate --list"
                      : "thaw that first (unpause the container), or use --thaw"}};
   }

@@ -41,7 +41,7 @@ wire::SessionMessage hello_message(const MigrateOptions& options, int64_t rtt_us
   hello.set_with_files(options.with_files);
   hello.set_new_pids(options.new_pids);
   hello.set_go_timeout_ms(kGoTimeoutMs);
-  hello.set_stay_frozen(options.thaw && find_frozen_group(options.pid).has_value());
+  hello.set_stay_frozen(options.thaw && !find_frozen_groups(options.pid).empty());
   hello.set_rtt_us(rtt_us);
   return message;
 }

@@ -18,11 +18,14 @@ bool take_number(std::string_view& text, std::string_view name, Number& number) 
   return true;
 }
 
+constexpr std::string_view kStayFrozen = " stay frozen";
+
 }  // namespace
 
 std::string to_detail(const DecidedTree& tree) {
   if (tree.runs) return fmt::format("pid {} runs", tree.root);
-  return fmt::format("pid {} processes {} group {}", tree.root, tree.processes, tree.group);
+  return fmt::format("pid {} processes {}{} group {}", tree.root, tree.processes, tree.stay_frozen ? kStayFrozen : "",
+                     tree.group);
 }
 
 std::optional<DecidedTree> parse_decided_tree(std::string_view detail) {
@@ -31,7 +34,10 @@ std::optional<DecidedTree> parse_decided_tree(std::string_view detail) {
   if (!take_number(detail, "pid ", tree.root)) return std::nullopt;
   tree.runs = detail == " runs";
   if (tree.runs) return tree;
-  if (!take_number(detail, " processes ", tree.processes) || !detail.starts_with(kGroup)) return std::nullopt;
+  if (!take_number(detail, " processes ", tree.processes)) return std::nullopt;
+  tree.stay_frozen = detail.starts_with(kStayFrozen);
+  if (tree.stay_frozen) detail.remove_prefix(kStayFrozen.size());
+  if (!detail.starts_with(kGroup)) return std::nullopt;
   tree.group = detail.substr(kGroup.size());
   return tree;
 }

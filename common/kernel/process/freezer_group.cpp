@@ -254,15 +254,16 @@ void FreezerGroup::abandon() noexcept {
   owned_.reset();
 }
 
-std::optional<std::string> find_frozen_group(pid_t pid) {
+std::vector<std::string> find_frozen_groups(pid_t pid) {
+  std::vector<std::string> frozen;
   for (const Hierarchy& hierarchy : find_hierarchies()) {
     const char* const file = hierarchy.v2 ? "/cgroup.freeze" : "/freezer.self_freezing";
     std::string path = try_group_in(hierarchy, pid).value_or("");
     for (; path.size() > hierarchy.mount.size(); path.erase(path.rfind('/'))) {
-      if (try_read_file(path + file).value_or("0").starts_with("1")) return path;
+      if (try_read_file(path + file).value_or("0").starts_with("1")) frozen.push_back(path);
     }
   }
-  return std::nullopt;
+  return frozen;
 }
 
 std::optional<GroupView> look_at_group(const std::string& path) {

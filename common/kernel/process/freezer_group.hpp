@@ -74,9 +74,9 @@ struct GroupView {
 // Looks at a group and changes nothing; nothing if it does not exist. Throws Error.
 std::optional<GroupView> look_at_group(const std::string& path);
 
-// Returns the nearest group, upwards from that of the process, that somebody has frozen, in either version of control
-// groups; nothing if the process can run. Throws Error.
-std::optional<std::string> find_frozen_group(pid_t pid);
+// Returns the groups that keep the process from running: its own and those above it that somebody has frozen, in both
+// versions of control groups, the nearest first; none if it can run. Throws Error.
+std::vector<std::string> find_frozen_groups(pid_t pid);
 
 // Removes every empty group that create_below made below the group of `pid` and that nobody owns any more.
 void remove_empty_groups(pid_t pid);

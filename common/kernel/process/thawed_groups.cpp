@@ -3,7 +3,6 @@
 #include <unistd.h>
 
 #include <exception>
-#include <optional>
 
 #include "common/base/fd.hpp"
 #include "common/base/log.hpp"
@@ -31,10 +30,10 @@ ThawedGroups::~ThawedGroups() {
 }
 
 void ThawedGroups::thaw_for(pid_t pid, const std::function<void(const std::string&)>& before) {
-  while (const std::optional<std::string> group = find_frozen_group(pid)) {
-    if (before) before(*group);
-    groups_.push_back(*group);
-    set_frozen(*group, false);
+  for (const std::string& group : find_frozen_groups(pid)) {
+    if (before) before(group);
+    groups_.push_back(group);
+    set_frozen(group, false);
   }
 }
 

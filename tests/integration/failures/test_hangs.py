@@ -72,11 +72,33 @@ class Stuck(crxtest.RingTest):
         self.assertIn("storage that does not answer", read_text(errors))
         self.check_runs_on()
 
+    def test_dump_of_a_frozen_program(self):
+        """crx-dump is killed as it hangs: the group that it has thawed is frozen again."""
+        if not CGROUP2:
+            self.skipTest("no cgroup v2")
+        group = f"{self.source.cgroup}/paused"
+        os.mkdir(group)
+        self.process.enter_cgroup(group)
+
+        def freeze(value):
+            with open(f"{group}/cgroup.freeze", "w") as state:
+                state.write(value)
+        freeze("1")
+        self.addCleanup(freeze, "0")
+        tool = self.source.spawn([f"{BIN}/crx-dump", "-t", self.process.pid, "-D", self.ring.path("frozen-dump"), "-R", "--thaw"])
+        until(lambda: self.is_stuck(tool), "crx-dump waits for the file system")
+        self.assertIn("frozen 0", read_text(f"{group}/cgroup.events"))
+        tool.send_signal(signal.SIGINT)
+        self.assertEqual(tool.wait(LONGEST), 1)
+        until(lambda: "frozen 1" in read_text(f"{group}/cgroup.events"), "the program is frozen again")
+        freeze("0")
+        self.check_runs_on()
+
 
 class Frozen(crxtest.RingTest):
     HOSTS = 2
 
-    def frozen(self, group, file, freeze, thaw):
+    def frozen(self, group, file, freeze, thaw, fault=""):
         host = self.ring[0]
         os.makedirs(group)
         process = host.spawn(["sleep", "1000"])
@@ -102,9 +124,16 @@ class Frozen(crxtest.RingTest):
         result = host.migrate(process, self.ring[1], "--thaw", "--hook", "[ $CRX_STAGE != prepared ]")
         self.assertEqual(result.exit, 1, f"{result}")
         self.is_frozen(process)
+        result = host.finish_migrate(host.start_migrate(process, self.ring[1], "--thaw",
+                                                        env={"CRX_FAULT_POINT": "source_round=kill"}))
+        self.assertEqual(result.exit, 1, f"{result}")
+        self.is_frozen(process)
+        if fault:
+            self.ring[1].restart_agent(env={"CRX_FAULT_POINT": fault})
+            self.addCleanup(self.ring[1].restart_agent)
         moved, _ = self.move(process, self.ring[1], "--thaw")
         self.is_frozen(moved)
-        self.assertIn("stays so in the control group", read_text(self.ring[1].agent_log))
+        self.assertRegex(read_text(self.ring[1].agent_log), "stays (so|frozen) in the control group")
         with open(f"{group}/{file}") as state:
             self.assertIn(state.read().strip(), (freeze, "FREEZING"))
         moved.kill()
@@ -129,6 +158,12 @@ class Frozen(crxtest.RingTest):
         if not CGROUP2:
             self.skipTest("no cgroup v2")
         self.frozen(f"{self.ring[0].cgroup}/paused", "cgroup.freeze", "1", "0")
+
+    def test_engine_killed(self):
+        """The engine dies after the decision, and the supervisor finishes the session."""
+        if not CGROUP2:
+            self.skipTest("no cgroup v2")
+        self.frozen(f"{self.ring[0].cgroup}/paused", "cgroup.freeze", "1", "0", "destination_released=kill")
 
     def test_version_1(self):
         top = "/sys/fs/cgroup/freezer"

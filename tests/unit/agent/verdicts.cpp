@@ -32,7 +32,7 @@ TEST_CASE("verdicts: the journal of a source is left alone, whoever asks about i
 
 TEST_CASE("verdicts: a decided tree that has ended before it ran is lost, and one that ran is not") {
   const TempDir dir;
-  const DecidedTree tree{7, 2, dir.path() + "/no-such-group", false};
+  const DecidedTree tree{7, 2, dir.path() + "/no-such-group", false, false};
   for (const bool resumed : {false, true}) {
     const std::string id = make_session_id();
     Journal journal = Journal::open(dir.path(), id);
@@ -51,7 +51,7 @@ TEST_CASE("verdicts: a decided tree that has ended before it ran is lost, and on
 
 TEST_CASE("verdicts: NEVER and LOST hold although they cannot be written, and are written later") {
   const TempDir dir;
-  const DecidedTree tree{7, 2, dir.path() + "/no-such-group", false};
+  const DecidedTree tree{7, 2, dir.path() + "/no-such-group", false, false};
   for (const bool decided : {false, true}) {
     const std::string id = make_session_id();
     {

@@ -8,6 +8,7 @@
 #include "common/base/directory.hpp"
 #include "common/base/fd.hpp"
 #include "common/kernel/process/child_process.hpp"
+#include "common/kernel/process/thawed_groups.hpp"
 
 namespace crx {
 namespace {
@@ -66,15 +67,24 @@ TEST_CASE("freezer group: dissolving one moves processes that are forked meanwhi
 
 TEST_CASE("freezer group: the group that somebody has frozen is found, also above that of the process") {
   ChildProcess child = *ChildProcess::try_fork_idle();
-  CHECK_FALSE(find_frozen_group(child.pid()));
+  CHECK(find_frozen_groups(child.pid()).empty());
   FreezerGroup outer = FreezerGroup::create_below(::getpid(), "unit-frozen");
   outer.add(child.pid());
   FreezerGroup inner = FreezerGroup::create_below(child.pid(), "unit-inner");
   inner.add(child.pid());
   outer.freeze(Deadline::in_ms(5'000));
-  CHECK(find_frozen_group(child.pid()) == outer.path());
+  CHECK(find_frozen_groups(child.pid()) == std::vector<std::string>{outer.path()});
+  set_frozen(inner.path(), true);
+  CHECK(find_frozen_groups(child.pid()) == std::vector<std::string>{inner.path(), outer.path()});
+  {
+    ThawedGroups thawed;
+    thawed.thaw_for(child.pid());
+    CHECK(find_frozen_groups(child.pid()).empty());
+  }
+  CHECK(find_frozen_groups(child.pid()) == std::vector<std::string>{inner.path(), outer.path()});
+  set_frozen(inner.path(), false);
   outer.thaw();
-  CHECK_FALSE(find_frozen_group(child.pid()));
+  CHECK(find_frozen_groups(child.pid()).empty());
   inner.dissolve();
 }
 

@@ -6,9 +6,11 @@ namespace crx {
 namespace {
 
 TEST_CASE("decided tree: its text is read as it was written") {
-  const DecidedTree frozen{4711, 3, "/sys/fs/cgroup/a group/crx-0123", false};
+  const DecidedTree frozen{4711, 3, "/sys/fs/cgroup/a group/crx-0123", false, false};
   CHECK(parse_decided_tree(to_detail(frozen)) == frozen);
-  const DecidedTree runs{4711, 0, "", true};
+  const DecidedTree stays{4711, 3, "/sys/fs/cgroup/crx-0123", false, true};
+  CHECK(parse_decided_tree(to_detail(stays)) == stays);
+  const DecidedTree runs{4711, 0, "", true, false};
   CHECK(parse_decided_tree(to_detail(runs)) == runs);
 }
 
