@@ -1,6 +1,7 @@
-// A small process that survives a killed crx-migrate and thaws the victim.
+// A small process that survives a killed crx-migrate and lets the victim run on.
 #pragma once
 
+#include <functional>
 #include <string>
 
 #include "common/base/fd.hpp"
@@ -8,20 +9,18 @@
 
 namespace crx {
 
-// A ptrace stop ends when its tracer dies, but a frozen cgroup does not thaw by itself. From guard() on a child process
-// waits for our end. If the migration's journal then holds neither GO nor a final record, the child thaws the group and
-// dissolves it, and the process runs on where it was. After GO the child touches nothing. The destructor ends the
-// child. Make the Guard before our process has threads. It needs no privileges of its own.
+// A ptrace stop ends when its tracer dies, but a frozen cgroup does not thaw by itself, and locks that were released
+// are not taken again. A child process waits for our end. If the migration's journal then says OPEN, the child calls
+// `settle`; after GO it does nothing. The destructor ends the child. Make the Guard before our process has threads, and
+// before it opens the journal.
 class Guard {
  public:
-  // state_dir: the folder that holds the journal. Throws Error(kernel).
-  Guard(std::string state_dir, std::string session);
+  // state_dir: the folder that holds the journal. settle is called in the child, when our process is gone with all of
+  // its threads, and may throw. Throws Error(kernel).
+  Guard(std::string state_dir, std::string session, std::function<void()> settle);
   Guard(const Guard&) = delete;
   Guard& operator=(const Guard&) = delete;
   ~Guard();
-
-  // From now on the group at `path` (FreezerGroup::path) is guarded.
-  void guard(const std::string& path);
 
  private:
   Fd pipe_;

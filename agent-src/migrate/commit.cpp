@@ -13,6 +13,7 @@
 #include "common/base/log.hpp"
 #include "common/base/step_clock.hpp"
 #include "common/kernel/process/pidfd.hpp"
+#include "common/session/held_locks.hpp"
 #include "common/session/source_session.hpp"
 #include "common/tool/fault_point.hpp"
 
@@ -72,6 +73,7 @@ int Commit::run() && {
 int Commit::decide() {
   StepClock clock(context_.report.cutover.source_steps);
   TreeLocks& locks = state_.stop->locks;
+  for (const std::string& detail : to_details(locks.held(false))) context_.journal.add_detail(detail);
   locks.begin();
   reach(FaultPoint::source_locks_released);
   state_.group->freeze(Deadline::in_ms(context_.options.freeze_timeout_ms));

@@ -12,7 +12,6 @@
 #include "common/base/error.hpp"
 #include "common/base/step_clock.hpp"
 #include "common/image/magic.hpp"
-#include "common/kernel/files/file_lock.hpp"
 #include "common/session/held_locks.hpp"
 #include "common/tool/fault_point.hpp"
 #include "wire/file_message.hpp"
@@ -23,17 +22,6 @@ namespace crx {
 namespace {
 
 constexpr int64_t kPrepareMs = 120'000;
-
-// For the journal. Leases cannot be taken back by others: whom they notify is lost when they are released.
-std::vector<HeldLock> held_locks(const std::vector<img::file_lock_entry>& locks) {
-  std::vector<HeldLock> held;
-  for (const img::file_lock_entry& lock : locks) {
-    if (lock.flag() == lock_kind::kLease) return {};
-    held.push_back({static_cast<pid_t>(lock.pid()), static_cast<uint32_t>(lock.fd()), lock.flag(), lock.type(),
-                    lock.start(), lock.len()});
-  }
-  return held;
-}
 
 }  // namespace
 
@@ -106,7 +94,7 @@ void Cutover::last_round(Stop& stop) {
   collect(stop.tree);
   reach(FaultPoint::source_state_sent);
   stop.locks.set(file_locks_);
-  for (const std::string& detail : to_details(held_locks(file_locks_))) context_.journal.add_detail(detail);
+  for (const std::string& detail : to_details(stop.locks.held(true))) context_.journal.add_detail(detail);
   stop.locks.release_leases();
   const int64_t began_us = monotonic_us();
   StepClock clock(context_.report.cutover.source_steps);

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <exception>
+#include <optional>
 #include <utility>
 
+#include "agent-src/recover/resolve_session.hpp"
 #include "agent-src/tool/worker.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
@@ -23,7 +25,10 @@ MigrationContext::MigrationContext(const MigrateOptions& chosen, MigrationObserv
       overall(chosen.timeout_ms > 0 ? Deadline::in_ms(chosen.timeout_ms) : Deadline::never()),
       began_us(monotonic_us()),
       session(chosen.session.empty() ? make_session_id() : chosen.session),
-      guard(chosen.state_dir, session),
+      guard(chosen.state_dir, session,
+            [this] {
+              resolve_session({options.state_dir, session, std::nullopt, {}, {}, {}});
+            }),
       journal(Journal::open(chosen.state_dir, session)) {
   report.session = session;
   report.pid = options.pid;

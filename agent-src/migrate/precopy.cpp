@@ -42,12 +42,11 @@ Precopy::Precopy(MigrationContext& context, Cleared cleared)
     : context_(context), from_(std::move(cleared)), tasks_(from_.tree->tasks), sender_(context, *from_.tree) {}
 
 Precopied Precopy::run() && {
-  group_.emplace(FreezerGroup::create_below(context_.options.pid, context_.session.substr(0, 16) + "-src"));
-  context_.guard.guard(group_->path());
-  context_.description.group = group_->path();
+  context_.description.group = FreezerGroup::path_below(context_.options.pid, context_.session.substr(0, 16) + "-src");
   if (context_.options.unit == UnitPolicy::stop && from_.unit)
     context_.description.unit = SessionUnit{from_.unit->name, from_.unit->user};
   context_.journal.append(JournalState::open, to_detail(context_.description));
+  group_.emplace(FreezerGroup::create(context_.description.group));
   const TreeSnapshot tree = gather();
   for (const std::string& detail : to_details(group_->homes())) context_.journal.add_detail(detail);
   reach(FaultPoint::source_gathered);

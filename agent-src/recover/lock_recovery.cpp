@@ -14,20 +14,6 @@ namespace {
 constexpr char kLocksStep[] = "taking file locks back";
 constexpr int64_t kStopMs = 5'000;
 
-std::vector<img::file_lock_entry> entries_of(const std::vector<HeldLock>& locks) {
-  std::vector<img::file_lock_entry> entries;
-  for (const HeldLock& lock : locks) {
-    img::file_lock_entry& entry = entries.emplace_back();
-    entry.set_flag(lock.kind);
-    entry.set_type(lock.type);
-    entry.set_pid(static_cast<int32_t>(lock.pid));
-    entry.set_fd(static_cast<int32_t>(lock.fd));
-    entry.set_start(lock.start);
-    entry.set_len(lock.len);
-  }
-  return entries;
-}
-
 void check_tasks(FrozenTree& tree, const std::vector<HeldLock>& locks) {
   const auto missing =
       std::find_if(locks.begin(), locks.end(), [&](const HeldLock& lock) { return tree.find(lock.pid) == nullptr; });
@@ -38,7 +24,7 @@ void check_tasks(FrozenTree& tree, const std::vector<HeldLock>& locks) {
 }  // namespace
 
 void take_locks_back(FreezerGroup& group, pid_t root, const std::vector<HeldLock>& locks) {
-  if (!group.directory())
+  if (!group.directory() && group.is_frozen())
     throw Error(ErrorCode::refused, kLocksStep, "a task that version 1 of control groups has frozen cannot be stopped")
         .with_pid(root);
   KernelView kernel;
@@ -46,10 +32,9 @@ void take_locks_back(FreezerGroup& group, pid_t root, const std::vector<HeldLock
   check_tasks(tree, locks);
   CallSites sites;
   TreeLocks handover(tree, sites);
-  handover.set(entries_of(locks));
   group.thaw();
   try {
-    handover.inherit();
+    handover.inherit(locks);
     handover.take_back();
   } catch (const std::exception&) {
     // The destructors would let it run.

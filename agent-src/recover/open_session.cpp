@@ -106,8 +106,8 @@ std::optional<Resolution> OpenSession::settled() const {
 
 void OpenSession::stay(const std::string& why) && {
   const std::vector<HeldLock> locks = find_held_locks(journal_.records());
-  if (original_ && locks.empty() && last().state == JournalState::go && last().detail == kReleasedLocks)
-    refuse_locks(description_, "only crx-migrate could have taken them back");
+  if (original_ && locks.empty() && last().detail == kReleasedLocks)
+    refuse_locks(description_, "they were too many for its journal");
   try {
     if (original_) std::move(*original_).resume(locks);
   } catch (const Error& error) {

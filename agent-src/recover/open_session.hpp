@@ -30,8 +30,8 @@ class OpenSession {
   bool is_of_earlier_boot() const { return last().boot_id != read_boot_id(); }
   bool has_original() const noexcept { return original_.has_value(); }
 
-  // Lets the original run on here, if there is one, and journals ABORTED. Throws Error(refused) if its file locks were
-  // released; the original stays frozen then.
+  // Lets the original run on here, if there is one, and journals ABORTED. Throws Error(refused) if a file lock that was
+  // released cannot be taken back; the original stays frozen then.
   void stay(const std::string& why) &&;
   // Ends the original, if there is one, and journals DONE. Throws Error.
   void leave(const std::string& why) &&;

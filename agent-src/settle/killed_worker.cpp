@@ -28,8 +28,9 @@ bool is_open(const std::vector<JournalRecord>& records) {
   return !records.empty() && records.back().state == JournalState::open;
 }
 
-// Settles a session without GO. An agent of this host may be doing the same. Returns the records after that.
-std::vector<JournalRecord> settle_undecided(const MigrateOptions& options) {
+// Settles a session without GO. An agent of this host may be doing the same. Returns the records after that; why: the
+// error, if it cannot be settled.
+std::vector<JournalRecord> settle_undecided(const MigrateOptions& options, std::string& why) {
   const Deadline deadline = Deadline::in_ms(kSettleMs);
   for (Backoff backoff;; backoff.wait()) {
     std::vector<JournalRecord> records = read_journal(options.state_dir, options.session);
@@ -37,13 +38,14 @@ std::vector<JournalRecord> settle_undecided(const MigrateOptions& options) {
     try {
       resolve_session({options.state_dir, options.session, std::nullopt, {}, {}, {}});
     } catch (const Error& error) {
-      log::debug("session {}: {}", options.session, error.what());
+      why = error.what();
     }
   }
 }
 
 Outcome conclude(const MigrateOptions& options, const std::string& how, ObserverList& observers) {
-  const std::vector<JournalRecord> records = settle_undecided(options);
+  std::string why;
+  const std::vector<JournalRecord> records = settle_undecided(options, why);
   if (records.empty() || records.back().state == JournalState::aborted)
     return fail(options, Outcome::failed, fmt::format("{}; {}", how, kUnharmed), observers);
   if (records.back().state == JournalState::done) {
@@ -58,7 +60,7 @@ Outcome conclude(const MigrateOptions& options, const std::string& how, Observer
         fmt::format("{} after GO; {} may or may not have resumed the process; {}", how, options.to.text(), kept),
         observers);
   }
-  return fail(options, Outcome::in_doubt, fmt::format("{}, and its session cannot be ended; {}", how, kept), observers);
+  return fail(options, Outcome::in_doubt, fmt::format("{}; {}; {}", how, why, kept), observers);
 }
 
 }  // namespace

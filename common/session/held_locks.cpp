@@ -5,12 +5,15 @@
 namespace crx {
 namespace {
 
-constexpr std::size_t kMostRecords = 32;
-constexpr std::size_t kMembers = 6;
+constexpr std::size_t kMostRecords = 16;
+constexpr std::size_t kMembers = 6, kLeaseMembers = 9;
 constexpr char kLocksKey[] = "locks";
 
 nlohmann::json to_json(const HeldLock& lock) {
-  return {lock.pid, lock.fd, lock.kind, lock.type, lock.start, lock.len};
+  nlohmann::json json = {lock.pid, lock.fd, lock.kind, lock.type, lock.start, lock.len};
+  if (lock.owner_type == 0 && lock.owner == 0 && lock.signal == 0) return json;
+  for (const int32_t notice : {lock.owner_type, lock.owner, lock.signal}) json.push_back(notice);
+  return json;
 }
 
 }  // namespace
@@ -30,7 +33,7 @@ std::vector<std::string> to_details(const std::vector<HeldLock>& locks) {
       details.push_back(nlohmann::json({{kLocksKey, some}}).dump());
     }
   }
-  if (details.size() > kMostRecords) return {};
+  if (details.size() > kMostRecords) return {kReleasedLocks};
   return details;
 }
 
@@ -41,9 +44,14 @@ std::vector<HeldLock> find_held_locks(const std::vector<JournalRecord>& records)
     const auto json = nlohmann::json::parse(record.detail, nullptr, false);
     if (!json.is_object() || !json[kLocksKey].is_array()) continue;
     for (const auto& each : json[kLocksKey]) {
-      if (!each.is_array() || each.size() != kMembers) continue;
-      locks.push_back({each[0].get<pid_t>(), each[1].get<uint32_t>(), each[2].get<uint32_t>(), each[3].get<uint32_t>(),
-                       each[4].get<int64_t>(), each[5].get<int64_t>()});
+      if (!each.is_array() || (each.size() != kMembers && each.size() != kLeaseMembers)) continue;
+      HeldLock& lock =
+          locks.emplace_back(HeldLock{each[0].get<pid_t>(), each[1].get<uint32_t>(), each[2].get<uint32_t>(),
+                                      each[3].get<uint32_t>(), each[4].get<int64_t>(), each[5].get<int64_t>()});
+      if (each.size() == kMembers) continue;
+      lock.owner_type = each[6].get<int32_t>();
+      lock.owner = each[7].get<int32_t>();
+      lock.signal = each[8].get<int32_t>();
     }
   }
   return locks;

@@ -6,6 +6,8 @@
 namespace crx {
 namespace {
 
+constexpr std::size_t kMostHomes = 20;  // records; a journal has room for some 60
+
 std::optional<SourceSession> parse_source_session(const std::string& detail) {
   const auto json = nlohmann::json::parse(detail, nullptr, false);
   if (!json.is_object()) return std::nullopt;
@@ -64,7 +66,7 @@ std::string thawed_detail(const std::string& group) {
 std::vector<std::string> to_details(const std::map<pid_t, std::string>& homes) {
   std::vector<std::string> details;
   auto next = homes.begin();
-  while (next != homes.end()) {
+  while (next != homes.end() && details.size() < kMostHomes) {
     nlohmann::ordered_json some = nlohmann::ordered_json::object();
     std::string detail;
     for (; next != homes.end(); ++next) {

@@ -31,12 +31,10 @@ struct SourceSession {
   std::map<pid_t, std::string> homes;  // FreezerGroup::homes(); in records of their own
 };
 
-// The detail of the record GO of a tree that holds file locks: they are released once it is written.
-inline constexpr char kReleasedLocks[] = "its file locks are released";
-
 // One line of JSON, the detail of a record OPEN, without the homes.
 std::string to_detail(const SourceSession& session);
-// The homes as details of further records OPEN, none if there are no homes.
+// The homes as details of further records OPEN, none if there are no homes. A tree out of very many groups may have
+// more of them than the journal has room for: the rest is left out, and its processes get to the group above.
 std::vector<std::string> to_details(const std::map<pid_t, std::string>& homes);
 // A group that is about to be thawed, as the detail of a further record.
 std::string thawed_detail(const std::string& group);

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <csignal>
 #include <optional>
 #include <set>
 #include <thread>
@@ -46,6 +47,17 @@ img::file_lock_entry entry_of(const OpenFile::Number& number, const proc::Lock& 
   entry.set_start(static_cast<int64_t>(lock.start));
   // The kernel prints the last byte, or "EOF" for OFFSET_MAX.
   entry.set_len(lock.end == kToTheEnd ? 0 : static_cast<int64_t>(lock.end - lock.start + 1));
+  return entry;
+}
+
+img::file_lock_entry entry_of(const HeldLock& lock) {
+  img::file_lock_entry entry;
+  entry.set_flag(lock.kind);
+  entry.set_type(lock.type);
+  entry.set_pid(static_cast<int32_t>(lock.pid));
+  entry.set_fd(static_cast<int32_t>(lock.fd));
+  entry.set_start(lock.start);
+  entry.set_len(lock.len);
   return entry;
 }
 
@@ -139,6 +151,18 @@ std::vector<img::file_lock_entry> collect_locks(const std::vector<OpenFile>& fil
 LockHandover::LockHandover(FrozenTask& task, std::vector<img::file_lock_entry> locks, CallSites& sites)
     : task_(task), sites_(sites), locks_(std::move(locks)) {}
 
+LockHandover::LockHandover(FrozenTask& task, const std::vector<HeldLock>& locks, CallSites& sites)
+    : task_(task), sites_(sites) {
+  for (const HeldLock& lock : locks) locks_.push_back(entry_of(lock));
+  take_duplicates();
+  for (std::size_t i = 0; i < locks.size(); ++i) {
+    if (locks[i].kind != lock_kind::kLease) continue;
+    const auto type = static_cast<decltype(f_owner_ex::type)>(locks[i].owner_type);
+    notices_[i] = {{type, locks[i].owner}, locks[i].signal};
+  }
+  released_ = true;
+}
+
 LockHandover::~LockHandover() {
   if (!released_) return;
   try {
@@ -204,10 +228,20 @@ void LockHandover::disown() noexcept {
   own_.clear();
 }
 
-void LockHandover::inherit() {
-  if (locks_.empty()) return;
+std::vector<HeldLock> LockHandover::held(bool write_leases) {
+  if (std::none_of(locks_.begin(), locks_.end(),
+                   [&](const img::file_lock_entry& lock) { return is_write_lease(lock) == write_leases; }))
+    return {};
   take_duplicates();
-  released_ = true;
+  std::vector<HeldLock> held;
+  for (std::size_t i = 0; i < locks_.size(); ++i) {
+    const img::file_lock_entry& lock = locks_[i];
+    if (is_write_lease(lock) != write_leases) continue;
+    const Notice& notice = notices_[i];
+    held.push_back({static_cast<pid_t>(lock.pid()), static_cast<uint32_t>(lock.fd()), lock.flag(), lock.type(),
+                    lock.start(), lock.len(), notice.owner.type, notice.owner.pid, notice.signal});
+  }
+  return held;
 }
 
 void LockHandover::complete() {
@@ -219,6 +253,7 @@ void LockHandover::take_back() {
   const Deadline deadline = Deadline::in_ms(kTakeBackMs);
   while (!set_description_locks(true) || !set_process_locks(true)) {
     if (deadline.passed()) {
+      if (give_up_lease()) continue;
       throw Error(ErrorCode::refused, kFileLocksStep, conflict_ + " was taken by somebody else meanwhile")
           .with_hint("end the process that has it (see /proc/locks)");
     }
@@ -226,6 +261,15 @@ void LockHandover::take_back() {
   }
   released_ = false;
   own_.clear();
+}
+
+bool LockHandover::give_up_lease() {
+  if (locks_[conflicting_].flag() != lock_kind::kLease) return false;
+  Notice& notice = notices_[conflicting_];
+  notice.lost = true;
+  log::warn("{}: it is lost, since another process has opened the file", conflict_);
+  send_signal(task_.pidfd(), notice.signal > 0 ? notice.signal : SIGIO);
+  return true;
 }
 
 bool LockHandover::set_description_locks(bool hold) {
@@ -237,6 +281,7 @@ bool LockHandover::set_description_locks(bool hold) {
         set_description_lock(own_[i].get(), lock.flag(), hold ? lock.type() : F_UNLCK, lock.start(), lock.len());
     if (result == 0) continue;
     conflict_ = describe(lock, task_);
+    conflicting_ = i;
     if (hold && is_conflict(result)) return false;
     throw_errno(kFileLocksStep, conflict_, -result);
   }
@@ -247,6 +292,7 @@ bool LockHandover::set_process_locks(bool hold) {
   constexpr std::size_t kAtOnce = 512;
   std::vector<std::size_t> locks;
   for (std::size_t i = 0; i < locks_.size(); ++i) {
+    if (hold && notices_[i].lost) continue;
     if (locks_[i].flag() == lock_kind::kPosix || (hold && is_taken_by_itself(locks_[i]))) locks.push_back(i);
   }
   if (locks.empty()) return true;
@@ -284,7 +330,11 @@ bool LockHandover::set_process_locks(bool hold) {
       }
       if (result == 0) continue;
       conflict_ = describe(lock, task_);
-      if (!hold || !is_conflict(result)) throw_errno(kFileLocksStep, conflict_, static_cast<int>(-result));
+      conflicting_ = locks[i];
+      if (!hold || !is_conflict(result)) {
+        task_.eject();  // it could not run any more in a frozen group
+        throw_errno(kFileLocksStep, conflict_, static_cast<int>(-result));
+      }
       all = false;
     }
   }
@@ -302,6 +352,16 @@ void TreeLocks::set(const std::vector<img::file_lock_entry>& locks) {
   }
 }
 
+void TreeLocks::inherit(const std::vector<HeldLock>& locks) {
+  for (const auto& task : tree_.tasks()) {
+    std::vector<HeldLock> its;
+    for (const HeldLock& lock : locks) {
+      if (lock.pid == task->pid()) its.push_back(lock);
+    }
+    if (!its.empty()) tasks_.push_back(std::make_unique<LockHandover>(*task, its, sites_));
+  }
+}
+
 void TreeLocks::release_leases() {
   for (const auto& task : tasks_) has_released_leases_ = task->release_leases() || has_released_leases_;
 }
@@ -314,8 +374,13 @@ void TreeLocks::complete() {
   for (const auto& task : tasks_) task->complete();
 }
 
-void TreeLocks::inherit() {
-  for (const auto& task : tasks_) task->inherit();
+std::vector<HeldLock> TreeLocks::held(bool write_leases) {
+  std::vector<HeldLock> all;
+  for (const auto& task : tasks_) {
+    const std::vector<HeldLock> its = task->held(write_leases);
+    all.insert(all.end(), its.begin(), its.end());
+  }
+  return all;
 }
 
 void TreeLocks::take_back() {

@@ -19,6 +19,7 @@
 #include "agent-src/freeze/frozen_tree.hpp"
 #include "agent-src/tree/open_file.hpp"
 #include "common/image/schema/regular.pb.h"
+#include "common/session/held_locks.hpp"
 
 namespace crx {
 
@@ -34,6 +35,8 @@ class LockHandover {
  public:
   // Task and sites must outlive this object.
   LockHandover(FrozenTask& task, std::vector<img::file_lock_entry> locks, CallSites& sites);
+  // In place of begin() and complete(): another process has released these locks of the task. Throws Error.
+  LockHandover(FrozenTask& task, const std::vector<HeldLock>& locks, CallSites& sites);
   LockHandover(const LockHandover&) = delete;
   LockHandover& operator=(const LockHandover&) = delete;
   ~LockHandover();
@@ -41,17 +44,17 @@ class LockHandover {
   // Releases the write leases; the task is stopped by ptrace. Afterwards the file may be opened elsewhere. Returns
   // false if the task has none.
   bool release_leases();
+  // The locks that release_leases(), or begin() and complete(), release; to be called before, for the journal.
+  std::vector<HeldLock> held(bool write_leases);
   // Releases the POSIX locks; the task is stopped by ptrace, right before its cgroup is frozen. Only the task itself
   // can release these (an arena is injected and ejected for that). Throws Error(refused) that names a process that
   // waits for one of the locks, before any lock was released.
   void begin();
   // Releases all other locks, through our duplicates. To be called right before GO is sent; the cgroup may be frozen.
   void complete();
-  // To be called in place of begin() and complete() if another process has released the locks.
-  void inherit();
   // Takes all locks back; the task is stopped by ptrace and its cgroup is thawed. Retries for kTakeBackMs, since a
   // dying vessel may still hold them; then throws Error(refused) that names the lock another process holds: the task
-  // must not run on.
+  // must not run on. A lease is given up instead, and the task gets the signal that a broken lease would have sent.
   static constexpr int64_t kTakeBackMs = 5000;
   void take_back();
   // To be called when the destination has, or may have, the locks: this object then does nothing more.
@@ -59,6 +62,7 @@ class LockHandover {
 
  private:
   void take_duplicates();
+  bool give_up_lease();
   void check_waiters() const;
   // Releases (hold: false) or takes the locks that belong to descriptions / to the process. Returns false if another
   // process holds one.
@@ -72,11 +76,13 @@ class LockHandover {
   struct Notice {
     f_owner_ex owner{};
     int signal = 0;
+    bool lost = false;  // another process has opened the file, and the lease was given up
   };
 
   std::vector<Fd> own_;  // a duplicate of each lock's description
   std::vector<Notice> notices_;
-  std::string conflict_;  // the lock that could not be taken last
+  std::string conflict_;         // the lock that could not be taken last
+  std::size_t conflicting_ = 0;  // its index
   bool released_ = false;
 };
 
@@ -87,12 +93,14 @@ class TreeLocks {
   TreeLocks(FrozenTree& tree, CallSites& sites) : tree_(tree), sites_(sites) {}
   // Sets the collected locks; to be called once, first.
   void set(const std::vector<img::file_lock_entry>& locks);
+  // The same for locks that another process has released. Throws Error.
+  void inherit(const std::vector<HeldLock>& locks);
   bool empty() const noexcept { return tasks_.empty(); }
   void release_leases();
   bool has_released_leases() const noexcept { return has_released_leases_; }
   void begin();
   void complete();
-  void inherit();
+  std::vector<HeldLock> held(bool write_leases);
   void take_back();
   void disown() noexcept;
 

@@ -150,11 +150,17 @@ void remove_empty_groups(pid_t pid) {
   }
 }
 
+std::string FreezerGroup::path_below(pid_t pid, const std::string& name) {
+  return place_of(pid).path + "/crx-" + name;
+}
+
 FreezerGroup FreezerGroup::create_below(pid_t pid, const std::string& name) {
-  const auto [parent, v2] = place_of(pid);
-  std::string path = parent + "/crx-" + name;
+  return create(path_below(pid, name));
+}
+
+FreezerGroup FreezerGroup::create(const std::string& path) {
   Fd owned = make_owned(path);
-  FreezerGroup group(std::move(path), parent, v2);
+  FreezerGroup group = open_existing(path);
   group.owned_ = std::move(owned);
   return group;
 }

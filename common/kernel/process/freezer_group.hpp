@@ -18,14 +18,17 @@ namespace crx {
 // and removes it, best effort, so that a victim never stays frozen by accident. See cgroups(7),
 // Documentation/admin-guide/cgroup-v2.rst "cgroup.freeze".
 //
-// An object of create_below() owns its group: it keeps the group's directory locked (flock(2), shared), also while the
-// group has no member, until it is dissolved or abandoned, or its process ends. remove_empty_groups() leaves such
-// groups alone.
+// An object of create_below() or create() owns its group: it keeps the group's directory locked (flock(2), shared),
+// also while the group has no member, until it is dissolved or abandoned, or its process ends. remove_empty_groups()
+// leaves such groups alone.
 class FreezerGroup {
  public:
   // Creates the group below the group of `pid`, which is not moved. Throws Error(unsupported), with the reason, when no
   // freezer hierarchy is mounted or writable.
   static FreezerGroup create_below(pid_t pid, const std::string& name);
+  // The same in two steps, for a caller that writes the path down before the group exists.
+  static std::string path_below(pid_t pid, const std::string& name);
+  static FreezerGroup create(const std::string& path);
   // Opens, by its path(), a group that create_below made in another process. homes: homes() of that object, if they are
   // known.
   static FreezerGroup open_existing(const std::string& path, std::map<pid_t, std::string> homes = {});

@@ -1,6 +1,7 @@
 """Nothing is left behind when tools die: control groups, nftables tables, file locks."""
 import fcntl
 import glob
+import itertools
 import os
 import sys
 
@@ -17,6 +18,21 @@ files = [open(f"{base}.{kind}", "w") for kind in ("posix", "flock", "ofd")]
 fcntl.lockf(files[0], fcntl.LOCK_EX)
 fcntl.flock(files[1], fcntl.LOCK_EX)
 fcntl.fcntl(files[2], 37, struct.pack("hhqqi4x", fcntl.F_WRLCK, 0, 0, 0, 0))
+number = 0
+while not os.path.exists(base + ".stop"):
+    print(number, flush=True)
+    number += 1
+    time.sleep(0.01)
+"""
+
+# The same with a write lease; says so when somebody breaks it.
+LESSEE = """
+import fcntl, os, signal, sys, time
+base = sys.argv[1]
+file = open(f"{base}.lease", "w")
+signal.signal(signal.SIGRTMIN + 1, lambda *_: open(base + ".broken", "w").close())
+fcntl.fcntl(file, 10, signal.SIGRTMIN + 1)  # F_SETSIG
+fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
 number = 0
 while not os.path.exists(base + ".stop"):
     print(number, flush=True)
@@ -62,6 +78,8 @@ class Groups(FailureTest):
 
 
 class Recovered(OperatorTest):
+    numbers = itertools.count()
+
     def killed_at(self, step, *options, process=None):
         process, tool, worker, guard = self.stop_at(step, *options, process=process)
         for each in (tool, guard, worker):
@@ -86,12 +104,23 @@ class Recovered(OperatorTest):
         until(lambda: [read_text(p.proc("cgroup")) for p in (tree, child)] == before,
               lambda: f"{[read_text(p.proc('cgroup')) for p in (tree, child)]} instead of {before}")
 
-    def start_locker(self):
-        base = self.ring.path(f"locker-{self.id()}")
-        process = self.source.spawn([sys.executable, "-c", LOCKER, base], stdout=f"{base}.out")
+    def start_locker(self, program=LOCKER):
+        base = self.ring.path(f"locker-{self.id()}-{next(self.numbers)}")
+        process = self.source.spawn([sys.executable, "-c", program, base], stdout=f"{base}.out")
         self.addCleanup(process.kill)
         until(lambda: len(lines_of(f"{base}.out")) > 3, "the program counts")
         return process, base
+
+    def runs_on(self, process, base):
+        """Checks that the program runs, has lost no line, and ends, and that nothing else is left."""
+        seen = len(lines_of(f"{base}.out"))
+        until(lambda: len(lines_of(f"{base}.out")) > seen + 5, "the program runs on")
+        with open(f"{base}.stop", "w"):
+            pass
+        process.wait_end(10)
+        numbers = [int(line) for line in lines_of(f"{base}.out")]
+        self.assertEqual(numbers, list(range(len(numbers))))
+        self.nothing_is_left(base)
 
     def held(self, base):
         """Returns the kinds of the locks that somebody has."""
@@ -113,26 +142,71 @@ class Recovered(OperatorTest):
         until(lambda: not self.held(base), "the locks have been released")
         self.source.start_agent()
         until(lambda: self.held(base) == ["posix", "flock", "ofd"], lambda: self.source.agent_tail())
-        seen = len(lines_of(f"{base}.out"))
-        until(lambda: len(lines_of(f"{base}.out")) > seen + 5, "the program runs on")
-        with open(f"{base}.stop", "w"):
-            pass
-        process.wait_end(10)
-        numbers = [int(line) for line in lines_of(f"{base}.out")]
-        self.assertEqual(numbers, list(range(len(numbers))))
+        self.runs_on(process, base)
 
-    def test_a_lock_of_somebody_else(self):
+    def test_the_guard_takes_locks_back(self):
+        """Only the worker is killed, after POSIX locks were released and before GO; there is no agent."""
+        for step in ("source_locks_released", "source_group_frozen"):
+            process, base = self.start_locker()
+            _, tool, worker, _ = self.stop_at(step, "--file-locks", process=process)
+            self.assertEqual(self.held(base), ["flock", "ofd"])
+            worker.kill()
+            result = self.source.finish_migrate(tool)
+            self.assertEqual((result.exit, result.last["event"]), (1, "failed"), f"{result}")
+            self.assertEqual(self.held(base), ["posix", "flock", "ofd"], f"{step}: {result}")
+            self.runs_on(process, base)
+
+    def test_the_guard_does_not_thaw_without_a_lock(self):
         process, base = self.start_locker()
-        self.killed_at("source_go_journalled", "--file-locks", process=process)
+        _, tool, worker, _ = self.stop_at("source_group_frozen", "--file-locks", process=process)
         with open(f"{base}.posix", "r+") as file:
             fcntl.lockf(file, fcntl.LOCK_EX)
-            self.source.start_agent()
-            until(lambda: "was taken by somebody else meanwhile" in read_text(self.source.agent_log), "the agent says so")
-            self.assertTrue(self.frozen(process))
             seen = len(lines_of(f"{base}.out"))
+            worker.kill()
+            result = self.source.finish_migrate(tool, 60)
+            self.assertEqual(result.exit, 4, f"{result}")
+            self.assertIn("was taken by somebody else meanwhile", result.last["message"])
+            self.assertTrue(self.frozen(process))
+            self.assertEqual(len(lines_of(f"{base}.out")), seen)
+        self.source.start_agent()
+        until(lambda: len(lines_of(f"{base}.out")) > seen, lambda: self.source.agent_tail())
+        self.assertEqual(self.held(base), ["posix", "flock", "ofd"])
+        self.runs_on(process, base)
+
+    def test_leases_are_taken_back(self):
+        process, base = self.start_locker(LESSEE)
+        self.target.restart_agent(env={"CRX_FAULT_POINT": "destination_go=error"})
+        self.addCleanup(self.target.restart_agent)
+        self.killed_at("source_go_sent", "--file-locks", process=process)
+        os.close(os.open(f"{base}.lease", os.O_RDONLY | os.O_NONBLOCK))  # nobody has a lease
+        self.source.start_agent()
+        until(lambda: not self.frozen(process), lambda: self.source.agent_tail())
+        with self.assertRaises(BlockingIOError):
+            os.open(f"{base}.lease", os.O_RDONLY | os.O_NONBLOCK)
+        until(lambda: os.path.exists(f"{base}.broken"), "the program is told that its lease is broken")
+        self.runs_on(process, base)
+
+    def test_a_lock_of_somebody_else(self):
+        self.lock_of_somebody_else("source_go_journalled")
+
+    def test_a_lock_of_somebody_else_before_go(self):
+        self.lock_of_somebody_else("source_group_frozen")
+
+    def lock_of_somebody_else(self, step):
+        process, base = self.start_locker()
+        self.killed_at(step, "--file-locks", process=process)
+        said = len(read_text(self.source.agent_log))
+        with open(f"{base}.posix", "r+") as file:
+            fcntl.lockf(file, fcntl.LOCK_EX)
+            seen = len(lines_of(f"{base}.out"))
+            self.source.start_agent()
+            until(lambda: "was taken by somebody else meanwhile" in read_text(self.source.agent_log)[said:], "the agent says so", 20)
+            self.assertTrue(self.frozen(process), self.source.agent_tail())
+            self.assertEqual(len(lines_of(f"{base}.out")), seen)
         self.source.restart_agent()
         until(lambda: len(lines_of(f"{base}.out")) > seen + 5, lambda: self.source.agent_tail())
         self.assertEqual(self.held(base), ["posix", "flock", "ofd"])
+        self.runs_on(process, base)
 
 
 del OperatorTest

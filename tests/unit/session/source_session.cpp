@@ -61,10 +61,16 @@ TEST_CASE("held locks: they are found again, and too many of them are left out")
     CHECK(detail.size() <= Journal::kMaxDetail);
     records.push_back(record(JournalState::open, detail));
   }
+  HeldLock lease{4711, 5, 32, 1, 0, 0};
+  lease.owner_type = 1;
+  lease.owner = 4711;
+  lease.signal = 34;
+  locks.push_back(lease);
+  records.push_back(record(JournalState::open, to_details({lease}).front()));
   CHECK(find_held_locks(records) == locks);
   CHECK_FALSE(find_source_session(records));
   locks.resize(5'000);
-  CHECK(to_details(locks).empty());
+  CHECK(to_details(locks) == std::vector<std::string>{kReleasedLocks});
   CHECK(to_details(std::vector<HeldLock>()).empty());
 }
 
