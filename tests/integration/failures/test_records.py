@@ -84,10 +84,10 @@ class Records(RecoveryTest):
                          "127.0.0.1:1", "--tls-dir", self.source.tls, "--state", f"{top}/a/b", str(process.pid)], check=False)
         text = read_text(trace)
         for synced in (os.path.dirname(top), top, f"{top}/a", f"{top}/a/b", f"{top}/a/b/journal"):
-            self.assertIn(f"<{synced}>)", text)
+            self.assertIn(f"<{synced}>", text)
         self.source.run(["timeout", "5", "strace", "-y", "-e", "trace=fsync", "-o", trace, f"{crxtest.BIN}/crx-agent",
                          "--listen", "127.0.0.1:0", "--tls-dir", self.source.tls, "--store", f"{top}/store"], check=False)
-        self.assertIn(f"<{top}>)", read_text(trace))
+        self.assertIn(f"<{top}>", read_text(trace))
 
 
 # Its own tests run in its own script.
