@@ -19,6 +19,7 @@ class KeptOriginal {
   KeptOriginal& operator=(KeptOriginal&&) = delete;
   ~KeptOriginal();
 
+  bool is_frozen() const { return group_.is_frozen(); }
   // Kills all processes without letting them execute another instruction, and removes the group. Their TCP connections
   // end without a packet. A systemd unit is stopped first. Throws Error if a process does not end.
   void end() &&;

@@ -106,7 +106,7 @@ std::optional<Resolution> OpenSession::settled() const {
 
 void OpenSession::stay(const std::string& why) && {
   const std::vector<HeldLock> locks = find_held_locks(journal_.records());
-  if (original_ && locks.empty() && last().detail == kReleasedLocks)
+  if (original_ && locks.empty() && last().detail == kReleasedLocks && original_->is_frozen())
     refuse_locks(description_, "they were too many for its journal");
   try {
     if (original_) std::move(*original_).resume(locks);

@@ -41,6 +41,21 @@ while not os.path.exists(base + ".stop"):
 """
 
 
+# The same with more locks than a journal has room for.
+MANY = """
+import fcntl, os, sys, time
+base = sys.argv[1]
+file = open(f"{base}.many", "w")
+for i in range(1000):
+    fcntl.lockf(file, fcntl.LOCK_EX, 1, 2 * i)
+number = 0
+while not os.path.exists(base + ".stop"):
+    print(number, flush=True)
+    number += 1
+    time.sleep(0.01)
+"""
+
+
 class Groups(FailureTest):
     def groups(self, host):
         return glob.glob(f"{host.cgroup}/**/crx-*", recursive=True)
@@ -184,6 +199,19 @@ class Recovered(OperatorTest):
         with self.assertRaises(BlockingIOError):
             os.open(f"{base}.lease", os.O_RDONLY | os.O_NONBLOCK)
         until(lambda: os.path.exists(f"{base}.broken"), "the program is told that its lease is broken")
+        self.runs_on(process, base)
+
+    def test_too_many_locks(self):
+        """The tree stays frozen until a human thaws it."""
+        process, base = self.start_locker(MANY)
+        self.killed_at("source_group_frozen", "--file-locks", process=process)
+        said = len(read_text(self.source.agent_log))
+        self.source.start_agent()
+        until(lambda: "they were too many for its journal" in read_text(self.source.agent_log)[said:], "the agent says so")
+        self.assertTrue(self.frozen(process), self.source.agent_tail())
+        crxtest.thaw_all(self.source.cgroup)
+        self.source.restart_agent()
+        until(lambda: not self.groups_of_originals(), lambda: self.source.agent_tail())
         self.runs_on(process, base)
 
     def test_a_lock_of_somebody_else(self):
