@@ -18,7 +18,7 @@
 #include "common/base/log.hpp"
 #include "common/base/size.hpp"
 #include "common/base/version.hpp"
-#include "common/image/dedup.hpp"
+#include "common/image/dedup/dedup.hpp"
 #include "common/image/magic.hpp"
 #include "common/image/page_images.hpp"
 #include "common/image/set_check.hpp"

@@ -28,7 +28,7 @@
 #include "agent-src/tool/worker.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
-#include "common/image/dedup.hpp"
+#include "common/image/dedup/dedup.hpp"
 #include "common/image/image_store.hpp"
 #include "common/image/magic.hpp"
 #include "common/kernel/introspect/kernel_view.hpp"

@@ -11,7 +11,7 @@
 
 #include "common/base/error.hpp"
 #include "common/base/fd.hpp"
-#include "common/image/dedup.hpp"
+#include "common/image/dedup/dedup.hpp"
 #include "common/image/magic.hpp"
 #include "common/image/page_images.hpp"
 #include "common/image/schema/inventory.pb.h"

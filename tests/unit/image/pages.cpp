@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "common/base/error.hpp"
-#include "common/image/dedup.hpp"
+#include "common/image/dedup/dedup.hpp"
 #include "common/image/magic.hpp"
 #include "common/image/page_images.hpp"
 #include "common/image/schema/inventory.pb.h"

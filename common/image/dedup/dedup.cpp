@@ -1,4 +1,4 @@
-#include "common/image/dedup.hpp"
+#include "common/image/dedup/dedup.hpp"
 
 #include <fcntl.h>
 #include <linux/falloc.h>
