@@ -10,8 +10,11 @@
 #include "common/image/schema/core.pb.h"
 #include "common/image/schema/files.pb.h"
 #include "common/image/schema/inventory.pb.h"
+#include "common/image/schema/ipc.pb.h"
 #include "common/image/schema/mm.pb.h"
+#include "common/image/schema/regular.pb.h"
 #include "common/image/set_check.hpp"
+#include "common/kernel/ipc/sysv_ipc.hpp"
 
 namespace crx {
 namespace {
@@ -26,13 +29,15 @@ class Completeness {
     for (const auto& node : images_.read_all<img::pstree_entry>(image_file::kPstree)) check_task(node);
     // Tasks that share memory have one pagemap, whichever of them it is named after.
     for (const auto& [vm_id, task] : without_pages_) lacks(image_file::pagemap(task), task);
+    if (set_.manifest() == nullptr) check_objects_of_criu();
   }
 
  private:
-  [[noreturn]] void lacks(const std::string& name, uint32_t pid) const {
+  [[noreturn]] void lacks(const std::string& name, const std::string& object) const {
     throw_damaged_image(set_.images().path() + "/" + name,
-                        fmt::format("it is missing, and process {} cannot be restored without it", pid));
+                        fmt::format("it is missing, and {} cannot be restored without it", object));
   }
+  [[noreturn]] void lacks(const std::string& name, uint32_t pid) const { lacks(name, fmt::format("process {}", pid)); }
   void require(const std::string& name, uint32_t pid) const {
     if (!images_.contains(name)) lacks(name, pid);
   }
@@ -71,6 +76,29 @@ class Completeness {
       const std::string pages = image_file::pagemap_shmem(vma.shmid());
       if (object && !set_.images().contains(pages)) lacks(pages, pid);
     }
+  }
+
+  // Memory that need not be mapped by any task. CRIU writes no pagemap for an empty memfd.
+  void check_objects_of_criu() const {
+    for (const auto& inode : images_.read_all<img::memfd_inode_entry>(image_file::kMemfdInode)) {
+      const std::string pages = image_file::pagemap_shmem(inode.shmid());
+      if (inode.size() > 0 && !set_.images().contains(pages)) lacks(pages, "memfd " + inode.name());
+    }
+    for (const std::string& name : images_.names()) {
+      if (!name.starts_with("ipcns-shm-")) continue;
+      ImageReader image = images_.reader(name);
+      for (img::ipc_shm_entry entry; image.next(entry);) check_segment(entry, image);
+    }
+  }
+
+  void check_segment(const img::ipc_shm_entry& entry, ImageReader& image) const {
+    if (!entry.in_pagemaps()) {
+      image.raw_padded(entry.size(), 4);
+      return;
+    }
+    const auto id = static_cast<uint32_t>(entry.desc().id());
+    const std::string pages = image_file::pagemap_shmem(id | kSysvObjectBit);
+    if (!set_.images().contains(pages)) lacks(pages, fmt::format("segment {}", id));
   }
 
   const ImageSet& set_;
