@@ -62,7 +62,8 @@ void require_same_files(const Manifest& written, const Manifest& signed_one) {
     const img::crx_digest_entry* wanted = signed_one.find(name);
     if (wanted == nullptr || wanted->size() != entry.size() || wanted->chunks() != entry.chunks() ||
         wanted->sha256() != entry.sha256() || wanted->punched_size() != 0) {
-      broke("a signature that is not for " + name + " as it came");
+      throw Error(ErrorCode::peer, kStoreSessionStep, "the source signed " + name + " differently from what it sent")
+          .with_hint("install the same version of crx on both hosts");
     }
   }
   if (written.files().size() != signed_one.files().size()) broke("a signature for files that did not come");

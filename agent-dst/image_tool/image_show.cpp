@@ -122,17 +122,24 @@ class Reader {
   std::map<uint32_t, img::file_entry> files_;
 };
 
-std::string origin_text(const std::string& path, const Manifest* manifest) {
-  if (manifest == nullptr) return fmt::format("{}: made by CRIU\n", path);
-  const img::crx_manifest_entry& head = manifest->head();
-  return fmt::format("{}: {} of process {} ({}), made on {} (Linux {}) by crx {} at {} UTC{}\n", path,
-                     describe_kind(head), head.pid(), head.comm(), head.host(), head.kernel(), head.tool(),
-                     made_at(head, "{:%F %T}"),
-                     head.deduplicated() ? "; pages that a later set replaced were freed" : "");
+// The signature is not checked here, which takes the authority's certificate.
+bool has_signature(const DirectorySource& level) {
+  return level.contains(image_file::kCrxSignature);
 }
 
-ordered_json origin_json(const std::string& path, const Manifest* manifest) {
-  ordered_json out = {{"path", path}, {"made_by", manifest == nullptr ? "criu" : "crx"}};
+std::string origin_text(const DirectorySource& level, const Manifest* manifest) {
+  const std::string& path = level.path();
+  if (manifest == nullptr) return fmt::format("{}: made by CRIU\n", path);
+  const img::crx_manifest_entry& head = manifest->head();
+  return fmt::format("{}: {} of process {} ({}), made on {} (Linux {}) by crx {} at {} UTC{}{}\n", path,
+                     describe_kind(head), head.pid(), head.comm(), head.host(), head.kernel(), head.tool(),
+                     made_at(head, "{:%F %T}"),
+                     head.deduplicated() ? "; pages that a later set replaced were freed" : "",
+                     has_signature(level) ? "; has a signature, which verify --require-signature checks" : "");
+}
+
+ordered_json origin_json(const DirectorySource& level, const Manifest* manifest) {
+  ordered_json out = {{"path", level.path()}, {"made_by", manifest == nullptr ? "criu" : "crx"}};
   if (manifest == nullptr) return out;
   const img::crx_manifest_entry& head = manifest->head();
   const char* kind = head.kind() == img::crx_manifest_entry::PRE_DUMP     ? "pre-dump"
@@ -145,7 +152,8 @@ ordered_json origin_json(const std::string& path, const Manifest* manifest) {
               {"kernel", head.kernel()},
               {"tool", head.tool()},
               {"time", made_at(head, "{:%FT%TZ}")},
-              {"deduplicated", head.deduplicated()}});
+              {"deduplicated", head.deduplicated()},
+              {"signature", has_signature(level)}});
   return out;
 }
 
@@ -183,8 +191,7 @@ ordered_json task_json(const ShownTask& task) {
 
 std::string show_set(const ImageSet& set) {
   std::string out;
-  for (std::size_t level = 0; level < set.levels(); ++level)
-    out += origin_text(set.level(level).path(), set.manifest(level));
+  for (std::size_t level = 0; level < set.levels(); ++level) out += origin_text(set.level(level), set.manifest(level));
   for (const ShownTask& task : Reader(set).tasks()) out += task_text(task);
   return out;
 }
@@ -192,7 +199,7 @@ std::string show_set(const ImageSet& set) {
 std::string show_set_json(const ImageSet& set) {
   ordered_json out = {{"sets", ordered_json::array()}, {"tasks", ordered_json::array()}};
   for (std::size_t level = 0; level < set.levels(); ++level)
-    out["sets"].push_back(origin_json(set.level(level).path(), set.manifest(level)));
+    out["sets"].push_back(origin_json(set.level(level), set.manifest(level)));
   for (const ShownTask& task : Reader(set).tasks()) out["tasks"].push_back(task_json(task));
   // Bytes that are not UTF-8 are replaced and do not cause an exception.
   return out.dump(-1, ' ', false, ordered_json::error_handler_t::replace) + "\n";

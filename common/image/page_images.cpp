@@ -149,7 +149,8 @@ struct ImageSet::Level {
     if (!chunk_matches(*file.digests, index, buffer)) {
       throw Error(ErrorCode::corrupt_image, kPageImagesStep,
                   fmt::format("it was altered: the MiB at offset {} is not as written", start))
-          .with_image(name);
+          .with_image(name)
+          .with_hint(kUseAnotherCopy);
     }
     buffered = {id, start, start + buffer.size()};
   }

@@ -1,5 +1,6 @@
 #include "common/image/set_check.hpp"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
 
@@ -104,6 +105,12 @@ std::optional<Manifest> check_set(DirectorySource& source) {
 }
 
 void require_signed_files(const DirectorySource& source, const Manifest& manifest) {
+  struct stat st {};
+  if (!manifest.head().has_parent_id() && ::fstatat(source.directory(), "parent", &st, AT_SYMLINK_NOFOLLOW) == 0) {
+    throw Error(ErrorCode::refused, kSignatureStep, "the set was signed without a parent, so it does not belong to it")
+        .with_image(source.path() + "/parent")
+        .with_hint("remove it");
+  }
   const auto refuse = [&](const std::string& what) {
     throw Error(ErrorCode::refused, kSignatureStep, what)
         .with_image(source.path() + "/" + std::string(image_file::kCrxIntegrity))

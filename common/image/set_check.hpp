@@ -35,7 +35,8 @@ std::string check_signature(const DirectorySource& source, const SignatureCheck&
 // Error(corrupt_image) for files that are missing, altered or of another set.
 std::optional<Manifest> check_set(DirectorySource& source);
 
-// Throws Error(refused) if a file of the set, or pages that it has elsewhere, are not covered by SHA-256.
+// Throws Error(refused) if a file of the set, or pages that it has elsewhere, are not covered by SHA-256, or if there
+// is a `parent` that the manifest does not name.
 void require_signed_files(const DirectorySource& source, const Manifest& manifest);
 
 }  // namespace crx

@@ -45,12 +45,13 @@ class TestCa {
   }
 
   // Writes DIR/{ca,cert,key}.pem. alt: in OpenSSL's form of subjectAltName ("DNS:a,IP:127.0.0.1"); empty: none. Times
-  // are in seconds from now. usage: the extended key usage; empty: none. key_usage: the same.
+  // are in seconds from now. usage: the extended key usage; empty: none. key_usage: the same. key_kind: OpenSSL's name.
   void issue(const std::string& dir, const std::string& name, const std::string& alt, long from_s = -60,
              long to_s = 3600, const std::string& usage = "serverAuth,clientAuth",
-             const std::string& key_usage = "critical,digitalSignature") const {
+             const std::string& key_usage = "critical,digitalSignature", const char* key_kind = "EC") const {
     std::filesystem::create_directories(dir);
-    Key key(EVP_EC_gen("P-256"));
+    const bool ec = std::string(key_kind) == "EC";
+    Key key(ec ? EVP_EC_gen("P-256") : EVP_PKEY_Q_keygen(nullptr, nullptr, key_kind));
     Cert cert(X509_new());
     fill(cert.get(), name, key.get(), from_s, to_s);
     if (!alt.empty()) extend(cert.get(), NID_subject_alt_name, alt);

@@ -13,15 +13,21 @@ namespace crx::wire {
 namespace {
 
 constexpr char kSigning[] = "signing the image set";
+constexpr char kIssueHere[] = "issue a new certificate for this host with crx-keys";
 
 }  // namespace
 
 SetSigner::SetSigner(const std::string& dir, const std::string& crl) : keys_(TlsRole::client, dir, crl) {
-  const char* fault = signer_fault(SSL_CTX_get0_certificate(keys_.get()));
-  if (fault == nullptr) return;
-  throw Error(ErrorCode::refused, kSigning,
-              fmt::format("nobody accepts a signature of {}: {}", keys_.files().cert, fault))
-      .with_hint("issue a new certificate for this host with crx-keys");
+  if (const char* fault = signer_fault(SSL_CTX_get0_certificate(keys_.get()))) {
+    throw Error(ErrorCode::refused, kSigning,
+                fmt::format("nobody accepts a signature of {}: {}", keys_.files().cert, fault))
+        .with_hint(kIssueHere);
+  }
+  try {  // CMS of OpenSSL 3.0 has no Ed25519, which TLS has; it is better to know before anything is stopped
+    static_cast<void>(sign("a trial"));
+  } catch (const Error& error) {
+    throw Error(ErrorCode::refused, kSigning, error.reason()).with_hint(kIssueHere);
+  }
 }
 
 std::string SetSigner::sign(std::string_view bytes) const {
@@ -32,7 +38,8 @@ std::string SetSigner::sign(std::string_view bytes) const {
                                content.get(), CMS_DETACHED | CMS_BINARY | CMS_NOSMIMECAP, keys_.library(), kGcmFirst));
   unsigned char* der = nullptr;
   const int size = cms ? i2d_CMS_ContentInfo(cms.get(), &der) : -1;
-  if (size <= 0) throw Error(ErrorCode::bug, kSigning, keys_.files().key + ": " + tls_queue_text());
+  if (size <= 0)
+    throw Error(ErrorCode::bug, kSigning, keys_.files().key + " cannot sign image sets: " + tls_queue_text());
   std::string signature(reinterpret_cast<const char*>(der), static_cast<std::size_t>(size));
   OPENSSL_free(der);
   return signature;

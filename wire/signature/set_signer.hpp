@@ -12,7 +12,8 @@ namespace crx::wire {
 class SetSigner {
  public:
   // Reads DIR/{ca,cert,key}.pem as for a connection; crl: see TlsFiles. Throws Error(refused), which names the file and
-  // the remedy, if one is faulty, or if nobody would accept a signature of this certificate.
+  // the remedy, if one is faulty, if nobody would accept a signature of this certificate, or if the key is of a kind
+  // that cannot sign.
   explicit SetSigner(const std::string& dir, const std::string& crl = {});
 
   // The signature of the bytes: CMS (RFC 5652) in DER, detached, with the host's chain of certificates.

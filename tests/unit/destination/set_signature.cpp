@@ -182,6 +182,15 @@ TEST_CASE("a certificate that is not for signing signs nothing") {
   CHECK(has(signs("", "serverAuth,clientAuth", "digitalSignature"), "subjectAltName"));
 }
 
+TEST_CASE("a key that cannot sign a set, or can in this OpenSSL, is known at once") {
+  const Hosts hosts;
+  hosts.ca.issue(hosts / "b", "b", "DNS:b.example", -60, 3600, "clientAuth", "digitalSignature", "ED25519");
+  std::string signature;
+  const std::string fault = fault_of([&] { signature = wire::SetSigner(hosts / "b").sign("text"); });
+  const bool refused = has(fault, "b/key.pem cannot sign image sets: ") && has(fault, "with crx-keys");
+  CHECK_MESSAGE((refused || wire::TrustedSigners(hosts / "a").signer("text", signature, "sig") == "b.example"), fault);
+}
+
 // A signature that openssl makes with the key of such a certificate does not count either.
 TEST_CASE("the rules are those of the reader, not of the signer") {
   const Hosts hosts;
@@ -267,6 +276,11 @@ TEST_CASE("every parent must be signed as well") {
   CHECK(has(fault_of([&] { ImageSet::open(hosts / "child", &trusted); }),
             "child/parent/crx-signature.img: the set is not signed"));
   fs::rename(hosts / "kept", hosts / "good/crx-signature.img");
+  // A set that was made without a parent has none.
+  fs::create_symlink("../child", hosts / "good/parent");
+  CHECK(has(fault_of([&] { ImageSet::open(hosts / "good", &trusted); }),
+            "good/parent: the set was signed without a parent"));
+  fs::remove(hosts / "good/parent");
   // Another signed set in the parent's place.
   write_signed(hosts / "other", &signer);
   fs::remove(hosts / "child/parent");

@@ -331,7 +331,7 @@ TEST_CASE("a signature of something else is refused, and nothing is stored") {
     SignedSource source(keys.dir, "source");
     std::fill(source.room.begin(), source.room.end(), std::byte{8});
     source.send();
-    refused_for(source, "not for pages-1.img as it came");
+    refused_for(source, "the source signed pages-1.img differently from what it sent");
   }
   {
     SignedSource source(keys.dir, "source");
@@ -343,7 +343,7 @@ TEST_CASE("a signature of something else is refused, and nothing is stored") {
     SignedSource source(keys.dir, "source");
     source.image("crx-ipc.img", std::string(8, 'x'));
     source.send();
-    refused_for(source, "not for crx-ipc.img as it came");
+    refused_for(source, "the source signed crx-ipc.img differently from what it sent");
   }
   {
     SignedSource source(keys.dir, "source");
