@@ -222,6 +222,7 @@ asio::awaitable<void> SessionProcess::serve_session(SessionMessage hello, std::s
   session_ = std::make_shared<Session>(id, hello.hello().streams(), hello.hello().wait(), control_, std::move(engine),
                                        *figures_);
   session_->limit_idleness(idle_ms_);
+  // The images of a set for the store stay as they came: their digests may be signed, and nobody here parses them.
   if (wanted.purpose != ipc::Purpose::store) session_->rewrite_images();
   session_->on_refusal([this, id] { tell(ipc::SessionNotice::Kind::session_refused, id); });
   for (SupervisorPort::Answer& news : std::exchange(early_, {})) on_news(std::move(news));
