@@ -8,7 +8,7 @@ import subprocess
 
 import crxtest
 import hosts
-from hosts import read_text
+from hosts import lines_of, read_text, until
 import test_store
 from test_dump import Heap
 
@@ -188,6 +188,133 @@ class Signed(Keys):
             self.assertEqual(code, 2, text)
 
 
+class Forged(Keys):
+    """What somebody who may write to signed sets, but has no certificate for signing, could try."""
+
+    def issue(self, name, uses):
+        """A certificate of the same authority that crx-keys would not issue; returns its folder."""
+        folder, ca = f"{self.dir}/{name}", f"{self.keys}/ca"
+        os.mkdir(folder)
+        shutil.copy(f"{ca}/ca.pem", folder)
+        with open(f"{folder}/extensions", "w") as file:
+            file.write(f"subjectAltName=DNS:{name}\nkeyUsage=critical,digitalSignature\nextendedKeyUsage={uses}\n")
+        for words in (["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", f"{folder}/key.pem"],
+                      ["req", "-new", "-key", f"{folder}/key.pem", "-subj", f"/CN={name}", "-out", f"{folder}/request"],
+                      ["x509", "-req", "-in", f"{folder}/request", "-CA", f"{ca}/ca.pem", "-CAkey", f"{ca}/key.pem", "-days", "1",
+                       "-extfile", f"{folder}/extensions", "-out", f"{folder}/cert.pem"]):
+            subprocess.run(["openssl", *words], check=True, stderr=subprocess.DEVNULL)
+        os.chmod(f"{folder}/key.pem", 0o600)
+        return folder
+
+    def test_uses_of_the_certificate(self):
+        process = self.start(4)
+        images = self.sign(process, "set", "-R")
+        client, server = self.issue("client.example", "clientAuth"), self.issue("server.example", "serverAuth")
+        self.sign_with(images, server)
+        self.refused_as(images, "crx-signature.img", "the certificate of server.example", "is not for signing",
+                        "issue a new certificate for that host with crx-keys")
+        text = self.dump(process, f"{self.dir}/none", "-R", "--sign", "--tls-dir", server, code=3)
+        self.assertIn(f"no peer accepts {server}/cert.pem: its extendedKeyUsage does not contain clientAuth; issue a new certificate", text)
+        self.assertFalse(os.path.exists(f"{self.dir}/none"))
+        self.sign_with(images, client)
+        self.restores(images)
+        self.dump(process, f"{self.dir}/other", "-R", "--sign", "--tls-dir", client)
+        self.restores(f"{self.dir}/other")
+
+    def test_files_of_another_set(self):
+        process = self.start(4)
+        images = self.sign(process, "set", "-R")
+        self.change()
+        other = self.sign(process, "other", "-R")
+        swapped = 0
+        for name in sorted(os.listdir(images)):
+            with open(f"{images}/{name}", "rb") as file:
+                own = file.read()
+            with open(f"{other}/{name}", "rb") as file:
+                foreign = file.read()
+            if own == foreign:
+                continue
+            swapped += 1
+            with open(f"{images}/{name}", "wb") as file:
+                file.write(foreign)
+            code, text = self.verify(images)
+            self.assertEqual(code, 1, f"{name}: {text}")
+            self.assertIn("use another copy of the set", text)
+            with open(f"{images}/{name}", "wb") as file:
+                file.write(own)
+        self.assertGreater(swapped, 3)  # pages, core, the manifest, the signature
+        self.restores(images)
+
+    def test_another_parent(self):
+        process = self.start(8)
+        self.sign(process, "old", "--pre")
+        self.sign(process, "1", "--pre")
+        self.change()
+        images = self.sign(process, "2", "-R", "--prev-images-dir", "../1")
+        self.restores(images)
+        os.rename(f"{self.dir}/1", f"{self.dir}/kept")
+        self.refused_as(images, "2/parent does not lead to the set", "put that set back")
+        os.rename(f"{self.dir}/old", f"{self.dir}/1")
+        self.refused_as(images, "2/parent is not the set that", "put that set back")
+        os.unlink(f"{images}/parent")
+        self.refused_as(images, "2/parent does not lead to the set", "put that set back")
+        shutil.rmtree(f"{self.dir}/1")
+        os.rename(f"{self.dir}/kept", f"{self.dir}/1")
+        os.symlink("../1", f"{images}/parent")
+        self.restores(images)
+        whole = self.sign(process, "3", "-R")
+        os.symlink("../1", f"{whole}/parent")
+        self.refused_as(whole, "3/parent: the set was signed without a parent", "; remove it")
+
+    def test_other_files_in_the_folder(self):
+        process = self.start(4)
+        images = self.sign(process, "set", "-R")
+        for name in ("core-1.img", "crx-task-1.img", "pages-9.img", "stats.img", "memfd.img"):
+            with open(f"{images}/{name}", "w") as file:
+                file.write("x")
+            self.refused_as(images, f"set/{name}: it does not belong to the set", "use another copy of the set")
+            os.unlink(f"{images}/{name}")
+        for name in ("stats-restore.img", "notes.txt"):  # as CRIU and people leave them
+            with open(f"{images}/{name}", "w") as file:
+                file.write("x")
+        self.restores(images)
+
+    def test_tools(self):
+        process = self.start(4)
+        images = self.sign(process, "set", "-R")
+        code, text = self.run_tool("crx-image", "show", images)
+        self.assertEqual(code, 0, text)
+        self.assertIn("has a signature, which verify --require-signature checks", text)
+        self.assertTrue(json.loads(self.run_tool("crx-image", "show", "--json", images)[1])["sets"][0]["signature"])
+        self.assertEqual(self.run_tool("crx-image", "decode", images)[0], 0)
+        code, text = self.run_tool("crx-image", "decode", images, "crx-signature.img")
+        self.assertEqual(code, 0, text)
+        self.assertIn(f'"bytes":{os.path.getsize(f"{images}/crx-signature.img")}', text)
+        # An unsigned set in the same folder leaves nothing of the signature.
+        self.dump(process, images, "-R")
+        self.assertEqual(self.run_tool("crx-image", "verify", images)[0], 0)
+        self.assertFalse(json.loads(self.run_tool("crx-image", "show", "--json", images)[1])["sets"][0]["signature"])
+        self.refused_as(images, "crx-signature.img: the set is not signed", "use a set that crx-dump --sign made")
+
+    def test_no_keys(self):
+        process = self.start(4)
+        images = self.sign(process, "set", "-R")
+        nowhere = ["--tls-dir", f"{self.dir}/nowhere"]
+        text = self.dump(process, f"{self.dir}/none", "-R", "--sign", *nowhere, code=3)
+        self.assertIn(f"{self.dir}/nowhere/ca.pem", text)
+        self.assertIn("crx-keys", text)
+        self.assertFalse(os.path.exists(f"{self.dir}/none"))
+        for words in (["crx-restore", "-d", "-D", images], ["crx-image", "verify", images]):
+            code, text = self.run_tool(*words, "--require-signature", *nowhere)
+            self.assertEqual(code, 1, text)
+            self.assertIn(f"{self.dir}/nowhere/ca.pem", text)
+            self.assertIn("crx-keys", text)
+        # To check is no privilege: it takes the authority's certificate only.
+        os.mkdir(f"{self.dir}/nowhere")
+        shutil.copy(f"{self.keys}/ca/ca.pem", f"{self.dir}/nowhere")
+        self.assertEqual(self.verify(images, tls=nowhere)[0], 0)
+
+
 class SignedStore(test_store.Store):
     test_nothing_is_written_at_the_source = test_incremental = test_names = test_too_much = test_interrupted = None
     test_keeping = test_what_is_used_is_kept = None
@@ -299,6 +426,22 @@ class Incomplete(Heap):
             self.refused(images, path, "it is missing", "cannot be restored without it")
             os.rename(f"{self.dir}/kept", path)
         self.restore(images, pid=process.pid)
+
+    def test_missing_segments(self):
+        output, images = f"{self.dir}/out", f"{self.dir}/set"
+        process = self.host.spawn([f"{hosts.VICTIMS}/sysv_shm", f"{self.dir}/go"], stdout=output)
+        self.addCleanup(process.kill)
+        until(lambda: lines_of(output) or not process.alive(), "it says ready")
+        self.dump(process, images)
+        self.wait_gone(process)
+        for path in glob.glob(f"{images}/crx-*"):
+            os.unlink(path)
+        segments = glob.glob(f"{images}/pagemap-shmem-*.img")
+        self.assertEqual(len(segments), 2)
+        for path in segments:
+            os.rename(path, f"{self.dir}/kept")
+            self.refused(images, path, "it is missing, and segment ", " cannot be restored without it")
+            os.rename(f"{self.dir}/kept", path)
 
 
 if __name__ == "__main__":
