@@ -125,6 +125,7 @@ int StoreSession::run() {
 void StoreSession::begin_signed() {
   if (hello_.store().with_signature()) {
     signers_ = std::make_unique<wire::TrustedSigners>(options_.tls_dir, options_.tls_crl);
+    signers_->set_remedy("continue a set that crx-dump --sign made, or leave out --sign");
   } else if (options_.require_signature) {
     throw Error(ErrorCode::refused, kStoreSessionStep, "the agent stores signed sets only (--require-signature)")
         .with_hint("use crx-dump --sign");

@@ -84,7 +84,10 @@ std::optional<ParentSet> DirectoryStore::parent() {
   struct stat its {};
   if (::stat(path.c_str(), &its) == 0) refuse_own(its);
   std::optional<wire::TrustedSigners> signers;
-  if (options_.sign) signers.emplace(options_.tls_dir, options_.tls_crl);
+  if (options_.sign) {
+    signers.emplace(options_.tls_dir, options_.tls_crl);
+    signers->set_remedy("continue a set that crx-dump --sign made, or leave out --sign");
+  }
   const ImageSet set = ImageSet::open(path, signers ? &*signers : nullptr);
   for (std::size_t level = 0; level < set.levels(); ++level) {
     if (::fstat(set.level(level).directory(), &its) == 0) refuse_own(its);

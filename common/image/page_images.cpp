@@ -205,7 +205,7 @@ ImageSet ImageSet::open(const std::string& path, const SignatureCheck* signature
                           "use a directory that holds a whole set");
     if (signature != nullptr) level->signer = check_signature(level->source, *signature);
     level->manifest = check_set(level->source);
-    if (signature != nullptr) require_signed_files(level->source, *level->manifest);
+    if (signature != nullptr) require_signed_files(level->source, *level->manifest, *signature);
     if (!set.levels_.empty() && set.levels_.back()->manifest && set.levels_.back()->manifest->head().has_parent_id()) {
       const std::string& wanted = set.levels_.back()->manifest->head().parent_id();
       if (!level->manifest || level->manifest->head().set_id() != wanted) {

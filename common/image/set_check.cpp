@@ -16,8 +16,6 @@ namespace {
 
 constexpr char kChecking[] = "checking the image set";
 constexpr char kSignatureStep[] = "checking the signature of the image set";
-constexpr char kSignIt[] =
-    "use a set that crx-dump --sign made, or leave out --require-signature if you trust its author as root";
 
 void check_length(const DirectorySource& source, const img::crx_digest_entry& entry) {
   const std::string shown = source.path() + "/" + entry.name();
@@ -83,7 +81,7 @@ std::string check_signature(const DirectorySource& source, const SignatureCheck&
   if (!source.contains(image_file::kCrxIntegrity) || !source.contains(image_file::kCrxSignature)) {
     throw Error(ErrorCode::refused, kSignatureStep, "the set is not signed: the file is missing")
         .with_image(shown)
-        .with_hint(kSignIt);
+        .with_hint(check.remedy());
   }
   return check.signer(source.load(image_file::kCrxIntegrity), source.load(image_file::kCrxSignature), shown);
 }
@@ -104,7 +102,7 @@ std::optional<Manifest> check_set(DirectorySource& source) {
   return manifest;
 }
 
-void require_signed_files(const DirectorySource& source, const Manifest& manifest) {
+void require_signed_files(const DirectorySource& source, const Manifest& manifest, const SignatureCheck& check) {
   struct stat st {};
   if (!manifest.head().has_parent_id() && ::fstatat(source.directory(), "parent", &st, AT_SYMLINK_NOFOLLOW) == 0) {
     throw Error(ErrorCode::refused, kSignatureStep, "the set was signed without a parent, so it does not belong to it")
@@ -114,7 +112,7 @@ void require_signed_files(const DirectorySource& source, const Manifest& manifes
   const auto refuse = [&](const std::string& what) {
     throw Error(ErrorCode::refused, kSignatureStep, what)
         .with_image(source.path() + "/" + std::string(image_file::kCrxIntegrity))
-        .with_hint(kSignIt);
+        .with_hint(check.remedy());
   };
   if (manifest.head().pages_elsewhere()) refuse("the signature does not cover the pages, which are at a page server");
   for (const auto& [name, entry] : manifest.files()) {

@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "common/image/image_directory.hpp"
 #include "common/image/integrity.hpp"
@@ -24,6 +25,14 @@ class SignatureCheck {
   // Returns the names of the host that signed. Throws Error(refused) naming `shown` if the signature is not of these
   // bytes, or not of a host that is trusted.
   virtual std::string signer(std::string_view manifest, std::string_view signature, const std::string& shown) const = 0;
+  // What a user can do about a set without a signature, or with one that covers less. It is said for readers unless it
+  // is set.
+  void set_remedy(std::string remedy) { remedy_ = std::move(remedy); }
+  const std::string& remedy() const { return remedy_; }
+
+ private:
+  std::string remedy_ =
+      "use a set that crx-dump --sign made, or leave out --require-signature if you trust its author as root";
 };
 
 // Demands that the set is signed, and returns its signer. The source keeps the bytes of the manifest that were checked.
@@ -37,6 +46,6 @@ std::optional<Manifest> check_set(DirectorySource& source);
 
 // Throws Error(refused) if a file of the set, or pages that it has elsewhere, are not covered by SHA-256, or if there
 // is a `parent` that the manifest does not name.
-void require_signed_files(const DirectorySource& source, const Manifest& manifest);
+void require_signed_files(const DirectorySource& source, const Manifest& manifest, const SignatureCheck& check);
 
 }  // namespace crx

@@ -1,9 +1,11 @@
 // Signs image sets with the certificate of this host.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 
+#include "common/base/error.hpp"
 #include "wire/connection/tls_context.hpp"
 
 namespace crx::wire {
@@ -21,6 +23,10 @@ class SetSigner {
   std::string sign(std::string_view bytes) const;
 
  private:
+  // nullopt: the reason is in OpenSSL's error queue, from which cannot_sign() takes it.
+  std::optional<std::string> try_sign(std::string_view bytes) const;
+  Error cannot_sign(ErrorCode code) const;
+
   TlsContext keys_;
 };
 

@@ -161,6 +161,7 @@ class Signed(Keys):
         self.dump(process, f"{self.dir}/0", "--pre")
         text = self.dump(process, f"{self.dir}/1", "--sign", *self.tls, "--prev-images-dir", "../0", code=3)
         self.assertIn("the set is not signed", text)
+        self.assertIn("continue a set that crx-dump --sign made, or leave out --sign", text)
         self.sign(process, "1", "--pre")
         self.change()
         self.sign(process, "2", "--pre", "--prev-images-dir", "../1")
