@@ -44,7 +44,7 @@ void attempt(const char* what, Step step) {
 
 }  // namespace
 
-Commit::Commit(MigrationContext& context, Prepared prepared) : context_(context), state_(std::move(prepared)) {}
+Commit::Commit(MigrationContext& context, PreparedMove prepared) : context_(context), state_(std::move(prepared)) {}
 
 int Commit::run() && {
   int outcome = 0;

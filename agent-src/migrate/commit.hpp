@@ -15,7 +15,7 @@ namespace crx {
 // Decides where the tree runs. `context` must outlive it. Single-threaded: the caller is the tree's tracer.
 class Commit {
  public:
-  Commit(MigrationContext& context, Prepared prepared);
+  Commit(MigrationContext& context, PreparedMove prepared);
 
   // Returns the exit code of crx-migrate, after the observer was notified of the outcome: the tree runs at the
   // destination; or it runs on here, after NEVER; or it is kept frozen in its cgroup, since the outcome is unknown or a
@@ -46,7 +46,7 @@ class Commit {
   int wait_for_exit();
 
   MigrationContext& context_;
-  Prepared state_;
+  PreparedMove state_;
   bool ends_ = false;       // the original is being ended, or has ended: it must not run again
   int64_t go_us_ = 0;       // the time at which Go was sent (monotonic_us)
   int64_t stopped_us_ = 0;  // the value that Go carries

@@ -33,7 +33,7 @@ Stop::Stop(pid_t root, int64_t timeout_ms, SourceTree& source)
 Cutover::Cutover(MigrationContext& context, Precopied copied)
     : context_(context), from_(std::move(copied)), tasks_(from_.tree->tasks) {}
 
-Prepared Cutover::run() && {
+PreparedMove Cutover::run() && {
   before_stop();
   auto stop = std::make_unique<Stop>(context_.options.pid, context_.options.freeze_timeout_ms, *from_.tree);
   const int64_t stop_us = stop->tree.stopped_since_us();
@@ -54,7 +54,7 @@ Prepared Cutover::run() && {
     if (stop->locks.has_released_leases()) context_.abort(error.what());
     throw;
   }
-  return Prepared(std::move(from_), std::move(leftovers_), std::move(stop));
+  return PreparedMove(std::move(from_), std::move(leftovers_), std::move(stop));
 }
 
 void Cutover::before_stop() {

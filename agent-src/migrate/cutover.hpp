@@ -33,7 +33,7 @@ struct Stop {
 
 // The destination has built the tree and waits for Go. The tree is stopped and has no arena. Only Cutover makes one.
 // Move-only; destroying it resumes the tree here, in its own cgroups.
-class Prepared {
+class PreparedMove {
  public:
   std::unique_ptr<SourceTree> tree;
   std::optional<SystemdUnit> unit;    // as in Cleared
@@ -43,7 +43,7 @@ class Prepared {
 
  private:
   friend class Cutover;
-  Prepared(Precopied copied, IpcLeftovers ipc, std::unique_ptr<Stop> standstill)
+  PreparedMove(Precopied copied, IpcLeftovers ipc, std::unique_ptr<Stop> standstill)
       : tree(std::move(copied.tree)),
         unit(std::move(copied.unit)),
         group(std::move(copied.group)),
@@ -61,7 +61,7 @@ class Cutover {
   // and the link do, and Error(refused) if crx-migrate was asked to stop or --timeout has expired; the tree runs on
   // then. If a write lease was released, the session is aborted before the tree is resumed, since the lease can be
   // taken again only when no process at the destination has the file open.
-  Prepared run() &&;
+  PreparedMove run() &&;
 
  private:
   void before_stop();

@@ -43,7 +43,7 @@ int run_phases(MigrationContext& context) {
   if (context.options.check_only) return end_early(context, "check only", Outcome::moved);
   reach(FaultPoint::source_cleared);
   Precopied precopied = run_phase(context, Precopy(context, *std::move(cleared)));
-  Prepared prepared = run_phase(context, Cutover(context, std::move(precopied)));
+  PreparedMove prepared = run_phase(context, Cutover(context, std::move(precopied)));
   return run_phase(context, Commit(context, std::move(prepared)));
 }
 

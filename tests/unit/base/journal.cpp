@@ -2,7 +2,6 @@
 
 #include <doctest/doctest.h>
 #include <fcntl.h>
-#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -10,26 +9,12 @@
 #include <filesystem>
 
 #include "common/base/error.hpp"
+#include "tests/unit/temp_dir.hpp"
 
 namespace crx {
 namespace {
 
-// A new directory, removed afterwards.
-class TempDir {
- public:
-  TempDir() {
-    std::string name = "/tmp/crx-journal-XXXXXX";
-    REQUIRE(::mkdtemp(name.data()) != nullptr);
-    path_ = name;
-  }
-  TempDir(const TempDir&) = delete;
-  TempDir& operator=(const TempDir&) = delete;
-  ~TempDir() { std::filesystem::remove_all(path_); }
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
+using test::TempDir;
 
 void overwrite(const std::string& path, std::string_view bytes, off_t at) {
   const Fd fd = open_checked(path, O_WRONLY);

@@ -8,9 +8,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cstdlib>
-#include <filesystem>
-
 #include "agent-dst/restore/kind/registry.hpp"
 #include "common/base/error.hpp"
 #include "common/image/magic.hpp"
@@ -37,7 +34,7 @@ constexpr int64_t kFreezeMs = 5000;
 
 }  // namespace
 
-Victim::Victim(const std::function<void()>& setup) {
+FdVictim::FdVictim(const std::function<void()>& setup) {
   int sync[2];
   REQUIRE(::pipe2(sync, O_CLOEXEC) == 0);
   pid_ = ::fork();
@@ -52,31 +49,15 @@ Victim::Victim(const std::function<void()>& setup) {
   ::close(sync[0]);
 }
 
-Victim::~Victim() {
+FdVictim::~FdVictim() {
   kill();
 }
 
-void Victim::kill() {
+void FdVictim::kill() {
   if (pid_ == 0) return;
   ::kill(pid_, SIGKILL);
   ::waitpid(pid_, nullptr, 0);
   pid_ = 0;
-}
-
-TempDir::TempDir() {
-  char name[] = "/tmp/crx-fds-XXXXXX";
-  REQUIRE(::mkdtemp(name) != nullptr);
-  path_ = name;
-}
-TempDir::~TempDir() {
-  std::filesystem::remove_all(path_);
-}
-
-std::string TempDir::file(const std::string& name, const std::string& content) const {
-  const std::string path = path_ + "/" + name;
-  const Fd fd = open_checked(path, O_CREAT | O_TRUNC | O_WRONLY, 0644);
-  REQUIRE(::write(fd.get(), content.data(), content.size()) == static_cast<ssize_t>(content.size()));
-  return path;
 }
 
 ImageStore collect(pid_t pid, const CollectOptions& options) {
@@ -146,7 +127,7 @@ void Restored::commit() {
 }
 
 Moved::Moved(const std::function<void()>& setup, const CollectOptions& options) {
-  Victim victim(setup);
+  FdVictim victim(setup);
   const pid_t pid = victim.pid();
   before = take_open_files({{pid, open_pidfd(pid).get()}});
   for (OpenFile& file : before) file.own.reset();

@@ -16,34 +16,22 @@
 #include "agent-src/freeze/frozen_task.hpp"
 #include "agent-src/tree/open_file.hpp"
 #include "common/image/image_store.hpp"
+#include "tests/unit/temp_dir.hpp"
 
 namespace crx::test {
 
 // A child process that has run `setup` with no descriptors but /dev/null at 0, 1 and 2, and then waits forever.
-class Victim {
+class FdVictim {
  public:
-  explicit Victim(const std::function<void()>& setup);
-  ~Victim();
-  Victim(const Victim&) = delete;
+  explicit FdVictim(const std::function<void()>& setup);
+  ~FdVictim();
+  FdVictim(const FdVictim&) = delete;
   pid_t pid() const { return pid_; }
   // Kills and reaps it.
   void kill();
 
  private:
   pid_t pid_ = 0;
-};
-
-// A directory that is removed with everything in it.
-class TempDir {
- public:
-  TempDir();
-  ~TempDir();
-  TempDir(const TempDir&) = delete;
-  const std::string& path() const { return path_; }
-  std::string file(const std::string& name, const std::string& content) const;
-
- private:
-  std::string path_;
 };
 
 // Freezes, injects, collects and releases the victim.

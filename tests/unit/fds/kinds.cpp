@@ -112,7 +112,7 @@ TEST_CASE("a deleted file is carried along") {
 TEST_CASE("a deleted file over the limit is refused with the option to raise it") {
   TempDir dir;
   const std::string path = dir.file("big", std::string(5000, 'x'));
-  Victim victim([&] {
+  FdVictim victim([&] {
     place(::open(path.c_str(), O_RDWR), 10);
     ::unlink(path.c_str());
   });
@@ -129,7 +129,7 @@ TEST_CASE("a deleted file over the limit is refused with the option to raise it"
 TEST_CASE("a file that has only another name is refused with --link-remap") {
   TempDir dir;
   const std::string path = dir.file("one", "x");
-  Victim victim([&] {
+  FdVictim victim([&] {
     place(::open(path.c_str(), O_RDWR), 10);
     ::link(path.c_str(), (dir.path() + "/two").c_str());
     ::unlink(path.c_str());
@@ -173,7 +173,7 @@ TEST_CASE("pipes keep content, capacity, packets and both ends") {
 }
 
 TEST_CASE("collecting leaves a pipe as it was") {
-  Victim victim([] {
+  FdVictim victim([] {
     int p[2];
     ::pipe(p);
     place(p[0], 10);
@@ -198,7 +198,7 @@ TEST_CASE("descriptors that are used outside are refused by name") {
   const std::string link = "/proc/" + std::to_string(::getpid()) + "/fd/" + std::to_string(p[0]);
   const auto refused = [](const std::function<void()>& setup, const std::string& word) {
     CAPTURE(word);
-    Victim victim(setup);
+    FdVictim victim(setup);
     const std::string text = collect_refusal(victim.pid());
     CAPTURE(text);
     CHECK(text.find(word) != std::string::npos);
@@ -440,7 +440,7 @@ TEST_CASE("working directory, root and umask are restored") {
 
 TEST_CASE("written files are written back, of every kind") {
   TempDir dir;
-  Victim victim([&] {
+  FdVictim victim([&] {
     place(::open((dir.path() + "/log").c_str(), O_CREAT | O_WRONLY, 0600), 10);
     ::write(10, "text", 4);
     place(::open("/dev/null", O_WRONLY), 11);

@@ -74,7 +74,7 @@ TEST_CASE("locks are restored with the descriptors") {
 TEST_CASE("a lock that another process holds fails the commit") {
   const Files files;
   const Fd other = open_checked(files.ofd, O_RDWR);
-  Victim victim([&] { files.lock(); });
+  FdVictim victim([&] { files.lock(); });
   const pid_t pid = victim.pid();
   const ImageStore images = collect(pid);
   victim.kill();
@@ -90,7 +90,7 @@ TEST_CASE("a lock that another process holds fails the commit") {
 
 TEST_CASE("locks are handed over, and taken back") {
   const Files files;
-  Victim victim([&] { files.lock(); });
+  FdVictim victim([&] { files.lock(); });
   REQUIRE(files.all_held());
   const ImageStore images = collect(victim.pid());
   CHECK(files.all_held());
@@ -117,9 +117,9 @@ TEST_CASE("locks are handed over, and taken back") {
 
 TEST_CASE("a lock with a waiter is not released") {
   const Files files;
-  Victim victim([&] { files.lock(); });
+  FdVictim victim([&] { files.lock(); });
   const std::string path = files.flock;
-  Victim waiter([&] {
+  FdVictim waiter([&] {
     number_it(::open(path.c_str(), O_RDWR), 10);
     if (::fork() != 0) return;
     ::close_range(20, ~0U, 0);
@@ -141,7 +141,7 @@ TEST_CASE("a lock with a waiter is not released") {
 
 TEST_CASE("without --file-locks a lock is refused") {
   const Files files;
-  Victim victim([&] { files.lock(); });
+  FdVictim victim([&] { files.lock(); });
   CollectOptions options;
   options.file_locks = false;
   CHECK(collect_refusal(victim.pid(), options).find("--file-locks") != std::string::npos);
@@ -151,7 +151,7 @@ TEST_CASE("without --file-locks a lock is refused") {
 TEST_CASE("a read lease that is taken back notifies the same process by the same signal") {
   TempDir dir;
   const std::string path = dir.file("leased", "x");
-  Victim victim([&] {
+  FdVictim victim([&] {
     number_it(::open(path.c_str(), O_RDONLY), 10);
     ::fcntl(10, F_SETSIG, SIGUSR2);
     ::fcntl(10, F_SETLEASE, F_RDLCK);
@@ -176,7 +176,7 @@ TEST_CASE("a read lease that is taken back notifies the same process by the same
 TEST_CASE("a write lease is released before the other locks, and taken back") {
   TempDir dir;
   const std::string path = dir.file("leased", "x");
-  Victim victim([&] {
+  FdVictim victim([&] {
     number_it(::open(path.c_str(), O_RDWR), 10);
     ::fcntl(10, F_SETSIG, SIGUSR2);
     ::fcntl(10, F_SETLEASE, F_WRLCK);
@@ -202,7 +202,7 @@ TEST_CASE("a write lease is released before the other locks, and taken back") {
 TEST_CASE("a write lease on a mapped file is refused") {
   TempDir dir;
   const std::string path = dir.file("leased", "x");
-  Victim victim([&] {
+  FdVictim victim([&] {
     number_it(::open(path.c_str(), O_RDWR), 10);
     ::mmap(nullptr, 1, PROT_READ, MAP_SHARED, 10, 0);
     ::fcntl(10, F_SETLEASE, F_WRLCK);

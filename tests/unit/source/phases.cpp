@@ -11,7 +11,7 @@ namespace {
 // Each phase begins with what the one before it returns.
 static_assert(std::is_constructible_v<Precopy, MigrationContext&, Cleared>);
 static_assert(std::is_constructible_v<Cutover, MigrationContext&, Precopied>);
-static_assert(std::is_constructible_v<Commit, MigrationContext&, Prepared>);
+static_assert(std::is_constructible_v<Commit, MigrationContext&, PreparedMove>);
 
 // There is no way to skip one.
 static_assert(!std::is_constructible_v<Cutover, MigrationContext&, Cleared>);
@@ -22,8 +22,8 @@ static_assert(!std::is_constructible_v<Commit, MigrationContext&, Precopied>);
 template <typename Result>
 constexpr bool is_unique_result = !std::is_default_constructible_v<Result> && !std::is_copy_constructible_v<Result> &&
                                   std::is_move_constructible_v<Result> && !std::is_aggregate_v<Result>;
-static_assert(is_unique_result<Cleared> && is_unique_result<Precopied> && is_unique_result<Prepared>);
-static_assert(!std::is_constructible_v<Prepared, Precopied, IpcLeftovers, std::unique_ptr<Stop>>);
+static_assert(is_unique_result<Cleared> && is_unique_result<Precopied> && is_unique_result<PreparedMove>);
+static_assert(!std::is_constructible_v<PreparedMove, Precopied, IpcLeftovers, std::unique_ptr<Stop>>);
 
 // A phase runs once: run() takes the phase along with its state.
 template <typename Phase>
