@@ -25,6 +25,13 @@ bool lacks_permission(int err) {
   return err == EACCES || err == EPERM;
 }
 
+// Whether the name is that of a namespace in a directory /proc/PID.
+bool is_namespace(std::string_view name) {
+  static constexpr std::array<std::string_view, 8> kKinds = {"cgroup", "ipc",  "mnt",  "net",
+                                                             "pid",    "time", "user", "uts"};
+  return name.starts_with("ns/") && std::find(kKinds.begin(), kKinds.end(), name.substr(3)) != kKinds.end();
+}
+
 std::string link_to(int found) {
   return fmt::format("/proc/self/fd/{}", found);
 }
@@ -116,6 +123,8 @@ Fd TaskFiles::find_to_compare(pid_t task, const std::string& path, int flags) co
 }
 
 Fd TaskFiles::find(pid_t task, const std::string& path, int flags) const {
+  // These names are links of /proc, but to nothing else than a namespace of the tree.
+  if (is_namespace(name_of_own_task(path))) return try_open(path, O_PATH);
   Fd found;
   const auto look = [&] {
     found = try_find(AT_FDCWD, path, flags);
@@ -164,13 +173,18 @@ bool TaskFiles::agent_may(int found) const {
 bool TaskFiles::is_of_own_task(const std::string& path) const {
   static constexpr std::array<std::string_view, 8> kNames = {"auxv",      "environ", "io",    "maps",
                                                              "numa_maps", "mem",     "smaps", "smaps_rollup"};
-  if (!path.starts_with(kProcPrefix)) return false;
+  const std::string_view name = name_of_own_task(path);
+  return std::find(kNames.begin(), kNames.end(), name) != kNames.end() || is_namespace(name);
+}
+
+// Returns the part of the path behind /proc/PID/ if PID is a task of the tree; else an empty one.
+std::string_view TaskFiles::name_of_own_task(const std::string& path) const {
+  if (!path.starts_with(kProcPrefix)) return {};
   pid_t pid = 0;
   const char* end = path.data() + path.size();
   const auto [rest, error] = std::from_chars(path.data() + kProcPrefix.size(), end, pid);
-  if (error != std::errc() || rest == end || *rest != '/' || !made_.contains(pid)) return false;
-  const std::string_view name(rest + 1, static_cast<std::size_t>(end - rest - 1));
-  return std::find(kNames.begin(), kNames.end(), name) != kNames.end();
+  if (error != std::errc() || rest == end || *rest != '/' || !made_.contains(pid)) return {};
+  return {rest + 1, static_cast<std::size_t>(end - rest - 1)};
 }
 
 std::optional<std::string> TaskFiles::compare(pid_t task, const FileIdentity& wanted, bool same_kernel,

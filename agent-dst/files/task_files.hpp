@@ -9,6 +9,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "agent-dst/files/fs_credentials.hpp"
@@ -38,7 +39,8 @@ class TaskFiles {
   // Says that the task is there, and that of the tree, so that its files of /proc are the tree's own.
   void set_made(pid_t task) { made_.insert(task); }
 
-  // As try_find() for an absolute path; an empty Fd and errno where that fails.
+  // As try_find() for an absolute path, or a namespace of a task of the tree (/proc/PID/ns/KIND); an empty Fd and errno
+  // where that fails.
   Fd find(pid_t task, const std::string& path, int flags = 0) const;
   // Opens the file that find() found. path: its path, for O_NOFOLLOW, which the kernel keeps in the flags of the
   // description: with it the name is used again, and must lead to the same file. An empty Fd and errno (ESTALE: it does
@@ -81,6 +83,7 @@ class TaskFiles {
   Fd get(pid_t task, const std::function<Fd()>& open) const;
   bool agent_may(int found) const;
   bool is_of_own_task(const std::string& path) const;
+  std::string_view name_of_own_task(const std::string& path) const;
 
   Agent agent_ = Agent::anything;
   OwnFsIds own_ = own_fs_ids();

@@ -147,6 +147,20 @@ TEST_CASE("task files: no link is followed, at the end or on the way") {
   CHECK(files.find(kTask, made.top + "/link", O_NOFOLLOW).get() >= 0);
 }
 
+TEST_CASE("task files: the namespaces of a task of the tree are found") {
+  TaskFiles files = files_of(TaskFiles::Agent::nothing);
+  const std::string path = "/proc/" + std::to_string(::getpid()) + "/ns/net";
+  CHECK_FALSE(files.find(kTask, path));
+  CHECK(errno == ELOOP);
+  files.set_made(::getpid());
+  const Fd found = files.find(kTask, path);
+  REQUIRE(found);
+  const Fd file = files.open(kTask, found.get(), path, O_RDONLY);
+  REQUIRE(file);
+  CHECK(fs::read_symlink("/proc/self/fd/" + std::to_string(file.get())) == fs::read_symlink(path));
+  CHECK_FALSE(files.find(kTask, "/proc/" + std::to_string(::getpid()) + "/cwd"));
+}
+
 TEST_CASE("task files: a file that is replaced after it was found is opened as it was found") {
   const Files made;
   const TaskFiles files = files_of(TaskFiles::Agent::anything);
