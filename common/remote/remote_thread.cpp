@@ -142,11 +142,12 @@ void RemoteThread::check_alive() {
 void RemoteThread::finish(Deadline deadline) {
   stub::Mailbox& box = box_of(*arena_, slot_);
   std::atomic_ref<uint32_t> done(box.done);
+  std::atomic_ref<uint64_t> healing(box.healing);
   for (int i = 0; i < kSpins && done.load(std::memory_order_acquire) == 0; ++i) __builtin_ia32_pause();
   while (done.load(std::memory_order_acquire) == 0) {
     const timespec slice{0, kSliceNs};
     futex(&box.done, FUTEX_WAIT, 0, &slice);
-    if (done.load(std::memory_order_acquire) != 0) break;
+    if (done.load(std::memory_order_acquire) != 0 || healing.load(std::memory_order_acquire) != 0) break;
     check_alive();
     if (deadline.passed()) {
       throw Error(ErrorCode::kernel, "running a remote batch",
@@ -155,10 +156,10 @@ void RemoteThread::finish(Deadline deadline) {
     arm_deadline();
   }
   running_ = false;
-  if (box.healing != 0) {
-    throw Error(
-        ErrorCode::bug, "running a remote batch",
-        "thread " + std::to_string(thread_->tid()) + " waited too long for the agent and has resumed its program");
+  if (healing.load(std::memory_order_acquire) != 0) {
+    throw Error(ErrorCode::kernel, "running a remote batch",
+                "thread " + std::to_string(thread_->tid()) + " waited too long for crx and has resumed its program")
+        .with_hint("try again when this host is less busy");
   }
 }
 

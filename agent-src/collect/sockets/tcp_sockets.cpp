@@ -27,6 +27,9 @@ constexpr char kUlpRemedy[] = "let the program do TLS by itself";
 constexpr char kSignedReason[] = "it signs its segments (TCP_MD5SIG), and its keys cannot be moved";
 constexpr char kSignedRemedy[] = "let the program take the keys back, or protect the connection by IPsec or TLS";
 
+constexpr std::size_t kFirstPeek = std::size_t{64} << 10;
+constexpr std::size_t kLargestPeek = std::size_t{64} << 20;  // more than a receive buffer has
+
 struct Complaint {
   std::string reason, remedy;
 };
@@ -53,6 +56,18 @@ std::optional<Complaint> outside_complaint(const InetSocketInfo& look, const Col
   std::string remedy = "use --tcp-established";
   if (!here) remedy += fmt::format(", and move the address {} along with a --hook", look.local.host_text());
   return Complaint{connection_text(look) + ", whose other end is outside the program", std::move(remedy)};
+}
+
+// Returns all that can be read from the socket, and leaves it there.
+std::string peek_all(int fd) {
+  std::string bytes;
+  for (std::size_t size = kFirstPeek; size <= kLargestPeek; size *= 4) {
+    bytes.resize(size);
+    const ssize_t got = ::recv(fd, bytes.data(), size, MSG_PEEK | MSG_DONTWAIT);
+    bytes.resize(static_cast<std::size_t>(std::max<ssize_t>(got, 0)));
+    if (bytes.size() < size) break;
+  }
+  return bytes;
 }
 
 uint32_t shutdown_of(uint32_t state, int fd) {
@@ -220,9 +235,7 @@ void TcpCollector::collect_ended(const OpenFile& file, FdContext& context, img::
   if (got == 0) return;
   TcpStream rest;
   rest.state = tcp_state::kClose;
-  rest.inq.resize(std::size_t{64} << 20);
-  const ssize_t all = ::recv(fd, rest.inq.data(), rest.inq.size(), MSG_PEEK | MSG_DONTWAIT);
-  rest.inq.resize(static_cast<std::size_t>(std::max<ssize_t>(all, 0)));
+  rest.inq = peek_all(fd);
   append_stream(rest, isk, context.task.images);
 }
 
