@@ -108,8 +108,7 @@ class TcpEstablished(crxtest.RingTest):
             tool = here.start_migrate(server, self.ring[1], "--tcp-established", "--hook", self.hook,
                                       env={"CRX_FAULT_POINT": "source_go_journalled=stop"})
             until(lambda: "stop at source_go_journalled" in read_text(tool.errors, ""), "GO is journalled", 30)
-            for pid in reversed([tool.pid] + here.children(tool.pid)):
-                here.find(pid).kill()
+            here.run(["kill", "-KILL", tool.pid, *here.children(tool.pid)])
             tool.wait_end(10)
             tables = here.run(["nft", "list", "tables"])[1]
             self.assertEqual([line for line in tables.splitlines() if "crx-" in line and "-kept" not in line], [])
