@@ -1,0 +1,1 @@
+"""crx-rebalance: spreads programs over hosts by crx-migrate. README.md says what each module is for."""

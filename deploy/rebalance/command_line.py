@@ -1,0 +1,211 @@
+"""The command line: crx-rebalance plan, apply, drain and status. crx-rebalance(8) describes it."""
+import argparse
+import json
+import sys
+
+from . import cluster, drain, errors, history, inventory, plan_file, runner, tables
+from .errors import DONE, IN_DOUBT, INCOMPLETE, INTERRUPTED, USAGE, Failure
+
+LEVELS = ("error", "warn", "info", "debug")
+LAST_RECORDS = 10
+
+
+class Parser(argparse.ArgumentParser):
+    def error(self, message):
+        print(f"crx-rebalance: {message}\nTry 'crx-rebalance --help' for more.", file=sys.stderr)
+        sys.exit(USAGE)
+
+
+def at_least(low):
+    def number(text):
+        value = int(text)
+        if value < low:
+            raise ValueError
+        return value
+    number.__name__ = f"number from {low}"
+    return number
+
+
+def add_common(parser, suppress):
+    """Options that stand before or after the verb."""
+    def default(value):
+        return argparse.SUPPRESS if suppress else value
+    parser.add_argument("--inventory", metavar="FILE", default=default("/etc/crx/rebalance.toml"),
+                        help="hosts, services and policy; default /etc/crx/rebalance.toml")
+    parser.add_argument("--state", metavar="DIR", default=default("/var/lib/crx/rebalance"),
+                        help="holds the history; default /var/lib/crx/rebalance")
+    parser.add_argument("--json", action="store_true", default=default(False), help="write JSON objects to stdout, one per line")
+    parser.add_argument("--log-level", choices=LEVELS, default=default("info"), help="how much is logged to stderr; default info")
+
+
+def add_moving(parser):
+    parser.add_argument("--parallel", metavar="N", type=at_least(1), default=1, help="make N moves at a time; default 1")
+    parser.add_argument("--max-failures", metavar="N", type=at_least(1), default=3, help="stop after N failed moves; default 3")
+
+
+def make_parser(version):
+    parser = Parser(prog="crx-rebalance", allow_abbrev=False,
+                    description="Spreads programs over hosts, and empties hosts, by crx-migrate. "
+                                "crx-rebalance VERB --help says more.")
+    parser.add_argument("--version", action="version", version=f"crx-rebalance (crx) {version}", help="print the version and exit")
+    add_common(parser, False)
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+
+    def verb(name, what):
+        one = verbs.add_parser(name, help=what, description=what[0].upper() + what[1:] + ".", allow_abbrev=False)
+        add_common(one, True)
+        return one
+    plan = verb("plan", "say what would be moved, and why")
+    plan.add_argument("--output", metavar="FILE", help="write the plan to FILE, for apply")
+    plan.add_argument("--no-check", action="store_true", help="do not ask the hosts whether the programs can move")
+    apply = verb("apply", "carry a plan out, or go on with it")
+    apply.add_argument("plan", metavar="FILE", help="a plan that plan --output has written")
+    add_moving(apply)
+    emptying = verb("drain", "move all programs away from a host, and let none move there")
+    emptying.add_argument("host", metavar="HOST")
+    emptying.add_argument("--end", action="store_true", help="let programs move to the host again, and move none")
+    emptying.add_argument("--wait", metavar="SEC", type=at_least(0), default=0,
+                          help="try again for so long while programs are left; default 0")
+    add_moving(emptying)
+    verb("status", "show the hosts, the programs, and what was done last")
+    return parser
+
+
+class Tool:
+    def __init__(self, options):
+        self.options = options
+        self.inventory = inventory.load(options.inventory)
+        self.history = history.History(options.state)
+
+    def note(self, text, level="info"):
+        if LEVELS.index(level) <= LEVELS.index(self.options.log_level):
+            print(f"crx-rebalance: {text}", file=sys.stderr, flush=True)
+
+    def result(self, document, lines):
+        print(json.dumps(document) if self.options.json else "\n".join(lines), flush=True)
+
+    def say(self, record):
+        if self.options.json:
+            print(json.dumps(record), flush=True)
+        else:
+            bad = record["event"] in ("failed", "in_doubt")
+            self.note(tables.record_line(record), "error" if bad else "debug" if record["event"] == "started" else "info")
+
+    def runner(self, plan, max_failures):
+        return runner.Runner(self.inventory, self.history, plan, self.options.parallel, max_failures, self.say, self.note)
+
+    # -- verbs; each returns the exit code
+
+    def plan(self):
+        looked = cluster.look(self.inventory, self.history)
+        plan, sites = plan_file.make(looked, self.history, check=not self.options.no_check)
+        document = plan_file.describe(plan, sites, looked)
+        if self.options.output:
+            plan_file.write(self.options.output, document)
+        self.result(document, tables.plan_lines(document))
+        return IN_DOUBT if document["doubts"] else DONE
+
+    def apply(self):
+        self.history.lock()
+        plan, moves = plan_file.read(self.options.plan, self.inventory)
+        looked = cluster.look(self.inventory, self.history) if self.history.doubts() else None
+        if looked:
+            cluster.write_verdicts(self.history, looked.verdicts)
+        doubts = looked.doubts if looked else []
+        for record, message in doubts:
+            self.note(f"{record['service']} (pid {record['pid']}) {record['from']} -> {record['to']}: in doubt: {message}", "error")
+        begun = self.history.outcomes(plan)
+        done = {number for number, record in begun.items() if record["event"] in ("moved", "gone", "in_doubt", "started")}
+        doubtful = {history.key_of(record) for record, _ in doubts}
+        drained = self.history.drained()
+        jobs = []
+        for number, job in moves:
+            if number in done or (job.service, job.inner_pid, job.command) in doubtful:
+                continue
+            if job.destination in drained:
+                self.note(f"{job.service} (pid {job.pid}) stays on {job.source}: {job.destination} is drained", "warn")
+                continue
+            jobs.append((number, job))
+        if done:
+            self.note(f"{self.options.plan}: {len(done)} of {len(moves)} moves were made before")
+        summary = self.runner(plan, self.options.max_failures).run(jobs)
+        return self.finish(plan, moves, summary, bool(doubts))
+
+    def finish(self, plan, moves, summary, has_doubts):
+        outcomes = self.history.outcomes(plan)
+        events = [outcomes.get(number, {}).get("event", "") for number, _ in moves]
+        moved, missing = events.count("moved"), sum(event not in ("moved", "gone") for event in events)
+        document = {"event": "applied", "plan": plan, "moves": len(moves), "moved": moved, "stopped": summary.stopped,
+                    "not_begun": events.count(""), **{event: events.count(event) for event in ("failed", "refused", "gone", "skipped",
+                                                                                              "in_doubt")}}
+        line = f"{moved} of {len(moves)} programs have moved"
+        line += "".join(f", {document[event]} {event.replace('_', ' ')}" for event in ("failed", "refused", "gone", "skipped", "in_doubt",
+                                                                                       "not_begun") if document[event])
+        if summary.stopped:
+            line += f"; stopped: {runner.WHY_STOPPED[summary.stopped]}"
+        if missing:
+            line += f"; apply {self.options.plan} again to go on"
+        self.result(document, [line])
+        if has_doubts or "in_doubt" in events:
+            return IN_DOUBT
+        return INTERRUPTED if summary.stopped == "interrupted" else INCOMPLETE if missing else DONE
+
+    def drain(self):
+        host = self.options.host
+        if host not in self.inventory.hosts:
+            raise Failure(f"{host}: is no host of {self.inventory.path}; there are {', '.join(self.inventory.hosts)}", USAGE)
+        self.history.lock()
+        if self.options.end:
+            if host in self.history.drained():
+                self.history.add("drain_end", host=host)
+            self.result({"event": "drain_end", "host": host}, [f"{host} takes programs again"])
+            return DONE
+        emptying = drain.Drain(self.inventory, self.history, host, self.options.wait, self.options.max_failures, True, self.runner,
+                               self.note)
+        code, left = emptying.run()
+        document = {"event": "drained", "host": host, "moved": emptying.moved, "empty": not left,
+                    "left": [{"service": one.service, "pid": one.pid, "why": why} for one, why in left]}
+        lines = [f"{host} is empty: {emptying.moved} programs have moved. crx-rebalance drain --end {host} lets programs move there again."]
+        if left:
+            lines = [f"{host} is not empty: {emptying.moved} programs have moved, {len(left)} are left there.", "",
+                     *tables.table(("STAYS", "PID", "WHY"), [(one.service, one.pid, why) for one, why in left])]
+        self.result(document, lines)
+        return code
+
+    def status(self):
+        looked = cluster.look(self.inventory, self.history)
+        drained, found = self.history.drained(), {one.service for one in looked.programs}
+        hosts = []
+        for host in self.inventory.hosts.values():
+            facts, mine = looked.facts[host.name], [one for one in looked.programs if one.host == host.name]
+            load = 0.0 if facts.problem else cluster.memory_load(host, facts, mine)[0]
+            hosts.append({"host": host.name, "address": host.address, "problem": facts.problem, "memory_load": round(load, 2),
+                          "cpu_pressure": round(facts.cpu_pressure, 2), "pressure_from": facts.pressure_from, "programs": len(mine),
+                          "drained": host.name in drained})
+        document = {
+            "event": "status", "hosts": hosts,
+            "programs": [{"service": one.service, "pid": one.pid, "host": one.host, "memory_bytes": one.memory_bytes,
+                          "command": one.command, "stays": one.stays} for one in looked.programs],
+            "absent": [name for name in self.inventory.services if name not in found],
+            "doubts": [{"service": record["service"], "pid": record["pid"], "from": record["from"], "to": record["to"], "why": message}
+                       for record, message in looked.doubts],
+            "last": [record for record in self.history.records if record["event"] != "started"][-LAST_RECORDS:]}
+        self.result(document, tables.status_lines(document))
+        return IN_DOUBT if document["doubts"] else DONE
+
+
+def main(arguments, version):
+    options = make_parser(version).parse_args(arguments)
+    try:
+        return getattr(Tool(options), options.verb)()
+    except Failure as error:
+        if options.json:
+            print(json.dumps({"event": "failed", "exit": error.exit_code, "message": str(error)}), flush=True)
+        print(f"crx-rebalance: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("crx-rebalance: interrupted; moves that run go on by themselves, and crx-rebalance status says what became of them",
+              file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        return errors.INCOMPLETE
