@@ -98,11 +98,8 @@ class History:
 
     def known(self):
         """{(host, key)}: where moved programs went."""
-        known = set()
-        for record in self.records:
-            if record.get("event") == "moved":
-                known = {(host, key) for host, key in known if key != key_of(record)} | {(record["to"], key_of(record))}
-        return known
+        host_of = {key_of(record): record["to"] for record in self.records if record.get("event") == "moved"}
+        return {(host, key) for key, host in host_of.items()}
 
     def seconds_since_move(self, key):
         """Seconds since the program was moved, or None."""

@@ -49,7 +49,7 @@ class Facts:
 
 
 def script(host, services, measure_cpu):
-    pidfiles = [f"echo '== pidfile {name}'; sed 's/^/ /' {shlex.quote(service.pidfile)} 2>/dev/null"
+    pidfiles = [f"echo '== pidfile {name}'; sed 's/^/ /' {shlex.quote(service.pidfile)} 2>/dev/null; echo"
                 for name, service in services.items() if service.pidfile]
     state = f" --state {shlex.quote(host.state)}" if host.state else ""
     sample = f"echo '== earlier'; show stat ''; sleep {SAMPLE_S}" if measure_cpu else ""
@@ -64,12 +64,13 @@ def script(host, services, measure_cpu):
         "echo '== status'; show status '^(Name|State|PPid|NSpid|RssAnon|RssShmem|VmSwap):'",
         "echo '== stat'; show stat ''", "echo '== cmdline'; show cmdline ''", "echo '== cgroup'; show cgroup ''",
         # The list comes last: a program that begins to move after the look at it is in the list.
-        f"echo '== sessions'; {shlex.quote(host.migrate)} --list --json{state} </dev/null 2>&1",
-        f"echo \"== exit $?\"; echo '{END}'", ""])
+        f"echo '== sessions'; {shlex.quote(host.migrate)} --list --json{state} </dev/null 2>&1; code=$?; echo",
+        f"echo \"== exit $code\"; echo '{END}'", ""])
 
 
 def sections(text):
-    """{title: lines} of the script's output. No other line begins with `== `: grep -H and sed put something before them."""
+    """{title: lines} of the script's output. No other line begins with `== `: grep -H and sed put something before them, and what may
+    lack the newline at its end is followed by one."""
     found, lines = {}, []
     for line in text.split("\n"):
         if line.startswith("== "):

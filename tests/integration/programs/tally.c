@@ -1,5 +1,6 @@
-// tally OUTPUT STOP-FILE MEBIBYTES: appends the next number to OUTPUT every 20 ms, until the stop file exists; then it appends
-// "end" if its memory is as it was filled. Numbers that are missing or repeated show that it was lost, or ran twice.
+// tally OUTPUT STOP-FILE MEBIBYTES: appends the next number to OUTPUT every 20 ms, until the stop file exists; then it
+// appends "end" if its memory is as it was filled. Numbers that are missing or repeated show that it was lost, or ran
+// twice.
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -10,7 +10,8 @@ import tempfile
 import crxtest
 import hosts
 
-TOOLS = ["crx-agent", "crx-check", "crx-dump", "crx-image", "crx-keys", "crx-migrate", "crx-restore"]
+TOOLS = ["crx-agent", "crx-check", "crx-dump", "crx-image", "crx-keys", "crx-migrate", "crx-rebalance",
+         "crx-restore"]
 
 
 def run(*words):
@@ -31,6 +32,11 @@ class CommandLines(crxtest.unittest.TestCase):
             code, more, errors = run(tool, "--page-server", "--help")
             self.assertEqual((code, errors), (0, ""))
             text += more
+        if tool == "crx-rebalance":
+            for verb in ("plan", "apply", "drain", "status"):
+                code, more, errors = run(tool, verb, "--help")
+                self.assertEqual((code, errors), (0, ""))
+                text += more
         return text
 
     def test_options_of_all(self):
@@ -56,9 +62,12 @@ class CommandLines(crxtest.unittest.TestCase):
 
     def test_failures_are_json(self):
         with tempfile.TemporaryDirectory() as folder:
-            missing = f"{folder}/missing"
+            missing, good = f"{folder}/missing", f"{folder}/inventory"
+            with open(good, "w") as file:
+                file.write("[hosts.a]\n")
             for words in (["crx-dump", "-t", str(2**22 - 1), "-D", folder, "--json"], ["crx-restore", "-D", missing, "--json"],
                           ["crx-image", "show", missing, "--json"], ["crx-image", "--json", "verify", missing],
+                          ["crx-rebalance", "drain", "a", "--json", "--inventory", good, "--state", f"{good}/x"],
                           ["crx-agent", "--page-server", "--images-dir", missing, "--port", "0", "--tls-dir", missing, "--json"]):
                 with self.subTest(words):
                     code, text, errors = run(*words)

@@ -8,7 +8,8 @@ import unittest
 from hosts import ROOT
 
 BUILD = os.environ.get("CRX_BUILD", f"{ROOT}/build/dev")
-VERBS = ["agent", "check", "dump", "image", "keys", "migrate", "restore"]
+VERBS = ["agent", "check", "dump", "image", "keys", "migrate", "rebalance", "restore"]
+SCRIPTS = ["keys", "rebalance"]
 
 
 def run(*words, **options):
@@ -30,7 +31,8 @@ class Install(unittest.TestCase):
             found = sorted(os.path.relpath(os.path.join(top, name), folder)
                            for top, _, names in os.walk(folder) for name in names)
             pages = [f"share/man/man{page[-1]}/{page}" for page in os.listdir(f"{ROOT}/docs/man")]
-            self.assertEqual(found, sorted(["bin/crx"] + [f"bin/crx-{verb}" for verb in VERBS] + pages))
+            modules = [f"share/crx/rebalance/{name}" for name in os.listdir(f"{ROOT}/deploy/rebalance") if name.endswith(".py")]
+            self.assertEqual(found, sorted(["bin/crx"] + [f"bin/crx-{verb}" for verb in VERBS] + modules + pages))
             self.look_at_crx(f"{folder}/bin")
 
     def look_at_crx(self, folder):
@@ -47,7 +49,7 @@ class Install(unittest.TestCase):
     def test_builds_only_what_is_installed(self):
         made = made_for("install")
         self.assertEqual(sorted(name for name in made if name.startswith("bin/")),
-                         [f"bin/crx-{verb}" for verb in VERBS if verb != "keys"])  # a script
+                         [f"bin/crx-{verb}" for verb in VERBS if verb not in SCRIPTS])
         self.assertEqual([name for name in made if name.startswith(("tests/", "bench/", "links/"))], [])
         tests = made_for("tests")
         for name in ("bin/crx-unit", "bin/victims/proc_ids", "bin/bench/gauge", "bin/fuzz/proc"):
