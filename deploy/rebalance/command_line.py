@@ -71,6 +71,12 @@ def make_parser(version):
     return parser
 
 
+def write(stream, text):
+    """Writes whole lines at once: several threads say what they have done, and print() would write the newline separately."""
+    stream.write(text + "\n")
+    stream.flush()
+
+
 class Tool:
     def __init__(self, options):
         self.options = options
@@ -79,14 +85,14 @@ class Tool:
 
     def note(self, text, level="info"):
         if LEVELS.index(level) <= LEVELS.index(self.options.log_level):
-            print(f"crx-rebalance: {text}", file=sys.stderr, flush=True)
+            write(sys.stderr, f"crx-rebalance: {text}")
 
     def result(self, document, lines):
-        print(json.dumps(document) if self.options.json else "\n".join(lines), flush=True)
+        write(sys.stdout, json.dumps(document) if self.options.json else "\n".join(lines))
 
     def say(self, record):
         if self.options.json:
-            print(json.dumps(record), flush=True)
+            write(sys.stdout, json.dumps(record))
         else:
             bad = record["event"] in ("failed", "in_doubt")
             self.note(tables.record_line(record), "error" if bad else "debug" if record["event"] == "started" else "info")
@@ -165,9 +171,9 @@ class Tool:
         code, left = emptying.run()
         document = {"event": "drained", "host": host, "moved": emptying.moved, "empty": not left,
                     "left": [{"service": one.service, "pid": one.pid, "why": why} for one, why in left]}
-        lines = [f"{host} is empty: {emptying.moved} programs have moved. crx-rebalance drain --end {host} lets programs move there again."]
+        lines = [f"{host} is empty. Programs that have moved: {emptying.moved}. crx-rebalance drain --end {host} lets programs in again."]
         if left:
-            lines = [f"{host} is not empty: {emptying.moved} programs have moved, {len(left)} are left there.", "",
+            lines = [f"{host} is not empty. Programs that have moved: {emptying.moved}; left there: {len(left)}.", "",
                      *tables.table(("STAYS", "PID", "WHY"), [(one.service, one.pid, why) for one, why in left])]
         self.result(document, lines)
         return code

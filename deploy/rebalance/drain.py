@@ -24,7 +24,7 @@ class Drain:
         looked = cluster.look(self.inventory, self.history)
         cluster.write_verdicts(self.history, looked.verdicts)
         if looked.facts[self.host].problem:
-            raise Failure(f"{looked.facts[self.host].problem}; a host that cannot be reached cannot be emptied")
+            raise Failure(f"{self.host}: {looked.facts[self.host].problem}")
         return looked
 
     def round(self, looked):
@@ -69,7 +69,7 @@ class Drain:
             if time.monotonic() >= deadline:
                 doubtful = {(record["service"], record["pid"]) for record, _ in looked.doubts if self.host == record["from"]}
                 return IN_DOUBT if doubtful else INCOMPLETE, left
-            self.note(f"{len(left)} programs are still on {self.host}; trying again in {RETRY_S} s")
+            self.note(f"{self.host} is not empty yet (programs: {len(left)}); trying again in {RETRY_S} s")
             time.sleep(min(RETRY_S, max(0.0, deadline - time.monotonic())))
             self.refused.clear()
 

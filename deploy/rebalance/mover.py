@@ -104,7 +104,7 @@ def run(inventory, job, *options):
         try:
             process = reach.start(inventory.hosts[job.source], script(inventory, job, *options), output, errors)
         except reach.Unreachable as error:
-            return Outcome("failed", f"{error}; try {shlex.join([*inventory.hosts[job.source].reach, 'true'])}")
+            return Outcome("failed", f"{job.source}: {error}")
         code = process.wait()
         code = 128 - code if code < 0 else code
         texts = []

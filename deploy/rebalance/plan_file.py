@@ -55,7 +55,7 @@ def describe(plan, sites, looked):
         "event": "plan", "version": VERSION, "plan": secrets.token_hex(8), "made": history.now().isoformat(timespec="seconds"),
         "policy": {"balance": policy.balance, "threshold": policy.threshold, "target": policy.target},
         "hosts": [{"host": site.name, "load_before": round(plan.before[site.name], 2), "load_after": round(plan.after[site.name], 2),
-                   "closed": site.closed} for site in sites],
+                   "problem": looked.facts[site.name].problem, "closed": site.closed} for site in sites],
         "moves": moves,
         "stays": [{"service": key[0], "host": key[1], "pid": key[2], "why": why} for key, why in plan.stays],
         "doubts": [{"service": record["service"], "pid": record["pid"], "from": record["from"], "to": record["to"], "why": message}

@@ -155,11 +155,11 @@ def parse_sessions(facts, parts):
 def parse(host, text):
     """Returns the Facts in the script's output; those of a host that has not printed all of it have a `problem`."""
     if END not in text.split("\n"):
-        return Facts(host, f"{host}: the look at it broke off; try again")
+        return Facts(host, "the look at it broke off; try again")
     parts = sections(text)
     memory = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in parts.get("meminfo", ()) if ":" in line}
     if "MemTotal" not in memory:
-        return Facts(host, f"{host}: has no /proc/meminfo; mount /proc there")
+        return Facts(host, "has no /proc/meminfo; mount /proc there")
     facts = Facts(host, "", memory["MemTotal"], memory.get("MemAvailable", memory.get("MemFree", 0)))
     facts.cpus = max(1, int((parts.get("cpus") or ["1"])[0] or 1))
     facts.cpu_pressure, facts.pressure_from = parse_pressure(parts, facts.cpus)
@@ -176,10 +176,10 @@ def look_at(inventory, host):
     try:
         code, text, errors = reach.ask(host, script(host, inventory.services, inventory.policy.balance == "cpu"))
     except reach.Unreachable as error:
-        return Facts(host.name, f"{error}; try {' '.join([*host.reach, 'true'])}")
+        return Facts(host.name, str(error))
     if END not in text:
         said = errors.strip().splitlines()[-1:] or [f"exit {code}"]
-        return Facts(host.name, f"{host.name}: cannot be reached: {said[0]}; try {' '.join([*host.reach, 'true'])}")
+        return Facts(host.name, str(reach.Unreachable(host, f"cannot be reached: {said[0]}")))
     return parse(host.name, text)
 
 

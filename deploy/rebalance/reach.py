@@ -1,5 +1,6 @@
 """Running shell scripts on hosts: the words of the inventory's `reach`, then `sh -s`, which reads the script from its input."""
 import os
+import shlex
 import subprocess
 
 # Exit code of a script that has found another process at the PID, or none. crx-migrate does not use it.
@@ -7,7 +8,10 @@ OTHER_PROCESS = 75
 
 
 class Unreachable(Exception):
-    """The host did not run the script; the text says why."""
+    """The host did not run the script; the text says why, and what shows that by hand."""
+
+    def __init__(self, host, why):
+        super().__init__(f"{why}; try {shlex.join([*host.reach, 'true'])}")
 
 
 def start(host, script, stdout, stderr):
@@ -17,7 +21,7 @@ def start(host, script, stdout, stderr):
         process = subprocess.Popen([*host.reach, "sh", "-s"], stdin=subprocess.PIPE, stdout=stdout, stderr=stderr,
                                    start_new_session=True)
     except OSError as error:
-        raise Unreachable(f"{host.name}: cannot run {host.reach[0] if host.reach else 'sh'}: {error.strerror}") from None
+        raise Unreachable(host, f"cannot run {host.reach[0] if host.reach else 'sh'}: {error.strerror}") from None
     try:
         with process.stdin:
             process.stdin.write(script.encode())
@@ -32,7 +36,7 @@ def ask(host, script, timeout_s=30):
         done = subprocess.run([*host.reach, "sh", "-s"], input=script.encode(), capture_output=True, timeout=timeout_s, check=False,
                               start_new_session=True, env=dict(os.environ, LC_ALL="C"))
     except subprocess.TimeoutExpired:
-        raise Unreachable(f"{host.name}: no answer within {timeout_s} s") from None
+        raise Unreachable(host, f"no answer within {timeout_s} s") from None
     except OSError as error:
-        raise Unreachable(f"{host.name}: cannot run {host.reach[0] if host.reach else 'sh'}: {error.strerror}") from None
+        raise Unreachable(host, f"cannot run {host.reach[0] if host.reach else 'sh'}: {error.strerror}") from None
     return done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")

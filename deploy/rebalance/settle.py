@@ -19,7 +19,7 @@ def verdict(record, facts_of, programs):
         if facts is None:
             continue  # whoever removes a host from the inventory says that nothing runs there any more
         if facts.problem or facts.sessions_problem:
-            return "in_doubt", (facts.problem or f"{name}: {facts.sessions_problem}") + "; nothing is known until it answers"
+            return "in_doubt", f"{name}: {facts.problem or facts.sessions_problem}; nothing is known until it answers"
         if has_session(facts, record):
             return "in_doubt", f"{name} has an unfinished session of it; see crx-migrate --list there"
     here, there = is_there(source, programs, record), is_there(destination, programs, record)

@@ -17,8 +17,9 @@ def size(count):
 
 
 def plan_lines(document):
-    lines = table(("HOST", "LOAD", "AFTER", ""), [(one["host"], f"{one['load_before']:.1f}", f"{one['load_after']:.1f}", one["closed"])
-                                                  for one in document["hosts"]])
+    loads = [("-", "-") if one["problem"] else (f"{one['load_before']:.1f}", f"{one['load_after']:.1f}") for one in document["hosts"]]
+    lines = table(("HOST", "LOAD", "AFTER", ""), [(one["host"], *load, one["closed"])
+                                                  for one, load in zip(document["hosts"], loads)])
     if document["moves"]:
         lines += ["", *table(("MOVE", "SERVICE", "PID", "FROM", "TO", "MEMORY", "WHY"),
                              [(one["number"], one["service"], one["pid"], one["source"], one["destination"],

@@ -69,8 +69,8 @@ class Look(unittest.TestCase):
     def test_a_host_that_is_not_reached(self):
         read = inventory.parse("[hosts.a]\nreach = ['false']\n[hosts.b]\nreach = ['/no/such/program']")
         facts = probe.look_at_all(read)
-        self.assertIn("a: cannot be reached: exit 1; try false true", facts["a"].problem)
-        self.assertIn("b: cannot run /no/such/program", facts["b"].problem)
+        self.assertEqual(facts["a"].problem, "cannot be reached: exit 1; try false true")
+        self.assertEqual(facts["b"].problem, "cannot run /no/such/program: No such file or directory; try /no/such/program true")
 
     def test_without_pressure(self):
         """A kernel without PSI: half of eight runnable tasks wait for one of four CPUs."""

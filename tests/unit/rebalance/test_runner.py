@@ -6,7 +6,7 @@ import tempfile
 import threading
 import unittest
 
-from rebalance import history, inventory, mover, plan_file, runner, settle
+from rebalance import command_line, history, inventory, mover, plan_file, runner, settle
 from rebalance.errors import Failure
 from rebalance.probe import Facts
 from rebalance.programs import Program
@@ -171,6 +171,22 @@ class Limits(RunnerTest):
         self.assertIn(f"another crx-rebalance (pid {os.getpid()})", str(caught.exception))
 
 
+class Output(unittest.TestCase):
+    def test_whole_lines_from_several_threads(self):
+        reader, writer = os.pipe()
+        lines = []
+        with os.fdopen(reader) as source, os.fdopen(writer, "w") as stream:
+            reading = threading.Thread(target=lambda: lines.extend(source))
+            writing = [threading.Thread(target=lambda: [command_line.write(stream, "x" * 150) for _ in range(500)]) for _ in range(4)]
+            for thread in (reading, *writing):
+                thread.start()
+            for thread in writing:
+                thread.join()
+            stream.close()
+            reading.join()
+        self.assertEqual(lines, ["x" * 150 + "\n"] * 2000)
+
+
 class Records(RunnerTest):
     def test_a_line_that_broke_off(self):
         self.history.add("drain", host="a")
@@ -212,7 +228,7 @@ class Settle(unittest.TestCase):
 
     def test_hosts_that_do_not_tell(self):
         open_session = {"sessions": [{"pid": 5, "finished": False}]}
-        for changes in ({"a": {"problem": "a: no answer"}}, {"b": {"problem": "b: no answer"}}, {"a": {"sessions_problem": "x"}},
+        for changes in ({"a": {"problem": "no answer"}}, {"b": {"problem": "no answer"}}, {"a": {"sessions_problem": "x"}},
                         {"a": open_session}, {"b": open_session}):
             for hosts in ("", "a", "b"):
                 self.assertEqual(self.verdict(*hosts, **changes)[0], "in_doubt", (changes, hosts))
