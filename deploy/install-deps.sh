@@ -1,7 +1,9 @@
 #!/bin/sh
 # Installs the Debian packages that are needed to build and test crx; prints nothing if all are installed. Other scripts
 # may run it, too: exit code 0 means that everything is installed.
-#   install-deps.sh [--sanitizers]   with what only `tests/run.sh --sanitize`, `--coverage` and the fuzzers need
+#   install-deps.sh [--sanitizers] [--cluster]
+#     --sanitizers   with what only `tests/run.sh --sanitize`, `--coverage` and the fuzzers need
+#     --cluster      with what only the tests of clusters need: corosync, Pacemaker, and their tools
 set -eu
 
 build="g++ cmake ninja-build ccache pkg-config libasio-dev libssl-dev libzstd-dev libprotobuf-dev protobuf-compiler
@@ -9,18 +11,20 @@ doctest-dev libcli11-dev libfmt-dev libspdlog-dev libxxhash-dev nlohmann-json3-d
 libnftnl-dev libmnl-dev libhttp-parser-dev libipsec-mb-dev libbpf-dev clang bpftool"
 test="clang-format iproute2 nftables python3-minimal python3 util-linux mount sqlite3 xz-utils openssl procps
 bash gcc make nginx-light redis-server wrk nodejs postgresql spin strace"
-sanitizers=
-case ${1-} in
-  "") ;;
-  --sanitizers) sanitizers="libclang-rt-dev llvm" ;;
-  *)
-    echo "install-deps.sh: unknown argument $1" >&2
-    exit 2
-    ;;
-esac
+more=
+for option; do
+  case $option in
+    --sanitizers) more="$more libclang-rt-dev llvm" ;;
+    --cluster) more="$more corosync pacemaker pacemaker-cli-utils resource-agents crmsh libxml2-utils" ;;
+    *)
+      echo "install-deps.sh: unknown argument $option" >&2
+      exit 2
+      ;;
+  esac
+done
 
 missing=
-for package in $build $test $sanitizers; do
+for package in $build $test $more; do
   case $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true) in
     installed) ;;
     *) missing="$missing $package" ;;
@@ -35,7 +39,14 @@ fi
 echo "installing:$missing" >&2
 export DEBIAN_FRONTEND=noninteractive
 log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+no_services=
+trap 'rm -f "$log" $no_services' EXIT
+# Services of the packages are not started: tests start what they need.
+if [ ! -e /usr/sbin/policy-rc.d ]; then
+  no_services=/usr/sbin/policy-rc.d
+  printf '#!/bin/sh\nexit 101\n' >$no_services
+  chmod 755 $no_services
+fi
 # shellcheck disable=SC2086 # a list of packages
 if ! { apt-get update -q && apt-get install -q -y --no-install-recommends $missing; } >"$log" 2>&1; then
   cat "$log" >&2

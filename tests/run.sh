@@ -42,19 +42,19 @@ build() {
 
 case $mode in
   sanitize)
-    deploy/install-deps.sh --sanitizers
+    deploy/install-deps.sh --cluster --sanitizers
     build asan all tests
     build tsan crx-unit-wire crx-unit-agent
     exec tests/sanitized.sh "$@"
     ;;
   coverage)
-    deploy/install-deps.sh --sanitizers
+    deploy/install-deps.sh --cluster --sanitizers
     build coverage all tests
     exec tests/coverage.sh "$@"
     ;;
 esac
 
-deploy/install-deps.sh
+deploy/install-deps.sh --cluster
 build dev all tests
 [ "${CRX_FULL-}" = 1 ] || exec ctest --test-dir build/dev --output-on-failure -j"$(nproc)" "$@"
 results=$PWD/build/dev/results
@@ -62,7 +62,7 @@ rm -rf "$results"
 failed=0
 ctest --test-dir build/dev --output-on-failure --output-junit "$results/ctest.xml" -j"$(nproc)" "$@" || failed=1
 if [ $# -eq 0 ]; then
-  deploy/install-deps.sh --sanitizers
+  deploy/install-deps.sh --cluster --sanitizers
   build asan fuzzers
   FUZZ_RESULTS="$results/fuzz" tests/fuzz/run.sh 20 || failed=1
   tests/reliability.py build/dev

@@ -27,13 +27,15 @@ class Install(unittest.TestCase):
 
     def test_files(self):
         with tempfile.TemporaryDirectory() as folder:
-            run("cmake", "--install", BUILD, "--prefix", folder)
+            run("cmake", "--install", BUILD, "--prefix", "/usr", env=dict(os.environ, DESTDIR=folder))
             found = sorted(os.path.relpath(os.path.join(top, name), folder)
                            for top, _, names in os.walk(folder) for name in names)
-            pages = [f"share/man/man{page[-1]}/{page}" for page in os.listdir(f"{ROOT}/docs/man")]
-            modules = [f"share/crx/rebalance/{name}" for name in os.listdir(f"{ROOT}/deploy/rebalance") if name.endswith(".py")]
-            self.assertEqual(found, sorted(["bin/crx"] + [f"bin/crx-{verb}" for verb in VERBS] + modules + pages))
-            self.look_at_crx(f"{folder}/bin")
+            pages = [f"usr/share/man/man{page[-1]}/{page}" for page in os.listdir(f"{ROOT}/docs/man")]
+            modules = [f"usr/share/crx/rebalance/{name}" for name in os.listdir(f"{ROOT}/deploy/rebalance")
+                       if name.endswith(".py")]
+            self.assertEqual(found, sorted(["usr/bin/crx"] + [f"usr/bin/crx-{verb}" for verb in VERBS] + modules + pages
+                                           + ["usr/lib/ocf/resource.d/crx/process"]))
+            self.look_at_crx(f"{folder}/usr/bin")
 
     def look_at_crx(self, folder):
         stranger = f"{folder}/crx-stranger"  # whatever else is there is no verb of crx
