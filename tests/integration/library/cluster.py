@@ -3,13 +3,12 @@
 A node is a host of the ring (crxtest.py) with directories of its own for what the cluster engine keeps. Programs, their output
 and their image sets are on storage that all nodes share: `cluster.shared`.
 """
-import json
 import os
-import re
+import shutil
 import subprocess
 import xml.etree.ElementTree as ElementTree
 
-from crxtest import BIN, ROOT, Ring, lines_of, read_text, until
+from crxtest import BIN, ROOT, Ring, read_text, until
 from hosts import Host
 
 AGENT = f"{ROOT}/deploy/pacemaker/process"
@@ -104,7 +103,6 @@ class Cluster(Ring):
     """Three nodes h1, h2, h3."""
 
     def __init__(self, count=3):
-        self.cluster_is_up = False
         super().__init__(count)
         self.shared = self.path("shared")
         os.mkdir(self.shared)
@@ -120,6 +118,30 @@ class Cluster(Ring):
         subprocess.run([keys, self.path("tls"), *(f"{host.name},{host.address}" for host in self.hosts)], check=True,
                        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
+    def kill(self, index):
+        """The node ends at once, as by a loss of power."""
+        self.hosts[index].close()
+        self.hosts[index].dead = True
+
+    def living(self):
+        return [node for node in self.hosts if not getattr(node, "dead", False)]
+
+    def bring_back(self, index):
+        """A node that was killed comes back, with nothing of what it had but its name and its keys."""
+        shutil.rmtree(self.hosts[index].dir)
+        self.hosts[index] = Host(self, index, *self.OFFSETS[index])
+        self.plug(self.hosts[index])
+        self.boot(index)
+        self.hosts[index].start_cluster()
+        until(lambda: len(self.online()) == len(self.hosts), lambda: f"the node is back: {self.explain()}", 60)
+
+    def plug(self, node):
+        """Connects a new host with the bridge."""
+        subprocess.run(["nsenter", f"--net=/proc/{self.switch.init}/ns/net", "ip", "-batch", "-"], text=True, check=True,
+                       input=f"link add name {node.name} type veth peer name eth0 netns {node.init}\nlink set {node.name} master br0 up\n")
+        subprocess.run(["nsenter", f"--net=/proc/{node.init}/ns/net", "ip", "-batch", "-"], text=True, check=True,
+                       input=f"link set lo up\naddr add {node.address}/24 dev eth0\nlink set eth0 up\n")
+
     def boot(self, index):
         node = self.hosts[index]
         node.__class__ = Node
@@ -131,7 +153,7 @@ class Cluster(Ring):
 
     def status(self):
         """The tree of crm_mon, from the first node that answers."""
-        for node in self.hosts:
+        for node in self.living():
             code, text = node.run(["crm_mon", "--output-as=xml"], check=False, env=node.environment)
             if code == 0:
                 return ElementTree.fromstring(text[text.index("<?xml"):] if "<?xml" in text else text)
@@ -142,11 +164,8 @@ class Cluster(Ring):
                 and node.get("pending") == "false"]
 
     def explain(self):
-        text = ""
-        for node in self.hosts:
-            text += f"--- {node.name}\n" + node.run(["crm_mon", "-1", "-f"], check=False, env=node.environment)[1]
-            text += "\n".join(node.log_of("pacemaker.log").splitlines()[-40:]) + "\n"
-        return text
+        node = self.living()[0]
+        return node.run(["crm_mon", "-1", "-f"], check=False, env=node.environment)[1] + self.agent_log()[-8000:]
 
     def place_of(self, name):
         """The name of the node at which a resource runs; None where it runs nowhere, in two places, or is being changed."""
@@ -158,12 +177,27 @@ class Cluster(Ring):
                     return nodes[0]
         return None
 
+    def is_active(self, name):
+        """Whether the resource runs anywhere, or is being changed."""
+        found = [resource for resource in self.status().iterfind(".//resource") if resource.get("id") == name]
+        return not found or any(each.get("active") == "true" or each.get("pending") for each in found)
+
     def after(self, name):
         """The names of all nodes round the ring: those after this one, and this one at last."""
         names = [node.name for node in self.hosts]
         at = names.index(name) + 1
         return names[at:] + names[:at]
 
-    def settle(self):
-        """Waits until the cluster has done all that it means to do."""
-        self.hosts[0].crm("crm_resource", "--wait", "--timeout=60s", timeout=90)
+    def crm(self, *words, **options):
+        return self.living()[0].crm(*words, **options)
+
+    def remove(self, name):
+        """Stops a resource, and takes it out of the configuration."""
+        self.crm("crm_resource", "-r", name, "--meta", "--set-parameter", "target-role", "--parameter-value", "Stopped")
+        until(lambda: not self.is_active(name), lambda: f"{name} has stopped: {self.explain()}", 60)
+        self.crm("cibadmin", "--delete", "--xpath", f"//primitive[@id='{name}']")
+
+    def agent_log(self):
+        """What the agents of resources have said, on all nodes."""
+        lines = [line for node in self.living() for line in node.log_of("pacemaker.log").splitlines(True) if "log_op_output" in line]
+        return "".join(sorted(lines, key=lambda line: line[:19]))
