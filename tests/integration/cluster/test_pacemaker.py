@@ -56,7 +56,8 @@ class ClusterTest(unittest.TestCase):
 
     def arrives(self, name, *nodes):
         """Waits until the program writes at one of the nodes, and the cluster knows it there."""
-        until(lambda: self.lines(name)[-1][1:2] == [self.cluster.place_of(name)] and self.lines(name)[-1][1] in nodes,
+        until(lambda: self.lines(name)[-1][1:2] == [self.cluster.place_of(name)] and self.lines(name)[-1][1] in nodes
+              and self.cluster.is_idle(),
               lambda: f"{name} runs at {nodes}: {self.lines(name)[-1]} {self.cluster.explain()}", 60)
 
     def pids(self, name):
@@ -78,6 +79,7 @@ class Moves(ClusterTest):
         for node in self.cluster.after(self.add("ring", "resource-stickiness=100")):
             self.move("ring", node)
         self.assertEqual(len(self.pids("ring")), 1)
+        self.assertFalse(os.path.exists(f"{self.cluster.shared}/ring/set"), self.cluster.agent_log())
         self.check_lines("ring")
 
     def test_failing_move(self):
@@ -177,6 +179,17 @@ class Operations(ClusterTest):
         self.move("clash", self.cluster.after(here)[0])
         self.assertEqual(self.pids("clash"), {str(pid)})
         self.check_lines("clash")
+
+    def test_killed_move(self):
+        """crx-migrate is killed after the commit: the journals say where the program is, and it runs in one place."""
+        hook = "test $CRX_STAGE = committed && kill -9 $PPID || true"
+        here = self.add("doubt", "resource-stickiness=100", migrate_options=f"--hook '{hook}'")
+        for node in self.cluster.after(here)[:2]:
+            self.move("doubt", node)
+            self.is_logged(f"process .* has moved to {node}")
+        self.assertEqual(len(self.pids("doubt")), 1)
+        self.assertFalse(os.path.exists(f"{self.cluster.shared}/doubt/set"), self.cluster.agent_log())
+        self.check_lines("doubt")
 
     def occupy(self, node, pid):
         host = next(each for each in self.cluster.hosts if each.name == node)

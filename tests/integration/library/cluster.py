@@ -177,6 +177,15 @@ class Cluster(Ring):
                     return nodes[0]
         return None
 
+    def is_idle(self):
+        """Whether the cluster has nothing more to do. (A move that begins before the one before is finished is none: it becomes a
+        stop and a start.)"""
+        leader = self.status().find("summary/current_dc")
+        if leader is None or not leader.get("name"):
+            return False
+        node = self.living()[0]
+        return "S_IDLE" in node.run(["crmadmin", "-S", leader.get("name")], check=False, env=node.environment)[1]
+
     def is_active(self, name):
         """Whether the resource runs anywhere, or is being changed."""
         found = [resource for resource in self.status().iterfind(".//resource") if resource.get("id") == name]
