@@ -56,11 +56,12 @@ esac
 
 deploy/install-deps.sh --cluster
 build dev all tests
-[ "${CRX_FULL-}" = 1 ] || exec ctest --test-dir build/dev --output-on-failure -j"$(nproc)" "$@"
+jobs=$(($(nproc) + 1)) # tests wait for half of their time
+[ "${CRX_FULL-}" = 1 ] || exec ctest --test-dir build/dev --output-on-failure -j"$jobs" "$@"
 results=$PWD/build/dev/results
 rm -rf "$results"
 failed=0
-ctest --test-dir build/dev --output-on-failure --output-junit "$results/ctest.xml" -j"$(nproc)" "$@" || failed=1
+ctest --test-dir build/dev --output-on-failure --output-junit "$results/ctest.xml" -j"$jobs" "$@" || failed=1
 if [ $# -eq 0 ]; then
   deploy/install-deps.sh --cluster --sanitizers
   build asan fuzzers
