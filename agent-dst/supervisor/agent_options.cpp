@@ -106,9 +106,10 @@ struct Raw {
 };
 
 void add_service(CLI::App& app, AgentOptions& options, Raw& raw) {
-  app.add_option("--listen", raw.listen, "Where to accept sessions; port 0 picks a free one")
-      ->check(cli::check_endpoint)
-      ->type_name("HOST:PORT");
+  app.add_option("--listen", raw.listen,
+                 fmt::format("Where to accept sessions; default port {}, port 0 picks a free one", kDefaultPort))
+      ->check(cli::check_agent_endpoint)
+      ->type_name("HOST[:PORT]");
   app.add_option("--tls-dir", raw.tls_dir,
                  "Directory of ca.pem, cert.pem and key.pem; default $CRX_TLS_DIR, then /etc/crx/tls")
       ->type_name("DIR");
@@ -175,8 +176,8 @@ void add_policy(CLI::App& app, AgentOptions& options, Raw& raw) {
 void finish(AgentOptions& options, const Raw& raw) {
   const auto wrong = [](const char* text) { return CLI::ParseError(text, CLI::ExitCodes::ValidationError); };
   if (options.all && !options.list) throw wrong("--all goes with --list");
-  if (raw.listen.empty() && !options.list) throw wrong("--listen is required: HOST:PORT to accept sessions at");
-  if (!raw.listen.empty()) options.listen = *parse_endpoint(raw.listen);
+  if (raw.listen.empty() && !options.list) throw wrong("--listen is required: HOST or HOST:PORT to accept sessions at");
+  if (!raw.listen.empty()) options.listen = *parse_agent_endpoint(raw.listen);
   if (!raw.metrics.empty()) options.metrics = parse_endpoint(raw.metrics);
   options.tls_dir = wire::tls_dir_or_default(raw.tls_dir);
   options.idle_timeout_ms = raw.idle_timeout_s * 1000;
@@ -195,7 +196,7 @@ ParsedAgentOptions parse_agent_options(int argc, const char* const* argv) {
   Raw raw;
   CLI::App app(kDescription, "crx-agent");
   app.footer(kFooter);
-  app.formatter(std::make_shared<cli::HelpFormatter>("crx-agent --listen HOST:PORT [OPTIONS]"));
+  app.formatter(std::make_shared<cli::HelpFormatter>("crx-agent --listen HOST[:PORT] [OPTIONS]"));
   app.set_help_flag("-h,--help", "Print this help and exit");
   app.set_version_flag("--version", version_text("crx-agent"), "Print the version and exit");
   app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);

@@ -77,8 +77,8 @@ void add_keys(CLI::App& app, DumpOptions& options, Raw& raw) {
 void add_remote(CLI::App& app, DumpOptions& options, Raw& raw) {
   const std::string group = "To another host";
   app.add_option("--to", raw.to, "A crx-agent that keeps the set in its store; nothing is written here")
-      ->check(cli::check_peer_endpoint)
-      ->type_name("HOST:PORT")
+      ->check(cli::check_peer_agent)
+      ->type_name("HOST[:PORT]")
       ->group(group);
   app.add_option("--name", options.name, "What the set is called there: letters, digits, '.', '_', '-'")
       ->type_name("SET")
@@ -144,7 +144,7 @@ void finish_to(DumpOptions& options, const Raw& raw) {
     if (!options.name.empty() || !options.prev_set.empty()) throw wrong("--name and --prev-set are for --to");
     return;
   }
-  options.to = *parse_endpoint(raw.to);
+  options.to = *parse_agent_endpoint(raw.to);
   if (!options.images_dir.empty()) throw wrong("-D and --to exclude each other: with --to nothing is written here");
   if (!valid_set_name(options.name)) {
     throw wrong(options.name.empty() ? "--to needs --name, the name of the set there"
@@ -201,7 +201,8 @@ ParsedDumpOptions parse_dump_options(int argc, const char* const* argv) {
   Raw raw;
   CLI::App app(kDescription, "crx-dump");
   app.footer(kFooter);
-  app.formatter(std::make_shared<cli::HelpFormatter>("crx-dump -t PID (-D DIR | --to HOST:PORT --name SET) [OPTIONS]"));
+  app.formatter(
+      std::make_shared<cli::HelpFormatter>("crx-dump -t PID (-D DIR | --to HOST[:PORT] --name SET) [OPTIONS]"));
   app.set_help_flag("-h,--help", "Print this help and exit");
   app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   app.set_version_flag("--version", version_text("crx-dump"), "Print the version and exit");

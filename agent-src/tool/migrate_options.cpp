@@ -18,7 +18,7 @@ namespace crx {
 namespace {
 
 constexpr char kDescription[] =
-    "Moves the running process tree rooted at PID to the host where crx-agent listens at HOST:PORT.\n"
+    "Moves the running process tree rooted at PID to the host where crx-agent listens at HOST[:PORT].\n"
     "The processes keep running while their memory is copied and stand still for milliseconds.";
 constexpr char kFooter[] =
     "SIZE and RATE take the suffixes K, M, G, T (powers of 1024).\n"
@@ -30,7 +30,7 @@ constexpr char kFooter[] =
     "  3  refused by preflight; nothing was touched\n"
     "  4  in doubt: committed but not confirmed; the original is kept frozen\n"
     "\n"
-    "Example: crx-migrate --to host-b:7077 --verify $(pidof -s program)";
+    "Example: crx-migrate --to host-b --verify $(pidof -s program)";
 
 std::string check_compress(const std::string& text) {
   if (text == "auto" || text == "none" || text == "zstd") return {};
@@ -58,7 +58,9 @@ void add_target(CLI::App& app, MigrateOptions& options, Raw& raw) {
   app.add_option("PID", options.pid, "Root of the process tree to move")
       ->check(cli::between(1, 4194304))
       ->type_name("");
-  app.add_option("--to", raw.to, "The destination's agent")->check(cli::check_peer_endpoint)->type_name("HOST:PORT");
+  app.add_option("--to", raw.to, fmt::format("The destination's agent; default port {}", kDefaultPort))
+      ->check(cli::check_peer_agent)
+      ->type_name("HOST[:PORT]");
   app.add_option("--tls-dir", raw.tls_dir,
                  "Holds ca.pem, cert.pem and key.pem; default $CRX_TLS_DIR, then /etc/crx/tls")
       ->type_name("DIR");
@@ -207,14 +209,14 @@ void finish(MigrateOptions& options, const Raw& raw) {
     if (options.pid != 0) throw wrong("--list, --resolve, --adopt and --discard take no PID");
   } else {
     if (options.pid == 0) throw wrong("PID is required: the root of the process tree to move");
-    if (raw.to.empty()) throw wrong("--to is required: HOST:PORT of the destination's crx-agent");
+    if (raw.to.empty()) throw wrong("--to is required: HOST or HOST:PORT of the destination's crx-agent");
   }
   if (raw.shell_job) {
     throw wrong(
         "--shell-job: crx-agent has no terminal that it could give to the program; dump the program with crx-dump "
         "--shell-job, and restore it at a terminal of the other host with crx-restore --shell-job");
   }
-  if (!raw.to.empty()) options.to = *parse_endpoint(raw.to);
+  if (!raw.to.empty()) options.to = *parse_agent_endpoint(raw.to);
   if (!raw.max_bandwidth.empty()) options.max_bandwidth = *parse_size(raw.max_bandwidth);
   if (!raw.max_bandwidth.empty() && options.max_bandwidth < 4096) throw wrong("--max-bandwidth must be at least 4K");
   if (!raw.ghost_limit.empty()) options.ghost_limit = *parse_size(raw.ghost_limit);
@@ -245,7 +247,7 @@ ParsedMigrateOptions parse_migrate_options(int argc, const char* const* argv) {
   Raw raw;
   CLI::App app(kDescription, "crx-migrate");
   app.footer(kFooter);
-  app.formatter(std::make_shared<cli::HelpFormatter>("crx-migrate --to HOST:PORT [OPTIONS] PID"));
+  app.formatter(std::make_shared<cli::HelpFormatter>("crx-migrate --to HOST[:PORT] [OPTIONS] PID"));
   app.set_help_flag("-h,--help", "Print this help and exit");
   app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   app.set_version_flag("--version", version_text("crx-migrate"), "Print the version and exit");

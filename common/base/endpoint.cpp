@@ -25,4 +25,12 @@ std::optional<Endpoint> parse_endpoint(std::string_view text) {
   return endpoint;
 }
 
+std::optional<Endpoint> parse_agent_endpoint(std::string_view text) {
+  const bool bracketed = text.ends_with(']');
+  const bool has_port = !bracketed && text.find(':') != std::string_view::npos;
+  const bool is_number = text.find_first_not_of("0123456789") == std::string_view::npos;
+  if (has_port || is_number) return parse_endpoint(text);
+  return parse_endpoint(std::string(text) + ":" + std::to_string(kDefaultPort));
+}
+
 }  // namespace crx

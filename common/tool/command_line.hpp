@@ -93,4 +93,19 @@ inline std::string check_peer_endpoint(const std::string& text) {
   return wrong.empty() && parse_endpoint(text)->port == 0 ? fmt::format("'{}': port 0 cannot be reached", text) : wrong;
 }
 
+// HOST or HOST:PORT, where a crx-agent listens; port 0 is allowed.
+inline std::string check_agent_endpoint(const std::string& text) {
+  const std::optional<Endpoint> endpoint = parse_agent_endpoint(text);
+  if (endpoint && !endpoint->host.empty()) return {};
+  return fmt::format("'{}' is neither HOST nor HOST:PORT (write an IPv6 address as [::1] or [::1]:{})", text,
+                     kDefaultPort);
+}
+
+// HOST or HOST:PORT of a crx-agent, with a port that can be connected to.
+inline std::string check_peer_agent(const std::string& text) {
+  const std::string wrong = check_agent_endpoint(text);
+  return wrong.empty() && parse_agent_endpoint(text)->port == 0 ? fmt::format("'{}': port 0 cannot be reached", text)
+                                                                : wrong;
+}
+
 }  // namespace crx::cli

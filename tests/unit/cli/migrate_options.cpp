@@ -34,6 +34,18 @@ TEST_CASE("cli: endpoints") {
   }
 }
 
+TEST_CASE("cli: the address of an agent needs no port") {
+  for (const char* host : {"host-b", "10.0.0.1", "fe80.example"})
+    CHECK(parse_agent_endpoint(host) == Endpoint{host, kDefaultPort});
+  CHECK(parse_agent_endpoint("[fe80::1%eth0]") == Endpoint{"fe80::1%eth0", kDefaultPort});
+  CHECK(parse_agent_endpoint("[::1]:7") == Endpoint{"::1", 7});
+  CHECK(parse_agent_endpoint("host-b:9") == Endpoint{"host-b", 9});
+  for (const char* bad : {"", "7077", "host:", "host:x", "::1", "[::1", "::1]", "[host]", "a b"})
+    CHECK_MESSAGE(!parse_agent_endpoint(bad), bad);
+  CHECK(parsed({"--to", "b", "4711"}).to == Endpoint{"b", kDefaultPort});
+  CHECK(parse({"--to", "7077", "4711"}).exit_code == 2);
+}
+
 TEST_CASE("cli: crx-migrate's defaults are those of its contract") {
   ::unsetenv("CRX_TLS_DIR");
   const MigrateOptions options = parsed({"--to", "b:7000", "4711"});
@@ -144,7 +156,7 @@ TEST_CASE("cli: wrong usage exits with 2 and points to --help") {
            {},
            {"--to", "b:1"},
            {"1"},
-           {"--to", "b", "1"},
+           {"--to", "7077", "1"},
            {"--to", "b:0", "1"},
            {"--to", "b:1", "0"},
            {"--to", "b:1", "-4"},

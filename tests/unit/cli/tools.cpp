@@ -158,7 +158,7 @@ TEST_CASE("cli: crx-agent reports wrong usage and exits with 2") {
   CHECK(parse_agent({"--listen", "a:1", "--config", dir.path() + "/absent"}).exit_code == 2);
   CHECK(parse_agent({}).text.find("--listen is required") != std::string::npos);
   for (const auto& wrong :
-       std::initializer_list<std::initializer_list<std::string>>{{"--listen", "a"},
+       std::initializer_list<std::initializer_list<std::string>>{{"--listen", "7077"},
                                                                  {"--listen", ":7000"},
                                                                  {"--listen", "a:1", "--ready-fd", "987"},
                                                                  {"--listen", "a:1", "--allow-uid", "5-4"},
