@@ -10,8 +10,8 @@ import tempfile
 import crxtest
 import hosts
 
-TOOLS = ["crx-agent", "crx-check", "crx-dump", "crx-image", "crx-keys", "crx-migrate", "crx-rebalance",
-         "crx-restore"]
+TOOLS = ["crx-agent", "crx-check", "crx-dump", "crx-image", "crx-keys", "crx-migrate", "crx-rebalance", "crx-restore",
+         "crx-run"]
 
 
 def run(*words):

@@ -8,7 +8,7 @@ import unittest
 from hosts import ROOT
 
 BUILD = os.environ.get("CRX_BUILD", f"{ROOT}/build/dev")
-VERBS = ["agent", "check", "dump", "image", "keys", "migrate", "rebalance", "restore"]
+VERBS = ["agent", "check", "dump", "image", "keys", "migrate", "rebalance", "restore", "run"]
 SCRIPTS = ["keys", "rebalance"]
 
 
