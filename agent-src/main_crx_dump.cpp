@@ -17,6 +17,7 @@
 #include "common/base/log.hpp"
 #include "common/base/size.hpp"
 #include "common/kernel/process/freezer_group.hpp"
+#include "common/kernel/process/privileges.hpp"
 #include "common/kernel/process/thawed_groups.hpp"
 #include "common/tool/error_json.hpp"
 #include "common/tool/sanitize_startup_state.hpp"
@@ -47,6 +48,11 @@ int run(const DumpOptions& options) {
   ::signal(SIGPIPE, SIG_IGN);
   log::setup(options.log_level, "dump");
   try {
+    if (!may_trace(options.pid)) {
+      throw Error(ErrorCode::refused, "looking at the process", "it is of another user, and CAP_SYS_PTRACE is missing")
+          .with_pid(options.pid)
+          .with_hint("run crx-dump as root, for example by sudo");
+    }
     if (::kill(options.pid, 0) != 0 && errno == ESRCH) {
       throw Error(ErrorCode::victim_gone, "finding the process", "there is none")
           .with_pid(options.pid)

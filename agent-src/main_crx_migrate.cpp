@@ -16,6 +16,7 @@
 #include "agent-src/tool/worker.hpp"
 #include "common/base/journal.hpp"
 #include "common/base/log.hpp"
+#include "common/kernel/process/privileges.hpp"
 #include "common/session/session_table.hpp"
 #include "common/tool/sanitize_startup_state.hpp"
 
@@ -24,6 +25,11 @@ namespace {
 
 int migrate(const MigrateOptions& options, ObserverList& observers) {
   try {
+    if (!may_trace(options.pid)) {
+      throw Error(ErrorCode::refused, "looking at the process", "it is of another user, and CAP_SYS_PTRACE is missing")
+          .with_pid(options.pid)
+          .with_hint("run crx-migrate as root, for example by sudo");
+    }
     if (::kill(options.pid, 0) != 0 && errno == ESRCH) {
       throw Error(ErrorCode::victim_gone, "finding the process", "there is none")
           .with_pid(options.pid)

@@ -48,11 +48,23 @@ ReadLimit read_limit(DestinationContext& context, int64_t ms) {
   return limit;
 }
 
+// A crx-migrate of this very host has the journal of the session, unless its --state is another folder.
+Journal open_journal(const DestinationContext& context) {
+  try {
+    return Journal::open(context.options.store, context.options.session);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::refused || !is_same_kernel(context)) throw;
+    throw Error(ErrorCode::refused, "opening a journal",
+                "the destination is the very host on which the program runs: crx-migrate has the journal in use")
+        .with_hint("give --to the address of another host");
+  }
+}
+
 }  // namespace
 
 Surveying Greeting::on(const wire::Hello& hello, DestinationContext& context) {
   context.hello = hello;
-  context.journal.emplace(Journal::open(context.options.store, context.options.session));
+  context.journal.emplace(open_journal(context));
   context.journal->append(JournalState::open, fmt::format("from {}", context.options.peer));
   wire::SessionMessage answer;
   answer.mutable_welcome()->set_protocol(hello.protocol());

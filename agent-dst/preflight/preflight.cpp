@@ -1,5 +1,6 @@
 #include "agent-dst/preflight/preflight.hpp"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -8,6 +9,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdlib>
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -17,7 +19,9 @@
 #include "common/base/error.hpp"
 #include "common/base/fd.hpp"
 #include "common/base/journal.hpp"
+#include "common/kernel/process/pid_holder.hpp"
 #include "common/proc/proc_dir.hpp"
+#include "common/proc/stat.hpp"
 #include "wire/file_message.hpp"
 
 namespace crx {
@@ -38,7 +42,31 @@ uint64_t available_memory() {
   return at == std::string::npos ? ~uint64_t{0} : std::strtoull(text.c_str() + at + 13, nullptr, 10) * 1024;
 }
 
-void check_ids(const wire::TaskSummary& task, std::vector<wire::Finding>& findings) {
+// A process of the agent itself: a child of the supervisor, as this engine is, that runs the same program. A tree that
+// was moved here is such a child as well, but runs a program of its own.
+bool is_agents_own(pid_t pid) {
+  if (pid == ::getppid()) return true;
+  const std::optional<ProcDir> process = ProcDir::open(pid);
+  const std::optional<proc::Stat> stat = process ? process->stat() : std::nullopt;
+  return stat && stat->ppid == ::getppid() && process->exe() == try_read_link(AT_FDCWD, "/proc/self/exe");
+}
+
+wire::Finding taken(pid_t id, pid_t session_process) {
+  const std::string object = fmt::format("PID {}", id);
+  if (id == ::getpid() || id == session_process) {
+    return finding(object,
+                   fmt::format("is taken by a process that crx-agent has made for this session, \"{}\"", comm_of(id)),
+                   "try again: the next one has another PID");
+  }
+  if (is_agents_own(id)) {
+    return finding(object, fmt::format("is taken by a process of crx-agent, \"{}\"", comm_of(id)),
+                   "restart crx-agent there, which gets other PIDs, or use --new-pids");
+  }
+  const PidHolder holder = holder_of(id);
+  return finding(object, holder.reason, holder.remedy + ", move to another host, or use --new-pids");
+}
+
+void check_ids(const wire::TaskSummary& task, pid_t session_process, std::vector<wire::Finding>& findings) {
   std::vector<uint32_t> ids(task.tids().begin(), task.tids().end());
   ids.push_back(task.pid());
   std::sort(ids.begin(), ids.end());
@@ -49,9 +77,7 @@ void check_ids(const wire::TaskSummary& task, std::vector<wire::Finding>& findin
       findings.push_back(finding(fmt::format("PID {}", id), fmt::format("is above pid_max {} here", pid_max),
                                  "raise kernel.pid_max at the destination"));
     } else if (is_taken(static_cast<pid_t>(id))) {
-      findings.push_back(finding(fmt::format("PID {}", id),
-                                 fmt::format("is taken by \"{}\"", comm_of(static_cast<pid_t>(id))),
-                                 "end that process, move to another host, or use --new-pids"));
+      findings.push_back(taken(static_cast<pid_t>(id), session_process));
     }
   }
 }
@@ -59,6 +85,17 @@ void check_ids(const wire::TaskSummary& task, std::vector<wire::Finding>& findin
 uint64_t net_namespace() {
   struct stat st {};
   return ::stat("/proc/self/ns/net", &st) == 0 ? st.st_ino : 0;
+}
+
+// Whether the tree runs where it is to go: this kernel and network, and each PID is that of a process with the same
+// name.
+bool is_same_host(const wire::Preflight& preflight, const wire::Hello& hello) {
+  if (hello.host().boot_id() != read_boot_id() || preflight.net_namespace() != net_namespace()) return false;
+  const auto& tasks = preflight.tasks();
+  return !tasks.empty() && std::all_of(tasks.begin(), tasks.end(), [](const wire::TaskSummary& task) {
+    const auto pid = static_cast<pid_t>(task.pid());
+    return is_taken(pid) && comm_of(pid) == task.comm();
+  });
 }
 
 HostRequirements needs_of(const wire::Preflight& preflight, const wire::Hello& hello) {
@@ -151,8 +188,13 @@ std::map<std::string, CarryPermit> carry_permits(const wire::Preflight& prefligh
 std::vector<wire::Finding> check_preflight(const wire::Preflight& preflight, const wire::Hello& hello,
                                            const EngineOptions& options, FileComparison& comparison) {
   std::vector<wire::Finding> findings;
+  if (is_same_host(preflight, hello)) {
+    findings.push_back(finding("the destination", "is the very host on which the program runs",
+                               "give --to the address of another host, or use --new-pids"));
+    return findings;
+  }
   for (const wire::TaskSummary& task : preflight.tasks()) {
-    check_ids(task, findings);
+    check_ids(task, options.session_process, findings);
   }
   const std::size_t before = findings.size();
   check_policy(preflight, options.policy, findings);

@@ -25,6 +25,7 @@
 #include "common/image/schema/mm.pb.h"
 #include "common/image/schema/regular.pb.h"
 #include "common/kernel/files/file_identity.hpp"
+#include "common/kernel/process/pid_holder.hpp"
 #include "common/kernel/sockets/tcp_repair.hpp"
 #include "common/proc/proc_dir.hpp"
 #include "wire/host_info.hpp"
@@ -53,8 +54,8 @@ void check_pids(const ImageStore& images, std::vector<Shortfall>& findings) {
     } else if (id == ::getppid() && comm_of(id) == "crx-restore") {
       findings.push_back({object, "is crx-restore's own", "start it again, or use --new-pids"});
     } else if (is_taken(id)) {
-      findings.push_back(
-          {object, fmt::format("is taken by \"{}\"", comm_of(id)), "end that process, or use --new-pids"});
+      const PidHolder holder = holder_of(id);
+      findings.push_back({object, holder.reason, holder.remedy + ", or use --new-pids"});
     }
   }
 }

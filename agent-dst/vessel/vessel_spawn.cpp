@@ -15,6 +15,7 @@
 #include "common/base/clock.hpp"
 #include "common/base/error.hpp"
 #include "common/base/mapping.hpp"
+#include "common/kernel/process/pid_holder.hpp"
 #include "common/proc/proc_dir.hpp"
 #include "common/proc/stat.hpp"
 
@@ -44,12 +45,6 @@ struct ChildArgs {
   ::_exit(1);
 }
 
-std::string holder_of(pid_t pid) {
-  const std::optional<ProcDir> process = ProcDir::open(pid);
-  const std::optional<std::string> comm = process ? process->comm() : std::nullopt;
-  return comm ? fmt::format("is taken by \"{}\"", *comm) : "is taken by another task, process group or session";
-}
-
 // Describes, for an error, where a process waits that should have started by now.
 std::string whereabouts(pid_t pid) {
   const std::optional<ProcDir> process = ProcDir::open(pid);
@@ -75,8 +70,9 @@ void spawn_vessel(const SpawnPlan& plan) {
   const long got = ::syscall(SYS_clone3, &args, sizeof args);
   if (got == 0) wait_in_child(plan, child_args);
   if (got < 0 && errno == EEXIST) {
-    throw Error(ErrorCode::refused, "creating the process", fmt::format("PID {} {}", plan.pid, holder_of(plan.pid)))
-        .with_hint("end that process, move to another host, or use --new-pids");
+    const PidHolder holder = holder_of(plan.pid);
+    throw Error(ErrorCode::refused, "creating the process", fmt::format("PID {} {}", plan.pid, holder.reason))
+        .with_hint(holder.remedy + ", move to another host, or use --new-pids");
   }
   if (got < 0 && errno == EINVAL) {
     throw Error(ErrorCode::refused, "creating the process", fmt::format("PID {} is not possible here", plan.pid),

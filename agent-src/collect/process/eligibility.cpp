@@ -23,6 +23,7 @@
 #include "common/proc/limits.hpp"
 #include "common/proc/proc_dir.hpp"
 #include "common/proc/stat.hpp"
+#include "common/proc/status.hpp"
 
 namespace crx {
 namespace {
@@ -159,13 +160,22 @@ class Inspection {
     }
   }
 
+  // Where the process has another number inside its own PID namespace: which one.
+  std::string number_inside() const {
+    const std::optional<ProcDir> process = ProcDir::open(context_.pid);
+    const std::optional<proc::Status> status = process ? process->status() : std::nullopt;
+    if (!status || status->ns_tgid.size() < 2) return {};
+    return fmt::format(", where its PID is {}", status->ns_tgid.back());
+  }
+
   // The time namespace may differ, since clocks are carried; so may the one for future children.
   void namespaces() {
     for (const char* name : {"mnt", "net", "pid", "uts", "ipc", "user", "cgroup"}) {
       const auto its = try_read_link(AT_FDCWD, fmt::format("{}ns/{}", context_.proc, name));
       const auto ours = try_read_link(AT_FDCWD, fmt::format("/proc/self/ns/{}", name));
       if (!its || its == ours) continue;
-      refuse(fmt::format("is in another {} namespace than crx", name), "run crx-migrate inside it (nsenter)");
+      refuse(fmt::format("is in another {} namespace than crx", name),
+             fmt::format("run crx-migrate inside it (nsenter -t {} -a){}", context_.pid, number_inside()));
     }
   }
 
