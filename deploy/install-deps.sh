@@ -23,10 +23,14 @@ for option; do
   esac
 done
 
+# shellcheck disable=SC2086 # a list of packages
+installed=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' $build $test $more 2>/dev/null | sed -n 's/^installed //p')
+newline='
+'
 missing=
 for package in $build $test $more; do
-  case $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true) in
-    installed) ;;
+  case "$newline$installed$newline" in
+    *"$newline$package$newline"*) ;;
     *) missing="$missing $package" ;;
   esac
 done
