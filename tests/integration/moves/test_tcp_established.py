@@ -29,6 +29,7 @@ class TcpEstablished(crxtest.RingTest):
 
     def setUp(self):
         self.ring[0].run(["ip", "addr", "add", f"{ADDRESS}/24", "dev", "eth0"])
+        self.ring[0].run([sys.executable, f"{PROGRAMS}/announce.py", "eth0", ADDRESS])  # other hosts had it before
         self.at = self.ring[0]
 
     def tearDown(self):
@@ -39,8 +40,10 @@ class TcpEstablished(crxtest.RingTest):
         program = self.ring.compile("tcp_server", output=f"server-{name}")
         out, heard, stop = (self.ring.path(f"{name}.{end}") for end in ("server", "client", "stop"))
         server = self.ring[0].spawn([program, ADDRESS, PORT], stdout=out)
+        self.addCleanup(server.kill)
         until(lambda: "listening" in lines_of(out), "the server listens")
         client = self.ring[2].spawn([sys.executable, f"{PROGRAMS}/tcp_client.py", ADDRESS, PORT, stop], stdout=heard)
+        self.addCleanup(client.kill)
         until(lambda: "talking" in lines_of(heard) and "ready" in lines_of(out), lambda: read_text(heard) + read_text(out))
         return server, client, out, heard, stop
 

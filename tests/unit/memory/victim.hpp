@@ -12,6 +12,7 @@
 #include <cstring>
 #include <functional>
 #include <map>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -20,6 +21,7 @@
 #include "common/base/fd.hpp"
 #include "common/kernel/memory/uapi_memory.hpp"
 #include "common/proc/maps.hpp"
+#include "common/proc/proc_dir.hpp"
 
 namespace crx::test {
 
@@ -95,7 +97,10 @@ class Victim {
   void go() { ::kill(pid_, SIGCONT); }
 
   std::vector<MemoryVma> vmas() const {
-    return classify_maps(proc::parse_maps(read_file("/proc/" + std::to_string(pid_) + "/maps")));
+    const std::optional<ProcDir> process = ProcDir::open(pid_);
+    auto maps = process ? process->maps() : std::nullopt;
+    if (!maps) throw std::runtime_error("victim died");
+    return classify_maps(*maps);
   }
   // Returns our duplicate of a descriptor of the victim.
   Fd take(long fd) const {
