@@ -12,12 +12,12 @@
 
 #include "agent-src/dump/dump.hpp"
 #include "agent-src/dump/dump_options.hpp"
+#include "agent-src/tool/check_target.hpp"
 #include "agent-src/tool/worker.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
 #include "common/base/size.hpp"
 #include "common/kernel/process/freezer_group.hpp"
-#include "common/kernel/process/privileges.hpp"
 #include "common/kernel/process/thawed_groups.hpp"
 #include "common/tool/error_json.hpp"
 #include "common/tool/sanitize_startup_state.hpp"
@@ -48,16 +48,7 @@ int run(const DumpOptions& options) {
   ::signal(SIGPIPE, SIG_IGN);
   log::setup(options.log_level, "dump");
   try {
-    if (!may_trace(options.pid)) {
-      throw Error(ErrorCode::refused, "looking at the process", "it is of another user, and CAP_SYS_PTRACE is missing")
-          .with_pid(options.pid)
-          .with_hint("run crx-dump as root, for example by sudo");
-    }
-    if (::kill(options.pid, 0) != 0 && errno == ESRCH) {
-      throw Error(ErrorCode::victim_gone, "finding the process", "there is none")
-          .with_pid(options.pid)
-          .with_hint("see ps -e for the processes that exist");
-    }
+    check_target(options.pid, "crx-dump");
     say(options, run_dump(options));
     return 0;
   } catch (const Error& failure) {
@@ -93,7 +84,7 @@ int start(const DumpOptions& options) {
   const std::vector<std::string> frozen = options.thaw ? find_frozen_groups(options.pid) : std::vector<std::string>();
   WorkerOptions worker;
   worker.killed = [&](const KilledWorker& end) {
-    for (const std::string& group : frozen) set_frozen(group, true);
+    freeze_again(frozen);
     return run_killed(options, end);
   };
   return run_in_worker([&] { return run(options); }, worker);

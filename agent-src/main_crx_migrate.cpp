@@ -12,11 +12,11 @@
 #include "agent-src/report/progress.hpp"
 #include "agent-src/settle/killed_worker.hpp"
 #include "agent-src/settle/settle.hpp"
+#include "agent-src/tool/check_target.hpp"
 #include "agent-src/tool/migrate_options.hpp"
 #include "agent-src/tool/worker.hpp"
 #include "common/base/journal.hpp"
 #include "common/base/log.hpp"
-#include "common/kernel/process/privileges.hpp"
 #include "common/session/session_table.hpp"
 #include "common/tool/sanitize_startup_state.hpp"
 
@@ -25,16 +25,7 @@ namespace {
 
 int migrate(const MigrateOptions& options, ObserverList& observers) {
   try {
-    if (!may_trace(options.pid)) {
-      throw Error(ErrorCode::refused, "looking at the process", "it is of another user, and CAP_SYS_PTRACE is missing")
-          .with_pid(options.pid)
-          .with_hint("run crx-migrate as root, for example by sudo");
-    }
-    if (::kill(options.pid, 0) != 0 && errno == ESRCH) {
-      throw Error(ErrorCode::victim_gone, "finding the process", "there is none")
-          .with_pid(options.pid)
-          .with_hint("see ps -e for those there are");
-    }
+    check_target(options.pid, "crx-migrate");
     return static_cast<int>(observers.conclude(run_migration(options, observers)));
   } catch (const Error& error) {
     return static_cast<int>(observers.conclude(error));

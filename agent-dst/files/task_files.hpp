@@ -23,8 +23,8 @@ namespace crx {
 // descriptor, whatever has its name by then. Single-threaded.
 class TaskFiles {
  public:
-  // What is done with the agent's own rights where a task lacks permission, since a program may have opened a file as
-  // root before it became another user.
+  // The files for which the agent uses its own rights where a task lacks permission: a program may have opened a file
+  // as root before it became another user.
   enum class Agent {
     nothing,         // for sources that may not have root tasks: they get no files that their tasks may not open
     compared_files,  // files that have been compared with the other host's in this session, and those of /proc

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "common/base/log.hpp"
+#include "common/tool/parsed.hpp"
 
 namespace crx {
 
@@ -24,11 +25,7 @@ struct RestoreOptions {
   log::Level log_level = log::Level::warn;
 };
 
-struct ParsedRestoreOptions {
-  std::optional<RestoreOptions> options;
-  int exit_code = 0;
-  std::string text;  // for stdout when exit_code is 0, else for stderr
-};
+using ParsedRestoreOptions = Parsed<RestoreOptions>;
 
 // argv: as main() receives it. Does not throw for user errors.
 ParsedRestoreOptions parse_restore_options(int argc, const char* const* argv);

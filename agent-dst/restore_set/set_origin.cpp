@@ -20,7 +20,7 @@ namespace {
 
 constexpr int kMostParents = 256;
 
-// Who else could have written the file; empty for nobody.
+// Returns which others could have written the file; empty if none could.
 std::string others_of(const struct stat& st) {
   if (st.st_uid != 0 && st.st_uid != ::geteuid()) return fmt::format("belongs to uid {}", st.st_uid);
   const bool group = (st.st_mode & S_IWGRP) != 0 && st.st_gid != 0 && st.st_gid != ::getegid();

@@ -5,15 +5,12 @@
 #include <string>
 
 #include "agent-dst/supervisor/agent.hpp"
+#include "common/tool/parsed.hpp"
 
 namespace crx {
 
 // The result of parsing: options, or a text to print before the exit (help, version, a usage error).
-struct ParsedAgentOptions {
-  std::optional<AgentOptions> options;
-  int exit_code = 0;
-  std::string text;  // for stdout when exit_code is 0, else for stderr
-};
+using ParsedAgentOptions = Parsed<AgentOptions>;
 
 // argv: as main receives it. Does not throw for user errors. --config FILE holds `key = value` lines: the key is the
 // name of a long option without its dashes, the value is the rest of the line; # begins a comment line; repeatable

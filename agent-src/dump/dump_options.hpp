@@ -12,6 +12,7 @@
 #include "agent-src/tool/migrate_options.hpp"
 #include "common/base/endpoint.hpp"
 #include "common/base/log.hpp"
+#include "common/tool/parsed.hpp"
 
 namespace crx {
 
@@ -50,11 +51,7 @@ struct DumpOptions {
   log::Level log_level = log::Level::warn;
 };
 
-struct ParsedDumpOptions {
-  std::optional<DumpOptions> options;
-  int exit_code = 0;
-  std::string text;  // for stdout if exit_code is 0, else for stderr
-};
+using ParsedDumpOptions = Parsed<DumpOptions>;
 
 // Parses argv as main gets it. Never throws because of what a user wrote: the result then has no options.
 ParsedDumpOptions parse_dump_options(int argc, const char* const* argv);

@@ -7,7 +7,7 @@
 #include <optional>
 #include <vector>
 
-#include "agent-src/collect/files/file_locks.hpp"
+#include "agent-src/collect/files/tree_locks.hpp"
 #include "agent-src/collect/ipc/sysv_ipc.hpp"
 #include "agent-src/freeze/frozen_tree.hpp"
 #include "agent-src/migrate/migration_context.hpp"

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <exception>
 
-#include "agent-src/collect/files/file_locks.hpp"
+#include "agent-src/collect/files/tree_locks.hpp"
 #include "agent-src/freeze/frozen_tree.hpp"
 #include "common/base/error.hpp"
 #include "common/kernel/introspect/kernel_view.hpp"

@@ -58,17 +58,6 @@ void release_packets(const std::string& session) noexcept {
   }
 }
 
-// The groups that crx-migrate had thawed for the move.
-void freeze_again(const SourceSession& session) noexcept {
-  for (const std::string& group : session.thawed) {
-    try {
-      set_frozen(group, true);
-    } catch (const std::exception& error) {
-      log::warn("the control group {} is not frozen again: {}", group, error.what());
-    }
-  }
-}
-
 [[noreturn]] void refuse_use(const std::string& state_dir, const std::string& session) {
   const std::optional<SessionHolder> holder = find_holder(state_dir, session);
   throw Error(ErrorCode::refused, kSettleStep,
@@ -115,7 +104,7 @@ void OpenSession::stay(const std::string& why) && {
     refuse_locks(description_, error.what());
   }
   release_packets(journal_.session());
-  freeze_again(description_);
+  freeze_again(description_.thawed);  // crx-migrate had thawed them for the move
   reach(FaultPoint::source_final_record);
   journal_.append(JournalState::aborted, why);
 }
@@ -123,7 +112,7 @@ void OpenSession::stay(const std::string& why) && {
 void OpenSession::leave(const std::string& why) && {
   if (original_) std::move(*original_).end();
   release_packets(journal_.session());
-  freeze_again(description_);
+  freeze_again(description_.thawed);  // crx-migrate had thawed them for the move
   reach(FaultPoint::source_final_record);
   journal_.append(JournalState::done, why);
 }

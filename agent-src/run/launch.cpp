@@ -35,6 +35,29 @@ Fd open_for(const std::string& path, int flags) {
   return file;
 }
 
+// The file with the PID; removed by the destructor unless the program runs.
+class PidFile {
+ public:
+  explicit PidFile(const std::string& path) : path_(path) {
+    if (!path.empty()) file_ = open_for(path, O_WRONLY | O_CREAT | O_TRUNC);
+  }
+  PidFile(const PidFile&) = delete;
+  PidFile& operator=(const PidFile&) = delete;
+  ~PidFile() {
+    if (file_) (void)::unlink(path_.c_str());
+  }
+  void write(pid_t pid) const {
+    const std::string text = std::to_string(pid) + "\n";
+    if (file_ && ::write(file_.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()))
+      throw_errno(kStep, path_);
+  }
+  void keep() noexcept { file_.reset(); }
+
+ private:
+  const std::string& path_;
+  Fd file_;
+};
+
 // SIGINT and SIGQUIT are ignored in what a script starts in the background, SIGHUP by nohup.
 void reset_signals() {
   for (int number = 1; number < NSIG; ++number) (void)::signal(number, SIG_DFL);
@@ -62,7 +85,7 @@ int become(const LaunchPlan& plan, int input, int output) {
 ChildProcess launch(const LaunchPlan& plan) {
   const Fd input = open_for("/dev/null", O_RDONLY);
   const Fd output = open_for(plan.output.empty() ? "/dev/null" : plan.output, O_WRONLY | O_CREAT | O_APPEND);
-  const Fd pidfile = plan.pidfile.empty() ? Fd() : open_for(plan.pidfile, O_WRONLY | O_CREAT | O_TRUNC);
+  PidFile pidfile(plan.pidfile);
   Pipe start = make_pipe();    // a byte: the PID is written, and the program may start
   Pipe failure = make_pipe();  // an error number, or its end when the program runs
   ChildProcess child = ChildProcess::fork(kStep, [&] {
@@ -74,19 +97,15 @@ ChildProcess launch(const LaunchPlan& plan) {
     return kNotExecuted;
   });
   failure.write.reset();
-  if (pidfile) {
-    const std::string text = std::to_string(child.pid()) + "\n";
-    if (::write(pidfile.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()))
-      throw_errno(kStep, plan.pidfile);
-  }
+  pidfile.write(child.pid());
   if (::write(start.write.get(), "", 1) != 1) throw_errno(kStep, "its pipe");
   int error = 0;
   if (::read(failure.read.get(), &error, sizeof error) == sizeof error) {
     (void)child.wait();
-    if (pidfile) (void)::unlink(plan.pidfile.c_str());
     throw Error(ErrorCode::refused, kStep, plan.command.front(), error)
         .with_hint("check the name of the program, and that it can be executed");
   }
+  pidfile.keep();
   return child;
 }
 

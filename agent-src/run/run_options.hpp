@@ -7,6 +7,7 @@
 
 #include "agent-src/run/launch.hpp"
 #include "common/base/log.hpp"
+#include "common/tool/parsed.hpp"
 
 namespace crx {
 
@@ -17,11 +18,7 @@ struct RunOptions {
   log::Level log_level = log::Level::warn;
 };
 
-struct ParsedRunOptions {
-  std::optional<RunOptions> options;
-  int exit_code = 0;
-  std::string text;  // for stdout if exit_code is 0, else for stderr
-};
+using ParsedRunOptions = Parsed<RunOptions>;
 
 // Parses argv as main gets it; what follows "--" is the command. Never throws because of what a user wrote: the result
 // then has no options.

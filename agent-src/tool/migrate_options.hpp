@@ -12,6 +12,7 @@
 
 #include "common/base/endpoint.hpp"
 #include "common/base/log.hpp"
+#include "common/tool/parsed.hpp"
 
 namespace crx {
 
@@ -73,11 +74,7 @@ struct MigrateOptions {
 };
 
 // The result of parsing: options, or a text to print and an exit code (help, version, a usage error).
-struct ParsedMigrateOptions {
-  std::optional<MigrateOptions> options;
-  int exit_code = 0;
-  std::string text;  // for stdout if exit_code is 0, otherwise for stderr
-};
+using ParsedMigrateOptions = Parsed<MigrateOptions>;
 
 // Returns the inode in "unix[INODE]" of --external. Nothing for any other resource; external_problem() says why.
 std::optional<uint64_t> parse_external(std::string_view text);

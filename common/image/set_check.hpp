@@ -25,8 +25,8 @@ class SignatureCheck {
   // Returns the names of the host that signed. Throws Error(refused) naming `shown` if the signature is not of these
   // bytes, or not of a host that is trusted.
   virtual std::string signer(std::string_view manifest, std::string_view signature, const std::string& shown) const = 0;
-  // What a user can do about a set without a signature, or with one that covers less. It is said for readers unless it
-  // is set.
+  // Sets the remedy that errors name for a set without a signature, or with one that covers less. By default it is the
+  // one for a user who reads sets.
   void set_remedy(std::string remedy) { remedy_ = std::move(remedy); }
   const std::string& remedy() const { return remedy_; }
 

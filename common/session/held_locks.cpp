@@ -1,5 +1,6 @@
 #include "common/session/held_locks.hpp"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 namespace crx {
@@ -14,6 +15,11 @@ nlohmann::json to_json(const HeldLock& lock) {
   if (lock.owner_type == 0 && lock.owner == 0 && lock.signal == 0) return json;
   for (const int32_t notice : {lock.owner_type, lock.owner, lock.signal}) json.push_back(notice);
   return json;
+}
+
+bool is_lock(const nlohmann::json& json) {
+  return json.is_array() && (json.size() == kMembers || json.size() == kLeaseMembers) &&
+         std::all_of(json.begin(), json.end(), [](const nlohmann::json& number) { return number.is_number_integer(); });
 }
 
 }  // namespace
@@ -44,7 +50,7 @@ std::vector<HeldLock> find_held_locks(const std::vector<JournalRecord>& records)
     const auto json = nlohmann::json::parse(record.detail, nullptr, false);
     if (!json.is_object() || !json[kLocksKey].is_array()) continue;
     for (const auto& each : json[kLocksKey]) {
-      if (!each.is_array() || (each.size() != kMembers && each.size() != kLeaseMembers)) continue;
+      if (!is_lock(each)) continue;
       HeldLock& lock =
           locks.emplace_back(HeldLock{each[0].get<pid_t>(), each[1].get<uint32_t>(), each[2].get<uint32_t>(),
                                       each[3].get<uint32_t>(), each[4].get<int64_t>(), each[5].get<int64_t>()});

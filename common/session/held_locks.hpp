@@ -21,7 +21,8 @@ struct HeldLock {
   uint32_t fd = 0;  // a descriptor of `pid` by which the lock is taken
   uint32_t kind = 0, type = 0;
   int64_t start = 0, len = 0;
-  // Of a lease: whom it notifies (struct f_owner_ex) and by which signal, which the kernel forgets when it is released.
+  // For a lease: the process that it notifies (struct f_owner_ex) and the signal. The kernel forgets both when the
+  // lease is released.
   int32_t owner_type = 0, owner = 0, signal = 0;
 
   bool operator==(const HeldLock&) const = default;

@@ -25,7 +25,7 @@ class Fanotifies final : public FdRestorer {
   Fd open(const img::file_entry& entry, FdRestoreContext& context) override {
     const std::string object = describe("fanotify", entry.id(), context);
     const img::fanotify_file_entry& ffy = entry.ffy();
-    // What we make sees more than what the kernel lets an unprivileged task make.
+    // A group that root makes sees more than one that the kernel lets an unprivileged task make (fanotify_init(2)).
     context.task.policy.check_capability(CAP_SYS_ADMIN, object);
     Fd fd(::fanotify_init(ffy.faflags() | FAN_CLOEXEC, ffy.evflags()));
     if (!fd && errno == EPERM) {

@@ -1,4 +1,4 @@
-// What crx itself may do on this host.
+// The privileges of crx itself on this host.
 #pragma once
 
 #include <sys/types.h>

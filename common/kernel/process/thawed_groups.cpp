@@ -19,14 +19,18 @@ void set_frozen(const std::string& group, bool frozen) {
   }
 }
 
-ThawedGroups::~ThawedGroups() {
-  for (const std::string& group : groups_) {
+void freeze_again(const std::vector<std::string>& groups) noexcept {
+  for (const std::string& group : groups) {
     try {
       set_frozen(group, true);
     } catch (const std::exception& error) {
       log::warn("the control group {} is not frozen again: {}", group, error.what());
     }
   }
+}
+
+ThawedGroups::~ThawedGroups() {
+  freeze_again(groups_);
 }
 
 void ThawedGroups::thaw_for(pid_t pid, const std::function<void(const std::string&)>& before) {

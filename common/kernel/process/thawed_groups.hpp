@@ -11,6 +11,8 @@ namespace crx {
 
 // Freezes or thaws a group of either version (cgroup.freeze, freezer.state) and does not wait for it. Throws Error.
 void set_frozen(const std::string& group, bool frozen);
+// Freezes all of them; a failure is logged, and the others are frozen all the same.
+void freeze_again(const std::vector<std::string>& groups) noexcept;
 
 // The destructor freezes the groups again, best effort. Single-threaded.
 class ThawedGroups {

@@ -2,7 +2,7 @@
 import os
 
 import crxtest
-from crxtest import lines_of, until
+from crxtest import lines_of, read_text, until
 from hosts import BIN
 
 PYTHON = "/usr/bin/python3"
@@ -48,14 +48,24 @@ class FirstMistakes(crxtest.RingTest):
         self.assertNotIn("end that process", result.stderr)
         self.runs_on()
 
+    def to_the_same_host(self, *options):
+        """With a folder of journals that is not the agent's."""
+        return self.here.run([f"{BIN}/crx-migrate", "--to", f"{self.here.address}:{self.here.agent_port}", "--tls-dir",
+                              self.here.tls, "--state", f"{self.here.dir}/other-state", *options, str(self.process.pid)],
+                             check=False)
+
     def test_same_host_and_another_folder(self):
         """Preflight finds it where the folders of the journals differ."""
-        state = f"{self.here.dir}/other-state"
-        code, text = self.here.run([f"{BIN}/crx-migrate", "--to", f"{self.here.address}:{self.here.agent_port}", "--tls-dir",
-                                    self.here.tls, "--state", state, str(self.process.pid)], check=False)
+        code, text = self.to_the_same_host()
         self.assertEqual(code, 3, text)
         self.assertIn("is the very host on which the program runs", text)
         self.runs_on()
+
+    def test_new_pids_within_one_host(self):
+        code, text = self.to_the_same_host("--new-pids")
+        self.assertEqual(code, 0, text)
+        seen = len(lines_of(self.output))
+        until(lambda: len(lines_of(self.output)) > seen, "the program goes on")
 
     def test_zombie_has_the_pid(self):
         ready = self.there.new_file(".out")
@@ -98,6 +108,17 @@ class FirstMistakes(crxtest.RingTest):
                 self.assertIn("is of another user, and CAP_SYS_PTRACE is missing", text)
                 self.assertIn(f"run {tool} as root", text)
         self.runs_on()
+
+    def test_own_process_without_root(self):
+        """A user who lacks the privileges is not told that the process is somebody else's."""
+        process = self.here.spawn([*NOBODY, "sleep", "1000"])
+        self.addCleanup(process.kill)
+        images = self.ring.path("own")
+        os.makedirs(images, exist_ok=True)
+        os.chmod(images, 0o777)
+        until(lambda: "65534" in read_text(f"/proc/{self.here.init}/root/proc/{process.pid}/status", ""), "it is nobody's")
+        _, text = self.here.run([*NOBODY, f"{BIN}/crx-dump", "-t", str(process.pid), "-D", images], check=False)
+        self.assertNotIn("of another user", text)
 
     def test_child_in_a_container(self):
         output = self.here.new_file(".out")

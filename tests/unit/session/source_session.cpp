@@ -69,6 +69,9 @@ TEST_CASE("held locks: they are found again, and too many of them are left out")
   records.push_back(record(JournalState::open, to_details({lease}).front()));
   CHECK(find_held_locks(records) == locks);
   CHECK_FALSE(find_source_session(records));
+  for (const char* broken :
+       {R"({"locks":[["a",1,1,1,0,0]]})", R"({"locks":[[1,1,1,1,0]]})", R"({"locks":{}})", R"({"locks")"})
+    CHECK(find_held_locks({record(JournalState::open, broken)}).empty());
   locks.resize(5'000);
   CHECK(to_details(locks) == std::vector<std::string>{kReleasedLocks});
   CHECK(to_details(std::vector<HeldLock>()).empty());
