@@ -23,11 +23,11 @@ std::string pagemap_name(PageSpace space) {
 }
 
 std::optional<PageSpace> space_of_pagemap(std::string_view name) {
-  constexpr std::string_view kTask = "pagemap-", kObject = "pagemap-shmem-", kEnd = ".img";
-  if (!name.starts_with(kTask) || !name.ends_with(kEnd)) return std::nullopt;
+  constexpr std::string_view kTask = "pagemap-", kObject = "pagemap-shmem-", kSuffix = ".img";
+  if (!name.starts_with(kTask) || !name.ends_with(kSuffix)) return std::nullopt;
   const bool object = name.starts_with(kObject);
   name.remove_prefix(object ? kObject.size() : kTask.size());
-  name.remove_suffix(std::min(name.size(), kEnd.size()));
+  name.remove_suffix(std::min(name.size(), kSuffix.size()));
   PageSpace space{object ? PageSpace::Kind::shmem : PageSpace::Kind::mm, 0};
   const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), space.id);
   if (error != std::errc() || end != name.data() + name.size()) return std::nullopt;

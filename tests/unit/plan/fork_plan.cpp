@@ -156,8 +156,8 @@ TEST_CASE("fork plan: from one layout to the next only what has changed is touch
 
 TEST_CASE("fork plan: sharing that is only handed down is left in the end") {
   std::vector<TaskNode> nodes = nodes_of({{1, 0, 1, 1}, {2, 1, 1, 1}, {3, 2, 1, 1}, {4, 1, 1, 1}, {5, 1, 1, 1}});
-  nodes[2].groups[1] = nodes[0].groups[1];                                              // descriptors of 1 and 3
-  for (const std::size_t kind : {0, 3}) nodes[4].groups[kind] = nodes[3].groups[kind];  // memory of 4 and 5
+  nodes[2].groups[1] = nodes[0].groups[1];                                                // descriptors of 1 and 3
+  for (const std::size_t kind : {0u, 3u}) nodes[4].groups[kind] = nodes[3].groups[kind];  // memory of 4 and 5
   CHECK(plan_sharing(nodes).empty());
   CHECK(nodes[4].cloner == 4);
   CHECK(outcome(nodes).empty());

@@ -225,7 +225,7 @@ TEST_CASE("files: preflight asks only for files below an allowed directory") {
     file.set_task(5);
     wire::TaskSummary& task = *preflight.add_tasks();
     task.set_pid(5);
-    for (const uint32_t id : {1000, 1000, 1000, 1001}) {
+    for (const uint32_t id : {1000u, 1000u, 1000u, 1001u}) {
       if (task.credentials_size() == 0) task.add_credentials();
       task.mutable_credentials(0)->add_uids(id);
       task.mutable_credentials(0)->add_gids(id + 1);

@@ -17,6 +17,7 @@ int main(int argc, char** argv) {
   char* only_read = map_anon(1 << 20);
   volatile char sum = 0;
   for (size_t at = 0; at < 1 << 20; at += PAGE) sum += only_read[at];
+  (void)sum;
 
   victim_wait();
 

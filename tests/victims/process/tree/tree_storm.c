@@ -11,6 +11,7 @@ static int storm(void* argument) {
       if (turn % 3 == 0) execl("/bin/true", "true", NULL);
       volatile uint64_t sum = 0;
       for (int i = 0; i < 1000 * (turn % 50); i++) sum += pattern(1, (uint64_t)i);
+      (void)sum;
       _exit(turn % 3 == 0 ? 9 : 0);
     }
     int status = 0;
