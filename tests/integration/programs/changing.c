@@ -103,7 +103,7 @@ int main(int argc, char** argv) {
       ended++;
       alive--;
     }
-    if (pid < 0 && errno == ECHILD) break;
+    if (stop && pid < 0 && errno == ECHILD) break;  // before that, all may have ended for a moment
   }
   check_fill(memory, bytes, 7, "the memory of the first process");
   return victim_end();
