@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <set>
+#include <unordered_set>
 #include <utility>
 
 #include "common/base/error.hpp"
@@ -117,6 +118,7 @@ MappingIdentity Vma::identity() const noexcept {
 }
 
 std::vector<Vma> vmas_of(const img::mm_entry& mm, const std::vector<uint64_t>& commit_charged) {
+  const std::unordered_set<uint64_t> charged(commit_charged.begin(), commit_charged.end());
   std::vector<Vma> vmas;
   uint64_t last_end = 0;
   for (const img::vma_entry& entry : mm.vmas()) {
@@ -138,7 +140,7 @@ std::vector<Vma> vmas_of(const img::mm_entry& mm, const std::vector<uint64_t>& c
     }
     if ((entry.status() & kKindBits) == 0) throw bad("is of an unknown kind");
     Vma vma{entry.start(), entry.end(), 0, 0, entry.prot(), entry.flags(), entry.status(), entry.madv()};
-    vma.commit_charged = std::find(commit_charged.begin(), commit_charged.end(), vma.start) != commit_charged.end();
+    vma.commit_charged = charged.contains(vma.start);
     if ((entry.status() & vma_status::kAnonPrivate) == 0 && !vma.is_special()) {
       vma.offset = entry.pgoff();
       vma.backing = entry.shmid();

@@ -39,9 +39,14 @@ Fd make_engine_pidfd() {
 }  // namespace
 
 int VesselDescriptors::Table::lowest_free() const {
-  int number = 0;
+  int number = all_taken;
   while (number == engine_pidfd || taken.contains(number)) ++number;
   return number;
+}
+
+void VesselDescriptors::Table::take(int number) {
+  taken.insert(number);
+  while (taken.contains(all_taken)) ++all_taken;
 }
 
 VesselDescriptors::VesselDescriptors(VesselCalls& calls)
@@ -88,7 +93,7 @@ void VesselDescriptors::plan_inject(RemoteBatch& batch, int fd, int target, bool
     batch.store_result(got, batch.argument_addr(dup, 0));
     batch.add("placing a descriptor", SYS_close, lowest);
   }
-  table_->taken.insert(target);
+  table_->take(target);
 }
 
 bool VesselDescriptors::plan_close(RemoteBatch& batch) {

@@ -53,7 +53,9 @@ class VesselDescriptors {
     int engine_pidfd = -1;
     bool is_open = true;  // whether engine_pidfd is open
     std::set<int> taken;  // numbers in use, without engine_pidfd's
+    int all_taken = 0;    // every number below it is in `taken`
     int lowest_free() const;
+    void take(int number);
   };
   void move_engine_pidfd(RemoteBatch& batch, int number);
 

@@ -246,8 +246,9 @@ void VesselMemory::join_mappings(const std::vector<uint64_t>& commit_charged, Fi
   const auto split = [&](const Vma& vma) {
     // A System V segment is attached as a whole.
     if (vma.is_special() || (vma.status & vma_status::kSysvIpc) != 0 || (vma.flags & MAP_GROWSDOWN) != 0) return false;
-    return std::any_of(actual.begin(), actual.end(),
-                       [&](const proc::MapsEntry& m) { return vma.start < m.start && m.start < vma.end; });
+    const auto next = std::upper_bound(actual.begin(), actual.end(), vma.start,
+                                       [](uint64_t at, const proc::MapsEntry& m) { return at < m.start; });
+    return next != actual.end() && next->start < vma.end;
   };
   std::vector<std::pair<PageRange, std::vector<std::byte>>> saved;
   const Pagemap pagemap = Pagemap::open(pid);

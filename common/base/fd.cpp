@@ -5,6 +5,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 
 #include "common/base/error.hpp"
@@ -113,11 +114,10 @@ void write_file(const std::string& path, std::string_view text) {
 }
 
 std::optional<std::string> try_read_link(int directory, const std::string& name) {
-  std::string target(4097, '\0');
+  std::array<char, 4097> target;  // PATH_MAX, and one byte
   const ssize_t n = ::readlinkat(directory, name.c_str(), target.data(), target.size());
   if (n < 0) return std::nullopt;
-  target.resize(static_cast<std::size_t>(n));
-  return target;
+  return std::string(target.data(), static_cast<std::size_t>(n));
 }
 
 std::string read_link(const std::string& path) {

@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <unordered_set>
 
 #include "common/image/magic.hpp"
 
@@ -23,6 +24,7 @@ bool is_claimed(const img::vma_entry& vma, bool charged) {
 void ClaimedMemory::set(pid_t space, const img::mm_entry& mm, const std::vector<uint64_t>& commit_charged) {
   constexpr uint32_t kObject = vma_status::kAnonShared | vma_status::kMemfd | vma_status::kSysvIpc;
   constexpr uint32_t kNotOurs = vma_status::kVsyscall | vma_status::kVdso | vma_status::kVvar;
+  const std::unordered_set<uint64_t> charged(commit_charged.begin(), commit_charged.end());
   Claim claim;
   for (const img::vma_entry& vma : mm.vmas()) {
     if (vma.end() <= vma.start() || (vma.status() & kNotOurs) != 0) continue;
@@ -33,8 +35,7 @@ void ClaimedMemory::set(pid_t space, const img::mm_entry& mm, const std::vector<
       end = std::max(end, add_up(vma.pgoff(), size));
       continue;
     }
-    const bool charged = std::find(commit_charged.begin(), commit_charged.end(), vma.start()) != commit_charged.end();
-    if (is_claimed(vma, charged)) claim.bytes = add_up(claim.bytes, size);
+    if (is_claimed(vma, charged.contains(vma.start()))) claim.bytes = add_up(claim.bytes, size);
   }
   spaces_[space] = std::move(claim);
 }
