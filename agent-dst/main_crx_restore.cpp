@@ -22,6 +22,7 @@
 #include "common/base/log.hpp"
 #include "common/kernel/process/child_process.hpp"
 #include "common/proc/proc_dir.hpp"
+#include "common/systemd/journal_log.hpp"
 #include "common/tool/error_json.hpp"
 #include "common/tool/sanitize_startup_state.hpp"
 
@@ -215,6 +216,7 @@ int run(const RestoreOptions& options, int notify) {
 
 int start(const RestoreOptions& options) {
   log::setup(options.log_level, "restore");
+  log::log_to_journal();
   if (!options.require_signature) warn_of_others(options.images_dir);
   try {
     if (options.check_only || is_check_only(options.images_dir)) return run_restore_check(options) ? 0 : kRefused;

@@ -19,6 +19,7 @@
 #include "common/base/size.hpp"
 #include "common/kernel/process/freezer_group.hpp"
 #include "common/kernel/process/thawed_groups.hpp"
+#include "common/systemd/journal_log.hpp"
 #include "common/tool/error_json.hpp"
 #include "common/tool/sanitize_startup_state.hpp"
 
@@ -47,6 +48,7 @@ void say(const DumpOptions& options, const DumpReport& report) {
 int run(const DumpOptions& options) {
   ::signal(SIGPIPE, SIG_IGN);
   log::setup(options.log_level, "dump");
+  log::log_to_journal();
   try {
     check_target(options.pid, "crx-dump");
     say(options, run_dump(options));

@@ -18,6 +18,7 @@
 #include "common/base/journal.hpp"
 #include "common/base/log.hpp"
 #include "common/session/session_table.hpp"
+#include "common/systemd/journal_log.hpp"
 #include "common/tool/sanitize_startup_state.hpp"
 
 namespace crx {
@@ -72,6 +73,7 @@ struct Observers {
 int run(const MigrateOptions& options) {
   ::signal(SIGPIPE, SIG_IGN);
   log::setup(options.log_level, "migrate");
+  log::log_to_journal();
   if (!settled_session(options).empty()) return settle(options);
   Observers output(options);
   ObserverList& observers = output.all;
@@ -84,6 +86,7 @@ int run(const MigrateOptions& options) {
 int run_killed(const MigrateOptions& options, const KilledWorker& worker) {
   ::signal(SIGPIPE, SIG_IGN);
   log::setup(options.log_level, "migrate");
+  log::log_to_journal();
   if (!settled_session(options).empty()) return 128 + worker.signal;
   Observers output(options);
   return static_cast<int>(conclude_killed(options, worker, output.all));

@@ -8,7 +8,7 @@ set -eu
 
 build="g++ cmake ninja-build ccache pkg-config libasio-dev libssl-dev libzstd-dev libprotobuf-dev protobuf-compiler
 doctest-dev libcli11-dev libfmt-dev libspdlog-dev libxxhash-dev nlohmann-json3-dev libseccomp-dev
-libnftnl-dev libmnl-dev libhttp-parser-dev libipsec-mb-dev libbpf-dev clang bpftool"
+libnftnl-dev libmnl-dev libhttp-parser-dev libipsec-mb-dev libbpf-dev libsystemd-dev clang bpftool"
 test="clang-format iproute2 nftables python3-minimal python3 util-linux mount sqlite3 xz-utils openssl procps
 bash gcc make nginx-light redis-server wrk nodejs postgresql spin strace"
 more=

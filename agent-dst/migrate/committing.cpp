@@ -7,7 +7,9 @@
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
 #include "common/base/scope_exit.hpp"
+#include "common/kernel/process/freezer_group.hpp"
 #include "common/session/decided_tree.hpp"
+#include "common/systemd/scope.hpp"
 #include "common/tool/fault_point.hpp"
 
 namespace crx {
@@ -64,6 +66,7 @@ void Resuming::run(DestinationContext& context) {
   tree->calm_down();
   decided_.runs = true;
   context.journal->append(JournalState::resumed, to_detail(decided_));
+  join_scope(context);
   context.hook.run_noting(HookStage::resumed, context.hook_context(tree->vessels.root_pid()));
 }
 
@@ -90,7 +93,22 @@ void Resuming::let_run(DestinationContext& context) {
               context.options.session, group.path());
     return;
   }
-  restore_->join_cgroups(group.path());
+  if (!systemd_runs()) restore_->join_cgroups(group.path());
+}
+
+// Where systemd runs, all control groups are its own, and a stop of the agent's unit must not concern the tree: so the
+// tree gets a scope, in which this engine ends, in place of the groups that it had at the source.
+void Resuming::join_scope(const DestinationContext& context) noexcept {
+  if (decided_.stay_frozen || !systemd_runs()) return;
+  const std::string& group = tree->group->path();
+  try {
+    move_to_scope("crx-" + group_name(context.options.session) + ".scope",
+                  fmt::format("process {}, moved here by crx from {}", restore_->root_pid(), context.options.peer),
+                  group);
+  } catch (const std::exception& error) {
+    log::warn("session {}: the tree gets no scope of its own: {}", context.options.session, error.what());
+    restore_->join_cgroups(group);
+  }
 }
 
 // Lets the source end the original: the tasks here are frozen, and survive the engine's end.

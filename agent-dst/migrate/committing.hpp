@@ -36,6 +36,7 @@ class Resuming {
   void let_run(DestinationContext& context);
   void end_original(DestinationContext& context) noexcept;
   void join_init(const DestinationContext& context) noexcept;
+  void join_scope(const DestinationContext& context) noexcept;
 
   std::unique_ptr<TreeRestore> restore_;
   DecidedTree decided_;

@@ -58,8 +58,12 @@ struct SourceRecovery {
 // Runs the agent in this process, which must be root and single-threaded; the process becomes the supervisor and forks
 // the others. Returns the exit code: with `once` that of the session's engine, else 0 after SIGTERM or SIGINT. Throws
 // Error when it cannot start: address in use, unreadable keys, store in use by another agent. engine: the function that
-// serves a session in a process of its own; run_engine (engine/engine.hpp), or a test's.
+// serves a session in a process of its own; run_engine (engine/engine.hpp), or a test's. reread: called at SIGHUP,
+// returns the options anew, of which `allow`, `policy`, `peers` and `require_signature` hold for new sessions; it
+// throws to leave them as they were. A service manager learns the agent's state (ServiceNotifier).
 using EngineMain = std::function<int(std::unique_ptr<wire::DestinationLink>, const EngineOptions&)>;
-int run_agent(const AgentOptions& options, const EngineMain& engine, const SourceRecovery& recovery = {});
+using RereadOptions = std::function<AgentOptions()>;
+int run_agent(const AgentOptions& options, const EngineMain& engine, const SourceRecovery& recovery = {},
+              const RereadOptions& reread = {});
 
 }  // namespace crx

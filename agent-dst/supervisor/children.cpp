@@ -21,6 +21,7 @@
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
 #include "common/kernel/process/child_process.hpp"
+#include "common/systemd/journal_log.hpp"
 
 namespace crx::supervisor {
 namespace {
@@ -41,6 +42,7 @@ int live(const char* name, const AgentOptions& options, const sigset_t& mask, Bo
     (void)::setpgid(0, 0);
     (void)::prctl(PR_SET_NAME, name, 0, 0, 0);
     log::setup(options.log_level, name);
+    log::log_to_journal();
     code = body();
   } catch (const std::exception& error) {
     log::error("{}", error.what());
@@ -60,6 +62,7 @@ template <typename Body>
 int live_apart(const char* name, Sandbox kind, const AgentOptions& options, const Isolation& isolation,
                const sigset_t& mask, Body body) {
   return live(name, options, mask, [&] {
+    log::stay_on_stderr();
     prepare_sandbox(kind);
     if (isolation) isolation->enter();
     return body();
@@ -70,6 +73,7 @@ int live_apart(const char* name, Sandbox kind, const AgentOptions& options, cons
 int engine_body(const AgentOptions& options, const EngineMain& main, const SessionRequest& request,
                 pid_t session_process, Fd notices, Fd link, Fd ring, int init_pipe) {
   close_all_but({notices.get(), link.get(), ring.get(), init_pipe});
+  log::set_session(request.session);
   EngineOptions engine;
   engine.session = request.session;
   engine.peer = request.peer;

@@ -53,9 +53,13 @@ void Supervisor::reread_keys() noexcept {
     order.keys = ++last_keys_;
     std::vector<int> fds = {files.ca.get(), files.cert.get(), files.key.get()};
     if (files.crl) fds.push_back(files.crl.get());
-    if (signer_.link) (void)ipc::send_packet(signer_.link.get(), std::as_bytes(std::span(&order, 1)), {}, fds);
+    // A signer that starts reads them by itself.
+    if (!signer_.link ||
+        ipc::send_packet(signer_.link.get(), std::as_bytes(std::span(&order, 1)), {}, fds) != ipc::SendResult::sent)
+      reloaded();
   } catch (const std::exception& error) {
     log::error("certificates and keys stay as they were: {}", error.what());
+    reloaded();
   }
 }
 
@@ -97,6 +101,7 @@ void Supervisor::on_signer_notice(const ipc::SignerNotice& notice) {
     case Kind::ready:
       signer_ready_ = true;
       ready();
+      reloaded();
       break;
     case Kind::failed:
       if (!announced_) throw Error(ErrorCode::refused, "starting the signer", notice.text.get());
@@ -107,9 +112,11 @@ void Supervisor::on_signer_notice(const ipc::SignerNotice& notice) {
       tls_ = std::move(next_tls_);
       keys_ = notice.keys;
       log::info("new connections use the certificates and keys that are in {} now", options_.tls_dir);
+      reloaded();
       break;
     case Kind::keys_refused:
       log::error("certificates and keys stay as they were: {}", notice.text.get());
+      reloaded();
       break;
     case Kind::authenticated:
       for (auto& [pid, connection] : connections_) {

@@ -33,9 +33,11 @@ constexpr int kPacketsAtOnce = 16;        // from one process before others have
 
 }  // namespace
 
-Supervisor::Supervisor(const AgentOptions& options, const EngineMain& main, const SourceRecovery& recovery)
+Supervisor::Supervisor(AgentOptions& options, const EngineMain& main, const SourceRecovery& recovery,
+                       const RereadOptions& reread)
     : options_(options),
       main_(main),
+      reread_(reread),
       events_(options.json ? STDOUT_FILENO : -1),
       strangers_(front::max_processes_of_owner(options.max_sessions),
                  2 * front::max_processes_of_owner(options.max_sessions)),
@@ -75,6 +77,8 @@ int Supervisor::run() {
     if (next_count_.passed()) count_now();
     if (next_look_.passed() && !stopping_) look_for_unfinished();
     poll_once();
+    service_manager_.give_sign();
+    report_status();
     if (!front_.link && !stopping_ && front_start_.passed()) start_front();
     if (!signer_.link && !stopping_ && signer_start_.passed()) start_signer();
     if (once_close_.passed() && !stopping_) begin_stop("the session is over");
@@ -113,7 +117,8 @@ void Supervisor::poll_once() {
   }
   // -1 (for ever) becomes the largest value as an unsigned number.
   unsigned timeout = static_cast<unsigned>(next_count_.poll_ms());
-  for (const Deadline& other : {stop_by_, once_close_, stopping_ ? Deadline::never() : next_look_})
+  const Deadline look = stopping_ ? Deadline::never() : next_look_;
+  for (const Deadline& other : {stop_by_, once_close_, look, service_manager_.next_sign()})
     timeout = std::min(timeout, static_cast<unsigned>(other.poll_ms()));
   if (!front_.link && !stopping_) timeout = std::min(timeout, static_cast<unsigned>(front_start_.poll_ms()));
   if (!signer_.link && !stopping_) timeout = std::min(timeout, static_cast<unsigned>(signer_start_.poll_ms()));
@@ -137,17 +142,50 @@ void Supervisor::on_signal() {
   signalfd_siginfo info{};
   while (::read(signals_.get(), &info, sizeof info) == sizeof info) {
     if (info.ssi_signo == SIGHUP)
-      reread_keys();
+      reload();
     else if (info.ssi_signo != SIGCHLD)
       begin_stop("a signal arrived");
   }
   reap();
 }
 
+void Supervisor::reload() {
+  if (stopping_) return;
+  service_manager_.reloading();
+  reread_policy();
+  reread_keys();
+}
+
+// Sessions that are open keep the rules with which their engine began.
+void Supervisor::reread_policy() noexcept {
+  if (!reread_) return;
+  try {
+    AgentOptions fresh = reread_();
+    options_.allow = std::move(fresh.allow);
+    options_.policy = std::move(fresh.policy);
+    options_.peers = std::move(fresh.peers);
+    options_.require_signature = fresh.require_signature;
+  } catch (const std::exception& error) {
+    log::error("the rules of the configuration file stay as they were: {}", error.what());
+  }
+}
+
+// The reload is over, successful or not.
+void Supervisor::reloaded() {
+  if (service_manager_.is_reloading()) service_manager_.ready();
+}
+
+void Supervisor::report_status() {
+  if (!announced_ || stopping_) return;
+  service_manager_.status(fmt::format("listens on port {}; sessions: {}; trees that were moved here: {}",
+                                      bound_port(listener_.get()), open_sessions(), roots_.size()));
+}
+
 void Supervisor::begin_stop(const char* why) {
   if (stopping_) return;
   log::info("crx-agent stops: {}", why);
   events_.stopping(why);
+  service_manager_.stopping(why);
   stopping_ = true;
   stop_by_ = Deadline::in_ms(kStopMs);
   ipc::EngineNotice notice;
@@ -195,6 +233,7 @@ void Supervisor::ready() {
   events_.listening({options_.listen.host, port});
   if (metrics_)
     log::info("the metrics are at http://{}/", Endpoint{options_.metrics->host, bound_port(metrics_.get())}.text());
+  service_manager_.ready();
   if (options_.ready_fd < 0) return;
   const Fd told(options_.ready_fd);  // closed at the end of this scope, so the reader also sees the end of the file
   const std::string text = fmt::format("ready {}\n", port);
@@ -214,10 +253,11 @@ void Supervisor::reap() {
 
 }  // namespace supervisor
 
-int run_agent(const AgentOptions& options, const EngineMain& engine, const SourceRecovery& recovery) {
+int run_agent(const AgentOptions& options, const EngineMain& engine, const SourceRecovery& recovery,
+              const RereadOptions& reread) {
   AgentOptions resolved = options;
   resolved.tls_dir = wire::tls_dir_or_default(options.tls_dir);
-  supervisor::Supervisor agent(resolved, engine, recovery);
+  supervisor::Supervisor agent(resolved, engine, recovery, reread);
   return agent.run();
 }
 

@@ -24,6 +24,7 @@
 #include "common/base/clock.hpp"
 #include "common/base/fd.hpp"
 #include "common/base/log.hpp"
+#include "common/systemd/service_notifier.hpp"
 
 namespace crx::supervisor {
 
@@ -32,7 +33,9 @@ namespace crx::supervisor {
 class Supervisor {
  public:
   // The arguments must outlive the supervisor. run() returns the exit code of the agent, see run_agent().
-  Supervisor(const AgentOptions& options, const EngineMain& main, const SourceRecovery& recovery);
+  // options: its policy is replaced at each SIGHUP by what `reread` returns, if that is set.
+  Supervisor(AgentOptions& options, const EngineMain& main, const SourceRecovery& recovery,
+             const RereadOptions& reread);
   int run();
 
  private:
@@ -72,6 +75,10 @@ class Supervisor {
   void on_signer_notice(const ipc::SignerNotice& notice);
   Fd link_to_signer(uint64_t connection);
   void reread_keys() noexcept;
+  void reloaded();
+  void reload();
+  void reread_policy() noexcept;
+  void report_status();
   void poll_once();
   void on_signal();
   void on_front();
@@ -114,8 +121,10 @@ class Supervisor {
   void to_session(const ipc::SupervisorNotice& notice);
   void ready();
 
-  const AgentOptions& options_;
+  AgentOptions& options_;
   const EngineMain& main_;
+  const RereadOptions& reread_;
+  ServiceNotifier service_manager_;
   sigset_t mask_{};
   Fd signals_;
   Fd listener_;

@@ -83,7 +83,7 @@ spdlog::level::level_enum spd(Level level) {
 void setup(Level level, std::string_view role) {
   auto logger = std::make_shared<spdlog::logger>(std::string(role), std::make_shared<spdlog::sinks::stderr_sink_mt>());
   logger->set_level(spd(level));
-  logger->set_pattern("%H:%M:%S.%f %n[%P] %l: %v");
+  logger->set_pattern("%Y-%m-%d %H:%M:%S.%f %n[%P] %l: %v");
   spdlog::set_default_logger(std::move(logger));
 }
 

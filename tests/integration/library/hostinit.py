@@ -45,6 +45,8 @@ def make_namespaces(cgroup, monotonic, boottime):
         unified = os.path.dirname(cgroup).encode()
         checked(libc.umount2(unified, MNT_DETACH), "umount cgroup2")
         checked(libc.mount(b"cgroup2", unified, b"cgroup2", 0, None), "mount cgroup2")
+    if os.path.exists("/run/systemd/system"):  # the hosts are not this machine's systemd's
+        checked(libc.mount(b"tmpfs", b"/run/systemd", b"tmpfs", 0, None), "mount /run/systemd")
     checked(libc.mount(b"devpts", b"/dev/pts", b"devpts", MS_NOSUID | MS_NOEXEC, b"newinstance,ptmxmode=0666,mode=0620"),
             "mount /dev/pts")
 
