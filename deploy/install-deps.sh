@@ -1,21 +1,24 @@
 #!/bin/sh
 # Installs the Debian packages that are needed to build and test crx; prints nothing if all are installed. Other scripts
 # may run it, too: exit code 0 means that everything is installed.
-#   install-deps.sh [--sanitizers] [--cluster]
+#   install-deps.sh [--build] [--sanitizers] [--cluster]
+#     --build        only what is needed to build crx and its packages
 #     --sanitizers   with what only `tests/run.sh --sanitize`, `--coverage` and the fuzzers need
-#     --cluster      with what only the tests of clusters need: corosync, Pacemaker, and their tools
+#     --cluster      with what only the tests of clusters and of packages need: corosync, Pacemaker, hosts that boot, lintian
 set -eu
 
 build="g++ cmake ninja-build ccache pkg-config libasio-dev libssl-dev libzstd-dev libprotobuf-dev protobuf-compiler
 doctest-dev libcli11-dev libfmt-dev libspdlog-dev libxxhash-dev nlohmann-json3-dev libseccomp-dev
-libnftnl-dev libmnl-dev libhttp-parser-dev libipsec-mb-dev libbpf-dev libsystemd-dev clang bpftool"
+libnftnl-dev libmnl-dev libhttp-parser-dev libipsec-mb-dev libbpf-dev libsystemd-dev clang bpftool dpkg-dev file"
 test="clang-format iproute2 nftables python3-minimal python3 util-linux mount sqlite3 xz-utils openssl procps
 bash gcc make nginx-light redis-server wrk nodejs postgresql spin strace"
 more=
 for option; do
   case $option in
+    --build) test= ;;
     --sanitizers) more="$more libclang-rt-dev llvm" ;;
-    --cluster) more="$more corosync pacemaker pacemaker-cli-utils resource-agents crmsh libxml2-utils" ;;
+    --cluster) more="$more corosync pacemaker pacemaker-cli-utils resource-agents crmsh libxml2-utils"
+      more="$more debootstrap systemd-container lintian" ;;
     *)
       echo "install-deps.sh: unknown argument $option" >&2
       exit 2

@@ -33,8 +33,11 @@ class Install(unittest.TestCase):
             pages = [f"usr/share/man/man{page[-1]}/{page}" for page in os.listdir(f"{ROOT}/docs/man")]
             modules = [f"usr/share/crx/rebalance/{name}" for name in os.listdir(f"{ROOT}/deploy/rebalance")
                        if name.endswith(".py")]
-            self.assertEqual(found, sorted(["usr/bin/crx"] + [f"usr/bin/crx-{verb}" for verb in VERBS] + modules + pages
-                                           + ["usr/lib/ocf/resource.d/crx/process"]))
+            completions = [f"usr/share/bash-completion/completions/{name}" for name in ["crx"] + [f"crx-{verb}" for verb in VERBS]]
+            others = ["lib/ocf/resource.d/crx/process", "lib/systemd/system/crx-agent.service", "share/crx/crx.conf",
+                      "share/zsh/vendor-completions/_crx"]
+            self.assertEqual(found, sorted(["usr/bin/crx"] + [f"usr/bin/crx-{verb}" for verb in VERBS] + modules + pages + completions
+                                           + [f"usr/{name}" for name in others]))
             self.look_at_crx(f"{folder}/usr/bin")
 
     def look_at_crx(self, folder):
