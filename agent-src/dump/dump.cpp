@@ -192,6 +192,7 @@ void Dump::end(FrozenTree& tree) {
   // Without the table the kernel would answer a packet that finds no socket with a reset. crx-restore removes the
   // table.
   packets_.leave_installed();
+  if (unit_ && options_.unit == UnitPolicy::stop) forget_failure(*unit_);
 }
 
 void Dump::reap_all(FrozenTask& task) {

@@ -248,6 +248,7 @@ bool Commit::end_original() noexcept {
   if (state_.unit && context_.options.unit == UnitPolicy::stop) stop_unit(*state_.unit);
   try {
     remove_original();
+    if (state_.unit && context_.options.unit == UnitPolicy::stop) forget_failure(*state_.unit);
     return true;
   } catch (const std::exception& error) {
     log::error("session {}: the original does not end: {}; {}", context_.session, error.what(),

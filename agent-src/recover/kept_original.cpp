@@ -69,6 +69,7 @@ void KeptOriginal::end() && {
     if (!wait_exit(pidfd.get(), deadline)) throw Error(ErrorCode::kernel, kEndStep, "a process does not end");
   }
   group_.dissolve();
+  if (description_.unit) forget_failure({description_.unit->name, description_.unit->user, 0, {}});
 }
 
 void KeptOriginal::resume(const std::vector<HeldLock>& locks) && {

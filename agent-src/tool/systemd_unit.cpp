@@ -146,4 +146,20 @@ void stop_unit(const SystemdUnit& unit) noexcept {
   }
 }
 
+void forget_failure(const SystemdUnit& unit) noexcept {
+  try {
+    const Deadline deadline = Deadline::in_ms(kAnswerMs);
+    for (; !deadline.passed(); std::this_thread::sleep_for(std::chrono::milliseconds(5))) {
+      const auto state = run_systemctl(unit, {"show", "-p", "ActiveState"});
+      if (!state || state->find("ActiveState=inactive") != std::string::npos) return;
+      if (state->find("ActiveState=failed") == std::string::npos) continue;
+      if (run_systemctl(unit, {"reset-failed"})) return;
+      break;
+    }
+    log::warn("{} counts as failed, although its program has moved; systemctl reset-failed ends that", unit.name);
+  } catch (const std::exception& error) {
+    log::warn("cannot reset the failure of {}: {}", unit.name, error.what());
+  }
+}
+
 }  // namespace crx

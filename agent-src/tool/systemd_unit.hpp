@@ -37,5 +37,9 @@ extern const char kRestartRemedy[];
 // Stops the unit and waits at most some seconds until systemd reports it as stopped. To be called while the original is
 // frozen and will be killed. Failures are logged.
 void stop_unit(const SystemdUnit& unit) noexcept;
+// To be called when the original of a unit that stop_unit() has stopped has ended: waits at most some seconds until
+// systemd has noticed that, and has it forget the failure. A main process that is killed counts as one, and monitoring
+// would report a unit that has only moved. Failures are logged. systemctl(1) reset-failed.
+void forget_failure(const SystemdUnit& unit) noexcept;
 
 }  // namespace crx

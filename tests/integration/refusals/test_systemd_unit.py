@@ -7,13 +7,15 @@ import unittest
 import crxtest
 from crxtest import CGROUP2, lines_of, read_text
 
-# Prints MainPID and Restart from files; logs its arguments; stopping makes the unit inactive.
+# Prints MainPID and Restart from files; logs its arguments; stopping makes the unit inactive, or what the
+# file "ends" says.
 SYSTEMCTL = """#!/bin/sh
 cd DIR; echo "$*" >> log
 case "$*" in
+  *reset-failed*) echo inactive > state;;
   *MainPID*) echo "Restart=$(cat restart)"; echo "MainPID=$(cat main)";;
   *ActiveState*) echo "ActiveState=$(cat state)";;
-  *stop*) echo inactive > state; [ -e /proc/$(cat main)/status ] && grep -h State /proc/$(cat main)/status >> seen;;
+  *stop*) cat ends > state; [ -e /proc/$(cat main)/status ] && grep -h State /proc/$(cat main)/status >> seen;;
 esac
 """
 
@@ -35,7 +37,7 @@ class SystemdUnit(crxtest.RingTest):
         self.process = self.ring[0].spawn(["sleep", "1000"])
         self.addCleanup(self.process.kill)
         self.process.enter_cgroup(group)
-        self.answer(main=self.process.pid, restart="always", state="active")
+        self.answer(main=self.process.pid, restart="always", state="active", ends="inactive")
 
     def answer(self, **values):
         for name, value in values.items():
@@ -63,6 +65,13 @@ class SystemdUnit(crxtest.RingTest):
         self.moved(self.migrate("--unit", "stop"))
         self.assertIn("stop --no-block -- some.service", lines_of(f"{self.dir}/log"))
         self.assertIn("State:", read_text(f"{self.dir}/seen"), "it was still there when the unit was stopped")
+
+    def test_stopped_is_not_failed(self):
+        """To systemd a main process that is killed is a failure, which crx-migrate clears."""
+        self.answer(ends="failed")
+        self.moved(self.migrate("--unit", "stop"))
+        self.assertEqual(lines_of(f"{self.dir}/log")[-1], "reset-failed -- some.service")
+        self.assertEqual(lines_of(f"{self.dir}/state"), ["inactive"])
 
     def test_kept(self):
         self.moved(self.migrate("--unit", "keep"))
