@@ -177,8 +177,8 @@ void Supervisor::reloaded() {
 
 void Supervisor::report_status() {
   if (!announced_ || stopping_) return;
-  service_manager_.status(fmt::format("listens on port {}; sessions: {}; trees that were moved here: {}",
-                                      bound_port(listener_.get()), open_sessions(), roots_.size()));
+  service_manager_.status(
+      fmt::format("listens on port {}; open sessions: {}", bound_port(listener_.get()), open_sessions()));
 }
 
 void Supervisor::begin_stop(const char* why) {

@@ -57,7 +57,7 @@ void start_scope(const std::string& name, const std::string& description) {
                                   uint32_t{0}, "Delegate", "b", 1, "TasksMax", "t", UINT64_MAX, "CollectMode", "s",
                                   "inactive-or-failed"),
           "a message");
-  checked(::sd_bus_message_append(made, "a(sssa(sv))", 0), "a message");
+  checked(::sd_bus_message_append(made, "a(sa(sv))", 0), "a message");
   sd_bus_error error = SD_BUS_ERROR_NULL;
   const int result = ::sd_bus_call(bus.get(), made, 0, &error, nullptr);
   const std::string text = error.message != nullptr ? error.message : "";

@@ -73,7 +73,7 @@ class Service(crxtest.RingTest):
 
     def test_notices(self):
         self.notice("READY=1")
-        self.assertIn(f"listens on port {self.there.agent_port}; sessions: 0", self.notice("STATUS="))
+        self.assertIn(f"listens on port {self.there.agent_port}; open sessions: 0", self.notice("STATUS="))
         self.notice("WATCHDOG=1")
         self.notice("WATCHDOG=1")
         self.there.agent.send_signal(signal.SIGTERM)
