@@ -7,7 +7,7 @@ set(CPACK_PACKAGE_VERSION ${PROJECT_VERSION})
 set(CPACK_PACKAGE_CONTACT "crx developers <crx@crx.invalid>")
 set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
 set(CPACK_PACKAGE_DIRECTORY ${CMAKE_BINARY_DIR}/packages)
-set(CPACK_COMPONENTS_ALL crx agent pacemaker rebalance)
+set(CPACK_COMPONENTS_ALL crx agent common pacemaker protect rebalance)
 set(CPACK_STRIP_FILES ON)
 set(CPACK_INSTALL_DEFAULT_DIRECTORY_PERMISSIONS
   OWNER_READ OWNER_WRITE OWNER_EXECUTE GROUP_READ GROUP_EXECUTE WORLD_READ WORLD_EXECUTE)
@@ -55,7 +55,34 @@ crx-rebalance reads the load of the hosts of an inventory, plans which programs
 move where, and has crx-migrate move them. It also empties a host before its
 maintenance. One host needs it; it reaches the others by ssh.")
 set(CPACK_DEBIAN_REBALANCE_PACKAGE_ARCHITECTURE all)
-set(CPACK_DEBIAN_REBALANCE_PACKAGE_DEPENDS python3)
+set(CPACK_DEBIAN_REBALANCE_PACKAGE_DEPENDS "crx-common (= ${PROJECT_VERSION}), python3 (>= 3.11)")
 set(CPACK_DEBIAN_REBALANCE_PACKAGE_RECOMMENDS "openssh-client, crx")
+
+set(CPACK_COMPONENT_COMMON_DESCRIPTION "modules of the scripts of crx
+What crx-rebalance, crx-protect, crx-hibernate and crx-slurm have in common:
+options, TOML files, records, programs and their units.")
+set(CPACK_DEBIAN_COMMON_PACKAGE_ARCHITECTURE all)
+set(CPACK_DEBIAN_COMMON_PACKAGE_DEPENDS "python3 (>= 3.11)")
+
+set(CPACK_COMPONENT_PROTECT_DESCRIPTION "save running programs again and again
+crx-protect keeps some generations of image sets of chosen programs, in a folder
+or in the store of an agent on another host, and restores the newest whole set
+there when a host has died.")
+set(CPACK_DEBIAN_PROTECT_PACKAGE_ARCHITECTURE all)
+set(CPACK_DEBIAN_PROTECT_PACKAGE_DEPENDS "crx (>= ${PROJECT_VERSION}), crx-common (= ${PROJECT_VERSION}), python3 (>= 3.11)")
+set(CPACK_DEBIAN_PROTECT_PACKAGE_RECOMMENDS openssh-client)
+
+set(CPACK_COMPONENT_HIBERNATE_DESCRIPTION "take running programs over a reboot
+crx-hibernate saves chosen programs before the system shuts down, and restores
+them when it has booted, in the order in which they need each other.")
+set(CPACK_DEBIAN_HIBERNATE_PACKAGE_ARCHITECTURE all)
+set(CPACK_DEBIAN_HIBERNATE_PACKAGE_DEPENDS "crx (>= ${PROJECT_VERSION}), crx-common (= ${PROJECT_VERSION}), python3 (>= 3.11)")
+
+set(CPACK_COMPONENT_SLURM_DESCRIPTION "let jobs of Slurm go on elsewhere
+crx-slurm runs the program of a batch job, saves it when Slurm warns of the end
+of the job's time, puts the job into the queue again, and restores the program
+where the job starts the next time.")
+set(CPACK_DEBIAN_SLURM_PACKAGE_ARCHITECTURE all)
+set(CPACK_DEBIAN_SLURM_PACKAGE_DEPENDS "crx (>= ${PROJECT_VERSION}), crx-common (= ${PROJECT_VERSION}), python3 (>= 3.11)")
 
 include(CPack)

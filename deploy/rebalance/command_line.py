@@ -1,52 +1,30 @@
 """The command line: crx-rebalance plan, apply, drain and status. crx-rebalance(8) describes it."""
-import argparse
-import json
-import sys
+from crxlib import cli
 
-from . import cluster, drain, errors, history, inventory, plan_file, runner, tables
+from . import cluster, drain, history, inventory, plan_file, runner, tables
 from .errors import DONE, IN_DOUBT, INCOMPLETE, INTERRUPTED, USAGE, Failure
 
-LEVELS = ("error", "warn", "info", "debug")
 LAST_RECORDS = 10
-
-
-class Parser(argparse.ArgumentParser):
-    def error(self, message):
-        print(f"crx-rebalance: {message}\nTry 'crx-rebalance --help' for more.", file=sys.stderr)
-        sys.exit(USAGE)
-
-
-def at_least(low):
-    def number(text):
-        value = int(text)
-        if value < low:
-            raise ValueError
-        return value
-    number.__name__ = f"number from {low}"
-    return number
 
 
 def add_common(parser, suppress):
     """Options that stand before or after the verb."""
-    def default(value):
-        return argparse.SUPPRESS if suppress else value
-    parser.add_argument("--inventory", metavar="FILE", default=default("/etc/crx/rebalance.toml"),
+    parser.add_argument("--inventory", metavar="FILE", default=cli.default_of("/etc/crx/rebalance.toml", suppress),
                         help="hosts, services and policy; default /etc/crx/rebalance.toml")
-    parser.add_argument("--state", metavar="DIR", default=default("/var/lib/crx/rebalance"),
+    parser.add_argument("--state", metavar="DIR", default=cli.default_of("/var/lib/crx/rebalance", suppress),
                         help="holds the history; default /var/lib/crx/rebalance")
-    parser.add_argument("--json", action="store_true", default=default(False), help="write JSON objects to stdout, one per line")
-    parser.add_argument("--log-level", choices=LEVELS, default=default("info"), help="how much is logged to stderr; default info")
+    cli.add_common(parser, suppress)
 
 
 def add_moving(parser):
-    parser.add_argument("--parallel", metavar="N", type=at_least(1), default=1, help="make N moves at a time; default 1")
-    parser.add_argument("--max-failures", metavar="N", type=at_least(1), default=3, help="stop after N failed moves; default 3")
+    parser.add_argument("--parallel", metavar="N", type=cli.at_least(1), default=1, help="make N moves at a time; default 1")
+    parser.add_argument("--max-failures", metavar="N", type=cli.at_least(1), default=3, help="stop after N failed moves; default 3")
 
 
 def make_parser(version):
-    parser = Parser(prog="crx-rebalance", allow_abbrev=False,
-                    description="Spreads programs over hosts, and empties hosts, by crx-migrate. "
-                                "crx-rebalance VERB --help says more.")
+    parser = cli.Parser(prog="crx-rebalance", allow_abbrev=False,
+                        description="Spreads programs over hosts, and empties hosts, by crx-migrate. "
+                                    "crx-rebalance VERB --help says more.")
     parser.add_argument("--version", action="version", version=f"crx-rebalance (crx) {version}", help="print the version and exit")
     add_common(parser, False)
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
@@ -64,38 +42,22 @@ def make_parser(version):
     emptying = verb("drain", "move all programs away from a host, and let none move there")
     emptying.add_argument("host", metavar="HOST")
     emptying.add_argument("--end", action="store_true", help="let programs move to the host again, and move none")
-    emptying.add_argument("--wait", metavar="SEC", type=at_least(0), default=0,
+    emptying.add_argument("--wait", metavar="SEC", type=cli.at_least(0), default=0,
                           help="try again for so long while programs are left; default 0")
     add_moving(emptying)
     verb("status", "show the hosts, the programs, and what was done last")
     return parser
 
 
-def write(stream, text):
-    """Writes whole lines at once: several threads say what they have done, and print() would write the newline separately."""
-    stream.write(text + "\n")
-    stream.flush()
-
-
-class Tool:
+class Tool(cli.Voice):
     def __init__(self, options):
-        self.options = options
+        super().__init__("crx-rebalance", options)
         self.inventory = inventory.load(options.inventory)
         self.history = history.History(options.state)
 
-    def note(self, text, level="info"):
-        if LEVELS.index(level) <= LEVELS.index(self.options.log_level):
-            write(sys.stderr, f"crx-rebalance: {text}")
-
-    def result(self, document, lines):
-        write(sys.stdout, json.dumps(document) if self.options.json else "\n".join(lines))
-
     def say(self, record):
-        if self.options.json:
-            write(sys.stdout, json.dumps(record))
-        else:
-            bad = record["event"] in ("failed", "in_doubt")
-            self.note(tables.record_line(record), "error" if bad else "debug" if record["event"] == "started" else "info")
+        bad = record["event"] in ("failed", "in_doubt")
+        self.event(record, tables.record_line(record), "error" if bad else "debug" if record["event"] == "started" else "info")
 
     def runner(self, plan, max_failures):
         return runner.Runner(self.inventory, self.history, plan, self.options.parallel, max_failures, self.say, self.note)
@@ -202,16 +164,5 @@ class Tool:
 
 def main(arguments, version):
     options = make_parser(version).parse_args(arguments)
-    try:
-        return getattr(Tool(options), options.verb)()
-    except Failure as error:
-        if options.json:
-            print(json.dumps({"event": "failed", "exit": error.exit_code, "message": str(error)}), flush=True)
-        print(f"crx-rebalance: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("crx-rebalance: interrupted; moves that run go on by themselves, and crx-rebalance status says what became of them",
-              file=sys.stderr)
-        return INTERRUPTED
-    except BrokenPipeError:
-        return errors.INCOMPLETE
+    return cli.guarded("crx-rebalance", options, lambda: getattr(Tool(options), options.verb)(),
+                       "interrupted; moves that run go on by themselves, and crx-rebalance status says what became of them")

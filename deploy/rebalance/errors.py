@@ -1,12 +1,6 @@
-"""The one exception that ends crx-rebalance with a message."""
+"""The exit codes of crx-rebalance, and the one exception that ends it with a message."""
+from crxlib.errors import DONE, INCOMPLETE, INTERRUPTED, USAGE, Failure
 
-# Exit codes: see crx-rebalance(8).
-DONE, INCOMPLETE, USAGE, IN_DOUBT, INTERRUPTED = 0, 1, 2, 4, 130
+IN_DOUBT = 4  # see crx-rebalance(8)
 
-
-class Failure(Exception):
-    """What failed, on which object, and one remedy; `exit_code` is what the tool ends with."""
-
-    def __init__(self, message, exit_code=INCOMPLETE):
-        super().__init__(message)
-        self.exit_code = exit_code
+__all__ = ["DONE", "INCOMPLETE", "INTERRUPTED", "IN_DOUBT", "USAGE", "Failure"]

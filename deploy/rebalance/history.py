@@ -1,11 +1,7 @@
 """What was done: JSON lines that are on disk before a move begins and after it has ended, and the lock of those who move."""
 import datetime
-import fcntl
-import json
-import os
-import threading
 
-from .errors import Failure
+from crxlib.records import Records, now
 
 # The last record of a program decides what is known of it. After these nobody knows on which host it runs.
 OPEN = ("started", "in_doubt")
@@ -16,71 +12,11 @@ def key_of(record):
     return (record.get("service"), record.get("inner_pid"), record.get("command"))
 
 
-def now():
-    return datetime.datetime.now(datetime.timezone.utc)
-
-
-class History:
-    """The file STATE/history.jsonl. Each record has `time` (UTC) and `event`; those of moves also what Move and Program have."""
+class History(Records):
+    """The file STATE/history.jsonl. Those of moves have what Move and Program have."""
 
     def __init__(self, folder):
-        self.folder, self.path = folder, os.path.join(folder, "history.jsonl")
-        self.mutex = threading.Lock()
-        self.lock_file = None
-        self.records = list(self.read())
-
-    def read(self):
-        try:
-            with open(self.path, encoding="utf-8", errors="replace") as file:
-                for line in file:
-                    try:
-                        record = json.loads(line)
-                    except ValueError:
-                        continue  # the last line, if the machine crashed while it was written
-                    if isinstance(record, dict):
-                        yield record
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise Failure(f"{self.path}: {error.strerror}; name a directory of your own with --state DIR") from None
-
-    def lock(self):
-        """Keeps every other crx-rebalance with this directory from moving anything, until we end."""
-        try:
-            os.makedirs(self.folder, mode=0o700, exist_ok=True)
-            self.lock_file = open(os.path.join(self.folder, "lock"), "a+", encoding="utf-8")
-        except OSError as error:
-            raise Failure(f"{self.folder}: {error.strerror}; name a directory of your own with --state DIR") from None
-        try:
-            fcntl.flock(self.lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self.lock_file.seek(0)
-            holder = self.lock_file.read().strip() or "unknown"
-            raise Failure(f"{self.folder}: another crx-rebalance (pid {holder}) moves programs; wait until it has ended") from None
-        self.lock_file.truncate(0)
-        self.lock_file.write(str(os.getpid()))
-        self.lock_file.flush()
-        self.records = list(self.read())
-
-    def add(self, event, **fields):
-        """Appends a record and writes it to disk; returns it."""
-        record = {"time": now().isoformat(timespec="milliseconds"), "event": event, **fields}
-        with self.mutex:
-            descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-            try:
-                # A crash may have left a line without its end; an empty line is no record.
-                os.write(descriptor, ("\n" * self.breaks_off() + json.dumps(record) + "\n").encode())
-                os.fsync(descriptor)
-            except OSError as error:
-                raise Failure(f"{self.path}: {error.strerror}; make room there, then apply again") from None
-            finally:
-                os.close(descriptor)
-            self.records.append(record)
-        return record
-
-    def breaks_off(self):
-        with open(self.path, "rb") as file:
-            return file.seek(0, os.SEEK_END) > 0 and file.seek(-1, os.SEEK_END) >= 0 and file.read(1) != b"\n"
+        super().__init__(folder, "crx-rebalance", "moves programs")
 
     # -- what the records say
 

@@ -10,8 +10,9 @@ import tempfile
 import crxtest
 import hosts
 
-TOOLS = ["crx-agent", "crx-check", "crx-dump", "crx-image", "crx-keys", "crx-migrate", "crx-rebalance", "crx-restore",
-         "crx-run"]
+TOOLS = ["crx-agent", "crx-check", "crx-dump", "crx-image", "crx-keys", "crx-migrate", "crx-protect", "crx-rebalance",
+         "crx-restore", "crx-run"]
+VERBS = {"crx-protect": ("run", "status", "revive", "serve"), "crx-rebalance": ("plan", "apply", "drain", "status")}
 
 
 def run(*words):
@@ -32,11 +33,10 @@ class CommandLines(crxtest.unittest.TestCase):
             code, more, errors = run(tool, "--page-server", "--help")
             self.assertEqual((code, errors), (0, ""))
             text += more
-        if tool == "crx-rebalance":
-            for verb in ("plan", "apply", "drain", "status"):
-                code, more, errors = run(tool, verb, "--help")
-                self.assertEqual((code, errors), (0, ""))
-                text += more
+        for verb in VERBS.get(tool, ()):
+            code, more, errors = run(tool, verb, "--help")
+            self.assertEqual((code, errors), (0, ""))
+            text += more
         return text
 
     def test_options_of_all(self):

@@ -8,8 +8,10 @@ import unittest
 from hosts import ROOT
 
 BUILD = os.environ.get("CRX_BUILD", f"{ROOT}/build/dev")
-VERBS = ["agent", "check", "dump", "image", "keys", "migrate", "rebalance", "restore", "run"]
-SCRIPTS = ["keys", "rebalance"]
+VERBS = ["agent", "check", "dump", "image", "keys", "migrate", "protect", "rebalance", "restore", "run"]
+SCRIPTS = ["keys", "protect", "rebalance"]
+MODULES = ["crxlib", "protect", "rebalance"]
+UNITS = ["crx-agent.service", "crx-protect.service"]
 
 
 def run(*words, **options):
@@ -31,11 +33,11 @@ class Install(unittest.TestCase):
             found = sorted(os.path.relpath(os.path.join(top, name), folder)
                            for top, _, names in os.walk(folder) for name in names)
             pages = [f"usr/share/man/man{page[-1]}/{page}" for page in os.listdir(f"{ROOT}/docs/man")]
-            modules = [f"usr/share/crx/rebalance/{name}" for name in os.listdir(f"{ROOT}/deploy/rebalance")
+            modules = [f"usr/share/crx/{module}/{name}" for module in MODULES for name in os.listdir(f"{ROOT}/deploy/{module}")
                        if name.endswith(".py")]
             completions = [f"usr/share/bash-completion/completions/{name}" for name in ["crx"] + [f"crx-{verb}" for verb in VERBS]]
-            others = ["lib/ocf/resource.d/crx/process", "lib/systemd/system/crx-agent.service", "share/crx/crx.conf",
-                      "share/zsh/vendor-completions/_crx"]
+            others = ["lib/ocf/resource.d/crx/process", "share/crx/crx.conf", "share/zsh/vendor-completions/_crx"] + [
+                          f"lib/systemd/system/{unit}" for unit in UNITS]
             self.assertEqual(found, sorted(["usr/bin/crx"] + [f"usr/bin/crx-{verb}" for verb in VERBS] + modules + pages + completions
                                            + [f"usr/{name}" for name in others]))
             self.look_at_crx(f"{folder}/usr/bin")

@@ -6,7 +6,8 @@ import tempfile
 import threading
 import unittest
 
-from rebalance import command_line, history, inventory, mover, plan_file, runner, settle
+from crxlib import cli
+from rebalance import history, inventory, mover, plan_file, runner, settle
 from rebalance.errors import Failure
 from rebalance.probe import Facts
 from rebalance.programs import Program
@@ -177,7 +178,7 @@ class Output(unittest.TestCase):
         lines = []
         with os.fdopen(reader) as source, os.fdopen(writer, "w") as stream:
             reading = threading.Thread(target=lambda: lines.extend(source))
-            writing = [threading.Thread(target=lambda: [command_line.write(stream, "x" * 150) for _ in range(500)]) for _ in range(4)]
+            writing = [threading.Thread(target=lambda: [cli.write(stream, "x" * 150) for _ in range(500)]) for _ in range(4)]
             for thread in (reading, *writing):
                 thread.start()
             for thread in writing:

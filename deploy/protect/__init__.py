@@ -1,0 +1,1 @@
+"""crx-protect: see README.md."""
