@@ -4,7 +4,7 @@
 #   install-deps.sh [--build] [--sanitizers] [--cluster]
 #     --build        only what is needed to build crx and its packages
 #     --sanitizers   with what only `tests/run.sh --sanitize`, `--coverage` and the fuzzers need
-#     --cluster      with what only the tests of clusters and of packages need: corosync, Pacemaker, hosts that boot, lintian
+#     --cluster      with what only the tests of clusters and of packages need: corosync, Pacemaker, Slurm, hosts that boot, lintian
 set -eu
 
 build="g++ cmake ninja-build ccache pkg-config libasio-dev libssl-dev libzstd-dev libprotobuf-dev protobuf-compiler
@@ -18,7 +18,7 @@ for option; do
     --build) test= ;;
     --sanitizers) more="$more libclang-rt-dev llvm" ;;
     --cluster) more="$more corosync pacemaker pacemaker-cli-utils resource-agents crmsh libxml2-utils"
-      more="$more debootstrap systemd-container lintian" ;;
+      more="$more debootstrap systemd-container lintian slurmctld slurmd slurm-client munge" ;;
     *)
       echo "install-deps.sh: unknown argument $option" >&2
       exit 2

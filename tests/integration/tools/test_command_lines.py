@@ -11,8 +11,9 @@ import crxtest
 import hosts
 
 TOOLS = ["crx-agent", "crx-check", "crx-dump", "crx-image", "crx-keys", "crx-migrate", "crx-protect", "crx-rebalance",
-         "crx-restore", "crx-run"]
-VERBS = {"crx-protect": ("run", "status", "revive", "serve"), "crx-rebalance": ("plan", "apply", "drain", "status")}
+         "crx-restore", "crx-run", "crx-slurm"]
+VERBS = {"crx-protect": ("run", "status", "revive", "serve"), "crx-rebalance": ("plan", "apply", "drain", "status"),
+         "crx-slurm": ("run", "save", "revive", "drop")}
 
 
 def run(*words):

@@ -1,0 +1,1 @@
+"""crx-slurm: see README.md."""
