@@ -51,4 +51,4 @@ _crx() {
   mapfile -t COMPREPLY < <(compgen -f -- "$word")
 }
 
-complete -o filenames -F _crx crx crx-agent crx-check crx-dump crx-image crx-keys crx-migrate crx-protect crx-rebalance crx-restore crx-run crx-slurm
+complete -o filenames -F _crx crx crx-agent crx-check crx-dump crx-hibernate crx-image crx-keys crx-migrate crx-protect crx-rebalance crx-restore crx-run crx-slurm

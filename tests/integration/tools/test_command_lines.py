@@ -10,10 +10,10 @@ import tempfile
 import crxtest
 import hosts
 
-TOOLS = ["crx-agent", "crx-check", "crx-dump", "crx-image", "crx-keys", "crx-migrate", "crx-protect", "crx-rebalance",
+TOOLS = ["crx-agent", "crx-check", "crx-dump", "crx-hibernate", "crx-image", "crx-keys", "crx-migrate", "crx-protect", "crx-rebalance",
          "crx-restore", "crx-run", "crx-slurm"]
-VERBS = {"crx-protect": ("run", "status", "revive", "serve"), "crx-rebalance": ("plan", "apply", "drain", "status"),
-         "crx-slurm": ("run", "save", "revive", "drop")}
+VERBS = {"crx-hibernate": ("save", "restore", "status", "hold"), "crx-protect": ("run", "status", "revive", "serve"),
+         "crx-rebalance": ("plan", "apply", "drain", "status"), "crx-slurm": ("run", "save", "revive", "drop")}
 
 
 def run(*words):

@@ -8,10 +8,10 @@ import unittest
 from hosts import ROOT
 
 BUILD = os.environ.get("CRX_BUILD", f"{ROOT}/build/dev")
-VERBS = ["agent", "check", "dump", "image", "keys", "migrate", "protect", "rebalance", "restore", "run"]
-SCRIPTS = ["keys", "protect", "rebalance"]
-MODULES = ["crxlib", "protect", "rebalance"]
-UNITS = ["crx-agent.service", "crx-protect.service"]
+VERBS = ["agent", "check", "dump", "hibernate", "image", "keys", "migrate", "protect", "rebalance", "restore", "run", "slurm"]
+SCRIPTS = ["hibernate", "keys", "protect", "rebalance", "slurm"]
+MODULES = ["crxlib", "hibernate", "protect", "rebalance", "slurm"]
+UNITS = ["crx-agent.service", "crx-hibernate.service", "crx-hibernate-hold.service", "crx-protect.service"]
 
 
 def run(*words, **options):

@@ -1,0 +1,1 @@
+"""crx-hibernate: see README.md."""
