@@ -10,6 +10,7 @@
 #include "agent-src/migrate/migration.hpp"
 #include "agent-src/report/json_events.hpp"
 #include "agent-src/report/progress.hpp"
+#include "agent-src/report/report_page.hpp"
 #include "agent-src/settle/killed_worker.hpp"
 #include "agent-src/settle/settle.hpp"
 #include "agent-src/tool/check_target.hpp"
@@ -44,31 +45,34 @@ int settle(const MigrateOptions& options) {
   }
 }
 
-// A report that cannot be written does not change the outcome for the process.
-void write_report(const MigrateOptions& options, const ObserverList& observers) {
-  if (options.report.empty() || !observers.report()) return;
-  try {
-    write_html(*observers.report(), options.report);
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "crx-migrate: the process has moved, but: %s\n", error.what());
-  }
-}
-
 // The receivers of the events, as the options say.
 struct Observers {
   explicit Observers(const MigrateOptions& options)
       : human(STDERR_FILENO, {.live = wants_live_line(options.progress, STDERR_FILENO),
                               .summary = !options.json,
                               .check_only = options.check_only}),
+        page(options.pid, options.to.text(), options.check_only),
         all(options.pid) {
     if (options.json) all.add(json.emplace(STDOUT_FILENO, options.wait));
     all.add(human);
+    if (!options.report.empty()) all.add(page);
   }
 
   std::optional<JsonEvents> json;
   HumanOutput human;
+  PageObserver page;
   ObserverList all;
 };
+
+// A report that cannot be written does not change the outcome for the process.
+void write_report(const MigrateOptions& options, const PageObserver& page) {
+  if (options.report.empty() || !page.is_complete()) return;
+  try {
+    page.write(options.report);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "crx-migrate: %s%s\n", page.page().done ? "the process has moved, but: " : "", error.what());
+  }
+}
 
 int run(const MigrateOptions& options) {
   ::signal(SIGPIPE, SIG_IGN);
@@ -78,7 +82,7 @@ int run(const MigrateOptions& options) {
   Observers output(options);
   ObserverList& observers = output.all;
   const int outcome = migrate(options, observers);
-  write_report(options, observers);
+  write_report(options, output.page);
   return outcome == 0 && observers.wait_status() ? shell_status(*observers.wait_status()) : outcome;
 }
 
@@ -89,7 +93,9 @@ int run_killed(const MigrateOptions& options, const KilledWorker& worker) {
   log::log_to_journal();
   if (!settled_session(options).empty()) return 128 + worker.signal;
   Observers output(options);
-  return static_cast<int>(conclude_killed(options, worker, output.all));
+  const Outcome outcome = conclude_killed(options, worker, output.all);
+  write_report(options, output.page);
+  return static_cast<int>(outcome);
 }
 
 int start(MigrateOptions options) {

@@ -1,10 +1,12 @@
 #!/bin/sh
 # Installs the Debian packages that are needed to build and test crx; prints nothing if all are installed. Other scripts
 # may run it, too: exit code 0 means that everything is installed.
-#   install-deps.sh [--build] [--sanitizers] [--cluster]
+#   install-deps.sh [--build] [--sanitizers] [--cluster] [--full]
 #     --build        only what is needed to build crx and its packages
 #     --sanitizers   with what only `tests/run.sh --sanitize`, `--coverage` and the fuzzers need
-#     --cluster      with what only the tests of clusters and of packages need: corosync, Pacemaker, Slurm, hosts that boot, lintian
+#     --cluster      with what only the tests of clusters, packages and pages need: corosync, Pacemaker, lintian, promtool (of
+#                    Prometheus, whose service is not started), a browser
+#     --full         with what only `tests/run.sh --full` needs: Slurm, hosts that boot
 set -eu
 
 build="g++ cmake ninja-build ccache pkg-config libasio-dev libssl-dev libzstd-dev libprotobuf-dev protobuf-compiler
@@ -18,7 +20,8 @@ for option; do
     --build) test= ;;
     --sanitizers) more="$more libclang-rt-dev llvm" ;;
     --cluster) more="$more corosync pacemaker pacemaker-cli-utils resource-agents crmsh libxml2-utils"
-      more="$more debootstrap systemd-container lintian slurmctld slurmd slurm-client munge" ;;
+      more="$more lintian prometheus chromium" ;;
+    --full) more="$more debootstrap systemd-container slurmctld slurmd slurm-client munge" ;;
     *)
       echo "install-deps.sh: unknown argument $option" >&2
       exit 2

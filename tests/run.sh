@@ -54,7 +54,7 @@ case $mode in
     ;;
 esac
 
-deploy/install-deps.sh --cluster
+deploy/install-deps.sh --cluster ${CRX_FULL:+--full}
 build dev all tests
 jobs=$(($(nproc) + 1)) # tests wait for half of their time
 [ "${CRX_FULL-}" = 1 ] || exec ctest --test-dir build/dev --output-on-failure -j"$jobs" "$@"

@@ -78,6 +78,7 @@ int Commit::decide() {
   reach(FaultPoint::source_locks_released);
   state_.group->freeze(Deadline::in_ms(context_.options.freeze_timeout_ms));
   clock.lap("freeze group");
+  state_.stop->clock.lap("freeze group");
   reach(FaultPoint::source_group_frozen);
   check_link();
   context_.packets.keep();
@@ -111,7 +112,9 @@ std::optional<Commit::Verdict> Commit::send_go() {
     state_.stop->locks.complete();
     wire::SessionMessage go;
     go_us_ = monotonic_us();
-    stopped_us_ = go_us_ - state_.stop->tree.stopped_since_us() + context_.link->statistics().rtt_us / 2;
+    state_.stop->clock.lap("journal GO", go_us_);
+    half_trip_us_ = context_.link->statistics().rtt_us / 2;
+    stopped_us_ = go_us_ - state_.stop->tree.stopped_since_us() + half_trip_us_;
     go.mutable_go()->set_stopped_us(static_cast<uint64_t>(stopped_us_));
     context_.link->send(go);
     reach(FaultPoint::source_go_sent);
@@ -134,8 +137,7 @@ int Commit::leave_in_doubt() {
     original = describe_kept(context_.description, context_.session);
     state_.group->abandon();
   }
-  context_.observer.failed({Outcome::in_doubt, context_.session, context_.options.pid,
-                            fmt::format("committing: {}; {}", whether, original), ErrorCode::peer});
+  context_.fail(Outcome::in_doubt, fmt::format("committing: {}; {}", whether, original), ErrorCode::peer);
   return static_cast<int>(Outcome::in_doubt);
 }
 
@@ -156,8 +158,7 @@ int Commit::run_on_here(const std::string& why) {
   state_.stop->tree.thaw();
   record(JournalState::aborted, why);
   context_.hook.run_noting(HookStage::aborted, context_.hook_context());
-  context_.observer.failed(
-      {Outcome::failed, context_.session, context_.options.pid, "committing: " + why, ErrorCode::peer});
+  context_.fail(Outcome::failed, "committing: " + why, ErrorCode::peer);
   return static_cast<int>(Outcome::failed);
 }
 
@@ -177,7 +178,7 @@ bool Commit::take_back() {
         fmt::format("committing: {} did not resume the process, and {}; the process is kept frozen here in cgroup {}",
                     context_.peer.name, error.what(), group.path());
     group.abandon();
-    context_.observer.failed({Outcome::in_doubt, context_.session, context_.options.pid, message, error.code()});
+    context_.fail(Outcome::in_doubt, message, error.code());
     return false;
   }
 }
@@ -283,12 +284,24 @@ void Commit::report_times(const wire::Resumed& resumed, int64_t now_us) {
   report.frozen_us = now_us - context_.began_us - report.cutover.start_us;
   report.downtime_us = resume_us > 0 ? stopped_us_ + resume_us : report.frozen_us;
   report.cutover.commit_us = now_us - go_us_ - report.cutover.resume_us;
-  report.total_us = now_us - context_.began_us;
+  add_last_steps(resume_us, now_us);
+  context_.end_phase(now_us);
   report.verify = context_.options.verify ? VerifyResult::ok : VerifyResult::off;
   report.compress = context_.options.compress;
   report.pages_sent = statistics.pages_raw + statistics.pages_zero + statistics.pages_compressed;
   report.bytes_raw = statistics.bytes_raw;
   report.bytes_wire = statistics.bytes_wire;
+}
+
+// The steps after Go. resume_us: as the destination has measured it; 0: the verdict came without it.
+void Commit::add_last_steps(int64_t resume_us, int64_t now_us) {
+  std::vector<Step>& steps = context_.report.cutover.stop_steps;
+  if (resume_us > 0) {
+    steps.push_back({"GO travels", half_trip_us_});
+    steps.push_back({"resume", resume_us});
+  } else {
+    state_.stop->clock.lap("await resumed", now_us);
+  }
 }
 
 int Commit::wait_for_exit() {

@@ -41,15 +41,17 @@ class Commit {
   bool take_back();
   int finish(const wire::Resumed& resumed);
   void report_times(const wire::Resumed& resumed, int64_t now_us);
+  void add_last_steps(int64_t resume_us, int64_t now_us);
   bool end_original() noexcept;
   void remove_original();
   int wait_for_exit();
 
   MigrationContext& context_;
   PreparedMove state_;
-  bool ends_ = false;       // the original is being ended, or has ended: it must not run again
-  int64_t go_us_ = 0;       // the time at which Go was sent (monotonic_us)
-  int64_t stopped_us_ = 0;  // the value that Go carries
+  bool ends_ = false;         // the original is being ended, or has ended: it must not run again
+  int64_t go_us_ = 0;         // the time at which Go was sent (monotonic_us)
+  int64_t half_trip_us_ = 0;  // the time that Go takes to arrive
+  int64_t stopped_us_ = 0;    // the value that Go carries
 };
 
 }  // namespace crx

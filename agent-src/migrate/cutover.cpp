@@ -25,29 +25,35 @@ constexpr int64_t kPrepareMs = 120'000;
 
 }  // namespace
 
-Stop::Stop(pid_t root, int64_t timeout_ms, SourceTree& source)
+Stop::Stop(pid_t root, int64_t timeout_ms, SourceTree& source, std::vector<Step>& steps)
     : realtime(std::in_place, ::getpid()),
       tree(freeze_quiescent(root, timeout_ms, source.kernel)),
-      locks(tree, source.tasks.call_sites()) {}
+      locks(tree, source.tasks.call_sites()),
+      clock(steps, tree.stopped_since_us()) {}
 
 Cutover::Cutover(MigrationContext& context, Precopied copied)
     : context_(context), from_(std::move(copied)), tasks_(from_.tree->tasks) {}
 
 PreparedMove Cutover::run() && {
   before_stop();
-  auto stop = std::make_unique<Stop>(context_.options.pid, context_.options.freeze_timeout_ms, *from_.tree);
+  auto stop = std::make_unique<Stop>(context_.options.pid, context_.options.freeze_timeout_ms, *from_.tree,
+                                     context_.report.cutover.stop_steps);
   const int64_t stop_us = stop->tree.stopped_since_us();
+  const int64_t frozen_us = monotonic_us();
+  stop->clock.lap("freeze", frozen_us);
+  context_.end_phase(stop_us);
   context_.report.cutover.start_us = stop_us - context_.began_us;
-  context_.report.cutover.freeze_us = monotonic_us() - stop_us;
+  context_.report.cutover.freeze_us = frozen_us - stop_us;
   context_.observer.freeze();
   try {
     reach(FaultPoint::source_frozen);
-    context_.hook.run(HookStage::frozen, context_.hook_context());
+    run_hook(HookStage::frozen, *stop);
     check_stop();
     last_round(*stop);
     await_prepared();
+    stop->clock.lap("build there");
     reach(FaultPoint::source_prepared);
-    context_.hook.run(HookStage::prepared, context_.hook_context());
+    run_hook(HookStage::prepared, *stop);
     check_stop();
     if (context_.overall.passed()) throw Error(ErrorCode::refused, "committing", "--timeout is over");
   } catch (const std::exception& error) {
@@ -55,6 +61,12 @@ PreparedMove Cutover::run() && {
     throw;
   }
   return PreparedMove(std::move(from_), std::move(leftovers_), std::move(stop));
+}
+
+void Cutover::run_hook(HookStage stage, Stop& stop) {
+  if (context_.options.hook.empty()) return;
+  context_.hook.run(stage, context_.hook_context());
+  stop.clock.lap(stage == HookStage::frozen ? "hook frozen" : "hook prepared");
 }
 
 void Cutover::before_stop() {
@@ -92,6 +104,7 @@ void Cutover::collect(FrozenTree& tree) {
 
 void Cutover::last_round(Stop& stop) {
   collect(stop.tree);
+  stop.clock.lap("collect");
   reach(FaultPoint::source_state_sent);
   stop.locks.set(file_locks_);
   for (const std::string& detail : to_details(stop.locks.held(true))) context_.journal.add_detail(detail);
@@ -105,19 +118,26 @@ void Cutover::last_round(Stop& stop) {
   const unsigned marks = from_.sender.send_final(round, memory, statistics);
   clock.lap("send pages");
   context_.report.cutover.last_pages_us = monotonic_us() - began_us;
+  stop.clock.lap("last pages");
   reach(FaultPoint::source_memory_sent);
-  if (context_.options.verify) send_digests(memory);
+  if (context_.options.verify) {
+    send_digests(memory);
+    stop.clock.lap("digests");
+  }
   send_written_files();
   wire::SessionMessage message;
   wire::Prepare& prepare = *message.mutable_prepare();
   for (const ForkStep& step : from_.sender.finish_forks()) *prepare.add_forks() = wire::to_message(step);
   context_.link->send(message);
   clock.lap("digests");
+  stop.clock.lap("written files");
   // The arena is removed while the destination builds, since no step after this one reads from the processes.
   stop.tree.eject();
   clock.lap("leave");
+  stop.clock.lap("leave");
   context_.await_round(round, marks, Deadline::in_ms(kPrepareMs));
   clock.lap("await pages");
+  stop.clock.lap("await pages");
   RoundReport& entry = context_.add_round(began_us, statistics);
   entry.is_final = true;
   entry.bytes_dirty = statistics.dirty_pages * kPageSize;

@@ -12,6 +12,7 @@
 #include "agent-src/freeze/frozen_tree.hpp"
 #include "agent-src/migrate/migration_context.hpp"
 #include "agent-src/migrate/precopy.hpp"
+#include "common/base/step_clock.hpp"
 #include "common/image/schema/regular.pb.h"
 #include "common/kernel/process/realtime.hpp"
 
@@ -21,14 +22,15 @@ namespace crx {
 // (best effort), then resumes the tree, and then ends the real-time priority.
 struct Stop {
   // Stops the tree as freeze_quiescent() does, and throws as it does. timeout_ms: the limit of each stop, in
-  // milliseconds. `source` must outlive the object.
-  Stop(pid_t root, int64_t timeout_ms, SourceTree& source);
+  // milliseconds. `source` and `steps`, to which the steps of the stop are added, must outlive the object.
+  Stop(pid_t root, int64_t timeout_ms, SourceTree& source, std::vector<Step>& steps);
   Stop(const Stop&) = delete;
   Stop& operator=(const Stop&) = delete;
 
   std::optional<Realtime> realtime;
   FrozenTree tree;
   TreeLocks locks;
+  StepClock clock;  // from the first stop of a task on
 };
 
 // The destination has built the tree and waits for Go. The tree is stopped and has no arena. Only Cutover makes one.
@@ -65,6 +67,7 @@ class Cutover {
 
  private:
   void before_stop();
+  void run_hook(HookStage stage, Stop& stop);
   void collect(FrozenTree& tree);
   void last_round(Stop& stop);
   void send_digests(const FinalMemory& memory);

@@ -37,9 +37,11 @@ int end_early(MigrationContext& context, const char* reason, Outcome outcome) {
 
 int run_phases(MigrationContext& context) {
   greet(context);
+  context.end_phase();
   reach(FaultPoint::source_greeted);
   std::optional<Cleared> cleared = run_phase(context, Preflight(context));
   if (!cleared) return end_early(context, "refused by preflight", Outcome::refused);
+  context.end_phase();
   if (context.options.check_only) return end_early(context, "check only", Outcome::moved);
   reach(FaultPoint::source_cleared);
   Precopied precopied = run_phase(context, Precopy(context, *std::move(cleared)));
@@ -55,8 +57,10 @@ int run_migration(const MigrateOptions& options, MigrationObserver& observer) {
     MigrationContext context(options, observer);
     try {
       outcome = run_phases(context);
+      if (outcome != 0 || options.check_only) context.stop_short();
     } catch (const std::exception& error) {
       context.abort(error.what());
+      context.stop_short();
       throw;
     }
   }

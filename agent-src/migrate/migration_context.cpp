@@ -98,6 +98,30 @@ RoundReport& MigrationContext::add_round(int64_t round_began_us, const MemorySta
   return entry;
 }
 
+void MigrationContext::end_phase(int64_t now_us) {
+  if (report.phases.size() == kPhases.size()) return;
+  phases_.lap(kPhases.at(report.phases.size()), now_us);
+  report.total_us = now_us - began_us;
+}
+
+void MigrationContext::stop_short() {
+  if (std::exchange(shown_, true)) return;
+  end_phase();
+  if (link != nullptr) {
+    const wire::LinkStatistics statistics = link->statistics();
+    report.pages_sent = statistics.pages_raw + statistics.pages_zero + statistics.pages_compressed;
+    report.bytes_raw = statistics.bytes_raw;
+    report.bytes_wire = statistics.bytes_wire;
+  }
+  report.compress = options.compress;
+  observer.stopped_short(report);
+}
+
+void MigrationContext::fail(Outcome outcome, const std::string& message, ErrorCode code) {
+  stop_short();
+  observer.failed({outcome, session, options.pid, message, code});
+}
+
 void MigrationContext::abort(const std::string& reason) noexcept {
   if (decided || std::exchange(aborted_, true)) return;
   try {

@@ -14,6 +14,7 @@
 #include "agent-src/tool/migrate_options.hpp"
 #include "common/base/clock.hpp"
 #include "common/base/journal.hpp"
+#include "common/base/step_clock.hpp"
 #include "common/kernel/process/thawed_groups.hpp"
 #include "common/kernel/process/time_namespace.hpp"
 #include "common/session/source_session.hpp"
@@ -69,6 +70,14 @@ class MigrationContext {
   // amount that the link has sent since the previous round. The result stays valid until the next call.
   RoundReport& add_round(int64_t began_us, const MemoryStatistics& statistics);
 
+  // Ends the phase of the report that is being measured (kPhases), at now_us (monotonic_us).
+  void end_phase(int64_t now_us = monotonic_us());
+  // For a migration that ends without done(): ends the phase in which it is, and shows the report to the observer. Only
+  // the first call has an effect. Precedes failed().
+  void stop_short();
+  // Notifies the observer of an outcome that no exception reports.
+  void fail(Outcome outcome, const std::string& message, ErrorCode code);
+
   // Ends the session before the decision; only the first call has an effect, and none has one after the decision.
   // Writes ABORTED, notifies the destination, runs the hook `aborted`, lets packets flow, and waits until the
   // destination has released all that it had prepared (kGoodbyeMs at most), so that a new attempt does not find it. The
@@ -81,6 +90,8 @@ class MigrationContext {
  private:
   void await_goodbye() noexcept;
 
+  StepClock phases_{report.phases, began_us};
+  bool shown_ = false;  // the observer has the report of a migration that did not come to be
   bool aborted_ = false;
   wire::LinkStatistics last_statistics_;  // the figures at the end of the last round
 };

@@ -51,8 +51,10 @@ Precopied Precopy::run() && {
   for (const std::string& detail : to_details(group_->homes())) context_.journal.add_detail(detail);
   reach(FaultPoint::source_gathered);
   start_tracking(tree);
+  context_.end_phase();
   reach(FaultPoint::source_tracking);
   send_rounds();
+  context_.end_phase();
   return Precopied(std::move(from_), std::move(sender_), std::move(*group_));
 }
 

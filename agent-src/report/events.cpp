@@ -43,8 +43,11 @@ void ObserverList::committed() {
 }
 
 void ObserverList::done(const MigrationReport& report) {
-  report_ = report;
   for (MigrationObserver* observer : observers_) observer->done(report);
+}
+
+void ObserverList::stopped_short(const MigrationReport& report) {
+  for (MigrationObserver* observer : observers_) observer->stopped_short(report);
 }
 
 void ObserverList::failed(const FailedEvent& event) {

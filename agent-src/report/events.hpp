@@ -70,6 +70,9 @@ class MigrationObserver {
   // RESUMED has arrived: the tree runs at the destination.
   virtual void committed() {}
   virtual void done(const MigrationReport& /*report*/) {}
+  // The figures of a migration that ends without done(), as far as it came: it failed, was refused, or has only been
+  // checked (--check-only). Precedes failed(); not called if it failed before it began.
+  virtual void stopped_short(const MigrationReport& /*report*/) {}
   // Called by main when run_migration throws. The migration itself calls it only if it returns without throwing
   // (Outcome::in_doubt).
   virtual void failed(const FailedEvent& /*event*/) {}
@@ -96,6 +99,7 @@ class ObserverList final : public MigrationObserver {
   void prepared(const CutoverReport& cutover) override;
   void committed() override;
   void done(const MigrationReport& report) override;
+  void stopped_short(const MigrationReport& report) override;
   void failed(const FailedEvent& event) override;
   void exited(int wait_status) override;
   void wait_ended(const std::string& why) override;
@@ -108,7 +112,6 @@ class ObserverList final : public MigrationObserver {
   // outcome is no success and they were not told (a refusal that the findings of preflight explain).
   Outcome conclude(int exit_code);
 
-  const std::optional<MigrationReport>& report() const noexcept { return report_; }
   const std::optional<int>& wait_status() const noexcept { return wait_status_; }
 
  private:
@@ -117,7 +120,6 @@ class ObserverList final : public MigrationObserver {
   pid_t pid_;
   bool preflight_passed_ = false;
   std::vector<PreflightFinding> fatal_;  // from the last preflight
-  std::optional<MigrationReport> report_;
   std::optional<FailedEvent> failure_;
   std::optional<int> wait_status_;
 };

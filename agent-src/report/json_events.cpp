@@ -74,6 +74,7 @@ ordered_json to_json(const CutoverReport& cutover) {
   put("commit_us", cutover.commit_us);
   put("resume_us", cutover.resume_us);
   out["start_us"] = cutover.start_us;
+  out["stop_steps"] = to_json(cutover.stop_steps);
   out["source_steps"] = to_json(cutover.source_steps);
   out["destination_steps"] = to_json(cutover.destination_steps);
   return out;
@@ -210,6 +211,8 @@ void JsonEvents::done(const MigrationReport& report) {
   line.json["frozen_us"] = report.frozen_us;
   line.json["tracking_stop_us"] = report.tracking_stop_us;
   line.json["total_ms"] = report.total_us / 1000;
+  line.json["total_us"] = report.total_us;
+  line.json["phases"] = to_json(report.phases);
   line.json["rounds"] = report.rounds.size();
   line.json["pages_sent"] = report.pages_sent;
   line.json["bytes_raw"] = report.bytes_raw;
@@ -224,6 +227,10 @@ void JsonEvents::done(const MigrationReport& report) {
   put(line);
 }
 
+void JsonEvents::stopped_short(const MigrationReport& report) {
+  short_ = report;
+}
+
 void JsonEvents::failed(const FailedEvent& event) {
   frozen_ = false;
   held_.reset();
@@ -234,6 +241,12 @@ void JsonEvents::failed(const FailedEvent& event) {
   line.json["pid"] = event.pid;
   line.json["code"] = to_string(event.code);
   line.json["message"] = event.message;
+  if (short_) {
+    line.json["total_us"] = short_->total_us;
+    line.json["phases"] = to_json(short_->phases);
+    line.json["rounds"] = short_->rounds.size();
+    line.json["bytes_wire"] = short_->bytes_wire;
+  }
   put(line);
 }
 

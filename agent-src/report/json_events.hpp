@@ -27,6 +27,7 @@ class JsonEvents final : public MigrationObserver {
   void prepared(const CutoverReport& cutover) override;
   void committed() override;
   void done(const MigrationReport& report) override;
+  void stopped_short(const MigrationReport& report) override;
   void failed(const FailedEvent& event) override;
   void exited(int wait_status) override;
   void wait_ended(const std::string& why) override;
@@ -43,6 +44,7 @@ class JsonEvents final : public MigrationObserver {
   int64_t progress_us_ = INT64_MIN / 2;  // when the last one was written
   std::string pending_;
   std::optional<MigrationReport> held_;
+  std::optional<MigrationReport> short_;  // how far a migration came that failed
   std::optional<int> wait_status_;
   std::string wait_ended_;  // why --wait ended before the program did
 };

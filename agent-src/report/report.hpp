@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -44,12 +45,19 @@ struct CutoverReport {
   int64_t rebuild_us = -1;
   int64_t commit_us = -1;
   int64_t resume_us = -1;
-  int64_t start_us = 0;            // of the stop, since the migration began
+  int64_t start_us = 0;  // of the stop, since the migration began
+  // The stop without gaps, by the source's clock: from the first stop until Go is sent, then half a round trip and the
+  // destination's time until the tree ran. Once it has moved, their sum is MigrationReport::downtime_us.
+  std::vector<Step> stop_steps;
   std::vector<Step> source_steps;  // finer steps, in order; for tables only
   std::vector<Step> destination_steps;
 };
 
 enum class VerifyResult : uint8_t { off, ok };
+
+// The phases of a migration, in order and without gaps.
+inline constexpr std::array<const char*, 6> kPhases = {"greeting", "preflight",       "start of tracking",
+                                                       "rounds",   "before the stop", "stop"};
 
 struct MigrationReport {
   std::string session;
@@ -58,7 +66,8 @@ struct MigrationReport {
   HostSummary source;
   HostSummary destination;
   int64_t started_ns = 0;        // CLOCK_REALTIME
-  int64_t total_us = 0;          // from the start of crx-migrate until RESUMED
+  int64_t total_us = 0;          // from the start of crx-migrate until RESUMED, or until it failed
+  std::vector<Step> phases;      // named as kPhases, as far as they were reached; their sum is total_us
   int64_t downtime_us = 0;       // as the process saw it: from its first stop to its last resume
   int64_t frozen_us = 0;         // as the source saw it: from the first stop until RESUMED arrived
   int64_t tracking_stop_us = 0;  // the one stop before the cutover, when tracking starts; 0: there was none
@@ -76,11 +85,5 @@ struct MigrationReport {
 
 // Returns the measured steps of the cutover, in order, with their display names.
 std::vector<Step> cutover_steps(const CutoverReport& cutover);
-
-// Returns one self-contained page (no script, no external resource; light and dark) that draws the rounds and the
-// cutover.
-std::string render_html(const MigrationReport& report);
-// Writes the page beside the target and renames it into place. Throws Error.
-void write_html(const MigrationReport& report, const std::string& path);
 
 }  // namespace crx

@@ -19,10 +19,12 @@ struct Step {
 // Appends one Step per lap to `steps`, which must outlive this object.
 class StepClock {
  public:
-  explicit StepClock(std::vector<Step>& steps) : steps_(&steps), since_us_(monotonic_us()) {}
-  // Appends the time since the previous lap, or since construction, under this name.
-  void lap(const char* name) {
-    const int64_t now_us = monotonic_us();
+  // since_us: the time at which the first lap begins (monotonic_us).
+  explicit StepClock(std::vector<Step>& steps, int64_t since_us = monotonic_us())
+      : steps_(&steps), since_us_(since_us) {}
+  // Appends the time from the previous lap, or from the beginning, until now_us under this name. So the laps are
+  // without gaps, and their sum is the time from the beginning to the last of them.
+  void lap(const char* name, int64_t now_us = monotonic_us()) {
     steps_->push_back({name, now_us - std::exchange(since_us_, now_us)});
   }
 
