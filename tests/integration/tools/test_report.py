@@ -13,12 +13,6 @@ os.fork()
 print('ready', flush=True)
 while True: time.sleep(0.01); memory[::8192] = bytes(len(memory[::8192]))
 """
-PACKETS = """
-import socket, time
-s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
-print('ready', flush=True)
-time.sleep(1000)
-"""
 PHASES = ["greeting", "preflight", "start of tracking", "rounds", "before the stop", "stop"]
 PICTURES = os.environ.get("CRX_PICTURES")
 
@@ -79,10 +73,11 @@ class Report(crxtest.RingTest):
         self.assertEqual(len(page["tables"]["rounds"]), done["rounds"])
 
     def test_refused(self):
-        output = self.ring.path("refused.out")
-        process = self.ring[0].spawn(["/usr/bin/python3", "-c", PACKETS], stdout=output)
-        self.addCleanup(process.kill)
-        until(lambda: lines_of(output) == ["ready"], "its socket")
+        process = self.start()
+        self.ring[1].set_next_pid(process.pid)
+        blocker = self.ring[1].spawn(["/bin/sleep", "1000"])
+        self.addCleanup(blocker.kill)
+        self.assertEqual(blocker.pid, process.pid)
         result, page = self.migrate(process, "refused")
         self.assertEqual(result.exit, 3, f"{result}")
         self.assertIn("Refused: nothing was touched", page["text"])
