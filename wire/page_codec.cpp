@@ -35,7 +35,7 @@ PageRange parse_range(const std::byte* p, uint64_t& last_end) {
   if (start % kPageSize != 0) bad_pages(fmt::format("a range at {:#x} is not page-aligned", start));
   if (pages == 0 || pages > kBatchPages) bad_pages(fmt::format("a range of {} pages", pages));
   const uint64_t end = start + pages * kPageSize;
-  if (start < last_end || end > kMaxAddress)
+  if (start < last_end || start > kMaxAddress || end > kMaxAddress)  // the sum may have passed 2^64
     bad_pages(fmt::format("a range at {:#x} is out of order or of bounds", start));
   last_end = end;
   return {start, end};

@@ -62,12 +62,15 @@ TEST_CASE("an inconsistent batch header is refused") {
     bad[at] = value;
     return bad;
   };
-  CHECK(refused(with(0, 9), payload));                              // kind of space
-  CHECK(refused(with(1, 7), payload));                              // encoding
-  CHECK(refused(with(2, 3), payload));                              // number of ranges
-  CHECK(refused(with(25, 1), payload));                             // reserved
-  CHECK(refused(with(kBatchHeaderBytes, 1), payload));              // unaligned start
-  CHECK(refused(with(kBatchHeaderBytes + 7, 0x7f), payload));       // beyond user addresses
+  CHECK(refused(with(0, 9), payload));                         // kind of space
+  CHECK(refused(with(1, 7), payload));                         // encoding
+  CHECK(refused(with(2, 3), payload));                         // number of ranges
+  CHECK(refused(with(25, 1), payload));                        // reserved
+  CHECK(refused(with(kBatchHeaderBytes, 1), payload));         // unaligned start
+  CHECK(refused(with(kBatchHeaderBytes + 7, 0x7f), payload));  // beyond user addresses
+  std::string wrapping = good;
+  wrapping.replace(kBatchHeaderBytes, 8, "\x00\xf0\xff\xff\xff\xff\xff\xff", 8);
+  CHECK(refused(wrapping, payload));                                // its end lies past 2^64
   CHECK(refused(with(kBatchHeaderBytes + 8, 0), payload));          // an empty range
   CHECK(refused(with(kBatchHeaderBytes + 9, 1), payload));          // too many pages
   CHECK(refused(with(kBatchHeaderBytes + 12, 2), payload));         // kind of range
