@@ -23,7 +23,7 @@ fuzz() {
   mkdir -m 777 "$work/new" "$work/found"
   cp "$build/bin/fuzz/$1" "$work/fuzzer"
   rc=0
-  ASAN_OPTIONS="detect_leaks=1:$ASAN_OPTIONS" "$work/fuzzer" -max_total_time="$seconds" -timeout=20 -rss_limit_mb=4096 \
+  ASAN_OPTIONS="detect_leaks=1:$ASAN_OPTIONS" "$work/fuzzer" -max_total_time="$seconds" -timeout=120 -rss_limit_mb=4096 \
     -print_final_stats=1 -artifact_prefix="$work/found/" "$work/new" "$work/seeds" >"$work/log" 2>&1 || rc=1
   executed=$(sed -n 's/^stat::number_of_executed_units: *//p' "$work/log")
   echo "$1: ${executed:-?} inputs$([ $rc = 0 ] || echo ", FAILED")"
