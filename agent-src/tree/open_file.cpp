@@ -9,6 +9,8 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <string>
+#include <tuple>
 #include <utility>
 
 #include "agent-src/tree/process_tree.hpp"
@@ -22,26 +24,41 @@
 namespace crx {
 namespace {
 
-proc::Fdinfo read_fdinfo(pid_t pid, int number) {
-  return proc::parse_fdinfo(read_file(fmt::format("/proc/{}/fdinfo/{}", pid, number)));
-}
+// /proc/PID/fd and /proc/PID/fdinfo, opened once for all descriptors of a process.
+class DescriptorDirs {
+ public:
+  // Throws Error(victim_gone).
+  explicit DescriptorDirs(pid_t pid)
+      : pid_(pid),
+        links_(open_checked(fmt::format("/proc/{}/fd", pid), O_PATH | O_DIRECTORY)),
+        infos_(open_checked(fmt::format("/proc/{}/fdinfo", pid), O_PATH | O_DIRECTORY)) {}
 
-// Fills link, st and info. Returns nothing if one of them cannot be read; errno says why (ENOENT: the descriptor is
-// closed).
-std::optional<OpenFile> try_look_at(pid_t pid, int number) {
-  OpenFile file;
-  file.pid = pid;
-  file.numbers.push_back({pid, number, false});
-  const auto info = try_read_file(fmt::format("/proc/{}/fdinfo/{}", pid, number));
-  if (!info) return std::nullopt;
-  file.info = proc::parse_fdinfo(*info);
-  file.numbers.front().cloexec = (file.info.flags & O_CLOEXEC) != 0;
-  file.info.flags &= ~static_cast<uint32_t>(O_CLOEXEC);
-  auto link = try_read_link(AT_FDCWD, file.proc_link());
-  if (!link || ::stat(file.proc_link().c_str(), &file.st) != 0) return std::nullopt;
-  file.link = std::move(*link);
-  return file;
-}
+  // The functions below return nothing if the descriptor cannot be read; errno says why (ENOENT: it is closed).
+  std::optional<proc::Fdinfo> info(int number) const {
+    const Fd file = try_open_at(infos_.get(), std::to_string(number), O_RDONLY);
+    const std::optional<std::string> text = file ? try_read_fd(file.get()) : std::nullopt;
+    if (!text) return std::nullopt;
+    return proc::parse_fdinfo(*text);
+  }
+
+  // The file that the number with this info leads to: with link, st and info.
+  std::optional<OpenFile> file(int number, proc::Fdinfo info) const {
+    const std::string name = std::to_string(number);
+    auto link = try_read_link(links_.get(), name);
+    OpenFile file;
+    if (!link || ::fstatat(links_.get(), name.c_str(), &file.st, 0) != 0) return std::nullopt;
+    file.pid = pid_;
+    file.numbers.push_back({pid_, number, (info.flags & O_CLOEXEC) != 0});
+    file.info = std::move(info);
+    file.info.flags &= ~static_cast<uint32_t>(O_CLOEXEC);
+    file.link = std::move(*link);
+    return file;
+  }
+
+ private:
+  pid_t pid_;
+  Fd links_, infos_;
+};
 
 [[noreturn]] void throw_looking(pid_t pid, int number, int err) {
   throw_errno("looking at a descriptor", fmt::format("/proc/{}/fd/{}", pid, number),
@@ -57,8 +74,23 @@ bool is_idle_userfaultfd(const OpenFile& file) {
   return info && info->find("\nAPI:\taa:0:") != std::string::npos;
 }
 
-struct ByDescription {
-  bool operator()(const TaskFd& a, const TaskFd& b) const { return compare_files(a, b) == FileOrder::less; }
+// Which numbers refer to one description. The kernel tells by comparing two of them, so only those are compared that
+// agree in what never changes of a description: its mount, its inode (one for all of anon_inode, inode.7) and the id of
+// an eventfd.
+class KnownDescriptions {
+ public:
+  // Returns the index that was given with the first number of the description; `fresh` where this is the first.
+  std::size_t index_of(TaskFd number, const proc::Fdinfo& info, std::size_t fresh) {
+    const Kind kind{info.mnt_id, info.inode.value_or(0), info.eventfd ? info.eventfd->id.value_or(0) : 0};
+    return known_[kind].try_emplace(number, fresh).first->second;
+  }
+
+ private:
+  struct ByDescription {
+    bool operator()(const TaskFd& a, const TaskFd& b) const { return compare_files(a, b) == FileOrder::less; }
+  };
+  using Kind = std::tuple<int32_t, uint64_t, int32_t>;
+  std::map<Kind, std::map<TaskFd, std::size_t, ByDescription>> known_;
 };
 
 }  // namespace
@@ -107,8 +139,11 @@ bool is_open_still(const OpenFile& file) {
 
 std::vector<OpenFile> list_open_files(pid_t pid) {
   std::vector<OpenFile> files;
-  for (const int number : list_numbers(pid)) {
-    std::optional<OpenFile> file = try_look_at(pid, number);
+  const std::vector<int> numbers = list_numbers(pid);
+  const DescriptorDirs dirs(pid);
+  for (const int number : numbers) {
+    std::optional<proc::Fdinfo> info = dirs.info(number);
+    std::optional<OpenFile> file = info ? dirs.file(number, std::move(*info)) : std::nullopt;
     if (file && !is_idle_userfaultfd(*file)) files.push_back(std::move(*file));
     // Closed since it was listed. If the whole process has gone, the next listing finds that.
     if (!file && errno != ENOENT && errno != ESRCH) throw_looking(pid, number, errno);
@@ -118,30 +153,35 @@ std::vector<OpenFile> list_open_files(pid_t pid) {
 
 std::vector<OpenFile> take_open_files(const std::vector<Holder>& holders) {
   std::vector<OpenFile> files;
-  std::map<TaskFd, std::size_t, ByDescription> known;
+  std::vector<bool> left_out;
+  KnownDescriptions known;
   for (const auto& [pid, pidfd] : holders) {
-    for (const int number : list_numbers(pid)) {
-      const auto [slot, is_new] = known.try_emplace(TaskFd{pid, number}, files.size());
-      if (!is_new) {
-        const proc::Fdinfo info = read_fdinfo(pid, number);
-        files[slot->second].numbers.push_back({pid, number, (info.flags & O_CLOEXEC) != 0});
+    const std::vector<int> numbers = list_numbers(pid);
+    const DescriptorDirs dirs(pid);
+    for (const int number : numbers) {
+      std::optional<proc::Fdinfo> info = dirs.info(number);
+      if (!info) throw_looking(pid, number, errno);
+      const std::size_t at = known.index_of({pid, number}, *info, files.size());
+      if (at < files.size()) {
+        files[at].numbers.push_back({pid, number, (info->flags & O_CLOEXEC) != 0});
         continue;
       }
-      std::optional<OpenFile> found = try_look_at(pid, number);
-      if (!found) throw_looking(pid, number, errno);
-      OpenFile& file = *found;
-      if (is_idle_userfaultfd(file)) {
+      std::optional<OpenFile> file = dirs.file(number, std::move(*info));
+      if (!file) throw_looking(pid, number, errno);
+      left_out.push_back(is_idle_userfaultfd(*file));
+      if (left_out.back()) {
         log::warn("{}: left out, since it was never set up; a crx that was killed leaves such a descriptor behind",
-                  file.label());
-        known.erase(slot);
-        continue;
+                  file->label());
+      } else {
+        file->own = try_get_fd(pidfd, number);
+        if (!file->own) throw_errno("duplicating a descriptor", file->label());
+        file->cloexec_is_unknown = (::fcntl(file->own.get(), F_GETFL) & O_CLOEXEC) != 0;
       }
-      file.own = try_get_fd(pidfd, number);
-      if (!file.own) throw_errno("duplicating a descriptor", file.label());
-      file.cloexec_is_unknown = (::fcntl(file.own.get(), F_GETFL) & O_CLOEXEC) != 0;
-      files.push_back(std::move(file));
+      files.push_back(std::move(*file));
     }
   }
+  std::size_t at = 0;
+  std::erase_if(files, [&](const OpenFile&) { return left_out[at++]; });
   return files;
 }
 

@@ -69,9 +69,8 @@ Fd duplicate(int fd) {
 }
 
 std::optional<std::string> try_read_fd(int fd, std::size_t limit) {
-  std::string text;
+  std::string text(4096, '\0');
   std::size_t used = 0;
-  text.resize(8192);
   for (;;) {
     const ssize_t n = ::pread(fd, text.data() + used, text.size() - used, static_cast<off_t>(used));
     if (n < 0 && errno == EINTR) continue;

@@ -116,6 +116,8 @@ bool common_line(Fdinfo& info, std::string_view key, Scanner& line) {
 void special_line(Fdinfo& info, std::string_view key, Scanner& line) {
   if (key == "eventfd-count") {
     eventfd(info).count = line.hex();
+  } else if (key == "eventfd-id") {
+    eventfd(info).id = line.signed_dec32();
   } else if (key == "eventfd-semaphore") {
     eventfd(info).semaphore = line.dec32() != 0;
   } else if (key == "tfd") {

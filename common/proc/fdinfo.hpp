@@ -13,7 +13,8 @@ namespace crx::proc {
 
 struct EventfdInfo {
   uint64_t count = 0;
-  bool semaphore = false;  // EFD_SEMAPHORE; printed since Linux 6.5
+  std::optional<int32_t> id;  // each eventfd's own; printed since Linux 5.1
+  bool semaphore = false;     // EFD_SEMAPHORE; printed since Linux 6.5
 };
 
 // A descriptor that an epoll set watches, as epoll_ctl(2) added it.
