@@ -74,6 +74,19 @@ class Records:
             self.records.append(record)
         return record
 
+    def trim(self, most):
+        """Keeps the newer half of more than `most` records; to be called with the lock."""
+        if len(self.records) <= most:
+            return
+        self.records = self.records[-(most // 2):]
+        fresh = f"{self.path}.new"
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.writelines(json.dumps(record) + "\n" for record in self.records)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(fresh, self.path)
+
     def breaks_off(self):
         with open(self.path, "rb") as file:
             return file.seek(0, os.SEEK_END) > 0 and file.seek(-1, os.SEEK_END) >= 0 and file.read(1) != b"\n"

@@ -2,7 +2,7 @@
 from crxlib import cli, programs, records
 from crxlib.errors import DONE, INCOMPLETE, Failure
 
-from . import config, hold, restorer, saver
+from . import config, hold, restorer, saver, units
 from .keeping import Kept
 
 TOOL = "crx-hibernate"
@@ -76,7 +76,8 @@ class Tool(cli.Voice):
         last = next((record for record in reversed(self.history.records) if record.get("program") == program.name), {})
         return {"program": program.name, "pid": running.pid if running else None, "after": list(program.after),
                 "waits": kept.waits(), "age_s": round(kept.age_s()) if kept.waits() else None,
-                "problem": problem or (last.get("message", "") if last.get("event") == "failed" else ""), "last": last}
+                "problem": problem or (last.get("message", "") if last.get("event") == "failed" else "")
+                or (units.advice(running.pid) if running else ""), "last": last}
 
 
 def record_line(record):

@@ -11,6 +11,7 @@ from . import config, dumper, reviver, serve, sets, stores
 TOOL = "crx-protect"
 LATE = 2  # intervals without a set after which a program counts as late
 LONGEST_SLEEP_S = 60
+MOST_RECORDS = 20_000
 
 
 def add_common(parser, suppress):
@@ -74,8 +75,12 @@ class Tool(cli.Voice):
         chosen = [self.program(name).name for name in self.options.names]
         if self.options.daemon:
             return self.run_for_ever(chosen)
-        self.history.lock()
+        self.lock()
         return DONE if self.save(chosen, self.options.now) else INCOMPLETE
+
+    def lock(self):
+        self.history.lock()
+        self.history.trim(MOST_RECORDS)
 
     def save(self, chosen, now):
         """Saves what is due; returns whether all is well."""
@@ -94,7 +99,7 @@ class Tool(cli.Voice):
         while not self.ending.is_set():
             self.read_again()
             try:
-                self.history.lock()
+                self.lock()
                 self.save(chosen, False)
                 self.history.unlock()
             except Failure as error:

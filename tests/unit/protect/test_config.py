@@ -1,5 +1,6 @@
 """The file of crx-protect, and when a program is due."""
 import datetime
+import tempfile
 import types
 import unittest
 
@@ -58,6 +59,21 @@ class Due(unittest.TestCase):
         self.assertEqual(self.due(("web", "dumped", 1000), ("db", "dumped", 1)), -100)
         self.assertEqual(self.due(("web", "dumped", 1000), ("web", "failed", 50)), 10)
         self.assertEqual(self.due(("web", "dumped", -5000)), 0, "the clock was set back")
+
+
+class History(unittest.TestCase):
+    def test_it_does_not_grow_for_ever(self):
+        with tempfile.TemporaryDirectory() as folder:
+            history = records.Records(f"{folder}/x", "tool", "works")
+            history.lock()
+            for number in range(11):
+                history.add("dumped", number=number)
+                history.trim(10)
+            history.unlock()
+            again = records.Records(f"{folder}/x", "tool", "works")
+            again.lock()
+            self.assertEqual([record["number"] for record in again.records], [6, 7, 8, 9, 10])
+            again.unlock()
 
 
 if __name__ == "__main__":
