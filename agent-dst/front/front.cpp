@@ -11,17 +11,19 @@
 #include <asio/steady_timer.hpp>
 #include <asio/use_awaitable.hpp>
 #include <csignal>
-#include <map>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "agent-dst/front/agent_health.hpp"
 #include "agent-dst/front/crowd.hpp"
 #include "agent-dst/front/http_server.hpp"
 #include "agent-dst/front/limits.hpp"
-#include "agent-dst/front/status_pages.hpp"
+#include "agent-dst/front/metrics_text.hpp"
+#include "agent-dst/front/open_sessions.hpp"
+#include "agent-dst/front/status_page.hpp"
 #include "agent-dst/ipc/packet.hpp"
 #include "agent-dst/ipc/session_figures.hpp"
 #include "agent-dst/ipc/supervisor_packets.hpp"
@@ -47,26 +49,27 @@ constexpr unsigned kLogBurst = 20;  // lines about refused connections at once, 
 constexpr int64_t kLogRefillMs = 1'000;
 constexpr int kPageAttempts = 8;
 
+HttpPage health_page(const ipc::AgentCounters& counters) {
+  const std::vector<std::string> problems = health_problems(counters, monotonic_us() / 1000);
+  HttpPage page{"text/plain; charset=utf-8", problems.empty() ? "ok\n" : "", problems.empty() ? 200U : 503U};
+  for (const std::string& problem : problems) page.body += problem + "\n";
+  return page;
+}
+
 class Front {
  public:
   Front(asio::io_context& io, FrontOptions& options);
   void start();
 
  private:
-  struct OpenSession {
-    std::string peer;
-    int64_t began_us;
-    ipc::FiguresMemory figures;
-  };
-
   asio::awaitable<void> accept_all();
   asio::awaitable<void> serve(SocketPtr socket);
   asio::awaitable<std::string> look(SocketPtr socket, ipc::FrontNotice& notice);
   asio::awaitable<void> hand_over(SocketPtr socket, ipc::FrontNotice notice);
   asio::awaitable<void> listen();
+  asio::awaitable<void> sample();
   void on_notice(const ipc::SupervisorNotice& notice, std::vector<Fd> fds);
   void refused(const std::string& peer, const std::string& why);
-  std::vector<ipc::SessionFigures> open_sessions() const;
   std::optional<HttpPage> status_page(std::string_view path) const;
 
   asio::io_context& io_;
@@ -74,10 +77,11 @@ class Front {
   tcp::acceptor acceptor_;
   stream_descriptor supervisor_;
   ipc::AgentCounters& counters_;
+  const ipc::SharedBoard* board_;
   std::optional<HttpServer> http_;
   Crowd strangers_;  // connections whose first bytes have not come, by address
   log::Quota refusals_{kLogBurst, kLogRefillMs};
-  std::map<std::string, OpenSession> sessions_;
+  OpenSessions sessions_;
 };
 
 sockaddr_storage address_of(int fd, decltype(&::getpeername) get) {
@@ -103,6 +107,7 @@ Front::Front(asio::io_context& io, FrontOptions& options)
       acceptor_(adopt_listener(io, std::move(options.listener))),
       supervisor_(io, options.supervisor.release()),
       counters_(*options.counters),
+      board_(options.board),
       strangers_(max_of_owner(options.max_sessions), 2 * max_of_owner(options.max_sessions)) {
   if (options.metrics) {
     http_.emplace(io, adopt_listener(io, std::move(options.metrics)),
@@ -110,30 +115,24 @@ Front::Front(asio::io_context& io, FrontOptions& options)
   }
 }
 
-std::vector<ipc::SessionFigures> Front::open_sessions() const {
-  std::vector<ipc::SessionFigures> open;
-  for (const auto& [id, session] : sessions_) {
-    if (session.figures->counted) continue;
-    ipc::SessionFigures figures = session.figures.read();
-    figures.id = id;
-    figures.peer = session.peer;
-    figures.age_us = monotonic_us() - session.began_us;
-    open.push_back(std::move(figures));
-  }
-  return open;
-}
-
 // A session that ends meanwhile would be counted twice, or not at all: then the page is made again.
 std::optional<HttpPage> Front::status_page(std::string_view path) const {
-  if (path != "/metrics" && path != "/") return std::nullopt;
+  if (path == "/healthz") return health_page(counters_);
+  if (path != "/metrics" && path != "/" && path != "/status.json") return std::nullopt;
   HttpPage page;
   for (int i = 0; i < kPageAttempts; ++i) {
     const uint64_t changes = counters_.changes;
-    const auto open = open_sessions();
-    if (path == "/")
-      page = {"text/html; charset=utf-8", status_html(counters_, open)};
-    else
+    const auto open = sessions_.list();
+    if (path == "/metrics") {
       page = {"text/plain; version=0.0.4; charset=utf-8", metrics_text(counters_, open)};
+    } else {
+      const auto lists = board_ != nullptr ? board_->read() : std::make_unique<ipc::BoardLists>();
+      const StatusView view{counters_, open, *lists, clock_ns(CLOCK_REALTIME), monotonic_us() / 1000};
+      if (path == "/")
+        page = {"text/html; charset=utf-8", status_html(view)};
+      else
+        page = {"application/json", status_json(view)};
+    }
     if (changes % 2 == 0 && changes == counters_.changes) break;
   }
   return page;
@@ -144,7 +143,12 @@ void Front::start() {
   asio::co_spawn(io_, accept_all(), [](std::exception_ptr thrown) {
     if (thrown) log::error("crx-agent no longer accepts connections");
   });
-  if (http_) http_->start();
+  if (http_) {
+    http_->start();
+    asio::co_spawn(io_, sample(), [](std::exception_ptr thrown) {
+      if (thrown) log::error("crx-agent no longer measures the rates of sessions");
+    });
+  }
   ipc::FrontNotice ready;
   (void)ipc::send_packet(supervisor_.native_handle(), std::as_bytes(std::span(&ready, 1)));
 }
@@ -253,12 +257,22 @@ asio::awaitable<void> Front::listen() {
   }
 }
 
+asio::awaitable<void> Front::sample() {
+  asio::steady_timer pause(io_);
+  for (;;) {
+    asio::error_code ec;
+    pause.expires_after(std::chrono::milliseconds(OpenSessions::kSampleMs));
+    co_await pause.async_wait(asio::redirect_error(asio::use_awaitable, ec));
+    if (ec) co_return;
+    sessions_.sample();
+  }
+}
+
 void Front::on_notice(const ipc::SupervisorNotice& notice, std::vector<Fd> fds) {
   using Kind = ipc::SupervisorNotice::Kind;
   const std::string id = notice.session.get();
-  if (notice.kind == Kind::closed) sessions_.erase(id);
-  if (notice.kind == Kind::opened && fds.size() == 1)
-    sessions_.insert_or_assign(id, OpenSession{notice.text.get(), monotonic_us(), ipc::FiguresMemory(fds[0], false)});
+  if (notice.kind == Kind::closed) sessions_.remove(id);
+  if (notice.kind == Kind::opened && fds.size() == 1) sessions_.add(id, notice.text.get(), fds[0]);
 }
 
 }  // namespace

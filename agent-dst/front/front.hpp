@@ -4,17 +4,19 @@
 
 #include <cstdint>
 
+#include "agent-dst/ipc/agent_board.hpp"
 #include "agent-dst/ipc/agent_counters.hpp"
 #include "common/base/fd.hpp"
 
 namespace crx::front {
 
 struct FrontOptions {
-  Fd listener;                             // bound and listening
-  Fd supervisor;                           // exchanges packets of ipc/supervisor_packets.hpp
-  Fd metrics;                              // listening socket of the metrics pages; may be empty
-  ipc::AgentCounters* counters = nullptr;  // not owned
-  int64_t greeting_timeout_ms = 10'000;    // time limit for the first bytes of a connection
+  Fd listener;                              // bound and listening
+  Fd supervisor;                            // exchanges packets of ipc/supervisor_packets.hpp
+  Fd metrics;                               // listening socket of the metrics pages; may be empty
+  ipc::AgentCounters* counters = nullptr;   // not owned
+  const ipc::SharedBoard* board = nullptr;  // not owned; null without metrics
+  int64_t greeting_timeout_ms = 10'000;     // time limit for the first bytes of a connection
   unsigned max_sessions = 8;
 };
 

@@ -36,6 +36,8 @@ const char* reason(unsigned status) {
       return "Not Found";
     case 405:
       return "Method Not Allowed";
+    case 503:
+      return "Service Unavailable";
     default:
       return "";
   }
@@ -45,8 +47,9 @@ std::string response(unsigned status, const HttpPage& page, bool with_body) {
   return fmt::format(
              "HTTP/1.1 {} {}\r\nContent-Type: {}\r\nContent-Length: {}\r\nConnection: close\r\nCache-Control: "
              "no-store\r\n"
-             "X-Content-Type-Options: nosniff\r\nX-Frame-Options: DENY\r\n"
-             "Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'\r\n{}\r\n",
+             "X-Content-Type-Options: nosniff\r\nX-Frame-Options: DENY\r\nCross-Origin-Resource-Policy: same-origin\r\n"
+             "Referrer-Policy: no-referrer\r\n"
+             "Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; img-src data:\r\n{}\r\n",
              status, reason(status), page.type, page.body.size(), status == 405 ? "Allow: GET, HEAD\r\n" : "") +
          (with_body ? page.body : std::string());
 }
@@ -140,8 +143,10 @@ std::string HttpServer::answer(const Connection& connection, bool understood) co
   }
   const auto& path = parts.field_data[UF_PATH];
   const auto page = pages_(std::string_view(connection.url).substr(path.off, path.len));
-  if (!page) return response(404, {bad.type, "The pages here are / and /metrics.\n"}, method == HTTP_GET);
-  return response(200, *page, method == HTTP_GET);
+  if (!page)
+    return response(404, {bad.type, "The pages here are /, /status.json, /metrics and /healthz.\n"},
+                    method == HTTP_GET);
+  return response(page->status, *page, method == HTTP_GET);
 }
 
 asio::awaitable<void> HttpServer::serve(std::shared_ptr<Connection> connection) {

@@ -17,6 +17,7 @@ namespace crx::front {
 struct HttpPage {
   std::string type;  // MIME type of the content
   std::string body;
+  unsigned status = 200;
 };
 
 // Serves GET and HEAD, one request per connection. A request is limited to 8 KiB and to 5 s from the start of the

@@ -1,13 +1,15 @@
 #include "agent-dst/image_store/set_store.hpp"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <filesystem>
-#include <system_error>
+#include <utility>
 #include <vector>
 
 #include "common/base/directory.hpp"
@@ -66,14 +68,27 @@ void StagedSet::publish() {
   if (::fsync(directory_.get()) != 0) throw_writing(kSetStoreStep, store_);
 }
 
-std::size_t count_sets(const std::string& store) {
-  std::size_t count = 0;
-  for (const std::string& name : list_directory(store).value_or(std::vector<std::string>())) {
+std::vector<RecentSet> recent_sets(const std::string& store, std::size_t most, std::size_t& all) {
+  std::vector<RecentSet> sets;
+  for (std::string& name : list_directory(store).value_or(std::vector<std::string>())) {
     if (name == "journal" || !valid_set_name(name)) continue;
-    std::error_code unreadable;
-    count += std::filesystem::exists(std::filesystem::path(store) / name / "inventory.img", unreadable) ? 1 : 0;
+    struct stat info {};
+    if (::stat(fmt::format("{}/{}/inventory.img", store, name).c_str(), &info) != 0) continue;
+    sets.push_back({std::move(name), 0, info.st_mtim.tv_sec * 1'000'000'000 + info.st_mtim.tv_nsec});
   }
-  return count;
+  all = sets.size();
+  std::sort(sets.begin(), sets.end(),
+            [](const RecentSet& a, const RecentSet& b) { return a.modified_ns > b.modified_ns; });
+  if (sets.size() > most) sets.resize(most);
+  for (RecentSet& set : sets) {
+    const std::string folder = store + "/" + set.name;
+    for (const std::string& file : list_directory(folder).value_or(std::vector<std::string>())) {
+      struct stat info {};
+      if (::lstat((folder + "/" + file).c_str(), &info) == 0 && S_ISREG(info.st_mode))
+        set.bytes += static_cast<uint64_t>(info.st_size);
+    }
+  }
+  return sets;
 }
 
 void remove_staged(const std::string& store) {

@@ -1,7 +1,10 @@
 // The image sets in the store of an agent, each in DIR/SET.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <string>
+#include <vector>
 
 #include "common/base/fd.hpp"
 
@@ -35,7 +38,15 @@ class StagedSet {
 std::string set_path(const std::string& store, const std::string& name);
 // Removes unfinished sets. Called at the start of an agent, when nothing else uses the store.
 void remove_staged(const std::string& store);
-// The number of sets in the store, without unfinished ones.
-std::size_t count_sets(const std::string& store);
+
+// A set in the store, as a list of the newest shows it.
+struct RecentSet {
+  std::string name;
+  uint64_t bytes = 0;  // of its files
+  int64_t modified_ns = 0;
+};
+// Returns the sets that were written last, at most `most`, the newest first; unfinished sets do not count. all: the
+// number of all sets.
+std::vector<RecentSet> recent_sets(const std::string& store, std::size_t most, std::size_t& all);
 
 }  // namespace crx

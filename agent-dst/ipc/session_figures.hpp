@@ -31,6 +31,7 @@ struct SessionFigures {
   const char* state = "receiving";  // receiving, frozen, prepared, resumed, over
   int64_t age_us = 0;               // since Hello
   uint64_t wire_bytes = 0;
+  uint64_t bytes_per_second = 0;  // of them, over the last seconds
   uint64_t content_pages = 0, zero_pages = 0;
   unsigned processes = 0;
   int64_t downtime_us = -1;  // -1: not resumed
@@ -46,7 +47,8 @@ class FiguresMemory {
 
   SharedFigures& operator*() const noexcept { return *reinterpret_cast<SharedFigures*>(memory_.data()); }
   SharedFigures* operator->() const noexcept { return &**this; }
-  // A copy without impossible values, so that sums do not overflow; id, peer and age_us are left to the caller.
+  // A copy without impossible values, so that sums do not overflow; id, peer, age_us and the rate are left to the
+  // caller.
   SessionFigures read() const;
 
  private:

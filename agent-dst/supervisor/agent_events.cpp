@@ -66,7 +66,7 @@ struct AgentEvents::Line {
   ordered_json json;
 };
 
-AgentEvents::AgentEvents(int json_fd) : json_fd_(json_fd) {
+AgentEvents::AgentEvents(int json_fd, StatusBoard* board) : json_fd_(json_fd), board_(board) {
   counters_->started_s = static_cast<uint64_t>(clock_ns(CLOCK_REALTIME) / 1'000'000'000);
 }
 
@@ -92,15 +92,18 @@ void AgentEvents::listening(const Endpoint& where) {
 }
 
 void AgentEvents::opened(const SessionRequest& request) {
+  if (board_ != nullptr) board_->opened(request.session, request.peer, name_of(request.purpose));
   Line line("opened", request.session);
   line.json["peer"] = cut(request.peer);
   line.json["purpose"] = name_of(request.purpose);
   put(line);
 }
 
-void AgentEvents::turned_away(const std::string& session, const std::string& peer, const std::string& message,
-                              const std::string& hint) {
+void AgentEvents::turned_away(const std::string& session, const std::string& peer, ipc::Refusal why,
+                              const std::string& message, const std::string& hint) {
   ++counters_->refused;
+  ++counters_->refusals.at(static_cast<std::size_t>(why));
+  if (board_ != nullptr) board_->turned_away(session, peer, message);
   Line line("turned_away", session);
   line.json["peer"] = cut(peer);
   line.json["message"] = cut(message);
@@ -108,18 +111,23 @@ void AgentEvents::turned_away(const std::string& session, const std::string& pee
   put(line);
 }
 
-void AgentEvents::resumed(const std::string& session, pid_t root) {
+void AgentEvents::resumed(const std::string& session, pid_t root, pid_t host_pid) {
   ++counters_->running_roots;
+  if (board_ != nullptr) board_->resumed(session, root, host_pid);
   Line line("resumed", session);
   line.json["pid"] = root;
   put(line);
 }
 
 void AgentEvents::ended(const SessionRequest& request, SessionEnd end, const std::string& state,
-                        const std::string& detail, int status) {
+                        const std::string& detail, int status, int64_t duration_us) {
+  if (board_ != nullptr) board_->ended(request.session, name_of(end), end == SessionEnd::committed ? "" : detail);
   switch (end) {
     case SessionEnd::committed:
       ++counters_->committed;
+      ++counters_->durations;
+      counters_->duration_us += static_cast<uint64_t>(duration_us);
+      counters_->duration_buckets.add(ipc::kDurationBounds, static_cast<uint64_t>(duration_us));
       break;
     case SessionEnd::checked:
       ++counters_->checked;
@@ -129,6 +137,7 @@ void AgentEvents::ended(const SessionRequest& request, SessionEnd end, const std
       break;
     case SessionEnd::refused:
       ++counters_->refused;
+      ++counters_->refusals.at(static_cast<std::size_t>(ipc::Refusal::preflight));
       break;
     case SessionEnd::failed:
       ++counters_->failed;
@@ -158,6 +167,7 @@ void AgentEvents::closed(const ipc::SessionNotice& figures) {
 
 void AgentEvents::root_exited(const std::string& session, pid_t root, int status) {
   if (counters_->running_roots > 0) --counters_->running_roots;
+  if (board_ != nullptr) board_->root_exited(session);
   Line line("exited", session);
   line.json["pid"] = root;
   line.json["exit_status"] = shell_status(status);

@@ -112,7 +112,7 @@ ServiceChild fork_signer(const AgentOptions& options, const Isolation& isolation
 }
 
 ServiceChild fork_front(const AgentOptions& options, const Isolation& isolation, int listener, int metrics,
-                        ipc::AgentCounters& counters, const sigset_t& mask) {
+                        ipc::AgentCounters& counters, const ipc::SharedBoard* board, const sigset_t& mask) {
   auto [ours, theirs] = ipc::make_pair();
   ServiceChild child;
   const auto body = [&, &front_link = theirs] {
@@ -123,6 +123,7 @@ ServiceChild fork_front(const AgentOptions& options, const Isolation& isolation,
       front.supervisor = std::move(front_link);
       if (metrics >= 0) front.metrics = duplicate(metrics);
       front.counters = &counters;
+      front.board = board;
       front.greeting_timeout_ms = options.greeting_timeout_ms;
       front.max_sessions = options.max_sessions;
       return front::run_front(std::move(front));

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "agent-dst/ipc/agent_board.hpp"
 #include "agent-dst/ipc/agent_counters.hpp"
 #include "agent-dst/ipc/supervisor_packets.hpp"
 #include "agent-dst/sandbox/empty_namespaces.hpp"
@@ -64,13 +65,13 @@ struct EngineChild {
 
 // Fork the front, the signer, the process of a connection, or the engine of a session. The children never return from
 // these calls. listener, metrics: listening sockets for the front (metrics: -1 for none). files, keys: the keys and
-// their number. signer: the process's link to the signer. socket, peer: the connection, and its address for messages.
-// session_process: the pid of the process that serves the session. mask: the signal mask that the child gets. Throw
-// Error.
+// their number. board: of the status page; may be null. signer: the process's link to the signer. socket, peer: the
+// connection, and its address for messages. session_process: the pid of the process that serves the session. mask: the
+// signal mask that the child gets. Throw Error.
 ServiceChild fork_signer(const AgentOptions& options, const Isolation& isolation, wire::OpenTlsFiles files,
                          uint32_t keys, const sigset_t& mask);
 ServiceChild fork_front(const AgentOptions& options, const Isolation& isolation, int listener, int metrics,
-                        ipc::AgentCounters& counters, const sigset_t& mask);
+                        ipc::AgentCounters& counters, const ipc::SharedBoard* board, const sigset_t& mask);
 SessionChild fork_session(const AgentOptions& options, const Isolation& isolation, ConnectionTls tls, Fd socket,
                           Fd signer, const std::string& peer, const sigset_t& mask);
 EngineChild fork_engine(const AgentOptions& options, const EngineMain& main, const SessionRequest& request,

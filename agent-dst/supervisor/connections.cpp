@@ -203,10 +203,12 @@ void Supervisor::connection_ended(Connection& connection, int status) {
     counters.moved_processes += figures.processes;
     ++counters.downtimes;
     counters.downtime_us += static_cast<uint64_t>(figures.downtime_us);
+    counters.downtime_buckets.add(ipc::kDowntimeBounds, static_cast<uint64_t>(figures.downtime_us));
     counters.last_downtime_us = static_cast<uint64_t>(figures.downtime_us);
   }
   memory->counted = true;
   ++counters.changes;
+  if (board_) board_->closed(connection.session, figures);
   ipc::SupervisorNotice closed;
   closed.kind = ipc::SupervisorNotice::Kind::closed;
   closed.session.set(connection.session);

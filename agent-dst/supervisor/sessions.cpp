@@ -27,36 +27,38 @@ int exit_code(int status) {
 
 }  // namespace
 
-void Supervisor::refuse_session(const Connection& connection, const ipc::SessionNotice& asked, const std::string& text,
-                                const std::string& hint) {
+void Supervisor::refuse_session(const Connection& connection, const ipc::SessionNotice& asked, ipc::Refusal why,
+                                const std::string& text, const std::string& hint) {
   if (const auto left_out = refusals_.take(monotonic_us()))
     log::warn("session {} is refused: {}{}", asked.session.get(), text, *left_out);
-  events_.turned_away(asked.session.get(), connection.peer(), text, hint);
+  events_.turned_away(asked.session.get(), connection.peer(), why, text, hint);
   refuse(connection, asked.tag, text, hint);
 }
 
 void Supervisor::spawn_engine(Connection& connection, const ipc::SessionNotice& notice) {
   SessionRequest request{notice.session.get(), connection.peer(),    connection.certificate, connection.names,
                          notice.wait != 0,     notice.new_pids != 0, notice.purpose};
-  const auto refuse = [&](const std::string& text, const std::string& hint) {
-    refuse_session(connection, notice, text, hint);
+  using ipc::Refusal;
+  const auto refuse = [&](Refusal why, const std::string& text, const std::string& hint) {
+    refuse_session(connection, notice, why, text, hint);
   };
-  if (!is_session_id(request.session)) return refuse("the session id is not valid", {});
+  if (!is_session_id(request.session)) return refuse(Refusal::session_id, "the session id is not valid", {});
   if (serving(request.session) != nullptr || !connection.session.empty())
-    return refuse("this session is open already", {});
-  if (stopping_) return refuse("this agent is being stopped", {});
-  if (options_.once && served_) return refuse("this agent serves one session only", {});
+    return refuse(Refusal::session_id, "this session is open already", {});
+  if (stopping_) return refuse(Refusal::stopping, "this agent is being stopped", {});
+  if (options_.once && served_) return refuse(Refusal::stopping, "this agent serves one session only", {});
   if (open_sessions() >= options_.max_sessions) {
-    return refuse(fmt::format("{} sessions are open already", open_sessions()),
+    return refuse(Refusal::sessions, fmt::format("{} sessions are open already", open_sessions()),
                   "try again later, or start the agent with a higher --max-sessions");
   }
   if (options_.max_peer_sessions > 0 && open_sessions(request.certificate) >= options_.max_peer_sessions) {
-    return refuse(fmt::format("{} sessions of this peer are open already", options_.max_peer_sessions),
+    return refuse(Refusal::peer_sessions,
+                  fmt::format("{} sessions of this peer are open already", options_.max_peer_sessions),
                   "try again later, or start the agent with a higher --max-peer-sessions");
   }
   try {
     if (!read_journal(options_.store, request.session).empty()) {
-      return refuse("this session has been here before", "start a new migration");
+      return refuse(Refusal::session_id, "this session has been here before", "start a new migration");
     }
     Engine engine;
     engine.request = std::move(request);
@@ -78,7 +80,7 @@ void Supervisor::spawn_engine(Connection& connection, const ipc::SessionNotice& 
     announce(connection);
     engines_.emplace(pid, std::move(engine));
   } catch (const Error& error) {
-    refuse(error.what(), error.hint());
+    refuse(Refusal::engine, error.what(), error.hint());
   }
 }
 
@@ -124,7 +126,7 @@ void Supervisor::on_engine(Engine& engine) {
     }
     if (notice.kind != ipc::EngineNotice::Kind::root_resumed || notice.pid <= 0) continue;
     engine.root = notice.pid;
-    events_.resumed(root.session, notice.pid);
+    events_.resumed(root.session, notice.pid, engine.request.new_pids ? engine.child.pid : notice.pid);
     if (engine.request.new_pids) {
       log::info("session {}: the tree runs here, root pid {} in the PID namespace of process {}", root.session,
                 notice.pid, engine.child.pid);
@@ -235,8 +237,11 @@ void Supervisor::engine_exited(Engine& engine, int status) {
   }
   to_session(notice);
   events_.ended(engine.request, end_of(engine, notice.state.get(), status), notice.state.get(), notice.text.get(),
-                status);
-  if (metrics_ && engine.request.purpose == ipc::Purpose::store) count_now();
+                status, monotonic_us() - engine.began_us);
+  if (board_ && engine.request.purpose == ipc::Purpose::store) {
+    board_->look_at_store();
+    events_.counters().stored_sets = board_->sets();
+  }
   if (!options_.once) return;
   served_ = true;
   outcome_ = exit_code(status);
@@ -246,7 +251,7 @@ void Supervisor::engine_exited(Engine& engine, int status) {
 
 // Registers a tree that runs since its session was finished without its engine.
 void Supervisor::thawed(const SessionRequest& request, pid_t root) {
-  events_.resumed(request.session, root);
+  events_.resumed(request.session, root, root);
   if (!request.new_pids) roots_[root] = {request.session, request.wait};
 }
 

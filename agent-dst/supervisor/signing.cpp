@@ -30,6 +30,7 @@ ConnectionTls load_without_key(const wire::OpenTlsFiles& files) {
 void Supervisor::start_signer() {
   signer_start_ = Deadline::in_ms(kSignerRestartMs);
   signer_ready_ = false;
+  events_.counters().signer_is_ready = 0;
   try {
     wire::OpenTlsFiles files = wire::open_tls_files(wire::TlsFiles(options_.tls_dir, options_.tls_crl));
     ConnectionTls tls = load_without_key(files);
@@ -100,6 +101,7 @@ void Supervisor::on_signer_notice(const ipc::SignerNotice& notice) {
   switch (notice.kind) {
     case Kind::ready:
       signer_ready_ = true;
+      events_.counters().signer_is_ready = 1;
       ready();
       reloaded();
       break;

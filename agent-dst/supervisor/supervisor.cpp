@@ -14,6 +14,7 @@
 #include "agent-dst/image_store/set_store.hpp"
 #include "agent-dst/ipc/packet.hpp"
 #include "agent-dst/supervisor/listener.hpp"
+#include "agent-dst/supervisor/measures.hpp"
 #include "agent-dst/supervisor/verdicts.hpp"
 #include "common/base/directory.hpp"
 #include "common/base/error.hpp"
@@ -28,7 +29,6 @@ namespace {
 
 constexpr int64_t kStopMs = 20'000;       // time limit for the engines and the front to end
 constexpr int64_t kFrontRestartMs = 500;  // minimum time between two starts
-constexpr int64_t kCountMs = 15'000;      // time between two counts of the store
 constexpr int kPacketsAtOnce = 16;        // from one process before others have their turn
 
 }  // namespace
@@ -38,7 +38,7 @@ Supervisor::Supervisor(AgentOptions& options, const EngineMain& main, const Sour
     : options_(options),
       main_(main),
       reread_(reread),
-      events_(options.json ? STDOUT_FILENO : -1),
+      events_(options.json ? STDOUT_FILENO : -1, options.metrics ? &board_.emplace(options.store) : nullptr),
       strangers_(front::max_processes_of_owner(options.max_sessions),
                  2 * front::max_processes_of_owner(options.max_sessions)),
       guests_(front::max_processes_of_owner(options.max_sessions),
@@ -58,7 +58,9 @@ Supervisor::Supervisor(AgentOptions& options, const EngineMain& main, const Sour
   remove_groups();
   prune_journals(options.store, kJournalKeptNs);
   remove_staged(options.store);
-  if (metrics_) next_count_ = Deadline::in_ms(0);
+  if (!board_) return;
+  board_->inherit();
+  next_measure_ = Deadline::in_ms(0);
 }
 
 // An agent in a container may not be allowed to make namespaces.
@@ -74,7 +76,7 @@ int Supervisor::run() {
   start_signer();
   start_front();
   for (;;) {
-    if (next_count_.passed()) count_now();
+    if (next_measure_.passed()) measure();
     if (next_look_.passed() && !stopping_) look_for_unfinished();
     poll_once();
     service_manager_.give_sign();
@@ -94,7 +96,8 @@ int Supervisor::run() {
 }
 
 void Supervisor::start_front() {
-  front_ = fork_front(options_, isolation_, listener_.get(), metrics_.get(), events_.counters(), mask_);
+  front_ = fork_front(options_, isolation_, listener_.get(), metrics_.get(), events_.counters(),
+                      board_ ? &board_->shared() : nullptr, mask_);
   ++events_.counters().front_starts;
   front_ready_ = false;
   front_start_ = Deadline::in_ms(kFrontRestartMs);
@@ -116,7 +119,7 @@ void Supervisor::poll_once() {
     fds.push_back({connection.child.link.get(), POLLIN, 0});
   }
   // -1 (for ever) becomes the largest value as an unsigned number.
-  unsigned timeout = static_cast<unsigned>(next_count_.poll_ms());
+  unsigned timeout = static_cast<unsigned>(next_measure_.poll_ms());
   const Deadline look = stopping_ ? Deadline::never() : next_look_;
   for (const Deadline& other : {stop_by_, once_close_, look, service_manager_.next_sign()})
     timeout = std::min(timeout, static_cast<unsigned>(other.poll_ms()));
@@ -187,6 +190,7 @@ void Supervisor::begin_stop(const char* why) {
   events_.stopping(why);
   service_manager_.stopping(why);
   stopping_ = true;
+  events_.counters().is_stopping = 1;
   stop_by_ = Deadline::in_ms(kStopMs);
   ipc::EngineNotice notice;
   for (const auto& [pid, engine] : engines_) {
@@ -196,10 +200,16 @@ void Supervisor::begin_stop(const char* why) {
   for (const auto& [pid, connection] : connections_) answer(connection, ipc::SupervisorNotice{});
 }
 
-// Sets are removed by other processes as well, so the store is counted anew.
-void Supervisor::count_now() {
-  events_.counters().stored_sets = count_sets(options_.store);
-  next_count_ = Deadline::in_ms(kCountMs);
+// Measures what changes by itself: the host's part of the figures, and the lists of the status page.
+void Supervisor::measure() {
+  ipc::AgentCounters& counters = events_.counters();
+  measure_agent(options_.store, counters);
+  counters.signer_is_ready = signer_ready_ && signer_.link ? 1 : 0;
+  counters.is_stopping = stopping_ ? 1 : 0;
+  board_->refresh();
+  counters.stored_sets = board_->sets();
+  counters.running_roots = board_->trees();
+  next_measure_ = Deadline::in_ms(ipc::AgentCounters::kBeatMs);
 }
 
 void Supervisor::to_front(const ipc::SupervisorNotice& notice, std::span<const int> fds) {

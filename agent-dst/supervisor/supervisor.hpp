@@ -20,6 +20,7 @@
 #include "agent-dst/supervisor/agent.hpp"
 #include "agent-dst/supervisor/agent_events.hpp"
 #include "agent-dst/supervisor/children.hpp"
+#include "agent-dst/supervisor/status_board.hpp"
 #include "agent-dst/supervisor/unfinished.hpp"
 #include "common/base/clock.hpp"
 #include "common/base/fd.hpp"
@@ -42,6 +43,7 @@ class Supervisor {
   struct Engine {
     SessionRequest request;
     EngineChild child;
+    int64_t began_us = monotonic_us();
     pid_t root = 0;
     // With new_pids, where the init of the PID namespace is the child that is reaped: the engine, or the root, has
     // ended.
@@ -99,8 +101,8 @@ class Supervisor {
   // sessions.cpp
   void spawn_engine(Connection& connection, const ipc::SessionNotice& notice);
   void answer_query(const Connection& connection, const ipc::SessionNotice& notice);
-  void refuse_session(const Connection& connection, const ipc::SessionNotice& asked, const std::string& text,
-                      const std::string& hint);
+  void refuse_session(const Connection& connection, const ipc::SessionNotice& asked, ipc::Refusal why,
+                      const std::string& text, const std::string& hint);
   void on_engine(Engine& engine);
   void reap();
   void on_exit(pid_t pid, int status);
@@ -116,7 +118,7 @@ class Supervisor {
   bool is_live(const std::string& session) const;
   void to_front(const ipc::SupervisorNotice& notice, std::span<const int> fds = {});
   void refused_by_preflight(const std::string& session);
-  void count_now();
+  void measure();
   void begin_stop(const char* why);
   void to_session(const ipc::SupervisorNotice& notice);
   void ready();
@@ -128,9 +130,10 @@ class Supervisor {
   sigset_t mask_{};
   Fd signals_;
   Fd listener_;
-  Fd metrics_;  // listening socket of the metrics pages, for the front
+  Fd metrics_;                        // listening socket of the metrics pages, for the front
+  std::optional<StatusBoard> board_;  // with metrics
   AgentEvents events_;
-  Deadline next_count_ = Deadline::never();  // with metrics: when the store is counted again
+  Deadline next_measure_ = Deadline::never();  // with metrics
   Isolation isolation_;
   ServiceChild front_, signer_;
   bool front_ready_ = false, signer_ready_ = false;

@@ -13,6 +13,8 @@ namespace {
 
 constexpr std::string_view kReplacement = "\xef\xbf\xbd";  // U+FFFD
 
+constexpr std::size_t kShort = 19;  // bytes of a cell that is not broken into lines; a date and a time fit
+
 // Returns the number of bytes of the UTF-8 character at the beginning of `text` and the character itself; {1, -1} if
 // there is none (RFC 3629: no overlong forms, no surrogates).
 std::pair<std::size_t, int32_t> decode(std::string_view text) {
@@ -169,8 +171,8 @@ Table::Table(std::string_view id, std::vector<std::string> columns, std::vector<
 void Table::add(const std::vector<std::string>& cells) {
   rows_ += "<tr>";
   for (std::size_t i = 0; i < cells.size(); ++i) {
-    rows_ += fmt::format("<td{} data-label=\"{}\"><span>{}</span></td>", left_.at(i) ? " class=\"left\"" : "",
-                         escape(columns_.at(i)), escape(cells[i]));
+    rows_ += fmt::format("<td class=\"{}{}\" data-label=\"{}\"><span>{}</span></td>", left_.at(i) ? "left" : "",
+                         cells[i].size() <= kShort ? " short" : "", escape(columns_.at(i)), escape(cells[i]));
   }
   rows_ += "</tr>\n";
 }

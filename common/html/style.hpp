@@ -18,10 +18,10 @@ h1 { font-size: 25px; line-height: 1.25; margin: 0 0 4px; overflow-wrap: anywher
 h2 { font-size: 17px; margin: 0 0 12px; }
 p { margin: 0 0 8px; overflow-wrap: anywhere; } a { color: var(--raw); }
 .sub { color: var(--soft); margin: 0 0 24px; } .note { color: var(--soft); font-size: 13px; margin: 12px 0 0; }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(170px, 1fr)); gap: 12px; margin-bottom: 16px; }
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 12px; margin-bottom: 16px; }
 .tile, section { background: var(--card); border: 1px solid var(--line); border-radius: 10px; }
-.tile { padding: 14px 16px; min-width: 0; }
-.tile b { display: block; font-size: 23px; line-height: 1.25; overflow-wrap: anywhere; }
+.tile { padding: 12px 14px; min-width: 0; }
+.tile b { display: block; font-size: 21px; line-height: 1.25; overflow-wrap: anywhere; }
 .tile span { color: var(--soft); font-size: 13px; } .tile.stop b, .tile.bad b { color: var(--stop); }
 .tile.good b { color: var(--good); }
 section { padding: 18px 20px; margin-bottom: 16px; }
@@ -45,7 +45,7 @@ section.bad { border-color: var(--stop); border-left-width: 5px; }
 .key i { display: inline-block; width: 11px; height: 11px; border-radius: 2px; margin: 0 5px 0 12px; }
 table { border-collapse: collapse; width: 100%; font-size: 13px; font-variant-numeric: tabular-nums; }
 th, td { padding: 5px 8px; text-align: right; border-bottom: 1px solid var(--line); }
-td { overflow-wrap: anywhere; } th { color: var(--soft); font-weight: 600; vertical-align: bottom; }
+td { overflow-wrap: anywhere; } td.short { white-space: nowrap; } th { color: var(--soft); font-weight: 600; vertical-align: bottom; }
 th:first-child, td:first-child, th.left, td.left { text-align: left; }
 th:first-child, td:first-child { padding-left: 0; } th:last-child, td:last-child { padding-right: 0; }
 tr:last-child td { border-bottom: 0; }

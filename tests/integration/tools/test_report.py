@@ -39,7 +39,8 @@ class Report(crxtest.RingTest):
         path = self.ring.path(f"{name}.html")
         result = self.ring[0].migrate(process, self.ring[1], "--report", path, *options, **named)
         self.assertTrue(os.path.exists(path), f"{result}")
-        return result, browser.check_looks(self, self.browser, f"file://{path}", PICTURES, name)
+        return result, browser.check_looks(self, self.browser, f"file://{path}", PICTURES, name,
+                                           browser.FULL or name == "moved")
 
     def check_steps(self, rows, steps, whole_us):
         """The rows of a chart are these steps, and add up."""
