@@ -152,9 +152,11 @@ class TcpEstablished(crxtest.RingTest):
             client.kill()
 
     def retries(self, host):
-        """Returns the number of TCP segments that the host has sent again."""
-        names, values = [line.split() for line in read_text(f"/proc/{host.init}/net/snmp").splitlines() if line.startswith("Tcp:")]
-        return int(values[names.index("RetransSegs")])
+        """Returns how often the host has sent TCP segments again, or has asked whether a full receiver has room by now."""
+        def count(file, group, name):
+            lines = [line.split() for line in read_text(f"/proc/{host.init}/net/{file}").splitlines() if line.startswith(group)]
+            return int(lines[1][lines[0].index(name)])
+        return count("snmp", "Tcp:", "RetransSegs") + count("netstat", "TcpExt:", "TCPWinProbe")
 
     def start_full(self, name, address, far):
         """Starts a server with more to send than fits, and its client on `far`."""

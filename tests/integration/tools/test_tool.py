@@ -73,7 +73,7 @@ class Tool(crxtest.RingTest):
         report = self.ring.path("report.html")
         moved, result = self.move(process, self.ring[1], "--report", report)
         moved.kill()
-        self.assertIn("<svg", read_text(report))
+        self.assertIn(f'data-key="downtime_us" data-value="{result.last["downtime_us"]}"', read_text(report))
 
     def test_several_at_once(self):
         programs = []
