@@ -25,11 +25,14 @@ _crx() {
   fi
   case ${tool##*/} in
     crx-image) verbs="show verify dedup decode list remove" ;;
+    crx-hibernate) verbs="save restore status hold" ;;
+    crx-protect) verbs="run status revive serve" ;;
+    crx-slurm) verbs="run save revive drop" ;;
     crx-rebalance) verbs="plan apply drain status" ;;
   esac
   if [[ $word == -* ]]; then
-    # The verbs of crx-rebalance have options of their own.
-    [[ $tool == *crx-rebalance && " $verbs " == *" $before "* ]] || before=
+    # The verbs of the scripts in Python have options of their own.
+    [[ $tool != *crx-image && " $verbs " == *" $before "* ]] || before=
     mapfile -t COMPREPLY < <(compgen -W "$(_crx_options "$tool" ${before:+"$before"})" -- "$word")
     return
   fi

@@ -77,6 +77,8 @@ crx-hibernate saves chosen programs before the system shuts down, and restores
 them when it has booted, in the order in which they need each other.")
 set(CPACK_DEBIAN_HIBERNATE_PACKAGE_ARCHITECTURE all)
 set(CPACK_DEBIAN_HIBERNATE_PACKAGE_DEPENDS "crx (>= ${PROJECT_VERSION}), crx-common (= ${PROJECT_VERSION}), python3 (>= 3.11)")
+# crx-hibernate holds resets of connections back by nft.
+set(CPACK_DEBIAN_HIBERNATE_PACKAGE_RECOMMENDS nftables)
 
 set(CPACK_COMPONENT_SLURM_DESCRIPTION "let jobs of Slurm go on elsewhere
 crx-slurm runs the program of a batch job, saves it when Slurm warns of the end

@@ -8,7 +8,9 @@ import unittest
 
 from hosts import BUILD, ROOT
 
-NAMES = ["crx", "crx-agent", "crx-pacemaker", "crx-rebalance"]
+NAMES = ["crx", "crx-agent", "crx-common", "crx-hibernate", "crx-pacemaker", "crx-protect", "crx-rebalance", "crx-slurm"]
+UNITS = {"crx-agent": "crx-agent", "crx-hibernate": "crx-hibernate", "crx-hibernate-hold": "crx-hibernate", "crx-protect": "crx-protect"}
+SCRIPTS = ["crx-hibernate", "crx-protect", "crx-rebalance", "crx-slurm"]
 
 
 def run(*words, check=True, timeout=300, **options):
@@ -80,20 +82,22 @@ class Packages(unittest.TestCase):
         self.assertNotRegex(self.field("crx", "Depends"), "python")
         self.assertRegex(self.field("crx-agent", "Depends"), rf"\bcrx \(= {version}\)")
         self.assertRegex(self.field("crx-pacemaker", "Depends"), r"\bpython3\b.*\bpacemaker\b")
-        self.assertEqual(self.field("crx-rebalance", "Depends"), "python3")
-        self.assertEqual([self.field(name, "Architecture") == "all" for name in NAMES], [False, False, True, True])
+        for name in SCRIPTS:
+            self.assertRegex(self.field(name, "Depends"), rf"\bcrx-common \(= {version}\), python3 \(>= 3.11\)")
+        self.assertEqual([name for name in NAMES if self.field(name, "Architecture") != "all"], ["crx", "crx-agent"])
 
     def test_lintian(self):
         text = run("lintian", "--fail-on", "error", "--allow-root", *self.packages.values(), check=False)
         self.assertEqual([line for line in text.splitlines() if line.startswith("E:")], [], text)
 
-    def test_unit_file(self):
-        """systemd reads the unit without a complaint."""
+    def test_unit_files(self):
+        """systemd reads the units without a complaint."""
         root = f"{self.dir}/unit"
-        run("dpkg-deb", "-x", self.packages["crx-agent"], root)
-        text = run("systemd-analyze", "verify", "--man=no", f"{root}/usr/lib/systemd/system/crx-agent.service", check=False,
-                   env=dict(os.environ, PATH=f"{BUILD}/bin:{os.environ['PATH']}"))
-        complaints = [line for line in text.splitlines() if "crx-agent" in line and "is not executable" not in line]
+        for name in UNITS.values():
+            run("dpkg-deb", "-x", self.packages[name], root)
+        paths = [f"{root}/usr/lib/systemd/system/{unit}.service" for unit in UNITS]
+        text = run("systemd-analyze", "verify", "--man=no", *paths, check=False, env=dict(os.environ, PATH=f"{BUILD}/bin:{os.environ['PATH']}"))
+        complaints = [line for line in text.splitlines() if "crx-" in line and "is not executable" not in line]
         self.assertEqual(complaints, [], text)
 
 
@@ -115,6 +119,9 @@ class Completions(unittest.TestCase):
         self.assertIn("drain", self.bash("crx-rebalance", "dr"))
         self.assertIn("--inventory", self.bash("crx", "rebalance", "--inv"))
         self.assertIn("--parallel", self.bash("crx-rebalance", "drain", "--p"))
+        self.assertEqual(self.bash("crx-hibernate", "sa"), ["save"])
+        self.assertIn("--going-down", self.bash("crx", "hibernate", "save", "--go"))
+        self.assertIn("--daemon", self.bash("crx-protect", "run", "--d"))
 
     def test_every_option(self):
         """Each long option that a tool's help shows is completed."""
