@@ -9,6 +9,7 @@
 #include "common/base/version.hpp"
 #include "common/image/set_name.hpp"
 #include "common/tool/command_line.hpp"
+#include "common/tool/config_file.hpp"
 #include "wire/connection/tls_dir.hpp"
 
 namespace crx {
@@ -34,11 +35,13 @@ struct Raw {
 };
 
 void add_options(CLI::App& app, RestoreOptions& options, Raw& raw) {
-  app.add_option("-D,--images-dir", options.images_dir, "The image set")->type_name("DIR");
+  app.add_option("-D,--images-dir", options.images_dir, "The image set")->type_name("DIR")->configurable(false);
   app.add_option("--store", raw.store, "The store of an agent; with --name in place of -D")->type_name("DIR");
-  app.add_option("--name", raw.name, "A set in the store")->type_name("SET");
+  app.add_option("--name", raw.name, "A set in the store")->type_name("SET")->configurable(false);
   app.add_flag("-d,--restore-detached", options.detached, "Exit as soon as the tree runs");
-  app.add_option("--pidfile", options.pidfile, "Write the root's PID to a file")->type_name("FILE");
+  app.add_option("--pidfile", options.pidfile, "Write the root's PID to a file")
+      ->type_name("FILE")
+      ->configurable(false);
   app.add_flag("-j,--shell-job", options.shell_job, "The tree belongs to the posix session of a shell outside of it");
   app.add_flag("-n,--new-pids", options.new_pids, "Restore in a PID namespace of its own, with its own /proc");
   app.add_option_function<std::string>(
@@ -53,7 +56,8 @@ void add_options(CLI::App& app, RestoreOptions& options, Raw& raw) {
   app.add_option("--tls-cacrl", options.tls_crl,
                  "The authority's list of revoked certificates; default crl.pem in that directory, if it is there")
       ->type_name("FILE");
-  app.add_flag("--check-only", options.check_only, "Only report what would fail here; exit with 0 or 3");
+  app.add_flag("--check-only", options.check_only, "Only report what would fail here; exit with 0 or 3")
+      ->configurable(false);
   app.add_flag("--json", options.json, "Print JSON objects on stdout");
   app.add_option("--log-level", raw.log_level, "Default warn")
       ->check(cli::one_of(std::vector<std::string>{"error", "warn", "info", "debug"}))
@@ -61,7 +65,7 @@ void add_options(CLI::App& app, RestoreOptions& options, Raw& raw) {
 }
 
 // Makes the checks that CLI11 cannot make; throws CLI::ParseError.
-void finish(RestoreOptions& options, const Raw& raw) {
+void finish(RestoreOptions& options, const Raw& raw, const cli::ConfigFile& config) {
   const auto wrong = [](const std::string& text) { return CLI::ParseError(text, CLI::ExitCodes::ValidationError); };
   if (options.images_dir.starts_with('-')) {
     throw wrong("'" + options.images_dir + "' is an option, not a directory; one of that name is ./" +
@@ -72,11 +76,12 @@ void finish(RestoreOptions& options, const Raw& raw) {
     // A name must not lead out of the store.
     if (!valid_set_name(raw.name)) throw wrong("'" + raw.name + "' is not the name of a set");
     options.images_dir = (raw.store.empty() ? std::string("/var/lib/crx") : raw.store) + "/" + raw.name;
-  } else if (!raw.store.empty()) {
+  } else if (!raw.store.empty() && !config.gave("store")) {
     throw wrong("--store needs --name");
   }
-  if (!options.require_signature && !(raw.tls_dir + options.tls_crl).empty())
-    throw wrong("--tls-dir and --tls-cacrl are for --require-signature");
+  const bool keys_given =
+      (!raw.tls_dir.empty() && !config.gave("tls-dir")) || (!options.tls_crl.empty() && !config.gave("tls-cacrl"));
+  if (!options.require_signature && keys_given) throw wrong("--tls-dir and --tls-cacrl are for --require-signature");
   options.tls_dir = wire::tls_dir_or_default(raw.tls_dir);
   options.log_level = log::parse_level(raw.log_level);
 }
@@ -93,16 +98,18 @@ ParsedRestoreOptions parse_restore_options(int argc, const char* const* argv) {
   app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   app.set_version_flag("--version", version_text("crx-restore"), "Print the version and exit");
   add_options(app, options, raw);
+  const auto config = cli::add_config_file(app, "restore");
   try {
     app.parse(argc, argv);
-    finish(options, raw);
+    finish(options, raw, *config);
     return {std::move(options), 0, {}};
   } catch (const CLI::Success& asked) {  // --help, --version
     std::ostringstream out;
     app.exit(asked, out, out);
     return {std::nullopt, 0, out.str()};
   } catch (const CLI::ParseError& error) {
-    return {std::nullopt, 2, fmt::format("crx-restore: {}\nTry 'crx-restore --help' for more.\n", error.what())};
+    return {std::nullopt, 2,
+            fmt::format("crx-restore: {}\nTry 'crx-restore --help' for more.\n", config->explain(error))};
   }
 }
 

@@ -10,6 +10,7 @@
 #include "common/base/endpoint.hpp"
 #include "common/base/version.hpp"
 #include "common/tool/command_line.hpp"
+#include "common/tool/config_file.hpp"
 #include "wire/connection/tls_dir.hpp"
 
 namespace crx {
@@ -20,73 +21,24 @@ constexpr char kDescription[] =
     "Every connection is TLS 1.3 with certificates of one private authority on both sides (see crx-keys).";
 constexpr char kFooter[] =
     "SIZE takes the suffixes K, M, G, T (powers of 1024).\n"
-    "The configuration file holds the same options as `key = value` lines, such as `max-sessions = 4`. Options of\n"
-    "policy that follow a line `[peer NAME]` hold for the sources whose certificate has that name.\n"
+    "The configuration file holds the same options as `key = value` lines below `[agent]`, such as `max-sessions = "
+    "4`.\n"
+    "Options of policy that follow a line `[peer NAME]` hold for the sources whose certificate has that name.\n"
     "\n"
     "Exit status: 0 after SIGTERM, 1 failed, 2 wrong usage; with --once the session's outcome.";
 
-// Reads `key = value` lines; those of [peer NAME] sections go to `peers`. CLI11's own reader splits values at spaces
-// and commas, and takes "[::1]:7077" for an array.
-class ConfigFile : public CLI::Config {
+// The sections of the configuration file in the order in which they stand there.
+class Peers : public cli::PeerSections {
  public:
-  // peers: receives the sections in the order of the file; it must outlive this object.
-  explicit ConfigFile(std::vector<PeerSection>& peers) : peers_(peers) {}
-
-  std::string to_config(const CLI::App*, bool, bool, std::string) const override { return {}; }
-
-  std::vector<CLI::ConfigItem> from_config(std::istream& input) const override {
-    std::vector<CLI::ConfigItem> found;
-    std::string line;
-    PeerSection* section = nullptr;
-    for (int number = 1; std::getline(input, line); ++number) {
-      CLI::detail::trim(line);
-      if (line.empty() || line[0] == '#') continue;
-      if (line[0] == '[' && line.find('=') == std::string::npos) {
-        section = &peers_.emplace_back(PeerSection{section_name(line, number), {}});
-        continue;
-      }
-      const std::size_t equals = line.find('=');
-      std::string key = CLI::detail::trim_copy(line.substr(0, equals));
-      std::string value = equals == std::string::npos ? "true" : CLI::detail::trim_copy(line.substr(equals + 1));
-      if (value.size() >= 2 && (value[0] == '"' || value[0] == '\'') && value.back() == value[0]) {
-        value = value.substr(1, value.size() - 2);
-      }
-      if (key.empty() || key.find_first_of(" \t[]") != std::string::npos || value.empty()) {
-        throw CLI::ConversionError(fmt::format("line {} is not `key = value`: {}", number, line));
-      }
-      if (section == nullptr) {
-        add(found, std::move(key), std::move(value));
-      } else if (const std::string wrong = section->texts.add(key, value); !wrong.empty()) {
-        throw CLI::ConversionError(fmt::format("line {}, [peer {}]: {}", number, section->name, wrong));
-      }
-    }
-    return found;
+  // sections: must outlive this object.
+  explicit Peers(std::vector<PeerSection>& sections) : sections_(sections) {}
+  void begin(const std::string& name) override { sections_.push_back({name, {}}); }
+  std::string add(const std::string& key, const std::string& value) override {
+    return sections_.back().texts.add(key, value);
   }
 
  private:
-  static std::string section_name(const std::string& line, int number) {
-    constexpr std::string_view kPeer = "[peer ";
-    std::string name;
-    if (line.starts_with(kPeer) && line.back() == ']')
-      name = CLI::detail::trim_copy(line.substr(kPeer.size(), line.size() - kPeer.size() - 1));
-    if (name.empty()) throw CLI::ConversionError(fmt::format("line {} is not `[peer NAME]`: {}", number, line));
-    return name;
-  }
-
-  static void add(std::vector<CLI::ConfigItem>& found, std::string key, std::string value) {
-    for (CLI::ConfigItem& item : found) {
-      if (item.name == key) {
-        item.inputs.push_back(std::move(value));
-        return;
-      }
-    }
-    CLI::ConfigItem item;
-    item.name = std::move(key);
-    item.inputs.push_back(std::move(value));
-    found.push_back(std::move(item));
-  }
-
-  std::vector<PeerSection>& peers_;
+  std::vector<PeerSection>& sections_;
 };
 
 std::string check_open_fd(const std::string& text) {
@@ -200,13 +152,10 @@ ParsedAgentOptions parse_agent_options(int argc, const char* const* argv) {
   app.set_help_flag("-h,--help", "Print this help and exit");
   app.set_version_flag("--version", version_text("crx-agent"), "Print the version and exit");
   app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
-  app.config_formatter(std::make_shared<ConfigFile>(raw.peers));
-  app.set_config("--config", "", "`key = value` lines with the options below as keys", false)
-      ->type_name("FILE")
-      ->configurable(false);
-  app.allow_config_extras(CLI::config_extras_mode::error);
   add_service(app, options, raw);
   add_policy(app, options, raw);
+  Peers peers(raw.peers);
+  const auto config = cli::add_config_file(app, "agent", &peers);
   try {
     app.parse(argc, argv);
     finish(options, raw);
@@ -215,13 +164,8 @@ ParsedAgentOptions parse_agent_options(int argc, const char* const* argv) {
     std::ostringstream out;
     app.exit(asked, out, out);
     return {std::nullopt, 0, out.str()};
-  } catch (const CLI::ConfigError& error) {  // its text is "INI was not able to parse KEY"
-    const std::string text = error.what();
-    return {std::nullopt, 2,
-            fmt::format("crx-agent: {} is not a key of the configuration file\nTry 'crx-agent --help' for more.\n",
-                        text.substr(text.rfind(' ') + 1))};
   } catch (const CLI::ParseError& error) {
-    return {std::nullopt, 2, fmt::format("crx-agent: {}\nTry 'crx-agent --help' for more.\n", error.what())};
+    return {std::nullopt, 2, fmt::format("crx-agent: {}\nTry 'crx-agent --help' for more.\n", config->explain(error))};
   }
 }
 

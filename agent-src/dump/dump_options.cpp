@@ -9,6 +9,7 @@
 #include "common/base/version.hpp"
 #include "common/image/set_name.hpp"
 #include "common/tool/command_line.hpp"
+#include "common/tool/config_file.hpp"
 #include "wire/connection/tls_dir.hpp"
 #include "wire/source/connect.hpp"
 
@@ -38,23 +39,29 @@ struct Raw {
 void add_target(CLI::App& app, DumpOptions& options) {
   app.add_option("-t,--tree", options.pid, "Root of the process tree to dump")
       ->check(cli::between(1, 4194304))
-      ->type_name("PID");
+      ->type_name("PID")
+      ->configurable(false);
   app.add_option("-D,--images-dir", options.images_dir, "Where the images go; made where it is missing")
-      ->type_name("DIR");
+      ->type_name("DIR")
+      ->configurable(false);
   app.add_flag("-R,--leave-running", options.leave_running, "The tree runs on afterwards");
   app.add_flag("--check-only", options.check_only,
-               "Do everything short of stopping the tree for good; the set has no pages, and its restore only checks");
+               "Do everything short of stopping the tree for good; the set has no pages, and its restore only checks")
+      ->configurable(false);
 }
 
 void add_memory(CLI::App& app, DumpOptions& options) {
   const std::string group = "Incremental sets";
-  app.add_flag("--pre", options.pre, "Memory only; the tree keeps running. Implies --track-mem")->group(group);
+  app.add_flag("--pre", options.pre, "Memory only; the tree keeps running. Implies --track-mem")
+      ->group(group)
+      ->configurable(false);
   app.add_flag("--track-mem", options.track_mem, "Track memory from now on, so that the next dump writes only changes")
       ->group(group);
   app.add_option("--prev-images-dir", options.prev_images_dir,
                  "The set that this one continues; relative to the images' directory")
       ->type_name("REL")
-      ->group(group);
+      ->group(group)
+      ->configurable(false);
   app.add_flag("--auto-dedup", options.auto_dedup, "Free the pages of earlier sets that this one replaces")
       ->group(group);
 }
@@ -82,10 +89,12 @@ void add_remote(CLI::App& app, DumpOptions& options, Raw& raw) {
       ->group(group);
   app.add_option("--name", options.name, "What the set is called there: letters, digits, '.', '_', '-'")
       ->type_name("SET")
-      ->group(group);
+      ->group(group)
+      ->configurable(false);
   app.add_option("--prev-set", options.prev_set, "The set there that this one continues")
       ->type_name("SET")
-      ->group(group);
+      ->group(group)
+      ->configurable(false);
   app.add_option("--page-server", raw.page_server, "Send the pages to a page server: crx-agent's or CRIU's")
       ->check(cli::check_peer_endpoint)
       ->type_name("HOST:PORT")
@@ -212,6 +221,7 @@ ParsedDumpOptions parse_dump_options(int argc, const char* const* argv) {
   add_remote(app, options, raw);
   add_resources(app, options, raw);
   add_control(app, options, raw);
+  const auto config = cli::add_config_file(app, "dump");
   try {
     app.parse(argc, argv);
     finish(options, raw);
@@ -221,7 +231,7 @@ ParsedDumpOptions parse_dump_options(int argc, const char* const* argv) {
     app.exit(asked, out, out);
     return {std::nullopt, 0, out.str()};
   } catch (const CLI::ParseError& error) {
-    return {std::nullopt, 2, fmt::format("crx-dump: {}\nTry 'crx-dump --help' for more.\n", error.what())};
+    return {std::nullopt, 2, fmt::format("crx-dump: {}\nTry 'crx-dump --help' for more.\n", config->explain(error))};
   }
 }
 

@@ -11,6 +11,7 @@
 #include "common/base/journal.hpp"
 #include "common/base/version.hpp"
 #include "common/tool/command_line.hpp"
+#include "common/tool/config_file.hpp"
 #include "wire/connection/tls_dir.hpp"
 #include "wire/source/connect.hpp"
 
@@ -69,16 +70,17 @@ void add_target(CLI::App& app, MigrateOptions& options, Raw& raw) {
       ->type_name("FILE");
   app.add_option("--state", options.state_dir, "Keeps the journal of this host's sessions; default /var/lib/crx")
       ->type_name("DIR");
-  app.add_flag("--check-only", options.check_only, "Only say what would fail here and there; exit with 0 or 3");
+  app.add_flag("--check-only", options.check_only, "Only say what would fail here and there; exit with 0 or 3")
+      ->configurable(false);
 }
 
 void add_sessions(CLI::App& app, MigrateOptions& options) {
   const std::string group = "Sessions";
   const auto add = [&](const char* name, std::string& session, const char* help) {
-    app.add_option(name, session, help)->check(check_session)->type_name("SESSION")->group(group);
+    app.add_option(name, session, help)->check(check_session)->type_name("SESSION")->group(group)->configurable(false);
   };
-  app.add_flag("--list", options.list, "Print this host's unfinished sessions")->group(group);
-  app.add_flag("--all", options.all, "With --list: finished sessions, too")->group(group);
+  app.add_flag("--list", options.list, "Print this host's unfinished sessions")->group(group)->configurable(false);
+  app.add_flag("--all", options.all, "With --list: finished sessions, too")->group(group)->configurable(false);
   add("--resolve", options.resolve,
       "Settle a session that ended in doubt: ask the destination, and end or resume the original");
   add("--adopt", options.adopt, "Let the original run on here, although the destination cannot be asked");
@@ -199,7 +201,7 @@ void add_output(CLI::App& app, MigrateOptions& options, Raw& raw) {
 }
 
 // Makes the checks and conversions that CLI11 does not; throws CLI::ParseError.
-void finish(MigrateOptions& options, const Raw& raw) {
+void finish(MigrateOptions& options, const Raw& raw, const cli::ConfigFile& config) {
   const auto wrong = [](const std::string& text) { return CLI::ParseError(text, CLI::ExitCodes::ValidationError); };
   const int others = (options.list ? 1 : 0) + (options.resolve.empty() ? 0 : 1) + (options.adopt.empty() ? 0 : 1) +
                      (options.discard.empty() ? 0 : 1);
@@ -221,7 +223,7 @@ void finish(MigrateOptions& options, const Raw& raw) {
   if (!raw.max_bandwidth.empty() && options.max_bandwidth < 4096) throw wrong("--max-bandwidth must be at least 4K");
   if (!raw.ghost_limit.empty()) options.ghost_limit = *parse_size(raw.ghost_limit);
   options.timeout_ms = static_cast<int64_t>(raw.timeout_s * 1000);
-  options.has_tls_dir = !raw.tls_dir.empty();
+  options.has_tls_dir = !raw.tls_dir.empty() && !config.gave("tls-dir");
   options.tls_dir = wire::tls_dir_or_default(raw.tls_dir);
   options.log_level = log::parse_level(raw.log_level);
 }
@@ -257,16 +259,18 @@ ParsedMigrateOptions parse_migrate_options(int argc, const char* const* argv) {
   add_resources(app, options, raw);
   add_control(app, options, raw);
   add_output(app, options, raw);
+  const auto config = cli::add_config_file(app, "migrate");
   try {
     app.parse(argc, argv);
-    finish(options, raw);
+    finish(options, raw, *config);
     return {std::move(options), 0, {}};
   } catch (const CLI::Success& asked) {  // --help, --version
     std::ostringstream out;
     app.exit(asked, out, out);
     return {std::nullopt, 0, out.str()};
   } catch (const CLI::ParseError& error) {
-    return {std::nullopt, 2, fmt::format("crx-migrate: {}\nTry 'crx-migrate --help' for more.\n", error.what())};
+    return {std::nullopt, 2,
+            fmt::format("crx-migrate: {}\nTry 'crx-migrate --help' for more.\n", config->explain(error))};
   }
 }
 

@@ -27,7 +27,7 @@ struct MigrateOptions {
   pid_t pid = 0;
   Endpoint to;
   std::string tls_dir;                     // resolved: --tls-dir, $CRX_TLS_DIR, or /etc/crx/tls
-  bool has_tls_dir = false;                // --tls-dir was given
+  bool has_tls_dir = false;                // --tls-dir was given on the command line
   std::string tls_crl;                     // --tls-cacrl; empty: tls_dir/crl.pem, if that exists
   std::string state_dir = "/var/lib/crx";  // holds journal/
   bool check_only = false;

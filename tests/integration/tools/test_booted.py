@@ -157,8 +157,11 @@ class Booted(unittest.TestCase):
         self.assertEqual(len(set(self.scope_of(alpha, pid))), 1)
         self.assertEqual(self.show(alpha, "MainPID"), main)
 
-        beta.sh("echo 'allow = nobody' >>/etc/crx/crx.conf; systemctl reload crx-agent")
+        beta.sh("sed -i '/^.agent.$/a allow = nobody' /etc/crx/crx.conf; systemctl reload crx-agent")
         until(lambda: self.show(beta, "ActiveState") == "active", "beta has reloaded")
+        alpha.sh("sed -i '/^.migrate.$/a max-downtime = never' /etc/crx/crx.conf")
+        self.assertRegex(self.migrate(alpha, beta, pid)[2], r"/etc/crx/crx.conf, line \d+: max-downtime: ")
+        alpha.sh("sed -i 's/never/70/' /etc/crx/crx.conf")
         code, _, text = self.migrate(alpha, beta, pid, "--check-only")
         self.assertNotEqual(code, 0)
         self.assertIn("alpha is not allowed to move processes here", text)
