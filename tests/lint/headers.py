@@ -14,7 +14,8 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = os.environ.get("CRX_BUILD", ROOT / "build" / "dev")
-COMPILER = os.environ.get("CXX", "g++")
+COMPILER = os.environ.get("CXX", "clang++")  # in half of the time of g++
+ASIO = ("-DASIO_HAS_CO_AWAIT=1", "-DASIO_HAS_STD_COROUTINE=1")  # as CMakeLists.txt says
 FOLDERS = ("common", "wire", "agent-src", "agent-dst")
 
 
@@ -27,7 +28,7 @@ def headers(everything):
 
 def fault(header):
     """The compiler's first words about a header that does not compile alone, else nothing."""
-    command = [COMPILER, "-std=c++20", "-fsyntax-only", "-Wall", "-Wextra", "-Werror", f"-I{ROOT}", "-isystem", str(BUILD),
+    command = [COMPILER, "-std=c++20", "-fsyntax-only", "-Wall", "-Wextra", "-Werror", *ASIO, f"-I{ROOT}", "-isystem", str(BUILD),
                "-x", "c++", "-"]
     done = subprocess.run(command, input=f'#include "{header}"\n', capture_output=True, text=True)
     return f"{header}: {done.stderr.splitlines()[0] if done.stderr else 'does not compile'}" if done.returncode else None
