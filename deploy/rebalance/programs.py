@@ -3,6 +3,8 @@ import dataclasses
 import fnmatch
 import os
 
+from crxlib.programs import roots_of
+
 SHELLS = ("sh", "bash", "dash", "python3", "sudo", "env", "nsenter", "ssh")
 
 
@@ -80,18 +82,6 @@ def tree_of(root, children):
         found.append(process)
         todo += children.get(process.pid, ())
     return found
-
-
-def roots_of(found, processes):
-    """Those of the processes that have no ancestor among them; a tree moves as a whole."""
-    pids = {process.pid for process in found}
-    for process in found:
-        above, seen = process.parent, set()
-        while above in processes and above not in pids and above not in seen:
-            seen.add(above)
-            above = processes[above].parent
-        if above not in pids:
-            yield process
 
 
 def why_it_stays(service, process, facts):
