@@ -1,4 +1,4 @@
-// What runs and happens at the agent, for a browser and for scripts.
+// The trees, sessions, sets and health of the agent, as a page for a browser and as JSON for scripts.
 #pragma once
 
 #include <cstdint>

@@ -59,11 +59,11 @@ struct AgentCounters {
   Histogram<kDowntimeBounds.size()> downtime_buckets;
 
   // Sessions that moved a tree here, from Hello until their engine ended.
-  Count durations, duration_us;
+  Count duration_us;
   Histogram<kDurationBounds.size()> duration_buckets;
   std::array<Count, kRefusals.size()> refusals;
 
-  // Of the supervisor, as proc_pid_stat(5) has them.
+  // Figures of the supervisor: getrusage(2), proc_pid_stat(5), proc_pid_fd(5), getrlimit(2).
   Count cpu_us, resident_bytes, virtual_bytes, open_descriptors, max_descriptors;
 
   // For health_problems() (front/agent_health.hpp).

@@ -125,7 +125,6 @@ void AgentEvents::ended(const SessionRequest& request, SessionEnd end, const std
   switch (end) {
     case SessionEnd::committed:
       ++counters_->committed;
-      ++counters_->durations;
       counters_->duration_us += static_cast<uint64_t>(duration_us);
       counters_->duration_buckets.add(ipc::kDurationBounds, static_cast<uint64_t>(duration_us));
       break;

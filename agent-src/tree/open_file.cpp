@@ -75,8 +75,8 @@ bool is_idle_userfaultfd(const OpenFile& file) {
 }
 
 // Which numbers refer to one description. The kernel tells by comparing two of them, so only those are compared that
-// agree in what never changes of a description: its mount, its inode (one for all of anon_inode, inode.7) and the id of
-// an eventfd.
+// agree in the properties that never change: the mount, the inode (all "anon_inode" files share one), and the id of an
+// eventfd.
 class KnownDescriptions {
  public:
   // Returns the index that was given with the first number of the description; `fresh` where this is the first.

@@ -45,7 +45,7 @@ bool is_harmless(uint32_t code) {
 
 }  // namespace
 
-std::string printable(std::string_view text) {
+std::string printable(std::string_view text, std::string_view replacement) {
   std::string out;
   out.reserve(text.size());
   while (!text.empty()) {
@@ -53,7 +53,7 @@ std::string printable(std::string_view text) {
     if (next.valid && is_harmless(next.code))
       out += text.substr(0, next.bytes);
     else
-      out += '?';
+      out += replacement;
     text.remove_prefix(next.bytes);
   }
   return out;

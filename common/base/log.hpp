@@ -11,11 +11,11 @@
 
 namespace crx {
 
-// The text with a '?' in place of everything that could end a line or is a command to a terminal: control characters
-// (also newline and tab, and those of U+0080 to U+009F), line separators, characters that change the direction of text,
-// and bytes that are not UTF-8. Names, command lines and reasons come from peers, images and moved programs. Unicode
-// TR36, 2.10.
-std::string printable(std::string_view text);
+// The text with `replacement` in place of everything that could end a line or is a command to a terminal: control
+// characters (also newline and tab, and those of U+0080 to U+009F), line separators, characters that change the
+// direction of text, and bytes that are not UTF-8. Names, command lines and reasons come from peers, images and moved
+// programs. Unicode TR36, 2.10.
+std::string printable(std::string_view text, std::string_view replacement = "?");
 
 }  // namespace crx
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "common/base/log.hpp"
 #include "common/base/size.hpp"
 #include "common/html/style.hpp"
 
@@ -12,33 +13,7 @@ namespace crx::html {
 namespace {
 
 constexpr std::string_view kReplacement = "\xef\xbf\xbd";  // U+FFFD
-
 constexpr std::size_t kShort = 19;  // bytes of a cell that is not broken into lines; a date and a time fit
-
-// Returns the number of bytes of the UTF-8 character at the beginning of `text` and the character itself; {1, -1} if
-// there is none (RFC 3629: no overlong forms, no surrogates).
-std::pair<std::size_t, int32_t> decode(std::string_view text) {
-  const auto byte = [&](std::size_t at) { return static_cast<unsigned char>(text[at]); };
-  const unsigned first = byte(0);
-  if (first < 0x80) return {1, static_cast<int32_t>(first)};
-  const std::size_t length = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
-  if (first < 0xc2 || first > 0xf4 || text.size() < length) return {1, -1};
-  uint32_t character = first & (0x7fU >> length);
-  for (std::size_t i = 1; i < length; ++i) {
-    if ((byte(i) & 0xc0U) != 0x80U) return {1, -1};
-    character = character << 6U | (byte(i) & 0x3fU);
-  }
-  constexpr uint32_t kSmallest[] = {0, 0, 0x80, 0x800, 0x10000};
-  if (character < kSmallest[length] || character > 0x10ffff || (character >= 0xd800 && character < 0xe000))
-    return {1, -1};
-  return {length, static_cast<int32_t>(character)};
-}
-
-// Whether a character may be shown: no control character, none that changes the direction of writing.
-bool is_plain(int32_t c) {
-  if (c < 0x20 || (c >= 0x7f && c < 0xa0)) return false;
-  return c != 0x61c && c != 0x200e && c != 0x200f && !(c >= 0x202a && c <= 0x202e) && !(c >= 0x2066 && c <= 0x2069);
-}
 
 // Returns the distance of the marks of an axis so that three to six fit: 1, 2 or 5 times a power of ten.
 int64_t axis_step(int64_t span_us) {
@@ -85,9 +60,8 @@ std::string row(std::string_view key, const Row& row) {
 
 std::string escape(std::string_view text) {
   std::string out;
-  while (!text.empty()) {
-    const auto [length, character] = decode(text);
-    switch (character) {
+  for (const char c : printable(text, kReplacement)) {
+    switch (c) {
       case '&':
         out += "&amp;";
         break;
@@ -104,9 +78,8 @@ std::string escape(std::string_view text) {
         out += "&#39;";
         break;
       default:
-        out += is_plain(character) ? text.substr(0, length) : kReplacement;
+        out += c;
     }
-    text.remove_prefix(length);
   }
   return out;
 }

@@ -9,9 +9,9 @@
 
 namespace crx::html {
 
-// Returns the text for use in an element or in a quoted attribute: the characters of HTML become references. Control
-// characters, bytes that are not UTF-8, and characters that reverse the direction of writing (Unicode UAX 9) become
-// U+FFFD, so that a name cannot make another text of what stands around it.
+// Returns the text for use in an element or in a quoted attribute: the characters of HTML become references,
+// and what printable() (common/base/log.hpp) replaces becomes U+FFFD, so that a name cannot make another text of what
+// stands around it.
 std::string escape(std::string_view text);
 
 // The text before and after the content: the declaration, the style and <main>. refresh_s: the page is loaded again

@@ -38,6 +38,28 @@ def add_common(parser, suppress):
                         help="how much is logged to stderr; default info")
 
 
+def command_line(tool, version, description, add_options):
+    """(the parser of a tool with verbs, a function that adds a verb and returns its parser). add_options(parser, suppress) adds the
+    options that stand before or after the verb."""
+    parser = Parser(prog=tool, allow_abbrev=False, description=f"{description} {tool} VERB --help says more.")
+    parser.add_argument("--version", action="version", version=f"{tool} (crx) {version}", help="print the version and exit")
+    add_options(parser, False)
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+
+    def verb(name, what):
+        one = verbs.add_parser(name, help=what, description=what[0].upper() + what[1:] + ".", allow_abbrev=False)
+        add_options(one, True)
+        return one
+    return parser, verb
+
+
+def add_files(parser, suppress, option, file, what, state):
+    """The options that name the tool's file, whose content `what` says, and the directory of its history."""
+    parser.add_argument(option, metavar="FILE", default=default_of(file, suppress), help=f"{what}; default {file}")
+    parser.add_argument("--state", metavar="DIR", default=default_of(state, suppress), help=f"holds the history; default {state}")
+    add_common(parser, suppress)
+
+
 def write(stream, text):
     """Writes whole lines at once: several threads may say what they have done, and print() writes the newline separately."""
     stream.write(text + "\n")

@@ -64,11 +64,11 @@ def all_processes():
 
 
 def is_ours(process):
-    """Whether it is a tool of crx, or runs one."""
+    """Whether it is a tool of crx, or runs one: `python3 /usr/bin/crx-protect run`."""
     words = [os.path.basename(word) for word in process.arguments[:3]]
-    if process.name.startswith("crx-") or words[0].startswith("crx-"):
+    if process.name.startswith("crx-") or words[:1] and words[0].startswith("crx-"):
         return True
-    return words[0].split(".")[0] in SHELLS and any(word.startswith("crx-") for word in words[1:])
+    return bool(words) and words[0].split(".")[0] in SHELLS and any(word.startswith("crx-") for word in words[1:])
 
 
 def in_unit(pid, unit):

@@ -17,6 +17,11 @@ class Result:
     def last(self):
         return self.events[-1] if self.events else {}
 
+    def only_numbers_are_taken(self):
+        """Whether the findings of a check (crx-restore --check-only) are numbers of processes and threads only, so that new ones help."""
+        found = [event["object"] for event in self.events if event.get("event") == "finding"]
+        return bool(found) and all(one.startswith(("PID ", "TID ")) for one in found)
+
     def reason(self):
         """What the tool said last, in a line."""
         failed = [f"{event['message']}; {event['hint']}" if event.get("hint") else event["message"]

@@ -9,24 +9,12 @@ TOOL = "crx-hibernate"
 
 
 def add_common(parser, suppress):
-    """Options that stand before or after the verb."""
-    parser.add_argument("--config", metavar="FILE", default=cli.default_of("/etc/crx/hibernate.toml", suppress),
-                        help="which programs are saved; default /etc/crx/hibernate.toml")
-    parser.add_argument("--state", metavar="DIR", default=cli.default_of("/var/lib/crx/hibernation", suppress),
-                        help="holds the history; default /var/lib/crx/hibernation")
-    cli.add_common(parser, suppress)
+    cli.add_files(parser, suppress, "--config", "/etc/crx/hibernate.toml", "which programs are saved",
+                  "/var/lib/crx/hibernation")
 
 
 def make_parser(version):
-    parser = cli.Parser(prog=TOOL, allow_abbrev=False, description="Takes a set of programs over a reboot. crx-hibernate VERB --help says more.")
-    parser.add_argument("--version", action="version", version=f"{TOOL} (crx) {version}", help="print the version and exit")
-    add_common(parser, False)
-    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
-
-    def verb(name, what):
-        one = verbs.add_parser(name, help=what, description=what[0].upper() + what[1:] + ".", allow_abbrev=False)
-        add_common(one, True)
-        return one
+    parser, verb = cli.command_line(TOOL, version, "Takes a set of programs over a reboot.", add_common)
     verb("save", "save the programs, which end").add_argument(
         "--going-down", action="store_true", help="the host goes down: save also what a program needs that cannot be saved")
     verb("restore", "restore the programs that were saved")

@@ -57,7 +57,7 @@ class Restorer:
 
     def revive(self, program, kept):
         words = ["crx-restore", "-D", kept.set, "--json", *program.restore_options]
-        if program.new_pids and self.only_numbers_are_taken(words):
+        if program.new_pids and tools.run([*words, "--check-only"]).only_numbers_are_taken():
             words.append("--new-pids")
         pidfile = program.description.pidfile
         if pidfile:
@@ -70,8 +70,3 @@ class Restorer:
             raise Failure(f"{program.name} cannot be restored; its set {kept.set} stays: {done.reason()}")
         kept.mark_restored()
         self.add("restored", program, pid=pids[0], new_pids="--new-pids" in words)
-
-    @staticmethod
-    def only_numbers_are_taken(words):
-        found = [event["object"] for event in tools.run([*words, "--check-only"]).events if event.get("event") == "finding"]
-        return bool(found) and all(one.startswith(("PID ", "TID ")) for one in found)

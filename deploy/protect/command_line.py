@@ -15,25 +15,12 @@ MOST_RECORDS = 20_000
 
 
 def add_common(parser, suppress):
-    """Options that stand before or after the verb."""
-    parser.add_argument("--config", metavar="FILE", default=cli.default_of("/etc/crx/protect.toml", suppress),
-                        help="which programs are saved, and where; default /etc/crx/protect.toml")
-    parser.add_argument("--state", metavar="DIR", default=cli.default_of("/var/lib/crx/protect", suppress),
-                        help="holds the history; default /var/lib/crx/protect")
-    cli.add_common(parser, suppress)
+    cli.add_files(parser, suppress, "--config", "/etc/crx/protect.toml", "which programs are saved, and where",
+                  "/var/lib/crx/protect")
 
 
 def make_parser(version):
-    parser = cli.Parser(prog=TOOL, allow_abbrev=False,
-                        description="Saves running programs again and again, and revives them. crx-protect VERB --help says more.")
-    parser.add_argument("--version", action="version", version=f"{TOOL} (crx) {version}", help="print the version and exit")
-    add_common(parser, False)
-    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
-
-    def verb(name, what):
-        one = verbs.add_parser(name, help=what, description=what[0].upper() + what[1:] + ".", allow_abbrev=False)
-        add_common(one, True)
-        return one
+    parser, verb = cli.command_line(TOOL, version, "Saves running programs again and again, and revives them.", add_common)
     run = verb("run", "save the programs that are due")
     run.add_argument("names", metavar="NAME", nargs="*", help="save these programs only")
     run.add_argument("--now", action="store_true", help="save them whether they are due or not")

@@ -77,7 +77,7 @@ def removable(sets, count):
     if not whole:
         return []
     needed = {each.name for one in whole[:count] for each in chain_of(one, sets)}
-    # What continues a set has a higher number than that.
+    # A set that continues another one has the higher number, so it goes first.
     return [one for one in reversed(sets) if one.number < whole[0].number and one.name not in needed]
 
 

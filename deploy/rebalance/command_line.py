@@ -8,12 +8,8 @@ LAST_RECORDS = 10
 
 
 def add_common(parser, suppress):
-    """Options that stand before or after the verb."""
-    parser.add_argument("--inventory", metavar="FILE", default=cli.default_of("/etc/crx/rebalance.toml", suppress),
-                        help="hosts, services and policy; default /etc/crx/rebalance.toml")
-    parser.add_argument("--state", metavar="DIR", default=cli.default_of("/var/lib/crx/rebalance", suppress),
-                        help="holds the history; default /var/lib/crx/rebalance")
-    cli.add_common(parser, suppress)
+    cli.add_files(parser, suppress, "--inventory", "/etc/crx/rebalance.toml", "hosts, services and policy",
+                  "/var/lib/crx/rebalance")
 
 
 def add_moving(parser):
@@ -22,17 +18,7 @@ def add_moving(parser):
 
 
 def make_parser(version):
-    parser = cli.Parser(prog="crx-rebalance", allow_abbrev=False,
-                        description="Spreads programs over hosts, and empties hosts, by crx-migrate. "
-                                    "crx-rebalance VERB --help says more.")
-    parser.add_argument("--version", action="version", version=f"crx-rebalance (crx) {version}", help="print the version and exit")
-    add_common(parser, False)
-    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
-
-    def verb(name, what):
-        one = verbs.add_parser(name, help=what, description=what[0].upper() + what[1:] + ".", allow_abbrev=False)
-        add_common(one, True)
-        return one
+    parser, verb = cli.command_line("crx-rebalance", version, "Spreads programs over hosts, and empties hosts, by crx-migrate.", add_common)
     plan = verb("plan", "say what would be moved, and why")
     plan.add_argument("--output", metavar="FILE", help="write the plan to FILE, for apply")
     plan.add_argument("--no-check", action="store_true", help="do not ask the hosts whether the programs can move")

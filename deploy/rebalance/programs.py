@@ -1,11 +1,8 @@
 """Which programs on the hosts belong to the services of the inventory. Nothing else is ever moved."""
 import dataclasses
 import fnmatch
-import os
 
-from crxlib.programs import roots_of
-
-SHELLS = ("sh", "bash", "dash", "python3", "sudo", "env", "nsenter", "ssh")
+from crxlib.programs import is_ours, roots_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,14 +31,6 @@ class Program:
     def is_nested(self):
         """Whether it has a PID namespace of its own (from a move with new PIDs)."""
         return self.pid != self.inner_pid
-
-
-def is_ours(process):
-    """Whether it is a tool of crx, or runs one: `python3 /usr/bin/crx-rebalance plan`."""
-    words = [os.path.basename(word) for word in process.arguments[:3]]
-    if process.name.startswith("crx-") or words[:1] and words[0].startswith("crx-"):
-        return True
-    return bool(words) and words[0].split(".")[0] in SHELLS and any(word.startswith("crx-") for word in words[1:])
 
 
 def may_match(process):

@@ -16,23 +16,15 @@ def signal_of(text):
 signal_of.__name__ = "name of a signal"
 
 
+def add_common(parser, suppress):
+    parser.add_argument("--config", metavar="FILE", default=cli.default_of(keeper.CONFIG, suppress),
+                        help="the administrator's settings; default /etc/crx/slurm.toml")
+    cli.add_common(parser, suppress)
+
+
 def make_parser(version):
-    parser = cli.Parser(prog=TOOL, allow_abbrev=False,
-                        description="Runs the program of a batch job of Slurm, saves it before its time is up, and revives it where the "
-                                    "job runs again. crx-slurm VERB --help says more.")
-    parser.add_argument("--version", action="version", version=f"{TOOL} (crx) {version}", help="print the version and exit")
-    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
-
-    def add_common(parser, suppress):
-        parser.add_argument("--config", metavar="FILE", default=cli.default_of(keeper.CONFIG, suppress),
-                            help="the administrator's settings; default /etc/crx/slurm.toml")
-        cli.add_common(parser, suppress)
-
-    def verb(name, what):
-        one = verbs.add_parser(name, help=what, description=what[0].upper() + what[1:] + ".", allow_abbrev=False)
-        add_common(one, True)
-        return one
-    add_common(parser, False)
+    parser, verb = cli.command_line(TOOL, version, "Runs the program of a batch job of Slurm, saves it before its time is up, and "
+                                                   "revives it where the job runs again.", add_common)
     run = verb("run", "run the program of this job, or go on with it")
     run.add_argument("--signal", metavar="NAME", type=signal_of, default=signal.SIGUSR1, help="the warning; default USR1")
     run.add_argument("command", metavar="COMMAND", nargs="+", help="the program and its arguments, after --")

@@ -89,8 +89,7 @@ class Keeper:
             return NO_SET
         words = ["crx-restore", "-D", self.set, "--manage-cgroups", "none", "--json", *self.settings.restore_options]
         checked = tools.run([*words, "--check-only"])
-        found = [event["object"] for event in checked.events if event.get("event") == "finding"]
-        if found and all(one.startswith(("PID ", "TID ")) for one in found):
+        if checked.only_numbers_are_taken():
             words.append("--new-pids")
         elif checked.code != 0:
             raise Failure(f"the program cannot be revived here: {checked.reason()}")

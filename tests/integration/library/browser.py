@@ -12,7 +12,7 @@ from hosts import FULL
 
 PATIENCE_S = 300  # a busy machine may leave the browser little time
 
-# What a test wants to know of a page.
+# The facts of a page that tests ask for.
 LOOK = """(() => {
   window.stop();  // a page that loads itself again must not do so while it is looked at
   const wide = document.documentElement.scrollWidth - window.innerWidth;
